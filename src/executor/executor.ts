@@ -1,0 +1,32 @@
+/** The port through which a pipeline runs a step's command. */
+
+import type { OutputStream } from '../runs/run-events.ts';
+
+export interface StepCommand {
+  /** The program and its arguments; never a shell line. */
+  argv: readonly [string, ...string[]];
+  cwd: string;
+  /** The whole environment of the child. Nothing is inherited. */
+  env: Record<string, string>;
+  timeoutMs: number;
+  /** Aborting it ends the child and all its descendants: TERM, then KILL after a grace. */
+  signal: AbortSignal;
+}
+
+export interface StepHooks {
+  /** Called once the child runs; `startTicks` is field 22 of /proc/PID/stat, which tells reused pids apart. */
+  onStart(process: { pid: number; startTicks: string }): void;
+  /** Called with whole lines, already masked and bounded. The child waits while the promise is pending. */
+  onLines(stream: OutputStream, lines: string[]): Promise<void> | void;
+}
+
+export type StepResult =
+  | { kind: 'exited'; exitCode: number }
+  | { kind: 'killed'; signal: string }
+  | { kind: 'timed_out' }
+  | { kind: 'cancelled' }
+  | { kind: 'not_started'; code: string; message: string };
+
+export interface Executor {
+  run(command: StepCommand, hooks: StepHooks): Promise<StepResult>;
+}

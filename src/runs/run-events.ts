@@ -1,0 +1,160 @@
+/** The append-only events of a run, and the pure projection from them to Run and Step. */
+
+import {
+  type FinalRunState,
+  isFinal,
+  type Run,
+  type RunReason,
+  type Step,
+  type StepState,
+  stepTransition,
+  transition,
+} from './run.ts';
+
+export type OutputStream = 'stdout' | 'stderr';
+
+/** Decision for one service of the checked-out commit. */
+export interface ServiceDecision {
+  service: string;
+  folder: string;
+  wave: number;
+  decision: 'run' | 'skipped' | 'not_chosen' | 'excluded' | 'removed' | 'newer_synced' | 'invalid';
+  /** One sentence: the rule and the fact behind the decision. */
+  because: string;
+  /** Some of the changed paths that led here, escaped for display by whoever shows them. */
+  paths: string[];
+}
+
+/** The stored *why* of a sync: file → rule → service → decision, also for services not chosen. */
+export interface Explanation {
+  revision: string;
+  /** What the commit was compared with, and other remarks, one sentence each. */
+  notes: string[];
+  services: ServiceDecision[];
+  /** Changed paths that belong to no service, at most a hundred. */
+  unmatched: string[];
+}
+
+/** What a finished or started step says about a service, for the ledger. Shas are full commit or tree ids. */
+export interface LedgerFact {
+  scope: string;
+  service: string;
+  folder: string;
+  commit: string;
+  /** Tree id of the service's folder. */
+  tree: string;
+  /** Digest of the shared paths. */
+  shared: string;
+  /** Digest of everything the task depends on: tree, shared paths, environment. */
+  inputs: string;
+  /** The value handed to the task as IAC_CONFIG_HASH. */
+  configHash: string | null;
+}
+
+export type RunEventBody =
+  | { type: 'run.queued' }
+  | { type: 'run.started'; owner: string; attempt: number }
+  | { type: 'run.revision'; revision: string; subject: string }
+  | { type: 'run.explained'; explanation: Explanation }
+  | { type: 'run.chosen'; count: number; message: string }
+  | { type: 'run.baseline'; scope: string; commit: string }
+  | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
+  | { type: 'run.cancel_requested'; by: string }
+  | { type: 'run.requeued'; message: string; countAttempt: boolean }
+  | {
+      type: 'run.finished';
+      state: FinalRunState;
+      reason: RunReason | null;
+      message: string;
+      coveredBy: string | null;
+    }
+  | { type: 'step.planned'; step: string; position: number; wave: number; message: string }
+  | { type: 'step.started'; step: string; command: string[]; ledger: LedgerFact | null }
+  | { type: 'step.process'; step: string; pid: number; startTicks: string }
+  | { type: 'step.log'; step: string; stream: OutputStream; lines: string[] }
+  | {
+      type: 'step.finished';
+      step: string;
+      state: Exclude<StepState, 'pending' | 'running'>;
+      message: string;
+      exitCode: number | null;
+      ledger: LedgerFact | null;
+    };
+
+/**
+ * A stored event. `seq` counts from 1 within the run without gaps; a `step.log` takes one number per line and
+ * carries the number of its first, so that every log line can be named and resumed from.
+ */
+export type RunEvent = RunEventBody & { runId: string; seq: number; at: number };
+
+/** How many sequence numbers an event takes. */
+export function sequenceWidth(event: RunEventBody): number {
+  return event.type === 'step.log' ? event.lines.length : 1;
+}
+
+/** The run after the event; the same object when the event does not touch it. */
+export function projectRun(run: Run, event: RunEventBody, at: number): Run {
+  switch (event.type) {
+    case 'run.started':
+      return {
+        ...run,
+        state: transition(run.state, 'running'),
+        attempt: event.attempt,
+        startedAt: run.startedAt ?? at,
+      };
+    case 'run.revision':
+      return { ...run, revision: event.revision, subject: event.subject };
+    case 'run.chosen':
+      return { ...run, chosen: event.count, message: event.message };
+    case 'run.cancel_requested':
+      return isFinal(run.state) ? run : { ...run, cancelRequestedBy: run.cancelRequestedBy ?? event.by };
+    case 'run.requeued':
+      return {
+        ...run,
+        state: transition(run.state, 'queued'),
+        message: event.message,
+        attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
+      };
+    case 'run.finished':
+      return {
+        ...run,
+        state: transition(run.state, event.state),
+        reason: event.reason,
+        message: event.message,
+        coveredBy: event.coveredBy,
+        finishedAt: at,
+      };
+    default:
+      return run;
+  }
+}
+
+/** The step after the event, or undefined when the event is not about a step's state. */
+export function projectStep(step: Step | undefined, event: RunEventBody, at: number): Step | undefined {
+  if (event.type === 'step.planned') {
+    return {
+      id: event.step,
+      position: event.position,
+      wave: event.wave,
+      state: step ? stepTransition(step.state, 'pending') : 'pending',
+      message: event.message,
+      exitCode: null,
+      startedAt: null,
+      finishedAt: null,
+    };
+  }
+  if (event.type === 'step.started' || event.type === 'step.finished') {
+    if (!step) throw new Error(`Step ${event.step} was never planned.`);
+    if (event.type === 'step.started') {
+      return { ...step, state: stepTransition(step.state, 'running'), message: 'Running', startedAt: at };
+    }
+    return {
+      ...step,
+      state: stepTransition(step.state, event.state),
+      message: event.message,
+      exitCode: event.exitCode,
+      finishedAt: at,
+    };
+  }
+  return undefined;
+}

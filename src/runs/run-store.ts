@@ -1,0 +1,115 @@
+/** The port every store implements. All writes are durable (fsynced) before their promise resolves. */
+
+import type { Run, RunRequest, RunState, Step } from './run.ts';
+import type { RunEvent, RunEventBody } from './run-events.ts';
+
+/** Proof of being the worker of a run. `token` grows with every claim; the store refuses older ones. */
+export interface Lease {
+  runId: string;
+  owner: string;
+  token: number;
+}
+
+export interface Claim {
+  run: Run;
+  lease: Lease;
+  /** Queued runs of the group that this claim superseded; their commits count as asked for too. */
+  covers: Run[];
+}
+
+/** What each service was last synced at. `synced` is null until a sync has succeeded. */
+export interface LedgerEntry {
+  service: string;
+  folder: string;
+  synced: {
+    commit: string;
+    tree: string;
+    shared: string;
+    inputs: string;
+    configHash: string | null;
+    runId: string;
+    at: number;
+  } | null;
+  /** The newest commit a task was started at, whatever came of it. */
+  attemptedCommit: string;
+  attemptedRunId: string;
+  outcome: 'started' | 'succeeded' | 'failed' | 'removed';
+}
+
+export interface Ledger {
+  entries: Map<string, LedgerEntry>;
+  /** The commit assumed deployed when the branch was first met, or null before that. */
+  baseline: string | null;
+}
+
+/** One thing a reporter still has to tell: a run for one of its targets (a commit, a comment, an address). */
+export interface Report {
+  reporter: string;
+  runId: string;
+  target: string;
+  /** What was last told successfully, in the reporter's own words, or null. */
+  told: string | null;
+  /** Set when told for good, or given up: nothing more will be sent for this run and target. */
+  settled: boolean;
+  /** Consecutive failures, the earliest time of the next try, and what went wrong. */
+  failures: number;
+  notBefore: number;
+  problem: string | null;
+}
+
+export interface RunFilter {
+  state?: RunState;
+  /** Runs created before this one (exclusive), for paging backwards. */
+  before?: string;
+  limit: number;
+}
+
+export interface RunStore {
+  /** Stores the run, or finds the one the dedupe key already stands for. */
+  enqueue(request: RunRequest): Promise<{ run: Run; created: boolean }>;
+
+  /** Leases the next queued run whose group is free, superseding queued runs it covers; null when none is. */
+  claim(options: { owner: string; leaseMs: number }): Promise<Claim | null>;
+  /** Extends the lease. Throws StaleLeaseError. */
+  renew(lease: Lease, leaseMs: number): Promise<void>;
+  /**
+   * Appends events and everything that follows from them, in one transaction. `followUp` is enqueued in the
+   * same transaction, and becomes `coveredBy` of a run that finishes as superseded. Throws StaleLeaseError.
+   */
+  append(lease: Lease, events: RunEventBody[], followUp?: RunRequest): Promise<void>;
+  /**
+   * Takes runs back whose worker is gone: lease older than now, or held by anyone when `all`. They are queued
+   * again, or errored after `maxAttempts` starts. Returns their ids.
+   */
+  takeBack(options: { all: boolean; maxAttempts: number }): Promise<string[]>;
+  /** Cancels a queued run at once; marks a running one for its worker. Null when there is no such run. */
+  requestCancel(runId: string, by: string): Promise<Run | null>;
+
+  run(id: string): Promise<Run | null>;
+  /** Newest first. */
+  runs(filter: RunFilter): Promise<Run[]>;
+  steps(runId: string): Promise<Step[]>;
+  /** Events with `seq` greater than `after`, oldest first, at most `limit`; a log chunk may begin before. */
+  events(runId: string, options: { after: number; limit: number }): Promise<RunEvent[]>;
+  /** The newest event of a type, e.g. the stored explanation. */
+  latestEvent<T extends RunEvent['type']>(
+    runId: string,
+    type: T,
+  ): Promise<Extract<RunEvent, { type: T }> | null>;
+  ledger(scope: string): Promise<Ledger>;
+
+  /** Runs not yet settled for the reporter, oldest first. */
+  unreported(reporter: string, limit: number): Promise<Run[]>;
+  reports(reporter: string, runId: string): Promise<Report[]>;
+  saveReport(report: Report): Promise<void>;
+  /** Marks a run as having nothing more to tell. */
+  settleRun(reporter: string, runId: string): Promise<void>;
+
+  /** A random key made once and kept, e.g. for signed links. 32 bytes. */
+  key(name: string): Promise<Buffer>;
+  /** Called with a run's id after each committed change of it. Returns the unsubscribe function. */
+  watch(listener: (runId: string) => void): () => void;
+  /** Throws StoreUnavailableError when a commit is not possible now. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,188 @@
+/** What a Run and a Step are: their states, the legal transitions, and the closed list of reasons. */
+
+export type RunKind = 'sync';
+
+export type RunState =
+  | 'queued'
+  | 'running'
+  | 'awaiting_approval'
+  | 'succeeded'
+  | 'failed'
+  | 'errored'
+  | 'cancelled'
+  | 'timed_out'
+  | 'superseded';
+
+export type FinalRunState = Exclude<RunState, 'queued' | 'running' | 'awaiting_approval'>;
+
+/** Every state with the states that may follow it. A state with none is final. */
+const NEXT_STATES: Record<RunState, readonly RunState[]> = {
+  queued: ['running', 'cancelled', 'superseded', 'errored'],
+  running: [
+    'queued',
+    'awaiting_approval',
+    'succeeded',
+    'failed',
+    'errored',
+    'cancelled',
+    'timed_out',
+    'superseded',
+  ],
+  awaiting_approval: ['queued', 'running', 'cancelled', 'timed_out', 'superseded'],
+  succeeded: [],
+  failed: [],
+  errored: [],
+  cancelled: [],
+  timed_out: [],
+  superseded: [],
+};
+
+export function isFinal(state: RunState): state is FinalRunState {
+  return NEXT_STATES[state].length === 0;
+}
+
+/** `to`, or an error when a run in state `from` may not become that. The only gate for state changes. */
+export function transition<To extends RunState>(from: RunState, to: To): To {
+  if (!NEXT_STATES[from].includes(to)) throw new Error(`A run cannot go from ${from} to ${to}.`);
+  return to;
+}
+
+/**
+ * Why a run ended as it did, with the next action shown beside it. `failed` means that a command said no;
+ * `errored` means that we could not do our part.
+ */
+export const RUN_REASONS = {
+  step_failed: 'Open the failed step, fix it and push, or retry the run.',
+  step_timed_out: 'Find what the task waits for, or raise SYNC_TIMEOUT, then retry the run.',
+  repository_invalid: 'Fix the named folders in the repository and push.',
+  git_unavailable:
+    'Check that GIT_REPO_URL can be reached with the configured credentials, then retry the run.',
+  unknown_revision: 'Check that the commit was pushed to the branch, then retry the run.',
+  not_on_branch: 'Nothing to do: the branch head was queued instead.',
+  covered_by_newer: 'Nothing to do: a newer run of the branch covers this commit.',
+  newer_already_synced: 'Nothing to do, unless an older commit is wanted: then ask for a rollback.',
+  task_runner_missing: 'Install invoke or set INVOKE_COMMAND, then retry the run.',
+  workspace_unavailable: 'Check who holds the workspace lock and its permissions, then retry the run.',
+  disk_full: 'Free space on the disk, then retry the run.',
+  attempts_exhausted: 'Read the log of the last attempt, then retry the run.',
+  cancelled_by_request: 'Retry the run when it is wanted after all.',
+  internal: 'Read the server log for this run and report a bug.',
+} as const;
+
+export type RunReason = keyof typeof RUN_REASONS;
+
+export type StepState =
+  | 'pending'
+  | 'running'
+  | 'succeeded'
+  | 'failed'
+  | 'timed_out'
+  | 'cancelled'
+  | 'skipped'
+  | 'blocked'
+  | 'removed';
+
+const NEXT_STEP_STATES: Record<StepState, readonly StepState[]> = {
+  // A new attempt of the run puts unfinished steps back to pending.
+  pending: ['pending', 'running', 'skipped', 'blocked', 'removed', 'cancelled', 'failed'],
+  running: ['pending', 'succeeded', 'failed', 'timed_out', 'cancelled', 'skipped'],
+  succeeded: ['pending'],
+  failed: ['pending'],
+  timed_out: ['pending'],
+  cancelled: ['pending'],
+  skipped: ['pending'],
+  blocked: ['pending'],
+  removed: ['pending'],
+};
+
+export function stepTransition<To extends StepState>(from: StepState, to: To): To {
+  if (!NEXT_STEP_STATES[from].includes(to)) throw new Error(`A step cannot go from ${from} to ${to}.`);
+  return to;
+}
+
+/** Who asked for a run. Nothing here decides what runs: it is shown, and kept for the record. */
+export interface Trigger {
+  source: 'webhook' | 'sync_api' | 'retry' | 'reconcile';
+  /** GitHub login, API token name, or null when unknown. */
+  actor: string | null;
+  deliveryId: string | null;
+  /** The run that this one retries. */
+  retryOf: string | null;
+}
+
+/** Which services a sync is asked to look at. `changed` lets git and the ledger decide. */
+export type Selection = { mode: 'changed' } | { mode: 'all' } | { mode: 'services'; services: string[] };
+
+export interface SyncInput {
+  branch: string;
+  /** Full commit id, or null for the branch head at work time. */
+  revision: string | null;
+  /** The commit the pusher's branch was at before, or null. Only a baseline for services never synced. */
+  before: string | null;
+  selection: Selection;
+  /** Run also what is unchanged. */
+  force: boolean;
+  /** Select and explain, run nothing. */
+  dryRun: boolean;
+  /** The services named in the answer to whoever asked; a courtesy, never the selection. */
+  announced: string[];
+}
+
+/** What a trigger asks for. */
+export interface RunRequest {
+  kind: RunKind;
+  trigger: Trigger;
+  input: SyncInput;
+  /** At most one run of a group is worked on at a time. */
+  concurrencyGroup: string;
+  /** True when a newer queued run of the same group, also coalescing, makes this one needless. */
+  coalesce: boolean;
+  /** A second request with this key gets the first one's run, unless that one ended badly. */
+  dedupeKey: string | null;
+}
+
+/** The durable record. Times are milliseconds since the epoch. */
+export interface Run extends RunRequest {
+  id: string;
+  state: RunState;
+  reason: RunReason | null;
+  /** One sentence for a person, in the words of the commit status. */
+  message: string;
+  /** The commit that is really worked on, once known. */
+  revision: string | null;
+  /** First line of that commit's message. */
+  subject: string | null;
+  /** How many times a worker has started it; handing it back on drain does not count. */
+  attempt: number;
+  cancelRequestedBy: string | null;
+  /** The run whose outcome this superseded run shares. */
+  coveredBy: string | null;
+  /** Services really chosen: the N of "Syncing N service(s)...". */
+  chosen: number;
+  createdAt: number;
+  startedAt: number | null;
+  finishedAt: number | null;
+}
+
+export interface Step {
+  /** Unique in its run: the service id of a sync. */
+  id: string;
+  position: number;
+  wave: number;
+  state: StepState;
+  /** One sentence: why it is in this state. */
+  message: string;
+  exitCode: number | null;
+  startedAt: number | null;
+  finishedAt: number | null;
+}
+
+/** States after which the same request is worth running again: Redeliver and retry use it. */
+export function endedBadly(state: RunState): boolean {
+  return state === 'failed' || state === 'errored' || state === 'cancelled' || state === 'timed_out';
+}
+
+/** The group that serialises all syncs of a branch, and the scope of its ledger. */
+export function syncGroup(branch: string): string {
+  return `sync:${branch}`;
+}
