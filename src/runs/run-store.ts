@@ -42,9 +42,14 @@ export interface Ledger {
   baseline: string | null;
 }
 
-/** One thing a reporter still has to tell: a run for one of its targets (a commit, a comment, an address). */
+/** Whoever tells the outside world about runs. A run stays unreported for each until it settles it. */
+export const REPORTERS = ['commit-status'] as const;
+
+export type ReporterName = (typeof REPORTERS)[number];
+
+/** One thing a reporter has told, or failed to: a run for one of its targets (a commit, a comment, an address). */
 export interface Report {
-  reporter: string;
+  reporter: ReporterName;
   runId: string;
   target: string;
   /** What was last told successfully, in the reporter's own words, or null. */
@@ -99,11 +104,11 @@ export interface RunStore {
   ledger(scope: string): Promise<Ledger>;
 
   /** Runs not yet settled for the reporter, oldest first. */
-  unreported(reporter: string, limit: number): Promise<Run[]>;
-  reports(reporter: string, runId: string): Promise<Report[]>;
+  unreported(reporter: ReporterName, limit: number): Promise<Run[]>;
+  reports(reporter: ReporterName, runId: string): Promise<Report[]>;
   saveReport(report: Report): Promise<void>;
   /** Marks a run as having nothing more to tell. */
-  settleRun(reporter: string, runId: string): Promise<void>;
+  settleRun(reporter: ReporterName, runId: string): Promise<void>;
 
   /** A random key made once and kept, e.g. for signed links. 32 bytes. */
   key(name: string): Promise<Buffer>;

@@ -1,0 +1,132 @@
+/** Appends events to a run's log and writes what follows from them: run, steps, ledger. */
+
+import type { Run, Step } from '../../runs/run.ts';
+import {
+  type LedgerFact,
+  projectRun,
+  projectStep,
+  type RunEventBody,
+  sequenceWidth,
+} from '../../runs/run-events.ts';
+import type { Database } from './database.ts';
+import { eventData, STEP_COLUMNS, type StoredRun, toStep } from './rows.ts';
+
+/** Returns the run after the events. The caller has checked the lease and holds the transaction. */
+export function appendEvents(
+  database: Database,
+  stored: StoredRun,
+  events: readonly RunEventBody[],
+  at: number,
+): Run {
+  let { run, nextSeq } = stored;
+  for (const event of events) {
+    database.run(
+      'INSERT INTO events (run, seq, at, type, data) VALUES (?, ?, ?, ?, ?)',
+      stored.number,
+      nextSeq,
+      at,
+      event.type,
+      eventData(event),
+    );
+    nextSeq += sequenceWidth(event);
+    run = projectRun(run, event, at);
+    projectSteps(database, stored.number, event, at);
+    projectLedger(database, run, event, at);
+  }
+  saveRun(database, run, stored.number, nextSeq);
+  return run;
+}
+
+function saveRun(database: Database, run: Run, number: number, nextSeq: number): void {
+  database.run(
+    `UPDATE runs SET state = ?, reason = ?, message = ?, revision = ?, subject = ?, attempt = ?, chosen = ?,
+       cancel_requested_by = ?, covered_by = ?, started_at = ?, finished_at = ?, next_seq = ?,
+       lease_token = CASE WHEN ? IN ('running', 'awaiting_approval') THEN lease_token END
+     WHERE number = ?`,
+    run.state,
+    run.reason,
+    run.message,
+    run.revision,
+    run.subject,
+    run.attempt,
+    run.chosen,
+    run.cancelRequestedBy,
+    run.coveredBy,
+    run.startedAt,
+    run.finishedAt,
+    nextSeq,
+    run.state,
+    number,
+  );
+}
+
+function projectSteps(database: Database, number: number, event: RunEventBody, at: number): void {
+  if (!('step' in event) || event.type === 'step.log') return;
+  const row = database.get(`SELECT ${STEP_COLUMNS} FROM steps WHERE run = ? AND id = ?`, number, event.step);
+  const step = projectStep(row ? toStep(row) : undefined, event, at);
+  if (step) saveStep(database, number, step);
+}
+
+function saveStep(database: Database, number: number, step: Step): void {
+  database.run(
+    `INSERT INTO steps (run, id, position, wave, state, message, exit_code, started_at, finished_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (run, id) DO UPDATE SET position = excluded.position, wave = excluded.wave,
+       state = excluded.state, message = excluded.message, exit_code = excluded.exit_code,
+       started_at = excluded.started_at, finished_at = excluded.finished_at`,
+    number,
+    step.id,
+    step.position,
+    step.wave,
+    step.state,
+    step.message,
+    step.exitCode,
+    step.startedAt,
+    step.finishedAt,
+  );
+}
+
+function projectLedger(database: Database, run: Run, event: RunEventBody, at: number): void {
+  if (event.type === 'run.baseline') {
+    database.run(
+      'INSERT INTO baselines (scope, commit_id) VALUES (?, ?) ON CONFLICT DO NOTHING',
+      event.scope,
+      event.commit,
+    );
+  } else if (event.type === 'step.started' && event.ledger) {
+    // Marked before the task runs: a service whose task was cut off is not what the ledger last said.
+    saveLedger(database, run.id, event.ledger, 'started', null);
+  } else if (event.type === 'step.finished' && event.ledger) {
+    const { commit, tree, shared, inputs, configHash } = event.ledger;
+    if (event.state === 'succeeded') {
+      const synced = { commit, tree, shared, inputs, configHash, runId: run.id, at };
+      saveLedger(database, run.id, event.ledger, 'succeeded', JSON.stringify(synced));
+    } else {
+      saveLedger(database, run.id, event.ledger, event.state === 'removed' ? 'removed' : 'failed', null);
+    }
+  }
+}
+
+/** `synced` null keeps what was last synced. */
+function saveLedger(
+  database: Database,
+  runId: string,
+  fact: LedgerFact,
+  outcome: string,
+  synced: string | null,
+): void {
+  database.run(
+    `INSERT INTO ledger (scope, service, folder, attempted_commit, attempted_run, outcome, synced)
+     VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (scope, service) DO UPDATE SET folder = excluded.folder,
+       attempted_commit = excluded.attempted_commit, attempted_run = excluded.attempted_run,
+       outcome = excluded.outcome, synced = coalesce(excluded.synced, synced)`,
+    fact.scope,
+    fact.service,
+    fact.folder,
+    fact.commit,
+    runId,
+    outcome,
+    synced,
+  );
+}

@@ -1,0 +1,113 @@
+/** Every read of the store, on a connection of its own. */
+
+import type { Run, Step } from '../../runs/run.ts';
+import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
+import type { Ledger, Report, RunFilter } from '../../runs/run-store.ts';
+import type { Database } from './database.ts';
+import { RUN_COLUMNS, STEP_COLUMNS, toEvent, toLedgerEntry, toReport, toStep, toStoredRun } from './rows.ts';
+
+/** A page of events ends after about this much text, so that no reader holds a whole log. */
+const PAGE_BYTES = 1024 * 1024;
+
+export function readRun(database: Database, id: string): Run | null {
+  const row = database.get(`SELECT ${RUN_COLUMNS} FROM runs WHERE id = ?`, id);
+  return row ? toStoredRun(row).run : null;
+}
+
+export function readRuns(database: Database, filter: RunFilter): Run[] {
+  const before = filter.before
+    ? Number(database.get('SELECT number FROM runs WHERE id = ?', filter.before)?.number ?? 0)
+    : Number.MAX_SAFE_INTEGER;
+  const rows = filter.state
+    ? database.all(
+        `SELECT ${RUN_COLUMNS} FROM runs WHERE state = ? AND number < ? ORDER BY number DESC LIMIT ?`,
+        filter.state,
+        before,
+        filter.limit,
+      )
+    : database.all(
+        `SELECT ${RUN_COLUMNS} FROM runs WHERE number < ? ORDER BY number DESC LIMIT ?`,
+        before,
+        filter.limit,
+      );
+  return rows.map((row) => toStoredRun(row).run);
+}
+
+export function readSteps(database: Database, runId: string): Step[] {
+  return database
+    .all(
+      `SELECT ${STEP_COLUMNS} FROM steps WHERE run = (SELECT number FROM runs WHERE id = ?) ORDER BY position`,
+      runId,
+    )
+    .map(toStep);
+}
+
+export function readEvents(
+  database: Database,
+  runId: string,
+  options: { after: number; limit: number },
+): RunEvent[] {
+  const number = database.get('SELECT number FROM runs WHERE id = ?', runId)?.number;
+  if (number === undefined) return [];
+  const events: RunEvent[] = [];
+  let bytes = 0;
+  // The chunk that holds line `after` may hold later lines too, so the scan begins at that chunk.
+  const rows = database.iterate(
+    `SELECT seq, at, type, data FROM events
+      WHERE run = ? AND seq >= coalesce((SELECT max(seq) FROM events WHERE run = ? AND seq <= ?), 0)
+      ORDER BY seq`,
+    number,
+    number,
+    options.after,
+  );
+  for (const row of rows) {
+    const event = toEvent(runId, row);
+    if (event.seq + sequenceWidth(event) - 1 <= options.after) continue;
+    events.push(event);
+    bytes += String(row.data).length;
+    if (events.length >= options.limit || bytes >= PAGE_BYTES) break;
+  }
+  return events;
+}
+
+export function readLatestEvent(database: Database, runId: string, type: RunEvent['type']): RunEvent | null {
+  const row = database.get(
+    `SELECT seq, at, type, data FROM events
+      WHERE run = (SELECT number FROM runs WHERE id = ?) AND type = ? AND type <> 'step.log'
+      ORDER BY seq DESC LIMIT 1`,
+    runId,
+    type,
+  );
+  return row ? toEvent(runId, row) : null;
+}
+
+export function readLedger(database: Database, scope: string): Ledger {
+  const entries = database.all('SELECT * FROM ledger WHERE scope = ?', scope).map(toLedgerEntry);
+  const baseline = database.get('SELECT commit_id FROM baselines WHERE scope = ?', scope)?.commit_id;
+  return {
+    entries: new Map(entries.map((entry) => [entry.service, entry])),
+    baseline: typeof baseline === 'string' ? baseline : null,
+  };
+}
+
+export function readUnreported(database: Database, reporter: string, limit: number): Run[] {
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs
+        WHERE number IN (SELECT run FROM unreported WHERE reporter = ? ORDER BY run LIMIT ?)
+        ORDER BY number`,
+      reporter,
+      limit,
+    )
+    .map((row) => toStoredRun(row).run);
+}
+
+export function readReports(database: Database, reporter: string, runId: string): Report[] {
+  return database
+    .all(
+      'SELECT * FROM reports WHERE reporter = ? AND run = (SELECT number FROM runs WHERE id = ?)',
+      reporter,
+      runId,
+    )
+    .map((row) => toReport(runId, row));
+}

@@ -1,0 +1,97 @@
+/** Between table rows and the domain's types; JSON columns are written only by us, so they are trusted. */
+
+import type { Run, Step } from '../../runs/run.ts';
+import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
+import type { LedgerEntry, Report } from '../../runs/run-store.ts';
+import type { Row } from './database.ts';
+
+export interface StoredRun {
+  run: Run;
+  number: number;
+  nextSeq: number;
+}
+
+export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrency_group, coalesce, dedupe_key, "trigger",
+  input, revision, subject, attempt, chosen, cancel_requested_by, covered_by, created_at, started_at,
+  finished_at, next_seq`;
+
+export function toStoredRun(row: Row): StoredRun {
+  const run = {
+    id: row.id,
+    kind: row.kind,
+    state: row.state,
+    reason: row.reason,
+    message: row.message,
+    concurrencyGroup: row.concurrency_group,
+    coalesce: row.coalesce === 1,
+    dedupeKey: row.dedupe_key,
+    trigger: JSON.parse(String(row.trigger)),
+    input: JSON.parse(String(row.input)),
+    revision: row.revision,
+    subject: row.subject,
+    attempt: row.attempt,
+    chosen: row.chosen,
+    cancelRequestedBy: row.cancel_requested_by,
+    coveredBy: row.covered_by,
+    createdAt: row.created_at,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+  } as Run;
+  return { run, number: Number(row.number), nextSeq: Number(row.next_seq) };
+}
+
+export const STEP_COLUMNS = 'id, position, wave, state, message, exit_code, started_at, finished_at';
+
+export function toStep(row: Row): Step {
+  return {
+    id: row.id,
+    position: row.position,
+    wave: row.wave,
+    state: row.state,
+    message: row.message,
+    exitCode: row.exit_code,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+  } as Step;
+}
+
+/** The event's own fields as stored; type and position have columns of their own. */
+export function eventData(event: RunEventBody): string {
+  const { type: _type, ...data } = event;
+  return JSON.stringify(data);
+}
+
+export function toEvent(runId: string, row: Row): RunEvent {
+  return {
+    ...JSON.parse(String(row.data)),
+    type: row.type,
+    runId,
+    seq: Number(row.seq),
+    at: Number(row.at),
+  };
+}
+
+export function toLedgerEntry(row: Row): LedgerEntry {
+  const synced = row.synced;
+  return {
+    service: row.service,
+    folder: row.folder,
+    synced: typeof synced === 'string' ? JSON.parse(synced) : null,
+    attemptedCommit: row.attempted_commit,
+    attemptedRunId: row.attempted_run,
+    outcome: row.outcome,
+  } as LedgerEntry;
+}
+
+export function toReport(runId: string, row: Row): Report {
+  return {
+    reporter: row.reporter,
+    runId,
+    target: row.target,
+    told: row.told,
+    settled: row.settled === 1,
+    failures: row.failures,
+    notBefore: row.not_before,
+    problem: row.problem,
+  } as Report;
+}

@@ -1,0 +1,62 @@
+/** The default store: one SQLite file, written by one thread, read here. */
+
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import type { RunStore } from '../../runs/run-store.ts';
+import { openForReading } from './database.ts';
+import * as reads from './reads.ts';
+import { startWriter } from './writer.ts';
+
+/** A request is answered 503 when its commit takes longer; the commit may still happen and be found again. */
+const REQUEST_TIMEOUT_MS = 4_000;
+
+export interface SqliteStoreOptions {
+  /** Folder of the store, made with mode 0700 when missing. */
+  directory: string;
+  requestTimeoutMs?: number;
+}
+
+/** Opens the store, or throws StoreUnavailableError: owned by another process, unreadable, or newer. */
+export async function createSqliteStore(options: SqliteStoreOptions): Promise<RunStore> {
+  const { directory, requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS } = options;
+  const file = path.join(directory, 'iac-runner.db');
+  const listeners = new Map<string, (runId: string) => void>();
+  const writer = await startWriter({ directory, file }, (runId) => {
+    for (const listener of listeners.values()) listener(runId);
+  });
+  const database = openForReading(file);
+  return {
+    // Answered to somebody who waits: bounded in time.
+    enqueue: (request) => writer.call('enqueue', [request], timeoutMs),
+    requestCancel: (runId, by) => writer.call('requestCancel', [runId, by], timeoutMs),
+    check: async () => void (await writer.call('check', [], timeoutMs)),
+    key: async (name) => Buffer.from(await writer.call<Uint8Array>('key', [name], timeoutMs)),
+    // Writes of a worker wait for their certain outcome: a late success must not be repeated.
+    claim: (claim) => writer.call('claim', [claim]),
+    renew: (lease, leaseMs) => writer.call('renew', [lease, leaseMs]),
+    append: (lease, events, followUp) => writer.call('append', [lease, events, followUp]),
+    takeBack: (taking) => writer.call('takeBack', [taking]),
+    saveReport: (report) => writer.call('saveReport', [report]),
+    settleRun: (reporter, runId) => writer.call('settleRun', [reporter, runId]),
+
+    run: async (id) => reads.readRun(database, id),
+    runs: async (filter) => reads.readRuns(database, filter),
+    steps: async (runId) => reads.readSteps(database, runId),
+    events: async (runId, page) => reads.readEvents(database, runId, page),
+    latestEvent: async (runId, type) => reads.readLatestEvent(database, runId, type) as never,
+    ledger: async (scope) => reads.readLedger(database, scope),
+    unreported: async (reporter, limit) => reads.readUnreported(database, reporter, limit),
+    reports: async (reporter, runId) => reads.readReports(database, reporter, runId),
+
+    watch(listener) {
+      const id = randomUUID();
+      listeners.set(id, listener);
+      return () => void listeners.delete(id);
+    },
+    async close() {
+      listeners.clear();
+      await writer.close();
+      database.close();
+    },
+  };
+}

@@ -1,0 +1,110 @@
+/**
+ * The thread that owns the writing connection. All calls that arrive while one commit waits for the disk share
+ * the next commit (group commit), and a slow disk never blocks the thread that answers requests.
+ */
+
+import { parentPort, workerData } from 'node:worker_threads';
+import { StaleLeaseError } from '../../errors.ts';
+import { type Database, openForWriting } from './database.ts';
+import { holdOwnership } from './ownership.ts';
+import { WRITES, type Written } from './writes.ts';
+
+export type WriteName = keyof typeof WRITES;
+
+export interface WriteCall {
+  id: number;
+  name: WriteName;
+  arguments: unknown[];
+}
+
+export type WriteAnswer =
+  | { id: number; ok: true; result: unknown; changed: string[] }
+  | { id: number; ok: false; failure: 'stale_lease'; runId: string }
+  | { id: number; ok: false; failure: 'unavailable' | 'defect'; message: string };
+
+/** The first message: whether the store could be opened. */
+export type OpenAnswer = { opened: true } | { opened: false; message: string; nextAction: string | null };
+
+/** SQLite's primary result codes for "not now, and not written" (https://sqlite.org/rescode.html). */
+const UNAVAILABLE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26]);
+
+function start(): void {
+  const port = parentPort;
+  if (!port) throw new Error('The writer thread must be started by the store.');
+  const { directory, file } = workerData as { directory: string; file: string };
+  let database: Database;
+  let ownership: { close(): void };
+  try {
+    ownership = holdOwnership(directory);
+    database = openForWriting(file);
+  } catch (error) {
+    const nextAction = error instanceof Error && 'nextAction' in error ? error.nextAction : null;
+    const answer: OpenAnswer = {
+      opened: false,
+      message: error instanceof Error ? error.message : String(error),
+      nextAction: typeof nextAction === 'string' ? nextAction : null,
+    };
+    port.postMessage(answer);
+    return;
+  }
+  port.postMessage({ opened: true } satisfies OpenAnswer);
+  let waiting: WriteCall[] = [];
+  port.on('message', (message: WriteCall[] | 'close') => {
+    if (message === 'close') {
+      if (waiting.length > 0) port.postMessage(commit(database, waiting));
+      database.close();
+      ownership.close();
+      port.close();
+      return;
+    }
+    if (waiting.length === 0) {
+      setImmediate(() => {
+        const calls = waiting;
+        waiting = [];
+        if (calls.length > 0) port.postMessage(commit(database, calls));
+      });
+    }
+    waiting = waiting.length === 0 ? message : waiting.concat(message);
+  });
+}
+
+/** Runs the calls in one transaction; a call that fails undoes only itself. */
+function commit(database: Database, calls: WriteCall[]): WriteAnswer[] {
+  const { raw } = database;
+  try {
+    raw.exec('BEGIN IMMEDIATE');
+    const answers = calls.map((call) => attempt(database, call));
+    raw.exec('COMMIT');
+    return answers;
+  } catch (error) {
+    if (raw.isTransaction) raw.exec('ROLLBACK');
+    return calls.map((call) => failed(call, error));
+  }
+}
+
+function attempt(database: Database, call: WriteCall): WriteAnswer {
+  database.raw.exec('SAVEPOINT call');
+  try {
+    const write = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
+    const { result, changed } = write(database, ...call.arguments);
+    database.raw.exec('RELEASE call');
+    return { id: call.id, ok: true, result, changed };
+  } catch (error) {
+    // A full disk ends the whole transaction: then nothing of this batch was written.
+    if (!database.raw.isTransaction) throw error;
+    database.raw.exec('ROLLBACK TO call; RELEASE call');
+    return failed(call, error);
+  }
+}
+
+function failed(call: WriteCall, error: unknown): WriteAnswer {
+  if (error instanceof StaleLeaseError) {
+    const [lease] = call.arguments as [{ runId: string }];
+    return { id: call.id, ok: false, failure: 'stale_lease', runId: lease.runId };
+  }
+  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  const message = error instanceof Error ? error.message : String(error);
+  return { id: call.id, ok: false, failure: UNAVAILABLE_CODES.has(code) ? 'unavailable' : 'defect', message };
+}
+
+start();

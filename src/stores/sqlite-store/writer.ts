@@ -1,0 +1,120 @@
+/** Calls to the writer thread: batched on the way out, answered when committed, failed when the thread dies. */
+
+import { Worker } from 'node:worker_threads';
+import { StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import type { OpenAnswer, WriteAnswer, WriteCall, WriteName } from './writer-thread.ts';
+
+export interface Writer {
+  /** Resolves after the fsync. Without `timeoutMs` it waits until the outcome is certain. */
+  call<T>(name: WriteName, values: unknown[], timeoutMs?: number): Promise<T>;
+  close(): Promise<void>;
+}
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+  /** Absolute time after which the caller no longer waits. */
+  deadline: number;
+}
+
+const EXPIRY_CHECK_MS = 250;
+
+export async function startWriter(
+  data: { directory: string; file: string },
+  onChange: (runId: string) => void,
+): Promise<Writer> {
+  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
+  const thread = new Worker(new URL(`./writer-thread.${extension}`, import.meta.url), { workerData: data });
+  const pending = new Map<number, Pending>();
+  let outgoing: WriteCall[] = [];
+  let lastId = 0;
+  let dead: Error | null = null;
+
+  function die(error: Error): void {
+    dead = error;
+    for (const call of pending.values()) call.reject(error);
+    pending.clear();
+  }
+
+  await opened(thread, data.directory);
+  thread.on('message', (answers: WriteAnswer[]) => {
+    for (const answer of answers) settle(pending, answer);
+    for (const answer of answers) if (answer.ok) for (const runId of answer.changed) onChange(runId);
+  });
+  thread.on('error', (cause) => die(new StoreUnavailableError('The store has failed.', { cause })));
+  thread.on('exit', () => die(dead ?? new StoreUnavailableError('The store is closed.')));
+  const expiry = setInterval(() => expire(pending), EXPIRY_CHECK_MS);
+  expiry.unref();
+
+  return {
+    call<T>(name: WriteName, values: unknown[], timeoutMs = Number.POSITIVE_INFINITY) {
+      return new Promise<T>((resolve, reject) => {
+        if (dead) return reject(dead);
+        lastId += 1;
+        pending.set(lastId, {
+          resolve: (value) => resolve(value as T),
+          reject,
+          deadline: performance.now() + timeoutMs,
+        });
+        if (outgoing.length === 0) {
+          setImmediate(() => {
+            thread.postMessage(outgoing);
+            outgoing = [];
+          });
+        }
+        outgoing.push({ id: lastId, name, arguments: values });
+      });
+    },
+    async close() {
+      clearInterval(expiry);
+      const gone = new Promise((resolve) => thread.once('exit', resolve));
+      if (dead) return;
+      // After the batch that may be waiting for its turn.
+      setImmediate(() => thread.postMessage('close'));
+      await gone;
+    },
+  };
+}
+
+function opened(thread: Worker, directory: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    thread.once('error', reject);
+    thread.once('message', (answer: OpenAnswer) => {
+      thread.off('error', reject);
+      if (answer.opened) return resolve();
+      reject(
+        new StoreUnavailableError(answer.message, {
+          nextAction: answer.nextAction ?? `Check the data directory ${directory} and its permissions.`,
+        }),
+      );
+    });
+  });
+}
+
+function settle(pending: Map<number, Pending>, answer: WriteAnswer): void {
+  const call = pending.get(answer.id);
+  if (!call) return;
+  pending.delete(answer.id);
+  if (answer.ok) call.resolve(answer.result);
+  else if (answer.failure === 'stale_lease') call.reject(new StaleLeaseError(answer.runId));
+  else if (answer.failure === 'unavailable') {
+    call.reject(
+      new StoreUnavailableError(`The store cannot be written: ${answer.message}.`, {
+        nextAction: 'Check the free space and health of the disk under DATA_DIR.',
+      }),
+    );
+  } else call.reject(new Error(answer.message));
+}
+
+function expire(pending: Map<number, Pending>): void {
+  const now = performance.now();
+  for (const [id, call] of pending) {
+    if (call.deadline > now) continue;
+    pending.delete(id);
+    call.reject(
+      new StoreUnavailableError('The store did not answer in time.', {
+        nextAction: 'Try again; check the disk under DATA_DIR when it stays so.',
+      }),
+    );
+  }
+}

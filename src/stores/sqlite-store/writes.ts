@@ -1,0 +1,298 @@
+/** Every write of the store, run inside a transaction by the writer thread. */
+
+import { randomBytes, randomUUID } from 'node:crypto';
+import { StaleLeaseError } from '../../errors.ts';
+import { endedBadly, isFinal, type Run, type RunRequest } from '../../runs/run.ts';
+import { projectRun, type RunEventBody } from '../../runs/run-events.ts';
+import { type Claim, type Lease, REPORTERS, type Report } from '../../runs/run-store.ts';
+import { appendEvents } from './append-events.ts';
+import type { Database } from './database.ts';
+import { RUN_COLUMNS, type StoredRun, toStoredRun } from './rows.ts';
+
+/** What a write gives back: its result and the runs it changed, whose watchers are told after the commit. */
+export interface Written<T> {
+  result: T;
+  changed: string[];
+}
+
+export const WRITES = {
+  enqueue,
+  claim,
+  renew,
+  append,
+  takeBack,
+  requestCancel,
+  saveReport,
+  settleRun,
+  key,
+  check,
+} as const;
+
+function enqueue(database: Database, request: RunRequest): Written<{ run: Run; created: boolean }> {
+  if (request.dedupeKey !== null) {
+    const earlier = database.get(
+      `SELECT ${RUN_COLUMNS} FROM runs WHERE dedupe_key = ? ORDER BY number DESC LIMIT 1`,
+      request.dedupeKey,
+    );
+    const run = earlier ? toStoredRun(earlier).run : null;
+    if (run && !endedBadly(run.state)) return { result: { run, created: false }, changed: [] };
+  }
+  const run = insertRun(database, request);
+  return { result: { run, created: true }, changed: [run.id] };
+}
+
+function insertRun(database: Database, request: RunRequest): Run {
+  const now = Date.now();
+  const id = randomUUID();
+  database.run(
+    `INSERT INTO runs (id, kind, state, message, concurrency_group, coalesce, dedupe_key, "trigger", input,
+       attempt, chosen, created_at, next_seq)
+     VALUES (?, ?, 'queued', 'Waiting for previous sync to complete', ?, ?, ?, ?, ?, 0, 0, ?, 1)`,
+    id,
+    request.kind,
+    request.concurrencyGroup,
+    request.coalesce ? 1 : 0,
+    request.dedupeKey,
+    JSON.stringify(request.trigger),
+    JSON.stringify(request.input),
+    now,
+  );
+  const stored = load(database, id);
+  for (const reporter of REPORTERS) {
+    database.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, stored.number);
+  }
+  return appendEvents(database, stored, [{ type: 'run.queued' }], now);
+}
+
+function load(database: Database, id: string): StoredRun {
+  const stored = find(database, id);
+  if (!stored) throw new Error(`No run ${id} in the store.`);
+  return stored;
+}
+
+function find(database: Database, id: string): StoredRun | null {
+  const row = database.get(`SELECT ${RUN_COLUMNS} FROM runs WHERE id = ?`, id);
+  return row ? toStoredRun(row) : null;
+}
+
+function claim(
+  database: Database,
+  { owner, leaseMs }: { owner: string; leaseMs: number },
+): Written<Claim | null> {
+  const next = nextQueued(database);
+  if (!next) return { result: null, changed: [] };
+  const covered = next.run.coalesce ? queuedCoalescing(database, next.run.concurrencyGroup) : [];
+  const chosen = covered.pop() ?? next;
+  const covers = covered.map((stored) =>
+    appendEvents(
+      database,
+      stored,
+      [
+        {
+          type: 'run.finished',
+          state: 'superseded',
+          reason: 'covered_by_newer',
+          message: 'A newer push of the branch covers this one.',
+          coveredBy: chosen.run.id,
+        },
+      ],
+      Date.now(),
+    ),
+  );
+  const token = Number(
+    database.get(
+      `INSERT INTO counters (name, value) VALUES ('fencing_token', 1)
+       ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
+    )?.value,
+  );
+  database.run(
+    'UPDATE runs SET lease_owner = ?, lease_token = ?, lease_expires_at = ? WHERE number = ?',
+    owner,
+    token,
+    Date.now() + leaseMs,
+    chosen.number,
+  );
+  const started: RunEventBody = { type: 'run.started', owner, attempt: chosen.run.attempt + 1 };
+  const run = appendEvents(database, chosen, [started], Date.now());
+  return {
+    result: { run, lease: { runId: run.id, owner, token }, covers },
+    changed: [run.id, ...covers.map((other) => other.id)],
+  };
+}
+
+/** The oldest queued run of a free group; hops from group to group so that a long queue costs nothing. */
+function nextQueued(database: Database): StoredRun | null {
+  const row = database.get(`
+    WITH RECURSIVE groups (name) AS (
+      SELECT min(concurrency_group) FROM runs WHERE state = 'queued'
+      UNION ALL
+      SELECT (SELECT min(concurrency_group) FROM runs WHERE state = 'queued' AND concurrency_group > groups.name)
+      FROM groups WHERE groups.name IS NOT NULL
+    )
+    SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
+      SELECT min((SELECT min(number) FROM runs WHERE state = 'queued' AND concurrency_group = groups.name))
+      FROM groups
+      WHERE groups.name IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM runs
+        WHERE concurrency_group = groups.name AND state IN ('running', 'awaiting_approval')))`);
+  return row ? toStoredRun(row) : null;
+}
+
+function queuedCoalescing(database: Database, group: string): StoredRun[] {
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs
+        WHERE state = 'queued' AND concurrency_group = ? AND coalesce = 1 ORDER BY number`,
+      group,
+    )
+    .map(toStoredRun);
+}
+
+function renew(database: Database, lease: Lease, leaseMs: number): Written<null> {
+  const changed = database.run(
+    `UPDATE runs SET lease_expires_at = ?
+      WHERE id = ? AND lease_token = ? AND state IN ('running', 'awaiting_approval')`,
+    Date.now() + leaseMs,
+    lease.runId,
+    lease.token,
+  );
+  if (changed === 0) throw new StaleLeaseError(lease.runId);
+  return { result: null, changed: [] };
+}
+
+function append(
+  database: Database,
+  lease: Lease,
+  events: RunEventBody[],
+  followUp?: RunRequest,
+): Written<null> {
+  const row = database.get(
+    `SELECT ${RUN_COLUMNS} FROM runs
+      WHERE id = ? AND lease_token = ? AND state IN ('running', 'awaiting_approval')`,
+    lease.runId,
+    lease.token,
+  );
+  if (!row) throw new StaleLeaseError(lease.runId);
+  const changed = [lease.runId];
+  let toAppend = events;
+  if (followUp) {
+    const { run } = enqueue(database, followUp).result;
+    changed.push(run.id);
+    toAppend = events.map((event) =>
+      event.type === 'run.finished' ? { ...event, coveredBy: run.id } : event,
+    );
+  }
+  appendEvents(database, toStoredRun(row), toAppend, Date.now());
+  return { result: null, changed };
+}
+
+function takeBack(
+  database: Database,
+  { all, maxAttempts }: { all: boolean; maxAttempts: number },
+): Written<string[]> {
+  const orphans = database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs WHERE state = 'running' AND (? = 1 OR lease_expires_at < ?) ORDER BY number`,
+      all ? 1 : 0,
+      Date.now(),
+    )
+    .map(toStoredRun);
+  for (const orphan of orphans) {
+    appendEvents(database, orphan, takenBack(database, orphan, maxAttempts), Date.now());
+  }
+  const ids = orphans.map((orphan) => orphan.run.id);
+  return { result: ids, changed: ids };
+}
+
+function takenBack(database: Database, { run, number }: StoredRun, maxAttempts: number): RunEventBody[] {
+  if (run.cancelRequestedBy === null && run.attempt < maxAttempts) {
+    const message = `Attempt ${run.attempt} was cut off; waiting to be tried again.`;
+    return [{ type: 'run.requeued', message, countAttempt: true }];
+  }
+  const open = database.all("SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')", number);
+  return [
+    ...open.map(
+      (row): RunEventBody => ({
+        type: 'step.finished',
+        step: String(row.id),
+        state: 'cancelled',
+        message: 'The runner stopped before this ended.',
+        exitCode: null,
+        ledger: null,
+      }),
+    ),
+    run.cancelRequestedBy === null
+      ? {
+          type: 'run.finished',
+          state: 'errored',
+          reason: 'attempts_exhausted',
+          message: `Cut off ${run.attempt} times.`,
+          coveredBy: null,
+        }
+      : cancelled(run.cancelRequestedBy),
+  ];
+}
+
+function cancelled(by: string): RunEventBody {
+  return {
+    type: 'run.finished',
+    state: 'cancelled',
+    reason: 'cancelled_by_request',
+    message: `Cancelled by ${by}`,
+    coveredBy: null,
+  };
+}
+
+function requestCancel(database: Database, runId: string, by: string): Written<Run | null> {
+  const stored = find(database, runId);
+  if (!stored) return { result: null, changed: [] };
+  if (isFinal(stored.run.state)) return { result: stored.run, changed: [] };
+  const events: RunEventBody[] = [{ type: 'run.cancel_requested', by }];
+  const requested = projectRun(stored.run, { type: 'run.cancel_requested', by }, 0);
+  if (requested.state === 'queued') events.push(cancelled(by));
+  const run = appendEvents(database, stored, events, Date.now());
+  return { result: run, changed: [runId] };
+}
+
+function saveReport(database: Database, report: Report): Written<null> {
+  database.run(
+    `INSERT INTO reports (reporter, run, target, told, settled, failures, not_before, problem)
+     SELECT ?, number, ?, ?, ?, ?, ?, ? FROM runs WHERE id = ?
+     ON CONFLICT (reporter, run, target) DO UPDATE SET told = excluded.told, settled = excluded.settled,
+       failures = excluded.failures, not_before = excluded.not_before, problem = excluded.problem`,
+    report.reporter,
+    report.target,
+    report.told,
+    report.settled ? 1 : 0,
+    report.failures,
+    report.notBefore,
+    report.problem,
+    report.runId,
+  );
+  return { result: null, changed: [] };
+}
+
+function settleRun(database: Database, reporter: string, runId: string): Written<null> {
+  database.run(
+    'DELETE FROM unreported WHERE reporter = ? AND run = (SELECT number FROM runs WHERE id = ?)',
+    reporter,
+    runId,
+  );
+  return { result: null, changed: [] };
+}
+
+function key(database: Database, name: string): Written<Uint8Array> {
+  database.run('INSERT INTO keys (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING', name, randomBytes(32));
+  const value = database.get('SELECT value FROM keys WHERE name = ?', name)?.value;
+  if (!(value instanceof Uint8Array)) throw new Error(`The key ${name} is unreadable.`);
+  return { result: value, changed: [] };
+}
+
+/** A real write, so that a full or read-only disk is noticed. */
+function check(database: Database): Written<null> {
+  database.run(
+    `INSERT INTO counters (name, value) VALUES ('checks', 1)
+     ON CONFLICT (name) DO UPDATE SET value = value + 1`,
+  );
+  return { result: null, changed: [] };
+}
