@@ -19,8 +19,18 @@ export class RunnerError extends Error {
 /** The environment is wrong; the program must not start. */
 export class ConfigError extends RunnerError {}
 
-/** The caller's words are wrong: command line usage, or a request that gets a 4xx. */
-export class InputError extends RunnerError {}
+/** The command line is wrong: the program prints its usage. */
+export class UsageError extends RunnerError {}
+
+/** A request is refused, with this HTTP status; nothing was changed. */
+export class RequestError extends RunnerError {
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 503;
+
+  constructor(status: RequestError['status'], message: string, options: RunnerErrorOptions = {}) {
+    super(message, options);
+    this.status = status;
+  }
+}
 
 /** The store could not commit (full disk, lock, time limit). Nothing may be acknowledged. */
 export class StoreUnavailableError extends RunnerError {}
@@ -31,6 +41,9 @@ export class StaleLeaseError extends RunnerError {
     super(`Run ${runId} is no longer leased to this worker.`, { nextAction: 'Stop working on it.' });
   }
 }
+
+/** Somebody else holds, or took, the lock of the workspace. */
+export class WorkspaceBusyError extends RunnerError {}
 
 /** git could not do its part. `kind` lets a pipeline choose the run's reason. */
 export class GitError extends RunnerError {

@@ -18,7 +18,7 @@ export interface ServiceDecision {
   service: string;
   folder: string;
   wave: number;
-  decision: 'run' | 'skipped' | 'not_chosen' | 'excluded' | 'removed' | 'newer_synced' | 'invalid';
+  decision: 'run' | 'done' | 'skipped' | 'not_chosen' | 'excluded' | 'removed' | 'newer_synced' | 'invalid';
   /** One sentence: the rule and the fact behind the decision. */
   because: string;
   /** Some of the changed paths that led here, escaped for display by whoever shows them. */

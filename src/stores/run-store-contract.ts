@@ -383,6 +383,13 @@ export function describeRunStore(
       expect(await store.runs({ state: 'running', limit: 10 })).toEqual([]);
     });
 
+    it('takes a nonce once', async () => {
+      const later = Date.now() + 60_000;
+      expect(await store.spendNonce('one', later)).toBe(true);
+      expect(await store.spendNonce('one', later)).toBe(false);
+      expect(await store.spendNonce('two', later)).toBe(true);
+    });
+
     it('keeps a key once made', async () => {
       const key = await store.key('links');
       expect(key).toHaveLength(32);

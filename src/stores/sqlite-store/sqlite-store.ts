@@ -29,6 +29,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     // Answered to somebody who waits: bounded in time.
     enqueue: (request) => writer.call('enqueue', [request], timeoutMs),
     requestCancel: (runId, by) => writer.call('requestCancel', [runId, by], timeoutMs),
+    spendNonce: (nonce, expiresAt) => writer.call('spendNonce', [nonce, expiresAt], timeoutMs),
     check: async () => void (await writer.call('check', [], timeoutMs)),
     key: async (name) => Buffer.from(await writer.call<Uint8Array>('key', [name], timeoutMs)),
     // Writes of a worker wait for their certain outcome: a late success must not be repeated.

@@ -24,6 +24,7 @@ export const WRITES = {
   requestCancel,
   saveReport,
   settleRun,
+  spendNonce,
   key,
   check,
 } as const;
@@ -279,6 +280,16 @@ function settleRun(database: Database, reporter: string, runId: string): Written
     runId,
   );
   return { result: null, changed: [] };
+}
+
+function spendNonce(database: Database, nonce: string, expiresAt: number): Written<boolean> {
+  database.run('DELETE FROM nonces WHERE expires_at < ?', Date.now());
+  const added = database.run(
+    'INSERT INTO nonces (nonce, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING',
+    nonce,
+    expiresAt,
+  );
+  return { result: added === 1, changed: [] };
 }
 
 function key(database: Database, name: string): Written<Uint8Array> {

@@ -1,0 +1,48 @@
+/** iac-runner serve: the server, until it is told to stop. */
+
+import { pino } from 'pino';
+import { loadConfig } from '../config.ts';
+import { startServices } from '../services.ts';
+import { type Command, parseOptions } from './command.ts';
+
+export const serveCommand: Command = {
+  summary: 'Receive pushes and sync what they changed.',
+  help: `Usage: iac-runner serve
+
+Receives GitHub's push webhooks on /webhook and signed requests on /sync, and syncs the services that changed.
+Configured by the environment only; docs/configuration.md lists every variable.
+
+SIGTERM or SIGINT: takes no new work, lets running tasks end within DRAIN_TIMEOUT, hands the rest back, exits 0.
+The same signal a second time ends at once what still runs.
+`,
+  async run(args) {
+    parseOptions(args, { options: {} });
+    const config = loadConfig();
+    const log = pino(
+      { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+      pino.destination({ dest: 1, sync: true }),
+    );
+    const services = await startServices(config, log);
+    await new Promise<void>((resolve) => {
+      let stopping = false;
+      function stop(signal: NodeJS.Signals): void {
+        if (stopping) {
+          services.hurry();
+          return;
+        }
+        stopping = true;
+        log.info({ signal }, 'stopping');
+        services.stop().then(resolve, (error: unknown) => {
+          log.error({ err: error }, 'not stopped cleanly');
+          resolve();
+        });
+      }
+      process.on('SIGTERM', stop);
+      process.on('SIGINT', stop);
+      // A closed terminal is no reason to leave work half done.
+      process.on('SIGHUP', stop);
+    });
+    log.info('stopped');
+    return true;
+  },
+};

@@ -1,0 +1,421 @@
+/** The environment, checked once and frozen: the only reader of process.env. */
+
+import path from 'node:path';
+import { z } from 'zod';
+import { ConfigError } from './errors.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export type Role = 'viewer' | 'operator' | 'admin';
+
+export interface ApiToken {
+  name: string;
+  role: Role;
+  token: string;
+}
+
+const SECOND_MS = 1_000;
+
+/** Secrets nobody may run with: they stand in examples everywhere. */
+const PLACEHOLDERS = new Set([
+  'changeme',
+  'change-me',
+  'secret',
+  'password',
+  'placeholder',
+  'your-secret',
+  'your_secret',
+  'your-webhook-secret',
+  'webhook-secret',
+  'webhook_secret',
+  'todo',
+  'xxx',
+]);
+
+const DEFAULT_TASK_ENV =
+  'VAULT_ADDR,VAULT_APP_TOKEN,DOKPLOY_API_KEY,DOKPLOY_URL,INTERNAL_DOMAIN,ENV,PROJECT,DEPLOY_ENV';
+
+/** One variable: how it is read, what stands in the documentation, and an example for the error. */
+interface Variable<T> {
+  schema: z.ZodType<T, string | undefined>;
+  /** What is expected, in the words of an error: "expected …". */
+  expected: string;
+  example: string;
+  description: string;
+  /** What holds when it is unset; shown, and parsed like a given value unless it begins with "(". */
+  default: string;
+}
+
+function variable<T>(definition: Variable<T>): Variable<T> {
+  return definition;
+}
+
+const text = z.string().trim();
+const seconds = text.regex(/^\d{1,7}$/).transform((value) => Number(value) * SECOND_MS);
+const positiveSeconds = seconds.refine((value) => value > 0);
+const count = text.regex(/^[1-9]\d{0,3}$/).transform(Number);
+const port = text
+  .regex(/^\d{1,5}$/)
+  .transform(Number)
+  .refine((value) => value <= 65_535);
+const httpUrl = text
+  .refine((value) => /^https?:\/\//i.test(value) && URL.canParse(value))
+  .transform((value) => value.replace(/\/+$/, ''));
+const secret = text.min(8).refine((value) => !PLACEHOLDERS.has(value.toLowerCase()));
+const optionalText = text.optional().transform((value) => value || null);
+const words = text
+  .min(1)
+  .refine((value) => !/["'`$;&|<>\\]/.test(value))
+  .transform((value) => value.split(/\s+/) as [string, ...string[]]);
+const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
+const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
+const names = text.transform((value) =>
+  [...new Set(value.split(',').map((name) => name.trim()))].filter(Boolean),
+);
+const environmentNames = names.refine((list) => list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)));
+
+const tokens = text.transform((value, context): ApiToken[] => {
+  const list = value.split(',').filter((entry) => entry.trim() !== '');
+  return list.flatMap((entry) => {
+    const [, name, role, token] = /^\s*([^:\s]+):(viewer|operator|admin):(\S{8,})\s*$/.exec(entry) ?? [];
+    if (name && token && (role === 'viewer' || role === 'operator' || role === 'admin')) {
+      return [{ name, role, token }];
+    }
+    context.addIssue({ code: 'custom', message: 'malformed' });
+    return [];
+  });
+});
+const uniqueTokens = tokens.refine((list) => new Set(list.map(({ name }) => name)).size === list.length);
+
+/** Every variable, in the order of the documentation. */
+export const VARIABLES = {
+  WEBHOOK_SECRET: variable({
+    schema: secret,
+    expected: 'the secret of the GitHub webhook, at least 8 characters and not a placeholder',
+    example: 'the output of `openssl rand -hex 32`',
+    description: 'Signs `/webhook` and `/sync`. The program does not start without it.',
+    default: '(required)',
+  }),
+  WEBHOOK_SECRET_PREVIOUS: variable({
+    schema: secret.optional().transform((value) => value ?? null),
+    expected: 'the secret that was in use before, at least 8 characters',
+    example: 'the previous value of WEBHOOK_SECRET',
+    description: 'Also accepted, while a new secret is being rolled out.',
+    default: '(none)',
+  }),
+  GIT_REPO_URL: variable({
+    schema: text
+      .min(1)
+      .refine((value) => !value.startsWith('-') && !/^\s*[a-z0-9+.-]*::/i.test(value) && !/\s/.test(value)),
+    expected: 'the URL of the platform repository (https, ssh, or a local path; no `transport::address`)',
+    example: 'https://github.com/acme/platform.git',
+    description: 'The platform repository. Credentials in it are used for git only and never shown.',
+    default: '(required)',
+  }),
+  GIT_BRANCH: variable({
+    schema: text.regex(/^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|\/$))[^\s~^:?*[\\\p{Cc}]+$/u),
+    expected: 'the name of a branch',
+    example: 'main',
+    description: 'The branch that is deployed.',
+    default: 'main',
+  }),
+  GITHUB_TOKEN: variable({
+    schema: optionalText,
+    expected: 'a GitHub token',
+    example: 'a fine-grained token with read access to contents and write access to commit statuses',
+    description:
+      'Reads the repository over https and writes commit statuses. Without it there are no statuses.',
+    default: '(none)',
+  }),
+  GITHUB_REPOSITORY: variable({
+    schema: text
+      .regex(/^[A-Za-z0-9-]+\/[A-Za-z0-9._-]+$/)
+      .optional()
+      .transform((value) => value ?? null),
+    expected: 'owner/name',
+    example: 'acme/platform',
+    description: 'The repository on GitHub; pushes of any other are ignored.',
+    default: '(from GIT_REPO_URL)',
+  }),
+  GITHUB_API_URL: variable({
+    schema: httpUrl,
+    expected: 'an http(s) URL',
+    example: 'https://github.example.com/api/v3',
+    description: 'The API of GitHub, or of a GitHub Enterprise Server.',
+    default: 'https://api.github.com',
+  }),
+  WEBHOOK_PORT: variable({
+    schema: port,
+    expected: 'a port number from 0 to 65535',
+    example: '8080',
+    description: 'The port to listen on; 0 takes any free one.',
+    default: '8080',
+  }),
+  HOST: variable({
+    schema: text.min(1),
+    expected: 'an address to listen on',
+    example: '127.0.0.1',
+    description: 'The address to listen on.',
+    default: '0.0.0.0',
+  }),
+  PUBLIC_URL: variable({
+    schema: httpUrl.optional().transform((value) => value ?? null),
+    expected: 'an http(s) URL',
+    example: 'https://iac.example.com',
+    description: 'Where people reach this server: the base of every link it gives out.',
+    default: '(https://iac.$INTERNAL_DOMAIN when that is set, else http://localhost:$WEBHOOK_PORT)',
+  }),
+  WORKSPACE_DIR: variable({
+    schema: text.refine((value) => path.isAbsolute(value)),
+    expected: 'an absolute path',
+    example: '/workspace',
+    description: 'Holds the checkout `$WORKSPACE_DIR/<repository>` and the lock `.sync.lock`.',
+    default: '/workspace',
+  }),
+  DATA_DIR: variable({
+    schema: text
+      .refine((value) => path.isAbsolute(value))
+      .optional()
+      .transform((value) => value ?? null),
+    expected: 'an absolute path',
+    example: '/var/lib/iac-runner',
+    description: 'Holds the store and the git mirror. Back it up; one server at a time uses it.',
+    default: '($WORKSPACE_DIR/.iac-runner)',
+  }),
+  INVOKE_COMMAND: variable({
+    schema: words,
+    expected: 'a program and its arguments, without quotes or other shell syntax',
+    example: 'uv run invoke',
+    description: 'What runs a task; called with the one argument `<service>.sync`.',
+    default: 'invoke',
+  }),
+  TASK_ENV: variable({
+    schema: environmentNames,
+    expected: 'names of variables, comma-separated',
+    example: `${DEFAULT_TASK_ENV},CLOUDFLARE_TOKEN`,
+    description: 'The variables that tasks get, besides PATH, HOME and the like. They enter the config hash.',
+    default: DEFAULT_TASK_ENV,
+  }),
+  SYNC_TIMEOUT: variable({
+    schema: positiveSeconds,
+    expected: 'a number of seconds above 0',
+    example: '600',
+    description: 'Seconds that one task may take before it is ended with everything it started.',
+    default: '600',
+  }),
+  SYNC_CONCURRENCY: variable({
+    schema: count,
+    expected: 'a whole number from 1 to 9999',
+    example: '4',
+    description: 'Tasks of one wave that run at the same time.',
+    default: '4',
+  }),
+  DRAIN_TIMEOUT: variable({
+    schema: seconds,
+    expected: 'a number of seconds',
+    example: '30',
+    description: 'Seconds that running tasks get to finish after SIGTERM, before their run is handed back.',
+    default: '30',
+  }),
+  RETRY_LIMIT: variable({
+    schema: count,
+    expected: 'a whole number from 1 to 9999',
+    example: '3',
+    description: 'How many times a run is started when the server dies under it.',
+    default: '3',
+  }),
+  LOG_LIMIT_MB: variable({
+    schema: count,
+    expected: 'a whole number from 1 to 9999',
+    example: '64',
+    description: 'Megabytes of output kept of one task; what comes after is read and dropped.',
+    default: '64',
+  }),
+  API_TOKENS: variable({
+    schema: uniqueTokens,
+    expected:
+      'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 8 or more characters, each name once',
+    example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
+    description: 'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin).',
+    default: '',
+  }),
+  LOG_LEVEL: variable({
+    schema: logLevel,
+    expected: 'fatal, error, warn, info, debug, trace or silent',
+    example: 'info',
+    description: 'How much the server says on its standard output, as JSON lines.',
+    default: 'info',
+  }),
+  SYNC_REQUIRE_TIMESTAMP: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description: 'Refuse `/sync` requests without `X-IAC-Timestamp` and `X-IAC-Nonce`.',
+    default: 'false',
+  }),
+} as const;
+
+type VariableName = keyof typeof VARIABLES;
+type Values = { [Name in VariableName]: z.output<(typeof VARIABLES)[Name]['schema']> };
+
+/** Variables that children get from the server's own environment when they are set: plumbing, never secrets. */
+const PLUMBING = [
+  'PATH',
+  'HOME',
+  'USER',
+  'LANG',
+  'LC_ALL',
+  'TZ',
+  'TMPDIR',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+  'SSH_AUTH_SOCK',
+  'DOCKER_HOST',
+  'HTTPS_PROXY',
+  'HTTP_PROXY',
+  'NO_PROXY',
+];
+
+/** Defaults of the earlier receiver for what tasks read. */
+const TASK_ENV_DEFAULTS: Record<string, string> = { ENV: 'production', PROJECT: 'platform' };
+
+export interface Config {
+  webhookSecrets: readonly [string, ...string[]];
+  requireTimestamp: boolean;
+  git: { url: string; branch: string; token: string | null };
+  /** Null when the repository is not on GitHub as far as we know: then there are no statuses. */
+  github: { owner: string; repo: string; apiUrl: string; token: string } | null;
+  /** `owner/name` that pushes must come from, or null to accept any. */
+  repository: string | null;
+  server: { host: string; port: number; publicUrl: string | null };
+  workspaceDir: string;
+  dataDir: string;
+  invokeCommand: readonly [string, ...string[]];
+  /** What tasks get by TASK_ENV; part of the config hash. */
+  taskEnvironment: Readonly<Record<string, string>>;
+  /** PATH, HOME and the like, for every child. */
+  plumbing: Readonly<Record<string, string>>;
+  syncTimeoutMs: number;
+  syncConcurrency: number;
+  drainTimeoutMs: number;
+  retryLimit: number;
+  logLimitBytes: number;
+  apiTokens: readonly ApiToken[];
+  logLevel: z.output<typeof logLevel>;
+}
+
+/**
+ * Reads and checks the whole environment. Throws ConfigError naming every variable that is wrong, what was
+ * expected and an example; never the value, which may be a secret.
+ */
+export function loadConfig(environment: Environment = process.env): Config {
+  const values = parse(environment, Object.keys(VARIABLES) as VariableName[]) as Values;
+  return Object.freeze(assemble(values, environment));
+}
+
+/** What `sync` and `sign` need to talk to a running server. */
+export function loadClientConfig(environment: Environment = process.env): { secret: string; url: string } {
+  const values = parse(environment, ['WEBHOOK_SECRET', 'PUBLIC_URL', 'WEBHOOK_PORT']) as Values;
+  return {
+    secret: values.WEBHOOK_SECRET,
+    url: publicUrl(values, environment) ?? `http://localhost:${values.WEBHOOK_PORT}`,
+  };
+}
+
+function parse(environment: Environment, wanted: VariableName[]): Partial<Values> {
+  const problems: string[] = [];
+  const entries = wanted.map((name) => {
+    const { schema, expected, example, default: fallback } = VARIABLES[name];
+    const given = environment[name]?.trim() === '' ? undefined : environment[name];
+    const result = schema.safeParse(given ?? (fallback.startsWith('(') ? undefined : fallback));
+    if (result.success) return [name, result.data];
+    problems.push(
+      `${name} ${given === undefined ? 'is missing' : 'is wrong'}: expected ${expected}, e.g. ${example}.`,
+    );
+    return [name, undefined];
+  });
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  return Object.fromEntries(entries);
+}
+
+function assemble(values: Values, environment: Environment): Config {
+  const repository = values.GITHUB_REPOSITORY ?? repositoryOf(values.GIT_REPO_URL, values.GITHUB_API_URL);
+  const [owner, repo] = repository?.split('/') ?? [];
+  const token = values.GITHUB_TOKEN;
+  const previous = values.WEBHOOK_SECRET_PREVIOUS;
+  return {
+    webhookSecrets: previous ? [values.WEBHOOK_SECRET, previous] : [values.WEBHOOK_SECRET],
+    requireTimestamp: values.SYNC_REQUIRE_TIMESTAMP,
+    git: { url: values.GIT_REPO_URL, branch: values.GIT_BRANCH, token },
+    github: owner && repo && token ? { owner, repo, apiUrl: values.GITHUB_API_URL, token } : null,
+    repository,
+    server: {
+      host: values.HOST,
+      port: values.WEBHOOK_PORT,
+      publicUrl: publicUrl(values, environment),
+    },
+    workspaceDir: values.WORKSPACE_DIR,
+    dataDir: values.DATA_DIR ?? path.join(values.WORKSPACE_DIR, '.iac-runner'),
+    invokeCommand: values.INVOKE_COMMAND,
+    taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, taskNames(values.TASK_ENV)),
+    plumbing: pick(given(environment), PLUMBING),
+    syncTimeoutMs: values.SYNC_TIMEOUT,
+    syncConcurrency: values.SYNC_CONCURRENCY,
+    drainTimeoutMs: values.DRAIN_TIMEOUT,
+    retryLimit: values.RETRY_LIMIT,
+    logLimitBytes: values.LOG_LIMIT_MB * 1024 * 1024,
+    apiTokens: values.API_TOKENS,
+    logLevel: values.LOG_LEVEL,
+  };
+}
+
+function publicUrl(values: Values, environment: Environment): string | null {
+  if (values.PUBLIC_URL) return values.PUBLIC_URL;
+  const domain = environment.INTERNAL_DOMAIN?.trim();
+  return domain ? `https://iac.${domain}` : null;
+}
+
+/** What is ours never reaches a task, even when TASK_ENV names it. */
+function taskNames(list: string[]): string[] {
+  const ours = new Set<string>([
+    'WEBHOOK_SECRET',
+    'WEBHOOK_SECRET_PREVIOUS',
+    'GITHUB_TOKEN',
+    'API_TOKENS',
+    'GIT_REPO_URL',
+    'DATA_DIR',
+  ]);
+  const refused = list.filter((name) => ours.has(name));
+  if (refused.length > 0) {
+    throw new ConfigError(
+      `TASK_ENV is wrong: expected names of variables that tasks may see, not ${refused.join(', ')}, e.g. ${DEFAULT_TASK_ENV}.`,
+    );
+  }
+  return list;
+}
+
+function given(environment: Environment): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}
+
+function pick(environment: Record<string, string>, list: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    list.flatMap((name) => {
+      const value = environment[name];
+      return value === undefined || value === '' ? [] : [[name, value]];
+    }),
+  );
+}
+
+/** `owner/name` of a repository on github.com or on the Enterprise Server behind the API address, else null. */
+function repositoryOf(url: string, apiUrl: string): string | null {
+  const apiHost = new URL(apiUrl).hostname;
+  const hosts = new Set([apiHost === 'api.github.com' ? 'github.com' : apiHost]);
+  const scp = /^(?:[^@/]+@)?([^:/]+):(?!\/\/)\/?(.+)$/.exec(url);
+  const [host, location] =
+    URL.canParse(url) && !scp ? [new URL(url).hostname, new URL(url).pathname] : [scp?.[1], scp?.[2]];
+  const name = location?.replace(/^\/+|\/+$/g, '').replace(/\.git$/, '');
+  return host && hosts.has(host) && name && /^[A-Za-z0-9-]+\/[A-Za-z0-9._-]+$/.test(name) ? name : null;
+}

@@ -1,0 +1,136 @@
+/** The engine behind a sync's selection: from a commit in the mirror to decisions and the stored why. */
+
+import type { Mirror } from '../git/mirror.ts';
+import type { Selection } from '../runs/run.ts';
+import type { Explanation } from '../runs/run-events.ts';
+import type { Ledger } from '../runs/run-store.ts';
+import { type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
+import { createPathMatcher, type Rules, watchedPaths } from './service-rules.ts';
+import { type Snapshot, snapshotOf } from './snapshot.ts';
+
+/** Paths shown per service and of none; the rest is one `git diff` away. */
+const SHOWN_PATHS = 20;
+const SHOWN_UNMATCHED = 100;
+/** Commits that changed paths are listed against; bounds the work when services were synced at many. */
+const MAX_COMPARED = 5;
+
+export interface ExplainOptions {
+  mirror: Mirror;
+  rules: Rules;
+  runId: string;
+  revision: string;
+  /** What the branch was at before, by those who pushed; most conservative first. */
+  befores: string[];
+  ledger: Ledger;
+  selection: Selection;
+  force: boolean;
+  /** True when going back is what was asked for. */
+  rollback: boolean;
+  environmentDigest: string;
+}
+
+export interface Explained {
+  selected: Selected[];
+  target: Snapshot;
+  explanation: Explanation;
+}
+
+/** A constant number of git processes, whatever the number of services. */
+export async function explain(options: ExplainOptions): Promise<Explained> {
+  const { mirror, revision, ledger, selection } = options;
+  const notes: string[] = [];
+  const target = await snapshotAt(options, revision);
+  const baselines = selection.mode === 'changed' ? await baselineSnapshots(options, notes) : [];
+  const input: SelectionInput = {
+    runId: options.runId,
+    target,
+    ledger,
+    baselines,
+    selection,
+    force: options.force,
+    newer: options.rollback ? new Set() : await mirror.descendants(revision),
+    environmentDigest: options.environmentDigest,
+  };
+  const selected = selectServices(input);
+  const unmatched = await addPaths(options, selected);
+  if (target.shadowsPlatform) {
+    notes.push(
+      "platform/__init__.py shadows Python's own module `platform` for every task (PYTHONPATH is the checkout): remove it.",
+    );
+  }
+  const services = selected.map(({ service, folder, wave, decision, because, paths }) => ({
+    service,
+    folder,
+    wave,
+    decision,
+    because,
+    paths,
+  }));
+  return { selected, target, explanation: { revision, notes, services, unmatched } };
+}
+
+export async function snapshotAt(
+  { mirror, rules }: { mirror: Mirror; rules: Rules },
+  revision: string,
+): Promise<Snapshot> {
+  return snapshotOf(revision, await mirror.listTree(revision, watchedPaths(rules)), rules);
+}
+
+async function baselineSnapshots(options: ExplainOptions, notes: string[]): Promise<(Snapshot | null)[]> {
+  const { mirror, ledger, befores } = options;
+  const wanted = [...new Set([ledger.baseline, befores[0], befores.at(-1)])].flatMap(
+    (commit) => commit ?? [],
+  );
+  if (wanted.length === 0) {
+    notes.push('There is no earlier commit to compare with: services never synced are taken as changed.');
+    return [];
+  }
+  const located = await mirror.locate(wanted);
+  return Promise.all(
+    wanted.map((commit) => {
+      if (located.get(commit) === 'missing') {
+        notes.push(
+          `The earlier commit ${short(commit)} is not known here: services never synced are taken as changed.`,
+        );
+        return null;
+      }
+      if (located.get(commit) === 'off_branch') {
+        notes.push(`The branch was rewritten: ${short(commit)} is not part of it any more.`);
+      }
+      return snapshotAt(options, commit);
+    }),
+  );
+}
+
+/** Fills in the changed paths behind each decision to run; returns changed paths that belong to no service. */
+async function addPaths(options: ExplainOptions, selected: Selected[]): Promise<string[]> {
+  const { mirror, revision, rules } = options;
+  const running = selected.filter(({ decision, previous }) => decision === 'run' && previous !== null);
+  const commits = [...new Set(running.map(({ previous }) => previous ?? ''))].slice(0, MAX_COMPARED);
+  if (commits.length === 0) return [];
+  const trees = await mirror.rootTrees([...commits, revision]);
+  const to = trees.get(revision);
+  if (to === undefined) return [];
+  const pairs = commits.flatMap((commit) => {
+    const from = trees.get(commit);
+    return from === undefined ? [] : [{ commit, from, to }];
+  });
+  const changed = await mirror.changedPaths(pairs);
+  const match = createPathMatcher(rules);
+  const unmatched = new Set<string>();
+  for (const [index, { commit }] of pairs.entries()) {
+    const shared: string[] = [];
+    const byService = new Map<string, string[]>();
+    for (const path of changed[index] ?? []) {
+      const touched = match(path);
+      if (touched.kind === 'shared') shared.push(path);
+      else if (touched.kind === 'none') unmatched.add(path);
+      else byService.set(touched.service.id, [...(byService.get(touched.service.id) ?? []), path]);
+    }
+    for (const decision of running) {
+      if (decision.previous !== commit) continue;
+      decision.paths = [...(byService.get(decision.service) ?? []), ...shared].slice(0, SHOWN_PATHS);
+    }
+  }
+  return [...unmatched].slice(0, SHOWN_UNMATCHED);
+}

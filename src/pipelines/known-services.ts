@@ -1,0 +1,48 @@
+/** What the branch holds, for those who name services before a run looks: answered from the mirror. */
+
+import { RequestError } from '../errors.ts';
+import type { Mirror } from '../git/mirror.ts';
+import { snapshotAt } from './explain.ts';
+import type { Rules } from './service-rules.ts';
+
+export interface KnownServices {
+  /** Ids at the branch head, sorted. Fetches when nothing is known yet or `named` has an unknown one. */
+  services(named: readonly string[]): Promise<{ runnable: string[]; excluded: string[] }>;
+  /** Whether the commit is on the branch; fetches before saying no. */
+  isOnBranch(revision: string): Promise<boolean>;
+}
+
+export function createKnownServices(options: { mirror: Mirror; rules: Rules }): KnownServices {
+  const { mirror } = options;
+
+  async function at(head: string): Promise<{ runnable: string[]; excluded: string[] }> {
+    const { services } = await snapshotAt(options, head);
+    const ids = (runnable: boolean) =>
+      services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
+    return { runnable: ids(true).sort(), excluded: ids(false).sort() };
+  }
+
+  async function fetched(): Promise<string> {
+    try {
+      return (await mirror.fetch()).head;
+    } catch (cause) {
+      throw new RequestError(503, 'The repository cannot be reached to look up what was named', { cause });
+    }
+  }
+
+  return {
+    async services(named) {
+      const head = await mirror.head();
+      const known = head === null ? null : await at(head);
+      const all = new Set(known && [...known.runnable, ...known.excluded]);
+      if (known && named.length > 0 && named.every((name) => all.has(name))) return known;
+      return at(await fetched());
+    },
+    async isOnBranch(revision) {
+      const located = (await mirror.head()) === null ? null : await mirror.locate([revision]);
+      if (located?.get(revision) === 'on_branch') return true;
+      await fetched();
+      return (await mirror.locate([revision])).get(revision) === 'on_branch';
+    },
+  };
+}

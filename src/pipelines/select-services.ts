@@ -1,0 +1,186 @@
+/** Which services a sync runs, and why: pure, from a commit's snapshot, the ledger and what was asked. */
+
+import type { Selection } from '../runs/run.ts';
+import type { ServiceDecision } from '../runs/run-events.ts';
+import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
+import { digest, type ServiceAtCommit, type Snapshot } from './snapshot.ts';
+
+export interface SelectionInput {
+  runId: string;
+  target: Snapshot;
+  ledger: Ledger;
+  /** Commits taken as deployed for services never synced; null for one that is not known any more. */
+  baselines: (Snapshot | null)[];
+  selection: Selection;
+  force: boolean;
+  /** Commits newer than the target on the branch; a service attempted at one of them is left alone. */
+  newer: ReadonlySet<string>;
+  /** Digest of the environment that tasks get. */
+  environmentDigest: string;
+}
+
+/** A decision about a service that exists at the commit carries what is needed to run it. */
+export interface Selected extends ServiceDecision {
+  service: string;
+  at: ServiceAtCommit | null;
+  /** Digest of everything the task depends on. */
+  inputs: string;
+  /** The commit it is compared with, for the list of changed paths. */
+  previous: string | null;
+}
+
+/** Decisions for all services that exist at the commit or existed when they were last looked at. */
+export function selectServices(input: SelectionInput): Selected[] {
+  const { target, ledger } = input;
+  const present = target.services.map((service) => decide(input, service));
+  const duplicates = target.duplicates.map(
+    ({ id, folders }): Selected => ({
+      ...ABSENT,
+      service: id,
+      folder: folders[0] ?? '',
+      decision: 'invalid',
+      because: `Two folders claim the id ${id}: ${folders.join(' and ')}. Rename one of them.`,
+    }),
+  );
+  const known = new Set([...present, ...duplicates].map(({ service }) => service));
+  if (input.selection.mode === 'services') {
+    return [...present, ...duplicates, ...missing(input.selection.services, known, target.commit)];
+  }
+  return [...present, ...duplicates, ...removed(input, known, ledger)];
+}
+
+const ABSENT = { wave: 0, paths: [], at: null, inputs: '', previous: null };
+
+function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
+  const { target, selection } = input;
+  const entry = input.ledger.entries.get(service.id);
+  const inputs = digest([service.folder, service.tree, target.sharedDigest, input.environmentDigest]);
+  const base = {
+    service: service.id,
+    folder: service.folder,
+    wave: service.wave,
+    paths: [],
+    at: service,
+    inputs,
+    previous: entry?.synced?.commit ?? baselineOf(input, service),
+  };
+  if (service.task === null) {
+    return { ...base, decision: 'excluded', because: 'Folders of this kind are known and never run.' };
+  }
+  if (selection.mode === 'services' && !selection.services.includes(service.id)) {
+    return { ...base, decision: 'not_chosen', because: 'Not asked for.' };
+  }
+  if (
+    entry?.outcome === 'succeeded' &&
+    entry.synced?.runId === input.runId &&
+    entry.synced.inputs === inputs
+  ) {
+    return { ...base, decision: 'done', because: 'Synced by an earlier attempt of this run.' };
+  }
+  const newer = entry && newerThanTarget(entry, input.newer);
+  if (newer) {
+    return {
+      ...base,
+      decision: 'newer_synced',
+      because: `Already synced at ${short(newer)}, which is newer than this commit.`,
+    };
+  }
+  if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry) };
+  if (!input.force && entry?.synced && entry.outcome === 'succeeded' && entry.synced.inputs === inputs) {
+    return { ...base, decision: 'skipped', because: `Unchanged since run ${entry.synced.runId}.` };
+  }
+  return { ...base, decision: 'run', because: input.force ? 'Asked for, by force.' : 'Asked for.' };
+}
+
+function newerThanTarget(entry: LedgerEntry, newer: ReadonlySet<string>): string | null {
+  if (newer.has(entry.attemptedCommit)) return entry.attemptedCommit;
+  return entry.synced && newer.has(entry.synced.commit) ? entry.synced.commit : null;
+}
+
+function stale(
+  input: SelectionInput,
+  service: ServiceAtCommit,
+  entry: LedgerEntry | undefined,
+): Pick<Selected, 'decision' | 'because'> {
+  const { target } = input;
+  if (!entry) return staleAgainstBaselines(input, service);
+  if (entry.outcome === 'removed') return run('It was removed before and is back.');
+  if (entry.outcome === 'started') return run(`Its sync at ${short(entry.attemptedCommit)} was cut off.`);
+  if (entry.outcome === 'failed' || !entry.synced) {
+    return run(`Its last sync, at ${short(entry.attemptedCommit)}, failed.`);
+  }
+  const since = short(entry.synced.commit);
+  if (entry.folder !== service.folder) return run(`Its folder moved from ${entry.folder} since ${since}.`);
+  if (entry.synced.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
+  if (entry.synced.shared !== target.sharedDigest) return run(`Shared files changed since ${since}.`);
+  return { decision: 'not_chosen', because: `Unchanged since ${since}.` };
+}
+
+function staleAgainstBaselines(
+  input: SelectionInput,
+  service: ServiceAtCommit,
+): Pick<Selected, 'decision' | 'because'> {
+  if (input.baselines.length === 0) return run('Never synced, and there is nothing to compare with.');
+  for (const baseline of input.baselines) {
+    if (!baseline) return run('Never synced, and the commit before the push is not known here.');
+    const before = baseline.services.find(({ id }) => id === service.id);
+    if (!before) return run('New: never synced before.');
+    const since = short(baseline.commit);
+    if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
+    if (baseline.sharedDigest !== input.target.sharedDigest)
+      return run(`Shared files changed since ${since}.`);
+  }
+  return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };
+}
+
+function run(because: string): Pick<Selected, 'decision' | 'because'> {
+  return { decision: 'run', because };
+}
+
+function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | null {
+  const differs = input.baselines.find((baseline) => {
+    const before = baseline?.services.find(({ id }) => id === service.id);
+    return before?.tree !== service.tree || baseline?.sharedDigest !== input.target.sharedDigest;
+  });
+  return differs?.commit ?? null;
+}
+
+function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledger): Selected[] {
+  const gone = new Map<string, string>();
+  for (const baseline of input.baselines) {
+    for (const { id, folder, task } of baseline?.services ?? []) if (task !== null) gone.set(id, folder);
+  }
+  for (const entry of ledger.entries.values()) gone.set(entry.service, entry.folder);
+  return [...gone]
+    .filter(([id]) => {
+      const entry = ledger.entries.get(id);
+      return (
+        !known.has(id) && entry?.outcome !== 'removed' && !(entry && newerThanTarget(entry, input.newer))
+      );
+    })
+    .map(([id, folder]) => ({
+      ...ABSENT,
+      service: id,
+      folder,
+      decision: 'removed',
+      because: `${folder} is no longer in the repository; what it deployed is left as it is.`,
+    }));
+}
+
+/** Asked for by name while they existed, but not at this commit. */
+function missing(asked: string[], known: ReadonlySet<string>, commit: string): Selected[] {
+  return asked
+    .filter((id) => !known.has(id))
+    .map((id) => ({
+      ...ABSENT,
+      service: id,
+      folder: '',
+      decision: 'invalid',
+      because: `There is no service ${id} at ${short(commit)}.`,
+    }));
+}
+
+/** The first 8 characters of a commit id. */
+export function short(commit: string): string {
+  return commit.slice(0, 8);
+}

@@ -1,0 +1,150 @@
+/** How a repository's folders become services: rules as data, and the pure functions that apply them. */
+
+export interface ServiceRule {
+  /** Path of the file that makes a folder a service, with `{nn}` for its wave and `{service}` for its name. */
+  match: string;
+  id: string;
+  /** The invoke task that syncs it; null for folders that are known and never run. */
+  task: string | null;
+}
+
+export interface Rules {
+  services: readonly ServiceRule[];
+  /** Files and folders that every service depends on. */
+  shared: readonly string[];
+}
+
+export const DEFAULT_RULES: Rules = {
+  services: [
+    { match: 'platform/{nn}.{service}/deploy.py', id: 'platform/{service}', task: '{service}.sync' },
+    {
+      match: 'finance_report/finance_report/{nn}.{service}/deploy.py',
+      id: 'finance_report/{service}',
+      task: 'fr-{service}.sync',
+    },
+    { match: 'bootstrap/{nn}.{service}/deploy.py', id: 'bootstrap/{service}', task: null },
+  ],
+  // The task entry files are what invoke loads before it knows any service.
+  shared: ['libs', 'tasks.py', 'tasks', 'invoke.yaml', 'invoke.yml', 'invoke.json', 'invoke.py'],
+};
+
+export interface Service {
+  /** Unique in the repository, e.g. `platform/postgres`. */
+  id: string;
+  /** Repository path without a trailing slash. */
+  folder: string;
+  /** Services of a lower wave are synced before those of a higher one. */
+  wave: number;
+  task: string | null;
+}
+
+/** Two folders that claim one id; neither is run. */
+export interface DuplicateService {
+  id: string;
+  folders: string[];
+}
+
+interface CompiledRule extends ServiceRule {
+  folder: RegExp;
+  file: string;
+}
+
+const PLACEHOLDERS: Record<string, string> = {
+  '{nn}': String.raw`(?<nn>\d{1,9})`,
+  '{service}': '(?<service>[a-z0-9][a-z0-9._-]*)',
+};
+
+function compile(rule: ServiceRule): CompiledRule {
+  const slash = rule.match.lastIndexOf('/');
+  const source = rule.match
+    .slice(0, slash)
+    .split(/(\{nn\}|\{service\})/)
+    .map((part) => PLACEHOLDERS[part] ?? part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+    .join('');
+  return { ...rule, folder: new RegExp(`^${source}$`), file: rule.match.slice(slash + 1) };
+}
+
+/** The glob patterns under which the files of the rules are found in a working folder. */
+export function globPatterns(rules: Rules): string[] {
+  return rules.services.map(({ match }) => match.replace('{nn}.{service}', '*'));
+}
+
+/** The top folders and files that the rules look at; nothing else of a repository matters to a sync. */
+export function watchedPaths(rules: Rules): string[] {
+  const roots = rules.services.map(({ match }) => match.slice(0, match.indexOf('{') - 1));
+  return [...new Set([...roots, ...rules.shared])];
+}
+
+function serviceOf(rules: readonly CompiledRule[], folder: string, file: string | null): Service | null {
+  for (const rule of rules) {
+    if (file !== null && rule.file !== file) continue;
+    const { nn, service } = rule.folder.exec(folder)?.groups ?? {};
+    if (nn === undefined || service === undefined) continue;
+    return {
+      id: rule.id.replace('{service}', service),
+      folder,
+      wave: Number(nn),
+      task: rule.task?.replace('{service}', service) ?? null,
+    };
+  }
+  return null;
+}
+
+/**
+ * The services among these paths of files, sorted by wave and id. Pure: the paths may come from a checkout or
+ * from a commit's tree alike.
+ */
+export function discoverServices(
+  paths: Iterable<string>,
+  rules: Rules = DEFAULT_RULES,
+): { services: Service[]; duplicates: DuplicateService[] } {
+  const compiled = rules.services.map(compile);
+  const byId = new Map<string, Service[]>();
+  for (const path of paths) {
+    const slash = path.lastIndexOf('/');
+    const service = serviceOf(compiled, path.slice(0, slash), path.slice(slash + 1));
+    if (service) byId.set(service.id, [...(byId.get(service.id) ?? []), service]);
+  }
+  const services: Service[] = [];
+  const duplicates: DuplicateService[] = [];
+  for (const [id, found] of byId) {
+    const [only, ...others] = found;
+    if (only && others.length === 0) services.push(only);
+    else duplicates.push({ id, folders: found.map(({ folder }) => folder).sort() });
+  }
+  services.sort((a, b) => a.wave - b.wave || (a.id < b.id ? -1 : 1));
+  return { services, duplicates };
+}
+
+/** What a changed path touches: one service, every service, or none. */
+export type Touched = { kind: 'service'; service: Service } | { kind: 'shared' } | { kind: 'none' };
+
+/** A function from a path to what it touches by its name alone; whether the service exists is not asked. */
+export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) => Touched {
+  const compiled = rules.services.map(compile);
+  return (path) => {
+    if (rules.shared.some((shared) => path === shared || path.startsWith(`${shared}/`)))
+      return { kind: 'shared' };
+    // The folder of a rule may be nested, so each of the path's folders is tried, longest last.
+    for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
+      const service = serviceOf(compiled, path.slice(0, slash), null);
+      if (service) return service.task === null ? { kind: 'none' } : { kind: 'service', service };
+    }
+    return { kind: 'none' };
+  };
+}
+
+/** Stands for every service in answers that are given before the repository was looked at. */
+export const ALL_SERVICES = '__all__';
+
+/** The services that a push payload names, sorted, with `__all__` when a shared path changed. */
+export function servicesNamedBy(paths: Iterable<string>, rules: Rules = DEFAULT_RULES): string[] {
+  const match = createPathMatcher(rules);
+  const named = new Set<string>();
+  for (const path of paths) {
+    const touched = match(path);
+    if (touched.kind === 'shared') named.add(ALL_SERVICES);
+    if (touched.kind === 'service') named.add(touched.service.id);
+  }
+  return [...named].sort();
+}

@@ -1,0 +1,115 @@
+/** The lock `$WORKSPACE_DIR/.sync.lock`: one sync at a time works in the workspace, whoever starts it. */
+
+import { lstat, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import lockfile from 'proper-lockfile';
+import { z } from 'zod';
+import { WorkspaceBusyError } from '../errors.ts';
+import { isAlive, startTicksOf } from '../process/process-table.ts';
+
+const STALE_MS = 30_000;
+const UPDATE_MS = 5_000;
+const RETRY_MS = 250;
+
+const ownerSchema = z.object({ pid: z.number().int().positive(), startTicks: z.string() });
+
+export interface SyncLockOptions {
+  workspaceDir: string;
+  waitMs: number;
+  signal: AbortSignal;
+  /** Called once when the lock is held by somebody else, with who that is. */
+  onWait(holder: string): void | Promise<void>;
+  /** Called when the lock was taken from us; the work must stop. */
+  onLost(error: Error): void;
+}
+
+/**
+ * Takes the lock and returns its release. A lock left by a dead process, and the plain file of the earlier
+ * receiver when nobody holds it, are replaced. Throws WorkspaceBusyError after `waitMs`, naming the holder.
+ */
+export async function takeSyncLock(options: SyncLockOptions): Promise<() => Promise<void>> {
+  const lockPath = path.join(options.workspaceDir, '.sync.lock');
+  await mkdir(options.workspaceDir, { recursive: true });
+  const deadline = performance.now() + options.waitMs;
+  for (let told = false; ; ) {
+    const holder = await removeLeftover(lockPath);
+    const release = holder === null ? await tryLock(lockPath, options) : null;
+    if (release) return release;
+    const who = holder ?? (await holderOf(lockPath));
+    if (!told) await options.onWait(who);
+    told = true;
+    if (performance.now() > deadline) {
+      throw new WorkspaceBusyError(`The workspace lock ${lockPath} is held by ${who}.`, {
+        nextAction: 'Let it finish or end it, then retry the run.',
+      });
+    }
+    await sleep(RETRY_MS, undefined, { signal: options.signal });
+  }
+}
+
+async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() => Promise<void>) | null> {
+  try {
+    const release = await lockfile.lock(options.workspaceDir, {
+      realpath: false,
+      lockfilePath: lockPath,
+      stale: STALE_MS,
+      update: UPDATE_MS,
+      onCompromised: options.onLost,
+    });
+    const owner = { pid: process.pid, startTicks: startTicksOf(process.pid) ?? '' };
+    await writeFile(ownerFile(lockPath), JSON.stringify(owner), { mode: 0o600 });
+    return async () => {
+      await rm(ownerFile(lockPath), { force: true });
+      // Already gone when it was taken from us, which onLost has told.
+      await release().catch(() => undefined);
+    };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ELOCKED') return null;
+    throw error;
+  }
+}
+
+/** proper-lockfile's directory has no room for a name, so the owner stands beside it. */
+function ownerFile(lockPath: string): string {
+  return `${lockPath}.owner`;
+}
+
+/** Clears what no living process holds. Returns who holds it when it is a plain file in use, else null. */
+async function removeLeftover(lockPath: string): Promise<string | null> {
+  const found = await lstat(lockPath).catch(() => null);
+  if (found === null) return null;
+  if (found.isDirectory()) {
+    const owner = await readOwner(lockPath);
+    if (owner && !isAlive(owner)) await rm(lockPath, { recursive: true, force: true });
+    return null;
+  }
+  const holder = found.isFile() ? await flockHolder(lockPath) : null;
+  // Removes a link itself, never what it points to.
+  if (holder === null) await rm(lockPath, { force: true });
+  return holder;
+}
+
+async function readOwner(lockPath: string): Promise<z.output<typeof ownerSchema> | null> {
+  try {
+    return ownerSchema.parse(JSON.parse(await readFile(ownerFile(lockPath), 'utf8')));
+  } catch {
+    return null;
+  }
+}
+
+async function holderOf(lockPath: string): Promise<string> {
+  const owner = await readOwner(lockPath);
+  return owner ? `process ${owner.pid}` : 'another program (a folder of that name exists and is kept fresh)';
+}
+
+/** The process with an flock on the file, from /proc/locks (proc(5)), or null. */
+async function flockHolder(file: string): Promise<string | null> {
+  const { ino } = await stat(file);
+  const locks = await readFile('/proc/locks', 'utf8').catch(() => '');
+  for (const line of locks.split('\n')) {
+    const [, pid, inode] = /^\d+: \S+\s+\S+\s+\S+\s+(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line) ?? [];
+    if (inode === String(ino)) return `process ${pid}`;
+  }
+  return null;
+}

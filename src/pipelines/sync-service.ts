@@ -1,0 +1,128 @@
+/** One step of a sync: `invoke <service>.sync` for one service, from its environment to its outcome. */
+
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import type { Executor, StepResult } from '../executor/executor.ts';
+import type { StepState } from '../runs/run.ts';
+import type { LedgerFact } from '../runs/run-events.ts';
+import type { PipelineContext } from './pipeline.ts';
+import type { ServiceAtCommit } from './snapshot.ts';
+import { readTaskResult } from './task-result.ts';
+
+export interface SyncServiceOptions {
+  executor: Executor;
+  invokeCommand: readonly [string, ...string[]];
+  /** PATH, HOME and the like. */
+  plumbing: Readonly<Record<string, string>>;
+  /** What TASK_ENV lets through. */
+  taskEnvironment: Readonly<Record<string, string>>;
+  checkout: string;
+  /** Private folder for the files in which tasks say what they did. */
+  tempDir: string;
+  timeoutMs: number;
+}
+
+export interface ServiceToSync {
+  service: ServiceAtCommit & { task: string };
+  ledger: LedgerFact & { configHash: string };
+}
+
+/** How a step ended, and whether that was for want of a task runner. */
+export interface ServiceOutcome {
+  state: Extract<StepState, 'succeeded' | 'failed' | 'timed_out' | 'cancelled'>;
+  message: string;
+  exitCode: number | null;
+  runnerMissing: boolean;
+}
+
+/** Runs the task and stores how it ended, with the ledger's entry in the same transaction. */
+export async function syncService(
+  options: SyncServiceOptions,
+  { run, signal, emit }: PipelineContext,
+  { service, ledger }: ServiceToSync,
+): Promise<ServiceOutcome> {
+  const folder = path.join(options.tempDir, run.id, service.id.replaceAll('/', '_'));
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const resultFile = path.join(folder, 'result.json');
+  const [program, ...rest] = options.invokeCommand;
+  const argv = [program, ...rest, service.task] as const;
+  const step = service.id;
+  // Durable before the task runs: what was begun is never taken for unchanged.
+  await emit({ type: 'step.started', step, command: [...argv], ledger });
+  try {
+    const result = await options.executor.run(
+      {
+        argv,
+        cwd: options.checkout,
+        env: {
+          ...options.plumbing,
+          ...options.taskEnvironment,
+          PYTHONPATH: options.checkout,
+          PYTHONUNBUFFERED: '1',
+          IAC_RUN_ID: run.id,
+          IAC_SERVICE: service.id,
+          IAC_COMMIT: ledger.commit,
+          IAC_CONFIG_HASH: ledger.configHash,
+          IAC_RESULT_FILE: resultFile,
+        },
+        timeoutMs: options.timeoutMs,
+        signal,
+      },
+      {
+        onStart: ({ pid, startTicks }) => void emit({ type: 'step.process', step, pid, startTicks }),
+        onLines: (stream, lines) => emit({ type: 'step.log', step, stream, lines }),
+      },
+    );
+    const outcome = await judge(result, resultFile, options);
+    await emit({
+      type: 'step.finished',
+      step,
+      state: outcome.state,
+      message: outcome.message,
+      exitCode: outcome.exitCode,
+      ledger,
+    });
+    return outcome;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function judge(
+  result: StepResult,
+  resultFile: string,
+  options: SyncServiceOptions,
+): Promise<ServiceOutcome> {
+  const failed = { state: 'failed', exitCode: null, runnerMissing: false } as const;
+  switch (result.kind) {
+    case 'not_started':
+      return { ...failed, message: result.message, runnerMissing: result.code === 'ENOENT' };
+    case 'timed_out':
+      return { ...failed, state: 'timed_out', message: `Timed out after ${options.timeoutMs / 1_000} s` };
+    case 'cancelled':
+      return { ...failed, state: 'cancelled', message: 'Ended before it was done' };
+    case 'killed':
+      return { ...failed, message: `Killed by ${result.signal}` };
+    case 'exited':
+      return judgeExit(result.exitCode, resultFile);
+  }
+}
+
+async function judgeExit(exitCode: number, resultFile: string): Promise<ServiceOutcome> {
+  const said = await readTaskResult(resultFile);
+  const details = said.kind === 'said' && said.details ? `: ${said.details}` : '';
+  if (exitCode !== 0) {
+    return { state: 'failed', message: `Exit code ${exitCode}${details}`, exitCode, runnerMissing: false };
+  }
+  if (said.kind === 'said' && said.action === 'failed') {
+    return { state: 'failed', message: `The task said it failed${details}`, exitCode, runnerMissing: false };
+  }
+  const action = said.kind === 'said' ? capitalized(said.action) : 'Synced';
+  const remark = said.kind === 'unreadable' ? ' (its result file could not be read)' : '';
+  return { state: 'succeeded', message: `${action}${details}${remark}`, exitCode, runnerMissing: false };
+}
+
+function capitalized(word: string): string {
+  return word.slice(0, 1).toUpperCase() + word.slice(1);
+}

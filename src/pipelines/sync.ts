@@ -1,0 +1,244 @@
+/** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
+
+import { describeError, GitError, isDiskFull, WorkspaceBusyError } from '../errors.ts';
+import type { Mirror } from '../git/mirror.ts';
+import type { Workspace } from '../git/workspace.ts';
+import type { RunRequest } from '../runs/run.ts';
+import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
+import type { Ledger } from '../runs/run-store.ts';
+import { configHash, environmentLines } from './config-hash.ts';
+import { type Explained, explain } from './explain.ts';
+import type { Outcome, PipelineContext } from './pipeline.ts';
+import { type Selected, short } from './select-services.ts';
+import type { Rules } from './service-rules.ts';
+import { digest } from './snapshot.ts';
+import { takeSyncLock } from './sync-lock.ts';
+import {
+  type ServiceOutcome,
+  type ServiceToSync,
+  type SyncServiceOptions,
+  syncService,
+} from './sync-service.ts';
+import { resolveTarget } from './sync-target.ts';
+import { atMost, waves } from './waves.ts';
+
+export interface SyncOptions extends Omit<SyncServiceOptions, 'checkout'> {
+  mirror: Mirror;
+  workspace: Workspace;
+  workspaceDir: string;
+  rules: Rules;
+  ledger(scope: string): Promise<Ledger>;
+  concurrency: number;
+  /** How long to wait for somebody else's hold on the workspace. */
+  lockWaitMs: number;
+}
+
+/** Never throws for what git or the workspace do; throws when the signal ends it and for our own defects. */
+export async function sync(options: SyncOptions, context: PipelineContext): Promise<Outcome> {
+  try {
+    const target = await resolveTarget(options.mirror, context.run, context.covers, context.signal);
+    if (target.kind === 'not_on_branch') return replaced(context, target.revision, target.head);
+    const commit = await options.mirror.commit(target.revision);
+    await context.emit({ type: 'run.revision', revision: commit.id, subject: commit.subject });
+    return await syncRevision(options, context, commit.id);
+  } catch (error) {
+    const outcome = context.signal.aborted ? null : outcomeOf(error);
+    if (!outcome) throw error;
+    await context.emit({ type: 'run.notice', level: 'warning', message: describeError(error) });
+    return outcome;
+  }
+}
+
+/** A commit that is not on the branch is never checked out; the branch head takes its place. */
+function replaced({ run }: PipelineContext, revision: string, head: string): Outcome {
+  const { kind, trigger, concurrencyGroup, coalesce } = run;
+  const input = { ...run.input, revision: head };
+  const followUp: RunRequest = { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey: null };
+  return {
+    state: 'superseded',
+    reason: 'not_on_branch',
+    message: `${short(revision)} is not on ${run.input.branch}; its head ${short(head)} is synced instead`,
+    followUp,
+  };
+}
+
+async function syncRevision(
+  options: SyncOptions,
+  context: PipelineContext,
+  revision: string,
+): Promise<Outcome> {
+  const { run, emit } = context;
+  const scope = run.concurrencyGroup;
+  const explained = await explain({
+    ...options,
+    runId: run.id,
+    revision,
+    befores: [...context.covers, run].flatMap(({ input }) => input.before ?? []),
+    ledger: await options.ledger(scope),
+    selection: run.input.selection,
+    force: run.input.force,
+    rollback: run.trigger.source === 'sync_api' && run.input.revision !== null,
+    environmentDigest: digest(environmentLines(options.taskEnvironment)),
+  });
+  const chosen = explained.selected.filter(({ decision }) => CHOSEN.has(decision));
+  await emit(...planned(explained, context, chosen.length));
+  if (run.input.dryRun) {
+    const would = chosen.filter(({ decision }) => decision === 'run').length;
+    return { state: 'succeeded', reason: null, message: `Dry run: ${would} service(s) would be synced` };
+  }
+  const outcomes = await runChosen(options, context, explained, revision);
+  return conclude(explained, outcomes, chosen.length);
+}
+
+/** The decisions that count as the N of "Syncing N service(s)...". */
+const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'invalid'] as const);
+
+/** Everything that is known before the first task runs, for one transaction. */
+function planned(
+  { selected, explanation }: Explained,
+  { run }: PipelineContext,
+  count: number,
+): RunEventBody[] {
+  const events: RunEventBody[] = [{ type: 'run.explained', explanation }];
+  const { before, selection } = run.input;
+  if (selection.mode === 'changed' && before !== null) {
+    events.push({ type: 'run.baseline', scope: run.concurrencyGroup, commit: before });
+  }
+  for (const message of explanation.notes) events.push({ type: 'run.notice', level: 'info', message });
+  const shown = selected.filter(({ decision }) => decision !== 'not_chosen' && decision !== 'excluded');
+  for (const [position, item] of shown.entries()) {
+    // Done in an earlier attempt: its step says so already.
+    if (item.decision === 'done') continue;
+    const { service: step, wave, because } = item;
+    events.push({ type: 'step.planned', step, position, wave, message: because });
+    const ended = run.input.dryRun ? endedDry(item) : endedAtOnce(item);
+    if (!ended) continue;
+    const ledger =
+      ended.state === 'removed' ? removalOf(item, run.concurrencyGroup, explanation.revision) : null;
+    events.push({ type: 'step.finished', step, exitCode: null, ...ended, ledger });
+  }
+  if (!run.input.dryRun && count > 0) {
+    events.push({ type: 'run.chosen', count, message: `Syncing ${count} service(s)...` });
+  }
+  return events;
+}
+
+function endedAtOnce({ decision, because: message }: Selected) {
+  if (decision === 'skipped' || decision === 'newer_synced') return { state: 'skipped', message } as const;
+  if (decision === 'removed') return { state: 'removed', message } as const;
+  if (decision === 'invalid') return { state: 'failed', message } as const;
+  return null;
+}
+
+function endedDry(item: Selected) {
+  const { because } = item;
+  if (item.decision === 'run') return { state: 'skipped', message: `Would be synced. ${because}` } as const;
+  const ended = endedAtOnce(item);
+  return ended?.state === 'removed' ? ({ state: 'skipped', message: because } as const) : ended;
+}
+
+/** A removal is the one fact for the ledger that needs no task. */
+function removalOf({ service, folder }: Selected, scope: string, commit: string): LedgerFact {
+  return { scope, service, folder, commit, tree: '', shared: '', inputs: '', configHash: null };
+}
+
+async function runChosen(
+  options: SyncOptions,
+  context: PipelineContext,
+  explained: Explained,
+  revision: string,
+): Promise<ServiceOutcome[]> {
+  const toSync = await servicesToSync(options, context, explained, revision);
+  if (toSync.length === 0) return [];
+  const lost = new AbortController();
+  const signal = AbortSignal.any([context.signal, lost.signal]);
+  const release = await takeSyncLock({
+    workspaceDir: options.workspaceDir,
+    waitMs: options.lockWaitMs,
+    signal,
+    onWait: (holder) =>
+      context.emit({
+        type: 'run.notice',
+        level: 'info',
+        message: `Waiting for the workspace, held by ${holder}.`,
+      }),
+    onLost: (cause) =>
+      lost.abort(new WorkspaceBusyError('The workspace lock was taken from this run.', { cause })),
+  });
+  const outcomes: ServiceOutcome[] = [];
+  try {
+    await options.workspace.moveTo(revision, signal);
+    const serviceOptions = { ...options, checkout: options.workspace.directory };
+    for (const wave of waves(toSync.map((item) => ({ ...item, wave: item.service.wave })))) {
+      await atMost(options.concurrency, wave, async (item) => {
+        context.draining.throwIfAborted();
+        signal.throwIfAborted();
+        outcomes.push(await syncService(serviceOptions, { ...context, signal }, item));
+      });
+    }
+    signal.throwIfAborted();
+    return outcomes;
+  } finally {
+    await release();
+  }
+}
+
+async function servicesToSync(
+  options: SyncOptions,
+  { run }: PipelineContext,
+  { selected, target }: Explained,
+  revision: string,
+): Promise<ServiceToSync[]> {
+  const running = selected.flatMap(({ decision, at, inputs }) =>
+    decision === 'run' && at?.task ? [{ at: { ...at, task: at.task }, inputs }] : [],
+  );
+  const compose = await options.mirror.blobs(running.flatMap(({ at }) => at.compose ?? []));
+  return running.map(({ at, inputs }) => ({
+    service: at,
+    ledger: {
+      scope: run.concurrencyGroup,
+      service: at.id,
+      folder: at.folder,
+      commit: revision,
+      tree: at.tree,
+      shared: target.sharedDigest,
+      inputs,
+      configHash: configHash(compose.get(at.compose ?? '') ?? '', options.taskEnvironment),
+    },
+  }));
+}
+
+function conclude({ selected }: Explained, outcomes: readonly ServiceOutcome[], count: number): Outcome {
+  const invalid = selected.filter(({ decision }) => decision === 'invalid').length;
+  const bad = outcomes.filter(({ state }) => state !== 'succeeded');
+  if (outcomes.some(({ runnerMissing }) => runnerMissing)) {
+    const message = outcomes.find(({ runnerMissing }) => runnerMissing)?.message ?? '';
+    return { state: 'errored', reason: 'task_runner_missing', message };
+  }
+  if (bad.length + invalid > 0) {
+    const message = `${bad.length + invalid}/${count} service(s) failed to sync`;
+    if (bad.length === 0) return { state: 'failed', reason: 'repository_invalid', message };
+    const allTimedOut = invalid === 0 && bad.every(({ state }) => state === 'timed_out');
+    return allTimedOut
+      ? { state: 'timed_out', reason: 'step_timed_out', message }
+      : { state: 'failed', reason: 'step_failed', message };
+  }
+  if (count > 0)
+    return { state: 'succeeded', reason: null, message: `${count} service(s) synced successfully` };
+  const message = 'No services required sync';
+  return selected.some(({ decision }) => decision === 'newer_synced')
+    ? { state: 'superseded', reason: 'newer_already_synced', message }
+    : { state: 'succeeded', reason: null, message };
+}
+
+/** What failed around the tasks, in the words of the commit status; null for our own defects. */
+function outcomeOf(error: unknown): Outcome | null {
+  const errored = { state: 'errored', message: 'Failed to update git repository' } as const;
+  if (isDiskFull(error)) return { ...errored, reason: 'disk_full' };
+  if (error instanceof GitError) {
+    if (error.kind === 'disk_full') return { ...errored, reason: 'disk_full' };
+    return { ...errored, reason: error.kind === 'unknown_revision' ? 'unknown_revision' : 'git_unavailable' };
+  }
+  if (error instanceof WorkspaceBusyError) return { ...errored, reason: 'workspace_unavailable' };
+  return null;
+}

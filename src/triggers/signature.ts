@@ -1,0 +1,48 @@
+/** HMAC signatures over raw bytes, as GitHub makes them (docs: "Validating webhook deliveries"). */
+
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+/** `sha256=<hex>` of the bytes under the secret. */
+export function sign(secret: string, body: string | Uint8Array): string {
+  return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
+}
+
+/**
+ * Whether the header signs exactly these bytes under one of the secrets. Never throws: anything but
+ * `sha256=` and 64 hex digits is simply not a signature. All secrets are always tried, in constant time.
+ */
+export function isSigned(
+  secrets: readonly string[],
+  body: string | Uint8Array,
+  header: string | undefined,
+): boolean {
+  const [, hex] = /^sha256=([0-9a-f]{64})$/.exec(header ?? '') ?? [];
+  if (hex === undefined) return false;
+  const given = Buffer.from(hex, 'hex');
+  let matches = false;
+  for (const secret of secrets) {
+    const expected = createHmac('sha256', secret).update(body).digest();
+    matches = timingSafeEqual(expected, given) || matches;
+  }
+  return matches;
+}
+
+/** The time (Unix seconds) and nonce that make a request good once. */
+export interface Stamp {
+  timestamp: string;
+  nonce: string;
+}
+
+/** What stands before the body in what is signed. */
+export function stampPrefix({ timestamp, nonce }: Stamp): string {
+  return `${timestamp}.${nonce}.`;
+}
+
+/** The headers of a signed JSON request. */
+export function signedHeaders(secret: string, body: string, stamp?: Stamp): Record<string, string> {
+  return {
+    'Content-Type': 'application/json',
+    'X-Hub-Signature-256': sign(secret, stamp ? stampPrefix(stamp) + body : body),
+    ...(stamp ? { 'X-IAC-Timestamp': stamp.timestamp, 'X-IAC-Nonce': stamp.nonce } : {}),
+  };
+}

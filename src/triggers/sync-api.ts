@@ -1,0 +1,131 @@
+/** POST /sync: an operator's signed request names services, or all of them. */
+
+import type { Context, Handler } from 'hono';
+import { z } from 'zod';
+import { RequestError } from '../errors.ts';
+import { enqueueSync } from '../runs/enqueue.ts';
+import type { Selection } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { type Stamp, stampPrefix } from './signature.ts';
+import { readSignedJson } from './signed-body.ts';
+
+/** How far the sender's clock may be off, and so how long a nonce is remembered. */
+const TIMESTAMP_WINDOW_MS = 300_000;
+const MAX_SERVICES = 10_000;
+
+export interface SyncApiOptions {
+  store: RunStore;
+  secrets: readonly string[];
+  branch: string;
+  /** Refuse requests that are not signed with a time and a nonce. */
+  requireTimestamp: boolean;
+  /** What the branch holds now: runnable and excluded services. Fetches when `named` has an unknown one. */
+  services(named: readonly string[]): Promise<{ runnable: string[]; excluded: string[] }>;
+  /** Whether a commit is on the branch. */
+  isOnBranch(revision: string): Promise<boolean>;
+  runUrl(runId: string): string;
+  now(): number;
+}
+
+const syncSchema = z.strictObject({
+  services: z.array(z.string()).max(MAX_SERVICES).optional(),
+  all: z.boolean().optional(),
+  force: z.boolean().optional(),
+  dry_run: z.boolean().optional(),
+  revision: z
+    .string()
+    .regex(/^[0-9a-f]{40}$/, 'must be a full commit id of 40 hexadecimal digits')
+    .optional(),
+});
+
+/** Answers by the table of docs/sync.md. */
+export function createSyncApi(options: SyncApiOptions): Handler {
+  return async function syncApi(context) {
+    const stamp = readStamp(context, options);
+    const prefix = stamp && stampPrefix(stamp);
+    const body = parse(await readSignedJson(context, { secrets: options.secrets, prefix }));
+    const selection = await select(options, body);
+    const { revision = null, force = false, dry_run: dryRun = false } = body;
+    if (revision !== null && !(await options.isOnBranch(revision))) {
+      throw new RequestError(400, `The commit ${revision} is not on ${options.branch}`);
+    }
+    // Last of the checks, so that a refused request may be corrected and sent again.
+    if (stamp && !(await options.store.spendNonce(stamp.nonce, options.now() + 2 * TIMESTAMP_WINDOW_MS))) {
+      throw new RequestError(401, 'This nonce was used before; sign the request anew');
+    }
+    const announced = selection.services;
+    const { run } = await enqueueSync(options.store, {
+      trigger: { source: 'sync_api', actor: null, deliveryId: null, retryOf: null },
+      input: {
+        branch: options.branch,
+        revision,
+        before: null,
+        selection: selection.mode,
+        force,
+        dryRun,
+        announced,
+      },
+      dedupeKey: null,
+    });
+    return context.json({
+      status: 'accepted',
+      services: announced,
+      run_id: run.id,
+      url: options.runUrl(run.id),
+    });
+  };
+}
+
+type SyncBody = z.output<typeof syncSchema>;
+
+function parse(payload: unknown): SyncBody {
+  const result = syncSchema.safeParse(payload);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message, code }) => {
+    const field = path.join('.');
+    return code === 'unrecognized_keys' || !field ? message : `${field}: ${message}`;
+  });
+  throw new RequestError(400, problems.join('; '));
+}
+
+async function select(
+  options: SyncApiOptions,
+  body: SyncBody,
+): Promise<{ mode: Selection; services: string[] }> {
+  const named = [...new Set(body.services ?? [])].sort();
+  if (body.all !== true && named.length === 0) throw new RequestError(400, 'No services specified');
+  const { runnable, excluded } = await options.services(named);
+  if (body.all === true) return { mode: { mode: 'all' }, services: runnable };
+  const known = new Set(runnable);
+  const refused = named.filter((name) => !known.has(name));
+  if (refused.length > 0) throw new RequestError(400, refusal(refused, new Set(excluded)));
+  return { mode: { mode: 'services', services: named }, services: named };
+}
+
+function refusal(names: string[], excluded: ReadonlySet<string>): string {
+  const parts = names
+    .slice(0, 10)
+    .map(
+      (name) =>
+        `${excluded.has(name) ? 'Excluded' : 'Unknown'} service ${JSON.stringify(name.slice(0, 100))}`,
+    );
+  if (names.length > 10) parts.push(`and ${names.length - 10} more`);
+  return parts.join(', ');
+}
+
+/** The time and nonce of the request, or undefined when it has none and needs none. */
+function readStamp(context: Context, { requireTimestamp, now }: SyncApiOptions): Stamp | undefined {
+  const timestamp = context.req.header('x-iac-timestamp');
+  const nonce = context.req.header('x-iac-nonce');
+  if (timestamp === undefined && nonce === undefined) {
+    if (requireTimestamp) throw new RequestError(401, 'X-IAC-Timestamp and X-IAC-Nonce are required');
+    return undefined;
+  }
+  if (!/^\d{1,12}$/.test(timestamp ?? '') || !/^[A-Za-z0-9_-]{8,128}$/.test(nonce ?? '')) {
+    throw new RequestError(401, 'X-IAC-Timestamp or X-IAC-Nonce is missing or malformed');
+  }
+  if (Math.abs(now() - Number(timestamp) * 1_000) > TIMESTAMP_WINDOW_MS) {
+    throw new RequestError(401, 'X-IAC-Timestamp is more than 300 s off; check the clock');
+  }
+  return { timestamp: timestamp ?? '', nonce: nonce ?? '' };
+}

@@ -1,0 +1,11 @@
+/** The version of this program, from the package it was installed as. */
+
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+
+const file = path.join(import.meta.dirname, '..', 'package.json');
+
+export const VERSION = z
+  .object({ version: z.string() })
+  .parse(JSON.parse(readFileSync(file, 'utf8'))).version;

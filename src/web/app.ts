@@ -1,0 +1,67 @@
+/** The whole Hono app: the doors that triggers stand behind, health, and the pages. */
+
+import { type Context, type Handler, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Logger } from 'pino';
+import { RequestError, StoreUnavailableError } from '../errors.ts';
+import type { Readiness } from './readiness.ts';
+
+/** GitHub never delivers more than 25 MB. */
+const WEBHOOK_BODY_BYTES = 25 * 1024 * 1024;
+const BODY_BYTES = 1024 * 1024;
+const RETRY_AFTER_SECONDS = '5';
+
+export interface AppOptions {
+  githubWebhook: Handler;
+  syncApi: Handler;
+  /** Sub-apps with the pages. */
+  pages: readonly Hono[];
+  /** False once the process cannot do its minimum any more. */
+  isHealthy(): boolean;
+  readiness(): Promise<Readiness>;
+  log: Logger;
+}
+
+export function createApp(options: AppOptions): Hono {
+  const app = new Hono();
+  app.post('/webhook', limit(WEBHOOK_BODY_BYTES), options.githubWebhook);
+  app.post('/sync', limit(BODY_BYTES), options.syncApi);
+  for (const path of ['/webhook', '/sync']) {
+    app.all(path, (c) => c.json({ error: `${path} takes POST only` }, 405, { Allow: 'POST' }));
+  }
+  app.get('/health', (c) =>
+    options.isHealthy() ? c.json({ status: 'healthy' }) : c.json({ status: 'unhealthy' }, 503),
+  );
+  app.get('/ready', async (c) => {
+    const readiness = await options.readiness();
+    return c.json(readiness, readiness.status === 'ready' ? 200 : 503);
+  });
+  for (const pages of options.pages) app.route('/', pages);
+  app.notFound((c) => c.json({ error: `Nothing is at ${c.req.path.slice(0, 200)}` }, 404));
+  app.onError((error, c) => answerError(error, c, options.log));
+  return app;
+}
+
+function limit(maxSize: number) {
+  return bodyLimit({
+    maxSize,
+    onError: (c) => c.json({ error: `The body is larger than ${maxSize / 1024 / 1024} MiB` }, 413),
+  });
+}
+
+function answerError(error: Error, c: Context, log: Logger): Response {
+  if (error instanceof RequestError) return refuse(c, error.status, error.message);
+  if (error instanceof StoreUnavailableError) {
+    log.error({ err: error, path: c.req.path }, 'request not stored');
+    return refuse(c, 503, 'The request could not be stored; send it again');
+  }
+  // The client went away while sending; nobody reads the answer.
+  if (c.req.raw.signal.aborted) return refuse(c, 400, 'The request was cut off');
+  log.error({ err: error, path: c.req.path }, 'request failed by a defect');
+  return refuse(c, 500, 'The server failed; see its log');
+}
+
+function refuse(c: Context, status: ContentfulStatusCode, error: string): Response {
+  return c.json({ error }, status, status === 503 ? { 'Retry-After': RETRY_AFTER_SECONDS } : {});
+}

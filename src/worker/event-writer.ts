@@ -1,0 +1,106 @@
+/** Writes a run's events in order: log lines gathered for a moment, everything else at once. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StoreUnavailableError } from '../errors.ts';
+import type { RunRequest } from '../runs/run.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
+import type { Lease, RunStore } from '../runs/run-store.ts';
+
+/** Log lines wait at most this long, so that a chatty task costs ten commits a second, not thousands. */
+const GATHER_MS = 100;
+/** More than this waiting makes the task wait. */
+const HIGH_WATER_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 64 * 1024;
+const RETRY_MS = [100, 500, 1_000, 5_000] as const;
+
+export interface EventWriter {
+  /** Resolves when the events are durable, or, for log lines alone, when there is room for more. */
+  emit(...events: RunEventBody[]): Promise<void>;
+  /** Writes what is waiting and then these, in one transaction. */
+  finish(events: RunEventBody[], followUp?: RunRequest): Promise<void>;
+}
+
+interface Waiting {
+  events: RunEventBody[];
+  bytes: number;
+}
+
+/**
+ * A store that cannot commit is tried again until it can, while the task waits: nothing is dropped and nothing
+ * is written twice. Rejects with StaleLeaseError, and with `giveUp`'s reason once that is aborted.
+ */
+export function createEventWriter(store: RunStore, lease: Lease, giveUp: AbortSignal): EventWriter {
+  let waiting: Waiting = { events: [], bytes: 0 };
+  let tail: Promise<void> = Promise.resolve();
+  let timer: NodeJS.Timeout | null = null;
+
+  function flush(): Promise<void> {
+    if (timer) clearTimeout(timer);
+    timer = null;
+    tail = tail.then(async () => {
+      const { events } = waiting;
+      waiting = { events: [], bytes: 0 };
+      if (events.length > 0) await appendPatiently(store, lease, events, undefined, giveUp);
+    });
+    // Whoever waits for `tail` sees the failure; without this an unobserved one would end the process.
+    tail.catch(() => undefined);
+    return tail;
+  }
+
+  return {
+    emit(...events) {
+      for (const event of events) add(waiting, event);
+      if (!events.every(({ type }) => type === 'step.log')) return flush();
+      if (waiting.bytes > HIGH_WATER_BYTES) return flush();
+      timer ??= setTimeout(() => void flush(), GATHER_MS);
+      return Promise.resolve();
+    },
+    async finish(events, followUp) {
+      await flush();
+      await appendPatiently(store, lease, events, followUp, giveUp);
+    },
+  };
+}
+
+/** Joins lines of the same step and stream into chunks. */
+function add(waiting: Waiting, event: RunEventBody): void {
+  if (event.type !== 'step.log') {
+    waiting.events.push(event);
+    return;
+  }
+  const bytes = event.lines.reduce((sum, line) => sum + line.length + 1, 0);
+  const last = waiting.events.at(-1);
+  waiting.bytes += bytes;
+  if (
+    last?.type === 'step.log' &&
+    last.step === event.step &&
+    last.stream === event.stream &&
+    sizeOf(last.lines) < CHUNK_BYTES
+  ) {
+    last.lines.push(...event.lines);
+  } else {
+    waiting.events.push({ ...event, lines: [...event.lines] });
+  }
+}
+
+function sizeOf(lines: readonly string[]): number {
+  return lines.reduce((sum, line) => sum + line.length + 1, 0);
+}
+
+async function appendPatiently(
+  store: RunStore,
+  lease: Lease,
+  events: RunEventBody[],
+  followUp: RunRequest | undefined,
+  giveUp: AbortSignal,
+): Promise<void> {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      return await store.append(lease, events, followUp);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      giveUp.throwIfAborted();
+      await sleep(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)], undefined, { signal: giveUp });
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/** One run from claim to outcome: its lease, its signals, its events, and what its end means. */
+
+import type { Logger } from 'pino';
+import { isDiskFull, StaleLeaseError } from '../errors.ts';
+import type { Outcome, Pipeline } from '../pipelines/pipeline.ts';
+import type { RunKind } from '../runs/run.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
+import type { Claim, Lease, RunStore } from '../runs/run-store.ts';
+import { createEventWriter, type EventWriter } from './event-writer.ts';
+
+export interface ExecuteOptions {
+  store: RunStore;
+  pipelines: Record<RunKind, Pipeline>;
+  leaseMs: number;
+  /** Aborted at the start of a drain: no further step begins. */
+  draining: AbortSignal;
+  /** Aborted at the end of a drain: what still runs is ended. */
+  stopping: AbortSignal;
+  log: Logger;
+}
+
+class CancelRequested extends Error {
+  readonly by: string;
+  constructor(by: string) {
+    super(`Cancelled by ${by}`);
+    this.by = by;
+  }
+}
+
+/** Never rejects: every way to end is stored, or logged when the run is somebody else's by now. */
+export async function executeRun(options: ExecuteOptions, claim: Claim): Promise<void> {
+  const { store, stopping } = options;
+  const { run, lease, covers } = claim;
+  const log = options.log.child({ run_id: run.id, attempt: run.attempt });
+  const ended = new AbortController();
+  const signal = AbortSignal.any([ended.signal, stopping]);
+  const writer = createEventWriter(store, lease, signal);
+  const release = [
+    keepLease(options, lease, (error) => ended.abort(error)),
+    watchCancel(store, run.id, (by) => ended.abort(new CancelRequested(by))),
+  ];
+  log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
+  try {
+    const outcome = await options.pipelines[run.kind]({
+      run,
+      covers,
+      signal,
+      draining: options.draining,
+      emit: writer.emit,
+    });
+    await finish(writer, outcome);
+    log.info({ state: outcome.state, reason: outcome.reason, summary: outcome.message }, 'run finished');
+  } catch (error) {
+    await settle(options, claim, signal, error, log);
+  } finally {
+    for (const end of release) end();
+  }
+}
+
+function finish(writer: EventWriter, outcome: Outcome): Promise<void> {
+  const { state, reason, message, followUp } = outcome;
+  return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy: null }], followUp);
+}
+
+/** The run did not come to an outcome of its own: cancelled, drained, taken over, or our own failure. */
+async function settle(
+  options: ExecuteOptions,
+  { run, lease }: Claim,
+  signal: AbortSignal,
+  error: unknown,
+  log: Logger,
+): Promise<void> {
+  const { store, draining, stopping } = options;
+  const cause: unknown = signal.aborted ? signal.reason : error;
+  if (error instanceof StaleLeaseError || cause instanceof StaleLeaseError) {
+    log.warn('run taken over by another worker');
+    return;
+  }
+  // The signals of the run are spent; these last words only give up with the store itself.
+  const writer = createEventWriter(store, lease, AbortSignal.timeout(options.leaseMs));
+  try {
+    if (cause instanceof CancelRequested) {
+      const open = await openSteps(store, run.id, 'Cancelled');
+      await writer.emit(...open);
+      await finish(writer, { state: 'cancelled', reason: 'cancelled_by_request', message: cause.message });
+      log.info({ by: cause.by }, 'run cancelled');
+    } else if (draining.aborted || stopping.aborted) {
+      const message = 'Handed back by a server that is stopping; waiting to go on.';
+      await writer.finish([{ type: 'run.requeued', message, countAttempt: false }]);
+      log.info('run handed back');
+    } else {
+      log.error({ err: error }, 'run failed by a defect');
+      await writer.emit(...(await openSteps(store, run.id, 'The run ended before this')));
+      const reason = isDiskFull(error) ? 'disk_full' : 'internal';
+      await finish(writer, { state: 'errored', reason, message: 'The runner failed; see its log' });
+    }
+  } catch (lastError) {
+    log.error(
+      { err: lastError },
+      'the end of the run could not be stored; it will be tried again after a restart',
+    );
+  }
+}
+
+async function openSteps(store: RunStore, runId: string, message: string): Promise<RunEventBody[]> {
+  const steps = await store.steps(runId);
+  return steps
+    .filter(({ state }) => state === 'pending' || state === 'running')
+    .map(({ id }) => ({
+      type: 'step.finished',
+      step: id,
+      state: 'cancelled',
+      message,
+      exitCode: null,
+      ledger: null,
+    }));
+}
+
+function keepLease(
+  { store, leaseMs, log }: ExecuteOptions,
+  lease: Lease,
+  onLost: (error: StaleLeaseError) => void,
+): () => void {
+  const timer = setInterval(() => {
+    store.renew(lease, leaseMs).catch((error: unknown) => {
+      if (error instanceof StaleLeaseError) onLost(error);
+      else log.warn({ err: error, run_id: lease.runId }, 'lease not renewed, trying again');
+    });
+  }, leaseMs / 4);
+  return () => clearInterval(timer);
+}
+
+function watchCancel(store: RunStore, runId: string, onCancel: (by: string) => void): () => void {
+  async function look(): Promise<void> {
+    const by = (await store.run(runId))?.cancelRequestedBy;
+    if (by) onCancel(by);
+  }
+  const unwatch = store.watch((changed) => {
+    if (changed === runId) void look();
+  });
+  void look();
+  return unwatch;
+}

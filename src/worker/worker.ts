@@ -1,0 +1,93 @@
+/** Claims runs and executes them, several at a time, until it is drained. */
+
+import type { Logger } from 'pino';
+import type { Pipeline } from '../pipelines/pipeline.ts';
+import type { RunKind } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { executeRun } from './execute-run.ts';
+
+/** Every enqueue wakes the worker; this is only for what no wake-up tells. */
+const POLL_MS = 5_000;
+const LEASE_MS = 60_000;
+
+export interface WorkerOptions {
+  store: RunStore;
+  pipelines: Record<RunKind, Pipeline>;
+  /** Names this process in leases and events. */
+  owner: string;
+  concurrency: number;
+  drainTimeoutMs: number;
+  log: Logger;
+}
+
+export interface Worker {
+  /** Claims no more, lets running steps end within the drain timeout, hands the rest back. Idempotent. */
+  drain(): Promise<void>;
+}
+
+export function startWorker(options: WorkerOptions): Worker {
+  const { store, owner, concurrency, log } = options;
+  const draining = new AbortController();
+  const stopping = new AbortController();
+  const active = new Set<Promise<void>>();
+  let pumping: Promise<void> | null = null;
+  let again = false;
+
+  function pump(): void {
+    again = true;
+    pumping ??= claimWhileAsked().finally(() => {
+      pumping = null;
+    });
+  }
+
+  async function claimWhileAsked(): Promise<void> {
+    try {
+      while (again) {
+        again = false;
+        await claimAll();
+      }
+    } catch (error) {
+      // The next wake-up or poll tries again.
+      log.error({ err: error }, 'could not claim a run');
+    }
+  }
+
+  async function claimAll(): Promise<void> {
+    while (!draining.signal.aborted && active.size < concurrency) {
+      const claim = await store.claim({ owner, leaseMs: LEASE_MS });
+      if (!claim) return;
+      const execution = executeRun(
+        { ...options, leaseMs: LEASE_MS, draining: draining.signal, stopping: stopping.signal },
+        claim,
+      ).finally(() => {
+        active.delete(execution);
+        pump();
+      });
+      active.add(execution);
+    }
+  }
+
+  const unwatch = store.watch(() => {
+    if (active.size < concurrency) pump();
+  });
+  const poll = setInterval(pump, POLL_MS);
+  pump();
+
+  let drained: Promise<void> | null = null;
+  async function drain(): Promise<void> {
+    draining.abort();
+    unwatch();
+    clearInterval(poll);
+    const deadline = setTimeout(() => stopping.abort(), options.drainTimeoutMs);
+    // A claim under way still ends up in `active`, and is handed back.
+    await pumping;
+    while (active.size > 0) await Promise.all(active);
+    clearTimeout(deadline);
+  }
+  return {
+    drain: () => {
+      drained ??= drain();
+      return drained;
+    },
+  };
+}
