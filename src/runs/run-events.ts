@@ -113,6 +113,7 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
         ...run,
         state: transition(run.state, 'queued'),
         message: event.message,
+        chosen: 0,
         attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
       };
     case 'run.finished':

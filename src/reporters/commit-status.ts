@@ -1,0 +1,93 @@
+/** What a run says on GitHub: the state, the words and the commits of its status. Pure. */
+
+import { isFinal, type Run } from '../runs/run.ts';
+
+export interface CommitStatus {
+  state: 'pending' | 'success' | 'failure' | 'error';
+  description: string;
+}
+
+/** GitHub answers 422 to a longer description. */
+const MAX_DESCRIPTION = 140;
+const WAITING = 'Waiting for previous sync to complete';
+
+/** True when the run has no outcome of its own: what it tells is the outcome of `run.coveredBy`. */
+export function sharesOutcome(run: Run): run is Run & { coveredBy: string } {
+  return run.state === 'superseded' && run.coveredBy !== null && run.reason !== 'not_on_branch';
+}
+
+/**
+ * The status that `run` should have now, or null when it is none of GitHub's business. `covering` is the run at
+ * the end of the chain of `coveredBy`, or null when there is none.
+ */
+export function commitStatus(run: Run, covering: Run | null): CommitStatus | null {
+  if (run.input.dryRun) return null;
+  const { state, description } = statusOf(sharesOutcome(run) && covering ? covering : run);
+  return { state, description: cleanDescription(description) };
+}
+
+function statusOf(run: Run): CommitStatus {
+  switch (run.state) {
+    case 'queued':
+      return { state: 'pending', description: WAITING };
+    case 'running':
+      return { state: 'pending', description: run.chosen > 0 ? run.message : WAITING };
+    case 'awaiting_approval':
+      return { state: 'pending', description: run.message };
+    case 'succeeded':
+      return { state: 'success', description: run.message };
+    case 'failed':
+    case 'timed_out':
+      return { state: 'failure', description: run.message };
+    case 'cancelled':
+      return { state: 'error', description: run.message };
+    case 'errored':
+      return {
+        state: 'error',
+        description: failedInGit(run) ? 'Failed to update git repository' : run.message,
+      };
+    case 'superseded':
+      // Named as covered or off the branch, it ends on its own words; else it only had nothing left to do.
+      return run.coveredBy !== null || run.reason === 'not_on_branch'
+        ? { state: 'error', description: run.message }
+        : { state: 'success', description: 'No services required sync' };
+  }
+}
+
+function failedInGit(run: Run): boolean {
+  switch (run.reason) {
+    case 'git_unavailable':
+    case 'unknown_revision':
+    case 'workspace_unavailable':
+      return true;
+    case 'disk_full':
+      return run.chosen === 0;
+    default:
+      return false;
+  }
+}
+
+/**
+ * The commits the run's status stands on now: the one really worked on once that is known, else the one asked
+ * for. A run that has ended ends both, so that neither is left pending.
+ */
+export function statusTargets(run: Run): string[] {
+  const { revision } = run;
+  const asked = run.input.revision;
+  const targets = isFinal(run.state) ? [revision, asked] : [revision ?? asked];
+  return [...new Set(targets.filter((target) => target !== null))];
+}
+
+/**
+ * One line of at most 140 characters. Characters beyond U+FFFF become U+FFFD, because GitHub refuses the whole
+ * status for one of them ("description doesn't accept 4-byte Unicode").
+ */
+function cleanDescription(text: string): string {
+  const line = text
+    .toWellFormed()
+    .replace(/\s+/g, ' ')
+    .replace(/\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu, '')
+    .replace(/[\u{10000}-\u{10ffff}]/gu, '\ufffd')
+    .trim();
+  return line.length > MAX_DESCRIPTION ? `${line.slice(0, MAX_DESCRIPTION - 1)}…` : line;
+}

@@ -1,0 +1,122 @@
+/** What GitHub's answer to a written status means for the next try, by GitHub's own rules. Pure. */
+
+/** The result of a try. A `problem` is one line for a person and never holds a secret. */
+export type SendOutcome =
+  | { kind: 'ok' }
+  | {
+      kind: 'retry';
+      /** The shortest wait before the next try. Whoever retries lets it grow when it fails again. */
+      afterMs: number;
+      /** Whether other writes are as likely to fail and must wait too. */
+      scope: 'target' | 'everything';
+      /** How many tries that fail in this same way are worth it, or null for as many as it takes. */
+      maxTries: number | null;
+      problem: string;
+    }
+  | { kind: 'refused'; problem: string };
+
+export interface GitHubAnswer {
+  status: number;
+  /** Names in lower case. */
+  headers: Record<string, string>;
+  /** GitHub's own words, one line, or empty. */
+  message: string;
+}
+
+const SECOND = 1_000;
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+const MAX_TRIES = 5;
+
+/**
+ * Judges an answer that is not the created status. Rules:
+ * https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#handle-rate-limit-errors-appropriately
+ */
+export function judgeAnswer(answer: GitHubAnswer, repository: string): SendOutcome {
+  const { status } = answer;
+  const said = answer.message ? `HTTP ${status}: ${answer.message}` : `HTTP ${status}`;
+  const retry = { kind: 'retry', scope: 'target', afterMs: SECOND, maxTries: null } as const;
+  const few = { ...retry, maxTries: MAX_TRIES } as const;
+
+  if (status === 403 || status === 429) return judgeLimit(answer, said);
+  if (status === 401) {
+    const problem = `GitHub does not accept the token (${said}). Check GITHUB_TOKEN.`;
+    return { ...retry, scope: 'everything', afterMs: MINUTE, problem };
+  }
+  if (status >= 500) {
+    // A plain 500 may be about this one commit; the others say that nobody is served.
+    const scope = status === 500 ? 'target' : 'everything';
+    return {
+      ...retry,
+      scope,
+      afterMs: askedWaitMs(answer.headers) ?? SECOND,
+      problem: `GitHub failed (${said}).`,
+    };
+  }
+  if (status === 404) {
+    const advice = 'Check GITHUB_REPOSITORY and what GITHUB_TOKEN may access.';
+    return {
+      ...few,
+      afterMs: 2 * SECOND,
+      problem: `The token cannot see ${repository} (${said}). ${advice}`,
+    };
+  }
+  if (status === 422 && /no commit found/i.test(answer.message)) {
+    // The API's replicas may not know a commit yet that was pushed a moment ago.
+    return { ...few, afterMs: 4 * SECOND, problem: `GitHub does not know the commit (${said}).` };
+  }
+  if (status >= 300 && status < 400) {
+    return {
+      ...few,
+      problem: `${repository} has moved (${said}). Set GITHUB_REPOSITORY to its present name.`,
+    };
+  }
+  if (status < 300) return { ...retry, problem: `GitHub's answer was not the created status (${said}).` };
+  if (status === 408 || status === 409)
+    return { ...few, problem: `GitHub could not take the status (${said}).` };
+  return { kind: 'refused', problem: `GitHub refused the status (${said}).` };
+}
+
+function judgeLimit(answer: GitHubAnswer, said: string): SendOutcome {
+  const asked = askedWaitMs(answer.headers);
+  const limited = asked !== null || answer.status === 429 || /rate limit|abuse/i.test(answer.message);
+  const problem = limited
+    ? `GitHub asks to wait before the next status (${said}).`
+    : `GitHub does not let the token write commit statuses (${said}). Check the permissions of GITHUB_TOKEN.`;
+  return { kind: 'retry', scope: 'everything', maxTries: null, afterMs: asked ?? MINUTE, problem };
+}
+
+/** The wait the headers ask for, in ms, or null when they ask for none. */
+function askedWaitMs(headers: Record<string, string>): number | null {
+  const now = Date.parse(headers['date'] ?? '') || Date.now();
+  const retryAfter = headers['retry-after'];
+  if (retryAfter !== undefined) {
+    const wait = /^\d+$/.test(retryAfter) ? Number(retryAfter) * SECOND : Date.parse(retryAfter) - now;
+    if (!Number.isNaN(wait)) return bounded(wait);
+  }
+  const reset = headers['x-ratelimit-reset'];
+  if (headers['x-ratelimit-remaining'] === '0' && reset !== undefined && /^\d+$/.test(reset)) {
+    // GitHub's own date, where given, keeps a wrong clock here out of it.
+    return bounded(Number(reset) * SECOND - now);
+  }
+  return null;
+}
+
+function bounded(waitMs: number): number {
+  return Math.min(DAY, Math.max(SECOND, waitMs));
+}
+
+/**
+ * Judges a request without an answer: refused, reset or timed out after `elapsedMs`. GitHub gives a request up
+ * after 10 s, so the next try waits until then: what was sent now cannot take effect after what is sent later.
+ * https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts
+ */
+export function judgeSilence(cause: string, elapsedMs: number): SendOutcome {
+  return {
+    kind: 'retry',
+    scope: 'everything',
+    afterMs: Math.max(5 * SECOND, 10 * SECOND - elapsedMs),
+    maxTries: null,
+    problem: `GitHub did not answer (${cause}). Check the network and GITHUB_API_URL.`,
+  };
+}

@@ -1,0 +1,67 @@
+/** For tests: a reporter between runs in memory and a scripted GitHub, on a clock that runs by itself. */
+
+import type { Run } from '../runs/run.ts';
+import { createGitHubClient } from './github-client.ts';
+import { type ScriptedGitHub, startScriptedGitHub } from './scripted-github.fixture.ts';
+import { type StatusReporter, startStatusReporter } from './status-reporter.ts';
+import { aRun, createFastTime, createStoredRuns, type StoredRuns } from './stored-runs.fixture.ts';
+
+export const RUNNING = { state: 'running', chosen: 1, message: 'Syncing 1 service(s)...' } as const;
+export const SUCCEEDED = { state: 'succeeded', message: '1 service(s) synced successfully' } as const;
+export const SYNCED = 'success: 1 service(s) synced successfully';
+
+export interface Reporting {
+  github: ScriptedGitHub;
+  store: StoredRuns;
+  /** Messages of the log. */
+  logged: string[];
+  /** Starts the reporter, or stops it and starts another one. */
+  start(): Promise<StatusReporter>;
+  /** Stores a run that was asked to look at the commit `sha`. */
+  put(id: string, sha: string, changes?: Partial<Run>): void;
+  /** Every status sent, in order. */
+  seen(): string[];
+  /** The ms between each two requests. */
+  gaps(): number[];
+  unsettled(): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+export async function createReporting(): Promise<Reporting> {
+  const time = createFastTime();
+  const github = await startScriptedGitHub(time.clock);
+  const store = createStoredRuns();
+  const logged: string[] = [];
+  const log = {
+    info: (_fields: object, message: string) => logged.push(message),
+    warn: (_fields: object, message: string) => logged.push(message),
+  };
+  let reporter: StatusReporter | null = null;
+  return {
+    github,
+    store,
+    logged,
+    async start() {
+      await reporter?.stop();
+      reporter = startStatusReporter({
+        store,
+        client: createGitHubClient({ apiUrl: github.apiUrl, token: 'ghp_x', version: '1', timeoutMs: 200 }),
+        repository: { owner: 'acme', repo: 'platform' },
+        runUrl: (runId) => `https://runner.example/runs/${runId}`,
+        log,
+        clock: time.clock,
+        sleep: time.sleep,
+        random: () => 0,
+      });
+      return reporter;
+    },
+    put: (id, sha, changes = {}) => store.put(aRun({ id, ...changes }, { revision: sha })),
+    seen: () => github.seen.map(({ sha, state, description }) => `${sha} ${state}: ${description}`),
+    gaps: () => github.seen.slice(1).map(({ at }, index) => at - (github.seen[index]?.at ?? 0)),
+    unsettled: async () => (await store.unreported('commit-status', 1_000)).map(({ id }) => id),
+    async close() {
+      await reporter?.stop();
+      await github.close();
+    },
+  };
+}

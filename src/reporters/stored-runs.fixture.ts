@@ -1,0 +1,101 @@
+/** For tests: runs in memory behind the part of RunStore that reporters use, and a clock that runs by itself. */
+
+import type { Run } from '../runs/run.ts';
+import type { Report } from '../runs/run-store.ts';
+import type { ReportingStore } from './owed-statuses.ts';
+
+export function aRun(changes: Partial<Run> = {}, input: Partial<Run['input']> = {}): Run {
+  return {
+    id: 'run-1',
+    kind: 'sync',
+    trigger: { source: 'webhook', actor: 'ada', deliveryId: null, retryOf: null },
+    input: {
+      branch: 'main',
+      revision: null,
+      before: null,
+      selection: { mode: 'changed' },
+      force: false,
+      dryRun: false,
+      announced: [],
+      ...input,
+    },
+    concurrencyGroup: 'sync:main',
+    coalesce: true,
+    dedupeKey: null,
+    state: 'queued',
+    reason: null,
+    message: '',
+    revision: null,
+    subject: null,
+    attempt: 0,
+    cancelRequestedBy: null,
+    coveredBy: null,
+    chosen: 0,
+    createdAt: 1_000,
+    startedAt: null,
+    finishedAt: null,
+    ...changes,
+  };
+}
+
+export interface StoredRuns extends ReportingStore {
+  put(run: Run): void;
+  change(id: string, changes: Partial<Run>): void;
+  savedReports: Report[];
+  settledRuns: string[];
+  /** While set, every write fails with it. */
+  failure: Error | null;
+}
+
+export function createStoredRuns(): StoredRuns {
+  const runs = new Map<string, Run>();
+  const reports = new Map<string, Report>();
+  const listeners = new Set<(runId: string) => void>();
+  const settled = new Set<string>();
+  const store: StoredRuns = {
+    savedReports: [],
+    settledRuns: [],
+    failure: null,
+    put(run) {
+      runs.set(run.id, run);
+      for (const listener of listeners) listener(run.id);
+    },
+    change(id, changes) {
+      const run = runs.get(id);
+      if (!run) throw new Error(`There is no run ${id}.`);
+      store.put({ ...run, ...changes });
+    },
+    run: async (id) => runs.get(id) ?? null,
+    unreported: async (_reporter, limit) =>
+      [...runs.values()].filter(({ id }) => !settled.has(id)).slice(0, limit),
+    reports: async (_reporter, runId) => [...reports.values()].filter((report) => report.runId === runId),
+    async saveReport(report) {
+      if (store.failure) throw store.failure;
+      reports.set(`${report.runId} ${report.target}`, report);
+      store.savedReports.push(report);
+    },
+    async settleRun(_reporter, runId) {
+      if (store.failure) throw store.failure;
+      settled.add(runId);
+      store.settledRuns.push(runId);
+    },
+    watch(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  return store;
+}
+
+/** A clock on which sleeping takes a real millisecond, whatever its length. */
+export function createFastTime() {
+  let now = 1_700_000_000_000;
+  return {
+    clock: () => now,
+    async sleep(ms: number, signal: AbortSignal): Promise<void> {
+      if (ms <= 0 || signal.aborted) return;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      if (!signal.aborted) now += ms;
+    },
+  };
+}
