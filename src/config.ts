@@ -287,6 +287,7 @@ export interface Config {
   github: { owner: string; repo: string; apiUrl: string; token: string } | null;
   /** `owner/name` that pushes must come from, or null to accept any. */
   repository: string | null;
+  githubApiUrl: string;
   server: { host: string; port: number; publicUrl: string | null };
   workspaceDir: string;
   dataDir: string;
@@ -349,6 +350,7 @@ function assemble(values: Values, environment: Environment): Config {
     git: { url: values.GIT_REPO_URL, branch: values.GIT_BRANCH, token },
     github: owner && repo && token ? { owner, repo, apiUrl: values.GITHUB_API_URL, token } : null,
     repository,
+    githubApiUrl: values.GITHUB_API_URL,
     server: {
       host: values.HOST,
       port: values.WEBHOOK_PORT,

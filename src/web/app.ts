@@ -5,6 +5,7 @@ import { bodyLimit } from 'hono/body-limit';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
 import { RequestError, StoreUnavailableError } from '../errors.ts';
+import type { RunPageEnv } from './guards.ts';
 import type { Readiness } from './readiness.ts';
 
 /** GitHub never delivers more than 25 MB. */
@@ -15,8 +16,7 @@ const RETRY_AFTER_SECONDS = '5';
 export interface AppOptions {
   githubWebhook: Handler;
   syncApi: Handler;
-  /** Sub-apps with the pages. */
-  pages: readonly Hono[];
+  pages: { login: Hono; assets: Hono; runs: Hono<RunPageEnv> };
   /** False once the process cannot do its minimum any more. */
   isHealthy(): boolean;
   readiness(): Promise<Readiness>;
@@ -37,7 +37,9 @@ export function createApp(options: AppOptions): Hono {
     const readiness = await options.readiness();
     return c.json(readiness, readiness.status === 'ready' ? 200 : 503);
   });
-  for (const pages of options.pages) app.route('/', pages);
+  app.route('/', options.pages.login);
+  app.route('/', options.pages.assets);
+  app.route('/', options.pages.runs);
   app.notFound((c) => c.json({ error: `Nothing is at ${c.req.path.slice(0, 200)}` }, 404));
   app.onError((error, c) => answerError(error, c, options.log));
   return app;

@@ -23,6 +23,8 @@ export interface WorkerOptions {
 export interface Worker {
   /** Claims no more, lets running steps end within the drain timeout, hands the rest back. Idempotent. */
   drain(): Promise<void>;
+  /** Ends a drain's patience: what still runs is ended and handed back now. */
+  hurry(): void;
 }
 
 export function startWorker(options: WorkerOptions): Worker {
@@ -89,5 +91,6 @@ export function startWorker(options: WorkerOptions): Worker {
       drained ??= drain();
       return drained;
     },
+    hurry: () => stopping.abort(),
   };
 }

@@ -1,0 +1,101 @@
+/** The ways in which GitHub can fail a caller, as scripts that the local GitHub plays. */
+
+export type Misbehaviour =
+  /** A complete answer; `body` is sent as JSON unless it is a string. */
+  | { kind: 'answer'; status: number; headers?: Record<string, string>; body: unknown }
+  /** Never answers. */
+  | { kind: 'hang' }
+  /** The connection is reset. */
+  | { kind: 'reset' }
+  /** The right answer, late. */
+  | { kind: 'slow'; delayMs: number }
+  /** The right answer with only half of its JSON, as a complete HTTP message. */
+  | { kind: 'truncated' }
+  /** The right answer, cut off in the middle of its body. */
+  | { kind: 'cut' };
+
+export interface Script {
+  how: Misbehaviour;
+  /** How many requests it meets. */
+  times: number | 'forever';
+  /** Only these; default: all. */
+  method?: string;
+  path?: RegExp;
+  /**
+   * True: the request takes effect and only the answer goes wrong, as when a proxy fails afterwards. Those that
+   * carry the right answer (slow, truncated, cut) always take effect.
+   */
+  takesEffect?: boolean;
+}
+
+/** Scripts that were given, first come first played. */
+export interface Scripts {
+  add(script: Script): () => void;
+  /** The misbehaviour for this request, counting it. */
+  next(method: string, path: string): Script | undefined;
+}
+
+export function createScripts(): Scripts {
+  const active: { script: Script; left: number }[] = [];
+  function remove(script: Script): void {
+    const at = active.findIndex((entry) => entry.script === script);
+    if (at >= 0) active.splice(at, 1);
+  }
+  return {
+    add(script) {
+      active.push({ script, left: script.times === 'forever' ? Number.POSITIVE_INFINITY : script.times });
+      return () => remove(script);
+    },
+    next(method, path) {
+      const entry = active.find(
+        ({ script, left }) =>
+          left > 0 && (script.method ?? method) === method && (script.path?.test(path) ?? true),
+      );
+      if (entry) entry.left -= 1;
+      return entry?.script;
+    },
+  };
+}
+
+const error = (message: string): object => ({ message, documentation_url: 'https://docs.github.com/rest' });
+
+/** The usual ones by name. */
+export const MISBEHAVIOURS = {
+  serverError: { kind: 'answer', status: 500, body: error('Server Error') },
+  badGateway: { kind: 'answer', status: 502, body: error('Server Error') },
+  htmlPage: {
+    kind: 'answer',
+    status: 502,
+    headers: { 'content-type': 'text/html' },
+    body: '<!DOCTYPE html><title>Unicorn! · GitHub</title>',
+  },
+  noContent: { kind: 'answer', status: 204, body: '' },
+  badCredentials: { kind: 'answer', status: 401, body: error('Bad credentials') },
+  forbidden: { kind: 'answer', status: 403, body: error('Resource not accessible by personal access token') },
+  notFound: { kind: 'answer', status: 404, body: error('Not Found') },
+  unprocessable: { kind: 'answer', status: 422, body: error('Validation Failed') },
+  hang: { kind: 'hang' },
+  reset: { kind: 'reset' },
+  truncated: { kind: 'truncated' },
+  cut: { kind: 'cut' },
+} as const satisfies Record<string, Misbehaviour>;
+
+/** https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits */
+export function secondaryRateLimit(status: 403 | 429, retryAfterSeconds?: number): Misbehaviour {
+  const headers = retryAfterSeconds === undefined ? {} : { 'retry-after': `${retryAfterSeconds}` };
+  return { kind: 'answer', status, headers, body: error('You have exceeded a secondary rate limit.') };
+}
+
+/** The hourly limit is used up; `resetAt` is in seconds since the epoch. */
+export function primaryRateLimit(status: 403 | 429, resetAt: number): Misbehaviour {
+  const headers = {
+    'x-ratelimit-remaining': '0',
+    'x-ratelimit-reset': `${resetAt}`,
+  };
+  return { kind: 'answer', status, headers, body: error('API rate limit exceeded for user ID 583231.') };
+}
+
+/** An answer that sends the caller elsewhere; a careful caller does not take its token there. */
+export function redirect(location: string): Misbehaviour {
+  return { kind: 'answer', status: 302, headers: { location }, body: error('Found') };
+}

@@ -1,0 +1,175 @@
+/** Commit statuses as GitHub keeps them, with the limits that its description does not state. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { git, gitAgrees } from './git.ts';
+import { until } from './until.ts';
+
+/** https://docs.github.com/en/rest/commits/statuses#create-a-commit-status */
+const MOST_STATUSES = 1_000;
+/** Longer ones are refused. */
+const LONGEST_DESCRIPTION = 140;
+
+export interface CommitStatus {
+  id: number;
+  sha: string;
+  /** As it was sent; GitHub compares contexts without regard to case. */
+  context: string;
+  state: 'error' | 'failure' | 'pending' | 'success';
+  description: string | null;
+  targetUrl: string | null;
+  /** Milliseconds since the epoch. */
+  at: number;
+}
+
+export interface ApiAnswer {
+  status: number;
+  body: unknown;
+  headers?: Record<string, string>;
+}
+
+export interface StatusBook {
+  /** All statuses of a commit and context, oldest first. */
+  history(sha: string, context?: string): CommitStatus[];
+  /** What GitHub shows: the newest status of the context. */
+  latest(sha: string, context?: string): CommitStatus | undefined;
+  /** Waits until the newest status has this state. */
+  waitFor(wanted: {
+    sha: string;
+    state: CommitStatus['state'];
+    context?: string;
+    timeoutMs?: number;
+  }): Promise<CommitStatus>;
+  /** Fills a commit and context up to `left` before the limit, to see what happens at it. */
+  fill(sha: string, context: string, left: number): void;
+  create(sha: string, body: unknown): Promise<ApiAnswer>;
+  combined(ref: string): Promise<ApiAnswer>;
+}
+
+const newStatusSchema = z.object({
+  state: z.enum(['error', 'failure', 'pending', 'success']),
+  description: z.string().nullable().default(null),
+  target_url: z.string().nullable().default(null),
+  context: z.string().default('default'),
+});
+
+/** GitHub's error shape. */
+export function refusal(status: number, message: string, errors?: object[]): ApiAnswer {
+  const documentation_url = 'https://docs.github.com/rest';
+  return { status, body: { message, ...(errors ? { errors } : {}), documentation_url, status: `${status}` } };
+}
+
+export function createStatusBook(options: {
+  apiUrl: () => string;
+  fullName: string;
+  /** Where to look whether a commit exists; without it every full commit id does. */
+  repositoryPath?: string | undefined;
+  repository: Record<string, unknown>;
+  /** Gets what a caller must never send. */
+  violations: string[];
+}): StatusBook {
+  const statuses: CommitStatus[] = [];
+
+  function history(sha: string, context?: string): CommitStatus[] {
+    const wanted = context?.toLowerCase();
+    return statuses.filter(
+      (s) => s.sha === sha && (wanted === undefined || s.context.toLowerCase() === wanted),
+    );
+  }
+
+  async function resolve(ref: string): Promise<string | null> {
+    const { repositoryPath } = options;
+    if (!repositoryPath) return /^[0-9a-f]{40}$/.test(ref) ? ref : null;
+    const args = ['rev-list', '--max-count=1', '--end-of-options', ref, '--'];
+    return (await gitAgrees(repositoryPath, args)) ? git(repositoryPath, args) : null;
+  }
+
+  function show(status: CommitStatus): Record<string, unknown> {
+    const time = new Date(status.at).toISOString();
+    return {
+      url: `${options.apiUrl()}/repos/${options.fullName}/statuses/${status.sha}`,
+      avatar_url: 'https://avatars.githubusercontent.com/u/583231?v=4',
+      id: status.id,
+      node_id: `SC_${status.id}`,
+      state: status.state,
+      description: status.description,
+      target_url: status.targetUrl,
+      context: status.context,
+      created_at: time,
+      updated_at: time,
+    };
+  }
+
+  function add(sha: string, wanted: z.infer<typeof newStatusSchema>): CommitStatus {
+    const { state, description, target_url: targetUrl, context } = wanted;
+    const status = { id: statuses.length + 1, sha, context, state, description, targetUrl, at: Date.now() };
+    statuses.push(status);
+    return status;
+  }
+
+  return {
+    history,
+    latest: (sha, context) => history(sha, context).at(-1),
+    waitFor({ sha, state, context, timeoutMs = 30_000 }) {
+      const probe = (): CommitStatus | undefined => {
+        const latest = history(sha, context).at(-1);
+        return latest?.state === state ? latest : undefined;
+      };
+      return until(`status ${state} on ${sha}`, probe, { timeoutMs, seen: () => history(sha, context) });
+    },
+    fill(sha, context, left) {
+      while (history(sha, context).length < MOST_STATUSES - left) {
+        add(sha, newStatusSchema.parse({ state: 'pending', context }));
+      }
+    },
+    async create(sha, body) {
+      const wanted = newStatusSchema.parse(body);
+      const found = /^[0-9a-f]{40}$/.test(sha) ? await resolve(sha) : null;
+      if (!found) return refusal(422, `No commit found for SHA: ${sha}`);
+      const invalid = problemWith(wanted);
+      if (invalid) options.violations.push(`statuses/${sha}: ${invalid.message}`);
+      const problem = invalid ?? (history(sha, wanted.context).length >= MOST_STATUSES ? FULL : null);
+      if (problem)
+        return refusal(422, 'Validation Failed', [{ resource: 'Status', code: 'custom', ...problem }]);
+      // A little like the real one: an answer takes a moment, so that parallel writes would be seen.
+      await sleep(2);
+      return { status: 201, body: { ...show(add(sha, wanted)), creator: null } };
+    },
+    async combined(ref) {
+      const sha = await resolve(ref);
+      if (!sha) return refusal(404, 'Not Found');
+      const newest = new Map(history(sha).map((status) => [status.context.toLowerCase(), status]));
+      const url = `${options.apiUrl()}/repos/${options.fullName}/commits/${sha}`;
+      const body = {
+        state: combinedState([...newest.values()]),
+        statuses: [...newest.values()].map(show),
+        sha,
+        total_count: newest.size,
+        repository: options.repository,
+        commit_url: url,
+        url: `${url}/status`,
+      };
+      return { status: 200, body };
+    },
+  };
+}
+
+const FULL = { message: 'This SHA and context has reached the maximum number of statuses.' };
+
+function problemWith(wanted: z.infer<typeof newStatusSchema>): { field: string; message: string } | null {
+  if (wanted.description !== null && [...wanted.description].length > LONGEST_DESCRIPTION) {
+    return {
+      field: 'description',
+      message: `description is too long (maximum is ${LONGEST_DESCRIPTION} characters)`,
+    };
+  }
+  if (wanted.target_url !== null && !/^https?:\/\//.test(wanted.target_url)) {
+    return { field: 'target_url', message: 'target_url must use http(s) scheme' };
+  }
+  return null;
+}
+
+function combinedState(statuses: CommitStatus[]): 'failure' | 'pending' | 'success' {
+  if (statuses.some(({ state }) => state === 'error' || state === 'failure')) return 'failure';
+  return statuses.length > 0 && statuses.every(({ state }) => state === 'success') ? 'success' : 'pending';
+}

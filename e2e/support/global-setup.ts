@@ -1,0 +1,21 @@
+/** Gets the outside programs once, before any end-to-end test, and hands them to the tests. */
+
+import type { TestProject } from 'vitest/node';
+import { type Chromium, obtainChromium } from './obtain-chromium.ts';
+import { type Invoke, obtainInvoke } from './obtain-invoke.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    invoke: Invoke;
+    chromium: Chromium;
+  }
+}
+
+export async function setup(project: TestProject): Promise<void> {
+  const log = (line: string): void => console.log(line);
+  const [invoke, chromium] = await Promise.all([obtainInvoke({ log }), obtainChromium()]);
+  log('missing' in invoke ? invoke.missing : `invoke: ${invoke.argv.join(' ')} (${invoke.how})`);
+  log('missing' in chromium ? chromium.missing : `chromium: ${chromium.executable}`);
+  project.provide('invoke', invoke);
+  project.provide('chromium', chromium);
+}

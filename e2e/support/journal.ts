@@ -1,0 +1,80 @@
+/** Reads the journal that the example's syncs write: which ran when, at which commit, and whether two overlapped. */
+
+import { readFile } from 'node:fs/promises';
+import { until } from './until.ts';
+
+export interface JournalEntry {
+  /** e.g. `platform/postgres` */
+  service: string;
+  /** What `git rev-parse HEAD` said in the checkout, or `-`. */
+  commit: string;
+  pid: number;
+  /** Nanoseconds of the machine's monotonic clock: comparable between processes until a reboot. */
+  startedNs: bigint;
+  /** Null for a sync that runs or was killed. */
+  endedNs: bigint | null;
+}
+
+export interface JournalContent {
+  /** In the order of their starts. */
+  syncs: JournalEntry[];
+  /** Services of which two syncs ran at once. Must be empty. */
+  overlaps: string[];
+}
+
+export interface Journal {
+  /** For IAC_JOURNAL. */
+  path: string;
+  /** Empty before the first sync. */
+  read(): Promise<JournalContent>;
+  /** Waits until the service has started at least `times` (1) syncs. */
+  waitForStart(service: string, times?: number): Promise<JournalEntry>;
+}
+
+export function openJournal(path: string): Journal {
+  const read = async (): Promise<JournalContent> => parseJournal(await readIfThere(path));
+  return {
+    path,
+    read,
+    async waitForStart(service, times = 1) {
+      return until(`${times} sync(s) of ${service} in the journal`, async () => {
+        const { syncs } = await read();
+        return syncs.filter((sync) => sync.service === service)[times - 1];
+      });
+    },
+  };
+}
+
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+/** Throws on a line it does not know: a torn or mixed line must not go unnoticed. */
+export function parseJournal(text: string): JournalContent {
+  const syncs: JournalEntry[] = [];
+  const overlaps: string[] = [];
+  const running = new Map<string, JournalEntry>();
+  for (const line of text.split('\n').slice(0, -1)) {
+    const [word, service = '', commit = '', pid = '', time = ''] = line.split(' ');
+    if (word === 'OVERLAP') {
+      overlaps.push(service);
+    } else if (word === 'start') {
+      const entry = { service, commit, pid: Number(pid), startedNs: BigInt(time), endedNs: null };
+      syncs.push(entry);
+      running.set(`${service} ${pid}`, entry);
+    } else if (word === 'end') {
+      const entry = running.get(`${service} ${pid}`);
+      if (!entry) throw new Error(`The journal has an end without a start: ${line}`);
+      entry.endedNs = BigInt(time);
+      running.delete(`${service} ${pid}`);
+    } else {
+      throw new Error(`The journal has an unknown line: ${line}`);
+    }
+  }
+  return { syncs, overlaps };
+}

@@ -1,0 +1,192 @@
+/** The local GitHub judged through the client that talks to the real one. */
+
+import { Octokit } from '@octokit/rest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { githubContract } from './github-contract.ts';
+import { MISBEHAVIOURS, type Misbehaviour, redirect, secondaryRateLimit } from './github-misbehaviour.ts';
+import { expectNoViolations, type LocalGithub, startLocalGithub } from './local-github.ts';
+
+const SHA = 'a'.repeat(40);
+const TARGET = { owner: 'acme', repo: 'platform', sha: SHA };
+const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
+const TOKEN = 'token-of-the-test';
+
+let github: LocalGithub;
+
+beforeEach(async () => {
+  github = await startLocalGithub({ fullName: 'acme/platform', token: TOKEN });
+});
+afterEach(() => github.close());
+
+function client(auth = TOKEN, timeoutMs = 5_000): Octokit {
+  const limited: typeof fetch = (input, init) =>
+    fetch(input, { ...init, signal: AbortSignal.timeout(timeoutMs) });
+  return new Octokit({ auth, baseUrl: github.url, log: QUIET, request: { fetch: limited } });
+}
+
+function write(octokit: Octokit, more: { description?: string; target_url?: string } = {}) {
+  return octokit.rest.repos.createCommitStatus({
+    ...TARGET,
+    state: 'pending',
+    context: 'IaC Runner / Sync',
+    ...more,
+  });
+}
+
+async function post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(github.url + path, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  });
+}
+
+describe('the API', () => {
+  it('keeps statuses by commit and context, and answers as GitHub describes', async () => {
+    const octokit = client();
+    const created = await write(octokit, { description: 'Syncing 2 service(s)...' });
+    await octokit.rest.repos.createCommitStatus({
+      ...TARGET,
+      state: 'success',
+      context: 'iac runner / SYNC',
+    });
+    const combined = await octokit.rest.repos.getCombinedStatusForRef({
+      owner: 'acme',
+      repo: 'platform',
+      ref: SHA,
+    });
+    const repository = await octokit.rest.repos.get({ owner: 'Acme', repo: 'platform' });
+
+    expect(created.status).toBe(201);
+    expect(combined.data).toMatchObject({ state: 'success', total_count: 1 });
+    expect(repository.data.full_name).toBe('acme/platform');
+    expect(github.statuses.history(SHA, 'IaC Runner / Sync').map(({ state }) => state)).toEqual([
+      'pending',
+      'success',
+    ]);
+    expect(githubContract().checkAnswer('repos/create-commit-status', 201, created.data)).toEqual([]);
+    expect(githubContract().checkAnswer('repos/get-combined-status-for-ref', 200, combined.data)).toEqual([]);
+    expect(githubContract().checkAnswer('repos/get', 200, repository.data)).toEqual([]);
+    expectNoViolations(github);
+  });
+
+  it.each([
+    ['an unknown state', { state: 'done' }, /state/],
+    ['no state', { description: 'x' }, /state/],
+    ['a wrong type', { state: 'success', description: 7 }, /description/],
+    ['an unknown field', { state: 'success', colour: 'red' }, /colour/],
+    ['a description of 141 characters', { state: 'success', description: 'x'.repeat(141) }, /too long/],
+    ['a target that is no web address', { state: 'success', target_url: 'javascript:alert(1)' }, /scheme/],
+  ])('refuses %s with 422 and remembers it', async (_, body, violation) => {
+    const response = await post(`/repos/acme/platform/statuses/${SHA}`, body);
+    expect(response.status).toBe(422);
+    expect(await response.json()).toMatchObject({ message: 'Validation Failed', status: '422' });
+    expect(github.violations.join()).toMatch(violation);
+    expect(() => expectNoViolations(github)).toThrow(violation);
+  });
+
+  it('takes a description of 140 characters outside the basic plane', async () => {
+    expect((await write(client(), { description: '𝔵'.repeat(140) })).status).toBe(201);
+    expectNoViolations(github);
+  });
+
+  it('knows no other route, repository or query', async () => {
+    expect((await post('/repos/acme/platform/status', {})).status).toBe(404);
+    expect((await post(`/repos/acme/other/statuses/${SHA}`, { state: 'success' })).status).toBe(404);
+    const headers = { authorization: `token ${TOKEN}` };
+    const path = `/repos/acme/platform/commits/${SHA}/status`;
+    expect((await fetch(`${github.url}${path}?per_page=5`, { headers })).status).toBe(200);
+    expect((await fetch(`${github.url}${path}?per_page=many`, { headers })).status).toBe(422);
+    expect((await fetch(`${github.url}${path}?pages=1`, { headers })).status).toBe(422);
+    expect(github.violations).toHaveLength(3);
+  });
+
+  it('checks token, media type and version', async () => {
+    await expect(write(client('wrong'))).rejects.toMatchObject({ status: 401 });
+    const path = `/repos/acme/platform/statuses/${SHA}`;
+    expect((await post(path, { state: 'success' }, { authorization: '' })).status).toBe(401);
+    expect((await post(path, { state: 'success' }, { accept: 'text/html' })).status).toBe(415);
+    expect((await post(path, { state: 'success' }, { 'x-github-api-version': '1999-01-01' })).status).toBe(
+      400,
+    );
+    expect(github.statuses.history(SHA)).toEqual([]);
+  });
+
+  it('takes 1,000 statuses per commit and context, then none', async () => {
+    github.statuses.fill(SHA, 'iac runner / sync', 1);
+    await write(client());
+    await expect(write(client())).rejects.toMatchObject({
+      status: 422,
+      message: expect.stringMatching(/maximum/),
+    });
+    expectNoViolations(github);
+  });
+
+  it('records pace and order', async () => {
+    const octokit = client();
+    await write(octokit);
+    await write(octokit);
+    expect(github.requests.map(({ others, status }) => ({ others, status }))).toEqual([
+      { others: 0, status: 201 },
+      { others: 0, status: 201 },
+    ]);
+    await Promise.all([write(octokit), write(octokit), write(octokit)]);
+    expect(github.requests.some(({ others }) => others > 0)).toBe(true);
+  });
+});
+
+describe('misbehaviour', () => {
+  const cases: [string, Misbehaviour, object][] = [
+    ['500', MISBEHAVIOURS.serverError, { status: 500 }],
+    ['502', MISBEHAVIOURS.badGateway, { status: 502 }],
+    ['an HTML page', MISBEHAVIOURS.htmlPage, { status: 502 }],
+    ['401', MISBEHAVIOURS.badCredentials, { status: 401 }],
+    ['422', MISBEHAVIOURS.unprocessable, { status: 422 }],
+    ['a redirect', redirect('http://127.0.0.1:9/elsewhere'), {}],
+    ['no answer', MISBEHAVIOURS.hang, { status: 500 }],
+    ['a reset', MISBEHAVIOURS.reset, { status: 500 }],
+    [
+      '403 with retry-after',
+      secondaryRateLimit(403, 2),
+      { status: 403, response: { headers: expect.objectContaining({ 'retry-after': '2' }) } },
+    ],
+    ['429', secondaryRateLimit(429), { status: 429 }],
+  ];
+
+  it.each(cases)('F44: %s comes as told, once', async (_, how, error) => {
+    github.misbehave({ how, times: 1, method: 'POST', path: /\/statuses\// });
+    await expect(write(client(TOKEN, 500))).rejects.toMatchObject(error);
+    expect((await write(client())).status).toBe(201);
+    expect(github.statuses.history(SHA)).toHaveLength(1);
+    expectNoViolations(github);
+  });
+
+  it('F44: half of the JSON is no JSON', async () => {
+    github.misbehave({ how: MISBEHAVIOURS.truncated, times: 1 });
+    const response = await post(`/repos/acme/platform/statuses/${SHA}`, { state: 'success' });
+    expect(response.status).toBe(201);
+    await expect(response.json()).rejects.toThrow();
+  });
+
+  it('F44: an answer cut off in its body took effect; Octokit takes it for a good one without content', async () => {
+    github.misbehave({ how: MISBEHAVIOURS.cut, times: 1 });
+    expect(await write(client())).toMatchObject({ status: 201, data: '' });
+    expect(github.statuses.history(SHA)).toHaveLength(1);
+  });
+
+  it('F44: the write takes effect though the answer is lost, when told so', async () => {
+    github.misbehave({ how: MISBEHAVIOURS.reset, times: 1, takesEffect: true });
+    await expect(write(client())).rejects.toThrow();
+    expect(github.statuses.history(SHA)).toHaveLength(1);
+  });
+
+  it('F44: for ever ends when it is stopped, and slow is only slow', async () => {
+    const stop = github.misbehave({ how: MISBEHAVIOURS.serverError, times: 'forever' });
+    for (let at = 0; at < 3; at += 1) await expect(write(client())).rejects.toMatchObject({ status: 500 });
+    stop();
+    github.misbehave({ how: { kind: 'slow', delayMs: 300 }, times: 1 });
+    const startedAt = performance.now();
+    expect((await write(client())).status).toBe(201);
+    expect(performance.now() - startedAt).toBeGreaterThan(290);
+  });
+});

@@ -1,0 +1,185 @@
+/** A local server that plays GitHub: the API for commit statuses, and the sender of webhooks. */
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Verdict } from './github-contract.ts';
+import { type Caller, enter } from './github-door.ts';
+import { createScripts, type Script } from './github-misbehaviour.ts';
+import { describeFullRepository } from './github-repository.ts';
+import { type ApiAnswer, createStatusBook, refusal, type StatusBook } from './github-statuses.ts';
+import { createWebhookSender, parseBody, type WebhookSender } from './webhook-sender.ts';
+
+export interface RecordedRequest extends Caller {
+  /** Milliseconds since the epoch; `answeredAt` and `status` are null as long as, or because, no answer was sent. */
+  receivedAt: number;
+  answeredAt: number | null;
+  status: number | null;
+  /** How many other requests were still open when this one came: 0 for a serial caller. */
+  others: number;
+}
+
+export interface LocalGithubOptions {
+  /** `owner/name`, the only repository there is. */
+  fullName: string;
+  /** The only token that is accepted. */
+  token: string;
+  /** A bare repository that says which commits exist; without it every full commit id does. */
+  repositoryPath?: string;
+}
+
+export interface LocalGithub extends WebhookSender {
+  /** For GITHUB_API_URL. */
+  url: string;
+  fullName: string;
+  token: string;
+  statuses: StatusBook;
+  requests: RecordedRequest[];
+  /** What a caller did that GitHub does not describe or allow. */
+  violations: string[];
+  /** Plays a script from now on; returns what stops it. */
+  misbehave(script: Script): () => void;
+  close(): Promise<void>;
+}
+
+/** Throws when a caller broke GitHub's rules. For the end of each test. */
+export function expectNoViolations(github: LocalGithub): void {
+  if (github.violations.length > 0) {
+    throw new Error(`Requests that GitHub would not take:\n${github.violations.join('\n')}`);
+  }
+}
+
+/** Starts it on a free port of the loopback interface. */
+export async function startLocalGithub(options: LocalGithubOptions): Promise<LocalGithub> {
+  const requests: RecordedRequest[] = [];
+  const violations: string[] = [];
+  const scripts = createScripts();
+  const receive = createRecorder(requests);
+  let url = '';
+  const repository = describeFullRepository(options.fullName);
+  const statuses = createStatusBook({ ...options, apiUrl: () => url, repository, violations });
+
+  async function act({ operation, parameters }: Verdict, body: unknown): Promise<ApiAnswer> {
+    const { sha = '', ref = '' } = parameters;
+    if (operation === 'repos/create-commit-status') return statuses.create(sha, body);
+    if (operation === 'repos/get-combined-status-for-ref') return statuses.combined(ref);
+    if (operation === 'repos/get') return { status: 200, body: repository };
+    violations.push(`${operation} is not played by the local GitHub`);
+    return refusal(404, 'Not Found');
+  }
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const recorded = await receive(request, response);
+    const entrance = enter(recorded, options);
+    if (!entrance.admitted && entrance.violation) violations.push(entrance.violation);
+    const script = scripts.next(recorded.method, recorded.url);
+    if (script && !script.takesEffect && !carriesRightAnswer(script))
+      return misanswer(response, script, null);
+    const right = entrance.admitted ? await act(entrance.verdict, recorded.body) : entrance.answer;
+    return script ? misanswer(response, script, right) : send(response, right);
+  }
+
+  const server = createServer((request, response) => {
+    answer(request, response).catch((error: unknown) => {
+      // A caller that hangs up while sending is its own affair; anything else is a fault in here.
+      if (!request.destroyed) violations.push(`the local GitHub failed: ${String(error)}`);
+      response.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${portOf(server.address())}`;
+  return {
+    ...createWebhookSender(),
+    url,
+    fullName: options.fullName,
+    token: options.token,
+    statuses,
+    requests,
+    violations,
+    misbehave: (script) => scripts.add(script),
+    close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      return closed;
+    },
+  };
+}
+
+function portOf(address: string | AddressInfo | null): number {
+  if (address === null || typeof address === 'string') throw new Error('The local GitHub has no port.');
+  return address.port;
+}
+
+type Recorder = (request: IncomingMessage, response: ServerResponse) => Promise<RecordedRequest>;
+
+function createRecorder(requests: RecordedRequest[]): Recorder {
+  let open = 0;
+  return async (request, response) => {
+    const recorded: RecordedRequest = {
+      method: request.method ?? '',
+      url: request.url ?? '',
+      headers: request.headers,
+      body: undefined,
+      receivedAt: Date.now(),
+      answeredAt: null,
+      status: null,
+      others: open,
+    };
+    requests.push(recorded);
+    open += 1;
+    response.on('close', () => {
+      open -= 1;
+    });
+    response.on('finish', () => {
+      recorded.answeredAt = Date.now();
+      recorded.status = response.statusCode;
+    });
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    if (chunks.length > 0) recorded.body = parseBody(Buffer.concat(chunks).toString('utf8'));
+    return recorded;
+  };
+}
+
+function carriesRightAnswer({ how }: Script): boolean {
+  return how.kind === 'slow' || how.kind === 'truncated' || how.kind === 'cut';
+}
+
+function send(response: ServerResponse, { status, body, headers }: ApiAnswer): void {
+  const content = typeof body === 'string' ? body : JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'x-github-media-type': 'github.v3; format=json',
+    'x-ratelimit-limit': '5000',
+    'x-ratelimit-remaining': '4987',
+    'x-ratelimit-reset': `${Math.ceil(Date.now() / 1000) + 3_000}`,
+    'x-ratelimit-resource': 'core',
+    ...headers,
+  });
+  response.end(content);
+}
+
+async function misanswer(response: ServerResponse, { how }: Script, right: ApiAnswer | null): Promise<void> {
+  switch (how.kind) {
+    case 'answer':
+      return send(response, how);
+    case 'hang':
+      return;
+    case 'reset':
+      response.socket?.resetAndDestroy();
+      return;
+    case 'slow':
+      await sleep(how.delayMs);
+      return send(response, right ?? refusal(500, 'Server Error'));
+    case 'truncated':
+    case 'cut': {
+      const answer = right ?? refusal(500, 'Server Error');
+      const content = JSON.stringify(answer.body);
+      const half = content.slice(0, Math.floor(content.length / 2));
+      if (how.kind === 'truncated') return send(response, { ...answer, body: half });
+      const type = 'application/json; charset=utf-8';
+      response.writeHead(answer.status, { 'content-type': type, 'content-length': content.length });
+      response.write(half, () => response.destroy());
+    }
+  }
+}

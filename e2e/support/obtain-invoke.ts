@@ -1,0 +1,110 @@
+/** Finds an `invoke` that really runs, or gets one in the least intrusive way that works here. */
+
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runBounded } from './bounded-command.ts';
+import { PROJECT_ROOT } from './project-root.ts';
+
+/** The command with its arguments and where it came from, or one line for a person saying what to type. */
+export type Invoke = { argv: string[]; how: string } | { missing: string };
+
+export interface Way {
+  how: string;
+  argv: string[];
+  /** What has to run first. */
+  prepare?: string[][];
+  /** A folder that `prepare` makes; removed again when the way fails and it was not there before. */
+  makes?: string;
+}
+
+const VERIFY_MS = 60_000;
+const PREPARE_MS = 90_000;
+
+/** The first way whose `--version` answers wins. A way takes at most 60 s, and 90 s per preparing command. */
+export async function obtainInvoke(options: {
+  log: (line: string) => void;
+  ways?: Way[];
+  /** Shorter limits, for tests. */
+  limitMs?: number;
+}): Promise<Invoke> {
+  const failures: string[] = [];
+  for (const way of options.ways ?? waysHere()) {
+    if (way.prepare) options.log(`invoke: trying ${way.how}`);
+    const problem = await tryWay(way, options.limitMs);
+    if (problem === null) return { argv: way.argv, how: way.how };
+    failures.push(`${way.how}: ${problem}`);
+  }
+  return { missing: `invoke is missing. Type: pipx install invoke (tried ${failures.join('; ')})` };
+}
+
+function waysHere(): Way[] {
+  const folder = join(PROJECT_ROOT, '.venv');
+  const inFolder = join(folder, 'bin', 'invoke');
+  const python = join(folder, 'bin', 'python');
+  const install = ['-m', 'pip', 'install', '--quiet', '--retries', '1', '--timeout', '15', 'invoke'];
+  const makes = folder;
+  const ways: Way[] = [
+    { how: 'PATH', argv: ['invoke'] },
+    { how: '.venv of an earlier run', argv: [inFolder] },
+    {
+      // Not `uv tool run`: a plain program does not depend on the cache in somebody's home.
+      how: 'uv',
+      argv: [inFolder],
+      prepare: [
+        ['uv', 'venv', '--quiet', '--allow-existing', folder],
+        ['uv', 'pip', 'install', '--quiet', '--python', python, 'invoke'],
+      ],
+      makes,
+    },
+    {
+      how: 'a virtual environment in .venv',
+      argv: [inFolder],
+      prepare: [
+        ['python3', '-m', 'venv', folder],
+        [python, ...install],
+      ],
+      makes,
+    },
+    { how: 'pipx', argv: ['pipx', 'run', 'invoke'] },
+  ];
+  if (process.getuid?.() === 0) ways.push(APT);
+  return ways;
+}
+
+const APT: Way = {
+  how: 'apt-get',
+  // Debian's own Python has the package, whichever python3 comes first on PATH.
+  argv: ['/usr/bin/invoke'],
+  prepare: [
+    ['apt-get', 'update', '-qq'],
+    [
+      'apt-get',
+      'install',
+      '-y',
+      '-qq',
+      '-o',
+      'DPkg::Lock::Timeout=60',
+      '--no-install-recommends',
+      'python3-invoke',
+    ],
+  ],
+};
+
+/** Null when it works, else the problem. */
+async function tryWay(way: Way, limitMs?: number): Promise<string | null> {
+  const wasThere = way.makes !== undefined && existsSync(way.makes);
+  const problem = await firstProblem(way, limitMs);
+  if (problem !== null && way.makes && !wasThere) await rm(way.makes, { recursive: true, force: true });
+  return problem;
+}
+
+async function firstProblem(way: Way, limitMs?: number): Promise<string | null> {
+  for (const command of way.prepare ?? []) {
+    const outcome = await runBounded(command, limitMs ?? PREPARE_MS);
+    if (!outcome.ok) return outcome.problem;
+  }
+  const version = await runBounded([...way.argv, '--version'], limitMs ?? VERIFY_MS);
+  if (!version.ok) return version.problem;
+  return /^Invoke \d/m.test(version.output) ? null : 'does not answer --version as invoke does';
+}

@@ -1,0 +1,116 @@
+/** Speaks to a running server as its callers do: reads runs with a token, posts with a signature. */
+
+import { z } from 'zod';
+import { API_TOKENS, WEBHOOK_SECRET } from './runner-environment.ts';
+import { until } from './until.ts';
+import { parseBody, signBody } from './webhook-sender.ts';
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  /** Parsed JSON, or the text when it is none. */
+  body: unknown;
+}
+
+const stepSchema = z.looseObject({
+  id: z.string(),
+  state: z.string(),
+  message: z.string(),
+  exit_code: z.number().nullable(),
+});
+const runSchema = z.looseObject({
+  run_id: z.string(),
+  state: z.string(),
+  reason: z.string().nullable(),
+  message: z.string(),
+  revision: z.string().nullable(),
+  covered_by: z.string().nullable(),
+  attempt: z.number(),
+  url: z.string(),
+});
+const runDetailsSchema = runSchema.extend({ steps: z.array(stepSchema) });
+const runListSchema = z.looseObject({ runs: z.array(runSchema) });
+
+export type ListedRun = z.infer<typeof runSchema>;
+export type DetailedRun = z.infer<typeof runDetailsSchema>;
+
+/** States that no run leaves. */
+const FINAL = new Set(['succeeded', 'failed', 'errored', 'cancelled', 'timed_out', 'superseded']);
+
+export interface RunnerClient {
+  /** With the viewer's token unless another, or null for none, is given. */
+  getJson(path: string, token?: string | null): Promise<Answer>;
+  /** Posts JSON signed like GitHub signs; a string or bytes go as they are. */
+  signedPost(
+    path: string,
+    body: unknown,
+    options?: { secret?: string; headers?: Record<string, string> },
+  ): Promise<Answer>;
+  runs(): Promise<ListedRun[]>;
+  /**
+   * Waits for the run with this id, or the newest that fits, to reach the state (`final`: any last one). Throws as
+   * soon as it ends in another, and after `timeoutMs` (60 s).
+   */
+  waitForRun(
+    which: string | ((run: ListedRun) => boolean),
+    state: string,
+    options?: { timeoutMs?: number },
+  ): Promise<DetailedRun>;
+}
+
+/** `url` gives the server's address at the time of each call, for a server that is started again. */
+export function createRunnerClient(url: () => string): RunnerClient {
+  async function getJson(path: string, token: string | null = API_TOKENS.viewer): Promise<Answer> {
+    const authorization: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+    const headers = { accept: 'application/json', ...authorization };
+    return readAnswer(
+      await fetch(url() + path, { headers, redirect: 'manual', signal: AbortSignal.timeout(15_000) }),
+    );
+  }
+
+  async function runs(): Promise<ListedRun[]> {
+    return runListSchema.parse((await getJson('/runs')).body).runs;
+  }
+
+  async function details(id: string): Promise<DetailedRun | null> {
+    const answer = await getJson(`/runs/${id}`);
+    return answer.status === 404 ? null : runDetailsSchema.parse(answer.body);
+  }
+
+  return {
+    getJson,
+    runs,
+    async signedPost(path, body, { secret = WEBHOOK_SECRET, headers = {} } = {}) {
+      const bytes =
+        body instanceof Uint8Array || typeof body === 'string'
+          ? Buffer.from(body)
+          : Buffer.from(JSON.stringify(body));
+      const signature = signBody(secret, bytes);
+      const response = await fetch(url() + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-hub-signature-256': signature, ...headers },
+        body: bytes,
+        redirect: 'manual',
+        signal: AbortSignal.timeout(30_000),
+      });
+      return readAnswer(response);
+    },
+    async waitForRun(which, state, { timeoutMs = 60_000 } = {}) {
+      let seen: DetailedRun | null = null;
+      const probe = async (): Promise<DetailedRun | null> => {
+        const id = typeof which === 'string' ? which : (await runs()).find(which)?.run_id;
+        seen = id === undefined ? null : await details(id);
+        if (!seen) return null;
+        if (seen.state === state || (state === 'final' && FINAL.has(seen.state))) return seen;
+        if (FINAL.has(seen.state))
+          throw new Error(`The run is not ${state}: ${JSON.stringify(seen, null, 1)}`);
+        return null;
+      };
+      return until(`a run that is ${state}`, probe, { timeoutMs, seen: () => seen });
+    },
+  };
+}
+
+async function readAnswer(response: Response): Promise<Answer> {
+  return { status: response.status, headers: response.headers, body: parseBody(await response.text()) };
+}

@@ -1,0 +1,71 @@
+/** The environment that the program under test is started with. */
+
+import { join } from 'node:path';
+
+export interface RunnerOptions {
+  /** An existing folder; `workspace`, `data`, `home`, `tmp` and `state` are made in it. */
+  folder: string;
+  /** The bare repository. */
+  repositoryPath: string;
+  /** The argv of invoke. */
+  invoke: readonly string[];
+  /** Without it there are no commit statuses. */
+  github?: { url: string; fullName: string; token: string };
+  journalPath?: string;
+  /** Added to, or in place of, the usual; undefined leaves a variable out. */
+  environment?: Record<string, string | undefined>;
+}
+
+export const WEBHOOK_SECRET = 'e2e-webhook-secret-5d1f0c';
+
+/** One token per role. */
+export const API_TOKENS = {
+  viewer: 'e2e-viewer-token-19ab',
+  operator: 'e2e-operator-token-27cd',
+  admin: 'e2e-admin-token-38ef',
+} as const;
+
+const TASK_ENV = [
+  ...['VAULT_ADDR', 'VAULT_APP_TOKEN', 'DOKPLOY_API_KEY', 'DOKPLOY_URL'],
+  ...['INTERNAL_DOMAIN', 'ENV', 'PROJECT', 'DEPLOY_ENV'],
+  ...['IAC_JOURNAL', 'IAC_EXAMPLE_STATE', 'IAC_EXAMPLE_SLEEP_MS'],
+].join(',');
+
+/** Whole and closed: nothing is inherited but PATH. */
+export function runnerEnvironment(options: RunnerOptions): Record<string, string> {
+  const { folder, invoke, github, journalPath } = options;
+  if (invoke.some((word) => /\s/.test(word))) {
+    throw new Error(`INVOKE_COMMAND cannot hold a path with spaces: ${invoke.join(' ')}`);
+  }
+  const { PATH } = process.env;
+  const environment: Record<string, string | undefined> = {
+    PATH,
+    LANG: 'C.UTF-8',
+    HOME: join(folder, 'home'),
+    TMPDIR: join(folder, 'tmp'),
+    WEBHOOK_SECRET,
+    WEBHOOK_PORT: '0',
+    HOST: '127.0.0.1',
+    GIT_REPO_URL: options.repositoryPath,
+    GIT_BRANCH: 'main',
+    WORKSPACE_DIR: join(folder, 'workspace'),
+    DATA_DIR: join(folder, 'data'),
+    GITHUB_API_URL: github?.url,
+    GITHUB_REPOSITORY: github?.fullName,
+    GITHUB_TOKEN: github?.token,
+    INVOKE_COMMAND: invoke.join(' '),
+    API_TOKENS: Object.entries(API_TOKENS)
+      .map(([role, token]) => `${role}:${role}:${token}`)
+      .join(','),
+    TASK_ENV,
+    INTERNAL_DOMAIN: 'example.com',
+    PUBLIC_URL: 'http://localhost',
+    IAC_EXAMPLE_STATE: join(folder, 'state'),
+    IAC_JOURNAL: journalPath,
+    LOG_LEVEL: 'debug',
+    ...options.environment,
+  };
+  return Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}

@@ -1,0 +1,147 @@
+/** Starts the true program as a child process, and ends it politely or not. */
+
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { PROJECT_ROOT } from './project-root.ts';
+import { createRunnerClient, type RunnerClient } from './runner-client.ts';
+import { type RunnerOptions, runnerEnvironment } from './runner-environment.ts';
+import { until } from './until.ts';
+
+const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')] as const;
+/** Longer than a drain takes. */
+const STOP_LIMIT_MS = 60_000;
+
+export interface RunnerExit {
+  exitCode: number | null;
+  signal: string | null;
+}
+
+export interface Runner extends RunnerClient {
+  /** `http://127.0.0.1:<port>` */
+  url: string;
+  pid: number;
+  /** Its JSON log lines so far. */
+  logs(): Record<string, unknown>[];
+  /** Everything it wrote to stdout and stderr. */
+  output(): string;
+  exited: Promise<RunnerExit>;
+  signal(name: NodeJS.Signals): void;
+  /** SIGTERM; gives the exit code. After 60 s it is killed and this throws. */
+  stop(): Promise<number | null>;
+  /** SIGKILL to the server alone: what it started lives on. */
+  kill(): Promise<void>;
+}
+
+export interface StartOptions extends RunnerOptions {
+  /** In place of `node src/cli.ts serve`. */
+  program?: readonly string[];
+  /** Until it is listening and healthy; 30 s. */
+  readyTimeoutMs?: number;
+}
+
+/** Starts `serve` and waits until it is listening and `/health` answers 200. Throws with its output otherwise. */
+export async function startRunner(options: StartOptions): Promise<Runner> {
+  const server = await launch([...(options.program ?? [...PROGRAM, 'serve'])], options);
+  try {
+    const url = await until('the line "listening"', () => listeningUrl(server), {
+      timeoutMs: options.readyTimeoutMs ?? 30_000,
+    });
+    const runner = { ...server, url, ...createRunnerClient(() => url) };
+    await until('health', async () => ((await runner.getJson('/health', null)).status === 200 ? true : null));
+    return runner;
+  } catch (error) {
+    await server.kill();
+    throw new Error(`The server did not become ready. It said:\n${server.output()}`, { cause: error });
+  }
+}
+
+/** Runs another command of the program, or a `serve` that must refuse to start, to its end (60 s at most). */
+export async function runProgram(
+  args: readonly string[],
+  options: RunnerOptions,
+): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
+  await makeFolders(options.folder);
+  const [program, ...first] = PROGRAM;
+  const result = await execa(program, [...first, ...args], {
+    cwd: PROJECT_ROOT,
+    env: runnerEnvironment(options),
+    extendEnv: false,
+    reject: false,
+    stdin: 'ignore',
+    timeout: 60_000,
+  });
+  return { exitCode: result.exitCode ?? null, stdout: result.stdout, stderr: result.stderr };
+}
+
+type Server = Omit<Runner, keyof RunnerClient | 'url'>;
+
+async function launch(argv: string[], options: StartOptions): Promise<Server> {
+  await makeFolders(options.folder);
+  const [program = '', ...args] = argv;
+  const child = execa(program, args, {
+    cwd: PROJECT_ROOT,
+    env: runnerEnvironment(options),
+    extendEnv: false,
+    buffer: false,
+    reject: false,
+    stdin: 'ignore',
+  });
+  const lines: string[] = [];
+  const readers = (['stdout', 'stderr'] as const).map(async (from) => {
+    for await (const line of child.iterable({ from })) lines.push(line);
+  });
+  const exited = child.then(async ({ exitCode, signal }) => {
+    await Promise.allSettled(readers);
+    return { exitCode: exitCode ?? null, signal: signal ?? null };
+  });
+  if (child.pid === undefined) throw new Error(`${program} could not be started.`);
+  const { pid } = child;
+
+  async function kill(): Promise<void> {
+    child.nodeChildProcess.kill('SIGKILL');
+    await exited;
+  }
+
+  return {
+    pid,
+    exited,
+    kill,
+    logs: () => lines.flatMap(parseLogLine),
+    output: () => lines.join('\n'),
+    signal: (name) => void child.nodeChildProcess.kill(name),
+    async stop() {
+      child.nodeChildProcess.kill('SIGTERM');
+      const timer = setTimeout(() => void child.nodeChildProcess.kill('SIGKILL'), STOP_LIMIT_MS);
+      const { exitCode, signal } = await exited;
+      clearTimeout(timer);
+      if (signal === 'SIGKILL') throw new Error(`The server did not stop within ${STOP_LIMIT_MS / 1000} s.`);
+      return exitCode;
+    },
+  };
+}
+
+async function makeFolders(folder: string): Promise<void> {
+  for (const name of ['workspace', 'data', 'home', 'tmp', 'state']) {
+    await mkdir(join(folder, name), { recursive: true });
+  }
+}
+
+function parseLogLine(line: string): Record<string, unknown>[] {
+  try {
+    const parsed: unknown = JSON.parse(line);
+    return typeof parsed === 'object' && parsed !== null ? [{ ...parsed }] : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Null while it has not said so; throws once it has ended. */
+async function listeningUrl(server: Server): Promise<string | null> {
+  for (const { msg, url } of server.logs()) {
+    if (msg === 'listening' && typeof url === 'string') return url;
+  }
+  const ended = await Promise.race([server.exited, Promise.resolve(null)]);
+  if (ended) throw new Error(`It ended with ${ended.signal ?? `exit code ${ended.exitCode}`}.`);
+  return null;
+}

@@ -1,0 +1,189 @@
+import { spawn } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { describeError } from '../errors.ts';
+import { createWorld, PATH, type World } from './test-support.ts';
+
+const TOKEN = 'ghp_CANARYcanary0123456789';
+const BASIC = Buffer.from(`x-access-token:${TOKEN}`).toString('base64');
+const SECRETS = [TOKEN, BASIC, encodeURIComponent(BASIC)];
+
+async function listen(handler: RequestListener): Promise<string> {
+  const server = createServer(handler);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('No port.');
+  return `127.0.0.1:${address.port}`;
+}
+
+/** Answers with git's own CGI program (git-http-backend(1)). */
+function serveGit(remote: () => string, request: IncomingMessage, response: ServerResponse): void {
+  const url = new URL(request.url ?? '/', 'http://localhost');
+  const backend = spawn('git', ['http-backend'], {
+    env: {
+      PATH,
+      GIT_PROJECT_ROOT: remote(),
+      GIT_HTTP_EXPORT_ALL: '1',
+      PATH_INFO: url.pathname.replace(/^\/r\.git/, ''),
+      QUERY_STRING: url.search.slice(1),
+      REQUEST_METHOD: request.method ?? 'GET',
+      CONTENT_TYPE: request.headers['content-type'] ?? '',
+      HTTP_CONTENT_ENCODING: String(request.headers['content-encoding'] ?? ''),
+      GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
+    },
+  });
+  request.pipe(backend.stdin);
+  const chunks: Buffer[] = [];
+  backend.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+  backend.on('close', () => {
+    const output = Buffer.concat(chunks);
+    const end = output.indexOf('\r\n\r\n');
+    const headers = output
+      .subarray(0, end)
+      .toString()
+      .split('\r\n')
+      .map((line) => line.split(': '));
+    const status = headers.find(([name]) => name === 'Status')?.[1];
+    for (const [name = '', value = ''] of headers)
+      if (name && name !== 'Status') response.setHeader(name, value);
+    response.writeHead(status ? Number.parseInt(status, 10) : 200).end(output.subarray(end + 4));
+  });
+}
+
+/** A world whose remote is served over http to whoever sends `expected`. */
+async function httpWorld(options: { token?: string; userInfo?: string; expected?: string }): Promise<World> {
+  let remote = '';
+  const host = await listen((request, response) => {
+    if (request.headers.authorization !== `Basic ${options.expected ?? BASIC}`) {
+      response
+        .writeHead(401, { 'www-authenticate': 'Basic realm="git"' })
+        .end(`no ${request.headers.authorization}`);
+      return;
+    }
+    serveGit(() => remote, request, response);
+  });
+  const world = await createWorld({
+    url: () => `http://${options.userInfo ?? ''}${host}/r.git`,
+    ...(options.token ? { token: options.token } : {}),
+  });
+  remote = world.remote;
+  return world;
+}
+
+/** Every file below `directory` that holds one of the secrets. */
+async function filesWithSecrets(directory: string, secrets: readonly string[]): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  const found: string[] = [];
+  for (const entry of entries.filter((candidate) => candidate.isFile())) {
+    const path = join(entry.parentPath, entry.name);
+    const content = await readFile(path);
+    if (secrets.some((secret) => content.includes(secret))) found.push(path);
+  }
+  return found;
+}
+
+/** Command lines that held a secret while `work` ran. */
+async function commandLinesWithSecrets(
+  work: Promise<unknown>,
+  secrets: readonly string[],
+): Promise<string[]> {
+  const found: string[] = [];
+  let sampled = 0;
+  let done = false;
+  const finished = work.finally(() => {
+    done = true;
+  });
+  while (!done) {
+    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      if (line.includes('/r.git')) sampled += 1;
+      if (secrets.some((secret) => line.includes(secret))) found.push(line);
+    }
+  }
+  await finished;
+  expect(sampled).toBeGreaterThan(0);
+  return found;
+}
+
+describe('F41: credentials', () => {
+  it('F41: the token opens the remote and is in no command line and no file', async () => {
+    const world = await httpWorld({ token: TOKEN });
+    const head = await world.commit({ a: 'x'.repeat(100_000) });
+    expect(await commandLinesWithSecrets(world.mirror.fetch(), SECRETS)).toEqual([]);
+    await world.workspace.moveTo(head);
+    expect(await world.mirror.head()).toBe(head);
+    expect(await filesWithSecrets(world.root, SECRETS)).toEqual([]);
+  });
+
+  it('F41: so do user and password of the URL', async () => {
+    const password = 'p@ss:CANARY';
+    const expected = Buffer.from(`bot:${password}`).toString('base64');
+    const world = await httpWorld({
+      userInfo: `bot:${encodeURIComponent(password)}@`,
+      token: 'unused_token',
+      expected,
+    });
+    const head = await world.commit({ a: '1' });
+    const secrets = [password, encodeURIComponent(password), expected];
+    expect(await commandLinesWithSecrets(world.mirror.fetch(), secrets)).toEqual([]);
+    expect(await world.mirror.head()).toBe(head);
+    expect(await filesWithSecrets(world.root, secrets)).toEqual([]);
+  });
+
+  it('F41: a wrong token gives a clean error', async () => {
+    const world = await httpWorld({ token: TOKEN, expected: 'other' });
+    await world.commit({ a: '1' });
+    const error: unknown = await world.mirror.fetch().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ kind: 'unavailable' });
+    expect(describeError(error)).toMatch(/Authentication failed.*configured credentials/);
+    for (const secret of SECRETS)
+      expect(`${describeError(error)} ${JSON.stringify(error)}`).not.toContain(secret);
+    expect(await filesWithSecrets(world.root, SECRETS)).toEqual([]);
+    expect(world.warnings).toEqual([]);
+  });
+
+  it('F41: a refusal that repeats the secret is cleaned of it', async () => {
+    const host = await listen((request, response) => {
+      response
+        .writeHead(403, { 'content-type': 'text/plain' })
+        .end(`forbidden: ${request.headers.authorization}\n`);
+    });
+    const world = await createWorld({ url: () => `http://${host}/r.git`, token: TOKEN });
+    const error: unknown = await world.mirror.fetch().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ kind: 'unavailable', message: expect.stringContaining('403') });
+    for (const secret of SECRETS) expect(describeError(error)).not.toContain(secret);
+  });
+
+  it('F41: a redirect to another host gets nothing and is named', async () => {
+    const seen: (string | undefined)[] = [];
+    const other = await listen((request, response) => {
+      seen.push(request.headers.authorization);
+      response.writeHead(404).end();
+    });
+    const host = await listen((request, response) => {
+      response.writeHead(302, { location: `http://${other}${request.url}` }).end();
+    });
+    const world = await createWorld({ url: () => `http://${host}/r.git`, token: TOKEN });
+    await expect(world.mirror.fetch()).rejects.toMatchObject({
+      kind: 'unavailable',
+      nextAction: expect.stringContaining('the address that the repository has now'),
+    });
+    expect(seen).toEqual([]);
+  });
+
+  it('names a host that cannot be reached', async () => {
+    const world = await createWorld({ url: () => 'http://127.0.0.1:1/r.git', token: TOKEN });
+    await expect(world.mirror.fetch()).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: expect.stringMatching(
+        /Fetching main of http:\/\/127\.0\.0\.1:1\/r\.git failed: .*127\.0\.0\.1/,
+      ),
+    });
+  });
+});

@@ -1,0 +1,89 @@
+/** A real remote, a working clone to commit in, and the git room on top of it, for the tests of this folder. */
+
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { captureProcess } from '../process/capture.ts';
+import { createGit, type Git } from './git.ts';
+import { createMirror, type Mirror } from './mirror.ts';
+import { createWorkspace, type Workspace } from './workspace.ts';
+
+export const PATH = '/usr/local/bin:/usr/bin:/bin';
+
+export interface World {
+  root: string;
+  /** The bare repository that stands for GitHub. */
+  remote: string;
+  /** A clone of it to commit and push from. */
+  source: string;
+  git: Git;
+  mirror: Mirror;
+  workspace: Workspace;
+  /** Messages of the mirror's log. */
+  warnings: string[];
+  /** git as a developer has it, in `source` unless told; its trimmed stdout. */
+  shell(args: readonly string[], directory?: string): Promise<string>;
+  /** Writes the files (null removes), commits everything and pushes the branch; the commit's id. */
+  commit(files: Record<string, string | null>, message?: string): Promise<string>;
+}
+
+/** Removed when the test ends. */
+export async function temporaryDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'git-room-'));
+  onTestFinished(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
+  return directory;
+}
+
+export async function createWorld(
+  options: { branch?: string; url?: (remote: string) => string; token?: string } = {},
+): Promise<World> {
+  const { branch = 'main', url = (remote) => remote, token = null } = options;
+  const root = await temporaryDirectory();
+  const remote = join(root, 'remote.git');
+  const source = join(root, 'source');
+  const shell = (args: readonly string[], directory = source) => developerGit(root, directory, args);
+  await shell(['init', '-q', '--bare', '-b', 'main', remote], root);
+  await shell(['init', '-q', '-b', 'main', source], root);
+  await shell(['symbolic-ref', 'HEAD', `refs/heads/${branch}`]);
+  await shell(['remote', 'add', 'origin', remote]);
+
+  const warnings: string[] = [];
+  const log = { warn: (_fields: object, message: string) => void warnings.push(message) };
+  const git = createGit({ path: PATH, home: root, remote: { url: url(remote), token }, timeoutMs: 60_000 });
+  const mirror = createMirror({
+    git,
+    directory: join(root, 'data/mirror.git'),
+    branch,
+    log,
+    lockStaleMs: 2000,
+  });
+  const workspace = createWorkspace({ git, mirror, directory: join(root, 'work/platform') });
+
+  async function commit(files: Record<string, string | null>, message = 'Change'): Promise<string> {
+    for (const [path, content] of Object.entries(files)) {
+      const target = join(source, path);
+      await rm(target, { recursive: true, force: true });
+      if (content === null) continue;
+      await mkdir(dirname(target), { recursive: true });
+      await writeFile(target, content);
+    }
+    await shell(['add', '-A', '-f']);
+    await shell(['commit', '-q', '--allow-empty', '-m', message]);
+    await shell(['push', '-q', '--force', 'origin', `HEAD:refs/heads/${branch}`]);
+    return shell(['rev-parse', 'HEAD']);
+  }
+
+  return { root, remote, source, git, mirror, workspace, warnings, shell, commit };
+}
+
+async function developerGit(home: string, cwd: string, args: readonly string[]): Promise<string> {
+  const result = await captureProcess({
+    argv: ['git', '-c', 'user.name=Dev', '-c', 'user.email=dev@example.com', ...args],
+    cwd,
+    env: { PATH, HOME: home, GIT_CONFIG_NOSYSTEM: '1' },
+    timeoutMs: 30_000,
+  });
+  if (result.kind === 'exited' && result.exitCode === 0) return result.stdout.toString().trim();
+  throw new Error(`git ${args.join(' ')}: ${JSON.stringify(result)}`);
+}

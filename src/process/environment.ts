@@ -1,0 +1,55 @@
+/** Builds the environment of a child from an allow-list, and tells which of its values are secret. */
+
+export interface EnvironmentSources {
+  /** Where allowed variables are taken from. */
+  base: Record<string, string | undefined>;
+  /** Names of variables that pass, when they are set. */
+  allow: Iterable<string>;
+  /** Added in any case; wins over `base`. */
+  extra: Record<string, string>;
+}
+
+const SECRET_WORDS = new Set(['KEY', 'KEYS', 'PASS', 'PAT', 'AUTH', 'COOKIE', 'DSN', 'PRIVATE']);
+const SECRET_ENDING =
+  /(TOKENS?|SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|ACCESSKEY|PRIVATEKEY|_PWD)$/;
+
+/** The variables of `base` whose names are allowed, and `extra`. Nothing else reaches a child. */
+export function buildEnvironment({ base, allow, extra }: EnvironmentSources): Record<string, string> {
+  const environment: Record<string, string> = {};
+  for (const name of allow) {
+    const value = base[name];
+    if (value !== undefined) environment[name] = value;
+  }
+  return { ...environment, ...extra };
+}
+
+/** Values to be masked in output: of variables with a secret's name, and passwords inside of URLs. */
+export function taskSecrets(environment: Record<string, string>): string[] {
+  const secrets = new Set<string>();
+  for (const [name, value] of Object.entries(environment)) {
+    if (isSecretName(name)) secrets.add(value);
+    for (const secret of secretsOfUrl(value)) secrets.add(secret);
+  }
+  secrets.delete('');
+  return [...secrets];
+}
+
+function isSecretName(name: string): boolean {
+  const words = name.toUpperCase().split(/[^A-Z0-9]+/);
+  return words.some(
+    (word, index) => SECRET_WORDS.has(word) || SECRET_ENDING.test(`${index > 0 ? '_' : ''}${word}`),
+  );
+}
+
+/** `postgres://user:PASSWORD@host`, and `https://TOKEN@host`; as written and decoded. */
+function secretsOfUrl(value: string): string[] {
+  if (!value.includes('@')) return [];
+  const url = URL.parse(value);
+  const secret = url?.password || url?.username;
+  if (!secret) return [];
+  try {
+    return [secret, decodeURIComponent(secret)];
+  } catch {
+    return [secret];
+  }
+}

@@ -1,0 +1,209 @@
+/** Finds and ends processes through /proc, telling reused process ids apart by their start time. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** `startTicks` is field 22 of /proc/PID/stat: clock ticks from boot to the process's start. */
+export interface ProcessIdentity {
+  pid: number;
+  startTicks: string;
+}
+
+interface ProcessStat extends ProcessIdentity {
+  state: string;
+  parent: number;
+  group: number;
+  session: number;
+}
+
+const POLL_MS = 50;
+/** How long a killed process may take to vanish before it is given up as unkillable. */
+const KILL_LIMIT_MS = 2_000;
+
+/** The start time of a process, or null when there is none with this id. A zombie still has one. */
+export function startTicksOf(pid: number): string | null {
+  return readStat(pid)?.startTicks ?? null;
+}
+
+/** True when exactly this process is running. A zombie counts as dead: it only waits to be reaped. */
+export function isAlive(identity: ProcessIdentity): boolean {
+  const stat = readStat(identity.pid);
+  return stat !== null && stat.startTicks === identity.startTicks && isRunning(stat);
+}
+
+/**
+ * Ends a process that leads its own session, with its group, session and children: TERM, then KILL after
+ * `graceMs`. Does nothing when the process is gone or its id now belongs to another: what it may have left
+ * behind is found by `endMarkedProcesses`. Resolves to the processes that could not be ended.
+ */
+export async function endProcessGroup(
+  leader: ProcessIdentity & { graceMs: number },
+): Promise<ProcessIdentity[]> {
+  return isAlive(leader) ? endDescendants(leader) : [];
+}
+
+/**
+ * Ends every process whose initial environment holds the entry `marker`, e.g. `IAC_RUN_ID=42`, whatever its
+ * session. Processes of other users, and those started with a cleared environment, are not found.
+ * Resolves to the processes that could not be ended.
+ */
+export async function endMarkedProcesses(options: {
+  marker: string;
+  graceMs: number;
+}): Promise<ProcessIdentity[]> {
+  return endProcesses(() => withMarker(listProcesses(), options.marker), options.graceMs);
+}
+
+/**
+ * Ends all that a session leader started, whether or not the leader itself still runs. The caller must know
+ * that `pid` was this leader a moment ago: the kernel keeps the id taken while its group or session lives.
+ */
+export async function endDescendants(
+  leader: ProcessIdentity & { graceMs: number; marker?: string | undefined },
+): Promise<ProcessIdentity[]> {
+  const { marker } = leader;
+  return endProcesses(async () => {
+    const candidates = listProcesses().filter((stat) => startedSince(stat, leader));
+    const family = familyOf(leader, candidates);
+    if (marker === undefined) return family;
+    return [...family, ...(await withMarker(without(candidates, family), marker))];
+  }, leader.graceMs);
+}
+
+async function endProcesses(
+  find: () => Promise<ProcessIdentity[]>,
+  graceMs: number,
+): Promise<ProcessIdentity[]> {
+  const killAt = performance.now() + graceMs;
+  // Once found stays found: when its parent dies, a process may match no rule any more.
+  const found = new Map<string, ProcessIdentity>();
+  const termSent = new Set<ProcessIdentity>();
+  for (; ; await delay(POLL_MS)) {
+    const alive = await lookAgain(find, found);
+    if (alive === null) continue;
+    const now = performance.now();
+    if (alive.length === 0 || now > killAt + KILL_LIMIT_MS) return alive;
+    for (const identity of alive) {
+      if (now >= killAt) signalProcess(identity, 'SIGKILL');
+      // Only one TERM each: terraform takes a second one as the order to quit without saving its state.
+      else if (!termSent.has(identity)) signalProcess(identity, 'SIGTERM');
+      termSent.add(identity);
+    }
+  }
+}
+
+/** Adds what is newly found; returns what is alive of all found so far, or null when we could not look. */
+async function lookAgain(
+  find: () => Promise<ProcessIdentity[]>,
+  found: Map<string, ProcessIdentity>,
+): Promise<ProcessIdentity[] | null> {
+  try {
+    for (const identity of await find()) {
+      const key = `${identity.pid}@${identity.startTicks}`;
+      if (!found.has(key)) found.set(key, identity);
+    }
+    return [...found.values()].filter(isAlive);
+  } catch (error) {
+    if (isShortage(error)) return null;
+    throw error;
+  }
+}
+
+function signalProcess({ pid }: ProcessIdentity, signal: 'SIGTERM' | 'SIGKILL'): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // Gone since we looked, or another user's: the next look tells.
+  }
+}
+
+/** The leader, its group and session, and the children of all these by parent id. */
+function familyOf(leader: ProcessIdentity, candidates: ProcessStat[]): ProcessStat[] {
+  const isReused = candidates.some(
+    (stat) => stat.pid === leader.pid && stat.startTicks !== leader.startTicks,
+  );
+  if (isReused) return [];
+  const pids = new Set([leader.pid]);
+  let family: ProcessStat[] = [];
+  for (let before = -1; before !== family.length; ) {
+    before = family.length;
+    family = candidates.filter(
+      (stat) =>
+        pids.has(stat.pid) ||
+        stat.group === leader.pid ||
+        stat.session === leader.pid ||
+        pids.has(stat.parent),
+    );
+    for (const stat of family) pids.add(stat.pid);
+  }
+  return family;
+}
+
+async function withMarker(candidates: ProcessStat[], marker: string): Promise<ProcessIdentity[]> {
+  const entry = Buffer.from(marker).toString('latin1');
+  const marked: ProcessIdentity[] = [];
+  for (const stat of candidates) {
+    if (stat.pid === process.pid || !isRunning(stat)) continue;
+    // Not synchronous: this read waits for the other process's memory lock.
+    const environment = await readFile(`/proc/${stat.pid}/environ`, 'latin1').catch(() => '');
+    if (environment.split('\0').includes(entry)) marked.push(stat);
+  }
+  return marked;
+}
+
+function listProcesses(): ProcessStat[] {
+  const processes: ProcessStat[] = [];
+  for (const name of readdirSync('/proc')) {
+    const stat = /^\d+$/.test(name) ? readStat(Number(name)) : null;
+    if (stat) processes.push(stat);
+  }
+  return processes;
+}
+
+/** See proc_pid_stat(5). The second field, the program's name, may itself hold spaces and parentheses. */
+function readStat(pid: number): ProcessStat | null {
+  const text = readProcFile(`/proc/${pid}/stat`);
+  if (text === null) return null;
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const field = (number: number): string => fields[number - 3] ?? '';
+  return {
+    pid,
+    state: field(3),
+    parent: Number(field(4)),
+    group: Number(field(5)),
+    session: Number(field(6)),
+    startTicks: field(22),
+  };
+}
+
+function readProcFile(path: string): string | null {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch (error) {
+    // A process must not count as gone only because we cannot open files at the moment.
+    if (isShortage(error)) throw error;
+    return null;
+  }
+}
+
+function isShortage(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'EMFILE' || error.code === 'ENFILE' || error.code === 'ENOMEM')
+  );
+}
+
+function isRunning(stat: ProcessStat): boolean {
+  return stat.state !== 'Z' && stat.state !== 'X';
+}
+
+function startedSince(stat: ProcessStat, leader: ProcessIdentity): boolean {
+  return Number(stat.startTicks) >= Number(leader.startTicks);
+}
+
+function without(all: ProcessStat[], some: ProcessStat[]): ProcessStat[] {
+  const excluded = new Set(some.map(({ pid }) => pid));
+  return all.filter(({ pid }) => !excluded.has(pid));
+}

@@ -1,0 +1,164 @@
+/** Runs one child process from start to end and leaves nothing of it behind. */
+
+import type { ChildProcess } from 'node:child_process';
+import { execa } from 'execa';
+import { RunnerError } from '../errors.ts';
+import { readOutput } from './output-reader.ts';
+import { endDescendants, type ProcessIdentity, startTicksOf } from './process-table.ts';
+import { describeSpawnFailure, type SpawnFailure } from './spawn-failure.ts';
+
+export interface ProcessSpec {
+  /** The program and its arguments; never a shell line. */
+  argv: readonly [string, ...string[]];
+  cwd: string;
+  /** The whole environment of the child. Nothing is inherited. */
+  env: Record<string, string>;
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
+  /** Written to stdin; without it stdin is at its end from the start. */
+  input?: string | Uint8Array | undefined;
+  /** From TERM to KILL; default 5 s. */
+  killGraceMs?: number | undefined;
+  /** An entry of `env`, `NAME=value`, that is this process's alone: finds descendants in other sessions. */
+  marker?: string | undefined;
+}
+
+export interface ProcessHooks {
+  onStart?(process: ProcessIdentity): void;
+  /** Calls never overlap. The child waits while the promise is pending; an error ends it. */
+  onChunk(stream: 'stdout' | 'stderr', chunk: Buffer): Promise<void> | void;
+}
+
+export type ProcessEnd =
+  | { kind: 'exited'; exitCode: number }
+  | { kind: 'killed'; signal: string }
+  | { kind: 'timed_out' }
+  | { kind: 'cancelled' }
+  | SpawnFailure;
+
+const KILL_GRACE_MS = 5_000;
+/** What still runs after the child itself has ended by its own will gets less time. */
+const LEFTOVER_GRACE_MS = 1_000;
+/** Longer delays make a Node timer fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * Runs a program to its end. The result comes when the child, its session and every process with its marker
+ * are gone and all their output was handed over; an escaped process that cannot be found delays it by less
+ * than 2 s. Rejects only with what a hook threw.
+ */
+export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): Promise<ProcessEnd> {
+  if (spec.signal?.aborted) return { kind: 'cancelled' };
+  if (holdsNulByte(spec)) return describeSpawnFailure(spec.argv[0], spec.cwd, 'EINVAL');
+  const subprocess = startChild(spec);
+  const { pid, nodeChildProcess: child } = subprocess;
+  if (pid === undefined) {
+    return describeSpawnFailure(spec.argv[0], spec.cwd, (await subprocess).code ?? 'UNKNOWN');
+  }
+  const exit = exitOf(child);
+  const leader = identify(child, pid);
+  let ending: Promise<unknown> | null = null;
+  const endAll = (graceMs: number): Promise<unknown> =>
+    (ending ??= endDescendants({ ...leader, graceMs, marker: spec.marker }));
+
+  const stops = watchForStop(spec, () => void endAll(spec.killGraceMs ?? KILL_GRACE_MS));
+  const handOver = createHandOver(hooks, stops.fail);
+  const readers = [
+    readOutput(subprocess.stdout, (chunk) => handOver('stdout', chunk)),
+    readOutput(subprocess.stderr, (chunk) => handOver('stderr', chunk)),
+  ];
+  try {
+    hooks.onStart?.(leader);
+  } catch (error) {
+    stops.fail(error);
+  }
+
+  const { exitCode, signal } = await exit;
+  stops.unwatch();
+  await endAll(LEFTOVER_GRACE_MS);
+  for (const reader of readers) reader.closeSoon();
+  await Promise.all(readers.map((reader) => reader.finished));
+
+  const { failure, reason } = stops.outcome();
+  if (failure) throw failure.error;
+  if (reason) return { kind: reason };
+  return signal === null ? { kind: 'exited', exitCode: exitCode ?? 0 } : { kind: 'killed', signal };
+}
+
+function startChild(spec: ProcessSpec) {
+  const [program, ...args] = spec.argv;
+  return execa(program, args, {
+    cwd: spec.cwd,
+    env: spec.env,
+    extendEnv: false,
+    // Makes the child lead its own session, and ends that should this program exit first.
+    killDescendants: true,
+    buffer: false,
+    reject: false,
+    ...(spec.input === undefined ? { stdin: 'ignore' } : { input: spec.input }),
+  });
+}
+
+/** Checked here because execa's error for it quotes the argument, which may be secret. */
+function holdsNulByte({ argv, cwd, env }: ProcessSpec): boolean {
+  return [...argv, cwd, ...Object.entries(env).flat()].some((text) => text.includes('\0'));
+}
+
+/** Resolves at 'exit', not at 'close': that waits for whoever else holds the pipes. */
+function exitOf(child: ChildProcess): Promise<{ exitCode: number | null; signal: string | null }> {
+  return new Promise((resolve) => {
+    child.once('exit', (exitCode, signal) => resolve({ exitCode, signal }));
+  });
+}
+
+/** Must come right after the start: until the event loop turns, even a dead child has its entry in /proc. */
+function identify(child: ChildProcess, pid: number): ProcessIdentity {
+  const startTicks = startTicksOf(pid);
+  if (startTicks !== null) return { pid, startTicks };
+  child.kill('SIGKILL');
+  throw new RunnerError(`Process ${pid} was started but is not to be seen in /proc.`, {
+    nextAction: 'Run on Linux with /proc mounted.',
+  });
+}
+
+/** Calls `end` at the first reason to: the time is up, the caller aborts, or a hook failed. */
+function watchForStop(spec: ProcessSpec, end: () => void) {
+  let reason: 'timed_out' | 'cancelled' | null = null;
+  let failure: { error: unknown } | null = null;
+  const stop = (why: 'timed_out' | 'cancelled'): void => {
+    reason ??= why;
+    end();
+  };
+  const cancel = (): void => stop('cancelled');
+  const timer = setTimeout(stop, Math.min(spec.timeoutMs, MAX_TIMER_MS), 'timed_out');
+  spec.signal?.addEventListener('abort', cancel, { once: true });
+  return {
+    fail(error: unknown): void {
+      failure ??= { error };
+      end();
+    },
+    unwatch(): void {
+      clearTimeout(timer);
+      spec.signal?.removeEventListener('abort', cancel);
+    },
+    outcome: () => ({ reason, failure }),
+  };
+}
+
+/** Hands chunks over one at a time, and no more after a failure: then they are only read away. */
+function createHandOver(hooks: ProcessHooks, fail: (error: unknown) => void) {
+  let last = Promise.resolve();
+  let failed = false;
+  return (stream: 'stdout' | 'stderr', chunk: Buffer): Promise<void> => {
+    last = last.then(async () => {
+      if (failed) return;
+      try {
+        await hooks.onChunk(stream, chunk);
+      } catch (error) {
+        failed = true;
+        fail(error);
+      }
+    });
+    return last;
+  };
+}

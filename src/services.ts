@@ -1,0 +1,285 @@
+/** The composition root: from Config to everything that runs, and its release in reverse order. */
+
+import { access, constants, mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { createLocalExecutor } from './executor/local.ts';
+import { createGit } from './git/git.ts';
+import { createMirror } from './git/mirror.ts';
+import { createWorkspace } from './git/workspace.ts';
+import { createKnownServices } from './pipelines/known-services.ts';
+import type { PipelineContext } from './pipelines/pipeline.ts';
+import { DEFAULT_RULES, servicesNamedBy } from './pipelines/service-rules.ts';
+import { type SyncOptions, sync } from './pipelines/sync.ts';
+import { captureProcess } from './process/capture.ts';
+import { taskSecrets } from './process/environment.ts';
+import { createGitHubClient } from './reporters/github-client.ts';
+import { startStatusReporter } from './reporters/status-reporter.ts';
+import type { RunStore } from './runs/run-store.ts';
+import { createSqliteStore } from './stores/sqlite-store/sqlite-store.ts';
+import { createGitHubWebhook } from './triggers/github-webhook.ts';
+import { cancelRun, retryRun } from './triggers/run-actions.ts';
+import { createSyncApi } from './triggers/sync-api.ts';
+import { VERSION } from './version.ts';
+import { createAccess, signRunLink } from './web/access.ts';
+import { createApp } from './web/app.ts';
+import { createAssetRoutes, loadAssets } from './web/assets.ts';
+import { createLoginRoutes } from './web/login-pages.ts';
+import { createReadiness, type Readiness } from './web/readiness.ts';
+import { createRunRoutes } from './web/run-pages.ts';
+import { startServer } from './web/server.ts';
+import { startWorker } from './worker/worker.ts';
+
+/** Runs worked on at once, each of another group. */
+const CONCURRENT_RUNS = 4;
+const GIT_TIMEOUT_MS = 600_000;
+const LOCK_WAIT_MS = 600_000;
+const PROBE_TIMEOUT_MS = 5_000;
+
+export interface Services {
+  /** Drains and releases everything; resolves when nothing is left. */
+  stop(): Promise<void>;
+  /** Cuts a drain short: what still runs is ended now. */
+  hurry(): void;
+}
+
+/** Starts the whole server. When it resolves, requests are answered and work is done. */
+export async function startServices(config: Config, log: Logger): Promise<Services> {
+  const releasers: (() => Promise<void> | void)[] = [];
+  async function release(): Promise<void> {
+    for (const releaseOne of releasers.splice(0).reverse()) await releaseOne();
+  }
+  try {
+    const hurry = await start(config, log, releasers);
+    return { stop: release, hurry };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+async function start(config: Config, log: Logger, releasers: (() => Promise<void> | void)[]) {
+  const store = await createSqliteStore({ directory: config.dataDir });
+  releasers.push(() => store.close());
+  // Nobody else can hold this store, so whoever held these runs is dead.
+  const orphans = await store.takeBack({ all: true, maxAttempts: config.retryLimit });
+  if (orphans.length > 0) log.warn({ runs: orphans }, 'runs of a dead server taken back');
+
+  const { pipeline, mirror } = buildSync(config, store, log);
+  const links = await createLinks(config, store);
+  const readiness = createReadiness(
+    {
+      store: () => store.check(),
+      workspace: () => checkWorkspace(config),
+      git: () => checkProgram(config, ['git', '--version'], 'Install git.'),
+      task_runner: () =>
+        checkProgram(config, [...config.invokeCommand, '--version'], 'Install invoke or set INVOKE_COMMAND.'),
+    },
+    Date.now,
+  );
+  const known = createKnownServices({ mirror, rules: DEFAULT_RULES });
+  const pages = await buildPages(config, store, links, log);
+  const app = createApp({
+    githubWebhook: createGitHubWebhook({
+      store,
+      secrets: config.webhookSecrets,
+      branch: config.git.branch,
+      repository: config.repository,
+      servicesNamedBy,
+      runUrl: links.signed,
+    }),
+    syncApi: createSyncApi({
+      ...known,
+      store,
+      secrets: config.webhookSecrets,
+      branch: config.git.branch,
+      requireTimestamp: config.requireTimestamp,
+      runUrl: links.signed,
+      now: Date.now,
+    }),
+    pages: pages.apps,
+    isHealthy: () => true,
+    readiness,
+    log,
+  });
+  const server = await startServer(app, config.server);
+  releasers.push(() => server.close());
+  releasers.push(pages.closeStreams);
+  links.listeningOn(server.port);
+  log.info({ url: `http://${shownHost(config.server.host)}:${server.port}`, version: VERSION }, 'listening');
+
+  if (config.github) {
+    const { owner, repo, apiUrl, token } = config.github;
+    const reporter = startStatusReporter({
+      store,
+      client: createGitHubClient({ apiUrl, token, version: VERSION }),
+      repository: { owner, repo },
+      runUrl: links.signed,
+      log,
+    });
+    releasers.push(() => reporter.stop());
+  } else {
+    log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
+  }
+  const worker = startWorker({
+    store,
+    pipelines: { sync: pipeline },
+    owner: `${hostname()}:${process.pid}`,
+    concurrency: CONCURRENT_RUNS,
+    drainTimeoutMs: config.drainTimeoutMs,
+    log,
+  });
+  releasers.push(() => worker.drain());
+  void sayWhatIsMissing(readiness, log);
+  return worker.hurry;
+}
+
+function buildSync(config: Config, store: RunStore, log: Logger) {
+  const name = repositoryName(config.git.url);
+  const git = createGit({
+    path: config.plumbing.PATH ?? '',
+    home: config.plumbing.HOME ?? config.dataDir,
+    remote: { url: config.git.url, token: config.git.token },
+    timeoutMs: GIT_TIMEOUT_MS,
+    network: networkOf(config.plumbing),
+  });
+  const mirror = createMirror({
+    git,
+    directory: path.join(config.dataDir, 'mirrors', `${name}.git`),
+    branch: config.git.branch,
+    log,
+  });
+  const options: SyncOptions = {
+    mirror,
+    workspace: createWorkspace({ git, mirror, directory: path.join(config.workspaceDir, name) }),
+    workspaceDir: config.workspaceDir,
+    rules: DEFAULT_RULES,
+    ledger: store.ledger,
+    executor: createLocalExecutor({
+      secrets: secretsOf(config),
+      maxOutputBytes: config.logLimitBytes,
+    }),
+    invokeCommand: config.invokeCommand,
+    plumbing: config.plumbing,
+    taskEnvironment: config.taskEnvironment,
+    tempDir: path.join(config.dataDir, 'tmp'),
+    timeoutMs: config.syncTimeoutMs,
+    concurrency: config.syncConcurrency,
+    lockWaitMs: LOCK_WAIT_MS,
+  };
+  return { mirror, pipeline: (context: PipelineContext) => sync(options, context) };
+}
+
+/** What must never be seen in a log, even when a task prints it. */
+function secretsOf(config: Config): string[] {
+  const url = URL.canParse(config.git.url) ? new URL(config.git.url) : null;
+  return [
+    ...config.webhookSecrets,
+    ...config.apiTokens.map(({ token }) => token),
+    ...taskSecrets(config.taskEnvironment),
+    ...(config.git.token ? [config.git.token] : []),
+    ...(url?.password ? [decodeURIComponent(url.password)] : []),
+  ];
+}
+
+/** The last part of the repository's address, as a folder name. */
+function repositoryName(url: string): string {
+  const last =
+    url
+      .replace(/\/+$/, '')
+      .split(/[/:]/)
+      .at(-1)
+      ?.replace(/\.git$/, '') ?? '';
+  return last.replace(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '') || 'repository';
+}
+
+function networkOf(plumbing: Readonly<Record<string, string>>): Record<string, string> {
+  const names = ['SSL_CERT_FILE', 'SSL_CERT_DIR', 'SSH_AUTH_SOCK', 'HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'];
+  return Object.fromEntries(Object.entries(plumbing).filter(([name]) => names.includes(name)));
+}
+
+interface Links {
+  /** Opens the run read-only for whoever holds the link. */
+  signed(runId: string): string;
+  plain(runId: string): string;
+  /** Without a public address the port that was really taken stands in the links. */
+  listeningOn(port: number): void;
+}
+
+async function createLinks({ server }: Config, store: RunStore): Promise<Links> {
+  const key = await store.key('links');
+  let base = server.publicUrl ?? `http://localhost:${server.port}`;
+  const plain = (runId: string): string => `${base}/runs/${runId}`;
+  return {
+    plain,
+    signed: (runId) => `${plain(runId)}?key=${signRunLink(key, runId)}`,
+    listeningOn(port) {
+      base = server.publicUrl ?? `http://localhost:${port}`;
+    },
+  };
+}
+
+async function buildPages(config: Config, store: RunStore, links: Links, log: Logger) {
+  const assets = loadAssets();
+  const { publicUrl } = config.server;
+  const access = createAccess({
+    tokens: config.apiTokens,
+    sessionKey: await store.key('sessions'),
+    linkKey: await store.key('links'),
+    https: publicUrl?.startsWith('https://') ?? false,
+    clock: Date.now,
+  });
+  const { routes, closeStreams } = createRunRoutes({
+    store,
+    access,
+    assets,
+    retry: (runId, actor) => retryRun(store, runId, actor),
+    cancel: (runId, actor) => cancelRun(store, runId, actor),
+    clock: Date.now,
+    commitUrl: (sha) => commitUrl(config, sha),
+    runUrl: links.plain,
+    publicUrl,
+    onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
+  });
+  const login = createLoginRoutes({ access, assets, publicUrl });
+  return { apps: { login, assets: createAssetRoutes(assets), runs: routes }, closeStreams };
+}
+
+/** A commit's page on GitHub, or on the Enterprise Server behind the API address. */
+function commitUrl({ repository, githubApiUrl }: Config, sha: string): string | null {
+  if (repository === null) return null;
+  const { protocol, host } = new URL(githubApiUrl);
+  const web = host === 'api.github.com' ? 'https://github.com' : `${protocol}//${host}`;
+  return `${web}/${repository}/commit/${sha}`;
+}
+
+async function checkWorkspace({ workspaceDir }: Config): Promise<void> {
+  await mkdir(workspaceDir, { recursive: true });
+  await access(workspaceDir, constants.W_OK | constants.X_OK);
+}
+
+async function checkProgram(config: Config, argv: [string, ...string[]], remedy: string): Promise<void> {
+  const result = await captureProcess({
+    argv,
+    cwd: '/',
+    env: { ...config.plumbing },
+    timeoutMs: PROBE_TIMEOUT_MS,
+  });
+  if (result.kind === 'exited' && result.exitCode === 0) return;
+  const problem = result.kind === 'not_started' ? result.message : `${argv.join(' ')} did not succeed.`;
+  throw new Error(`${problem} ${remedy}`);
+}
+
+async function sayWhatIsMissing(readiness: () => Promise<Readiness>, log: Logger): Promise<void> {
+  const { checks } = await readiness();
+  for (const [part, check] of Object.entries(checks)) {
+    if (check.status === 'failed') log.warn({ part, problem: check.problem }, 'not ready');
+  }
+}
+
+function shownHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}

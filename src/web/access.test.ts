@@ -1,0 +1,154 @@
+import { createHmac } from 'node:crypto';
+import { Hono } from 'hono';
+import { describe, expect, it } from 'vitest';
+import type { ApiToken } from '../config.ts';
+import { createAccess, hasRole, signRunLink } from './access.ts';
+
+const HOUR_MS = 3_600_000;
+const KEY = Buffer.alloc(32, 7);
+const OSCAR: ApiToken = { name: 'oscar', role: 'operator', token: 'secret-1' };
+
+interface AppOptions {
+  tokens?: ApiToken[];
+  https?: boolean;
+  now?: () => number;
+}
+
+function createApp({ tokens = [OSCAR], https = false, now = () => 0 }: AppOptions = {}) {
+  const access = createAccess({ tokens, sessionKey: KEY, linkKey: KEY, https, clock: now });
+  const app = new Hono();
+  app.get('/who', (c) => c.json(access.identify(c)));
+  app.get('/opens/:id', (c) => c.json(access.opensRun(c, c.req.param('id'))));
+  app.get('/in/:token', (c) => c.json(access.signIn(c, c.req.param('token'))));
+  app.get('/out', (c) => {
+    access.signOut(c);
+    return c.body(null);
+  });
+  return app;
+}
+
+async function who(app: Hono, headers: Record<string, string>) {
+  return (await app.request('/who', { headers })).json();
+}
+
+async function sessionOf(app: Hono, token: string): Promise<string> {
+  const setCookie = (await app.request(`/in/${token}`)).headers.get('Set-Cookie') ?? '';
+  return setCookie.split(';')[0] ?? '';
+}
+
+describe('API tokens', () => {
+  it('identify by Authorization: Bearer, whatever the case of the scheme', async () => {
+    const identity = { name: 'oscar', role: 'operator', credential: 'bearer' };
+    expect(await who(createApp(), { Authorization: 'Bearer secret-1' })).toEqual(identity);
+    expect(await who(createApp(), { Authorization: 'bearer secret-1' })).toEqual(identity);
+  });
+
+  it('do not identify when wrong, cut, lengthened, empty or of another scheme', async () => {
+    for (const value of [
+      'Bearer secret-2',
+      'Bearer secret',
+      'Bearer secret-11',
+      'Bearer ',
+      'Basic secret-1',
+    ]) {
+      expect(await who(createApp(), { Authorization: value })).toBeNull();
+    }
+  });
+
+  it('identify nobody when none is configured', async () => {
+    expect(await who(createApp({ tokens: [] }), { Authorization: 'Bearer secret-1' })).toBeNull();
+  });
+
+  it('rank viewer below operator below admin', () => {
+    const operator = { name: 'oscar', role: 'operator', credential: 'bearer' } as const;
+    expect([hasRole(operator, 'viewer'), hasRole(operator, 'operator'), hasRole(operator, 'admin')]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(hasRole(null, 'viewer')).toBe(false);
+  });
+});
+
+describe('a session', () => {
+  it('identifies by a cookie that does not contain the token', async () => {
+    const app = createApp();
+    const cookie = await sessionOf(app, 'secret-1');
+    expect(cookie).not.toContain('secret-1');
+    expect(cookie).not.toContain(Buffer.from('secret-1').toString('base64url'));
+    expect(await who(app, { Cookie: cookie })).toEqual({ ...OSCAR, token: undefined, credential: 'session' });
+  });
+
+  it('sets a cookie that scripts and other sites cannot use, bound to the host under https', async () => {
+    const plain = (await createApp().request('/in/secret-1')).headers.get('Set-Cookie');
+    expect(plain).toMatch(/^iac_runner_session=\S+; Max-Age=43200; Path=\/; HttpOnly; SameSite=Strict$/);
+    const secure = (await createApp({ https: true }).request('/in/secret-1')).headers.get('Set-Cookie');
+    expect(secure).toMatch(/^__Host-iac_runner_session=.*; Secure/);
+  });
+
+  it('is not made from a wrong token', async () => {
+    expect((await createApp().request('/in/wrong')).headers.get('Set-Cookie')).toBeNull();
+  });
+
+  it('ends after twelve hours', async () => {
+    let at = 0;
+    const app = createApp({ now: () => at });
+    const cookie = await sessionOf(app, 'secret-1');
+    at = 12 * HOUR_MS - 1;
+    expect(await who(app, { Cookie: cookie })).not.toBeNull();
+    at = 12 * HOUR_MS;
+    expect(await who(app, { Cookie: cookie })).toBeNull();
+  });
+
+  it('ends when its token is removed or replaced, and follows a change of role', async () => {
+    const cookie = await sessionOf(createApp(), 'secret-1');
+    expect(await who(createApp({ tokens: [] }), { Cookie: cookie })).toBeNull();
+    expect(
+      await who(createApp({ tokens: [{ ...OSCAR, token: 'secret-2' }] }), { Cookie: cookie }),
+    ).toBeNull();
+    const demoted = await who(createApp({ tokens: [{ ...OSCAR, role: 'viewer' }] }), { Cookie: cookie });
+    expect(demoted).toMatchObject({ role: 'viewer' });
+  });
+
+  it('does not survive a change of its name, its expiry or its signature', async () => {
+    const ada: ApiToken = { name: 'ada', role: 'admin', token: 'secret-9' };
+    const app = createApp({ tokens: [OSCAR, ada] });
+    const [name = '', value = ''] = (await sessionOf(app, 'secret-1')).split('=');
+    const [holder, expiresAt, mac] = value.split('.');
+    const forged = [
+      `${Buffer.from('ada').toString('base64url')}.${expiresAt}.${mac}`,
+      `${holder}.${Number(expiresAt) + 1}.${mac}`,
+      `${holder}.${expiresAt}.${mac?.slice(1)}`,
+      `${holder}.${expiresAt}`,
+      `${holder}.${expiresAt}.${mac}.x`,
+      `${holder}.1e15.${mac}`,
+      '',
+      '...',
+    ];
+    for (const value of forged) expect(await who(app, { Cookie: `${name}=${value}` })).toBeNull();
+  });
+
+  it('counts for nothing beside a wrong bearer token', async () => {
+    const app = createApp();
+    const cookie = await sessionOf(app, 'secret-1');
+    expect(await who(app, { Cookie: cookie, Authorization: 'Bearer wrong' })).toBeNull();
+  });
+});
+
+describe('a signed link', () => {
+  it('is the HMAC-SHA256 of the run id in 43 characters of base64url', () => {
+    expect(signRunLink(KEY, 'run-1')).toBe(createHmac('sha256', KEY).update('run-1').digest('base64url'));
+    expect(signRunLink(KEY, 'run-1')).toMatch(/^[\w-]{43}$/);
+  });
+
+  it('opens its run and no other', async () => {
+    const app = createApp();
+    const key = signRunLink(KEY, 'run-1');
+    const opens = async (path: string) => (await app.request(path)).json();
+    expect(await opens(`/opens/run-1?key=${key}`)).toBe(true);
+    expect(await opens(`/opens/run-2?key=${key}`)).toBe(false);
+    expect(await opens(`/opens/run-1?key=${key.slice(1)}`)).toBe(false);
+    expect(await opens('/opens/run-1?key=')).toBe(false);
+    expect(await opens('/opens/run-1')).toBe(false);
+  });
+});

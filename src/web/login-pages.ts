@@ -1,0 +1,71 @@
+/** Signing in to the pages with an API token, and out again. */
+
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { html } from 'hono/html';
+import type { Access } from './access.ts';
+import type { Assets } from './assets.ts';
+import { type Html, page } from './layout.ts';
+import { pageHeaders } from './page-headers.ts';
+import { localPath, requestOrigin } from './request-origin.ts';
+
+export interface LoginRoutesOptions {
+  access: Access;
+  assets: Assets;
+  /** Where browsers reach the product, or null when that is only known from their requests. */
+  publicUrl: string | null;
+}
+
+const MAX_FORM_BYTES = 8 * 1024;
+
+/** GET /login, POST /login (form fields `token` and `next`), POST /logout. */
+export function createLoginRoutes({ access, assets, publicUrl }: LoginRoutesOptions): Hono {
+  const routes = new Hono();
+  routes.use('/login', pageHeaders());
+  routes.use('/logout', pageHeaders());
+  const formLimit = bodyLimit({
+    maxSize: MAX_FORM_BYTES,
+    onError: (c) => c.json({ error: 'The form is too large.' }, 413),
+  });
+
+  routes.get('/login', (c) => {
+    const next = localPath(c.req.query('next'));
+    return access.identify(c) ? c.redirect(next, 303) : c.html(loginPage(assets, next, null));
+  });
+
+  routes.post('/login', formLimit, async (c) => {
+    if (requestOrigin(c, publicUrl) === 'cross')
+      return c.json({ error: 'Sign in from the login page.' }, 403);
+    const form = await c.req.parseBody();
+    const { token, next: wanted } = form;
+    const next = localPath(typeof wanted === 'string' ? wanted : undefined);
+    if (typeof token === 'string' && access.signIn(c, token.trim())) return c.redirect(next, 303);
+    return c.html(loginPage(assets, next, 'That token is not known here.'), 401);
+  });
+
+  routes.post('/logout', (c) => {
+    if (requestOrigin(c, publicUrl) !== 'same')
+      return c.json({ error: 'Sign out from one of our pages.' }, 403);
+    access.signOut(c);
+    return c.redirect('/login', 303);
+  });
+  return routes;
+}
+
+function loginPage(assets: Assets, next: string, problem: string | null): Html {
+  return page(
+    { title: 'Sign in', identity: null, assets, hasForm: true },
+    html`<section class="login">
+<h1>Sign in</h1>
+<form method="post" action="/login">
+<input type="hidden" name="next" value="${next}">
+<label for="token">API token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus
+ aria-describedby="token-help"${problem && html` aria-invalid="true"`}>
+${problem && html`<p class="problem" role="alert">${problem}</p>`}
+<p id="token-help" class="quiet">One of the tokens configured in API_TOKENS.</p>
+<button type="submit">Sign in</button>
+</form>
+</section>`,
+  );
+}

@@ -1,0 +1,65 @@
+/** The pages as a server would compose them, over runs in memory and with one token of each role. */
+
+import { Hono } from 'hono';
+import { createAccess } from './access.ts';
+import { createAssetRoutes, loadAssets } from './assets.ts';
+import { createLoginRoutes } from './login-pages.ts';
+import { createRunRoutes, type RunRoutesOptions } from './run-pages.ts';
+import { type MemoryRuns, START_AT } from './runs.fixtures.ts';
+
+export const LINK_KEY = Buffer.alloc(32, 2);
+
+const TOKENS = [
+  { name: 'vera', role: 'viewer', token: 'viewer-token' },
+  { name: 'oscar', role: 'operator', token: 'operator-token' },
+  { name: 'ada', role: 'admin', token: 'admin-token' },
+] as const;
+
+export const AS_VIEWER = { Authorization: 'Bearer viewer-token' };
+export const AS_OPERATOR = { Authorization: 'Bearer operator-token' };
+export const AS_ADMIN = { Authorization: 'Bearer admin-token' };
+export const WANTS_JSON = { Accept: 'application/json' };
+export const BROWSER = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
+
+export function createTestPages(store: MemoryRuns, overrides: Partial<RunRoutesOptions> = {}) {
+  const assets = loadAssets();
+  const access = createAccess({
+    tokens: TOKENS,
+    sessionKey: Buffer.alloc(32, 1),
+    linkKey: LINK_KEY,
+    https: false,
+    clock: () => START_AT,
+  });
+  const acted: string[] = [];
+  const { routes, closeStreams } = createRunRoutes({
+    store,
+    access,
+    assets,
+    retry: async (runId, actor) => {
+      acted.push(`retry ${runId} by ${actor}`);
+      return { status: 'accepted', run: store.add('retried') };
+    },
+    cancel: async (runId, actor) => {
+      acted.push(`cancel ${runId} by ${actor}`);
+      return { status: 'refused', reason: 'The run has already ended.' };
+    },
+    clock: () => START_AT + 3_600_000,
+    commitUrl: (sha) => `https://github.com/acme/platform/commit/${sha}`,
+    runUrl: (runId) => `https://runner.example/runs/${runId}`,
+    publicUrl: null,
+    ...overrides,
+  });
+  const app = new Hono();
+  app.route('/', createAssetRoutes(assets));
+  app.route('/', createLoginRoutes({ access, assets, publicUrl: null }));
+  app.route('/', routes);
+  return { app, acted, closeStreams };
+}
+
+/** Signs in like a browser and returns the Cookie header of the session. */
+export async function signIn(app: Hono, token: string): Promise<{ Cookie: string }> {
+  const response = await app.request('/login', { method: 'POST', body: new URLSearchParams({ token }) });
+  const cookie = response.headers.get('Set-Cookie')?.split(';')[0];
+  if (response.status !== 303 || cookie === undefined) throw new Error(`Sign-in gave ${response.status}.`);
+  return { Cookie: cookie };
+}

@@ -1,0 +1,55 @@
+/** The words and small pieces that the list of runs and the page of a run share. */
+
+import { html } from 'hono/html';
+import type { Run, RunState, StepState } from '../runs/run.ts';
+import { plainLine } from './ansi.ts';
+import { formatAge, formatTime, shortCommit } from './format.ts';
+import type { Html } from './layout.ts';
+
+/** A state with its colour and its word; the colour alone says nothing. */
+export function stateBadge(state: RunState | StepState): Html {
+  return html`<span class="state" data-state="${state}">${stateWord(state)}</span>`;
+}
+
+export function stateWord(state: RunState | StepState): string {
+  return state.replaceAll('_', ' ');
+}
+
+/** What to call a run: its commit's subject, or what was asked for while that is unknown. */
+export function runTitle(run: Run): string {
+  if (run.subject) return plainLine(run.subject);
+  if (run.input.revision) return `Commit ${shortCommit(run.input.revision)}`;
+  return `Head of ${plainLine(run.input.branch)}`;
+}
+
+/** Who or what asked for the run, in a few words. */
+export function triggerWords({ trigger }: Run): string {
+  const actor = trigger.actor === null ? '' : ` by ${plainLine(trigger.actor)}`;
+  switch (trigger.source) {
+    case 'webhook':
+      return `Push${actor}`;
+    case 'sync_api':
+      return `Sync request${actor}`;
+    case 'retry':
+      return `Retry${actor}`;
+    case 'reconcile':
+      return 'Reconciliation';
+  }
+}
+
+/** The commit that is worked on, else the one asked for, else null. */
+export function runCommit(run: Run): string | null {
+  return run.revision ?? run.input.revision;
+}
+
+export function commitLink(sha: string, commitUrl: (sha: string) => string | null): Html {
+  const url = commitUrl(sha);
+  const short = html`<code>${shortCommit(sha)}</code>`;
+  return url === null ? short : html`<a href="${url}" title="${sha}">${short}</a>`;
+}
+
+/** A moment as an age, with the full time at hand. */
+export function moment(at: number, now: number): Html {
+  const time = new Date(at).toISOString();
+  return html`<time datetime="${time}" title="${formatTime(at)}">${formatAge(at, now)}</time>`;
+}

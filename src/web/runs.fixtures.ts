@@ -1,0 +1,121 @@
+/** Runs in memory, for the tests of the pages: what a store would answer after the given events. */
+
+import { type Run, type RunRequest, type Step, syncGroup } from '../runs/run.ts';
+import {
+  projectRun,
+  projectStep,
+  type RunEvent,
+  type RunEventBody,
+  sequenceWidth,
+} from '../runs/run-events.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import type { RunReader } from './run-pages.ts';
+
+export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
+
+interface StoredRun {
+  run: Run;
+  steps: Map<string, Step>;
+  events: RunEvent[];
+  nextSeq: number;
+}
+
+export interface MemoryRuns extends RunReader {
+  add(id: string, overrides?: Partial<Run>): Run;
+  /** Each event is a second later than the one before. */
+  append(id: string, ...bodies: RunEventBody[]): void;
+  /** How many events were read at most at once. */
+  largestRead(): number;
+}
+
+export function createMemoryRuns(): MemoryRuns {
+  const stored = new Map<string, StoredRun>();
+  const listeners = new Set<(runId: string) => void>();
+  let largest = 0;
+  const latestEvent: RunStore['latestEvent'] = async (runId, type) => {
+    const isWanted = (event: RunEvent): event is Extract<RunEvent, { type: typeof type }> =>
+      event.type === type;
+    return stored.get(runId)?.events.filter(isWanted).at(-1) ?? null;
+  };
+
+  function append(id: string, ...bodies: RunEventBody[]): void {
+    const entry = stored.get(id);
+    if (!entry) throw new Error(`No run ${id}.`);
+    for (const body of bodies) {
+      const at = START_AT + entry.events.length * 1000;
+      entry.events.push({ ...body, runId: id, seq: entry.nextSeq, at });
+      entry.nextSeq += sequenceWidth(body);
+      entry.run = projectRun(entry.run, body, at);
+      const step = 'step' in body ? projectStep(entry.steps.get(body.step), body, at) : undefined;
+      if (step) entry.steps.set(step.id, step);
+    }
+    for (const listener of listeners) listener(id);
+  }
+
+  return {
+    add(id, overrides = {}) {
+      const run = { ...newRun(id), ...overrides };
+      stored.set(id, { run, steps: new Map(), events: [], nextSeq: 1 });
+      append(id, { type: 'run.queued' });
+      return run;
+    },
+    append,
+    largestRead: () => largest,
+    run: async (id) => stored.get(id)?.run ?? null,
+    runs: async ({ state, before, limit }) => {
+      const newestFirst = [...stored.values()].map(({ run }) => run).toReversed();
+      const from = before === undefined ? 0 : newestFirst.findIndex(({ id }) => id === before) + 1;
+      return newestFirst
+        .slice(from)
+        .filter((run) => !state || run.state === state)
+        .slice(0, limit);
+    },
+    steps: async (id) => [...(stored.get(id)?.steps.values() ?? [])],
+    events: async (id, { after, limit }) => {
+      const events = stored.get(id)?.events ?? [];
+      const found = events.filter((event) => event.seq + sequenceWidth(event) - 1 > after).slice(0, limit);
+      largest = Math.max(largest, found.length);
+      return found;
+    },
+    latestEvent,
+    watch: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+function newRun(id: string): Run {
+  const request: RunRequest = {
+    kind: 'sync',
+    trigger: { source: 'webhook', actor: 'octocat', deliveryId: 'd-1', retryOf: null },
+    input: {
+      branch: 'main',
+      revision: '1234567890abcdef1234567890abcdef12345678',
+      before: null,
+      selection: { mode: 'changed' },
+      force: false,
+      dryRun: false,
+      announced: [],
+    },
+    concurrencyGroup: syncGroup('main'),
+    coalesce: true,
+    dedupeKey: null,
+  };
+  return {
+    ...request,
+    id,
+    state: 'queued',
+    reason: null,
+    message: 'Waiting for previous sync to complete',
+    revision: null,
+    subject: null,
+    attempt: 0,
+    cancelRequestedBy: null,
+    coveredBy: null,
+    chosen: 0,
+    createdAt: START_AT,
+    startedAt: null,
+    finishedAt: null,
+  };
+}
