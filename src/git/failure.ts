@@ -7,7 +7,7 @@ const KINDS: readonly { kind: GitError['kind']; nextAction: string; words: RegEx
   {
     kind: 'disk_full',
     nextAction: 'Free space on the disk.',
-    words: /No space left on device|Disk quota exceeded|File too large/i,
+    words: /No space left on device|Out of diskspace|Disk quota exceeded|File too large/i,
   },
   {
     kind: 'unavailable',

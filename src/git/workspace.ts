@@ -15,6 +15,8 @@ import {
 } from './repository-directory.ts';
 import type { TreeEntry } from './trees.ts';
 
+const PATHS_AT_ONCE = 256;
+
 export interface Workspace {
   directory: string;
   /**
@@ -101,13 +103,22 @@ async function loadPreviousIndex(
 
 /** git never touches a `.git` below a tracked folder, nor anything inside a submodule's folder. */
 async function emptyNestedRepositories(directory: string, entries: readonly TreeEntry[]): Promise<void> {
-  for (const { type, path } of entries) {
-    if (type === 'blob') continue;
-    const place = join(directory, path);
-    if (type === 'tree') await remove(join(place, '.git'));
-    else if (await lstat(place).catch(() => null)) {
-      await remove(place);
-      await mkdir(place);
-    }
+  const submodules = entries.filter(({ type }) => type === 'commit').map(({ path }) => join(directory, path));
+  const folders = entries.filter(({ type }) => type === 'tree').map(({ path }) => join(directory, path, '.git'));
+  for (const path of await existing(folders)) await remove(path);
+  for (const path of await existing(submodules)) {
+    await remove(path);
+    await mkdir(path);
   }
+}
+
+/** Those of the paths at which there is anything. In portions, as there may be ten thousand folders. */
+async function existing(paths: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (let start = 0; start < paths.length; start += PATHS_AT_ONCE) {
+    const portion = paths.slice(start, start + PATHS_AT_ONCE);
+    const stats = await Promise.all(portion.map((path) => lstat(path).catch(() => null)));
+    found.push(...portion.filter((_, index) => stats[index] !== null));
+  }
+  return found;
 }

@@ -9,9 +9,11 @@ export interface EnvironmentSources {
   extra: Record<string, string>;
 }
 
-const SECRET_WORDS = new Set(['KEY', 'KEYS', 'PASS', 'PAT', 'AUTH', 'COOKIE', 'DSN', 'PRIVATE']);
-const SECRET_ENDING =
-  /(TOKENS?|SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|ACCESSKEY|PRIVATEKEY|_PWD)$/;
+const SECRET_NAMES = [
+  /(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|ACCESSKEY|PRIVATEKEY)S?(_|$)/,
+  /(^|_)(KEYS?|PASS|PAT|COOKIE|DSN)(_|$)/,
+  /_(AUTH|PWD)$/,
+];
 
 /** The variables of `base` whose names are allowed, and `extra`. Nothing else reaches a child. */
 export function buildEnvironment({ base, allow, extra }: EnvironmentSources): Record<string, string> {
@@ -35,10 +37,7 @@ export function taskSecrets(environment: Record<string, string>): string[] {
 }
 
 function isSecretName(name: string): boolean {
-  const words = name.toUpperCase().split(/[^A-Z0-9]+/);
-  return words.some(
-    (word, index) => SECRET_WORDS.has(word) || SECRET_ENDING.test(`${index > 0 ? '_' : ''}${word}`),
-  );
+  return SECRET_NAMES.some((pattern) => pattern.test(name.toUpperCase()));
 }
 
 /** `postgres://user:PASSWORD@host`, and `https://TOKEN@host`; as written and decoded. */

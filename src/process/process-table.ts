@@ -78,18 +78,17 @@ async function endProcesses(
   const killAt = performance.now() + graceMs;
   // Once found stays found: when its parent dies, a process may match no rule any more.
   const found = new Map<string, ProcessIdentity>();
-  const termSent = new Set<ProcessIdentity>();
+  let asked = false;
   for (; ; await delay(POLL_MS)) {
     const alive = await lookAgain(find, found);
     if (alive === null) continue;
     const now = performance.now();
     if (alive.length === 0 || now > killAt + KILL_LIMIT_MS) return alive;
-    for (const identity of alive) {
-      if (now >= killAt) signalProcess(identity, 'SIGKILL');
-      // Only one TERM each: terraform takes a second one as the order to quit without saving its state.
-      else if (!termSent.has(identity)) signalProcess(identity, 'SIGTERM');
-      termSent.add(identity);
-    }
+    // TERM is sent once: terraform takes a second one as the order to quit without saving its state, and
+    // what is started after it may be there to clean up.
+    if (!asked) sendSignal(alive, 'SIGTERM');
+    asked = true;
+    if (now >= killAt) sendSignal(alive, 'SIGKILL');
   }
 }
 
@@ -99,10 +98,7 @@ async function lookAgain(
   found: Map<string, ProcessIdentity>,
 ): Promise<ProcessIdentity[] | null> {
   try {
-    for (const identity of await find()) {
-      const key = `${identity.pid}@${identity.startTicks}`;
-      if (!found.has(key)) found.set(key, identity);
-    }
+    for (const identity of await find()) found.set(`${identity.pid}@${identity.startTicks}`, identity);
     return [...found.values()].filter(isAlive);
   } catch (error) {
     if (isShortage(error)) return null;
@@ -110,11 +106,13 @@ async function lookAgain(
   }
 }
 
-function signalProcess({ pid }: ProcessIdentity, signal: 'SIGTERM' | 'SIGKILL'): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // Gone since we looked, or another user's: the next look tells.
+function sendSignal(processes: ProcessIdentity[], signal: 'SIGTERM' | 'SIGKILL'): void {
+  for (const { pid } of processes) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // Gone since we looked, or another user's: the next look tells.
+    }
   }
 }
 
@@ -146,8 +144,8 @@ async function withMarker(candidates: ProcessStat[], marker: string): Promise<Pr
   for (const stat of candidates) {
     if (stat.pid === process.pid || !isRunning(stat)) continue;
     // Not synchronous: this read waits for the other process's memory lock.
-    const environment = await readFile(`/proc/${stat.pid}/environ`, 'latin1').catch(() => '');
-    if (environment.split('\0').includes(entry)) marked.push(stat);
+    const environment = await readFile(`/proc/${stat.pid}/environ`, 'latin1').catch(unlessShortage);
+    if (environment?.split('\0').includes(entry)) marked.push(stat);
   }
   return marked;
 }
@@ -181,10 +179,14 @@ function readProcFile(path: string): string | null {
   try {
     return readFileSync(path, 'latin1');
   } catch (error) {
-    // A process must not count as gone only because we cannot open files at the moment.
-    if (isShortage(error)) throw error;
-    return null;
+    return unlessShortage(error);
   }
+}
+
+/** A process must not count as gone only because we cannot open files at the moment. */
+function unlessShortage(error: unknown): null {
+  if (isShortage(error)) throw error;
+  return null;
 }
 
 function isShortage(error: unknown): boolean {

@@ -23,7 +23,10 @@ export function createRedactor(secrets: Iterable<string>): Redactor {
   for (const secret of secrets) {
     for (const text of [secret, ...secret.split(/[\r\n]+/).map((line) => line.trim())]) {
       if (text.length < MIN_SECRET_LENGTH) continue;
-      for (const form of formsOf(text)) if (form.length >= MIN_SECRET_LENGTH) forms.add(form);
+      for (const form of formsOf(text)) {
+        // A line never holds a form of several lines; it would only make `longestLength` longer.
+        if (form.length >= MIN_SECRET_LENGTH && !/[\r\n]/.test(form)) forms.add(form);
+      }
     }
   }
   const longestFirst = [...forms].sort((a, b) => b.length - a.length);

@@ -45,7 +45,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 /**
  * Runs a program to its end. The result comes when the child, its session and every process with its marker
  * are gone and all their output was handed over; an escaped process that cannot be found delays it by less
- * than 2 s. Rejects only with what a hook threw.
+ * than 2 s. A child that cannot be killed (another user's, or stuck in the kernel) is waited for: starting
+ * anew beside it would be worse. Rejects with what a hook threw, and where there is no /proc.
  */
 export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): Promise<ProcessEnd> {
   if (spec.signal?.aborted) return { kind: 'cancelled' };

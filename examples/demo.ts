@@ -1,0 +1,125 @@
+/** A day of a platform team, played on this machine alone: pushes, a mistake, its repair. For `npm run demo`. */
+
+import { deepEqual, equal, match } from 'node:assert/strict';
+import { until } from '../e2e/support/until.ts';
+import { edit, type Pushed, pushAndWatch, watchJournal } from './demo/push.ts';
+import { rehearse, type Scene } from './demo/rehearsal.ts';
+
+// What a demo that was cut short still waits for must not keep it alive.
+process.exit(await rehearse(story));
+
+async function story(scene: Scene): Promise<void> {
+  introduce(scene);
+  await syncEverything(scene);
+  const upgrade = await pushTwoServices(scene);
+  const mistake = await pushMistake(scene);
+  await pushRepair(scene);
+  await findNothingToDo(scene);
+  await showPages(scene, upgrade, mistake);
+}
+
+function introduce({ narrator, runner, invokeFrom }: Scene): void {
+  narrator.say(`\n${narrator.paint('bold', 'iac-runner: git push as the only deploy button')}\n`);
+  narrator.tell('platform', 'examples/platform, in a bare git repository made for this');
+  narrator.tell('tasks', `run by invoke (${invokeFrom})`);
+  narrator.tell('GitHub', 'played by a local server: webhooks out, commit statuses in');
+  narrator.tell('runner', `listening on ${runner.url}`);
+}
+
+async function syncEverything(scene: Scene): Promise<void> {
+  const { narrator, runner } = scene;
+  narrator.act('Everything is synced once, wave by wave');
+  const ran = await watchJournal(scene);
+  const { runId } = await syncAll(scene);
+  const { steps, message } = await runner.waitForRun(runId, 'succeeded');
+  for (const [wave, inWave] of Map.groupBy(steps, (step) => Number(step.wave))) {
+    narrator.tell(`wave ${String(wave).padStart(2, '0')}`, inWave.map(({ id }) => id).join(', '));
+  }
+  narrator.tell('result', narrator.paint('green', message));
+  const synced = (await ran()).map(({ service }) => service);
+  deepEqual(synced, steps.map(({ id }) => id).sort(), 'Not every service was synced once.');
+  equal(message, '12 service(s) synced successfully');
+}
+
+async function pushTwoServices(scene: Scene): Promise<Pushed> {
+  scene.narrator.act('A push changes two services');
+  await edit(scene, 'platform/01.redis/compose.yaml', /image: redis:\S+/, 'image: redis:8.2-alpine');
+  await edit(
+    scene,
+    'finance_report/finance_report/10.app/compose.yaml',
+    /(image: \S+):[\d.]+$/gm,
+    '$1:1.15.0',
+  );
+  await scene.stage.repository.write('platform/UPGRADES.md', 'Redis 8 reads the files of Redis 7.\n');
+  return pushAndWatch(scene, 'Move Redis to 8 and the finance report to 1.15', {
+    runs: ['finance_report/app', 'platform/redis'],
+    state: 'succeeded',
+    status: 'success',
+    message: '2 service(s) synced successfully',
+  });
+}
+
+async function pushMistake(scene: Scene): Promise<Pushed> {
+  scene.narrator.act('A mistake fails its own service and no other');
+  const minio = 'imgae: minio/minio:RELEASE.2025-10-15T17-29-55Z';
+  await edit(scene, 'platform/02.minio/compose.yaml', /image: \S+/, minio);
+  await edit(scene, 'platform/04.uptime-kuma/compose.yaml', /(uptime-kuma):[\d.]+$/m, '$1:2.1.0');
+  return pushAndWatch(scene, 'Move MinIO to October and Uptime Kuma to 2.1', {
+    runs: ['platform/minio', 'platform/uptime-kuma'],
+    state: 'failed',
+    status: 'failure',
+    message: '1/2 service(s) failed to sync',
+  });
+}
+
+async function pushRepair(scene: Scene): Promise<void> {
+  scene.narrator.act('It is repaired, and only what is needed runs');
+  await edit(scene, 'platform/02.minio/compose.yaml', 'imgae:', 'image:');
+  await pushAndWatch(scene, "Spell MinIO's image right", {
+    runs: ['platform/minio'],
+    state: 'succeeded',
+    status: 'success',
+    message: '1 service(s) synced successfully',
+  });
+}
+
+async function findNothingToDo(scene: Scene): Promise<void> {
+  const { narrator, runner, stage } = scene;
+  narrator.act('Everything is asked for again, and nothing is left to do');
+  const ran = await watchJournal(scene);
+  const { runId, seconds } = await syncAll(scene);
+  const { steps, message, revision } = await runner.waitForRun(runId, 'succeeded');
+  for (const [because, skipped] of Map.groupBy(steps, (step) => step.message)) {
+    narrator.tell(`${skipped.length} skipped`, because);
+  }
+  narrator.tell('result', `${narrator.paint('green', message)}, in ${seconds} s`);
+  deepEqual(await ran(), [], 'A task ran though nothing had changed.');
+  equal(message, 'No services required sync');
+  await until('the status of this sync', () => {
+    const told = stage.github.statuses.latest(revision ?? '')?.description;
+    return told === message ? told : null;
+  });
+}
+
+/** The operator's way in: a signed request, made and followed by the product's own command. */
+async function syncAll({ narrator, command }: Scene): Promise<{ runId: string; seconds: string }> {
+  narrator.tell('command', 'iac-runner sync --all --follow');
+  const startedAt = performance.now();
+  const output = await command('sync', '--all', '--follow');
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+  match(output, /^Run \S+:/);
+  return { runId: /^Run (\S+):/.exec(output)?.[1] ?? '', seconds };
+}
+
+async function showPages({ narrator }: Scene, upgrade: Pushed, mistake: Pushed): Promise<void> {
+  narrator.act('Every status links to the page of its run');
+  for (const [subject, { link, run }] of [
+    ['the upgrade', upgrade],
+    ['the mistake', mistake],
+  ] as const) {
+    const page = await fetch(link, { headers: { accept: 'text/html' } });
+    equal(page.status, 200, `The page of the run ${run.run_id} cannot be opened.`);
+    match(await page.text(), new RegExp(run.message.replace(/[()]/g, '\\$&')));
+    narrator.tell(subject, link);
+  }
+}

@@ -1,0 +1,141 @@
+/** Sets the demo's stage, lets the story be played on it, and takes everything away again, whatever happens. */
+
+import { equal } from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { expectNoViolations } from '../../e2e/support/local-github.ts';
+import { obtainInvoke } from '../../e2e/support/obtain-invoke.ts';
+import { type Runner, runProgram } from '../../e2e/support/runner.ts';
+import { type Stage, setStage } from '../../e2e/support/stage.ts';
+import { createNarrator, type Narrator } from './narrator.ts';
+
+export interface Scene {
+  narrator: Narrator;
+  stage: Stage;
+  runner: Runner;
+  /** Where invoke came from. */
+  invokeFrom: string;
+  /** Runs `iac-runner <args>` against the runner and gives what it printed; throws when it fails. */
+  command(...args: string[]): Promise<string>;
+}
+
+export type Story = (scene: Scene) => Promise<void>;
+
+/** The shell's exit code for a program ended by Ctrl-C. */
+const INTERRUPTED = 130;
+
+/**
+ * Plays the story and gives the exit code: 0, 1 for any surprise, 130 when it was cut short. In a terminal the
+ * runner stays up after the story until Ctrl-C.
+ */
+export async function rehearse(story: Story): Promise<number> {
+  const narrator = createNarrator();
+  const interruption = listenForInterruption();
+  const log = (line: string): void => narrator.say(narrator.paint('dim', line));
+  const invoke = await Promise.race([obtainInvoke({ log }), interruption.happened]);
+  if (!invoke) return INTERRUPTED;
+  if ('missing' in invoke) {
+    console.error(invoke.missing);
+    return 1;
+  }
+  const stage = await setStage({ name: 'demo', invoke: invoke.argv });
+  try {
+    const tell: Tell = (runner, command) =>
+      story({ narrator, stage, runner, invokeFrom: invoke.how, command });
+    return await play(stage, tell, interruption);
+  } finally {
+    await stage.close();
+    if (process.stdout.isTTY) console.log('\nEverything is ended and removed.');
+  }
+}
+
+type Tell = (runner: Runner, command: Scene['command']) => Promise<void>;
+
+async function play(stage: Stage, tell: Tell, interruption: Interruption): Promise<number> {
+  const environment = await runnerSettings();
+  let runner: Runner | undefined;
+  async function begin(): Promise<Runner> {
+    runner = await stage.start({ environment });
+    const command: Scene['command'] = (...args) => runCommand(stage, environment, args);
+    await Promise.race([tell(runner, command), unexpectedEnd(runner, interruption)]);
+    return runner;
+  }
+  try {
+    const told = await Promise.race([begin(), interruption.happened]);
+    if (!told) return INTERRUPTED;
+    expectNoViolations(stage.github);
+    if (process.stdout.isTTY) {
+      console.log('\nThe runner stays up for a look around. Ctrl-C ends it and removes everything.');
+      await Promise.race([interruption.happened, unexpectedEnd(told, interruption)]);
+    } else {
+      equal(await told.stop(), 0, 'The runner did not stop cleanly.');
+    }
+    return 0;
+  } catch (error) {
+    console.error(
+      `\nThis is not how it should go. ${error instanceof Error ? error.message : String(error)}`,
+    );
+    if (runner) console.error(`\nThe runner's log:\n${runner.output()}`);
+    return 1;
+  }
+}
+
+interface Interruption {
+  /** Ctrl-C, another signal, a closed terminal or pipe. */
+  happened: Promise<void>;
+  came(): boolean;
+}
+
+/** From here on no signal ends this program by itself: it ends when everything is taken away. */
+function listenForInterruption(): Interruption {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let came = false;
+  function interrupt(): void {
+    came = true;
+    resolve();
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+  // Nobody reads on, as after `| head`.
+  process.stdout.on('error', interrupt);
+  return { happened: promise, came: () => came };
+}
+
+/** Never resolves; rejects when the runner ends though nobody asked. Ctrl-C reaches it too, and is no surprise. */
+function unexpectedEnd(runner: Runner, interruption: Interruption): Promise<never> {
+  return new Promise((_, reject) => {
+    void runner.exited.then(({ exitCode, signal }) => {
+      const how = signal ?? `exit code ${exitCode}`;
+      if (!interruption.came()) reject(new Error(`The runner ended by itself, with ${how}.`));
+    });
+  });
+}
+
+async function runnerSettings(): Promise<Record<string, string>> {
+  const port = await freePort();
+  return {
+    WEBHOOK_PORT: `${port}`,
+    PUBLIC_URL: `http://127.0.0.1:${port}`,
+    // Long enough to see the lines come one after the other.
+    IAC_EXAMPLE_SLEEP_MS: '300-600',
+    LOG_LEVEL: 'info',
+  };
+}
+
+/** The links hold the port, so it has to be known before the runner listens. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  if (address === null || typeof address === 'string') throw new Error('There is no free port.');
+  return address.port;
+}
+
+async function runCommand(
+  { runnerOptions }: Stage,
+  environment: Record<string, string>,
+  args: string[],
+): Promise<string> {
+  const { exitCode, stdout, stderr } = await runProgram(args, { ...runnerOptions, environment });
+  equal(exitCode, 0, `iac-runner ${args.join(' ')} ended with ${exitCode}.\n${stdout}\n${stderr}`);
+  return stdout;
+}

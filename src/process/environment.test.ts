@@ -1,0 +1,52 @@
+import { expect, it } from 'vitest';
+import { buildEnvironment, taskSecrets } from './environment.ts';
+
+it('F42: passes only what is allowed, and what is added', () => {
+  const base = { PATH: '/bin', HOME: '/root', WEBHOOK_SECRET: 's', EMPTY: '', UNSET: undefined };
+  expect(
+    buildEnvironment({ base, allow: ['PATH', 'EMPTY', 'UNSET', 'NEVER'], extra: { ADDED: '1' } }),
+  ).toEqual({
+    PATH: '/bin',
+    EMPTY: '',
+    ADDED: '1',
+  });
+  expect(buildEnvironment({ base, allow: ['PATH'], extra: { PATH: '/opt' } })).toEqual({ PATH: '/opt' });
+});
+
+it('F41: knows secret values by the names of their variables', () => {
+  const secret = {
+    VAULT_APP_TOKEN: '1',
+    DOKPLOY_API_KEY: '2',
+    AWS_SECRET_ACCESS_KEY: '3',
+    db_password: '4',
+    MYSQL_PWD: '5',
+    GITHUB_PAT: '6',
+    GOOGLE_CREDENTIALS: '7',
+    PGPASSWORD: '8',
+    GITHUBTOKEN: '9',
+    SSH_PASSPHRASE: '10',
+    SMTP_PASS: '11',
+    REDIS_AUTH: '12',
+  };
+  const harmless = {
+    PWD: '/w',
+    OLDPWD: '/w',
+    PATH: '/bin',
+    MONKEY: 'x',
+    TOKENIZER: 'x',
+    BYPASS: 'x',
+    ENV: 'prod',
+  };
+  expect(taskSecrets({ ...secret, ...harmless, EMPTY_TOKEN: '' })).toEqual(Object.values(secret));
+});
+
+it('F41: knows the password inside of a URL', () => {
+  expect(
+    taskSecrets({
+      DATABASE_URL: 'postgres://user:p%40ss-word@db/x',
+      REPOSITORY: 'https://ghp_abcdef@github.com/a/b',
+      PLAIN: 'https://example.com/@scope',
+      MAIL: 'ops@example.com',
+    }),
+  ).toEqual(['p%40ss-word', 'p@ss-word', 'ghp_abcdef']);
+});

@@ -1,0 +1,108 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { endMarkedProcesses, endProcessGroup, isAlive, startTicksOf } from './process-table.ts';
+
+const started: ChildProcess[] = [];
+
+afterEach(() => {
+  for (const { pid = 0 } of started.splice(0)) {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // The test has ended the whole group.
+    }
+  }
+});
+
+/** Starts a shell that leads its own session; resolves when it has printed a word, with that word. */
+async function start(script: string, env: Record<string, string> = {}) {
+  const child = spawn('sh', ['-c', script], {
+    detached: true,
+    env: { PATH: '/usr/bin:/bin', ...env },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  started.push(child);
+  const [word] = await once(child.stdout, 'data');
+  return { child, identity: identityOf(child.pid ?? 0), word: String(word).trim() };
+}
+
+function identityOf(pid: number) {
+  return { pid, startTicks: startTicksOf(pid) ?? 'none' };
+}
+
+describe('process table', () => {
+  it('tells a process from an earlier one with its id, and knows when it is dead', async () => {
+    const { child, identity } = await start('echo up; exec sleep 600');
+    expect(identity.startTicks).toMatch(/^\d+$/);
+    expect(isAlive(identity)).toBe(true);
+    expect(isAlive({ ...identity, startTicks: '1' })).toBe(false);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(isAlive(identity)).toBe(false);
+    expect(startTicksOf(2 ** 30)).toBe(null);
+  });
+
+  it('reads the start time of a program whose name holds spaces and parentheses', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'process-table-'));
+    const program = join(folder, 'a) R 1 (b');
+    symlinkSync('/bin/sleep', program);
+    const { word } = await start(`'${program}' 600 & echo $!; wait`);
+    await expect.poll(() => readFileSync(`/proc/${word}/comm`, 'utf8')).toBe('a) R 1 (b\n');
+    rmSync(folder, { recursive: true });
+    const identity = identityOf(Number(word));
+    expect(identity.startTicks).toMatch(/^\d{2,}$/);
+    expect(isAlive(identity)).toBe(true);
+  });
+
+  it('counts a zombie as dead', async () => {
+    // The shell becomes a sleep, which never reaps the child it inherits.
+    const { word } = await start('sleep 0.3 & echo $!; exec sleep 600');
+    const identity = identityOf(Number(word));
+    await expect.poll(() => isAlive(identity), { timeout: 10_000 }).toBe(false);
+    expect(startTicksOf(identity.pid)).toBe(identity.startTicks);
+  });
+
+  it('F30: ends a whole session, with job-control groups and children that left it', async () => {
+    const { identity, word } = await start(
+      'set -m; sleep 600 & a=$!; set +m; setsid sleep 600 & b=$!; env -i setsid sleep 600 & sleep 0.3; echo $a $b $!; wait',
+    );
+    const others = word.split(' ').map((pid) => identityOf(Number(pid)));
+    expect(others.map(isAlive)).toEqual([true, true, true]);
+    expect(await endProcessGroup({ ...identity, graceMs: 5_000 })).toEqual([]);
+    expect([identity, ...others].map(isAlive)).toEqual([false, false, false, false]);
+  });
+
+  it('F30: leaves a process alone that only has the same id', async () => {
+    const { identity } = await start('echo up; exec sleep 600');
+    await endProcessGroup({ ...identity, startTicks: '1', graceMs: 100 });
+    expect(isAlive(identity)).toBe(true);
+  });
+
+  it('F30: finds processes by their marker in any session, and no others', async () => {
+    const id = randomUUID();
+    const leaver = await start('setsid sleep 600 & sleep 0.3; echo $!', { IAC_RUN_ID: id });
+    const other = await start('echo up; exec sleep 600', { IAC_RUN_ID: `${id}-other` });
+    const left = identityOf(Number(leaver.word));
+    await expect.poll(() => isAlive(leaver.identity), { timeout: 10_000 }).toBe(false);
+    expect(isAlive(left)).toBe(true);
+    expect(await endMarkedProcesses({ marker: `IAC_RUN_ID=${id}`, graceMs: 5_000 })).toEqual([]);
+    expect(isAlive(left)).toBe(false);
+    expect(isAlive(other.identity)).toBe(true);
+  });
+
+  it('F28: asks once by TERM and then kills', async () => {
+    const { child, identity } = await start('trap "echo asked" TERM; echo up; while :; do sleep 0.1; done');
+    let output = '';
+    child.stdout?.on('data', (chunk) => {
+      output += chunk;
+    });
+    await endProcessGroup({ ...identity, graceMs: 1_000 });
+    expect(isAlive(identity)).toBe(false);
+    expect(output).toBe('asked\n');
+  });
+});

@@ -1,0 +1,228 @@
+import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { isAlive, type ProcessIdentity, startTicksOf } from './process-table.ts';
+import { type RunProcessHooks, type RunProcessSpec, runProcess } from './run-process.ts';
+
+const MIB = 1024 * 1024;
+
+interface Observed {
+  lines: string[];
+  batches: number;
+  elapsedMs: number;
+  pid: number;
+}
+
+async function run(
+  argv: RunProcessSpec['argv'],
+  more: Partial<RunProcessSpec> = {},
+  onLines?: RunProcessHooks['onLines'],
+) {
+  const observed: Observed = { lines: [], batches: 0, elapsedMs: 0, pid: 0 };
+  const startedAt = performance.now();
+  const end = await runProcess(
+    { argv, cwd: tmpdir(), env: { PATH: '/usr/bin:/bin' }, timeoutMs: 30_000, ...more },
+    {
+      onStart: ({ pid }) => {
+        observed.pid = pid;
+      },
+      onLines: (stream, lines) => {
+        expect(lines).not.toEqual([]);
+        observed.batches += 1;
+        if (observed.lines.length < 10_000) observed.lines.push(...lines);
+        return onLines?.(stream, lines);
+      },
+    },
+  );
+  return { ...observed, end, elapsedMs: performance.now() - startedAt };
+}
+
+function shell(script: string, more: Partial<RunProcessSpec> = {}, onLines?: RunProcessHooks['onLines']) {
+  return run(['sh', '-c', script], more, onLines);
+}
+
+/** Runs `work` and returns by how much the resident memory grew at most, in MiB. */
+async function peakGrowthOf(work: () => Promise<void>): Promise<number> {
+  const before = process.memoryUsage.rss();
+  let peak = before;
+  const sampler = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }, 20);
+  await work();
+  clearInterval(sampler);
+  return (peak - before) / MIB;
+}
+
+describe('run process', () => {
+  it('hands over lines of both streams, the last also without a newline', async () => {
+    const streams: string[] = [];
+    const { end, lines } = await shell(
+      'echo out; sleep 0.2; echo err >&2; sleep 0.2; printf end; exit 7',
+      {},
+      (stream) => {
+        streams.push(stream);
+      },
+    );
+    expect(end).toEqual({ kind: 'exited', exitCode: 7 });
+    expect(lines).toEqual(['out', 'err', 'end']);
+    expect(streams).toEqual(['stdout', 'stderr', 'stdout']);
+  });
+
+  it('F28: ends a child that ignores TERM with its group when its time is up', async () => {
+    const { end, elapsedMs, lines } = await shell("trap '' TERM; sleep 600 & echo $!; sleep 600", {
+      timeoutMs: 500,
+      killGraceMs: 500,
+    });
+    expect(end).toEqual({ kind: 'timed_out' });
+    expect(elapsedMs).toBeLessThan(5_000);
+    expect(isAlive(processOf(lines[0]))).toBe(false);
+  });
+
+  it('F28: a cancelled child may finish its output within the grace, also when its parent went first', async () => {
+    const worker = 'trap "sleep 0.7; echo saved; exit" TERM; echo up; while :; do sleep 0.1; done';
+    const cancel = new AbortController();
+    const { end, lines } = await shell(
+      `sh -c '${worker}' 2>/dev/null & wait`,
+      { signal: cancel.signal },
+      () => cancel.abort(),
+    );
+    expect(end).toEqual({ kind: 'cancelled' });
+    expect(lines).toEqual(['up', 'saved']);
+  });
+
+  it('F29: a grandchild that keeps stdout open delays nothing and is ended', async () => {
+    const { end, elapsedMs, lines } = await shell('sleep 300 & echo $!; exit 0');
+    expect(end).toEqual({ kind: 'exited', exitCode: 0 });
+    expect(elapsedMs).toBeLessThan(4_000);
+    expect(isAlive(processOf(lines[0]))).toBe(false);
+  });
+
+  it('F29: nor does one that escaped every search, silent or not; the output up to the exit is complete', async () => {
+    for (const noise of ['', 'echo noise;', 'while :; do echo noise; done;']) {
+      const escapee = `env -i setsid sh -c "${noise} for i in 1 2 3 4 5 6 7 8; do sleep 1; echo x; done"`;
+      const { end, elapsedMs, lines } = await shell(
+        `${escapee} & seq 1 20000; sleep 0.1; exit 0`,
+        { timeoutMs: 8_000 },
+        () => delay(20),
+      );
+      expect(end).toEqual({ kind: 'exited', exitCode: 0 });
+      expect(elapsedMs).toBeLessThan(7_000);
+      expect(lines.length).toBeGreaterThan(9_000);
+    }
+  });
+
+  it('F29: output written before the exit is complete, however slow the reader', async () => {
+    let count = 0;
+    await run(['seq', '1', '30000'], {}, async (_, lines) => {
+      count += lines.length;
+      await delay(400);
+    });
+    expect(count).toBe(30_000);
+  });
+
+  it('F30: ends what left its session, found by the marker', async () => {
+    const { end, lines } = await shell('setsid sleep 300 & sleep 0.3; echo $!', {
+      env: { PATH: '/usr/bin:/bin', MARK: 'f30-run-process' },
+      marker: 'MARK=f30-run-process',
+    });
+    expect(end).toEqual({ kind: 'exited', exitCode: 0 });
+    expect(isAlive(processOf(lines[0]))).toBe(false);
+  });
+
+  it('F32: a flood is cut with a mark, its exit code kept and memory bounded', async () => {
+    const growth = await peakGrowthOf(async () => {
+      const { end, lines } = await shell('yes 0123456789abcdef | head -c 200000000; exit 5', {
+        maxOutputBytes: 100_000,
+      });
+      expect(end).toEqual({ kind: 'exited', exitCode: 5 });
+      expect(lines.at(-1)).toBe('[output cut after 100000 bytes; the command goes on]');
+      expect(lines).toHaveLength(Math.floor(100_000 / 17) + 1);
+    });
+    expect(growth).toBeLessThan(150);
+  });
+
+  it('F32: a line of 100 MiB becomes one line with a mark', async () => {
+    const growth = await peakGrowthOf(async () => {
+      const script = 'head -c 104857600 /dev/zero | tr "\\0" x; echo; echo next';
+      const { lines } = await shell(script, { maxOutputBytes: 200 * MIB });
+      expect(lines).toEqual([`${'x'.repeat(16 * 1024)} [line cut after 16384 bytes]`, 'next']);
+    });
+    expect(growth).toBeLessThan(150);
+  });
+
+  it('F32: a million lines come in batches', async () => {
+    let count = 0;
+    const { batches } = await run(['seq', '1', '1000000'], {}, (_, lines) => {
+      count += lines.length;
+    });
+    expect(count).toBe(1_000_000);
+    expect(batches).toBeLessThan(10_000);
+  });
+
+  it('F32: the child waits for a slow reader', async () => {
+    let written = 0;
+    let leader: ProcessIdentity | null = null;
+    const stop = new Error('enough');
+    const running = runProcess(
+      { argv: ['yes'], cwd: tmpdir(), env: { PATH: '/usr/bin:/bin' }, timeoutMs: 30_000 },
+      {
+        onStart(identity) {
+          leader = identity;
+        },
+        async onLines() {
+          await delay(1_000);
+          written = Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${leader?.pid}/io`, 'utf8'))?.[1]);
+          throw stop;
+        },
+      },
+    );
+    await expect(running).rejects.toBe(stop);
+    expect(written).toBeGreaterThan(0);
+    expect(written).toBeLessThan(4 * MIB);
+    expect(leader && isAlive(leader)).toBe(false);
+  });
+
+  it('an error thrown when the child has started or is read ends it and rejects', async () => {
+    const failure = new Error('the lease is stale');
+    let pid = 0;
+    const spec: RunProcessSpec = {
+      argv: ['sleep', '600'],
+      cwd: tmpdir(),
+      env: { PATH: '/usr/bin:/bin' },
+      timeoutMs: 30_000,
+    };
+    const running = runProcess(spec, {
+      onStart(identity) {
+        pid = identity.pid;
+        throw failure;
+      },
+      onLines() {},
+    });
+    await expect(running).rejects.toBe(failure);
+    expect(isAlive(processOf(String(pid)))).toBe(false);
+    await expect(run(['echo', 'last line'], {}, () => Promise.reject(failure))).rejects.toBe(failure);
+  });
+
+  it('F41: masks secrets, also where two writes and the line limit cut them', async () => {
+    const secret = 'canary-0123456789';
+    const script =
+      'printf "token canary-01"; sleep 0.2; echo 23456789; head -c 95 /dev/zero | tr "\\0" .; echo "$T"';
+    const { lines } = await shell(`${script}; printf %s "$T" | base64`, {
+      env: { PATH: '/usr/bin:/bin', T: secret },
+      secrets: [secret],
+      maxLineBytes: 100,
+    });
+    expect(lines).toEqual(['token ****', `${'.'.repeat(95)}****`, '****']);
+  });
+
+  it('F42: gives the child exactly the environment it is told', async () => {
+    const { lines } = await run(['/usr/bin/env'], { env: { ONLY: 'this' } });
+    expect(lines).toEqual(['ONLY=this']);
+  });
+});
+
+/** The process with this id as it is now. */
+function processOf(pid: string | undefined): ProcessIdentity {
+  return { pid: Number(pid), startTicks: startTicksOf(Number(pid)) ?? '' };
+}
