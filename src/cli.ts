@@ -74,4 +74,5 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration, 4 refused by
 `;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+// Not by running out of work: a signal at that very end would otherwise decide the exit code.
+process.exit(await main(process.argv.slice(2)));
