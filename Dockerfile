@@ -1,0 +1,44 @@
+# Builds iac-runner and packs it with what a sync needs: git, ssh, Python and invoke.
+# For tasks that need more (the docker CLI, vault, uv), build another image FROM this one.
+FROM node:24-bookworm-slim AS base
+WORKDIR /app
+COPY package.json package-lock.json ./
+
+FROM base AS build
+# With the optional packages: the compiler's own binary is one of them.
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY bin bin
+COPY src src
+RUN npm run build
+
+FROM base AS dependencies
+RUN npm ci --no-audit --no-fund --omit=dev --omit=optional
+
+FROM node:24-bookworm-slim
+# tini is PID 1 and reaps what tasks leave behind; the image needs no `init: true`.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+        ca-certificates git openssh-client python3 python3-invoke tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 10001 iac-runner \
+    && useradd --no-log-init --uid 10001 --gid 10001 --create-home --shell /usr/sbin/nologin iac-runner \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /workspace
+
+WORKDIR /app
+COPY --from=dependencies /app/package.json ./
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+RUN chmod 0755 dist/cli.js && ln -s /app/dist/cli.js /usr/local/bin/iac-runner
+
+ENV NODE_ENV=production \
+    WORKSPACE_DIR=/workspace
+USER 10001:10001
+VOLUME /workspace
+EXPOSE 8080
+
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.WEBHOOK_PORT || 8080}/health`, { signal: AbortSignal.timeout(4000) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+
+ENTRYPOINT ["tini", "--", "node", "/app/dist/cli.js"]
+CMD ["serve"]

@@ -1,0 +1,56 @@
+/** The text of docs/configuration.md, made from the variables that the program really reads. */
+
+import { VARIABLES } from '../src/config.ts';
+
+const BEFORE = `# Configuration
+
+<!-- Written by \`npm run docs\` from VARIABLES in src/config.ts. Change the text there. -->
+
+iac-runner is configured by environment variables alone; there is no configuration file and no option of \`serve\`.
+They are read once, at the start. When one is wrong the program does not start: it ends with exit code 3 and a line
+for each wrong variable that says what was expected, with an example. It never prints a value, which may be a secret.
+
+An empty or blank value counts as not set. The program reads no \`.env\` file itself: Compose, systemd and the like do.
+
+`;
+
+const AFTER = `
+Besides these:
+
+- \`INTERNAL_DOMAIN\`, when set, also gives the default of \`PUBLIC_URL\`.
+- What tasks get, and which variables they can never get, is described in [tasks.md](tasks.md).
+- \`sync\` and \`sign\` read only \`WEBHOOK_SECRET\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
+`;
+
+/** The whole document, ready to be written. */
+export function configurationDocument(): string {
+  const rows = Object.entries(VARIABLES).map(
+    ([name, { default: fallback, description, expected, example }]) =>
+      row([code(name), defaultCell(fallback), `${description} Expected: ${expected}.`, exampleCell(example)]),
+  );
+  const table = [
+    row(['Variable', 'Default', 'Description', 'Example']),
+    row(['---', '---', '---', '---']),
+    ...rows,
+  ];
+  return `${BEFORE}${table.join('\n')}\n${AFTER}`;
+}
+
+function row(cells: string[]): string {
+  return `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`;
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}
+
+/** A default in parentheses is a description, not a value. */
+function defaultCell(fallback: string): string {
+  if (fallback === '') return 'none';
+  return fallback.startsWith('(') ? fallback.slice(1, -1) : code(fallback);
+}
+
+/** Examples that begin with an article describe a value instead of being one. */
+function exampleCell(example: string): string {
+  return /^(the|an?) /.test(example) ? example : code(example);
+}

@@ -1,0 +1,129 @@
+/** The rules of the house that a machine can check: who imports whom, no cycles, and a truthful map. */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import fastGlob from 'fast-glob';
+import { describe, expect, it } from 'vitest';
+
+/** Lowest first. A room imports from lower levels and from itself, never upwards and never from a sibling. */
+const LEVELS = [
+  ['errors', 'version'],
+  ['config', 'runs', 'process'],
+  ['stores', 'reporters', 'git', 'executor'],
+  ['pipelines', 'triggers'],
+  ['worker', 'web'],
+  ['services'],
+  ['commands'],
+  ['cli'],
+];
+
+/** What only one room may import, and why. */
+const ONLY_IN: [module: string, room: string][] = [
+  ['execa', 'process'],
+  ['node:child_process', 'process'],
+  ['node:sqlite', 'stores'],
+  ['proper-lockfile', 'pipelines|git'],
+  ['@octokit/rest', 'reporters'],
+];
+
+const source = import.meta.dirname;
+const files = fastGlob
+  .sync('**/*.ts', { cwd: source })
+  .filter((file) => !/\.(test|fixture|fixtures)\.ts$|test-support|-contract\.ts$/.test(file));
+
+function roomOf(file: string): string {
+  return file.split('/')[0]?.replace(/\.ts$/, '') ?? '';
+}
+
+function levelOf(room: string): number {
+  return LEVELS.findIndex((rooms) => rooms.includes(room));
+}
+
+/** Specifiers of static and dynamic imports and re-exports, types included. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(path.join(source, file), 'utf8');
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, specifier]) => specifier ?? '');
+}
+
+function localImports(file: string): string[] {
+  return importsOf(file)
+    .filter((specifier) => specifier.startsWith('.'))
+    .map((specifier) => path.posix.join(path.posix.dirname(file), specifier))
+    .filter((target) => !target.startsWith('..'));
+}
+
+describe('The rooms', () => {
+  it('are all on the map of levels', () => {
+    expect([...new Set(files.map(roomOf))].filter((room) => levelOf(room) === -1)).toEqual([]);
+  });
+
+  it('import only from lower levels and from themselves', () => {
+    const wrong = files.flatMap((file) =>
+      localImports(file)
+        .filter((target) => roomOf(target) !== roomOf(file))
+        .filter((target) => levelOf(roomOf(target)) >= levelOf(roomOf(file)))
+        .map((target) => `${file} → ${target}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('have no cycles between their files', () => {
+    const done = new Set<string>();
+    const cycles: string[] = [];
+    function visit(file: string, trail: string[]): void {
+      if (trail.includes(file)) {
+        cycles.push([...trail.slice(trail.indexOf(file)), file].join(' → '));
+        return;
+      }
+      if (done.has(file)) return;
+      for (const target of localImports(file)) visit(target, [...trail, file]);
+      done.add(file);
+    }
+    for (const file of files) visit(file, []);
+    expect(cycles).toEqual([]);
+  });
+
+  it('keep what belongs to one of them there', () => {
+    const wrong = files.flatMap((file) =>
+      importsOf(file).flatMap((specifier) =>
+        ONLY_IN.filter(
+          ([module, room]) => module === specifier && !room.split('|').includes(roomOf(file)),
+        ).map(() => `${file} imports ${specifier}`),
+      ),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('leave the domain free of I/O', () => {
+    const runs = files.filter((file) => roomOf(file) === 'runs');
+    expect(runs.flatMap(importsOf).filter((specifier) => !specifier.startsWith('.'))).toEqual([]);
+  });
+
+  it('read the environment in config.ts only', () => {
+    const readers = files.filter((file) =>
+      /process\.env\b/.test(readFileSync(path.join(source, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '')),
+    );
+    expect(readers).toEqual(['config.ts']);
+  });
+
+  it('begin each file with a sentence on its job', () => {
+    const silent = files.filter(
+      (file) => !/^(#!.*\n)?\/\*\*/.test(readFileSync(path.join(source, file), 'utf8')),
+    );
+    expect(silent).toEqual([]);
+  });
+});
+
+describe('The map in the README', () => {
+  it('names exactly the folders that exist', () => {
+    const readme = path.join(source, '..', 'README.md');
+    expect(existsSync(readme)).toBe(true);
+    const named = [...readFileSync(readme, 'utf8').matchAll(/^\s*`?src\/([a-z-]+)\/`?/gm)].map(
+      ([, name]) => name,
+    );
+    const folders = readdirSync(source, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+    expect(named.sort()).toEqual(folders.sort());
+  });
+});
