@@ -1,5 +1,6 @@
 /** The composition root: from Config to everything that runs, and its release in reverse order. */
 
+import { createSecretKey } from 'node:crypto';
 import { access, constants, mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -80,11 +81,12 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     Date.now,
   );
   const known = createKnownServices({ mirror, rules: DEFAULT_RULES });
+  const secrets = config.webhookSecrets.map((secret) => createSecretKey(secret, 'utf8'));
   const pages = await buildPages(config, store, links, log);
   const app = createApp({
     githubWebhook: createGitHubWebhook({
       store,
-      secrets: config.webhookSecrets,
+      secrets,
       branch: config.git.branch,
       repository: config.repository,
       servicesNamedBy,
@@ -93,7 +95,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     syncApi: createSyncApi({
       ...known,
       store,
-      secrets: config.webhookSecrets,
+      secrets,
       branch: config.git.branch,
       requireTimestamp: config.requireTimestamp,
       runUrl: links.signed,
@@ -209,7 +211,7 @@ interface Links {
 }
 
 async function createLinks({ server }: Config, store: RunStore): Promise<Links> {
-  const key = await store.key('links');
+  const key = createSecretKey(await store.key('links'));
   let base = server.publicUrl ?? `http://localhost:${server.port}`;
   const plain = (runId: string): string => `${base}/runs/${runId}`;
   return {

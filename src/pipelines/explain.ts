@@ -14,6 +14,9 @@ const SHOWN_UNMATCHED = 100;
 /** Commits that changed paths are listed against; bounds the work when services were synced at many. */
 const MAX_COMPARED = 5;
 
+/** Kept as the baseline when nothing was deployed before the first push. */
+export const NO_COMMIT = '0'.repeat(40);
+
 export interface ExplainOptions {
   mirror: Mirror;
   rules: Rules;
@@ -81,7 +84,7 @@ async function baselineSnapshots(options: ExplainOptions, notes: string[]): Prom
   const wanted = [...new Set([ledger.baseline, befores[0], befores.at(-1)])].flatMap(
     (commit) => commit ?? [],
   );
-  if (wanted.length === 0) {
+  if (wanted.length === 0 || ledger.baseline === NO_COMMIT) {
     notes.push('There is no earlier commit to compare with: services never synced are taken as changed.');
     return [];
   }

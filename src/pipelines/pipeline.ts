@@ -20,8 +20,10 @@ export interface Outcome {
   reason: RunReason | null;
   /** One sentence, in the words of the commit status. */
   message: string;
-  /** For a superseded run: what takes its place. */
+  /** For a superseded run: what takes its place, */
   followUp?: RunRequest;
+  /** or the run that had done so before. */
+  coveredBy?: string | null;
 }
 
 export type Pipeline = (context: PipelineContext) => Promise<Outcome>;

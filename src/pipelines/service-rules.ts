@@ -75,6 +75,15 @@ export function watchedPaths(rules: Rules): string[] {
   return [...new Set([...roots, ...rules.shared])];
 }
 
+/** Rules as they are applied; made once for each rule book, as every push asks. */
+const compiledRules = new WeakMap<Rules, readonly CompiledRule[]>();
+
+function compiledOf(rules: Rules): readonly CompiledRule[] {
+  const compiled = compiledRules.get(rules) ?? rules.services.map(compile);
+  compiledRules.set(rules, compiled);
+  return compiled;
+}
+
 function serviceOf(rules: readonly CompiledRule[], folder: string, file: string | null): Service | null {
   for (const rule of rules) {
     if (file !== null && rule.file !== file) continue;
@@ -98,7 +107,7 @@ export function discoverServices(
   paths: Iterable<string>,
   rules: Rules = DEFAULT_RULES,
 ): { services: Service[]; duplicates: DuplicateService[] } {
-  const compiled = rules.services.map(compile);
+  const compiled = compiledOf(rules);
   const byId = new Map<string, Service[]>();
   for (const path of paths) {
     const slash = path.lastIndexOf('/');
@@ -121,7 +130,7 @@ export type Touched = { kind: 'service'; service: Service } | { kind: 'shared' }
 
 /** A function from a path to what it touches by its name alone; whether the service exists is not asked. */
 export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) => Touched {
-  const compiled = rules.services.map(compile);
+  const compiled = compiledOf(rules);
   return (path) => {
     if (rules.shared.some((shared) => path === shared || path.startsWith(`${shared}/`)))
       return { kind: 'shared' };

@@ -7,7 +7,7 @@ import type { RunRequest } from '../runs/run.ts';
 import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { configHash, environmentLines } from './config-hash.ts';
-import { type Explained, explain } from './explain.ts';
+import { type Explained, explain, NO_COMMIT } from './explain.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
 import { type Selected, short } from './select-services.ts';
 import type { Rules } from './service-rules.ts';
@@ -36,6 +36,7 @@ export interface SyncOptions extends Omit<SyncServiceOptions, 'checkout'> {
 /** Never throws for what git or the workspace do; throws when the signal ends it and for our own defects. */
 export async function sync(options: SyncOptions, context: PipelineContext): Promise<Outcome> {
   try {
+    await keepBaseline(options, context);
     const target = await resolveTarget(options.mirror, context.run, context.covers, context.signal);
     if (target.kind === 'not_on_branch') return replaced(context, target.revision, target.head);
     const commit = await options.mirror.commit(target.revision);
@@ -47,6 +48,14 @@ export async function sync(options: SyncOptions, context: PipelineContext): Prom
     await context.emit({ type: 'run.notice', level: 'warning', message: describeError(error) });
     return outcome;
   }
+}
+
+/** The first push seen tells what is taken as deployed. Kept before anything can fail, for those that come later. */
+async function keepBaseline(options: SyncOptions, { run, covers, emit }: PipelineContext): Promise<void> {
+  const scope = run.concurrencyGroup;
+  if (run.input.selection.mode !== 'changed' || (await options.ledger(scope)).baseline !== null) return;
+  const { before } = (covers[0] ?? run).input;
+  await emit({ type: 'run.baseline', scope, commit: before ?? NO_COMMIT });
 }
 
 /** A commit that is not on the branch is never checked out; the branch head takes its place. */
@@ -68,13 +77,13 @@ async function syncRevision(
   revision: string,
 ): Promise<Outcome> {
   const { run, emit } = context;
-  const scope = run.concurrencyGroup;
+  const ledger = await options.ledger(run.concurrencyGroup);
   const explained = await explain({
     ...options,
     runId: run.id,
     revision,
     befores: [...context.covers, run].flatMap(({ input }) => input.before ?? []),
-    ledger: await options.ledger(scope),
+    ledger,
     selection: run.input.selection,
     force: run.input.force,
     rollback: run.trigger.source === 'sync_api' && run.input.revision !== null,
@@ -87,7 +96,7 @@ async function syncRevision(
     return { state: 'succeeded', reason: null, message: `Dry run: ${would} service(s) would be synced` };
   }
   const outcomes = await runChosen(options, context, explained, revision);
-  return conclude(explained, outcomes, chosen.length);
+  return conclude(explained, outcomes, chosen.length, ledger);
 }
 
 /** The decisions that count as the N of "Syncing N service(s)...". */
@@ -100,9 +109,8 @@ function planned(
   count: number,
 ): RunEventBody[] {
   const events: RunEventBody[] = [{ type: 'run.explained', explanation }];
-  const { before, selection } = run.input;
-  if (selection.mode === 'changed' && before !== null) {
-    events.push({ type: 'run.baseline', scope: run.concurrencyGroup, commit: before });
+  if (run.input.selection.mode !== 'changed' && !run.input.dryRun) {
+    events.push({ type: 'run.baseline', scope: run.concurrencyGroup, commit: explanation.revision });
   }
   for (const message of explanation.notes) events.push({ type: 'run.notice', level: 'info', message });
   const shown = selected.filter(({ decision }) => decision !== 'not_chosen' && decision !== 'excluded');
@@ -208,7 +216,12 @@ async function servicesToSync(
   }));
 }
 
-function conclude({ selected }: Explained, outcomes: readonly ServiceOutcome[], count: number): Outcome {
+function conclude(
+  { selected }: Explained,
+  outcomes: readonly ServiceOutcome[],
+  count: number,
+  ledger: Ledger,
+): Outcome {
   const invalid = selected.filter(({ decision }) => decision === 'invalid').length;
   const bad = outcomes.filter(({ state }) => state !== 'succeeded');
   if (outcomes.some(({ runnerMissing }) => runnerMissing)) {
@@ -226,9 +239,12 @@ function conclude({ selected }: Explained, outcomes: readonly ServiceOutcome[], 
   if (count > 0)
     return { state: 'succeeded', reason: null, message: `${count} service(s) synced successfully` };
   const message = 'No services required sync';
-  return selected.some(({ decision }) => decision === 'newer_synced')
-    ? { state: 'superseded', reason: 'newer_already_synced', message }
-    : { state: 'succeeded', reason: null, message };
+  const newer = selected.filter(({ decision }) => decision === 'newer_synced');
+  if (newer.length === 0) return { state: 'succeeded', reason: null, message };
+  const entries = newer.flatMap(({ service }) => ledger.entries.get(service) ?? []);
+  // What became of these services is the outcome of who tried last; most of all when it failed.
+  const coveredBy = (entries.find(({ outcome }) => outcome === 'failed') ?? entries[0])?.attemptedRunId;
+  return { state: 'superseded', reason: 'newer_already_synced', message, coveredBy: coveredBy ?? null };
 }
 
 /** What failed around the tasks, in the words of the commit status; null for our own defects. */

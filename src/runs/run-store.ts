@@ -94,7 +94,10 @@ export interface RunStore {
   /** Newest first. */
   runs(filter: RunFilter): Promise<Run[]>;
   steps(runId: string): Promise<Step[]>;
-  /** Events with `seq` greater than `after`, oldest first, at most `limit`; a log chunk may begin before. */
+  /**
+   * Events with `seq` greater than `after`, oldest first, at most `limit`; a log chunk may begin before. There may be
+   * fewer although more are stored, to keep a page small: the end is an empty one.
+   */
   events(runId: string, options: { after: number; limit: number }): Promise<RunEvent[]>;
   /** The newest event of a type, e.g. the stored explanation. */
   latestEvent<T extends RunEvent['type']>(

@@ -7,11 +7,12 @@ import { enqueueSync } from '../runs/enqueue.ts';
 import type { Run, SyncInput } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
+import type { Secret } from './signature.ts';
 import { readSignedJson } from './signed-body.ts';
 
 export interface WebhookOptions {
   store: RunStore;
-  secrets: readonly string[];
+  secrets: readonly Secret[];
   branch: string;
   /** `owner/name` that pushes must come from; null accepts any. */
   repository: string | null;

@@ -1,6 +1,9 @@
 /** HMAC signatures over raw bytes, as GitHub makes them (docs: "Validating webhook deliveries"). */
 
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
+
+/** A key object is ready to use; a string is made into one at each signature, which costs more than the signature. */
+export type Secret = string | KeyObject;
 
 /** `sha256=<hex>` of the bytes under the secret. */
 export function sign(secret: string, body: string | Uint8Array): string {
@@ -12,7 +15,7 @@ export function sign(secret: string, body: string | Uint8Array): string {
  * `sha256=` and 64 hex digits is simply not a signature. All secrets are always tried, in constant time.
  */
 export function isSigned(
-  secrets: readonly string[],
+  secrets: readonly Secret[],
   body: string | Uint8Array,
   header: string | undefined,
 ): boolean {

@@ -2,12 +2,12 @@
 
 import type { Context } from 'hono';
 import { RequestError } from '../errors.ts';
-import { isSigned } from './signature.ts';
+import { isSigned, type Secret } from './signature.ts';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 export interface Door {
-  secrets: readonly string[];
+  secrets: readonly Secret[];
   /** What is signed besides the body; undefined when the body alone is. */
   prefix?: string | undefined;
 }

@@ -6,7 +6,7 @@ import { RequestError } from '../errors.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Selection } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { type Stamp, stampPrefix } from './signature.ts';
+import { type Secret, type Stamp, stampPrefix } from './signature.ts';
 import { readSignedJson } from './signed-body.ts';
 
 /** How far the sender's clock may be off, and so how long a nonce is remembered. */
@@ -15,7 +15,7 @@ const MAX_SERVICES = 10_000;
 
 export interface SyncApiOptions {
   store: RunStore;
-  secrets: readonly string[];
+  secrets: readonly Secret[];
   branch: string;
   /** Refuse requests that are not signed with a time and a nonce. */
   requireTimestamp: boolean;

@@ -1,6 +1,6 @@
 /** Who is calling: API tokens, browser sessions made from them, and signed links that open one run. */
 
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ApiToken, Role } from '../config.ts';
@@ -43,7 +43,7 @@ export function hasRole(identity: Identity | null, role: Role): boolean {
 }
 
 /** The `key` of `/runs/<id>?key=…`: HMAC-SHA256 of the run id, 43 characters of base64url. */
-export function signRunLink(linkKey: Buffer, runId: string): string {
+export function signRunLink(linkKey: Buffer | KeyObject, runId: string): string {
   return createHmac('sha256', linkKey).update(runId).digest('base64url');
 }
 

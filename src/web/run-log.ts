@@ -47,7 +47,7 @@ export async function* readEvents(
     const events = await store.events(runId, { after: cursor, limit: EVENTS_PER_READ });
     yield* events;
     const last = events.at(-1);
-    if (!last || events.length < EVENTS_PER_READ) return;
+    if (!last) return;
     cursor = lastSequence(last);
   }
 }

@@ -83,7 +83,8 @@ async function follow(store: EventSource, stream: SseStream, runId: string, afte
         cursor = Math.max(cursor, lastSequence(event));
         if (stream.aborted) return;
       }
-      if (events.length === EVENTS_PER_READ) continue;
+      // A page may be short because its lines are long: only an empty one is the end.
+      if (events.length > 0) continue;
       if (run === null || isFinal(run.state)) {
         await stream.write(sseMessage('end', { state: run?.state ?? null }));
         return;

@@ -58,8 +58,8 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
 }
 
 function finish(writer: EventWriter, outcome: Outcome): Promise<void> {
-  const { state, reason, message, followUp } = outcome;
-  return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy: null }], followUp);
+  const { state, reason, message, followUp, coveredBy = null } = outcome;
+  return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy }], followUp);
 }
 
 /** The run did not come to an outcome of its own: cancelled, drained, taken over, or our own failure. */

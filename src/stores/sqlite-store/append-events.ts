@@ -20,14 +20,7 @@ export function appendEvents(
 ): Run {
   let { run, nextSeq } = stored;
   for (const event of events) {
-    database.run(
-      'INSERT INTO events (run, seq, at, type, data) VALUES (?, ?, ?, ?, ?)',
-      stored.number,
-      nextSeq,
-      at,
-      event.type,
-      eventData(event),
-    );
+    insertEvent(database, stored.number, nextSeq, event, at);
     nextSeq += sequenceWidth(event);
     run = projectRun(run, event, at);
     projectSteps(database, stored.number, event, at);
@@ -35,6 +28,24 @@ export function appendEvents(
   }
   saveRun(database, run, stored.number, nextSeq);
   return run;
+}
+
+/** Only the row: nothing is projected from the event. */
+export function insertEvent(
+  database: Database,
+  number: number,
+  seq: number,
+  event: RunEventBody,
+  at: number,
+): void {
+  database.run(
+    'INSERT INTO events (run, seq, at, type, data) VALUES (?, ?, ?, ?, ?)',
+    number,
+    seq,
+    at,
+    event.type,
+    eventData(event),
+  );
 }
 
 function saveRun(database: Database, run: Run, number: number, nextSeq: number): void {

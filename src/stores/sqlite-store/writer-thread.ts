@@ -83,11 +83,11 @@ function commit(database: Database, calls: WriteCall[]): WriteAnswer[] {
 }
 
 function attempt(database: Database, call: WriteCall): WriteAnswer {
-  database.raw.exec('SAVEPOINT call');
+  database.run('SAVEPOINT call');
   try {
     const write = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
     const { result, changed } = write(database, ...call.arguments);
-    database.raw.exec('RELEASE call');
+    database.run('RELEASE call');
     return { id: call.id, ok: true, result, changed };
   } catch (error) {
     // A full disk ends the whole transaction: then nothing of this batch was written.

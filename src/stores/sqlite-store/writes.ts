@@ -5,7 +5,7 @@ import { StaleLeaseError } from '../../errors.ts';
 import { endedBadly, isFinal, type Run, type RunRequest } from '../../runs/run.ts';
 import { projectRun, type RunEventBody } from '../../runs/run-events.ts';
 import { type Claim, type Lease, REPORTERS, type Report } from '../../runs/run-store.ts';
-import { appendEvents } from './append-events.ts';
+import { appendEvents, insertEvent } from './append-events.ts';
 import type { Database } from './database.ts';
 import { RUN_COLUMNS, type StoredRun, toStoredRun } from './rows.ts';
 
@@ -44,12 +44,13 @@ function enqueue(database: Database, request: RunRequest): Written<{ run: Run; c
 
 function insertRun(database: Database, request: RunRequest): Run {
   const now = Date.now();
-  const id = randomUUID();
-  database.run(
+  // With its first event, run.queued, which changes nothing of it.
+  const row = database.get(
     `INSERT INTO runs (id, kind, state, message, concurrency_group, coalesce, dedupe_key, "trigger", input,
        attempt, chosen, created_at, next_seq)
-     VALUES (?, ?, 'queued', 'Waiting for previous sync to complete', ?, ?, ?, ?, ?, 0, 0, ?, 1)`,
-    id,
+     VALUES (?, ?, 'queued', 'Waiting for previous sync to complete', ?, ?, ?, ?, ?, 0, 0, ?, 2)
+     RETURNING ${RUN_COLUMNS}`,
+    randomUUID(),
     request.kind,
     request.concurrencyGroup,
     request.coalesce ? 1 : 0,
@@ -58,17 +59,13 @@ function insertRun(database: Database, request: RunRequest): Run {
     JSON.stringify(request.input),
     now,
   );
-  const stored = load(database, id);
+  if (!row) throw new Error('The store gave no row back for a new run.');
+  const { run, number } = toStoredRun(row);
+  insertEvent(database, number, 1, { type: 'run.queued' }, now);
   for (const reporter of REPORTERS) {
-    database.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, stored.number);
+    database.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, number);
   }
-  return appendEvents(database, stored, [{ type: 'run.queued' }], now);
-}
-
-function load(database: Database, id: string): StoredRun {
-  const stored = find(database, id);
-  if (!stored) throw new Error(`No run ${id} in the store.`);
-  return stored;
+  return run;
 }
 
 function find(database: Database, id: string): StoredRun | null {
@@ -121,13 +118,17 @@ function claim(
   };
 }
 
-/** The oldest queued run of a free group; hops from group to group so that a long queue costs nothing. */
+/**
+ * The oldest queued run of a free group; hops from group to group so that a long queue costs nothing. The index
+ * is named because SQLite prefers runs_by_state, and then reads the whole queue at each hop.
+ */
 function nextQueued(database: Database): StoredRun | null {
   const row = database.get(`
     WITH RECURSIVE groups (name) AS (
-      SELECT min(concurrency_group) FROM runs WHERE state = 'queued'
+      SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued WHERE state = 'queued'
       UNION ALL
-      SELECT (SELECT min(concurrency_group) FROM runs WHERE state = 'queued' AND concurrency_group > groups.name)
+      SELECT (SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued
+              WHERE state = 'queued' AND concurrency_group > groups.name)
       FROM groups WHERE groups.name IS NOT NULL
     )
     SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
@@ -139,11 +140,16 @@ function nextQueued(database: Database): StoredRun | null {
   return row ? toStoredRun(row) : null;
 }
 
+/** Up to the first that does not coalesce: what was asked for between two pushes keeps its place. */
 function queuedCoalescing(database: Database, group: string): StoredRun[] {
   return database
     .all(
       `SELECT ${RUN_COLUMNS} FROM runs
-        WHERE state = 'queued' AND concurrency_group = ? AND coalesce = 1 ORDER BY number`,
+        WHERE state = 'queued' AND concurrency_group = ? AND coalesce = 1 AND number < coalesce(
+          (SELECT min(number) FROM runs WHERE state = 'queued' AND concurrency_group = ? AND coalesce = 0),
+          9223372036854775807)
+        ORDER BY number`,
+      group,
       group,
     )
     .map(toStoredRun);

@@ -1,0 +1,71 @@
+import { tmpdir } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { isAlive, startTicksOf } from '../process/process-table.ts';
+import type { StepCommand } from './executor.ts';
+import { createLocalExecutor } from './local.ts';
+
+function shell(script: string, env: Record<string, string> = {}): StepCommand {
+  return {
+    argv: ['sh', '-c', script],
+    cwd: tmpdir(),
+    env: { PATH: '/usr/bin:/bin', IAC_RUN_ID: 'run-1', ...env },
+    timeoutMs: 30_000,
+    signal: new AbortController().signal,
+  };
+}
+
+async function run(command: StepCommand) {
+  const lines: string[] = [];
+  const result = await createLocalExecutor().run(command, {
+    onStart() {},
+    onLines(_, batch) {
+      lines.push(...batch);
+    },
+  });
+  return { lines, result };
+}
+
+describe('local executor', () => {
+  it('F42: gives the task the environment of its step and an id, nothing else', async () => {
+    const { lines } = await run({ ...shell(''), argv: ['/usr/bin/env'] });
+    expect(lines.sort()).toEqual([
+      expect.stringMatching(/^IAC_PROCESS_ID=[0-9a-f-]{36}$/),
+      'IAC_RUN_ID=run-1',
+      'PATH=/usr/bin:/bin',
+    ]);
+  });
+
+  it('F41: masks the values of variables with a secret name', async () => {
+    const { lines } = await run(
+      shell('echo "$VAULT_APP_TOKEN $PLAIN"', { VAULT_APP_TOKEN: 'hvs.CANARY', PLAIN: 'plainly' }),
+    );
+    expect(lines).toEqual(['**** plainly']);
+  });
+
+  it('F30: ends what a step left in another session, and nothing of the other steps of its run', async () => {
+    const leave = 'setsid sleep 600 & sleep 0.3; echo $!';
+    const cancel = new AbortController();
+    const started = Promise.withResolvers<string>();
+    const running = createLocalExecutor().run(
+      { ...shell(`${leave}; wait`), signal: cancel.signal },
+      { onStart() {}, onLines: (_, lines) => started.resolve(lines.join()) },
+    );
+    const theirs = await started.promise;
+    const { lines, result } = await run(shell(leave));
+    expect(result).toEqual({ kind: 'exited', exitCode: 0 });
+    expect(isRunning(lines.join())).toBe(false);
+    expect(isRunning(theirs)).toBe(true);
+    cancel.abort();
+    expect(await running).toEqual({ kind: 'cancelled' });
+    expect(isRunning(theirs)).toBe(false);
+  });
+
+  it('F32b: says so when the task runner is not installed', async () => {
+    const { result } = await run({ ...shell(''), argv: ['no-such-invoke', 'vault.sync'] });
+    expect(result).toMatchObject({ kind: 'not_started', code: 'ENOENT' });
+  });
+});
+
+function isRunning(pid: string): boolean {
+  return isAlive({ pid: Number(pid), startTicks: startTicksOf(Number(pid)) ?? '' });
+}
