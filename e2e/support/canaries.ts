@@ -1,0 +1,64 @@
+/** Secrets that must not be seen anywhere, and the search for them in every encoding tools print them in. */
+
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface Canaries {
+  /** Which canary, in which form, is in the text or bytes; empty for none. */
+  seenIn(content: string | Uint8Array): string[];
+}
+
+/** Values by the names under which they are reported. */
+export function watchCanaries(values: Record<string, string>): Canaries {
+  const forms = Object.entries(values).flatMap(([name, value]) =>
+    Object.entries(formsOf(value)).map(([form, text]) => ({
+      label: `${name} (${form})`,
+      bytes: Buffer.from(text),
+    })),
+  );
+  return {
+    seenIn(content) {
+      const bytes =
+        typeof content === 'string'
+          ? Buffer.from(content)
+          : Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+      return forms.filter((form) => bytes.includes(form.bytes)).map(({ label }) => label);
+    },
+  };
+}
+
+function formsOf(value: string): Record<string, string> {
+  const bytes = Buffer.from(value);
+  return {
+    raw: value,
+    json: JSON.stringify(value).slice(1, -1),
+    'url-encoded': encodeURIComponent(value),
+    base64: inside(bytes, 0),
+    'base64 after one byte': inside(bytes, 1),
+    'base64 after two bytes': inside(bytes, 2),
+    base64url: inside(bytes, 0).replaceAll('+', '-').replaceAll('/', '_'),
+  };
+}
+
+/** The base64 digits that only the value decides when `before` bytes stand before it. */
+function inside(bytes: Buffer, before: number): string {
+  const encoded = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64');
+  return encoded.slice(Math.ceil((before * 8) / 6), Math.floor(((before + bytes.length) * 8) / 6));
+}
+
+/** `path: canary (form)` for each file or link below `folder` that holds one. */
+export async function canariesInFiles(folder: string, canaries: Canaries): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const found: string[] = [];
+  for (const entry of entries) {
+    const path = join(entry.parentPath, entry.name);
+    const content = entry.isSymbolicLink()
+      ? await readlink(path)
+      : entry.isFile()
+        ? await readFile(path)
+        : '';
+    for (const seen of [...canaries.seenIn(entry.name), ...canaries.seenIn(content)])
+      found.push(`${path}: ${seen}`);
+  }
+  return found;
+}

@@ -1,0 +1,42 @@
+/** Looks at the arguments of every process of the machine, which any user of it may see. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface CommandLineWatch {
+  /** Looks now; for moments when something is known to run. */
+  look(): void;
+  /** Every different command line seen so far. */
+  seen: Set<string>;
+  stop(): Promise<void>;
+}
+
+/** Looks again and again until it is stopped. Linux only. */
+export function watchCommandLines(): CommandLineWatch {
+  const seen = new Set<string>();
+  let stopped = false;
+
+  function look(): void {
+    for (const name of readdirSync('/proc')) {
+      if (!/^\d+$/.test(name)) continue;
+      try {
+        seen.add(readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').join(' ').trim());
+      } catch {
+        // Gone in between.
+      }
+    }
+  }
+
+  const watching = (async () => {
+    for (; !stopped; await sleep(5)) look();
+  })();
+
+  return {
+    look,
+    seen,
+    async stop() {
+      stopped = true;
+      await watching;
+    },
+  };
+}

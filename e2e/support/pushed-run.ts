@@ -1,0 +1,40 @@
+/** From a change in the clone to the run that its push made. */
+
+import { expect } from 'vitest';
+import { z } from 'zod';
+import type { Runner } from './runner.ts';
+import { API_TOKENS } from './runner-environment.ts';
+import type { Stage } from './stage.ts';
+
+export interface PushedRun {
+  commit: string;
+  runId: string;
+  /** The signed link. */
+  url: string;
+}
+
+const acceptedSchema = z.object({ status: z.literal('accepted'), run_id: z.string(), url: z.string() });
+
+/** Commits what was written, pushes it and delivers the webhook, which must be accepted. */
+export async function pushRun(
+  stage: Stage,
+  runner: Runner,
+  message = 'Change the platform',
+): Promise<PushedRun> {
+  const commit = await stage.repository.commit(message);
+  const { status, body } = await stage.push(runner);
+  expect({ status, body }).toMatchObject({ status: 200, body: { status: 'accepted' } });
+  const { run_id: runId, url } = acceptedSchema.parse(body);
+  return { commit, runId, url };
+}
+
+/** The stored log of a run, or of one of its steps, as text. */
+export async function readLog(runner: Runner, runId: string, step?: string): Promise<string> {
+  const query = step === undefined ? '' : `?${new URLSearchParams({ step })}`;
+  const response = await fetch(`${runner.url}/runs/${runId}/log${query}`, {
+    headers: { authorization: `Bearer ${API_TOKENS.viewer}` },
+    signal: AbortSignal.timeout(60_000),
+  });
+  expect(response.status).toBe(200);
+  return response.text();
+}

@@ -1,0 +1,36 @@
+/** What people do to runs by the API: retry and cancel. */
+
+import { expect } from 'vitest';
+import { z } from 'zod';
+import type { Runner } from './runner.ts';
+import { API_TOKENS } from './runner-environment.ts';
+import { type Delivery, parseBody } from './webhook-sender.ts';
+
+const acceptedSchema = z.object({
+  status: z.literal('accepted'),
+  services: z.array(z.string()).optional(),
+  run_id: z.string(),
+});
+
+/** The run behind an answer to a push or a request, which must have been accepted. */
+export function acceptedRun({ status, body }: Pick<Delivery, 'status' | 'body'>): string {
+  expect({ status, body }).toMatchObject({ status: 200, body: { status: 'accepted' } });
+  return acceptedSchema.parse(body).run_id;
+}
+
+/** As the operator unless another token, or null for none, is given. */
+export async function actOnRun(
+  runner: Runner,
+  runId: string,
+  action: 'retry' | 'cancel',
+  token: string | null = API_TOKENS.operator,
+): Promise<{ status: number; body: unknown }> {
+  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+  const response = await fetch(`${runner.url}/runs/${runId}/${action}`, {
+    method: 'POST',
+    headers: { accept: 'application/json', ...headers },
+    redirect: 'manual',
+    signal: AbortSignal.timeout(15_000),
+  });
+  return { status: response.status, body: parseBody(await response.text()) };
+}
