@@ -1,0 +1,134 @@
+/** Accepting pushes durably, against servers that accept the same pushes and store nothing. */
+
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createPlatformRepository, type PlatformRepository } from '../e2e/support/platform-repository.ts';
+import { buildPushPayload } from '../e2e/support/push-payload.ts';
+import type { Runner } from '../e2e/support/runner.ts';
+import { WEBHOOK_SECRET } from '../e2e/support/runner-environment.ts';
+import { until } from '../e2e/support/until.ts';
+import type { Bench, Row } from './bench.ts';
+import { startBuilt, withFolder, writeTask } from './support/built-runner.ts';
+import { type LoadResult, startLoad } from './support/load.ts';
+import { cpuMs } from './support/process-usage.ts';
+import { perSecond, spread, times } from './support/statistics.ts';
+
+const CONNECTIONS = 32;
+const REQUESTS = 3_000;
+/** After one that only warms up. */
+const ROUNDS = 9;
+const BODY_BYTES = 8 * 1024;
+
+interface Contender {
+  name: string;
+  pid: number;
+  port: number;
+  results: (LoadResult & { cpuMsPerRequest: number })[];
+}
+
+export const accept: Bench = {
+  name: 'Accepting pushes',
+  method: `Signed pushes of ${BODY_BYTES / 1024} KB, each with a delivery id of its own, over ${CONNECTIONS} connections that send the next one when the last was answered. Every answer of ours comes after the fsync of the commit that holds the run. The peers are bare Hono servers on @hono/node-server that store nothing: one does all the other work with our own functions (signature, parsing, paths to services, the same answer), the other checks the signature only. ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en-US')} requests each, in turn; ratios are taken within a round. The load generator shares the cores with the server it loads.`,
+  run: () =>
+    withFolder('accept', async (folder) => {
+      const repository = await createPlatformRepository(folder);
+      const runner = await startBusy(folder, repository);
+      const peers = [await startPeer('all'), await startPeer('hmac')];
+      const load = await startLoad({ folder, secret: WEBHOOK_SECRET, body: await pushBody(repository) });
+      const port = Number(new URL(runner.url).port);
+      const ours: Contender = { name: 'iac-runner', pid: runner.pid, port, results: [] };
+      const contenders = [ours, ...peers.map(({ contender }) => contender)];
+      try {
+        for (let round = 0; round <= ROUNDS; round += 1) {
+          for (const contender of contenders) {
+            const cpuBefore = cpuMs(contender.pid);
+            const result = await load.send({ port: contender.port, connections: CONNECTIONS, requests: REQUESTS });
+            const cpuMsPerRequest = (cpuMs(contender.pid) - cpuBefore) / REQUESTS;
+            if (round > 0) contender.results.push({ ...result, cpuMsPerRequest });
+          }
+        }
+      } finally {
+        load.end();
+        for (const { end } of peers) end();
+      }
+      return rows(ours, contenders.slice(1));
+    }),
+};
+
+/** A server whose first run holds the branch, so that every push is accepted and queued. */
+async function startBusy(folder: string, repository: PlatformRepository): Promise<Runner> {
+  const invoke = await writeTask(folder, 'endless', 'exec sleep 600');
+  const runner = await startBuilt({ folder, repositoryPath: repository.path, invoke });
+  await runner.signedPost('/sync', { services: ['platform/postgres'] });
+  await until('the run that holds the branch', async () =>
+    (await runner.runs()).some(({ state, message }) => state === 'running' && message.startsWith('Syncing'))
+      ? true
+      : null,
+  );
+  return runner;
+}
+
+/** GitHub's payload of a push that changes two services, made 8 KB long by its commit message. */
+async function pushBody(repository: PlatformRepository): Promise<Buffer> {
+  await repository.write('platform/01.redis/compose.yaml', 'services: {}\n');
+  await repository.write('platform/04.dashy/conf.yml', 'title: Home\n');
+  await repository.commit('Change two services');
+  const pushed = await repository.push();
+  const payload = await buildPushPayload({
+    ...pushed,
+    repository: { path: repository.path, fullName: 'acme/platform' },
+  });
+  const missing = BODY_BYTES - Buffer.byteLength(JSON.stringify(payload));
+  const [commit] = payload.commits;
+  if (missing < 0 || !commit) throw new Error(`The payload is ${-missing} bytes too long.`);
+  commit.message += 'x'.repeat(missing);
+  return Buffer.from(JSON.stringify(payload));
+}
+
+async function startPeer(kind: 'all' | 'hmac'): Promise<{ contender: Contender; end: () => void }> {
+  const child = fork(join(import.meta.dirname, 'support/accept-peer.ts'), [kind, WEBHOOK_SECRET]);
+  const [{ port }] = await once(child, 'message', { signal: AbortSignal.timeout(10_000) });
+  const name = kind === 'all' ? 'same work, nothing stored' : 'signature only';
+  return { contender: { name, pid: child.pid ?? 0, port, results: [] }, end: () => child.disconnect() };
+}
+
+function rows(ours: Contender, peers: Contender[]): Row[] {
+  const speed = (of: Contender): number[] => of.results.map(({ requestsPerSecond }) => requestsPerSecond);
+  const cpu = (of: Contender): number[] => of.results.map(({ cpuMsPerRequest }) => cpuMsPerRequest);
+  const ms = (value: number): string => `${value.toFixed(1)} ms`;
+  const micros = (value: number): string => `${Math.round(value * 1000)} µs`;
+  const compared = peers.flatMap((peer, index): Row[] => {
+    const ratios = ours.results.map((result, at) => result.requestsPerSecond / (speed(peer)[at] ?? 0));
+    const ratio = spread(ratios, times);
+    const row: Row = {
+      measured: 'Pushes accepted per second',
+      ours: spread(speed(ours), perSecond),
+      bound: `${peer.name}: ${spread(speed(peer), perSecond)}`,
+      ratio,
+    };
+    return [index === 0 ? { ...row, aim: '≥ 1.0×', met: Number.parseFloat(ratio) >= 1 } : row];
+  });
+  const [same] = peers;
+  const p99 = ours.results.map(({ p99Ms }) => p99Ms);
+  return [
+    ...compared,
+    {
+      measured: `Latency at ${CONNECTIONS} connections, p50`,
+      ours: spread(ours.results.map(({ p50Ms }) => p50Ms), ms),
+      ...(same ? { bound: `${same.name}: ${spread(same.results.map(({ p50Ms }) => p50Ms), ms)}` } : {}),
+    },
+    {
+      measured: `Latency at ${CONNECTIONS} connections, p99`,
+      ours: spread(p99, ms),
+      ...(same ? { bound: `${same.name}: ${spread(same.results.map(({ p99Ms }) => p99Ms), ms)}` } : {}),
+      aim: '≤ 15 ms',
+      met: Number.parseFloat(spread(p99, ms)) <= 15,
+    },
+    {
+      measured: 'CPU time of the server per push',
+      ours: spread(cpu(ours), micros),
+      ...(same ? { bound: `${same.name}: ${spread(cpu(same), micros)}` } : {}),
+    },
+  ];
+}

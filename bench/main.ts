@@ -1,0 +1,32 @@
+/** npm run bench: runs every bench, or those whose names are given, and writes docs/benchmarks.md after a full run. */
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PROJECT_ROOT } from '../e2e/support/project-root.ts';
+import { accept } from './accept.ts';
+import type { Bench } from './bench.ts';
+import { benchmarksDocument, benchSection } from './support/document.ts';
+
+/** In the order of the document; the word is what is typed to run one alone. */
+const BENCHES: Record<string, Bench> = {
+  accept,
+};
+
+async function main(words: string[]): Promise<void> {
+  const unknown = words.filter((word) => BENCHES[word] === undefined);
+  if (unknown.length > 0) {
+    throw new Error(`No bench ${unknown.join(', ')}. There are ${Object.keys(BENCHES).join(', ')}.`);
+  }
+  const sections: string[] = [];
+  for (const [word, bench] of Object.entries(BENCHES)) {
+    if (words.length > 0 && !words.includes(word)) continue;
+    const startedAt = performance.now();
+    const section = benchSection(bench, await bench.run());
+    sections.push(section);
+    console.log(`${section}\n(${Math.round((performance.now() - startedAt) / 1000)} s)\n`);
+  }
+  // One bench alone would leave the others' tables out.
+  if (words.length === 0) writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections));
+}
+
+await main(process.argv.slice(2));

@@ -1,0 +1,37 @@
+/** The built program as a child process, in a folder of its own that goes with it. */
+
+import { chmod, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { killProcessesMentioning } from '../../e2e/support/processes.ts';
+import { PROJECT_ROOT } from '../../e2e/support/project-root.ts';
+import { type Runner, startRunner } from '../../e2e/support/runner.ts';
+import type { RunnerOptions } from '../../e2e/support/runner-environment.ts';
+import { makeTemporaryFolder, removeFolder } from '../../e2e/support/temporary-folder.ts';
+
+/** The argv of the program under test. */
+export const BUILT_PROGRAM = [process.execPath, join(PROJECT_ROOT, 'dist/cli.js'), 'serve'] as const;
+
+/** Starts the built server; without debug lines, which nobody has in production. */
+export function startBuilt(options: RunnerOptions): Promise<Runner> {
+  const environment = { LOG_LEVEL: 'info', ...options.environment };
+  return startRunner({ ...options, environment, program: BUILT_PROGRAM });
+}
+
+/** Gives a fresh folder to `use`; afterwards ends every process that was started with it and removes it. */
+export async function withFolder<T>(name: string, use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await makeTemporaryFolder(`bench-${name}`);
+  try {
+    return await use(folder);
+  } finally {
+    await killProcessesMentioning(folder);
+    await removeFolder(folder);
+  }
+}
+
+/** Writes a shell script that stands for invoke; its argv. It is called with the task's name. */
+export async function writeTask(folder: string, name: string, script: string): Promise<[string]> {
+  const path = join(folder, name);
+  await writeFile(path, `#!/bin/sh\n${script}\n`);
+  await chmod(path, 0o755);
+  return [path];
+}

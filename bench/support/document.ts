@@ -1,0 +1,32 @@
+/** The text of docs/benchmarks.md. */
+
+import { availableParallelism } from 'node:os';
+import type { Bench, Row } from '../bench.ts';
+
+/** No date, host or path: what stands here depends on the kind of machine alone. */
+export function benchmarksDocument(sections: readonly string[]): string {
+  return `# Benchmarks
+
+<!-- Written by \`npm run bench\`. -->
+
+Each number is measured against a named peer or bound in the same run, in turn, because the machine and its load differ
+from run to run while ratios hold. A cell is the median, with the least and the most in parentheses. The program under
+test is the built one, a child process like any other; all traffic stays on the loopback interface. This was a machine
+with ${availableParallelism()} cores and Node ${process.versions.node}; the server, its peer and the load share them.
+
+${sections.join('\n\n')}
+`;
+}
+
+/** A heading, how it was measured, and the table. */
+export function benchSection({ name, method }: Bench, rows: readonly Row[]): string {
+  const lines = rows.map(({ measured, ours, bound = '', ratio = '', aim = '', met }) =>
+    line([measured, ours, bound, ratio, aim, met === undefined ? '' : met ? 'met' : '**missed**']),
+  );
+  const heading = line(['Measured', 'iac-runner', 'Peer or bound', 'Ratio', 'Aim', '']);
+  return `## ${name}\n\n${method}\n\n${heading}\n${line(Array(6).fill('---'))}\n${lines.join('\n')}`;
+}
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
+}

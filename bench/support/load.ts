@@ -1,0 +1,67 @@
+/** Load on a server: signed pushes with distinct delivery ids, sent by a process that stays warm. */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { signBody } from '../../e2e/support/webhook-sender.ts';
+import { percentile } from './statistics.ts';
+
+export interface LoadResult {
+  requestsPerSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export interface Load {
+  /** Sends so many requests over so many connections, each waiting for its answer before the next. */
+  send(options: { port: number; connections: number; requests: number }): Promise<LoadResult>;
+  end(): void;
+}
+
+const ID_PLACE = '00000000-0000-0000-0000-000000000000';
+
+/** `body` is what every request carries; it is signed once, as a delivery id is no part of what is signed. */
+export async function startLoad(options: { folder: string; secret: string; body: Buffer }): Promise<Load> {
+  const requestFile = join(options.folder, 'request');
+  const head = [
+    'POST /webhook HTTP/1.1',
+    'Host: 127.0.0.1',
+    'Accept: */*',
+    'User-Agent: GitHub-Hookshot/2c5bf97',
+    'Content-Type: application/json',
+    `Content-Length: ${options.body.length}`,
+    `X-GitHub-Delivery: ${ID_PLACE}`,
+    'X-GitHub-Event: push',
+    `X-Hub-Signature-256: ${signBody(options.secret, options.body)}`,
+  ].join('\r\n');
+  await writeFile(requestFile, Buffer.concat([Buffer.from(`${head}\r\n\r\n`), options.body]));
+  const idOffset = head.indexOf(ID_PLACE);
+  const child = fork(join(import.meta.dirname, 'load-child.ts'));
+  return {
+    async send(where) {
+      child.send({ ...where, requestFile, idOffset });
+      const { durationMs, latencies } = await answerOf(child);
+      return {
+        requestsPerSecond: (latencies.length / durationMs) * 1000,
+        p50Ms: percentile(latencies, 0.5),
+        p99Ms: percentile(latencies, 0.99),
+      };
+    },
+    end: () => void child.kill(),
+  };
+}
+
+async function answerOf(child: ChildProcess): Promise<{ durationMs: number; latencies: number[] }> {
+  const ended = new AbortController();
+  const gone = once(child, 'exit', { signal: ended.signal }).then(() => {
+    throw new Error('The load generator ended.');
+  });
+  try {
+    const [result] = await Promise.race([once(child, 'message', { signal: ended.signal }), gone]);
+    return result;
+  } finally {
+    ended.abort();
+    gone.catch(() => undefined);
+  }
+}
