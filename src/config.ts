@@ -231,6 +231,20 @@ export const VARIABLES = {
     description: 'Megabytes of output kept of one task; what comes after is read and dropped.',
     default: '64',
   }),
+  RECONCILE_INTERVAL: variable({
+    schema: seconds,
+    expected: 'a number of seconds',
+    example: '300',
+    description: 'Seconds between comparisons of the branch with what was synced; 0: only at start.',
+    default: '300',
+  }),
+  SYNC_RETRIES: variable({
+    schema: text.regex(/^\d{1,3}$/).transform(Number),
+    expected: 'a whole number from 0 to 999',
+    example: '3',
+    description: 'How often a failed service is tried again by itself, after 1, 2, 4 … minutes.',
+    default: '3',
+  }),
   API_TOKENS: variable({
     schema: uniqueTokens,
     expected:
@@ -300,6 +314,8 @@ export interface Config {
   syncConcurrency: number;
   drainTimeoutMs: number;
   retryLimit: number;
+  reconcileIntervalMs: number;
+  syncRetries: number;
   logLimitBytes: number;
   apiTokens: readonly ApiToken[];
   logLevel: z.output<typeof logLevel>;
@@ -365,6 +381,8 @@ function assemble(values: Values, environment: Environment): Config {
     syncConcurrency: values.SYNC_CONCURRENCY,
     drainTimeoutMs: values.DRAIN_TIMEOUT,
     retryLimit: values.RETRY_LIMIT,
+    reconcileIntervalMs: values.RECONCILE_INTERVAL,
+    syncRetries: values.SYNC_RETRIES,
     logLimitBytes: values.LOG_LIMIT_MB * 1024 * 1024,
     apiTokens: values.API_TOKENS,
     logLevel: values.LOG_LEVEL,

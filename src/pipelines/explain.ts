@@ -27,12 +27,16 @@ export interface ExplainOptions {
   ledger: Ledger;
   selection: Selection;
   force: boolean;
-  /** True when going back is what was asked for. */
+  /** True when going to this commit by name is what was asked for. */
   rollback: boolean;
+  unpin: boolean;
+  postponed: readonly string[];
   environmentDigest: string;
 }
 
 export interface Explained {
+  /** The branch head as last fetched. */
+  head: string | null;
   selected: Selected[];
   target: Snapshot;
   explanation: Explanation;
@@ -51,7 +55,10 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     baselines,
     selection,
     force: options.force,
-    newer: options.rollback ? new Set() : await mirror.descendants(revision),
+    newer: await mirror.descendants(revision),
+    rollback: options.rollback,
+    unpin: options.unpin,
+    postponed: new Set(options.postponed),
     environmentDigest: options.environmentDigest,
   };
   const selected = selectServices(input);
@@ -69,7 +76,12 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     because,
     paths,
   }));
-  return { selected, target, explanation: { revision, notes, services, unmatched } };
+  return {
+    head: await mirror.head(),
+    selected,
+    target,
+    explanation: { revision, notes, services, unmatched },
+  };
 }
 
 export async function snapshotAt(

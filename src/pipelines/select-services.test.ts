@@ -26,6 +26,9 @@ function synced(at: Snapshot, service: string, overrides: Partial<LedgerEntry> =
     attemptedCommit: at.commit,
     attemptedRunId: 'run-0',
     outcome: 'succeeded',
+    attempts: 0,
+    attemptedInputs: '',
+    attemptedAt: 0,
     synced: {
       commit: at.commit,
       tree: found.tree,
@@ -43,11 +46,18 @@ function select(target: Snapshot, entries: LedgerEntry[], overrides: Partial<Sel
   const input: SelectionInput = {
     runId: 'run-1',
     target,
-    ledger: { entries: new Map(entries.map((entry) => [entry.service, entry])), baseline: null },
+    ledger: {
+      entries: new Map(entries.map((entry) => [entry.service, entry])),
+      baseline: null,
+      pins: new Map(),
+    },
     baselines: [],
     selection: { mode: 'changed' },
     force: false,
     newer: new Set(),
+    postponed: new Set(),
+    rollback: false,
+    unpin: false,
     environmentDigest: 'env',
     ...overrides,
   };

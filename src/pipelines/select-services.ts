@@ -15,6 +15,11 @@ export interface SelectionInput {
   force: boolean;
   /** Commits newer than the target on the branch; a service attempted at one of them is left alone. */
   newer: ReadonlySet<string>;
+  /** Failed services that are not to be tried again yet. */
+  postponed: ReadonlySet<string>;
+  /** True when going to this commit by name is what was asked for: pins and newer commits do not stand in the way. */
+  rollback: boolean;
+  unpin: boolean;
   /** Digest of the environment that tasks get. */
   environmentDigest: string;
 }
@@ -77,7 +82,15 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
   ) {
     return { ...base, decision: 'done', because: 'Synced by an earlier attempt of this run.' };
   }
-  const newer = entry && newerThanTarget(entry, input.newer);
+  const pin = input.ledger.pins.get(service.id);
+  if (pin !== undefined && !input.rollback && !input.unpin) {
+    return {
+      ...base,
+      decision: 'pinned',
+      because: `Pinned to ${short(pin)} by a rollback, until it is unpinned.`,
+    };
+  }
+  const newer = entry && !input.rollback && newerThanTarget(entry, input.newer);
   if (newer) {
     return {
       ...base,
@@ -85,7 +98,7 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
       because: `Already synced at ${short(newer)}, which is newer than this commit.`,
     };
   }
-  if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry) };
+  if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry, inputs) };
   if (!input.force && entry?.synced && entry.outcome === 'succeeded' && entry.synced.inputs === inputs) {
     return { ...base, decision: 'skipped', because: `Unchanged since run ${entry.synced.runId}.` };
   }
@@ -101,11 +114,17 @@ function stale(
   input: SelectionInput,
   service: ServiceAtCommit,
   entry: LedgerEntry | undefined,
+  inputs: string,
 ): Pick<Selected, 'decision' | 'because'> {
   const { target } = input;
   if (!entry) return staleAgainstBaselines(input, service);
+  // Other inputs than those that failed are not a retry.
+  if (input.postponed.has(service.id) && entry.attemptedInputs === inputs) {
+    return { decision: 'postponed', because: 'Its last sync failed; it is not to be tried again yet.' };
+  }
   if (entry.outcome === 'removed') return run('It was removed before and is back.');
   if (entry.outcome === 'started') return run(`Its sync at ${short(entry.attemptedCommit)} was cut off.`);
+  if (entry.outcome === 'cancelled') return run(`Its sync at ${short(entry.attemptedCommit)} was cancelled.`);
   if (entry.outcome === 'failed' || !entry.synced) {
     return run(`Its last sync, at ${short(entry.attemptedCommit)}, failed.`);
   }

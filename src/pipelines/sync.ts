@@ -86,7 +86,9 @@ async function syncRevision(
     ledger,
     selection: run.input.selection,
     force: run.input.force,
-    rollback: run.trigger.source === 'sync_api' && run.input.revision !== null,
+    rollback: isRollback(context),
+    unpin: run.input.unpin,
+    postponed: run.input.postponed,
     environmentDigest: digest(environmentLines(options.taskEnvironment)),
   });
   const chosen = explained.selected.filter(({ decision }) => CHOSEN.has(decision));
@@ -99,21 +101,28 @@ async function syncRevision(
   return conclude(explained, outcomes, chosen.length, ledger);
 }
 
+/** Only a person who names a commit may go back; a push or a retry never does. */
+function isRollback({ run }: PipelineContext): boolean {
+  return run.trigger.source === 'sync_api' && run.input.revision !== null;
+}
+
 /** The decisions that count as the N of "Syncing N service(s)...". */
 const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'invalid'] as const);
 
+/** Decisions that are explained but have no step of their own. */
+const UNSEEN: ReadonlySet<Selected['decision']> = new Set(['not_chosen', 'excluded', 'postponed'] as const);
+
 /** Everything that is known before the first task runs, for one transaction. */
-function planned(
-  { selected, explanation }: Explained,
-  { run }: PipelineContext,
-  count: number,
-): RunEventBody[] {
+function planned(explained: Explained, context: PipelineContext, count: number): RunEventBody[] {
+  const { selected, explanation } = explained;
+  const { run } = context;
   const events: RunEventBody[] = [{ type: 'run.explained', explanation }];
   if (run.input.selection.mode !== 'changed' && !run.input.dryRun) {
     events.push({ type: 'run.baseline', scope: run.concurrencyGroup, commit: explanation.revision });
   }
   for (const message of explanation.notes) events.push({ type: 'run.notice', level: 'info', message });
-  const shown = selected.filter(({ decision }) => decision !== 'not_chosen' && decision !== 'excluded');
+  events.push(...pins(explained, context));
+  const shown = selected.filter(({ decision }) => !UNSEEN.has(decision));
   for (const [position, item] of shown.entries()) {
     // Done in an earlier attempt: its step says so already.
     if (item.decision === 'done') continue;
@@ -131,8 +140,22 @@ function planned(
   return events;
 }
 
+/** A rollback pins what it moves, so that the next push does not move it forward again; asked to, it unpins. */
+function pins({ selected, explanation, head }: Explained, context: PipelineContext): RunEventBody[] {
+  const { input, concurrencyGroup: scope } = context.run;
+  if (input.dryRun) return [];
+  const services = selected
+    .filter(({ at, decision }) => at?.task && decision !== 'not_chosen')
+    .map(({ service }) => service);
+  if (services.length === 0) return [];
+  if (input.unpin) return [{ type: 'run.pinned', scope, services, commit: null }];
+  if (!isRollback(context) || explanation.revision === head) return [];
+  return [{ type: 'run.pinned', scope, services, commit: explanation.revision }];
+}
+
 function endedAtOnce({ decision, because: message }: Selected) {
-  if (decision === 'skipped' || decision === 'newer_synced') return { state: 'skipped', message } as const;
+  if (decision === 'skipped' || decision === 'newer_synced' || decision === 'pinned')
+    return { state: 'skipped', message } as const;
   if (decision === 'removed') return { state: 'removed', message } as const;
   if (decision === 'invalid') return { state: 'failed', message } as const;
   return null;

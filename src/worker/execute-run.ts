@@ -86,7 +86,7 @@ async function settle(
       log.info({ by: cause.by }, 'run cancelled');
     } else if (draining.aborted || stopping.aborted) {
       const message = 'Handed back by a server that is stopping; waiting to go on.';
-      await writer.finish([{ type: 'run.requeued', message, countAttempt: false }]);
+      await writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore: 0 }]);
       log.info('run handed back');
     } else {
       log.error({ err: error }, 'run failed by a defect');
