@@ -13,12 +13,13 @@ import { createWorkspace } from './git/workspace.ts';
 import { dueServices } from './pipelines/due-services.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
 import type { PipelineContext } from './pipelines/pipeline.ts';
-import { DEFAULT_RULES, servicesNamedBy } from './pipelines/service-rules.ts';
+import { servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
 import { captureProcess } from './process/capture.ts';
 import { taskSecrets } from './process/environment.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { startStatusReporter } from './reporters/status-reporter.ts';
+import { syncGroup } from './runs/run.ts';
 import type { RunStore } from './runs/run-store.ts';
 import { createSqliteStore } from './stores/sqlite-store/sqlite-store.ts';
 import { createGitHubWebhook } from './triggers/github-webhook.ts';
@@ -84,7 +85,10 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   );
   // Made before the doors that nudge it, started after them.
   let reconciler: Reconciler | null = null;
-  const known = createKnownServices({ mirror, rules: DEFAULT_RULES });
+  const known = createKnownServices({
+    mirror,
+    lastGoodRules: async () => (await store.ledger(syncGroup(config.git.branch))).rules,
+  });
   const secrets = config.webhookSecrets.map((secret) => createSecretKey(secret, 'utf8'));
   const pages = await buildPages(config, store, links, log);
   const app = createApp({
@@ -170,13 +174,15 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     git,
     directory: path.join(config.dataDir, 'mirrors', `${name}.git`),
     branch: config.git.branch,
+    signers: config.commitSigners,
     log,
   });
   const options: SyncOptions = {
     mirror,
     workspace: createWorkspace({ git, mirror, directory: path.join(config.workspaceDir, name) }),
     workspaceDir: config.workspaceDir,
-    rules: DEFAULT_RULES,
+    requireSignature: config.requireSignedCommits,
+    now: Date.now,
     ledger: store.ledger,
     executor: createLocalExecutor({
       secrets: secretsOf(config),
@@ -190,7 +196,7 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     concurrency: config.syncConcurrency,
     lockWaitMs: LOCK_WAIT_MS,
   };
-  const dueOptions = { ...options, retries: config.syncRetries, now: Date.now };
+  const dueOptions = { ...options, retries: config.syncRetries };
   return {
     mirror,
     pipeline: (context: PipelineContext) => sync(options, context),

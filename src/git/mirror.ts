@@ -9,6 +9,7 @@ import { type Commit, commit, descendants, type Location, locate, tips } from '.
 import { createMirrorLock } from './mirror-lock.ts';
 import { blobs, rootTrees } from './objects.ts';
 import { fileError, isOurDirectory, prepareMirror, readCommitId, remove } from './repository-directory.ts';
+import { isSigned } from './signature.ts';
 import { changedPaths, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
 export type { TreeEntry } from './trees.ts';
@@ -43,6 +44,8 @@ export interface Mirror {
   /** Paths that differ, per pair of tree ids and in its order; null for a pair with a tree that is not here. */
   changedPaths(pairs: readonly TreePair[]): Promise<(string[] | null)[]>;
   commit(revision: string): Promise<Commit>;
+  /** Whether one of the configured signers has signed the commit; false when none is configured. */
+  isSigned(revision: string): Promise<boolean>;
 }
 
 export interface MirrorOptions {
@@ -50,6 +53,8 @@ export interface MirrorOptions {
   /** Absolute, e.g. <data>/mirrors/<name>.git; its parent is made. */
   directory: string;
   branch: string;
+  /** File of allowed signers (ssh-keygen(1)), or null. */
+  signers?: string | null;
   log: { warn(fields: Record<string, unknown>, message: string): void };
   /** How long to wait for another process's fetch. Default 10 min. */
   lockWaitMs?: number;
@@ -144,6 +149,7 @@ export function createMirror(options: MirrorOptions): Mirror {
     rootTrees: (revisions) => healing(() => rootTrees(git, directory, revisions)),
     blobs: (ids) => healing(() => blobs(git, directory, ids)),
     changedPaths: (pairs) => healing(() => changedPaths(git, directory, pairs)),
+    isSigned: (revision) => isSigned(git, directory, revision, options.signers ?? null),
     commit: (revision) => healing(() => commit(git, directory, revision)),
   };
 }

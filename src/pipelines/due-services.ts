@@ -4,7 +4,6 @@ import type { Mirror } from '../git/mirror.ts';
 import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
 import { environmentLines } from './config-hash.ts';
 import { explain } from './explain.ts';
-import type { Rules } from './service-rules.ts';
 import { digest } from './snapshot.ts';
 
 const FIRST_PAUSE_MS = 60_000;
@@ -12,7 +11,6 @@ const LONGEST_PAUSE_MS = 3_600_000;
 
 export interface DueOptions {
   mirror: Mirror;
-  rules: Rules;
   ledger(scope: string): Promise<Ledger>;
   taskEnvironment: Readonly<Record<string, string>>;
   /** How often a failed sync is tried again by itself. */

@@ -32,8 +32,8 @@ function synced(at: Snapshot, service: string, overrides: Partial<LedgerEntry> =
     synced: {
       commit: at.commit,
       tree: found.tree,
-      shared: at.sharedDigest,
-      inputs: digest([found.folder, found.tree, at.sharedDigest, 'env']),
+      shared: found.shared,
+      inputs: digest([found.folder, found.tree, found.shared, 'env']),
       configHash: null,
       runId: 'run-0',
       at: 0,
@@ -50,6 +50,7 @@ function select(target: Snapshot, entries: LedgerEntry[], overrides: Partial<Sel
       entries: new Map(entries.map((entry) => [entry.service, entry])),
       baseline: null,
       pins: new Map(),
+      rules: null,
     },
     baselines: [],
     selection: { mode: 'changed' },

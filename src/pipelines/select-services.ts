@@ -57,9 +57,9 @@ export function selectServices(input: SelectionInput): Selected[] {
 const ABSENT = { wave: 0, paths: [], at: null, inputs: '', previous: null };
 
 function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
-  const { target, selection } = input;
+  const { selection } = input;
   const entry = input.ledger.entries.get(service.id);
-  const inputs = digest([service.folder, service.tree, target.sharedDigest, input.environmentDigest]);
+  const inputs = digest([service.folder, service.tree, service.shared, input.environmentDigest]);
   const base = {
     service: service.id,
     folder: service.folder,
@@ -116,7 +116,6 @@ function stale(
   entry: LedgerEntry | undefined,
   inputs: string,
 ): Pick<Selected, 'decision' | 'because'> {
-  const { target } = input;
   if (!entry) return staleAgainstBaselines(input, service);
   // Other inputs than those that failed are not a retry.
   if (input.postponed.has(service.id) && entry.attemptedInputs === inputs) {
@@ -131,7 +130,7 @@ function stale(
   const since = short(entry.synced.commit);
   if (entry.folder !== service.folder) return run(`Its folder moved from ${entry.folder} since ${since}.`);
   if (entry.synced.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
-  if (entry.synced.shared !== target.sharedDigest) return run(`Shared files changed since ${since}.`);
+  if (entry.synced.shared !== service.shared) return run(`Shared files changed since ${since}.`);
   return { decision: 'not_chosen', because: `Unchanged since ${since}.` };
 }
 
@@ -146,8 +145,7 @@ function staleAgainstBaselines(
     if (!before) return run('New: never synced before.');
     const since = short(baseline.commit);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
-    if (baseline.sharedDigest !== input.target.sharedDigest)
-      return run(`Shared files changed since ${since}.`);
+    if (before.shared !== service.shared) return run(`Shared files changed since ${since}.`);
   }
   return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };
 }
@@ -159,7 +157,7 @@ function run(because: string): Pick<Selected, 'decision' | 'because'> {
 function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | null {
   const differs = input.baselines.find((baseline) => {
     const before = baseline?.services.find(({ id }) => id === service.id);
-    return before?.tree !== service.tree || baseline?.sharedDigest !== input.target.sharedDigest;
+    return before?.tree !== service.tree || before.shared !== service.shared;
   });
   return differs?.commit ?? null;
 }

@@ -69,6 +69,7 @@ export type RunEventBody =
   | { type: 'run.chosen'; count: number; message: string }
   | { type: 'run.baseline'; scope: string; commit: string }
   | { type: 'run.pinned'; scope: string; services: string[]; commit: string | null }
+  | { type: 'run.rules'; scope: string; text: string | null }
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
   | { type: 'run.cancel_requested'; by: string }
   | { type: 'run.requeued'; message: string; countAttempt: boolean; notBefore: number }

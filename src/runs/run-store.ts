@@ -48,6 +48,8 @@ export interface Ledger {
   baseline: string | null;
   /** Services rolled back by hand, with the commit they are kept at. */
   pins: Map<string, string>;
+  /** Text of the branch's last good rules file, or null. */
+  rules: string | null;
 }
 
 /** Whoever tells the outside world about runs. A run stays unreported for each until it settles it. */

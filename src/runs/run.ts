@@ -55,6 +55,8 @@ export const RUN_REASONS = {
   step_failed: 'Open the failed step, fix it and push, or retry the run.',
   step_timed_out: 'Find what the task waits for, or raise SYNC_TIMEOUT, then retry the run.',
   repository_invalid: 'Fix the named folders in the repository and push.',
+  rules_invalid: 'Mend .iac-runner.yaml at the named line and push; the last good rules were used.',
+  unsigned_commit: 'Sign the commit with a key that the operator allows and push it again.',
   git_unavailable:
     'Check that GIT_REPO_URL can be reached with the configured credentials, then retry the run.',
   unknown_revision: 'Check that the commit was pushed to the branch, then retry the run.',

@@ -105,6 +105,8 @@ function projectLedger(database: Database, run: Run, event: RunEventBody, at: nu
       event.scope,
       event.commit,
     );
+  } else if (event.type === 'run.rules') {
+    saveRules(database, event.scope, event.text);
   } else if (event.type === 'run.pinned') {
     for (const service of event.services) savePin(database, event.scope, service, event.commit, run.id);
   } else if (event.type === 'step.started' && event.ledger) {
@@ -180,4 +182,9 @@ function savePin(
     commit,
     runId,
   );
+}
+
+function saveRules(database: Database, scope: string, text: string | null): void {
+  database.run('DELETE FROM rules WHERE scope = ?', scope);
+  if (text !== null) database.run('INSERT INTO rules (scope, text) VALUES (?, ?)', scope, text);
 }

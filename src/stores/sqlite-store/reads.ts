@@ -94,10 +94,12 @@ export function readLatestEvent(database: Database, runId: string, type: RunEven
 export function readLedger(database: Database, scope: string): Ledger {
   const entries = database.all('SELECT * FROM ledger WHERE scope = ?', scope).map(toLedgerEntry);
   const pins = database.all('SELECT service, commit_id FROM pins WHERE scope = ?', scope);
+  const rules = database.get('SELECT text FROM rules WHERE scope = ?', scope)?.text;
   const baseline = database.get('SELECT commit_id FROM baselines WHERE scope = ?', scope)?.commit_id;
   return {
     entries: new Map(entries.map((entry) => [entry.service, entry])),
     baseline: typeof baseline === 'string' ? baseline : null,
+    rules: typeof rules === 'string' ? rules : null,
     pins: new Map(pins.map((row) => [String(row.service), String(row.commit_id)])),
   };
 }

@@ -123,22 +123,7 @@ function claim(
   if (!next) return { result: null, changed: [] };
   const covered = next.run.coalesce ? queuedCoalescing(database, next.run.concurrencyGroup) : [];
   const chosen = covered.pop() ?? next;
-  const covers = covered.map((stored) =>
-    appendEvents(
-      database,
-      stored,
-      [
-        {
-          type: 'run.finished',
-          state: 'superseded',
-          reason: 'covered_by_newer',
-          message: 'A newer push of the branch covers this one.',
-          coveredBy: chosen.run.id,
-        },
-      ],
-      Date.now(),
-    ),
-  );
+  for (const stored of covered) supersede(database, stored, chosen.run.id);
   const token = Number(
     database.get(
       `INSERT INTO counters (name, value) VALUES ('fencing_token', 1)
@@ -155,9 +140,30 @@ function claim(
   const started: RunEventBody = { type: 'run.started', owner, attempt: chosen.run.attempt + 1 };
   const run = appendEvents(database, chosen, [started], Date.now());
   return {
-    result: { run, lease: { runId: run.id, owner, token }, covers },
-    changed: [run.id, ...covers.map((other) => other.id)],
+    result: { run, lease: { runId: run.id, owner, token }, covers: coveredBy(database, run.id) },
+    changed: [run.id, ...covered.map((other) => other.run.id)],
   };
+}
+
+function supersede(database: Database, stored: StoredRun, coveredBy: string): void {
+  const message = 'A newer push of the branch covers this one.';
+  const reason = 'covered_by_newer';
+  appendEvents(
+    database,
+    stored,
+    [{ type: 'run.finished', state: 'superseded', reason, message, coveredBy }],
+    Date.now(),
+  );
+}
+
+/** Also those covered by an earlier attempt, or before the run was put off. */
+function coveredBy(database: Database, id: string): Run[] {
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs WHERE covered_by = ? AND reason = 'covered_by_newer' ORDER BY number`,
+      id,
+    )
+    .map((row) => toStoredRun(row).run);
 }
 
 /**

@@ -30,3 +30,8 @@ CREATE TABLE deliveries (
 ) STRICT;
 
 CREATE INDEX deliveries_by_decision ON deliveries (decision, number);
+
+-- The text of each branch's last good rules file.
+CREATE TABLE rules (scope TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE INDEX runs_by_cover ON runs (covered_by) WHERE covered_by IS NOT NULL;
