@@ -21,7 +21,7 @@ const repositoryPath = z
 const matchPattern = z
   .string()
   .regex(
-    /^([A-Za-z0-9._-]+\/)+\{nn\}\.\{service\}\/[A-Za-z0-9._-]+$/,
+    /^([A-Za-z0-9_][A-Za-z0-9._-]*\/)+\{nn\}\.\{service\}\/[A-Za-z0-9._-]+$/,
     'expected folders, then {nn}.{service}/ and a file name, e.g. platform/{nn}.{service}/deploy.py',
   )
   .describe('The file that makes a folder a service, e.g. platform/{nn}.{service}/deploy.py');
@@ -109,6 +109,7 @@ export function parseRulesFile(text: string): ParsedRules {
     );
   }
   const value = toValue(document);
+  if (value === undefined) return wrong([{ line: 0, field: '', message: 'aliases (*name) are not allowed' }]);
   const result = rulesFileSchema.safeParse(value ?? {});
   if (!result.success) {
     return wrong(
@@ -137,12 +138,12 @@ function wrong(problems: RulesProblem[]): ParsedRules {
   return { ok: false, problems: problems.slice(0, 20) };
 }
 
-/** Aliases are refused: a few of them can stand for gigabytes. */
+/** Undefined when there are aliases, which are refused: a few of them can stand for gigabytes. */
 function toValue(document: ReturnType<typeof parseDocument>): unknown {
   try {
     return document.toJS({ maxAliasCount: 0 });
   } catch {
-    return 'aliases are not allowed';
+    return undefined;
   }
 }
 
