@@ -8,6 +8,10 @@ const MINIMUM_NODE = 24;
 const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   sync: async () => (await import('./commands/sync.ts')).syncCommand,
+  rollback: async () => (await import('./commands/rollback.ts')).rollbackCommand,
+  unpin: async () => (await import('./commands/unpin.ts')).unpinCommand,
+  deliveries: async () => (await import('./commands/deliveries.ts')).deliveriesCommand,
+  explain: async () => (await import('./commands/explain.ts')).explainCommand,
   services: async () => (await import('./commands/services.ts')).servicesCommand,
   sign: async () => (await import('./commands/sign.ts')).signCommand,
 };
@@ -60,7 +64,7 @@ async function run(name: string, command: Command, args: string[]): Promise<numb
 
 async function overview(): Promise<string> {
   const lines = await Promise.all(
-    Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(10)}${(await load()).summary}`),
+    Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(12)}${(await load()).summary}`),
   );
   return `Usage: iac-runner <command> [options]
 

@@ -231,6 +231,28 @@ export const VARIABLES = {
     description: 'Megabytes of output kept of one task; what comes after is read and dropped.',
     default: '64',
   }),
+  QUEUE_LIMIT: variable({
+    schema: text.regex(/^[1-9]\d{0,6}$/).transform(Number),
+    expected: 'a whole number from 1 to 9999999',
+    example: '10000',
+    description: 'Runs that may wait; a request for one more is answered 503.',
+    default: '10000',
+  }),
+  DISK_FLOOR_MB: variable({
+    schema: text.regex(/^\d{1,7}$/).transform(Number),
+    expected: 'a whole number from 0 to 9999999',
+    example: '512',
+    description:
+      'Megabytes kept free under DATA_DIR and WORKSPACE_DIR: with less nothing is fetched or checked out.',
+    default: '512',
+  }),
+  RETENTION_DAYS: variable({
+    schema: count,
+    expected: 'a whole number from 1 to 9999',
+    example: '90',
+    description: 'Days after which ended runs, their logs, and deliveries are deleted.',
+    default: '90',
+  }),
   RECONCILE_INTERVAL: variable({
     schema: seconds,
     expected: 'a number of seconds',
@@ -262,6 +284,35 @@ export const VARIABLES = {
     description: 'File of the ssh keys that may sign commits, in the form of ssh-keygen(1), ALLOWED SIGNERS.',
     default: '(none: no signature is good)',
   }),
+  CONFIG_HASH_STORE: variable({
+    schema: z.enum(['ledger', 'dokploy']),
+    expected: 'ledger or dokploy',
+    example: 'dokploy',
+    description:
+      'Where config hashes stand: in our ledger alone, or in Dokploy too, to notice changes there.',
+    default: 'ledger',
+  }),
+  DOKPLOY_URL: variable({
+    schema: optionalText,
+    expected: 'the http(s) URL of the API of Dokploy, without credentials',
+    example: 'https://cloud.example.com/api',
+    description: 'The API of Dokploy, for CONFIG_HASH_STORE=dokploy.',
+    default: '(https://cloud.$INTERNAL_DOMAIN/api when that is set)',
+  }),
+  DOKPLOY_API_KEY: variable({
+    schema: optionalText,
+    expected: 'an API key of Dokploy',
+    example: 'a key that may read projects and change compose services',
+    description: 'The key for the API of Dokploy, for CONFIG_HASH_STORE=dokploy.',
+    default: '(none)',
+  }),
+  SELF_HEAL: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description: 'Sync a service again when its config hash was changed in Dokploy; else it is only said.',
+    default: 'false',
+  }),
   API_TOKENS: variable({
     schema: uniqueTokens,
     expected:
@@ -283,6 +334,21 @@ export const VARIABLES = {
     example: 'true',
     description: 'Refuse `/sync` requests without `X-IAC-Timestamp` and `X-IAC-Nonce`.',
     default: 'false',
+  }),
+  PREVIEWS: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description:
+      'Tell on each pull request what merging it would sync; the webhook must send `pull_request` events, too.',
+    default: 'false',
+  }),
+  IAC_RUNNER_TOKEN: variable({
+    schema: optionalText,
+    expected: 'a token of API_TOKENS, without its name and role',
+    example: 'the token of an operator',
+    description: 'For the command `deliveries`: who is asking. The server does not read it.',
+    default: '(none)',
   }),
 } as const;
 
@@ -336,6 +402,13 @@ export interface Config {
   reconcileIntervalMs: number;
   syncRetries: number;
   logLimitBytes: number;
+  queueLimit: number;
+  diskFloorBytes: number;
+  retentionMs: number;
+  /** Where config hashes stand besides the ledger, or null. `url` has no final slash. */
+  dokploy: { url: string; apiKey: string } | null;
+  selfHeal: boolean;
+  previews: boolean;
   apiTokens: readonly ApiToken[];
   logLevel: z.output<typeof logLevel>;
 }
@@ -352,26 +425,44 @@ export function loadConfig(environment: Environment = process.env): Config {
 /** What `sync` and `sign` need to talk to a running server. */
 export function loadClientConfig(environment: Environment = process.env): { secret: string; url: string } {
   const values = parse(environment, ['WEBHOOK_SECRET', 'PUBLIC_URL', 'WEBHOOK_PORT']) as Values;
-  return {
-    secret: values.WEBHOOK_SECRET,
-    url: publicUrl(values, environment) ?? `http://localhost:${values.WEBHOOK_PORT}`,
-  };
+  return { secret: values.WEBHOOK_SECRET, url: serverUrl(values, environment) };
+}
+
+/** What `deliveries` needs to talk to a running server. */
+export function loadApiClientConfig(environment: Environment = process.env): { token: string; url: string } {
+  const values = parse(environment, ['IAC_RUNNER_TOKEN', 'PUBLIC_URL', 'WEBHOOK_PORT']) as Values;
+  const token = values.IAC_RUNNER_TOKEN;
+  if (token === null) throw new ConfigError(problemWith('IAC_RUNNER_TOKEN', undefined));
+  return { token, url: serverUrl(values, environment) };
+}
+
+function serverUrl(values: Values, environment: Environment): string {
+  return publicUrl(values, environment) ?? `http://localhost:${values.WEBHOOK_PORT}`;
+}
+
+/** What commands that work without a server give to the programs they start. */
+export function loadPlumbing(environment: Environment = process.env): Readonly<Record<string, string>> {
+  return pick(given(environment), PLUMBING);
 }
 
 function parse(environment: Environment, wanted: VariableName[]): Partial<Values> {
   const problems: string[] = [];
   const entries = wanted.map((name) => {
-    const { schema, expected, example, default: fallback } = VARIABLES[name];
+    const { schema, default: fallback } = VARIABLES[name];
     const given = environment[name]?.trim() === '' ? undefined : environment[name];
     const result = schema.safeParse(given ?? (fallback.startsWith('(') ? undefined : fallback));
     if (result.success) return [name, result.data];
-    problems.push(
-      `${name} ${given === undefined ? 'is missing' : 'is wrong'}: expected ${expected}, e.g. ${example}.`,
-    );
+    problems.push(problemWith(name, given));
     return [name, undefined];
   });
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return Object.fromEntries(entries);
+}
+
+/** One line for the reader, without the value, which may be a secret. */
+function problemWith(name: VariableName, given: string | undefined): string {
+  const { expected, example } = VARIABLES[name];
+  return `${name} ${given === undefined ? 'is missing' : 'is wrong'}: expected ${expected}, e.g. ${example}.`;
 }
 
 function assemble(values: Values, environment: Environment): Config {
@@ -405,6 +496,12 @@ function assemble(values: Values, environment: Environment): Config {
     reconcileIntervalMs: values.RECONCILE_INTERVAL,
     syncRetries: values.SYNC_RETRIES,
     logLimitBytes: values.LOG_LIMIT_MB * 1024 * 1024,
+    queueLimit: values.QUEUE_LIMIT,
+    diskFloorBytes: values.DISK_FLOOR_MB * 1024 * 1024,
+    retentionMs: values.RETENTION_DAYS * 86_400 * SECOND_MS,
+    dokploy: values.CONFIG_HASH_STORE === 'dokploy' ? dokployOf(values, environment) : null,
+    selfHeal: values.SELF_HEAL,
+    previews: values.PREVIEWS,
     apiTokens: values.API_TOKENS,
     logLevel: values.LOG_LEVEL,
   };
@@ -416,6 +513,21 @@ function publicUrl(values: Values, environment: Environment): string | null {
   return domain ? `https://iac.${domain}` : null;
 }
 
+/** Only checked when it is used: tasks may take the same variables in forms of their own. */
+function dokployOf(values: Values, environment: Environment): { url: string; apiKey: string } {
+  const domain = environment.INTERNAL_DOMAIN?.trim();
+  const url = httpUrl.safeParse(values.DOKPLOY_URL ?? (domain ? `https://cloud.${domain}/api` : undefined));
+  const { username, password, search, hash } = new URL(url.data ?? 'none:');
+  const isUrl = url.success && `${username}${password}${search}${hash}` === '';
+  const apiKey = /^[\x21-\x7e]+$/.exec(values.DOKPLOY_API_KEY ?? '')?.[0];
+  if (isUrl && apiKey !== undefined) return { url: url.data, apiKey };
+  const wrong = [
+    ...(isUrl ? [] : [['DOKPLOY_URL', values.DOKPLOY_URL] as const]),
+    ...(apiKey !== undefined ? [] : [['DOKPLOY_API_KEY', values.DOKPLOY_API_KEY] as const]),
+  ];
+  throw new ConfigError(wrong.map(([name, value]) => problemWith(name, value ?? undefined)).join('\n'));
+}
+
 /** What is ours never reaches a task, even when TASK_ENV names it. */
 function taskNames(list: string[]): string[] {
   const ours = new Set<string>([
@@ -423,6 +535,7 @@ function taskNames(list: string[]): string[] {
     'WEBHOOK_SECRET_PREVIOUS',
     'GITHUB_TOKEN',
     'API_TOKENS',
+    'IAC_RUNNER_TOKEN',
     'GIT_REPO_URL',
     'DATA_DIR',
   ]);

@@ -35,6 +35,9 @@ export class RequestError extends RunnerError {
 /** The store could not commit (full disk, lock, time limit). Nothing may be acknowledged. */
 export class StoreUnavailableError extends RunnerError {}
 
+/** So many runs wait already that no more are taken. Nothing was stored. */
+export class QueueFullError extends StoreUnavailableError {}
+
 /** Another worker holds this run now; whoever sees this must stop working on it at once. */
 export class StaleLeaseError extends RunnerError {
   constructor(runId: string) {

@@ -1,46 +1,61 @@
 /** The composition root: from Config to everything that runs, and its release in reverse order. */
 
 import { createSecretKey } from 'node:crypto';
-import { access, constants, mkdir } from 'node:fs/promises';
+import { access, constants, mkdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { createLocalExecutor } from './executor/local.ts';
-import { createGit } from './git/git.ts';
-import { createMirror } from './git/mirror.ts';
+import { requireFreeSpace } from './git/disk-space.ts';
+import { createGit, type Git } from './git/git.ts';
+import { createMirror, type Mirror } from './git/mirror.ts';
+import { createScratchRepository } from './git/scratch-repository.ts';
 import { createWorkspace } from './git/workspace.ts';
 import { dueServices } from './pipelines/due-services.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
-import type { PipelineContext } from './pipelines/pipeline.ts';
+import type { Pipeline, PipelineContext } from './pipelines/pipeline.ts';
+import { type PreviewOptions, preview } from './pipelines/preview.ts';
 import { servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
 import { captureProcess } from './process/capture.ts';
 import { taskSecrets } from './process/environment.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
+import { createGitHubComments } from './reporters/github-comments.ts';
+import { createHookReader } from './reporters/hook-deliveries.ts';
 import { startStatusReporter } from './reporters/status-reporter.ts';
 import { syncGroup } from './runs/run.ts';
-import type { RunStore } from './runs/run-store.ts';
+import { REPORTERS, type RunStore } from './runs/run-store.ts';
+import { createDokployHashes } from './stores/dokploy-hashes/dokploy-hashes.ts';
 import { createSqliteStore } from './stores/sqlite-store/sqlite-store.ts';
 import { createGitHubWebhook } from './triggers/github-webhook.ts';
 import { createInbox } from './triggers/inbox.ts';
+import { createMissedDeliveries } from './triggers/missed-deliveries.ts';
 import { type Reconciler, startReconciler } from './triggers/reconcile.ts';
+import { replayDelivery } from './triggers/replay.ts';
 import { cancelRun, retryRun } from './triggers/run-actions.ts';
 import { createSyncApi } from './triggers/sync-api.ts';
 import { VERSION } from './version.ts';
 import { createAccess, signRunLink } from './web/access.ts';
 import { createApp } from './web/app.ts';
 import { createAssetRoutes, loadAssets } from './web/assets.ts';
+import { createDeliveryRoutes } from './web/delivery-pages.ts';
 import { createLoginRoutes } from './web/login-pages.ts';
 import { createReadiness, type Readiness } from './web/readiness.ts';
 import { createRunRoutes } from './web/run-pages.ts';
 import { startServer } from './web/server.ts';
+import { createServiceRoutes } from './web/service-pages.ts';
 import { recover } from './worker/recover.ts';
+import { startRetention } from './worker/retention.ts';
 import { startWorker } from './worker/worker.ts';
 
 /** Runs worked on at once, each of another group. */
 const CONCURRENT_RUNS = 4;
+/** Fewer, so that a sync always finds room. */
+const CONCURRENT_PREVIEWS = 2;
 const GIT_TIMEOUT_MS = 600_000;
+/** Shorter, as anybody may open a pull request. */
+const PREVIEW_GIT_TIMEOUT_MS = 120_000;
 const LOCK_WAIT_MS = 600_000;
 const PROBE_TIMEOUT_MS = 5_000;
 
@@ -67,7 +82,7 @@ export async function startServices(config: Config, log: Logger): Promise<Servic
 }
 
 async function start(config: Config, log: Logger, releasers: (() => Promise<void> | void)[]) {
-  const store = await createSqliteStore({ directory: config.dataDir });
+  const store = await createSqliteStore({ directory: config.dataDir, queueLimit: config.queueLimit });
   releasers.push(() => store.close());
   await recover({ store, maxAttempts: config.retryLimit, marker: gitMarker(config), log });
 
@@ -77,6 +92,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     {
       store: () => store.check(),
       workspace: () => checkWorkspace(config),
+      disk: () => requireSpace(config),
       git: () => checkProgram(config, ['git', '--version'], 'Install git.'),
       task_runner: () =>
         checkProgram(config, [...config.invokeCommand, '--version'], 'Install invoke or set INVOKE_COMMAND.'),
@@ -90,13 +106,21 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     lastGoodRules: async () => (await store.ledger(syncGroup(config.git.branch))).rules,
   });
   const secrets = config.webhookSecrets.map((secret) => createSecretKey(secret, 'utf8'));
-  const pages = await buildPages(config, store, links, log);
+  const pages = await buildPages(config, store, links, log, async () => {
+    try {
+      return await known.known();
+    } catch (err) {
+      log.warn({ err }, 'the services of the branch cannot be listed');
+      return [];
+    }
+  });
   const app = createApp({
     githubWebhook: createGitHubWebhook({
       store,
       secrets,
       branch: config.git.branch,
       repository: config.repository,
+      previews: config.previews,
       servicesNamedBy,
       runUrl: links.signed,
       inbox: createInbox({ store, now: Date.now }),
@@ -112,7 +136,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       now: Date.now,
     }),
     pages: pages.apps,
-    isHealthy: () => true,
+    isHealthy: store.isAlive,
     readiness,
     log,
   });
@@ -127,6 +151,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     const reporter = startStatusReporter({
       store,
       client: createGitHubClient({ apiUrl, token, version: VERSION }),
+      comments: { store, client: createGitHubComments({ apiUrl, token, version: VERSION }) },
       repository: { owner, repo },
       runUrl: links.signed,
       log,
@@ -135,11 +160,14 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   } else {
     log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
   }
+  if (config.selfHeal && !config.dokploy)
+    log.warn('SELF_HEAL does nothing without CONFIG_HASH_STORE=dokploy');
   const worker = startWorker({
     store,
-    pipelines: { sync: pipeline },
+    pipelines: { sync: pipeline, preview: await buildPreview(config, store, mirror) },
     owner: `${hostname()}:${process.pid}`,
     concurrency: CONCURRENT_RUNS,
+    limits: { preview: CONCURRENT_PREVIEWS },
     drainTimeoutMs: config.drainTimeoutMs,
     log,
   });
@@ -148,10 +176,19 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     store,
     branch: config.git.branch,
     intervalMs: config.reconcileIntervalMs,
+    onLook: missedDeliveries(config, store, log),
     due,
     log,
   });
   releasers.push(reconciler.stop);
+  const retention = startRetention({
+    store,
+    retentionMs: config.retentionMs,
+    reporters: config.github ? REPORTERS : [],
+    now: Date.now,
+    log,
+  });
+  releasers.push(retention.stop);
   void sayWhatIsMissing(readiness, log);
   return worker.hurry;
 }
@@ -161,29 +198,49 @@ function gitMarker({ dataDir }: Config): string {
   return `IAC_RUNNER_DATA=${dataDir}`;
 }
 
+/** Only where we know our own address, and may ask GitHub about the repository. */
+function missedDeliveries({ github, server }: Config, store: RunStore, log: Logger): () => void {
+  if (!github || server.publicUrl === null) return () => undefined;
+  const { owner, repo, apiUrl, token } = github;
+  const hookUrl = `${server.publicUrl}/webhook`;
+  const hook = createHookReader({ apiUrl, token, version: VERSION, repository: { owner, repo }, hookUrl });
+  const look = createMissedDeliveries({ ...hook, store, now: Date.now, log });
+  return () => void look();
+}
+
+function requireSpace({ dataDir, workspaceDir, diskFloorBytes: floorBytes }: Config): Promise<void> {
+  return requireFreeSpace({ directories: [dataDir, workspaceDir], floorBytes });
+}
+
 function buildSync(config: Config, store: RunStore, log: Logger) {
   const name = repositoryName(config.git.url);
-  const git = createGit({
-    path: config.plumbing.PATH ?? '',
-    home: config.plumbing.HOME ?? config.dataDir,
-    remote: { url: config.git.url, token: config.git.token },
-    timeoutMs: GIT_TIMEOUT_MS,
-    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
-  });
+  const git = buildGit(config, GIT_TIMEOUT_MS);
   const mirror = createMirror({
     git,
     directory: path.join(config.dataDir, 'mirrors', `${name}.git`),
     branch: config.git.branch,
     signers: config.commitSigners,
     log,
+    requireSpace: () => requireSpace(config),
   });
   const options: SyncOptions = {
     mirror,
-    workspace: createWorkspace({ git, mirror, directory: path.join(config.workspaceDir, name) }),
+    workspace: createWorkspace({
+      git,
+      mirror,
+      directory: path.join(config.workspaceDir, name),
+      requireSpace: () => requireSpace(config),
+    }),
     workspaceDir: config.workspaceDir,
     requireSignature: config.requireSignedCommits,
     now: Date.now,
     ledger: store.ledger,
+    outside: config.dokploy && {
+      hashes: createDokployHashes(config.dokploy),
+      store,
+      selfHeal: config.selfHeal,
+      now: Date.now,
+    },
     executor: createLocalExecutor({
       secrets: secretsOf(config),
       maxOutputBytes: config.logLimitBytes,
@@ -199,9 +256,37 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
   const dueOptions = { ...options, retries: config.syncRetries };
   return {
     mirror,
-    pipeline: (context: PipelineContext) => sync(options, context),
-    due: (scope: string) => dueServices(dueOptions, scope),
+    pipeline: (context: PipelineContext<'sync'>) => sync(options, context),
+    due: (scope: string, signal: AbortSignal) => dueServices(dueOptions, scope, signal),
   };
+}
+
+function buildGit(config: Config, timeoutMs: number): Git {
+  return createGit({
+    path: config.plumbing.PATH ?? '',
+    home: config.plumbing.HOME ?? config.dataDir,
+    remote: { url: config.git.url, token: config.git.token },
+    timeoutMs,
+    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
+  });
+}
+
+async function buildPreview(config: Config, store: RunStore, mirror: Mirror): Promise<Pipeline<'preview'>> {
+  const git = buildGit(config, PREVIEW_GIT_TIMEOUT_MS);
+  const directory = path.join(config.dataDir, 'previews');
+  // What a killed server left there.
+  await rm(directory, { recursive: true, force: true });
+  const options: PreviewOptions = {
+    mirror,
+    async openScratch({ id }) {
+      await requireSpace(config);
+      const objects = path.join(mirror.directory, 'objects');
+      return createScratchRepository({ git, directory: path.join(directory, id), objects });
+    },
+    ledger: store.ledger,
+    taskEnvironment: config.taskEnvironment,
+  };
+  return (context) => preview(options, context);
 }
 
 /** What must never be seen in a log, even when a task prints it. */
@@ -210,6 +295,7 @@ function secretsOf(config: Config): string[] {
   return [
     ...config.webhookSecrets,
     ...config.apiTokens.map(({ token }) => token),
+    ...(config.dokploy ? [config.dokploy.apiKey] : []),
     ...taskSecrets(config.taskEnvironment),
     ...(config.git.token ? [config.git.token] : []),
     ...(url?.password ? [decodeURIComponent(url.password)] : []),
@@ -253,7 +339,13 @@ async function createLinks({ server }: Config, store: RunStore): Promise<Links> 
   };
 }
 
-async function buildPages(config: Config, store: RunStore, links: Links, log: Logger) {
+async function buildPages(
+  config: Config,
+  store: RunStore,
+  links: Links,
+  log: Logger,
+  known: () => Promise<string[]>,
+) {
   const assets = loadAssets();
   const { publicUrl } = config.server;
   const access = createAccess({
@@ -275,8 +367,32 @@ async function buildPages(config: Config, store: RunStore, links: Links, log: Lo
     publicUrl,
     onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
   });
+  const services = createServiceRoutes({
+    store,
+    scope: syncGroup(config.git.branch),
+    known,
+    hasOutside: config.dokploy !== null,
+    access,
+    assets,
+    clock: Date.now,
+    commitUrl: (sha) => commitUrl(config, sha),
+    runUrl: links.plain,
+    publicUrl,
+  });
+  const deliveries = createDeliveryRoutes({
+    store,
+    access,
+    assets,
+    replay: (number, actor) => replayDelivery(store, number, actor),
+    clock: Date.now,
+    runUrl: links.plain,
+    publicUrl,
+  });
   const login = createLoginRoutes({ access, assets, publicUrl });
-  return { apps: { login, assets: createAssetRoutes(assets), runs: routes }, closeStreams };
+  return {
+    apps: { login, assets: createAssetRoutes(assets), runs: routes, services, deliveries },
+    closeStreams,
+  };
 }
 
 /** A commit's page on GitHub, or on the Enterprise Server behind the API address. */

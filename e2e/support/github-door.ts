@@ -40,7 +40,8 @@ export function enter(caller: Caller, options: { token: string; fullName: string
     return refuse(refusal(422, 'Validation Failed', errors), violation);
   }
   const { owner, repo } = verdict.parameters;
-  if (`${owner}/${repo}`.toLowerCase() !== options.fullName.toLowerCase())
+  // Not every route is about a repository.
+  if (owner !== undefined && `${owner}/${repo}`.toLowerCase() !== options.fullName.toLowerCase())
     return refuse(refusal(404, 'Not Found'));
   return { admitted: true, verdict };
 }

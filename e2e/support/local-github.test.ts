@@ -135,6 +135,33 @@ describe('the API', () => {
   });
 });
 
+describe('webhooks', () => {
+  it('are hidden from a token that may not see them, else shown with their deliveries, page by page', async () => {
+    const octokit = client();
+    const repository = { owner: 'acme', repo: 'platform' };
+    await expect(octokit.rest.repos.listWebhooks(repository)).rejects.toMatchObject({ status: 404 });
+    github.hooks.point('http://localhost/webhook');
+    const { data: hooks } = await octokit.rest.repos.listWebhooks(repository);
+    expect(githubContract().checkAnswer('repos/list-webhooks', 200, hooks)).toEqual([]);
+    const message = { url: 'http://127.0.0.1:9/webhook', secret: 'secret', event: 'ping', payload: {} };
+    const { deliveryId } = await github.deliver(message);
+    await github.redeliver(deliveryId);
+    await github.deliver(message);
+    const hook = { ...repository, hook_id: hooks[0]?.id ?? 0, per_page: 2 };
+    const first = await octokit.rest.repos.listWebhookDeliveries(hook);
+    expect(githubContract().checkAnswer('repos/list-webhook-deliveries', 200, first.data)).toEqual([]);
+    expect(first.data).toMatchObject([
+      { status_code: 0, redelivery: false },
+      { guid: deliveryId, redelivery: true },
+    ]);
+    const cursor = /[?&]cursor=(\w+)[^>]*>; rel="next"/.exec(first.headers.link ?? '')?.[1] ?? '';
+    const second = await octokit.rest.repos.listWebhookDeliveries({ ...hook, cursor });
+    expect(second.data).toMatchObject([{ guid: deliveryId, redelivery: false, event: 'ping' }]);
+    expect(second.headers.link).toBeUndefined();
+    expectNoViolations(github);
+  });
+});
+
 describe('misbehaviour', () => {
   const cases: [string, Misbehaviour, object][] = [
     ['500', MISBEHAVIOURS.serverError, { status: 500 }],

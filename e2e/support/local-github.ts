@@ -1,10 +1,12 @@
-/** A local server that plays GitHub: the API for commit statuses, and the sender of webhooks. */
+/** A local server that plays GitHub: the API for commit statuses and comments, and the sender of webhooks. */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type CommentBook, createCommentBook } from './github-comments.ts';
 import type { Verdict } from './github-contract.ts';
 import { type Caller, enter } from './github-door.ts';
+import { createHookBook, type HookBook } from './github-hooks.ts';
 import { createScripts, type Script } from './github-misbehaviour.ts';
 import { describeFullRepository } from './github-repository.ts';
 import { type ApiAnswer, createStatusBook, refusal, type StatusBook } from './github-statuses.ts';
@@ -34,6 +36,8 @@ export interface LocalGithub extends WebhookSender {
   fullName: string;
   token: string;
   statuses: StatusBook;
+  hooks: HookBook;
+  comments: CommentBook;
   requests: RecordedRequest[];
   /** What a caller did that GitHub does not describe or allow. */
   violations: string[];
@@ -57,12 +61,26 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
   const receive = createRecorder(requests);
   let url = '';
   const repository = describeFullRepository(options.fullName);
+  const sender = createWebhookSender();
+  const hooks = createHookBook({ ...options, apiUrl: () => url, attempts: sender.deliveries });
+  const comments = createCommentBook({ ...options, apiUrl: () => url, violations });
   const statuses = createStatusBook({ ...options, apiUrl: () => url, repository, violations });
 
-  async function act({ operation, parameters }: Verdict, body: unknown): Promise<ApiAnswer> {
-    const { sha = '', ref = '' } = parameters;
+  async function act({ operation, parameters }: Verdict, { body, url: address }: Caller): Promise<ApiAnswer> {
+    const { sha = '', ref = '', hook_id = '' } = parameters;
+    const issue = Number(parameters.issue_number);
     if (operation === 'repos/create-commit-status') return statuses.create(sha, body);
     if (operation === 'repos/get-combined-status-for-ref') return statuses.combined(ref);
+    if (operation === 'repos/list-webhooks') return hooks.list();
+    if (operation === 'repos/list-webhook-deliveries') {
+      return hooks.deliveries(hook_id, new URL(address, 'http://github.invalid').searchParams);
+    }
+    if (operation === 'issues/list-comments') {
+      return comments.list(issue, new URL(address, 'http://github.invalid').searchParams);
+    }
+    if (operation === 'issues/create-comment') return comments.create(issue, body);
+    if (operation === 'issues/update-comment') return comments.update(Number(parameters.comment_id), body);
+    if (operation === 'users/get-authenticated') return comments.user();
     if (operation === 'repos/get') return { status: 200, body: repository };
     violations.push(`${operation} is not played by the local GitHub`);
     return refusal(404, 'Not Found');
@@ -75,7 +93,7 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     const script = scripts.next(recorded.method, recorded.url);
     if (script && !script.takesEffect && !carriesRightAnswer(script))
       return misanswer(response, script, null);
-    const right = entrance.admitted ? await act(entrance.verdict, recorded.body) : entrance.answer;
+    const right = entrance.admitted ? await act(entrance.verdict, recorded) : entrance.answer;
     return script ? misanswer(response, script, right) : send(response, right);
   }
 
@@ -89,11 +107,13 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${portOf(server.address())}`;
   return {
-    ...createWebhookSender(),
+    ...sender,
     url,
     fullName: options.fullName,
     token: options.token,
     statuses,
+    hooks,
+    comments,
     requests,
     violations,
     misbehave: (script) => scripts.add(script),

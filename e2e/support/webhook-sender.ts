@@ -9,6 +9,9 @@ const ANSWER_LIMIT_MS = 10_000;
 export interface Delivery {
   /** The value of X-GitHub-Delivery; a redelivery keeps it. */
   deliveryId: string;
+  event: string;
+  /** When it was tried, milliseconds since the epoch. */
+  at: number;
   /** Null when nothing answered in time. */
   status: number | null;
   headers: Headers;
@@ -40,6 +43,7 @@ export interface WebhookSender {
 }
 
 interface SentRequest {
+  event: string;
   url: string;
   headers: Record<string, string>;
   body: Uint8Array<ArrayBuffer>;
@@ -60,7 +64,7 @@ export function createWebhookSender(): WebhookSender {
     const deliveryId = message.deliveryId ?? randomUUID();
     const body = toBytes(message.payload);
     const headers = { ...githubHeaders(message, body, deliveryId), ...message.headers };
-    return send(deliveryId, { url: message.url, headers, body });
+    return send(deliveryId, { event: message.event, url: message.url, headers, body });
   }
 
   return {
@@ -102,7 +106,8 @@ function githubHeaders(message: Message, body: Uint8Array, deliveryId: string): 
   };
 }
 
-async function post(deliveryId: string, { url, headers, body }: SentRequest): Promise<Delivery> {
+async function post(deliveryId: string, { event, url, headers, body }: SentRequest): Promise<Delivery> {
+  const attempt = { deliveryId, event, at: Date.now() };
   const startedAt = performance.now();
   const took = (): number => Math.round(performance.now() - startedAt);
   try {
@@ -110,14 +115,14 @@ async function post(deliveryId: string, { url, headers, body }: SentRequest): Pr
     const response = await fetch(url, { method: 'POST', headers, body, signal, redirect: 'manual' });
     const answer = parseBody(await response.text());
     return {
-      deliveryId,
+      ...attempt,
       status: response.status,
       headers: response.headers,
       body: answer,
       durationMs: took(),
     };
   } catch (error) {
-    return { deliveryId, status: null, headers: new Headers(), body: String(error), durationMs: took() };
+    return { ...attempt, status: null, headers: new Headers(), body: String(error), durationMs: took() };
   }
 }
 

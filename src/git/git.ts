@@ -33,6 +33,15 @@ const SETTINGS: readonly (readonly [key: string, value: string])[] = [
   ['advice.detachedHead', 'false'],
 ];
 
+/** Of every fetch: nothing but the objects and refs asked for. */
+export const FETCH_FLAGS: readonly string[] = [
+  '--quiet',
+  '--no-tags',
+  '--no-write-fetch-head',
+  '--no-auto-maintenance',
+  '--no-recurse-submodules',
+];
+
 export interface GitRunOptions {
   /** Absolute. Always explicit: with a damaged one, git would else search upwards and act on a stranger. */
   gitDirectory: string;

@@ -59,6 +59,21 @@ export async function tips(git: Git, gitDirectory: string, revisions: readonly s
   return unique.filter((revision) => independent.has(revision));
 }
 
+/** Null when the two have no ancestor in common. Of several best ones, git's first. */
+export async function mergeBase(
+  git: Git,
+  gitDirectory: string,
+  one: string,
+  other: string,
+): Promise<string | null> {
+  const args = ['merge-base', checkedId(one), checkedId(other)];
+  const { exitCode, stdout, stderr } = await git.run(args, { gitDirectory });
+  if (exitCode === 1) return null;
+  if (exitCode === 0) return checkedId(stdout.toString().trim());
+  for (const revision of [one, other]) await requireType(git, gitDirectory, revision, ['commit']);
+  throw gitFailure(`Comparing the history of ${one} and ${other} failed`, stderr);
+}
+
 export async function commit(git: Git, gitDirectory: string, revision: string): Promise<Commit> {
   await requireType(git, gitDirectory, revision, ['commit']);
   const format = '--format=%T%x00%an%x00%s';

@@ -4,20 +4,19 @@ import { mkdir, mkdtemp, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError, describeError, GitError } from '../errors.ts';
 import { gitFailure } from './failure.ts';
-import type { Git } from './git.ts';
-import { type Commit, commit, descendants, type Location, locate, tips } from './history.ts';
+import { FETCH_FLAGS, type Git } from './git.ts';
+import { tips } from './history.ts';
 import { createMirrorLock } from './mirror-lock.ts';
-import { blobs, rootTrees } from './objects.ts';
 import { fileError, isOurDirectory, prepareMirror, readCommitId, remove } from './repository-directory.ts';
+import { createReader, type RepositoryReader } from './repository-reader.ts';
 import { isSigned } from './signature.ts';
-import { changedPaths, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
 export type { TreeEntry } from './trees.ts';
 
 /** More packs than this are merged; every fetch with news leaves one. */
 const MAX_PACKS = 40;
 
-export interface Mirror {
+export interface Mirror extends RepositoryReader {
   directory: string;
   /**
    * Fetches the branch, also when it was forced back, and builds the mirror when it is missing or damaged.
@@ -29,21 +28,8 @@ export interface Mirror {
   rebuild(signal?: AbortSignal): Promise<{ head: string }>;
   /** The branch head as last fetched; null before the first fetch. */
   head(): Promise<string | null>;
-  /** Which of these ids are commits here, and of the branch? */
-  locate(revisions: readonly string[]): Promise<Map<string, Location>>;
-  /** Commits of the branch that have `revision` among their ancestors, without itself. */
-  descendants(revision: string): Promise<Set<string>>;
   /** Those of the commits that are not an ancestor of another of them. */
   tips(revisions: readonly string[]): Promise<string[]>;
-  /** Everything in a commit or tree, or only what is at or below `paths`; folders and submodules included. */
-  listTree(revision: string, paths?: readonly string[]): Promise<TreeEntry[]>;
-  /** The root trees of those that are commits here. */
-  rootTrees(revisions: readonly string[]): Promise<Map<string, string>>;
-  /** The content of files by blob id. */
-  blobs(ids: readonly string[]): Promise<Map<string, Buffer>>;
-  /** Paths that differ, per pair of tree ids and in its order; null for a pair with a tree that is not here. */
-  changedPaths(pairs: readonly TreePair[]): Promise<(string[] | null)[]>;
-  commit(revision: string): Promise<Commit>;
   /** Whether one of the configured signers has signed the commit; false when none is configured. */
   isSigned(revision: string): Promise<boolean>;
 }
@@ -56,6 +42,8 @@ export interface MirrorOptions {
   /** File of allowed signers (ssh-keygen(1)), or null. */
   signers?: string | null;
   log: { warn(fields: Record<string, unknown>, message: string): void };
+  /** Throws when the disk is too full to begin with anything. */
+  requireSpace?: () => Promise<void>;
   /** How long to wait for another process's fetch. Default 10 min. */
   lockWaitMs?: number;
   /** After how long a killed process's lock is free. Default 10 s, the least is 2 s. */
@@ -75,7 +63,7 @@ export function createMirror(options: MirrorOptions): Mirror {
   function fetch(signal?: AbortSignal): Promise<{ head: string }> {
     return lock.hold(signal, (held) =>
       guarded(async () => {
-        await removeLeftovers(directory);
+        await makeRoom();
         if (!(await isOurDirectory(directory))) return build(held);
         try {
           return await update(options, directory, held);
@@ -91,10 +79,15 @@ export function createMirror(options: MirrorOptions): Mirror {
   function rebuild(signal?: AbortSignal): Promise<{ head: string }> {
     return lock.hold(signal, (held) =>
       guarded(async () => {
-        await removeLeftovers(directory);
+        await makeRoom();
         return build(held);
       }),
     );
+  }
+
+  async function makeRoom(): Promise<void> {
+    await removeLeftovers(directory);
+    await options.requireSpace?.();
   }
 
   /** Beside the mirror first: what is there stays until its successor is whole. */
@@ -138,19 +131,12 @@ export function createMirror(options: MirrorOptions): Mirror {
 
   const head = () => readCommitId(join(directory, 'refs/heads', branch));
   return {
+    ...createReader({ git, directory, head, guard: healing }),
     directory,
     fetch,
     rebuild,
-    head,
-    locate: (revisions) => healing(async () => locate(git, directory, revisions, await head())),
-    descendants: (revision) => healing(async () => descendants(git, directory, revision, await head())),
     tips: (revisions) => healing(() => tips(git, directory, revisions)),
-    listTree: (revision, paths) => healing(() => listTree(git, directory, revision, paths)),
-    rootTrees: (revisions) => healing(() => rootTrees(git, directory, revisions)),
-    blobs: (ids) => healing(() => blobs(git, directory, ids)),
-    changedPaths: (pairs) => healing(() => changedPaths(git, directory, pairs)),
     isSigned: (revision) => isSigned(git, directory, revision, options.signers ?? null),
-    commit: (revision) => healing(() => commit(git, directory, revision)),
   };
 }
 
@@ -162,15 +148,8 @@ async function update(
 ): Promise<{ head: string }> {
   const { url } = git.remote;
   await prepareMirror(directory, branch);
-  const flags = [
-    '--quiet',
-    '--no-tags',
-    '--no-write-fetch-head',
-    '--no-auto-maintenance',
-    '--no-recurse-submodules',
-  ];
   const refspec = `+refs/heads/${branch}:refs/heads/${branch}`;
-  await git.read(`Fetching ${branch} of ${url} failed`, ['fetch', ...flags, '--', url, refspec], {
+  await git.read(`Fetching ${branch} of ${url} failed`, ['fetch', ...FETCH_FLAGS, '--', url, refspec], {
     gitDirectory: directory,
     remote: true,
     signal: held,

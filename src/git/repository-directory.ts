@@ -37,10 +37,19 @@ export async function renewWorkTreeRepository(options: {
 }): Promise<void> {
   const directory = join(options.workTree, '.git');
   await remove(directory);
+  const { mirrorDirectory, head } = options;
+  await writeBorrowingRepository(directory, { objects: join(mirrorDirectory, 'objects'), head });
+}
+
+/** Makes a repository that reads the objects of another and keeps its own apart. `directory` must not be there. */
+export async function writeBorrowingRepository(
+  directory: string,
+  { objects, head }: { objects: string; head: string | null },
+): Promise<void> {
   await mkdir(join(directory, 'objects/info'), { recursive: true });
   await mkdir(join(directory, 'refs/heads'), { recursive: true });
-  await writeFile(join(directory, 'objects/info/alternates'), `${options.mirrorDirectory}/objects\n`);
-  await writeRepository(directory, { bare: false, head: options.head ?? 'ref: refs/heads/none' });
+  await writeFile(join(directory, 'objects/info/alternates'), `${objects}\n`);
+  await writeRepository(directory, { bare: false, head: head ?? 'ref: refs/heads/none' });
 }
 
 /** The commit a detached HEAD names, or the commit of a ref's file; null for anything else. */

@@ -27,12 +27,21 @@ export interface Workspace {
   moveTo(revision: string, signal?: AbortSignal): Promise<void>;
 }
 
+export interface WorkspaceOptions {
+  git: Git;
+  mirror: Mirror;
+  directory: string;
+  /** Throws when the disk is too full to begin with anything. */
+  requireSpace?: () => Promise<void>;
+}
+
 /** `directory` is absolute; it and its parents are made by the first move. Its objects stay in the mirror. */
-export function createWorkspace(options: { git: Git; mirror: Mirror; directory: string }): Workspace {
-  const { mirror, directory } = options;
+export function createWorkspace(options: WorkspaceOptions): Workspace {
+  const { mirror, directory, requireSpace } = options;
 
   async function moveTo(revision: string, signal?: AbortSignal): Promise<void> {
     checkedId(revision);
+    await requireSpace?.();
     try {
       if (!(await isOurDirectory(directory))) await mkdir(directory, { recursive: true, mode: 0o755 });
       const entries = await mirror.listTree(revision);

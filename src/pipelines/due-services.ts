@@ -4,6 +4,14 @@ import type { Mirror } from '../git/mirror.ts';
 import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
 import { environmentLines } from './config-hash.ts';
 import { explain } from './explain.ts';
+import {
+  type Drift,
+  lookOutside,
+  NOTHING_OUTSIDE,
+  type OutsideOptions,
+  type OutsideView,
+} from './outside.ts';
+import { writeOwed } from './outside-writes.ts';
 import { digest } from './snapshot.ts';
 
 const FIRST_PAUSE_MS = 60_000;
@@ -13,6 +21,9 @@ export interface DueOptions {
   mirror: Mirror;
   ledger(scope: string): Promise<Ledger>;
   taskEnvironment: Readonly<Record<string, string>>;
+  /** Where config hashes also stand; null: nowhere. */
+  outside: OutsideOptions | null;
+  workspaceDir: string;
   /** How often a failed sync is tried again by itself. */
   retries: number;
   now(): number;
@@ -26,20 +37,29 @@ export interface Due {
   postponed: string[];
   /** True when the branch is met for the first time: what it holds is taken as deployed. */
   firstMeeting: boolean;
+  /** Services found changed outside that were not so, or otherwise, at the last look. */
+  drifts: Drift[];
+  /** What is to be said about the place outside, one sentence each. */
+  remarks: string[];
 }
 
 /** Fetches the branch and compares. Throws GitError when it cannot be fetched. */
-export async function dueServices(options: DueOptions, scope: string): Promise<Due> {
+export async function dueServices(options: DueOptions, scope: string, signal: AbortSignal): Promise<Due> {
   const { head } = await options.mirror.fetch();
   const ledger = await options.ledger(scope);
   if (ledger.baseline === null && ledger.entries.size === 0) {
-    return { head, services: [], postponed: [], firstMeeting: true };
+    return { head, services: [], postponed: [], firstMeeting: true, drifts: [], remarks: [] };
   }
   const postponed = [...ledger.entries.values()]
     .filter((entry) => !isDue(entry, options))
     .map(({ service }) => service);
+  const outside = options.outside
+    ? await lookAndWrite(options, options.outside, scope, signal)
+    : NOTHING_OUTSIDE;
   const { selected } = await explain({
     ...options,
+    drifted: outside.drifted,
+    repository: options.mirror,
     runId: '',
     revision: head,
     befores: [],
@@ -54,7 +74,27 @@ export async function dueServices(options: DueOptions, scope: string): Promise<D
   const services = selected
     .filter(({ decision }) => decision === 'run' || decision === 'removed')
     .map(({ service }) => service);
-  return { head, services, postponed, firstMeeting: false };
+  const drifts = [...outside.drifted.values()].filter(({ isNew }) => isNew);
+  const remarks = outside.remarks.map(({ message }) => message);
+  return { head, services, postponed, firstMeeting: false, drifts, remarks };
+}
+
+/** A run at work looks for itself, and its tasks may be changing what stands outside. */
+async function lookAndWrite(
+  { workspaceDir }: DueOptions,
+  outside: OutsideOptions,
+  scope: string,
+  signal: AbortSignal,
+): Promise<OutsideView> {
+  if ((await outside.store.active(scope)).length > 0) return NOTHING_OUTSIDE;
+  const view = await lookOutside(outside, scope, { patient: true, signal });
+  if (view.unwritten.length === 0) return view;
+  const problems = await writeOwed(outside, scope, { workspaceDir, hashes: view.unwritten, signal });
+  return { ...view, remarks: [...view.remarks, ...problems.map(asWarning)] };
+}
+
+function asWarning(message: string): OutsideView['remarks'][number] {
+  return { level: 'warning', message };
 }
 
 /**

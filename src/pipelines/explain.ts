@@ -1,10 +1,11 @@
-/** The engine behind a sync's selection: from a commit in the mirror to decisions and the stored why. */
+/** The engine behind a sync's selection: from a commit to decisions and the stored why. */
 
-import type { Mirror } from '../git/mirror.ts';
+import type { RepositoryReader } from '../git/repository-reader.ts';
 import type { Selection } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { type LoadedRules, loadRules } from './load-rules.ts';
+import type { Drift } from './outside.ts';
 import { type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
 import { createPathMatcher, type Rules, watchedPaths } from './service-rules.ts';
 import { type Snapshot, snapshotOf } from './snapshot.ts';
@@ -19,7 +20,8 @@ const MAX_COMPARED = 5;
 export const NO_COMMIT = '0'.repeat(40);
 
 export interface ExplainOptions {
-  mirror: Mirror;
+  /** Where the commits are: the mirror, or a clone. */
+  repository: RepositoryReader;
   runId: string;
   revision: string;
   /** What the branch was at before, by those who pushed; most conservative first. */
@@ -32,6 +34,8 @@ export interface ExplainOptions {
   unpin: boolean;
   postponed: readonly string[];
   environmentDigest: string;
+  /** Services changed outside since their last sync; left out where nobody looked. */
+  drifted?: ReadonlyMap<string, Drift>;
 }
 
 export interface Explained {
@@ -46,12 +50,12 @@ export interface Explained {
 
 /** A constant number of git processes, whatever the number of services. */
 export async function explain(options: ExplainOptions): Promise<Explained> {
-  const { mirror, revision, ledger, selection } = options;
+  const { repository, revision, ledger, selection } = options;
   const notes: string[] = [];
-  const loaded = await loadRules(mirror, revision, ledger.rules);
+  const loaded = await loadRules(repository, revision, ledger.rules);
   const { rules } = loaded;
   notes.push(...loaded.problems.map((problem) => `${problem}. The last good rules are used.`));
-  const target = await snapshotAt({ mirror, rules }, revision);
+  const target = await snapshotAt({ repository, rules }, revision);
   const baselines = selection.mode === 'changed' ? await baselineSnapshots(options, rules, notes) : [];
   const input: SelectionInput = {
     runId: options.runId,
@@ -60,14 +64,16 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     baselines,
     selection,
     force: options.force,
-    newer: await mirror.descendants(revision),
+    newer: await repository.descendants(revision),
     rollback: options.rollback,
     unpin: options.unpin,
     postponed: new Set(options.postponed),
     environmentDigest: options.environmentDigest,
+    ...(options.drifted && { drifted: options.drifted }),
   };
   const selected = selectServices(input);
   const unmatched = await addPaths(options, rules, selected);
+  if (options.drifted?.size) notes.push(`Changed outside: ${[...options.drifted.keys()].sort().join(', ')}.`);
   if (target.shadowsPlatform) {
     notes.push(
       "platform/__init__.py shadows Python's own module `platform` for every task (PYTHONPATH is the checkout): remove it.",
@@ -83,7 +89,7 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   }));
   return {
     loaded,
-    head: await mirror.head(),
+    head: await repository.head(),
     selected,
     target,
     explanation: { revision, notes, services, unmatched },
@@ -91,10 +97,10 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
 }
 
 export async function snapshotAt(
-  { mirror, rules }: { mirror: Mirror; rules: Rules },
+  { repository, rules }: { repository: RepositoryReader; rules: Rules },
   revision: string,
 ): Promise<Snapshot> {
-  return snapshotOf(revision, await mirror.listTree(revision, watchedPaths(rules)), rules);
+  return snapshotOf(revision, await repository.listTree(revision, watchedPaths(rules)), rules);
 }
 
 async function baselineSnapshots(
@@ -102,7 +108,7 @@ async function baselineSnapshots(
   rules: Rules,
   notes: string[],
 ): Promise<(Snapshot | null)[]> {
-  const { mirror, ledger, befores } = options;
+  const { repository, ledger, befores } = options;
   const wanted = [...new Set([ledger.baseline, befores[0], befores.at(-1)])].flatMap(
     (commit) => commit ?? [],
   );
@@ -110,7 +116,7 @@ async function baselineSnapshots(
     notes.push('There is no earlier commit to compare with: services never synced are taken as changed.');
     return [];
   }
-  const located = await mirror.locate(wanted);
+  const located = await repository.locate(wanted);
   return Promise.all(
     wanted.map((commit) => {
       if (located.get(commit) === 'missing') {
@@ -122,25 +128,30 @@ async function baselineSnapshots(
       if (located.get(commit) === 'off_branch') {
         notes.push(`The branch was rewritten: ${short(commit)} is not part of it any more.`);
       }
-      return snapshotAt({ mirror, rules }, commit);
+      return snapshotAt({ repository, rules }, commit);
     }),
   );
 }
 
 /** Fills in the changed paths behind each decision to run; returns changed paths that belong to no service. */
 async function addPaths(options: ExplainOptions, rules: Rules, selected: Selected[]): Promise<string[]> {
-  const { mirror, revision } = options;
+  const { repository, revision } = options;
   const running = selected.filter(({ decision, previous }) => decision === 'run' && previous !== null);
-  const commits = [...new Set(running.map(({ previous }) => previous ?? ''))].slice(0, MAX_COMPARED);
+  const compared = running.map(({ previous }) => previous ?? '');
+  // Where nothing runs, what was changed is the reason.
+  const commits = [...new Set(compared.length > 0 ? compared : options.befores.slice(-1))].slice(
+    0,
+    MAX_COMPARED,
+  );
   if (commits.length === 0) return [];
-  const trees = await mirror.rootTrees([...commits, revision]);
+  const trees = await repository.rootTrees([...commits, revision]);
   const to = trees.get(revision);
   if (to === undefined) return [];
   const pairs = commits.flatMap((commit) => {
     const from = trees.get(commit);
     return from === undefined ? [] : [{ commit, from, to }];
   });
-  const changed = await mirror.changedPaths(pairs);
+  const changed = await repository.changedPaths(pairs);
   const match = createPathMatcher(rules);
   const unmatched = new Set<string>();
   for (const [index, { commit }] of pairs.entries()) {

@@ -8,6 +8,8 @@ import { loadRules } from './load-rules.ts';
 export interface KnownServices {
   /** Ids at the branch head, sorted. Fetches when nothing is known yet or `named` has an unknown one. */
   services(named: readonly string[]): Promise<{ runnable: string[]; excluded: string[] }>;
+  /** Ids that can run at the branch head as last fetched, sorted; none before the first fetch. */
+  known(): Promise<string[]>;
   /** Whether the commit is on the branch; fetches before saying no. */
   isOnBranch(revision: string): Promise<boolean>;
 }
@@ -21,7 +23,7 @@ export function createKnownServices(options: {
 
   async function at(head: string): Promise<{ runnable: string[]; excluded: string[] }> {
     const { rules } = await loadRules(mirror, head, await lastGoodRules());
-    const { services } = await snapshotAt({ mirror, rules }, head);
+    const { services } = await snapshotAt({ repository: mirror, rules }, head);
     const ids = (runnable: boolean) =>
       services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
     return { runnable: ids(true).sort(), excluded: ids(false).sort() };
@@ -42,6 +44,10 @@ export function createKnownServices(options: {
       const all = new Set(known && [...known.runnable, ...known.excluded]);
       if (known && named.length > 0 && named.every((name) => all.has(name))) return known;
       return at(await fetched());
+    },
+    async known() {
+      const head = await mirror.head();
+      return head === null ? [] : (await at(head)).runnable;
     },
     async isOnBranch(revision) {
       const located = (await mirror.head()) === null ? null : await mirror.locate([revision]);

@@ -1,6 +1,6 @@
 /** Which rules hold at a commit: its own, or the last good ones of the branch when its own are broken. */
 
-import type { Mirror } from '../git/mirror.ts';
+import type { RepositoryReader } from '../git/repository-reader.ts';
 import { describeProblem, parseRulesFile } from './rules-file.ts';
 import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
 
@@ -14,16 +14,16 @@ export interface LoadedRules {
 
 /** `lastGood` is the text of the branch's last file that could be read, or null. */
 export async function loadRules(
-  mirror: Mirror,
+  repository: RepositoryReader,
   revision: string,
   lastGood: string | null,
 ): Promise<LoadedRules> {
-  const entry = (await mirror.listTree(revision, [RULES_FILE])).find(({ path }) => path === RULES_FILE);
+  const entry = (await repository.listTree(revision, [RULES_FILE])).find(({ path }) => path === RULES_FILE);
   if (!entry) return { rules: DEFAULT_RULES, text: null, problems: [] };
   if (entry.mode !== '100644' && entry.mode !== '100755') {
     return { ...fallback(lastGood), problems: [`${RULES_FILE}: it is not a regular file`] };
   }
-  const text = (await mirror.blobs([entry.id])).get(entry.id)?.toString('utf8') ?? '';
+  const text = (await repository.blobs([entry.id])).get(entry.id)?.toString('utf8') ?? '';
   const parsed = parseRulesFile(text);
   if (parsed.ok) return { rules: parsed.rules, text, problems: [] };
   return {

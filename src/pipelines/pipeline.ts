@@ -1,12 +1,14 @@
 /** What a pipeline is given and what it gives back. */
 
-import type { FinalRunState, Run, RunReason, RunRequest } from '../runs/run.ts';
+import type { FinalRunState, Run, RunKind, RunReason, RunRequest } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 
-export interface PipelineContext {
-  run: Run;
+type RunOf<Kind extends RunKind> = Extract<Run, { kind: Kind }>;
+
+export interface PipelineContext<Kind extends RunKind> {
+  run: RunOf<Kind>;
   /** Superseded runs whose commits this one stands for too. */
-  covers: readonly Run[];
+  covers: readonly RunOf<Kind>[];
   /** Aborted on cancel, at the end of a drain and when the lease is lost: end the work, then throw. */
   signal: AbortSignal;
   /** Aborted when the worker drains: begin no further step, let those under way end, then throw. */
@@ -35,4 +37,6 @@ export interface Waiting {
 
 export type Outcome = Ended | Waiting;
 
-export type Pipeline = (context: PipelineContext) => Promise<Outcome>;
+export type Pipeline<Kind extends RunKind> = (context: PipelineContext<Kind>) => Promise<Outcome>;
+
+export type Pipelines = { readonly [Kind in RunKind]: Pipeline<Kind> };

@@ -218,6 +218,48 @@ describe('selectServices by name', () => {
   });
 });
 
+describe('selectServices of pinned services', () => {
+  const old = commit('old', { [POSTGRES]: 'p1', [REDIS]: 'r1' });
+  const head = commit('head', { [POSTGRES]: 'p2', [REDIS]: 'r2' });
+  const entries = [
+    synced(old, 'platform/postgres', { attemptedCommit: 'old', outcome: 'failed' }),
+    synced(old, 'platform/redis'),
+  ];
+  const ledger = {
+    entries: new Map(entries.map((entry) => [entry.service, entry])),
+    baseline: null,
+    pins: new Map([['platform/postgres', 'old']]),
+    rules: null,
+  };
+  const pinned = { 'platform/postgres': 'pinned', 'platform/redis': 'run' };
+
+  it('leaves them alone whatever is asked, until a rollback or an unpin', () => {
+    expect(select(head, [], { ledger })).toEqual(pinned);
+    expect(select(head, [], { ledger, selection: { mode: 'all' } })).toEqual(pinned);
+    expect(select(head, [], { ledger, selection: { mode: 'all' }, force: true })).toEqual(pinned);
+    const asked = { ledger, selection: { mode: 'all' as const } };
+    expect(select(head, [], { ...asked, unpin: true })).toMatchObject({ 'platform/postgres': 'run' });
+    expect(select(head, [], { ...asked, rollback: true })).toMatchObject({ 'platform/postgres': 'run' });
+  });
+
+  it('lets them go where they are pinned, also although newer commits were tried since', () => {
+    const selection = { mode: 'services' as const, services: ['platform/postgres'] };
+    const tried = synced(head, 'platform/postgres', { outcome: 'failed' });
+    const failed = { ...ledger, entries: new Map([['platform/postgres', tried]]) };
+    const newer = new Set(['head']);
+    expect(select(old, [], { ledger: failed, selection, newer })).toMatchObject({
+      'platform/postgres': 'run',
+    });
+    const elsewhere = commit('older', { [POSTGRES]: 'p0', [REDIS]: 'r0' });
+    expect(select(elsewhere, [], { ledger: failed, selection, newer })).toMatchObject({
+      'platform/postgres': 'pinned',
+    });
+    expect(select(old, [], { ledger: { ...failed, pins: new Map() }, selection, newer })).toMatchObject({
+      'platform/postgres': 'newer_synced',
+    });
+  });
+});
+
 describe('snapshotOf', () => {
   it('F38: does not take a linked deploy.py for a service', () => {
     const entries: TreeEntry[] = [
@@ -230,5 +272,48 @@ describe('snapshotOf', () => {
   it('notices what shadows the module platform', () => {
     const entries: TreeEntry[] = [{ mode: '100644', type: 'blob', id: 'b', path: 'platform/__init__.py' }];
     expect(snapshotOf('c', entries, DEFAULT_RULES).shadowsPlatform).toBe(true);
+  });
+});
+
+describe('selectServices of what was changed outside', () => {
+  const first = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
+  const entries = [synced(first, 'platform/postgres'), synced(first, 'platform/redis')];
+  const drifted = (heal: boolean) => {
+    const drift = { service: 'platform/redis', because: 'Changed outside.', heal, isNew: true };
+    return { drifted: new Map([['platform/redis', drift]]) };
+  };
+  const asked = { selection: { mode: 'all' } } as const;
+
+  it.each<[string, LedgerEntry[], Partial<SelectionInput>, Record<string, string>]>([
+    ['runs what is to be healed', entries, drifted(true), { 'platform/redis': 'run' }],
+    ['leaves alone what is only reported', entries, drifted(false), { 'platform/redis': 'not_chosen' }],
+    [
+      'runs it for whoever asks, healing or not',
+      entries,
+      { ...asked, ...drifted(false) },
+      { 'platform/redis': 'run', 'platform/postgres': 'skipped' },
+    ],
+    [
+      'leaves a pinned service where it is',
+      entries,
+      {
+        ...drifted(true),
+        ledger: {
+          entries: new Map(entries.map((entry) => [entry.service, entry])),
+          baseline: null,
+          pins: new Map([['platform/redis', 'c0']]),
+          rules: null,
+        },
+      },
+      { 'platform/redis': 'pinned' },
+    ],
+    [
+      'moves nothing backwards for it',
+      [synced(first, 'platform/redis', { attemptedCommit: 'c2' })],
+      { ...drifted(true), newer: new Set(['c2']) },
+      { 'platform/redis': 'newer_synced' },
+    ],
+  ])('%s', (_what, ledger, overrides, expected) => {
+    expect(select(first, ledger, overrides)).toMatchObject(expected);
   });
 });

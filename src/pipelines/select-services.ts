@@ -3,6 +3,7 @@
 import type { Selection } from '../runs/run.ts';
 import type { ServiceDecision } from '../runs/run-events.ts';
 import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
+import type { Drift } from './outside.ts';
 import { digest, type ServiceAtCommit, type Snapshot } from './snapshot.ts';
 
 export interface SelectionInput {
@@ -17,6 +18,8 @@ export interface SelectionInput {
   newer: ReadonlySet<string>;
   /** Failed services that are not to be tried again yet. */
   postponed: ReadonlySet<string>;
+  /** Services changed outside since their last sync; left out where nobody looked. */
+  drifted?: ReadonlyMap<string, Drift>;
   /** True when going to this commit by name is what was asked for: pins and newer commits do not stand in the way. */
   rollback: boolean;
   unpin: boolean;
@@ -83,14 +86,16 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
     return { ...base, decision: 'done', because: 'Synced by an earlier attempt of this run.' };
   }
   const pin = input.ledger.pins.get(service.id);
-  if (pin !== undefined && !input.rollback && !input.unpin) {
+  // Where a rollback put it, it may go again whoever asks: so a rollback that failed can be retried.
+  const atPin = pin === input.target.commit;
+  if (pin !== undefined && !atPin && !input.rollback && !input.unpin) {
     return {
       ...base,
       decision: 'pinned',
       because: `Pinned to ${short(pin)} by a rollback, until it is unpinned.`,
     };
   }
-  const newer = entry && !input.rollback && newerThanTarget(entry, input.newer);
+  const newer = entry && !input.rollback && !atPin && newerThanTarget(entry, input.newer);
   if (newer) {
     return {
       ...base,
@@ -99,10 +104,13 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
     };
   }
   if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry, inputs) };
-  if (!input.force && entry?.synced && entry.outcome === 'succeeded' && entry.synced.inputs === inputs) {
-    return { ...base, decision: 'skipped', because: `Unchanged since run ${entry.synced.runId}.` };
+  const drift = input.drifted?.get(service.id);
+  const isUnchanged = entry?.outcome === 'succeeded' && entry.synced?.inputs === inputs;
+  if (isUnchanged && !drift && !input.force) {
+    return { ...base, decision: 'skipped', because: `Unchanged since run ${entry.synced?.runId}.` };
   }
-  return { ...base, decision: 'run', because: input.force ? 'Asked for, by force.' : 'Asked for.' };
+  const because = input.force ? 'Asked for, by force.' : 'Asked for.';
+  return { ...base, decision: 'run', because: drift ? `${because} ${drift.because}` : because };
 }
 
 function newerThanTarget(entry: LedgerEntry, newer: ReadonlySet<string>): string | null {
@@ -131,7 +139,10 @@ function stale(
   if (entry.folder !== service.folder) return run(`Its folder moved from ${entry.folder} since ${since}.`);
   if (entry.synced.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
   if (entry.synced.shared !== service.shared) return run(`Shared files changed since ${since}.`);
-  return { decision: 'not_chosen', because: `Unchanged since ${since}.` };
+  const drift = input.drifted?.get(service.id);
+  if (drift?.heal) return run(drift.because);
+  const because = `Unchanged since ${since}.`;
+  return { decision: 'not_chosen', because: drift ? `${because} ${drift.because}` : because };
 }
 
 function staleAgainstBaselines(

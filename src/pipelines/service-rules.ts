@@ -188,6 +188,18 @@ export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) 
   };
 }
 
+/** The rule by which a path counts, as it stands in a rules file; null when it counts for nothing. */
+export function ruleOf(rules: Rules, path: string): string | null {
+  const shared = sharedPathOf(rules, path);
+  if (shared) return shared.path;
+  const compiled = compiledOf(rules);
+  for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
+    const rule = compiled.find(({ folder }) => folder.test(path.slice(0, slash)));
+    if (rule) return rule.match;
+  }
+  return null;
+}
+
 /** Stands for every service in answers that are given before the repository was looked at. */
 export const ALL_SERVICES = '__all__';
 

@@ -40,7 +40,7 @@ export interface ServiceOutcome {
 /** Runs the task and stores how it ended, with the ledger's entry in the same transaction. */
 export async function syncService(
   options: SyncServiceOptions,
-  { run, signal, emit }: PipelineContext,
+  { run, signal, emit }: PipelineContext<'sync'>,
   { service, ledger, timeoutMs: ownTimeoutMs }: ServiceToSync,
 ): Promise<ServiceOutcome> {
   const folder = path.join(options.tempDir, run.id, service.id.replaceAll('/', '_'));

@@ -2,7 +2,7 @@
 
 import { GitError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
-import type { Run, SyncInput } from '../runs/run.ts';
+import type { SyncInput, SyncRun } from '../runs/run.ts';
 
 export type SyncTarget =
   | { kind: 'commit'; revision: string }
@@ -16,8 +16,8 @@ export type SyncTarget =
  */
 export async function resolveTarget(
   mirror: Mirror,
-  run: Run,
-  covers: readonly Run[],
+  run: SyncRun,
+  covers: readonly SyncRun[],
   signal: AbortSignal,
 ): Promise<SyncTarget> {
   const { head } = await mirror.fetch(signal);

@@ -8,6 +8,8 @@ import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { configHash, environmentLines } from './config-hash.ts';
 import { type Explained, explain, NO_COMMIT } from './explain.ts';
+import { lookOutside, NOTHING_OUTSIDE, type OutsideOptions, type OutsideView } from './outside.ts';
+import { createOutsideWriter } from './outside-writes.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
 import { parseRulesFile } from './rules-file.ts';
 import { schedule } from './schedule.ts';
@@ -31,13 +33,15 @@ export interface SyncOptions extends Omit<SyncServiceOptions, 'checkout'> {
   requireSignature: boolean;
   now(): number;
   ledger(scope: string): Promise<Ledger>;
+  /** Where config hashes also stand; null: nowhere. */
+  outside: OutsideOptions | null;
   concurrency: number;
   /** How long to wait for somebody else's hold on the workspace. */
   lockWaitMs: number;
 }
 
 /** Never throws for what git or the workspace do; throws when the signal ends it and for our own defects. */
-export async function sync(options: SyncOptions, context: PipelineContext): Promise<Outcome> {
+export async function sync(options: SyncOptions, context: PipelineContext<'sync'>): Promise<Outcome> {
   try {
     await keepBaseline(options, context);
     const target = await resolveTarget(options.mirror, context.run, context.covers, context.signal);
@@ -54,7 +58,7 @@ export async function sync(options: SyncOptions, context: PipelineContext): Prom
 }
 
 /** The first push seen tells what is taken as deployed. Kept before anything can fail, for those that come later. */
-async function keepBaseline(options: SyncOptions, { run, covers, emit }: PipelineContext): Promise<void> {
+async function keepBaseline(options: SyncOptions, { run, covers, emit }: PipelineContext<'sync'>): Promise<void> {
   const scope = run.concurrencyGroup;
   if (run.input.selection.mode !== 'changed' || (await options.ledger(scope)).baseline !== null) return;
   const { before } = (covers[0] ?? run).input;
@@ -62,7 +66,7 @@ async function keepBaseline(options: SyncOptions, { run, covers, emit }: Pipelin
 }
 
 /** A commit that is not on the branch is never checked out; the branch head takes its place. */
-function replaced({ run }: PipelineContext, revision: string, head: string): Outcome {
+function replaced({ run }: PipelineContext<'sync'>, revision: string, head: string): Outcome {
   const { kind, trigger, concurrencyGroup, coalesce } = run;
   const input = { ...run.input, revision: head };
   const followUp: RunRequest = { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey: null };
@@ -76,13 +80,16 @@ function replaced({ run }: PipelineContext, revision: string, head: string): Out
 
 async function syncRevision(
   options: SyncOptions,
-  context: PipelineContext,
+  context: PipelineContext<'sync'>,
   revision: string,
 ): Promise<Outcome> {
   const { run, emit } = context;
   const ledger = await options.ledger(run.concurrencyGroup);
+  const outside = await lookFirst(options, context);
   const explained = await explain({
     ...options,
+    repository: options.mirror,
+    drifted: outside.drifted,
     runId: run.id,
     revision,
     befores: [...context.covers, run].flatMap(({ input }) => input.before ?? []),
@@ -108,8 +115,24 @@ async function syncRevision(
     const would = chosen.filter(({ decision }) => decision === 'run').length;
     return { state: 'succeeded', reason: null, message: `Dry run: ${would} service(s) would be synced` };
   }
-  const outcomes = await runChosen(options, context, explained, revision);
+  const outcomes = await runChosen(options, context, explained, outside);
   return conclude(explained, outcomes, chosen.length, ledger);
+}
+
+/** What was changed behind our back, said before anything is chosen. */
+async function lookFirst(
+  { outside }: SyncOptions,
+  { run, signal, emit }: PipelineContext<'sync'>,
+): Promise<OutsideView> {
+  if (!outside) return NOTHING_OUTSIDE;
+  const patient = run.trigger.source === 'reconcile';
+  const view = await lookOutside(outside, run.concurrencyGroup, { patient, signal });
+  if (view.remarks.length > 0) await emit(...view.remarks.map(notice));
+  return view;
+}
+
+function notice(remark: { level: 'info' | 'warning'; message: string }): RunEventBody {
+  return { type: 'run.notice', ...remark };
 }
 
 /** A commit that must be signed and is not is refused before anything of it runs. */
@@ -144,7 +167,7 @@ function putOff({ now }: SyncOptions, { loaded }: Explained): Outcome | null {
 }
 
 /** Only a person who names a commit may go back; a push or a retry never does. */
-function isRollback({ run }: PipelineContext): boolean {
+function isRollback({ run }: PipelineContext<'sync'>): boolean {
   return run.trigger.source === 'sync_api' && run.input.revision !== null;
 }
 
@@ -155,7 +178,7 @@ const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'inval
 const UNSEEN: ReadonlySet<Selected['decision']> = new Set(['not_chosen', 'excluded', 'postponed'] as const);
 
 /** Everything that is known before the first task runs, for one transaction. */
-function planned(explained: Explained, context: PipelineContext, count: number): RunEventBody[] {
+function planned(explained: Explained, context: PipelineContext<'sync'>, count: number): RunEventBody[] {
   const { selected, explanation } = explained;
   const { run } = context;
   const events: RunEventBody[] = [{ type: 'run.explained', explanation }];
@@ -187,7 +210,7 @@ function planned(explained: Explained, context: PipelineContext, count: number):
 }
 
 /** A rollback pins what it moves, so that the next push does not move it forward again; asked to, it unpins. */
-function pins({ selected, explanation, head }: Explained, context: PipelineContext): RunEventBody[] {
+function pins({ selected, explanation, head }: Explained, context: PipelineContext<'sync'>): RunEventBody[] {
   const { input, concurrencyGroup: scope } = context.run;
   if (input.dryRun) return [];
   const services = selected
@@ -221,10 +244,11 @@ function removalOf({ service, folder }: Selected, scope: string, commit: string)
 
 async function runChosen(
   options: SyncOptions,
-  context: PipelineContext,
+  context: PipelineContext<'sync'>,
   explained: Explained,
-  revision: string,
+  outside: OutsideView,
 ): Promise<ServiceOutcome[]> {
+  const { revision } = explained.explanation;
   const toSync = await servicesToSync(options, context, explained, revision);
   if (toSync.length === 0) return [];
   const lost = new AbortController();
@@ -244,6 +268,7 @@ async function runChosen(
   });
   const outcomes: ServiceOutcome[] = [];
   const serviceOptions = { ...options, checkout: options.workspace.directory };
+  const writeOutside = outsideWriter(options, context, outside);
   try {
     await options.workspace.moveTo(revision, signal);
     await schedule({
@@ -259,6 +284,7 @@ async function runChosen(
         signal.throwIfAborted();
         const outcome = await syncService(serviceOptions, { ...context, signal }, item);
         outcomes.push(outcome);
+        if (outcome.state === 'succeeded') await writeOutside(item, signal);
         return outcome.state === 'succeeded';
       },
       async onBlocked({ id }, by) {
@@ -281,9 +307,23 @@ async function runChosen(
   }
 }
 
+/** After the ledger, which alone decides: the hash of what was synced goes to where else it stands. */
+function outsideWriter(
+  { outside }: SyncOptions,
+  { run, emit }: PipelineContext<'sync'>,
+  { drifted }: OutsideView,
+): (synced: ServiceToSync, signal: AbortSignal) => Promise<void> {
+  if (!outside) return async () => undefined;
+  const write = createOutsideWriter(outside, run.concurrencyGroup, (message) =>
+    emit(notice({ level: 'warning', message })),
+  );
+  return ({ service, ledger }, signal) =>
+    write({ service: service.id, value: ledger.configHash, healed: drifted.has(service.id) }, signal);
+}
+
 async function servicesToSync(
   options: SyncOptions,
-  { run }: PipelineContext,
+  { run }: PipelineContext<'sync'>,
   { selected, loaded }: Explained,
   revision: string,
 ): Promise<ServiceToSync[]> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Run } from '../runs/run.ts';
+import type { Run, SyncRun } from '../runs/run.ts';
 import { commitStatus, statusTargets } from './commit-status.ts';
 import { aRun } from './stored-runs.fixture.ts';
 
@@ -12,7 +12,7 @@ function told(run: Run, covering: Run | null = null): string | null {
 }
 
 describe('commitStatus', () => {
-  it.each<[string, Partial<Run>, string]>([
+  it.each<[string, Partial<SyncRun>, string]>([
     ['a queued run waits', { state: 'queued', message: 'Interrupted; queued again' }, WAITING],
     ['a running one waits until services are chosen', { state: 'running', message: 'Fetching' }, WAITING],
     [
@@ -89,7 +89,7 @@ describe('commitStatus', () => {
 });
 
 describe('statusTargets', () => {
-  it.each<[string, Partial<Run>, string | null, string[]]>([
+  it.each<[string, Partial<SyncRun>, string | null, string[]]>([
     ['nothing known', { state: 'queued' }, null, []],
     ['the commit asked for while queued', { state: 'queued' }, 'aaa', ['aaa']],
     ['the commit worked on once known', { state: 'running', revision: 'bbb' }, 'aaa', ['bbb']],

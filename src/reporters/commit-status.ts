@@ -1,6 +1,6 @@
 /** What a run says on GitHub: the state, the words and the commits of its status. Pure. */
 
-import { isFinal, type Run } from '../runs/run.ts';
+import { isFinal, type PreviewRun, type Run, type RunState } from '../runs/run.ts';
 
 export interface CommitStatus {
   state: 'pending' | 'success' | 'failure' | 'error';
@@ -13,7 +13,12 @@ const WAITING = 'Waiting for previous sync to complete';
 
 /** True when the run has no outcome of its own: what it tells is the outcome of `run.coveredBy`. */
 export function sharesOutcome(run: Run): run is Run & { coveredBy: string } {
-  return run.state === 'superseded' && run.coveredBy !== null && run.reason !== 'not_on_branch';
+  return (
+    run.kind === 'sync' &&
+    run.state === 'superseded' &&
+    run.coveredBy !== null &&
+    run.reason !== 'not_on_branch'
+  );
 }
 
 /**
@@ -21,6 +26,7 @@ export function sharesOutcome(run: Run): run is Run & { coveredBy: string } {
  * the end of the chain of `coveredBy`, or null when there is none.
  */
 export function commitStatus(run: Run, covering: Run | null): CommitStatus | null {
+  if (run.kind === 'preview') return previewStatus(run);
   if (run.input.dryRun) return null;
   const { state, description } = statusOf(sharesOutcome(run) && covering ? covering : run);
   return { state, description: cleanDescription(description) };
@@ -53,6 +59,24 @@ function statusOf(run: Run): CommitStatus {
         : { state: 'success', description: 'No services required sync' };
   }
 }
+
+/** A preview speaks about its own commit only, so a newer one does not stand for it. */
+function previewStatus(run: PreviewRun): CommitStatus {
+  const description = isFinal(run.state) ? run.message : 'Working out what merging this will sync';
+  return { state: PREVIEW_STATES[run.state], description: cleanDescription(description) };
+}
+
+const PREVIEW_STATES: Record<RunState, CommitStatus['state']> = {
+  queued: 'pending',
+  running: 'pending',
+  awaiting_approval: 'pending',
+  succeeded: 'success',
+  failed: 'failure',
+  timed_out: 'failure',
+  errored: 'error',
+  cancelled: 'error',
+  superseded: 'success',
+};
 
 function failedInGit(run: Run): boolean {
   switch (run.reason) {

@@ -23,6 +23,14 @@ export interface GitHubAnswer {
   message: string;
 }
 
+/** What was to be written, in the words of a problem. */
+export interface Written {
+  name: string;
+  permission: string;
+}
+
+const STATUS: Written = { name: 'status', permission: 'commit statuses' };
+
 const SECOND = 1_000;
 const MINUTE = 60_000;
 const DAY = 86_400_000;
@@ -32,13 +40,13 @@ const MAX_TRIES = 5;
  * Judges an answer that is not the created status. Rules:
  * https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#handle-rate-limit-errors-appropriately
  */
-export function judgeAnswer(answer: GitHubAnswer, repository: string): SendOutcome {
+export function judgeAnswer(answer: GitHubAnswer, repository: string, what: Written = STATUS): SendOutcome {
   const { status } = answer;
   const said = answer.message ? `HTTP ${status}: ${answer.message}` : `HTTP ${status}`;
   const retry = { kind: 'retry', scope: 'target', afterMs: SECOND, maxTries: null } as const;
   const few = { ...retry, maxTries: MAX_TRIES } as const;
 
-  if (status === 403 || status === 429) return judgeLimit(answer, said);
+  if (status === 403 || status === 429) return judgeLimit(answer, said, what);
   if (status === 401) {
     const problem = `GitHub does not accept the token (${said}). Check GITHUB_TOKEN.`;
     return { ...retry, scope: 'everything', afterMs: MINUTE, problem };
@@ -71,19 +79,25 @@ export function judgeAnswer(answer: GitHubAnswer, repository: string): SendOutco
       problem: `${repository} has moved (${said}). Set GITHUB_REPOSITORY to its present name.`,
     };
   }
-  if (status < 300) return { ...retry, problem: `GitHub's answer was not the created status (${said}).` };
+  if (status < 300)
+    return { ...retry, problem: `GitHub's answer was not the written ${what.name} (${said}).` };
   if (status === 408 || status === 409)
-    return { ...few, problem: `GitHub could not take the status (${said}).` };
-  return { kind: 'refused', problem: `GitHub refused the status (${said}).` };
+    return { ...few, problem: `GitHub could not take the ${what.name} (${said}).` };
+  return { kind: 'refused', problem: `GitHub refused the ${what.name} (${said}).` };
 }
 
-function judgeLimit(answer: GitHubAnswer, said: string): SendOutcome {
+function judgeLimit(answer: GitHubAnswer, said: string, what: Written): SendOutcome {
   const asked = askedWaitMs(answer.headers);
-  const limited = asked !== null || answer.status === 429 || /rate limit|abuse/i.test(answer.message);
+  const limited = isLimited(answer);
   const problem = limited
-    ? `GitHub asks to wait before the next status (${said}).`
-    : `GitHub does not let the token write commit statuses (${said}). Check the permissions of GITHUB_TOKEN.`;
+    ? `GitHub asks to wait before the next ${what.name} (${said}).`
+    : `GitHub does not let the token write ${what.permission} (${said}). Check the permissions of GITHUB_TOKEN.`;
   return { kind: 'retry', scope: 'everything', maxTries: null, afterMs: asked ?? MINUTE, problem };
+}
+
+/** Whether a 403 or 429 is about how much is asked for, not about who may. */
+export function isLimited({ status, headers, message }: GitHubAnswer): boolean {
+  return status === 429 || askedWaitMs(headers) !== null || /rate limit|abuse/i.test(message);
 }
 
 /** The wait the headers ask for, in ms, or null when they ask for none. */

@@ -75,7 +75,7 @@ export function createGitHubClient(options: GitHubClientOptions): GitHubClient {
 }
 
 /** Octokit is loaded with the first status, so that a server starts and idles without it. */
-async function loadOctokit(options: GitHubClientOptions): Promise<Octokit> {
+export async function loadOctokit(options: GitHubClientOptions): Promise<Octokit> {
   const { apiUrl, version, timeoutMs = 10_000, fetch = globalThis.fetch } = options;
   const { Octokit } = await import('@octokit/rest');
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
@@ -95,7 +95,7 @@ async function loadOctokit(options: GitHubClientOptions): Promise<Octokit> {
 
 function ignore(): void {}
 
-function readAnswer(error: unknown, token: string): GitHubAnswer | null {
+export function readAnswer(error: unknown, token: string): GitHubAnswer | null {
   const parsed = HttpError.safeParse(error);
   if (!parsed.success) return null;
   const { status, headers, data } = parsed.data.response;
@@ -110,7 +110,7 @@ function readAnswer(error: unknown, token: string): GitHubAnswer | null {
 }
 
 /** Only the code of the failure: messages of failed requests may hold addresses and header values. */
-function describeSilence(error: unknown): string {
+export function describeSilence(error: unknown): string {
   for (let current = error; current instanceof Error; current = current.cause) {
     if (current.name === 'TimeoutError') return 'timed out';
     if ('code' in current && typeof current.code === 'string') return current.code;

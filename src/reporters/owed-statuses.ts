@@ -39,7 +39,10 @@ export function toldWords(status: CommitStatus): string {
  */
 export async function readOwedStatuses(store: ReportingStore): Promise<OwedStatus[]> {
   const byRun = await readUnsettledRuns(store);
-  const byTarget = Map.groupBy([...byRun.values()].flat(), ({ report }) => report.target);
+  const byTarget = Map.groupBy(
+    [...byRun.values()].flat(),
+    ({ run, report }) => `${run.kind} ${report.target}`,
+  );
   const owed: OwedStatus[] = [];
   for (const statuses of byTarget.values()) {
     const speaker = statuses.reduce((newest, next) => (next.endedAt >= newest.endedAt ? next : newest));
@@ -58,9 +61,9 @@ export async function readOwedStatuses(store: ReportingStore): Promise<OwedStatu
   return owed.toSorted((a, b) => rank(a) - rank(b) || (a.final && b.final ? a.endedAt - b.endedAt : 0));
 }
 
-/** Final before pending, and the commits really worked on before those they cover. */
+/** Final before pending, and the commits really worked on before those they cover and those only looked at. */
 function rank({ final, run, source }: OwedStatus): number {
-  return (final ? 0 : 2) + (source.id === run.id ? 0 : 1);
+  return (final ? 0 : 2) + (source.id === run.id && run.kind === 'sync' ? 0 : 1);
 }
 
 function isNews({ report, status, final, run, source }: OwedStatus): boolean {

@@ -1,6 +1,6 @@
 /** For tests: a reporter between runs in memory and a scripted GitHub, on a clock that runs by itself. */
 
-import type { Run } from '../runs/run.ts';
+import type { SyncRun } from '../runs/run.ts';
 import { createGitHubClient } from './github-client.ts';
 import { type ScriptedGitHub, startScriptedGitHub } from './scripted-github.fixture.ts';
 import { type StatusReporter, startStatusReporter } from './status-reporter.ts';
@@ -18,7 +18,7 @@ export interface Reporting {
   /** Starts the reporter, or stops it and starts another one. */
   start(): Promise<StatusReporter>;
   /** Stores a run that was asked to look at the commit `sha`. */
-  put(id: string, sha: string, changes?: Partial<Run>): void;
+  put(id: string, sha: string, changes?: Partial<SyncRun>): void;
   /** Every status sent, in order. */
   seen(): string[];
   /** The ms between each two requests. */

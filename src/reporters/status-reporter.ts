@@ -1,11 +1,15 @@
-/** Tells GitHub the commit status of every run: one serial loop over what the store says is not told yet. */
+/** Tells GitHub what became of every run: one serial loop over what the store says is not told yet. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../errors.ts';
 import { backoffMs, SECOND } from './backoff.ts';
+import { type CommentTellerOptions, createCommentTeller } from './comment-teller.ts';
 import { createStatusTeller, type StatusTellerOptions } from './status-teller.ts';
+import { createWriteLane, type WriteLaneOptions } from './write-lane.ts';
 
-export interface StatusReporterOptions extends StatusTellerOptions {
+export interface StatusReporterOptions extends Omit<StatusTellerOptions, 'lane'>, WriteLaneOptions {
+  /** How comments of pull requests are told, too; left out where there are no previews. */
+  comments?: Pick<CommentTellerOptions, 'client' | 'store'>;
   /** Resolves after `ms`, or as soon as `signal` is aborted. */
   sleep?(ms: number, signal: AbortSignal): Promise<void>;
 }
@@ -25,14 +29,22 @@ const MIN_ROUND_MS = 100;
 
 export function startStatusReporter(options: StatusReporterOptions): StatusReporter {
   const { store, log, clock = Date.now, sleep = sleepUntilAborted } = options;
-  const tellNext = createStatusTeller(options);
+  const lane = createWriteLane(options);
+  const tellStatus = createStatusTeller({ ...options, lane });
+  const tellComment = options.comments && createCommentTeller({ ...options, ...options.comments, lane });
   const stopping = new AbortController();
   let wake = new AbortController();
   let waiting: Array<() => void> = [];
   const unwatch = store.watch(() => wake.abort());
   let storeFailures = 0;
 
-  /** Tells at most one status. Returns the ms until the next round and what may cut them short. */
+  /** Tells at most one thing, statuses first. Returns the ms until the next round, or null when nothing is left. */
+  async function tellNext(): Promise<number | null> {
+    const waits = [await tellStatus(), (await tellComment?.()) ?? null].filter((waitMs) => waitMs !== null);
+    return waits.length > 0 ? Math.min(...waits) : null;
+  }
+
+  /** Tells what is due. Returns the ms until the next round and what may cut them short. */
   async function round(): Promise<{ waitMs: number; until: AbortSignal }> {
     // A change from here on is not part of this round, and neither is who begins to wait for idleness.
     wake = new AbortController();
@@ -48,7 +60,10 @@ export function startStatusReporter(options: StatusReporterOptions): StatusRepor
       waiting.push(...asking);
       storeFailures += 1;
       const waitMs = backoffMs(SECOND, storeFailures, MAX_STORE_BACKOFF_MS);
-      log.warn({ problem: describeError(error), waitMs }, 'commit statuses could not be looked up or kept');
+      log.warn(
+        { problem: describeError(error), waitMs },
+        'what GitHub is to be told could not be looked up or kept',
+      );
       return { waitMs, until: stopping.signal };
     }
   }

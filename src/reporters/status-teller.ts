@@ -1,11 +1,11 @@
-/** Tells one status at a time, and decides when the next one may go: pace, pauses, retries and giving up. */
+/** Tells one status at a time, and decides about retries and giving up. */
 
+import type { RunKind } from '../runs/run.ts';
 import type { Report } from '../runs/run-store.ts';
-import { backoffMs, SECOND } from './backoff.ts';
 import type { SendOutcome } from './github-answer.ts';
 import type { GitHubClient } from './github-client.ts';
 import { type OwedStatus, type ReportingStore, readOwedStatuses, toldWords } from './owed-statuses.ts';
-import { createPace } from './pace.ts';
+import type { WriteLane } from './write-lane.ts';
 
 export interface ReporterLog {
   info(fields: object, message: string): void;
@@ -18,17 +18,12 @@ export interface StatusTellerOptions {
   repository: { owner: string; repo: string };
   /** The page that a status links to: absolute, http or https. */
   runUrl(runId: string): string;
-  /** Under this name GitHub shows the newest status of a commit; its case does not matter to GitHub. */
-  context?: string;
   log: ReporterLog;
-  /** Now, in ms since the epoch. */
-  clock?(): number;
-  /** From 0 to 1, for jitter. */
-  random?(): number;
-  minIntervalMs?: number;
+  lane: WriteLane;
 }
 
-const MAX_BACKOFF_MS = 900_000;
+/** Under these names GitHub shows the newest status of a commit; their case does not matter to GitHub. */
+const CONTEXTS: Record<RunKind, string> = { sync: 'IaC Runner / Sync', preview: 'IaC Runner / Preview' };
 /** A pending state that failed this often is left out: the final one will follow. */
 const PENDING_TRIES = 5;
 /** After a try the store is read again before the next one; this keeps a surprise there from becoming a spin. */
@@ -39,11 +34,7 @@ const NEXT_ROUND_MS = 100;
  * when nothing is left to tell. It throws what the store throws.
  */
 export function createStatusTeller(options: StatusTellerOptions): () => Promise<number | null> {
-  const { store, client, repository, runUrl, context = 'IaC Runner / Sync', log } = options;
-  const { clock = Date.now, random = Math.random, minIntervalMs = SECOND } = options;
-  const pace = createPace({ minIntervalMs });
-  /** GitHub as a whole is left alone until then, after so many failures in a row that were not about one commit. */
-  const pause = { until: 0, failures: 0 };
+  const { store, client, repository, runUrl, log, lane } = options;
 
   /** What came of the last try, as long as the store cannot keep it: GitHub takes only 1,000 statuses a commit. */
   let unkept: Report | null = null;
@@ -54,31 +45,19 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
     unkept = null;
   }
 
-  function withJitter(ms: number): number {
-    return Math.ceil(ms * (1 + random() / 10));
-  }
-
   async function keepFailure(owed: OwedStatus, outcome: Exclude<SendOutcome, { kind: 'ok' }>): Promise<void> {
     const { report, run } = owed;
     const problem = outcome.problem;
     const failures = report.problem === problem ? report.failures + 1 : 1;
     const fields = { runId: run.id, target: report.target, problem, failures };
-    const worn = outcome.kind === 'retry' && outcome.maxTries !== null && failures >= outcome.maxTries;
-    if (outcome.kind === 'refused' || worn) {
+    if (outcome.kind === 'refused' || isWorn(outcome, failures)) {
       // A pending state is not tried again, but the final one is, once.
       log.warn(fields, 'commit status is undeliverable');
       const tries = Math.max(failures, PENDING_TRIES);
       return keep({ ...report, failures: tries, problem, notBefore: 0, settled: owed.final });
     }
-    let waitMs = withJitter(backoffMs(outcome.afterMs, failures, MAX_BACKOFF_MS));
-    if (outcome.scope === 'everything') {
-      pause.failures += 1;
-      pause.until = clock() + withJitter(backoffMs(outcome.afterMs, pause.failures, MAX_BACKOFF_MS));
-      // The growing wait ends with this process, in case a restart is the cure. What GitHub asks for does not.
-      waitMs = outcome.afterMs;
-    }
     log.warn(fields, 'commit status not told yet');
-    await keep({ ...report, failures, problem, notBefore: clock() + waitMs });
+    await keep({ ...report, failures, problem, notBefore: lane.retryAt(outcome, failures) });
   }
 
   async function tell(owed: OwedStatus): Promise<void> {
@@ -93,10 +72,9 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
       sha: report.target,
       ...status,
       targetUrl,
-      context,
+      context: CONTEXTS[run.kind],
     });
-    pace.record(clock());
-    if (outcome.kind !== 'retry' || outcome.scope === 'target') pause.failures = 0;
+    lane.record(outcome);
     if (outcome.kind !== 'ok') return keepFailure(owed, outcome);
     log.info({ runId: run.id, target: report.target, status: status.state }, 'commit status told');
     await keep({ ...report, told: toldWords(status), failures: 0, problem: null, notBefore: 0 });
@@ -106,10 +84,11 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
     if (unkept) await keep(unkept);
     const owed = await readOwedStatuses(store);
     const worthIt = owed.filter(({ final, report }) => final || report.failures < PENDING_TRIES);
-    const now = clock();
+    const now = lane.now();
     let waitMs: number | null = null;
     for (const status of worthIt) {
-      const at = Math.max(pause.until, status.report.notBefore, pace.earliest(now, status));
+      const promised = status.final && status.run.kind === 'sync';
+      const at = Math.max(status.report.notBefore, lane.earliest({ promised }));
       if (at <= now) {
         await tell(status);
         return NEXT_ROUND_MS;
@@ -118,4 +97,9 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
     }
     return waitMs;
   };
+}
+
+/** Whether an outcome of this kind has come up often enough. */
+export function isWorn({ maxTries }: Extract<SendOutcome, { kind: 'retry' }>, failures: number): boolean {
+  return maxTries !== null && failures >= maxTries;
 }

@@ -1,10 +1,10 @@
 /** For tests: runs in memory behind the part of RunStore that reporters use, and a clock that runs by itself. */
 
-import type { Run } from '../runs/run.ts';
+import type { Run, SyncRun } from '../runs/run.ts';
 import type { Report } from '../runs/run-store.ts';
 import type { ReportingStore } from './owed-statuses.ts';
 
-export function aRun(changes: Partial<Run> = {}, input: Partial<Run['input']> = {}): Run {
+export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['input']> = {}): SyncRun {
   return {
     id: 'run-1',
     kind: 'sync',
@@ -43,7 +43,7 @@ export function aRun(changes: Partial<Run> = {}, input: Partial<Run['input']> = 
 
 export interface StoredRuns extends ReportingStore {
   put(run: Run): void;
-  change(id: string, changes: Partial<Run>): void;
+  change(id: string, changes: Partial<SyncRun>): void;
   savedReports: Report[];
   settledRuns: string[];
   /** While set, every write fails with it. */
@@ -66,7 +66,7 @@ export function createStoredRuns(): StoredRuns {
     change(id, changes) {
       const run = runs.get(id);
       if (!run) throw new Error(`There is no run ${id}.`);
-      store.put({ ...run, ...changes });
+      store.put({ ...run, ...changes } as Run);
     },
     run: async (id) => runs.get(id) ?? null,
     unreported: async (_reporter, limit) =>

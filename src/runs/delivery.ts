@@ -2,7 +2,17 @@
 
 import type { RunRequest } from './run.ts';
 
-export type DeliveryDecision = 'accepted' | 'duplicate' | 'no_changes' | 'ignored' | 'refused' | 'missed';
+/** `missed` is one that GitHub could not deliver; it was learnt of from GitHub's own list. */
+export const DELIVERY_DECISIONS = [
+  'accepted',
+  'duplicate',
+  'no_changes',
+  'ignored',
+  'refused',
+  'missed',
+] as const;
+
+export type DeliveryDecision = (typeof DELIVERY_DECISIONS)[number];
 
 export interface NewDelivery {
   /** X-GitHub-Delivery, or null when there was none. */

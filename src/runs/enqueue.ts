@@ -1,16 +1,23 @@
 /** The one way into the store: from what a trigger understood to a stored run. */
 
 import type { NewDelivery } from './delivery.ts';
-import { type Run, type SyncInput, syncGroup, type Trigger } from './run.ts';
+import { type PreviewInput, previewGroup, type Run, type SyncInput, syncGroup, type Trigger } from './run.ts';
 import type { RunStore } from './run-store.ts';
 
-export interface SyncRequest {
+interface Asked {
   trigger: Pick<Trigger, 'source'> & Partial<Trigger>;
-  /** What is left out is null, false or empty. */
-  input: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
   dedupeKey?: string | null;
   /** The delivery behind it, stored in the same transaction. */
   delivery?: Pick<NewDelivery, 'event' | 'detail'>;
+}
+
+export interface SyncRequest extends Asked {
+  /** What is left out is null, false or empty. */
+  input: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
+}
+
+export interface PreviewRequest extends Asked {
+  input: PreviewInput;
 }
 
 const NOBODY: Omit<Trigger, 'source'> = { actor: null, deliveryId: null, retryOf: null };
@@ -38,12 +45,23 @@ export function enqueueSync(
     trigger.source === 'webhook' && input.selection.mode === 'changed' && !input.force && !input.dryRun;
   return store.enqueue(
     { kind: 'sync', trigger, input, dedupeKey, coalesce, concurrencyGroup: syncGroup(input.branch) },
-    delivery && {
-      ...delivery,
-      deliveryId: trigger.deliveryId,
-      decision: 'accepted',
-      runId: null,
-      request: null,
-    },
+    accepted(trigger, delivery),
   );
+}
+
+/** Stores a preview, likewise. One of a newer head of the pull request covers it. */
+export function enqueuePreview(
+  store: RunStore,
+  { dedupeKey = null, delivery, input, ...request }: PreviewRequest,
+): Promise<{ run: Run; created: boolean }> {
+  const trigger: Trigger = { ...NOBODY, ...request.trigger };
+  const concurrencyGroup = previewGroup(input.pullRequest);
+  return store.enqueue(
+    { kind: 'preview', trigger, input, dedupeKey, coalesce: true, concurrencyGroup },
+    accepted(trigger, delivery),
+  );
+}
+
+function accepted({ deliveryId }: Trigger, delivery: Asked['delivery']): NewDelivery | undefined {
+  return delivery && { ...delivery, deliveryId, decision: 'accepted', runId: null, request: null };
 }

@@ -28,6 +28,8 @@ export interface ServiceDecision {
     | 'newer_synced'
     | 'pinned'
     | 'postponed'
+    /** Of a preview: stale already, whatever becomes of the pull request. */
+    | 'already_due'
     | 'invalid';
   /** One sentence: the rule and the fact behind the decision. */
   because: string;

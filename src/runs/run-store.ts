@@ -1,7 +1,8 @@
 /** The port every store implements. All writes are durable (fsynced) before their promise resolves. */
 
+import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
-import type { Run, RunRequest, RunState, Step } from './run.ts';
+import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { RunEvent, RunEventBody } from './run-events.ts';
 
 /** Proof of being the worker of a run. `token` grows with every claim; the store refuses older ones. */
@@ -53,9 +54,15 @@ export interface Ledger {
 }
 
 /** Whoever tells the outside world about runs. A run stays unreported for each until it settles it. */
-export const REPORTERS = ['commit-status'] as const;
+export const REPORTERS = ['commit-status', 'pull-request-comment'] as const;
 
 export type ReporterName = (typeof REPORTERS)[number];
+
+/** Those that have something to tell about a run of a kind. */
+export const REPORTERS_OF: Record<RunKind, readonly ReporterName[]> = {
+  sync: ['commit-status'],
+  preview: REPORTERS,
+};
 
 /** One thing a reporter has told, or failed to: a run for one of its targets (a commit, a comment, an address). */
 export interface Report {
@@ -82,7 +89,7 @@ export interface RunFilter {
 export interface RunStore {
   /**
    * Stores the run, or finds the one the dedupe key already stands for; with it, in the same transaction, the
-   * delivery that asked for it.
+   * delivery that asked for it. Throws QueueFullError when a new run would be one too many.
    */
   enqueue(request: RunRequest, delivery?: NewDelivery): Promise<{ run: Run; created: boolean }>;
   /** Stores a delivery that asked for no run. */
@@ -94,9 +101,14 @@ export interface RunStore {
     limit: number;
   }): Promise<Delivery[]>;
   delivery(number: number): Promise<Delivery | null>;
+  /** Stores those deliveries whose id none stored so far has; resolves to how many. */
+  recordMissed(missed: readonly NewDelivery[]): Promise<number>;
 
-  /** Leases the next queued run whose group is free, superseding queued runs it covers; null when none is. */
-  claim(options: { owner: string; leaseMs: number }): Promise<Claim | null>;
+  /**
+   * Leases the next queued run whose group is free, superseding queued runs it covers; null when none is. Only of
+   * these kinds; left out: of any.
+   */
+  claim(options: { owner: string; leaseMs: number; kinds?: readonly RunKind[] }): Promise<Claim | null>;
   /** Extends the lease. Throws StaleLeaseError. */
   renew(lease: Lease, leaseMs: number): Promise<void>;
   /**
@@ -131,6 +143,9 @@ export interface RunStore {
     type: T,
   ): Promise<Extract<RunEvent, { type: T }> | null>;
   ledger(scope: string): Promise<Ledger>;
+  /** By service: what is remembered of the config hashes that stand outside. */
+  outsideHashes(scope: string): Promise<Map<string, OutsideHash>>;
+  saveOutsideHashes(scope: string, hashes: OutsideHash[]): Promise<void>;
   /** Sets the baseline of a branch that has none yet. */
   saveBaseline(scope: string, commit: string): Promise<void>;
 
@@ -147,7 +162,19 @@ export interface RunStore {
   key(name: string): Promise<Buffer>;
   /** Called with a run's id after each committed change of it. Returns the unsubscribe function. */
   watch(listener: (runId: string) => void): () => void;
+  /**
+   * Deletes a small part of what ended before `before`: runs with their events and logs, and deliveries that came
+   * before `deliveriesBefore`. Kept is a run that one of `reporters` has still to tell about, that the ledger or a
+   * pin names, or that covers a run which is kept. True as long as there may be more to delete.
+   */
+  prune(options: {
+    before: number;
+    deliveriesBefore: number;
+    reporters: readonly ReporterName[];
+  }): Promise<boolean>;
   /** Throws StoreUnavailableError when a commit is not possible now. */
   check(): Promise<void>;
+  /** False once the store has failed for good, so that only a restart helps. */
+  isAlive(): boolean;
   close(): Promise<void>;
 }

@@ -1,6 +1,9 @@
 /** What a Run and a Step are: their states, the legal transitions, and the closed list of reasons. */
 
-export type RunKind = 'sync';
+/** A sync changes services; a preview only tells what merging a pull request would sync. */
+export const RUN_KINDS = ['sync', 'preview'] as const;
+
+export type RunKind = (typeof RUN_KINDS)[number];
 
 export type RunState =
   | 'queued'
@@ -104,7 +107,7 @@ export function stepTransition<To extends StepState>(from: StepState, to: To): T
 
 /** Who asked for a run. Nothing here decides what runs: it is shown, and kept for the record. */
 export interface Trigger {
-  source: 'webhook' | 'sync_api' | 'retry' | 'replay' | 'reconcile';
+  source: 'webhook' | 'pull_request' | 'sync_api' | 'retry' | 'replay' | 'reconcile';
   /** GitHub login, API token name, or null when unknown. */
   actor: string | null;
   deliveryId: string | null;
@@ -134,11 +137,18 @@ export interface SyncInput {
   announced: string[];
 }
 
-/** What a trigger asks for. */
-export interface RunRequest {
-  kind: RunKind;
+export interface PreviewInput {
+  /** The branch that the pull request is to be merged into. */
+  branch: string;
+  /** Full id of the pull request's head. */
+  revision: string;
+  pullRequest: number;
+}
+
+interface RequestOf<Kind extends RunKind, Input> {
+  kind: Kind;
   trigger: Trigger;
-  input: SyncInput;
+  input: Input;
   /** At most one run of a group is worked on at a time. */
   concurrencyGroup: string;
   /** True when a newer queued run of the same group, also coalescing, makes this one needless. */
@@ -147,8 +157,11 @@ export interface RunRequest {
   dedupeKey: string | null;
 }
 
-/** The durable record. Times are milliseconds since the epoch. */
-export interface Run extends RunRequest {
+/** What a trigger asks for. */
+export type RunRequest = RequestOf<'sync', SyncInput> | RequestOf<'preview', PreviewInput>;
+
+/** What becomes of a request. Times are milliseconds since the epoch. */
+interface RunRecord {
   id: string;
   state: RunState;
   reason: RunReason | null;
@@ -172,6 +185,11 @@ export interface Run extends RunRequest {
   finishedAt: number | null;
 }
 
+/** The durable record: one type for each kind, told apart by `kind`. */
+export type Run = RunRequest & RunRecord;
+export type SyncRun = Extract<Run, { kind: 'sync' }>;
+export type PreviewRun = Extract<Run, { kind: 'preview' }>;
+
 export interface Step {
   /** Unique in its run: the service id of a sync. */
   id: string;
@@ -188,6 +206,11 @@ export interface Step {
 /** States after which the same request is worth running again: Redeliver and retry use it. */
 export function endedBadly(state: RunState): boolean {
   return state === 'failed' || state === 'errored' || state === 'cancelled' || state === 'timed_out';
+}
+
+/** The group in which a newer head of a pull request takes the place of an older one. */
+export function previewGroup(pullRequest: number): string {
+  return `preview:${pullRequest}`;
 }
 
 /** The group that serialises all syncs of a branch, and the scope of its ledger. */

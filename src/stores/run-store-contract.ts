@@ -2,11 +2,12 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StaleLeaseError } from '../errors.ts';
-import type { RunRequest } from '../runs/run.ts';
+import type { OutsideHash } from '../runs/config-hashes.ts';
+import type { RunRequest, SyncRun } from '../runs/run.ts';
 import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 
-export function pushRequest(overrides: Partial<RunRequest> = {}, revision = 'a'.repeat(40)): RunRequest {
+export function pushRequest(overrides: Partial<SyncRun> = {}, revision = 'a'.repeat(40)): RunRequest {
   return {
     kind: 'sync',
     trigger: { source: 'webhook', actor: 'octocat', deliveryId: null, retryOf: null },
@@ -375,6 +376,134 @@ export function describeRunStore(
       });
     });
 
+    describe('deliveries', () => {
+      const pushed = { deliveryId: 'd-1', event: 'push', decision: 'accepted', detail: 'Push' } as const;
+      const nothing = { runId: null, request: null };
+
+      it('are stored with the run they asked for, also when it was there already', async () => {
+        const request = pushRequest({ dedupeKey: 'delivery:d-1' });
+        const { run } = await store.enqueue(request, { ...pushed, ...nothing });
+        await store.enqueue(request, { ...pushed, ...nothing });
+        const [second, first] = await store.deliveries({ limit: 10 });
+        expect(first).toMatchObject({ ...pushed, runId: run.id, request });
+        expect(second).toMatchObject({ ...pushed, decision: 'duplicate', runId: run.id });
+        expect(await store.delivery(first?.number ?? 0)).toEqual(first);
+        expect(await store.delivery(4_711)).toBeNull();
+      });
+
+      it('are listed newest first, by page and by decision', async () => {
+        for (const decision of ['ignored', 'refused', 'ignored', 'no_changes'] as const) {
+          await store.recordDelivery({ ...pushed, ...nothing, decision });
+        }
+        const decisions = async (filter: { before?: number; decision?: 'ignored' }) =>
+          (await store.deliveries({ ...filter, limit: 2 })).map(({ number, decision }) => [number, decision]);
+        expect(await decisions({})).toEqual([
+          [4, 'no_changes'],
+          [3, 'ignored'],
+        ]);
+        expect(await decisions({ before: 3 })).toEqual([
+          [2, 'refused'],
+          [1, 'ignored'],
+        ]);
+        expect(await decisions({ decision: 'ignored' })).toEqual([
+          [3, 'ignored'],
+          [1, 'ignored'],
+        ]);
+      });
+
+      it('F11: that were missed are recorded once each, and not when they arrived after all', async () => {
+        await store.recordDelivery({ ...pushed, ...nothing });
+        const missed = ['d-1', 'd-2', 'd-3'].map((deliveryId) => ({
+          ...pushed,
+          ...nothing,
+          deliveryId,
+          decision: 'missed' as const,
+        }));
+        expect(await store.recordMissed(missed)).toBe(2);
+        expect(await store.recordMissed(missed)).toBe(0);
+        const found = await store.deliveries({ decision: 'missed', limit: 10 });
+        expect(found.map(({ deliveryId }) => deliveryId)).toEqual(['d-3', 'd-2']);
+      });
+    });
+
+    describe('retention', () => {
+      const all = { before: Date.now() + 3_600_000, deliveriesBefore: 0, reporters: [] };
+
+      async function pruneAll(options: Parameters<RunStore['prune']>[0] = all): Promise<string[]> {
+        for (let calls = 0; await store.prune(options); calls += 1)
+          if (calls > 1_000) throw new Error('No end.');
+        return (await store.runs({ limit: 100 })).map(({ id }) => id);
+      }
+
+      async function finish(lease: Claim['lease'], coveredBy: string | null = null): Promise<void> {
+        await store.append(lease, [{ ...finished(), coveredBy } as RunEventBody]);
+      }
+
+      it('removes old finished runs with everything of them, and none that waits or works', async () => {
+        const old = (await store.enqueue(pushRequest())).run.id;
+        const { lease } = await claim();
+        const lines = Array.from({ length: 500 }, (_, index) => `line ${index}`);
+        const log: RunEventBody = { type: 'step.log', step: 's', stream: 'stdout', lines };
+        await store.append(lease, [
+          { type: 'step.planned', step: 's', position: 0, wave: 1, message: '' },
+          ...Array.from({ length: 450 }, () => log),
+        ]);
+        await finish(lease);
+        const working = (await store.enqueue(pushRequest())).run.id;
+        await claim();
+        const waiting = (await store.enqueue(pushRequest())).run.id;
+        expect(await pruneAll({ ...all, before: 0 })).toEqual([waiting, working, old]);
+        expect(await pruneAll()).toEqual([waiting, working]);
+        expect(await store.events(old, { after: 0, limit: 10 })).toEqual([]);
+        expect(await store.steps(old)).toEqual([]);
+      });
+
+      it('keeps what the ledger names and what a reporter has still to tell', async () => {
+        await store.enqueue(pushRequest());
+        const first = await claim();
+        const step = 'platform/redis';
+        const planned: RunEventBody = { type: 'step.planned', step, position: 0, wave: 1, message: '' };
+        const started: RunEventBody = { type: 'step.started', step, command: [], ledger: fact(step) };
+        await store.append(first.lease, [planned, started]);
+        await finish(first.lease);
+        const second = (await store.enqueue(pushRequest())).run.id;
+        await finish((await claim()).lease);
+        const reporters = ['commit-status'] as const;
+        expect(await pruneAll({ ...all, reporters })).toEqual([second, first.run.id]);
+        await store.settleRun('commit-status', second);
+        expect(await pruneAll({ ...all, reporters })).toEqual([first.run.id]);
+        expect(await pruneAll()).toEqual([first.run.id]);
+      });
+
+      it('keeps a run as long as another names it as the one that covers it', async () => {
+        const covering = (await store.enqueue(pushRequest())).run.id;
+        await finish((await claim()).lease);
+        const covered = (await store.enqueue(pushRequest())).run.id;
+        await finish((await claim()).lease, covering);
+        const reporters = ['commit-status'] as const;
+        await store.settleRun('commit-status', covering);
+        expect(await pruneAll({ ...all, reporters })).toEqual([covered, covering]);
+        await store.settleRun('commit-status', covered);
+        expect(await pruneAll({ ...all, reporters })).toEqual([]);
+      });
+
+      it('removes old deliveries', async () => {
+        const delivery = { deliveryId: null, event: 'ping', decision: 'ignored', detail: '' } as const;
+        for (let i = 0; i < 1_200; i += 1) {
+          void store.recordDelivery({ ...delivery, runId: null, request: null });
+        }
+        await store.check();
+        await pruneAll();
+        expect(await store.deliveries({ limit: 2_000 })).toHaveLength(1_200);
+        await pruneAll({ ...all, deliveriesBefore: Date.now() + 1_000 });
+        expect(await store.deliveries({ limit: 10 })).toEqual([]);
+      });
+    });
+
+    it('is alive', () => {
+      expect(store.isAlive()).toBe(true);
+    });
+
     it('lists runs newest first, by page and by state', async () => {
       const ids: string[] = [];
       for (let i = 0; i < 5; i += 1) {
@@ -385,6 +514,32 @@ export function describeRunStore(
       const next = await store.runs({ limit: 2, before: ids[1] ?? '' });
       expect(next.map(({ id }) => id)).toEqual(ids.slice(2, 4));
       expect(await store.runs({ state: 'running', limit: 10 })).toEqual([]);
+    });
+
+    it('remembers what stands outside, by scope and service', async () => {
+      const hash: OutsideHash = {
+        service: 'platform/redis',
+        written: 'abcdef012345',
+        found: null,
+        drifted: true,
+        owed: false,
+        since: 5,
+        problem: null,
+        heals: 0,
+        healedAt: 0,
+      };
+      const owed = { found: 'no hash', owed: true, problem: 'It is down.' };
+      const other = { ...hash, ...owed, service: 'platform/minio' };
+      await store.saveOutsideHashes('sync:main', [hash, other]);
+      const changed = { ...hash, found: 'abcdef012345', drifted: false, since: 6, heals: 2, healedAt: 6 };
+      await store.saveOutsideHashes('sync:main', [changed]);
+      expect(await store.outsideHashes('sync:main')).toEqual(
+        new Map([
+          ['platform/minio', other],
+          ['platform/redis', changed],
+        ]),
+      );
+      expect((await store.outsideHashes('sync:other')).size).toBe(0);
     });
 
     it('takes a nonce once', async () => {

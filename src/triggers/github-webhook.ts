@@ -1,4 +1,4 @@
-/** POST /webhook: a push to the branch becomes a run, stored before the answer. */
+/** POST /webhook: a push to the branch becomes a run, and so may a pull request, stored before the answer. */
 
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../errors.ts';
@@ -6,6 +6,7 @@ import { enqueueSync } from '../runs/enqueue.ts';
 import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { Inbox } from './inbox.ts';
+import { answerPullRequest } from './pull-request.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
 import type { Secret } from './signature.ts';
 import { readSignedJson } from './signed-body.ts';
@@ -16,6 +17,8 @@ export interface WebhookOptions {
   branch: string;
   /** `owner/name` that pushes must come from; null accepts any. */
   repository: string | null;
+  /** Whether pull requests are previewed. */
+  previews: boolean;
   /** The services that changed paths name, for the answer only. */
   servicesNamedBy(paths: Iterable<string>): string[];
   runUrl(runId: string): string;
@@ -40,6 +43,7 @@ export function createGitHubWebhook(options: WebhookOptions): Handler {
 async function answer(options: WebhookOptions, context: Context, payload: unknown): Promise<object> {
   const { inbox } = options;
   const event = inbox.eventOf(context);
+  if (event === 'pull_request' && options.previews) return answerPullRequest(options, context, payload);
   if (event !== 'push') {
     await inbox.decided(context, 'ignored', `Event ${event || 'without a name'}`);
     return { status: 'ignored', event };
@@ -96,7 +100,7 @@ async function accept(
 function accepted(run: Run, after: string, url: string): object {
   return {
     status: 'accepted',
-    services: run.input.announced,
+    services: run.kind === 'sync' ? run.input.announced : [],
     commit: (run.input.revision ?? after).slice(0, 8),
     run_id: run.id,
     url,

@@ -13,10 +13,21 @@ export interface ReconcileOptions {
   branch: string;
   /** 0: only at start and when nudged. */
   intervalMs: number;
-  due(
-    scope: string,
-  ): Promise<{ head: string; services: string[]; postponed: string[]; firstMeeting: boolean }>;
+  /** Told of each look. */
+  onLook?: () => void;
+  due(scope: string, signal: AbortSignal): Promise<DueNow>;
   log: Logger;
+}
+
+export interface DueNow {
+  head: string;
+  services: string[];
+  postponed: string[];
+  firstMeeting: boolean;
+  /** Services found changed outside that were not so, or otherwise, at the last look. */
+  drifts: { service: string; because: string }[];
+  /** What is to be said about the place outside. */
+  remarks: string[];
 }
 
 export interface Reconciler {
@@ -30,15 +41,19 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
   const { intervalMs, log } = options;
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> = Promise.resolve();
-  let stopped = false;
+  const ending = new AbortController();
+  const remark = createRemarker(log);
 
   function look(): void {
     clearTimeout(timer);
+    options.onLook?.();
     looking = looking
-      .then(() => reconcile(options))
-      .catch((error: unknown) => log.warn({ err: error }, 'reconcile failed; it is tried again'))
+      .then(() => reconcile(options, remark, ending.signal))
+      .catch((error: unknown) => {
+        if (!ending.signal.aborted) log.warn({ err: error }, 'reconcile failed; it is tried again');
+      })
       .then(() => {
-        if (!stopped && intervalMs > 0) schedule(intervalMs);
+        if (!ending.signal.aborted && intervalMs > 0) schedule(intervalMs);
       });
   }
   function schedule(delayMs: number): void {
@@ -48,19 +63,34 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
   look();
   return {
     nudge: () => {
-      if (!stopped) schedule(NUDGE_MS);
+      if (!ending.signal.aborted) schedule(NUDGE_MS);
     },
     stop() {
-      stopped = true;
+      ending.abort();
       clearTimeout(timer);
       return looking;
     },
   };
 }
 
-async function reconcile({ store, branch, due, log }: ReconcileOptions): Promise<void> {
+/** Says what stays the same once, not with every look. */
+function createRemarker(log: Logger): (remarks: readonly string[]) => void {
+  let before: readonly string[] = [];
+  return (remarks) => {
+    for (const remark of remarks) if (!before.includes(remark)) log.warn({ remark }, 'config hashes outside');
+    before = remarks;
+  };
+}
+
+async function reconcile(
+  { store, branch, due, log }: ReconcileOptions,
+  remark: (remarks: readonly string[]) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const group = syncGroup(branch);
-  const found = await due(group);
+  const found = await due(group, signal);
+  remark(found.remarks);
+  for (const { service, because } of found.drifts) log.warn({ service, because }, 'changed outside');
   if (found.firstMeeting) {
     await store.saveBaseline(group, found.head);
     log.info({ head: found.head }, 'branch met for the first time; what it holds is taken as deployed');

@@ -1,6 +1,6 @@
 /** What people do to a run from its page or by the API: retry what failed, cancel. */
 
-import { enqueueSync } from '../runs/enqueue.ts';
+import { enqueuePreview, enqueueSync } from '../runs/enqueue.ts';
 import { endedBadly, isFinal, type Run, type Selection, type Step } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
@@ -26,6 +26,13 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
       ? `There is nothing to retry: the run ${run.state}.`
       : 'The run has not ended yet.';
     return { status: 'refused', reason };
+  }
+  if (run.kind === 'preview') {
+    const { run: retry } = await enqueuePreview(store, {
+      trigger: { source: 'retry', actor, retryOf: run.id },
+      input: run.input,
+    });
+    return { status: 'accepted', run: retry };
   }
   const failed = (await store.steps(runId)).filter(({ state }) => TO_RETRY.has(state)).map(({ id }) => id);
   // A run that ended before it chose is asked the same question again.

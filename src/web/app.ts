@@ -4,7 +4,7 @@ import { type Context, type Handler, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
-import { RequestError, StoreUnavailableError } from '../errors.ts';
+import { QueueFullError, RequestError, StoreUnavailableError } from '../errors.ts';
 import type { RunPageEnv } from './guards.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -16,7 +16,13 @@ const RETRY_AFTER_SECONDS = '5';
 export interface AppOptions {
   githubWebhook: Handler;
   syncApi: Handler;
-  pages: { login: Hono; assets: Hono; runs: Hono<RunPageEnv> };
+  pages: {
+    login: Hono;
+    assets: Hono;
+    runs: Hono<RunPageEnv>;
+    services: Hono<RunPageEnv>;
+    deliveries: Hono<RunPageEnv>;
+  };
   /** False once the process cannot do its minimum any more. */
   isHealthy(): boolean;
   readiness(): Promise<Readiness>;
@@ -40,6 +46,8 @@ export function createApp(options: AppOptions): Hono {
   app.route('/', options.pages.login);
   app.route('/', options.pages.assets);
   app.route('/', options.pages.runs);
+  app.route('/', options.pages.services);
+  app.route('/', options.pages.deliveries);
   app.notFound((c) => c.json({ error: `Nothing is at ${c.req.path.slice(0, 200)}` }, 404));
   app.onError((error, c) => answerError(error, c, options.log));
   return app;
@@ -61,6 +69,10 @@ function limit(maxSize: number): MiddlewareHandler {
 
 function answerError(error: Error, c: Context, log: Logger): Response {
   if (error instanceof RequestError) return refuse(c, error.status, error.message);
+  if (error instanceof QueueFullError) {
+    log.warn({ path: c.req.path, problem: error.message }, 'request refused: the queue is full');
+    return refuse(c, 503, 'Too many runs are waiting; send it again later');
+  }
   if (error instanceof StoreUnavailableError) {
     log.error({ err: error, path: c.req.path }, 'request not stored');
     return refuse(c, 503, 'The request could not be stored; send it again');

@@ -1,6 +1,6 @@
 /** Who may do what on the pages of runs, as middleware that stands before each route. */
 
-import type { MiddlewareHandler } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Role } from '../config.ts';
 import type { Run } from '../runs/run.ts';
@@ -20,7 +20,9 @@ export interface Guards {
   signedIn: MiddlewareHandler<RunPageEnv>;
   /** Anyone signed in, or with the run's signed link; loads the run. */
   mayRead: MiddlewareHandler<RunPageEnv>;
-  /** Operators, from a page of ours when by cookie; loads the run. */
+  /** Operators, from a page of ours when by cookie. */
+  operator: MiddlewareHandler<RunPageEnv>;
+  /** The same, and loads the run. */
   mayOperate: MiddlewareHandler<RunPageEnv>;
 }
 
@@ -55,7 +57,8 @@ export function createGuards({ access, assets, store, publicUrl }: GuardsOptions
     return loadRun(c, next);
   });
 
-  const mayOperate = createMiddleware<RunPageEnv>(async (c, next) => {
+  /** Null for an operator, who is then in the context. */
+  function refuseOthers(c: Context<RunPageEnv>) {
     const identity = access.identify(c);
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
@@ -69,10 +72,12 @@ export function createGuards({ access, assets, store, publicUrl }: GuardsOptions
     if (!hasRole(identity, 'operator')) {
       return refuse(c, { assets, identity }, { status: 403, error: needsRole('operator', identity) });
     }
-    return loadRun(c, next);
-  });
+    return null;
+  }
+  const operator = createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c) ?? next());
+  const mayOperate = createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c) ?? loadRun(c, next));
 
-  return { signedIn, mayRead, mayOperate };
+  return { signedIn, mayRead, operator, mayOperate };
 }
 
 function needsRole(role: Role, identity: Identity): string {

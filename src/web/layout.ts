@@ -36,6 +36,7 @@ ${live && liveParts(assets)}
 <a class="skip" href="#main">Skip to content</a>
 <header class="bar">
 <a class="brand" href="/runs"><img src="${assets['icon.svg'].path}" alt="" width="20" height="20">iac-runner</a>
+${identity && SECTIONS}
 ${identity && account(identity)}
 </header>
 <main id="main">
@@ -57,6 +58,12 @@ function liveParts(assets: Assets): Html {
 <link rel="stylesheet" href="${assets['colours.css'].path}">
 <script type="module" src="${assets['run.js'].path}"></script>`;
 }
+
+const SECTIONS = html`<nav class="sections" aria-label="Sections">
+<a href="/runs">Runs</a>
+<a href="/services">Services</a>
+<a href="/deliveries">Deliveries</a>
+</nav>`;
 
 function account({ name, role, credential }: Identity): Html {
   return html`<div class="account">

@@ -2,6 +2,7 @@
 
 import { RUN_REASONS, type Run, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
+import type { Report } from '../runs/run-store.ts';
 import { rfc3339 } from './format.ts';
 
 /** A run without its steps, as in a list. `url` is the address of its page. */
@@ -23,8 +24,9 @@ export function runJson(run: Run, url: string) {
       delivery_id: run.trigger.deliveryId,
       retry_of: run.trigger.retryOf,
     },
-    force: run.input.force,
-    dry_run: run.input.dryRun,
+    pull_request: run.kind === 'preview' ? run.input.pullRequest : null,
+    force: run.kind === 'sync' && run.input.force,
+    dry_run: run.kind === 'sync' && run.input.dryRun,
     cancel_requested_by: run.cancelRequestedBy,
     covered_by: run.coveredBy,
     attempt: run.attempt,
@@ -51,8 +53,24 @@ export function stepJson(step: Step) {
 }
 
 /** A run with its steps and, once known, why each service was chosen or not. */
-export function runDetailsJson(run: Run, steps: Step[], why: Explanation | null, url: string) {
-  return { ...runJson(run, url), steps: steps.map(stepJson), why };
+export function runDetailsJson(
+  run: Run,
+  steps: Step[],
+  details: { why: Explanation | null; undelivered: Report[] },
+  url: string,
+) {
+  const { why, undelivered } = details;
+  return {
+    ...runJson(run, url),
+    steps: steps.map(stepJson),
+    why,
+    undelivered: undelivered.map(({ reporter, target, problem, settled }) => ({
+      reporter,
+      target,
+      problem,
+      given_up: settled,
+    })),
+  };
 }
 
 /** What the reader should do now about a bad ending, or null. */

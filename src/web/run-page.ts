@@ -1,8 +1,9 @@
 /** The page of one run: its outcome, its steps with their logs, and why it did what it did. */
 
 import { html } from 'hono/html';
-import { endedBadly, isFinal, type Run, type Step } from '../runs/run.ts';
+import { endedBadly, isFinal, type Run, type Step, type SyncInput } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
+import type { Report } from '../runs/run-store.ts';
 import { hasRole } from './access.ts';
 import { plainLine } from './ansi.ts';
 import { explanationView } from './explanation-view.ts';
@@ -20,6 +21,8 @@ export interface RunView {
   explanation: Explanation | null;
   /** Null when only the state is asked for, as the script of an open page does. */
   history: RunHistory | null;
+  /** What GitHub was to be told and was not. */
+  undelivered: Report[];
   /** `?key=…` of the signed link the page was opened with, or ''. */
   linkQuery: string;
   now: number;
@@ -28,7 +31,7 @@ export interface RunView {
 
 /** Elements marked `data-live` are exchanged by the script when the run changes; logs grow line by line. */
 export function runPage(view: RunView): Html {
-  const { frame, run, steps, explanation, history, linkQuery } = view;
+  const { frame, run, explanation, history, linkQuery } = view;
   const path = `/runs/${encodeURIComponent(run.id)}`;
   const events = `${path}/events${linkQuery}`;
   return page(
@@ -38,23 +41,34 @@ export function runPage(view: RunView): Html {
 <div id="outcome" data-live role="status">${stateBadge(run.state)} <span class="message">${plainLine(run.message)}</span></div>
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
 <div id="facts" data-live>${facts(view)}</div>
-<div id="advice" data-live>${advice(run, linkQuery)}</div>
+<div id="advice" data-live>${advice(run, linkQuery)}${view.undelivered.map(undeliveredView)}</div>
 <div id="actions" data-live>${actions(view, path)}</div>
 </header>
 <div id="notices">${history?.notices.map(noticeView)}</div>
-<section aria-labelledby="steps-title">
-<h2 id="steps-title">Steps</h2>
-<div id="step-list">${steps.map((step) => stepView(step, view, path))}</div>
-<p class="quiet" id="steps-note" data-live>${
-      steps.length === 0 ? noStepsWords(run) : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
-    }</p>
-</section>
+${run.kind === 'sync' && stepsSection(view, path)}
 <section aria-labelledby="why-title">
 <h2 id="why-title">Why</h2>
 <div id="why" data-live>${explanationView(explanation)}</div>
 </section>
 </article>`,
   );
+}
+
+function stepsSection(view: RunView, path: string): Html {
+  const { run, steps, linkQuery } = view;
+  return html`<section aria-labelledby="steps-title">
+<h2 id="steps-title">Steps</h2>
+<div id="step-list">${steps.map((step) => stepView(step, view, path))}</div>
+<p class="quiet" id="steps-note" data-live>${
+    steps.length === 0 ? noStepsWords(run) : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
+  }</p>
+</section>`;
+}
+
+function undeliveredView({ reporter, target, problem, settled }: Report): Html {
+  const what = `${reporter.replaceAll('-', ' ')} of ${target.slice(0, 8)}`;
+  const outlook = settled ? 'It was given up.' : 'It is tried again.';
+  return html`<p class="advice" data-bad="true">The ${what} was not delivered: ${plainLine(problem ?? '')} ${outlook}</p>`;
 }
 
 function noStepsWords(run: Run): string {
@@ -64,16 +78,22 @@ function noStepsWords(run: Run): string {
 function facts({ run, now, commitUrl, linkQuery }: RunView): Html {
   const commit = runCommit(run);
   const { input } = run;
+  const options = run.kind === 'sync' ? optionWords(run.input) : '';
   return html`<dl class="facts">
 ${commit && fact('Commit', commitLink(commit, commitUrl))}
 ${fact('Branch', html`<bdi>${plainLine(input.branch)}</bdi>`)}
+${run.kind === 'preview' && fact('Pull request', `#${run.input.pullRequest}`)}
 ${fact('Trigger', triggerFact(run, linkQuery))}
-${(input.force || input.dryRun) && fact('Options', [input.force && 'force', input.dryRun && 'dry run'].filter(Boolean).join(', '))}
+${options !== '' && fact('Options', options)}
 ${fact('Created', moment(run.createdAt, now))}
 ${run.startedAt !== null && fact('Duration', runDuration(run, run.startedAt, now))}
 ${run.attempt > 1 && fact('Attempt', String(run.attempt))}
 ${fact('Run', html`<code>${run.id}</code>`)}
 </dl>`;
+}
+
+function optionWords({ force, dryRun }: SyncInput): string {
+  return [force && 'force', dryRun && 'dry run'].filter((word) => word !== false).join(', ');
 }
 
 function fact(name: string, value: Html | string): Html {

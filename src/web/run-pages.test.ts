@@ -107,6 +107,7 @@ describe('the page of a run', () => {
       requested_revision: '1234567890abcdef1234567890abcdef12345678',
       subject: 'Tune postgres',
       trigger: { source: 'webhook', actor: 'octocat', delivery_id: 'd-1', retry_of: null },
+      pull_request: null,
       force: false,
       dry_run: false,
       cancel_requested_by: null,
@@ -130,6 +131,7 @@ describe('the page of a run', () => {
         },
       ],
       why: expect.objectContaining({ revision: SHA, unmatched: ['README.md'] }),
+      undelivered: [],
     });
   });
 

@@ -2,7 +2,7 @@
 
 import { type Context, Hono } from 'hono';
 import type { Run, RunState } from '../runs/run.ts';
-import type { RunStore } from '../runs/run-store.ts';
+import { REPORTERS_OF, type RunStore } from '../runs/run-store.ts';
 import type { ActionResult } from '../triggers/run-actions.ts';
 import type { Access } from './access.ts';
 import type { Assets } from './assets.ts';
@@ -11,12 +11,15 @@ import { isBrowser, pageHeaders, prefersJson } from './page-headers.ts';
 import { refuse } from './refusals.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
 import { listPath, RUN_STATES, runListPage } from './run-list-page.ts';
-import { readHistory, streamLogText } from './run-log.ts';
+import { createLogTexts, type LogTexts, readHistory } from './run-log.ts';
 import { runPage } from './run-page.ts';
 import { createRunStreams } from './run-stream.ts';
 
 /** What the pages need of the store. */
-export type RunReader = Pick<RunStore, 'run' | 'runs' | 'steps' | 'events' | 'latestEvent' | 'watch'>;
+export type RunReader = Pick<
+  RunStore,
+  'run' | 'runs' | 'steps' | 'events' | 'latestEvent' | 'reports' | 'watch'
+>;
 
 /** `actor` is the name of the API token behind the request. */
 export type RunAction = (runId: string, actor: string) => Promise<ActionResult>;
@@ -35,7 +38,7 @@ export interface RunRoutesOptions {
   runUrl: (runId: string) => string;
   /** Where browsers reach the product, or null when that is only known from their requests. */
   publicUrl: string | null;
-  /** Open event streams at most; beyond, 503. */
+  /** Open event streams at most, and as many logs being read; beyond, 503. */
   maxStreams?: number;
   /** Told when an event stream broke off because the store failed. */
   onStreamError?: (error: unknown) => void;
@@ -56,12 +59,13 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   const { store, retry, cancel, maxStreams = DEFAULT_MAX_STREAMS, onStreamError = () => {} } = options;
   const { signedIn, mayRead, mayOperate } = createGuards(options);
   const streams = createRunStreams({ store, maxStreams, onError: onStreamError });
+  const logs = createLogTexts(store, maxStreams);
   const routes = new Hono<RunPageEnv>();
   routes.use('/runs/*', pageHeaders());
   routes.get('/', (c) => c.redirect('/runs'));
   routes.get('/runs', signedIn, (c) => listRuns(c, options));
   routes.get('/runs/:id', mayRead, (c) => showRun(c, options));
-  routes.get('/runs/:id/log', mayRead, (c) => showLog(c, options));
+  routes.get('/runs/:id/log', mayRead, (c) => showLog(c, options, logs));
   routes.get('/runs/:id/events', mayRead, (c) => {
     const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
     if (!/^\d{1,15}$/.test(after)) return c.json({ error: 'The last event id must be a number.' }, 400);
@@ -114,20 +118,29 @@ async function showRun(c: RunContext, { store, assets, clock, commitUrl, runUrl 
   const run = (await store.run(id)) ?? c.var.run;
   const steps = await store.steps(id);
   const explanation = (await store.latestEvent(id, 'run.explained'))?.explanation ?? null;
-  if (json) return c.json(runDetailsJson(run, steps, explanation, runUrl(id)));
+  const reports = await Promise.all(REPORTERS_OF[run.kind].map((reporter) => store.reports(reporter, id)));
+  const undelivered = reports.flat().filter(({ problem }) => problem !== null);
+  if (json) return c.json(runDetailsJson(run, steps, { why: explanation, undelivered }, runUrl(id)));
   const key = c.req.query('key');
   const linkQuery = identity === null && key !== undefined ? `?key=${encodeURIComponent(key)}` : '';
   const frame = { identity, assets };
-  return c.html(runPage({ frame, run, steps, explanation, history, linkQuery, now: clock(), commitUrl }));
+  const now = clock();
+  return c.html(runPage({ frame, run, steps, explanation, undelivered, history, linkQuery, now, commitUrl }));
 }
 
-async function showLog(c: RunContext, { store, assets }: RunRoutesOptions) {
+async function showLog(c: RunContext, { store, assets }: RunRoutesOptions, logs: LogTexts) {
   const { run, identity } = c.var;
   const step = c.req.query('step') ?? null;
   if (step !== null && !(await store.steps(run.id)).some(({ id }) => id === step)) {
     return refuse(c, { assets, identity }, { status: 404, error: 'The run has no such step.' });
   }
-  return c.body(streamLogText(store, run.id, step), 200, { 'Content-Type': 'text/plain; charset=utf-8' });
+  const headers = { 'Content-Type': 'text/plain; charset=utf-8' };
+  // Nobody would read the log of a HEAD request to its end.
+  if (c.req.method === 'HEAD') return c.body(null, 200, headers);
+  const text = logs.open(run.id, step);
+  return text
+    ? c.body(text, 200, headers)
+    : c.json({ error: 'Too many open logs.' }, 503, { 'Retry-After': '5' });
 }
 
 /** Forms are led back to a run's page; programs get JSON. */

@@ -173,6 +173,21 @@ describe('the event stream of a run', () => {
     expect((await open()).status).toBe(200);
   });
 
+  it('leaves as many logs to be read as text, each until it was read or given up', async () => {
+    const { app } = createTestPages(createRun(), { maxStreams: 2 });
+    const open = (method = 'GET') => app.request('/runs/r1/log', { method, headers: AS_VIEWER });
+    for (let count = 0; count < 5; count += 1) expect((await open('HEAD')).status).toBe(200);
+    const [first, second] = [await open(), await open()];
+    const refused = await open();
+    expect([refused.status, refused.headers.get('Retry-After')]).toEqual([503, '5']);
+    await first.body?.cancel();
+    const third = await open();
+    expect(third.status).toBe(200);
+    expect((await open()).status).toBe(503);
+    expect(await second.text()).toContain('five');
+    expect((await open()).status).toBe(200);
+  });
+
   it('ends at shutdown and opens no more', async () => {
     const { app, closeStreams } = createTestPages(createRun());
     const response = await app.request('/runs/r1/events', { headers: AS_VIEWER });

@@ -28,6 +28,8 @@ export function triggerWords({ trigger }: Run): string {
   switch (trigger.source) {
     case 'webhook':
       return `Push${actor}`;
+    case 'pull_request':
+      return `Pull request${actor}`;
     case 'sync_api':
       return `Sync request${actor}`;
     case 'retry':

@@ -1,6 +1,6 @@
 /** Runs in memory, for the tests of the pages: what a store would answer after the given events. */
 
-import { type Run, type RunRequest, type Step, syncGroup } from '../runs/run.ts';
+import { type PreviewRun, type Run, type Step, type SyncRun, syncGroup } from '../runs/run.ts';
 import {
   projectRun,
   projectStep,
@@ -8,7 +8,7 @@ import {
   type RunEventBody,
   sequenceWidth,
 } from '../runs/run-events.ts';
-import type { RunStore } from '../runs/run-store.ts';
+import type { Report, RunStore } from '../runs/run-store.ts';
 import type { RunReader } from './run-pages.ts';
 
 export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
@@ -20,10 +20,14 @@ interface StoredRun {
   nextSeq: number;
 }
 
+type PreviewOverrides = Partial<PreviewRun> & Pick<PreviewRun, 'kind' | 'input'>;
+
 export interface MemoryRuns extends RunReader {
-  add(id: string, overrides?: Partial<Run>): Run;
+  add(id: string, overrides?: Partial<SyncRun>): SyncRun;
+  addPreview(id: string, overrides: PreviewOverrides): void;
   /** Each event is a second later than the one before. */
   append(id: string, ...bodies: RunEventBody[]): void;
+  report(report: Report): void;
   /** How many events were read at most at once. */
   largestRead(): number;
 }
@@ -31,6 +35,7 @@ export interface MemoryRuns extends RunReader {
 export function createMemoryRuns(): MemoryRuns {
   const stored = new Map<string, StoredRun>();
   const listeners = new Set<(runId: string) => void>();
+  const reports: Report[] = [];
   let largest = 0;
   const latestEvent: RunStore['latestEvent'] = async (runId, type) => {
     const isWanted = (event: RunEvent): event is Extract<RunEvent, { type: typeof type }> =>
@@ -52,13 +57,18 @@ export function createMemoryRuns(): MemoryRuns {
     for (const listener of listeners) listener(id);
   }
 
+  function put(run: Run): void {
+    stored.set(run.id, { run, steps: new Map(), events: [], nextSeq: 1 });
+    append(run.id, { type: 'run.queued' });
+  }
+
   return {
     add(id, overrides = {}) {
       const run = { ...newRun(id), ...overrides };
-      stored.set(id, { run, steps: new Map(), events: [], nextSeq: 1 });
-      append(id, { type: 'run.queued' });
+      put(run);
       return run;
     },
+    addPreview: (id, overrides) => put({ ...newRun(id), ...overrides }),
     append,
     largestRead: () => largest,
     run: async (id) => stored.get(id)?.run ?? null,
@@ -78,6 +88,8 @@ export function createMemoryRuns(): MemoryRuns {
       return found;
     },
     latestEvent,
+    reports: async (_reporter, id) => reports.filter(({ runId }) => runId === id),
+    report: (report) => void reports.push(report),
     watch: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -85,8 +97,8 @@ export function createMemoryRuns(): MemoryRuns {
   };
 }
 
-function newRun(id: string): Run {
-  const request: RunRequest = {
+function newRun(id: string): SyncRun {
+  return {
     kind: 'sync',
     trigger: { source: 'webhook', actor: 'octocat', deliveryId: 'd-1', retryOf: null },
     input: {
@@ -103,9 +115,6 @@ function newRun(id: string): Run {
     concurrencyGroup: syncGroup('main'),
     coalesce: true,
     dedupeKey: null,
-  };
-  return {
-    ...request,
     id,
     state: 'queued',
     reason: null,

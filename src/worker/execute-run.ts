@@ -2,15 +2,15 @@
 
 import type { Logger } from 'pino';
 import { isDiskFull, StaleLeaseError } from '../errors.ts';
-import type { Outcome, Pipeline } from '../pipelines/pipeline.ts';
-import type { RunKind } from '../runs/run.ts';
+import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
+import type { Run, RunKind } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, Lease, RunStore } from '../runs/run-store.ts';
 import { createEventWriter, type EventWriter } from './event-writer.ts';
 
 export interface ExecuteOptions {
   store: RunStore;
-  pipelines: Record<RunKind, Pipeline>;
+  pipelines: Pipelines;
   leaseMs: number;
   /** Aborted at the start of a drain: no further step begins. */
   draining: AbortSignal;
@@ -41,13 +41,8 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
   ];
   log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
   try {
-    const outcome: Outcome = await options.pipelines[run.kind]({
-      run,
-      covers,
-      signal,
-      draining: options.draining,
-      emit: writer.emit,
-    });
+    const { draining } = options;
+    const outcome = await perform(options.pipelines, run, covers, { signal, draining, emit: writer.emit });
     await finish(writer, outcome);
     const { followUp: _followUp, message: summary, ...ended } = { followUp: undefined, ...outcome };
     log.info({ ...ended, summary }, outcome.state === 'queued' ? 'run put off' : 'run finished');
@@ -55,6 +50,21 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
     await settle(options, claim, signal, error, log);
   } finally {
     for (const end of release) end();
+  }
+}
+
+/** Runs of a kind are covered by runs of that kind only, as groups do not mix kinds. */
+function perform(
+  pipelines: Pipelines,
+  run: Run,
+  covers: readonly Run[],
+  rest: Omit<PipelineContext<RunKind>, 'run' | 'covers'>,
+): Promise<Outcome> {
+  switch (run.kind) {
+    case 'sync':
+      return pipelines.sync({ ...rest, run, covers: covers.filter((other) => other.kind === 'sync') });
+    case 'preview':
+      return pipelines.preview({ ...rest, run, covers: covers.filter((other) => other.kind === 'preview') });
   }
 }
 

@@ -1,8 +1,8 @@
 /** Claims runs and executes them, several at a time, until it is drained. */
 
 import type { Logger } from 'pino';
-import type { Pipeline } from '../pipelines/pipeline.ts';
-import type { RunKind } from '../runs/run.ts';
+import type { Pipelines } from '../pipelines/pipeline.ts';
+import { RUN_KINDS, type RunKind } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { executeRun } from './execute-run.ts';
 
@@ -12,10 +12,12 @@ const LEASE_MS = 60_000;
 
 export interface WorkerOptions {
   store: RunStore;
-  pipelines: Record<RunKind, Pipeline>;
+  pipelines: Pipelines;
   /** Names this process in leases and events. */
   owner: string;
   concurrency: number;
+  /** Of some kinds fewer at once, so that the others never wait for them. */
+  limits?: Partial<Record<RunKind, number>>;
   drainTimeoutMs: number;
   log: Logger;
 }
@@ -28,10 +30,10 @@ export interface Worker {
 }
 
 export function startWorker(options: WorkerOptions): Worker {
-  const { store, owner, concurrency, log } = options;
+  const { store, owner, concurrency, limits = {}, log } = options;
   const draining = new AbortController();
   const stopping = new AbortController();
-  const active = new Set<Promise<void>>();
+  const active = new Map<Promise<void>, RunKind>();
   let pumping: Promise<void> | null = null;
   let again = false;
 
@@ -54,9 +56,17 @@ export function startWorker(options: WorkerOptions): Worker {
     }
   }
 
+  function kindsWithRoom(): RunKind[] {
+    const kinds = [...active.values()];
+    return RUN_KINDS.filter((kind) => {
+      const under = kinds.filter((other) => other === kind).length;
+      return under < (limits[kind] ?? concurrency);
+    });
+  }
+
   async function claimAll(): Promise<void> {
     while (!draining.signal.aborted && active.size < concurrency) {
-      const claim = await store.claim({ owner, leaseMs: LEASE_MS });
+      const claim = await store.claim({ owner, leaseMs: LEASE_MS, kinds: kindsWithRoom() });
       if (!claim) return;
       const execution = executeRun(
         { ...options, leaseMs: LEASE_MS, draining: draining.signal, stopping: stopping.signal },
@@ -65,7 +75,7 @@ export function startWorker(options: WorkerOptions): Worker {
         active.delete(execution);
         pump();
       });
-      active.add(execution);
+      active.set(execution, claim.run.kind);
     }
   }
 
@@ -83,7 +93,7 @@ export function startWorker(options: WorkerOptions): Worker {
     const deadline = setTimeout(() => stopping.abort(), options.drainTimeoutMs);
     // A claim under way still ends up in `active`, and is handed back.
     await pumping;
-    while (active.size > 0) await Promise.all(active);
+    while (active.size > 0) await Promise.all(active.keys());
     clearTimeout(deadline);
   }
   return {

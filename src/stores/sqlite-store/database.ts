@@ -1,6 +1,6 @@
 /** Opens the SQLite file: durable settings, forward-only migrations, and prepared statements kept. */
 
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
@@ -19,6 +19,9 @@ export interface Database {
 
 /** Below the five seconds after which a waiting request is answered 503. */
 const BUSY_TIMEOUT_MS = 3_000;
+/** The write-ahead log is written back when it has this many pages of 4 KiB, and cut when it is longer than this. */
+const LOG_PAGES = 1_000;
+const LOG_LIMIT_BYTES = 16 * 1024 * 1024;
 
 /**
  * Opens `file` for writing, creating it (mode 0600) and its folder (0700), and brings its schema up to date.
@@ -26,12 +29,49 @@ const BUSY_TIMEOUT_MS = 3_000;
  */
 export function openForWriting(file: string): Database {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  if (sizeOf(file) === 0 && hasBeenUsed(file)) throw lostContent(file);
   // The file's mode is inherited by -wal and -shm.
   closeSync(openSync(file, 'a', 0o600));
   const raw = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
-  raw.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
-  migrate(raw, file);
-  return withStatements(raw);
+  try {
+    // Only a new file takes the first; it lets the file shrink again when old runs are deleted.
+    raw.exec(`PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+      PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = ${LOG_PAGES};
+      PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES};`);
+    if (schemaVersion(raw) === 0 && hasBeenUsed(file)) throw lostContent(file);
+    migrate(raw, file);
+    markUsed(raw, file);
+    return withStatements(raw);
+  } catch (error) {
+    raw.close();
+    throw error;
+  }
+}
+
+/** Stands beside the file once it has held something: an empty one is then a loss, not a beginning. */
+function markerOf(file: string): string {
+  return `${file}.created`;
+}
+
+function markUsed(raw: DatabaseSync, file: string): void {
+  if (existsSync(markerOf(file))) return;
+  // From here on the file itself shows that it is one of ours, also without its write-ahead log.
+  raw.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  closeSync(openSync(markerOf(file), 'a', 0o600));
+}
+
+function hasBeenUsed(file: string): boolean {
+  return existsSync(markerOf(file)) || sizeOf(`${file}-wal`) > 0;
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function lostContent(file: string): StoreUnavailableError {
+  return new StoreUnavailableError(`The store ${file} is missing or empty, although it has been in use.`, {
+    nextAction: `Restore it from a backup; or, to begin anew, remove all files whose name begins with ${path.basename(file)}.`,
+  });
 }
 
 /** A second connection for reads; never blocked by the writer and never blocking it. */
@@ -39,12 +79,16 @@ export function openForReading(file: string): Database {
   return withStatements(new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS }));
 }
 
+function schemaVersion(raw: DatabaseSync): number {
+  return Number(raw.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+}
+
 function migrate(raw: DatabaseSync, file: string): void {
   const directory = path.join(import.meta.dirname, 'migrations');
   const migrations = readdirSync(directory)
     .filter((name) => name.endsWith('.sql'))
     .sort();
-  const current = Number(raw.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+  const current = schemaVersion(raw);
   if (current > migrations.length) {
     throw new StoreUnavailableError(`The store ${file} was written by a newer iac-runner.`, {
       nextAction: 'Start that version again, or restore the store from before the upgrade.',

@@ -1,5 +1,6 @@
 /** Every read of the store, on a connection of its own. */
 
+import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
@@ -11,6 +12,7 @@ import {
   toDelivery,
   toEvent,
   toLedgerEntry,
+  toOutsideHash,
   toReport,
   toStep,
   toStoredRun,
@@ -102,6 +104,11 @@ export function readLedger(database: Database, scope: string): Ledger {
     rules: typeof rules === 'string' ? rules : null,
     pins: new Map(pins.map((row) => [String(row.service), String(row.commit_id)])),
   };
+}
+
+export function readOutsideHashes(database: Database, scope: string): Map<string, OutsideHash> {
+  const rows = database.all('SELECT * FROM outside_hashes WHERE scope = ?', scope);
+  return new Map(rows.map((row) => [String(row.service), toOutsideHash(row)]));
 }
 
 export function readUnreported(database: Database, reporter: string, limit: number): Run[] {

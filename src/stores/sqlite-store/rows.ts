@@ -1,5 +1,6 @@
 /** Between table rows and the domain's types; JSON columns are written only by us, so they are trusted. */
 
+import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
@@ -86,6 +87,20 @@ export function toLedgerEntry(row: Row): LedgerEntry {
     attemptedInputs: row.attempted_inputs,
     attemptedAt: row.attempted_at,
   } as LedgerEntry;
+}
+
+export function toOutsideHash(row: Row): OutsideHash {
+  return {
+    service: row.service,
+    written: row.written,
+    found: row.found,
+    drifted: row.drifted === 1,
+    owed: row.owed === 1,
+    since: row.since,
+    problem: row.problem,
+    heals: row.heals,
+    healedAt: row.healed_at,
+  } as OutsideHash;
 }
 
 export function toReport(runId: string, row: Row): Report {

@@ -14,11 +14,13 @@ export interface SqliteStoreOptions {
   /** Folder of the store, made with mode 0700 when missing. */
   directory: string;
   requestTimeoutMs?: number;
+  /** Queued runs at most; a request for one more is refused. Default: any number. */
+  queueLimit?: number;
 }
 
 /** Opens the store, or throws StoreUnavailableError: owned by another process, unreadable, or newer. */
 export async function createSqliteStore(options: SqliteStoreOptions): Promise<RunStore> {
-  const { directory, requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS } = options;
+  const { directory, requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit } = options;
   const file = path.join(directory, 'iac-runner.db');
   const listeners = new Map<string, (runId: string) => void>();
   const writer = await startWriter({ directory, file }, (runId) => {
@@ -27,7 +29,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
   const database = openForReading(file);
   return {
     // Answered to somebody who waits: bounded in time.
-    enqueue: (request, delivery) => writer.call('enqueue', [request, delivery], timeoutMs),
+    enqueue: (request, delivery) => writer.call('enqueue', [request, delivery, queueLimit], timeoutMs),
     recordDelivery: (delivery) => writer.call('recordDelivery', [delivery], timeoutMs),
     requestCancel: (runId, by) => writer.call('requestCancel', [runId, by], timeoutMs),
     spendNonce: (nonce, expiresAt) => writer.call('spendNonce', [nonce, expiresAt], timeoutMs),
@@ -39,7 +41,10 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     append: (lease, events, followUp) => writer.call('append', [lease, events, followUp]),
     takeBack: (taking) => writer.call('takeBack', [taking]),
     saveBaseline: (scope, commit) => writer.call('saveBaseline', [scope, commit]),
+    saveOutsideHashes: (scope, hashes) => writer.call('saveOutsideHashes', [scope, hashes]),
     saveReport: (report) => writer.call('saveReport', [report]),
+    recordMissed: (missed) => writer.call('recordMissed', [missed]),
+    prune: (options) => writer.call('prune', [options]),
     settleRun: (reporter, runId) => writer.call('settleRun', [reporter, runId]),
 
     run: async (id) => reads.readRun(database, id),
@@ -52,9 +57,11 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     events: async (runId, page) => reads.readEvents(database, runId, page),
     latestEvent: async (runId, type) => reads.readLatestEvent(database, runId, type) as never,
     ledger: async (scope) => reads.readLedger(database, scope),
+    outsideHashes: async (scope) => reads.readOutsideHashes(database, scope),
     unreported: async (reporter, limit) => reads.readUnreported(database, reporter, limit),
     reports: async (reporter, runId) => reads.readReports(database, reporter, runId),
 
+    isAlive: writer.isAlive,
     watch(listener) {
       const id = randomUUID();
       listeners.set(id, listener);

@@ -4,8 +4,9 @@
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { StaleLeaseError } from '../../errors.ts';
-import { type Database, openForWriting } from './database.ts';
+import { QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import { type Connection, isDistrusted, openConnection, resultCode } from './connection.ts';
+import type { Database } from './database.ts';
 import { holdOwnership } from './ownership.ts';
 import { WRITES, type Written } from './writes.ts';
 
@@ -20,7 +21,7 @@ export interface WriteCall {
 export type WriteAnswer =
   | { id: number; ok: true; result: unknown; changed: string[] }
   | { id: number; ok: false; failure: 'stale_lease'; runId: string }
-  | { id: number; ok: false; failure: 'unavailable' | 'defect'; message: string };
+  | { id: number; ok: false; failure: 'unavailable' | 'queue_full' | 'defect'; message: string };
 
 /** The first message: whether the store could be opened. */
 export type OpenAnswer = { opened: true } | { opened: false; message: string; nextAction: string | null };
@@ -32,11 +33,11 @@ function start(): void {
   const port = parentPort;
   if (!port) throw new Error('The writer thread must be started by the store.');
   const { directory, file } = workerData as { directory: string; file: string };
-  let database: Database;
+  let connection: Connection;
   let ownership: { close(): void };
   try {
     ownership = holdOwnership(directory);
-    database = openForWriting(file);
+    connection = openConnection(file);
   } catch (error) {
     const nextAction = error instanceof Error && 'nextAction' in error ? error.nextAction : null;
     const answer: OpenAnswer = {
@@ -51,8 +52,8 @@ function start(): void {
   let waiting: WriteCall[] = [];
   port.on('message', (message: WriteCall[] | 'close') => {
     if (message === 'close') {
-      if (waiting.length > 0) port.postMessage(commit(database, waiting));
-      database.close();
+      if (waiting.length > 0) port.postMessage(commit(connection, waiting));
+      connection.close();
       ownership.close();
       port.close();
       return;
@@ -61,7 +62,7 @@ function start(): void {
       setImmediate(() => {
         const calls = waiting;
         waiting = [];
-        if (calls.length > 0) port.postMessage(commit(database, calls));
+        if (calls.length > 0) port.postMessage(commit(connection, calls));
       });
     }
     waiting = waiting.length === 0 ? message : waiting.concat(message);
@@ -69,16 +70,29 @@ function start(): void {
 }
 
 /** Runs the calls in one transaction; a call that fails undoes only itself. */
-function commit(database: Database, calls: WriteCall[]): WriteAnswer[] {
-  const { raw } = database;
+function commit(connection: Connection, calls: WriteCall[]): WriteAnswer[] {
+  let database: Database | null = null;
   try {
-    raw.exec('BEGIN IMMEDIATE');
-    const answers = calls.map((call) => attempt(database, call));
-    raw.exec('COMMIT');
+    database = connection.use();
+    database.raw.exec('BEGIN IMMEDIATE');
+    const current = database;
+    const answers = calls.map((call) => attempt(current, call));
+    database.raw.exec('COMMIT');
     return answers;
   } catch (error) {
-    if (raw.isTransaction) raw.exec('ROLLBACK');
+    rollBack(database);
+    connection.failed(error);
     return calls.map((call) => failed(call, error));
+  } finally {
+    connection.written();
+  }
+}
+
+function rollBack(database: Database | null): void {
+  try {
+    if (database?.raw.isTransaction) database.raw.exec('ROLLBACK');
+  } catch {
+    // The disk that failed the commit may fail this too; nothing of the batch is taken for written either way.
   }
 }
 
@@ -90,8 +104,8 @@ function attempt(database: Database, call: WriteCall): WriteAnswer {
     database.run('RELEASE call');
     return { id: call.id, ok: true, result, changed };
   } catch (error) {
-    // A full disk ends the whole transaction: then nothing of this batch was written.
-    if (!database.raw.isTransaction) throw error;
+    // A full or failing disk ends the whole transaction: then nothing of this batch was written.
+    if (!database.raw.isTransaction || isDistrusted(error)) throw error;
     database.raw.exec('ROLLBACK TO call; RELEASE call');
     return failed(call, error);
   }
@@ -102,9 +116,10 @@ function failed(call: WriteCall, error: unknown): WriteAnswer {
     const [lease] = call.arguments as [{ runId: string }];
     return { id: call.id, ok: false, failure: 'stale_lease', runId: lease.runId };
   }
-  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
   const message = error instanceof Error ? error.message : String(error);
-  return { id: call.id, ok: false, failure: UNAVAILABLE_CODES.has(code) ? 'unavailable' : 'defect', message };
+  if (error instanceof QueueFullError) return { id: call.id, ok: false, failure: 'queue_full', message };
+  const unavailable = error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
+  return { id: call.id, ok: false, failure: unavailable ? 'unavailable' : 'defect', message };
 }
 
 start();

@@ -1,12 +1,14 @@
 /** Calls to the writer thread: batched on the way out, answered when committed, failed when the thread dies. */
 
 import { Worker } from 'node:worker_threads';
-import { StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import { QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
 import type { OpenAnswer, WriteAnswer, WriteCall, WriteName } from './writer-thread.ts';
 
 export interface Writer {
   /** Resolves after the fsync. Without `timeoutMs` it waits until the outcome is certain. */
   call<T>(name: WriteName, values: unknown[], timeoutMs?: number): Promise<T>;
+  /** False once the thread has died. */
+  isAlive(): boolean;
   close(): Promise<void>;
 }
 
@@ -65,6 +67,7 @@ export async function startWriter(
         outgoing.push({ id: lastId, name, arguments: values });
       });
     },
+    isAlive: () => dead === null,
     async close() {
       clearInterval(expiry);
       const gone = new Promise((resolve) => thread.once('exit', resolve));
@@ -97,7 +100,13 @@ function settle(pending: Map<number, Pending>, answer: WriteAnswer): void {
   pending.delete(answer.id);
   if (answer.ok) call.resolve(answer.result);
   else if (answer.failure === 'stale_lease') call.reject(new StaleLeaseError(answer.runId));
-  else if (answer.failure === 'unavailable') {
+  else if (answer.failure === 'queue_full') {
+    call.reject(
+      new QueueFullError(answer.message, {
+        nextAction: 'Send it again later; see what holds up the runs, or raise QUEUE_LIMIT.',
+      }),
+    );
+  } else if (answer.failure === 'unavailable') {
     call.reject(
       new StoreUnavailableError(`The store cannot be written: ${answer.message}.`, {
         nextAction: 'Check the free space and health of the disk under DATA_DIR.',

@@ -1,13 +1,15 @@
 /** Every write of the store, run inside a transaction by the writer thread. */
 
 import { randomBytes, randomUUID } from 'node:crypto';
-import { StaleLeaseError } from '../../errors.ts';
+import { QueueFullError, StaleLeaseError } from '../../errors.ts';
+import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { NewDelivery } from '../../runs/delivery.ts';
-import { endedBadly, isFinal, type Run, type RunRequest } from '../../runs/run.ts';
+import { endedBadly, isFinal, RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
 import { projectRun, type RunEventBody } from '../../runs/run-events.ts';
-import { type Claim, type Lease, REPORTERS, type Report } from '../../runs/run-store.ts';
+import { type Claim, type Lease, REPORTERS_OF, type Report } from '../../runs/run-store.ts';
 import { appendEvents, insertEvent } from './append-events.ts';
 import type { Database } from './database.ts';
+import { type PruneOptions, prune } from './prune.ts';
 import { RUN_COLUMNS, type StoredRun, toStoredRun } from './rows.ts';
 
 /** What a write gives back: its result and the runs it changed, whose watchers are told after the commit. */
@@ -19,16 +21,22 @@ export interface Written<T> {
 export const WRITES = {
   enqueue,
   recordDelivery,
+  recordMissed,
   claim,
   renew,
   append,
   takeBack,
   requestCancel,
   saveBaseline,
+  saveOutsideHashes,
   saveReport,
   settleRun,
   spendNonce,
   key,
+  prune: (database: Database, options: PruneOptions): Written<boolean> => ({
+    result: prune(database, options),
+    changed: [],
+  }),
   check,
 } as const;
 
@@ -36,8 +44,9 @@ function enqueue(
   database: Database,
   request: RunRequest,
   delivery?: NewDelivery,
+  queueLimit = Number.POSITIVE_INFINITY,
 ): Written<{ run: Run; created: boolean }> {
-  const written = findOrInsert(database, request);
+  const written = findOrInsert(database, request, queueLimit);
   const { run, created } = written.result;
   if (delivery) {
     const decision = created ? delivery.decision : 'duplicate';
@@ -63,6 +72,16 @@ function recordDelivery(database: Database, delivery: NewDelivery): Written<null
   return { result: null, changed: [] };
 }
 
+function recordMissed(database: Database, missed: readonly NewDelivery[]): Written<number> {
+  const unknown = missed.filter(
+    ({ deliveryId }) =>
+      deliveryId !== null &&
+      !database.get('SELECT 1 FROM deliveries WHERE delivery_id = ? LIMIT 1', deliveryId),
+  );
+  for (const delivery of unknown) recordDelivery(database, delivery);
+  return { result: unknown.length, changed: [] };
+}
+
 /** Anybody can cause refusals, so only the latest are kept. */
 function dropOldRefusals(database: Database): void {
   database.run(
@@ -71,7 +90,11 @@ function dropOldRefusals(database: Database): void {
   );
 }
 
-function findOrInsert(database: Database, request: RunRequest): Written<{ run: Run; created: boolean }> {
+function findOrInsert(
+  database: Database,
+  request: RunRequest,
+  queueLimit: number,
+): Written<{ run: Run; created: boolean }> {
   if (request.dedupeKey !== null) {
     const earlier = database.get(
       `SELECT ${RUN_COLUMNS} FROM runs WHERE dedupe_key = ? ORDER BY number DESC LIMIT 1`,
@@ -80,6 +103,8 @@ function findOrInsert(database: Database, request: RunRequest): Written<{ run: R
     const run = earlier ? toStoredRun(earlier).run : null;
     if (run && !endedBadly(run.state)) return { result: { run, created: false }, changed: [] };
   }
+  const queued = Number(database.get("SELECT value FROM counters WHERE name = 'queued_runs'")?.value);
+  if (queued >= queueLimit) throw new QueueFullError(`The queue is full: ${queued} runs are waiting.`);
   const run = insertRun(database, request);
   return { result: { run, created: true }, changed: [run.id] };
 }
@@ -104,7 +129,7 @@ function insertRun(database: Database, request: RunRequest): Run {
   if (!row) throw new Error('The store gave no row back for a new run.');
   const { run, number } = toStoredRun(row);
   insertEvent(database, number, 1, { type: 'run.queued' }, now);
-  for (const reporter of REPORTERS) {
+  for (const reporter of REPORTERS_OF[request.kind]) {
     database.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, number);
   }
   return run;
@@ -117,9 +142,9 @@ function find(database: Database, id: string): StoredRun | null {
 
 function claim(
   database: Database,
-  { owner, leaseMs }: { owner: string; leaseMs: number },
+  { owner, leaseMs, kinds = RUN_KINDS }: { owner: string; leaseMs: number; kinds?: readonly RunKind[] },
 ): Written<Claim | null> {
-  const next = nextQueued(database);
+  const next = nextQueued(database, kinds);
   if (!next) return { result: null, changed: [] };
   const covered = next.run.coalesce ? queuedCoalescing(database, next.run.concurrencyGroup) : [];
   const chosen = covered.pop() ?? next;
@@ -146,7 +171,10 @@ function claim(
 }
 
 function supersede(database: Database, stored: StoredRun, coveredBy: string): void {
-  const message = 'A newer push of the branch covers this one.';
+  const message =
+    stored.run.kind === 'sync'
+      ? 'A newer push of the branch covers this one.'
+      : 'A newer commit of the pull request counts.';
   const reason = 'covered_by_newer';
   appendEvents(
     database,
@@ -170,7 +198,7 @@ function coveredBy(database: Database, id: string): Run[] {
  * The oldest queued run of a free group; hops from group to group so that a long queue costs nothing. The index
  * is named because SQLite prefers runs_by_state, and then reads the whole queue at each hop.
  */
-function nextQueued(database: Database): StoredRun | null {
+function nextQueued(database: Database, kinds: readonly RunKind[]): StoredRun | null {
   const row = database.get(
     `WITH RECURSIVE groups (name) AS (
       SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued WHERE state = 'queued'
@@ -181,12 +209,14 @@ function nextQueued(database: Database): StoredRun | null {
     )
     SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
       SELECT min((SELECT min(number) FROM runs
-        WHERE state = 'queued' AND concurrency_group = groups.name AND not_before <= ?))
+        WHERE state = 'queued' AND concurrency_group = groups.name AND not_before <= ?
+          AND kind IN (SELECT value FROM json_each(?))))
       FROM groups
       WHERE groups.name IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM runs
         WHERE concurrency_group = groups.name AND state IN ('running', 'awaiting_approval')))`,
     Date.now(),
+    JSON.stringify(kinds),
   );
   return row ? toStoredRun(row) : null;
 }
@@ -318,6 +348,29 @@ function saveBaseline(database: Database, scope: string, commit: string): Writte
     scope,
     commit,
   );
+  return { result: null, changed: [] };
+}
+
+function saveOutsideHashes(database: Database, scope: string, hashes: OutsideHash[]): Written<null> {
+  for (const hash of hashes) {
+    database.run(
+      `INSERT INTO outside_hashes (scope, service, written, found, drifted, owed, since, problem, heals, healed_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (scope, service) DO UPDATE SET written = excluded.written, found = excluded.found,
+         drifted = excluded.drifted, owed = excluded.owed, since = excluded.since, problem = excluded.problem,
+         heals = excluded.heals, healed_at = excluded.healed_at`,
+      scope,
+      hash.service,
+      hash.written,
+      hash.found,
+      hash.drifted ? 1 : 0,
+      hash.owed ? 1 : 0,
+      hash.since,
+      hash.problem,
+      hash.heals,
+      hash.healedAt,
+    );
+  }
   return { result: null, changed: [] };
 }
 

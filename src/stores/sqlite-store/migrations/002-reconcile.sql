@@ -35,3 +35,18 @@ CREATE INDEX deliveries_by_decision ON deliveries (decision, number);
 CREATE TABLE rules (scope TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE INDEX runs_by_cover ON runs (covered_by) WHERE covered_by IS NOT NULL;
+
+-- What is remembered of each service's config hash in Dokploy: what we left there, and what was last seen.
+CREATE TABLE outside_hashes (
+  scope TEXT NOT NULL,
+  service TEXT NOT NULL,
+  written TEXT,
+  found TEXT,
+  drifted INTEGER NOT NULL,
+  owed INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  problem TEXT,
+  heals INTEGER NOT NULL,
+  healed_at INTEGER NOT NULL,
+  PRIMARY KEY (scope, service)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,60 @@
+/** Readers that stop reading: they cost a bounded piece of memory each, and hold nobody up. */
+
+import { connect, type Socket } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { writeShellService } from './support/hand-made-service.ts';
+import { commitChange } from './support/platform-services.ts';
+import { pushRun } from './support/pushed-run.ts';
+import { acceptedRun } from './support/run-actions.ts';
+import type { Runner } from './support/runner.ts';
+import { API_TOKENS } from './support/runner-environment.ts';
+import { memoryOf } from './support/server-memory.ts';
+import { setTestStage } from './support/test-stage.ts';
+import { until } from './support/until.ts';
+
+const READERS = 60;
+
+/** Asks for the path, takes the first bytes of the answer and then nothing more. */
+async function stall(runner: Runner, path: string): Promise<Socket> {
+  const { hostname, port } = new URL(runner.url);
+  const socket = connect(Number(port), hostname);
+  onTestFinished(() => void socket.destroy());
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\nAuthorization: Bearer ${API_TOKENS.viewer}\r\n\r\n`,
+  );
+  let first = '';
+  socket.on('data', (chunk) => {
+    first ||= String(chunk.subarray(0, 12));
+    socket.pause();
+  });
+  await until('the first bytes', () => (first === '' ? null : first));
+  expect(first).toBe('HTTP/1.1 200');
+  return socket;
+}
+
+describe('Readers of a large log that stop reading', () => {
+  it('F32: leave memory bounded and the next push as quick as ever', async () => {
+    const stage = await setTestStage('stalled');
+    const runner = await stage.start({ environment: { LOG_LEVEL: 'info' } });
+    await writeShellService(
+      stage.repository,
+      'platform/06.flood',
+      `yes 'the quick brown fox jumps over the lazy dog' | head -c 60000000`,
+    );
+    const { runId } = await pushRun(stage, runner, 'Flood');
+    await runner.waitForRun(runId, 'succeeded');
+    const before = await memoryOf(runner.pid);
+    for (let reader = 0; reader < READERS; reader += 1) {
+      await stall(runner, `/runs/${runId}/${reader % 2 === 0 ? 'events' : 'log'}`);
+    }
+    await commitChange(stage.repository, ['platform/redis'], 'Change redis');
+    const pushed = await stage.push(runner);
+    expect(pushed.durationMs).toBeLessThan(5_000);
+    await runner.waitForRun(acceptedRun(pushed), 'succeeded');
+    const after = await memoryOf(runner.pid);
+    // 60 MB of log each, if they were held.
+    expect(after.nowMib - before.nowMib).toBeLessThan(READERS * 8);
+    console.log(`Memory of ${READERS} stalled readers: ${Math.round(after.nowMib - before.nowMib)} MiB`);
+    expect(await runner.stop()).toBe(0);
+  });
+});

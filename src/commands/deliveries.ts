@@ -1,0 +1,103 @@
+/** iac-runner deliveries: list what GitHub delivered and what was decided, or have one done again. */
+
+import { z } from 'zod';
+import { loadApiClientConfig } from '../config.ts';
+import { UsageError } from '../errors.ts';
+import { DELIVERY_DECISIONS } from '../runs/delivery.ts';
+import { askServer } from './ask-server.ts';
+import { type Command, parseOptions } from './command.ts';
+
+const DEFAULT_LIMIT = 20;
+
+export const deliveriesCommand: Command = {
+  summary: 'List deliveries and their decisions, or replay one.',
+  help: `Usage: iac-runner deliveries [--decision DECISION] [--limit N] [--url URL]
+       iac-runner deliveries --replay NUMBER [--url URL]
+
+Lists what came to /webhook, newest first: number, time, decision, event, detail, run.
+Reads an API token (see API_TOKENS) from IAC_RUNNER_TOKEN: a viewer's to list, an operator's to replay.
+
+Options:
+  --decision DECISION   only ${DELIVERY_DECISIONS.join(', ')}
+  --limit N             at most N (default ${DEFAULT_LIMIT})
+  --replay NUMBER       do again what this delivery asked for; it never takes a service backwards
+  --url URL             the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
+`,
+  async run(args) {
+    const { values } = parseOptions(args, {
+      options: {
+        decision: { type: 'string' },
+        limit: { type: 'string' },
+        replay: { type: 'string' },
+        url: { type: 'string' },
+      },
+    });
+    const { decision, replay } = values;
+    if (decision !== undefined && !DELIVERY_DECISIONS.some((known) => known === decision)) {
+      throw new UsageError(`--decision takes one of ${DELIVERY_DECISIONS.join(', ')}.`);
+    }
+    const limit = values.limit === undefined ? DEFAULT_LIMIT : wholeNumber('--limit', values.limit);
+    const number = replay === undefined ? null : wholeNumber('--replay', replay);
+    const config = loadApiClientConfig();
+    const server = { url: values.url ?? config.url, token: config.token };
+    if (number !== null) return replayOne(server, number);
+    return list(server, decision ?? null, limit);
+  },
+};
+
+interface Server {
+  url: string;
+  token: string;
+}
+
+const runSchema = z.object({ run_id: z.string(), url: z.string() });
+const listSchema = z.object({
+  deliveries: z.array(
+    z.object({
+      number: z.number(),
+      received_at: z.string(),
+      event: z.string(),
+      decision: z.string(),
+      detail: z.string(),
+      run_id: z.string().nullable(),
+    }),
+  ),
+  // A path of the same server, wherever it may want to lead.
+  next: z.string().startsWith('/deliveries').nullable(),
+});
+type Listed = z.output<typeof listSchema>['deliveries'][number];
+
+async function replayOne({ url, token }: Server, number: number): Promise<boolean> {
+  const path = `/deliveries/${number}/replay`;
+  const run = runSchema.parse(await askServer(url, path, { method: 'POST', headers: headersFor(token) }));
+  process.stdout.write(`Run ${run.run_id}\n${run.url}\n`);
+  return true;
+}
+
+async function list({ url, token }: Server, decision: string | null, limit: number): Promise<boolean> {
+  let left = limit;
+  let path: string | null = decision === null ? '/deliveries' : `/deliveries?decision=${decision}`;
+  while (path !== null && left > 0) {
+    const said = await askServer(url, path, { headers: headersFor(token) });
+    const { deliveries, next } = listSchema.parse(said);
+    for (const delivery of deliveries.slice(0, left)) process.stdout.write(`${line(delivery)}\n`);
+    left -= deliveries.length;
+    path = next;
+  }
+  return true;
+}
+
+function line({ number, received_at: at, decision, event, detail, run_id: run }: Listed): string {
+  const cells = [String(number).padStart(6), at, decision.padEnd(10), event.padEnd(12), detail, run ?? ''];
+  // What strangers sent must not steer the terminal.
+  return cells.join('  ').replace(/\p{C}/gu, '').trimEnd();
+}
+
+function headersFor(token: string): Record<string, string> {
+  return { Accept: 'application/json', Authorization: `Bearer ${token}` };
+}
+
+function wholeNumber(option: string, value: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(value)) throw new UsageError(`${option} takes a whole number above 0.`);
+  return Number(value);
+}

@@ -1,0 +1,71 @@
+/** An explanation for the terminal, as file → rule → service → decision, and as JSON. */
+
+import type { Explained } from '../pipelines/explain.ts';
+import { ruleOf } from '../pipelines/service-rules.ts';
+import type { ServiceDecision } from '../runs/run-events.ts';
+
+export interface ExplainedRange {
+  /** Null: nothing was ever synced. */
+  from: string | null;
+  to: string;
+  /** The words for the two ends. */
+  shown: { from: string; to: string };
+}
+
+/** Decisions that are shown only when everything is asked for. */
+const QUIET: ReadonlySet<ServiceDecision['decision']> = new Set(['not_chosen', 'excluded']);
+
+/** False when a sync would fail for what stands in the repository itself. */
+export function wouldSucceed({ loaded, explanation }: Explained): boolean {
+  return loaded.problems.length === 0 && explanation.services.every(({ decision }) => decision !== 'invalid');
+}
+
+export function explanationJson({ loaded, explanation }: Explained, range: ExplainedRange): string {
+  const { services, notes, unmatched } = explanation;
+  const value = {
+    from: range.from,
+    to: range.to,
+    services: services.map(({ paths, ...decision }) => ({
+      ...decision,
+      paths: paths.map((path) => ({ path, rule: ruleOf(loaded.rules, path) })),
+    })),
+    unmatched,
+    notes,
+    problems: loaded.problems,
+  };
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+export function explanationText(
+  explained: Explained,
+  { shown }: ExplainedRange,
+  options: { all: boolean },
+): string {
+  const { services, notes, unmatched } = explained.explanation;
+  const loud = services.filter(({ decision }) => options.all || !QUIET.has(decision));
+  const runs = services.filter(({ decision }) => decision === 'run').length;
+  const quiet = services.length - loud.length;
+  const lines = [
+    `Syncing ${shown.to} after ${shown.from} would run ${runs} of ${services.length} service(s).`,
+    ...notes.map((note) => `Note: ${note}`),
+    ...loud.flatMap((decision) => ['', ...decisionLines(explained, decision)]),
+    ...(quiet > 0 ? ['', `${quiet} service(s) not chosen; --all lists them.`] : []),
+    ...(unmatched.length > 0 ? ['', 'Changed, and of no service:'] : []),
+    ...unmatched.map((path) => `  ${path}`),
+  ];
+  return `${lines.map(printable).join('\n')}\n`;
+}
+
+function decisionLines({ loaded }: Explained, decided: ServiceDecision): string[] {
+  const { service, decision, because, paths } = decided;
+  const word = decision.replaceAll('_', ' ');
+  return [
+    `${service}: ${word}. ${because}`,
+    ...paths.map((path) => `  ${path} → ${ruleOf(loaded.rules, path) ?? '-'} → ${service} → ${word}`),
+  ];
+}
+
+/** Names of files may hold anything; a terminal must not obey them. */
+function printable(line: string): string {
+  return line.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
+}

@@ -1,0 +1,41 @@
+/** The floor of free space below which nothing is begun that would fill the disk half way. */
+
+import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { GitError } from '../errors.ts';
+
+const MIB = 1024 * 1024;
+
+export interface FreeSpaceOptions {
+  /** Absolute; for one that is not there yet, the nearest folder above it counts. */
+  directories: readonly string[];
+  floorBytes: number;
+}
+
+/** Throws GitError `disk_full` naming the first directory whose file system has less free than the floor. */
+export async function requireFreeSpace({ directories, floorBytes }: FreeSpaceOptions): Promise<void> {
+  for (const directory of directories) {
+    const free = await freeBytes(directory);
+    if (free >= floorBytes) continue;
+    const [has, needs] = [free, floorBytes].map((bytes) => Math.floor(bytes / MIB));
+    throw new GitError(
+      'disk_full',
+      `${has} MiB are free at ${directory}, less than the ${needs} kept free.`,
+      {
+        nextAction: 'Free space there, or lower DISK_FLOOR_MB.',
+      },
+    );
+  }
+}
+
+/** What a process without privileges may still write. */
+async function freeBytes(directory: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    if (!isMissing || directory === dirname(directory)) throw error;
+    return freeBytes(dirname(directory));
+  }
+}

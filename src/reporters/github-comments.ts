@@ -1,0 +1,114 @@
+/** Comments of pull requests on GitHub: ours is found again by its mark, and edited in place. */
+
+import { z } from 'zod';
+import { isLimited, judgeAnswer, judgeSilence, type SendOutcome, type Written } from './github-answer.ts';
+import { describeSilence, type GitHubClientOptions, loadOctokit, readAnswer } from './github-client.ts';
+
+export interface CommentRequest {
+  owner: string;
+  repo: string;
+  pullRequest: number;
+  /** Begins with the mark. */
+  body: string;
+  mark: string;
+}
+
+export interface GitHubComments {
+  /** Writes the comment, or edits the one there is. Never throws: what went wrong is in the outcome. */
+  put(request: CommentRequest): Promise<SendOutcome>;
+}
+
+const PER_PAGE = 100;
+const COMMENT: Written = { name: 'comment', permission: 'comments of pull requests' };
+
+const commentsSchema = z.array(
+  z.object({
+    id: z.number(),
+    body: z.string().nullish(),
+    user: z.object({ login: z.string(), type: z.string() }).nullish(),
+  }),
+);
+const writtenSchema = z.object({ id: z.number() });
+type Comment = z.output<typeof commentsSchema>[number];
+type Octokit = Awaited<ReturnType<typeof loadOctokit>>;
+
+export function createGitHubComments(options: GitHubClientOptions): GitHubComments {
+  let octokit: Promise<Octokit> | undefined;
+  let login: string | null = null;
+
+  /** Null for the token of an app, which may not ask who it is; its comments are a bot's. */
+  async function ownLogin(api: Octokit): Promise<string | null> {
+    try {
+      login ??= z.object({ login: z.string() }).parse((await api.rest.users.getAuthenticated()).data).login;
+    } catch (error) {
+      const answer = readAnswer(error, options.token);
+      if (answer?.status !== 403 && answer?.status !== 404) throw error;
+      if (isLimited(answer)) throw error;
+    }
+    return login;
+  }
+
+  return {
+    async put(request) {
+      octokit ??= loadOctokit(options);
+      const startedAt = performance.now();
+      try {
+        const api = await octokit;
+        const mine = await findOurs(api, request, await ownLogin(api));
+        if (mine?.body !== request.body) await write(api, request, mine);
+        return { kind: 'ok' };
+      } catch (error) {
+        if (error instanceof z.ZodError)
+          return judgeAnswer({ status: 200, headers: {}, message: '' }, '', COMMENT);
+        const answer = readAnswer(error, options.token);
+        if (!answer) return judgeSilence(describeSilence(error), performance.now() - startedAt);
+        return isForGood(answer.status) && !isLimited(answer)
+          ? { kind: 'refused', problem: refusal(answer.status, answer.message) }
+          : judgeAnswer(answer, `${request.owner}/${request.repo}`, COMMENT);
+      }
+    },
+  };
+}
+
+/** A comment is a courtesy: what GitHub does not allow, or does not know any more, is not asked for again. */
+function isForGood(status: number): boolean {
+  return status === 403 || status === 404 || status === 410;
+}
+
+function refusal(status: number, message: string): string {
+  const said = message ? `HTTP ${status}: ${message}` : `HTTP ${status}`;
+  return `GitHub does not take the comment (${said}). GITHUB_TOKEN needs write access to pull requests.`;
+}
+
+/** Anybody can write our mark into a comment, so it must be ours as well. */
+async function findOurs(
+  api: Octokit,
+  request: CommentRequest,
+  login: string | null,
+): Promise<Comment | null> {
+  const isOurs = ({ body, user }: Comment): boolean =>
+    body?.startsWith(request.mark) === true &&
+    (login === null ? user?.type === 'Bot' : user?.login === login);
+  const { owner, repo, pullRequest: issue_number } = request;
+  for (let page = 1; ; page += 1) {
+    const { data, headers } = await api.rest.issues.listComments({
+      owner,
+      repo,
+      issue_number,
+      per_page: PER_PAGE,
+      page,
+    });
+    const ours = commentsSchema.parse(data).find(isOurs);
+    if (ours) return ours;
+    // Only whether there is more is taken from the link: where requests go is our own affair.
+    if (!/rel="next"/.test(headers.link ?? '')) return null;
+  }
+}
+
+async function write(api: Octokit, request: CommentRequest, mine: Comment | null): Promise<void> {
+  const { owner, repo, pullRequest: issue_number, body } = request;
+  const { data } = mine
+    ? await api.rest.issues.updateComment({ owner, repo, comment_id: mine.id, body })
+    : await api.rest.issues.createComment({ owner, repo, issue_number, body });
+  writtenSchema.parse(data);
+}

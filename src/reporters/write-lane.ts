@@ -1,0 +1,53 @@
+/** The one lane on which everything is written to GitHub: its pace, and the pause while GitHub is in trouble. */
+
+import { backoffMs, SECOND } from './backoff.ts';
+import type { SendOutcome } from './github-answer.ts';
+import { createPace } from './pace.ts';
+
+export interface WriteLaneOptions {
+  /** Now, in ms since the epoch. */
+  clock?: (() => number) | undefined;
+  /** From 0 to 1, for jitter. */
+  random?: (() => number) | undefined;
+  minIntervalMs?: number | undefined;
+}
+
+export interface WriteLane {
+  now(): number;
+  /** The earliest time, not before now, at which the next write may start. Promised ones have room kept for them. */
+  earliest(write: { promised: boolean }): number;
+  /** Notes what came of a write that has just ended. */
+  record(outcome: SendOutcome): void;
+  /** The time before which the same is not tried again after `failures` in a row. */
+  retryAt(outcome: Extract<SendOutcome, { kind: 'retry' }>, failures: number): number;
+}
+
+const MAX_BACKOFF_MS = 900_000;
+
+export function createWriteLane(options: WriteLaneOptions): WriteLane {
+  const { clock = Date.now, random = Math.random, minIntervalMs = SECOND } = options;
+  const pace = createPace({ minIntervalMs });
+  /** GitHub as a whole is left alone until then, after so many failures in a row that were not about one target. */
+  const pause = { until: 0, failures: 0 };
+
+  function withJitter(ms: number): number {
+    return Math.ceil(ms * (1 + random() / 10));
+  }
+
+  return {
+    now: clock,
+    earliest: ({ promised }) => Math.max(pause.until, pace.earliest(clock(), { final: promised })),
+    record(outcome) {
+      pace.record(clock());
+      if (outcome.kind === 'retry' && outcome.scope === 'everything') {
+        pause.failures += 1;
+        pause.until = clock() + withJitter(backoffMs(outcome.afterMs, pause.failures, MAX_BACKOFF_MS));
+      } else pause.failures = 0;
+    },
+    retryAt({ scope, afterMs }, failures) {
+      // The growing wait ends with this process, in case a restart is the cure. What GitHub asks for does not.
+      if (scope === 'everything') return clock() + afterMs;
+      return clock() + withJitter(backoffMs(afterMs, failures, MAX_BACKOFF_MS));
+    },
+  };
+}

@@ -1,0 +1,90 @@
+/** The writing connection over its life: opened, opened anew after an I/O error, its log kept small. */
+
+import { statSync } from 'node:fs';
+import { type Database, openForWriting } from './database.ts';
+
+/** After so long without a write the write-ahead log is written back and cut to nothing. */
+const IDLE_MS = 5_000;
+/** Smaller ones are not worth the work. */
+const SMALL_LOG_BYTES = 1024 * 1024;
+/** SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB (https://sqlite.org/rescode.html). */
+const DISTRUSTED_CODES = new Set([10, 11, 26]);
+
+export interface Connection {
+  /** Opens the file when it is not open; throws what that throws. */
+  use(): Database;
+  /** To be told of every failure. */
+  failed(error: unknown): void;
+  /** To be told of every batch. */
+  written(): void;
+  close(): void;
+}
+
+/** SQLite's primary result code, or 0. */
+export function resultCode(error: unknown): number {
+  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+}
+
+/** True for errors after which a connection may believe what the disk does not hold. */
+export function isDistrusted(error: unknown): boolean {
+  return DISTRUSTED_CODES.has(resultCode(error));
+}
+
+export function openConnection(file: string): Connection {
+  let database: Database | null = openForWriting(file);
+  let idle: NodeJS.Timeout | undefined;
+
+  function failed(error: unknown): void {
+    if (!isDistrusted(error)) return;
+    // Whatever it has in memory is not taken for written: the next call reads the file anew.
+    const distrusted = database;
+    database = null;
+    try {
+      distrusted?.close();
+    } catch {
+      // What cannot be closed is left; it is never used again.
+    }
+  }
+
+  function shorten(): void {
+    try {
+      if (!database || logBytes(file) < SMALL_LOG_BYTES) return;
+      if (!cutLog(database)) schedule();
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  function schedule(): void {
+    clearTimeout(idle);
+    idle = setTimeout(shorten, IDLE_MS);
+  }
+
+  return {
+    use() {
+      database ??= openForWriting(file);
+      return database;
+    },
+    failed,
+    written: schedule,
+    close() {
+      clearTimeout(idle);
+      database?.close();
+    },
+  };
+}
+
+function logBytes(file: string): number {
+  return statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** False when a reader stands in the way. Waits for nobody, as writes would wait meanwhile. */
+function cutLog({ raw }: Database): boolean {
+  const { timeout } = { timeout: 0, ...raw.prepare('PRAGMA busy_timeout').get() };
+  raw.exec('PRAGMA busy_timeout = 0');
+  try {
+    return raw.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()?.busy === 0;
+  } finally {
+    raw.exec(`PRAGMA busy_timeout = ${timeout}`);
+  }
+}

@@ -1,0 +1,227 @@
+/** What the SQLite store does when its files, its thread or its queue are not as they should be. */
+
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { QueueFullError, StoreUnavailableError } from '../../errors.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { pushRequest } from '../run-store-contract.ts';
+import { openForWriting } from './database.ts';
+import { createSqliteStore } from './sqlite-store.ts';
+
+let root: string;
+let directory: string;
+let file: string;
+beforeEach(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'iac-store-'));
+  directory = path.join(root, 'data');
+  file = path.join(directory, 'iac-runner.db');
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+/** Copies the files as a power loss would leave them: whatever is in them now. */
+function copyFiles(name: string): string {
+  const copy = path.join(root, name);
+  mkdirSync(copy);
+  for (const entry of readdirSync(directory)) {
+    // Not the owner's lock, which SQLite holds, nor the shared memory, which does not outlive a machine.
+    if (entry === 'owner.lock' || entry.endsWith('-shm')) continue;
+    copyFileSync(path.join(directory, entry), path.join(copy, entry));
+  }
+  return path.join(copy, 'iac-runner.db');
+}
+
+function runsIn(database: string): string[] {
+  const opened = openForWriting(database);
+  try {
+    expect(opened.get('PRAGMA integrity_check')).toMatchObject({ integrity_check: 'ok' });
+    expect(opened.get("SELECT value FROM counters WHERE name = 'queued_runs'")).toMatchObject(
+      opened.get("SELECT count(*) AS value FROM runs WHERE state = 'queued'") ?? {},
+    );
+    return opened.all('SELECT id FROM runs ORDER BY number').map(({ id }) => String(id));
+  } finally {
+    opened.close();
+  }
+}
+
+async function enqueueMany(store: RunStore, count: number): Promise<string[]> {
+  const ids: string[] = [];
+  // One after the other: each is a commit of its own.
+  for (let i = 0; i < count; i += 1) ids.push((await store.enqueue(pushRequest())).run.id);
+  return ids;
+}
+
+describe('A store whose files are damaged', () => {
+  it('F20: opens at a whole commit wherever its write-ahead log is cut off', async () => {
+    const store = await createSqliteStore({ directory });
+    const ids = await enqueueMany(store, 30);
+    const whole = copyFiles('whole');
+    await store.close();
+    expect(runsIn(copyOf(whole, 'untouched'))).toEqual(ids);
+    const size = statSync(`${whole}-wal`).size;
+    const lengths = new Set<number>();
+    for (let round = 0; round < 200; round += 1) {
+      const copy = copyOf(whole, `cut-${round}`);
+      const offset = Math.floor(Math.random() * size);
+      truncateSync(`${copy}-wal`, offset);
+      const found = runsIn(copy);
+      expect([offset, found]).toEqual([offset, ids.slice(0, found.length)]);
+      lengths.add(found.length);
+      rmSync(path.dirname(copy), { recursive: true });
+    }
+    expect(lengths.size).toBeGreaterThan(10);
+  }, 60_000);
+
+  function copyOf(original: string, name: string): string {
+    mkdirSync(path.join(root, name));
+    for (const entry of readdirSync(path.dirname(original))) {
+      copyFileSync(path.join(path.dirname(original), entry), path.join(root, name, entry));
+    }
+    return path.join(root, name, path.basename(original));
+  }
+
+  it('F20: loses nothing without its -shm', async () => {
+    const store = await createSqliteStore({ directory });
+    const ids = await enqueueMany(store, 3);
+    const copy = copyFiles('copy');
+    await store.close();
+    expect(existsSync(`${copy}-shm`)).toBe(false);
+    expect(runsIn(copy)).toEqual(ids);
+  });
+
+  it.each([
+    ['is empty', (name: string) => truncateSync(name, 0)],
+    ['is gone', (name: string) => rmSync(name)],
+  ])('F20: is refused, and its log left alone, when the file %s', async (_title, damage) => {
+    const store = await createSqliteStore({ directory });
+    await enqueueMany(store, 3);
+    const copy = copyFiles('copy');
+    await store.close();
+    for (const [database, log] of [
+      [file, 0],
+      [copy, statSync(`${copy}-wal`).size],
+    ] as const) {
+      damage(database);
+      const opening = createSqliteStore({ directory: path.dirname(database) });
+      await expect(opening).rejects.toThrow('is missing or empty, although it has been in use');
+      await expect(opening).rejects.toMatchObject({ nextAction: expect.stringContaining('backup') });
+      expect(statSync(`${database}-wal`, { throwIfNoEntry: false })?.size ?? 0).toBe(log);
+    }
+    // Also without the mark of former use the log tells that there was something.
+    rmSync(`${copy}.created`);
+    await expect(createSqliteStore({ directory: path.dirname(copy) })).rejects.toThrow('has been in use');
+  });
+
+  it('F20: never begins anew when the log is gone that held everything', async () => {
+    const store = await createSqliteStore({ directory });
+    await enqueueMany(store, 3);
+    const copy = copyFiles('copy');
+    await store.close();
+    rmSync(`${copy}-wal`);
+    // The schema at least stands in the file itself; the runs of the lost log are gone.
+    expect(runsIn(copy)).toEqual([]);
+    const raw = new DatabaseSync(copy);
+    raw.exec('PRAGMA user_version = 0');
+    raw.close();
+    await expect(createSqliteStore({ directory: path.dirname(copy) })).rejects.toThrow('has been in use');
+  });
+});
+
+describe('The write-ahead log', () => {
+  it('F19: is cut after a reader has held it up, and nothing waits for that', async () => {
+    const store = await createSqliteStore({ directory });
+    const { run } = await store.enqueue(pushRequest());
+    const claim = await store.claim({ owner: 'w', leaseMs: 60_000 });
+    if (!claim) throw new Error('Nothing to claim.');
+    const reader = new DatabaseSync(file, { readOnly: true });
+    reader.exec('BEGIN');
+    reader.prepare('SELECT count(*) FROM events').get();
+    const lines = Array.from({ length: 1_000 }, () => 'x'.repeat(200));
+    for (let i = 0; i < 100; i += 1) {
+      await store.append(claim.lease, [{ type: 'step.log', step: 's', stream: 'stdout', lines }]);
+    }
+    const wal = () => statSync(`${file}-wal`).size;
+    expect(wal()).toBeGreaterThan(16 * 1024 * 1024);
+    // Our own reader, stopped in the middle, holds nothing up.
+    expect(await store.events(run.id, { after: 500, limit: 3 })).toHaveLength(3);
+    reader.close();
+    await expect.poll(wal, { timeout: 30_000, interval: 250 }).toBe(0);
+    expect((await store.events(run.id, { after: 99_000, limit: 10 })).length).toBeGreaterThan(0);
+    await store.close();
+  }, 60_000);
+});
+
+describe('The file', () => {
+  it('shrinks when what was in it is old', async () => {
+    const store = await createSqliteStore({ directory });
+    await store.enqueue(pushRequest());
+    const claim = await store.claim({ owner: 'w', leaseMs: 60_000 });
+    if (!claim) throw new Error('Nothing to claim.');
+    const lines = Array.from({ length: 300 }, () => 'x'.repeat(200));
+    const log = { type: 'step.log', step: 's', stream: 'stdout', lines } as const;
+    for (let i = 0; i < 40; i += 1) await store.append(claim.lease, Array(25).fill(log));
+    const finished = { type: 'run.finished', state: 'succeeded', reason: null, message: '' } as const;
+    await store.append(claim.lease, [{ ...finished, coveredBy: null }]);
+    const options = { before: Date.now() + 1_000, deliveriesBefore: 0, reporters: [] };
+    while (await store.prune(options));
+    expect(await store.runs({ limit: 1 })).toEqual([]);
+    await store.close();
+    expect(statSync(file).size).toBeLessThan(45 * 1024 * 1024);
+  }, 60_000);
+});
+
+describe('The queue', () => {
+  it('takes no more than its limit, counts nothing twice, and takes more once there is room', async () => {
+    const store = await createSqliteStore({ directory, queueLimit: 3 });
+    const request = (dedupeKey: string) => pushRequest({ coalesce: false, dedupeKey });
+    const answers = await Promise.allSettled(
+      ['a', 'b', 'c', 'd', 'e'].map((key) => store.enqueue(request(key))),
+    );
+    expect(answers.map(({ status }) => status)).toEqual([
+      ...['fulfilled', 'fulfilled', 'fulfilled'],
+      ...['rejected', 'rejected'],
+    ]);
+    await expect(store.enqueue(request('d'))).rejects.toThrow(QueueFullError);
+    await expect(store.enqueue(request('d'))).rejects.toThrow(StoreUnavailableError);
+    // What is there already is no new run.
+    expect(await store.enqueue(request('b'))).toMatchObject({ created: false });
+    const claim = await store.claim({ owner: 'w', leaseMs: 60_000 });
+    if (!claim) throw new Error('Nothing to claim.');
+    expect(await store.enqueue(request('d'))).toMatchObject({ created: true });
+    // The work that is under way is never refused.
+    const message = 'Not on main';
+    const end = { type: 'run.finished', state: 'superseded', reason: 'not_on_branch', message } as const;
+    await store.append(claim.lease, [{ ...end, coveredBy: null }], pushRequest());
+    await expect(store.enqueue(request('e'))).rejects.toThrow(QueueFullError);
+    await store.close();
+    expect(runsIn(file)).toHaveLength(5);
+  });
+});
+
+describe('The writer thread', () => {
+  it('tells that it died, and fails what waits for it', async () => {
+    const started: Worker[] = [];
+    const onWorker = (worker: Worker) => void started.push(worker);
+    process.on('worker', onWorker);
+    const store = await createSqliteStore({ directory });
+    process.off('worker', onWorker);
+    const waiting = expect(store.enqueue(pushRequest())).rejects.toThrow(StoreUnavailableError);
+    await started.at(-1)?.terminate();
+    await waiting;
+    expect(store.isAlive()).toBe(false);
+    await expect(store.check()).rejects.toThrow(StoreUnavailableError);
+    await store.close();
+  });
+});
