@@ -14,8 +14,10 @@ import { createKnownServices } from './pipelines/known-services.ts';
 import type { PipelineContext } from './pipelines/pipeline.ts';
 import { DEFAULT_RULES, servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
+import { clearLeftoverLock } from './pipelines/sync-lock.ts';
 import { captureProcess } from './process/capture.ts';
 import { taskSecrets } from './process/environment.ts';
+import { createRedactor } from './process/redact.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { startStatusReporter } from './reporters/status-reporter.ts';
 import type { RunStore } from './runs/run-store.ts';
@@ -68,6 +70,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   const orphans = await store.takeBack({ all: true, maxAttempts: config.retryLimit });
   if (orphans.length > 0) log.warn({ runs: orphans }, 'runs of a dead server taken back');
 
+  await clearLeftoverLock(config.workspaceDir);
   const { pipeline, mirror } = buildSync(config, store, log);
   const links = await createLinks(config, store);
   const readiness = createReadiness(
@@ -167,6 +170,7 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     plumbing: config.plumbing,
     taskEnvironment: config.taskEnvironment,
     tempDir: path.join(config.dataDir, 'tmp'),
+    mask: createRedactor(secretsOf(config)),
     timeoutMs: config.syncTimeoutMs,
     concurrency: config.syncConcurrency,
     lockWaitMs: LOCK_WAIT_MS,
@@ -176,13 +180,15 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
 
 /** What must never be seen in a log, even when a task prints it. */
 function secretsOf(config: Config): string[] {
-  const url = URL.canParse(config.git.url) ? new URL(config.git.url) : null;
+  const url = URL.parse(config.git.url);
+  // In an ssh address the user is only a name; in an http one it may be a token.
+  const mayHoldSecret = url !== null && (url.password !== '' || /^https?:$/.test(url.protocol));
   return [
     ...config.webhookSecrets,
     ...config.apiTokens.map(({ token }) => token),
-    ...taskSecrets(config.taskEnvironment),
+    ...taskSecrets({ ...config.plumbing, ...config.taskEnvironment }),
     ...(config.git.token ? [config.git.token] : []),
-    ...(url?.password ? [decodeURIComponent(url.password)] : []),
+    ...(mayHoldSecret ? taskSecrets({ GIT_REPO_URL: config.git.url }) : []),
   ];
 }
 

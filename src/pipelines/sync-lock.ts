@@ -48,6 +48,11 @@ export async function takeSyncLock(options: SyncLockOptions): Promise<() => Prom
   }
 }
 
+/** At start: replaces what earlier programs left and nobody holds, so that no run has to wait for it. */
+export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
+  await removeLeftover(path.join(workspaceDir, '.sync.lock'));
+}
+
 async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() => Promise<void>) | null> {
   try {
     const release = await lockfile.lock(options.workspaceDir, {

@@ -1,5 +1,7 @@
 /** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
 
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
 import { describeError, GitError, isDiskFull, WorkspaceBusyError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { Workspace } from '../git/workspace.ts';
@@ -187,6 +189,7 @@ async function runChosen(
     signal.throwIfAborted();
     return outcomes;
   } finally {
+    await rm(path.join(options.tempDir, context.run.id), { recursive: true, force: true });
     await release();
   }
 }

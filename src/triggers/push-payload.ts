@@ -57,7 +57,11 @@ export function parsePush(payload: unknown): Push | null {
       ...(removed ?? []),
       ...(modified ?? []),
     ]),
-    complete: data.forced !== true && data.created !== true && commits.length < MAX_LISTED_COMMITS,
+    complete:
+      data.commits != null && // a payload without a list names nothing, which is not the same as naming no file
+      data.forced !== true &&
+      data.created !== true &&
+      commits.length < MAX_LISTED_COMMITS,
   };
 }
 
