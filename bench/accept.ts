@@ -43,7 +43,11 @@ export const accept: Bench = {
         for (let round = 0; round <= ROUNDS; round += 1) {
           for (const contender of contenders) {
             const cpuBefore = cpuMs(contender.pid);
-            const result = await load.send({ port: contender.port, connections: CONNECTIONS, requests: REQUESTS });
+            const result = await load.send({
+              port: contender.port,
+              connections: CONNECTIONS,
+              requests: REQUESTS,
+            });
             const cpuMsPerRequest = (cpuMs(contender.pid) - cpuBefore) / REQUESTS;
             if (round > 0) contender.results.push({ ...result, cpuMsPerRequest });
           }
@@ -115,13 +119,30 @@ function rows(ours: Contender, peers: Contender[]): Row[] {
     ...compared,
     {
       measured: `Latency at ${CONNECTIONS} connections, p50`,
-      ours: spread(ours.results.map(({ p50Ms }) => p50Ms), ms),
-      ...(same ? { bound: `${same.name}: ${spread(same.results.map(({ p50Ms }) => p50Ms), ms)}` } : {}),
+      ours: spread(
+        ours.results.map(({ p50Ms }) => p50Ms),
+        ms,
+      ),
+      ...(same
+        ? {
+            bound: `${same.name}: ${spread(
+              same.results.map(({ p50Ms }) => p50Ms),
+              ms,
+            )}`,
+          }
+        : {}),
     },
     {
       measured: `Latency at ${CONNECTIONS} connections, p99`,
       ours: spread(p99, ms),
-      ...(same ? { bound: `${same.name}: ${spread(same.results.map(({ p99Ms }) => p99Ms), ms)}` } : {}),
+      ...(same
+        ? {
+            bound: `${same.name}: ${spread(
+              same.results.map(({ p99Ms }) => p99Ms),
+              ms,
+            )}`,
+          }
+        : {}),
       aim: '≤ 15 ms',
       met: Number.parseFloat(spread(p99, ms)) <= 15,
     },

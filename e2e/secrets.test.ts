@@ -47,7 +47,7 @@ function environment(gitUrl: string): Record<string, string> {
     ].join(','),
     VAULT_APP_TOKEN: VAULT_TOKEN,
     DEPLOY_KEY,
-    TASK_ENV: 'VAULT_APP_TOKEN,DEPLOY_KEY,ENV,IAC_EXAMPLE_STATE',
+    TASK_ENV: 'VAULT_APP_TOKEN,DEPLOY_KEY,ENV,INTERNAL_DOMAIN,IAC_EXAMPLE_STATE',
     LOG_LEVEL: 'trace',
   };
 }

@@ -33,6 +33,7 @@ import { createLoginRoutes } from './web/login-pages.ts';
 import { createReadiness, type Readiness } from './web/readiness.ts';
 import { createRunRoutes } from './web/run-pages.ts';
 import { startServer } from './web/server.ts';
+import { endLeftovers } from './worker/end-leftovers.ts';
 import { startWorker } from './worker/worker.ts';
 
 /** Runs worked on at once, each of another group. */
@@ -128,6 +129,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   } else {
     log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
   }
+  await endLeftovers(orphans, log);
   const worker = startWorker({
     store,
     pipelines: { sync: pipeline },

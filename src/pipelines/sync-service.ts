@@ -19,6 +19,8 @@ export interface SyncServiceOptions {
   checkout: string;
   /** Private folder for the files in which tasks say what they did. */
   tempDir: string;
+  /** Replaces secrets in what a task says there; its output is masked by the executor. */
+  mask(text: string): string;
   timeoutMs: number;
 }
 
@@ -105,12 +107,16 @@ async function judge(
     case 'killed':
       return { ...failed, message: `Killed by ${result.signal}` };
     case 'exited':
-      return judgeExit(result.exitCode, resultFile);
+      return judgeExit(result.exitCode, resultFile, options);
   }
 }
 
-async function judgeExit(exitCode: number, resultFile: string): Promise<ServiceOutcome> {
-  const said = await readTaskResult(resultFile);
+async function judgeExit(
+  exitCode: number,
+  resultFile: string,
+  { mask }: SyncServiceOptions,
+): Promise<ServiceOutcome> {
+  const said = await readTaskResult(resultFile, mask);
   const details = said.kind === 'said' && said.details ? `: ${said.details}` : '';
   if (exitCode !== 0) {
     return { state: 'failed', message: `Exit code ${exitCode}${details}`, exitCode, runnerMissing: false };

@@ -9,6 +9,8 @@ import type { Hono } from 'hono';
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const CHECK_MS = 1_000;
+/** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
+const MAX_HEADERS_BYTES = 32 * 1024;
 /** What answers are still under way at the close get this long. */
 const CLOSE_GRACE_MS = 2_000;
 const MAX_CONNECTIONS = 2_000;
@@ -34,6 +36,7 @@ export function startServer(
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
         connectionsCheckingInterval: CHECK_MS,
+        maxHeaderSize: MAX_HEADERS_BYTES,
       },
     }) as Server;
     server.maxConnections = MAX_CONNECTIONS;

@@ -68,33 +68,33 @@ function start(): void {
   });
 }
 
-/** Runs the calls in one transaction; a call that fails undoes only itself. */
+/**
+ * Runs the calls in one transaction. When one of them fails, which is rare, nothing of it is kept and each is run
+ * again in a transaction of its own, so that it undoes only itself. Savepoints would cost every call a journal.
+ */
 function commit(database: Database, calls: WriteCall[]): WriteAnswer[] {
   const { raw } = database;
   try {
     raw.exec('BEGIN IMMEDIATE');
-    const answers = calls.map((call) => attempt(database, call));
+    const answers = calls.map((call) => write(database, call));
     raw.exec('COMMIT');
     return answers;
   } catch (error) {
     if (raw.isTransaction) raw.exec('ROLLBACK');
-    return calls.map((call) => failed(call, error));
+    // What the disk or another process refuses now, it refuses to each of them.
+    if (calls.length === 1 || isUnavailable(error)) return calls.map((call) => failed(call, error));
+    return calls.flatMap((call) => commit(database, [call]));
   }
 }
 
-function attempt(database: Database, call: WriteCall): WriteAnswer {
-  database.run('SAVEPOINT call');
-  try {
-    const write = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
-    const { result, changed } = write(database, ...call.arguments);
-    database.run('RELEASE call');
-    return { id: call.id, ok: true, result, changed };
-  } catch (error) {
-    // A full disk ends the whole transaction: then nothing of this batch was written.
-    if (!database.raw.isTransaction) throw error;
-    database.raw.exec('ROLLBACK TO call; RELEASE call');
-    return failed(call, error);
-  }
+function write(database: Database, call: WriteCall): WriteAnswer {
+  const perform = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
+  const { result, changed } = perform(database, ...call.arguments);
+  return { id: call.id, ok: true, result, changed };
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && UNAVAILABLE_CODES.has(Number(error.errcode) & 0xff);
 }
 
 function failed(call: WriteCall, error: unknown): WriteAnswer {
@@ -102,9 +102,8 @@ function failed(call: WriteCall, error: unknown): WriteAnswer {
     const [lease] = call.arguments as [{ runId: string }];
     return { id: call.id, ok: false, failure: 'stale_lease', runId: lease.runId };
   }
-  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
   const message = error instanceof Error ? error.message : String(error);
-  return { id: call.id, ok: false, failure: UNAVAILABLE_CODES.has(code) ? 'unavailable' : 'defect', message };
+  return { id: call.id, ok: false, failure: isUnavailable(error) ? 'unavailable' : 'defect', message };
 }
 
 start();
