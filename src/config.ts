@@ -231,6 +231,37 @@ export const VARIABLES = {
     description: 'Megabytes of output kept of one task; what comes after is read and dropped.',
     default: '64',
   }),
+  RECONCILE_INTERVAL: variable({
+    schema: seconds,
+    expected: 'a number of seconds',
+    example: '300',
+    description: 'Seconds between comparisons of the branch with what was synced; 0: only at start.',
+    default: '300',
+  }),
+  SYNC_RETRIES: variable({
+    schema: text.regex(/^\d{1,3}$/).transform(Number),
+    expected: 'a whole number from 0 to 999',
+    example: '3',
+    description: 'How often a failed service is tried again by itself, after 1, 2, 4 … minutes.',
+    default: '3',
+  }),
+  REQUIRE_SIGNED_COMMITS: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description: 'Refuse commits that no key of COMMIT_SIGNERS has signed, whatever `.iac-runner.yaml` says.',
+    default: 'false',
+  }),
+  COMMIT_SIGNERS: variable({
+    schema: text
+      .refine((value) => path.isAbsolute(value))
+      .optional()
+      .transform((value) => value ?? null),
+    expected: 'an absolute path',
+    example: '/etc/iac-runner/allowed-signers',
+    description: 'File of the ssh keys that may sign commits, in the form of ssh-keygen(1), ALLOWED SIGNERS.',
+    default: '(none: no signature is good)',
+  }),
   API_TOKENS: variable({
     schema: uniqueTokens,
     expected:
@@ -300,6 +331,10 @@ export interface Config {
   syncConcurrency: number;
   drainTimeoutMs: number;
   retryLimit: number;
+  requireSignedCommits: boolean;
+  commitSigners: string | null;
+  reconcileIntervalMs: number;
+  syncRetries: number;
   logLimitBytes: number;
   apiTokens: readonly ApiToken[];
   logLevel: z.output<typeof logLevel>;
@@ -365,6 +400,10 @@ function assemble(values: Values, environment: Environment): Config {
     syncConcurrency: values.SYNC_CONCURRENCY,
     drainTimeoutMs: values.DRAIN_TIMEOUT,
     retryLimit: values.RETRY_LIMIT,
+    requireSignedCommits: values.REQUIRE_SIGNED_COMMITS,
+    commitSigners: values.COMMIT_SIGNERS,
+    reconcileIntervalMs: values.RECONCILE_INTERVAL,
+    syncRetries: values.SYNC_RETRIES,
     logLimitBytes: values.LOG_LIMIT_MB * 1024 * 1024,
     apiTokens: values.API_TOKENS,
     logLevel: values.LOG_LEVEL,

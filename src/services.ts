@@ -10,9 +10,10 @@ import { createLocalExecutor } from './executor/local.ts';
 import { createGit } from './git/git.ts';
 import { createMirror } from './git/mirror.ts';
 import { createWorkspace } from './git/workspace.ts';
+import { dueServices } from './pipelines/due-services.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
 import type { PipelineContext } from './pipelines/pipeline.ts';
-import { DEFAULT_RULES, servicesNamedBy } from './pipelines/service-rules.ts';
+import { servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
 import { clearLeftoverLock } from './pipelines/sync-lock.ts';
 import { captureProcess } from './process/capture.ts';
@@ -20,9 +21,12 @@ import { taskSecrets } from './process/environment.ts';
 import { createRedactor } from './process/redact.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { startStatusReporter } from './reporters/status-reporter.ts';
+import { syncGroup } from './runs/run.ts';
 import type { RunStore } from './runs/run-store.ts';
 import { createSqliteStore } from './stores/sqlite-store/sqlite-store.ts';
 import { createGitHubWebhook } from './triggers/github-webhook.ts';
+import { createInbox } from './triggers/inbox.ts';
+import { type Reconciler, startReconciler } from './triggers/reconcile.ts';
 import { cancelRun, retryRun } from './triggers/run-actions.ts';
 import { createSyncApi } from './triggers/sync-api.ts';
 import { VERSION } from './version.ts';
@@ -33,7 +37,11 @@ import { createLoginRoutes } from './web/login-pages.ts';
 import { createReadiness, type Readiness } from './web/readiness.ts';
 import { createRunRoutes } from './web/run-pages.ts';
 import { startServer } from './web/server.ts';
+<<<<<<< HEAD
 import { endLeftovers } from './worker/end-leftovers.ts';
+=======
+import { recover } from './worker/recover.ts';
+>>>>>>> unkillable
 import { startWorker } from './worker/worker.ts';
 
 /** Runs worked on at once, each of another group. */
@@ -67,12 +75,14 @@ export async function startServices(config: Config, log: Logger): Promise<Servic
 async function start(config: Config, log: Logger, releasers: (() => Promise<void> | void)[]) {
   const store = await createSqliteStore({ directory: config.dataDir });
   releasers.push(() => store.close());
-  // Nobody else can hold this store, so whoever held these runs is dead.
-  const orphans = await store.takeBack({ all: true, maxAttempts: config.retryLimit });
-  if (orphans.length > 0) log.warn({ runs: orphans }, 'runs of a dead server taken back');
+  await recover({ store, maxAttempts: config.retryLimit, marker: gitMarker(config), log });
 
+<<<<<<< HEAD
   await clearLeftoverLock(config.workspaceDir);
   const { pipeline, mirror } = buildSync(config, store, log);
+=======
+  const { pipeline, mirror, due } = buildSync(config, store, log);
+>>>>>>> unkillable
   const links = await createLinks(config, store);
   const readiness = createReadiness(
     {
@@ -84,7 +94,12 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     },
     Date.now,
   );
-  const known = createKnownServices({ mirror, rules: DEFAULT_RULES });
+  // Made before the doors that nudge it, started after them.
+  let reconciler: Reconciler | null = null;
+  const known = createKnownServices({
+    mirror,
+    lastGoodRules: async () => (await store.ledger(syncGroup(config.git.branch))).rules,
+  });
   const secrets = config.webhookSecrets.map((secret) => createSecretKey(secret, 'utf8'));
   const pages = await buildPages(config, store, links, log);
   const app = createApp({
@@ -95,6 +110,8 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       repository: config.repository,
       servicesNamedBy,
       runUrl: links.signed,
+      inbox: createInbox({ store, now: Date.now }),
+      onBranchMoved: () => reconciler?.nudge(),
     }),
     syncApi: createSyncApi({
       ...known,
@@ -139,8 +156,21 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     log,
   });
   releasers.push(() => worker.drain());
+  reconciler = startReconciler({
+    store,
+    branch: config.git.branch,
+    intervalMs: config.reconcileIntervalMs,
+    due,
+    log,
+  });
+  releasers.push(reconciler.stop);
   void sayWhatIsMissing(readiness, log);
   return worker.hurry;
+}
+
+/** Stands in the environment of every git of this server, so that the next one finds what outlived it. */
+function gitMarker({ dataDir }: Config): string {
+  return `IAC_RUNNER_DATA=${dataDir}`;
 }
 
 function buildSync(config: Config, store: RunStore, log: Logger) {
@@ -150,19 +180,21 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     home: config.plumbing.HOME ?? config.dataDir,
     remote: { url: config.git.url, token: config.git.token },
     timeoutMs: GIT_TIMEOUT_MS,
-    network: networkOf(config.plumbing),
+    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
   });
   const mirror = createMirror({
     git,
     directory: path.join(config.dataDir, 'mirrors', `${name}.git`),
     branch: config.git.branch,
+    signers: config.commitSigners,
     log,
   });
   const options: SyncOptions = {
     mirror,
     workspace: createWorkspace({ git, mirror, directory: path.join(config.workspaceDir, name) }),
     workspaceDir: config.workspaceDir,
-    rules: DEFAULT_RULES,
+    requireSignature: config.requireSignedCommits,
+    now: Date.now,
     ledger: store.ledger,
     executor: createLocalExecutor({
       secrets: secretsOf(config),
@@ -177,7 +209,12 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     concurrency: config.syncConcurrency,
     lockWaitMs: LOCK_WAIT_MS,
   };
-  return { mirror, pipeline: (context: PipelineContext) => sync(options, context) };
+  const dueOptions = { ...options, retries: config.syncRetries };
+  return {
+    mirror,
+    pipeline: (context: PipelineContext) => sync(options, context),
+    due: (scope: string) => dueServices(dueOptions, scope),
+  };
 }
 
 /** What must never be seen in a log, even when a task prints it. */

@@ -7,9 +7,10 @@ import { gitFailure } from './failure.ts';
 import type { Git } from './git.ts';
 import { type Commit, commit, descendants, type Location, locate, tips } from './history.ts';
 import { createMirrorLock } from './mirror-lock.ts';
-import { blobs, rootTrees } from './objects.ts';
+import { blobs, filesIn, rootTrees } from './objects.ts';
 import { fileError, isOurDirectory, prepareMirror, readCommitId, remove } from './repository-directory.ts';
-import { changedPaths, listTree, type TreeEntry, type TreePair } from './trees.ts';
+import { isSigned } from './signature.ts';
+import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
 export type { TreeEntry } from './trees.ts';
 
@@ -34,8 +35,12 @@ export interface Mirror {
   descendants(revision: string): Promise<Set<string>>;
   /** Those of the commits that are not an ancestor of another of them. */
   tips(revisions: readonly string[]): Promise<string[]>;
-  /** Everything in a commit or tree, or only what is at or below `paths`; folders and submodules included. */
-  listTree(revision: string, paths?: readonly string[]): Promise<TreeEntry[]>;
+  /** Everything in a commit or tree; folders and submodules included. */
+  listTree(revision: string): Promise<TreeEntry[]>;
+  /** Only what is at `paths`, or directly in those that end with a slash. */
+  listLevel(revision: string, paths: readonly string[]): Promise<TreeEntry[]>;
+  /** What is directly in each of these trees under one of the names; `path` is the name alone. */
+  filesIn(trees: readonly string[], names: ReadonlySet<string>): Promise<Map<string, TreeEntry[]>>;
   /** The root trees of those that are commits here. */
   rootTrees(revisions: readonly string[]): Promise<Map<string, string>>;
   /** The content of files by blob id. */
@@ -43,6 +48,8 @@ export interface Mirror {
   /** Paths that differ, per pair of tree ids and in its order; null for a pair with a tree that is not here. */
   changedPaths(pairs: readonly TreePair[]): Promise<(string[] | null)[]>;
   commit(revision: string): Promise<Commit>;
+  /** Whether one of the configured signers has signed the commit; false when none is configured. */
+  isSigned(revision: string): Promise<boolean>;
 }
 
 export interface MirrorOptions {
@@ -50,6 +57,8 @@ export interface MirrorOptions {
   /** Absolute, e.g. <data>/mirrors/<name>.git; its parent is made. */
   directory: string;
   branch: string;
+  /** File of allowed signers (ssh-keygen(1)), or null. */
+  signers?: string | null;
   log: { warn(fields: Record<string, unknown>, message: string): void };
   /** How long to wait for another process's fetch. Default 10 min. */
   lockWaitMs?: number;
@@ -140,10 +149,13 @@ export function createMirror(options: MirrorOptions): Mirror {
     locate: (revisions) => healing(async () => locate(git, directory, revisions, await head())),
     descendants: (revision) => healing(async () => descendants(git, directory, revision, await head())),
     tips: (revisions) => healing(() => tips(git, directory, revisions)),
-    listTree: (revision, paths) => healing(() => listTree(git, directory, revision, paths)),
+    listTree: (revision) => healing(() => listTree(git, directory, revision)),
+    listLevel: (revision, paths) => healing(() => listLevel(git, directory, revision, paths)),
+    filesIn: (trees, names) => healing(() => filesIn(git, directory, trees, names)),
     rootTrees: (revisions) => healing(() => rootTrees(git, directory, revisions)),
     blobs: (ids) => healing(() => blobs(git, directory, ids)),
     changedPaths: (pairs) => healing(() => changedPaths(git, directory, pairs)),
+    isSigned: (revision) => isSigned(git, directory, revision, options.signers ?? null),
     commit: (revision) => healing(() => commit(git, directory, revision)),
   };
 }

@@ -104,7 +104,9 @@ async function loadPreviousIndex(
 /** git never touches a `.git` below a tracked folder, nor anything inside a submodule's folder. */
 async function emptyNestedRepositories(directory: string, entries: readonly TreeEntry[]): Promise<void> {
   const submodules = entries.filter(({ type }) => type === 'commit').map(({ path }) => join(directory, path));
-  const folders = entries.filter(({ type }) => type === 'tree').map(({ path }) => join(directory, path, '.git'));
+  const folders = entries
+    .filter(({ type }) => type === 'tree')
+    .map(({ path }) => join(directory, path, '.git'));
   for (const path of await existing(folders)) await remove(path);
   for (const path of await existing(submodules)) {
     await remove(path);

@@ -4,6 +4,7 @@ import type { Mirror } from '../git/mirror.ts';
 import type { Selection } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
+import { type LoadedRules, loadRules } from './load-rules.ts';
 import { type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
 import { createPathMatcher, type Rules, watchedPaths } from './service-rules.ts';
 import { type Snapshot, snapshotOf } from './snapshot.ts';
@@ -19,7 +20,6 @@ export const NO_COMMIT = '0'.repeat(40);
 
 export interface ExplainOptions {
   mirror: Mirror;
-  rules: Rules;
   runId: string;
   revision: string;
   /** What the branch was at before, by those who pushed; most conservative first. */
@@ -27,12 +27,18 @@ export interface ExplainOptions {
   ledger: Ledger;
   selection: Selection;
   force: boolean;
-  /** True when going back is what was asked for. */
+  /** True when going to this commit by name is what was asked for. */
   rollback: boolean;
+  unpin: boolean;
+  postponed: readonly string[];
   environmentDigest: string;
 }
 
 export interface Explained {
+  /** The rules that hold at the commit, and what is wrong with its own. */
+  loaded: LoadedRules;
+  /** The branch head as last fetched. */
+  head: string | null;
   selected: Selected[];
   target: Snapshot;
   explanation: Explanation;
@@ -42,8 +48,11 @@ export interface Explained {
 export async function explain(options: ExplainOptions): Promise<Explained> {
   const { mirror, revision, ledger, selection } = options;
   const notes: string[] = [];
-  const target = await snapshotAt(options, revision);
-  const baselines = selection.mode === 'changed' ? await baselineSnapshots(options, notes) : [];
+  const loaded = await loadRules(mirror, revision, ledger.rules);
+  const { rules } = loaded;
+  notes.push(...loaded.problems.map((problem) => `${problem}. The last good rules are used.`));
+  const target = await snapshotAt({ mirror, rules }, revision);
+  const baselines = selection.mode === 'changed' ? await baselineSnapshots(options, rules, notes) : [];
   const input: SelectionInput = {
     runId: options.runId,
     target,
@@ -51,11 +60,14 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     baselines,
     selection,
     force: options.force,
-    newer: options.rollback ? new Set() : await mirror.descendants(revision),
+    newer: await mirror.descendants(revision),
+    rollback: options.rollback,
+    unpin: options.unpin,
+    postponed: new Set(options.postponed),
     environmentDigest: options.environmentDigest,
   };
   const selected = selectServices(input);
-  const unmatched = await addPaths(options, selected);
+  const unmatched = await addPaths(options, rules, selected);
   if (target.shadowsPlatform) {
     notes.push(
       "platform/__init__.py shadows Python's own module `platform` for every task (PYTHONPATH is the checkout): remove it.",
@@ -69,7 +81,13 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     because,
     paths,
   }));
-  return { selected, target, explanation: { revision, notes, services, unmatched } };
+  return {
+    loaded,
+    head: await mirror.head(),
+    selected,
+    target,
+    explanation: { revision, notes, services, unmatched },
+  };
 }
 
 export async function snapshotAt(
@@ -79,7 +97,11 @@ export async function snapshotAt(
   return snapshotOf(revision, await mirror.listTree(revision, watchedPaths(rules)), rules);
 }
 
-async function baselineSnapshots(options: ExplainOptions, notes: string[]): Promise<(Snapshot | null)[]> {
+async function baselineSnapshots(
+  options: ExplainOptions,
+  rules: Rules,
+  notes: string[],
+): Promise<(Snapshot | null)[]> {
   const { mirror, ledger, befores } = options;
   const wanted = [...new Set([ledger.baseline, befores[0], befores.at(-1)])].flatMap(
     (commit) => commit ?? [],
@@ -100,14 +122,14 @@ async function baselineSnapshots(options: ExplainOptions, notes: string[]): Prom
       if (located.get(commit) === 'off_branch') {
         notes.push(`The branch was rewritten: ${short(commit)} is not part of it any more.`);
       }
-      return snapshotAt(options, commit);
+      return snapshotAt({ mirror, rules }, commit);
     }),
   );
 }
 
 /** Fills in the changed paths behind each decision to run; returns changed paths that belong to no service. */
-async function addPaths(options: ExplainOptions, selected: Selected[]): Promise<string[]> {
-  const { mirror, revision, rules } = options;
+async function addPaths(options: ExplainOptions, rules: Rules, selected: Selected[]): Promise<string[]> {
+  const { mirror, revision } = options;
   const running = selected.filter(({ decision, previous }) => decision === 'run' && previous !== null);
   const commits = [...new Set(running.map(({ previous }) => previous ?? ''))].slice(0, MAX_COMPARED);
   if (commits.length === 0) return [];
@@ -122,17 +144,19 @@ async function addPaths(options: ExplainOptions, selected: Selected[]): Promise<
   const match = createPathMatcher(rules);
   const unmatched = new Set<string>();
   for (const [index, { commit }] of pairs.entries()) {
-    const shared: string[] = [];
     const byService = new Map<string, string[]>();
+    const everyones: string[] = [];
+    const add = (id: string, path: string) => byService.set(id, [...(byService.get(id) ?? []), path]);
     for (const path of changed[index] ?? []) {
       const touched = match(path);
-      if (touched.kind === 'shared') shared.push(path);
-      else if (touched.kind === 'none') unmatched.add(path);
-      else byService.set(touched.service.id, [...(byService.get(touched.service.id) ?? []), path]);
+      if (touched.kind === 'none') unmatched.add(path);
+      else if (touched.kind === 'service') add(touched.service.id, path);
+      else if (touched.services === null) everyones.push(path);
+      else for (const id of touched.services) add(id, path);
     }
     for (const decision of running) {
       if (decision.previous !== commit) continue;
-      decision.paths = [...(byService.get(decision.service) ?? []), ...shared].slice(0, SHOWN_PATHS);
+      decision.paths = [...(byService.get(decision.service) ?? []), ...everyones].slice(0, SHOWN_PATHS);
     }
   }
   return [...unmatched].slice(0, SHOWN_UNMATCHED);

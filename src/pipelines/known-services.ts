@@ -3,7 +3,7 @@
 import { RequestError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import { snapshotAt } from './explain.ts';
-import type { Rules } from './service-rules.ts';
+import { loadRules } from './load-rules.ts';
 
 export interface KnownServices {
   /** Ids at the branch head, sorted. Fetches when nothing is known yet or `named` has an unknown one. */
@@ -12,11 +12,16 @@ export interface KnownServices {
   isOnBranch(revision: string): Promise<boolean>;
 }
 
-export function createKnownServices(options: { mirror: Mirror; rules: Rules }): KnownServices {
-  const { mirror } = options;
+export function createKnownServices(options: {
+  mirror: Mirror;
+  /** Text of the branch's last good rules file. */
+  lastGoodRules(): Promise<string | null>;
+}): KnownServices {
+  const { mirror, lastGoodRules } = options;
 
   async function at(head: string): Promise<{ runnable: string[]; excluded: string[] }> {
-    const { services } = await snapshotAt(options, head);
+    const { rules } = await loadRules(mirror, head, await lastGoodRules());
+    const { services } = await snapshotAt({ mirror, rules }, head);
     const ids = (runnable: boolean) =>
       services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
     return { runnable: ids(true).sort(), excluded: ids(false).sort() };

@@ -15,7 +15,7 @@ export interface PipelineContext {
   emit(...events: RunEventBody[]): Promise<void>;
 }
 
-export interface Outcome {
+export interface Ended {
   state: FinalRunState;
   reason: RunReason | null;
   /** One sentence, in the words of the commit status. */
@@ -25,5 +25,14 @@ export interface Outcome {
   /** or the run that had done so before. */
   coveredBy?: string | null;
 }
+
+/** Not now: queued again, to be begun at `notBefore` (ms since the epoch) or later. */
+export interface Waiting {
+  state: 'queued';
+  notBefore: number;
+  message: string;
+}
+
+export type Outcome = Ended | Waiting;
 
 export type Pipeline = (context: PipelineContext) => Promise<Outcome>;

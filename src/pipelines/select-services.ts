@@ -15,6 +15,11 @@ export interface SelectionInput {
   force: boolean;
   /** Commits newer than the target on the branch; a service attempted at one of them is left alone. */
   newer: ReadonlySet<string>;
+  /** Failed services that are not to be tried again yet. */
+  postponed: ReadonlySet<string>;
+  /** True when going to this commit by name is what was asked for: pins and newer commits do not stand in the way. */
+  rollback: boolean;
+  unpin: boolean;
   /** Digest of the environment that tasks get. */
   environmentDigest: string;
 }
@@ -52,9 +57,9 @@ export function selectServices(input: SelectionInput): Selected[] {
 const ABSENT = { wave: 0, paths: [], at: null, inputs: '', previous: null };
 
 function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
-  const { target, selection } = input;
+  const { selection } = input;
   const entry = input.ledger.entries.get(service.id);
-  const inputs = digest([service.folder, service.tree, target.sharedDigest, input.environmentDigest]);
+  const inputs = digest([service.folder, service.tree, service.shared, input.environmentDigest]);
   const base = {
     service: service.id,
     folder: service.folder,
@@ -77,7 +82,15 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
   ) {
     return { ...base, decision: 'done', because: 'Synced by an earlier attempt of this run.' };
   }
-  const newer = entry && newerThanTarget(entry, input.newer);
+  const pin = input.ledger.pins.get(service.id);
+  if (pin !== undefined && !input.rollback && !input.unpin) {
+    return {
+      ...base,
+      decision: 'pinned',
+      because: `Pinned to ${short(pin)} by a rollback, until it is unpinned.`,
+    };
+  }
+  const newer = entry && !input.rollback && newerThanTarget(entry, input.newer);
   if (newer) {
     return {
       ...base,
@@ -85,7 +98,7 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
       because: `Already synced at ${short(newer)}, which is newer than this commit.`,
     };
   }
-  if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry) };
+  if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry, inputs) };
   if (!input.force && entry?.synced && entry.outcome === 'succeeded' && entry.synced.inputs === inputs) {
     return { ...base, decision: 'skipped', because: `Unchanged since run ${entry.synced.runId}.` };
   }
@@ -101,18 +114,23 @@ function stale(
   input: SelectionInput,
   service: ServiceAtCommit,
   entry: LedgerEntry | undefined,
+  inputs: string,
 ): Pick<Selected, 'decision' | 'because'> {
-  const { target } = input;
   if (!entry) return staleAgainstBaselines(input, service);
+  // Other inputs than those that failed are not a retry.
+  if (input.postponed.has(service.id) && entry.attemptedInputs === inputs) {
+    return { decision: 'postponed', because: 'Its last sync failed; it is not to be tried again yet.' };
+  }
   if (entry.outcome === 'removed') return run('It was removed before and is back.');
   if (entry.outcome === 'started') return run(`Its sync at ${short(entry.attemptedCommit)} was cut off.`);
+  if (entry.outcome === 'cancelled') return run(`Its sync at ${short(entry.attemptedCommit)} was cancelled.`);
   if (entry.outcome === 'failed' || !entry.synced) {
     return run(`Its last sync, at ${short(entry.attemptedCommit)}, failed.`);
   }
   const since = short(entry.synced.commit);
   if (entry.folder !== service.folder) return run(`Its folder moved from ${entry.folder} since ${since}.`);
   if (entry.synced.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
-  if (entry.synced.shared !== target.sharedDigest) return run(`Shared files changed since ${since}.`);
+  if (entry.synced.shared !== service.shared) return run(`Shared files changed since ${since}.`);
   return { decision: 'not_chosen', because: `Unchanged since ${since}.` };
 }
 
@@ -127,8 +145,7 @@ function staleAgainstBaselines(
     if (!before) return run('New: never synced before.');
     const since = short(baseline.commit);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
-    if (baseline.sharedDigest !== input.target.sharedDigest)
-      return run(`Shared files changed since ${since}.`);
+    if (before.shared !== service.shared) return run(`Shared files changed since ${since}.`);
   }
   return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };
 }
@@ -140,7 +157,7 @@ function run(because: string): Pick<Selected, 'decision' | 'because'> {
 function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | null {
   const differs = input.baselines.find((baseline) => {
     const before = baseline?.services.find(({ id }) => id === service.id);
-    return before?.tree !== service.tree || baseline?.sharedDigest !== input.target.sharedDigest;
+    return before?.tree !== service.tree || before.shared !== service.shared;
   });
   return differs?.commit ?? null;
 }

@@ -73,6 +73,11 @@ describe('globPatterns', () => {
     const patterns = globPatterns({
       services: [{ match: 'a/b/{nn}.{service}/deploy.py', id: '{service}', task: '{service}' }],
       shared: [],
+      exclude: [],
+      needs: {},
+      timeoutsMs: {},
+      windows: [],
+      requireSignature: false,
     });
     expect(patterns).toEqual(['a/b/*/deploy.py']);
   });

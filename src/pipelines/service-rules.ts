@@ -1,5 +1,7 @@
 /** How a repository's folders become services: rules as data, and the pure functions that apply them. */
 
+import type { SyncWindow } from './sync-windows.ts';
+
 export interface ServiceRule {
   /** Path of the file that makes a folder a service, with `{nn}` for its wave and `{service}` for its name. */
   match: string;
@@ -8,10 +10,27 @@ export interface ServiceRule {
   task: string | null;
 }
 
+/** A file or folder that services depend on; the longest path that holds a file is the one that counts. */
+export interface SharedPath {
+  path: string;
+  /** Ids of those that depend on it; null: every service. */
+  services: readonly string[] | null;
+}
+
+/** Everything that a repository may say about its services. */
 export interface Rules {
   services: readonly ServiceRule[];
-  /** Files and folders that every service depends on. */
-  shared: readonly string[];
+  shared: readonly SharedPath[];
+  /** Ids of services that are known and never run. */
+  exclude: readonly string[];
+  /** Service id → ids that must have been synced before it. */
+  needs: Readonly<Record<string, readonly string[]>>;
+  /** Service id → time limit of its task. */
+  timeoutsMs: Readonly<Record<string, number>>;
+  /** When syncs may run; empty: always. */
+  windows: readonly SyncWindow[];
+  /** Refuse commits without a signature by one of the operator's keys. */
+  requireSignature: boolean;
 }
 
 export const DEFAULT_RULES: Rules = {
@@ -25,8 +44,18 @@ export const DEFAULT_RULES: Rules = {
     { match: 'bootstrap/{nn}.{service}/deploy.py', id: 'bootstrap/{service}', task: null },
   ],
   // The task entry files are what invoke loads before it knows any service.
-  shared: ['libs', 'tasks.py', 'tasks', 'invoke.yaml', 'invoke.yml', 'invoke.json', 'invoke.py'],
+  shared: ['libs', 'tasks.py', 'tasks', 'invoke.yaml', 'invoke.yml', 'invoke.json', 'invoke.py'].map(
+    (path) => ({ path, services: null }),
+  ),
+  exclude: [],
+  needs: {},
+  timeoutsMs: {},
+  windows: [],
+  requireSignature: false,
 };
+
+/** Where a repository keeps rules of its own. */
+export const RULES_FILE = '.iac-runner.yaml';
 
 export interface Service {
   /** Unique in the repository, e.g. `platform/postgres`. */
@@ -72,7 +101,7 @@ export function globPatterns(rules: Rules): string[] {
 /** The top folders and files that the rules look at; nothing else of a repository matters to a sync. */
 export function watchedPaths(rules: Rules): string[] {
   const roots = rules.services.map(({ match }) => match.slice(0, match.indexOf('{') - 1));
-  return [...new Set([...roots, ...rules.shared])];
+  return [...new Set([...roots, ...rules.shared.map(({ path }) => path), RULES_FILE])];
 }
 
 /** Rules as they are applied; made once for each rule book, as every push asks. */
@@ -112,6 +141,7 @@ export function discoverServices(
   for (const path of paths) {
     const slash = path.lastIndexOf('/');
     const service = serviceOf(compiled, path.slice(0, slash), path.slice(slash + 1));
+    if (service && rules.exclude.includes(service.id)) service.task = null;
     if (service) byId.set(service.id, [...(byId.get(service.id) ?? []), service]);
   }
   const services: Service[] = [];
@@ -125,18 +155,33 @@ export function discoverServices(
   return { services, duplicates };
 }
 
+/** The shared path that counts for a file: the longest one that is it or holds it. */
+export function sharedPathOf(rules: Rules, file: string): SharedPath | null {
+  let longest: SharedPath | null = null;
+  for (const shared of rules.shared) {
+    const holds = file === shared.path || file.startsWith(`${shared.path}/`);
+    if (holds && shared.path.length > (longest?.path.length ?? -1)) longest = shared;
+  }
+  return longest;
+}
+
 /** What a changed path touches: one service, every service, or none. */
-export type Touched = { kind: 'service'; service: Service } | { kind: 'shared' } | { kind: 'none' };
+export type Touched =
+  | { kind: 'service'; service: Service }
+  /** `services` null: every service. */
+  | { kind: 'shared'; services: readonly string[] | null }
+  | { kind: 'none' };
 
 /** A function from a path to what it touches by its name alone; whether the service exists is not asked. */
 export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) => Touched {
   const compiled = compiledOf(rules);
   return (path) => {
-    if (rules.shared.some((shared) => path === shared || path.startsWith(`${shared}/`)))
-      return { kind: 'shared' };
+    const shared = sharedPathOf(rules, path);
+    if (shared) return { kind: 'shared', services: shared.services };
     // The folder of a rule may be nested, so each of the path's folders is tried, longest last.
     for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
       const service = serviceOf(compiled, path.slice(0, slash), null);
+      if (service && rules.exclude.includes(service.id)) return { kind: 'none' };
       if (service) return service.task === null ? { kind: 'none' } : { kind: 'service', service };
     }
     return { kind: 'none' };
@@ -152,7 +197,7 @@ export function servicesNamedBy(paths: Iterable<string>, rules: Rules = DEFAULT_
   const named = new Set<string>();
   for (const path of paths) {
     const touched = match(path);
-    if (touched.kind === 'shared') named.add(ALL_SERVICES);
+    if (touched.kind === 'shared') for (const id of touched.services ?? [ALL_SERVICES]) named.add(id);
     if (touched.kind === 'service') named.add(touched.service.id);
   }
   return [...named].sort();

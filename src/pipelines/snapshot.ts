@@ -2,23 +2,30 @@
 
 import { createHash } from 'node:crypto';
 import type { TreeEntry } from '../git/mirror.ts';
-import { type DuplicateService, discoverServices, type Rules, type Service } from './service-rules.ts';
+import {
+  type DuplicateService,
+  discoverServices,
+  RULES_FILE,
+  type Rules,
+  type Service,
+  sharedPathOf,
+} from './service-rules.ts';
 
 export interface ServiceAtCommit extends Service {
   /** Tree id of the folder: equal ids mean equal content of every file in it. */
   tree: string;
   /** Blob id of the compose file, or null when there is none. */
   compose: string | null;
+  /** Digest of the shared files it depends on. */
+  shared: string;
 }
 
 export interface Snapshot {
   commit: string;
   services: ServiceAtCommit[];
   duplicates: DuplicateService[];
-  /** Path → object id of the shared paths that exist. */
-  shared: Map<string, string>;
-  /** Digest of `shared`. */
-  sharedDigest: string;
+  /** Blob id of the repository's own rules, or null when it has none. */
+  rulesFile: string | null;
   /** True when the repository has a `platform/__init__.py`, which shadows Python's own module. */
   shadowsPlatform: boolean;
 }
@@ -42,12 +49,7 @@ export function snapshotOf(commit: string, entries: readonly TreeEntry[], rules:
     }
   }
   const { services, duplicates } = discoverServices(files, rules);
-  const shared = new Map(
-    rules.shared.flatMap((path) => {
-      const id = ids.get(path);
-      return id === undefined ? [] : [[path, id] as const];
-    }),
-  );
+  const sharedDigest = sharedDigests(rules, files, ids);
   return {
     commit,
     services: services.map((service) => ({
@@ -56,12 +58,35 @@ export function snapshotOf(commit: string, entries: readonly TreeEntry[], rules:
       compose:
         COMPOSE_FILES.map((name) => ids.get(`${service.folder}/${name}`)).find((id) => id !== undefined) ??
         null,
+      shared: sharedDigest(service.id),
     })),
     duplicates,
-    shared,
-    sharedDigest: digest([...shared].map(([path, id]) => `${path}\0${id}`)),
+    rulesFile: ids.get(RULES_FILE) ?? null,
     shadowsPlatform: ids.has('platform/__init__.py'),
   };
+}
+
+/** A function from a service to the digest of the shared files it depends on. */
+function sharedDigests(
+  rules: Rules,
+  files: readonly string[],
+  ids: ReadonlyMap<string, string>,
+): (service: string) => string {
+  const byPath = new Map<string, string[]>();
+  for (const file of files) {
+    const shared = sharedPathOf(rules, file);
+    if (shared) byPath.set(shared.path, [...(byPath.get(shared.path) ?? []), `${file}\0${ids.get(file)}`]);
+  }
+  const parts = rules.shared.map(({ path, services }) => ({
+    services,
+    digest: digest(byPath.get(path) ?? []),
+  }));
+  return (service) =>
+    digest(
+      parts.flatMap(({ services, digest }) =>
+        services === null || services.includes(service) ? [digest] : [],
+      ),
+    );
 }
 
 /** SHA-256 over lines, hex. */

@@ -26,12 +26,14 @@ export interface SyncServiceOptions {
 
 export interface ServiceToSync {
   service: ServiceAtCommit & { task: string };
+  /** In place of the usual time limit, or null. */
+  timeoutMs: number | null;
   ledger: LedgerFact & { configHash: string };
 }
 
 /** How a step ended, and whether that was for want of a task runner. */
 export interface ServiceOutcome {
-  state: Extract<StepState, 'succeeded' | 'failed' | 'timed_out' | 'cancelled'>;
+  state: Extract<StepState, 'succeeded' | 'failed' | 'timed_out' | 'cancelled' | 'blocked'>;
   message: string;
   exitCode: number | null;
   runnerMissing: boolean;
@@ -41,7 +43,7 @@ export interface ServiceOutcome {
 export async function syncService(
   options: SyncServiceOptions,
   { run, signal, emit }: PipelineContext,
-  { service, ledger }: ServiceToSync,
+  { service, ledger, timeoutMs: ownTimeoutMs }: ServiceToSync,
 ): Promise<ServiceOutcome> {
   const folder = path.join(options.tempDir, run.id, service.id.replaceAll('/', '_'));
   await rm(folder, { recursive: true, force: true });
@@ -50,6 +52,7 @@ export async function syncService(
   const [program, ...rest] = options.invokeCommand;
   const argv = [program, ...rest, service.task] as const;
   const step = service.id;
+  const timeoutMs = ownTimeoutMs ?? options.timeoutMs;
   // Durable before the task runs: what was begun is never taken for unchanged.
   await emit({ type: 'step.started', step, command: [...argv], ledger });
   try {
@@ -68,7 +71,7 @@ export async function syncService(
           IAC_CONFIG_HASH: ledger.configHash,
           IAC_RESULT_FILE: resultFile,
         },
-        timeoutMs: options.timeoutMs,
+        timeoutMs,
         signal,
       },
       {
@@ -76,7 +79,7 @@ export async function syncService(
         onLines: (stream, lines) => emit({ type: 'step.log', step, stream, lines }),
       },
     );
-    const outcome = await judge(result, resultFile, options);
+    const outcome = await judge(result, resultFile, timeoutMs);
     await emit({
       type: 'step.finished',
       step,
@@ -91,17 +94,13 @@ export async function syncService(
   }
 }
 
-async function judge(
-  result: StepResult,
-  resultFile: string,
-  options: SyncServiceOptions,
-): Promise<ServiceOutcome> {
+async function judge(result: StepResult, resultFile: string, timeoutMs: number): Promise<ServiceOutcome> {
   const failed = { state: 'failed', exitCode: null, runnerMissing: false } as const;
   switch (result.kind) {
     case 'not_started':
       return { ...failed, message: result.message, runnerMissing: result.code === 'ENOENT' };
     case 'timed_out':
-      return { ...failed, state: 'timed_out', message: `Timed out after ${options.timeoutMs / 1_000} s` };
+      return { ...failed, state: 'timed_out', message: `Timed out after ${timeoutMs / 1_000} s` };
     case 'cancelled':
       return { ...failed, state: 'cancelled', message: 'Ended before it was done' };
     case 'killed':

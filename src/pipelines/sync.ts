@@ -11,8 +11,9 @@ import type { Ledger } from '../runs/run-store.ts';
 import { configHash, environmentLines } from './config-hash.ts';
 import { type Explained, explain, NO_COMMIT } from './explain.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
+import { parseRulesFile } from './rules-file.ts';
+import { schedule } from './schedule.ts';
 import { type Selected, short } from './select-services.ts';
-import type { Rules } from './service-rules.ts';
 import { digest } from './snapshot.ts';
 import { takeSyncLock } from './sync-lock.ts';
 import {
@@ -22,13 +23,15 @@ import {
   syncService,
 } from './sync-service.ts';
 import { resolveTarget } from './sync-target.ts';
-import { atMost, waves } from './waves.ts';
+import { nextOpening } from './sync-windows.ts';
 
 export interface SyncOptions extends Omit<SyncServiceOptions, 'checkout'> {
   mirror: Mirror;
   workspace: Workspace;
   workspaceDir: string;
-  rules: Rules;
+  /** Refuse unsigned commits whatever the repository says. */
+  requireSignature: boolean;
+  now(): number;
   ledger(scope: string): Promise<Ledger>;
   concurrency: number;
   /** How long to wait for somebody else's hold on the workspace. */
@@ -88,10 +91,20 @@ async function syncRevision(
     ledger,
     selection: run.input.selection,
     force: run.input.force,
-    rollback: run.trigger.source === 'sync_api' && run.input.revision !== null,
+    rollback: isRollback(context),
+    unpin: run.input.unpin,
+    postponed: run.input.postponed,
     environmentDigest: digest(environmentLines(options.taskEnvironment)),
   });
+  const refused = await refusal(options, explained, revision, ledger.rules);
+  if (refused) return refused;
   const chosen = explained.selected.filter(({ decision }) => CHOSEN.has(decision));
+  const waiting =
+    chosen.length > 0 && !run.input.force && !run.input.dryRun ? putOff(options, explained) : null;
+  if (waiting) {
+    await emit({ type: 'run.explained', explanation: explained.explanation });
+    return waiting;
+  }
   await emit(...planned(explained, context, chosen.length));
   if (run.input.dryRun) {
     const would = chosen.filter(({ decision }) => decision === 'run').length;
@@ -101,21 +114,63 @@ async function syncRevision(
   return conclude(explained, outcomes, chosen.length, ledger);
 }
 
+/** A commit that must be signed and is not is refused before anything of it runs. */
+async function refusal(
+  { mirror, requireSignature }: SyncOptions,
+  { loaded }: Explained,
+  revision: string,
+  lastGood: string | null,
+): Promise<Outcome | null> {
+  // A commit cannot lift for itself the rule that it must be signed.
+  const before = lastGood === null ? null : parseRulesFile(lastGood);
+  const demanded =
+    requireSignature || loaded.rules.requireSignature || (before?.ok && before.rules.requireSignature);
+  if (!demanded || (await mirror.isSigned(revision))) return null;
+  return {
+    state: 'errored',
+    reason: 'unsigned_commit',
+    message: `${short(revision)} is not signed by an allowed key`,
+  };
+}
+
+/** Outside its windows a sync waits, and says until when. */
+function putOff({ now }: SyncOptions, { loaded }: Explained): Outcome | null {
+  const at = now();
+  const notBefore = nextOpening(loaded.rules.windows, at);
+  if (notBefore <= at) return null;
+  return {
+    state: 'queued',
+    notBefore,
+    message: `Waiting for the sync window at ${new Date(notBefore).toISOString()}`,
+  };
+}
+
+/** Only a person who names a commit may go back; a push or a retry never does. */
+function isRollback({ run }: PipelineContext): boolean {
+  return run.trigger.source === 'sync_api' && run.input.revision !== null;
+}
+
 /** The decisions that count as the N of "Syncing N service(s)...". */
 const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'invalid'] as const);
 
+/** Decisions that are explained but have no step of their own. */
+const UNSEEN: ReadonlySet<Selected['decision']> = new Set(['not_chosen', 'excluded', 'postponed'] as const);
+
 /** Everything that is known before the first task runs, for one transaction. */
-function planned(
-  { selected, explanation }: Explained,
-  { run }: PipelineContext,
-  count: number,
-): RunEventBody[] {
+function planned(explained: Explained, context: PipelineContext, count: number): RunEventBody[] {
+  const { selected, explanation } = explained;
+  const { run } = context;
   const events: RunEventBody[] = [{ type: 'run.explained', explanation }];
+  const { loaded } = explained;
+  if (loaded.problems.length === 0 && !run.input.dryRun) {
+    events.push({ type: 'run.rules', scope: run.concurrencyGroup, text: loaded.text });
+  }
   if (run.input.selection.mode !== 'changed' && !run.input.dryRun) {
     events.push({ type: 'run.baseline', scope: run.concurrencyGroup, commit: explanation.revision });
   }
   for (const message of explanation.notes) events.push({ type: 'run.notice', level: 'info', message });
-  const shown = selected.filter(({ decision }) => decision !== 'not_chosen' && decision !== 'excluded');
+  events.push(...pins(explained, context));
+  const shown = selected.filter(({ decision }) => !UNSEEN.has(decision));
   for (const [position, item] of shown.entries()) {
     // Done in an earlier attempt: its step says so already.
     if (item.decision === 'done') continue;
@@ -133,8 +188,22 @@ function planned(
   return events;
 }
 
+/** A rollback pins what it moves, so that the next push does not move it forward again; asked to, it unpins. */
+function pins({ selected, explanation, head }: Explained, context: PipelineContext): RunEventBody[] {
+  const { input, concurrencyGroup: scope } = context.run;
+  if (input.dryRun) return [];
+  const services = selected
+    .filter(({ at, decision }) => at?.task && decision !== 'not_chosen')
+    .map(({ service }) => service);
+  if (services.length === 0) return [];
+  if (input.unpin) return [{ type: 'run.pinned', scope, services, commit: null }];
+  if (!isRollback(context) || explanation.revision === head) return [];
+  return [{ type: 'run.pinned', scope, services, commit: explanation.revision }];
+}
+
 function endedAtOnce({ decision, because: message }: Selected) {
-  if (decision === 'skipped' || decision === 'newer_synced') return { state: 'skipped', message } as const;
+  if (decision === 'skipped' || decision === 'newer_synced' || decision === 'pinned')
+    return { state: 'skipped', message } as const;
   if (decision === 'removed') return { state: 'removed', message } as const;
   if (decision === 'invalid') return { state: 'failed', message } as const;
   return null;
@@ -176,16 +245,37 @@ async function runChosen(
       lost.abort(new WorkspaceBusyError('The workspace lock was taken from this run.', { cause })),
   });
   const outcomes: ServiceOutcome[] = [];
+  const serviceOptions = { ...options, checkout: options.workspace.directory };
   try {
     await options.workspace.moveTo(revision, signal);
-    const serviceOptions = { ...options, checkout: options.workspace.directory };
-    for (const wave of waves(toSync.map((item) => ({ ...item, wave: item.service.wave })))) {
-      await atMost(options.concurrency, wave, async (item) => {
+    await schedule({
+      items: toSync.map((item) => ({
+        ...item,
+        id: item.service.id,
+        wave: item.service.wave,
+        needs: explained.loaded.rules.needs[item.service.id] ?? [],
+      })),
+      limit: options.concurrency,
+      async work(item) {
         context.draining.throwIfAborted();
         signal.throwIfAborted();
-        outcomes.push(await syncService(serviceOptions, { ...context, signal }, item));
-      });
-    }
+        const outcome = await syncService(serviceOptions, { ...context, signal }, item);
+        outcomes.push(outcome);
+        return outcome.state === 'succeeded';
+      },
+      async onBlocked({ id }, by) {
+        const message = `Needs ${by}, which failed`;
+        outcomes.push({ state: 'blocked', message, exitCode: null, runnerMissing: false });
+        await context.emit({
+          type: 'step.finished',
+          step: id,
+          state: 'blocked',
+          message,
+          exitCode: null,
+          ledger: null,
+        });
+      },
+    });
     signal.throwIfAborted();
     return outcomes;
   } finally {
@@ -197,7 +287,7 @@ async function runChosen(
 async function servicesToSync(
   options: SyncOptions,
   { run }: PipelineContext,
-  { selected, target }: Explained,
+  { selected, loaded }: Explained,
   revision: string,
 ): Promise<ServiceToSync[]> {
   const running = selected.flatMap(({ decision, at, inputs }) =>
@@ -206,13 +296,14 @@ async function servicesToSync(
   const compose = await options.mirror.blobs(running.flatMap(({ at }) => at.compose ?? []));
   return running.map(({ at, inputs }) => ({
     service: at,
+    timeoutMs: loaded.rules.timeoutsMs[at.id] ?? null,
     ledger: {
       scope: run.concurrencyGroup,
       service: at.id,
       folder: at.folder,
       commit: revision,
       tree: at.tree,
-      shared: target.sharedDigest,
+      shared: at.shared,
       inputs,
       configHash: configHash(compose.get(at.compose ?? '') ?? '', options.taskEnvironment),
     },
@@ -220,7 +311,7 @@ async function servicesToSync(
 }
 
 function conclude(
-  { selected }: Explained,
+  { selected, loaded }: Explained,
   outcomes: readonly ServiceOutcome[],
   count: number,
   ledger: Ledger,
@@ -239,6 +330,9 @@ function conclude(
       ? { state: 'timed_out', reason: 'step_timed_out', message }
       : { state: 'failed', reason: 'step_failed', message };
   }
+  // What was synced stays synced, but a file that is not heeded must not go unseen.
+  const [problem] = loaded.problems;
+  if (problem !== undefined) return { state: 'failed', reason: 'rules_invalid', message: problem };
   if (count > 0)
     return { state: 'succeeded', reason: null, message: `${count} service(s) synced successfully` };
   const message = 'No services required sync';

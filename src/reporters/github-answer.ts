@@ -88,7 +88,7 @@ function judgeLimit(answer: GitHubAnswer, said: string): SendOutcome {
 
 /** The wait the headers ask for, in ms, or null when they ask for none. */
 function askedWaitMs(headers: Record<string, string>): number | null {
-  const now = Date.parse(headers['date'] ?? '') || Date.now();
+  const now = Date.parse(headers.date ?? '') || Date.now();
   const retryAfter = headers['retry-after'];
   if (retryAfter !== undefined) {
     const wait = /^\d+$/.test(retryAfter) ? Number(retryAfter) * SECOND : Date.parse(retryAfter) - now;

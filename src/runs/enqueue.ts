@@ -1,30 +1,49 @@
 /** The one way into the store: from what a trigger understood to a stored run. */
 
+import type { NewDelivery } from './delivery.ts';
 import { type Run, type SyncInput, syncGroup, type Trigger } from './run.ts';
 import type { RunStore } from './run-store.ts';
 
 export interface SyncRequest {
-  trigger: Trigger;
-  input: SyncInput;
-  dedupeKey: string | null;
+  trigger: Pick<Trigger, 'source'> & Partial<Trigger>;
+  /** What is left out is null, false or empty. */
+  input: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
+  dedupeKey?: string | null;
+  /** The delivery behind it, stored in the same transaction. */
+  delivery?: Pick<NewDelivery, 'event' | 'detail'>;
 }
+
+const NOBODY: Omit<Trigger, 'source'> = { actor: null, deliveryId: null, retryOf: null };
+const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
+  revision: null,
+  before: null,
+  force: false,
+  dryRun: false,
+  postponed: [],
+  unpin: false,
+  announced: [],
+};
 
 /**
  * Stores a sync. When it resolves the run is on the disk; it throws StoreUnavailableError when that could not
- * be done. A request that leaves the choice to git and the ledger is covered by any later one like it.
+ * be done. A push that leaves the choice to git and the ledger is covered by any later one like it.
  */
 export function enqueueSync(
   store: RunStore,
-  { trigger, input, dedupeKey }: SyncRequest,
+  { dedupeKey = null, delivery, ...request }: SyncRequest,
 ): Promise<{ run: Run; created: boolean }> {
+  const trigger: Trigger = { ...NOBODY, ...request.trigger };
+  const input: SyncInput = { ...PLAIN, ...request.input };
   const coalesce =
-    input.selection.mode === 'changed' && !input.force && !input.dryRun && trigger.source === 'webhook';
-  return store.enqueue({
-    kind: 'sync',
-    trigger,
-    input,
-    dedupeKey,
-    coalesce,
-    concurrencyGroup: syncGroup(input.branch),
-  });
+    trigger.source === 'webhook' && input.selection.mode === 'changed' && !input.force && !input.dryRun;
+  return store.enqueue(
+    { kind: 'sync', trigger, input, dedupeKey, coalesce, concurrencyGroup: syncGroup(input.branch) },
+    delivery && {
+      ...delivery,
+      deliveryId: trigger.deliveryId,
+      decision: 'accepted',
+      runId: null,
+      request: null,
+    },
+  );
 }

@@ -18,7 +18,17 @@ export interface ServiceDecision {
   service: string;
   folder: string;
   wave: number;
-  decision: 'run' | 'done' | 'skipped' | 'not_chosen' | 'excluded' | 'removed' | 'newer_synced' | 'invalid';
+  decision:
+    | 'run'
+    | 'done'
+    | 'skipped'
+    | 'not_chosen'
+    | 'excluded'
+    | 'removed'
+    | 'newer_synced'
+    | 'pinned'
+    | 'postponed'
+    | 'invalid';
   /** One sentence: the rule and the fact behind the decision. */
   because: string;
   /** Some of the changed paths that led here, escaped for display by whoever shows them. */
@@ -58,9 +68,11 @@ export type RunEventBody =
   | { type: 'run.explained'; explanation: Explanation }
   | { type: 'run.chosen'; count: number; message: string }
   | { type: 'run.baseline'; scope: string; commit: string }
+  | { type: 'run.pinned'; scope: string; services: string[]; commit: string | null }
+  | { type: 'run.rules'; scope: string; text: string | null }
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
   | { type: 'run.cancel_requested'; by: string }
-  | { type: 'run.requeued'; message: string; countAttempt: boolean }
+  | { type: 'run.requeued'; message: string; countAttempt: boolean; notBefore: number }
   | {
       type: 'run.finished';
       state: FinalRunState;
@@ -114,6 +126,7 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
         state: transition(run.state, 'queued'),
         message: event.message,
         chosen: 0,
+        notBefore: event.notBefore,
         attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
       };
     case 'run.finished':

@@ -1,5 +1,6 @@
 /** The port every store implements. All writes are durable (fsynced) before their promise resolves. */
 
+import type { Delivery, NewDelivery } from './delivery.ts';
 import type { Run, RunRequest, RunState, Step } from './run.ts';
 import type { RunEvent, RunEventBody } from './run-events.ts';
 
@@ -33,13 +34,22 @@ export interface LedgerEntry {
   /** The newest commit a task was started at, whatever came of it. */
   attemptedCommit: string;
   attemptedRunId: string;
-  outcome: 'started' | 'succeeded' | 'failed' | 'removed';
+  /** `started` is one that was cut off. */
+  outcome: 'started' | 'succeeded' | 'failed' | 'cancelled' | 'removed';
+  /** Starts since the last success with these inputs, and the time of the latest. */
+  attempts: number;
+  attemptedInputs: string;
+  attemptedAt: number;
 }
 
 export interface Ledger {
   entries: Map<string, LedgerEntry>;
   /** The commit assumed deployed when the branch was first met, or null before that. */
   baseline: string | null;
+  /** Services rolled back by hand, with the commit they are kept at. */
+  pins: Map<string, string>;
+  /** Text of the branch's last good rules file, or null. */
+  rules: string | null;
 }
 
 /** Whoever tells the outside world about runs. A run stays unreported for each until it settles it. */
@@ -70,8 +80,20 @@ export interface RunFilter {
 }
 
 export interface RunStore {
-  /** Stores the run, or finds the one the dedupe key already stands for. */
-  enqueue(request: RunRequest): Promise<{ run: Run; created: boolean }>;
+  /**
+   * Stores the run, or finds the one the dedupe key already stands for; with it, in the same transaction, the
+   * delivery that asked for it.
+   */
+  enqueue(request: RunRequest, delivery?: NewDelivery): Promise<{ run: Run; created: boolean }>;
+  /** Stores a delivery that asked for no run. */
+  recordDelivery(delivery: NewDelivery): Promise<void>;
+  /** Newest first. */
+  deliveries(filter: {
+    before?: number;
+    decision?: Delivery['decision'];
+    limit: number;
+  }): Promise<Delivery[]>;
+  delivery(number: number): Promise<Delivery | null>;
 
   /** Leases the next queued run whose group is free, superseding queued runs it covers; null when none is. */
   claim(options: { owner: string; leaseMs: number }): Promise<Claim | null>;
@@ -91,6 +113,8 @@ export interface RunStore {
   requestCancel(runId: string, by: string): Promise<Run | null>;
 
   run(id: string): Promise<Run | null>;
+  /** Runs being worked on, and queued ones, of a group. */
+  active(concurrencyGroup: string): Promise<Run[]>;
   /** Newest first. */
   runs(filter: RunFilter): Promise<Run[]>;
   steps(runId: string): Promise<Step[]>;
@@ -99,12 +123,16 @@ export interface RunStore {
    * fewer although more are stored, to keep a page small: the end is an empty one.
    */
   events(runId: string, options: { after: number; limit: number }): Promise<RunEvent[]>;
+  /** The processes that steps of the run have started and not ended, as far as the store knows. */
+  processes(runId: string): Promise<{ step: string; pid: number; startTicks: string }[]>;
   /** The newest event of a type, e.g. the stored explanation. */
   latestEvent<T extends RunEvent['type']>(
     runId: string,
     type: T,
   ): Promise<Extract<RunEvent, { type: T }> | null>;
   ledger(scope: string): Promise<Ledger>;
+  /** Sets the baseline of a branch that has none yet. */
+  saveBaseline(scope: string, commit: string): Promise<void>;
 
   /** Runs not yet settled for the reporter, oldest first. */
   unreported(reporter: ReporterName, limit: number): Promise<Run[]>;

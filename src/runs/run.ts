@@ -55,6 +55,8 @@ export const RUN_REASONS = {
   step_failed: 'Open the failed step, fix it and push, or retry the run.',
   step_timed_out: 'Find what the task waits for, or raise SYNC_TIMEOUT, then retry the run.',
   repository_invalid: 'Fix the named folders in the repository and push.',
+  rules_invalid: 'Mend .iac-runner.yaml at the named line and push; the last good rules were used.',
+  unsigned_commit: 'Sign the commit with a key that the operator allows and push it again.',
   git_unavailable:
     'Check that GIT_REPO_URL can be reached with the configured credentials, then retry the run.',
   unknown_revision: 'Check that the commit was pushed to the branch, then retry the run.',
@@ -102,7 +104,7 @@ export function stepTransition<To extends StepState>(from: StepState, to: To): T
 
 /** Who asked for a run. Nothing here decides what runs: it is shown, and kept for the record. */
 export interface Trigger {
-  source: 'webhook' | 'sync_api' | 'retry' | 'reconcile';
+  source: 'webhook' | 'sync_api' | 'retry' | 'replay' | 'reconcile';
   /** GitHub login, API token name, or null when unknown. */
   actor: string | null;
   deliveryId: string | null;
@@ -124,6 +126,10 @@ export interface SyncInput {
   force: boolean;
   /** Select and explain, run nothing. */
   dryRun: boolean;
+  /** Failed services whose next automatic retry is not due yet. */
+  postponed: string[];
+  /** Give pinned services back to pushes. */
+  unpin: boolean;
   /** The services named in the answer to whoever asked; a courtesy, never the selection. */
   announced: string[];
 }
@@ -159,6 +165,8 @@ export interface Run extends RunRequest {
   coveredBy: string | null;
   /** Services really chosen: the N of "Syncing N service(s)...". */
   chosen: number;
+  /** A queued run is not begun before this time; 0 when it may at once. */
+  notBefore: number;
   createdAt: number;
   startedAt: number | null;
   finishedAt: number | null;

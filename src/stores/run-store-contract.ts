@@ -17,6 +17,8 @@ export function pushRequest(overrides: Partial<RunRequest> = {}, revision = 'a'.
       selection: { mode: 'changed' },
       force: false,
       dryRun: false,
+      postponed: [],
+      unpin: false,
       announced: ['platform/redis'],
     },
     concurrencyGroup: 'sync:main',
@@ -181,7 +183,9 @@ export function describeRunStore(
       it('handed back on drain do not count as an attempt', async () => {
         await store.enqueue(pushRequest());
         const { lease, run } = await claim();
-        await store.append(lease, [{ type: 'run.requeued', message: 'Drained', countAttempt: false }]);
+        await store.append(lease, [
+          { type: 'run.requeued', message: 'Drained', countAttempt: false, notBefore: 0 },
+        ]);
         expect(await store.run(run.id)).toMatchObject({ state: 'queued', attempt: 0 });
         expect((await claim()).run.attempt).toBe(1);
       });

@@ -1,11 +1,11 @@
 /** POST /webhook: a push to the branch becomes a run, stored before the answer. */
 
-import { emitterEventNames } from '@octokit/webhooks';
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../errors.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
-import type { Run, SyncInput } from '../runs/run.ts';
+import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import type { Inbox } from './inbox.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
 import type { Secret } from './signature.ts';
 import { readSignedJson } from './signed-body.ts';
@@ -19,27 +19,47 @@ export interface WebhookOptions {
   /** The services that changed paths name, for the answer only. */
   servicesNamedBy(paths: Iterable<string>): string[];
   runUrl(runId: string): string;
+  inbox: Inbox;
+  /** Told when a push was answered without a run. */
+  onBranchMoved(): void;
 }
 
 /** Answers by the table of docs/webhook.md; the texts are a contract with clients. */
 export function createGitHubWebhook(options: WebhookOptions): Handler {
+  const { inbox } = options;
   return async function githubWebhook(context) {
-    const payload = await readSignedJson(context, options);
-    const event = context.req.header('x-github-event') ?? '';
-    if (event !== 'push') return context.json({ status: 'ignored', event: shownEvent(event) });
-    const push = parsePush(payload);
-    if (!push) throw new RequestError(400, 'The body is not a push payload');
-    const reason = reasonToIgnore(push, options);
-    if (reason) return context.json({ status: 'ignored', reason });
-    return context.json(await accept(options, context, push));
+    try {
+      return context.json(await answer(options, context, await readSignedJson(context, options)));
+    } catch (error) {
+      if (error instanceof RequestError) inbox.refused(context, error.message);
+      throw error;
+    }
   };
 }
 
-const EVENT_NAMES: ReadonlySet<string> = new Set(emitterEventNames);
-
-/** GitHub's own event names are echoed; anything else is cut to what is safe to show. */
-function shownEvent(event: string): string {
-  return EVENT_NAMES.has(event) ? event : event.replace(/[^\w.-]/g, '').slice(0, 64);
+async function answer(options: WebhookOptions, context: Context, payload: unknown): Promise<object> {
+  const { inbox } = options;
+  const event = inbox.eventOf(context);
+  if (event !== 'push') {
+    await inbox.decided(context, 'ignored', `Event ${event || 'without a name'}`);
+    return { status: 'ignored', event };
+  }
+  const push = parsePush(payload);
+  if (!push) throw new RequestError(400, 'The body is not a push payload');
+  const reason = reasonToIgnore(push, options);
+  if (reason) {
+    await inbox.decided(context, 'ignored', reason);
+    return { status: 'ignored', reason };
+  }
+  const services = options.servicesNamedBy(push.paths);
+  if (services.length === 0 && push.complete) {
+    const message = 'No service files changed';
+    await inbox.decided(context, 'no_changes', message);
+    // The payload is only a hint: git and the ledger have the last word.
+    options.onBranchMoved();
+    return { status: 'no_changes', message };
+  }
+  return accept(options, context, push, services);
 }
 
 function reasonToIgnore(push: Push, { branch, repository }: WebhookOptions): string | null {
@@ -50,36 +70,35 @@ function reasonToIgnore(push: Push, { branch, repository }: WebhookOptions): str
   return repository !== null && other ? `Not repository ${repository}` : null;
 }
 
-async function accept(options: WebhookOptions, context: Context, push: Push): Promise<object> {
-  const services = options.servicesNamedBy(push.paths);
-  if (services.length === 0 && push.complete) {
-    return { status: 'no_changes', message: 'No service files changed' };
-  }
-  const input: SyncInput = {
-    branch: options.branch,
-    revision: revisionOf(push),
-    before: push.before,
-    selection: { mode: 'changed' },
-    force: false,
-    dryRun: false,
-    announced: services,
-  };
-  const deliveryId = context.req.header('x-github-delivery') || null;
-  const { run } = await enqueueSync(options.store, {
-    trigger: { source: 'webhook', actor: push.sender, deliveryId, retryOf: null },
-    input,
+async function accept(
+  { store, inbox, branch, runUrl }: WebhookOptions,
+  context: Context,
+  push: Push,
+  services: string[],
+): Promise<object> {
+  const deliveryId = inbox.idOf(context);
+  const { run } = await enqueueSync(store, {
+    trigger: { source: 'webhook', actor: push.sender, deliveryId },
+    input: {
+      branch,
+      revision: revisionOf(push),
+      before: push.before,
+      selection: { mode: 'changed' },
+      announced: services,
+    },
     dedupeKey: deliveryId && `delivery:${deliveryId}`,
+    delivery: { event: 'push', detail: `Push of ${push.after.slice(0, 8) || 'the branch'}` },
   });
-  return accepted(run, push.after, options);
+  return accepted(run, push.after, runUrl(run.id));
 }
 
 /** Also for a repeated delivery, which gets the first one's run and so the first one's answer. */
-function accepted(run: Run, after: string, { runUrl }: WebhookOptions): object {
+function accepted(run: Run, after: string, url: string): object {
   return {
     status: 'accepted',
     services: run.input.announced,
     commit: (run.input.revision ?? after).slice(0, 8),
     run_id: run.id,
-    url: runUrl(run.id),
+    url,
   };
 }

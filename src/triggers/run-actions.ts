@@ -32,9 +32,8 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
   const selection: Selection =
     failed.length > 0 ? { mode: 'services', services: failed } : run.input.selection;
   const { run: retry } = await enqueueSync(store, {
-    trigger: { source: 'retry', actor, deliveryId: null, retryOf: run.id },
+    trigger: { source: 'retry', actor, retryOf: run.id },
     input: { ...run.input, revision: run.revision ?? run.input.revision, selection, announced: failed },
-    dedupeKey: null,
   });
   return { status: 'accepted', run: retry };
 }

@@ -32,6 +32,7 @@ const syncSchema = z.strictObject({
   all: z.boolean().optional(),
   force: z.boolean().optional(),
   dry_run: z.boolean().optional(),
+  unpin: z.boolean().optional(),
   revision: z
     .string()
     .regex(/^[0-9a-f]{40}$/, 'must be a full commit id of 40 hexadecimal digits')
@@ -45,7 +46,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
     const prefix = stamp && stampPrefix(stamp);
     const body = parse(await readSignedJson(context, { secrets: options.secrets, prefix }));
     const selection = await select(options, body);
-    const { revision = null, force = false, dry_run: dryRun = false } = body;
+    const { revision = null, force = false, dry_run: dryRun = false, unpin = false } = body;
     if (revision !== null && !(await options.isOnBranch(revision))) {
       throw new RequestError(400, `The commit ${revision} is not on ${options.branch}`);
     }
@@ -55,17 +56,16 @@ export function createSyncApi(options: SyncApiOptions): Handler {
     }
     const announced = selection.services;
     const { run } = await enqueueSync(options.store, {
-      trigger: { source: 'sync_api', actor: null, deliveryId: null, retryOf: null },
+      trigger: { source: 'sync_api' },
       input: {
         branch: options.branch,
         revision,
-        before: null,
         selection: selection.mode,
         force,
         dryRun,
+        unpin,
         announced,
       },
-      dedupeKey: null,
     });
     return context.json({
       status: 'accepted',

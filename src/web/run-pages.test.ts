@@ -185,7 +185,12 @@ describe('the page of a run', () => {
     const { store, app } = createPages();
     store.add('again');
     store.append('again', ...FAILED_RUN.slice(0, 7));
-    store.append('again', { type: 'run.requeued', message: 'Its worker is gone.', countAttempt: true });
+    store.append('again', {
+      type: 'run.requeued',
+      message: 'Its worker is gone.',
+      countAttempt: true,
+      notBefore: 0,
+    });
     store.append('again', ...FAILED_RUN.slice(0, 1), ...FAILED_RUN.slice(4, 7));
     const page = await (await app.request('/runs/again', { headers: { ...AS_VIEWER, ...BROWSER } })).text();
     expect(page.match(/<li class="mark">Started again<\/li>/g)).toHaveLength(1);

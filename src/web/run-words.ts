@@ -32,6 +32,8 @@ export function triggerWords({ trigger }: Run): string {
       return `Sync request${actor}`;
     case 'retry':
       return `Retry${actor}`;
+    case 'replay':
+      return `Replay${actor}`;
     case 'reconcile':
       return 'Reconciliation';
   }

@@ -41,7 +41,7 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
   ];
   log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
   try {
-    const outcome = await options.pipelines[run.kind]({
+    const outcome: Outcome = await options.pipelines[run.kind]({
       run,
       covers,
       signal,
@@ -49,7 +49,8 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
       emit: writer.emit,
     });
     await finish(writer, outcome);
-    log.info({ state: outcome.state, reason: outcome.reason, summary: outcome.message }, 'run finished');
+    const { followUp: _followUp, message: summary, ...ended } = { followUp: undefined, ...outcome };
+    log.info({ ...ended, summary }, outcome.state === 'queued' ? 'run put off' : 'run finished');
   } catch (error) {
     await settle(options, claim, signal, error, log);
   } finally {
@@ -58,7 +59,12 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
 }
 
 function finish(writer: EventWriter, outcome: Outcome): Promise<void> {
-  const { state, reason, message, followUp, coveredBy = null } = outcome;
+  const { state, message } = outcome;
+  if (state === 'queued') {
+    const { notBefore } = outcome;
+    return writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore }]);
+  }
+  const { reason, followUp, coveredBy = null } = outcome;
   return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy }], followUp);
 }
 
@@ -86,7 +92,7 @@ async function settle(
       log.info({ by: cause.by }, 'run cancelled');
     } else if (draining.aborted || stopping.aborted) {
       const message = 'Handed back by a server that is stopping; waiting to go on.';
-      await writer.finish([{ type: 'run.requeued', message, countAttempt: false }]);
+      await writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore: 0 }]);
       log.info('run handed back');
     } else {
       log.error({ err: error }, 'run failed by a defect');

@@ -1,6 +1,6 @@
 /** Appends events to a run's log and writes what follows from them: run, steps, ledger. */
 
-import type { Run, Step } from '../../runs/run.ts';
+import type { Run, Step, StepState } from '../../runs/run.ts';
 import {
   type LedgerFact,
   projectRun,
@@ -51,7 +51,7 @@ export function insertEvent(
 function saveRun(database: Database, run: Run, number: number, nextSeq: number): void {
   database.run(
     `UPDATE runs SET state = ?, reason = ?, message = ?, revision = ?, subject = ?, attempt = ?, chosen = ?,
-       cancel_requested_by = ?, covered_by = ?, started_at = ?, finished_at = ?, next_seq = ?,
+       cancel_requested_by = ?, covered_by = ?, started_at = ?, finished_at = ?, not_before = ?, next_seq = ?,
        lease_token = CASE WHEN ? IN ('running', 'awaiting_approval') THEN lease_token END
      WHERE number = ?`,
     run.state,
@@ -65,6 +65,7 @@ function saveRun(database: Database, run: Run, number: number, nextSeq: number):
     run.coveredBy,
     run.startedAt,
     run.finishedAt,
+    run.notBefore,
     nextSeq,
     run.state,
     number,
@@ -104,19 +105,27 @@ function projectLedger(database: Database, run: Run, event: RunEventBody, at: nu
       event.scope,
       event.commit,
     );
+  } else if (event.type === 'run.rules') {
+    saveRules(database, event.scope, event.text);
+  } else if (event.type === 'run.pinned') {
+    for (const service of event.services) savePin(database, event.scope, service, event.commit, run.id);
   } else if (event.type === 'step.started' && event.ledger) {
     // Marked before the task runs: a service whose task was cut off is not what the ledger last said.
     saveLedger(database, run.id, event.ledger, 'started', null);
+    countAttempt(database, event.ledger, at);
   } else if (event.type === 'step.finished' && event.ledger) {
     const { commit, tree, shared, inputs, configHash } = event.ledger;
     if (event.state === 'succeeded') {
       const synced = { commit, tree, shared, inputs, configHash, runId: run.id, at };
       saveLedger(database, run.id, event.ledger, 'succeeded', JSON.stringify(synced));
     } else {
-      saveLedger(database, run.id, event.ledger, event.state === 'removed' ? 'removed' : 'failed', null);
+      saveLedger(database, run.id, event.ledger, OUTCOMES[event.state] ?? 'failed', null);
     }
   }
 }
+
+/** Steps that end in another way than by their task's own word. */
+const OUTCOMES: Partial<Record<StepState, string>> = { removed: 'removed', cancelled: 'cancelled' };
 
 /** `synced` null keeps what was last synced. */
 function saveLedger(
@@ -131,7 +140,8 @@ function saveLedger(
      VALUES (?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (scope, service) DO UPDATE SET folder = excluded.folder,
        attempted_commit = excluded.attempted_commit, attempted_run = excluded.attempted_run,
-       outcome = excluded.outcome, synced = coalesce(excluded.synced, synced)`,
+       outcome = excluded.outcome, synced = coalesce(excluded.synced, synced),
+       attempts = CASE WHEN excluded.outcome = 'succeeded' THEN 0 ELSE attempts END`,
     fact.scope,
     fact.service,
     fact.folder,
@@ -140,4 +150,41 @@ function saveLedger(
     outcome,
     synced,
   );
+}
+
+/** Counts starts with the same inputs; a success, or other inputs, begin anew. */
+function countAttempt(database: Database, { scope, service, inputs }: LedgerFact, at: number): void {
+  database.run(
+    `UPDATE ledger SET attempts = CASE WHEN attempted_inputs = ? THEN attempts + 1 ELSE 1 END,
+       attempted_inputs = ?, attempted_at = ?
+     WHERE scope = ? AND service = ?`,
+    inputs,
+    inputs,
+    at,
+    scope,
+    service,
+  );
+}
+
+function savePin(
+  database: Database,
+  scope: string,
+  service: string,
+  commit: string | null,
+  runId: string,
+): void {
+  database.run('DELETE FROM pins WHERE scope = ? AND service = ?', scope, service);
+  if (commit === null) return;
+  database.run(
+    'INSERT INTO pins (scope, service, commit_id, run) VALUES (?, ?, ?, ?)',
+    scope,
+    service,
+    commit,
+    runId,
+  );
+}
+
+function saveRules(database: Database, scope: string, text: string | null): void {
+  database.run('DELETE FROM rules WHERE scope = ?', scope);
+  if (text !== null) database.run('INSERT INTO rules (scope, text) VALUES (?, ?)', scope, text);
 }

@@ -1,10 +1,20 @@
 /** Every read of the store, on a connection of its own. */
 
+import type { Delivery } from '../../runs/delivery.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
 import type { Ledger, Report, RunFilter } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
-import { RUN_COLUMNS, STEP_COLUMNS, toEvent, toLedgerEntry, toReport, toStep, toStoredRun } from './rows.ts';
+import {
+  RUN_COLUMNS,
+  STEP_COLUMNS,
+  toDelivery,
+  toEvent,
+  toLedgerEntry,
+  toReport,
+  toStep,
+  toStoredRun,
+} from './rows.ts';
 
 /** A page of events ends after about this much text, so that no reader holds a whole log. */
 const PAGE_BYTES = 1024 * 1024;
@@ -83,10 +93,14 @@ export function readLatestEvent(database: Database, runId: string, type: RunEven
 
 export function readLedger(database: Database, scope: string): Ledger {
   const entries = database.all('SELECT * FROM ledger WHERE scope = ?', scope).map(toLedgerEntry);
+  const pins = database.all('SELECT service, commit_id FROM pins WHERE scope = ?', scope);
+  const rules = database.get('SELECT text FROM rules WHERE scope = ?', scope)?.text;
   const baseline = database.get('SELECT commit_id FROM baselines WHERE scope = ?', scope)?.commit_id;
   return {
     entries: new Map(entries.map((entry) => [entry.service, entry])),
     baseline: typeof baseline === 'string' ? baseline : null,
+    rules: typeof rules === 'string' ? rules : null,
+    pins: new Map(pins.map((row) => [String(row.service), String(row.commit_id)])),
   };
 }
 
@@ -110,4 +124,56 @@ export function readReports(database: Database, reporter: string, runId: string)
       runId,
     )
     .map((row) => toReport(runId, row));
+}
+
+export function readActive(database: Database, concurrencyGroup: string): Run[] {
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs
+        WHERE concurrency_group = ? AND state = 'queued'
+       UNION ALL
+       SELECT ${RUN_COLUMNS} FROM runs
+        WHERE concurrency_group = ? AND state IN ('running', 'awaiting_approval')`,
+      concurrencyGroup,
+      concurrencyGroup,
+    )
+    .map((row) => toStoredRun(row).run);
+}
+
+export function readProcesses(
+  database: Database,
+  runId: string,
+): { step: string; pid: number; startTicks: string }[] {
+  const rows = database.all(
+    `SELECT data FROM events
+      WHERE run = (SELECT number FROM runs WHERE id = ?) AND type = 'step.process' AND type <> 'step.log'
+        AND data ->> 'step' IN (SELECT id FROM steps WHERE run = events.run AND state = 'running')`,
+    runId,
+  );
+  return rows.map((row) => JSON.parse(String(row.data)));
+}
+
+export function readDeliveries(
+  database: Database,
+  filter: { before?: number; decision?: Delivery['decision']; limit: number },
+): Delivery[] {
+  const before = filter.before ?? Number.MAX_SAFE_INTEGER;
+  const rows = filter.decision
+    ? database.all(
+        'SELECT * FROM deliveries WHERE decision = ? AND number < ? ORDER BY number DESC LIMIT ?',
+        filter.decision,
+        before,
+        filter.limit,
+      )
+    : database.all(
+        'SELECT * FROM deliveries WHERE number < ? ORDER BY number DESC LIMIT ?',
+        before,
+        filter.limit,
+      );
+  return rows.map(toDelivery);
+}
+
+export function readDelivery(database: Database, number: number): Delivery | null {
+  const row = database.get('SELECT * FROM deliveries WHERE number = ?', number);
+  return row ? toDelivery(row) : null;
 }

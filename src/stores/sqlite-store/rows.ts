@@ -1,5 +1,6 @@
 /** Between table rows and the domain's types; JSON columns are written only by us, so they are trusted. */
 
+import type { Delivery } from '../../runs/delivery.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
 import type { LedgerEntry, Report } from '../../runs/run-store.ts';
@@ -13,7 +14,7 @@ export interface StoredRun {
 
 export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrency_group, coalesce, dedupe_key, "trigger",
   input, revision, subject, attempt, chosen, cancel_requested_by, covered_by, created_at, started_at,
-  finished_at, next_seq`;
+  finished_at, not_before, next_seq`;
 
 export function toStoredRun(row: Row): StoredRun {
   const run = {
@@ -36,6 +37,7 @@ export function toStoredRun(row: Row): StoredRun {
     createdAt: row.created_at,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
+    notBefore: row.not_before,
   } as Run;
   return { run, number: Number(row.number), nextSeq: Number(row.next_seq) };
 }
@@ -80,6 +82,9 @@ export function toLedgerEntry(row: Row): LedgerEntry {
     attemptedCommit: row.attempted_commit,
     attemptedRunId: row.attempted_run,
     outcome: row.outcome,
+    attempts: row.attempts,
+    attemptedInputs: row.attempted_inputs,
+    attemptedAt: row.attempted_at,
   } as LedgerEntry;
 }
 
@@ -94,4 +99,17 @@ export function toReport(runId: string, row: Row): Report {
     notBefore: row.not_before,
     problem: row.problem,
   } as Report;
+}
+
+export function toDelivery(row: Row): Delivery {
+  return {
+    number: Number(row.number),
+    deliveryId: row.delivery_id,
+    event: row.event,
+    receivedAt: row.received_at,
+    decision: row.decision,
+    detail: row.detail,
+    runId: row.run,
+    request: typeof row.request === 'string' ? JSON.parse(row.request) : null,
+  } as Delivery;
 }

@@ -27,7 +27,8 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
   const database = openForReading(file);
   return {
     // Answered to somebody who waits: bounded in time.
-    enqueue: (request) => writer.call('enqueue', [request], timeoutMs),
+    enqueue: (request, delivery) => writer.call('enqueue', [request, delivery], timeoutMs),
+    recordDelivery: (delivery) => writer.call('recordDelivery', [delivery], timeoutMs),
     requestCancel: (runId, by) => writer.call('requestCancel', [runId, by], timeoutMs),
     spendNonce: (nonce, expiresAt) => writer.call('spendNonce', [nonce, expiresAt], timeoutMs),
     check: async () => void (await writer.call('check', [], timeoutMs)),
@@ -37,10 +38,15 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     renew: (lease, leaseMs) => writer.call('renew', [lease, leaseMs]),
     append: (lease, events, followUp) => writer.call('append', [lease, events, followUp]),
     takeBack: (taking) => writer.call('takeBack', [taking]),
+    saveBaseline: (scope, commit) => writer.call('saveBaseline', [scope, commit]),
     saveReport: (report) => writer.call('saveReport', [report]),
     settleRun: (reporter, runId) => writer.call('settleRun', [reporter, runId]),
 
     run: async (id) => reads.readRun(database, id),
+    active: async (group) => reads.readActive(database, group),
+    processes: async (runId) => reads.readProcesses(database, runId),
+    deliveries: async (filter) => reads.readDeliveries(database, filter),
+    delivery: async (number) => reads.readDelivery(database, number),
     runs: async (filter) => reads.readRuns(database, filter),
     steps: async (runId) => reads.readSteps(database, runId),
     events: async (runId, page) => reads.readEvents(database, runId, page),

@@ -2,6 +2,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { StaleLeaseError } from '../../errors.ts';
+import type { NewDelivery } from '../../runs/delivery.ts';
 import { endedBadly, isFinal, type Run, type RunRequest } from '../../runs/run.ts';
 import { projectRun, type RunEventBody } from '../../runs/run-events.ts';
 import { type Claim, type Lease, REPORTERS, type Report } from '../../runs/run-store.ts';
@@ -17,11 +18,13 @@ export interface Written<T> {
 
 export const WRITES = {
   enqueue,
+  recordDelivery,
   claim,
   renew,
   append,
   takeBack,
   requestCancel,
+  saveBaseline,
   saveReport,
   settleRun,
   spendNonce,
@@ -29,7 +32,46 @@ export const WRITES = {
   check,
 } as const;
 
-function enqueue(database: Database, request: RunRequest): Written<{ run: Run; created: boolean }> {
+function enqueue(
+  database: Database,
+  request: RunRequest,
+  delivery?: NewDelivery,
+): Written<{ run: Run; created: boolean }> {
+  const written = findOrInsert(database, request);
+  const { run, created } = written.result;
+  if (delivery) {
+    const decision = created ? delivery.decision : 'duplicate';
+    recordDelivery(database, { ...delivery, decision, runId: run.id, request });
+  }
+  return written;
+}
+
+function recordDelivery(database: Database, delivery: NewDelivery): Written<null> {
+  const { deliveryId, event, decision, detail, runId, request } = delivery;
+  database.run(
+    `INSERT INTO deliveries (delivery_id, event, received_at, decision, detail, run, request)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    deliveryId,
+    event,
+    Date.now(),
+    decision,
+    detail,
+    runId,
+    request && JSON.stringify(request),
+  );
+  if (decision === 'refused') dropOldRefusals(database);
+  return { result: null, changed: [] };
+}
+
+/** Anybody can cause refusals, so only the latest are kept. */
+function dropOldRefusals(database: Database): void {
+  database.run(
+    `DELETE FROM deliveries WHERE decision = 'refused' AND number <= (
+       SELECT number FROM deliveries WHERE decision = 'refused' ORDER BY number DESC LIMIT 1 OFFSET 1000)`,
+  );
+}
+
+function findOrInsert(database: Database, request: RunRequest): Written<{ run: Run; created: boolean }> {
   if (request.dedupeKey !== null) {
     const earlier = database.get(
       `SELECT ${RUN_COLUMNS} FROM runs WHERE dedupe_key = ? ORDER BY number DESC LIMIT 1`,
@@ -81,22 +123,7 @@ function claim(
   if (!next) return { result: null, changed: [] };
   const covered = next.run.coalesce ? queuedCoalescing(database, next.run.concurrencyGroup) : [];
   const chosen = covered.pop() ?? next;
-  const covers = covered.map((stored) =>
-    appendEvents(
-      database,
-      stored,
-      [
-        {
-          type: 'run.finished',
-          state: 'superseded',
-          reason: 'covered_by_newer',
-          message: 'A newer push of the branch covers this one.',
-          coveredBy: chosen.run.id,
-        },
-      ],
-      Date.now(),
-    ),
-  );
+  for (const stored of covered) supersede(database, stored, chosen.run.id);
   const token = Number(
     database.get(
       `INSERT INTO counters (name, value) VALUES ('fencing_token', 1)
@@ -113,9 +140,30 @@ function claim(
   const started: RunEventBody = { type: 'run.started', owner, attempt: chosen.run.attempt + 1 };
   const run = appendEvents(database, chosen, [started], Date.now());
   return {
-    result: { run, lease: { runId: run.id, owner, token }, covers },
-    changed: [run.id, ...covers.map((other) => other.id)],
+    result: { run, lease: { runId: run.id, owner, token }, covers: coveredBy(database, run.id) },
+    changed: [run.id, ...covered.map((other) => other.run.id)],
   };
+}
+
+function supersede(database: Database, stored: StoredRun, coveredBy: string): void {
+  const message = 'A newer push of the branch covers this one.';
+  const reason = 'covered_by_newer';
+  appendEvents(
+    database,
+    stored,
+    [{ type: 'run.finished', state: 'superseded', reason, message, coveredBy }],
+    Date.now(),
+  );
+}
+
+/** Also those covered by an earlier attempt, or before the run was put off. */
+function coveredBy(database: Database, id: string): Run[] {
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs WHERE covered_by = ? AND reason = 'covered_by_newer' ORDER BY number`,
+      id,
+    )
+    .map((row) => toStoredRun(row).run);
 }
 
 /**
@@ -123,8 +171,8 @@ function claim(
  * is named because SQLite prefers runs_by_state, and then reads the whole queue at each hop.
  */
 function nextQueued(database: Database): StoredRun | null {
-  const row = database.get(`
-    WITH RECURSIVE groups (name) AS (
+  const row = database.get(
+    `WITH RECURSIVE groups (name) AS (
       SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued WHERE state = 'queued'
       UNION ALL
       SELECT (SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued
@@ -132,11 +180,14 @@ function nextQueued(database: Database): StoredRun | null {
       FROM groups WHERE groups.name IS NOT NULL
     )
     SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
-      SELECT min((SELECT min(number) FROM runs WHERE state = 'queued' AND concurrency_group = groups.name))
+      SELECT min((SELECT min(number) FROM runs
+        WHERE state = 'queued' AND concurrency_group = groups.name AND not_before <= ?))
       FROM groups
       WHERE groups.name IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM runs
-        WHERE concurrency_group = groups.name AND state IN ('running', 'awaiting_approval')))`);
+        WHERE concurrency_group = groups.name AND state IN ('running', 'awaiting_approval')))`,
+    Date.now(),
+  );
   return row ? toStoredRun(row) : null;
 }
 
@@ -214,7 +265,7 @@ function takeBack(
 function takenBack(database: Database, { run, number }: StoredRun, maxAttempts: number): RunEventBody[] {
   if (run.cancelRequestedBy === null && run.attempt < maxAttempts) {
     const message = `Attempt ${run.attempt} was cut off; waiting to be tried again.`;
-    return [{ type: 'run.requeued', message, countAttempt: true }];
+    return [{ type: 'run.requeued', message, countAttempt: true, notBefore: 0 }];
   }
   const open = database.all("SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')", number);
   return [
@@ -259,6 +310,15 @@ function requestCancel(database: Database, runId: string, by: string): Written<R
   if (requested.state === 'queued') events.push(cancelled(by));
   const run = appendEvents(database, stored, events, Date.now());
   return { result: run, changed: [runId] };
+}
+
+function saveBaseline(database: Database, scope: string, commit: string): Written<null> {
+  database.run(
+    'INSERT INTO baselines (scope, commit_id) VALUES (?, ?) ON CONFLICT DO NOTHING',
+    scope,
+    commit,
+  );
+  return { result: null, changed: [] };
 }
 
 function saveReport(database: Database, report: Report): Written<null> {

@@ -1,0 +1,221 @@
+/** The worst day: the server, its tasks and its git are killed, and it comes back unaided. */
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { writePythonService } from './support/hand-made-service.ts';
+import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
+import { processesMentioning } from './support/processes.ts';
+import { pushRun } from './support/pushed-run.ts';
+import { runProgram } from './support/runner.ts';
+import type { Stage } from './support/stage.ts';
+import { setTestStage } from './support/test-stage.ts';
+import { until } from './support/until.ts';
+
+function openGate(stage: Stage, gate: string): Promise<void> {
+  return writeFile(join(stage.folder, 'state', `gate-${gate}`), '');
+}
+
+describe('A killed server', () => {
+  it('F25: has its orphaned task ended before the service runs again, and the run ends', async () => {
+    const stage = await setTestStage('recovery');
+    const first = await stage.start();
+    await writeGatedService(stage.repository, 'platform/06.gated', 'orphan');
+    const { commit, runId } = await pushRun(stage, first);
+    const orphan = await stage.journal.waitForStart('platform/gated');
+    await first.kill();
+    // The journal's lock file is held as long as the orphan lives: two at once would be seen as an overlap.
+    expect(await processesMentioning(stage.folder)).not.toEqual([]);
+    const second = await stage.start();
+    const again = await stage.journal.waitForStart('platform/gated', 2);
+    expect(again.pid).not.toBe(orphan.pid);
+    await openGate(stage, 'orphan');
+    const run = await second.waitForRun(runId, 'succeeded');
+    expect(run.attempt).toBe(2);
+    const { overlaps } = await stage.journal.read();
+    expect(overlaps).toEqual([]);
+    await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
+  });
+
+  it('F25: also when the task has left its session', async () => {
+    const stage = await setTestStage('escape');
+    const first = await stage.start();
+    await writePythonService(
+      stage.repository,
+      'platform/06.escaping',
+      `
+import subprocess
+subprocess.Popen(["setsid", "sleep", "300"], cwd=os.environ["IAC_EXAMPLE_STATE"])
+Path(os.environ["IAC_EXAMPLE_STATE"], "escaped").touch()
+while not (Path(os.environ["IAC_EXAMPLE_STATE"]) / "gate-escape").exists():
+    time.sleep(0.05)`,
+    );
+    const { runId } = await pushRun(stage, first);
+    await until('the escape', async () => {
+      const { existsSync } = await import('node:fs');
+      return existsSync(join(stage.folder, 'state', 'escaped')) ? true : null;
+    });
+    await first.kill();
+    await openGate(stage, 'escape');
+    const second = await stage.start();
+    await second.waitForRun(runId, 'succeeded');
+    await until('no process left of the dead run', async () => {
+      const left = (await processesMentioning(runId)).length;
+      return left === 0 ? true : null;
+    });
+  });
+
+  it('gives up on a run that kills it each time, visibly, and goes on with the next', async () => {
+    const stage = await setTestStage('killer');
+    await writePythonService(
+      stage.repository,
+      'platform/06.killer',
+      `
+import signal
+parent = os.getppid()
+os.kill(parent, signal.SIGKILL)
+time.sleep(30)`,
+    );
+    const environment = { RETRY_LIMIT: '2', SYNC_RETRIES: '0' };
+    const first = await stage.start({ environment });
+    const { runId, commit } = await pushRun(stage, first);
+    await first.exited;
+    const second = await stage.start({ environment });
+    await second.exited;
+    const third = await stage.start({ environment });
+    const run = await third.waitForRun(runId, 'errored');
+    expect(run).toMatchObject({ reason: 'attempts_exhausted', attempt: 2 });
+    await stage.github.statuses.waitFor({ sha: commit, state: 'error' });
+    expect((await third.getJson('/health', null)).status).toBe(200);
+  });
+
+  it('F21: a second server on the data directory is refused with one clear line', async () => {
+    const stage = await setTestStage('second');
+    await stage.start();
+    const { exitCode, stderr } = await runProgram(['serve'], stage.runnerOptions);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/^iac-runner serve: Another iac-runner already uses the data directory .*\n?$/);
+  });
+
+  it('F24: restarts in a row burn no attempt and lose nothing', async () => {
+    const stage = await setTestStage('restarts');
+    await writeGatedService(stage.repository, 'platform/06.gated', 'restarts');
+    let runner = await stage.start({ environment: { DRAIN_TIMEOUT: '0' } });
+    const { runId } = await pushRun(stage, runner);
+    await stage.journal.waitForStart('platform/gated');
+    for (let restart = 0; restart < 5; restart += 1) {
+      expect(await runner.stop()).toBe(0);
+      runner = await stage.start({ environment: { DRAIN_TIMEOUT: '0' } });
+    }
+    await openGate(stage, 'restarts');
+    const run = await runner.waitForRun(runId, 'succeeded');
+    expect(run.attempt).toBe(1);
+    expect((await stage.journal.read()).overlaps).toEqual([]);
+  });
+});
+
+describe('The branch head', () => {
+  it('F11: is compared with the ledger at start: a push made while the server was down is found', async () => {
+    const stage = await setTestStage('down');
+    const first = await stage.start();
+    const known = await commitChange(stage.repository, ['platform/redis'], 'known');
+    await stage.push(first);
+    await first.waitForRun((run) => run.revision === known, 'succeeded');
+    await first.stop();
+    const lost = await commitChange(stage.repository, ['platform/minio', 'platform/dashy'], 'lost');
+    await stage.repository.push();
+    const second = await stage.start();
+    const run = await second.waitForRun((found) => found.revision === lost, 'succeeded');
+    expect(run).toMatchObject({ trigger: { source: 'reconcile' } });
+    expect(await syncedAt(stage.journal, lost)).toEqual(['platform/dashy', 'platform/minio']);
+    await stage.github.statuses.waitFor({ sha: lost, state: 'success' });
+    expect(second.logs().some(({ msg }) => msg === 'the branch is ahead of what was synced')).toBe(true);
+  });
+
+  it('is compared regularly: a lost delivery is made up for', async () => {
+    const stage = await setTestStage('lost');
+    const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
+    await until('the first look', async () =>
+      runner.logs().some(({ msg }) => String(msg).startsWith('branch met for the first time')) ? true : null,
+    );
+    const lost = await commitChange(stage.repository, ['platform/vault'], 'lost');
+    await stage.repository.push();
+    await runner.waitForRun((found) => found.revision === lost, 'succeeded');
+    expect(await syncedAt(stage.journal, lost)).toEqual(['platform/vault']);
+  });
+
+  it('is looked at soon after a push that named no service', async () => {
+    const stage = await setTestStage('nudge');
+    const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
+    const first = await commitChange(stage.repository, ['platform/redis'], 'first');
+    await stage.push(runner);
+    await runner.waitForRun((found) => found.revision === first, 'succeeded');
+    await commitChange(stage.repository, ['platform/vault'], 'lost');
+    await stage.repository.push();
+    await stage.repository.write('README.md', 'Only words.\n');
+    const head = await stage.repository.commit('Only words');
+    expect((await stage.push(runner)).body).toMatchObject({ status: 'no_changes' });
+    await runner.waitForRun((found) => found.revision === head, 'succeeded');
+    expect(await syncedAt(stage.journal, head)).toEqual(['platform/vault']);
+  });
+
+  it('does not make a run when there is nothing to do', async () => {
+    const stage = await setTestStage('idle');
+    const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
+    const commit = await commitChange(stage.repository, ['platform/redis'], 'once');
+    await stage.push(runner);
+    await runner.waitForRun((found) => found.revision === commit, 'succeeded');
+    await new Promise((resolve) => setTimeout(resolve, 3_500));
+    expect(await runner.runs()).toHaveLength(1);
+  });
+});
+
+describe('A failed service', () => {
+  it('is not retried in a hurry, and a push of anything else tries it again', async () => {
+    const stage = await setTestStage('retries');
+    const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
+    await stage.repository.write('platform/01.redis/compose.yaml', 'imgae: redis\n');
+    const { runId } = await pushRun(stage, runner, 'Break redis');
+    await runner.waitForRun(runId, 'failed');
+    // The first automatic retry is due after a minute.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect(await runner.runs()).toHaveLength(1);
+    await commitChange(stage.repository, ['platform/minio'], 'other');
+    const { body } = await stage.push(runner);
+    const run = await runner.waitForRun((body as { run_id: string }).run_id, 'failed');
+    expect(run.message).toBe('1/2 service(s) failed to sync');
+  });
+});
+
+describe('git', () => {
+  it('F33: killed with the server in the middle of a fetch, is no obstacle to the next', async () => {
+    const stage = await setTestStage('git');
+    const bin = join(stage.folder, 'bin');
+    await mkdir(bin);
+    const slow = join(stage.folder, 'slow-git');
+    // Slow as long as the file is there: the server dies while git fetches.
+    await writeFile(
+      join(bin, 'git'),
+      `#!/bin/sh\nfor word in "$@"; do if [ "$word" = fetch ] && [ -e "${slow}" ]; then touch "${slow}.begun"; sleep 300; fi; done\nPATH="\${PATH#*:}" exec git "$@"\n`,
+      { mode: 0o755 },
+    );
+    const environment = { PATH: `${bin}:${process.env.PATH ?? ''}` };
+    const first = await stage.start({ environment });
+    await writeFile(slow, '');
+    const commit = await commitChange(stage.repository, ['platform/redis'], 'slow');
+    const { body } = await stage.push(first);
+    await until('git to hang', async () => {
+      const { existsSync } = await import('node:fs');
+      return existsSync(`${slow}.begun`) ? true : null;
+    });
+    await first.kill();
+    const { rm } = await import('node:fs/promises');
+    await rm(slow);
+    const second = await stage.start({ environment });
+    await second.waitForRun((body as { run_id: string }).run_id, 'succeeded');
+    expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
+    await until('no git left', async () =>
+      (await processesMentioning(`${slow}`)).length === 0 ? true : null,
+    );
+  });
+});

@@ -1,0 +1,69 @@
+/** What reconcile asks: does the branch head hold anything that the ledger does not, and is it time to try it? */
+
+import type { Mirror } from '../git/mirror.ts';
+import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
+import { environmentLines } from './config-hash.ts';
+import { explain } from './explain.ts';
+import { digest } from './snapshot.ts';
+
+const FIRST_PAUSE_MS = 60_000;
+const LONGEST_PAUSE_MS = 3_600_000;
+
+export interface DueOptions {
+  mirror: Mirror;
+  ledger(scope: string): Promise<Ledger>;
+  taskEnvironment: Readonly<Record<string, string>>;
+  /** How often a failed sync is tried again by itself. */
+  retries: number;
+  now(): number;
+}
+
+export interface Due {
+  head: string;
+  /** Services that a sync of the head would run or report as removed now. */
+  services: string[];
+  /** Failed services to be left alone this time. */
+  postponed: string[];
+  /** True when the branch is met for the first time: what it holds is taken as deployed. */
+  firstMeeting: boolean;
+}
+
+/** Fetches the branch and compares. Throws GitError when it cannot be fetched. */
+export async function dueServices(options: DueOptions, scope: string): Promise<Due> {
+  const { head } = await options.mirror.fetch();
+  const ledger = await options.ledger(scope);
+  if (ledger.baseline === null && ledger.entries.size === 0) {
+    return { head, services: [], postponed: [], firstMeeting: true };
+  }
+  const postponed = [...ledger.entries.values()]
+    .filter((entry) => !isDue(entry, options))
+    .map(({ service }) => service);
+  const { selected } = await explain({
+    ...options,
+    runId: '',
+    revision: head,
+    befores: [],
+    ledger,
+    selection: { mode: 'changed' },
+    force: false,
+    rollback: false,
+    unpin: false,
+    postponed,
+    environmentDigest: digest(environmentLines(options.taskEnvironment)),
+  });
+  const services = selected
+    .filter(({ decision }) => decision === 'run' || decision === 'removed')
+    .map(({ service }) => service);
+  return { head, services, postponed, firstMeeting: false };
+}
+
+/**
+ * Failures wait longer each time, and after the last retry for a push or a person. What a person cancelled
+ * waits for them too. New inputs are not a retry: they are due at once.
+ */
+function isDue(entry: LedgerEntry, { retries, now }: DueOptions): boolean {
+  if (entry.outcome === 'cancelled') return false;
+  if (entry.outcome !== 'failed' && entry.outcome !== 'started') return true;
+  if (entry.attempts > retries) return false;
+  return now() >= entry.attemptedAt + Math.min(FIRST_PAUSE_MS * 2 ** (entry.attempts - 1), LONGEST_PAUSE_MS);
+}

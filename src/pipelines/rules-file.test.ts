@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import { describeProblem, parseRulesFile } from './rules-file.ts';
+import { DEFAULT_RULES } from './service-rules.ts';
+
+function problems(text: string): string[] {
+  const parsed = parseRulesFile(text);
+  return parsed.ok ? [] : parsed.problems.map((problem) => describeProblem('.iac-runner.yaml', problem));
+}
+
+describe('parseRulesFile', () => {
+  it('leaves everything as it is when the file is empty', () => {
+    expect(parseRulesFile('')).toEqual({ ok: true, rules: DEFAULT_RULES });
+    expect(parseRulesFile('# nothing yet\n')).toEqual({ ok: true, rules: DEFAULT_RULES });
+  });
+
+  it('reads all that may stand in it', () => {
+    const text = `
+services:
+  - match: apps/{nn}.{service}/deploy.py
+    id: apps/{service}
+    task: app-{service}.sync
+  - { match: "base/{nn}.{service}/deploy.py", id: "base/{service}", task: null }
+shared:
+  - libs
+  - path: libs/postgres
+    services: [apps/db]
+exclude: [apps/old]
+needs:
+  apps/web: [apps/db, apps/cache]
+timeouts:
+  apps/db: 1200
+windows:
+  - days: [mon, fri]
+    from: "22:30"
+    to: "06:00"
+    timezone: Europe/Berlin
+signatures: required
+`;
+    expect(parseRulesFile(text)).toEqual({
+      ok: true,
+      rules: {
+        services: [
+          { match: 'apps/{nn}.{service}/deploy.py', id: 'apps/{service}', task: 'app-{service}.sync' },
+          { match: 'base/{nn}.{service}/deploy.py', id: 'base/{service}', task: null },
+        ],
+        shared: [
+          { path: 'libs', services: null },
+          { path: 'libs/postgres', services: ['apps/db'] },
+        ],
+        exclude: ['apps/old'],
+        needs: { 'apps/web': ['apps/db', 'apps/cache'] },
+        timeoutsMs: { 'apps/db': 1_200_000 },
+        windows: [{ days: ['mon', 'fri'], fromMinute: 1_350, toMinute: 360, timeZone: 'Europe/Berlin' }],
+        requireSignature: true,
+      },
+    });
+  });
+
+  it.each([
+    ['not YAML', 'services: [\n', /line 2/],
+    ['a key twice', 'exclude: []\nexclude: []\n', /line 2: .*unique/],
+    ['an unknown key', 'exclude: []\nexcluded: [a]\n', /line 1: Unrecognized key: "excluded"/],
+    ['a list for the whole', '- a\n', /line 1: Invalid input: expected object/],
+    ['a wrong type', 'exclude:\n  - a\n  - 3\n', /line 3, exclude\.1: /],
+    [
+      'a match without a wave',
+      'services:\n  - match: apps/x/deploy.py\n    id: "{service}"\n    task: x\n',
+      /line 2, services\.0\.match: expected folders/,
+    ],
+    [
+      'a match that climbs',
+      'services:\n  - match: ../{nn}.{service}/deploy.py\n    id: "{service}"\n    task: x\n',
+      /line 2, services\.0\.match/,
+    ],
+    [
+      'a task like an option',
+      'services:\n  - match: a/{nn}.{service}/deploy.py\n    id: "{service}"\n    task: "--collection=x"\n',
+      /line 4, services\.0\.task: expected the name of an invoke task/,
+    ],
+    ['an absolute shared path', 'shared:\n  - /etc\n', /line 2, shared\.0/],
+    ['a shared path that climbs', 'shared:\n  - libs/../../etc\n', /line 2, shared\.0/],
+    [
+      'a circle of needs',
+      'needs:\n  a: [b]\n  b: [c]\n  c: [a]\n',
+      /line 2, needs\.a: these need each other: a → b → c → a/,
+    ],
+    [
+      'a time of day that is none',
+      'windows:\n  - days: [mon]\n    from: "25:00"\n    to: "06:00"\n',
+      /line 3, windows\.0\.from: expected a time of day/,
+    ],
+    [
+      'a time zone that is none',
+      'windows:\n  - days: [mon]\n    from: "05:00"\n    to: "06:00"\n    timezone: Mars\n',
+      /line 5, windows\.0\.timezone: expected a time zone/,
+    ],
+    ['a timeout of nothing', 'timeouts:\n  a: 0\n', /line 2, timeouts\.a/],
+    ['an alias', 'a: &x [1]\nexclude: *x\n', /aliases/],
+    ['something huge', `# ${'x'.repeat(300_000)}\n`, /larger than 256 KiB/],
+  ])('names line and field of %s', (_name, text, expected) => {
+    const [first = ''] = problems(text);
+    expect(first).toMatch(/^\.iac-runner\.yaml/);
+    expect(first).toMatch(expected);
+  });
+
+  it('is not slowed down by a hostile path', () => {
+    expect(problems(`shared:\n  - "${'a/'.repeat(2_000)}"\n`)).toHaveLength(1);
+  });
+});

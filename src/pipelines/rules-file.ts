@@ -1,0 +1,215 @@
+/** `.iac-runner.yaml`: a platform repository's own rules, read with the line and field of every mistake. */
+
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { DEFAULT_RULES, type Rules } from './service-rules.ts';
+import type { SyncWindow } from './sync-windows.ts';
+
+const serviceId = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'expected a service id such as platform/postgres')
+  .describe('A service id such as platform/postgres');
+
+const repositoryPath = z
+  .string()
+  .regex(
+    /^(?!\/)(?!.*(^|\/)\.{1,2}(\/|$))[^\0]+[^/\0]$|^[^/.\0]$/,
+    'expected a path in the repository, without ".." and without a slash at its ends',
+  )
+  .describe('A file or folder of the repository, e.g. libs/common');
+
+const matchPattern = z
+  .string()
+  .regex(
+    /^([A-Za-z0-9_][A-Za-z0-9._-]*\/)+\{nn\}\.\{service\}\/[A-Za-z0-9._-]+$/,
+    'expected folders, then {nn}.{service}/ and a file name, e.g. platform/{nn}.{service}/deploy.py',
+  )
+  .describe('The file that makes a folder a service, e.g. platform/{nn}.{service}/deploy.py');
+
+const clock = z
+  .string()
+  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'expected a time of day such as "22:30"')
+  .describe('A time of day, e.g. "22:30"');
+
+const serviceRule = z.strictObject({
+  match: matchPattern,
+  id: z
+    .string()
+    .regex(/^[A-Za-z0-9._/-]*\{service\}$/, 'expected an id that ends in {service}')
+    .describe('The id of such a service, e.g. platform/{service}'),
+  task: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9_][A-Za-z0-9._-]*$|^[A-Za-z0-9_.-]*\{service\}[A-Za-z0-9._-]*$/,
+      'expected the name of an invoke task',
+    )
+    .refine((task) => !task.startsWith('-'), 'expected the name of an invoke task')
+    .nullable()
+    .describe('The invoke task that syncs it, e.g. "{service}.sync"; null for folders that are never run'),
+});
+
+const sharedPath = z.union([
+  repositoryPath,
+  z.strictObject({
+    path: repositoryPath,
+    services: z.array(serviceId).min(1).describe('Only these depend on it'),
+  }),
+]);
+
+const window = z.strictObject({
+  days: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).min(1),
+  from: clock,
+  to: clock,
+  timezone: z
+    .string()
+    .refine(isTimeZone, 'expected a time zone such as Europe/Berlin')
+    .default('UTC')
+    .describe('IANA name, e.g. Europe/Berlin'),
+});
+
+/** What may stand in the file; the published JSON Schema is made from this. */
+export const rulesFileSchema = z
+  .strictObject({
+    services: z.array(serviceRule).min(1).optional().describe('In place of the built-in rules'),
+    shared: z.array(sharedPath).optional().describe('In place of the built-in shared paths'),
+    exclude: z.array(serviceId).optional().describe('Services that are known and never run'),
+    needs: z
+      .record(serviceId, z.array(serviceId))
+      .optional()
+      .describe('Service → services that go before it'),
+    timeouts: z
+      .record(serviceId, z.number().int().min(1).max(86_400))
+      .optional()
+      .describe('Service → seconds its task may take'),
+    windows: z.array(window).optional().describe('When syncs may run; others wait'),
+    signatures: z.enum(['required', 'optional']).optional().describe('Whether commits must be signed'),
+  })
+  .describe('Rules of a platform repository for iac-runner');
+
+export interface RulesProblem {
+  /** Counts from 1; 0 when the problem is the whole file's. */
+  line: number;
+  /** e.g. `services.0.match`, or '' for the file itself. */
+  field: string;
+  message: string;
+}
+
+export type ParsedRules = { ok: true; rules: Rules } | { ok: false; problems: RulesProblem[] };
+
+const MAX_BYTES = 256 * 1024;
+
+/** Never throws; what is wrong comes with line and field. */
+export function parseRulesFile(text: string): ParsedRules {
+  if (text.length > MAX_BYTES) return wrong([{ line: 0, field: '', message: 'it is larger than 256 KiB' }]);
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  if (document.errors.length > 0) {
+    return wrong(
+      document.errors.map(({ pos, message }) => ({ line: lines.linePos(pos[0]).line, field: '', message })),
+    );
+  }
+  const value = toValue(document);
+  if (value === undefined) return wrong([{ line: 0, field: '', message: 'aliases (*name) are not allowed' }]);
+  const result = rulesFileSchema.safeParse(value ?? {});
+  if (!result.success) {
+    return wrong(
+      result.error.issues.map(({ path, message }) => ({
+        line: lineOf(document, lines, path),
+        field: path.join('.'),
+        message,
+      })),
+    );
+  }
+  const circle = findCircle(result.data.needs ?? {});
+  if (circle) {
+    const field = `needs.${circle[0]}`;
+    const line = lineOf(document, lines, ['needs', circle[0] ?? '']);
+    return wrong([{ line, field, message: `these need each other: ${circle.join(' → ')}` }]);
+  }
+  return { ok: true, rules: toRules(result.data) };
+}
+
+/** One line for a status: `.iac-runner.yaml line 3, services.0.match: expected …`. */
+export function describeProblem(file: string, { line, field, message }: RulesProblem): string {
+  return `${file}${line > 0 ? ` line ${line}` : ''}${field ? `, ${field}` : ''}: ${message}`;
+}
+
+function wrong(problems: RulesProblem[]): ParsedRules {
+  return { ok: false, problems: problems.slice(0, 20) };
+}
+
+/** Undefined when there are aliases, which are refused: a few of them can stand for gigabytes. */
+function toValue(document: ReturnType<typeof parseDocument>): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch {
+    return undefined;
+  }
+}
+
+function lineOf(
+  document: ReturnType<typeof parseDocument>,
+  lines: LineCounter,
+  path: readonly PropertyKey[],
+): number {
+  for (let length = path.length; length > 0; length -= 1) {
+    const node = document.getIn(path.slice(0, length), true);
+    if (node && typeof node === 'object' && 'range' in node && Array.isArray(node.range)) {
+      return lines.linePos(Number(node.range[0])).line;
+    }
+  }
+  return 1;
+}
+
+function toRules(file: z.output<typeof rulesFileSchema>): Rules {
+  const shared = file.shared?.map((entry) =>
+    typeof entry === 'string' ? { path: entry, services: null } : entry,
+  );
+  const timeouts = Object.entries(file.timeouts ?? {}).map(([id, seconds]) => [id, seconds * 1_000]);
+  return {
+    services: file.services ?? DEFAULT_RULES.services,
+    shared: shared ?? DEFAULT_RULES.shared,
+    exclude: file.exclude ?? [],
+    needs: file.needs ?? {},
+    timeoutsMs: Object.fromEntries(timeouts),
+    windows: (file.windows ?? []).map(toWindow),
+    requireSignature: file.signatures === 'required',
+  };
+}
+
+function toWindow({ days, from, to, timezone }: z.output<typeof window>): SyncWindow {
+  return { days, fromMinute: minutes(from), toMinute: minutes(to), timeZone: timezone };
+}
+
+function minutes(time: string): number {
+  const [hours = 0, minute = 0] = time.split(':').map(Number);
+  return hours * 60 + minute;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return Boolean(new Intl.DateTimeFormat('en-US', { timeZone: name }));
+  } catch {
+    return false;
+  }
+}
+
+/** Services that need each other in a circle, the first one again at the end; null when there is none. */
+function findCircle(needs: Readonly<Record<string, readonly string[]>>): string[] | null {
+  const done = new Set<string>();
+  function visit(id: string, trail: string[]): string[] | null {
+    if (trail.includes(id)) return [...trail.slice(trail.indexOf(id)), id];
+    if (done.has(id)) return null;
+    done.add(id);
+    for (const need of needs[id] ?? []) {
+      const circle = visit(need, [...trail, id]);
+      if (circle) return circle;
+    }
+    return null;
+  }
+  for (const id of Object.keys(needs)) {
+    const circle = visit(id, []);
+    if (circle) return circle;
+  }
+  return null;
+}

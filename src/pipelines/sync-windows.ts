@@ -1,0 +1,63 @@
+/** The times of the week in which syncs may run. */
+
+const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
+
+export type Day = (typeof DAYS)[number];
+
+/** From `from` to `to` on each of the days, in the time zone; past midnight when `to` is not after `from`. */
+export interface SyncWindow {
+  days: readonly Day[];
+  /** Minutes after midnight. */
+  fromMinute: number;
+  toMinute: number;
+  /** IANA name, e.g. Europe/Berlin. */
+  timeZone: string;
+}
+
+const ALL_DAYS: readonly string[] = DAYS;
+const MINUTE_MS = 60_000;
+const WEEK_MINUTES = 7 * 24 * 60;
+const MINUTES_OF_DAY = 24 * 60;
+
+/** The earliest time from `now` on (ms since the epoch) at which a sync may run: `now` itself inside a window. */
+export function nextOpening(windows: readonly SyncWindow[], now: number): number {
+  if (windows.length === 0 || windows.some((window) => isOpen(window, now))) return now;
+  const minute = Math.ceil(now / MINUTE_MS);
+  // Minute by minute: clock changes and leap days come out right without a rule of our own for them.
+  for (let ahead = 0; ahead <= WEEK_MINUTES; ahead += 1) {
+    const at = (minute + ahead) * MINUTE_MS;
+    if (windows.some((window) => isOpen(window, at))) return at;
+  }
+  return now + WEEK_MINUTES * MINUTE_MS;
+}
+
+function isOpen({ days, fromMinute, toMinute, timeZone }: SyncWindow, at: number): boolean {
+  const { day, minute } = localTime(at, timeZone);
+  const today = DAYS[day];
+  const yesterday = DAYS[(day + 6) % 7];
+  const begins = today !== undefined && days.includes(today);
+  if (fromMinute < toMinute) return begins && minute >= fromMinute && minute < toMinute;
+  const goesOn = yesterday !== undefined && days.includes(yesterday);
+  return (begins && minute >= fromMinute) || (goesOn && minute < toMinute);
+}
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function localTime(at: number, timeZone: string): { day: number; minute: number } {
+  let format = formats.get(timeZone);
+  if (!format) {
+    const options = {
+      timeZone,
+      weekday: 'short',
+      hour: 'numeric',
+      minute: 'numeric',
+      hourCycle: 'h23',
+    } as const;
+    format = new Intl.DateTimeFormat('en-US', options);
+    formats.set(timeZone, format);
+  }
+  const parts = new Map(format.formatToParts(at).map(({ type, value }) => [type, value]));
+  const weekday = parts.get('weekday')?.toLowerCase() ?? '';
+  const day = ALL_DAYS.indexOf(weekday);
+  return { day, minute: (Number(parts.get('hour')) * 60 + Number(parts.get('minute'))) % MINUTES_OF_DAY };
+}
