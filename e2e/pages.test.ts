@@ -141,7 +141,8 @@ describe('The page of a run', () => {
       ['retry', API_TOKENS.viewer, 403],
       ['cancel', null, 401],
     ] as const) {
-      const authorization: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+      const authorization: Record<string, string> =
+        token === null ? {} : { authorization: `Bearer ${token}` };
       const link = new URL(url);
       link.pathname += `/${action}`;
       expect((await fetch(link, { method: 'POST', headers: authorization })).status).toBe(expected);
@@ -156,7 +157,9 @@ describe('The page of a run', () => {
       expect(await page.locator('main form, main button').count()).toBe(0);
     }
     await operator.page.getByRole('button', { name: 'Retry' }).click();
-    await operator.page.waitForURL((address) => address.pathname.startsWith('/runs/') && address.pathname !== path);
+    await operator.page.waitForURL(
+      (address) => address.pathname.startsWith('/runs/') && address.pathname !== path,
+    );
     await stepOf(operator.page, 'platform/endless').getByText('up', { exact: true }).waitFor();
     await operator.page.getByRole('button', { name: 'Cancel' }).click();
     await operator.page.locator('#outcome .state[data-state="cancelled"]').waitFor();
@@ -292,7 +295,8 @@ describe('The log of a run', () => {
     await step.getByText('Lines before 98001 are in the raw log.').waitFor();
     expect(complaints).toEqual([]);
 
-    const numbers = (texts: string[]): number[] => texts.map((text) => Number(/^line number (\d+),/.exec(text)?.[1]));
+    const numbers = (texts: string[]): number[] =>
+      texts.map((text) => Number(/^line number (\d+),/.exec(text)?.[1]));
     const all = Array.from({ length: count }, (_, index) => index + 1);
     const raw = await readLog(runner, runId, 'platform/long');
     expect(numbers(raw.trimEnd().split('\n'))).toEqual(all);
@@ -328,13 +332,16 @@ describe('The log of a run', () => {
     const whole: LogMessage[] = [];
     for await (const line of followLog({ url: second.url, runId })) whole.push(line);
     expect(seen).toEqual(whole);
-    const numbered = (word: string): string[] => Array.from({ length: 3_000 }, (_, index) => `${word} ${index + 1}`);
+    const numbered = (word: string): string[] =>
+      Array.from({ length: 3_000 }, (_, index) => `${word} ${index + 1}`);
     const printed = [...numbered('before'), ...numbered('before'), ...numbered('after')];
     expect(whole.map(({ text }) => text)).toEqual(printed);
 
     await page.locator('#outcome .state[data-state="succeeded"]').waitFor();
     const shown = linesOf(page, 'platform/resumed');
-    await until('the last line', async () => ((await shown.last().textContent()) === 'after 3000' ? true : null));
+    await until('the last line', async () =>
+      (await shown.last().textContent()) === 'after 3000' ? true : null,
+    );
     // The page keeps the newest 2,000 lines.
     expect(await shown.allTextContents()).toEqual(printed.slice(-2_000));
     expect(await page.locator('.log').getAttribute('start')).toBe(String(printed.length - 2_000 + 1));
@@ -373,5 +380,8 @@ Path(os.environ["IAC_RESULT_FILE"]).write_text('{"action": "updated", "details":
 });
 
 async function expectNoSidewaysScroll(page: Page): Promise<void> {
-  expect([page.url(), await page.evaluate('document.documentElement.scrollWidth')]).toEqual([page.url(), 390]);
+  expect([page.url(), await page.evaluate('document.documentElement.scrollWidth')]).toEqual([
+    page.url(),
+    390,
+  ]);
 }

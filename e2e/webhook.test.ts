@@ -62,9 +62,23 @@ describe('An event that is no push to the branch', () => {
   });
 
   it('is ignored when it is a push to another branch or a tag, however alike its name', async () => {
-    const refs = ['heads/feature', 'heads/main2', 'heads/Main', 'heads/x/main', 'tags/main', 'tags/v1.0', 'notes/main'];
+    const refs = [
+      'heads/feature',
+      'heads/main2',
+      'heads/Main',
+      'heads/x/main',
+      'tags/main',
+      'tags/v1.0',
+      'notes/main',
+    ];
     await expectNothingStored(shared().runner, async () => {
-      for (const ref of [...refs.map((name) => `refs/${name}`), 'main', 'refs/heads/main\n', '', ' refs/heads/main']) {
+      for (const ref of [
+        ...refs.map((name) => `refs/${name}`),
+        'main',
+        'refs/heads/main\n',
+        '',
+        ' refs/heads/main',
+      ]) {
         const answer = answerOf(await deliver(shared(), { ...pushOf(REDIS), ref }));
         expect({ ref, ...answer }).toEqual({ ref, status: 200, body: NOT_MAIN });
       }
@@ -91,7 +105,15 @@ describe('An event that is no push to the branch', () => {
 
   it('is ignored when its name is unknown, missing or hostile', async () => {
     await expectNothingStored(shared().runner, async () => {
-      for (const event of ['pushed', 'PUSH', 'push,push', 'constructor', '__proto__', '<script>', 'x'.repeat(4_000)]) {
+      for (const event of [
+        'pushed',
+        'PUSH',
+        'push,push',
+        'constructor',
+        '__proto__',
+        '<script>',
+        'x'.repeat(4_000),
+      ]) {
         const { status, body } = await deliver(shared(), pushOf(REDIS), { event });
         expect({ event, status, body }).toMatchObject({ event, status: 200, body: { status: 'ignored' } });
         expect(JSON.stringify(body)).not.toContain('<');

@@ -15,7 +15,6 @@ import { createKnownServices } from './pipelines/known-services.ts';
 import type { PipelineContext } from './pipelines/pipeline.ts';
 import { servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
-import { clearLeftoverLock } from './pipelines/sync-lock.ts';
 import { captureProcess } from './process/capture.ts';
 import { taskSecrets } from './process/environment.ts';
 import { createRedactor } from './process/redact.ts';
@@ -37,11 +36,8 @@ import { createLoginRoutes } from './web/login-pages.ts';
 import { createReadiness, type Readiness } from './web/readiness.ts';
 import { createRunRoutes } from './web/run-pages.ts';
 import { startServer } from './web/server.ts';
-<<<<<<< HEAD
-import { endLeftovers } from './worker/end-leftovers.ts';
-=======
+
 import { recover } from './worker/recover.ts';
->>>>>>> unkillable
 import { startWorker } from './worker/worker.ts';
 
 /** Runs worked on at once, each of another group. */
@@ -77,12 +73,8 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   releasers.push(() => store.close());
   await recover({ store, maxAttempts: config.retryLimit, marker: gitMarker(config), log });
 
-<<<<<<< HEAD
   await clearLeftoverLock(config.workspaceDir);
-  const { pipeline, mirror } = buildSync(config, store, log);
-=======
   const { pipeline, mirror, due } = buildSync(config, store, log);
->>>>>>> unkillable
   const links = await createLinks(config, store);
   const readiness = createReadiness(
     {
@@ -146,7 +138,6 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   } else {
     log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
   }
-  await endLeftovers(orphans, log);
   const worker = startWorker({
     store,
     pipelines: { sync: pipeline },

@@ -26,7 +26,10 @@ const PATIENCE_MS = 20_000;
  * One browser for all tests of a file, started by the first that opens a page. Each page has a profile of its own
  * and goes with its test, which is skipped where there is no browser.
  */
-export function shareBrowser(): (context: TestContext, options?: BrowserContextOptions) => Promise<WatchedPage> {
+export function shareBrowser(): (
+  context: TestContext,
+  options?: BrowserContextOptions,
+) => Promise<WatchedPage> {
   let browser: Browser | undefined;
   afterAll(() => browser?.close());
 
@@ -49,7 +52,8 @@ function listenForComplaints(page: Page): string[] {
   });
   page.on('pageerror', (error) => complaints.push(`script: ${error.message}`));
   page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(`console: ${message.text()}`);
+    if (message.type() === 'error' || message.type() === 'warning')
+      complaints.push(`console: ${message.text()}`);
   });
   return complaints;
 }
