@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createGit } from '../src/git/git.ts';
 import { createMirror, type Mirror } from '../src/git/mirror.ts';
-import { type ExplainOptions, explain, snapshotAt } from '../src/pipelines/explain.ts';
-import { DEFAULT_RULES, watchedPaths } from '../src/pipelines/service-rules.ts';
-import { digest } from '../src/pipelines/snapshot.ts';
+import { type ExplainOptions, explain } from '../src/pipelines/explain.ts';
+import { DEFAULT_RULES } from '../src/pipelines/service-rules.ts';
+import { digest, snapshotAt } from '../src/pipelines/snapshot.ts';
 import type { Ledger, LedgerEntry } from '../src/runs/run-store.ts';
 import type { Bench, Row } from './bench.ts';
 import { withFolder } from './support/built-runner.ts';
@@ -63,18 +63,24 @@ async function fetchedMirror(folder: string, url: string): Promise<Mirror> {
   return mirror;
 }
 
+const EMPTY_LEDGER: Ledger = { entries: new Map(), baseline: null, pins: new Map(), rules: null };
 const ENVIRONMENT_DIGEST = digest(['ENV=production']);
 
 /** A ledger in which every service was synced at the commit. */
 async function syncedLedger(mirror: Mirror, commit: string): Promise<Ledger> {
-  const { services, sharedDigest: shared } = await snapshotAt({ mirror, rules: DEFAULT_RULES }, commit);
-  const entries = services.map(({ id, folder, tree }): [string, LedgerEntry] => {
+  const { services } = await snapshotAt({ mirror, rules: DEFAULT_RULES }, commit);
+  const entries = services.map(({ id, folder, tree, shared }): [string, LedgerEntry] => {
     const inputs = digest([folder, tree, shared, ENVIRONMENT_DIGEST]);
     const synced = { commit, tree, shared, inputs, configHash: null, runId: 'earlier', at: 0 };
-    const attempted = { attemptedCommit: commit, attemptedRunId: 'earlier', outcome: 'succeeded' as const };
-    return [id, { service: id, folder, synced, ...attempted }];
+    const attempted = {
+      attemptedCommit: commit,
+      attemptedRunId: 'earlier',
+      attemptedInputs: inputs,
+      attemptedAt: 0,
+    };
+    return [id, { service: id, folder, synced, outcome: 'succeeded', attempts: 0, ...attempted }];
   });
-  return { entries: new Map(entries), baseline: commit };
+  return { ...EMPTY_LEDGER, entries: new Map(entries), baseline: commit };
 }
 
 /** Throws unless exactly so many services are to be run. */
@@ -84,13 +90,14 @@ async function timedExplain(
 ): Promise<number> {
   const startedAt = performance.now();
   const { selected } = await explain({
-    rules: DEFAULT_RULES,
     runId: 'this',
     befores: [],
-    ledger: { entries: new Map(), baseline: null },
+    ledger: EMPTY_LEDGER,
     selection: { mode: 'changed' },
     force: false,
     rollback: false,
+    unpin: false,
+    postponed: [],
     environmentDigest: ENVIRONMENT_DIGEST,
     ...options,
   });
@@ -101,8 +108,7 @@ async function timedExplain(
 }
 
 async function timedListing(mirror: Mirror, revision: string): Promise<number> {
-  const paths = watchedPaths(DEFAULT_RULES);
-  const args = [`--git-dir=${mirror.directory}`, 'ls-tree', '-r', '-t', '-z', revision, '--', ...paths];
+  const args = [`--git-dir=${mirror.directory}`, 'ls-tree', '-r', '-t', '-z', revision];
   const startedAt = performance.now();
   await promisify(execFile)('git', args, { encoding: 'buffer', maxBuffer: 256 * 1024 * 1024 });
   return performance.now() - startedAt;

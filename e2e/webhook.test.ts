@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { deliver, expectNothingStored, idle } from './support/deliveries.ts';
+import { deliver, expectNothingStored, idle, signedLink } from './support/deliveries.ts';
 import { webhookExamples } from './support/github-examples.ts';
 import { appendLine, commitChange, syncedAt } from './support/platform-services.ts';
 import { NO_COMMIT } from './support/push-payload.ts';
@@ -188,7 +188,7 @@ describe('A push that changes services', () => {
     });
     await runner.waitForRun(acceptedRun({ status, body }), 'succeeded');
     expect(await github.statuses.waitFor({ sha: commit, state: 'success' })).toMatchObject({
-      targetUrl: (body as { url: string }).url,
+      targetUrl: `http://localhost${signedLink({ body })}`,
       description: '4 service(s) synced successfully',
     });
   });
@@ -196,16 +196,17 @@ describe('A push that changes services', () => {
   it('gives an address that opens the run, and no other, without a token', async () => {
     const { stage, runner } = shared();
     await commitChange(stage.repository, ['platform/redis'], 'Open the run');
-    const { body } = await stage.push(runner);
-    const { url, run_id: runId } = body as { url: string; run_id: string };
-    const { pathname, search } = new URL(url);
-    expect(await runner.getJson(pathname + search, null)).toMatchObject({
+    const { status, body } = await stage.push(runner);
+    const runId = acceptedRun({ status, body });
+    const link = signedLink({ body });
+    const [pathname = '', key = ''] = link.split('?');
+    expect(await runner.getJson(link, null)).toMatchObject({
       status: 200,
       body: { run_id: runId },
     });
     expect((await runner.getJson(pathname, null)).status).toBe(401);
     const other = (await runner.runs()).find((run) => run.run_id !== runId)?.run_id ?? randomUUID();
-    expect((await runner.getJson(`/runs/${other}${search}`, null)).status).toBe(401);
+    expect((await runner.getJson(`/runs/${other}?${key}`, null)).status).toBe(401);
   });
 
   it('names all services when a shared path changed, beside those that it names itself', async () => {
@@ -244,6 +245,7 @@ describe('A push that changes services', () => {
   for (const [what, payload] of Object.entries(MINIMAL)) {
     it(`may be as small as a payload ${what}: the branch head is what runs`, async () => {
       const { stage, runner } = shared();
+      await idle(runner);
       const head = await commitChange(stage.repository, ['platform/redis'], `Push a payload ${what}`);
       await stage.repository.push();
       const text = payload(head);

@@ -15,6 +15,7 @@ import { createKnownServices } from './pipelines/known-services.ts';
 import type { PipelineContext } from './pipelines/pipeline.ts';
 import { servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
+import { clearLeftoverLock } from './pipelines/sync-lock.ts';
 import { captureProcess } from './process/capture.ts';
 import { taskSecrets } from './process/environment.ts';
 import { createRedactor } from './process/redact.ts';

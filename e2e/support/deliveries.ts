@@ -1,6 +1,7 @@
 /** Deliveries to a shared server, and whether they left anything behind in it. */
 
 import { expect } from 'vitest';
+import { z } from 'zod';
 import type { Runner } from './runner.ts';
 import { WEBHOOK_SECRET } from './runner-environment.ts';
 import type { SharedStage } from './shared-stage.ts';
@@ -20,6 +21,12 @@ export function deliver(
     payload,
     ...options,
   });
+}
+
+/** The signed address of the run behind an answer, as path and query. */
+export function signedLink({ body }: Pick<Delivery, 'body'>): string {
+  const { pathname, search } = new URL(z.object({ url: z.string() }).parse(body).url);
+  return pathname + search;
 }
 
 /** Waits until no run is queued or running. */

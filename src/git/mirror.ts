@@ -35,8 +35,8 @@ export interface Mirror {
   descendants(revision: string): Promise<Set<string>>;
   /** Those of the commits that are not an ancestor of another of them. */
   tips(revisions: readonly string[]): Promise<string[]>;
-  /** Everything in a commit or tree; folders and submodules included. */
-  listTree(revision: string): Promise<TreeEntry[]>;
+  /** Everything in a commit or tree, or only what is at or below `paths`; folders and submodules included. */
+  listTree(revision: string, paths?: readonly string[]): Promise<TreeEntry[]>;
   /** Only what is at `paths`, or directly in those that end with a slash. */
   listLevel(revision: string, paths: readonly string[]): Promise<TreeEntry[]>;
   /** What is directly in each of these trees under one of the names; `path` is the name alone. */
@@ -149,7 +149,7 @@ export function createMirror(options: MirrorOptions): Mirror {
     locate: (revisions) => healing(async () => locate(git, directory, revisions, await head())),
     descendants: (revision) => healing(async () => descendants(git, directory, revision, await head())),
     tips: (revisions) => healing(() => tips(git, directory, revisions)),
-    listTree: (revision) => healing(() => listTree(git, directory, revision)),
+    listTree: (revision, paths) => healing(() => listTree(git, directory, revision, paths)),
     listLevel: (revision, paths) => healing(() => listLevel(git, directory, revision, paths)),
     filesIn: (trees, names) => healing(() => filesIn(git, directory, trees, names)),
     rootTrees: (revisions) => healing(() => rootTrees(git, directory, revisions)),

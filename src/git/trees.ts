@@ -23,8 +23,13 @@ export interface TreePair {
 export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 
 /** Throws GitError `unknown_revision` when `revision` is no commit or tree here. */
-export async function listTree(git: Git, gitDirectory: string, revision: string): Promise<TreeEntry[]> {
-  return list(git, gitDirectory, revision, ['-r', '-t'], []);
+export async function listTree(
+  git: Git,
+  gitDirectory: string,
+  revision: string,
+  paths: readonly string[] = [],
+): Promise<TreeEntry[]> {
+  return list(git, gitDirectory, revision, ['-r', '-t'], paths);
 }
 
 /** Only what is at `paths`, or directly in those that end with a slash. Throws like listTree. */
