@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { PROJECT_ROOT } from '../e2e/support/project-root.ts';
 import { accept } from './accept.ts';
 import type { Bench } from './bench.ts';
+import { firstTask } from './first-task.ts';
+import { logLines } from './log-lines.ts';
 import { noOpSync } from './no-op-sync.ts';
 import { selection } from './selection.ts';
+import { start } from './start.ts';
 import { benchmarksDocument, benchSection } from './support/document.ts';
 import { wave } from './wave.ts';
 
@@ -15,6 +18,9 @@ const BENCHES: Record<string, Bench> = {
   accept,
   'no-op-sync': noOpSync,
   selection,
+  'first-task': firstTask,
+  start,
+  'log-lines': logLines,
   wave,
 };
 

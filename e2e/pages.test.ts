@@ -1,8 +1,7 @@
 /** The pages as people see them, in a real browser: live, without scripts, on a phone, and under attack. */
 
-import { join } from 'node:path';
 import type { Page } from 'playwright-core';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { shareBrowser, signIn } from './support/browser.ts';
 import { followLog, type LogMessage, logMessage, readStream } from './support/event-stream.ts';
 import { reachableAddress } from './support/free-port.ts';
@@ -20,12 +19,14 @@ const outcome = (page: Page) => page.locator('#outcome .state');
 const stepOf = (page: Page, service: string) => page.locator(`details.step[data-step="${service}"]`);
 const linesOf = (page: Page, service: string) => stepOf(page, service).locator('.log li');
 
-/** A service that fails until its script is changed would be tried again by every later push. */
-async function pullOut(folder: string): Promise<void> {
-  const { stage, runner } = scene();
-  await stage.repository.remove(folder);
-  const { runId } = await pushRun(stage, runner, 'Pull it out');
-  await runner.waitForRun(runId, 'succeeded');
+/** After the test: a service that fails would be tried again by every later push. */
+function pullOutLater(folder: string): void {
+  onTestFinished(async () => {
+    const { stage, runner } = scene();
+    await stage.repository.remove(folder);
+    const { runId } = await pushRun(stage, runner, 'Pull it out');
+    await runner.waitForRun(runId, 'succeeded');
+  });
 }
 
 describe('Signing in', () => {
@@ -93,6 +94,7 @@ describe('The page of a run', () => {
   it('opens by its signed link, read-only, and says everything without scripts too', async (context) => {
     const { page, complaints } = await openPage(context, { javaScriptEnabled: false });
     const { stage, runner } = scene();
+    pullOutLater('platform/06.failing');
     await writeShellService(stage.repository, 'platform/06.failing', 'echo it breaks; echo why >&2; exit 3');
     await writeShellService(stage.repository, 'platform/06.working', 'echo it works');
     const { runId, url, commit } = await pushRun(stage, runner, 'Half of it works');
@@ -115,10 +117,9 @@ describe('The page of a run', () => {
     await stepOf(page, 'platform/working').locator('summary').click();
     expect(await stepOf(page, 'platform/working').getByText('it works').isVisible()).toBe(true);
     expect(await page.locator('form, button').count()).toBe(0);
+    expect(complaints).toEqual([]);
     await stepOf(page, 'platform/failing').getByRole('link', { name: 'Raw log' }).click();
     expect((await page.textContent('body'))?.split('\n').toSorted()).toEqual(['', 'it breaks', 'why']);
-    expect(complaints).toEqual([]);
-    await pullOut('platform/06.failing');
   });
 
   it('offers cancel and retry to an operator, and neither to a viewer or the holder of a link', async (context) => {
@@ -126,6 +127,7 @@ describe('The page of a run', () => {
     const viewer = await openPage(context);
     const guest = await openPage(context);
     const { stage, runner } = scene();
+    pullOutLater('platform/06.endless');
     await writeShellService(stage.repository, 'platform/06.endless', 'echo up; while :; do sleep 0.1; done');
     const { runId, url } = await pushRun(stage, runner, 'Never ends');
     const path = `/runs/${runId}`;
@@ -164,7 +166,6 @@ describe('The page of a run', () => {
     await operator.page.getByRole('button', { name: 'Cancel' }).click();
     await operator.page.locator('#outcome .state[data-state="cancelled"]').waitFor();
     for (const { complaints } of [operator, viewer, guest]) expect(complaints).toEqual([]);
-    await pullOut('platform/06.endless');
   });
 
   it('does not open by a wrong key, a key of another run, or a right key for anything else', async (context) => {
@@ -266,13 +267,22 @@ Path(os.environ["IAC_RESULT_FILE"]).write_text(Path(__file__).with_name("result.
       expect(await page.title()).toContain(`<img src=x onerror=alert('subject')>`);
       await page.getByText(`<img src=x onerror=alert('file')>`).first().waitFor();
       expect(await page.locator('main img, main script, .log a, a[href^="javascript:"]').count()).toBe(0);
-      expect(await page.locator('main').textContent()).not.toMatch(/\p{Cc}(?<!\n)|\p{Bidi_Control}/u);
-      expect(await linesOf(page, 'platform/hostile').locator('.fg-1').allTextContents()).toEqual(['red']);
+      expect(await page.locator('main').textContent()).not.toMatch(/(?!\n)\p{Cc}|\p{Bidi_Control}/u);
+      expect(await linesOf(page, 'platform/hostile').locator('.fg-1').allTextContents()).toEqual([
+        'red',
+        'c1 controls',
+      ]);
     }
     await later.page.goto(`${runner.url}/runs`);
     await later.page.getByText(`<img src=x onerror=alert('subject')>`).waitFor();
     expect(await later.page.locator('main img, main script').count()).toBe(0);
     for (const { complaints } of [live, later]) expect(complaints).toEqual([]);
+
+    const log = await fetch(`${url.replace('?', '/log?')}`);
+    expect(log.headers.get('content-type')).toBe('text/plain; charset=utf-8');
+    expect(log.headers.get('x-content-type-options')).toBe('nosniff');
+    // For a terminal: colours and nothing else that it would obey.
+    expect((await log.text()).replaceAll(/\p{Cc}\[\d*m/gu, '')).not.toMatch(/(?!\n)\p{Cc}|\p{Bidi_Control}/u);
   });
 });
 
@@ -374,8 +384,6 @@ Path(os.environ["IAC_RESULT_FILE"]).write_text('{"action": "updated", "details":
       await expectNoSidewaysScroll(page);
     }
     expect(complaints).toEqual([]);
-    const folderName = join(folder);
-    await pullOut(folderName);
   });
 });
 

@@ -224,19 +224,6 @@ describe('A push that changes', () => {
     );
   });
 
-  it.each(NOTHING)('$what: nothing to do, and no run', async ({ change }) => {
-    const { stage, runner } = shared();
-    const before = (await runner.runs()).length;
-    await change(stage.repository);
-    await stage.repository.commit('Change nothing');
-    const { status, body } = await stage.push(runner);
-    expect({ status, body }).toEqual({
-      status: 200,
-      body: { status: 'no_changes', message: 'No service files changed' },
-    });
-    expect(await runner.runs()).toHaveLength(before);
-  });
-
   it('F40: files with any name: exactly their services, each path as it is', async () => {
     const { stage } = shared();
     const { repository } = stage;
@@ -385,6 +372,24 @@ describe('A push that changes', () => {
     expect(why.notes.join('\n')).toContain('remove it');
     expect(ran.length).toBeLessThanOrEqual(1);
     await restore(shared(), before);
+  });
+});
+
+describe('A push that changes no service', () => {
+  // Of its own: such a push makes the server look at the branch a moment later, by itself.
+  const shared = shareStage('nothing');
+
+  it.each(NOTHING)('but $what: nothing to do, and no run', async ({ change }) => {
+    const { stage, runner } = shared();
+    const before = (await runner.runs()).length;
+    await change(stage.repository);
+    await stage.repository.commit('Change nothing');
+    const { status, body } = await stage.push(runner);
+    expect({ status, body }).toEqual({
+      status: 200,
+      body: { status: 'no_changes', message: 'No service files changed' },
+    });
+    expect(await runner.runs()).toHaveLength(before);
   });
 });
 

@@ -125,6 +125,25 @@ describe('F27: the workspace lock', () => {
   );
 });
 
+describe('F24: a run that only waits for the lock', () => {
+  it('holds nothing up when the server is told to stop, and goes on after the next start', async () => {
+    const stage = await setTestStage('waiting-run');
+    const first = await stage.start({ environment: { DRAIN_TIMEOUT: '60' } });
+    await mkdir(lockOf(stage), { recursive: true });
+    const pushed = await pushProbe(stage, first);
+    await waitingNotice(stage, first, pushed);
+    const startedAt = performance.now();
+    expect(await first.stop()).toBe(0);
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    await rmdir(lockOf(stage));
+    const second = await stage.start();
+    // Nobody died, so that this counts as the first attempt still.
+    expect(await second.waitForRun(pushed.runId, 'succeeded')).toMatchObject({ attempt: 1 });
+    expect(await startsAt(stage, pushed.commit)).toBe(1);
+    expect(await second.stop()).toBe(0);
+  });
+});
+
 describe('F26: after kill -9 in the middle of a run', () => {
   it('the dead lock is taken over at once, and the task of old never overlaps with the new one', async () => {
     const stage = await setTestStage('dead-lock');

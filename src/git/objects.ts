@@ -41,7 +41,7 @@ export async function filesIn(
 ): Promise<Map<string, TreeEntry[]>> {
   const found = new Map<string, TreeEntry[]>();
   for (const [id, content] of await contents(git, gitDirectory, 'tree', trees)) {
-    found.set(id, parseTree(content, names));
+    found.set(id, parseTree(id, content, names));
   }
   return found;
 }
@@ -72,11 +72,15 @@ async function contents(
 }
 
 /** `<mode> SP <name> NUL <20 bytes of id>` for each entry; a folder's mode has five digits. */
-function parseTree(content: Buffer, names: ReadonlySet<string>): TreeEntry[] {
+function parseTree(tree: string, content: Buffer, names: ReadonlySet<string>): TreeEntry[] {
   const entries: TreeEntry[] = [];
   for (let offset = 0; offset < content.length; ) {
     const space = content.indexOf(0x20, offset);
     const nul = content.indexOf(0, space);
+    // git stores what is pushed without looking into it: without this a torn tree would be read for ever.
+    if (space === -1 || nul === -1 || nul + 21 > content.length) {
+      throw new GitError('broken', `The tree ${tree} is malformed.`);
+    }
     const path = content.toString('utf8', space + 1, nul);
     if (names.has(path)) {
       const mode = content.toString('latin1', offset, space).padStart(6, '0');

@@ -168,8 +168,9 @@ export function discoverServices(
 export function sharedPathOf(rules: Rules, file: string): SharedPath | null {
   let longest: SharedPath | null = null;
   for (const shared of rules.shared) {
-    const holds = file === shared.path || file.startsWith(`${shared.path}/`);
-    if (holds && shared.path.length > (longest?.path.length ?? -1)) longest = shared;
+    const { length } = shared.path;
+    const holds = file.startsWith(shared.path) && (file.length === length || file[length] === '/');
+    if (holds && length > (longest?.path.length ?? -1)) longest = shared;
   }
   return longest;
 }

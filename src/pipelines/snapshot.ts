@@ -101,9 +101,7 @@ export function snapshotOf(commit: string, entries: readonly TreeEntry[], rules:
   const found = services.map((service) => ({
     ...service,
     tree: ids.get(service.folder) ?? '',
-    compose:
-      COMPOSE_FILES.map((name) => ids.get(`${service.folder}/${name}`)).find((id) => id !== undefined) ??
-      null,
+    compose: composeOf(service.folder, ids),
     shared: sharedDigest(service.id),
   }));
   return {
@@ -114,6 +112,14 @@ export function snapshotOf(commit: string, entries: readonly TreeEntry[], rules:
     rulesFile: ids.get(RULES_FILE) ?? null,
     shadowsPlatform: ids.has('platform/__init__.py'),
   };
+}
+
+function composeOf(folder: string, ids: ReadonlyMap<string, string>): string | null {
+  for (const name of COMPOSE_FILES) {
+    const id = ids.get(`${folder}/${name}`);
+    if (id !== undefined) return id;
+  }
+  return null;
 }
 
 /** A function from a service to the digest of the shared files it depends on. */
@@ -135,6 +141,8 @@ function sharedDigests(
     // Sorted, as files come from several listings.
     digest: digest((byPath.get(path) ?? []).sort()),
   }));
+  const everyones = digest(parts.map(({ digest }) => digest));
+  if (parts.every(({ services }) => services === null)) return () => everyones;
   return (service) =>
     digest(
       parts.flatMap(({ services, digest }) =>

@@ -234,7 +234,8 @@ async function runChosen(
   const release = await takeSyncLock({
     workspaceDir: options.workspaceDir,
     waitMs: options.lockWaitMs,
-    signal,
+    // A drain lets tasks end, and here none runs yet.
+    signal: AbortSignal.any([signal, context.draining]),
     onWait: (holder) =>
       context.emit({
         type: 'run.notice',

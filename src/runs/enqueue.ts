@@ -8,6 +8,8 @@ export interface SyncRequest {
   trigger: Pick<Trigger, 'source'> & Partial<Trigger>;
   /** What is left out is null, false or empty. */
   input: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
+  /** False for a push that does not contain those before it: their outcome is not its own. */
+  covers?: boolean;
   dedupeKey?: string | null;
   /** The delivery behind it, stored in the same transaction. */
   delivery?: Pick<NewDelivery, 'event' | 'detail'>;
@@ -30,12 +32,12 @@ const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
  */
 export function enqueueSync(
   store: RunStore,
-  { dedupeKey = null, delivery, ...request }: SyncRequest,
+  { covers = true, dedupeKey = null, delivery, ...request }: SyncRequest,
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...request.trigger };
   const input: SyncInput = { ...PLAIN, ...request.input };
-  const coalesce =
-    trigger.source === 'webhook' && input.selection.mode === 'changed' && !input.force && !input.dryRun;
+  const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
+  const coalesce = covers && trigger.source === 'webhook' && leavesChoice;
   return store.enqueue(
     { kind: 'sync', trigger, input, dedupeKey, coalesce, concurrencyGroup: syncGroup(input.branch) },
     delivery && {

@@ -4,6 +4,7 @@ import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { serve } from '@hono/node-server';
 import type { Hono } from 'hono';
+import { RunnerError } from '../errors.ts';
 
 /** Headers and body must arrive within these; GitHub gives up after 10 s itself. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -41,7 +42,7 @@ export function startServer(
     }) as Server;
     server.maxConnections = MAX_CONNECTIONS;
     server.on('clientError', answerBroken);
-    server.once('error', reject);
+    server.once('error', (cause) => reject(notListening(`${host}:${port}`, cause)));
     server.once('listening', () => {
       const address = server.address();
       resolve({
@@ -49,6 +50,13 @@ export function startServer(
         close: () => close(server),
       });
     });
+  });
+}
+
+function notListening(address: string, cause: Error): RunnerError {
+  return new RunnerError(`Listening on ${address} failed: ${cause.message}.`, {
+    nextAction: 'Free the port, or set HOST and WEBHOOK_PORT to an address of this machine that is free.',
+    cause,
   });
 }
 
