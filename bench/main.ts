@@ -5,11 +5,23 @@ import { join } from 'node:path';
 import { PROJECT_ROOT } from '../e2e/support/project-root.ts';
 import { accept } from './accept.ts';
 import type { Bench } from './bench.ts';
+import { firstTask } from './first-task.ts';
+import { logLines } from './log-lines.ts';
+import { noOpSync } from './no-op-sync.ts';
+import { selection } from './selection.ts';
+import { start } from './start.ts';
 import { benchmarksDocument, benchSection } from './support/document.ts';
+import { wave } from './wave.ts';
 
 /** In the order of the document; the word is what is typed to run one alone. */
 const BENCHES: Record<string, Bench> = {
   accept,
+  'no-op-sync': noOpSync,
+  selection,
+  'first-task': firstTask,
+  start,
+  'log-lines': logLines,
+  wave,
 };
 
 async function main(words: string[]): Promise<void> {
@@ -26,7 +38,8 @@ async function main(words: string[]): Promise<void> {
     console.log(`${section}\n(${Math.round((performance.now() - startedAt) / 1000)} s)\n`);
   }
   // One bench alone would leave the others' tables out.
-  if (words.length === 0) writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections));
+  if (words.length === 0)
+    writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections));
 }
 
 await main(process.argv.slice(2));

@@ -5,6 +5,12 @@ import type { Command } from './commands/command.ts';
 
 const MINIMUM_NODE = 24;
 
+// Whoever reads us may stop, like head(1): that is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT_CODES.ok);
+});
+
 const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   sync: async () => (await import('./commands/sync.ts')).syncCommand,

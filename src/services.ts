@@ -18,8 +18,10 @@ import type { Pipeline, PipelineContext } from './pipelines/pipeline.ts';
 import { type PreviewOptions, preview } from './pipelines/preview.ts';
 import { servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
+import { clearLeftoverLock } from './pipelines/sync-lock.ts';
 import { captureProcess } from './process/capture.ts';
 import { taskSecrets } from './process/environment.ts';
+import { createRedactor } from './process/redact.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { createGitHubComments } from './reporters/github-comments.ts';
 import { createHookReader } from './reporters/hook-deliveries.ts';
@@ -86,6 +88,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   releasers.push(() => store.close());
   await recover({ store, maxAttempts: config.retryLimit, marker: gitMarker(config), log });
 
+  await clearLeftoverLock(config.workspaceDir);
   const { pipeline, mirror, due } = buildSync(config, store, log);
   const links = await createLinks(config, store);
   const readiness = createReadiness(
@@ -249,6 +252,7 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     plumbing: config.plumbing,
     taskEnvironment: config.taskEnvironment,
     tempDir: path.join(config.dataDir, 'tmp'),
+    mask: createRedactor(secretsOf(config)),
     timeoutMs: config.syncTimeoutMs,
     concurrency: config.syncConcurrency,
     lockWaitMs: LOCK_WAIT_MS,
@@ -291,14 +295,16 @@ async function buildPreview(config: Config, store: RunStore, mirror: Mirror): Pr
 
 /** What must never be seen in a log, even when a task prints it. */
 function secretsOf(config: Config): string[] {
-  const url = URL.canParse(config.git.url) ? new URL(config.git.url) : null;
+  const url = URL.parse(config.git.url);
+  // In an ssh address the user is only a name; in an http one it may be a token.
+  const mayHoldSecret = url !== null && (url.password !== '' || /^https?:$/.test(url.protocol));
   return [
     ...config.webhookSecrets,
     ...config.apiTokens.map(({ token }) => token),
     ...(config.dokploy ? [config.dokploy.apiKey] : []),
-    ...taskSecrets(config.taskEnvironment),
+    ...taskSecrets({ ...config.plumbing, ...config.taskEnvironment }),
     ...(config.git.token ? [config.git.token] : []),
-    ...(url?.password ? [decodeURIComponent(url.password)] : []),
+    ...(mayHoldSecret ? taskSecrets({ GIT_REPO_URL: config.git.url }) : []),
   ];
 }
 

@@ -2,9 +2,10 @@
 
 import type { RepositoryReader } from '../git/repository-reader.ts';
 import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
-import { type Explained, explain, snapshotAt } from './explain.ts';
+import { type Explained, explain } from './explain.ts';
 import { loadRules } from './load-rules.ts';
 import { short } from './select-services.ts';
+import { snapshotAt } from './snapshot.ts';
 
 /** Takes every service as synced at `from`, with success; null: as never synced. Throws GitError. */
 export async function explainRange(

@@ -152,7 +152,7 @@ function staleAgainstBaselines(
   if (input.baselines.length === 0) return run('Never synced, and there is nothing to compare with.');
   for (const baseline of input.baselines) {
     if (!baseline) return run('Never synced, and the commit before the push is not known here.');
-    const before = baseline.services.find(({ id }) => id === service.id);
+    const before = baseline.byId.get(service.id);
     if (!before) return run('New: never synced before.');
     const since = short(baseline.commit);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
@@ -167,7 +167,7 @@ function run(because: string): Pick<Selected, 'decision' | 'because'> {
 
 function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | null {
   const differs = input.baselines.find((baseline) => {
-    const before = baseline?.services.find(({ id }) => id === service.id);
+    const before = baseline?.byId.get(service.id);
     return before?.tree !== service.tree || before.shared !== service.shared;
   });
   return differs?.commit ?? null;

@@ -1,5 +1,7 @@
 /** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
 
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
 import { describeError, GitError, isDiskFull, WorkspaceBusyError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { Workspace } from '../git/workspace.ts';
@@ -58,7 +60,10 @@ export async function sync(options: SyncOptions, context: PipelineContext<'sync'
 }
 
 /** The first push seen tells what is taken as deployed. Kept before anything can fail, for those that come later. */
-async function keepBaseline(options: SyncOptions, { run, covers, emit }: PipelineContext<'sync'>): Promise<void> {
+async function keepBaseline(
+  options: SyncOptions,
+  { run, covers, emit }: PipelineContext<'sync'>,
+): Promise<void> {
   const scope = run.concurrencyGroup;
   if (run.input.selection.mode !== 'changed' || (await options.ledger(scope)).baseline !== null) return;
   const { before } = (covers[0] ?? run).input;
@@ -256,7 +261,8 @@ async function runChosen(
   const release = await takeSyncLock({
     workspaceDir: options.workspaceDir,
     waitMs: options.lockWaitMs,
-    signal,
+    // A drain lets tasks end, and here none runs yet.
+    signal: AbortSignal.any([signal, context.draining]),
     onWait: (holder) =>
       context.emit({
         type: 'run.notice',
@@ -303,6 +309,7 @@ async function runChosen(
     signal.throwIfAborted();
     return outcomes;
   } finally {
+    await rm(path.join(options.tempDir, context.run.id), { recursive: true, force: true });
     await release();
   }
 }

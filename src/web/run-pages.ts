@@ -6,6 +6,7 @@ import { REPORTERS_OF, type RunStore } from '../runs/run-store.ts';
 import type { ActionResult } from '../triggers/run-actions.ts';
 import type { Access } from './access.ts';
 import type { Assets } from './assets.ts';
+import { jsonError } from './error-answer.ts';
 import { createGuards, type RunPageEnv } from './guards.ts';
 import { isBrowser, pageHeaders, prefersJson } from './page-headers.ts';
 import { refuse } from './refusals.ts';
@@ -68,9 +69,9 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   routes.get('/runs/:id/log', mayRead, (c) => showLog(c, options, logs));
   routes.get('/runs/:id/events', mayRead, (c) => {
     const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
-    if (!/^\d{1,15}$/.test(after)) return c.json({ error: 'The last event id must be a number.' }, 400);
+    if (!/^\d{1,15}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
     const response = streams.open(c, c.var.run.id, Number(after));
-    return response ?? c.json({ error: 'Too many open streams.' }, 503, { 'Retry-After': '5' });
+    return response ?? jsonError(c, 503, 'Too many open streams.');
   });
   routes.post('/runs/:id/retry', mayOperate, (c) => act(c, retry, options));
   routes.post('/runs/:id/cancel', mayOperate, (c) => act(c, cancel, options));
