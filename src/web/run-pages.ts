@@ -139,9 +139,7 @@ async function showLog(c: RunContext, { store, assets }: RunRoutesOptions, logs:
   // Nobody would read the log of a HEAD request to its end.
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const text = logs.open(run.id, step);
-  return text
-    ? c.body(text, 200, headers)
-    : c.json({ error: 'Too many open logs.' }, 503, { 'Retry-After': '5' });
+  return text ? c.body(text, 200, headers) : jsonError(c, 503, 'Too many open logs.');
 }
 
 /** Forms are led back to a run's page; programs get JSON. */

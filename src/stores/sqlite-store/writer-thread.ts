@@ -108,6 +108,8 @@ function rollBack(database: Database | null): void {
 }
 
 function isUnavailable(error: unknown): boolean {
+  // A full queue refuses one call, not those beside it.
+  if (error instanceof QueueFullError) return false;
   return error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
 }
 
