@@ -9,6 +9,7 @@ import type { Config } from './config.ts';
 import { createLocalExecutor } from './executor/local.ts';
 import { createGit } from './git/git.ts';
 import { createMirror } from './git/mirror.ts';
+import { clearMirrorLock } from './git/mirror-lock.ts';
 import { createWorkspace } from './git/workspace.ts';
 import { dueServices } from './pipelines/due-services.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
@@ -76,6 +77,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
 
   await clearLeftoverLock(config.workspaceDir);
   const { pipeline, mirror, due } = buildSync(config, store, log);
+  await clearMirrorLock(mirror.directory);
   const links = await createLinks(config, store);
   const readiness = createReadiness(
     {
