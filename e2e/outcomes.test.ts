@@ -1,30 +1,16 @@
-/** How runs end, what is told of it, and what the next run makes of it. */
+/** How tasks end, what is told of it, and what the next run makes of it. */
 
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { obtainedInvoke } from './support/obtained.ts';
-import {
-  ALL_IDS,
-  appendLine,
-  commitChange,
-  FOLDERS,
-  gateIsOpen,
-  syncedAt,
-  writeGatedService,
-  writeRecordedService,
-} from './support/platform-services.ts';
-import { processesMentioning } from './support/processes.ts';
+import { ALL_IDS, commitChange, syncedAt, writeRecordedService } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { pushRun, readLog } from './support/pushed-run.ts';
-import { acceptedRun, actOnRun } from './support/run-actions.ts';
-import type { Runner } from './support/runner.ts';
+import { acceptedRun, sync } from './support/run-actions.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
-import { openGate, type SharedStage, shareStage } from './support/shared-stage.ts';
+import { shareStage } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
-import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statuses.ts';
-import { until } from './support/until.ts';
 
 /** Every process that was started for a task so far, in order. */
 async function invocations({ folder }: Stage): Promise<string[]> {
@@ -32,16 +18,7 @@ async function invocations({ folder }: Stage): Promise<string[]> {
   return text.split('\n').filter((task) => task !== '');
 }
 
-/** As /sync is asked; waits for the end. */
-async function sync({ runner }: SharedStage, body: object, state = 'succeeded') {
-  return runner.waitForRun(acceptedRun(await runner.signedPost('/sync', body)), state);
-}
-
-async function stepOf(runner: Runner, runId: string, id: string) {
-  return (await runner.waitForRun(runId, 'final')).steps.find((step) => step.id === id);
-}
-
-/** Python: writes the result file. */
+/** Python: the path of the result file. */
 const REPORT = 'Path(os.environ["IAC_RESULT_FILE"])';
 
 describe('The outcome of a task', () => {
@@ -175,164 +152,5 @@ describe('The outcome of a task', () => {
       .filter((status) => status.targetUrl?.includes(dry.run_id));
     expect(told).toEqual([]);
     expect((await runner.getJson(`/runs/${dry.run_id}`)).body).toMatchObject({ dry_run: true });
-  });
-});
-
-describe('IAC_CONFIG_HASH', () => {
-  const environment = { VAULT_ADDR: '', VAULT_APP_TOKEN: 'hvs.a=b c', DEPLOY_ENV: 'ünï', DOKPLOY_URL: ' ' };
-  const shared = shareStage('config-hash', () => environment);
-
-  it('is twelve digits of the SHA-256 over compose.yaml and the environment, as the contract has it', async () => {
-    const { stage } = shared();
-    await sync(shared(), { services: ['platform/dashy', 'finance_report/app'] });
-    for (const id of ['platform/dashy', 'finance_report/app']) {
-      const compose = await readFile(join(stage.repository.clone, FOLDERS[id] ?? '', 'compose.yaml'), 'utf8');
-      const variables: Record<string, string> = {
-        VAULT_APP_TOKEN: 'hvs.a=b c',
-        DEPLOY_ENV: 'ünï',
-        DOKPLOY_URL: ' ',
-        INTERNAL_DOMAIN: 'example.com',
-        ENV: 'production',
-        PROJECT: 'platform',
-        IAC_JOURNAL: stage.journal.path,
-        IAC_EXAMPLE_STATE: join(stage.folder, 'state'),
-      };
-      const lines = Object.keys(variables)
-        .toSorted()
-        .map((name) => `${name}=${variables[name]}`);
-      const expected = createHash('sha256')
-        .update(`${compose}\n---ENV---\n${lines.join('\n')}`, 'utf8')
-        .digest('hex')
-        .slice(0, 12);
-      // What the example's task was handed and keeps.
-      const handed = await readFile(join(stage.folder, 'state', id, 'config-hash'), 'utf8');
-      expect(handed.trim()).toBe(expected);
-    }
-  });
-
-  it('differs with another environment, and what was unchanged is then synced again', async () => {
-    const { stage, runner } = shared();
-    await sync(shared(), { services: ['platform/vault'] });
-    const read = () => readFile(join(stage.folder, 'state/platform/vault/config-hash'), 'utf8');
-    const before = await read();
-    await runner.stop();
-    const second = await stage.start({ environment: { ...environment, INTERNAL_DOMAIN: 'example.org' } });
-    const run = await sync({ stage, runner: second }, { services: ['platform/vault'] });
-    expect(run.message).toBe('1 service(s) synced successfully');
-    expect(await read()).not.toBe(before);
-    const same = await sync({ stage, runner: second }, { services: ['platform/vault'] });
-    expect(same.message).toBe('No services required sync');
-  });
-});
-
-describe('A run that ended badly', () => {
-  const shared = shareStage('actions');
-
-  /** A service that fails until its gate is opened. */
-  async function writeFlaky({ repository }: Stage, name: string): Promise<void> {
-    const body = `if not ${gateIsOpen(name)}:\n    sys.exit(3)`;
-    await writeRecordedService(repository, `platform/06.${name}`, body);
-  }
-
-  it('is retried by operators: only what failed, at the same commit', async () => {
-    const { stage, runner } = shared();
-    await writeFlaky(stage, 'flaky');
-    await appendLine(stage.repository, 'platform/01.redis/compose.yaml', '# Beside flaky');
-    const { runId, commit } = await pushRun(stage, runner, 'Add flaky');
-    await runner.waitForRun(runId, 'failed');
-    await commitChange(stage.repository, [], 'The branch moves on');
-    await stage.repository.push();
-
-    expect(await actOnRun(runner, runId, 'retry', null)).toMatchObject({ status: 401 });
-    expect(await actOnRun(runner, runId, 'retry', 'not-a-token-at-all')).toMatchObject({ status: 401 });
-    expect(await actOnRun(runner, runId, 'retry', API_TOKENS.viewer)).toMatchObject({ status: 403 });
-    expect(await actOnRun(runner, crypto.randomUUID(), 'retry')).toMatchObject({ status: 404 });
-    await openGate(stage, 'flaky');
-    const retry = acceptedRun(await actOnRun(runner, runId, 'retry'));
-    expect(retry).not.toBe(runId);
-    const retried = await runner.waitForRun(retry, 'succeeded');
-    expect(retried).toMatchObject({ revision: commit, trigger: { source: 'retry', retry_of: runId } });
-    expect(await syncedAt(stage.journal, commit)).toEqual([
-      ...['platform/flaky', 'platform/flaky', 'platform/redis'],
-    ]);
-    const told = await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
-    expect(told.description).toBe('1 service(s) synced successfully');
-    expect(await actOnRun(runner, retry, 'retry', API_TOKENS.admin)).toMatchObject({ status: 409 });
-  });
-
-  it('is never retried backwards', async () => {
-    const { stage, runner } = shared();
-    await writeFlaky(stage, 'late');
-    const first = await pushRun(stage, runner, 'Add late');
-    await runner.waitForRun(first.runId, 'failed');
-    await openGate(stage, 'late');
-    await appendLine(stage.repository, 'platform/06.late/deploy.py', '# Better');
-    const second = await pushRun(stage, runner, 'Mend late');
-    await runner.waitForRun(second.runId, 'succeeded');
-    const before = (await stage.journal.read()).syncs.length;
-    const retry = acceptedRun(await actOnRun(runner, first.runId, 'retry'));
-    expect(await runner.waitForRun(retry, 'superseded')).toMatchObject({ reason: 'newer_already_synced' });
-    expect((await stage.journal.read()).syncs).toHaveLength(before);
-  });
-
-  it('was cancelled: the whole tree of its task is gone, and the next push syncs what it left undone', async () => {
-    const { stage, runner } = shared();
-    const children = 'import subprocess\nsubprocess.Popen(["sleep", "3000"], start_new_session=True)';
-    const body = `${children}\nsubprocess.Popen(["sleep", "3000"])\nwhile not ${gateIsOpen('stuck')}:\n    time.sleep(0.05)`;
-    await writeRecordedService(stage.repository, 'platform/06.stuck', body);
-    await writeGatedService(stage.repository, 'platform/07.after', 'stuck');
-    const running = await pushRun(stage, runner, 'Add stuck');
-    const sleeping = async () =>
-      (await processesMentioning(stage.folder)).filter(({ command }) => command === 'sleep 3000');
-    await until('two grandchildren', async () => ((await sleeping()).length === 2 ? true : null));
-    await appendLine(stage.repository, 'platform/04.dashy/conf.yml', '# Behind it');
-    const queued = await pushRun(stage, runner, 'Wait behind it');
-
-    expect(await actOnRun(runner, running.runId, 'retry')).toMatchObject({ status: 409 });
-    for (const id of [running.runId, queued.runId]) {
-      expect(await actOnRun(runner, id, 'cancel', null)).toMatchObject({ status: 401 });
-      expect(await actOnRun(runner, id, 'cancel', API_TOKENS.viewer)).toMatchObject({ status: 403 });
-    }
-    expect(await actOnRun(runner, queued.runId, 'cancel')).toMatchObject({ status: 200 });
-    const waiting = await runner.waitForRun(queued.runId, 'cancelled');
-    expect(waiting).toMatchObject({
-      reason: 'cancelled_by_request',
-      message: 'Cancelled by operator',
-      steps: [],
-    });
-    expect(await actOnRun(runner, running.runId, 'cancel', API_TOKENS.admin)).toMatchObject({ status: 200 });
-    const ended = await runner.waitForRun(running.runId, 'cancelled');
-    expect(ended).toMatchObject({ reason: 'cancelled_by_request', message: 'Cancelled by admin' });
-    expect(ended.steps).toMatchObject([
-      { id: 'platform/stuck', state: 'cancelled' },
-      { id: 'platform/after', state: 'cancelled' },
-    ]);
-    expect(await sleeping()).toEqual([]);
-    expect(await actOnRun(runner, running.runId, 'cancel')).toMatchObject({ status: 409 });
-    for (const { commit } of [running, queued]) {
-      await stage.github.statuses.waitFor({ sha: commit, state: 'error' });
-    }
-
-    await openGate(stage, 'stuck');
-    const next = await commitChange(stage.repository, ['platform/redis'], 'Go on');
-    const run = await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
-    expect(run.revision).toBe(next);
-    expect(await syncedAt(stage.journal, next)).toEqual([
-      ...['platform/after', 'platform/dashy', 'platform/redis', 'platform/stuck'],
-    ]);
-  });
-
-  it('never made GitHub show a success that was none, nor left anything pending', async () => {
-    const { stage, runner } = shared();
-    await statusesToSettle(stage, runner);
-    await expectNoFalseSuccess(stage, runner);
-    expect((await stage.journal.read()).overlaps).toEqual([]);
-  });
-
-  it('names its failing step', async () => {
-    const { stage, runner } = shared();
-    await writeRecordedService(stage.repository, 'platform/06.never', 'sys.exit(9)');
-    const { runId } = await pushRun(stage, runner, 'Add never');
-    expect(await stepOf(runner, runId, 'platform/never')).toMatchObject({ state: 'failed', exit_code: 9 });
   });
 });

@@ -38,7 +38,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     process.stdout.write(await overview());
     return name === undefined ? EXIT_CODES.usage : EXIT_CODES.ok;
   }
-  const command = await COMMANDS[name]?.();
+  const command = Object.hasOwn(COMMANDS, name) ? await COMMANDS[name]?.() : undefined;
   if (!command) {
     process.stderr.write(`iac-runner has no command ${JSON.stringify(name)}.\n\n${await overview()}`);
     return EXIT_CODES.usage;

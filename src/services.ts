@@ -10,6 +10,7 @@ import { createLocalExecutor } from './executor/local.ts';
 import { requireFreeSpace } from './git/disk-space.ts';
 import { createGit, type Git } from './git/git.ts';
 import { createMirror, type Mirror } from './git/mirror.ts';
+import { clearMirrorLock } from './git/mirror-lock.ts';
 import { createScratchRepository } from './git/scratch-repository.ts';
 import { createWorkspace } from './git/workspace.ts';
 import { dueServices } from './pipelines/due-services.ts';
@@ -90,6 +91,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
 
   await clearLeftoverLock(config.workspaceDir);
   const { pipeline, mirror, due } = buildSync(config, store, log);
+  await clearMirrorLock(mirror.directory);
   const links = await createLinks(config, store);
   const readiness = createReadiness(
     {

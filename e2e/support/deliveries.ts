@@ -3,6 +3,7 @@
 import { expect } from 'vitest';
 import { z } from 'zod';
 import type { Runner } from './runner.ts';
+import type { Answer } from './runner-client.ts';
 import { WEBHOOK_SECRET } from './runner-environment.ts';
 import type { SharedStage } from './shared-stage.ts';
 import { until } from './until.ts';
@@ -21,6 +22,11 @@ export function deliver(
     payload,
     ...options,
   });
+}
+
+/** Asks for a sync as an operator does. */
+export function sync(runner: Runner, body: unknown): Promise<Answer> {
+  return runner.signedPost('/sync', body);
 }
 
 /** The signed address of the run behind an answer, as path and query. */

@@ -36,15 +36,13 @@ describe('isSigned', () => {
     // Vouches for everything, as a key ring does that holds the stranger's key as a trusted one.
     const bin = join(world.root, 'bin');
     await mkdir(bin);
-    const status = [
-      'GOODSIG 0123456789ABCDEF Stranger',
-      `VALIDSIG ${'A'.repeat(40)}`,
-      'TRUST_ULTIMATE 0 pgp',
-    ];
+    const key = '0123456789ABCDEF'.repeat(3).slice(0, 40);
+    const valid = `VALIDSIG ${key} 2026-01-01 1 0 4 0 1 8 00 ${key}`;
+    const status = ['NEWSIG', 'GOODSIG 0123456789ABCDEF Stranger', valid, 'TRUST_ULTIMATE 0 pgp'];
     for (const program of ['gpg', 'gpgsm']) {
       await writeFile(
         join(bin, program),
-        `#!/bin/sh\n${status.map((line) => `echo "[GNUPG:] ${line}"`).join('\n')}\n`,
+        `#!/bin/sh\ncat > /dev/null\n${status.map((line) => `echo "[GNUPG:] ${line}"`).join('\n')}\n`,
       );
       await chmod(join(bin, program), 0o755);
     }

@@ -155,6 +155,8 @@ function staleAgainstBaselines(
     const before = baseline.byId.get(service.id);
     if (!before) return run('New: never synced before.');
     const since = short(baseline.commit);
+    if (before.folder !== service.folder)
+      return run(`Its folder moved from ${before.folder} since ${since}.`);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
     if (before.shared !== service.shared) return run(`Shared files changed since ${since}.`);
   }
@@ -168,7 +170,8 @@ function run(because: string): Pick<Selected, 'decision' | 'because'> {
 function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | null {
   const differs = input.baselines.find((baseline) => {
     const before = baseline?.byId.get(service.id);
-    return before?.tree !== service.tree || before.shared !== service.shared;
+    if (before?.folder !== service.folder) return true;
+    return before.tree !== service.tree || before.shared !== service.shared;
   });
   return differs?.commit ?? null;
 }
