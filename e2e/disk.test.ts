@@ -7,9 +7,10 @@ import { z } from 'zod';
 import { writeShellService } from './support/hand-made-service.ts';
 import { injectFault, noInjection } from './support/injected-fault.ts';
 import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
-import { pushRun } from './support/pushed-run.ts';
+import { pushRun, readLog } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
+import { API_TOKENS } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
 import { mountSmallDisk, noSmallDisk } from './support/small-disk.ts';
 import type { Stage } from './support/stage.ts';
@@ -102,16 +103,17 @@ describe.skipIf(untraceable !== null)(`A failing disk${because(untraceable)}`, (
       'for n in $(seq 1 200); do echo "line $n"; sleep 0.02; done',
     );
     const { runId } = await pushRun(stage, runner, 'Talk');
-    await runner.waitForRun(runId, 'running');
+    // Not earlier: git is to have done its part, as strace meets what the server starts, too.
+    await until('the first line', async () =>
+      (await readLog(runner, runId)).includes('line 1\n') ? true : null,
+    );
     const fault = await injectFault(runner.pid, 'fsync,fdatasync:error=EIO');
     await sleep(1_000);
     await fault.stop();
     const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.attempt).toBe(1);
-    const log = await fetch(`${runner.url}/runs/${runId}/log?step=platform/talk`, {
-      headers: { authorization: 'Bearer e2e-viewer-token-19ab' },
-    });
-    const lines = (await log.text()).split('\n').filter((line) => line.startsWith('line '));
+    const log = await readLog(runner, runId, 'platform/talk');
+    const lines = log.split('\n').filter((line) => line.startsWith('line '));
     expect(lines).toEqual(Array.from({ length: 200 }, (_, index) => `line ${index + 1}`));
   });
 });
@@ -177,7 +179,7 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
     });
     await stage.github.statuses.waitFor({ sha: commit, state: 'error' });
     const events = await fetch(`${runner.url}/runs/${runId}/events`, {
-      headers: { authorization: 'Bearer e2e-viewer-token-19ab' },
+      headers: { authorization: `Bearer ${API_TOKENS.viewer}` },
     });
     expect(await events.text()).toMatch(/\d MiB are free at .*DISK_FLOOR_MB/);
     await until('/ready to say so', async () =>

@@ -247,7 +247,7 @@ describe('Previews', () => {
     expect(tries).toHaveLength(1);
   });
 
-  it('F45: write one comment although GitHub fails after it took effect', async () => {
+  it('write one comment although GitHub fails after it took effect', async () => {
     const { stage: set, runner } = stage();
     const { github } = set;
     const pull = await open(() => touch('platform/activepieces'));

@@ -74,8 +74,8 @@ function deliveryRow(delivery: Delivery, { frame, now }: DeliveryListView): Html
 <span class="run-message">#${number} ${plainLine(event) || 'no event'}</span>
 </div>
 <div class="run-where">
-<span>${runId !== null && html`<a href="/runs/${encodeURIComponent(runId)}">Run</a>`}</span>
-<span class="quiet"><code>${plainLine(deliveryId ?? '')}</code></span>
+${runId !== null && html`<span><a href="/runs/${encodeURIComponent(runId)}">Run</a></span>`}
+<span class="quiet"><code title="${plainLine(deliveryId ?? '')}">${plainLine(deliveryId ?? '')}</code></span>
 </div>
 <div class="run-when">
 <span>${moment(receivedAt, now)}</span>
