@@ -63,7 +63,13 @@ async function fetchedMirror(folder: string, url: string): Promise<Mirror> {
   return mirror;
 }
 
-const EMPTY_LEDGER: Ledger = { entries: new Map(), baseline: null, pins: new Map(), rules: null };
+const EMPTY_LEDGER: Ledger = {
+  entries: new Map(),
+  baseline: null,
+  examined: null,
+  pins: new Map(),
+  rules: null,
+};
 const ENVIRONMENT_DIGEST = digest(['ENV=production']);
 
 /** A ledger in which every service was synced at the commit. */

@@ -33,7 +33,7 @@ export async function explainRange(
   return { ...explained, explanation: { ...explanation, notes: [...remarks, ...explanation.notes] } };
 }
 
-const NEVER: Ledger = { entries: new Map(), baseline: null, pins: new Map(), rules: null };
+const NEVER: Ledger = { entries: new Map(), baseline: null, examined: null, pins: new Map(), rules: null };
 
 /** The ledger after a sync of everything at `commit`, under the rules that hold there. */
 async function ledgerAsOf(
@@ -59,7 +59,7 @@ async function ledgerAsOf(
       },
     ]);
   return {
-    ledger: { entries: new Map(entries), baseline: commit, pins: new Map(), rules: text },
+    ledger: { entries: new Map(entries), baseline: commit, examined: null, pins: new Map(), rules: text },
     problems,
   };
 }

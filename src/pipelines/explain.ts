@@ -6,7 +6,7 @@ import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { type LoadedRules, loadRules } from './load-rules.ts';
 import type { Drift } from './outside.ts';
-import { type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
+import { outdatedBy, type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
 import { createPathMatcher, type Rules } from './service-rules.ts';
 import { type Snapshot, snapshotAt } from './snapshot.ts';
 
@@ -44,6 +44,8 @@ export interface Explained {
   /** The branch head as last fetched. */
   head: string | null;
   selected: Selected[];
+  /** True when a newer commit was examined before. */
+  outdated: boolean;
   target: Snapshot;
   explanation: Explanation;
 }
@@ -91,6 +93,7 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     loaded,
     head: await repository.head(),
     selected,
+    outdated: outdatedBy(input) !== null,
     target,
     explanation: { revision, notes, services, unmatched },
   };

@@ -41,6 +41,8 @@ export interface Selected extends ServiceDecision {
 export function selectServices(input: SelectionInput): Selected[] {
   const { target, ledger } = input;
   const present = target.services.map((service) => decide(input, service));
+  // What is wrong or missing at an outdated commit says nothing of the branch any more.
+  if (outdatedBy(input) !== null) return present;
   const duplicates = target.duplicates.map(
     ({ id, folders }): Selected => ({
       ...ABSENT,
@@ -95,12 +97,13 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
       because: `Pinned to ${short(pin)} by a rollback, until it is unpinned.`,
     };
   }
-  const newer = entry && !input.rollback && !atPin && newerThanTarget(entry, input.newer);
+  const newer =
+    input.rollback || atPin ? null : (outdatedBy(input) ?? (entry && newerThanTarget(entry, input.newer)));
   if (newer) {
     return {
       ...base,
       decision: 'newer_synced',
-      because: `Already synced at ${short(newer)}, which is newer than this commit.`,
+      because: `Already looked at for ${short(newer)}, which is newer than this commit.`,
     };
   }
   if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry, inputs) };
@@ -111,6 +114,12 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
   }
   const because = input.force ? 'Asked for, by force.' : 'Asked for.';
   return { ...base, decision: 'run', because: drift ? `${because} ${drift.because}` : because };
+}
+
+/** The newer commit that was examined as a whole: what it left alone was right as it was. */
+export function outdatedBy({ ledger, newer, rollback }: SelectionInput): string | null {
+  const examined = rollback ? undefined : ledger.examined?.commit;
+  return examined !== undefined && newer.has(examined) ? examined : null;
 }
 
 function newerThanTarget(entry: LedgerEntry, newer: ReadonlySet<string>): string | null {

@@ -121,6 +121,9 @@ async function syncRevision(
     return { state: 'succeeded', reason: null, message: `Dry run: ${would} service(s) would be synced` };
   }
   const outcomes = await runChosen(options, context, explained, outside);
+  if (run.input.selection.mode === 'changed' && !explained.outdated) {
+    await emit({ type: 'run.examined', scope: run.concurrencyGroup, commit: revision });
+  }
   return conclude(explained, outcomes, chosen.length, ledger);
 }
 
@@ -384,8 +387,9 @@ function conclude(
   if (newer.length === 0) return { state: 'succeeded', reason: null, message };
   const entries = newer.flatMap(({ service }) => ledger.entries.get(service) ?? []);
   // What became of these services is the outcome of who tried last; most of all when it failed.
-  const coveredBy = (entries.find(({ outcome }) => outcome === 'failed') ?? entries[0])?.attemptedRunId;
-  return { state: 'superseded', reason: 'newer_already_synced', message, coveredBy: coveredBy ?? null };
+  const failed = entries.find(({ outcome }) => outcome === 'failed')?.attemptedRunId;
+  const coveredBy = failed ?? ledger.examined?.runId ?? entries[0]?.attemptedRunId ?? null;
+  return { state: 'superseded', reason: 'newer_already_synced', message, coveredBy };
 }
 
 /** What failed around the tasks, in the words of the commit status; null for our own defects. */
