@@ -7,6 +7,8 @@ import type { RunStore } from '../runs/run-store.ts';
 
 /** A nudge waits this long for others, and for the push's own delivery to arrive. */
 const NUDGE_MS = 2_000;
+/** When the branch could not be looked at, and there is no interval to wait for. */
+const RETRY_MS = 60_000;
 
 export interface ReconcileOptions {
   store: RunStore;
@@ -35,21 +37,24 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
   function look(): void {
     clearTimeout(timer);
     looking = looking
-      .then(() => reconcile(options))
-      .catch((error: unknown) => log.warn({ err: error }, 'reconcile failed; it is tried again'))
-      .then(() => {
-        if (!stopped && intervalMs > 0) schedule(intervalMs);
+      .then(async () => {
+        // Only for what it is doing now: what was pushed later, or what it fails to do, must still be found.
+        const outcome = await reconcile(options);
+        if (outcome === 'busy') schedule(NUDGE_MS);
+        else if (intervalMs > 0) schedule(intervalMs);
+      })
+      .catch((error: unknown) => {
+        log.warn({ err: error }, 'reconcile failed; it is tried again');
+        schedule(intervalMs || RETRY_MS);
       });
   }
   function schedule(delayMs: number): void {
     clearTimeout(timer);
-    timer = setTimeout(look, delayMs);
+    if (!stopped) timer = setTimeout(look, delayMs);
   }
   look();
   return {
-    nudge: () => {
-      if (!stopped) schedule(NUDGE_MS);
-    },
+    nudge: () => schedule(NUDGE_MS),
     stop() {
       stopped = true;
       clearTimeout(timer);
@@ -58,17 +63,19 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
   };
 }
 
-async function reconcile({ store, branch, due, log }: ReconcileOptions): Promise<void> {
+/** Busy: a run waits or works, so there is nothing to say about the branch yet. */
+async function reconcile({ store, branch, due, log }: ReconcileOptions): Promise<'done' | 'busy'> {
   const group = syncGroup(branch);
+  if ((await store.active(group)).length > 0) return 'busy';
   const found = await due(group);
   if (found.firstMeeting) {
     await store.saveBaseline(group, found.head);
     log.info({ head: found.head }, 'branch met for the first time; what it holds is taken as deployed');
-    return;
+    return 'done';
   }
-  if (found.services.length === 0) return;
-  // A run that waits or works will do it; if it fails to, the next look finds that.
-  if ((await store.active(group)).length > 0) return;
+  if (found.services.length === 0) return 'done';
+  // A push of its own may have come meanwhile.
+  if ((await store.active(group)).length > 0) return 'busy';
   log.warn({ head: found.head, services: found.services }, 'the branch is ahead of what was synced');
   await enqueueSync(store, {
     trigger: { source: 'reconcile' },
@@ -80,4 +87,5 @@ async function reconcile({ store, branch, due, log }: ReconcileOptions): Promise
       announced: found.services,
     },
   });
+  return 'done';
 }
