@@ -1,6 +1,7 @@
 /** npm run bench: runs every bench, or those whose names are given, and writes docs/benchmarks.md after a full run. */
 
 import { writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { PROJECT_ROOT } from '../e2e/support/project-root.ts';
 import { accept } from './accept.ts';
@@ -29,6 +30,7 @@ async function main(words: string[]): Promise<void> {
   if (unknown.length > 0) {
     throw new Error(`No bench ${unknown.join(', ')}. There are ${Object.keys(BENCHES).join(', ')}.`);
   }
+  const [loadBefore = 0] = loadavg();
   const sections: string[] = [];
   for (const [word, bench] of Object.entries(BENCHES)) {
     if (words.length > 0 && !words.includes(word)) continue;
@@ -39,7 +41,7 @@ async function main(words: string[]): Promise<void> {
   }
   // One bench alone would leave the others' tables out.
   if (words.length === 0)
-    writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections));
+    writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections, loadBefore));
 }
 
 await main(process.argv.slice(2));

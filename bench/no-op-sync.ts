@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Runner } from '../e2e/support/runner.ts';
 import type { Bench, Row } from './bench.ts';
@@ -95,6 +96,9 @@ async function countGit(folder: string, platform: GeneratedPlatform): Promise<{ 
   await chmod(join(programs, 'git'), 0o755);
   const environment = { PATH: `${programs}:${PATH}` };
   const runner = await startBuilt({ folder, repositoryPath: platform.path, invoke: ['true'], environment });
+  // Looks at the branch once after its start, which is no part of a run.
+  await timedRun(runner, () => runner.signedPost('/sync', { all: true }), NOTHING);
+  await sleep(1_000);
   async function count(
     request: Parameters<typeof timedRun>[1],
     expected: { message: string },
