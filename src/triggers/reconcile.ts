@@ -42,16 +42,16 @@ export interface Reconciler {
 export function startReconciler(options: ReconcileOptions): Reconciler {
   const { intervalMs, log } = options;
   let timer: NodeJS.Timeout | undefined;
+  let dueAtMs = Number.POSITIVE_INFINITY;
   let looking: Promise<void> = Promise.resolve();
   const ending = new AbortController();
   const remark = createRemarker(log);
 
   function look(): void {
-    clearTimeout(timer);
+    dueAtMs = Number.POSITIVE_INFINITY;
     options.onLook?.();
     looking = looking
       .then(async () => {
-        // Only for what it is doing now: what was pushed later, or what it fails to do, must still be found.
         const outcome = await reconcile(options, remark, ending.signal);
         if (outcome === 'busy') schedule(NUDGE_MS);
         else if (intervalMs > 0) schedule(intervalMs);
@@ -62,9 +62,13 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
         schedule(intervalMs || RETRY_MS);
       });
   }
+  /** The earliest of what was asked for. */
   function schedule(delayMs: number): void {
+    const atMs = performance.now() + delayMs;
+    if (ending.signal.aborted || atMs >= dueAtMs) return;
+    dueAtMs = atMs;
     clearTimeout(timer);
-    if (!ending.signal.aborted) timer = setTimeout(look, delayMs);
+    timer = setTimeout(look, delayMs);
   }
   look();
   return {
@@ -86,7 +90,7 @@ function createRemarker(log: Logger): (remarks: readonly string[]) => void {
   };
 }
 
-/** Busy: a run waits or works, so there is nothing to say about the branch yet. */
+/** Busy: a run waits or works. What it does not do, or fails to do, must still be found, so the look is repeated. */
 async function reconcile(
   { store, branch, due, log }: ReconcileOptions,
   remark: (remarks: readonly string[]) => void,
