@@ -59,9 +59,9 @@ describe('The same delivery again', () => {
     const runner = await stage.start();
     await commitChange(stage.repository, ['platform/redis'], 'Before the restart');
     const { repository, github, journal } = stage;
-    const { after } = await repository.push();
+    const { before, after } = await repository.push();
     const deliveryId = randomUUID();
-    const payload = { ...pushOf(REDIS), after };
+    const payload = { ...pushOf(REDIS), before, after };
     const first = await deliver({ stage, runner }, payload, { deliveryId });
     await runner.waitForRun(acceptedRun(first), 'succeeded');
     expect(await runner.stop()).toBe(0);

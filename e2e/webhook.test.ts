@@ -255,7 +255,8 @@ describe('A push that changes services', () => {
       expect(body).toMatchObject({ status: 'accepted', services, commit: after.slice(0, 8) });
       const run = await runner.waitForRun(acceptedRun({ status, body }), 'succeeded');
       expect(run.revision).toBe(head);
-      expect(await syncedAt(stage.journal, head)).toEqual(['platform/redis']);
+      // Without a `before` there may be more to do: nothing says what is deployed already.
+      expect(await syncedAt(stage.journal, head)).toContain('platform/redis');
       await stage.github.statuses.waitFor({ sha: head, state: 'success' });
     });
   }

@@ -92,6 +92,8 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   await clearLeftoverLock(config.workspaceDir);
   const { pipeline, mirror, due } = buildSync(config, store, log);
   await clearMirrorLock(mirror.directory);
+  // Of tasks that were cut off, and whose run may go on without them.
+  await rm(taskFiles(config), { recursive: true, force: true });
   const links = await createLinks(config, store);
   const readiness = createReadiness(
     {
@@ -198,6 +200,11 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   return worker.hurry;
 }
 
+/** The folder for the files in which tasks say what they did. */
+function taskFiles({ dataDir }: Config): string {
+  return path.join(dataDir, 'tmp');
+}
+
 /** Stands in the environment of every git of this server, so that the next one finds what outlived it. */
 function gitMarker({ dataDir }: Config): string {
   return `IAC_RUNNER_DATA=${dataDir}`;
@@ -253,7 +260,7 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     invokeCommand: config.invokeCommand,
     plumbing: config.plumbing,
     taskEnvironment: config.taskEnvironment,
-    tempDir: path.join(config.dataDir, 'tmp'),
+    tempDir: taskFiles(config),
     mask: createRedactor(secretsOf(config)),
     timeoutMs: config.syncTimeoutMs,
     concurrency: config.syncConcurrency,

@@ -1,7 +1,7 @@
 /** The routes of runs: list, page, raw log, event stream, retry and cancel. They read the store, never a worker. */
 
 import { type Context, Hono } from 'hono';
-import type { Run, RunState } from '../runs/run.ts';
+import { RUN_STATES, type Run, type RunState } from '../runs/run.ts';
 import { REPORTERS_OF, type RunStore } from '../runs/run-store.ts';
 import type { ActionResult } from '../triggers/run-actions.ts';
 import type { Access } from './access.ts';
@@ -11,7 +11,7 @@ import { createGuards, type RunPageEnv } from './guards.ts';
 import { isBrowser, pageHeaders, prefersJson } from './page-headers.ts';
 import { refuse } from './refusals.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
-import { listPath, RUN_STATES, runListPage } from './run-list-page.ts';
+import { listPath, runListPage } from './run-list-page.ts';
 import { createLogTexts, type LogTexts, readHistory } from './run-log.ts';
 import { runPage } from './run-page.ts';
 import { createRunStreams } from './run-stream.ts';
