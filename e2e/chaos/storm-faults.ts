@@ -1,7 +1,7 @@
 /** What goes wrong: killed servers, gits and tasks, restarts, and a GitHub that fails. */
 
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MISBEHAVIOURS } from '../support/github-misbehaviour.ts';
 import { processesMentioning } from '../support/processes.ts';
@@ -78,17 +78,29 @@ async function pushWhileDown(world: World): Promise<void> {
   await world.server.revive(0);
 }
 
-async function killGit({ stage, facts, story }: World): Promise<void> {
-  // Only the server's own, not what tasks run.
-  const marker = `IAC_RUNNER_DATA=${join(stage.folder, 'data')}`;
-  const victim = await until(
-    'a git to kill',
-    async () => (await processesMentioning(marker)).find(({ command }) => /^git /.test(command)),
-    { timeoutMs: 3_000 },
-  ).catch(() => null);
-  if (!victim || !kill(victim.pid)) return;
-  facts.gitKillsNs.push(nowNs());
-  story.tell(`SIGKILL to ${victim.command.split(' ').slice(0, 6).join(' ')}`);
+/** One that the server itself started, not what tasks run. Most live for a few milliseconds only. */
+async function killGit({ facts, story, server }: World): Promise<void> {
+  for (let tries = 0; tries < 2_000; tries += 1) {
+    const pid = findGit(server.current()?.pid);
+    if (pid !== null && kill(pid)) {
+      facts.gitKillsNs.push(nowNs());
+      story.tell(`SIGKILL to git ${pid}`);
+      return;
+    }
+    await sleep(1);
+  }
+}
+
+function findGit(serverPid: number | undefined): number | null {
+  if (serverPid === undefined) return null;
+  try {
+    const children = readFileSync(`/proc/${serverPid}/task/${serverPid}/children`, 'utf8').split(' ');
+    const git = children.find((pid) => pid !== '' && readFileSync(`/proc/${pid}/comm`, 'utf8') === 'git\n');
+    return git === undefined ? null : Number(git);
+  } catch {
+    // One of them ended while we looked.
+    return null;
+  }
 }
 
 async function killTask({ stage, facts, story }: World): Promise<void> {

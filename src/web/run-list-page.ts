@@ -1,7 +1,7 @@
 /** The list of runs: newest first, one line each, filtered by state, older ones a page away. */
 
 import { html } from 'hono/html';
-import type { Run, RunState } from '../runs/run.ts';
+import { RUN_STATES, type Run, type RunState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';
