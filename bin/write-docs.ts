@@ -3,7 +3,14 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configurationDocument } from './configuration-document.ts';
+import { rulesSchemaDocument } from './rules-schema.ts';
 
-const file = path.join(import.meta.dirname, '..', 'docs', 'configuration.md');
-writeFileSync(file, configurationDocument());
-process.stdout.write('Wrote docs/configuration.md\n');
+const DOCUMENTS = {
+  'configuration.md': configurationDocument,
+  'iac-runner.schema.json': rulesSchemaDocument,
+};
+
+for (const [name, make] of Object.entries(DOCUMENTS)) {
+  writeFileSync(path.join(import.meta.dirname, '..', 'docs', name), make());
+  process.stdout.write(`Wrote docs/${name}\n`);
+}

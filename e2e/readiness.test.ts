@@ -136,7 +136,10 @@ describe('A server that cannot work', () => {
     const file = join(stage.folder, 'not-a-folder');
     await writeFile(file, '');
     const runner = await stage.start({ environment: { WORKSPACE_DIR: join(file, 'workspace') } });
-    expect(await problems(runner, 503)).toEqual({ workspace: failure(new RegExp(file)) });
+    const found = await problems(runner, 503);
+    expect(found).toMatchObject({ workspace: failure(new RegExp(file)) });
+    // Nor can its free space be told.
+    for (const part of ['store', 'git', 'task_runner']) expect(found).not.toHaveProperty(part);
   });
 
   it('because its store takes no writes refuses pushes with 503 and Retry-After, and recovers by itself', async () => {

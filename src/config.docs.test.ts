@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { configurationDocument } from '../bin/configuration-document.ts';
+import { rulesSchemaDocument } from '../bin/rules-schema.ts';
 import { VARIABLES } from './config.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
@@ -15,6 +16,10 @@ function read(file: string): string {
 describe('the words about the configuration', () => {
   it('docs/configuration.md is what npm run docs writes', () => {
     expect(read('docs/configuration.md')).toBe(configurationDocument());
+  });
+
+  it('docs/iac-runner.schema.json is what npm run docs writes', () => {
+    expect(read('docs/iac-runner.schema.json')).toBe(rulesSchemaDocument());
   });
 
   it('docs/configuration.md has one row for each variable', () => {

@@ -117,7 +117,7 @@ function insertRun(database: Database, request: RunRequest): Run {
        attempt, chosen, created_at, next_seq)
      VALUES (?, ?, 'queued', 'Waiting for previous sync to complete', ?, ?, ?, ?, ?, 0, 0, ?, 2)
      RETURNING ${RUN_COLUMNS}`,
-    randomUUID(),
+    timeOrderedId(now),
     request.kind,
     request.concurrencyGroup,
     request.coalesce ? 1 : 0,
@@ -133,6 +133,12 @@ function insertRun(database: Database, request: RunRequest): Run {
     database.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, number);
   }
   return run;
+}
+
+/** A UUID of version 7 (RFC 9562): neighbours in time share a page of the index, so a commit writes fewer. */
+function timeOrderedId(now: number): string {
+  const time = now.toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
 }
 
 function find(database: Database, id: string): StoredRun | null {

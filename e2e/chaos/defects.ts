@@ -1,0 +1,114 @@
+/** Defects to plant in a copy of the program, to see whether the chaos driver would notice them. */
+
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PROJECT_ROOT } from '../support/project-root.ts';
+
+export interface Defect {
+  name: string;
+  /** What the program then does wrong. */
+  what: string;
+  /** Exact texts, each of which must stand exactly once in its file. */
+  patches: readonly { file: string; from: string; to: string }[];
+}
+
+export const DEFECTS: readonly Defect[] = [
+  {
+    name: 'ack-before-commit',
+    what: 'a push is answered 200 before its run is stored',
+    patches: [
+      {
+        file: 'triggers/github-webhook.ts',
+        from: `const { run } = await enqueueSync(store, {
+    trigger: { source: 'webhook', actor: push.sender, deliveryId },`,
+        to: `const run = { id: deliveryId ?? '', kind: 'sync', input: { announced: services, revision: null } };
+  void enqueueSync(store, {
+    trigger: { source: 'webhook', actor: push.sender, deliveryId },`,
+      },
+      // The answer can only name the run when its id is known before it is stored.
+      {
+        file: 'stores/sqlite-store/writes.ts',
+        from: `    randomUUID(),
+    request.kind,`,
+        to: `    request.trigger.deliveryId ?? randomUUID(),
+    request.kind,`,
+      },
+    ],
+  },
+  {
+    name: 'no-orphan-kill',
+    what: 'a start leaves the tasks of a dead server running',
+    patches: [
+      {
+        file: 'worker/recover.ts',
+        from: 'const groups = processes.map((leader) => endProcessGroup({ ...leader, graceMs: GRACE_MS }));',
+        to: 'const groups = processes.map(() => []);',
+      },
+      {
+        file: 'worker/recover.ts',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of the program.
+        from: 'const marked = endMarkedProcesses({ marker: `IAC_RUN_ID=${id}`, graceMs: GRACE_MS });',
+        to: 'const marked = [];',
+      },
+    ],
+  },
+  {
+    name: 'no-ancestry-check',
+    what: 'nobody asks whether a commit is older than what was synced',
+    patches: [
+      {
+        file: 'pipelines/explain.ts',
+        from: 'newer: await repository.descendants(revision),',
+        to: 'newer: new Set(),',
+      },
+    ],
+  },
+  {
+    name: 'no-reconcile-at-start',
+    what: 'the branch is compared with the ledger regularly, but not at the start',
+    patches: [
+      {
+        file: 'triggers/reconcile.ts',
+        from: `  look();
+  return {`,
+        to: `  if (intervalMs > 0) schedule(intervalMs);
+  return {`,
+      },
+    ],
+  },
+  {
+    name: 'fire-and-forget-statuses',
+    what: 'a commit status that GitHub did not take counts as told',
+    patches: [
+      {
+        file: 'reporters/status-teller.ts',
+        from: "if (outcome.kind !== 'ok') return keepFailure(owed, outcome);",
+        to: '',
+      },
+    ],
+  },
+];
+
+/** Copies the program to `folder` and plants the defect. Gives the folder of its modules. */
+export async function plant(defect: Defect, folder: string): Promise<string> {
+  const source = join(folder, 'src');
+  await mkdir(folder, { recursive: true });
+  await cp(join(PROJECT_ROOT, 'src'), source, { recursive: true });
+  await cp(join(PROJECT_ROOT, 'package.json'), join(folder, 'package.json'));
+  await symlink(join(PROJECT_ROOT, 'node_modules'), join(folder, 'node_modules'));
+  for (const { file, from, to } of defect.patches) {
+    const path = join(source, file);
+    const text = await readFile(path, 'utf8');
+    const times = text.split(from).length - 1;
+    if (times !== 1) {
+      throw new Error(
+        `The defect ${defect.name} no longer applies: this stands ${times} times in src/${file}:\n${from}`,
+      );
+    }
+    await writeFile(
+      path,
+      text.replace(from, () => to),
+    );
+  }
+  return source;
+}

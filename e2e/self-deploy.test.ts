@@ -1,0 +1,32 @@
+/** A sync that replaces the very server that runs it ends in the right state. */
+
+import { expect, it } from 'vitest';
+import { writePythonService } from './support/hand-made-service.ts';
+import { pushRun } from './support/pushed-run.ts';
+import { setTestStage } from './support/test-stage.ts';
+
+it('a run that stops its own server is settled by the next one', async () => {
+  const stage = await setTestStage('self');
+  // As `docker compose up` on oneself: the first time the server is told to stop, and the task dies with it.
+  await writePythonService(
+    stage.repository,
+    'platform/06.runner',
+    `
+import signal
+deployed = Path(os.environ["IAC_EXAMPLE_STATE"]) / "runner-deployed"
+if not deployed.exists():
+    deployed.touch()
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(300)
+print("already as described")`,
+  );
+  const environment = { DRAIN_TIMEOUT: '1' };
+  const first = await stage.start({ environment });
+  const { runId, commit } = await pushRun(stage, first);
+  expect((await first.exited).exitCode).toBe(0);
+  const second = await stage.start({ environment });
+  const run = await second.waitForRun(runId, 'succeeded');
+  // Handed back, not cut off: it costs no attempt.
+  expect(run).toMatchObject({ attempt: 1, message: '1 service(s) synced successfully' });
+  await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
+});
