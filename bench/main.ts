@@ -9,6 +9,7 @@ import type { Bench } from './bench.ts';
 import { firstTask } from './first-task.ts';
 import { logLines } from './log-lines.ts';
 import { noOpSync } from './no-op-sync.ts';
+import { recovery } from './recovery.ts';
 import { selection } from './selection.ts';
 import { start } from './start.ts';
 import { benchmarksDocument, benchSection } from './support/document.ts';
@@ -23,6 +24,7 @@ const BENCHES: Record<string, Bench> = {
   start,
   'log-lines': logLines,
   wave,
+  recovery,
 };
 
 async function main(words: string[]): Promise<void> {

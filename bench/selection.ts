@@ -54,7 +54,8 @@ export const selection: Bench = {
     }),
 };
 
-async function fetchedMirror(folder: string, url: string): Promise<Mirror> {
+/** A mirror of the repository, fetched. */
+export async function fetchedMirror(folder: string, url: string): Promise<Mirror> {
   const { PATH = '' } = process.env;
   const git = createGit({ path: PATH, home: folder, remote: { url, token: null }, timeoutMs: 60_000 });
   const log = { warn: (_fields: object, message: string): void => console.warn(message) };
@@ -73,7 +74,7 @@ const EMPTY_LEDGER: Ledger = {
 const ENVIRONMENT_DIGEST = digest(['ENV=production']);
 
 /** A ledger in which every service was synced at the commit. */
-async function syncedLedger(mirror: Mirror, commit: string): Promise<Ledger> {
+export async function syncedLedger(mirror: Mirror, commit: string): Promise<Ledger> {
   const { services } = await snapshotAt({ repository: mirror, rules: DEFAULT_RULES }, commit);
   const entries = services.map(({ id, folder, tree, shared }): [string, LedgerEntry] => {
     const inputs = digest([folder, tree, shared, ENVIRONMENT_DIGEST]);
