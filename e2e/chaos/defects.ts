@@ -8,6 +8,8 @@ export interface Defect {
   name: string;
   /** What the program then does wrong. */
   what: string;
+  /** The invariants that must notice it: being caught by another proves nothing. */
+  breaks: readonly string[];
   /** Exact texts, each of which must stand exactly once in its file. */
   patches: readonly { file: string; from: string; to: string }[];
 }
@@ -16,6 +18,7 @@ export const DEFECTS: readonly Defect[] = [
   {
     name: 'ack-before-commit',
     what: 'a push is answered 200 before its run is stored',
+    breaks: ['accepted means stored'],
     patches: [
       {
         file: 'triggers/github-webhook.ts',
@@ -38,6 +41,7 @@ export const DEFECTS: readonly Defect[] = [
   {
     name: 'no-orphan-kill',
     what: 'a start leaves the tasks of a dead server running',
+    breaks: ['one at a time'],
     patches: [
       {
         file: 'worker/recover.ts',
@@ -55,6 +59,7 @@ export const DEFECTS: readonly Defect[] = [
   {
     name: 'no-ancestry-check',
     what: 'nobody asks whether a commit is older than what was synced',
+    breaks: ['never backwards'],
     patches: [
       {
         file: 'pipelines/explain.ts',
@@ -66,6 +71,7 @@ export const DEFECTS: readonly Defect[] = [
   {
     name: 'no-reconcile-at-start',
     what: 'the branch is compared with the ledger regularly, but not at the start',
+    breaks: ['the head is deployed'],
     patches: [
       {
         file: 'triggers/reconcile.ts',
@@ -79,6 +85,7 @@ export const DEFECTS: readonly Defect[] = [
   {
     name: 'fire-and-forget-statuses',
     what: 'a commit status that GitHub did not take counts as told',
+    breaks: ['every status ends', 'every status is true'],
     patches: [
       {
         file: 'reporters/status-teller.ts',

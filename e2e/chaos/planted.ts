@@ -21,12 +21,13 @@ async function tryDefect(defect: Defect, invoke: readonly string[]): Promise<boo
     const source = await plant(defect, join(folder, defect.name));
     const rounds = Number(values.rounds);
     const result = await runChaos({ rounds, seed: Number(values.seed), invoke, source, log: () => {} });
-    if (result.folder !== null) await removeFolder(result.folder);
-    const [problem] = result.problems;
-    const verdict = problem
-      ? `caught in round ${result.rounds}: ${problem.invariant} (${problem.detail})`
-      : `NOT caught in ${rounds} rounds`;
-    console.log(`${defect.name}: ${verdict}`);
+    const [other] = result.problems;
+    const problem = result.problems.find(({ invariant }) => defect.breaks.includes(invariant));
+    const { invariant, detail } = problem ?? other ?? { invariant: 'nothing', detail: 'all promises held' };
+    const verdict = problem ? 'caught' : 'NOT caught';
+    console.log(`${defect.name}: ${verdict} in ${result.rounds} rounds: ${invariant} (${detail})`);
+    if (!problem && result.folder !== null) console.log(`The folder is kept: ${result.folder}`);
+    else if (result.folder !== null) await removeFolder(result.folder);
     return problem !== undefined;
   } finally {
     await removeFolder(folder);

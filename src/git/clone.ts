@@ -73,7 +73,7 @@ export async function openClone(options: { git: Git; folder: string; directory: 
       await copyIfThere(exclude, path.join(scratch.directory, 'info/exclude'));
       const place = { gitDirectory: scratch.directory, workTree };
       const settings = ['-c', 'core.looseCompression=0', ...(await readFileSettings())];
-      const added = await git.run([...settings, 'add', '--all', '--', ':/'], place);
+      const added = await git.run([...settings, 'add', '--all', '--', '.'], place);
       if (added.exitCode !== 0) throw gitFailure(`Reading the files of ${workTree} failed`, added.stderr);
       const tree = await git.read('Making a tree failed', ['write-tree', '--missing-ok'], place);
       return scratch.commitTree(checkedId(tree.toString().trim()), head === null ? [] : [head]);

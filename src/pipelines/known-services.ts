@@ -1,6 +1,6 @@
 /** What the branch holds, for those who name services before a run looks: answered from the mirror. */
 
-import { RequestError } from '../errors.ts';
+import { GitError, RequestError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import { loadRules } from './load-rules.ts';
 import { snapshotAt } from './snapshot.ts';
@@ -29,31 +29,35 @@ export function createKnownServices(options: {
     return { runnable: ids(true).sort(), excluded: ids(false).sort() };
   }
 
-  async function fetched(): Promise<string> {
+  /** Whoever asked may ask again: that git failed is not their fault, nor ours. */
+  async function answer<T>(look: () => Promise<T>): Promise<T> {
     try {
-      return (await mirror.fetch()).head;
+      return await look();
     } catch (cause) {
+      if (!(cause instanceof GitError)) throw cause;
       throw new RequestError(503, 'The repository cannot be reached to look up what was named', { cause });
     }
   }
 
   return {
-    async services(named) {
-      const head = await mirror.head();
-      const known = head === null ? null : await at(head);
-      const all = new Set(known && [...known.runnable, ...known.excluded]);
-      if (known && named.length > 0 && named.every((name) => all.has(name))) return known;
-      return at(await fetched());
-    },
+    services: (named) =>
+      answer(async () => {
+        const head = await mirror.head();
+        const known = head === null ? null : await at(head);
+        const all = new Set(known && [...known.runnable, ...known.excluded]);
+        if (known && named.length > 0 && named.every((name) => all.has(name))) return known;
+        return at((await mirror.fetch()).head);
+      }),
     async known() {
       const head = await mirror.head();
       return head === null ? [] : (await at(head)).runnable;
     },
-    async isOnBranch(revision) {
-      const located = (await mirror.head()) === null ? null : await mirror.locate([revision]);
-      if (located?.get(revision) === 'on_branch') return true;
-      await fetched();
-      return (await mirror.locate([revision])).get(revision) === 'on_branch';
-    },
+    isOnBranch: (revision) =>
+      answer(async () => {
+        const located = (await mirror.head()) === null ? null : await mirror.locate([revision]);
+        if (located?.get(revision) === 'on_branch') return true;
+        await mirror.fetch();
+        return (await mirror.locate([revision])).get(revision) === 'on_branch';
+      }),
   };
 }

@@ -38,7 +38,8 @@ export function openForWriting(file: string): Database {
     raw.exec(`PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
       PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = ${LOG_PAGES};
       PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES};`);
-    if (schemaVersion(raw) === 0 && hasBeenUsed(file)) throw lostContent(file);
+    // Without the marker it is a creation that was cut off, from which nobody was promised anything.
+    if (schemaVersion(raw) === 0 && existsSync(markerOf(file))) throw lostContent(file);
     migrate(raw, file);
     markUsed(raw, file);
     return withStatements(raw);
