@@ -64,7 +64,9 @@ Exits with 1 when .iac-runner.yaml cannot be read, naming line and field, or whe
         ? explanationJson(explained, range)
         : explanationText(explained, range, { all: values.all });
       process.stdout.write(written);
-      for (const problem of explained.loaded.problems) process.stderr.write(`${problem}\n`);
+      for (const problem of explained.loaded.problems) {
+        process.stderr.write(`${problem}. The last good rules are used.\n`);
+      }
       return wouldSucceed(explained);
     } finally {
       await rm(directory, { recursive: true, force: true });

@@ -42,12 +42,16 @@ export function explanationText(
   options: { all: boolean },
 ): string {
   const { services, notes, unmatched } = explained.explanation;
+  // What is wrong with the rules is told as an error.
+  const remarks = notes.filter(
+    (note) => !explained.loaded.problems.some((problem) => note.startsWith(problem)),
+  );
   const loud = services.filter(({ decision }) => options.all || !QUIET.has(decision));
   const runs = services.filter(({ decision }) => decision === 'run').length;
   const quiet = services.length - loud.length;
   const lines = [
     `Syncing ${shown.to} after ${shown.from} would run ${runs} of ${services.length} service(s).`,
-    ...notes.map((note) => `Note: ${note}`),
+    ...remarks.map((note) => `Note: ${note}`),
     ...loud.flatMap((decision) => ['', ...decisionLines(explained, decision)]),
     ...(quiet > 0 ? ['', `${quiet} service(s) not chosen; --all lists them.`] : []),
     ...(unmatched.length > 0 ? ['', 'Changed, and of no service:'] : []),

@@ -1,10 +1,11 @@
 /** iac-runner services: the services of a working folder, as the runner would see them. */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import fastGlob from 'fast-glob';
 import { UsageError } from '../errors.ts';
-import { DEFAULT_RULES, discoverServices, globPatterns } from '../pipelines/service-rules.ts';
+import { describeProblem, type ParsedRules, parseRulesFile } from '../pipelines/rules-file.ts';
+import { DEFAULT_RULES, discoverServices, globPatterns, RULES_FILE } from '../pipelines/service-rules.ts';
 import { type Command, parseOptions } from './command.ts';
 
 export const servicesCommand: Command = {
@@ -12,20 +13,26 @@ export const servicesCommand: Command = {
   help: `Usage: iac-runner services [FOLDER]
 
 Lists wave, id and task of every service under FOLDER (default: here), in the order of a sync.
-Exits with 1 when two folders claim one id.
+Exits with 1 when two folders claim one id, or when .iac-runner.yaml cannot be read, naming line and field.
 `,
   async run(args) {
     const { positionals } = parseOptions(args, { allowPositionals: true, options: {} });
     const [folder = '.', ...others] = positionals;
     if (others.length > 0) throw new UsageError('Give one folder.');
     if (!existsSync(folder)) throw new UsageError(`There is no folder ${folder}.`);
-    const files = await fastGlob(globPatterns(DEFAULT_RULES), {
+    const parsed = readRules(folder);
+    if (!parsed.ok) {
+      for (const problem of parsed.problems)
+        process.stderr.write(`${describeProblem(RULES_FILE, problem)}\n`);
+      return false;
+    }
+    const files = await fastGlob(globPatterns(parsed.rules), {
       cwd: path.resolve(folder),
       followSymbolicLinks: false,
       onlyFiles: true,
       dot: true,
     });
-    const { services, duplicates } = discoverServices(files);
+    const { services, duplicates } = discoverServices(files, parsed.rules);
     for (const { wave, id, task } of services) {
       process.stdout.write(`${String(wave).padStart(2, '0')}  ${id.padEnd(40)} ${task ?? '(never run)'}\n`);
     }
@@ -35,3 +42,8 @@ Exits with 1 when two folders claim one id.
     return duplicates.length === 0;
   },
 };
+
+function readRules(folder: string): ParsedRules {
+  const file = path.join(folder, RULES_FILE);
+  return existsSync(file) ? parseRulesFile(readFileSync(file, 'utf8')) : { ok: true, rules: DEFAULT_RULES };
+}

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { createPathMatcher, discoverServices, globPatterns, servicesNamedBy } from './service-rules.ts';
+import {
+  createPathMatcher,
+  DEFAULT_RULES,
+  discoverServices,
+  globPatterns,
+  ruleOf,
+  servicesNamedBy,
+} from './service-rules.ts';
 
 function ids(...paths: string[]): string[] {
   return discoverServices(paths).services.map(({ id }) => id);
@@ -104,6 +111,19 @@ describe('servicesNamedBy', () => {
     [[], []],
   ])('%j names %j', (paths, named) => {
     expect(servicesNamedBy(paths)).toEqual(named);
+  });
+});
+
+describe('ruleOf', () => {
+  it.each([
+    ['platform/01.redis/conf/a.yml', 'platform/{nn}.{service}/deploy.py'],
+    ['finance_report/finance_report/10.app/x', 'finance_report/finance_report/{nn}.{service}/deploy.py'],
+    ['libs/deep/er.py', 'libs'],
+    ['tasks.py', 'tasks.py'],
+    ['platform/README.md', null],
+    ['README.md', null],
+  ])('%s counts by %s', (path, rule) => {
+    expect(ruleOf(DEFAULT_RULES, path)).toBe(rule);
   });
 });
 

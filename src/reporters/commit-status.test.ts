@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Run, SyncRun } from '../runs/run.ts';
+import type { PreviewRun, Run, SyncRun } from '../runs/run.ts';
 import { commitStatus, statusTargets } from './commit-status.ts';
-import { aRun } from './stored-runs.fixture.ts';
+import { aPreview, aRun } from './stored-runs.fixture.ts';
 
 const WAITING = 'pending: Waiting for previous sync to complete';
 const GIT_FAILED = 'error: Failed to update git repository';
@@ -99,5 +99,36 @@ describe('statusTargets', () => {
     ['the commit asked for when superseded', { state: 'superseded' }, 'aaa', ['aaa']],
   ])('%s', (_title, run, revision, expected) => {
     expect(statusTargets(aRun(run, { revision }))).toEqual(expected);
+  });
+});
+
+describe('The status of a preview', () => {
+  it.each<[string, Partial<PreviewRun>, string]>([
+    ['waits', { state: 'queued' }, 'pending: Working out what merging this will sync'],
+    [
+      'waits until it is known',
+      { state: 'running', message: 'x' },
+      'pending: Working out what merging this will sync',
+    ],
+    [
+      'says what merging means',
+      { state: 'succeeded', message: 'Merging this will sync nothing' },
+      'success: Merging this will sync nothing',
+    ],
+    ['fails for a broken repository', { state: 'failed', message: 'Two folders' }, 'failure: Two folders'],
+    [
+      'tells an error',
+      { state: 'errored', reason: 'git_unavailable', message: 'Not looked at' },
+      'error: Not looked at',
+    ],
+    [
+      'ends when a newer one counts',
+      { state: 'superseded', coveredBy: '2', message: 'A newer commit' },
+      'success: A newer commit',
+    ],
+  ])('%s', (_what, changes, expected) => {
+    const run = aPreview(changes);
+    expect(told(run, aRun({ state: 'failed', message: 'not this' }))).toBe(expected);
+    expect(statusTargets(run)).toEqual(['a'.repeat(40)]);
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createReporting, type Reporting, RUNNING, SUCCEEDED, SYNCED } from './reporting.fixture.ts';
 import { answer } from './scripted-github.fixture.ts';
-import { aRun } from './stored-runs.fixture.ts';
+import { aPreview, aRun } from './stored-runs.fixture.ts';
 
 let reporting: Reporting;
 
@@ -10,6 +10,23 @@ beforeEach(async () => {
 });
 
 afterEach(() => reporting.close());
+
+describe('A sync and a preview of one commit', () => {
+  it('stand beside each other, under their own names', async () => {
+    const { github, store, start, unsettled } = reporting;
+    const sha = 'a'.repeat(40);
+    const preview = { ...SUCCEEDED, message: 'Merging this will sync nothing', finishedAt: 2_000 };
+    store.put(aPreview({ id: 'preview', ...preview }));
+    store.put(aRun({ id: 'sync', ...SUCCEEDED, revision: sha, finishedAt: 1_000 }, { revision: sha }));
+    const { idle } = await start();
+    await idle();
+    expect(github.seen.map(({ context, description }) => [context, description])).toEqual([
+      ['IaC Runner / Sync', '1 service(s) synced successfully'],
+      ['IaC Runner / Preview', 'Merging this will sync nothing'],
+    ]);
+    expect(await unsettled()).toEqual([]);
+  });
+});
 
 describe('one run', () => {
   it('is told from queued to its end, each state once, with its page', async () => {

@@ -60,10 +60,7 @@ export function startStatusReporter(options: StatusReporterOptions): StatusRepor
       waiting.push(...asking);
       storeFailures += 1;
       const waitMs = backoffMs(SECOND, storeFailures, MAX_STORE_BACKOFF_MS);
-      log.warn(
-        { problem: describeError(error), waitMs },
-        'what GitHub is to be told could not be looked up or kept',
-      );
+      log.warn({ problem: describeError(error), waitMs }, 'commit statuses could not be looked up or kept');
       return { waitMs, until: stopping.signal };
     }
   }

@@ -1,6 +1,6 @@
 /** For tests: runs in memory behind the part of RunStore that reporters use, and a clock that runs by itself. */
 
-import type { Run, SyncRun } from '../runs/run.ts';
+import type { PreviewInput, PreviewRun, Run, SyncRun } from '../runs/run.ts';
 import type { Report } from '../runs/run-store.ts';
 import type { ReportingStore } from './owed-statuses.ts';
 
@@ -37,6 +37,18 @@ export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['inp
     createdAt: 1_000,
     startedAt: null,
     finishedAt: null,
+    ...changes,
+  };
+}
+
+export function aPreview(changes: Partial<PreviewRun> = {}, input: Partial<PreviewInput> = {}): PreviewRun {
+  const common = aRun();
+  return {
+    ...common,
+    kind: 'preview',
+    trigger: { ...common.trigger, source: 'pull_request' },
+    input: { branch: 'main', revision: 'a'.repeat(40), pullRequest: 7, ...input },
+    concurrencyGroup: 'preview:7',
     ...changes,
   };
 }

@@ -115,6 +115,25 @@ export function describeRunStore(
         expect((await claim()).run.id).toBe(two.run.id);
       });
 
+      it('takes only runs of the kinds asked for', async () => {
+        const input = { branch: 'main', revision: 'b'.repeat(40), pullRequest: 7 };
+        const { trigger } = pushRequest();
+        const base = { kind: 'preview', trigger, input, coalesce: true, dedupeKey: null } as const;
+        const older = await store.enqueue({ ...base, concurrencyGroup: 'preview:7' });
+        const newer = await store.enqueue({ ...base, concurrencyGroup: 'preview:7' });
+        const sync = await store.enqueue(pushRequest());
+        expect((await store.claim({ owner, leaseMs: 1_000, kinds: ['sync'] }))?.run.id).toBe(sync.run.id);
+        expect(await store.claim({ owner, leaseMs: 1_000, kinds: ['sync'] })).toBeNull();
+        const claimed = await store.claim({ owner, leaseMs: 1_000, kinds: ['preview'] });
+        expect(claimed?.run).toMatchObject({ id: newer.run.id, kind: 'preview', input });
+        expect(await store.run(older.run.id)).toMatchObject({ state: 'superseded', coveredBy: newer.run.id });
+        expect((await store.unreported('pull-request-comment', 10)).map(({ kind }) => kind)).toEqual([
+          'preview',
+          'preview',
+        ]);
+        expect(await store.unreported('commit-status', 10)).toHaveLength(3);
+      });
+
       it('takes the newest of coalescing runs and lets it cover the others', async () => {
         const ids = [];
         for (let i = 0; i < 5; i += 1) ids.push((await store.enqueue(pushRequest())).run.id);

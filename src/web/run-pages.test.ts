@@ -58,6 +58,48 @@ function createPages() {
   return { store, ...createTestPages(store) };
 }
 
+describe('the page of a preview', () => {
+  it('shows its state, why, and what GitHub did not take, and has no steps', async () => {
+    const { store, app } = createPages();
+    const input = { branch: 'main', revision: SHA, pullRequest: 7 };
+    const trigger = { source: 'pull_request', actor: 'octocat', deliveryId: null, retryOf: null } as const;
+    store.addPreview('p1', { kind: 'preview', input, trigger });
+    store.append(
+      'p1',
+      { type: 'run.started', owner: 'w', attempt: 1 },
+      {
+        type: 'run.finished',
+        state: 'succeeded',
+        reason: null,
+        message: 'Merging this will sync nothing',
+        coveredBy: null,
+      },
+    );
+    store.report({
+      reporter: 'pull-request-comment',
+      runId: 'p1',
+      target: '#7',
+      told: null,
+      settled: true,
+      failures: 1,
+      notBefore: 0,
+      problem: 'GitHub says <no>.',
+    });
+    const page = await (await app.request('/runs/p1', { headers: { ...AS_OPERATOR, ...BROWSER } })).text();
+    expect(page).toContain('Merging this will sync nothing');
+    expect(page).toContain('Pull request by octocat');
+    expect(page).toContain('<dd>#7</dd>');
+    expect(page).toContain('The pull request comment of #7 was not delivered: GitHub says &lt;no&gt;.');
+    expect(page).not.toContain('id="step-list"');
+    const json = await (await app.request('/runs/p1', { headers: { ...AS_VIEWER, ...WANTS_JSON } })).json();
+    expect(json).toMatchObject({
+      kind: 'preview',
+      pull_request: 7,
+      undelivered: [{ target: '#7', given_up: true }],
+    });
+  });
+});
+
 describe('the list of runs', () => {
   it('is newest first, in pages that lead to the older ones', async () => {
     const { store, app } = createPages();

@@ -88,7 +88,8 @@ export function createMemoryRuns(): MemoryRuns {
       return found;
     },
     latestEvent,
-    reports: async (_reporter, id) => reports.filter(({ runId }) => runId === id),
+    reports: async (reporter, id) =>
+      reports.filter((report) => report.runId === id && report.reporter === reporter),
     report: (report) => void reports.push(report),
     watch: (listener) => {
       listeners.add(listener);
