@@ -1,15 +1,28 @@
 /** npm run bench: runs every bench, or those whose names are given, and writes docs/benchmarks.md after a full run. */
 
 import { writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { PROJECT_ROOT } from '../e2e/support/project-root.ts';
 import { accept } from './accept.ts';
 import type { Bench } from './bench.ts';
+import { firstTask } from './first-task.ts';
+import { logLines } from './log-lines.ts';
+import { noOpSync } from './no-op-sync.ts';
+import { selection } from './selection.ts';
+import { start } from './start.ts';
 import { benchmarksDocument, benchSection } from './support/document.ts';
+import { wave } from './wave.ts';
 
 /** In the order of the document; the word is what is typed to run one alone. */
 const BENCHES: Record<string, Bench> = {
   accept,
+  'no-op-sync': noOpSync,
+  selection,
+  'first-task': firstTask,
+  start,
+  'log-lines': logLines,
+  wave,
 };
 
 async function main(words: string[]): Promise<void> {
@@ -17,6 +30,7 @@ async function main(words: string[]): Promise<void> {
   if (unknown.length > 0) {
     throw new Error(`No bench ${unknown.join(', ')}. There are ${Object.keys(BENCHES).join(', ')}.`);
   }
+  const [loadBefore = 0] = loadavg();
   const sections: string[] = [];
   for (const [word, bench] of Object.entries(BENCHES)) {
     if (words.length > 0 && !words.includes(word)) continue;
@@ -26,7 +40,8 @@ async function main(words: string[]): Promise<void> {
     console.log(`${section}\n(${Math.round((performance.now() - startedAt) / 1000)} s)\n`);
   }
   // One bench alone would leave the others' tables out.
-  if (words.length === 0) writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections));
+  if (words.length === 0)
+    writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections, loadBefore));
 }
 
 await main(process.argv.slice(2));

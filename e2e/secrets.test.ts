@@ -1,9 +1,9 @@
 /** F41: secrets stay put. Canaries are configured everywhere, made to leak in every way, and then looked for everywhere. */
 
-import { createServer } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Canaries, canariesInFiles, watchCanaries } from './support/canaries.ts';
 import { type CommandLineWatch, watchCommandLines } from './support/command-lines.ts';
+import { freePort } from './support/free-port.ts';
 import { type GitServer, type GitServerOptions, serveGitOverHttp } from './support/git-over-http.ts';
 import { writePythonService } from './support/hand-made-service.ts';
 import { type PushedRun, pushRun } from './support/pushed-run.ts';
@@ -47,7 +47,7 @@ function environment(gitUrl: string): Record<string, string> {
     ].join(','),
     VAULT_APP_TOKEN: VAULT_TOKEN,
     DEPLOY_KEY,
-    TASK_ENV: 'VAULT_APP_TOKEN,DEPLOY_KEY,ENV,IAC_EXAMPLE_STATE',
+    TASK_ENV: 'VAULT_APP_TOKEN,DEPLOY_KEY,ENV,INTERNAL_DOMAIN,IAC_EXAMPLE_STATE',
     LOG_LEVEL: 'trace',
   };
 }
@@ -241,7 +241,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     expect(await leaks(stage, runner, [refused], watch)).toEqual([]);
     expect(await runner.stop()).toBe(0);
 
-    const elsewhere = `127.0.0.1:${await closedPort()}/platform.git`;
+    const elsewhere = `127.0.0.1:${await freePort()}/platform.git`;
     const again = await stage.start({ environment: environment(withCredentials(elsewhere)) });
     await stage.repository.write('platform/04.dashy/conf.yml', 'title: Unreachable\n');
     const unreachable = await pushRun(stage, again, 'Nobody is there');
@@ -254,7 +254,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     const stage = await setTestStage('lone-token');
     const watch = commandLines();
     const token = 'ghp_CANARYalone0123456789';
-    const gitUrl = `http://${token}@127.0.0.1:${await closedPort()}/platform.git`;
+    const gitUrl = `http://${token}@127.0.0.1:${await freePort()}/platform.git`;
     const runner = await stage.start({ environment: environment(gitUrl) });
     await stage.repository.write('platform/04.dashy/conf.yml', 'title: Unreachable\n');
     const pushed = await pushRun(stage, runner, 'Nobody is there');
@@ -284,13 +284,3 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     expect(await again.stop()).toBe(0);
   });
 });
-
-/** A port of the loopback interface on which nobody listens. */
-async function closedPort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('There is no free port.');
-  return address.port;
-}

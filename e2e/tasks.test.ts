@@ -1,8 +1,9 @@
 /** Tasks are other people's programs: whatever they do, the run ends, says how, and leaves nothing behind. */
 
 import { access } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { followLog, logMessage, readStream } from './support/event-stream.ts';
 import { waitAtGate, writePythonService, writeShellService } from './support/hand-made-service.ts';
 import { processesMentioning } from './support/processes.ts';
@@ -237,7 +238,7 @@ for number in range(5000):
 });
 
 describe('A task that floods', () => {
-  it('F32: ends with its exit code, its log cut with a mark, while the server stays small and its page opens', async () => {
+  it('F32: ends with its exit code, its log cut with a mark, while the server stays small, a stalled reader is borne, and its page opens', async () => {
     const stage = await setTestStage('flood');
     const runner = await stage.start({ environment: { LOG_LEVEL: 'info' } });
     const before = await memoryOf(runner.pid);
@@ -257,6 +258,7 @@ out.write(b"no newline at the end")
 out.flush()`;
     await writePythonService(stage.repository, 'platform/01.odd', odd);
     const { runId, commit } = await pushRun(stage, runner, 'Flood');
+    const stalled = await openStalledStream(`${runner.url}/runs/${runId}/events`);
     const run = await runner.waitForRun(runId, 'failed', { timeoutMs: 80_000 });
     expect(run.message).toBe('1/2 service(s) failed to sync');
     expect(run.steps).toMatchObject([
@@ -292,6 +294,18 @@ out.flush()`;
     const after = await memoryOf(runner.pid);
     // A quarter of a gigabyte went through it, and its log was read twice.
     expect(after.peakMib - before.nowMib).toBeLessThan(350);
+    expect(stalled.destroyed).toBe(false);
     expect(await runner.stop()).toBe(0);
   });
 });
+
+/** The event stream of a client that is there and never reads. */
+async function openStalledStream(url: string): Promise<IncomingMessage> {
+  const headers = { authorization: `Bearer ${API_TOKENS.viewer}` };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    get(url, { headers }, resolve).on('error', reject);
+  });
+  expect(response.statusCode).toBe(200);
+  onTestFinished(() => void response.destroy());
+  return response.on('error', () => undefined).pause();
+}

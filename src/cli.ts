@@ -5,6 +5,12 @@ import type { Command } from './commands/command.ts';
 
 const MINIMUM_NODE = 24;
 
+// Whoever reads us may stop, like head(1): that is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT_CODES.ok);
+});
+
 const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   sync: async () => (await import('./commands/sync.ts')).syncCommand,
@@ -32,7 +38,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     process.stdout.write(await overview());
     return name === undefined ? EXIT_CODES.usage : EXIT_CODES.ok;
   }
-  const command = await COMMANDS[name]?.();
+  const command = Object.hasOwn(COMMANDS, name) ? await COMMANDS[name]?.() : undefined;
   if (!command) {
     process.stderr.write(`iac-runner has no command ${JSON.stringify(name)}.\n\n${await overview()}`);
     return EXIT_CODES.usage;

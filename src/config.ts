@@ -72,7 +72,19 @@ const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'si
 const names = text.transform((value) =>
   [...new Set(value.split(',').map((name) => name.trim()))].filter(Boolean),
 );
-const environmentNames = names.refine((list) => list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)));
+/** What is ours never reaches a task, even when TASK_ENV names it. */
+const NEVER_FOR_TASKS = [
+  'WEBHOOK_SECRET',
+  'WEBHOOK_SECRET_PREVIOUS',
+  'GITHUB_TOKEN',
+  'API_TOKENS',
+  'IAC_RUNNER_TOKEN',
+  'GIT_REPO_URL',
+  'DATA_DIR',
+];
+const environmentNames = names
+  .refine((list) => list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)))
+  .refine((list) => !list.some((name) => NEVER_FOR_TASKS.includes(name)));
 
 const tokens = text.transform((value, context): ApiToken[] => {
   const list = value.split(',').filter((entry) => entry.trim() !== '');
@@ -191,7 +203,7 @@ export const VARIABLES = {
   }),
   TASK_ENV: variable({
     schema: environmentNames,
-    expected: 'names of variables, comma-separated',
+    expected: `names of variables, comma-separated, none of ${NEVER_FOR_TASKS.join(', ')}`,
     example: `${DEFAULT_TASK_ENV},CLOUDFLARE_TOKEN`,
     description: 'The variables that tasks get, besides PATH, HOME and the like. They enter the config hash.',
     default: DEFAULT_TASK_ENV,
@@ -485,7 +497,7 @@ function assemble(values: Values, environment: Environment): Config {
     workspaceDir: values.WORKSPACE_DIR,
     dataDir: values.DATA_DIR ?? path.join(values.WORKSPACE_DIR, '.iac-runner'),
     invokeCommand: values.INVOKE_COMMAND,
-    taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, taskNames(values.TASK_ENV)),
+    taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, values.TASK_ENV),
     plumbing: pick(given(environment), PLUMBING),
     syncTimeoutMs: values.SYNC_TIMEOUT,
     syncConcurrency: values.SYNC_CONCURRENCY,
@@ -526,26 +538,6 @@ function dokployOf(values: Values, environment: Environment): { url: string; api
     ...(apiKey !== undefined ? [] : [['DOKPLOY_API_KEY', values.DOKPLOY_API_KEY] as const]),
   ];
   throw new ConfigError(wrong.map(([name, value]) => problemWith(name, value ?? undefined)).join('\n'));
-}
-
-/** What is ours never reaches a task, even when TASK_ENV names it. */
-function taskNames(list: string[]): string[] {
-  const ours = new Set<string>([
-    'WEBHOOK_SECRET',
-    'WEBHOOK_SECRET_PREVIOUS',
-    'GITHUB_TOKEN',
-    'API_TOKENS',
-    'IAC_RUNNER_TOKEN',
-    'GIT_REPO_URL',
-    'DATA_DIR',
-  ]);
-  const refused = list.filter((name) => ours.has(name));
-  if (refused.length > 0) {
-    throw new ConfigError(
-      `TASK_ENV is wrong: expected names of variables that tasks may see, not ${refused.join(', ')}, e.g. ${DEFAULT_TASK_ENV}.`,
-    );
-  }
-  return list;
 }
 
 function given(environment: Environment): Record<string, string> {

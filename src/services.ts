@@ -10,6 +10,7 @@ import { createLocalExecutor } from './executor/local.ts';
 import { requireFreeSpace } from './git/disk-space.ts';
 import { createGit, type Git } from './git/git.ts';
 import { createMirror, type Mirror } from './git/mirror.ts';
+import { clearMirrorLock } from './git/mirror-lock.ts';
 import { createScratchRepository } from './git/scratch-repository.ts';
 import { createWorkspace } from './git/workspace.ts';
 import { dueServices } from './pipelines/due-services.ts';
@@ -18,8 +19,10 @@ import type { Pipeline, PipelineContext } from './pipelines/pipeline.ts';
 import { type PreviewOptions, preview } from './pipelines/preview.ts';
 import { servicesNamedBy } from './pipelines/service-rules.ts';
 import { type SyncOptions, sync } from './pipelines/sync.ts';
+import { clearLeftoverLock } from './pipelines/sync-lock.ts';
 import { captureProcess } from './process/capture.ts';
 import { taskSecrets } from './process/environment.ts';
+import { createRedactor } from './process/redact.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { createGitHubComments } from './reporters/github-comments.ts';
 import { createHookReader } from './reporters/hook-deliveries.ts';
@@ -86,7 +89,11 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   releasers.push(() => store.close());
   await recover({ store, maxAttempts: config.retryLimit, marker: gitMarker(config), log });
 
+  await clearLeftoverLock(config.workspaceDir);
   const { pipeline, mirror, due } = buildSync(config, store, log);
+  await clearMirrorLock(mirror.directory);
+  // Of tasks that were cut off, and whose run may go on without them.
+  await rm(taskFiles(config), { recursive: true, force: true });
   const links = await createLinks(config, store);
   const readiness = createReadiness(
     {
@@ -193,6 +200,11 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   return worker.hurry;
 }
 
+/** The folder for the files in which tasks say what they did. */
+function taskFiles({ dataDir }: Config): string {
+  return path.join(dataDir, 'tmp');
+}
+
 /** Stands in the environment of every git of this server, so that the next one finds what outlived it. */
 function gitMarker({ dataDir }: Config): string {
   return `IAC_RUNNER_DATA=${dataDir}`;
@@ -248,7 +260,8 @@ function buildSync(config: Config, store: RunStore, log: Logger) {
     invokeCommand: config.invokeCommand,
     plumbing: config.plumbing,
     taskEnvironment: config.taskEnvironment,
-    tempDir: path.join(config.dataDir, 'tmp'),
+    tempDir: taskFiles(config),
+    mask: createRedactor(secretsOf(config)),
     timeoutMs: config.syncTimeoutMs,
     concurrency: config.syncConcurrency,
     lockWaitMs: LOCK_WAIT_MS,
@@ -291,14 +304,16 @@ async function buildPreview(config: Config, store: RunStore, mirror: Mirror): Pr
 
 /** What must never be seen in a log, even when a task prints it. */
 function secretsOf(config: Config): string[] {
-  const url = URL.canParse(config.git.url) ? new URL(config.git.url) : null;
+  const url = URL.parse(config.git.url);
+  // In an ssh address the user is only a name; in an http one it may be a token.
+  const mayHoldSecret = url !== null && (url.password !== '' || /^https?:$/.test(url.protocol));
   return [
     ...config.webhookSecrets,
     ...config.apiTokens.map(({ token }) => token),
     ...(config.dokploy ? [config.dokploy.apiKey] : []),
-    ...taskSecrets(config.taskEnvironment),
+    ...taskSecrets({ ...config.plumbing, ...config.taskEnvironment }),
     ...(config.git.token ? [config.git.token] : []),
-    ...(url?.password ? [decodeURIComponent(url.password)] : []),
+    ...(mayHoldSecret ? taskSecrets({ GIT_REPO_URL: config.git.url }) : []),
   ];
 }
 

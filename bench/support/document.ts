@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import type { Bench, Row } from '../bench.ts';
 
 /** No date, host or path: what stands here depends on the kind of machine alone. */
-export function benchmarksDocument(sections: readonly string[]): string {
+export function benchmarksDocument(sections: readonly string[], loadBefore: number): string {
   return `# Benchmarks
 
 <!-- Written by \`npm run bench\`. -->
@@ -12,7 +12,8 @@ export function benchmarksDocument(sections: readonly string[]): string {
 Each number is measured against a named peer or bound in the same run, in turn, because the machine and its load differ
 from run to run while ratios hold. A cell is the median, with the least and the most in parentheses. The program under
 test is the built one, a child process like any other; all traffic stays on the loopback interface. This was a machine
-with ${availableParallelism()} cores and Node ${process.versions.node}; the server, its peer and the load share them.
+with ${availableParallelism()} cores and Node ${process.versions.node}, which the server, its peer and the load share. Its load average before
+the run was ${loadBefore.toFixed(1)}: whatever else ran slows the server, with its second thread and its fsyncs, more than its peers.
 
 ${sections.join('\n\n')}
 `;

@@ -29,7 +29,8 @@ function sendAll({ port, idOffset }: Job, request: Buffer, take: () => boolean, 
     function next(): void {
       if (!take()) {
         socket.end();
-        return resolve();
+        resolve();
+        return;
       }
       own.write(randomUUID(), idOffset, 'latin1');
       sentAt = performance.now();

@@ -39,19 +39,36 @@ export async function commitChange(
   return repository.commit(why);
 }
 
-/** A service that writes the journal and, between start and end, waits at a gate; see `openGate`. */
+/** A service that writes the journal around `body`, Python; see `writePythonService`. */
+export async function writeRecordedService(
+  repository: PlatformRepository,
+  folder: string,
+  body: string,
+): Promise<void> {
+  const id = `${folder.split('/').at(-2)}/${folder.slice(folder.indexOf('.') + 1)}`;
+  const inside = body
+    .trim()
+    .split('\n')
+    .map((line) => `    ${line}`);
+  const head = [
+    'from libs import journal',
+    `with journal.recorded("${id}", Path(__file__).resolve().parent):`,
+  ];
+  await writePythonService(repository, folder, [...head, ...inside].join('\n'));
+}
+
+/** Python: true once the test has opened the gate; see `openGate`. */
+export function gateIsOpen(gate: string): string {
+  return `(Path(os.environ["IAC_EXAMPLE_STATE"]) / "gate-${gate}").exists()`;
+}
+
+/** A service that writes the journal and, between start and end, waits at a gate. */
 export async function writeGatedService(
   repository: PlatformRepository,
   folder: string,
   gate: string,
 ): Promise<void> {
-  const id = `${folder.split('/').at(-2)}/${folder.slice(folder.indexOf('.') + 1)}`;
-  const body = `
-from libs import journal
-with journal.recorded("${id}", Path(__file__).resolve().parent):
-    while not (Path(os.environ["IAC_EXAMPLE_STATE"]) / "gate-${gate}").exists():
-        time.sleep(0.05)`;
-  await writePythonService(repository, folder, body);
+  await writeRecordedService(repository, folder, `while not ${gateIsOpen(gate)}:\n    time.sleep(0.05)`);
 }
 
 /** The services that were started at a commit, sorted; one that was started twice stands there twice. */

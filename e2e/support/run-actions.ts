@@ -3,6 +3,7 @@
 import { expect } from 'vitest';
 import { z } from 'zod';
 import type { Runner } from './runner.ts';
+import type { DetailedRun } from './runner-client.ts';
 import { API_TOKENS } from './runner-environment.ts';
 import { type Delivery, parseBody } from './webhook-sender.ts';
 
@@ -33,4 +34,13 @@ export async function actOnRun(
     signal: AbortSignal.timeout(15_000),
   });
   return { status: response.status, body: parseBody(await response.text()) };
+}
+
+/** Asks /sync and waits for the end of the run. */
+export async function sync(
+  { runner }: { runner: Runner },
+  body: object,
+  state = 'succeeded',
+): Promise<DetailedRun> {
+  return runner.waitForRun(acceptedRun(await runner.signedPost('/sync', body)), state);
 }

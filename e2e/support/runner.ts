@@ -60,6 +60,8 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
 export async function runProgram(
   args: readonly string[],
   options: RunnerOptions,
+  /** Standard input; nothing by default. */
+  input?: string,
 ): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
   await makeFolders(options.folder);
   const [program, ...first] = PROGRAM;
@@ -68,7 +70,7 @@ export async function runProgram(
     env: runnerEnvironment(options),
     extendEnv: false,
     reject: false,
-    stdin: 'ignore',
+    ...(input === undefined ? { stdin: 'ignore' } : { input }),
     timeout: 60_000,
   });
   return { exitCode: result.exitCode ?? null, stdout: result.stdout, stderr: result.stderr };

@@ -13,17 +13,19 @@ export interface SharedStage {
   runner: Runner;
 }
 
+type Environment = Record<string, string | undefined>;
+
 /** To be called beside the tests; what it returns gives the stage inside of them. Kept on disk when one failed. */
 export function shareStage(
   name: string,
-  environment: () => Record<string, string | undefined> = () => ({}),
+  environment: () => Environment | Promise<Environment> = () => ({}),
 ): () => SharedStage {
   let shared: SharedStage | undefined;
   let failed = false;
 
   beforeAll(async () => {
     const stage = await setStage({ name, invoke: obtainedInvoke() });
-    shared = { stage, runner: await stage.start({ environment: environment() }) };
+    shared = { stage, runner: await stage.start({ environment: await environment() }) };
   });
   afterEach(({ task }) => {
     failed ||= task.result?.state === 'fail';

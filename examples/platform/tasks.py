@@ -9,7 +9,7 @@ from types import ModuleType
 from invoke import Collection, Exit, task
 
 ROOT = Path(__file__).resolve().parent
-FOLDER = re.compile(r"\d+\.([a-z0-9][a-z0-9._-]*)")
+FOLDER = re.compile(r"[0-9]+\.([a-z0-9][a-z0-9._-]*)")
 # Where services live, and what their collection's name begins with.
 PLACES = (
     ("platform", ""),
@@ -52,7 +52,7 @@ def collect() -> Collection:
             name = prefix + folder.group(1)
             try:
                 collection = Collection.from_module(load(path), name=name)
-            except Exception:
+            except (Exception, SystemExit):
                 collection = broken(name, path)
             namespace.add_collection(collection)
     return namespace

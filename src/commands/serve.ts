@@ -18,6 +18,8 @@ The same signal a second time ends at once what still runs.
   async run(args) {
     parseOptions(args, { options: {} });
     const config = loadConfig();
+    // Whoever else may write in the checkout decides what runs with the secrets.
+    process.umask(process.umask() | 0o022);
     const log = pino(
       { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
       pino.destination({ dest: 1, sync: true }),

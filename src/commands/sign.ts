@@ -68,7 +68,8 @@ function curl(url: string, headers: Record<string, string>, body: string): strin
   return [
     'curl -sS --fail-with-body -X POST',
     ...options,
-    `--data-binary ${quoted(body)}`,
+    // Not --data-binary, which takes a body that begins with @ for the name of a file.
+    `--data-raw ${quoted(body)}`,
     `${quoted(url)}\n`,
   ].join(' ');
 }

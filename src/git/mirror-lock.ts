@@ -1,6 +1,6 @@
 /** One fetch of a mirror at a time: a queue in this process, a lock directory between processes. */
 
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import lockfile from 'proper-lockfile';
@@ -50,6 +50,14 @@ export function createMirrorLock(options: {
       return turn;
     },
   };
+}
+
+/**
+ * At start, by the one server of the data directory: what a killed one left is not waited for. Its gits must have
+ * been ended before.
+ */
+export async function clearMirrorLock(directory: string): Promise<void> {
+  await rm(`${directory}.lock`, { recursive: true, force: true });
 }
 
 async function acquire(

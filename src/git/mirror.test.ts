@@ -35,6 +35,20 @@ describe('fetch', () => {
     expect(world.warnings).toEqual([]);
   });
 
+  it('is whole for whoever reads the mirror meanwhile', async () => {
+    const world = await createWorld();
+    const head = await world.commit({ a: '1' });
+    await world.mirror.fetch();
+    for (let round = 0; round < 8; round += 1) {
+      const reads = Array.from({ length: 6 }, (_, index) =>
+        sleep(index * 5).then(() => world.mirror.locate([head])),
+      );
+      await world.mirror.fetch();
+      for (const locations of await Promise.all(reads)) expect(locations.get(head)).toBe('on_branch');
+    }
+    expect(world.warnings).toEqual([]);
+  });
+
   it('fetches from a file URL, one branch, and no tags', async () => {
     const world = await createWorld({ url: (remote) => `file://${remote}` });
     const head = await world.commit({ a: '1' });

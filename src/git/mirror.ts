@@ -113,10 +113,18 @@ export function createMirror(options: MirrorOptions): Mirror {
       return await operation();
     } catch (error) {
       if (!isDamage(error)) throw error;
-      log.warn({ directory, problem: describeError(error) }, 'The mirror is damaged and is rebuilt');
-      await rebuild();
-      return operation();
     }
+    return lock.hold(undefined, async (held) => {
+      try {
+        // Reads take no lock: this one may only have met a mirror that was being rebuilt.
+        return await operation();
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        log.warn({ directory, problem: describeError(error) }, 'The mirror is damaged and is rebuilt');
+        await guarded(() => build(held));
+        return operation();
+      }
+    });
   }
 
   async function guarded<T>(work: () => Promise<T>): Promise<T> {

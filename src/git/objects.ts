@@ -2,6 +2,7 @@
 
 import { GitError } from '../errors.ts';
 import { checkedId, type Git } from './git.ts';
+import { type TreeEntry, typeOfMode } from './trees.ts';
 
 /** Commit id → id of its root tree; what is no commit here is left out. */
 export async function rootTrees(
@@ -28,20 +29,65 @@ export async function blobs(
   gitDirectory: string,
   ids: readonly string[],
 ): Promise<Map<string, Buffer>> {
+  return contents(git, gitDirectory, 'blob', ids);
+}
+
+/** Tree id → those of its entries that have one of the names. Throws GitError `broken` when one is not here. */
+export async function filesIn(
+  git: Git,
+  gitDirectory: string,
+  trees: readonly string[],
+  names: ReadonlySet<string>,
+): Promise<Map<string, TreeEntry[]>> {
+  const found = new Map<string, TreeEntry[]>();
+  for (const [id, content] of await contents(git, gitDirectory, 'tree', trees)) {
+    found.set(id, parseTree(id, content, names));
+  }
+  return found;
+}
+
+async function contents(
+  git: Git,
+  gitDirectory: string,
+  type: 'blob' | 'tree',
+  ids: readonly string[],
+): Promise<Map<string, Buffer>> {
   const unique = [...new Set(ids.map(checkedId))];
-  const contents = new Map<string, Buffer>();
-  if (unique.length === 0) return contents;
+  const found = new Map<string, Buffer>();
+  if (unique.length === 0) return found;
   const input = unique.map((id) => `${id}\n`).join('');
-  const stdout = await git.read('Reading files failed', ['cat-file', '--batch'], { gitDirectory, input });
+  const args = ['cat-file', '--batch', '--buffer'];
+  const stdout = await git.read(`Reading ${type}s failed`, args, { gitDirectory, input });
   let offset = 0;
   for (const id of unique) {
     // `<id> SP <type> SP <size> LF <content> LF` (git-cat-file(1)).
     const end = stdout.indexOf('\n', offset);
-    const [, type, size] = stdout.toString('latin1', offset, end).split(' ');
-    if (end === -1 || type !== 'blob')
-      throw new GitError('broken', `The file ${id} is not in ${gitDirectory}.`);
-    contents.set(id, stdout.subarray(end + 1, end + 1 + Number(size)));
+    const [, actual, size] = stdout.toString('latin1', offset, end).split(' ');
+    if (end === -1 || actual !== type)
+      throw new GitError('broken', `The ${type} ${id} is not in ${gitDirectory}.`);
+    found.set(id, stdout.subarray(end + 1, end + 1 + Number(size)));
     offset = end + 1 + Number(size) + 1;
   }
-  return contents;
+  return found;
+}
+
+/** `<mode> SP <name> NUL <20 bytes of id>` for each entry; a folder's mode has five digits. */
+function parseTree(tree: string, content: Buffer, names: ReadonlySet<string>): TreeEntry[] {
+  const entries: TreeEntry[] = [];
+  for (let offset = 0; offset < content.length; ) {
+    const space = content.indexOf(0x20, offset);
+    const nul = content.indexOf(0, space);
+    // git stores what is pushed without looking into it: without this a torn tree would be read for ever.
+    if (space === -1 || nul === -1 || nul + 21 > content.length) {
+      throw new GitError('broken', `The tree ${tree} is malformed.`);
+    }
+    const path = content.toString('utf8', space + 1, nul);
+    if (names.has(path)) {
+      const mode = content.toString('latin1', offset, space).padStart(6, '0');
+      const id = content.toString('hex', nul + 1, nul + 21);
+      entries.push({ mode, type: typeOfMode(mode), id, path });
+    }
+    offset = nul + 21;
+  }
+  return entries;
 }

@@ -5,8 +5,10 @@ import { access, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from '
 import { join } from 'node:path';
 import { GitError, isDiskFull } from '../errors.ts';
 
-/** What a mirror consists of. Hooks, grafts, replaced configuration, leftover locks are none of it. */
+/** What a mirror consists of. Hooks, grafts, leftover locks are none of it. */
 const MIRROR_ENTRIES = new Set(['objects', 'refs']);
+/** Replaced by rename and never missing, as others read the mirror meanwhile. */
+const MIRROR_FILES = new Set(['HEAD', 'config']);
 
 /**
  * Makes `directory` a bare repository again, keeping its objects and branches: everything else in it is removed or
@@ -15,6 +17,7 @@ const MIRROR_ENTRIES = new Set(['objects', 'refs']);
 export async function prepareMirror(directory: string, branch: string): Promise<void> {
   for (const entry of await entriesOf(directory)) {
     if (MIRROR_ENTRIES.has(entry.name) && entry.isDirectory()) continue;
+    if (MIRROR_FILES.has(entry.name) && entry.isFile()) continue;
     await remove(join(directory, entry.name));
   }
   await removeEntries(join(directory, 'refs'), (entry) => entry.name !== 'heads' || !entry.isDirectory());

@@ -2,8 +2,8 @@
 
 import type { Git } from './git.ts';
 import { type Commit, commit, descendants, type Location, locate, mergeBase } from './history.ts';
-import { blobs, rootTrees } from './objects.ts';
-import { changedPaths, listTree, type TreeEntry, type TreePair } from './trees.ts';
+import { blobs, filesIn, rootTrees } from './objects.ts';
+import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
 export interface RepositoryReader {
   /** The branch head; null when there is none yet. */
@@ -16,6 +16,10 @@ export interface RepositoryReader {
   mergeBase(one: string, other: string): Promise<string | null>;
   /** Everything in a commit or tree, or only what is at or below `paths`; folders and submodules included. */
   listTree(revision: string, paths?: readonly string[]): Promise<TreeEntry[]>;
+  /** Only what is at `paths`, or directly in those that end with a slash. */
+  listLevel(revision: string, paths: readonly string[]): Promise<TreeEntry[]>;
+  /** What is directly in each of these trees under one of the names; `path` is the name alone. */
+  filesIn(trees: readonly string[], names: ReadonlySet<string>): Promise<Map<string, TreeEntry[]>>;
   /** The root trees of those that are commits here. */
   rootTrees(revisions: readonly string[]): Promise<Map<string, string>>;
   /** The content of files by blob id. */
@@ -43,6 +47,8 @@ export function createReader(options: ReaderOptions): RepositoryReader {
     descendants: (revision) => guard(async () => descendants(git, directory, revision, await head())),
     mergeBase: (one, other) => guard(() => mergeBase(git, directory, one, other)),
     listTree: (revision, paths) => guard(() => listTree(git, directory, revision, paths)),
+    listLevel: (revision, paths) => guard(() => listLevel(git, directory, revision, paths)),
+    filesIn: (trees, names) => guard(() => filesIn(git, directory, trees, names)),
     rootTrees: (revisions) => guard(() => rootTrees(git, directory, revisions)),
     blobs: (ids) => guard(() => blobs(git, directory, ids)),
     changedPaths: (pairs) => guard(() => changedPaths(git, directory, pairs)),

@@ -13,7 +13,13 @@ export async function isSigned(
   signers: string | null,
 ): Promise<boolean> {
   if (signers === null) return false;
-  const settings = [`gpg.ssh.allowedSignersFile=${signers}`, 'gpg.format=ssh', 'gpg.minTrustLevel=fully'];
+  const settings = [
+    `gpg.ssh.allowedSignersFile=${signers}`,
+    'gpg.minTrustLevel=fully',
+    // The commit chooses the kind of its signature; a key ring in HOME has no say here, so only ssh can pass.
+    'gpg.openpgp.program=false',
+    'gpg.x509.program=false',
+  ];
   const { exitCode } = await git.run(
     [...settings.flatMap((setting) => ['-c', setting]), 'verify-commit', checkedId(revision)],
     { gitDirectory },

@@ -70,6 +70,19 @@ describe('listTree', () => {
     expect(entries.map(({ path }) => path)).toEqual(['b']);
   });
 
+  it('F40: takes each path for itself, never for a pattern', async () => {
+    const world = await createWorld();
+    const head = await world.commit({ 'd/a': '1', ':(exclude)d/b': '2', ':x': '3', x: '4', '*': '5' });
+    await world.mirror.fetch();
+    const at = async (...paths: string[]) =>
+      (await world.mirror.listTree(head, paths)).map(({ path }) => path);
+    expect(await at(':(exclude)d')).toEqual([':(exclude)d', ':(exclude)d/b']);
+    expect(await at(':x', '*')).toEqual(['*', ':x']);
+    expect(await at(':(glob)**', ':!d')).toEqual([]);
+    expect((await world.mirror.listLevel(head, ['d/'])).map(({ path }) => path)).toEqual(['d/a']);
+    expect(world.warnings).toEqual([]);
+  });
+
   it('rejects an unknown commit and anything that is not a full id', async () => {
     const world = await createWorld();
     await world.commit({ a: '1' });

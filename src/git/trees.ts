@@ -29,7 +29,27 @@ export async function listTree(
   revision: string,
   paths: readonly string[] = [],
 ): Promise<TreeEntry[]> {
-  const args = ['ls-tree', '-r', '-t', '-z', '--full-tree', checkedId(revision), '--', ...paths];
+  return list(git, gitDirectory, revision, ['-r', '-t'], paths);
+}
+
+/** Only what is at `paths`, or directly in those that end with a slash. Throws like listTree. */
+export async function listLevel(
+  git: Git,
+  gitDirectory: string,
+  revision: string,
+  paths: readonly string[],
+): Promise<TreeEntry[]> {
+  return list(git, gitDirectory, revision, [], paths);
+}
+
+async function list(
+  git: Git,
+  gitDirectory: string,
+  revision: string,
+  flags: readonly string[],
+  paths: readonly string[],
+): Promise<TreeEntry[]> {
+  const args = ['ls-tree', ...flags, '-z', '--full-tree', checkedId(revision), '--', ...paths];
   const output = await git.run(args, { gitDirectory });
   if (output.exitCode !== 0) {
     await requireType(git, gitDirectory, revision, ['commit', 'tree']);
@@ -42,8 +62,12 @@ export async function listTree(
 function parseEntry(record: string): TreeEntry {
   const tab = record.indexOf('\t');
   const mode = record.slice(0, 6);
-  const type = mode === '040000' ? 'tree' : mode === '160000' ? 'commit' : 'blob';
-  return { mode, type, id: record.slice(tab - 40, tab), path: record.slice(tab + 1) };
+  return { mode, type: typeOfMode(mode), id: record.slice(tab - 40, tab), path: record.slice(tab + 1) };
+}
+
+/** From six octal digits. */
+export function typeOfMode(mode: string): TreeEntry['type'] {
+  return mode === '040000' ? 'tree' : mode === '160000' ? 'commit' : 'blob';
 }
 
 /**

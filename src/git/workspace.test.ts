@@ -275,9 +275,8 @@ describe('damage and plants in .git', () => {
     const { world, head, file } = await checkedOutWorld();
     await rm(join(world.mirror.directory, 'objects'), { recursive: true });
     await rm(file('platform'), { recursive: true });
-    await world.workspace.moveTo(head).catch(() => {});
-    await world.mirror.fetch();
     await world.workspace.moveTo(head);
     expect(await contents(world)).toEqual(FILES);
+    expect(world.warnings).toEqual(['The mirror is damaged and is rebuilt']);
   });
 });

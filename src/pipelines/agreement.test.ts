@@ -164,6 +164,7 @@ async function createWorld(seed: number, random: () => number) {
     invokeCommand: ['invoke'] as const,
     plumbing: {},
     taskEnvironment: {},
+    mask: (text: string) => text,
     tempDir: path.join(folder, 'tmp'),
     timeoutMs: 1_000,
     concurrency: 4,

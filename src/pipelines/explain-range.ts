@@ -2,9 +2,10 @@
 
 import type { RepositoryReader } from '../git/repository-reader.ts';
 import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
-import { type Explained, explain, snapshotAt } from './explain.ts';
+import { type Explained, explain } from './explain.ts';
 import { loadRules } from './load-rules.ts';
 import { short } from './select-services.ts';
+import { snapshotAt } from './snapshot.ts';
 
 /** Takes every service as synced at `from`, with success; null: as never synced. Throws GitError. */
 export async function explainRange(
@@ -32,7 +33,7 @@ export async function explainRange(
   return { ...explained, explanation: { ...explanation, notes: [...remarks, ...explanation.notes] } };
 }
 
-const NEVER: Ledger = { entries: new Map(), baseline: null, pins: new Map(), rules: null };
+const NEVER: Ledger = { entries: new Map(), baseline: null, examined: null, pins: new Map(), rules: null };
 
 /** The ledger after a sync of everything at `commit`, under the rules that hold there. */
 async function ledgerAsOf(
@@ -58,7 +59,7 @@ async function ledgerAsOf(
       },
     ]);
   return {
-    ledger: { entries: new Map(entries), baseline: commit, pins: new Map(), rules: text },
+    ledger: { entries: new Map(entries), baseline: commit, examined: null, pins: new Map(), rules: text },
     problems,
   };
 }

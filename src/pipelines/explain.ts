@@ -6,9 +6,9 @@ import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { type LoadedRules, loadRules } from './load-rules.ts';
 import type { Drift } from './outside.ts';
-import { type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
-import { createPathMatcher, type Rules, watchedPaths } from './service-rules.ts';
-import { type Snapshot, snapshotOf } from './snapshot.ts';
+import { outdatedBy, type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
+import { createPathMatcher, type Rules } from './service-rules.ts';
+import { type Snapshot, snapshotAt } from './snapshot.ts';
 
 /** Paths shown per service and of none; the rest is one `git diff` away. */
 const SHOWN_PATHS = 20;
@@ -44,6 +44,8 @@ export interface Explained {
   /** The branch head as last fetched. */
   head: string | null;
   selected: Selected[];
+  /** True when a newer commit was examined before. */
+  outdated: boolean;
   target: Snapshot;
   explanation: Explanation;
 }
@@ -91,16 +93,10 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     loaded,
     head: await repository.head(),
     selected,
+    outdated: outdatedBy(input) !== null,
     target,
     explanation: { revision, notes, services, unmatched },
   };
-}
-
-export async function snapshotAt(
-  { repository, rules }: { repository: RepositoryReader; rules: Rules },
-  revision: string,
-): Promise<Snapshot> {
-  return snapshotOf(revision, await repository.listTree(revision, watchedPaths(rules)), rules);
 }
 
 async function baselineSnapshots(
@@ -157,7 +153,11 @@ async function addPaths(options: ExplainOptions, rules: Rules, selected: Selecte
   for (const [index, { commit }] of pairs.entries()) {
     const byService = new Map<string, string[]>();
     const everyones: string[] = [];
-    const add = (id: string, path: string) => byService.set(id, [...(byService.get(id) ?? []), path]);
+    const add = (id: string, path: string) => {
+      const paths = byService.get(id);
+      if (paths) paths.push(path);
+      else byService.set(id, [path]);
+    };
     for (const path of changed[index] ?? []) {
       const touched = match(path);
       if (touched.kind === 'none') unmatched.add(path);

@@ -2,8 +2,8 @@
 
 import { RequestError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
-import { snapshotAt } from './explain.ts';
 import { loadRules } from './load-rules.ts';
+import { snapshotAt } from './snapshot.ts';
 
 export interface KnownServices {
   /** Ids at the branch head, sorted. Fetches when nothing is known yet or `named` has an unknown one. */

@@ -7,11 +7,11 @@ import { type PreviewRun, type RunReason, type RunRequest, syncGroup } from '../
 import type { Explanation, ServiceDecision } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { environmentLines } from './config-hash.ts';
-import { type Explained, explain, snapshotAt } from './explain.ts';
+import { type Explained, explain } from './explain.ts';
 import { loadRules } from './load-rules.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
 import { short } from './select-services.ts';
-import { digest, type Snapshot } from './snapshot.ts';
+import { digest, type Snapshot, snapshotAt } from './snapshot.ts';
 
 export interface PreviewOptions {
   mirror: Mirror;

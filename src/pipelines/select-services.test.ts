@@ -49,6 +49,7 @@ function select(target: Snapshot, entries: LedgerEntry[], overrides: Partial<Sel
     ledger: {
       entries: new Map(entries.map((entry) => [entry.service, entry])),
       baseline: null,
+      examined: null,
       pins: new Map(),
       rules: null,
     },
@@ -228,6 +229,7 @@ describe('selectServices of pinned services', () => {
   const ledger = {
     entries: new Map(entries.map((entry) => [entry.service, entry])),
     baseline: null,
+    examined: null,
     pins: new Map([['platform/postgres', 'old']]),
     rules: null,
   };
@@ -301,6 +303,7 @@ describe('selectServices of what was changed outside', () => {
         ledger: {
           entries: new Map(entries.map((entry) => [entry.service, entry])),
           baseline: null,
+          examined: null,
           pins: new Map([['platform/redis', 'c0']]),
           rules: null,
         },

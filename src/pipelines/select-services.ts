@@ -41,6 +41,8 @@ export interface Selected extends ServiceDecision {
 export function selectServices(input: SelectionInput): Selected[] {
   const { target, ledger } = input;
   const present = target.services.map((service) => decide(input, service));
+  // What is wrong or missing at an outdated commit says nothing of the branch any more.
+  if (outdatedBy(input) !== null) return present;
   const duplicates = target.duplicates.map(
     ({ id, folders }): Selected => ({
       ...ABSENT,
@@ -95,12 +97,13 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
       because: `Pinned to ${short(pin)} by a rollback, until it is unpinned.`,
     };
   }
-  const newer = entry && !input.rollback && !atPin && newerThanTarget(entry, input.newer);
+  const newer =
+    input.rollback || atPin ? null : (outdatedBy(input) ?? (entry && newerThanTarget(entry, input.newer)));
   if (newer) {
     return {
       ...base,
       decision: 'newer_synced',
-      because: `Already synced at ${short(newer)}, which is newer than this commit.`,
+      because: `Already looked at for ${short(newer)}, which is newer than this commit.`,
     };
   }
   if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry, inputs) };
@@ -111,6 +114,12 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
   }
   const because = input.force ? 'Asked for, by force.' : 'Asked for.';
   return { ...base, decision: 'run', because: drift ? `${because} ${drift.because}` : because };
+}
+
+/** The newer commit that was examined as a whole: what it left alone was right as it was. */
+export function outdatedBy({ ledger, newer, rollback }: SelectionInput): string | null {
+  const examined = rollback ? undefined : ledger.examined?.commit;
+  return examined !== undefined && newer.has(examined) ? examined : null;
 }
 
 function newerThanTarget(entry: LedgerEntry, newer: ReadonlySet<string>): string | null {
@@ -152,9 +161,11 @@ function staleAgainstBaselines(
   if (input.baselines.length === 0) return run('Never synced, and there is nothing to compare with.');
   for (const baseline of input.baselines) {
     if (!baseline) return run('Never synced, and the commit before the push is not known here.');
-    const before = baseline.services.find(({ id }) => id === service.id);
+    const before = baseline.byId.get(service.id);
     if (!before) return run('New: never synced before.');
     const since = short(baseline.commit);
+    if (before.folder !== service.folder)
+      return run(`Its folder moved from ${before.folder} since ${since}.`);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
     if (before.shared !== service.shared) return run(`Shared files changed since ${since}.`);
   }
@@ -167,8 +178,9 @@ function run(because: string): Pick<Selected, 'decision' | 'because'> {
 
 function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | null {
   const differs = input.baselines.find((baseline) => {
-    const before = baseline?.services.find(({ id }) => id === service.id);
-    return before?.tree !== service.tree || before.shared !== service.shared;
+    const before = baseline?.byId.get(service.id);
+    if (before?.folder !== service.folder) return true;
+    return before.tree !== service.tree || before.shared !== service.shared;
   });
   return differs?.commit ?? null;
 }

@@ -98,10 +98,19 @@ export function globPatterns(rules: Rules): string[] {
   return rules.services.map(({ match }) => match.replace('{nn}.{service}', '*'));
 }
 
-/** The top folders and files that the rules look at; nothing else of a repository matters to a sync. */
-export function watchedPaths(rules: Rules): string[] {
-  const roots = rules.services.map(({ match }) => match.slice(0, match.indexOf('{') - 1));
-  return [...new Set([...roots, ...rules.shared.map(({ path }) => path), RULES_FILE])];
+/** The folders in which the folders of services are, each ending with a slash. */
+export function serviceRoots(rules: Rules): string[] {
+  return [...new Set(rules.services.map(({ match }) => match.slice(0, match.indexOf('{'))))];
+}
+
+/** The names of the files that make a folder a service. */
+export function markerFiles(rules: Rules): string[] {
+  return [...new Set(compiledOf(rules).map(({ file }) => file))];
+}
+
+/** Whether a folder is named as a rule asks; what is in it is not looked at. */
+export function isServiceFolder(rules: Rules, folder: string): boolean {
+  return compiledOf(rules).some((rule) => rule.folder.test(folder));
 }
 
 /** Rules as they are applied; made once for each rule book, as every push asks. */
@@ -159,8 +168,9 @@ export function discoverServices(
 export function sharedPathOf(rules: Rules, file: string): SharedPath | null {
   let longest: SharedPath | null = null;
   for (const shared of rules.shared) {
-    const holds = file === shared.path || file.startsWith(`${shared.path}/`);
-    if (holds && shared.path.length > (longest?.path.length ?? -1)) longest = shared;
+    const { length } = shared.path;
+    const holds = file.startsWith(shared.path) && (file.length === length || file[length] === '/');
+    if (holds && length > (longest?.path.length ?? -1)) longest = shared;
   }
   return longest;
 }

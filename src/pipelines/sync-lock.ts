@@ -12,7 +12,12 @@ const STALE_MS = 30_000;
 const UPDATE_MS = 5_000;
 const RETRY_MS = 250;
 
-const ownerSchema = z.object({ pid: z.number().int().positive(), startTicks: z.string() });
+/** `folder` tells which folder was taken: after a crash somebody else may have put theirs in its place. */
+const ownerSchema = z.object({
+  pid: z.number().int().positive(),
+  startTicks: z.string(),
+  folder: z.string(),
+});
 
 export interface SyncLockOptions {
   workspaceDir: string;
@@ -48,6 +53,11 @@ export async function takeSyncLock(options: SyncLockOptions): Promise<() => Prom
   }
 }
 
+/** At start: replaces what earlier programs left and nobody holds, so that no run has to wait for it. */
+export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
+  await removeLeftover(path.join(workspaceDir, '.sync.lock'));
+}
+
 async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() => Promise<void>) | null> {
   try {
     const release = await lockfile.lock(options.workspaceDir, {
@@ -57,7 +67,8 @@ async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() 
       update: UPDATE_MS,
       onCompromised: options.onLost,
     });
-    const owner = { pid: process.pid, startTicks: startTicksOf(process.pid) ?? '' };
+    const folder = (await folderIdentity(lockPath)) ?? '';
+    const owner = { pid: process.pid, startTicks: startTicksOf(process.pid) ?? '', folder };
     await writeFile(ownerFile(lockPath), JSON.stringify(owner), { mode: 0o600 });
     return async () => {
       await rm(ownerFile(lockPath), { force: true });
@@ -90,9 +101,17 @@ async function removeLeftover(lockPath: string): Promise<string | null> {
   return holder;
 }
 
+/** The inode alone may be given to the next folder; together with its birth it is this one's. */
+async function folderIdentity(path: string): Promise<string | null> {
+  const found = await lstat(path, { bigint: true }).catch(() => null);
+  return found && `${found.dev}:${found.ino}:${found.birthtimeNs}`;
+}
+
+/** Null when nobody is known to own the folder that is there now. */
 async function readOwner(lockPath: string): Promise<z.output<typeof ownerSchema> | null> {
   try {
-    return ownerSchema.parse(JSON.parse(await readFile(ownerFile(lockPath), 'utf8')));
+    const owner = ownerSchema.parse(JSON.parse(await readFile(ownerFile(lockPath), 'utf8')));
+    return owner.folder === (await folderIdentity(lockPath)) ? owner : null;
   } catch {
     return null;
   }

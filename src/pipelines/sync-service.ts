@@ -19,6 +19,8 @@ export interface SyncServiceOptions {
   checkout: string;
   /** Private folder for the files in which tasks say what they did. */
   tempDir: string;
+  /** Replaces secrets in what a task says there; its output is masked by the executor. */
+  mask(text: string): string;
   timeoutMs: number;
 }
 
@@ -77,7 +79,7 @@ export async function syncService(
         onLines: (stream, lines) => emit({ type: 'step.log', step, stream, lines }),
       },
     );
-    const outcome = await judge(result, resultFile, timeoutMs);
+    const outcome = await judge(result, resultFile, timeoutMs, options.mask);
     await emit({
       type: 'step.finished',
       step,
@@ -92,7 +94,12 @@ export async function syncService(
   }
 }
 
-async function judge(result: StepResult, resultFile: string, timeoutMs: number): Promise<ServiceOutcome> {
+async function judge(
+  result: StepResult,
+  resultFile: string,
+  timeoutMs: number,
+  mask: SyncServiceOptions['mask'],
+): Promise<ServiceOutcome> {
   const failed = { state: 'failed', exitCode: null, runnerMissing: false } as const;
   switch (result.kind) {
     case 'not_started':
@@ -104,12 +111,16 @@ async function judge(result: StepResult, resultFile: string, timeoutMs: number):
     case 'killed':
       return { ...failed, message: `Killed by ${result.signal}` };
     case 'exited':
-      return judgeExit(result.exitCode, resultFile);
+      return judgeExit(result.exitCode, resultFile, mask);
   }
 }
 
-async function judgeExit(exitCode: number, resultFile: string): Promise<ServiceOutcome> {
-  const said = await readTaskResult(resultFile);
+async function judgeExit(
+  exitCode: number,
+  resultFile: string,
+  mask: SyncServiceOptions['mask'],
+): Promise<ServiceOutcome> {
+  const said = await readTaskResult(resultFile, mask);
   const details = said.kind === 'said' && said.details ? `: ${said.details}` : '';
   if (exitCode !== 0) {
     return { state: 'failed', message: `Exit code ${exitCode}${details}`, exitCode, runnerMissing: false };

@@ -1,12 +1,11 @@
 /** Which commit a sync works on: one that is on the branch, and the newest that was asked for. */
 
-import { GitError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
-import type { SyncInput, SyncRun } from '../runs/run.ts';
+import type { SyncRun } from '../runs/run.ts';
 
 export type SyncTarget =
   | { kind: 'commit'; revision: string }
-  /** None of the wanted commits is on the branch any more, or ever was. */
+  /** The commit that was asked for is not on the branch any more, or never was. */
   | { kind: 'not_on_branch'; revision: string; head: string };
 
 /**
@@ -21,15 +20,14 @@ export async function resolveTarget(
   signal: AbortSignal,
 ): Promise<SyncTarget> {
   const { head } = await mirror.fetch(signal);
-  const inputs: SyncInput[] = [run, ...covers].map(({ input }) => input);
-  if (inputs.some(({ revision }) => revision === null)) return { kind: 'commit', revision: head };
-  const wanted = inputs.flatMap(({ revision }) => (revision === null ? [] : [revision]));
-  if (wanted.includes(head)) return { kind: 'commit', revision: head };
+  const { revision } = run.input;
+  if (revision === null || revision === head) return { kind: 'commit', revision: head };
+  const others = covers.map(({ input }) => input.revision ?? head);
+  const wanted = [...new Set([revision, ...others])];
   const located = await mirror.locate(wanted);
-  const onBranch = wanted.filter((revision) => located.get(revision) === 'on_branch');
-  const [newest] = onBranch.length > 1 ? await mirror.tips(onBranch) : onBranch;
-  if (newest) return { kind: 'commit', revision: newest };
-  const [revision] = wanted;
-  if (revision === undefined) throw new GitError('unknown_revision', 'The run names no commit.');
-  return { kind: 'not_on_branch', revision, head };
+  // Also when it covers commits that are on the branch: its own status must not tell of their success.
+  if (located.get(revision) !== 'on_branch') return { kind: 'not_on_branch', revision, head };
+  const onBranch = wanted.filter((other) => located.get(other) === 'on_branch');
+  const [newest = revision] = onBranch.length > 1 ? await mirror.tips(onBranch) : onBranch;
+  return { kind: 'commit', revision: newest };
 }

@@ -1,5 +1,7 @@
 /** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
 
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
 import { describeError, GitError, isDiskFull, WorkspaceBusyError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { Workspace } from '../git/workspace.ts';
@@ -58,7 +60,10 @@ export async function sync(options: SyncOptions, context: PipelineContext<'sync'
 }
 
 /** The first push seen tells what is taken as deployed. Kept before anything can fail, for those that come later. */
-async function keepBaseline(options: SyncOptions, { run, covers, emit }: PipelineContext<'sync'>): Promise<void> {
+async function keepBaseline(
+  options: SyncOptions,
+  { run, covers, emit }: PipelineContext<'sync'>,
+): Promise<void> {
   const scope = run.concurrencyGroup;
   if (run.input.selection.mode !== 'changed' || (await options.ledger(scope)).baseline !== null) return;
   const { before } = (covers[0] ?? run).input;
@@ -116,6 +121,9 @@ async function syncRevision(
     return { state: 'succeeded', reason: null, message: `Dry run: ${would} service(s) would be synced` };
   }
   const outcomes = await runChosen(options, context, explained, outside);
+  if (run.input.selection.mode === 'changed' && !explained.outdated) {
+    await emit({ type: 'run.examined', scope: run.concurrencyGroup, commit: revision });
+  }
   return conclude(explained, outcomes, chosen.length, ledger);
 }
 
@@ -256,7 +264,8 @@ async function runChosen(
   const release = await takeSyncLock({
     workspaceDir: options.workspaceDir,
     waitMs: options.lockWaitMs,
-    signal,
+    // A drain lets tasks end, and here none runs yet.
+    signal: AbortSignal.any([signal, context.draining]),
     onWait: (holder) =>
       context.emit({
         type: 'run.notice',
@@ -303,6 +312,7 @@ async function runChosen(
     signal.throwIfAborted();
     return outcomes;
   } finally {
+    await rm(path.join(options.tempDir, context.run.id), { recursive: true, force: true });
     await release();
   }
 }
@@ -377,8 +387,9 @@ function conclude(
   if (newer.length === 0) return { state: 'succeeded', reason: null, message };
   const entries = newer.flatMap(({ service }) => ledger.entries.get(service) ?? []);
   // What became of these services is the outcome of who tried last; most of all when it failed.
-  const coveredBy = (entries.find(({ outcome }) => outcome === 'failed') ?? entries[0])?.attemptedRunId;
-  return { state: 'superseded', reason: 'newer_already_synced', message, coveredBy: coveredBy ?? null };
+  const failed = entries.find(({ outcome }) => outcome === 'failed')?.attemptedRunId;
+  const coveredBy = failed ?? ledger.examined?.runId ?? entries[0]?.attemptedRunId ?? null;
+  return { state: 'superseded', reason: 'newer_already_synced', message, coveredBy };
 }
 
 /** What failed around the tasks, in the words of the commit status; null for our own defects. */

@@ -16,8 +16,11 @@ export type TaskResult =
   | { kind: 'nothing' }
   | { kind: 'unreadable' };
 
-/** Never throws: what cannot be read or understood is `unreadable`. Links are not followed. */
-export async function readTaskResult(file: string): Promise<TaskResult> {
+/**
+ * Never throws: what cannot be read or understood is `unreadable`. Links are not followed. The details are masked
+ * before they are cut, so that no part of a secret survives at the cut.
+ */
+export async function readTaskResult(file: string, mask: (text: string) => string): Promise<TaskResult> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (error: NodeJS.ErrnoException) => error,
   );
@@ -28,7 +31,7 @@ export async function readTaskResult(file: string): Promise<TaskResult> {
     if (bytesRead === 0) return { kind: 'nothing' };
     if (bytesRead > MAX_BYTES) return { kind: 'unreadable' };
     const { action, details } = resultSchema.parse(JSON.parse(buffer.toString('utf8', 0, bytesRead)));
-    return { kind: 'said', action, details: (details ?? '').slice(0, 500) };
+    return { kind: 'said', action, details: mask(details ?? '').slice(0, 500) };
   } catch {
     return { kind: 'unreadable' };
   } finally {

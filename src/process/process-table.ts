@@ -45,14 +45,18 @@ export async function endProcessGroup(
 
 /**
  * Ends every process whose initial environment holds the entry `marker`, e.g. `IAC_RUN_ID=42`, whatever its
- * session. Processes of other users, and those started with a cleared environment, are not found.
+ * session, and what these started. Others of another user, or with a cleared environment, are not found.
  * Resolves to the processes that could not be ended.
  */
 export async function endMarkedProcesses(options: {
   marker: string;
   graceMs: number;
 }): Promise<ProcessIdentity[]> {
-  return endProcesses(() => withMarker(listProcesses(), options.marker), options.graceMs);
+  return endProcesses(async () => {
+    const candidates = listProcesses().filter(({ pid }) => pid !== process.pid);
+    const marked = await withMarker(candidates, options.marker);
+    return marked.flatMap((leader) => [leader, ...familyOf(leader, candidates)]);
+  }, options.graceMs);
 }
 
 /**

@@ -14,6 +14,8 @@ interface Asked {
 export interface SyncRequest extends Asked {
   /** What is left out is null, false or empty. */
   input: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
+  /** False for a push that does not contain those before it: their outcome is not its own. */
+  covers?: boolean;
 }
 
 export interface PreviewRequest extends Asked {
@@ -37,12 +39,12 @@ const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
  */
 export function enqueueSync(
   store: RunStore,
-  { dedupeKey = null, delivery, ...request }: SyncRequest,
+  { covers = true, dedupeKey = null, delivery, ...request }: SyncRequest,
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...request.trigger };
   const input: SyncInput = { ...PLAIN, ...request.input };
-  const coalesce =
-    trigger.source === 'webhook' && input.selection.mode === 'changed' && !input.force && !input.dryRun;
+  const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
+  const coalesce = covers && trigger.source === 'webhook' && leavesChoice;
   return store.enqueue(
     { kind: 'sync', trigger, input, dedupeKey, coalesce, concurrencyGroup: syncGroup(input.branch) },
     accepted(trigger, delivery),

@@ -70,6 +70,7 @@ export type RunEventBody =
   | { type: 'run.explained'; explanation: Explanation }
   | { type: 'run.chosen'; count: number; message: string }
   | { type: 'run.baseline'; scope: string; commit: string }
+  | { type: 'run.examined'; scope: string; commit: string }
   | { type: 'run.pinned'; scope: string; services: string[]; commit: string | null }
   | { type: 'run.rules'; scope: string; text: string | null }
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }

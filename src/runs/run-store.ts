@@ -47,6 +47,8 @@ export interface Ledger {
   entries: Map<string, LedgerEntry>;
   /** The commit assumed deployed when the branch was first met, or null before that. */
   baseline: string | null;
+  /** The newest commit all of whose changed services were attempted, and by which run. */
+  examined: { commit: string; runId: string } | null;
   /** Services rolled back by hand, with the commit they are kept at. */
   pins: Map<string, string>;
   /** Text of the branch's last good rules file, or null. */

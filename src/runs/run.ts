@@ -5,16 +5,19 @@ export const RUN_KINDS = ['sync', 'preview'] as const;
 
 export type RunKind = (typeof RUN_KINDS)[number];
 
-export type RunState =
-  | 'queued'
-  | 'running'
-  | 'awaiting_approval'
-  | 'succeeded'
-  | 'failed'
-  | 'errored'
-  | 'cancelled'
-  | 'timed_out'
-  | 'superseded';
+export const RUN_STATES = [
+  'queued',
+  'running',
+  'awaiting_approval',
+  'succeeded',
+  'failed',
+  'errored',
+  'cancelled',
+  'timed_out',
+  'superseded',
+] as const;
+
+export type RunState = (typeof RUN_STATES)[number];
 
 export type FinalRunState = Exclude<RunState, 'queued' | 'running' | 'awaiting_approval'>;
 

@@ -358,9 +358,12 @@ export function describeRunStore(
           ended('bad', 'failed'),
           { type: 'run.baseline', scope: 'sync:main', commit: 'first' },
           { type: 'run.baseline', scope: 'sync:main', commit: 'second' },
+          { type: 'run.examined', scope: 'sync:main', commit: 'first' },
+          { type: 'run.examined', scope: 'sync:main', commit: 'second' },
         ]);
-        const { entries, baseline } = await store.ledger('sync:main');
+        const { entries, baseline, examined } = await store.ledger('sync:main');
         expect(baseline).toBe('first');
+        expect(examined).toEqual({ commit: 'second', runId: run.id });
         expect(entries.get('good')).toMatchObject({
           outcome: 'succeeded',
           synced: { inputs: 'i1', configHash: 'abcdef012345', runId: run.id },

@@ -90,6 +90,7 @@ async function accept(
       selection: { mode: 'changed' },
       announced: services,
     },
+    covers: !push.rewrites,
     dedupeKey: deliveryId && `delivery:${deliveryId}`,
     delivery: { event: 'push', detail: `Push of ${push.after.slice(0, 8) || 'the branch'}` },
   });

@@ -26,6 +26,8 @@ export interface Push {
   after: string;
   before: string | null;
   deleted: boolean;
+  /** True when what was pushed before may have left the branch by it. */
+  rewrites: boolean;
   /** Login of who pushed, as GitHub says. */
   sender: string | null;
   /** Every path the payload lists, in any order, repeated ones included. */
@@ -51,13 +53,18 @@ export function parsePush(payload: unknown): Push | null {
     after,
     before: FULL_ID.test(before) && !NO_COMMIT.test(before) ? before : null,
     deleted: data.deleted === true || (after !== '' && NO_COMMIT.test(after)),
+    rewrites: data.forced === true || data.created === true,
     sender: data.sender?.login ?? null,
     paths: commits.flatMap(({ added, removed, modified }) => [
       ...(added ?? []),
       ...(removed ?? []),
       ...(modified ?? []),
     ]),
-    complete: data.forced !== true && data.created !== true && commits.length < MAX_LISTED_COMMITS,
+    complete:
+      data.commits != null && // a payload without a list names nothing, which is not the same as naming no file
+      data.forced !== true &&
+      data.created !== true &&
+      commits.length < MAX_LISTED_COMMITS,
   };
 }
 

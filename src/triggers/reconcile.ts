@@ -7,6 +7,8 @@ import type { RunStore } from '../runs/run-store.ts';
 
 /** A nudge waits this long for others, and for the push's own delivery to arrive. */
 const NUDGE_MS = 2_000;
+/** When the branch could not be looked at, and there is no interval to wait for. */
+const RETRY_MS = 60_000;
 
 export interface ReconcileOptions {
   store: RunStore;
@@ -40,31 +42,37 @@ export interface Reconciler {
 export function startReconciler(options: ReconcileOptions): Reconciler {
   const { intervalMs, log } = options;
   let timer: NodeJS.Timeout | undefined;
+  let dueAtMs = Number.POSITIVE_INFINITY;
   let looking: Promise<void> = Promise.resolve();
   const ending = new AbortController();
   const remark = createRemarker(log);
 
   function look(): void {
-    clearTimeout(timer);
+    dueAtMs = Number.POSITIVE_INFINITY;
     options.onLook?.();
     looking = looking
-      .then(() => reconcile(options, remark, ending.signal))
-      .catch((error: unknown) => {
-        if (!ending.signal.aborted) log.warn({ err: error }, 'reconcile failed; it is tried again');
+      .then(async () => {
+        const outcome = await reconcile(options, remark, ending.signal);
+        if (outcome === 'busy') schedule(NUDGE_MS);
+        else if (intervalMs > 0) schedule(intervalMs);
       })
-      .then(() => {
-        if (!ending.signal.aborted && intervalMs > 0) schedule(intervalMs);
+      .catch((error: unknown) => {
+        if (ending.signal.aborted) return;
+        log.warn({ err: error }, 'reconcile failed; it is tried again');
+        schedule(intervalMs || RETRY_MS);
       });
   }
+  /** The earliest of what was asked for. */
   function schedule(delayMs: number): void {
+    const atMs = performance.now() + delayMs;
+    if (ending.signal.aborted || atMs >= dueAtMs) return;
+    dueAtMs = atMs;
     clearTimeout(timer);
     timer = setTimeout(look, delayMs);
   }
   look();
   return {
-    nudge: () => {
-      if (!ending.signal.aborted) schedule(NUDGE_MS);
-    },
+    nudge: () => schedule(NUDGE_MS),
     stop() {
       ending.abort();
       clearTimeout(timer);
@@ -82,23 +90,25 @@ function createRemarker(log: Logger): (remarks: readonly string[]) => void {
   };
 }
 
+/** Busy: a run waits or works. What it does not do, or fails to do, must still be found, so the look is repeated. */
 async function reconcile(
   { store, branch, due, log }: ReconcileOptions,
   remark: (remarks: readonly string[]) => void,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<'done' | 'busy'> {
   const group = syncGroup(branch);
+  if ((await store.active(group)).length > 0) return 'busy';
   const found = await due(group, signal);
   remark(found.remarks);
   for (const { service, because } of found.drifts) log.warn({ service, because }, 'changed outside');
   if (found.firstMeeting) {
     await store.saveBaseline(group, found.head);
     log.info({ head: found.head }, 'branch met for the first time; what it holds is taken as deployed');
-    return;
+    return 'done';
   }
-  if (found.services.length === 0) return;
-  // A run that waits or works will do it; if it fails to, the next look finds that.
-  if ((await store.active(group)).length > 0) return;
+  if (found.services.length === 0) return 'done';
+  // A push of its own may have come meanwhile.
+  if ((await store.active(group)).length > 0) return 'busy';
   log.warn({ head: found.head, services: found.services }, 'the branch is ahead of what was synced');
   await enqueueSync(store, {
     trigger: { source: 'reconcile' },
@@ -110,4 +120,5 @@ async function reconcile(
       announced: found.services,
     },
   });
+  return 'done';
 }

@@ -94,11 +94,12 @@ async function select(
 ): Promise<{ mode: Selection; services: string[] }> {
   const named = [...new Set(body.services ?? [])].sort();
   if (body.all !== true && named.length === 0) throw new RequestError(400, 'No services specified');
-  const { runnable, excluded } = await options.services(named);
-  if (body.all === true) return { mode: { mode: 'all' }, services: runnable };
+  // "All" is what the branch holds now; a wrong name beside it is refused like any other.
+  const { runnable, excluded } = await options.services(body.all === true ? [] : named);
   const known = new Set(runnable);
   const refused = named.filter((name) => !known.has(name));
   if (refused.length > 0) throw new RequestError(400, refusal(refused, new Set(excluded)));
+  if (body.all === true) return { mode: { mode: 'all' }, services: runnable };
   return { mode: { mode: 'services', services: named }, services: named };
 }
 

@@ -2,16 +2,15 @@
 
 import { type Context, type Handler, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../errors.ts';
+import { jsonError } from './error-answer.ts';
 import type { RunPageEnv } from './guards.ts';
 import type { Readiness } from './readiness.ts';
 
 /** GitHub never delivers more than 25 MB. */
 const WEBHOOK_BODY_BYTES = 25 * 1024 * 1024;
 const BODY_BYTES = 1024 * 1024;
-const RETRY_AFTER_SECONDS = '5';
 
 export interface AppOptions {
   githubWebhook: Handler;
@@ -34,7 +33,7 @@ export function createApp(options: AppOptions): Hono {
   app.post('/webhook', limit(WEBHOOK_BODY_BYTES), options.githubWebhook);
   app.post('/sync', limit(BODY_BYTES), options.syncApi);
   for (const path of ['/webhook', '/sync']) {
-    app.all(path, (c) => c.json({ error: `${path} takes POST only` }, 405, { Allow: 'POST' }));
+    app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
   }
   app.get('/health', (c) =>
     options.isHealthy() ? c.json({ status: 'healthy' }) : c.json({ status: 'unhealthy' }, 503),
@@ -48,14 +47,14 @@ export function createApp(options: AppOptions): Hono {
   app.route('/', options.pages.runs);
   app.route('/', options.pages.services);
   app.route('/', options.pages.deliveries);
-  app.notFound((c) => c.json({ error: `Nothing is at ${c.req.path.slice(0, 200)}` }, 404));
+  app.notFound((c) => jsonError(c, 404, `Nothing is at ${c.req.path.slice(0, 200)}`));
   app.onError((error, c) => answerError(error, c, options.log));
   return app;
 }
 
 function limit(maxSize: number): MiddlewareHandler {
   const refuseTooLarge = (c: Context): Response =>
-    c.json({ error: `The body is larger than ${maxSize / 1024 / 1024} MiB` }, 413);
+    jsonError(c, 413, `The body is larger than ${maxSize / 1024 / 1024} MiB`);
   const countWhileReading = bodyLimit({ maxSize, onError: refuseTooLarge });
   return async (c, next) => {
     // Node holds a sender to its Content-Length. Counting takes the body's stream, half the cost of an answer.
@@ -68,21 +67,17 @@ function limit(maxSize: number): MiddlewareHandler {
 }
 
 function answerError(error: Error, c: Context, log: Logger): Response {
-  if (error instanceof RequestError) return refuse(c, error.status, error.message);
+  if (error instanceof RequestError) return jsonError(c, error.status, error.message);
   if (error instanceof QueueFullError) {
     log.warn({ path: c.req.path, problem: error.message }, 'request refused: the queue is full');
-    return refuse(c, 503, 'Too many runs are waiting; send it again later');
+    return jsonError(c, 503, 'Too many runs are waiting; send it again later');
   }
   if (error instanceof StoreUnavailableError) {
     log.error({ err: error, path: c.req.path }, 'request not stored');
-    return refuse(c, 503, 'The request could not be stored; send it again');
+    return jsonError(c, 503, 'The request could not be stored; send it again');
   }
   // The client went away while sending; nobody reads the answer.
-  if (c.req.raw.signal.aborted) return refuse(c, 400, 'The request was cut off');
+  if (c.req.raw.signal.aborted) return jsonError(c, 400, 'The request was cut off');
   log.error({ err: error, path: c.req.path }, 'request failed by a defect');
-  return refuse(c, 500, 'The server failed; see its log');
-}
-
-function refuse(c: Context, status: ContentfulStatusCode, error: string): Response {
-  return c.json({ error }, status, status === 503 ? { 'Retry-After': RETRY_AFTER_SECONDS } : {});
+  return jsonError(c, 500, 'The server failed; see its log');
 }

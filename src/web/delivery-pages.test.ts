@@ -131,6 +131,7 @@ describe('GET /deliveries', () => {
     expect(unknown.status).toBe(400);
     expect(await unknown.json()).toEqual({
       error: 'Decision must be one of accepted, duplicate, no_changes, ignored, refused, missed.',
+      code: 'invalid_request',
     });
     expect((await app.request('/deliveries?before=x', { headers })).status).toBe(400);
   });
@@ -197,12 +198,12 @@ describe('POST /deliveries/:number/replay', () => {
   });
 
   it.each([
-    ['2', 409, 'There is nothing to replay, as it asked for nothing: Event ping.'],
-    ['3', 404, 'Delivery not found.'],
-  ])('refuses number %s with %i and the reason', async (number, status, error) => {
+    ['2', 409, 'conflict', 'There is nothing to replay, as it asked for nothing: Event ping.'],
+    ['3', 404, 'not_found', 'Delivery not found.'],
+  ])('refuses number %s with %i and the reason', async (number, status, code, error) => {
     const { app, enqueued } = createPages(2);
     const response = await app.request(`/deliveries/${number}/replay`, post(AS_OPERATOR));
-    expect([response.status, await response.json()]).toEqual([status, { error }]);
+    expect([response.status, await response.json()]).toEqual([status, { error, code }]);
     expect(enqueued).toEqual([]);
   });
 

@@ -52,7 +52,7 @@ describe('roles', () => {
       url: 'https://runner.example/runs/retried',
     });
     const cancel = await app.request('/runs/r1/cancel', { ...POST, headers: AS_ADMIN });
-    expect(await cancel.json()).toEqual({ error: 'The run has already ended.' });
+    expect(await cancel.json()).toEqual({ error: 'The run has already ended.', code: 'conflict' });
     expect(acted).toEqual(['retry r1 by oscar', 'cancel r1 by ada']);
   });
 });

@@ -5,6 +5,7 @@ import { bodyLimit } from 'hono/body-limit';
 import { html } from 'hono/html';
 import type { Access } from './access.ts';
 import type { Assets } from './assets.ts';
+import { jsonError } from './error-answer.ts';
 import { type Html, page } from './layout.ts';
 import { pageHeaders } from './page-headers.ts';
 import { localPath, requestOrigin } from './request-origin.ts';
@@ -25,7 +26,7 @@ export function createLoginRoutes({ access, assets, publicUrl }: LoginRoutesOpti
   routes.use('/logout', pageHeaders());
   const formLimit = bodyLimit({
     maxSize: MAX_FORM_BYTES,
-    onError: (c) => c.json({ error: 'The form is too large.' }, 413),
+    onError: (c) => jsonError(c, 413, 'The form is too large.'),
   });
 
   routes.get('/login', (c) => {
@@ -34,8 +35,7 @@ export function createLoginRoutes({ access, assets, publicUrl }: LoginRoutesOpti
   });
 
   routes.post('/login', formLimit, async (c) => {
-    if (requestOrigin(c, publicUrl) === 'cross')
-      return c.json({ error: 'Sign in from the login page.' }, 403);
+    if (requestOrigin(c, publicUrl) === 'cross') return jsonError(c, 403, 'Sign in from the login page.');
     const form = await c.req.parseBody();
     const { token, next: wanted } = form;
     const next = localPath(typeof wanted === 'string' ? wanted : undefined);
@@ -44,8 +44,7 @@ export function createLoginRoutes({ access, assets, publicUrl }: LoginRoutesOpti
   });
 
   routes.post('/logout', (c) => {
-    if (requestOrigin(c, publicUrl) !== 'same')
-      return c.json({ error: 'Sign out from one of our pages.' }, 403);
+    if (requestOrigin(c, publicUrl) !== 'same') return jsonError(c, 403, 'Sign out from one of our pages.');
     access.signOut(c);
     return c.redirect('/login', 303);
   });

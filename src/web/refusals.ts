@@ -3,6 +3,7 @@
 import type { Context } from 'hono';
 import type { Identity } from './access.ts';
 import type { Assets } from './assets.ts';
+import { jsonError } from './error-answer.ts';
 import { messagePage } from './layout.ts';
 import { isBrowser } from './page-headers.ts';
 
@@ -24,7 +25,7 @@ export function refuse(
   { assets, identity }: { assets: Assets; identity: Identity | null },
   { status, error }: Refusal,
 ) {
-  if (!isBrowser(c)) return c.json({ error }, status);
+  if (!isBrowser(c)) return jsonError(c, status, error);
   return c.html(messagePage({ title: TITLES[status], identity, assets }, error), status);
 }
 
@@ -36,5 +37,5 @@ export function askForCredentials(c: Context) {
     return c.redirect(`/login?next=${encodeURIComponent(next)}`, 303);
   }
   c.header('WWW-Authenticate', 'Bearer');
-  return c.json({ error: 'Authentication required: send an API token as Authorization: Bearer.' }, 401);
+  return jsonError(c, 401, 'Authentication required: send an API token as Authorization: Bearer.');
 }

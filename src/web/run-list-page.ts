@@ -7,18 +7,6 @@ import { formatDuration } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';
 import { commitLink, moment, runCommit, runTitle, stateBadge, stateWord, triggerWords } from './run-words.ts';
 
-export const RUN_STATES: readonly RunState[] = [
-  'queued',
-  'running',
-  'awaiting_approval',
-  'succeeded',
-  'failed',
-  'errored',
-  'cancelled',
-  'timed_out',
-  'superseded',
-];
-
 export interface RunListView {
   frame: Omit<PageFrame, 'title'>;
   runs: Run[];

@@ -1,16 +1,17 @@
 /** The routes of runs: list, page, raw log, event stream, retry and cancel. They read the store, never a worker. */
 
 import { type Context, Hono } from 'hono';
-import type { Run, RunState } from '../runs/run.ts';
+import { RUN_STATES, type Run, type RunState } from '../runs/run.ts';
 import { REPORTERS_OF, type RunStore } from '../runs/run-store.ts';
 import type { ActionResult } from '../triggers/run-actions.ts';
 import type { Access } from './access.ts';
 import type { Assets } from './assets.ts';
+import { jsonError } from './error-answer.ts';
 import { createGuards, type RunPageEnv } from './guards.ts';
 import { isBrowser, pageHeaders, prefersJson } from './page-headers.ts';
 import { refuse } from './refusals.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
-import { listPath, RUN_STATES, runListPage } from './run-list-page.ts';
+import { listPath, runListPage } from './run-list-page.ts';
 import { createLogTexts, type LogTexts, readHistory } from './run-log.ts';
 import { runPage } from './run-page.ts';
 import { createRunStreams } from './run-stream.ts';
@@ -68,9 +69,9 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   routes.get('/runs/:id/log', mayRead, (c) => showLog(c, options, logs));
   routes.get('/runs/:id/events', mayRead, (c) => {
     const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
-    if (!/^\d{1,15}$/.test(after)) return c.json({ error: 'The last event id must be a number.' }, 400);
+    if (!/^\d{1,15}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
     const response = streams.open(c, c.var.run.id, Number(after));
-    return response ?? c.json({ error: 'Too many open streams.' }, 503, { 'Retry-After': '5' });
+    return response ?? jsonError(c, 503, 'Too many open streams.');
   });
   routes.post('/runs/:id/retry', mayOperate, (c) => act(c, retry, options));
   routes.post('/runs/:id/cancel', mayOperate, (c) => act(c, cancel, options));
@@ -138,9 +139,7 @@ async function showLog(c: RunContext, { store, assets }: RunRoutesOptions, logs:
   // Nobody would read the log of a HEAD request to its end.
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const text = logs.open(run.id, step);
-  return text
-    ? c.body(text, 200, headers)
-    : c.json({ error: 'Too many open logs.' }, 503, { 'Retry-After': '5' });
+  return text ? c.body(text, 200, headers) : jsonError(c, 503, 'Too many open logs.');
 }
 
 /** Forms are led back to a run's page; programs get JSON. */

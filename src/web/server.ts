@@ -4,11 +4,14 @@ import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { serve } from '@hono/node-server';
 import type { Hono } from 'hono';
+import { RunnerError } from '../errors.ts';
 
 /** Headers and body must arrive within these; GitHub gives up after 10 s itself. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const CHECK_MS = 1_000;
+/** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
+const MAX_HEADERS_BYTES = 32 * 1024;
 /** What answers are still under way at the close get this long. */
 const CLOSE_GRACE_MS = 2_000;
 const MAX_CONNECTIONS = 2_000;
@@ -34,11 +37,12 @@ export function startServer(
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
         connectionsCheckingInterval: CHECK_MS,
+        maxHeaderSize: MAX_HEADERS_BYTES,
       },
     }) as Server;
     server.maxConnections = MAX_CONNECTIONS;
     server.on('clientError', answerBroken);
-    server.once('error', reject);
+    server.once('error', (cause) => reject(notListening(`${host}:${port}`, cause)));
     server.once('listening', () => {
       const address = server.address();
       resolve({
@@ -46,6 +50,13 @@ export function startServer(
         close: () => close(server),
       });
     });
+  });
+}
+
+function notListening(address: string, cause: Error): RunnerError {
+  return new RunnerError(`Listening on ${address} failed: ${cause.message}.`, {
+    nextAction: 'Free the port, or set HOST and WEBHOOK_PORT to an address of this machine that is free.',
+    cause,
   });
 }
 

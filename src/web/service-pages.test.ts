@@ -46,6 +46,7 @@ function createPages(
   const ledger: Ledger = {
     entries: new Map(entries.map((one) => [one.service, one])),
     baseline: null,
+    examined: null,
     pins: new Map([['platform/pinned', SHA]]),
     rules: null,
   };

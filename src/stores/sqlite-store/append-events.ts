@@ -105,6 +105,14 @@ function projectLedger(database: Database, run: Run, event: RunEventBody, at: nu
       event.scope,
       event.commit,
     );
+  } else if (event.type === 'run.examined') {
+    database.run(
+      `INSERT INTO examined (scope, commit_id, run) VALUES (?, ?, ?)
+       ON CONFLICT (scope) DO UPDATE SET commit_id = excluded.commit_id, run = excluded.run`,
+      event.scope,
+      event.commit,
+      run.id,
+    );
   } else if (event.type === 'run.rules') {
     saveRules(database, event.scope, event.text);
   } else if (event.type === 'run.pinned') {

@@ -98,9 +98,11 @@ export function readLedger(database: Database, scope: string): Ledger {
   const pins = database.all('SELECT service, commit_id FROM pins WHERE scope = ?', scope);
   const rules = database.get('SELECT text FROM rules WHERE scope = ?', scope)?.text;
   const baseline = database.get('SELECT commit_id FROM baselines WHERE scope = ?', scope)?.commit_id;
+  const examined = database.get('SELECT commit_id, run FROM examined WHERE scope = ?', scope);
   return {
     entries: new Map(entries.map((entry) => [entry.service, entry])),
     baseline: typeof baseline === 'string' ? baseline : null,
+    examined: examined ? { commit: String(examined.commit_id), runId: String(examined.run) } : null,
     rules: typeof rules === 'string' ? rules : null,
     pins: new Map(pins.map((row) => [String(row.service), String(row.commit_id)])),
   };

@@ -5,7 +5,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
-import { type Connection, isDistrusted, openConnection, resultCode } from './connection.ts';
+import { type Connection, openConnection, resultCode } from './connection.ts';
 import type { Database } from './database.ts';
 import { holdOwnership } from './ownership.ts';
 import { WRITES, type Written } from './writes.ts';
@@ -69,23 +69,34 @@ function start(): void {
   });
 }
 
-/** Runs the calls in one transaction; a call that fails undoes only itself. */
+/**
+ * Runs the calls in one transaction. When one of them fails, which is rare, nothing of it is kept and each is run
+ * again in a transaction of its own, so that it undoes only itself. Savepoints would cost every call a journal.
+ */
 function commit(connection: Connection, calls: WriteCall[]): WriteAnswer[] {
   let database: Database | null = null;
   try {
     database = connection.use();
     database.raw.exec('BEGIN IMMEDIATE');
     const current = database;
-    const answers = calls.map((call) => attempt(current, call));
+    const answers = calls.map((call) => write(current, call));
     database.raw.exec('COMMIT');
     return answers;
   } catch (error) {
     rollBack(database);
     connection.failed(error);
-    return calls.map((call) => failed(call, error));
+    // What the disk or another process refuses now, it refuses to each of them.
+    if (calls.length === 1 || isUnavailable(error)) return calls.map((call) => failed(call, error));
+    return calls.flatMap((call) => commit(connection, [call]));
   } finally {
     connection.written();
   }
+}
+
+function write(database: Database, call: WriteCall): WriteAnswer {
+  const perform = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
+  const { result, changed } = perform(database, ...call.arguments);
+  return { id: call.id, ok: true, result, changed };
 }
 
 function rollBack(database: Database | null): void {
@@ -96,19 +107,10 @@ function rollBack(database: Database | null): void {
   }
 }
 
-function attempt(database: Database, call: WriteCall): WriteAnswer {
-  database.run('SAVEPOINT call');
-  try {
-    const write = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
-    const { result, changed } = write(database, ...call.arguments);
-    database.run('RELEASE call');
-    return { id: call.id, ok: true, result, changed };
-  } catch (error) {
-    // A full or failing disk ends the whole transaction: then nothing of this batch was written.
-    if (!database.raw.isTransaction || isDistrusted(error)) throw error;
-    database.raw.exec('ROLLBACK TO call; RELEASE call');
-    return failed(call, error);
-  }
+function isUnavailable(error: unknown): boolean {
+  // A full queue refuses one call, not those beside it.
+  if (error instanceof QueueFullError) return false;
+  return error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
 }
 
 function failed(call: WriteCall, error: unknown): WriteAnswer {
@@ -118,8 +120,7 @@ function failed(call: WriteCall, error: unknown): WriteAnswer {
   }
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof QueueFullError) return { id: call.id, ok: false, failure: 'queue_full', message };
-  const unavailable = error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
-  return { id: call.id, ok: false, failure: unavailable ? 'unavailable' : 'defect', message };
+  return { id: call.id, ok: false, failure: isUnavailable(error) ? 'unavailable' : 'defect', message };
 }
 
 start();

@@ -72,6 +72,13 @@ CREATE TABLE baselines (
   commit_id TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The newest commit of a branch that a push's sync was brought to its end for.
+CREATE TABLE examined (
+  scope TEXT PRIMARY KEY,
+  commit_id TEXT NOT NULL,
+  run TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- A row for each run and reporter as long as there may be something left to tell.
 CREATE TABLE unreported (
   reporter TEXT NOT NULL,

@@ -1,0 +1,76 @@
+/** A million log lines through a run, against the same task writing to a file. */
+
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Runner } from '../e2e/support/runner.ts';
+import type { Bench } from './bench.ts';
+import { startBuilt, withFolder, writeTask } from './support/built-runner.ts';
+import { generatePlatform } from './support/generated-platform.ts';
+import { forgetPeak, memoryOf, peakRssBytes } from './support/process-usage.ts';
+import { megabytes, seconds, times } from './support/statistics.ts';
+import { timedRun } from './support/timed-run.ts';
+
+const LINES = 1_000_000;
+const FEWER_LINES = LINES / 4;
+
+export const logLines: Bench = {
+  name: 'A million log lines',
+  method: `A task that prints ${LINES.toLocaleString('en-US')} numbered lines of 60 bytes (\`seq -f\`), to the run's stored end; the bound is the same task writing to a file. Memory is the highest resident set during the run less that of the idle server; the run of a quarter of the lines before it shows whether it grows with them.`,
+  run: () =>
+    withFolder('log-lines', async (folder) => {
+      const platform = await generatePlatform(folder, { services: 2, filesPerService: 2, waves: 1 });
+      const print = `seq -f '%010.0f a line that a task prints on its way, sixty bytes.'`;
+      // The service tells how much is to be printed.
+      const script = `case "$1" in *00000.sync) exec ${print} ${FEWER_LINES} ;; *) exec ${print} ${LINES} ;; esac`;
+      const invoke = await writeTask(folder, 'print', script);
+      const environment = { LOG_LIMIT_MB: '200' };
+      const runner = await startBuilt({ folder, repositoryPath: platform.path, invoke, environment });
+      const idleBytes = memoryOf(runner.pid).rssBytes;
+      const fewer = await measure(runner, 'platform/service-00000');
+      const all = await measure(runner, 'platform/service-00001');
+      await checkComplete(runner, all.runId, LINES);
+      const bareMs = await toFile(folder, invoke[0]);
+      await runner.stop();
+      const grown = { all: all.peakBytes - idleBytes, fewer: fewer.peakBytes - idleBytes };
+      return [
+        {
+          measured: `${LINES.toLocaleString('en-US')} lines, wall time`,
+          ours: seconds(all.ms),
+          bound: `to a file: ${seconds(bareMs)}`,
+          ratio: times(all.ms / bareMs),
+        },
+        {
+          measured: 'Peak memory above idle',
+          ours: megabytes(grown.all),
+          bound: `a quarter of the lines: ${megabytes(grown.fewer)}`,
+          ratio: times(grown.all / grown.fewer),
+          aim: '≤ 2× for 4× the lines',
+          met: grown.all <= 2 * grown.fewer,
+        },
+      ];
+    }),
+};
+
+async function measure(runner: Runner, service: string) {
+  forgetPeak(runner.pid);
+  const request = () => runner.signedPost('/sync', { services: [service], force: true });
+  const ms = await timedRun(runner, request, {});
+  const runId = (await runner.runs())[0]?.run_id ?? '';
+  return { ms, runId, peakBytes: peakRssBytes(runner.pid) };
+}
+
+/** A fast log that lost lines would be no result. */
+async function checkComplete(runner: Runner, runId: string, lines: number): Promise<void> {
+  const answer = await runner.getJson(`/runs/${runId}/log`);
+  const printed = String(answer.body)
+    .split('\n')
+    .filter((line) => /\d{10} a line that a task prints/.test(line)).length;
+  if (printed !== lines) throw new Error(`The log has ${printed} lines, not ${lines}.`);
+}
+
+async function toFile(folder: string, task: string): Promise<number> {
+  const startedAt = performance.now();
+  await promisify(execFile)('sh', ['-c', '"$1" x > "$2"', 'sh', task, join(folder, 'output')]);
+  return performance.now() - startedAt;
+}

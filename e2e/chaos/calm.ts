@@ -1,0 +1,94 @@
+/** After the storm: everything is mended that people would mend, and then it must come right by itself. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createEvidenceReader, type Evidence, type Problem } from './evidence.ts';
+import { nowNs, type SyncRequest } from './facts.ts';
+import { behind, maySulk, unattempted, unfinished, unsafe } from './invariants.ts';
+import { leftovers } from './leftovers.ts';
+import { unended, untrue } from './status-truth.ts';
+import { requestSync } from './storm-requests.ts';
+import type { World } from './world.ts';
+
+const POLL_MS = 150;
+/** Far more than it takes: a failed status may have to wait for the limits of GitHub. */
+const CALM_LIMIT_MS = 60_000;
+/** A run that somebody asked for gets this long before they ask again. */
+const PATIENCE_MS = 10_000;
+
+export interface Judge {
+  /** What is still wrong when the time is over, or wrong for good. Empty: all promises held. */
+  judge(): Promise<Problem[]>;
+}
+
+export function createJudge(world: World): Judge {
+  const read = createEvidenceReader(world);
+  let judgedRequests = 0;
+  return {
+    async judge() {
+      await settle(world, world.facts.syncRequests.slice(judgedRequests));
+      const problems = await waitForPeace(world, read);
+      if (problems.length > 0) return problems;
+      judgedRequests = world.facts.syncRequests.length;
+      world.facts.peaceNs = nowNs();
+      const server = await world.server.revive(0);
+      const left = await leftovers(world.stage.folder, server.pid);
+      const violations = world.stage.github.violations.map((detail) => ({
+        invariant: "GitHub's rules are kept",
+        detail,
+      }));
+      return [...left, ...violations];
+    },
+  };
+}
+
+/** The server runs, GitHub is well, and nobody keeps a service where it was rolled back to. */
+async function settle(world: World, requests: readonly SyncRequest[]): Promise<void> {
+  const { server, mendings } = world;
+  for (const mend of mendings.splice(0)) mend();
+  await server.revive(0);
+  const pinned = requests.flatMap(({ revision, services }) => (revision === null ? [] : services));
+  if (pinned.length === 0) return;
+  while (!(await requestSync(world, { services: [...new Set(pinned)], unpin: true }))) await sleep(POLL_MS);
+}
+
+async function waitForPeace(world: World, read: ReturnType<typeof createEvidenceReader>): Promise<Problem[]> {
+  const deadline = performance.now() + CALM_LIMIT_MS;
+  let nextMending = 0;
+  let restarts = 0;
+  for (;;) {
+    const evidence = await read(await world.server.revive(0));
+    const forGood = unsafe(evidence);
+    if (forGood.length > 0) return forGood;
+    const { github } = world.stage;
+    const open = [
+      ...unfinished(evidence),
+      ...unattempted(evidence),
+      ...behind(evidence),
+      ...unended(evidence, github),
+    ];
+    if (open.length === 0) return untrue(evidence, github);
+    if (performance.now() > deadline) return open;
+    // Who has it look at the branch only at the start must start it again after what was lost.
+    if (world.reconcileInterval() === 0 && restarts === 0 && isIdle(evidence)) {
+      restarts += 1;
+      world.server.hit('SIGKILL');
+      continue;
+    }
+    if (performance.now() > nextMending && (await mend(world, evidence, open))) {
+      nextMending = performance.now() + PATIENCE_MS;
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+function isIdle(evidence: Evidence): boolean {
+  return unfinished(evidence).length === 0;
+}
+
+/** Asks for services that were killed or cut off, as somebody would who sees them failed. */
+async function mend(world: World, evidence: Evidence, open: readonly Problem[]): Promise<boolean> {
+  if (!isIdle(evidence)) return false;
+  const services = [...new Set(open.flatMap(({ service }) => service ?? []))];
+  const sulking = services.filter((service) => maySulk(evidence, service));
+  return sulking.length > 0 && requestSync(world, { services: sulking });
+}

@@ -1,0 +1,101 @@
+/** Chaos: rounds of a storm and a calm against one true server, until something promised does not hold. */
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PROJECT_ROOT } from '../support/project-root.ts';
+import { createJudge } from './calm.ts';
+import type { Problem } from './evidence.ts';
+import { createRandom } from './random.ts';
+import { brew } from './storm.ts';
+import { createStory, type Story } from './story.ts';
+import { createWorld, type World } from './world.ts';
+
+export interface ChaosOptions {
+  rounds: number;
+  seed: number;
+  invoke: readonly string[];
+  /** Folder of the server's modules; default: src. */
+  source?: string;
+  /** Gets a line after each round. */
+  log(line: string): void;
+}
+
+export interface ChaosResult {
+  /** Rounds that were begun. */
+  rounds: number;
+  /** Empty: everything promised held. */
+  problems: Problem[];
+  story: string;
+  /** Kept when there are problems, else null. */
+  folder: string | null;
+  /** What happened how often. */
+  counts: Record<string, number>;
+}
+
+/** Stops after the first round with a problem. The same seed makes the same choices, at slightly other moments. */
+export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
+  const { seed, invoke, log } = options;
+  const story = createStory();
+  const program = [process.execPath, join(options.source ?? join(PROJECT_ROOT, 'src'), 'cli.ts'), 'serve'];
+  const world = await createWorld({ invoke, program, random: createRandom(seed), story });
+  const result = await play(world, options).catch((error: unknown) => ({
+    rounds: 0,
+    problems: [{ invariant: 'no surprise', detail: String(error) }],
+  }));
+  const failed = result.problems.length > 0;
+  const { folder } = world.stage;
+  if (failed) await keepEvidence(world, story, result.problems, log);
+  await world.stage.close({ keep: failed });
+  return { ...result, story: story.text(), folder: failed ? folder : null, counts: countOf(world) };
+}
+
+async function play(
+  world: World,
+  { rounds, log }: ChaosOptions,
+): Promise<Pick<ChaosResult, 'rounds' | 'problems'>> {
+  const judge = createJudge(world);
+  for (let round = 1; round <= rounds; round += 1) {
+    const begun = performance.now();
+    world.setReconcileInterval(world.random.chance(0.7) ? 1 : 0);
+    world.story.tell(`round ${round}, reconcile interval ${world.reconcileInterval()} s`);
+    await brew(world);
+    const stormMs = performance.now() - begun;
+    world.story.tell('calm');
+    const problems = await judge.judge();
+    const calmMs = performance.now() - begun - stormMs;
+    const verdict = problems.length === 0 ? 'all promises held' : `${problems.length} broken`;
+    log(`round ${round}: storm ${seconds(stormMs)}, calm ${seconds(calmMs)}, ${verdict}`);
+    if (problems.length > 0) return { rounds: round, problems };
+  }
+  return { rounds, problems: [] };
+}
+
+async function keepEvidence(
+  { stage, server }: World,
+  story: Story,
+  problems: readonly Problem[],
+  log: (line: string) => void,
+): Promise<void> {
+  for (const { invariant, detail } of problems) story.tell(`BROKEN ${invariant}: ${detail}`);
+  await writeFile(join(stage.folder, 'story.txt'), story.text());
+  await writeFile(join(stage.folder, 'statuses.json'), JSON.stringify(stage.github.requests, null, 1));
+  for (const [index, output] of server.outputs().entries()) {
+    await writeFile(join(stage.folder, `server-${index + 1}.log`), output);
+  }
+  log(`The folder is kept: ${stage.folder}`);
+}
+
+function countOf({ facts, stage }: World): Record<string, number> {
+  return {
+    pushes: facts.pushes.length,
+    'runs accepted': facts.accepted.length,
+    'servers killed or stopped': facts.serverKillsNs.length,
+    'gits killed': facts.gitKillsNs.length,
+    'tasks killed': facts.taskKills.length,
+    'statuses written': stage.github.requests.filter(({ status }) => status === 201).length,
+  };
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}

@@ -1,0 +1,67 @@
+/** Everything the invariants are judged by, read at one moment, and none of it by way of the product's words. */
+
+import { z } from 'zod';
+import type { JournalContent, JournalEntry } from '../support/journal.ts';
+import type { Runner } from '../support/runner.ts';
+import type { Facts } from './facts.ts';
+import { type History, readHistory } from './history.ts';
+import type { World } from './world.ts';
+
+/** A finding; `service` is set where somebody could mend it by syncing that service. */
+export interface Problem {
+  invariant: string;
+  detail: string;
+  service?: string;
+}
+
+export interface Evidence {
+  facts: Facts;
+  journal: JournalContent;
+  history: History;
+  /** States by the ids of all runs that the server lists or was asked about; null: it has no such run. */
+  runs: ReadonlyMap<string, string | null>;
+}
+
+export const FINAL: ReadonlySet<string> = new Set([
+  'succeeded',
+  'failed',
+  'errored',
+  'cancelled',
+  'timed_out',
+  'superseded',
+]);
+
+const runSchema = z.looseObject({ run_id: z.string(), state: z.string() });
+
+/** Runs once seen as final stay so, and are not asked about again. */
+export function createEvidenceReader({ stage, facts }: World): (server: Runner) => Promise<Evidence> {
+  const settled = new Map<string, string>();
+
+  async function readRuns(server: Runner): Promise<Map<string, string | null>> {
+    const runs = new Map<string, string | null>(settled);
+    for (const { run_id: id, state } of await server.runs()) runs.set(id, state);
+    for (const { runId } of facts.accepted) {
+      if (runs.has(runId)) continue;
+      const answer = await server.getJson(`/runs/${runId}`);
+      runs.set(runId, answer.status === 200 ? runSchema.parse(answer.body).state : null);
+    }
+    for (const [id, state] of runs) if (state !== null && FINAL.has(state)) settled.set(id, state);
+    return runs;
+  }
+
+  return async (server) => {
+    const runs = await readRuns(server);
+    const journal = await stage.journal.read();
+    const commits = [
+      facts.baseline,
+      ...facts.pushes.flatMap(({ before, after }) => [before, after]),
+      ...journal.syncs.map(({ commit }) => commit).filter((commit) => commit !== '-'),
+    ];
+    return { facts, journal, runs, history: await readHistory(stage.repository.path, commits) };
+  };
+}
+
+/** Syncs of a service that came to their end, oldest first. */
+export function completed({ journal }: Evidence, service: string): JournalEntry[] {
+  return journal.syncs.filter((entry) => entry.service === service && entry.endedNs !== null);
+}

@@ -1,0 +1,113 @@
+/** Keeps one server: starts it, hits it with signals, brings it back, and notices when it ends by itself. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Runner } from '../support/runner.ts';
+import type { Stage } from '../support/stage.ts';
+import { until } from '../support/until.ts';
+import { type Facts, nowNs } from './facts.ts';
+import type { Story } from './story.ts';
+
+export interface ServerKeeper {
+  /** The server that answers now, or null between a hit and its successor. */
+  current(): Runner | null;
+  /** The address of the last server, whether or not it lives. */
+  url(): string;
+  /** Resolves when a server answers, or after 10 s all the same. */
+  up(): Promise<void>;
+  /** Sends the signal at once. The server counts as gone from then on. */
+  hit(signal: 'SIGKILL' | 'SIGTERM'): void;
+  /** When the server was hit: waits for its end, then `pauseMs`, and starts the next. */
+  revive(pauseMs: number): Promise<Runner>;
+  /** A start that is killed after `afterMs`, ready or not. Only when the server was hit. */
+  stillborn(afterMs: number): Promise<void>;
+  /** What all servers so far have written, oldest first. */
+  outputs(): string[];
+}
+
+export interface ServerOptions {
+  stage: Stage;
+  facts: Facts;
+  story: Story;
+  /** argv of the server. */
+  program: readonly string[];
+  /** Asked at each start. */
+  environment(): Record<string, string>;
+}
+
+export function keepServer(options: ServerOptions): ServerKeeper {
+  const { stage, facts, story, program } = options;
+  const started: Runner[] = [];
+  /** Servers that were hit, by the signals they got. */
+  const hits = new Map<Runner, Set<string>>();
+  let turn: Promise<unknown> = Promise.resolve();
+
+  function current(): Runner | null {
+    const last = started.at(-1);
+    return last && !hits.has(last) ? last : null;
+  }
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = turn.then(work);
+    turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async function launch(argv: readonly string[]): Promise<Runner> {
+    const runner = await stage.start({ program: argv, environment: options.environment() });
+    started.push(runner);
+    void runner.exited.then(({ exitCode, signal }) => {
+      const got = hits.get(runner);
+      const how = signal ?? `exit code ${exitCode}`;
+      if (!got) facts.surprises.push(`the server ended by itself with ${how}`);
+      else if (!got.has('SIGKILL') && exitCode !== 0) {
+        facts.surprises.push(`the server ended with ${how} after SIGTERM`);
+      }
+    });
+    return runner;
+  }
+
+  function note(runner: Runner, signal: string): void {
+    hits.set(runner, (hits.get(runner) ?? new Set()).add(signal));
+  }
+
+  return {
+    current,
+    url: () => started.at(-1)?.url ?? 'http://127.0.0.1:1',
+    async up() {
+      await until('a server', current, { timeoutMs: 10_000 }).catch(() => undefined);
+    },
+    outputs: () => started.map((runner) => runner.output()),
+    hit(signal) {
+      const runner = current();
+      if (!runner) return;
+      note(runner, signal);
+      facts.serverKillsNs.push(nowNs());
+      runner.signal(signal);
+      story.tell(`${signal} to the server ${runner.pid}`);
+    },
+    revive: (pauseMs) =>
+      inTurn(async () => {
+        const living = current();
+        if (living) return living;
+        await started.at(-1)?.exited;
+        await sleep(pauseMs);
+        const runner = await launch(program);
+        story.tell(`the server is up as ${runner.pid}`);
+        return runner;
+      }),
+    stillborn: (afterMs) =>
+      inTurn(async () => {
+        if (current()) return;
+        await started.at(-1)?.exited;
+        story.tell(`a start that is killed after ${afterMs} ms`);
+        facts.serverKillsNs.push(nowNs());
+        try {
+          const runner = await launch(['timeout', '--signal=KILL', `${afterMs / 1_000}`, ...program]);
+          note(runner, 'SIGKILL');
+          await runner.exited;
+        } catch {
+          // It did not get as far as to be ready.
+        }
+      }),
+  };
+}

@@ -1,0 +1,150 @@
+/** What goes wrong: killed servers, gits and tasks, restarts, and a GitHub that fails. */
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MISBEHAVIOURS } from '../support/github-misbehaviour.ts';
+import { processesMentioning } from '../support/processes.ts';
+import { until } from '../support/until.ts';
+import { nowNs } from './facts.ts';
+import type { StormEvent } from './storm.ts';
+import { deliver, pushChange } from './storm-pushes.ts';
+import { SLOW_SERVICE, type World } from './world.ts';
+
+/** Something should be going on when a fault comes. */
+async function lead({ server, random }: World): Promise<void> {
+  await server.up();
+  await sleep(random.between(0, 900));
+}
+
+async function killServer(world: World): Promise<void> {
+  await lead(world);
+  await killNow(world);
+}
+
+async function killNow(world: World): Promise<void> {
+  world.server.hit('SIGKILL');
+  await world.server.revive(world.random.between(0, 300));
+}
+
+/** As soon as the client has its 2xx, what was promised must be on the disk. */
+async function killAtAnswer(world: World): Promise<void> {
+  const push = await pushChange(world);
+  await deliver(world, push);
+  await killNow(world);
+}
+
+async function killWhileAnswering(world: World): Promise<void> {
+  const push = await pushChange(world);
+  const answer = deliver(world, push);
+  await sleep(world.random.between(0, 40));
+  await killNow(world);
+  await answer;
+}
+
+/** The slow service's first sync of a commit outlives the server that began it. */
+async function orphanTask(world: World): Promise<void> {
+  const { stage, server, story } = world;
+  const push = await pushChange(world, [SLOW_SERVICE]);
+  await deliver(world, push);
+  const begun = async () => {
+    const { syncs } = await stage.journal.read();
+    return syncs.find(({ service, commit }) => service === SLOW_SERVICE && commit === push.after);
+  };
+  await until('the slow service to start', begun, { timeoutMs: 5_000 }).catch(() =>
+    story.tell('the slow service has not started in time to be orphaned'),
+  );
+  server.hit('SIGKILL');
+  await server.revive(0);
+}
+
+async function restart(world: World): Promise<void> {
+  await lead(world);
+  world.server.hit('SIGTERM');
+  await world.server.revive(world.random.between(0, 100));
+}
+
+async function killWhileStarting(world: World): Promise<void> {
+  await lead(world);
+  world.server.hit('SIGKILL');
+  await world.server.stillborn(world.random.between(150, 900));
+  await world.server.revive(0);
+}
+
+/** A push while nobody listens; nothing but the next start can find it when the interval is 0. */
+async function pushWhileDown(world: World): Promise<void> {
+  world.server.hit('SIGKILL');
+  await pushChange(world);
+  await world.server.revive(0);
+}
+
+async function killGit({ stage, facts, story }: World): Promise<void> {
+  // Only the server's own, not what tasks run.
+  const marker = `IAC_RUNNER_DATA=${join(stage.folder, 'data')}`;
+  const victim = await until(
+    'a git to kill',
+    async () => (await processesMentioning(marker)).find(({ command }) => /^git /.test(command)),
+    { timeoutMs: 3_000 },
+  ).catch(() => null);
+  if (!victim || !kill(victim.pid)) return;
+  facts.gitKillsNs.push(nowNs());
+  story.tell(`SIGKILL to ${victim.command.split(' ').slice(0, 6).join(' ')}`);
+}
+
+async function killTask({ stage, facts, story }: World): Promise<void> {
+  const victim = await until('a task to kill', () => findTask(stage.folder), { timeoutMs: 3_000 }).catch(
+    () => null,
+  );
+  if (!victim) return;
+  const { pid, ...task } = victim;
+  if (!kill(pid)) return;
+  facts.taskKills.push({ ...task, atNs: nowNs() });
+  story.tell(`SIGKILL to the task of ${task.service} at ${task.commit.slice(0, 8)}`);
+}
+
+async function findTask(folder: string) {
+  for (const { pid, command } of await processesMentioning(`${folder}/`)) {
+    if (!/\.sync$/.test(command)) continue;
+    const text = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    const environment = new Map(text.split('\0').map((entry) => split(entry)));
+    const service = environment.get('IAC_SERVICE');
+    const commit = environment.get('IAC_COMMIT');
+    const runId = environment.get('IAC_RUN_ID');
+    if (service && commit && runId) return { pid, service, commit, runId };
+  }
+  return null;
+}
+
+function split(entry: string): [name: string, value: string] {
+  const at = entry.indexOf('=');
+  return [entry.slice(0, at), entry.slice(at + 1)];
+}
+
+function kill(pid: number): boolean {
+  try {
+    return process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended in between.
+    return false;
+  }
+}
+
+async function failGithub({ stage, random, story, mendings }: World): Promise<void> {
+  const how = random.pick([MISBEHAVIOURS.serverError, MISBEHAVIOURS.htmlPage, MISBEHAVIOURS.truncated]);
+  const times = random.between(1, 3);
+  story.tell(`GitHub fails the next ${times} statuses`);
+  mendings.push(stage.github.misbehave({ how, times, method: 'POST' }));
+}
+
+export const faults: readonly StormEvent[] = [
+  { name: 'kill', weight: 3, happen: killServer },
+  { name: 'kill at answer', weight: 3, happen: killAtAnswer },
+  { name: 'kill while answering', weight: 2, happen: killWhileAnswering },
+  { name: 'orphan', weight: 3, happen: orphanTask },
+  { name: 'restart', weight: 2, happen: restart },
+  { name: 'kill while starting', weight: 2, happen: killWhileStarting },
+  { name: 'down', weight: 3, happen: pushWhileDown },
+  { name: 'git', weight: 2, happen: killGit },
+  { name: 'task', weight: 2, happen: killTask },
+  { name: 'GitHub', weight: 4, happen: failGithub },
+];

@@ -1,0 +1,84 @@
+/** Requests to /sync: of a few services, forced, stamped, and rollbacks. */
+
+import { createHmac, randomUUID } from 'node:crypto';
+import { FOLDERS } from '../support/platform-services.ts';
+import { WEBHOOK_SECRET } from '../support/runner-environment.ts';
+import { parseBody } from '../support/webhook-sender.ts';
+import { nowNs, type SyncRequest } from './facts.ts';
+import { readAccepted } from './read-answer.ts';
+import type { StormEvent } from './storm.ts';
+import type { World } from './world.ts';
+
+const SERVICES = Object.keys(FOLDERS);
+const ANSWER_LIMIT_MS = 10_000;
+
+/** Sends a signed request with time and nonce; true when it was accepted. Never throws. */
+export async function requestSync(
+  { facts, story, server }: World,
+  body: { services: string[]; force?: boolean; revision?: string; unpin?: boolean },
+): Promise<boolean> {
+  await server.up();
+  const request: SyncRequest = {
+    services: body.services,
+    revision: body.revision ?? null,
+    answered: false,
+    atNs: nowNs(),
+  };
+  facts.syncRequests.push(request);
+  const answer = await post(`${server.url()}/sync`, JSON.stringify(body));
+  const runId = answer && readAccepted(answer);
+  request.answered = answer !== null;
+  if (runId) facts.accepted.push({ runId, commit: null, services: body.services });
+  // 400 is right for a commit that a forced push has taken from the branch meanwhile.
+  const expected = answer === null || [200, 503].includes(answer.status);
+  if (!expected && !(answer.status === 400 && body.revision !== undefined)) {
+    facts.surprises.push(`/sync was answered ${answer.status} ${JSON.stringify(answer.body)}`);
+  }
+  const said = runId ? `run ${runId.slice(0, 8)}` : (answer?.status ?? 'no answer');
+  story.tell(`/sync ${JSON.stringify(body)}: ${said}`);
+  return Boolean(runId);
+}
+
+async function post(url: string, body: string): Promise<{ status: number; body: unknown } | null> {
+  const timestamp = `${Math.floor(Date.now() / 1_000)}`;
+  const nonce = randomUUID();
+  const signature = createHmac('sha256', WEBHOOK_SECRET).update(`${timestamp}.${nonce}.${body}`);
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'x-iac-timestamp': timestamp,
+        'x-iac-nonce': nonce,
+        'x-hub-signature-256': `sha256=${signature.digest('hex')}`,
+      },
+      body,
+      signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
+    });
+    return { status: response.status, body: parseBody(await response.text()) };
+  } catch {
+    return null;
+  }
+}
+
+async function rollBack(world: World): Promise<void> {
+  const { facts, random } = world;
+  if (facts.pushes.length === 0) return;
+  const { before: revision } = random.pick(facts.pushes.slice(-4));
+  await requestSync(world, { services: random.some(SERVICES, 1), revision });
+}
+
+export const requests: readonly StormEvent[] = [
+  {
+    name: 'sync',
+    weight: 2,
+    happen: async (world) => void (await requestSync(world, { services: world.random.some(SERVICES, 1) })),
+  },
+  {
+    name: 'forced sync',
+    weight: 1,
+    happen: async (world) =>
+      void (await requestSync(world, { services: world.random.some(SERVICES, 2), force: true })),
+  },
+  { name: 'rollback', weight: 1, happen: rollBack },
+];

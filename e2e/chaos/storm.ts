@@ -1,0 +1,38 @@
+/** What happens in the storm of a round: what people and GitHub do, and what goes wrong meanwhile. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { faults } from './storm-faults.ts';
+import { pushes } from './storm-pushes.ts';
+import { requests } from './storm-requests.ts';
+import type { World } from './world.ts';
+
+/** One kind of event; `weight` is how often it comes, relative to the others of its list. */
+export interface StormEvent {
+  name: string;
+  weight: number;
+  happen(world: World): Promise<void>;
+}
+
+/**
+ * A few pushes and requests and one or two faults, in any order, begun at random distances and overlapping. The
+ * number of runs is kept small, because the server writes one commit status a second.
+ */
+export async function brew(world: World): Promise<void> {
+  const { random } = world;
+  const events = [
+    ...draw(world, pushes, random.between(1, 2)),
+    ...draw(world, requests, random.between(0, 1)),
+    ...draw(world, faults, random.between(1, 2)),
+  ];
+  const shuffled = random.some(events, events.length);
+  const under = shuffled.map(async ({ happen }, index) => {
+    await sleep(index * random.between(0, 250));
+    await happen(world);
+  });
+  await Promise.all(under);
+}
+
+function draw({ random }: World, list: readonly StormEvent[], count: number): StormEvent[] {
+  const ballot = list.flatMap((event) => Array.from({ length: event.weight }, () => event));
+  return Array.from({ length: count }, () => random.pick(ballot));
+}

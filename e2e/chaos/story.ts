@@ -1,0 +1,19 @@
+/** The events of a chaos run as one readable account. */
+
+export interface Story {
+  tell(event: string): void;
+  text(): string;
+}
+
+/** Times count from here, in seconds. */
+export function createStory(): Story {
+  const begun = performance.now();
+  const lines: string[] = [];
+  return {
+    tell(event) {
+      const seconds = ((performance.now() - begun) / 1_000).toFixed(3).padStart(9);
+      lines.push(`${seconds}  ${event}`);
+    },
+    text: () => `${lines.join('\n')}\n`,
+  };
+}

@@ -1,0 +1,101 @@
+/** The stage of a chaos run: the platform, its server, and everything that is written down about them. */
+
+import { commitChange, writeRecordedService } from '../support/platform-services.ts';
+import { type Stage, setStage } from '../support/stage.ts';
+import { until } from '../support/until.ts';
+import { createFacts, type Facts } from './facts.ts';
+import type { Random } from './random.ts';
+import { keepServer, type ServerKeeper } from './server-keeper.ts';
+import type { Story } from './story.ts';
+
+/** Works for seconds when a commit meets it for the first time, so that a killed server leaves it orphaned. */
+export const SLOW_SERVICE = 'platform/slow';
+export const SLOW_FOLDER = 'platform/06.slow';
+
+const SLOW_TASK = `
+marker = Path(os.environ["IAC_EXAMPLE_STATE"], "slow-" + os.environ["IAC_COMMIT"])
+again = marker.exists()
+marker.parent.mkdir(parents=True, exist_ok=True)
+marker.touch()
+time.sleep(0.05 if again else 4)`;
+
+export interface World {
+  stage: Stage;
+  random: Random;
+  story: Story;
+  facts: Facts;
+  server: ServerKeeper;
+  /** For the servers started from now on; 0: they look at the branch only when they start. */
+  setReconcileInterval(seconds: number): void;
+  reconcileInterval(): number;
+  /** What ends the misbehaviour of the local GitHub. */
+  mendings: (() => void)[];
+  /** One at a time for all that works in the clone. */
+  inRepository<T>(work: () => Promise<T>): Promise<T>;
+}
+
+export interface WorldOptions {
+  invoke: readonly string[];
+  /** argv of the server. */
+  program: readonly string[];
+  random: Random;
+  story: Story;
+}
+
+/** Ends when the first server has met the branch. */
+export async function createWorld({ invoke, program, random, story }: WorldOptions): Promise<World> {
+  const stage = await setStage({ name: 'chaos', invoke });
+  try {
+    const { repository } = stage;
+    await writeRecordedService(repository, SLOW_FOLDER, SLOW_TASK);
+    await repository.write(`${SLOW_FOLDER}/compose.yaml`, 'services: {}\n');
+    const baseline = await repository.commit('Add a slow service');
+    await repository.push();
+    const facts = createFacts(baseline);
+    let interval = 1;
+    const environment = () => ({
+      RECONCILE_INTERVAL: `${interval}`,
+      IAC_EXAMPLE_SLEEP_MS: '5-300',
+      DRAIN_TIMEOUT: '1',
+      // However often the server is killed, its runs are not to be blamed for it.
+      RETRY_LIMIT: '1000',
+      LOG_LEVEL: 'info',
+    });
+    const server = keepServer({ stage, facts, story, program, environment });
+    const first = await server.revive(0);
+    await until('the branch to be met', () =>
+      first.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time')),
+    );
+    let turn: Promise<unknown> = Promise.resolve();
+    return {
+      stage,
+      random,
+      story,
+      facts,
+      server,
+      setReconcileInterval(seconds) {
+        interval = seconds;
+      },
+      reconcileInterval: () => interval,
+      mendings: [],
+      inRepository(work) {
+        const result = turn.then(work);
+        turn = result.catch(() => undefined);
+        return result;
+      },
+    };
+  } catch (error) {
+    await stage.close({ keep: true });
+    throw error;
+  }
+}
+
+/** Commits a change of the compose file of each service; to be called in the repository's turn. */
+export async function commitMark(world: World, services: readonly string[], mark: string): Promise<string> {
+  const { repository } = world.stage;
+  const ordinary = services.filter((service) => service !== SLOW_SERVICE);
+  if (ordinary.length < services.length) {
+    await repository.write(`${SLOW_FOLDER}/compose.yaml`, `services: {}\n# ${mark}\n`);
+  }
+  return commitChange(repository, ordinary, mark);
+}

@@ -1,0 +1,264 @@
+/** What the program refuses to start with, what it says then, and what it leaves on the disk. */
+
+import { chmod, mkdir, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { idle } from './support/deliveries.ts';
+import { commitChange } from './support/platform-services.ts';
+import { processesMentioning } from './support/processes.ts';
+import { PROJECT_ROOT } from './support/project-root.ts';
+import { acceptedRun } from './support/run-actions.ts';
+import { runProgram } from './support/runner.ts';
+import { setTestStage } from './support/test-stage.ts';
+
+const CONFIGURATION_ERROR = 3;
+const OTHER_FAILURE = 1;
+
+/** Settings that must not be started with. Undefined stands for unset. */
+const WRONG: Record<string, (string | undefined)[]> = {
+  WEBHOOK_SECRET: [
+    undefined,
+    '',
+    ' \t ',
+    'changeme',
+    ' CHANGEME ',
+    'change-me',
+    'seven77',
+    'your-webhook-secret',
+  ],
+  WEBHOOK_SECRET_PREVIOUS: ['short77', 'changeme', 'password'],
+  GIT_REPO_URL: [
+    ...[undefined, '', '  ', 'ext::sh -c id', 'EXT::sh%20-c%20id', '-xCANARY', '--upload-pack=touch'],
+    ...['fd::17/CANARY', 'https://bot:CANARY-5d1f0c@example.com/a b.git'],
+  ],
+  GIT_BRANCH: ['-x', '--upload-pack=touch', 'a..b', 'a b', 'refs/heads/', '/x', 'x.lock', 'a~1', 'a:b'],
+  GITHUB_REPOSITORY: ['platform', 'a/b/c', 'a b/c', 'https://github.com/acme/platform', '/platform'],
+  GITHUB_API_URL: ['api.github.com', 'ftp://api.github.com', 'file:///etc/passwd', 'http://', 'javascript:1'],
+  WEBHOOK_PORT: ['80a', '-1', '65536', '8080.5', '0x50', '8080,8081'],
+  PUBLIC_URL: ['iac.example.com', 'ftp://iac.example.com', 'javascript:alert(1)'],
+  WORKSPACE_DIR: ['workspace', './workspace', '../workspace', '~/workspace'],
+  DATA_DIR: ['data', './data', '~'],
+  INVOKE_COMMAND: [
+    'invoke; id',
+    'invoke "x"',
+    '$(id)',
+    'invoke | cat',
+    '`id`',
+    'invoke > x',
+    "sh -c 'invoke'",
+  ],
+  TASK_ENV: [
+    'A B',
+    '1A',
+    'A=b',
+    'WEBHOOK_SECRET',
+    'ENV,GITHUB_TOKEN',
+    'API_TOKENS',
+    'ENV, WEBHOOK_SECRET_PREVIOUS',
+  ],
+  SYNC_TIMEOUT: ['0', '-1', '10m', '1.5', '1e3'],
+  SYNC_CONCURRENCY: ['0', '-1', 'four', '100000'],
+  DRAIN_TIMEOUT: ['-1', '30s'],
+  RETRY_LIMIT: ['0', 'never'],
+  LOG_LIMIT_MB: ['0', '64MB'],
+  RECONCILE_INTERVAL: ['-1', '5m'],
+  API_TOKENS: [
+    ...[
+      'CANARY-0123456789',
+      'ada:CANARY-0123456789',
+      'ada:root:CANARY-0123456789',
+      'ada:admin:CANARY'.slice(0, 15),
+    ],
+    ...[
+      'ada:admin:CANARY-01234567,ada:viewer:CANARY-76543210',
+      'ada:admin:CANARY 0123456789',
+      ':admin:CANARY-0123456789',
+    ],
+  ],
+  LOG_LEVEL: ['verbose', 'INFO'],
+  SYNC_REQUIRE_TIMESTAMP: ['yes', '1', 'TRUE'],
+};
+
+/** Settings of which not even a wrong value may be shown. */
+const SECRETS = ['WEBHOOK_SECRET', 'WEBHOOK_SECRET_PREVIOUS', 'GIT_REPO_URL', 'API_TOKENS'];
+
+/** The i-th wrong value of every variable that has so many. */
+function wrongRounds(): Record<string, string | undefined>[] {
+  const rounds = Math.max(...Object.values(WRONG).map((values) => values.length));
+  return Array.from({ length: rounds }, (_, round) =>
+    Object.fromEntries(
+      Object.entries(WRONG).flatMap(([name, values]) =>
+        round < values.length ? [[name, values[round]]] : [],
+      ),
+    ),
+  );
+}
+
+describe('F1: A wrong configuration', () => {
+  it('is a secret that is unset, empty, blank, short or a placeholder: one line says so, and nothing is started', async () => {
+    const stage = await setTestStage('secret');
+    for (const value of WRONG.WEBHOOK_SECRET ?? []) {
+      const options = { ...stage.runnerOptions, environment: { WEBHOOK_SECRET: value } };
+      const { exitCode, stdout, stderr } = await runProgram(['serve'], options);
+      expect({ value, exitCode, stdout }).toEqual({ value, exitCode: CONFIGURATION_ERROR, stdout: '' });
+      expect(stderr.trim().split('\n')).toHaveLength(1);
+      expect(stderr).toMatch(/WEBHOOK_SECRET.*expected.*e\.g\./);
+      expect(await readdir(join(stage.folder, 'data'))).toEqual([]);
+      expect(await readdir(join(stage.folder, 'workspace'))).toEqual([]);
+    }
+  });
+
+  it('of many variables at once is told whole, a line for each, without any value', async () => {
+    const stage = await setTestStage('wrong');
+    for (const environment of wrongRounds()) {
+      const options = { ...stage.runnerOptions, environment };
+      const { exitCode, stdout, stderr } = await runProgram(['serve'], options);
+      expect({ environment, exitCode, stdout }).toEqual({
+        environment,
+        exitCode: CONFIGURATION_ERROR,
+        stdout: '',
+      });
+      const lines = stderr.replace('iac-runner serve: ', '').trim().split('\n');
+      const form = /^([A-Z_]+) is (?:missing|wrong): expected .+, e\.g\. .+\.$/;
+      const named = lines.map((line) => form.exec(line)?.[1]);
+      expect(named.toSorted()).toEqual(Object.keys(environment).toSorted());
+      expect(stderr).not.toContain('CANARY');
+      for (const name of SECRETS) {
+        const value = environment[name]?.trim() ?? '';
+        if (value.length > 6) expect(stderr.toLowerCase()).not.toContain(value.toLowerCase());
+      }
+    }
+  });
+
+  it('is none when optional variables are blank, and values have white space around them', async () => {
+    const stage = await setTestStage('blank');
+    const environment = {
+      WEBHOOK_PORT: ' 0 ',
+      GIT_BRANCH: '',
+      WEBHOOK_SECRET_PREVIOUS: '  ',
+      API_TOKENS: '',
+      SYNC_TIMEOUT: ' 60\n',
+      LOG_LEVEL: '',
+      PUBLIC_URL: ' ',
+    };
+    const runner = await stage.start({ environment });
+    expect((await runner.getJson('/health', null)).body).toEqual({ status: 'healthy' });
+    expect((await runner.getJson('/runs')).status).toBe(401);
+    expect(await runner.stop()).toBe(0);
+  });
+});
+
+describe('A server that cannot start', () => {
+  it('because its port is taken says which, and what to do, and leaves the data to the next', async () => {
+    const stage = await setTestStage('port');
+    const first = await stage.start();
+    const { port } = new URL(first.url);
+    const elsewhere = {
+      DATA_DIR: join(stage.folder, 'data2'),
+      WORKSPACE_DIR: join(stage.folder, 'workspace2'),
+    };
+    const options = { ...stage.runnerOptions, environment: { ...elsewhere, WEBHOOK_PORT: port } };
+    const { exitCode, stderr } = await runProgram(['serve'], options);
+    expect(exitCode).toBe(OTHER_FAILURE);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(stderr).toContain(`127.0.0.1:${port}`);
+    expect(stderr).toContain('WEBHOOK_PORT');
+    expect((await first.getJson('/health', null)).status).toBe(200);
+    const second = await stage.start({ environment: elsewhere });
+    expect((await second.getJson('/ready', null)).status).toBe(200);
+  });
+
+  it('because another uses its data says whose, and does not disturb it; one that was killed leaves no lock', async () => {
+    const stage = await setTestStage('twice');
+    const first = await stage.start();
+    const { exitCode, stderr } = await runProgram(['serve'], stage.runnerOptions);
+    expect(exitCode).toBe(OTHER_FAILURE);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(stderr).toContain(join(stage.folder, 'data'));
+    expect(stderr).toContain('DATA_DIR');
+    await commitChange(stage.repository, ['platform/redis'], 'Still served');
+    await first.waitForRun(acceptedRun(await stage.push(first)), 'succeeded');
+    await first.kill();
+    const second = await stage.start();
+    expect((await second.runs()).length).toBe(1);
+    expect(await second.stop()).toBe(0);
+  });
+
+  it('because its data folder is a file says so in a line', async () => {
+    const stage = await setTestStage('file');
+    await stage.repository.write('../not-a-folder', 'x');
+    const file = join(stage.folder, 'not-a-folder');
+    for (const DATA_DIR of [file, join(file, 'data')]) {
+      const options = { ...stage.runnerOptions, environment: { DATA_DIR } };
+      const { exitCode, stderr } = await runProgram(['serve'], options);
+      expect(exitCode).toBe(OTHER_FAILURE);
+      expect(stderr.trim().split('\n')).toHaveLength(1);
+      expect(stderr).toContain(file);
+    }
+  });
+});
+
+describe('F43: What is left on the disk', () => {
+  it('is private under the most careless umask, and nothing is left in the folder for temporary files', async () => {
+    const stage = await setTestStage('modes');
+    const program = [
+      'sh',
+      '-c',
+      'umask 000; exec "$@"',
+      'sh',
+      process.execPath,
+      join(PROJECT_ROOT, 'src/cli.ts'),
+      'serve',
+    ];
+    const dataDir = join(stage.folder, 'fresh', 'data');
+    await mkdir(join(stage.folder, 'workspace'), { mode: 0o755 });
+    const runner = await stage.start({ program, environment: { DATA_DIR: dataDir } });
+    await commitChange(stage.repository, ['platform/redis'], 'Leave files');
+    await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
+    await idle(runner);
+    await expectPrivate();
+    expect(await runner.stop()).toBe(0);
+    await expectPrivate();
+    expect(await readdir(join(stage.folder, 'tmp'))).toEqual([]);
+    expect(await processesMentioning(stage.folder)).toEqual([]);
+
+    async function expectPrivate(): Promise<void> {
+      expect(await modeOf(dataDir)).toBe('700');
+      for (const entry of await readdir(dataDir, { withFileTypes: true })) {
+        if (!entry.isFile()) continue;
+        expect([entry.name, await modeOf(join(dataDir, entry.name))]).toEqual([entry.name, '600']);
+      }
+      const everywhere = [join(stage.folder, 'fresh'), join(stage.folder, 'workspace')];
+      expect((await Promise.all(everywhere.map(writableByOthers))).flat()).toEqual([]);
+    }
+  });
+
+  it('is made private when it was not, also in the default place', async () => {
+    const stage = await setTestStage('loose');
+    await mkdir(join(stage.folder, 'data'));
+    await chmod(join(stage.folder, 'data'), 0o777);
+    const runner = await stage.start();
+    expect(await modeOf(join(stage.folder, 'data'))).toBe('700');
+    await runner.stop();
+    const inWorkspace = await stage.start({ environment: { DATA_DIR: undefined } });
+    expect(await modeOf(join(stage.folder, 'workspace', '.iac-runner'))).toBe('700');
+    await inWorkspace.stop();
+  });
+});
+
+/** Permission bits in octal. */
+async function modeOf(path: string): Promise<string> {
+  return ((await stat(path)).mode & 0o777).toString(8);
+}
+
+/** The folder and everything below it that others than its owner may write. */
+async function writableByOthers(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => !entry.isSymbolicLink())
+    .map(({ parentPath, name }) => join(parentPath, name));
+  const found = await Promise.all(
+    [folder, ...paths].map(async (path) => (((await stat(path)).mode & 0o022) === 0 ? [] : [path])),
+  );
+  return found.flat();
+}

@@ -1,0 +1,109 @@
+/** Services that come, move and go, and folders that nobody can make sense of. */
+
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { pushAndLook, restore } from './support/looked-push.ts';
+import { commitChange, FOLDERS, writeGatedService } from './support/platform-services.ts';
+import { openGate, shareStage } from './support/shared-stage.ts';
+
+describe('A push that changes', () => {
+  const shared = shareStage('service-life');
+
+  it('services that come, go and come back: run, reported as removed once, run again', async () => {
+    const { stage, runner } = shared();
+    const { repository } = stage;
+    await writeGatedService(repository, 'platform/06.grafana', 'open');
+    await openGate(stage, 'open');
+    await repository.commit('Add grafana');
+    expect((await pushAndLook(shared())).ran).toEqual(['platform/grafana']);
+
+    await rename(join(repository.clone, 'platform/06.grafana'), join(stage.folder, 'kept'));
+    const removal = await repository.commit('Remove grafana');
+    const removed = await pushAndLook(shared());
+    expect(removed.ran).toEqual([]);
+    expect(removed.run.steps).toMatchObject([{ id: 'platform/grafana', state: 'removed' }]);
+    await stage.github.statuses.waitFor({ sha: removal, state: 'success' });
+    expect(stage.github.statuses.latest(removal)).toMatchObject({ description: 'No services required sync' });
+
+    await commitChange(repository, ['platform/redis'], 'Something else');
+    const next = await pushAndLook(shared());
+    expect(next.run.steps.map(({ id }) => id)).toEqual(['platform/redis']);
+    expect(await runner.signedPost('/sync', { services: ['platform/grafana'] })).toMatchObject({
+      status: 400,
+    });
+
+    await rename(join(stage.folder, 'kept'), join(repository.clone, 'platform/06.grafana'));
+    await repository.commit('Bring grafana back');
+    expect((await pushAndLook(shared())).ran).toEqual(['platform/grafana']);
+  });
+
+  it('the number of a service, and a file that leaves another: both run, and nothing is removed', async () => {
+    const { stage } = shared();
+    const { repository } = stage;
+    const before = await repository.head();
+    await repository.move('platform/02.minio', 'platform/03.minio');
+    await repository.move('platform/04.uptime-kuma/compose.yaml', 'docs/uptime-kuma.yaml');
+    await repository.commit('Move things');
+    const { run } = await pushAndLook(shared(), 'failed');
+    expect(run.steps).toMatchObject([
+      { id: 'platform/minio', state: 'succeeded' },
+      { id: 'platform/uptime-kuma', state: 'failed' },
+    ]);
+    await restore(shared(), before);
+  });
+
+  it('a service that was never synced, by removing it: reported as removed once', async () => {
+    const { stage } = shared();
+    const { repository } = stage;
+    const before = await repository.head();
+    await repository.remove(FOLDERS['platform/uptime-kuma'] ?? '');
+    await repository.commit('Remove uptime-kuma');
+    const { run, ran } = await pushAndLook(shared());
+    expect(run.steps).toMatchObject([{ id: 'platform/uptime-kuma', state: 'removed' }]);
+    expect(ran).toEqual([]);
+    await restore(shared(), before);
+  });
+
+  it('two folders of one service: an error that names both, while the others run', async () => {
+    const { stage } = shared();
+    const { repository } = stage;
+    const before = await repository.head();
+    await repository.write('platform/07.redis/deploy.py', 'raise SystemExit\n');
+    const commit = await commitChange(repository, ['platform/dashy'], 'A second redis');
+    const { run, ran } = await pushAndLook(shared(), 'failed');
+    expect(ran).toEqual(['platform/dashy']);
+    expect(run.message).toBe('1/2 service(s) failed to sync');
+    const redis = run.steps.find(({ id }) => id === 'platform/redis');
+    expect(redis?.state).toBe('failed');
+    expect(redis?.message).toContain('platform/01.redis');
+    expect(redis?.message).toContain('platform/07.redis');
+    await stage.github.statuses.waitFor({ sha: commit, state: 'failure' });
+    await restore(shared(), before);
+  });
+
+  it('a name with two dots: what follows the first one is the service', async () => {
+    const { stage } = shared();
+    const { repository } = stage;
+    const before = await repository.head();
+    await writeGatedService(repository, 'platform/06.my.app', 'open');
+    await openGate(stage, 'open');
+    await repository.commit('Add my.app');
+    const { run } = await pushAndLook(shared(), 'final');
+    expect(run.steps.map(({ id }) => id)).toEqual(['platform/my.app']);
+    await restore(shared(), before);
+  });
+
+  it("a platform/__init__.py, which shadows Python's own module: the run says so", async () => {
+    const { stage } = shared();
+    const { repository } = stage;
+    const before = await repository.head();
+    await repository.write('platform/__init__.py', '');
+    await commitChange(repository, ['platform/dashy'], 'Make platform a package');
+    const { why, ran } = await pushAndLook(shared(), 'final');
+    expect(why.notes.join('\n')).toContain('platform/__init__.py');
+    expect(why.notes.join('\n')).toContain('remove it');
+    expect(ran.length).toBeLessThanOrEqual(1);
+    await restore(shared(), before);
+  });
+});

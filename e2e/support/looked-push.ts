@@ -1,0 +1,48 @@
+/** A push of what was committed, waited for and looked at from all sides: answer, run, explanation, journal. */
+
+import { z } from 'zod';
+import { syncedAt } from './platform-services.ts';
+import { acceptedRun } from './run-actions.ts';
+import type { DetailedRun } from './runner-client.ts';
+import type { SharedStage } from './shared-stage.ts';
+
+const whySchema = z.object({
+  notes: z.array(z.string()),
+  services: z.array(
+    z.object({ service: z.string(), decision: z.string(), because: z.string(), paths: z.array(z.string()) }),
+  ),
+});
+
+export interface LookedPush {
+  commit: string;
+  /** The services in the answer. */
+  announced: string[];
+  run: DetailedRun;
+  why: z.infer<typeof whySchema>;
+  /** What the journal shows at the commit. */
+  ran: string[];
+}
+
+/** Pushes what was committed, which must be accepted, and waits for the end of its run. */
+export async function pushAndLook({ stage, runner }: SharedStage, state = 'succeeded'): Promise<LookedPush> {
+  const commit = await stage.repository.head();
+  const delivery = await stage.push(runner);
+  const run = await runner.waitForRun(acceptedRun(delivery), state);
+  const { services: announced } = z.object({ services: z.array(z.string()) }).parse(delivery.body);
+  return {
+    commit,
+    announced,
+    run,
+    why: whySchema.parse(run.why),
+    ran: await syncedAt(stage.journal, commit),
+  };
+}
+
+/** Lets the branch look again as it did at this commit, so that the next test finds the usual services. */
+export async function restore(shared: SharedStage, commit: string): Promise<void> {
+  const { repository } = shared.stage;
+  await repository.git('rm', '--quiet', '-r', '--', '.');
+  await repository.git('checkout', '--quiet', commit, '--', '.');
+  await repository.commit('As it was');
+  await pushAndLook(shared, 'final');
+}

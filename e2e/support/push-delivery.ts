@@ -1,0 +1,46 @@
+/** Webhooks of pushes told apart from the pushes: late, repeated, in another order, or with another content. */
+
+import { z } from 'zod';
+import { buildPushPayload } from './push-payload.ts';
+import { acceptedRun } from './run-actions.ts';
+import type { Runner } from './runner.ts';
+import type { DetailedRun } from './runner-client.ts';
+import { WEBHOOK_SECRET } from './runner-environment.ts';
+import type { Stage } from './stage.ts';
+import type { Delivery } from './webhook-sender.ts';
+
+/** What a push did to a branch. */
+export type Moved = Awaited<ReturnType<Stage['repository']['push']>>;
+
+/** Delivers the webhook of a push, under a new id each time; `change` alters the payload. */
+export async function deliverMove(
+  stage: Stage,
+  runner: Runner,
+  moved: Moved,
+  change: object = {},
+): Promise<Delivery> {
+  const { github, repository } = stage;
+  const payload = await buildPushPayload({
+    repository: { path: repository.path, fullName: github.fullName },
+    ...moved,
+  });
+  const url = `${runner.url}/webhook`;
+  return github.deliver({ url, secret: WEBHOOK_SECRET, event: 'push', payload: { ...payload, ...change } });
+}
+
+/** The run that this delivery made. */
+export async function deliveredRun(
+  stage: Stage,
+  runner: Runner,
+  moved: Moved,
+  change: object = {},
+): Promise<string> {
+  return acceptedRun(await deliverMove(stage, runner, moved, change));
+}
+
+const whySchema = z.object({ why: z.object({ notes: z.array(z.string()) }) });
+
+/** What the run says of its selection, beside the services. */
+export function notesOf(run: DetailedRun): string {
+  return whySchema.parse(run).why.notes.join('\n');
+}

@@ -1,0 +1,91 @@
+/** Speaks HTTP over a bare socket, to send what no client library would. */
+
+import { connect, type Socket } from 'node:net';
+import { parseBody } from './webhook-sender.ts';
+
+export interface RawAnswer {
+  status: number;
+  /** Names in lower case. */
+  headers: Map<string, string>;
+  /** Parsed JSON, or the text when it is none. */
+  body: unknown;
+}
+
+export interface RawConnection {
+  socket: Socket;
+  /** Resolves when the bytes are handed over; false once the other side has gone. */
+  write(data: string | Uint8Array): Promise<boolean>;
+  /** The first answer; null when the connection ended without one. */
+  answer: Promise<RawAnswer | null>;
+  /** Resolves when the connection is over, in whatever way. */
+  closed: Promise<void>;
+}
+
+export async function openRaw(url: string): Promise<RawConnection> {
+  const { hostname, port } = new URL(url);
+  const socket = connect({ host: hostname, port: Number(port), noDelay: true });
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', reject);
+  });
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  // A reset by the other side is an answer too: it shows in `closed`.
+  socket.on('error', () => undefined);
+  let received = Buffer.alloc(0);
+  const answer = new Promise<RawAnswer | null>((resolve) => {
+    socket.on('data', (chunk) => {
+      received = Buffer.concat([received, chunk]);
+      const parsed = parseAnswer(received);
+      if (parsed) resolve(parsed);
+    });
+    socket.once('close', () => resolve(null));
+  });
+  return {
+    socket,
+    answer,
+    closed,
+    write(data) {
+      if (socket.destroyed) return Promise.resolve(false);
+      return new Promise((resolve) => socket.write(data, (error) => resolve(!error)));
+    },
+  };
+}
+
+/** Sends one request, byte for byte, and gives its answer. The connection is closed afterwards. */
+export async function sendRaw(url: string, request: string | Uint8Array): Promise<RawAnswer> {
+  const connection = await openRaw(url);
+  void connection.write(request);
+  const answer = await connection.answer;
+  connection.socket.destroy();
+  if (!answer) throw new Error('The connection was closed without an answer.');
+  return answer;
+}
+
+/** The bytes of a POST: these header lines in this order, and Host and Content-Length. Latin-1, as on the wire. */
+export function rawPost(path: string, lines: readonly string[], body: string | Uint8Array): Buffer {
+  const bytes = Buffer.from(body);
+  const head = [`POST ${path} HTTP/1.1`, 'Host: localhost', ...lines, `Content-Length: ${bytes.length}`];
+  return Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'), bytes]);
+}
+
+/** Null while it is not whole. Our answers to programs all have a length. */
+function parseAnswer(received: Buffer): RawAnswer | null {
+  const end = received.indexOf('\r\n\r\n');
+  if (end < 0) return null;
+  const [first = '', ...lines] = received.toString('latin1', 0, end).split('\r\n');
+  const headers = new Map(
+    lines.map((line) => {
+      const colon = line.indexOf(':');
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()] as const;
+    }),
+  );
+  const length = Number(headers.get('content-length') ?? Number.NaN);
+  if (Number.isNaN(length)) throw new Error(`The answer has no Content-Length: ${first}`);
+  const body = received.subarray(end + 4);
+  if (body.length < length) return null;
+  return {
+    status: Number(first.split(' ')[1]),
+    headers,
+    body: parseBody(body.toString('utf8', 0, length)),
+  };
+}

@@ -1,0 +1,228 @@
+/** The lock on the workspace as others may leave, hold or plant it, and how many processes a run needs. */
+
+import { lstat, mkdir, readFile, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { readStream } from './support/event-stream.ts';
+import { appendLine, writeGatedService } from './support/platform-services.ts';
+import { type PushedRun, pushRun } from './support/pushed-run.ts';
+import type { Runner } from './support/runner.ts';
+import { API_TOKENS } from './support/runner-environment.ts';
+import { openGate, shareStage } from './support/shared-stage.ts';
+import type { Stage } from './support/stage.ts';
+import { setTestStage } from './support/test-stage.ts';
+
+const lockOf = (stage: Stage): string => join(stage.folder, 'workspace/.sync.lock');
+
+async function pushProbe(stage: Stage, runner: Runner): Promise<PushedRun> {
+  await appendLine(stage.repository, 'platform/04.dashy/conf.yml', `# ${Date.now()}`);
+  return pushRun(stage, runner);
+}
+
+async function startsAt(stage: Stage, commit: string): Promise<number> {
+  return (await stage.journal.read()).syncs.filter((sync) => sync.commit === commit).length;
+}
+
+/** What the run says while it waits; its page says it too, and nothing was started yet. */
+async function waitingNotice(stage: Stage, runner: Runner, { runId, commit }: PushedRun): Promise<string> {
+  let notice: string | undefined;
+  for await (const { event, data } of readStream({ url: runner.url, runId })) {
+    if (event !== 'notice') continue;
+    notice = String(data.message);
+    if (notice.startsWith('Waiting for the workspace')) break;
+  }
+  const page = await fetch(`${runner.url}/runs/${runId}`, {
+    headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
+  });
+  expect(await page.text()).toContain(notice ?? 'a notice');
+  expect(await runner.waitForRun(runId, 'running')).toMatchObject({ attempt: 1 });
+  expect(await startsAt(stage, commit)).toBe(0);
+  return notice ?? '';
+}
+
+/** A program that says "held" once it holds the lock in its own way, and lets go when its stdin ends. */
+async function startHolder(argv: [string, ...string[]]): Promise<{ pid: number; release(): Promise<void> }> {
+  const [program, ...args] = argv;
+  const holder = execa(program, args, { stdin: 'pipe', buffer: false, reject: false });
+  onTestFinished(async () => {
+    holder.kill('SIGKILL');
+    await holder;
+  });
+  await new Promise<void>((resolve, reject) => {
+    holder.stdout?.once('data', () => resolve());
+    holder.nodeChildProcess.once('exit', () => reject(new Error(`${program} did not get the lock.`)));
+  });
+  return {
+    pid: holder.pid ?? 0,
+    async release() {
+      holder.stdin?.end();
+      await holder;
+    },
+  };
+}
+
+describe('F27: the workspace lock', () => {
+  const scene = shareStage('sync-lock');
+
+  it('is taken at once in place of a plain file that nobody holds, as the earlier receiver left it', async () => {
+    const { stage, runner } = scene();
+    await writeFile(lockOf(stage), 'pid 4711\n');
+    const startedAt = performance.now();
+    const { runId } = await pushProbe(stage, runner);
+    await runner.waitForRun(runId, 'succeeded');
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
+  });
+
+  it('is waited for while somebody holds the plain file by flock, who is named', async () => {
+    const { stage, runner } = scene();
+    const hold =
+      'import fcntl,sys; f=open(sys.argv[1],"w"); fcntl.flock(f,fcntl.LOCK_EX); print("held",flush=True); sys.stdin.read()';
+    const holder = await startHolder(['python3', '-c', hold, lockOf(stage)]);
+    const pushed = await pushProbe(stage, runner);
+    expect(await waitingNotice(stage, runner, pushed)).toBe(
+      `Waiting for the workspace, held by process ${holder.pid}.`,
+    );
+    await holder.release();
+    await runner.waitForRun(pushed.runId, 'succeeded');
+    expect(await startsAt(stage, pushed.commit)).toBe(1);
+  });
+
+  it('is waited for while a neighbour keeps a folder of that name fresh, and the run says so', async () => {
+    const { stage, runner } = scene();
+    const hold =
+      'mkdir "$1" && { (while sleep 1; do touch "$1"; done) & echo held; read -r _; kill $!; rmdir "$1"; }';
+    const holder = await startHolder(['sh', '-c', hold, 'sh', lockOf(stage)]);
+    const pushed = await pushProbe(stage, runner);
+    expect(await waitingNotice(stage, runner, pushed)).toBe(
+      'Waiting for the workspace, held by another program (a folder of that name exists and is kept fresh).',
+    );
+    await holder.release();
+    await runner.waitForRun(pushed.runId, 'succeeded');
+    expect(await startsAt(stage, pushed.commit)).toBe(1);
+  });
+
+  it.each(['a file', 'a folder', 'nothing'])(
+    'replaces a link to %s and never touches what it points to',
+    async (what) => {
+      const { stage, runner } = scene();
+      const target = join(stage.folder, `target-of-${what.replace(' ', '-')}`);
+      if (what === 'a file') await writeFile(target, 'precious\n', { mode: 0o640 });
+      if (what === 'a folder') {
+        await mkdir(target);
+        await writeFile(join(target, 'file'), 'precious\n');
+      }
+      const before = await lstat(target).catch(() => null);
+      await symlink(target, lockOf(stage));
+      const { runId } = await pushProbe(stage, runner);
+      await runner.waitForRun(runId, 'succeeded');
+      const after = await lstat(target).catch(() => null);
+      expect(after?.mtimeMs).toBe(before?.mtimeMs);
+      expect(after?.mode).toBe(before?.mode);
+      if (before)
+        expect(await readFile(before.isFile() ? target : join(target, 'file'), 'utf8')).toBe('precious\n');
+    },
+  );
+});
+
+describe('F24: a run that only waits for the lock', () => {
+  it('holds nothing up when the server is told to stop, and goes on after the next start', async () => {
+    const stage = await setTestStage('waiting-run');
+    const first = await stage.start({ environment: { DRAIN_TIMEOUT: '60' } });
+    await mkdir(lockOf(stage), { recursive: true });
+    const pushed = await pushProbe(stage, first);
+    await waitingNotice(stage, first, pushed);
+    const startedAt = performance.now();
+    expect(await first.stop()).toBe(0);
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    await rmdir(lockOf(stage));
+    const second = await stage.start();
+    // Nobody died, so that this counts as the first attempt still.
+    expect(await second.waitForRun(pushed.runId, 'succeeded')).toMatchObject({ attempt: 1 });
+    expect(await startsAt(stage, pushed.commit)).toBe(1);
+    expect(await second.stop()).toBe(0);
+  });
+});
+
+describe('F26: after kill -9 in the middle of a run', () => {
+  it('the dead lock is taken over at once, and the task of old never overlaps with the new one', async () => {
+    const stage = await setTestStage('dead-lock');
+    const first = await stage.start();
+    await writeGatedService(stage.repository, 'platform/01.gated', 'go');
+    const { runId, commit } = await pushRun(stage, first);
+    await stage.journal.waitForStart('platform/gated');
+    await first.kill();
+    expect((await lstat(lockOf(stage))).isDirectory()).toBe(true);
+    const startedAt = performance.now();
+    const second = await stage.start();
+    await stage.journal.waitForStart('platform/gated', 2);
+    // A stale directory alone would be waited for 30 s.
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    await openGate(stage, 'go');
+    expect(await second.waitForRun(runId, 'succeeded')).toMatchObject({ revision: commit, attempt: 2 });
+    expect((await stage.journal.read()).overlaps).toEqual([]);
+    expect(await second.stop()).toBe(0);
+  });
+
+  it('a neighbour that took the dead lock over meanwhile keeps it', async () => {
+    const stage = await setTestStage('inherited-lock');
+    const first = await stage.start();
+    await writeGatedService(stage.repository, 'platform/01.gated', 'go');
+    const { runId } = await pushRun(stage, first);
+    await stage.journal.waitForStart('platform/gated');
+    await first.kill();
+    // As any neighbour does once the folder has not been touched for long enough.
+    await rmdir(lockOf(stage));
+    await mkdir(lockOf(stage));
+    const second = await stage.start();
+    for await (const { event, data } of readStream({ url: second.url, runId, timeoutMs: 20_000 })) {
+      if (event === 'notice' && String(data.message).startsWith('Waiting for the workspace')) break;
+    }
+    expect((await stage.journal.read()).syncs).toHaveLength(1);
+    await rm(lockOf(stage), { recursive: true });
+    await openGate(stage, 'go');
+    await second.waitForRun(runId, 'succeeded');
+    expect((await stage.journal.read()).overlaps).toEqual([]);
+    expect(await second.stop()).toBe(0);
+  });
+});
+
+describe('The number of git processes of a run', () => {
+  it('is the same for 2 and for 200 changed services', async () => {
+    const stage = await setTestStage('git-processes');
+    const programs = join(stage.folder, 'programs');
+    const calls = join(stage.folder, 'git-calls');
+    const { stdout: realGit } = await execa('which', ['git']);
+    await mkdir(programs);
+    await writeFile(
+      join(programs, 'git'),
+      `#!/bin/sh\nprintf '%s\\n' "$*" >> '${calls}'\nexec '${realGit}' "$@"\n`,
+      { mode: 0o755 },
+    );
+    const runner = await stage.start({
+      environment: { PATH: `${programs}:${process.env.PATH}`, INVOKE_COMMAND: 'true', LOG_LEVEL: 'info' },
+    });
+
+    async function gitCalls(ids: string[]): Promise<string[]> {
+      for (const id of ids)
+        await stage.repository.write(`platform/07.${id}/deploy.py`, `# ${id} ${Date.now()}\n`);
+      await writeFile(calls, '');
+      const { runId } = await pushRun(stage, runner);
+      const run = await runner.waitForRun(runId, 'succeeded');
+      expect(run.message).toBe(`${ids.length} service(s) synced successfully`);
+      const lines = (await readFile(calls, 'utf8')).trimEnd().split('\n');
+      // /ready asks for the version; that belongs to no run. The command is what follows git's own options.
+      return lines
+        .filter((line) => !line.includes('--version'))
+        .map((line) => line.split(' ').find((word) => !word.startsWith('-')) ?? line);
+    }
+
+    const many = Array.from({ length: 200 }, (_, index) => `s${index}`);
+    await gitCalls(['s0', 's1']);
+    const forMany = await gitCalls(many);
+    const forTwo = await gitCalls(['s0', 's1']);
+    expect(forTwo.length).toBeGreaterThan(3);
+    expect(forMany).toEqual(forTwo);
+    expect(await runner.stop()).toBe(0);
+  });
+});

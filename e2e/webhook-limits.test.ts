@@ -1,0 +1,260 @@
+/** What the door does with too much and too slow, and that it lets in what is only large. */
+
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { deliver, expectNothingStored } from './support/deliveries.ts';
+import { commitChange, syncedAt } from './support/platform-services.ts';
+import { buildPushPayload } from './support/push-payload.ts';
+import { openRaw, rawPost, sendRaw } from './support/raw-http.ts';
+import { acceptedRun } from './support/run-actions.ts';
+import { WEBHOOK_SECRET } from './support/runner-environment.ts';
+import { memoryOf } from './support/server-memory.ts';
+import { type SharedStage, shareStage } from './support/shared-stage.ts';
+import { signBody } from './support/webhook-sender.ts';
+
+const MIB = 1024 * 1024;
+const JSON_HEADERS = ['Content-Type: application/json', 'X-GitHub-Event: ping'];
+
+/** Milliseconds that a good delivery takes at best: one of several, as the machine may be busy otherwise. */
+async function quickestPing(shared: SharedStage): Promise<number> {
+  const times: number[] = [];
+  for (let tries = 0; tries < 5; tries += 1) {
+    const { status, durationMs } = await deliver(
+      shared,
+      { zen: 'Keep it logically awesome.' },
+      { event: 'ping' },
+    );
+    expect(status).toBe(200);
+    times.push(durationMs);
+  }
+  return Math.min(...times);
+}
+
+describe('F8: A body', () => {
+  const shared = shareStage('bodies');
+
+  it('of 26 MiB is answered 413, signed or not, and 2 MiB are too many for /sync', async () => {
+    const { runner } = shared();
+    await expectNothingStored(runner, async () => {
+      const large = JSON.stringify({ ref: 'refs/heads/main', padding: 'x'.repeat(26 * MIB) });
+      expect(await runner.signedPost('/webhook', large)).toMatchObject({
+        status: 413,
+        body: { error: 'The body is larger than 25 MiB' },
+      });
+      const unsigned = await runner.signedPost('/webhook', large, { secret: 'somebody else' });
+      expect(unsigned.status).toBe(413);
+      const sync = await runner.signedPost('/sync', { all: true, padding: 'x'.repeat(2 * MIB) });
+      expect(sync).toMatchObject({ status: 413, body: { error: 'The body is larger than 1 MiB' } });
+    });
+  });
+
+  it('that claims to be huge, or no number, is refused before any of it is read', async () => {
+    const { runner } = shared();
+    const claims: [string, number][] = [
+      ['30000000000', 413],
+      ['26214401', 413],
+      ['99999999999999999999999999', 400],
+      ['-1', 400],
+      ['1e3', 400],
+      ['10, 20', 400],
+      ['', 400],
+    ];
+    for (const [length, status] of claims) {
+      const head = [
+        'POST /webhook HTTP/1.1',
+        'Host: localhost',
+        ...JSON_HEADERS,
+        `Content-Length: ${length}`,
+      ];
+      const answer = await sendRaw(runner.url, `${head.join('\r\n')}\r\n\r\n`);
+      expect({ length, status: answer.status, body: answer.body }).toEqual({
+        length,
+        status,
+        body: { error: expect.any(String) },
+      });
+    }
+  });
+
+  it('of two minds about its length is refused', async () => {
+    const { runner } = shared();
+    for (const lines of [
+      ['Content-Length: 2', 'Transfer-Encoding: chunked'],
+      ['Transfer-Encoding: gzip, chunked, identity'],
+      ['Content-Length: 2', 'Content-Length: 3'],
+    ]) {
+      const head = ['POST /webhook HTTP/1.1', 'Host: localhost', ...JSON_HEADERS, ...lines];
+      const answer = await sendRaw(runner.url, `${head.join('\r\n')}\r\n\r\n2\r\n{}\r\n0\r\n\r\n`);
+      expect({ lines, status: answer.status }).toEqual({ lines, status: 400 });
+    }
+  });
+
+  it('that never ends is cut with 413, and the server does not keep it', async () => {
+    const { runner } = shared();
+    const before = (await memoryOf(runner.pid)).nowMib;
+    for (const path of ['/webhook', '/sync']) {
+      const connection = await openRaw(runner.url);
+      const head = [
+        `POST ${path} HTTP/1.1`,
+        'Host: localhost',
+        ...JSON_HEADERS,
+        'Transfer-Encoding: chunked',
+      ];
+      await connection.write(`${head.join('\r\n')}\r\n\r\n`);
+      const piece = Buffer.from(`10000\r\n${'x'.repeat(0x10000)}\r\n`);
+      let answered = false;
+      void connection.answer.then(() => {
+        answered = true;
+      });
+      let sent = 0;
+      while (!answered && sent < 200 * MIB && (await connection.write(piece))) sent += piece.length;
+      expect(await connection.answer).toMatchObject({ status: 413 });
+      expect(sent).toBeLessThan(100 * MIB);
+      connection.socket.destroy();
+    }
+    expect((await memoryOf(runner.pid)).nowMib - before).toBeLessThan(200);
+    expect((await runner.getJson('/health', null)).status).toBe(200);
+  });
+
+  it('that is compressed is answered 415, however small the bomb', async () => {
+    const { runner } = shared();
+    await expectNothingStored(runner, async () => {
+      const bomb = gzipSync(Buffer.alloc(64 * MIB, ' '));
+      for (const encoding of ['gzip', 'br', 'deflate', 'gzip, gzip', 'x-unknown']) {
+        const headers = { 'content-encoding': encoding };
+        const { status, body } = await runner.signedPost('/webhook', bomb, { headers });
+        expect({ encoding, status }).toEqual({ encoding, status: 415 });
+        expect(body).toEqual({ error: 'The body must not be compressed' });
+      }
+    });
+    expect((await memoryOf(runner.pid)).nowMib).toBeLessThan(500);
+  });
+
+  it('of another type is answered 415 with the name of the setting at GitHub', async () => {
+    const { runner, stage } = shared();
+    await expectNothingStored(runner, async () => {
+      const form = `payload=${encodeURIComponent('{"zen":"Approachable."}')}`;
+      for (const type of [
+        'application/x-www-form-urlencoded',
+        'text/plain',
+        'multipart/form-data',
+        'application/jsonx',
+        'x',
+      ]) {
+        for (const path of ['/webhook', '/sync']) {
+          const { status, body } = await runner.signedPost(path, form, { headers: { 'content-type': type } });
+          expect({ type, status, body }).toEqual({
+            type,
+            status: 415,
+            body: { error: expect.stringContaining('"Content type"') },
+          });
+        }
+      }
+      const ping = { event: 'ping', headers: { 'Content-Type': 'application/x-www-form-urlencoded' } };
+      expect((await deliver({ stage, runner }, form, ping)).status).toBe(415);
+      const withCharset = { event: 'ping', headers: { 'Content-Type': 'Application/JSON; charset=UTF-8' } };
+      expect((await deliver({ stage, runner }, {}, withCharset)).status).toBe(200);
+    });
+  });
+
+  it('that is no JSON is answered 400', async () => {
+    const { runner } = shared();
+    await expectNothingStored(runner, async () => {
+      const bodies = [
+        '',
+        ' ',
+        '{',
+        "{'ref':1}",
+        '{"ref":"x",}',
+        'nope',
+        '{}{}',
+        '[1',
+        'NaN',
+        '\uFEFF\uFEFF{}',
+      ];
+      for (const body of [...bodies, Buffer.from([0x22, 0xff, 0xfe, 0x22]), Buffer.from('{}', 'utf16le')]) {
+        for (const path of ['/webhook', '/sync']) {
+          const answer = await runner.signedPost(path, body, { headers: { 'x-github-event': 'push' } });
+          expect({ path, body, status: answer.status, error: answer.body }).toEqual({
+            path,
+            body,
+            status: 400,
+            error: { error: 'The body is not valid JSON' },
+          });
+        }
+      }
+    });
+  });
+});
+
+describe('F8: Slow senders', () => {
+  const shared = shareStage('slow');
+
+  it('do not keep a good delivery waiting, and are answered 408', { timeout: 120_000 }, async () => {
+    const { runner } = shared();
+    const slow = await Promise.all(
+      Array.from({ length: 100 }, async (_, index) => {
+        const connection = await openRaw(runner.url);
+        // Some stop in the middle of their headers, others send one byte a second of them.
+        await connection.write('POST /webhook HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
+        const drip = index % 2 === 0 ? null : setInterval(() => void connection.write('x'), 1_000);
+        void connection.closed.then(() => drip && clearInterval(drip));
+        return connection;
+      }),
+    );
+    expect(await quickestPing(shared())).toBeLessThan(1_000);
+    const answers = await Promise.all(slow.map(({ answer }) => answer));
+    expect(new Set(answers.map((answer) => answer?.status))).toEqual(new Set([408]));
+    expect(answers[0]?.body).toEqual({ error: 'The request did not arrive in time' });
+    await Promise.all(slow.map(({ closed }) => closed));
+    expect(await quickestPing(shared())).toBeLessThan(1_000);
+  });
+
+  it('that hang up half way leave the server as it was', async () => {
+    const { runner } = shared();
+    await expectNothingStored(runner, async () => {
+      for (const bytes of [0, 1, 10, 200]) {
+        const connection = await openRaw(runner.url);
+        const body = JSON.stringify({ ref: 'refs/heads/main', padding: 'x'.repeat(1_000) });
+        const whole = rawPost(
+          '/webhook',
+          [...JSON_HEADERS, `X-Hub-Signature-256: ${signBody(WEBHOOK_SECRET, body)}`],
+          body,
+        );
+        await connection.write(whole.subarray(0, bytes === 0 ? 0 : whole.length - bytes));
+        connection.socket.resetAndDestroy();
+        await connection.closed;
+      }
+    });
+    expect((await runner.getJson('/health', null)).status).toBe(200);
+    expect(runner.logs().filter(({ level }) => Number(level) >= 50)).toEqual([]);
+  });
+});
+
+describe('F9: A genuine push', () => {
+  const shared = shareStage('large');
+
+  for (const size of [1, 10, 24]) {
+    it(`of ${size} MiB is accepted and run`, async () => {
+      const { stage, runner } = shared();
+      const { repository } = stage;
+      const head = await commitChange(repository, ['platform/redis'], `Push ${size} MiB`);
+      const moved = await repository.push();
+      const payload = await buildPushPayload({
+        repository: { path: repository.path, fullName: 'acme/platform' },
+        ...moved,
+      });
+      // As of a push that also brings thousands of files in.
+      const [commit] = payload.commits;
+      const names = Math.floor((size * MIB - JSON.stringify(payload).length) / 104);
+      for (let at = 0; at < names; at += 1) commit?.added.push(`docs/${String(at).padStart(96, '0')}`);
+      const answer = await deliver(shared(), payload);
+      expect(answer.body).toMatchObject({
+        status: 'accepted',
+        services: ['platform/redis'],
+        commit: head.slice(0, 8),
+      });
+      expect((await runner.waitForRun(acceptedRun(answer), 'succeeded')).revision).toBe(head);
+      expect(await syncedAt(stage.journal, head)).toEqual(['platform/redis']);
+    });
+  }
+});
