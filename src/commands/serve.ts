@@ -24,27 +24,37 @@ The same signal a second time ends at once what still runs.
       { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
       pino.destination({ dest: 1, sync: true }),
     );
+    // Listened to before anything starts: a stop in the middle of a start is a stop, not a kill.
+    const signals = listenToSignals();
     const services = await startServices(config, log);
-    await new Promise<void>((resolve) => {
-      let stopping = false;
-      function stop(signal: NodeJS.Signals): void {
-        if (stopping) {
-          services.hurry();
-          return;
-        }
-        stopping = true;
-        log.info({ signal }, 'stopping');
-        services.stop().then(resolve, (error: unknown) => {
-          log.error({ err: error }, 'not stopped cleanly');
-          resolve();
-        });
-      }
-      process.on('SIGTERM', stop);
-      process.on('SIGINT', stop);
-      // A closed terminal is no reason to leave work half done.
-      process.on('SIGHUP', stop);
-    });
+    const signal = await signals.first;
+    log.info({ signal }, 'stopping');
+    signals.onAnother(services.hurry);
+    await services.stop().catch((error: unknown) => log.error({ err: error }, 'not stopped cleanly'));
     log.info('stopped');
     return true;
   },
 };
+
+/** SIGTERM and SIGINT; and SIGHUP, as a closed terminal is no reason to leave work half done. */
+function listenToSignals() {
+  let onAnother = (): void => {};
+  const first = new Promise<NodeJS.Signals>((resolve) => {
+    let stopping = false;
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(name, (signal) => {
+        if (stopping) onAnother();
+        stopping = true;
+        resolve(signal);
+      });
+    }
+  });
+  return {
+    /** The first signal that comes. */
+    first,
+    /** What is done at every later one. */
+    onAnother(action: () => void): void {
+      onAnother = action;
+    },
+  };
+}
