@@ -31,9 +31,9 @@ export const DEFECTS: readonly Defect[] = [
       // The answer can only name the run when its id is known before it is stored.
       {
         file: 'stores/sqlite-store/writes.ts',
-        from: `    randomUUID(),
+        from: `    timeOrderedId(now),
     request.kind,`,
-        to: `    request.trigger.deliveryId ?? randomUUID(),
+        to: `    request.trigger.deliveryId ?? timeOrderedId(now),
     request.kind,`,
       },
     ],

@@ -39,7 +39,7 @@ export function createCommentTeller(options: CommentTellerOptions): () => Promis
         await store.settleRun(REPORTER, run.id);
         continue;
       }
-      const ms = Math.max(report.notBefore, lane.earliest({ promised: false })) - lane.now();
+      const ms = lane.earliest({ promised: false, notBefore: report.notBefore }) - lane.now();
       if (ms <= 0) {
         await tell(options, run, report);
         return NEXT_ROUND_MS;

@@ -88,7 +88,7 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
     let waitMs: number | null = null;
     for (const status of worthIt) {
       const promised = status.final && status.run.kind === 'sync';
-      const at = Math.max(status.report.notBefore, lane.earliest({ promised }));
+      const at = lane.earliest({ promised, notBefore: status.report.notBefore });
       if (at <= now) {
         await tell(status);
         return NEXT_ROUND_MS;

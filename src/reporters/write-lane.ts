@@ -14,8 +14,8 @@ export interface WriteLaneOptions {
 
 export interface WriteLane {
   now(): number;
-  /** The earliest time, not before now, at which the next write may start. Promised ones have room kept for them. */
-  earliest(write: { promised: boolean }): number;
+  /** The earliest time, not before now, at which a write may start. Promised ones have room kept for them. */
+  earliest(write: { promised: boolean; notBefore: number }): number;
   /** Notes what came of a write that has just ended. */
   record(outcome: SendOutcome): void;
   /** The time before which the same is not tried again after `failures` in a row. */
@@ -23,6 +23,8 @@ export interface WriteLane {
 }
 
 const MAX_BACKOFF_MS = 900_000;
+/** No wait is longer, whoever asks for it: a time further ahead is of a clock that was set back since. */
+const LONGEST_WAIT_MS = 2 * 86_400_000;
 
 export function createWriteLane(options: WriteLaneOptions): WriteLane {
   const { clock = Date.now, random = Math.random, minIntervalMs = SECOND } = options;
@@ -36,7 +38,11 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
 
   return {
     now: clock,
-    earliest: ({ promised }) => Math.max(pause.until, pace.earliest(clock(), { final: promised })),
+    earliest({ promised, notBefore }) {
+      const now = clock();
+      const waits = [pause.until, notBefore].filter((at) => at - now <= LONGEST_WAIT_MS);
+      return Math.max(pace.earliest(now, { final: promised }), ...waits);
+    },
     record(outcome) {
       pace.record(clock());
       if (outcome.kind === 'retry' && outcome.scope === 'everything') {

@@ -18,6 +18,8 @@ export interface Written<T> {
   changed: string[];
 }
 
+const KEPT_NONCES = 1_000;
+
 export const WRITES = {
   enqueue,
   recordDelivery,
@@ -408,7 +410,12 @@ function settleRun(database: Database, reporter: string, runId: string): Written
 }
 
 function spendNonce(database: Database, nonce: string, expiresAt: number): Written<boolean> {
-  database.run('DELETE FROM nonces WHERE expires_at < ?', Date.now());
+  // The latest are kept longer, so that a clock that was wrong for a while does not forget what was spent before.
+  database.run(
+    `DELETE FROM nonces WHERE expires_at < ? AND expires_at < (
+       SELECT expires_at FROM nonces ORDER BY expires_at DESC LIMIT 1 OFFSET ${KEPT_NONCES})`,
+    Date.now(),
+  );
   const added = database.run(
     'INSERT INTO nonces (nonce, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING',
     nonce,

@@ -1,0 +1,134 @@
+/** Clocks that jump and processes that stand still: neither ends, repeats, forgets or admits anything. */
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { MISBEHAVIOURS } from './support/github-misbehaviour.ts';
+import { commitChange, writeGatedService } from './support/platform-services.ts';
+import { PROJECT_ROOT } from './support/project-root.ts';
+import { pushRun } from './support/pushed-run.ts';
+import { acceptedRun } from './support/run-actions.ts';
+import { type Runner, runProgram } from './support/runner.ts';
+import { WEBHOOK_SECRET } from './support/runner-environment.ts';
+import { openGate } from './support/shared-stage.ts';
+import type { Stage } from './support/stage.ts';
+import { setTestStage } from './support/test-stage.ts';
+import { signBody } from './support/webhook-sender.ts';
+
+const HOUR_MS = 3_600_000;
+const YEAR_MS = 365 * 24 * HOUR_MS;
+
+interface Clock {
+  environment: Record<string, string>;
+  /** How far the server's clock is off from now on. */
+  shift(ms: number): Promise<void>;
+}
+
+async function shiftableClock(stage: Stage): Promise<Clock> {
+  const file = join(stage.folder, 'clock');
+  const shift = (ms: number): Promise<void> => writeFile(file, `${ms}`);
+  await shift(0);
+  const module = join(PROJECT_ROOT, 'e2e/support/shifted-clock.ts');
+  return { shift, environment: { NODE_OPTIONS: `--import ${module}`, TEST_CLOCK_FILE: file } };
+}
+
+/** Signed as of `atMs`. */
+async function stampedSync(runner: Runner, atMs: number, nonce: string): Promise<number> {
+  const body = JSON.stringify({ services: ['platform/redis'] });
+  const timestamp = `${Math.floor(atMs / 1_000)}`;
+  const { status } = await runner.signedPost('/sync', body, {
+    headers: {
+      'x-iac-timestamp': timestamp,
+      'x-iac-nonce': nonce,
+      'x-hub-signature-256': signBody(WEBHOOK_SECRET, `${timestamp}.${nonce}.${body}`),
+    },
+  });
+  return status;
+}
+
+const eventsSchema = z.looseObject({ runs: z.array(z.looseObject({ run_id: z.string() })) });
+
+describe('A clock that jumps', () => {
+  it('F23: ends no run early and none never, keeps their order, and deletes nothing that is alive', async () => {
+    const stage = await setTestStage('clock');
+    const clock = await shiftableClock(stage);
+    const environment = { ...clock.environment, SYNC_TIMEOUT: '60', RETENTION_DAYS: '1' };
+    const runner = await stage.start({ environment });
+    await writeGatedService(stage.repository, 'platform/06.gated', 'clock');
+    const { runId, commit } = await pushRun(stage, runner);
+    await stage.journal.waitForStart('platform/gated');
+    const ids = [runId];
+    for (const offMs of [YEAR_MS, -HOUR_MS, -YEAR_MS, HOUR_MS]) {
+      await clock.shift(offMs);
+      const queued = await commitChange(stage.repository, ['platform/redis'], `at ${offMs}`);
+      ids.push(acceptedRun(await stage.push(runner)));
+      expect(await runner.getJson(`/runs/${runId}`)).toMatchObject({ body: { state: 'running' } });
+      expect(queued).toMatch(/^[0-9a-f]{40}$/);
+    }
+    await openGate(stage, 'clock');
+    await runner.waitForRun(runId, 'succeeded');
+    await runner.waitForRun(ids.at(-1) ?? '', 'succeeded');
+    const listed = eventsSchema.parse((await runner.getJson('/runs')).body).runs.map((run) => run.run_id);
+    expect(listed).toEqual(ids.toReversed());
+    await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
+    expect(
+      (await stage.journal.read()).syncs.filter(({ service }) => service === 'platform/gated'),
+    ).toHaveLength(1);
+  });
+
+  it('F23: holds up no status: what failed while it was wrong is told soon after it was put right', async () => {
+    const stage = await setTestStage('clock-status');
+    const clock = await shiftableClock(stage);
+    const runner = await stage.start({ environment: clock.environment });
+    await clock.shift(YEAR_MS);
+    stage.github.misbehave({ how: MISBEHAVIOURS.serverError, times: 4, method: 'POST' });
+    const commit = await commitChange(stage.repository, ['platform/redis'], 'in a year');
+    await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
+    await clock.shift(0);
+    await stage.github.statuses.waitFor({ sha: commit, state: 'success', timeoutMs: 60_000 });
+  });
+
+  it('F23: admits no signed request that is not of its own time', async () => {
+    const stage = await setTestStage('clock-door');
+    const clock = await shiftableClock(stage);
+    const runner = await stage.start({ environment: clock.environment });
+    const now = Date.now();
+    expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(200);
+    expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(401);
+    for (const offMs of [HOUR_MS, -HOUR_MS, YEAR_MS]) {
+      await clock.shift(offMs);
+      expect(await stampedSync(runner, now, `nonce-at-${offMs}`)).toBe(401);
+      expect(await stampedSync(runner, now + offMs, `own-nonce-at-${offMs}`)).toBe(200);
+    }
+    await clock.shift(0);
+    // Nothing that was spent comes back with the time.
+    expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(401);
+  });
+});
+
+describe('A server that stands still', () => {
+  it('F22: for longer than its lease goes on where it was, and nobody takes its place meanwhile', async () => {
+    const stage = await setTestStage('paused');
+    const clock = await shiftableClock(stage);
+    const runner = await stage.start({ environment: clock.environment });
+    await writeGatedService(stage.repository, 'platform/06.gated', 'paused');
+    const { runId, commit } = await pushRun(stage, runner);
+    await stage.journal.waitForStart('platform/gated');
+    runner.signal('SIGSTOP');
+    // As for a paused machine: the wall clock is an hour on, the monotonic one is not. A lease is a minute.
+    await clock.shift(HOUR_MS);
+    const { exitCode, stderr } = await runProgram(['serve'], stage.runnerOptions);
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 1, stderr: /already uses the data directory/ });
+    await sleep(1_000);
+    runner.signal('SIGCONT');
+    await openGate(stage, 'paused');
+    const run = await runner.waitForRun(runId, 'succeeded');
+    expect(run.attempt).toBe(1);
+    const { syncs, overlaps } = await stage.journal.read();
+    expect(overlaps).toEqual([]);
+    expect(syncs).toHaveLength(1);
+    await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
+  });
+});

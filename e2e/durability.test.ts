@@ -1,0 +1,64 @@
+/** F16: what kill -9 cannot show, as the page cache survives it: that each answer waits for the disk. */
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { commitChange } from './support/platform-services.ts';
+import { acceptedRun, actOnRun } from './support/run-actions.ts';
+import { serverTraced, straceOrSkip } from './support/strace.ts';
+import { setTestStage } from './support/test-stage.ts';
+import { until } from './support/until.ts';
+
+const CALLS = 'read,recvfrom,write,writev,sendto,pwrite64,fdatasync';
+
+/**
+ * What was done for one request, in order: from the call that read its first line to the one that wrote its 2xx.
+ * Only for requests that came one at a time.
+ */
+function callsFor(trace: readonly string[], request: string): string[] {
+  const from = trace.findIndex((line) => line.includes(`"${request} HTTP/1.1`));
+  const length = trace.slice(from).findIndex((line) => /"HTTP\/1\.1 20\d /.test(line));
+  expect(
+    [from, length].every((index) => index >= 0),
+    `${request} and its answer in the trace`,
+  ).toBe(true);
+  return trace.slice(from, from + length);
+}
+
+/** Whether the write-ahead log was written and then synced to its end. Calls of threads may be cut in two lines. */
+function syncedLog(calls: readonly string[]): boolean {
+  const written = calls.findIndex((line) => /pwrite64\(\d+<[^>]*-wal>/.test(line));
+  const begun = calls.findIndex((line, at) => at > written && /fdatasync\(\d+<[^>]*-wal>/.test(line));
+  const thread = calls[begun]?.split(' ')[0] ?? '';
+  const ended = calls.findIndex(
+    (line, at) => at >= begun && line.startsWith(`${thread} `) && /fdatasync.*\)\s+= 0/.test(line),
+  );
+  return written >= 0 && begun > written && ended >= begun;
+}
+
+it('F16: every answer that acknowledges something comes after the log was synced to the disk', async (context) => {
+  await straceOrSkip(context);
+  const stage = await setTestStage('durability');
+  const file = join(stage.folder, 'trace');
+  const environment = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0', GITHUB_TOKEN: undefined };
+  const runner = await stage.start({ program: serverTraced(CALLS, file), environment });
+  await stage.repository.write('platform/01.redis/compose.yaml', 'services: {}\n');
+  await stage.repository.commit('Break redis');
+  const failed = acceptedRun(await stage.push(runner));
+  await runner.waitForRun(failed, 'failed');
+  const synced = await runner.signedPost('/sync', { services: ['platform/minio'] });
+  await runner.waitForRun(acceptedRun(synced), 'succeeded');
+  const retried = await actOnRun(runner, failed, 'retry');
+  await runner.waitForRun(acceptedRun(retried), 'failed');
+  const ignored = await commitChange(stage.repository, [], 'Nothing');
+  expect(await stage.push(runner)).toMatchObject({ status: 200, body: { status: 'no_changes' } });
+  expect(ignored).toHaveLength(40);
+  const trace = await until('the last answer in the trace', async () => {
+    const lines = (await readFile(file, 'utf8')).split('\n');
+    return lines.some((line) => line.includes('no_changes')) ? lines : null;
+  });
+  for (const request of ['POST /webhook', 'POST /sync', `POST /runs/${failed}/retry`]) {
+    const calls = callsFor(trace, request);
+    expect(syncedLog(calls), `${request}:\n${calls.join('\n')}`).toBe(true);
+  }
+});
