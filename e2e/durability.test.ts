@@ -3,11 +3,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { commitChange } from './support/platform-services.ts';
+import { killProcessesMentioning } from './support/processes.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
+import type { Runner } from './support/runner.ts';
+import type { Stage } from './support/stage.ts';
 import { serverTraced, straceOrSkip } from './support/strace.ts';
 import { setTestStage } from './support/test-stage.ts';
-import { until } from './support/until.ts';
 
 const CALLS = 'read,recvfrom,write,writev,sendto,pwrite64,fdatasync';
 
@@ -36,12 +37,7 @@ function syncedLog(calls: readonly string[]): boolean {
   return written >= 0 && begun > written && ended >= begun;
 }
 
-it('F16: every answer that acknowledges something comes after the log was synced to the disk', async (context) => {
-  await straceOrSkip(context);
-  const stage = await setTestStage('durability');
-  const file = join(stage.folder, 'trace');
-  const environment = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0', GITHUB_TOKEN: undefined };
-  const runner = await stage.start({ program: serverTraced(CALLS, file), environment });
+async function makePromises(stage: Stage, runner: Runner): Promise<string[]> {
   await stage.repository.write('platform/01.redis/compose.yaml', 'services: {}\n');
   await stage.repository.commit('Break redis');
   const failed = acceptedRun(await stage.push(runner));
@@ -50,15 +46,25 @@ it('F16: every answer that acknowledges something comes after the log was synced
   await runner.waitForRun(acceptedRun(synced), 'succeeded');
   const retried = await actOnRun(runner, failed, 'retry');
   await runner.waitForRun(acceptedRun(retried), 'failed');
-  const ignored = await commitChange(stage.repository, [], 'Nothing');
-  expect(await stage.push(runner)).toMatchObject({ status: 200, body: { status: 'no_changes' } });
-  expect(ignored).toHaveLength(40);
-  const trace = await until('the last answer in the trace', async () => {
-    const lines = (await readFile(file, 'utf8')).split('\n');
-    return lines.some((line) => line.includes('no_changes')) ? lines : null;
-  });
-  for (const request of ['POST /webhook', 'POST /sync', `POST /runs/${failed}/retry`]) {
-    const calls = callsFor(trace, request);
-    expect(syncedLog(calls), `${request}:\n${calls.join('\n')}`).toBe(true);
+  return ['POST /webhook', 'POST /sync', `POST /runs/${failed}/retry`];
+}
+
+it('F16: every answer that acknowledges something comes after the log was synced to the disk', async (context) => {
+  await straceOrSkip(context);
+  const stage = await setTestStage('durability');
+  const file = join(stage.folder, 'trace');
+  // Without statuses and looks at the branch there are fewer writes that could be taken for those of the answer.
+  const environment = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0', GITHUB_TOKEN: undefined };
+  try {
+    const runner = await stage.start({ program: serverTraced(CALLS, file), environment });
+    const requests = await makePromises(stage, runner);
+    const trace = (await readFile(file, 'utf8')).split('\n');
+    for (const request of requests) {
+      const calls = callsFor(trace, request);
+      expect(syncedLog(calls), `${request}:\n${calls.join('\n')}`).toBe(true);
+    }
+  } finally {
+    // The end of strace is not the end of what it traced.
+    await killProcessesMentioning(stage.folder);
   }
 });

@@ -102,10 +102,15 @@ describe('A server that is killed', () => {
     async ({ calls, points }, context: TestContext) => {
       await straceOrSkip(context);
       const stage = await setTestStage('kill-everywhere');
-      const last = await countCalls(stage, calls);
-      const chosen = chosenPoints(last, points);
-      console.log(`Killed at ${chosen.join(', ')} of ${last} calls of ${calls}`);
-      for (const n of chosen) await tryPoint(stage, calls, n);
+      try {
+        const last = await countCalls(stage, calls);
+        const chosen = chosenPoints(last, points);
+        console.log(`Killed at ${chosen.join(', ')} of ${last} calls of ${calls}`);
+        for (const n of chosen) await tryPoint(stage, calls, n);
+      } finally {
+        // The end of strace is not the end of what it traced.
+        await killProcessesMentioning(stage.folder);
+      }
     },
   );
 });
