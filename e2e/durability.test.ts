@@ -10,7 +10,7 @@ import type { Stage } from './support/stage.ts';
 import { serverTraced, straceOrSkip } from './support/strace.ts';
 import { setTestStage } from './support/test-stage.ts';
 
-const CALLS = 'read,recvfrom,write,writev,sendto,pwrite64,fdatasync';
+const CALLS = 'read,recvfrom,write,writev,sendto,pwrite64,fdatasync,fsync';
 
 /**
  * What was done for one request, in order: from the call that read its first line to the one that wrote its 2xx.
@@ -29,10 +29,10 @@ function callsFor(trace: readonly string[], request: string): string[] {
 /** Whether the write-ahead log was written and then synced to its end. Calls of threads may be cut in two lines. */
 function syncedLog(calls: readonly string[]): boolean {
   const written = calls.findIndex((line) => /pwrite64\(\d+<[^>]*-wal>/.test(line));
-  const begun = calls.findIndex((line, at) => at > written && /fdatasync\(\d+<[^>]*-wal>/.test(line));
+  const begun = calls.findIndex((line, at) => at > written && /f(data)?sync\(\d+<[^>]*-wal>/.test(line));
   const thread = calls[begun]?.split(' ')[0] ?? '';
   const ended = calls.findIndex(
-    (line, at) => at >= begun && line.startsWith(`${thread} `) && /fdatasync.*\)\s+= 0/.test(line),
+    (line, at) => at >= begun && line.startsWith(`${thread} `) && /f(data)?sync.*\)\s+= 0/.test(line),
   );
   return written >= 0 && begun > written && ended >= begun;
 }
