@@ -12,6 +12,8 @@ export default defineConfig({
           include: ['e2e/**/*.test.ts'],
           globalSetup: ['e2e/support/global-setup.ts'],
           testTimeout: 90_000,
+          // Real processes on a loaded machine; what needed a second try is named in the report.
+          retry: 1,
           hookTimeout: 120_000,
         },
       },

@@ -42,7 +42,7 @@ export interface ServiceOutcome {
 /** Runs the task and stores how it ended, with the ledger's entry in the same transaction. */
 export async function syncService(
   options: SyncServiceOptions,
-  { run, signal, emit }: PipelineContext<'sync'>,
+  { run, signal, draining, emit }: PipelineContext<'sync'>,
   { service, ledger, timeoutMs: ownTimeoutMs }: ServiceToSync,
 ): Promise<ServiceOutcome> {
   const folder = path.join(options.tempDir, run.id, service.id.replaceAll('/', '_'));
@@ -86,7 +86,8 @@ export async function syncService(
       state: outcome.state,
       message: outcome.message,
       exitCode: outcome.exitCode,
-      ledger,
+      // What a stopping server ends is still to be done; cancelled is only what a person does not want.
+      ledger: outcome.state === 'cancelled' && draining.aborted ? null : ledger,
     });
     return outcome;
   } finally {
