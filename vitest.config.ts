@@ -5,7 +5,7 @@ export default defineConfig({
     // Most tests wait for processes of their own, so more than one per core pays.
     maxWorkers: 3,
     projects: [
-      { test: { name: 'unit', include: ['src/**/*.test.ts'], testTimeout: 20_000 } },
+      { test: { name: 'unit', include: ['src/**/*.test.ts'], testTimeout: 20_000, retry: 1 } },
       {
         test: {
           name: 'e2e',
