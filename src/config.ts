@@ -79,12 +79,58 @@ const NEVER_FOR_TASKS = [
   'GITHUB_TOKEN',
   'API_TOKENS',
   'IAC_RUNNER_TOKEN',
+  'ENCRYPTION_KEY',
+  'EVENT_WEBHOOK_SECRET',
   'GIT_REPO_URL',
   'DATA_DIR',
 ];
 const environmentNames = names
   .refine((list) => list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)))
   .refine((list) => !list.some((name) => NEVER_FOR_TASKS.includes(name)));
+
+const absolutePath = text.refine((value) => path.isAbsolute(value));
+const optionalPath = absolutePath.optional().transform((value) => value ?? null);
+const hosts = names
+  .optional()
+  .transform((list) => list ?? [])
+  .refine((list) => list.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?$/i.test(host)));
+const labels = names.refine((list) => list.every((label) => /^[\w.-]{1,64}$/.test(label)));
+
+/** A command that judges a plan. `argv` may hold `{plan}`, the path of the plan as JSON. */
+export interface PlanCheck {
+  name: string;
+  argv: [string, ...string[]];
+  /** Nothing is approved or applied when it fails. */
+  required: boolean;
+}
+
+const planChecks = text
+  .transform((value, context) => {
+    try {
+      return JSON.parse(value) as unknown;
+    } catch {
+      context.addIssue({ code: 'custom', message: 'not JSON' });
+      return z.NEVER;
+    }
+  })
+  .pipe(
+    z.array(
+      z.strictObject({
+        name: z.string().regex(/^[A-Za-z0-9-]{1,40}$/),
+        command: z.string(),
+        required: z.boolean().default(false),
+      }),
+    ),
+  )
+  .transform((checks, context) =>
+    checks.flatMap(({ name, command, required }): PlanCheck[] => {
+      const argv = words.safeParse(command).data;
+      if (argv) return [{ name, argv, required }];
+      context.addIssue({ code: 'custom', message: 'malformed' });
+      return [];
+    }),
+  )
+  .refine((checks) => new Set(checks.map(({ name }) => name)).size === checks.length);
 
 const tokens = text.transform((value, context): ApiToken[] => {
   const list = value.split(',').filter((entry) => entry.trim() !== '');
@@ -355,6 +401,198 @@ export const VARIABLES = {
       'Tell on each pull request what merging it would sync; the webhook must send `pull_request` events, too.',
     default: 'false',
   }),
+  DEPLOY_DIR: variable({
+    schema: absolutePath,
+    expected: 'an absolute path',
+    example: '/tmp/iac-deployments',
+    description: 'Holds a folder for each deployment, removed a day after its end.',
+    default: '/tmp/iac-deployments',
+  }),
+  MAX_CONCURRENT_RUNS: variable({
+    schema: count,
+    expected: 'a whole number from 1 to 9999',
+    example: '4',
+    description: 'Deployments that run at the same time, each of another target.',
+    default: '4',
+  }),
+  APPROVAL_TIMEOUT: variable({
+    schema: positiveSeconds,
+    expected: 'a number of seconds above 0',
+    example: '86400',
+    description: 'Seconds that a plan waits for approval before it is cancelled.',
+    default: '86400',
+  }),
+  CANCEL_GRACE: variable({
+    schema: seconds,
+    expected: 'a number of seconds',
+    example: '30',
+    description:
+      'Seconds that terraform or tofu gets to save its state after an interrupt, before it is terminated.',
+    default: '30',
+  }),
+  TOOLS_DIR: variable({
+    schema: optionalPath,
+    expected: 'an absolute path',
+    example: '/opt/iac-tools',
+    description: 'Versions of the tools, as `$TOOLS_DIR/<tool>/<version>/<tool>`, for `tool_version`.',
+    default: '(none: only what is on the PATH)',
+  }),
+  PLUGIN_CACHE_DIR: variable({
+    schema: optionalPath,
+    expected: 'an absolute path',
+    example: '/var/cache/iac-runner/providers',
+    description: 'Provider plugins that all runs share.',
+    default: '($DATA_DIR/providers)',
+  }),
+  PROVIDER_MIRROR_DIR: variable({
+    schema: optionalPath,
+    expected: 'an absolute path',
+    example: '/opt/iac-providers',
+    description: 'A filesystem mirror of providers, asked before the registries.',
+    default: '(none)',
+  }),
+  PLAN_CHECKS: variable({
+    schema: planChecks,
+    expected:
+      'a JSON array of {"name", "command", "required"}, names of letters, digits and dashes, each once',
+    example: '[{"name":"policy","command":"conftest test {plan}","required":true}]',
+    description:
+      'Commands run between plan and approval, without a shell; `{plan}` is the file with the plan as JSON.',
+    default: '[]',
+  }),
+  GIT_ALLOWED_PROTOCOLS: variable({
+    schema: names.refine((list) => list.every((name) => /^(https?|ssh|git|file)$/.test(name))),
+    expected: 'names of protocols, comma-separated, of https, ssh, http, git, file',
+    example: 'https,ssh',
+    description: 'What `git_url`, `clone_url` and `callback_url` of requests may speak.',
+    default: 'https,ssh',
+  }),
+  GIT_ALLOWED_HOSTS: variable({
+    schema: hosts,
+    expected: 'names of hosts, comma-separated, each with or without a port',
+    example: 'git.internal.example.com,10.0.0.7:3000',
+    description:
+      'Only these hosts may stand in requests, also private ones. Unset: any public host, no private one.',
+    default: '',
+  }),
+  ALLOWED_ORIGINS: variable({
+    schema: names.refine((list) =>
+      list.every((origin) => origin === '*' || /^https?:\/\/[^/\s]+$/.test(origin)),
+    ),
+    expected: 'origins, comma-separated, or *',
+    example: 'https://portal.example.com',
+    description: 'Pages that may call the API of deployments from a browser (CORS).',
+    default: '*',
+  }),
+  REGISTRY_HOST: variable({
+    schema: httpUrl.optional().transform((value) => value ?? null),
+    expected: 'an http(s) URL',
+    example: 'https://registry.example.com',
+    description: 'A private registry of modules and providers; its token is fetched for each run.',
+    default: '(none)',
+  }),
+  ENCRYPTION_KEY: variable({
+    schema: optionalText,
+    expected: 'a key of 32 bytes: 64 hexadecimal digits, 44 characters of base64, or 32 characters',
+    example: 'the output of `openssl rand -hex 32`',
+    description: 'Seals the credentials of requests in the store until their run ends.',
+    default: '(derived from WEBHOOK_SECRET)',
+  }),
+  EVENT_WEBHOOK_URL: variable({
+    schema: httpUrl.optional().transform((value) => value ?? null),
+    expected: 'an http(s) URL',
+    example: 'https://hooks.example.com/iac',
+    description: 'Told of what becomes of every deployment, besides its own `callback_url`.',
+    default: '(none)',
+  }),
+  EVENT_WEBHOOK_SECRET: variable({
+    schema: text
+      .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/)
+      .optional()
+      .transform((value) => value ?? null),
+    expected: 'whsec_ and 24 to 64 bytes in base64',
+    example: 'whsec_ and the output of `openssl rand -base64 32`',
+    description: 'Signs event webhooks, in the form of Standard Webhooks.',
+    default: '(none: nothing is sent)',
+  }),
+  DRIFT_TARGETS: variable({
+    schema: optionalPath,
+    expected: 'an absolute path',
+    example: '/etc/iac-runner/drift.yaml',
+    description: 'File of the deployments that are planned on a schedule to see whether something differs.',
+    default: '(none)',
+  }),
+  DRIFT_INTERVAL: variable({
+    schema: positiveSeconds,
+    expected: 'a number of seconds above 0',
+    example: '86400',
+    description: 'Seconds between two drift checks of a target.',
+    default: '86400',
+  }),
+  WORKER_LABELS: variable({
+    schema: labels,
+    expected: 'labels of letters, digits, dots, dashes and underscores, comma-separated',
+    example: 'aws,linux',
+    description: 'Takes only deployments whose `labels` are all among these. Unset: takes any.',
+    default: '',
+  }),
+  PLANS: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description: 'Plan the Terraform roots that a pull request changes, and comment the plans on it.',
+    default: 'false',
+  }),
+  COMMENT_COMMANDS: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description:
+      'Obey `iac-runner plan` and `iac-runner apply` in comments on pull requests by people with write access.',
+    default: 'false',
+  }),
+  PUBSUB_AUDIENCE: variable({
+    schema: optionalText,
+    expected: 'the audience of the push subscription',
+    example: 'https://iac.example.com/pubsub/push',
+    description: 'Turns `/pubsub/push` on for OIDC tokens with this audience.',
+    default: '(none: off)',
+  }),
+  PUBSUB_SERVICE_ACCOUNT: variable({
+    schema: optionalText,
+    expected: 'the e-mail address of a service account',
+    example: 'pubsub@project.iam.gserviceaccount.com',
+    description: 'Whose tokens are taken.',
+    default: '(any)',
+  }),
+  PUBSUB_ISSUER: variable({
+    schema: text.min(1),
+    expected: 'the issuer of the tokens',
+    example: 'https://accounts.google.com',
+    description: 'Who issues the tokens.',
+    default: 'https://accounts.google.com',
+  }),
+  PUBSUB_JWKS_URL: variable({
+    schema: httpUrl,
+    expected: 'an http(s) URL',
+    example: 'https://www.googleapis.com/oauth2/v3/certs',
+    description: 'The keys that the tokens are signed with.',
+    default: 'https://www.googleapis.com/oauth2/v3/certs',
+  }),
+  PUBSUB_ALLOW_UNAUTHENTICATED: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'false',
+    description: 'Take `/pubsub/push` from anybody. Only behind something that checks.',
+    default: 'false',
+  }),
+  PLAN_ALLOWED_HOSTS: variable({
+    schema: hosts,
+    expected: 'names of hosts, comma-separated, each with or without a port',
+    example: 'api.github.com,github.com',
+    description: 'The only hosts that the token of a plan request is sent to.',
+    default: '(the host of GITHUB_API_URL, and github.com)',
+  }),
   IAC_RUNNER_TOKEN: variable({
     schema: optionalText,
     expected: 'a token of API_TOKENS, without its name and role',
@@ -387,6 +625,36 @@ const PLUMBING = [
 
 /** Defaults of the earlier receiver for what tasks read. */
 const TASK_ENV_DEFAULTS: Record<string, string> = { ENV: 'production', PROJECT: 'platform' };
+
+export interface DeployConfig {
+  directory: string;
+  concurrency: number;
+  approvalTimeoutMs: number;
+  cancelGraceMs: number;
+  toolsDir: string | null;
+  pluginCacheDir: string;
+  providerMirrorDir: string | null;
+  checks: readonly PlanCheck[];
+  allowedOrigins: readonly string[];
+  registryUrl: string | null;
+  /** `url` is null when only callbacks are told; null without a secret to sign with. */
+  eventWebhook: { url: string | null; secret: string } | null;
+  drift: { file: string; intervalMs: number } | null;
+  /** Null: takes any deployment. */
+  labels: readonly string[] | null;
+}
+
+export interface PlansConfig {
+  /** Plan pull requests of the platform repository. */
+  pullRequests: boolean;
+  commentCommands: boolean;
+  /** Null when `/pubsub/push` is off; `oidc` null: anybody may push. */
+  pubsub: {
+    oidc: { audience: string; serviceAccount: string | null; issuer: string; jwksUrl: string } | null;
+  } | null;
+  /** host or host:port. */
+  allowedHosts: readonly string[];
+}
 
 export interface Config {
   webhookSecrets: readonly [string, ...string[]];
@@ -421,6 +689,12 @@ export interface Config {
   dokploy: { url: string; apiKey: string } | null;
   selfHeal: boolean;
   previews: boolean;
+  deploy: DeployConfig;
+  plans: PlansConfig;
+  /** What requests may name: URLs with these schemes and hosts. No host listed: any public one. */
+  remotes: { protocols: readonly string[]; hosts: readonly string[] };
+  /** Base of the key that seals credentials, then of keys that were used before. */
+  sealingKeys: readonly [string, ...string[]];
   apiTokens: readonly ApiToken[];
   logLevel: z.output<typeof logLevel>;
 }
@@ -514,8 +788,55 @@ function assemble(values: Values, environment: Environment): Config {
     dokploy: values.CONFIG_HASH_STORE === 'dokploy' ? dokployOf(values, environment) : null,
     selfHeal: values.SELF_HEAL,
     previews: values.PREVIEWS,
+    deploy: deployConfig(values),
+    plans: plansConfig(values),
+    remotes: { protocols: values.GIT_ALLOWED_PROTOCOLS, hosts: values.GIT_ALLOWED_HOSTS },
+    sealingKeys: [
+      values.ENCRYPTION_KEY ?? values.WEBHOOK_SECRET,
+      ...(previous && values.ENCRYPTION_KEY === null ? [previous] : []),
+    ],
     apiTokens: values.API_TOKENS,
     logLevel: values.LOG_LEVEL,
+  };
+}
+
+function deployConfig(values: Values): DeployConfig {
+  const { EVENT_WEBHOOK_SECRET: secret, EVENT_WEBHOOK_URL: url, DRIFT_TARGETS: file } = values;
+  if (url !== null && secret === null) throw new ConfigError(problemWith('EVENT_WEBHOOK_SECRET', undefined));
+  const dataDir = values.DATA_DIR ?? path.join(values.WORKSPACE_DIR, '.iac-runner');
+  return {
+    directory: values.DEPLOY_DIR,
+    concurrency: values.MAX_CONCURRENT_RUNS,
+    approvalTimeoutMs: values.APPROVAL_TIMEOUT,
+    cancelGraceMs: values.CANCEL_GRACE,
+    toolsDir: values.TOOLS_DIR,
+    pluginCacheDir: values.PLUGIN_CACHE_DIR ?? path.join(dataDir, 'providers'),
+    providerMirrorDir: values.PROVIDER_MIRROR_DIR,
+    checks: values.PLAN_CHECKS,
+    allowedOrigins: values.ALLOWED_ORIGINS,
+    registryUrl: values.REGISTRY_HOST,
+    eventWebhook: secret === null ? null : { url, secret },
+    drift: file === null ? null : { file, intervalMs: values.DRIFT_INTERVAL },
+    labels: values.WORKER_LABELS.length === 0 ? null : values.WORKER_LABELS,
+  };
+}
+
+function plansConfig(values: Values): PlansConfig {
+  const { PUBSUB_AUDIENCE: audience, PLAN_ALLOWED_HOSTS: listed } = values;
+  const oidc =
+    audience === null
+      ? null
+      : {
+          audience,
+          serviceAccount: values.PUBSUB_SERVICE_ACCOUNT,
+          issuer: values.PUBSUB_ISSUER,
+          jwksUrl: values.PUBSUB_JWKS_URL,
+        };
+  return {
+    pullRequests: values.PLANS,
+    commentCommands: values.COMMENT_COMMANDS,
+    pubsub: oidc !== null || values.PUBSUB_ALLOW_UNAUTHENTICATED ? { oidc } : null,
+    allowedHosts: listed.length > 0 ? listed : [new URL(values.GITHUB_API_URL).host, 'github.com'],
   };
 }
 

@@ -11,6 +11,10 @@ export interface StepCommand {
   timeoutMs: number;
   /** Aborting it ends the child and all its descendants: TERM, then KILL after a grace. */
   signal: AbortSignal;
+  /** On abort and timeout an interrupt comes first, and TERM this long after it; left out: no interrupt. */
+  interruptGraceMs?: number;
+  /** Masked in the output, beside what the names of variables tell to be secret. */
+  secrets?: readonly string[];
 }
 
 export interface StepHooks {
@@ -27,6 +31,13 @@ export type StepResult =
   | { kind: 'cancelled' }
   | { kind: 'not_started'; code: string; message: string };
 
+/** What a program said on stdout, neither masked nor cut; `stderr` is its last 64 KiB. */
+export type CapturedOutput =
+  | { kind: 'exited'; exitCode: number; stdout: string; stderr: string }
+  | { kind: 'failed'; problem: string };
+
 export interface Executor {
   run(command: StepCommand, hooks: StepHooks): Promise<StepResult>;
+  /** For output that is read by us and shown to nobody, e.g. JSON. Not ended by an interrupt first. */
+  capture(command: StepCommand): Promise<CapturedOutput>;
 }

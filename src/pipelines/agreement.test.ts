@@ -141,7 +141,7 @@ async function createWorld(seed: number, random: () => number) {
   });
   let failing: () => boolean = () => false;
   let started: string[] = [];
-  const executor: Executor = {
+  const executor: Pick<Executor, 'run'> = {
     async run({ env: { IAC_SERVICE: service = '' } }) {
       started.push(service);
       return { kind: 'exited', exitCode: failing() ? 1 : 0 };
@@ -188,6 +188,8 @@ async function createWorld(seed: number, random: () => number) {
         pipelines: {
           sync: (context) => sync(syncOptions, context),
           preview: (context) => preview(previewOptions, context),
+          deploy: () => Promise.reject(new Error('Nothing is deployed here.')),
+          plan: () => Promise.reject(new Error('Nothing is planned here.')),
         },
         leaseMs: 60_000,
         draining: never,

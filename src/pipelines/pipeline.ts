@@ -35,7 +35,17 @@ export interface Waiting {
   message: string;
 }
 
-export type Outcome = Ended | Waiting;
+/** Somebody has to approve first; the run holds no process meanwhile. */
+export interface AwaitingApproval {
+  state: 'awaiting_approval';
+  /** What the approval is bound to: the digest of a plan, or a commit. */
+  subject: string;
+  /** Milliseconds since the epoch. */
+  expiresAt: number;
+  message: string;
+}
+
+export type Outcome = Ended | Waiting | AwaitingApproval;
 
 export type Pipeline<Kind extends RunKind> = (context: PipelineContext<Kind>) => Promise<Outcome>;
 

@@ -10,7 +10,7 @@ import type { ServiceAtCommit } from './snapshot.ts';
 import { readTaskResult } from './task-result.ts';
 
 export interface SyncServiceOptions {
-  executor: Executor;
+  executor: Pick<Executor, 'run'>;
   invokeCommand: readonly [string, ...string[]];
   /** PATH, HOME and the like. */
   plumbing: Readonly<Record<string, string>>;

@@ -56,7 +56,7 @@ export async function endMarkedProcesses(options: {
     const candidates = listProcesses().filter(({ pid }) => pid !== process.pid);
     const marked = await withMarker(candidates, options.marker);
     return marked.flatMap((leader) => [leader, ...familyOf(leader, candidates)]);
-  }, options.graceMs);
+  }, options);
 }
 
 /**
@@ -64,7 +64,7 @@ export async function endMarkedProcesses(options: {
  * that `pid` was this leader a moment ago: the kernel keeps the id taken while its group or session lives.
  */
 export async function endDescendants(
-  leader: ProcessIdentity & { graceMs: number; marker?: string | undefined },
+  leader: ProcessIdentity & Patience & { marker?: string | undefined },
 ): Promise<ProcessIdentity[]> {
   const { marker } = leader;
   return endProcesses(async () => {
@@ -72,26 +72,39 @@ export async function endDescendants(
     const family = familyOf(leader, candidates);
     if (marker === undefined) return family;
     return [...family, ...(await withMarker(without(candidates, family), marker))];
-  }, leader.graceMs);
+  }, leader);
+}
+
+/** How long processes get to end by themselves. */
+interface Patience {
+  /** From TERM to KILL. */
+  graceMs: number;
+  /** From INT, sent first, to TERM. Left out: no INT. */
+  interruptMs?: number | undefined;
 }
 
 async function endProcesses(
   find: () => Promise<ProcessIdentity[]>,
-  graceMs: number,
+  { graceMs, interruptMs }: Patience,
 ): Promise<ProcessIdentity[]> {
-  const killAt = performance.now() + graceMs;
+  const termAt = performance.now() + (interruptMs ?? 0);
+  const killAt = termAt + graceMs;
   // Once found stays found: when its parent dies, a process may match no rule any more.
   const found = new Map<string, ProcessIdentity>();
-  let asked = false;
+  const sent = new Set<NodeJS.Signals>();
+  // Each is sent once: terraform takes a second one as the order to quit without saving its state, and what is
+  // started after it may be there to clean up.
+  const ask = (alive: ProcessIdentity[], signal: NodeJS.Signals): void => {
+    if (!sent.has(signal)) sendSignal(alive, signal);
+    sent.add(signal);
+  };
   for (; ; await delay(POLL_MS)) {
     const alive = await lookAgain(find, found);
     if (alive === null) continue;
     const now = performance.now();
     if (alive.length === 0 || now > killAt + KILL_LIMIT_MS) return alive;
-    // TERM is sent once: terraform takes a second one as the order to quit without saving its state, and
-    // what is started after it may be there to clean up.
-    if (!asked) sendSignal(alive, 'SIGTERM');
-    asked = true;
+    if (now < termAt) ask(alive, 'SIGINT');
+    else ask(alive, 'SIGTERM');
     if (now >= killAt) sendSignal(alive, 'SIGKILL');
   }
 }
@@ -110,7 +123,7 @@ async function lookAgain(
   }
 }
 
-function sendSignal(processes: ProcessIdentity[], signal: 'SIGTERM' | 'SIGKILL'): void {
+function sendSignal(processes: ProcessIdentity[], signal: NodeJS.Signals): void {
   for (const { pid } of processes) {
     try {
       process.kill(pid, signal);

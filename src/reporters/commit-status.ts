@@ -1,6 +1,13 @@
 /** What a run says on GitHub: the state, the words and the commits of its status. Pure. */
 
-import { isFinal, type PreviewRun, type Run, type RunState } from '../runs/run.ts';
+import {
+  askedRevision,
+  isFinal,
+  type PlanRun,
+  type PreviewRun,
+  type Run,
+  type RunState,
+} from '../runs/run.ts';
 
 export interface CommitStatus {
   state: 'pending' | 'success' | 'failure' | 'error';
@@ -27,9 +34,27 @@ export function sharesOutcome(run: Run): run is Run & { coveredBy: string } {
  */
 export function commitStatus(run: Run, covering: Run | null): CommitStatus | null {
   if (run.kind === 'preview') return previewStatus(run);
-  if (run.input.dryRun) return null;
+  if (run.kind === 'plan') return run.input.credential === 'configured' ? planStatus(run) : null;
+  if (run.kind === 'deploy' || run.input.dryRun) return null;
   const { state, description } = statusOf(sharesOutcome(run) && covering ? covering : run);
   return { state, description: cleanDescription(description) };
+}
+
+function planStatus(run: PlanRun): CommitStatus {
+  const description = cleanDescription(run.message);
+  switch (run.state) {
+    case 'queued':
+    case 'running':
+    case 'awaiting_approval':
+      return { state: 'pending', description };
+    case 'succeeded':
+    case 'superseded':
+      return { state: 'success', description };
+    case 'failed':
+      return { state: 'failure', description };
+    default:
+      return { state: 'error', description };
+  }
 }
 
 function statusOf(run: Run): CommitStatus {
@@ -97,7 +122,7 @@ function failedInGit(run: Run): boolean {
  */
 export function statusTargets(run: Run): string[] {
   const { revision } = run;
-  const asked = run.input.revision;
+  const asked = askedRevision(run);
   const targets = isFinal(run.state) ? [revision, asked] : [revision ?? asked];
   return [...new Set(targets.filter((target) => target !== null))];
 }

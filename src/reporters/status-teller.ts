@@ -23,7 +23,12 @@ export interface StatusTellerOptions {
 }
 
 /** Under these names GitHub shows the newest status of a commit; their case does not matter to GitHub. */
-const CONTEXTS: Record<RunKind, string> = { sync: 'IaC Runner / Sync', preview: 'IaC Runner / Preview' };
+const CONTEXTS: Record<RunKind, string> = {
+  sync: 'IaC Runner / Sync',
+  preview: 'IaC Runner / Preview',
+  deploy: 'IaC Runner / Deploy',
+  plan: 'IaC Runner / Plan',
+};
 /** A pending state that failed this often is left out: the final one will follow. */
 const PENDING_TRIES = 5;
 /** After a try the store is read again before the next one; this keeps a surprise there from becoming a spin. */

@@ -1,6 +1,8 @@
 /** The one way into the store: from what a trigger understood to a stored run. */
 
 import type { NewDelivery } from './delivery.ts';
+import { type DeployInput, deployGroup } from './deployment.ts';
+import { type PlanInput, planGroup } from './plan-comment.ts';
 import { type PreviewInput, previewGroup, type Run, type SyncInput, syncGroup, type Trigger } from './run.ts';
 import type { RunStore } from './run-store.ts';
 
@@ -20,6 +22,18 @@ export interface SyncRequest extends Asked {
 
 export interface PreviewRequest extends Asked {
   input: PreviewInput;
+}
+
+export interface DeployRequest extends Asked {
+  input: DeployInput;
+  priority: number;
+  labels: string[];
+  sealed: string | undefined;
+}
+
+export interface PlanRequest extends Asked {
+  input: PlanInput;
+  sealed?: string | undefined;
 }
 
 const NOBODY: Omit<Trigger, 'source'> = { actor: null, deliveryId: null, retryOf: null };
@@ -47,7 +61,7 @@ export function enqueueSync(
   const coalesce = covers && trigger.source === 'webhook' && leavesChoice;
   return store.enqueue(
     { kind: 'sync', trigger, input, dedupeKey, coalesce, concurrencyGroup: syncGroup(input.branch) },
-    accepted(trigger, delivery),
+    { delivery: accepted(trigger, delivery) },
   );
 }
 
@@ -60,7 +74,33 @@ export function enqueuePreview(
   const concurrencyGroup = previewGroup(input.pullRequest);
   return store.enqueue(
     { kind: 'preview', trigger, input, dedupeKey, coalesce: true, concurrencyGroup },
-    accepted(trigger, delivery),
+    { delivery: accepted(trigger, delivery) },
+  );
+}
+
+/** Stores a deployment, likewise; `sealed` holds what no file may show. */
+export function enqueueDeploy(
+  store: RunStore,
+  { dedupeKey = null, delivery, sealed, input, priority, labels, ...request }: DeployRequest,
+): Promise<{ run: Run; created: boolean }> {
+  const trigger: Trigger = { ...NOBODY, ...request.trigger };
+  const concurrencyGroup = deployGroup(input.gitUrl, input.path);
+  return store.enqueue(
+    { kind: 'deploy', trigger, input, dedupeKey, coalesce: false, concurrencyGroup, priority, labels },
+    { delivery: accepted(trigger, delivery), sealed },
+  );
+}
+
+/** Stores a plan, likewise. One of a newer head of the pull request covers it. */
+export function enqueuePlan(
+  store: RunStore,
+  { dedupeKey = null, delivery, sealed, input, ...request }: PlanRequest,
+): Promise<{ run: Run; created: boolean }> {
+  const trigger: Trigger = { ...NOBODY, ...request.trigger };
+  const concurrencyGroup = planGroup(input);
+  return store.enqueue(
+    { kind: 'plan', trigger, input, dedupeKey, coalesce: true, concurrencyGroup },
+    { delivery: accepted(trigger, delivery), sealed },
   );
 }
 

@@ -1,6 +1,8 @@
 /** The append-only events of a run, and the pure projection from them to Run and Step. */
 
+import type { DeployOutput, PlanSummary } from './deployment.ts';
 import {
+  APPROVED_PRIORITY,
   type FinalRunState,
   isFinal,
   type Run,
@@ -63,6 +65,8 @@ export interface LedgerFact {
   configHash: string | null;
 }
 
+export type ApprovalDecision = 'approved' | 'rejected' | 'expired';
+
 export type RunEventBody =
   | { type: 'run.queued' }
   | { type: 'run.started'; owner: string; attempt: number }
@@ -74,6 +78,12 @@ export type RunEventBody =
   | { type: 'run.pinned'; scope: string; services: string[]; commit: string | null }
   | { type: 'run.rules'; scope: string; text: string | null }
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
+  /** `summary` is null when the tool could not say. `text` is the plan as people read it, without colours. */
+  | { type: 'run.planned'; step: string; summary: PlanSummary | null; text: string }
+  | { type: 'run.outputs'; outputs: Record<string, DeployOutput> }
+  /** `subject` is what an approval is bound to: the digest of a plan, or a commit. */
+  | { type: 'run.awaiting_approval'; subject: string; expiresAt: number; message: string }
+  | { type: 'run.decided'; decision: ApprovalDecision; by: string; subject: string }
   | { type: 'run.cancel_requested'; by: string }
   | { type: 'run.requeued'; message: string; countAttempt: boolean; notBefore: number }
   | {
@@ -132,9 +142,19 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
         notBefore: event.notBefore,
         attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
       };
+    case 'run.awaiting_approval':
+      return {
+        ...run,
+        state: transition(run.state, 'awaiting_approval'),
+        message: event.message,
+        approvalExpiresAt: event.expiresAt,
+      };
+    case 'run.decided':
+      return decided(run, event);
     case 'run.finished':
       return {
         ...run,
+        approvalExpiresAt: null,
         state: transition(run.state, event.state),
         reason: event.reason,
         message: event.message,
@@ -144,6 +164,19 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
     default:
       return run;
   }
+}
+
+/** An approved run is begun again by any worker, with its attempts counted anew; the others end by `run.finished`. */
+function decided(run: Run, { decision, by }: { decision: ApprovalDecision; by: string }): Run {
+  if (decision !== 'approved') return run;
+  return {
+    ...run,
+    state: transition(run.state, 'queued'),
+    message: `Approved by ${by}`,
+    priority: APPROVED_PRIORITY,
+    attempt: 0,
+    approvalExpiresAt: null,
+  };
 }
 
 /** The step after the event, or undefined when the event is not about a step's state. */

@@ -3,7 +3,7 @@
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
 import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
-import type { RunEvent, RunEventBody } from './run-events.ts';
+import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
 
 /** Proof of being the worker of a run. `token` grows with every claim; the store refuses older ones. */
 export interface Lease {
@@ -56,14 +56,16 @@ export interface Ledger {
 }
 
 /** Whoever tells the outside world about runs. A run stays unreported for each until it settles it. */
-export const REPORTERS = ['commit-status', 'pull-request-comment'] as const;
+export const REPORTERS = ['commit-status', 'pull-request-comment', 'plan-comment', 'event-webhook'] as const;
 
 export type ReporterName = (typeof REPORTERS)[number];
 
 /** Those that have something to tell about a run of a kind. */
 export const REPORTERS_OF: Record<RunKind, readonly ReporterName[]> = {
   sync: ['commit-status'],
-  preview: REPORTERS,
+  preview: ['commit-status', 'pull-request-comment'],
+  deploy: ['event-webhook'],
+  plan: ['plan-comment', 'commit-status'],
 };
 
 /** One thing a reporter has told, or failed to: a run for one of its targets (a commit, a comment, an address). */
@@ -83,6 +85,8 @@ export interface Report {
 
 export interface RunFilter {
   state?: RunState;
+  kind?: RunKind;
+  concurrencyGroup?: string;
   /** Runs created before this one (exclusive), for paging backwards. */
   before?: string;
   limit: number;
@@ -91,9 +95,14 @@ export interface RunFilter {
 export interface RunStore {
   /**
    * Stores the run, or finds the one the dedupe key already stands for; with it, in the same transaction, the
-   * delivery that asked for it. Throws QueueFullError when a new run would be one too many.
+   * delivery that asked for it, and what is sealed for the run until it ends. Throws QueueFullError when a new run would be one too many.
    */
-  enqueue(request: RunRequest, delivery?: NewDelivery): Promise<{ run: Run; created: boolean }>;
+  enqueue(
+    request: RunRequest,
+    beside?: { delivery?: NewDelivery | undefined; sealed?: string | undefined },
+  ): Promise<{ run: Run; created: boolean }>;
+  /** What was stored beside a run that has not ended, sealed by the caller; null when there is none. */
+  sealed(runId: string): Promise<string | null>;
   /** Stores a delivery that asked for no run. */
   recordDelivery(delivery: NewDelivery): Promise<void>;
   /** Newest first. */
@@ -108,9 +117,14 @@ export interface RunStore {
 
   /**
    * Leases the next queued run whose group is free, superseding queued runs it covers; null when none is. Only of
-   * these kinds; left out: of any.
+   * these kinds, and only runs whose labels are all among `labels`; left out: of any.
    */
-  claim(options: { owner: string; leaseMs: number; kinds?: readonly RunKind[] }): Promise<Claim | null>;
+  claim(options: {
+    owner: string;
+    leaseMs: number;
+    kinds?: readonly RunKind[];
+    labels?: readonly string[] | undefined;
+  }): Promise<Claim | null>;
   /** Extends the lease. Throws StaleLeaseError. */
   renew(lease: Lease, leaseMs: number): Promise<void>;
   /**
@@ -123,8 +137,17 @@ export interface RunStore {
    * again, or errored after `maxAttempts` starts. Returns their ids.
    */
   takeBack(options: { all: boolean; maxAttempts: number }): Promise<string[]>;
-  /** Cancels a queued run at once; marks a running one for its worker. Null when there is no such run. */
+  /** Cancels a waiting run at once; marks a running one for its worker. Null when there is no such run. */
   requestCancel(runId: string, by: string): Promise<Run | null>;
+  /**
+   * Decides about a run that awaits approval; the first decision holds. `decided` is false when the run awaits none.
+   * Null when there is no such run.
+   */
+  decide(
+    runId: string,
+    decision: ApprovalDecision,
+    by: string,
+  ): Promise<{ run: Run; decided: boolean } | null>;
 
   run(id: string): Promise<Run | null>;
   /** Runs being worked on, and queued ones, of a group. */

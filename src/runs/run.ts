@@ -1,7 +1,13 @@
 /** What a Run and a Step are: their states, the legal transitions, and the closed list of reasons. */
 
-/** A sync changes services; a preview only tells what merging a pull request would sync. */
-export const RUN_KINDS = ['sync', 'preview'] as const;
+import type { DeployInput } from './deployment.ts';
+import type { PlanInput } from './plan-comment.ts';
+
+/**
+ * A sync changes services; a preview only tells what merging a pull request would sync. A deploy plans and applies
+ * with Terraform or OpenTofu; a plan only tells what a pull request's head would change there.
+ */
+export const RUN_KINDS = ['sync', 'preview', 'deploy', 'plan'] as const;
 
 export type RunKind = (typeof RUN_KINDS)[number];
 
@@ -34,7 +40,7 @@ const NEXT_STATES: Record<RunState, readonly RunState[]> = {
     'timed_out',
     'superseded',
   ],
-  awaiting_approval: ['queued', 'running', 'cancelled', 'timed_out', 'superseded'],
+  awaiting_approval: ['queued', 'cancelled', 'superseded'],
   succeeded: [],
   failed: [],
   errored: [],
@@ -61,14 +67,22 @@ export const RUN_REASONS = {
   step_failed: 'Open the failed step, fix it and push, or retry the run.',
   step_timed_out: 'Find what the task waits for, or raise SYNC_TIMEOUT, then retry the run.',
   repository_invalid: 'Fix the named folders in the repository and push.',
+  service_missing: 'Ask for services that the commit holds; the branch may have lost them since.',
   rules_invalid: 'Mend .iac-runner.yaml at the named line and push; the last good rules were used.',
   unsigned_commit: 'Sign the commit with a key that the operator allows and push it again.',
-  git_unavailable:
-    'Check that GIT_REPO_URL can be reached with the configured credentials, then retry the run.',
-  unknown_revision: 'Check that the commit was pushed to the branch, then retry the run.',
+  git_unavailable: 'Check that the repository can be reached with the credentials given, then try again.',
+  unknown_revision: 'Check that the commit, branch or tag was pushed, then try again.',
   not_on_branch: 'Nothing to do: the branch head was queued instead.',
   covered_by_newer: 'Nothing to do: a newer run of the branch covers this commit.',
   newer_already_synced: 'Nothing to do, unless an older commit is wanted: then ask for a rollback.',
+  tool_missing: 'Install the tool, or ask for a version that is there, then deploy again.',
+  request_invalid: 'Mend what the message names, then deploy again.',
+  credentials_lost: 'Deploy again: the credentials of the request cannot be read any more.',
+  plan_lost: 'Deploy again: the plan that was shown is not there unchanged, so it is not applied.',
+  check_failed: 'Open the failed check; change the configuration, or the check, and deploy again.',
+  interrupted: 'Look at what the tool says was applied, check the state and its lock, then deploy again.',
+  rejected: 'Nothing was applied. Deploy again when it is wanted after all.',
+  approval_expired: 'Nothing was applied: nobody approved in time. Deploy again.',
   task_runner_missing: 'Install invoke or set INVOKE_COMMAND, then retry the run.',
   workspace_unavailable: 'Check who holds the workspace lock and its permissions, then retry the run.',
   disk_full: 'Free space on the disk, then retry the run.',
@@ -110,7 +124,17 @@ export function stepTransition<To extends StepState>(from: StepState, to: To): T
 
 /** Who asked for a run. Nothing here decides what runs: it is shown, and kept for the record. */
 export interface Trigger {
-  source: 'webhook' | 'pull_request' | 'sync_api' | 'retry' | 'replay' | 'reconcile';
+  source:
+    | 'webhook'
+    | 'pull_request'
+    | 'sync_api'
+    | 'retry'
+    | 'replay'
+    | 'reconcile'
+    | 'deploy_api'
+    | 'drift_check'
+    | 'pubsub'
+    | 'comment';
   /** GitHub login, API token name, or null when unknown. */
   actor: string | null;
   deliveryId: string | null;
@@ -158,14 +182,27 @@ interface RequestOf<Kind extends RunKind, Input> {
   coalesce: boolean;
   /** A second request with this key gets the first one's run, unless that one ended badly. */
   dedupeKey: string | null;
+  /** Higher is begun first, of its group and of all. Left out: 0. */
+  priority?: number;
+  /** Only a worker that has all of them takes the run. Left out: none. */
+  labels?: string[];
 }
 
 /** What a trigger asks for. */
-export type RunRequest = RequestOf<'sync', SyncInput> | RequestOf<'preview', PreviewInput>;
+export type RunRequest =
+  | RequestOf<'sync', SyncInput>
+  | RequestOf<'preview', PreviewInput>
+  | RequestOf<'deploy', DeployInput>
+  | RequestOf<'plan', PlanInput>;
+
+/** Of an approved run: it goes on before whatever else waits for its group. */
+export const APPROVED_PRIORITY = 1_000_000;
 
 /** What becomes of a request. Times are milliseconds since the epoch. */
 interface RunRecord {
   id: string;
+  priority: number;
+  labels: string[];
   state: RunState;
   reason: RunReason | null;
   /** One sentence for a person, in the words of the commit status. */
@@ -183,6 +220,8 @@ interface RunRecord {
   chosen: number;
   /** A queued run is not begun before this time; 0 when it may at once. */
   notBefore: number;
+  /** Until when somebody may approve; null unless awaiting approval. */
+  approvalExpiresAt: number | null;
   createdAt: number;
   startedAt: number | null;
   finishedAt: number | null;
@@ -192,9 +231,11 @@ interface RunRecord {
 export type Run = RunRequest & RunRecord;
 export type SyncRun = Extract<Run, { kind: 'sync' }>;
 export type PreviewRun = Extract<Run, { kind: 'preview' }>;
+export type DeployRun = Extract<Run, { kind: 'deploy' }>;
+export type PlanRun = Extract<Run, { kind: 'plan' }>;
 
 export interface Step {
-  /** Unique in its run: the service id of a sync. */
+  /** Unique in its run: the service id of a sync, the phase of a deployment. */
   id: string;
   position: number;
   wave: number;
@@ -214,6 +255,11 @@ export function endedBadly(state: RunState): boolean {
 /** The group in which a newer head of a pull request takes the place of an older one. */
 export function previewGroup(pullRequest: number): string {
   return `preview:${pullRequest}`;
+}
+
+/** The commit that was asked for; null when a branch, a tag or the branch's head was. */
+export function askedRevision(run: Run): string | null {
+  return run.kind === 'deploy' ? null : run.input.revision;
 }
 
 /** The group that serialises all syncs of a branch, and the scope of its ledger. */

@@ -29,6 +29,31 @@ export function pushRequest(overrides: Partial<SyncRun> = {}, revision = 'a'.rep
   };
 }
 
+function deployRequest(overrides: Partial<RunRequest> = {}): RunRequest {
+  return {
+    kind: 'deploy',
+    trigger: { source: 'deploy_api', actor: 'ada', deliveryId: null, retryOf: null },
+    input: {
+      operation: 'apply',
+      tool: 'terraform',
+      toolVersion: null,
+      gitUrl: 'https://git.example.com/infra.git',
+      gitRef: 'main',
+      path: '.',
+      tfvarsFiles: [],
+      initFlags: [],
+      planFlags: [],
+      timeoutMs: 60_000,
+      autoApprove: false,
+      callbackUrl: null,
+    },
+    concurrencyGroup: 'deploy:infra',
+    coalesce: false,
+    dedupeKey: null,
+    ...overrides,
+  } as RunRequest;
+}
+
 function finished(state: 'succeeded' | 'failed' = 'succeeded'): RunEventBody {
   return { type: 'run.finished', state, reason: null, message: 'done', coveredBy: null };
 }
@@ -398,14 +423,137 @@ export function describeRunStore(
       });
     });
 
+    describe('what waits for an approval', () => {
+      const subject = 'd'.repeat(64);
+      const waits: RunEventBody = {
+        type: 'run.awaiting_approval',
+        subject,
+        expiresAt: Date.now() + 60_000,
+        message: 'Awaiting approval: 1 to add',
+      };
+
+      async function awaiting(overrides: Partial<RunRequest> = {}) {
+        const { run } = await store.enqueue(deployRequest(overrides));
+        const claimed = await claim();
+        await store.append(claimed.lease, [waits]);
+        return { run, lease: claimed.lease };
+      }
+
+      it('holds its group but no worker, and goes on before all others once it is approved', async () => {
+        const { run, lease } = await awaiting();
+        const urgent = await store.enqueue(deployRequest({ priority: 1000 }));
+        expect(await store.run(run.id)).toMatchObject({
+          state: 'awaiting_approval',
+          approvalExpiresAt: expect.any(Number),
+        });
+        expect(await store.claim({ owner, leaseMs: 1_000 })).toBeNull();
+        await expect(store.renew(lease, 1_000)).rejects.toBeInstanceOf(StaleLeaseError);
+        await expect(store.append(lease, [finished()])).rejects.toBeInstanceOf(StaleLeaseError);
+        expect(await store.takeBack({ all: true, maxAttempts: 1 })).toEqual([]);
+
+        const decision = await store.decide(run.id, 'approved', 'ada');
+        expect(decision).toMatchObject({ decided: true, run: { state: 'queued', attempt: 0 } });
+        expect(await store.latestEvent(run.id, 'run.decided')).toMatchObject({ by: 'ada', subject });
+        const next = await claim();
+        expect(next.run).toMatchObject({ id: run.id, attempt: 1, approvalExpiresAt: null });
+        await store.append(next.lease, [finished()]);
+        expect((await claim()).run.id).toBe(urgent.run.id);
+      });
+
+      it.each([
+        ['rejected', 'rejected'],
+        ['expired', 'approval_expired'],
+      ] as const)('ends when it is %s', async (decision, reason) => {
+        const { run } = await awaiting();
+        expect(await store.decide(run.id, decision, 'ada')).toMatchObject({
+          decided: true,
+          run: { state: 'cancelled', reason },
+        });
+      });
+
+      it('keeps to the first decision, whoever else decides at the same moment', async () => {
+        const { run } = await awaiting();
+        const decisions = await Promise.all([
+          store.decide(run.id, 'approved', 'ada'),
+          store.decide(run.id, 'rejected', 'grace'),
+          store.decide(run.id, 'approved', 'linus'),
+        ]);
+        expect(decisions.filter((decision) => decision?.decided)).toHaveLength(1);
+        const events = await store.events(run.id, { after: 0, limit: 100 });
+        expect(events.filter(({ type }) => type === 'run.decided')).toHaveLength(1);
+      });
+
+      it('is not decided about before it waits, after its end, or when there is no such run', async () => {
+        const { run } = await store.enqueue(deployRequest());
+        expect(await store.decide(run.id, 'approved', 'ada')).toMatchObject({ decided: false });
+        const claimed = await claim();
+        expect(await store.decide(run.id, 'approved', 'ada')).toMatchObject({ decided: false });
+        await store.append(claimed.lease, [finished()]);
+        expect(await store.decide(run.id, 'approved', 'ada')).toMatchObject({ decided: false });
+        expect(await store.decide('none', 'approved', 'ada')).toBeNull();
+      });
+
+      it('ends at once when it is cancelled', async () => {
+        const { run } = await awaiting();
+        expect(await store.requestCancel(run.id, 'ada')).toMatchObject({ state: 'cancelled' });
+      });
+
+      it('gives way to a newer request that covers it', async () => {
+        const { run } = await awaiting({ coalesce: true });
+        const newer = await store.enqueue(deployRequest({ coalesce: true }));
+        expect(await store.run(run.id)).toMatchObject({ state: 'superseded', coveredBy: newer.run.id });
+        expect((await claim()).run.id).toBe(newer.run.id);
+      });
+    });
+
+    describe('the order of what is queued', () => {
+      it('is by priority first, in a group and between groups', async () => {
+        const [low, high, other, highest] = [
+          await store.enqueue(deployRequest()),
+          await store.enqueue(deployRequest({ priority: 5 })),
+          await store.enqueue(deployRequest({ concurrencyGroup: 'deploy:other' })),
+          await store.enqueue(deployRequest({ concurrencyGroup: 'deploy:third', priority: 9 })),
+        ];
+        const order = [];
+        for (let claimed = await claim(); ; claimed = await claim()) {
+          order.push(claimed.run.id);
+          await store.append(claimed.lease, [finished()]);
+          if (order.length === 4) break;
+        }
+        expect(order).toEqual([highest, high, low, other].map(({ run }) => run.id));
+      });
+
+      it('leaves out what needs labels that the worker has not', async () => {
+        const { run } = await store.enqueue(deployRequest({ labels: ['aws', 'linux'] }));
+        const plain = await store.enqueue(deployRequest({ concurrencyGroup: 'deploy:other' }));
+        const options = { owner, leaseMs: 1_000 };
+        expect((await store.claim({ ...options, labels: ['aws'] }))?.run.id).toBe(plain.run.id);
+        expect(await store.claim({ ...options, labels: ['aws'] })).toBeNull();
+        expect((await store.claim({ ...options, labels: ['linux', 'x', 'aws'] }))?.run.id).toBe(run.id);
+      });
+    });
+
+    describe('what is sealed beside a run', () => {
+      it('can be read until the run has ended, and is then gone', async () => {
+        const { run } = await store.enqueue(deployRequest(), { sealed: 'v1.abc' });
+        const none = await store.enqueue(deployRequest({ concurrencyGroup: 'deploy:other' }));
+        expect(await store.sealed(run.id)).toBe('v1.abc');
+        expect(await store.sealed(none.run.id)).toBeNull();
+        const { lease } = await claim();
+        expect(await store.sealed(run.id)).toBe('v1.abc');
+        await store.append(lease, [finished('failed')]);
+        expect(await store.sealed(run.id)).toBeNull();
+      });
+    });
+
     describe('deliveries', () => {
       const pushed = { deliveryId: 'd-1', event: 'push', decision: 'accepted', detail: 'Push' } as const;
       const nothing = { runId: null, request: null };
 
       it('are stored with the run they asked for, also when it was there already', async () => {
         const request = pushRequest({ dedupeKey: 'delivery:d-1' });
-        const { run } = await store.enqueue(request, { ...pushed, ...nothing });
-        await store.enqueue(request, { ...pushed, ...nothing });
+        const { run } = await store.enqueue(request, { delivery: { ...pushed, ...nothing } });
+        await store.enqueue(request, { delivery: { ...pushed, ...nothing } });
         const [second, first] = await store.deliveries({ limit: 10 });
         expect(first).toMatchObject({ ...pushed, runId: run.id, request });
         expect(second).toMatchObject({ ...pushed, decision: 'duplicate', runId: run.id });

@@ -27,6 +27,10 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
       : 'The run has not ended yet.';
     return { status: 'refused', reason };
   }
+  if (run.kind === 'deploy' || run.kind === 'plan') {
+    // Its credentials were thrown away with its end.
+    return { status: 'refused', reason: 'A run of this kind is not retried: ask for a new one.' };
+  }
   if (run.kind === 'preview') {
     const { run: retry } = await enqueuePreview(store, {
       trigger: { source: 'retry', actor, retryOf: run.id },

@@ -1,9 +1,10 @@
 /** Runs and steps as the JSON that callers read: snake_case keys, RFC 3339 times, durations in ms. */
 
-import { RUN_REASONS, type Run, type Step } from '../runs/run.ts';
+import { askedRevision, RUN_REASONS, type Run, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';
 import { rfc3339 } from './format.ts';
+import { branchOf } from './run-words.ts';
 
 /** A run without its steps, as in a list. `url` is the address of its page. */
 export function runJson(run: Run, url: string) {
@@ -14,9 +15,9 @@ export function runJson(run: Run, url: string) {
     reason: run.reason,
     next_action: nextAction(run),
     message: run.message,
-    branch: run.input.branch,
+    branch: branchOf(run),
     revision: run.revision,
-    requested_revision: run.input.revision,
+    requested_revision: askedRevision(run),
     subject: run.subject,
     trigger: {
       source: run.trigger.source,
@@ -24,7 +25,7 @@ export function runJson(run: Run, url: string) {
       delivery_id: run.trigger.deliveryId,
       retry_of: run.trigger.retryOf,
     },
-    pull_request: run.kind === 'preview' ? run.input.pullRequest : null,
+    pull_request: 'pullRequest' in run.input ? run.input.pullRequest : null,
     force: run.kind === 'sync' && run.input.force,
     dry_run: run.kind === 'sync' && run.input.dryRun,
     cancel_requested_by: run.cancelRequestedBy,

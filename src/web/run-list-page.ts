@@ -5,7 +5,16 @@ import { RUN_STATES, type Run, type RunState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';
-import { commitLink, moment, runCommit, runTitle, stateBadge, stateWord, triggerWords } from './run-words.ts';
+import {
+  branchOf,
+  commitLink,
+  moment,
+  runCommit,
+  runTitle,
+  stateBadge,
+  stateWord,
+  triggerWords,
+} from './run-words.ts';
 
 export interface RunListView {
   frame: Omit<PageFrame, 'title'>;
@@ -72,7 +81,7 @@ ${stateBadge(run.state)}
 <span class="run-message">${plainLine(run.message)}</span>
 </div>
 <div class="run-where">
-<span>${commit && commitLink(commit, commitUrl)} <span class="quiet"><bdi>${plainLine(run.input.branch)}</bdi></span></span>
+<span>${commit && commitLink(commit, commitUrl)} <span class="quiet"><bdi>${plainLine(branchOf(run) ?? '')}</bdi></span></span>
 <span class="quiet">${triggerWords(run)}</span>
 </div>
 <div class="run-when">

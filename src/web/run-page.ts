@@ -11,7 +11,16 @@ import { formatDuration, formatTime } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';
 import { nextAction } from './run-json.ts';
 import type { Notice, RunHistory } from './run-log.ts';
-import { commitLink, moment, runCommit, runTitle, stateBadge, stateWord, triggerWords } from './run-words.ts';
+import {
+  branchOf,
+  commitLink,
+  moment,
+  runCommit,
+  runTitle,
+  stateBadge,
+  stateWord,
+  triggerWords,
+} from './run-words.ts';
 import { stepView } from './step-view.ts';
 
 export interface RunView {
@@ -77,12 +86,12 @@ function noStepsWords(run: Run): string {
 
 function facts({ run, now, commitUrl, linkQuery }: RunView): Html {
   const commit = runCommit(run);
-  const { input } = run;
+  const branch = branchOf(run);
   const options = run.kind === 'sync' ? optionWords(run.input) : '';
   return html`<dl class="facts">
 ${commit && fact('Commit', commitLink(commit, commitUrl))}
-${fact('Branch', html`<bdi>${plainLine(input.branch)}</bdi>`)}
-${run.kind === 'preview' && fact('Pull request', `#${run.input.pullRequest}`)}
+${branch !== null && fact(run.kind === 'deploy' ? 'Ref' : 'Branch', html`<bdi>${plainLine(branch)}</bdi>`)}
+${'pullRequest' in run.input && fact('Pull request', `#${run.input.pullRequest}`)}
 ${fact('Trigger', triggerFact(run, linkQuery))}
 ${options !== '' && fact('Options', options)}
 ${fact('Created', moment(run.createdAt, now))}

@@ -1,7 +1,7 @@
 /** The words and small pieces that the list of runs and the page of a run share. */
 
 import { html } from 'hono/html';
-import type { Run, RunState, StepState } from '../runs/run.ts';
+import { askedRevision, type Run, type RunState, type StepState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatAge, formatTime, shortCommit } from './format.ts';
 import type { Html } from './layout.ts';
@@ -18,8 +18,16 @@ export function stateWord(state: RunState | StepState): string {
 /** What to call a run: its commit's subject, or what was asked for while that is unknown. */
 export function runTitle(run: Run): string {
   if (run.subject) return plainLine(run.subject);
-  if (run.input.revision) return `Commit ${shortCommit(run.input.revision)}`;
-  return `Head of ${plainLine(run.input.branch)}`;
+  const asked = askedRevision(run);
+  if (asked) return `Commit ${shortCommit(asked)}`;
+  if (run.kind === 'deploy') return plainLine(`${run.input.gitRef} of ${run.input.gitUrl}`);
+  return `Head of ${plainLine(branchOf(run) ?? '')}`;
+}
+
+/** The branch it is about, or null when that is not known. */
+export function branchOf(run: Run): string | null {
+  if (run.kind === 'deploy') return run.input.gitRef;
+  return run.kind === 'plan' ? run.input.headRef : run.input.branch;
 }
 
 /** Who or what asked for the run, in a few words. */
@@ -38,12 +46,20 @@ export function triggerWords({ trigger }: Run): string {
       return `Replay${actor}`;
     case 'reconcile':
       return 'Reconciliation';
+    case 'deploy_api':
+      return `Deployment${actor}`;
+    case 'drift_check':
+      return 'Drift check';
+    case 'pubsub':
+      return 'Plan request';
+    case 'comment':
+      return `Comment${actor}`;
   }
 }
 
 /** The commit that is worked on, else the one asked for, else null. */
 export function runCommit(run: Run): string | null {
-  return run.revision ?? run.input.revision;
+  return run.revision ?? askedRevision(run);
 }
 
 export function commitLink(sha: string, commitUrl: (sha: string) => string | null): Html {

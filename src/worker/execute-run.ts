@@ -27,6 +27,11 @@ class CancelRequested extends Error {
   }
 }
 
+const WORDS: Partial<Record<Outcome['state'], string>> = {
+  queued: 'run put off',
+  awaiting_approval: 'run awaits approval',
+};
+
 /** Never rejects: every way to end is stored, or logged when the run is somebody else's by now. */
 export async function executeRun(options: ExecuteOptions, claim: Claim): Promise<void> {
   const { store, stopping } = options;
@@ -45,7 +50,7 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
     const outcome = await perform(options.pipelines, run, covers, { signal, draining, emit: writer.emit });
     await finish(writer, outcome);
     const { followUp: _followUp, message: summary, ...ended } = { followUp: undefined, ...outcome };
-    log.info({ ...ended, summary }, outcome.state === 'queued' ? 'run put off' : 'run finished');
+    log.info({ ...ended, summary }, WORDS[outcome.state] ?? 'run finished');
   } catch (error) {
     await settle(options, claim, signal, error, log);
   } finally {
@@ -65,6 +70,10 @@ function perform(
       return pipelines.sync({ ...rest, run, covers: covers.filter((other) => other.kind === 'sync') });
     case 'preview':
       return pipelines.preview({ ...rest, run, covers: covers.filter((other) => other.kind === 'preview') });
+    case 'deploy':
+      return pipelines.deploy({ ...rest, run, covers: [] });
+    case 'plan':
+      return pipelines.plan({ ...rest, run, covers: covers.filter((other) => other.kind === 'plan') });
   }
 }
 
@@ -73,6 +82,10 @@ function finish(writer: EventWriter, outcome: Outcome): Promise<void> {
   if (state === 'queued') {
     const { notBefore } = outcome;
     return writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore }]);
+  }
+  if (state === 'awaiting_approval') {
+    const { subject, expiresAt } = outcome;
+    return writer.finish([{ type: 'run.awaiting_approval', subject, expiresAt, message }]);
   }
   const { reason, followUp, coveredBy = null } = outcome;
   return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy }], followUp);

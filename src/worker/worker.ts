@@ -18,6 +18,8 @@ export interface WorkerOptions {
   concurrency: number;
   /** Of some kinds fewer at once, so that the others never wait for them. */
   limits?: Partial<Record<RunKind, number>>;
+  /** Takes only runs whose labels are all among these; left out: any. */
+  labels?: readonly string[] | undefined;
   drainTimeoutMs: number;
   log: Logger;
 }
@@ -30,7 +32,7 @@ export interface Worker {
 }
 
 export function startWorker(options: WorkerOptions): Worker {
-  const { store, owner, concurrency, limits = {}, log } = options;
+  const { store, owner, concurrency, limits = {}, labels, log } = options;
   const draining = new AbortController();
   const stopping = new AbortController();
   const active = new Map<Promise<void>, RunKind>();
@@ -66,7 +68,7 @@ export function startWorker(options: WorkerOptions): Worker {
 
   async function claimAll(): Promise<void> {
     while (!draining.signal.aborted && active.size < concurrency) {
-      const claim = await store.claim({ owner, leaseMs: LEASE_MS, kinds: kindsWithRoom() });
+      const claim = await store.claim({ owner, leaseMs: LEASE_MS, kinds: kindsWithRoom(), labels });
       if (!claim) return;
       const execution = executeRun(
         { ...options, leaseMs: LEASE_MS, draining: draining.signal, stopping: stopping.signal },

@@ -1,6 +1,6 @@
 /** Appends events to a run's log and writes what follows from them: run, steps, ledger. */
 
-import type { Run, Step, StepState } from '../../runs/run.ts';
+import { isFinal, type Run, type Step, type StepState } from '../../runs/run.ts';
 import {
   type LedgerFact,
   projectRun,
@@ -52,7 +52,7 @@ function saveRun(database: Database, run: Run, number: number, nextSeq: number):
   database.run(
     `UPDATE runs SET state = ?, reason = ?, message = ?, revision = ?, subject = ?, attempt = ?, chosen = ?,
        cancel_requested_by = ?, covered_by = ?, started_at = ?, finished_at = ?, not_before = ?, next_seq = ?,
-       lease_token = CASE WHEN ? IN ('running', 'awaiting_approval') THEN lease_token END
+       priority = ?, approval_expires_at = ?, lease_token = CASE WHEN ? = 'running' THEN lease_token END
      WHERE number = ?`,
     run.state,
     run.reason,
@@ -67,9 +67,12 @@ function saveRun(database: Database, run: Run, number: number, nextSeq: number):
     run.finishedAt,
     run.notBefore,
     nextSeq,
+    run.priority,
+    run.approvalExpiresAt,
     run.state,
     number,
   );
+  if (isFinal(run.state)) database.run('DELETE FROM sealed WHERE run = ?', number);
 }
 
 function projectSteps(database: Database, number: number, event: RunEventBody, at: number): void {

@@ -27,22 +27,30 @@ export function readRun(database: Database, id: string): Run | null {
 }
 
 export function readRuns(database: Database, filter: RunFilter): Run[] {
+  const { state, kind, concurrencyGroup, limit } = filter;
   const before = filter.before
     ? Number(database.get('SELECT number FROM runs WHERE id = ?', filter.before)?.number ?? 0)
     : Number.MAX_SAFE_INTEGER;
-  const rows = filter.state
-    ? database.all(
-        `SELECT ${RUN_COLUMNS} FROM runs WHERE state = ? AND number < ? ORDER BY number DESC LIMIT ?`,
-        filter.state,
-        before,
-        filter.limit,
-      )
-    : database.all(
-        `SELECT ${RUN_COLUMNS} FROM runs WHERE number < ? ORDER BY number DESC LIMIT ?`,
-        before,
-        filter.limit,
-      );
-  return rows.map((row) => toStoredRun(row).run);
+  const conditions = Object.entries({ state, kind, concurrency_group: concurrencyGroup }).flatMap(
+    ([column, value]) => (value === undefined ? [] : [{ text: `${column} = ? AND `, value }]),
+  );
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs WHERE ${conditions.map(({ text }) => text).join('')}number < ?
+        ORDER BY number DESC LIMIT ?`,
+      ...conditions.map(({ value }) => value),
+      before,
+      limit,
+    )
+    .map((row) => toStoredRun(row).run);
+}
+
+export function readSealed(database: Database, runId: string): string | null {
+  const text = database.get(
+    'SELECT text FROM sealed WHERE run = (SELECT number FROM runs WHERE id = ?)',
+    runId,
+  )?.text;
+  return typeof text === 'string' ? text : null;
 }
 
 export function readSteps(database: Database, runId: string): Step[] {

@@ -15,7 +15,7 @@ export interface StoredRun {
 
 export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrency_group, coalesce, dedupe_key, "trigger",
   input, revision, subject, attempt, chosen, cancel_requested_by, covered_by, created_at, started_at,
-  finished_at, not_before, next_seq`;
+  finished_at, not_before, next_seq, priority, labels, approval_expires_at`;
 
 export function toStoredRun(row: Row): StoredRun {
   const run = {
@@ -39,6 +39,9 @@ export function toStoredRun(row: Row): StoredRun {
     startedAt: row.started_at,
     finishedAt: row.finished_at,
     notBefore: row.not_before,
+    priority: row.priority,
+    labels: JSON.parse(String(row.labels)),
+    approvalExpiresAt: row.approval_expires_at,
   } as Run;
   return { run, number: Number(row.number), nextSeq: Number(row.next_seq) };
 }

@@ -29,9 +29,10 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
   const database = openForReading(file);
   return {
     // Answered to somebody who waits: bounded in time.
-    enqueue: (request, delivery) => writer.call('enqueue', [request, delivery, queueLimit], timeoutMs),
+    enqueue: (request, beside) => writer.call('enqueue', [request, beside, queueLimit], timeoutMs),
     recordDelivery: (delivery) => writer.call('recordDelivery', [delivery], timeoutMs),
     requestCancel: (runId, by) => writer.call('requestCancel', [runId, by], timeoutMs),
+    decide: (runId, decision, by) => writer.call('decide', [runId, decision, by], timeoutMs),
     spendNonce: (nonce, expiresAt) => writer.call('spendNonce', [nonce, expiresAt], timeoutMs),
     check: async () => void (await writer.call('check', [], timeoutMs)),
     key: async (name) => Buffer.from(await writer.call<Uint8Array>('key', [name], timeoutMs)),
@@ -47,6 +48,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     prune: (options) => writer.call('prune', [options]),
     settleRun: (reporter, runId) => writer.call('settleRun', [reporter, runId]),
 
+    sealed: async (runId) => reads.readSealed(database, runId),
     run: async (id) => reads.readRun(database, id),
     active: async (group) => reads.readActive(database, group),
     processes: async (runId) => reads.readProcesses(database, runId),

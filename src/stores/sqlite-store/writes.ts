@@ -5,7 +5,7 @@ import { QueueFullError, StaleLeaseError } from '../../errors.ts';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { NewDelivery } from '../../runs/delivery.ts';
 import { endedBadly, isFinal, RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
-import { projectRun, type RunEventBody } from '../../runs/run-events.ts';
+import { type ApprovalDecision, projectRun, type RunEventBody } from '../../runs/run-events.ts';
 import { type Claim, type Lease, REPORTERS_OF, type Report } from '../../runs/run-store.ts';
 import { appendEvents, insertEvent } from './append-events.ts';
 import type { Database } from './database.ts';
@@ -29,6 +29,7 @@ export const WRITES = {
   append,
   takeBack,
   requestCancel,
+  decide,
   saveBaseline,
   saveOutsideHashes,
   saveReport,
@@ -45,11 +46,18 @@ export const WRITES = {
 function enqueue(
   database: Database,
   request: RunRequest,
-  delivery?: NewDelivery,
+  { delivery, sealed }: { delivery?: NewDelivery | undefined; sealed?: string | undefined } = {},
   queueLimit = Number.POSITIVE_INFINITY,
 ): Written<{ run: Run; created: boolean }> {
   const written = findOrInsert(database, request, queueLimit);
   const { run, created } = written.result;
+  if (created && sealed !== undefined) {
+    database.run(
+      'INSERT INTO sealed (run, text) VALUES ((SELECT number FROM runs WHERE id = ?), ?)',
+      run.id,
+      sealed,
+    );
+  }
   if (delivery) {
     const decision = created ? delivery.decision : 'duplicate';
     recordDelivery(database, { ...delivery, decision, runId: run.id, request });
@@ -108,25 +116,44 @@ function findOrInsert(
   const queued = Number(database.get("SELECT value FROM counters WHERE name = 'queued_runs'")?.value);
   if (queued >= queueLimit) throw new QueueFullError(`The queue is full: ${queued} runs are waiting.`);
   const run = insertRun(database, request);
-  return { result: { run, created: true }, changed: [run.id] };
+  const outdated = request.coalesce ? awaitingApproval(database, request.concurrencyGroup) : [];
+  for (const stored of outdated) supersede(database, stored, run.id);
+  return { result: { run, created: true }, changed: [run.id, ...outdated.map((other) => other.run.id)] };
 }
+
+/** What waits for somebody's approval would hold its group, although nobody needs it any more. */
+function awaitingApproval(database: Database, group: string): StoredRun[] {
+  return database
+    .all(`SELECT ${RUN_COLUMNS} FROM runs WHERE concurrency_group = ? AND state = 'awaiting_approval'`, group)
+    .map(toStoredRun);
+}
+
+const QUEUED: Record<RunKind, string> = {
+  sync: 'Waiting for previous sync to complete',
+  preview: 'Waiting for previous preview to complete',
+  deploy: 'Waiting for previous deployment of the target to complete',
+  plan: 'Waiting for previous plan to complete',
+};
 
 function insertRun(database: Database, request: RunRequest): Run {
   const now = Date.now();
   // With its first event, run.queued, which changes nothing of it.
   const row = database.get(
     `INSERT INTO runs (id, kind, state, message, concurrency_group, coalesce, dedupe_key, "trigger", input,
-       attempt, chosen, created_at, next_seq)
-     VALUES (?, ?, 'queued', 'Waiting for previous sync to complete', ?, ?, ?, ?, ?, 0, 0, ?, 2)
+       attempt, chosen, created_at, next_seq, priority, labels)
+     VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, 0, 0, ?, 2, ?, ?)
      RETURNING ${RUN_COLUMNS}`,
     timeOrderedId(now),
     request.kind,
+    QUEUED[request.kind],
     request.concurrencyGroup,
     request.coalesce ? 1 : 0,
     request.dedupeKey,
     JSON.stringify(request.trigger),
     JSON.stringify(request.input),
     now,
+    request.priority ?? 0,
+    JSON.stringify(request.labels ?? []),
   );
   if (!row) throw new Error('The store gave no row back for a new run.');
   const { run, number } = toStoredRun(row);
@@ -150,9 +177,15 @@ function find(database: Database, id: string): StoredRun | null {
 
 function claim(
   database: Database,
-  { owner, leaseMs, kinds = RUN_KINDS }: { owner: string; leaseMs: number; kinds?: readonly RunKind[] },
+  options: {
+    owner: string;
+    leaseMs: number;
+    kinds?: readonly RunKind[];
+    labels?: readonly string[] | undefined;
+  },
 ): Written<Claim | null> {
-  const next = nextQueued(database, kinds);
+  const { owner, leaseMs, kinds = RUN_KINDS, labels = null } = options;
+  const next = nextQueued(database, kinds, labels);
   if (!next) return { result: null, changed: [] };
   const covered = next.run.coalesce ? queuedCoalescing(database, next.run.concurrencyGroup) : [];
   const chosen = covered.pop() ?? next;
@@ -203,10 +236,15 @@ function coveredBy(database: Database, id: string): Run[] {
 }
 
 /**
- * The oldest queued run of a free group; hops from group to group so that a long queue costs nothing. The index
- * is named because SQLite prefers runs_by_state, and then reads the whole queue at each hop.
+ * The queued run of a free group that comes first, by priority and then by age; hops from group to group so that a
+ * long queue costs nothing. The index is named because SQLite prefers runs_by_state, and then reads the whole queue
+ * at each hop.
  */
-function nextQueued(database: Database, kinds: readonly RunKind[]): StoredRun | null {
+function nextQueued(
+  database: Database,
+  kinds: readonly RunKind[],
+  labels: readonly string[] | null,
+): StoredRun | null {
   const row = database.get(
     `WITH RECURSIVE groups (name) AS (
       SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued WHERE state = 'queued'
@@ -214,17 +252,25 @@ function nextQueued(database: Database, kinds: readonly RunKind[]): StoredRun | 
       SELECT (SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued
               WHERE state = 'queued' AND concurrency_group > groups.name)
       FROM groups WHERE groups.name IS NOT NULL
-    )
-    SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
-      SELECT min((SELECT min(number) FROM runs
+    ),
+    firsts (first) AS (
+      SELECT (SELECT number FROM runs INDEXED BY runs_queued
         WHERE state = 'queued' AND concurrency_group = groups.name AND not_before <= ?
-          AND kind IN (SELECT value FROM json_each(?))))
+          AND kind IN (SELECT value FROM json_each(?))
+          AND (? IS NULL OR NOT EXISTS (
+            SELECT 1 FROM json_each(runs.labels) WHERE value NOT IN (SELECT value FROM json_each(?))))
+        ORDER BY priority DESC, number LIMIT 1)
       FROM groups
       WHERE groups.name IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM runs
-        WHERE concurrency_group = groups.name AND state IN ('running', 'awaiting_approval')))`,
+        WHERE concurrency_group = groups.name AND state IN ('running', 'awaiting_approval'))
+    )
+    SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
+      SELECT first FROM firsts JOIN runs ON number = first ORDER BY priority DESC, first LIMIT 1)`,
     Date.now(),
     JSON.stringify(kinds),
+    labels && JSON.stringify(labels),
+    labels && JSON.stringify(labels),
   );
   return row ? toStoredRun(row) : null;
 }
@@ -247,7 +293,7 @@ function queuedCoalescing(database: Database, group: string): StoredRun[] {
 function renew(database: Database, lease: Lease, leaseMs: number): Written<null> {
   const changed = database.run(
     `UPDATE runs SET lease_expires_at = ?
-      WHERE id = ? AND lease_token = ? AND state IN ('running', 'awaiting_approval')`,
+      WHERE id = ? AND lease_token = ? AND state = 'running'`,
     Date.now() + leaseMs,
     lease.runId,
     lease.token,
@@ -264,7 +310,7 @@ function append(
 ): Written<null> {
   const row = database.get(
     `SELECT ${RUN_COLUMNS} FROM runs
-      WHERE id = ? AND lease_token = ? AND state IN ('running', 'awaiting_approval')`,
+      WHERE id = ? AND lease_token = ? AND state = 'running'`,
     lease.runId,
     lease.token,
   );
@@ -300,23 +346,14 @@ function takeBack(
   return { result: ids, changed: ids };
 }
 
-function takenBack(database: Database, { run, number }: StoredRun, maxAttempts: number): RunEventBody[] {
+function takenBack(database: Database, stored: StoredRun, maxAttempts: number): RunEventBody[] {
+  const { run } = stored;
   if (run.cancelRequestedBy === null && run.attempt < maxAttempts) {
     const message = `Attempt ${run.attempt} was cut off; waiting to be tried again.`;
     return [{ type: 'run.requeued', message, countAttempt: true, notBefore: 0 }];
   }
-  const open = database.all("SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')", number);
   return [
-    ...open.map(
-      (row): RunEventBody => ({
-        type: 'step.finished',
-        step: String(row.id),
-        state: 'cancelled',
-        message: 'The runner stopped before this ended.',
-        exitCode: null,
-        ledger: null,
-      }),
-    ),
+    ...openSteps(database, stored, 'The runner stopped before this ended.'),
     run.cancelRequestedBy === null
       ? {
           type: 'run.finished',
@@ -327,6 +364,20 @@ function takenBack(database: Database, { run, number }: StoredRun, maxAttempts: 
         }
       : cancelled(run.cancelRequestedBy),
   ];
+}
+
+/** Ends the steps that a run which waits, or is nobody's any more, has still open. */
+function openSteps(database: Database, { number }: StoredRun, message: string): RunEventBody[] {
+  return database
+    .all("SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')", number)
+    .map((row) => ({
+      type: 'step.finished',
+      step: String(row.id),
+      state: 'cancelled',
+      message,
+      exitCode: null,
+      ledger: null,
+    }));
 }
 
 function cancelled(by: string): RunEventBody {
@@ -345,9 +396,53 @@ function requestCancel(database: Database, runId: string, by: string): Written<R
   if (isFinal(stored.run.state)) return { result: stored.run, changed: [] };
   const events: RunEventBody[] = [{ type: 'run.cancel_requested', by }];
   const requested = projectRun(stored.run, { type: 'run.cancel_requested', by }, 0);
-  if (requested.state === 'queued') events.push(cancelled(by));
+  if (requested.state !== 'running')
+    events.push(...openSteps(database, stored, `Cancelled by ${by}`), cancelled(by));
   const run = appendEvents(database, stored, events, Date.now());
   return { result: run, changed: [runId] };
+}
+
+const DECISIONS = {
+  rejected: { reason: 'rejected', words: (by: string) => `Rejected by ${by}` },
+  expired: { reason: 'approval_expired', words: () => 'Nobody approved in time' },
+} as const;
+
+function decide(
+  database: Database,
+  runId: string,
+  decision: ApprovalDecision,
+  by: string,
+): Written<{ run: Run; decided: boolean } | null> {
+  const stored = find(database, runId);
+  if (!stored) return { result: null, changed: [] };
+  const awaited = latestAwaited(database, stored);
+  if (stored.run.state !== 'awaiting_approval' || awaited === null) {
+    return { result: { run: stored.run, decided: false }, changed: [] };
+  }
+  const events: RunEventBody[] = [{ type: 'run.decided', decision, by, subject: awaited }];
+  if (decision !== 'approved') {
+    const { reason, words } = DECISIONS[decision];
+    const message = words(by);
+    events.push(...openSteps(database, stored, message), {
+      type: 'run.finished',
+      state: 'cancelled',
+      reason,
+      message,
+      coveredBy: null,
+    });
+  }
+  const run = appendEvents(database, stored, events, Date.now());
+  return { result: { run, decided: true }, changed: [runId] };
+}
+
+/** What the approval is bound to: the decision keeps it, so that what is done later can be held against it. */
+function latestAwaited(database: Database, { number }: StoredRun): string | null {
+  const row = database.get(
+    `SELECT data ->> 'subject' AS subject FROM events
+      WHERE run = ? AND type = 'run.awaiting_approval' AND type <> 'step.log' ORDER BY seq DESC LIMIT 1`,
+    number,
+  );
+  return row ? String(row.subject) : null;
 }
 
 function saveBaseline(database: Database, scope: string, commit: string): Written<null> {

@@ -1,0 +1,70 @@
+/** What a deployment by Terraform or OpenTofu is asked to do, and what is told of its plan. */
+
+export const TOOLS = ['terraform', 'tofu'] as const;
+
+export type Tool = (typeof TOOLS)[number];
+
+/** A drift check ends with its plan; nothing is approved or applied. */
+export type DeployOperation = 'apply' | 'destroy' | 'drift';
+
+export interface DeployInput {
+  operation: DeployOperation;
+  tool: Tool;
+  /** A folder name under TOOLS_DIR, or null for the tool on the PATH. */
+  toolVersion: string | null;
+  /** Free of credentials: those are sealed beside the run. */
+  gitUrl: string;
+  /** Branch, tag or commit. */
+  gitRef: string;
+  /** The root module's folder in the checkout, "." for the top. */
+  path: string;
+  tfvarsFiles: string[];
+  /** Already split, without a shell. */
+  initFlags: string[];
+  planFlags: string[];
+  /** Of each command. */
+  timeoutMs: number;
+  /** Apply without asking: only whoever may approve may ask for that. */
+  autoApprove: boolean;
+  /** Told of what becomes of the deployment, or null. */
+  callbackUrl: string | null;
+}
+
+/** What a request brought that may be in no file in the clear. Sealed before it is stored. */
+export interface DeploySecrets {
+  environment: Record<string, string>;
+  git: GitAuth | null;
+}
+
+export type GitAuth =
+  | { type: 'http'; username: string; password: string }
+  | { type: 'ssh'; privateKey: string; knownHosts: string | null };
+
+export type ResourceAction = 'create' | 'update' | 'delete' | 'replace' | 'read';
+
+/** Of a plan, for machines: how many resources it adds, changes, destroys and replaces, and which. */
+export interface PlanSummary {
+  add: number;
+  change: number;
+  destroy: number;
+  /** Of those added and destroyed: how many are the same resource. */
+  replace: number;
+  resources: { address: string; action: ResourceAction }[];
+  /** Resources left out of the list to keep it small. */
+  omitted: number;
+  /** Outputs that would change. */
+  outputs: string[];
+}
+
+/** An output's value as `output -json` gives it; null in place of a sensitive one. */
+export interface DeployOutput {
+  sensitive: boolean;
+  type: unknown;
+  value: unknown;
+}
+
+/** Deployments of one target run one after the other. */
+export function deployGroup(gitUrl: string, path: string): string {
+  const address = gitUrl.replace(/\/+$/, '').replace(/\.git$/, '');
+  return `deploy:${address}#${path}`;
+}
