@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { MISBEHAVIOURS } from './support/github-misbehaviour.ts';
-import { commitChange, writeGatedService } from './support/platform-services.ts';
+import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { acceptedRun } from './support/run-actions.ts';
@@ -15,6 +15,7 @@ import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
+import { until } from './support/until.ts';
 import { signBody } from './support/webhook-sender.ts';
 
 const HOUR_MS = 3_600_000;
@@ -105,6 +106,61 @@ describe('A clock that jumps', () => {
     await clock.shift(0);
     // Nothing that was spent comes back with the time.
     expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(401);
+  });
+});
+
+describe('What is to be done later', () => {
+  it('F23: a failed service is tried again after growing pauses, whatever the clock says, then left to people', async () => {
+    const stage = await setTestStage('clock-retries');
+    const clock = await shiftableClock(stage);
+    const environment = { ...clock.environment, SYNC_RETRIES: '3', RECONCILE_INTERVAL: '1' };
+    const runner = await stage.start({ environment });
+    await stage.repository.write('platform/01.redis/compose.yaml', 'imgae: redis\n');
+    const { runId, commit } = await pushRun(stage, runner, 'Break redis');
+    await runner.waitForRun(runId, 'failed');
+    let offMs = 0;
+    async function expectRunsAfter(ms: number, count: number): Promise<void> {
+      offMs += ms;
+      await clock.shift(offMs);
+      // Several looks at the branch.
+      await sleep(3_000);
+      await until(`${count} runs`, async () => ((await runner.runs()).length >= count ? true : null));
+      const runs = await runner.runs();
+      expect(runs).toHaveLength(count);
+      await runner.waitForRun(runs[0]?.run_id ?? '', 'failed');
+    }
+    const MINUTE_MS = 60_000;
+    await expectRunsAfter(0, 1);
+    await expectRunsAfter(MINUTE_MS, 2);
+    await expectRunsAfter(MINUTE_MS, 2);
+    await expectRunsAfter(MINUTE_MS, 3);
+    // Set back by a year: what was tried in the future is not waited for.
+    await expectRunsAfter(-YEAR_MS, 4);
+    await expectRunsAfter(YEAR_MS, 4);
+    expect(stage.github.statuses.latest(commit)).toMatchObject({ state: 'failure' });
+    await commitChange(stage.repository, ['platform/minio'], 'Another push');
+    const pushed = await runner.waitForRun(acceptedRun(await stage.push(runner)), 'failed');
+    expect(pushed.message).toBe('1/2 service(s) failed to sync');
+  });
+
+  it('F23: a sync that waits for its window begins when it opens', async () => {
+    const stage = await setTestStage('clock-window');
+    const clock = await shiftableClock(stage);
+    const runner = await stage.start({ environment: clock.environment });
+    const opening = new Date(Date.now() + 72 * HOUR_MS);
+    opening.setUTCHours(10, 30, 0, 0);
+    const day = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'][opening.getUTCDay()];
+    const windows = `windows:\n  - { days: [${day}], from: "10:00", to: "11:00" }\n`;
+    await stage.repository.write('.iac-runner.yaml', windows);
+    const commit = await commitChange(stage.repository, ['platform/redis'], 'In three days');
+    const runId = acceptedRun(await stage.push(runner));
+    await until('it to wait', async () => {
+      const { state, message } = await runner.waitForRun(runId, 'queued');
+      return state === 'queued' && message.startsWith('Waiting for the sync window at ') ? true : null;
+    });
+    await clock.shift(opening.getTime() - Date.now());
+    expect(await runner.waitForRun(runId, 'succeeded')).toMatchObject({ revision: commit, attempt: 1 });
+    expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
   });
 });
 

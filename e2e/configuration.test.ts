@@ -184,16 +184,17 @@ describe('A server that cannot start', () => {
     expect(await second.stop()).toBe(0);
   });
 
-  it('because its data folder is a file says so in a line', async () => {
+  it('because its data folder is a file, or where none can be made, says so in a line, at once', async () => {
     const stage = await setTestStage('file');
     await stage.repository.write('../not-a-folder', 'x');
     const file = join(stage.folder, 'not-a-folder');
-    for (const DATA_DIR of [file, join(file, 'data')]) {
+    // In /proc nobody makes folders; Node's own way of making them never ends there.
+    for (const DATA_DIR of [file, join(file, 'data'), '/proc/iac-runner/data']) {
       const options = { ...stage.runnerOptions, environment: { DATA_DIR } };
       const { exitCode, stderr } = await runProgram(['serve'], options);
       expect(exitCode).toBe(OTHER_FAILURE);
       expect(stderr.trim().split('\n')).toHaveLength(1);
-      expect(stderr).toContain(file);
+      expect(stderr).toContain(`The data directory ${DATA_DIR} cannot be made`);
     }
   });
 });

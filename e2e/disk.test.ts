@@ -69,7 +69,7 @@ describe.skipIf(untraceable !== null)(`A failing disk${because(untraceable)}`, (
     storedRuns(stage);
   });
 
-  it('is not believed: after an I/O error nothing counts as written that was refused', async () => {
+  it('F17: is not believed: after an I/O error nothing counts as written that was refused', async () => {
     const stage = await setTestStage('broken-disk');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
     const first = await push(stage, runner, ['platform/redis'], 'First');
@@ -208,6 +208,37 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
     const retried = acceptedRun(await actOnRun(runner, runId, 'retry'));
     await runner.waitForRun(retried, 'succeeded');
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/dashy']);
+  });
+});
+
+describe('A store that somebody else has locked', () => {
+  it('F18: gets a 503 within 5 s, holds the running task up, and loses nothing', async () => {
+    const stage = await setTestStage('locked-store');
+    const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '2' } });
+    await writeGatedService(stage.repository, 'platform/06.slow', 'locked');
+    const { runId, commit } = await pushRun(stage, runner, 'Add a slow service');
+    await stage.journal.waitForStart('platform/slow');
+    // A process of its own, as this one is not the server's.
+    const other = new DatabaseSync(`${stage.folder}/data/iac-runner.db`);
+    other.exec('BEGIN IMMEDIATE');
+    await openGate(stage, 'locked');
+    const refused = await push(stage, runner, ['platform/redis'], 'Change redis');
+    expect(refused).toMatchObject({ status: 503, retryAfter: '5' });
+    expect(refused.durationMs).toBeLessThan(6_000);
+    // Also the end of the task has met the lock by now, more than once.
+    await sleep(5_000);
+    other.exec('ROLLBACK');
+    other.close();
+    expect(await runner.waitForRun(runId, 'succeeded')).toMatchObject({ attempt: 1 });
+    expect(await syncedAt(stage.journal, commit)).toEqual(['platform/slow']);
+    await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
+    const head = await stage.repository.head();
+    await until('the refused push to be found', async () => {
+      return (await syncedAt(stage.journal, head)).includes('platform/redis') ? true : null;
+    });
+    expect(runner.logs().filter(({ msg }) => String(msg).includes('by a defect'))).toEqual([]);
+    expect(await runner.stop()).toBe(0);
+    storedRuns(stage);
   });
 });
 

@@ -201,6 +201,11 @@ describe('Previews', () => {
     const cases: [Partial<PullRequestEvent>, string][] = [
       [{ action: 'closed' }, 'Action closed'],
       [{ action: 'labeled' }, 'Action labeled'],
+      [{ action: 'edited', changes: { title: { from: 'Before' } } }, 'Action edited'],
+      [
+        { action: 'edited', changes: { base: { ref: { from: 'main' } } }, base: 'develop' },
+        'Not main branch',
+      ],
       [{ base: 'develop' }, 'Not main branch'],
       [{ fullName: 'mallory/platform' }, 'Not repository acme/platform'],
     ];
@@ -211,6 +216,18 @@ describe('Previews', () => {
     const { status } = await deliver({ number: 3, head: 'not a commit' });
     expect(status).toBe(400);
     expect((await stage().runner.runs()).filter(({ pull_request: number }) => number === 3)).toEqual([]);
+  });
+
+  it('look again when the pull request is pointed at the branch', async () => {
+    const { stage: set, runner } = stage();
+    const pull = await open(() => touch('platform/redis'));
+    const changes = { base: { ref: { from: 'develop' }, sha: { from: pull.head } } };
+    const run = await runner.waitForRun(
+      runOf(await deliver({ ...pull, action: 'edited', changes })),
+      'succeeded',
+    );
+    expect(run).toMatchObject({ revision: pull.head, message: 'Merging this will sync 1 service(s)' });
+    await set.github.statuses.waitFor({ sha: pull.head, state: 'success', context: CONTEXT });
   });
 
   it('look at the head that stands now when a delivery comes late, and end the status of the old one', async () => {

@@ -1,6 +1,6 @@
 /** The worst day: the server, its tasks and its git are killed, and it comes back unaided. */
 
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { writePythonService } from './support/hand-made-service.ts';
@@ -35,6 +35,12 @@ describe('A killed server', () => {
     const { overlaps } = await stage.journal.read();
     expect(overlaps).toEqual([]);
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
+    // Neither the files of the cut-off task nor its lock are left.
+    const left = [
+      ...(await readdir(join(stage.folder, 'data/tmp'))),
+      ...(await readdir(join(stage.folder, 'workspace'))),
+    ];
+    expect(left.toSorted()).toEqual(['platform']);
   });
 
   it('F25: also when the task has left its session', async () => {
@@ -103,8 +109,9 @@ time.sleep(30)`,
     let runner = await stage.start({ environment: { DRAIN_TIMEOUT: '0' } });
     const { runId } = await pushRun(stage, runner);
     await stage.journal.waitForStart('platform/gated');
-    for (let restart = 0; restart < 5; restart += 1) {
-      expect(await runner.stop()).toBe(0);
+    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
+      runner.signal(signal);
+      expect([signal, await runner.exited]).toEqual([signal, { exitCode: 0, signal: null }]);
       runner = await stage.start({ environment: { DRAIN_TIMEOUT: '0' } });
     }
     await openGate(stage, 'restarts');

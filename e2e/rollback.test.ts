@@ -4,10 +4,11 @@ import { rm, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { writeShellService } from './support/hand-made-service.ts';
-import { commitChange, lastSynced, syncedAt } from './support/platform-services.ts';
+import { commitChange, lastSynced, syncedAt, writeGatedService } from './support/platform-services.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import { type Runner, runProgram } from './support/runner.ts';
+import { openGate } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
@@ -107,6 +108,32 @@ describe('iac-runner rollback', () => {
       message: '1 service(s) synced successfully',
     });
     expect(await pinOf(runner, service)).toBe(first.commit);
+  });
+
+  it('to a commit that leaves the branch before its turn goes to the head, and pins nothing there', async () => {
+    const stage = await setTestStage('rollback-overtaken');
+    const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
+    const { repository } = stage;
+    const kept = await pushBoth(stage, runner, 'Kept');
+    const gone = await pushBoth(stage, runner, 'Gone');
+    await writeGatedService(repository, 'platform/06.busy', 'busy');
+    await pushRun(stage, runner, 'Keep it busy');
+    await stage.journal.waitForStart('platform/busy');
+    const back = acceptedRun(await runner.signedPost('/sync', { services: [REDIS], revision: gone }));
+    await repository.git('reset', '--quiet', '--hard', kept);
+    await writeGatedService(repository, 'platform/06.next', 'next');
+    await repository.commit('Rewritten');
+    await stage.push(runner, { force: true });
+    await openGate(stage, 'busy');
+    const { covered_by: instead } = await runner.waitForRun(back, 'superseded');
+    // What takes its place waits behind the push, and meanwhile the head moves on.
+    await stage.journal.waitForStart('platform/next');
+    const head = await commitChange(repository, [REDIS], 'Newer');
+    await repository.push();
+    await openGate(stage, 'next');
+    const run = await runner.waitForRun(String(instead), 'succeeded');
+    expect(run).toMatchObject({ revision: head, message: '1 service(s) synced successfully' });
+    expect(await pinOf(runner, REDIS)).toBeNull();
   });
 
   it('to a commit that is not on the branch, or to none, is refused and changes nothing', async () => {

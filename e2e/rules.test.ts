@@ -7,7 +7,9 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { commitChange, syncedAt } from './support/platform-services.ts';
 import { pushRun } from './support/pushed-run.ts';
+import { API_TOKENS } from './support/runner-environment.ts';
 import { setTestStage } from './support/test-stage.ts';
+import { until } from './support/until.ts';
 
 const FILE = '.iac-runner.yaml';
 
@@ -112,6 +114,15 @@ needs:
     await expect
       .poll(async () => (await runner.getJson(`/runs/${runId}`)).body, { timeout: 20_000 })
       .toMatchObject({ state: 'queued', message: expect.stringMatching(/^Waiting for the sync window at /) });
+    await until('the status to say so', () =>
+      stage.github.statuses.latest(commit)?.description?.startsWith('Waiting for the sync window at ')
+        ? true
+        : null,
+    );
+    const page = await fetch(`${runner.url}/runs/${runId}`, {
+      headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
+    });
+    expect(await page.text()).toContain('Waiting for the sync window at ');
     expect(await syncedAt(stage.journal, commit)).toEqual([]);
     const forced = await runner.signedPost('/sync', { services: ['platform/redis'], force: true });
     const run = await runner.waitForRun((forced.body as { run_id: string }).run_id, 'succeeded');

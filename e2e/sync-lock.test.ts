@@ -1,6 +1,6 @@
 /** The lock on the workspace as others may leave, hold or plant it, and how many processes a run needs. */
 
-import { lstat, mkdir, readFile, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readFile, rm, rmdir, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -123,6 +123,52 @@ describe('F27: the workspace lock', () => {
         expect(await readFile(before.isFile() ? target : join(target, 'file'), 'utf8')).toBe('precious\n');
     },
   );
+});
+
+describe('F27: the workspace lock of somebody who is not there any more', () => {
+  const scene = shareStage('sync-lock-owner');
+  const MINUTE_S = 60;
+
+  /** The folder as a crash leaves it, and what stands beside it as its owner. */
+  async function plant(stage: Stage, owner: (folder: string) => string | null, ageS: number): Promise<void> {
+    const lock = lockOf(stage);
+    await rm(lock, { recursive: true, force: true });
+    await mkdir(lock);
+    const { dev, ino, birthtimeNs } = await lstat(lock, { bigint: true });
+    const text = owner(`${dev}:${ino}:${birthtimeNs}`);
+    await rm(`${lock}.owner`, { recursive: true, force: true });
+    if (text === null) await mkdir(`${lock}.owner`);
+    else await writeFile(`${lock}.owner`, text);
+    const at = Date.now() / 1_000 - ageS;
+    await utimes(lock, at, at);
+  }
+
+  const OWNERS: Record<string, { owner(folder: string): string | null; ageS: number }> = {
+    // Known to be dead: taken over at once, however fresh the folder is.
+    'a dead process id': {
+      owner: (folder) => JSON.stringify({ pid: 4_194_303, startTicks: '1', folder }),
+      ageS: 0,
+    },
+    'a process id that was given to another process': {
+      owner: (folder) => JSON.stringify({ pid: process.pid, startTicks: '1', folder }),
+      ageS: 0,
+    },
+    // Not known: counts as abandoned by its age.
+    'nobody (empty)': { owner: () => '', ageS: MINUTE_S },
+    'nobody (garbage)': { owner: () => '\0\xff{"pid":', ageS: MINUTE_S },
+    'another folder': {
+      owner: () => JSON.stringify({ pid: process.pid, startTicks: '1', folder: '1:2:3' }),
+      ageS: MINUTE_S,
+    },
+  };
+
+  it.each(Object.entries(OWNERS))('that names %s is taken over at once', async (_what, { owner, ageS }) => {
+    const { stage, runner } = scene();
+    await plant(stage, owner, ageS);
+    const { runId } = await pushProbe(stage, runner);
+    // Sooner than a folder that nobody refreshes counts as abandoned.
+    await runner.waitForRun(runId, 'succeeded', { timeoutMs: 20_000 });
+  });
 });
 
 describe('F24: a run that only waits for the lock', () => {

@@ -78,6 +78,7 @@ describe('A request for services', () => {
     if (gone.status === 200) {
       const after = await runner.waitForRun(acceptedRun(gone), 'failed');
       expect(after.steps[0]?.message).toContain('There is no service platform/brand-new at');
+      expect(after.reason).toBe('service_missing');
     } else expect(gone.status).toBe(400);
   });
 

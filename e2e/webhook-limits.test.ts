@@ -75,6 +75,13 @@ describe('F8: A body', () => {
     }
   });
 
+  it('behind headers of more than 32 KiB is answered 431', async () => {
+    const { runner } = shared();
+    const lines = [...JSON_HEADERS, `X-Large: ${'x'.repeat(33 * 1024)}`];
+    expect(await sendRaw(runner.url, rawPost('/webhook', lines, '{}'))).toMatchObject({ status: 431 });
+    expect((await runner.getJson('/health', null)).status).toBe(200);
+  });
+
   it('of two minds about its length is refused', async () => {
     const { runner } = shared();
     for (const lines of [
@@ -194,8 +201,9 @@ describe('F8: Slow senders', () => {
     const slow = await Promise.all(
       Array.from({ length: 100 }, async (_, index) => {
         const connection = await openRaw(runner.url);
-        // Some stop in the middle of their headers, others send one byte a second of them.
-        await connection.write('POST /webhook HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
+        // Some stop in the middle of their headers or body, others send one byte a second of them.
+        const [head = '', body = ''] = ['X-Slow: ', 'Content-Length: 1000\r\n\r\n'];
+        await connection.write(`POST /webhook HTTP/1.1\r\nHost: localhost\r\n${index % 4 < 2 ? head : body}`);
         const drip = index % 2 === 0 ? null : setInterval(() => void connection.write('x'), 1_000);
         void connection.closed.then(() => drip && clearInterval(drip));
         return connection;

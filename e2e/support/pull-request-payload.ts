@@ -15,6 +15,8 @@ export interface PullRequestEvent {
   /** Default: main. */
   base?: string;
   draft?: boolean;
+  /** What stood before, in an edit. */
+  changes?: Record<string, unknown>;
   /** `owner/name` of the fork that the head is in. Default: the repository itself. */
   fork?: string;
 }
@@ -49,6 +51,7 @@ export function buildPullRequestPayload(event: PullRequestEvent): Record<string,
   return {
     ...example,
     action,
+    ...(event.changes && { changes: event.changes }),
     number,
     pull_request: {
       ...pull,

@@ -105,5 +105,8 @@ function isDue(entry: LedgerEntry, { retries, now }: DueOptions): boolean {
   if (entry.outcome === 'cancelled') return false;
   if (entry.outcome !== 'failed' && entry.outcome !== 'started') return true;
   if (entry.attempts > retries) return false;
-  return now() >= entry.attemptedAt + Math.min(FIRST_PAUSE_MS * 2 ** (entry.attempts - 1), LONGEST_PAUSE_MS);
+  const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (entry.attempts - 1), LONGEST_PAUSE_MS);
+  const waitMs = entry.attemptedAt + pauseMs - now();
+  // An attempt that lies ahead was stamped by a clock that was wrong.
+  return waitMs <= 0 || waitMs > pauseMs;
 }

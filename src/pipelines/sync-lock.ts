@@ -1,11 +1,11 @@
 /** The lock `$WORKSPACE_DIR/.sync.lock`: one sync at a time works in the workspace, whoever starts it. */
 
-import { lstat, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import lockfile from 'proper-lockfile';
 import { z } from 'zod';
 import { WorkspaceBusyError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { isAlive, startTicksOf } from '../process/process-table.ts';
 
 const STALE_MS = 30_000;
@@ -35,7 +35,7 @@ export interface SyncLockOptions {
  */
 export async function takeSyncLock(options: SyncLockOptions): Promise<() => Promise<void>> {
   const lockPath = path.join(options.workspaceDir, '.sync.lock');
-  await mkdir(options.workspaceDir, { recursive: true });
+  makeFolder(options.workspaceDir);
   const deadline = performance.now() + options.waitMs;
   for (let told = false; ; ) {
     const holder = await removeLeftover(lockPath);
@@ -59,6 +59,7 @@ export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
 }
 
 async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() => Promise<void>) | null> {
+  const { default: lockfile } = await import('proper-lockfile');
   try {
     const release = await lockfile.lock(options.workspaceDir, {
       realpath: false,

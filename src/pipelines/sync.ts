@@ -13,7 +13,6 @@ import { type Explained, explain, NO_COMMIT } from './explain.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideOptions, type OutsideView } from './outside.ts';
 import { createOutsideWriter } from './outside-writes.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
-import { parseRulesFile } from './rules-file.ts';
 import { schedule } from './schedule.ts';
 import { type Selected, short } from './select-services.ts';
 import { digest } from './snapshot.ts';
@@ -73,7 +72,8 @@ async function keepBaseline(
 /** A commit that is not on the branch is never checked out; the branch head takes its place. */
 function replaced({ run }: PipelineContext<'sync'>, revision: string, head: string): Outcome {
   const { kind, trigger, concurrencyGroup, coalesce } = run;
-  const input = { ...run.input, revision: head };
+  // To the head is no way back: a rollback that cannot be done must not pin where the branch stands.
+  const input = { ...run.input, revision: isRollback({ run }) ? null : head };
   const followUp: RunRequest = { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey: null };
   return {
     state: 'superseded',
@@ -151,7 +151,7 @@ async function refusal(
   lastGood: string | null,
 ): Promise<Outcome | null> {
   // A commit cannot lift for itself the rule that it must be signed.
-  const before = lastGood === null ? null : parseRulesFile(lastGood);
+  const before = lastGood === null ? null : (await import('./rules-file.ts')).parseRulesFile(lastGood);
   const demanded =
     requireSignature || loaded.rules.requireSignature || (before?.ok && before.rules.requireSignature);
   if (!demanded || (await mirror.isSigned(revision))) return null;
@@ -175,7 +175,7 @@ function putOff({ now }: SyncOptions, { loaded }: Explained): Outcome | null {
 }
 
 /** Only a person who names a commit may go back; a push or a retry never does. */
-function isRollback({ run }: PipelineContext<'sync'>): boolean {
+function isRollback({ run }: Pick<PipelineContext<'sync'>, 'run'>): boolean {
   return run.trigger.source === 'sync_api' && run.input.revision !== null;
 }
 
@@ -363,7 +363,8 @@ function conclude(
   count: number,
   ledger: Ledger,
 ): Outcome {
-  const invalid = selected.filter(({ decision }) => decision === 'invalid').length;
+  const refused = selected.filter(({ decision }) => decision === 'invalid');
+  const invalid = refused.length;
   const bad = outcomes.filter(({ state }) => state !== 'succeeded');
   if (outcomes.some(({ runnerMissing }) => runnerMissing)) {
     const message = outcomes.find(({ runnerMissing }) => runnerMissing)?.message ?? '';
@@ -371,7 +372,10 @@ function conclude(
   }
   if (bad.length + invalid > 0) {
     const message = `${bad.length + invalid}/${count} service(s) failed to sync`;
-    if (bad.length === 0) return { state: 'failed', reason: 'repository_invalid', message };
+    if (bad.length === 0) {
+      const isMissing = refused.every(({ folder }) => folder === '');
+      return { state: 'failed', reason: isMissing ? 'service_missing' : 'repository_invalid', message };
+    }
     const allTimedOut = invalid === 0 && bad.every(({ state }) => state === 'timed_out');
     return allTimedOut
       ? { state: 'timed_out', reason: 'step_timed_out', message }

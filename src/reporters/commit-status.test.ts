@@ -14,6 +14,11 @@ function told(run: Run, covering: Run | null = null): string | null {
 describe('commitStatus', () => {
   it.each<[string, Partial<SyncRun>, string]>([
     ['a queued run waits', { state: 'queued', message: 'Interrupted; queued again' }, WAITING],
+    [
+      'a run outside of its window says until when it waits',
+      { state: 'queued', message: 'Waiting for the sync window at 2026-01-05', notBefore: 5 },
+      'pending: Waiting for the sync window at 2026-01-05',
+    ],
     ['a running one waits until services are chosen', { state: 'running', message: 'Fetching' }, WAITING],
     [
       'then it counts them',

@@ -60,7 +60,8 @@ function planStatus(run: PlanRun): CommitStatus {
 function statusOf(run: Run): CommitStatus {
   switch (run.state) {
     case 'queued':
-      return { state: 'pending', description: WAITING };
+      // One that has to wait until some time says until when.
+      return { state: 'pending', description: run.notBefore > 0 ? run.message : WAITING };
     case 'running':
       return { state: 'pending', description: run.chosen > 0 ? run.message : WAITING };
     case 'awaiting_approval':

@@ -21,6 +21,8 @@ const ACTIONS: ReadonlySet<string> = new Set(['opened', 'reopened', 'synchronize
 
 const pullRequestSchema = z.object({
   action: z.string(),
+  /** Of an edit: what stood there before, of what was changed. */
+  changes: z.object({ base: z.unknown().optional() }).nullish(),
   pull_request: z.object({
     number: z.number().int().positive(),
     head: z.object({ sha: z.string().regex(/^[0-9a-f]{40}$/) }),
@@ -57,15 +59,17 @@ export async function answerPullRequest(
     },
   });
   const { number } = pull;
-  const commit = (run.input.revision ?? '').slice(0, 8);
+  const commit = pull.head.sha.slice(0, 8);
   return { status: 'accepted', pull_request: number, commit, run_id: run.id, url: runUrl(run.id) };
 }
 
 function reasonToIgnore(
-  { action, pull_request: { base }, repository: { full_name: name } }: Payload,
+  { action, changes, pull_request: { base }, repository: { full_name: name } }: Payload,
   { branch, repository }: PullRequestOptions,
 ): string | null {
-  if (!ACTIONS.has(action)) return `Action ${action.replace(/[^\w.-]/g, '').slice(0, 64)}`;
+  // To another title or text merging means the same, into another branch it does not.
+  const isRebased = action === 'edited' && changes?.base !== undefined;
+  if (!ACTIONS.has(action) && !isRebased) return `Action ${action.replace(/[^\w.-]/g, '').slice(0, 64)}`;
   if (base.ref !== branch) return `Not ${branch} branch`;
   const isOther = repository !== null && name.toLowerCase() !== repository.toLowerCase();
   return isOther ? `Not repository ${repository}` : null;

@@ -1,16 +1,17 @@
 /** One process at a time owns a data directory. */
 
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
+import { makeFolder } from '../../make-folder.ts';
 
 /**
  * Holds the directory until this process ends, in whatever way. The lock is the kernel's (SQLite's own file
  * lock on a file of its own), so there is never a stale one to judge or to remove.
  */
 export function holdOwnership(directory: string): DatabaseSync {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDataDirectory(directory);
   chmodSync(directory, 0o700);
   const file = path.join(directory, 'owner.lock');
   closeSync(openSync(file, 'a', 0o600));
@@ -23,6 +24,18 @@ export function holdOwnership(directory: string): DatabaseSync {
     throw new StoreUnavailableError(`Another iac-runner already uses the data directory ${directory}.`, {
       nextAction: 'Stop it, or give this one a DATA_DIR of its own.',
       cause: error,
+    });
+  }
+}
+
+function makeDataDirectory(directory: string): void {
+  try {
+    makeFolder(directory, 0o700);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new StoreUnavailableError(`The data directory ${directory} cannot be made: ${reason}.`, {
+      nextAction: 'Set DATA_DIR to a folder that this user may make or write to.',
+      cause,
     });
   }
 }

@@ -1,0 +1,67 @@
+/** F40c: the disk after many runs. 20 in the ordinary tests; GROWTH_RUNS sets another number. */
+
+import { randomBytes } from 'node:crypto';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { appendLine } from './support/platform-services.ts';
+import { pushRun } from './support/pushed-run.ts';
+import type { Stage } from './support/stage.ts';
+import { setTestStage } from './support/test-stage.ts';
+
+const RUNS = Number(process.env.GROWTH_RUNS ?? 20);
+const MIB = 1024 * 1024;
+/** What cannot be compressed, and no commit changes. */
+const LARGE_FILE = 5 * MIB;
+/** A run that runs one service, with its events and log, and the objects of its commit. */
+const BYTES_PER_RUN = 48 * 1024;
+/** More packs than this are merged. */
+const MAX_PACKS = 40;
+
+interface Usage {
+  bytes: number;
+  /** Outside of the store. */
+  files: string[];
+}
+
+async function usageOf(stage: Stage): Promise<Usage> {
+  let bytes = 0;
+  const files: string[] = [];
+  for (const name of ['data', 'workspace', 'tmp']) {
+    const folder = join(stage.folder, name);
+    for (const entry of await readdir(folder, { recursive: true })) {
+      const found = await stat(join(folder, entry)).catch(() => null);
+      if (!found?.isFile()) continue;
+      bytes += found.size;
+      if (!/^(iac-runner\.db|owner\.lock)/.test(entry)) files.push(join(name, entry));
+    }
+  }
+  return { bytes, files };
+}
+
+it(`F40c: of a 5 MiB repository grows by its runs and its history alone, in ${RUNS} runs`, {
+  timeout: 90_000 + RUNS * 3_000,
+}, async () => {
+  const stage = await setTestStage('growth');
+  await stage.repository.write('platform/04.dashy/picture.bin', randomBytes(LARGE_FILE));
+  const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
+  async function push(): Promise<void> {
+    await appendLine(stage.repository, 'platform/04.dashy/conf.yml', `# ${Date.now()}`);
+    const { runId } = await pushRun(stage, runner);
+    await runner.waitForRun(runId, 'succeeded');
+  }
+  await push();
+  const before = await usageOf(stage);
+  // In the mirror and in the checkout, which borrows the mirror's objects.
+  expect(before.bytes).toBeGreaterThan(2 * LARGE_FILE);
+  expect(before.bytes).toBeLessThan(3 * LARGE_FILE);
+  for (let run = 0; run < RUNS; run += 1) await push();
+  const after = await usageOf(stage);
+  const grown = after.bytes - before.bytes;
+  console.log(`${RUNS} runs: ${Math.round(grown / RUNS)} bytes each, ${after.files.length} files`);
+  // While packs are merged the file is there once more, and the store's log may stand at 16 MiB.
+  expect(grown).toBeLessThan(RUNS * BYTES_PER_RUN + 5 * MIB);
+  // A pack has up to three files.
+  expect(after.files.length - before.files.length).toBeLessThanOrEqual(3 * MAX_PACKS + 3);
+  expect(after.files.filter((file) => /\.lock$|tmp_|\.new-|\.old-|^tmp\//.test(file))).toEqual([]);
+});
