@@ -1,26 +1,35 @@
 /** The worst day in numbers: back after `kill -9` with a long queue, a look with nothing to do, and the store's size. */
 
+import { ChildProcess } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Runner, startRunner } from '../e2e/support/runner.ts';
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { processesMentioning } from '../e2e/support/processes.ts';
+import { startRunner } from '../e2e/support/runner.ts';
 import { until } from '../e2e/support/until.ts';
+import { environmentLines } from '../src/pipelines/config-hash.ts';
 import { dueServices } from '../src/pipelines/due-services.ts';
+import { DEFAULT_RULES } from '../src/pipelines/service-rules.ts';
+import { digest, type Snapshot, snapshotAt } from '../src/pipelines/snapshot.ts';
 import { enqueueSync } from '../src/runs/enqueue.ts';
 import type { RunEventBody } from '../src/runs/run-events.ts';
+import type { RunStore } from '../src/runs/run-store.ts';
 import { createSqliteStore } from '../src/stores/sqlite-store/sqlite-store.ts';
 import type { Bench, Row } from './bench.ts';
-import { fetchedMirror, syncedLedger } from './selection.ts';
+import { fetchedMirror } from './selection.ts';
 import { BUILT_PROGRAM, withFolder, writeTask } from './support/built-runner.ts';
 import { generatePlatform } from './support/generated-platform.ts';
 import { median, megabytes, seconds, spread, wholeMs } from './support/statistics.ts';
 
 const QUEUED = 1_000;
 const ROUNDS = 5;
+const LOOKS = 20;
 const LINES_PER_RUN = 200;
 
 export const recovery: Bench = {
   name: 'Recovery, reconcile and size',
-  method: `A server with ${QUEUED.toLocaleString('en-US')} queued runs behind a task that sleeps is killed by SIGKILL and started again, ${ROUNDS} times: from the start of the process to \`/health\` and to the first run begun, the orphaned task ended in between. Reconcile: fetch and comparison of 1,000 services with nothing to do, in this process; it starts no process but git. Size: the store's file after ${QUEUED.toLocaleString('en-US')} runs of one service with ${LINES_PER_RUN} lines of 60 bytes each.`,
+  method: `A server with ${QUEUED.toLocaleString('en-US')} queued runs behind a task that sleeps is killed by SIGKILL and started again, ${ROUNDS} times: from the start of the process to \`/health\` and to the first line of the task that runs again, the orphaned one ended in between. Reconcile: fetch, reading the ledger and comparison of 1,000 services with nothing to do, in this process; every process it starts is counted, and must be git. Size: the store's file after ${QUEUED.toLocaleString('en-US')} runs of one service with ${LINES_PER_RUN} lines of 60 bytes each.`,
   run: async () => [
     ...(await withFolder('recovery', recover)),
     await withFolder('reconcile', reconcile),
@@ -30,17 +39,24 @@ export const recovery: Bench = {
 
 async function recover(folder: string): Promise<Row[]> {
   const platform = await generatePlatform(folder, { services: 10, filesPerService: 2, waves: 1 });
+  const starts = join(folder, 'starts');
+  // Asked for its version it answers, as the server wants to know whether it is there.
+  const script = `[ "$1" = --version ] && exit\necho begun >> ${starts}\nexec sleep 600`;
   const options = {
     folder,
     repositoryPath: platform.path,
-    invoke: await writeTask(folder, 'sleeping-invoke', 'exec sleep 600'),
+    invoke: await writeTask(folder, 'sleeping-invoke', script),
     environment: { LOG_LEVEL: 'info', RETRY_LIMIT: '100' },
     program: BUILT_PROGRAM,
   };
   let runner = await startRunner(options);
   const body = { services: ['platform/service-00000'], force: true };
-  await Promise.all(Array.from({ length: QUEUED + 1 }, () => runner.signedPost('/sync', body)));
-  await untilBegun(runner);
+  const answers = await Promise.all(
+    Array.from({ length: QUEUED + 1 }, () => runner.signedPost('/sync', body)),
+  );
+  const refused = answers.find(({ status }) => status !== 200);
+  if (refused) throw new Error(`A run was not queued: ${JSON.stringify(refused.body)}`);
+  await untilBegun(starts, 1);
   const serving: number[] = [];
   const working: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -48,8 +64,10 @@ async function recover(folder: string): Promise<Row[]> {
     const startedAt = performance.now();
     runner = await startRunner(options);
     serving.push(performance.now() - startedAt);
-    await untilBegun(runner);
+    await untilBegun(starts, round + 2);
     working.push(performance.now() - startedAt);
+    const tasks = (await processesMentioning(folder)).filter(({ command }) => command === 'sleep 600');
+    if (tasks.length !== 1) throw new Error(`${tasks.length} tasks run at once.`);
   }
   await runner.kill();
   return [
@@ -58,36 +76,83 @@ async function recover(folder: string): Promise<Row[]> {
   ];
 }
 
-function untilBegun(runner: Runner): Promise<true> {
-  return until('a run to begin', async () =>
-    runner.logs().some(({ msg }) => msg === 'run started') ? true : null,
-  );
+/** Each start of the task leaves a line. */
+function untilBegun(starts: string, times: number): Promise<true> {
+  return until(`task start ${times}`, async () => {
+    const text = await readFile(starts, 'utf8').catch(() => '');
+    return text.split('\n').length > times ? true : null;
+  });
 }
 
 async function reconcile(folder: string): Promise<Row> {
   const platform = await generatePlatform(folder, { services: 1_000, filesPerService: 10, waves: 5 });
   const mirror = await fetchedMirror(folder, platform.path);
-  const ledger = await syncedLedger(mirror, await platform.head());
-  const look = {
-    mirror,
-    workspaceDir: folder,
-    ledger: async () => ledger,
-    taskEnvironment: {},
-    retries: 3,
-    now: Date.now,
-  };
-  const took: number[] = [];
-  for (let round = -2; round < 20; round += 1) {
-    const startedAt = performance.now();
-    const { services } = await dueServices(
-      { ...look, outside: null },
-      'sync:main',
-      new AbortController().signal,
+  const store = await createSqliteStore({ directory: join(folder, 'data') });
+  const started = countProcesses();
+  try {
+    const scope = 'sync:main';
+    await keepAsSynced(
+      store,
+      scope,
+      await snapshotAt({ repository: mirror, rules: DEFAULT_RULES }, await platform.head()),
     );
-    if (services.length > 0) throw new Error(`Nothing should be due, but ${services.join(', ')} is.`);
-    if (round >= 0) took.push(performance.now() - startedAt);
+    const look = { mirror, workspaceDir: folder, ledger: store.ledger, outside: null };
+    const options = { ...look, taskEnvironment: {}, retries: 3, now: Date.now };
+    const took: number[] = [];
+    for (let round = -2; round < LOOKS; round += 1) {
+      if (round === 0) started.programs.clear();
+      const startedAt = performance.now();
+      const { services, firstMeeting } = await dueServices(options, scope, new AbortController().signal);
+      if (firstMeeting || services.length > 0)
+        throw new Error(`Nothing should be due, but ${services.join(', ')}`);
+      if (round >= 0) took.push(performance.now() - startedAt);
+    }
+    const [[program, count] = ['none', 0], ...others] = started.programs;
+    if (others.length > 0) throw new Error(`Also started: ${others.map(([name]) => name).join(', ')}`);
+    const processes = `${count / LOOKS} ${program} processes`;
+    return row(`Reconcile of 1,000 services, nothing to do (${processes})`, took, 200);
+  } finally {
+    started.stop();
+    await store.close();
   }
-  return row('Reconcile of 1,000 services, nothing to do', took, 200);
+}
+
+/** Programs that this process starts from now on, and how often. */
+function countProcesses(): { programs: Map<string, number>; stop(): void } {
+  const programs = new Map<string, number>();
+  const count = (message: unknown): void => {
+    if (!(message instanceof Object && 'process' in message)) return;
+    const child = message.process;
+    if (!(child instanceof ChildProcess)) return;
+    // The message comes before the start.
+    child.once('spawn', () => {
+      const name = basename(child.spawnfile);
+      programs.set(name, (programs.get(name) ?? 0) + 1);
+    });
+  };
+  subscribe('child_process', count);
+  return { programs, stop: () => void unsubscribe('child_process', count) };
+}
+
+/** Stores a run that synced every service of the snapshot. */
+async function keepAsSynced(store: RunStore, scope: string, { commit, services }: Snapshot): Promise<void> {
+  await enqueueSync(store, {
+    trigger: { source: 'sync_api' },
+    input: { branch: 'main', selection: { mode: 'all' } },
+  });
+  const claim = await store.claim({ owner: 'bench', leaseMs: 60_000 });
+  if (!claim) throw new Error('Nothing to claim.');
+  const environment = digest(environmentLines({}));
+  const steps = services.flatMap(({ id: step, folder, tree, shared }, position): RunEventBody[] => {
+    const inputs = digest([folder, tree, shared, environment]);
+    const ledger = { scope, service: step, folder, commit, tree, shared, inputs, configHash: null };
+    return [
+      { type: 'step.planned', step, position, wave: 1, message: 'Asked for.' },
+      { type: 'step.started', step, command: ['invoke'], ledger },
+      { type: 'step.finished', step, state: 'succeeded', message: 'Synced', exitCode: 0, ledger },
+    ];
+  });
+  await store.append(claim.lease, [{ type: 'run.baseline', scope, commit }, ...steps]);
 }
 
 async function size(folder: string): Promise<Row> {

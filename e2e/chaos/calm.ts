@@ -1,4 +1,4 @@
-/** After the storm: everything is mended that people would mend, and then it must come right by itself. */
+/** After the storm: nobody does more harm, and then it must come right by itself. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEvidenceReader, type Evidence, type Problem } from './evidence.ts';
@@ -41,11 +41,9 @@ export function createJudge(world: World): Judge {
   };
 }
 
-/** The server runs, GitHub is well, and nobody keeps a service where it was rolled back to. */
+/** The server runs, and nobody keeps a service where it was rolled back to. */
 async function settle(world: World, requests: readonly SyncRequest[]): Promise<void> {
-  const { server, mendings } = world;
-  for (const mend of mendings.splice(0)) mend();
-  await server.revive(0);
+  await world.server.revive(0);
   const pinned = requests.flatMap(({ revision, services }) => (revision === null ? [] : services));
   if (pinned.length === 0) return;
   while (!(await requestSync(world, { services: [...new Set(pinned)], unpin: true }))) await sleep(POLL_MS);

@@ -56,8 +56,9 @@ async function play(
   const judge = createJudge(world);
   for (let round = 1; round <= rounds; round += 1) {
     const begun = performance.now();
-    world.setReconcileInterval(world.random.chance(0.7) ? 1 : 0);
-    world.story.tell(`round ${round}, reconcile interval ${world.reconcileInterval()} s`);
+    const interval = world.random.chance(0.7) ? 1 : 0;
+    world.setReconcileInterval(interval);
+    world.story.tell(`round ${round}, reconcile interval ${interval} s from the next start on`);
     await brew(world);
     const stormMs = performance.now() - begun;
     world.story.tell('calm');

@@ -63,8 +63,10 @@ export const DEFECTS: readonly Defect[] = [
     patches: [
       {
         file: 'pipelines/explain.ts',
-        from: 'newer: await repository.descendants(revision),',
-        to: 'newer: new Set(),',
+        from: `    newer,
+    rollback: options.rollback,`,
+        to: `    newer: new Set(),
+    rollback: options.rollback,`,
       },
     ],
   },

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { JournalContent, JournalEntry } from '../support/journal.ts';
 import type { Runner } from '../support/runner.ts';
 import type { Facts } from './facts.ts';
-import { type History, readHistory } from './history.ts';
+import { createHistoryReader, type History } from './history.ts';
 import type { World } from './world.ts';
 
 /** A finding; `service` is set where somebody could mend it by syncing that service. */
@@ -36,6 +36,7 @@ const runSchema = z.looseObject({ run_id: z.string(), state: z.string() });
 /** Runs once seen as final stay so, and are not asked about again. */
 export function createEvidenceReader({ stage, facts }: World): (server: Runner) => Promise<Evidence> {
   const settled = new Map<string, string>();
+  const readHistory = createHistoryReader(stage.repository.path);
 
   async function readRuns(server: Runner): Promise<Map<string, string | null>> {
     const runs = new Map<string, string | null>(settled);
@@ -57,7 +58,7 @@ export function createEvidenceReader({ stage, facts }: World): (server: Runner) 
       ...facts.pushes.flatMap(({ before, after }) => [before, after]),
       ...journal.syncs.map(({ commit }) => commit).filter((commit) => commit !== '-'),
     ];
-    return { facts, journal, runs, history: await readHistory(stage.repository.path, commits) };
+    return { facts, journal, runs, history: await readHistory(commits) };
   };
 }
 

@@ -14,12 +14,11 @@ export interface History {
   tree(commit: string, service: string): string | null;
 }
 
-/** Reads from the bare repository everything about these commits, which may have been forced off the branch. */
-export async function readHistory(path: string, commits: readonly string[]): Promise<History> {
-  const head = await git(path, ['rev-parse', 'refs/heads/main']);
-  const known = [...new Set([...commits, head])];
-  const parents = await readParents(path, known);
-  const trees = await readTrees(path, known);
+/** What a commit is never changes, so each is asked about once, however often the head moves. */
+export function createHistoryReader(path: string): (commits: readonly string[]) => Promise<History> {
+  const known = new Set<string>();
+  const parents = new Map<string, string[]>();
+  const trees = new Map<string, string>();
   const ancestors = new Map<string, Set<string>>();
 
   function ancestorsOf(commit: string): Set<string> {
@@ -36,10 +35,20 @@ export async function readHistory(path: string, commits: readonly string[]): Pro
     return found;
   }
 
-  return {
-    head,
-    contains: (descendant, ancestor) => ancestorsOf(descendant).has(ancestor),
-    tree: (commit, service) => trees.get(`${commit}:${SERVICE_FOLDERS[service]}`) ?? null,
+  /** The commits may have been forced off the branch. */
+  return async (commits) => {
+    const head = await git(path, ['rev-parse', 'refs/heads/main']);
+    const fresh = [...new Set([...commits, head])].filter((commit) => !known.has(commit));
+    if (fresh.length > 0) {
+      for (const [commit, theirs] of await readParents(path, fresh)) parents.set(commit, theirs);
+      for (const [name, id] of await readTrees(path, fresh)) trees.set(name, id);
+      for (const commit of fresh) known.add(commit);
+    }
+    return {
+      head,
+      contains: (descendant, ancestor) => ancestorsOf(descendant).has(ancestor),
+      tree: (commit, service) => trees.get(`${commit}:${SERVICE_FOLDERS[service]}`) ?? null,
+    };
   };
 }
 

@@ -1,5 +1,6 @@
 /** What must hold once it is calm, whatever happened in the storm. */
 
+import type { JournalEntry } from '../support/journal.ts';
 import { completed, type Evidence, FINAL, type Problem } from './evidence.ts';
 import type { RecordedPush } from './facts.ts';
 import { SERVICE_FOLDERS } from './history.ts';
@@ -51,7 +52,10 @@ export function unfinished({ facts, runs }: Evidence): Problem[] {
   return [...open, ...twins];
 }
 
-/** Each accepted push's changed services were synced at its commit or a later one, as long as it is on the branch. */
+/**
+ * Each accepted push's changed services were synced at its commit or a later one, as long as it is on the branch.
+ * A forced push may want what stands there already, or what an earlier commit brings back.
+ */
 export function unattempted(evidence: Evidence): Problem[] {
   const { facts, history } = evidence;
   const accepted = new Set(facts.accepted.map(({ commit }) => commit));
@@ -61,11 +65,21 @@ export function unattempted(evidence: Evidence): Problem[] {
   return standing.flatMap((push) =>
     changedBy(evidence, push).flatMap((service) => {
       const done = completed(evidence, service).some(({ commit }) => history.contains(commit, push.after));
-      if (done) return [];
+      if (done || stoodAsWanted(evidence, push, service)) return [];
       const detail = `${service}, changed by the accepted push ${short(push.after)}, was not synced there or later`;
       return [{ invariant: 'accepted means attempted', detail, service }];
     }),
   );
+}
+
+/** Whether the service was as the push wants it at some moment since, whichever commit of the branch it came from. */
+function stoodAsWanted(evidence: Evidence, { after, atNs }: RecordedPush, service: string): boolean {
+  const { facts, history } = evidence;
+  const syncs = completed(evidence, service);
+  const isEarlier = ({ endedNs }: JournalEntry) => endedNs !== null && endedNs < atNs;
+  const stood = syncs.findLast(isEarlier) ?? { commit: facts.baseline };
+  const since = [stood, ...syncs.filter((entry) => !isEarlier(entry))];
+  return since.some(({ commit }) => history.tree(commit, service) === history.tree(after, service));
 }
 
 function changedBy({ history }: Evidence, { before, after }: RecordedPush): string[] {

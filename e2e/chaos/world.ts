@@ -27,9 +27,8 @@ export interface World {
   server: ServerKeeper;
   /** For the servers started from now on; 0: they look at the branch only when they start. */
   setReconcileInterval(seconds: number): void;
+  /** That of the server started last. */
   reconcileInterval(): number;
-  /** What ends the misbehaviour of the local GitHub. */
-  mendings: (() => void)[];
   /** One at a time for all that works in the clone. */
   inRepository<T>(work: () => Promise<T>): Promise<T>;
 }
@@ -53,14 +52,18 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
     await repository.push();
     const facts = createFacts(baseline);
     let interval = 1;
-    const environment = () => ({
-      RECONCILE_INTERVAL: `${interval}`,
-      IAC_EXAMPLE_SLEEP_MS: '5-300',
-      DRAIN_TIMEOUT: '1',
-      // However often the server is killed, its runs are not to be blamed for it.
-      RETRY_LIMIT: '1000',
-      LOG_LEVEL: 'info',
-    });
+    let startedWith = interval;
+    const environment = () => {
+      startedWith = interval;
+      return {
+        RECONCILE_INTERVAL: `${interval}`,
+        IAC_EXAMPLE_SLEEP_MS: '5-300',
+        DRAIN_TIMEOUT: '1',
+        // However often the server is killed, its runs are not to be blamed for it.
+        RETRY_LIMIT: '1000',
+        LOG_LEVEL: 'info',
+      };
+    };
     const server = keepServer({ stage, facts, story, program, environment });
     const first = await server.revive(0);
     await until('the branch to be met', () =>
@@ -76,8 +79,7 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
       setReconcileInterval(seconds) {
         interval = seconds;
       },
-      reconcileInterval: () => interval,
-      mendings: [],
+      reconcileInterval: () => startedWith,
       inRepository(work) {
         const result = turn.then(work);
         turn = result.catch(() => undefined);

@@ -5,9 +5,14 @@ import type { Mirror } from '../git/mirror.ts';
 import { loadRules } from './load-rules.ts';
 import { snapshotAt } from './snapshot.ts';
 
+export interface ServiceIds {
+  runnable: readonly string[];
+  excluded: readonly string[];
+}
+
 export interface KnownServices {
   /** Ids at the branch head, sorted. Fetches when nothing is known yet or `named` has an unknown one. */
-  services(named: readonly string[]): Promise<{ runnable: string[]; excluded: string[] }>;
+  services(named: readonly string[]): Promise<ServiceIds>;
   /** Ids that can run at the branch head as last fetched, sorted; none before the first fetch. */
   known(): Promise<string[]>;
   /** Whether the commit is on the branch; fetches before saying no. */
@@ -21,8 +26,22 @@ export function createKnownServices(options: {
 }): KnownServices {
   const { mirror, lastGoodRules } = options;
 
-  async function at(head: string): Promise<{ runnable: string[]; excluded: string[] }> {
-    const { rules } = await loadRules(mirror, head, await lastGoodRules());
+  let last: { head: string; lastGood: string | null; found: Promise<ServiceIds> } | null = null;
+
+  /** One look for all who ask about the same commit under the same rules; one that failed is forgotten. */
+  async function at(head: string): Promise<ServiceIds> {
+    const lastGood = await lastGoodRules();
+    if (last?.head === head && last.lastGood === lastGood) return last.found;
+    const look = { head, lastGood, found: lookAt(head, lastGood) };
+    last = look;
+    look.found.catch(() => {
+      if (last === look) last = null;
+    });
+    return look.found;
+  }
+
+  async function lookAt(head: string, lastGood: string | null): Promise<ServiceIds> {
+    const { rules } = await loadRules(mirror, head, lastGood);
     const { services } = await snapshotAt({ repository: mirror, rules }, head);
     const ids = (runnable: boolean) =>
       services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
@@ -50,7 +69,7 @@ export function createKnownServices(options: {
       }),
     async known() {
       const head = await mirror.head();
-      return head === null ? [] : (await at(head)).runnable;
+      return head === null ? [] : [...(await at(head)).runnable];
     },
     isOnBranch: (revision) =>
       answer(async () => {

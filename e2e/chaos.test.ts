@@ -1,0 +1,32 @@
+/**
+ * The promises kept through random days. CHAOS_ROUNDS and CHAOS_SEED choose how many and which; a release is preceded
+ * by 200 of `npm run chaos`.
+ */
+
+import { expect, it } from 'vitest';
+import { runChaos } from './chaos/chaos.ts';
+import { obtainedInvoke } from './support/obtained.ts';
+
+const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 20);
+const SEED = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
+const LIMIT_MS = 120_000 + ROUNDS * 25_000;
+
+// Tried once only: what a second seed does not break is broken all the same.
+it(`every promise holds through ${ROUNDS} rounds of chaos (CHAOS_SEED=${SEED})`, {
+  timeout: LIMIT_MS,
+  retry: 0,
+}, async () => {
+  const rounds: string[] = [];
+  const log = (line: string) => void rounds.push(line);
+  const { problems, story, folder, counts } = await runChaos({
+    rounds: ROUNDS,
+    seed: SEED,
+    invoke: obtainedInvoke(),
+    log,
+  });
+  if (problems.length > 0) console.log(`${rounds.join('\n')}\n${story}\nSeed ${SEED}; kept in ${folder}`);
+  expect(problems).toEqual([]);
+  // A storm in which nothing happened proves nothing.
+  expect(rounds).toHaveLength(ROUNDS);
+  expect(counts.pushes).toBeGreaterThan(0);
+});
