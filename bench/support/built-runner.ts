@@ -8,8 +8,13 @@ import { type Runner, startRunner } from '../../e2e/support/runner.ts';
 import type { RunnerOptions } from '../../e2e/support/runner-environment.ts';
 import { makeTemporaryFolder, removeFolder } from '../../e2e/support/temporary-folder.ts';
 
-/** The argv of the program under test. */
-export const BUILT_PROGRAM = [process.execPath, join(PROJECT_ROOT, 'dist/cli.js'), 'serve'] as const;
+/** The argv of the program under test, as the image has it. */
+export const BUILT_PROGRAM = [
+  process.execPath,
+  '--max-semi-space-size=1',
+  join(PROJECT_ROOT, 'dist/cli.js'),
+  'serve',
+] as const;
 
 /** Starts the built server; without debug lines, which nobody has in production. */
 export function startBuilt(options: RunnerOptions): Promise<Runner> {

@@ -29,7 +29,7 @@ export async function requestSync(
   const body = JSON.stringify(request);
   const said = await askServer(server, '/sync', {
     method: 'POST',
-    headers: signedHeaders(config.secret, body, newStamp()),
+    headers: await signedHeaders(config.secret, body, newStamp()),
     body,
   });
   const answer = answerSchema.parse(said);

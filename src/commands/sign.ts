@@ -36,7 +36,7 @@ Example:
     });
     const body = await readBody(positionals, values.file);
     const config = loadClientConfig();
-    const headers = signedHeaders(config.secret, body, values.timestamp ? newStamp() : undefined);
+    const headers = await signedHeaders(config.secret, body, values.timestamp ? newStamp() : undefined);
     const url = `${values.url ?? config.url}/sync`;
     process.stdout.write(values.curl ? curl(url, headers, body) : list(headers));
     return true;

@@ -1,6 +1,6 @@
 /** The engine behind a sync's selection: from a commit to decisions and the stored why. */
 
-import type { RepositoryReader } from '../git/repository-reader.ts';
+import type { Location, RepositoryReader } from '../git/repository-reader.ts';
 import type { Selection } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
@@ -54,11 +54,15 @@ export interface Explained {
 export async function explain(options: ExplainOptions): Promise<Explained> {
   const { repository, revision, ledger, selection } = options;
   const notes: string[] = [];
-  const loaded = await loadRules(repository, revision, ledger.rules);
+  const commits = selection.mode === 'changed' ? baselineCommits(options) : [];
+  const [{ loaded, target }, located, newer] = await Promise.all([
+    readTarget(options),
+    repository.locate(commits),
+    repository.descendants(revision),
+  ]);
   const { rules } = loaded;
   notes.push(...loaded.problems.map((problem) => `${problem}. The last good rules are used.`));
-  const target = await snapshotAt({ repository, rules }, revision);
-  const baselines = selection.mode === 'changed' ? await baselineSnapshots(options, rules, notes) : [];
+  const baselines = await baselineSnapshots(options, rules, located, notes);
   const input: SelectionInput = {
     runId: options.runId,
     target,
@@ -66,7 +70,7 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     baselines,
     selection,
     force: options.force,
-    newer: await repository.descendants(revision),
+    newer,
     rollback: options.rollback,
     unpin: options.unpin,
     postponed: new Set(options.postponed),
@@ -99,29 +103,35 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   };
 }
 
+async function readTarget({ repository, revision, ledger }: ExplainOptions) {
+  const loaded = await loadRules(repository, revision, ledger.rules);
+  return { loaded, target: await snapshotAt({ repository, rules: loaded.rules }, revision) };
+}
+
+/** Commits to compare services with that were never synced. */
+function baselineCommits({ ledger, befores }: ExplainOptions): string[] {
+  if (ledger.baseline === NO_COMMIT) return [];
+  return [...new Set([ledger.baseline, befores[0], befores.at(-1)])].flatMap((commit) => commit ?? []);
+}
+
 async function baselineSnapshots(
-  options: ExplainOptions,
+  { repository, selection }: ExplainOptions,
   rules: Rules,
+  located: ReadonlyMap<string, Location>,
   notes: string[],
 ): Promise<(Snapshot | null)[]> {
-  const { repository, ledger, befores } = options;
-  const wanted = [...new Set([ledger.baseline, befores[0], befores.at(-1)])].flatMap(
-    (commit) => commit ?? [],
-  );
-  if (wanted.length === 0 || ledger.baseline === NO_COMMIT) {
+  if (selection.mode === 'changed' && located.size === 0) {
     notes.push('There is no earlier commit to compare with: services never synced are taken as changed.');
-    return [];
   }
-  const located = await repository.locate(wanted);
   return Promise.all(
-    wanted.map((commit) => {
-      if (located.get(commit) === 'missing') {
+    [...located].map(([commit, location]) => {
+      if (location === 'missing') {
         notes.push(
           `The earlier commit ${short(commit)} is not known here: services never synced are taken as changed.`,
         );
         return null;
       }
-      if (located.get(commit) === 'off_branch') {
+      if (location === 'off_branch') {
         notes.push(`The branch was rewritten: ${short(commit)} is not part of it any more.`);
       }
       return snapshotAt({ repository, rules }, commit);

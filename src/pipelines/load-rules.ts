@@ -1,7 +1,9 @@
 /** Which rules hold at a commit: its own, or the last good ones of the branch when its own are broken. */
 
+import type { TreeEntry } from '../git/mirror.ts';
 import type { RepositoryReader } from '../git/repository-reader.ts';
-import { describeProblem, parseRulesFile } from './rules-file.ts';
+import { createCommitMemory } from './commit-memory.ts';
+import type { ParsedRules } from './rules-file.ts';
 import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
 
 export interface LoadedRules {
@@ -12,27 +14,43 @@ export interface LoadedRules {
   problems: string[];
 }
 
+/** By commit; null: it has none. */
+const entries = createCommitMemory<TreeEntry | null>();
+/** By blob, so that the rules stay one object from commit to commit: more is remembered by it. */
+const files = createCommitMemory<{ text: string; parsed: ParsedRules }>();
+
 /** `lastGood` is the text of the branch's last file that could be read, or null. */
 export async function loadRules(
   repository: RepositoryReader,
   revision: string,
   lastGood: string | null,
 ): Promise<LoadedRules> {
-  const entry = (await repository.listTree(revision, [RULES_FILE])).find(({ path }) => path === RULES_FILE);
+  const entry = await entries(repository, revision, async () => {
+    const listed = await repository.listTree(revision, [RULES_FILE]);
+    return listed.find(({ path }) => path === RULES_FILE) ?? null;
+  });
   if (!entry) return { rules: DEFAULT_RULES, text: null, problems: [] };
   if (entry.mode !== '100644' && entry.mode !== '100755') {
-    return { ...fallback(lastGood), problems: [`${RULES_FILE}: it is not a regular file`] };
+    return { ...(await fallback(lastGood)), problems: [`${RULES_FILE}: it is not a regular file`] };
   }
-  const text = (await repository.blobs([entry.id])).get(entry.id)?.toString('utf8') ?? '';
-  const parsed = parseRulesFile(text);
+  const { describeProblem, parseRulesFile } = await rulesFile();
+  const { text, parsed } = await files(repository, entry.id, async () => {
+    const text = (await repository.blobs([entry.id])).get(entry.id)?.toString('utf8') ?? '';
+    return { text, parsed: parseRulesFile(text) };
+  });
   if (parsed.ok) return { rules: parsed.rules, text, problems: [] };
   return {
-    ...fallback(lastGood),
+    ...(await fallback(lastGood)),
     problems: parsed.problems.map((problem) => describeProblem(RULES_FILE, problem)),
   };
 }
 
-function fallback(lastGood: string | null): Omit<LoadedRules, 'problems'> {
-  const parsed = lastGood === null ? null : parseRulesFile(lastGood);
+/** Most repositories have no such file, and need no YAML. */
+function rulesFile() {
+  return import('./rules-file.ts');
+}
+
+async function fallback(lastGood: string | null): Promise<Omit<LoadedRules, 'problems'>> {
+  const parsed = lastGood === null ? null : (await rulesFile()).parseRulesFile(lastGood);
   return parsed?.ok ? { rules: parsed.rules, text: lastGood } : { rules: DEFAULT_RULES, text: null };
 }

@@ -1,8 +1,9 @@
 /** `.iac-runner.yaml`: a platform repository's own rules, read with the line and field of every mistake. */
 
-import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { DEFAULT_RULES, type Rules } from './service-rules.ts';
+import { TOOLS } from '../runs/deployment.ts';
+import { type FileProblem, parseYamlFile } from '../yaml-file.ts';
+import { DEFAULT_RULES, type Rules, type TerraformRules } from './service-rules.ts';
 import type { SyncWindow } from './sync-windows.ts';
 
 const serviceId = z
@@ -67,6 +68,30 @@ const window = z.strictObject({
     .describe('IANA name, e.g. Europe/Berlin'),
 });
 
+const tool = z.enum(TOOLS);
+const toolVersion = z
+  .string()
+  .regex(/^[0-9][0-9A-Za-z.+-]{0,63}$/, 'expected a version such as "1.11.4"')
+  .describe('A version that is installed on the runner, e.g. "1.11.4"');
+const rootPath = z
+  .union([z.literal('.'), repositoryPath])
+  .describe('The folder of a root module, "." for the top');
+
+const terraform = z.strictObject({
+  tool: tool.default('terraform'),
+  version: toolVersion.optional(),
+  roots: z
+    .array(
+      z.union([
+        rootPath,
+        z.strictObject({ path: rootPath, tool: tool.optional(), version: toolVersion.optional() }),
+      ]),
+    )
+    .min(1)
+    .optional()
+    .describe('In place of those found by their files'),
+});
+
 /** What may stand in the file; the published JSON Schema is made from this. */
 export const rulesFileSchema = z
   .strictObject({
@@ -82,84 +107,29 @@ export const rulesFileSchema = z
       .optional()
       .describe('Service → seconds its task may take'),
     windows: z.array(window).optional().describe('When syncs may run; others wait'),
+    terraform: terraform.optional().describe('Root modules that pull requests are planned for'),
     signatures: z.enum(['required', 'optional']).optional().describe('Whether commits must be signed'),
   })
   .describe('Rules of a platform repository for iac-runner');
 
-export interface RulesProblem {
-  /** Counts from 1; 0 when the problem is the whole file's. */
-  line: number;
-  /** e.g. `services.0.match`, or '' for the file itself. */
-  field: string;
-  message: string;
-}
-
-export type ParsedRules = { ok: true; rules: Rules } | { ok: false; problems: RulesProblem[] };
-
-const MAX_BYTES = 256 * 1024;
+export type ParsedRules = { ok: true; rules: Rules } | { ok: false; problems: FileProblem[] };
 
 /** Never throws; what is wrong comes with line and field. */
 export function parseRulesFile(text: string): ParsedRules {
-  if (text.length > MAX_BYTES) return wrong([{ line: 0, field: '', message: 'it is larger than 256 KiB' }]);
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  if (document.errors.length > 0) {
-    return wrong(
-      document.errors.map(({ pos, message }) => ({ line: lines.linePos(pos[0]).line, field: '', message })),
-    );
-  }
-  const value = toValue(document);
-  if (value === undefined) return wrong([{ line: 0, field: '', message: 'aliases (*name) are not allowed' }]);
-  const result = rulesFileSchema.safeParse(value ?? {});
-  if (!result.success) {
-    return wrong(
-      result.error.issues.map(({ path, message }) => ({
-        line: lineOf(document, lines, path),
-        field: path.join('.'),
-        message,
-      })),
-    );
-  }
-  const circle = findCircle(result.data.needs ?? {});
+  const parsed = parseYamlFile(text, rulesFileSchema);
+  if (!parsed.ok) return parsed;
+  const circle = findCircle(parsed.value.needs ?? {});
   if (circle) {
-    const field = `needs.${circle[0]}`;
-    const line = lineOf(document, lines, ['needs', circle[0] ?? '']);
-    return wrong([{ line, field, message: `these need each other: ${circle.join(' → ')}` }]);
+    const problem = parsed.problemAt(
+      ['needs', circle[0] ?? ''],
+      `these need each other: ${circle.join(' → ')}`,
+    );
+    return { ok: false, problems: [problem] };
   }
-  return { ok: true, rules: toRules(result.data) };
+  return { ok: true, rules: toRules(parsed.value) };
 }
 
-/** One line for a status: `.iac-runner.yaml line 3, services.0.match: expected …`. */
-export function describeProblem(file: string, { line, field, message }: RulesProblem): string {
-  return `${file}${line > 0 ? ` line ${line}` : ''}${field ? `, ${field}` : ''}: ${message}`;
-}
-
-function wrong(problems: RulesProblem[]): ParsedRules {
-  return { ok: false, problems: problems.slice(0, 20) };
-}
-
-/** Undefined when there are aliases, which are refused: a few of them can stand for gigabytes. */
-function toValue(document: ReturnType<typeof parseDocument>): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 0 });
-  } catch {
-    return undefined;
-  }
-}
-
-function lineOf(
-  document: ReturnType<typeof parseDocument>,
-  lines: LineCounter,
-  path: readonly PropertyKey[],
-): number {
-  for (let length = path.length; length > 0; length -= 1) {
-    const node = document.getIn(path.slice(0, length), true);
-    if (node && typeof node === 'object' && 'range' in node && Array.isArray(node.range)) {
-      return lines.linePos(Number(node.range[0])).line;
-    }
-  }
-  return 1;
-}
+export { describeProblem } from '../yaml-file.ts';
 
 function toRules(file: z.output<typeof rulesFileSchema>): Rules {
   const shared = file.shared?.map((entry) =>
@@ -174,7 +144,19 @@ function toRules(file: z.output<typeof rulesFileSchema>): Rules {
     timeoutsMs: Object.fromEntries(timeouts),
     windows: (file.windows ?? []).map(toWindow),
     requireSignature: file.signatures === 'required',
+    ...(file.terraform ? { terraform: toTerraformRules(file.terraform) } : {}),
   };
+}
+
+function toTerraformRules(file: z.output<typeof terraform>): TerraformRules {
+  const usual = { tool: file.tool, toolVersion: file.version ?? null };
+  const roots = file.roots?.map((root) => {
+    if (typeof root === 'string') return { directory: root, ...usual };
+    // A version is of its tool.
+    const own = root.tool !== undefined && root.tool !== file.tool ? null : usual.toolVersion;
+    return { directory: root.path, tool: root.tool ?? file.tool, toolVersion: root.version ?? own };
+  });
+  return { ...usual, roots: roots ?? null };
 }
 
 function toWindow({ days, from, to, timezone }: z.output<typeof window>): SyncWindow {

@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto';
 import type { TreeEntry } from '../git/mirror.ts';
 import type { RepositoryReader } from '../git/repository-reader.ts';
+import { createCommitMemory, type Remember } from './commit-memory.ts';
 import {
   type DuplicateService,
   discoverServices,
@@ -52,14 +53,23 @@ interface KnownFolders {
 /** Of a repository's last snapshot only, to be bounded. */
 const lastFolders = new WeakMap<RepositoryReader, KnownFolders>();
 
+/** A repository's last snapshots by commit, for each rule book. */
+const snapshots = new WeakMap<Rules, Remember<Snapshot>>();
+
+export function snapshotAt(
+  { repository, rules }: { repository: RepositoryReader; rules: Rules },
+  revision: string,
+): Promise<Snapshot> {
+  const remember = snapshots.get(rules) ?? createCommitMemory<Snapshot>();
+  snapshots.set(rules, remember);
+  return remember(repository, revision, () => readSnapshot(repository, rules, revision));
+}
+
 /**
  * Three git processes at most. Of the services' own folders only the file names that count are read, and only
  * when the folder differs from all that the snapshot before had.
  */
-export async function snapshotAt(
-  { repository, rules }: { repository: RepositoryReader; rules: Rules },
-  revision: string,
-): Promise<Snapshot> {
+async function readSnapshot(repository: RepositoryReader, rules: Rules, revision: string): Promise<Snapshot> {
   const [level, shared] = await Promise.all([
     repository.listLevel(revision, serviceRoots(rules)),
     repository.listTree(revision, [...rules.shared.map(({ path }) => path), RULES_FILE]),

@@ -1,7 +1,6 @@
 /** Runs one child process from start to end and leaves nothing of it behind. */
 
 import type { ChildProcess } from 'node:child_process';
-import { execa } from 'execa';
 import { RunnerError } from '../errors.ts';
 import { readOutput } from './output-reader.ts';
 import { endDescendants, type ProcessIdentity, startTicksOf } from './process-table.ts';
@@ -42,6 +41,11 @@ const LEFTOVER_GRACE_MS = 1_000;
 /** Longer delays make a Node timer fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** Loads what starts processes, a quarter of all modules of a server, at a moment when nobody waits for it. */
+export async function loadProcessLibrary(): Promise<void> {
+  await import('execa');
+}
+
 /**
  * Runs a program to its end. The result comes when the child, its session and every process with its marker
  * are gone and all their output was handed over; an escaped process that cannot be found delays it by less
@@ -51,7 +55,9 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): Promise<ProcessEnd> {
   if (spec.signal?.aborted) return { kind: 'cancelled' };
   if (holdsNulByte(spec)) return describeSpawnFailure(spec.argv[0], spec.cwd, 'EINVAL');
-  const subprocess = startChild(spec);
+  const { execa } = await import('execa');
+  if (spec.signal?.aborted) return { kind: 'cancelled' };
+  const subprocess = startChild(execa, spec);
   const { pid, nodeChildProcess: child } = subprocess;
   if (pid === undefined) {
     return describeSpawnFailure(spec.argv[0], spec.cwd, (await subprocess).code ?? 'UNKNOWN');
@@ -86,7 +92,7 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
   return signal === null ? { kind: 'exited', exitCode: exitCode ?? 0 } : { kind: 'killed', signal };
 }
 
-function startChild(spec: ProcessSpec) {
+function startChild(execa: typeof import('execa').execa, spec: ProcessSpec) {
   const [program, ...args] = spec.argv;
   return execa(program, args, {
     cwd: spec.cwd,

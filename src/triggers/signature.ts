@@ -5,11 +5,6 @@ import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 /** A key object is ready to use; a string is made into one at each signature, which costs more than the signature. */
 export type Secret = string | KeyObject;
 
-/** `sha256=<hex>` of the bytes under the secret. */
-export function sign(secret: string, body: string | Uint8Array): string {
-  return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
-}
-
 /**
  * Whether the header signs exactly these bytes under one of the secrets. Never throws: anything but
  * `sha256=` and 64 hex digits is simply not a signature. All secrets are always tried, in constant time.
@@ -42,10 +37,17 @@ export function stampPrefix({ timestamp, nonce }: Stamp): string {
 }
 
 /** The headers of a signed JSON request. */
-export function signedHeaders(secret: string, body: string, stamp?: Stamp): Record<string, string> {
+export async function signedHeaders(
+  secret: string,
+  body: string,
+  stamp?: Stamp,
+): Promise<Record<string, string>> {
+  // For commands that ask a server; the server itself signs nothing, and need not load it.
+  const { Webhooks } = await import('@octokit/webhooks');
+  const { sign } = new Webhooks({ secret });
   return {
     'Content-Type': 'application/json',
-    'X-Hub-Signature-256': sign(secret, stamp ? stampPrefix(stamp) + body : body),
+    'X-Hub-Signature-256': await sign(stamp ? stampPrefix(stamp) + body : body),
     ...(stamp ? { 'X-IAC-Timestamp': stamp.timestamp, 'X-IAC-Nonce': stamp.nonce } : {}),
   };
 }

@@ -20,7 +20,7 @@ export interface SyncApiOptions {
   /** Refuse requests that are not signed with a time and a nonce. */
   requireTimestamp: boolean;
   /** What the branch holds now: runnable and excluded services. Fetches when `named` has an unknown one. */
-  services(named: readonly string[]): Promise<{ runnable: string[]; excluded: string[] }>;
+  services(named: readonly string[]): Promise<{ runnable: readonly string[]; excluded: readonly string[] }>;
   /** Whether a commit is on the branch. */
   isOnBranch(revision: string): Promise<boolean>;
   runUrl(runId: string): string;
@@ -99,7 +99,7 @@ async function select(
   const known = new Set(runnable);
   const refused = named.filter((name) => !known.has(name));
   if (refused.length > 0) throw new RequestError(400, refusal(refused, new Set(excluded)));
-  if (body.all === true) return { mode: { mode: 'all' }, services: runnable };
+  if (body.all === true) return { mode: { mode: 'all' }, services: [...runnable] };
   return { mode: { mode: 'services', services: named }, services: named };
 }
 
