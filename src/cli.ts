@@ -1,9 +1,16 @@
 #!/usr/bin/env node
 /** The table of commands, and the only place that maps an error to an exit code. */
 
+import module from 'node:module';
+import path from 'node:path';
 import type { Command } from './commands/command.ts';
 
 const MINIMUM_NODE = 24;
+/**
+ * Beside the program itself: who may write there may change the program, too; in a shared folder anybody could plant
+ * code. Where it cannot be written, each start compiles anew.
+ */
+const COMPILE_CACHE = path.join(import.meta.dirname, '../node_modules/.cache/iac-runner');
 
 // Whoever reads us may stop, like head(1): that is no failure of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -19,6 +26,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   deliveries: async () => (await import('./commands/deliveries.ts')).deliveriesCommand,
   explain: async () => (await import('./commands/explain.ts')).explainCommand,
   services: async () => (await import('./commands/services.ts')).servicesCommand,
+  tools: async () => (await import('./commands/tools.ts')).toolsCommand,
   sign: async () => (await import('./commands/sign.ts')).signCommand,
 };
 
@@ -29,6 +37,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     );
     return EXIT_CODES.failed;
   }
+  module.enableCompileCache(COMPILE_CACHE);
   if (name === '--version') {
     const { VERSION } = await import('./version.ts');
     process.stdout.write(`${VERSION}\n`);

@@ -639,7 +639,8 @@ export interface DeployConfig {
   registryUrl: string | null;
   /** `url` is null when only callbacks are told; null without a secret to sign with. */
   eventWebhook: { url: string | null; secret: string } | null;
-  drift: { file: string; intervalMs: number } | null;
+  /** `environment` is what its targets may name: all the server has, except what is ours. */
+  drift: { file: string; intervalMs: number; environment: Readonly<Record<string, string>> } | null;
   /** Null: takes any deployment. */
   labels: readonly string[] | null;
 }
@@ -726,6 +727,15 @@ function serverUrl(values: Values, environment: Environment): string {
   return publicUrl(values, environment) ?? `http://localhost:${values.WEBHOOK_PORT}`;
 }
 
+/** Where `tools` looks for terraform and tofu. */
+export function loadToolPlaces(environment: Environment = process.env): {
+  path: string;
+  toolsDir: string | null;
+} {
+  const { TOOLS_DIR } = parse(environment, ['TOOLS_DIR']) as Values;
+  return { path: environment.PATH ?? '', toolsDir: TOOLS_DIR };
+}
+
 /** What commands that work without a server give to the programs they start. */
 export function loadPlumbing(environment: Environment = process.env): Readonly<Record<string, string>> {
   return pick(given(environment), PLUMBING);
@@ -788,7 +798,7 @@ function assemble(values: Values, environment: Environment): Config {
     dokploy: values.CONFIG_HASH_STORE === 'dokploy' ? dokployOf(values, environment) : null,
     selfHeal: values.SELF_HEAL,
     previews: values.PREVIEWS,
-    deploy: deployConfig(values),
+    deploy: deployConfig(values, environment),
     plans: plansConfig(values),
     remotes: { protocols: values.GIT_ALLOWED_PROTOCOLS, hosts: values.GIT_ALLOWED_HOSTS },
     sealingKeys: [
@@ -800,7 +810,7 @@ function assemble(values: Values, environment: Environment): Config {
   };
 }
 
-function deployConfig(values: Values): DeployConfig {
+function deployConfig(values: Values, environment: Environment): DeployConfig {
   const { EVENT_WEBHOOK_SECRET: secret, EVENT_WEBHOOK_URL: url, DRIFT_TARGETS: file } = values;
   if (url !== null && secret === null) throw new ConfigError(problemWith('EVENT_WEBHOOK_SECRET', undefined));
   const dataDir = values.DATA_DIR ?? path.join(values.WORKSPACE_DIR, '.iac-runner');
@@ -816,7 +826,8 @@ function deployConfig(values: Values): DeployConfig {
     allowedOrigins: values.ALLOWED_ORIGINS,
     registryUrl: values.REGISTRY_HOST,
     eventWebhook: secret === null ? null : { url, secret },
-    drift: file === null ? null : { file, intervalMs: values.DRIFT_INTERVAL },
+    drift:
+      file === null ? null : { file, intervalMs: values.DRIFT_INTERVAL, environment: notOurs(environment) },
     labels: values.WORKER_LABELS.length === 0 ? null : values.WORKER_LABELS,
   };
 }
@@ -864,6 +875,12 @@ function dokployOf(values: Values, environment: Environment): { url: string; api
 function given(environment: Environment): Record<string, string> {
   return Object.fromEntries(
     Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}
+
+function notOurs(environment: Environment): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(given(environment)).filter(([name]) => !NEVER_FOR_TASKS.includes(name)),
   );
 }
 

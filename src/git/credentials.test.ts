@@ -1,60 +1,11 @@
-import { spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
-import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { describeError } from '../errors.ts';
-import { createWorld, PATH, type World } from './test-support.ts';
+import { filesWithSecrets, listen, sampleCommandLines, serveGit } from './http-remote.fixture.ts';
+import { createWorld, type World } from './test-support.ts';
 
 const TOKEN = 'ghp_CANARYcanary0123456789';
 const BASIC = Buffer.from(`x-access-token:${TOKEN}`).toString('base64');
 const SECRETS = [TOKEN, BASIC, encodeURIComponent(BASIC)];
-
-async function listen(handler: RequestListener): Promise<string> {
-  const server = createServer(handler);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('No port.');
-  return `127.0.0.1:${address.port}`;
-}
-
-/** Answers with git's own CGI program (git-http-backend(1)). */
-function serveGit(remote: () => string, request: IncomingMessage, response: ServerResponse): void {
-  const url = new URL(request.url ?? '/', 'http://localhost');
-  const backend = spawn('git', ['http-backend'], {
-    env: {
-      PATH,
-      GIT_PROJECT_ROOT: remote(),
-      GIT_HTTP_EXPORT_ALL: '1',
-      PATH_INFO: url.pathname.replace(/^\/r\.git/, ''),
-      QUERY_STRING: url.search.slice(1),
-      REQUEST_METHOD: request.method ?? 'GET',
-      CONTENT_TYPE: request.headers['content-type'] ?? '',
-      HTTP_CONTENT_ENCODING: String(request.headers['content-encoding'] ?? ''),
-      GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
-    },
-  });
-  request.pipe(backend.stdin);
-  const chunks: Buffer[] = [];
-  backend.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
-  backend.on('close', () => {
-    const output = Buffer.concat(chunks);
-    const end = output.indexOf('\r\n\r\n');
-    const headers = output
-      .subarray(0, end)
-      .toString()
-      .split('\r\n')
-      .map((line) => line.split(': '));
-    const status = headers.find(([name]) => name === 'Status')?.[1];
-    for (const [name = '', value = ''] of headers)
-      if (name && name !== 'Status') response.setHeader(name, value);
-    response.writeHead(status ? Number.parseInt(status, 10) : 200).end(output.subarray(end + 4));
-  });
-}
 
 /** A world whose remote is served over http to whoever sends `expected`. */
 async function httpWorld(options: {
@@ -72,7 +23,7 @@ async function httpWorld(options: {
         .end(`no ${request.headers.authorization}`);
       return;
     }
-    serveGit(() => remote, request, response);
+    await serveGit(remote, request, response);
   });
   const world = await createWorld({
     url: () => `http://${options.userInfo ?? ''}${host}/r.git`,
@@ -80,25 +31,6 @@ async function httpWorld(options: {
   });
   remote = world.remote;
   return { ...world, samples };
-}
-
-/** Every file below `directory` that holds one of the secrets. */
-async function filesWithSecrets(directory: string, secrets: readonly string[]): Promise<string[]> {
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-  const found: string[] = [];
-  for (const entry of entries.filter((candidate) => candidate.isFile())) {
-    const path = join(entry.parentPath, entry.name);
-    const content = await readFile(path);
-    if (secrets.some((secret) => content.includes(secret))) found.push(path);
-  }
-  return found;
-}
-
-/** Adds the command line of every process there is. */
-async function sampleCommandLines(samples: Set<string>): Promise<void> {
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    samples.add(await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''));
-  }
 }
 
 /** Command lines that held a secret while `work` ran, and at each request, when git waits for its answer. */

@@ -2,8 +2,27 @@
 
 import { GitError } from '../errors.ts';
 
+/** What the reader may do about a remote: it depends on who named it, the operator or a request. */
+export interface RemoteAdvice {
+  missingRef: string;
+  moved: string;
+  unreachable: string;
+}
+
+export const CONFIGURED_REMOTE: RemoteAdvice = {
+  missingRef: 'Push the branch, or correct GIT_BRANCH.',
+  moved: 'Set GIT_REPO_URL to the address that the repository has now.',
+  unreachable: 'Check that GIT_REPO_URL can be reached with the configured credentials.',
+};
+
+export const REQUESTED_REMOTE: RemoteAdvice = {
+  missingRef: 'Check the name of the branch, tag or commit.',
+  moved: 'Use the address that the repository has now.',
+  unreachable: 'Check the address of the repository and the credentials for it.',
+};
+
 /** git runs with LC_ALL=C, so its words are stable. Checked in this order; what matches none is damage. */
-const KINDS: readonly { kind: GitError['kind']; nextAction: string; words: RegExp }[] = [
+const KINDS: readonly { kind: GitError['kind']; nextAction: string | keyof RemoteAdvice; words: RegExp }[] = [
   {
     kind: 'disk_full',
     nextAction: 'Free space on the disk.',
@@ -11,17 +30,17 @@ const KINDS: readonly { kind: GitError['kind']; nextAction: string; words: RegEx
   },
   {
     kind: 'unavailable',
-    nextAction: 'Push the branch, or correct GIT_BRANCH.',
+    nextAction: 'missingRef',
     words: /couldn't find remote ref/i,
   },
   {
     kind: 'unavailable',
-    nextAction: 'Set GIT_REPO_URL to the address that the repository has now.',
+    nextAction: 'moved',
     words: /returned error: 30\d/i,
   },
   {
     kind: 'unavailable',
-    nextAction: 'Check that GIT_REPO_URL can be reached with the configured credentials.',
+    nextAction: 'unreachable',
     words: new RegExp(
       [
         'unable to access',
@@ -56,19 +75,46 @@ const KINDS: readonly { kind: GitError['kind']; nextAction: string; words: RegEx
   },
   {
     kind: 'unavailable',
+    nextAction: 'Take the named path out of the repository.',
+    words: /invalid path '/i,
+  },
+  {
+    kind: 'unavailable',
     nextAction: 'Check the load and limits of the machine.',
     words: /cannot allocate memory|out of memory|resource temporarily unavailable|too many open files/i,
   },
 ];
 
+/** True when the remote has no ref of the name asked for, or will not give the commit of an id. */
+export function isMissingOnRemote(stderr: string): boolean {
+  return /couldn't find remote ref|not our ref|unadvertised object/i.test(withoutWordsOfServer(stderr));
+}
+
 /** The error for a git that ended badly. `what` is a sentence without its full stop; `stderr` is already clean. */
-export function gitFailure(what: string, stderr: string): GitError {
-  // What the server says about itself ("remote: No space left …") is not about this machine.
-  const ours = stderr.replace(/^remote: .*$/gm, '');
+export function gitFailure(what: string, stderr: string, advice = CONFIGURED_REMOTE): GitError {
+  const ours = withoutWordsOfServer(stderr);
   const match = KINDS.find(({ words }) => words.test(ours));
   return new GitError(match?.kind ?? 'broken', `${what}: ${tellingLine(stderr)}.`, {
-    nextAction: match?.nextAction ?? 'Retry; if it stays, remove the named directory: it is rebuilt.',
+    nextAction: match
+      ? nextActionOf(match.nextAction, advice)
+      : 'Retry; if it stays, remove the named directory: it is rebuilt.',
   });
+}
+
+/** What the server says about itself ("remote: No space left …") is not about this machine. */
+function withoutWordsOfServer(stderr: string): string {
+  return stderr.replace(/^remote: .*$/gm, '');
+}
+
+function nextActionOf(nextAction: string | keyof RemoteAdvice, advice: RemoteAdvice): string {
+  switch (nextAction) {
+    case 'missingRef':
+    case 'moved':
+    case 'unreachable':
+      return advice[nextAction];
+    default:
+      return nextAction;
+  }
 }
 
 /** The line of git's stderr that says most, for a person: one line, no control characters, at most 300 long. */

@@ -72,8 +72,10 @@ export interface GitOptions {
   /** PATH and HOME of the child. HOME matters for ssh keys and .netrc only. */
   path: string;
   home: string;
-  /** `url` as configured, may carry user:password@. `token` is used for https, or http on loopback. */
-  remote: { url: string; token: string | null };
+  /** `url` as configured, may carry user:password@; `token` is for https, or http on loopback. Or one checked before. */
+  remote: { url: string; token: string | null } | Remote;
+  /** Settings of those git processes alone that speak to the remote. */
+  remoteSettings?: readonly (readonly [key: string, value: string])[];
   /** Time limit of one git process. */
   timeoutMs: number;
   sshCommand?: string;
@@ -83,10 +85,11 @@ export interface GitOptions {
 
 /** Throws ConfigError for an address that is refused. Needs git 2.34 or newer. */
 export function createGit(options: GitOptions): Git {
-  const remote = parseRemote(options.remote);
+  const remote = 'clean' in options.remote ? options.remote : parseRemote(options.remote);
   const localEnvironment = environment(options, 'none', SETTINGS);
   const remoteEnvironment = environment(options, remote.protocol, [
     ...SETTINGS,
+    ...(options.remoteSettings ?? []),
     ...(remote.credential ? [[remote.credential.key, remote.credential.value] as const] : []),
   ]);
 
@@ -112,7 +115,7 @@ export function createGit(options: GitOptions): Git {
 
   async function read(what: string, args: readonly string[], runOptions: GitRunOptions): Promise<Buffer> {
     const { exitCode, stdout, stderr } = await run(args, runOptions);
-    if (exitCode !== 0) throw gitFailure(what, stderr);
+    if (exitCode !== 0) throw gitFailure(what, stderr, remote.advice);
     return stdout;
   }
 

@@ -142,7 +142,7 @@ async function idLines(
 }
 
 /** Without control characters and without those that reverse the direction of text. */
-function displayable(text: string): string {
+export function displayable(text: string): string {
   return text
     .replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '')
     .trim()

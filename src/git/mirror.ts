@@ -1,20 +1,17 @@
 /** The bare clone of the operator's repository: fetched under a lock, rebuilt when damaged, then read. */
 
-import { mkdir, mkdtemp, readdir, rename } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { ConfigError, describeError, GitError } from '../errors.ts';
-import { gitFailure } from './failure.ts';
+import { join } from 'node:path';
+import { ConfigError, GitError } from '../errors.ts';
+import { refProblem } from '../runs/git-ref.ts';
 import { FETCH_FLAGS, type Git } from './git.ts';
 import { tips } from './history.ts';
+import { createMirrorKeeper, type MirrorLog, mergePacks } from './mirror-keeper.ts';
 import { createMirrorLock } from './mirror-lock.ts';
-import { fileError, isOurDirectory, prepareMirror, readCommitId, remove } from './repository-directory.ts';
+import { prepareMirror, readCommitId } from './repository-directory.ts';
 import { createReader, type RepositoryReader } from './repository-reader.ts';
 import { isSigned } from './signature.ts';
 
 export type { TreeEntry } from './trees.ts';
-
-/** More packs than this are merged; every fetch with news leaves one. */
-const MAX_PACKS = 40;
 
 export interface Mirror extends RepositoryReader {
   directory: string;
@@ -41,7 +38,7 @@ export interface MirrorOptions {
   branch: string;
   /** File of allowed signers (ssh-keygen(1)), or null. */
   signers?: string | null;
-  log: { warn(fields: Record<string, unknown>, message: string): void };
+  log: MirrorLog;
   /** Throws when the disk is too full to begin with anything. */
   requireSpace?: () => Promise<void>;
   /** How long to wait for another process's fetch. Default 10 min. */
@@ -60,89 +57,15 @@ export function createMirror(options: MirrorOptions): Mirror {
     ...(options.lockStaleMs === undefined ? {} : { staleMs: options.lockStaleMs }),
   });
 
-  function fetch(signal?: AbortSignal): Promise<{ head: string }> {
-    return lock.hold(signal, (held) =>
-      guarded(async () => {
-        await makeRoom();
-        if (!(await isOurDirectory(directory))) return build(held);
-        try {
-          return await update(options, directory, held);
-        } catch (error) {
-          if (!isDamage(error)) throw error;
-          log.warn({ directory, problem: describeError(error) }, 'The mirror is damaged and is rebuilt');
-          return build(held);
-        }
-      }),
-    );
-  }
-
-  function rebuild(signal?: AbortSignal): Promise<{ head: string }> {
-    return lock.hold(signal, (held) =>
-      guarded(async () => {
-        await makeRoom();
-        return build(held);
-      }),
-    );
-  }
-
-  async function makeRoom(): Promise<void> {
-    await removeLeftovers(directory);
-    await options.requireSpace?.();
-  }
-
-  /** Beside the mirror first: what is there stays until its successor is whole. */
-  async function build(held: AbortSignal): Promise<{ head: string }> {
-    const successor = await mkdtemp(`${directory}.new-`);
-    try {
-      const fetched = await update(options, successor, held);
-      held.throwIfAborted();
-      const previous = await mkdtemp(`${directory}.old-`);
-      if (await isOurDirectory(directory)) await rename(directory, previous);
-      await rename(successor, directory);
-      await remove(previous);
-      return fetched;
-    } catch (error) {
-      await remove(successor);
-      throw error;
-    }
-  }
-
-  /** Damage that only shows when an object is read heals here, once per call. */
-  async function healing<T>(operation: () => Promise<T>): Promise<T> {
-    try {
-      return await operation();
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-    }
-    return lock.hold(undefined, async (held) => {
-      try {
-        // Reads take no lock: this one may only have met a mirror that was being rebuilt.
-        return await operation();
-      } catch (error) {
-        if (!isDamage(error)) throw error;
-        log.warn({ directory, problem: describeError(error) }, 'The mirror is damaged and is rebuilt');
-        await guarded(() => build(held));
-        return operation();
-      }
-    });
-  }
-
-  async function guarded<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      if (error instanceof Error && 'syscall' in error)
-        throw fileError(`The mirror ${directory} failed`, error);
-      throw error;
-    }
-  }
-
+  const keeper = createMirrorKeeper({ directory, lock, log, requireSpace: options.requireSpace });
+  const work = (place: string, held: AbortSignal) => update(options, place, held);
+  const healing = <T>(operation: () => Promise<T>) => keeper.healing(operation, work);
   const head = () => readCommitId(join(directory, 'refs/heads', branch));
   return {
     ...createReader({ git, directory, head, guard: healing }),
     directory,
-    fetch,
-    rebuild,
+    fetch: (signal) => keeper.update(work, signal),
+    rebuild: (signal) => keeper.rebuild(work, signal),
     tips: (revisions) => healing(() => tips(git, directory, revisions)),
     isSigned: (revision) => isSigned(git, directory, revision, options.signers ?? null),
   };
@@ -177,44 +100,9 @@ async function update(
   return { head };
 }
 
-/** Keeps the number of packs small. Nothing is ever dropped, as a workspace may still stand on an old commit. */
-async function mergePacks(
-  git: Git,
-  directory: string,
-  log: MirrorOptions['log'],
-  held: AbortSignal,
-): Promise<void> {
-  const packs = (await readdir(join(directory, 'objects/pack'))).filter((name) => name.endsWith('.pack'));
-  if (packs.length <= MAX_PACKS) return;
-  const { exitCode, stderr } = await git.run(['repack', '--geometric=2', '-d', '-q'], {
-    gitDirectory: directory,
-    signal: held,
-  });
-  if (exitCode === 0) return;
-  const problem = gitFailure(`Merging the packs of ${directory} failed`, stderr).message;
-  log.warn({ directory, problem }, 'The packs of the mirror could not be merged');
-}
-
-/** Half-built mirrors of killed processes; whoever holds the lock knows that nobody works on them. */
-async function removeLeftovers(directory: string): Promise<void> {
-  const parent = dirname(directory);
-  await mkdir(parent, { recursive: true });
-  const name = basename(directory);
-  for (const sibling of await readdir(parent)) {
-    if (sibling.startsWith(`${name}.new-`) || sibling.startsWith(`${name}.old-`))
-      await remove(join(parent, sibling));
-  }
-}
-
-function isDamage(error: unknown): boolean {
-  return error instanceof GitError && error.kind === 'broken';
-}
-
-/** The rules of git-check-ref-format(1); a name beyond them would mean something else in a refspec. */
+/** A name beyond git's rules would mean something else in a refspec. */
 function checkBranch(branch: string): void {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: git refuses them.
-  const illegal = /[\u0000-\u0020\u007f~^:?*[\\]|\.\.|@\{|\/\/|^\/|\/$|\.$|\.lock(\/|$)|(^|\/)\./;
-  if (branch !== '' && branch !== '@' && !illegal.test(branch)) return;
+  if (branch !== '@' && refProblem(`refs/heads/${branch}`) === null) return;
   throw new ConfigError(`GIT_BRANCH ${JSON.stringify(branch)} is not a branch name that git accepts.`, {
     nextAction: 'Set it to the name of the branch to deploy, without refs/heads/.',
   });

@@ -1,11 +1,9 @@
-/** The operator's repository address: checked, stripped of its credentials, with the header that replaces them. */
+/** A repository's address: checked, stripped of its credentials, with the header that replaces them. */
 
 import { resolve } from 'node:path';
-import { ConfigError } from '../errors.ts';
-
-const PROTOCOLS = ['https', 'http', 'ssh', 'git', 'file'] as const;
-
-export type RemoteProtocol = (typeof PROTOCOLS)[number];
+import { ConfigError, RunnerError } from '../errors.ts';
+import { REMOTE_PROTOCOLS, type RemoteProtocol, type RemoteUrl } from '../runs/remote-url.ts';
+import { REQUESTED_REMOTE, type RemoteAdvice } from './failure.ts';
 
 export interface Remote {
   /** Free of credentials: safe in argv, errors and logs. */
@@ -16,6 +14,8 @@ export interface Remote {
   credential: { key: string; value: string } | null;
   /** `text` without this remote's secrets and without any URL's user information. */
   clean(text: string): string;
+  /** For whoever named it; left out: the operator. */
+  advice?: RemoteAdvice;
 }
 
 /**
@@ -33,10 +33,42 @@ export function parseRemote(options: { url: string; token: string | null }): Rem
 
   const scheme = /^([^:/]*):\/\//.exec(url)?.[1]?.toLowerCase();
   if (scheme === undefined) return plainRemote(url);
-  const protocol = PROTOCOLS.find((known) => known === scheme);
-  if (!protocol) throw refused(`Its scheme is none of ${PROTOCOLS.join(', ')}.`);
+  const protocol = REMOTE_PROTOCOLS.find((known) => known === scheme);
+  if (!protocol) throw refused(`Its scheme is none of ${REMOTE_PROTOCOLS.join(', ')}.`);
   if (protocol === 'file') return { url, protocol, credential: null, clean: cleaner([]) };
   return urlRemote(protocol, url, options.token);
+}
+
+/**
+ * A remote that a request names, already checked. Throws RunnerError for credentials that anybody on the way could
+ * read: plain http is for listed hosts only.
+ */
+export function requestedRemote(
+  { url, protocol, isListed }: RemoteUrl,
+  credentials: RemoteUrl['credentials'],
+): Remote {
+  if (credentials === null) {
+    return { url, protocol, credential: null, clean: cleaner([]), advice: REQUESTED_REMOTE };
+  }
+  if (protocol === 'http' && !isListed) {
+    throw new RunnerError('The credentials for the repository would travel unencrypted over http.', {
+      nextAction: 'Use https.',
+    });
+  }
+  const { username, password } = credentials;
+  const basic = Buffer.from(`${username}:${password}`).toString('base64');
+  const secrets = [basic, password, encodeURIComponent(password), password === '' ? username : ''];
+  return {
+    url,
+    protocol,
+    credential: basicAuthorization(new URL(url).origin, basic),
+    clean: cleaner(secrets),
+    advice: REQUESTED_REMOTE,
+  };
+}
+
+function basicAuthorization(origin: string, basic: string): { key: string; value: string } {
+  return { key: `http.${origin}/.extraHeader`, value: `Authorization: Basic ${basic}` };
 }
 
 function urlRemote(protocol: RemoteProtocol, address: string, token: string | null): Remote {
@@ -63,10 +95,7 @@ function urlRemote(protocol: RemoteProtocol, address: string, token: string | nu
   return {
     url: url.href,
     protocol,
-    credential:
-      basic && mayAuthenticate
-        ? { key: `http.${url.origin}/.extraHeader`, value: `Authorization: Basic ${basic}` }
-        : null,
+    credential: basic && mayAuthenticate ? basicAuthorization(url.origin, basic) : null,
     clean: cleaner(secrets),
   };
 }

@@ -11,23 +11,28 @@ const MIRROR_ENTRIES = new Set(['objects', 'refs']);
 const MIRROR_FILES = new Set(['HEAD', 'config']);
 
 /**
- * Makes `directory` a bare repository again, keeping its objects and branches: everything else in it is removed or
- * rewritten. Only to be called under the mirror's lock, as it removes the locks and the half packs of killed gits.
+ * Makes `directory` a bare repository again, keeping its objects and the refs of one namespace: everything else in it
+ * is removed or rewritten. Only to be called under the mirror's lock, as it removes the locks and the half packs of
+ * killed gits.
  */
-export async function prepareMirror(directory: string, branch: string): Promise<void> {
+export async function prepareMirror(
+  directory: string,
+  branch: string,
+  namespace: 'heads' | 'fetched' = 'heads',
+): Promise<void> {
   for (const entry of await entriesOf(directory)) {
     if (MIRROR_ENTRIES.has(entry.name) && entry.isDirectory()) continue;
     if (MIRROR_FILES.has(entry.name) && entry.isFile()) continue;
     await remove(join(directory, entry.name));
   }
-  await removeEntries(join(directory, 'refs'), (entry) => entry.name !== 'heads' || !entry.isDirectory());
+  await removeEntries(join(directory, 'refs'), (entry) => entry.name !== namespace || !entry.isDirectory());
   await removeEntries(join(directory, 'objects'), (entry) => entry.name === 'info' || !entry.isDirectory());
   await mkdir(join(directory, 'objects/pack'), { recursive: true });
-  await mkdir(join(directory, 'refs/heads'), { recursive: true });
+  await mkdir(join(directory, 'refs', namespace), { recursive: true });
   await removeEntries(join(directory, 'objects/pack'), (entry) =>
     /^(tmp_|\.tmp-|.*\.lock$)/.test(entry.name),
   );
-  await removeLocks(join(directory, 'refs/heads'));
+  await removeLocks(join(directory, 'refs', namespace));
   await writeRepository(directory, { bare: true, head: `ref: refs/heads/${branch}` });
 }
 
@@ -44,15 +49,21 @@ export async function renewWorkTreeRepository(options: {
   await writeBorrowingRepository(directory, { objects: join(mirrorDirectory, 'objects'), head });
 }
 
+/** Where a repository says that it finds more objects. */
+export function alternatesOf(directory: string): string {
+  return join(directory, 'objects/info/alternates');
+}
+
 /** Makes a repository that reads the objects of another and keeps its own apart. `directory` must not be there. */
 export async function writeBorrowingRepository(
   directory: string,
-  { objects, head }: { objects: string; head: string | null },
+  { objects, head, origin }: { objects: string; head: string | null; origin?: string },
 ): Promise<void> {
   await mkdir(join(directory, 'objects/info'), { recursive: true });
+  await mkdir(join(directory, 'objects/pack'));
   await mkdir(join(directory, 'refs/heads'), { recursive: true });
-  await writeFile(join(directory, 'objects/info/alternates'), `${objects}\n`);
-  await writeRepository(directory, { bare: false, head: head ?? 'ref: refs/heads/none' });
+  await writeFile(alternatesOf(directory), `${objects}\n`);
+  await writeRepository(directory, { bare: false, head: head ?? 'ref: refs/heads/none', origin });
 }
 
 /** The commit a detached HEAD names, or the commit of a ref's file; null for anything else. */
@@ -139,10 +150,15 @@ async function removeLocks(directory: string): Promise<void> {
   }
 }
 
-async function writeRepository(directory: string, options: { bare: boolean; head: string }): Promise<void> {
-  const config = `[core]\n\trepositoryFormatVersion = 0\n\tfileMode = true\n\tbare = ${options.bare}\n`;
-  await replaceFile(join(directory, 'config'), config);
-  await replaceFile(join(directory, 'HEAD'), `${options.head}\n`);
+async function writeRepository(
+  directory: string,
+  { bare, head, origin }: { bare: boolean; head: string; origin?: string | undefined },
+): Promise<void> {
+  const core = `[core]\n\trepositoryFormatVersion = 0\n\tfileMode = true\n\tbare = ${bare}\n`;
+  const url = origin?.replace(/["\\]/g, '\\$&');
+  const remote = url === undefined ? '' : `[remote "origin"]\n\turl = "${url}"\n`;
+  await replaceFile(join(directory, 'config'), core + remote);
+  await replaceFile(join(directory, 'HEAD'), `${head}\n`);
 }
 
 /** By rename, so that a reader never sees half of it and a link at `path` is replaced, not followed. */

@@ -5,6 +5,8 @@ import { type Commit, commit, descendants, type Location, locate, mergeBase } fr
 import { blobs, filesIn, rootTrees } from './objects.ts';
 import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
+export type { Location } from './history.ts';
+
 export interface RepositoryReader {
   /** The branch head; null when there is none yet. */
   head(): Promise<string | null>;

@@ -1,7 +1,7 @@
 /** A throwaway repository on top of another's objects: what is fetched or made in it never enters that one. */
 
 import { GitError } from '../errors.ts';
-import { gitFailure } from './failure.ts';
+import { gitFailure, isMissingOnRemote } from './failure.ts';
 import { checkedId, FETCH_FLAGS, type Git } from './git.ts';
 import { fileError, readCommitId, remove, writeBorrowingRepository } from './repository-directory.ts';
 import { createReader, type RepositoryReader } from './repository-reader.ts';
@@ -61,7 +61,7 @@ export async function createScratchRepository(options: ScratchOptions): Promise<
       const args = ['fetch', ...FETCH_FLAGS, '--', url, `+${source}:${FETCHED_REF}`];
       const { exitCode, stderr } = await git.run(args, { gitDirectory: directory, remote: true, signal });
       if (exitCode === 0) return readCommitId(`${directory}/${FETCHED_REF}`);
-      if (/couldn't find remote ref|not our ref/i.test(stderr)) return null;
+      if (isMissingOnRemote(stderr)) return null;
       throw gitFailure(`Fetching ${source} of ${url} failed`, stderr);
     },
     async merge(base, head) {

@@ -1,5 +1,7 @@
 /** How a repository's folders become services: rules as data, and the pure functions that apply them. */
 
+import type { Tool } from '../runs/deployment.ts';
+import type { PlanRoot } from '../runs/plan-comment.ts';
 import type { SyncWindow } from './sync-windows.ts';
 
 export interface ServiceRule {
@@ -31,6 +33,16 @@ export interface Rules {
   windows: readonly SyncWindow[];
   /** Refuse commits without a signature by one of the operator's keys. */
   requireSignature: boolean;
+  /** Left out when the file says nothing of Terraform. */
+  terraform?: TerraformRules;
+}
+
+export interface TerraformRules {
+  /** Of roots that do not say otherwise. */
+  tool: Tool;
+  toolVersion: string | null;
+  /** Null: found by their files. */
+  roots: readonly PlanRoot[] | null;
 }
 
 export const DEFAULT_RULES: Rules = {

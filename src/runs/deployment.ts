@@ -19,9 +19,6 @@ export interface DeployInput {
   /** The root module's folder in the checkout, "." for the top. */
   path: string;
   tfvarsFiles: string[];
-  /** Already split, without a shell. */
-  initFlags: string[];
-  planFlags: string[];
   /** Of each command. */
   timeoutMs: number;
   /** Apply without asking: only whoever may approve may ask for that. */
@@ -34,6 +31,9 @@ export interface DeployInput {
 export interface DeploySecrets {
   environment: Record<string, string>;
   git: GitAuth | null;
+  /** Already split, without a shell. Among them may be `-var` and `-backend-config` with credentials. */
+  initFlags: string[];
+  planFlags: string[];
 }
 
 export type GitAuth =
@@ -54,6 +54,11 @@ export interface PlanSummary {
   omitted: number;
   /** Outputs that would change. */
   outputs: string[];
+}
+
+/** A plan that cannot be summed up may change anything. */
+export function hasChanges(summary: PlanSummary | null): boolean {
+  return summary === null || summary.add + summary.change + summary.destroy + summary.outputs.length > 0;
 }
 
 /** An output's value as `output -json` gives it; null in place of a sensitive one. */

@@ -80,6 +80,8 @@ export type RunEventBody =
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
   /** `summary` is null when the tool could not say. `text` is the plan as people read it, without colours. */
   | { type: 'run.planned'; step: string; summary: PlanSummary | null; text: string }
+  /** Why a root could not be planned and what to do about it; `lines` are the last of its log. */
+  | { type: 'run.diagnosed'; step: string; problem: string; nextAction: string; lines: string[] }
   | { type: 'run.outputs'; outputs: Record<string, DeployOutput> }
   /** `subject` is what an approval is bound to: the digest of a plan, or a commit. */
   | { type: 'run.awaiting_approval'; subject: string; expiresAt: number; message: string }

@@ -2,7 +2,7 @@
 
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
-import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
+import type { FinalRunState, Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
 
 /** Proof of being the worker of a run. `token` grows with every claim; the store refuses older ones. */
@@ -92,16 +92,38 @@ export interface RunFilter {
   limit: number;
 }
 
+/** How many runs there are and were. */
+export interface RunTally {
+  /** Of those that have not ended. */
+  open: { kind: RunKind; state: Exclude<RunState, FinalRunState>; runs: number }[];
+  /** Of all that ever ended, also of those deleted since, by how long they took. */
+  ended: {
+    kind: RunKind;
+    state: FinalRunState;
+    /** None of these took longer; null when there is no such bound. The bounds are the same for all. */
+    upToSeconds: number | null;
+    runs: number;
+    /** Of all of these together. */
+    durationMs: number;
+  }[];
+  /** Every bound, in ascending order. */
+  boundsSeconds: number[];
+}
+
 export interface RunStore {
   /**
    * Stores the run, or finds the one the dedupe key already stands for; with it, in the same transaction, the
-   * delivery that asked for it, and what is sealed for the run until it ends. Throws QueueFullError when a new run would be one too many.
+   * delivery that asked for it, and what is sealed for the run. Throws QueueFullError when a new run would be one
+   * too many.
    */
   enqueue(
     request: RunRequest,
     beside?: { delivery?: NewDelivery | undefined; sealed?: string | undefined },
   ): Promise<{ run: Run; created: boolean }>;
-  /** What was stored beside a run that has not ended, sealed by the caller; null when there is none. */
+  /**
+   * What was stored beside a run, sealed by the caller; null when there is none. It goes when the run ends, or once
+   * `plan-comment` has settled it: the comment is written with what is sealed.
+   */
   sealed(runId: string): Promise<string | null>;
   /** Stores a delivery that asked for no run. */
   recordDelivery(delivery: NewDelivery): Promise<void>;
@@ -167,12 +189,19 @@ export interface RunStore {
     runId: string,
     type: T,
   ): Promise<Extract<RunEvent, { type: T }> | null>;
+  /** All events of a type that a run has few of, oldest first; none of `step.log`. */
+  eventsOf<T extends Exclude<RunEvent['type'], 'step.log'>>(
+    runId: string,
+    type: T,
+  ): Promise<Extract<RunEvent, { type: T }>[]>;
   ledger(scope: string): Promise<Ledger>;
   /** By service: what is remembered of the config hashes that stand outside. */
   outsideHashes(scope: string): Promise<Map<string, OutsideHash>>;
   saveOutsideHashes(scope: string, hashes: OutsideHash[]): Promise<void>;
   /** Sets the baseline of a branch that has none yet. */
   saveBaseline(scope: string, commit: string): Promise<void>;
+
+  tally(): Promise<RunTally>;
 
   /** Runs not yet settled for the reporter, oldest first. */
   unreported(reporter: ReporterName, limit: number): Promise<Run[]>;

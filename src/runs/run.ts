@@ -74,6 +74,7 @@ export const RUN_REASONS = {
   unknown_revision: 'Check that the commit, branch or tag was pushed, then try again.',
   not_on_branch: 'Nothing to do: the branch head was queued instead.',
   covered_by_newer: 'Nothing to do: a newer run of the branch covers this commit.',
+  pull_request_closed: 'Nothing to do, unless the pull request is opened again.',
   newer_already_synced: 'Nothing to do, unless an older commit is wanted: then ask for a rollback.',
   tool_missing: 'Install the tool, or ask for a version that is there, then deploy again.',
   request_invalid: 'Mend what the message names, then deploy again.',

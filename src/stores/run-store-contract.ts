@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StaleLeaseError } from '../errors.ts';
 import type { OutsideHash } from '../runs/config-hashes.ts';
-import type { RunRequest, SyncRun } from '../runs/run.ts';
+import type { PlanRun, RunRequest, SyncRun } from '../runs/run.ts';
 import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 
@@ -41,8 +41,6 @@ function deployRequest(overrides: Partial<RunRequest> = {}): RunRequest {
       gitRef: 'main',
       path: '.',
       tfvarsFiles: [],
-      initFlags: [],
-      planFlags: [],
       timeoutMs: 60_000,
       autoApprove: false,
       callbackUrl: null,
@@ -52,6 +50,31 @@ function deployRequest(overrides: Partial<RunRequest> = {}): RunRequest {
     dedupeKey: null,
     ...overrides,
   } as RunRequest;
+}
+
+function planRequest(overrides: Partial<PlanRun> = {}): RunRequest {
+  return {
+    kind: 'plan',
+    trigger: { source: 'pubsub', actor: null, deliveryId: null, retryOf: null },
+    input: {
+      repository: 'acme/infra',
+      pullRequest: 7,
+      revision: 'a'.repeat(40),
+      headRef: null,
+      baseRef: null,
+      cloneUrl: 'https://github.com/acme/infra.git',
+      apiUrl: 'https://api.github.com',
+      planId: 'p1',
+      roots: [{ directory: '.', tool: 'tofu', toolVersion: null }],
+      fromFork: false,
+      credential: 'sealed',
+      requestId: null,
+    },
+    concurrencyGroup: 'plan:p1',
+    coalesce: true,
+    dedupeKey: null,
+    ...overrides,
+  };
 }
 
 function finished(state: 'succeeded' | 'failed' = 'succeeded'): RunEventBody {
@@ -546,6 +569,40 @@ export function describeRunStore(
       });
     });
 
+    describe('a plan with a sealed token', () => {
+      const request = planRequest({ dedupeKey: 'pubsub:s:1' });
+
+      it('keeps what is sealed until its comment is settled, also when it was settled before the end', async () => {
+        const { run } = await store.enqueue(request, { sealed: 'v1.abc' });
+        await store.append((await claim()).lease, [finished('failed')]);
+        await store.settleRun('commit-status', run.id);
+        expect(await store.sealed(run.id)).toBe('v1.abc');
+        await store.settleRun('plan-comment', run.id);
+        expect(await store.sealed(run.id)).toBeNull();
+
+        const second = await store.enqueue(planRequest({ dedupeKey: null }), { sealed: 'v1.def' });
+        await store.settleRun('plan-comment', second.run.id);
+        expect(await store.sealed(second.run.id)).toBe('v1.def');
+        await store.requestCancel(second.run.id, 'ada');
+        expect(await store.sealed(second.run.id)).toBeNull();
+      });
+
+      it('is not begun again by the same message, however it ended', async () => {
+        const { run } = await store.enqueue(request);
+        await store.append((await claim()).lease, [finished('failed')]);
+        expect(await store.enqueue(request)).toMatchObject({ created: false, run: { id: run.id } });
+      });
+
+      it('gives all its events of a type, oldest first', async () => {
+        const { run } = await store.enqueue(request);
+        const planned = (step: string) => ({ type: 'run.planned', step, summary: null, text: step }) as const;
+        await store.append((await claim()).lease, [planned('plan a'), planned('plan b'), finished()]);
+        const events = await store.eventsOf(run.id, 'run.planned');
+        expect(events.map(({ step }) => step)).toEqual(['plan a', 'plan b']);
+        expect(await store.eventsOf('no-such-run', 'run.planned')).toEqual([]);
+      });
+    });
+
     describe('deliveries', () => {
       const pushed = { deliveryId: 'd-1', event: 'push', decision: 'accepted', detail: 'Push' } as const;
       const nothing = { runId: null, request: null };
@@ -684,6 +741,31 @@ export function describeRunStore(
       const next = await store.runs({ limit: 2, before: ids[1] ?? '' });
       expect(next.map(({ id }) => id)).toEqual(ids.slice(2, 4));
       expect(await store.runs({ state: 'running', limit: 10 })).toEqual([]);
+    });
+
+    it('counts runs by kind and state, and goes on counting those deleted', async () => {
+      await store.enqueue(pushRequest());
+      await store.append((await claim()).lease, [finished()]);
+      await store.enqueue(pushRequest());
+      await store.append((await claim()).lease, [finished('failed')]);
+      await store.enqueue(pushRequest());
+      await store.enqueue(pushRequest({ concurrencyGroup: 'sync:other' }));
+      await claim();
+      const { open, ended, boundsSeconds } = await store.tally();
+      expect(open.toSorted((left, right) => left.state.localeCompare(right.state))).toEqual([
+        { kind: 'sync', state: 'queued', runs: 1 },
+        { kind: 'sync', state: 'running', runs: 1 },
+      ]);
+      expect(boundsSeconds).toEqual(boundsSeconds.toSorted((left, right) => left - right));
+      const expected = { kind: 'sync', upToSeconds: boundsSeconds[0], runs: 1 };
+      expect(ended).toMatchObject([
+        { ...expected, state: 'failed' },
+        { ...expected, state: 'succeeded' },
+      ]);
+      const all = { before: Date.now() + 1_000, deliveriesBefore: 0, reporters: [] };
+      while (await store.prune(all)) expect(await store.runs({ limit: 10 })).not.toEqual([]);
+      expect(await store.runs({ limit: 10 })).toHaveLength(2);
+      expect((await store.tally()).ended).toEqual(ended);
     });
 
     it('remembers what stands outside, by scope and service', async () => {

@@ -3,7 +3,7 @@
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../errors.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
-import type { Run } from '../runs/run.ts';
+import { askedRevision, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { Inbox } from './inbox.ts';
 import { answerPullRequest } from './pull-request.ts';
@@ -102,7 +102,7 @@ function accepted(run: Run, after: string, url: string): object {
   return {
     status: 'accepted',
     services: run.kind === 'sync' ? run.input.announced : [],
-    commit: (run.input.revision ?? after).slice(0, 8),
+    commit: (askedRevision(run) ?? after).slice(0, 8),
     run_id: run.id,
     url,
   };

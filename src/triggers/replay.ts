@@ -27,6 +27,9 @@ export async function replayDelivery(
         : `There is nothing to replay, as it asked for nothing: ${detail}.`;
     return { status: 'refused', reason };
   }
+  if (request.kind === 'deploy' || (request.kind === 'plan' && request.input.credential === 'sealed')) {
+    return { status: 'refused', reason: 'Its credentials are not kept: it has to be sent again' };
+  }
   const { deliveryId } = request.trigger;
   const trigger = { source: 'replay', actor, deliveryId, retryOf: null } as const;
   const { run } = await store.enqueue({ ...request, trigger, dedupeKey: null });

@@ -1,16 +1,15 @@
 /** The whole Hono app: the doors that triggers stand behind, health, and the pages. */
 
-import { type Context, type Handler, Hono, type MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
+import { type Context, type Handler, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../errors.ts';
+import { BODY_BYTES, limitBody } from './body-limit.ts';
 import { jsonError } from './error-answer.ts';
 import type { RunPageEnv } from './guards.ts';
 import type { Readiness } from './readiness.ts';
 
 /** GitHub never delivers more than 25 MB. */
 const WEBHOOK_BODY_BYTES = 25 * 1024 * 1024;
-const BODY_BYTES = 1024 * 1024;
 
 export interface AppOptions {
   githubWebhook: Handler;
@@ -21,6 +20,8 @@ export interface AppOptions {
     runs: Hono<RunPageEnv>;
     services: Hono<RunPageEnv>;
     deliveries: Hono<RunPageEnv>;
+    deployments: Hono<RunPageEnv>;
+    metrics: Hono<RunPageEnv>;
   };
   /** False once the process cannot do its minimum any more. */
   isHealthy(): boolean;
@@ -30,8 +31,8 @@ export interface AppOptions {
 
 export function createApp(options: AppOptions): Hono {
   const app = new Hono();
-  app.post('/webhook', limit(WEBHOOK_BODY_BYTES), options.githubWebhook);
-  app.post('/sync', limit(BODY_BYTES), options.syncApi);
+  app.post('/webhook', limitBody(WEBHOOK_BODY_BYTES), options.githubWebhook);
+  app.post('/sync', limitBody(BODY_BYTES), options.syncApi);
   for (const path of ['/webhook', '/sync']) {
     app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
   }
@@ -47,23 +48,11 @@ export function createApp(options: AppOptions): Hono {
   app.route('/', options.pages.runs);
   app.route('/', options.pages.services);
   app.route('/', options.pages.deliveries);
+  app.route('/', options.pages.deployments);
+  app.route('/', options.pages.metrics);
   app.notFound((c) => jsonError(c, 404, `Nothing is at ${c.req.path.slice(0, 200)}`));
   app.onError((error, c) => answerError(error, c, options.log));
   return app;
-}
-
-function limit(maxSize: number): MiddlewareHandler {
-  const refuseTooLarge = (c: Context): Response =>
-    jsonError(c, 413, `The body is larger than ${maxSize / 1024 / 1024} MiB`);
-  const countWhileReading = bodyLimit({ maxSize, onError: refuseTooLarge });
-  return async (c, next) => {
-    // Node holds a sender to its Content-Length. Counting takes the body's stream, half the cost of an answer.
-    const length = c.req.header('content-length');
-    if (length === undefined || c.req.header('transfer-encoding') !== undefined) {
-      return countWhileReading(c, next);
-    }
-    return Number(length) <= maxSize ? next() : refuseTooLarge(c);
-  };
 }
 
 function answerError(error: Error, c: Context, log: Logger): Response {

@@ -24,6 +24,8 @@ export interface Guards {
   operator: MiddlewareHandler<RunPageEnv>;
   /** The same, and loads the run. */
   mayOperate: MiddlewareHandler<RunPageEnv>;
+  /** Admins, likewise, and loads the run. */
+  mayApprove: MiddlewareHandler<RunPageEnv>;
 }
 
 export interface GuardsOptions {
@@ -31,14 +33,18 @@ export interface GuardsOptions {
   assets: Assets;
   store: Pick<RunStore, 'run'>;
   publicUrl: string | null;
+  /** The answer when there is no such run. */
+  notFound?: (c: Context<RunPageEnv>) => Response | Promise<Response>;
 }
 
-export function createGuards({ access, assets, store, publicUrl }: GuardsOptions): Guards {
+export function createGuards({ access, assets, store, publicUrl, notFound }: GuardsOptions): Guards {
   const loadRun = createMiddleware<RunPageEnv>(async (c, next) => {
     const id = c.req.param('id') ?? '';
     const run = await store.run(id);
-    if (!run)
+    if (!run) {
+      if (notFound) return notFound(c);
       return refuse(c, { assets, identity: c.var.identity }, { status: 404, error: 'Run not found.' });
+    }
     c.set('run', run);
     return next();
   });
@@ -57,8 +63,8 @@ export function createGuards({ access, assets, store, publicUrl }: GuardsOptions
     return loadRun(c, next);
   });
 
-  /** Null for an operator, who is then in the context. */
-  function refuseOthers(c: Context<RunPageEnv>) {
+  /** Null for whoever has the role, and is then in the context. */
+  function refuseOthers(c: Context<RunPageEnv>, role: Role) {
     const identity = access.identify(c);
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
@@ -69,15 +75,16 @@ export function createGuards({ access, assets, store, publicUrl }: GuardsOptions
         { status: 403, error: 'The request did not come from our page.' },
       );
     }
-    if (!hasRole(identity, 'operator')) {
-      return refuse(c, { assets, identity }, { status: 403, error: needsRole('operator', identity) });
+    if (!hasRole(identity, role)) {
+      return refuse(c, { assets, identity }, { status: 403, error: needsRole(role, identity) });
     }
     return null;
   }
-  const operator = createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c) ?? next());
-  const mayOperate = createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c) ?? loadRun(c, next));
+  const operator = createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c, 'operator') ?? next());
+  const andRun = (role: Role) =>
+    createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c, role) ?? loadRun(c, next));
 
-  return { signedIn, mayRead, operator, mayOperate };
+  return { signedIn, mayRead, operator, mayOperate: andRun('operator'), mayApprove: andRun('admin') };
 }
 
 function needsRole(role: Role, identity: Identity): string {

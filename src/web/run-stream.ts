@@ -2,7 +2,8 @@
 
 import type { Context } from 'hono';
 import { streamSSE } from 'hono/streaming';
-import { isFinal } from '../runs/run.ts';
+import { isFinal, type Run } from '../runs/run.ts';
+import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { EVENTS_PER_READ, lastSequence } from './run-log.ts';
 import { eventMessages, sseMessage } from './run-messages.ts';
@@ -15,28 +16,52 @@ export interface RunStreamsOptions {
   maxStreams: number;
   /** Told when a stream broke off because the store failed. */
   onError: (error: unknown) => void;
+  /** After so long the client has to come back, and to show that it may still read. Default an hour. */
+  maxStreamMs?: number;
+}
+
+/** What a stream says, in the form of text/event-stream. */
+export interface StreamWords {
+  /** The parts of an event after sequence number `after`, or ''. Called with each event in order. */
+  messages(event: RunEvent, after: number): string;
+  /** The last message; `run` is null when there is no such run any more. */
+  end(run: Run | null): string;
 }
 
 export interface RunStreams {
-  /** Answers with the run's events after sequence number `after`; null when too many streams are open. */
-  open(c: Context, runId: string, after: number): Response | null;
+  /**
+   * Answers with the run's events after sequence number `after`, in `words` or in those of run pages; null when too
+   * many streams are open.
+   */
+  open(c: Context, runId: string, after: number, words?: StreamWords): Response | null;
   /** Ends all streams at shutdown and opens no more. Clients come back with Last-Event-ID. */
   close(): void;
 }
 
 const HEARTBEAT_MS = 15_000;
-/** An hour later the client has to come back, and to show that it may still read. */
 const MAX_STREAM_MS = 60 * 60 * 1000;
 
-export function createRunStreams({ store, maxStreams, onError }: RunStreamsOptions): RunStreams {
+const PAGE_WORDS: StreamWords = {
+  messages: eventMessages,
+  end: (run) => sseMessage('end', { state: run?.state ?? null }),
+};
+
+interface Followed {
+  runId: string;
+  after: number;
+  words: StreamWords;
+}
+
+export function createRunStreams(options: RunStreamsOptions): RunStreams {
+  const { store, maxStreams, onError, maxStreamMs = MAX_STREAM_MS } = options;
   const open = new Set<SseStream>();
   let closing = false;
 
-  async function serve(stream: SseStream, runId: string, after: number): Promise<void> {
+  async function serve(stream: SseStream, followed: Followed): Promise<void> {
     open.add(stream);
-    const expiry = setTimeout(() => stream.abort(), MAX_STREAM_MS).unref();
+    const expiry = setTimeout(() => stream.abort(), maxStreamMs).unref();
     try {
-      if (!closing) await follow(store, stream, runId, after);
+      if (!closing) await follow(store, stream, followed);
     } finally {
       clearTimeout(expiry);
       open.delete(stream);
@@ -44,14 +69,14 @@ export function createRunStreams({ store, maxStreams, onError }: RunStreamsOptio
   }
 
   return {
-    open(c, runId, after) {
+    open(c, runId, after, words = PAGE_WORDS) {
       if (closing || open.size >= maxStreams) return null;
       // Nobody would read the stream of a HEAD request, so it would never end.
       if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' });
       c.header('X-Accel-Buffering', 'no');
       return streamSSE(
         c,
-        (stream) => serve(stream, runId, after),
+        (stream) => serve(stream, { runId, after, words }),
         // The client comes back and asks again from its last line; it must not read about our inside.
         async (error, stream) => {
           stream.abort();
@@ -67,7 +92,11 @@ export function createRunStreams({ store, maxStreams, onError }: RunStreamsOptio
 }
 
 /** Each write waits until the client has taken the one before: a slow client costs one page of events, no more. */
-async function follow(store: EventSource, stream: SseStream, runId: string, after: number): Promise<void> {
+async function follow(
+  store: EventSource,
+  stream: SseStream,
+  { runId, after, words }: Followed,
+): Promise<void> {
   const changes = watchRun(store, stream, runId);
   let cursor = after;
   try {
@@ -78,7 +107,7 @@ async function follow(store: EventSource, stream: SseStream, runId: string, afte
       const run = await store.run(runId);
       const events = await store.events(runId, { after: cursor, limit: EVENTS_PER_READ });
       for (const event of events) {
-        const text = eventMessages(event, cursor);
+        const text = words.messages(event, cursor);
         if (text !== '') await stream.write(text);
         cursor = Math.max(cursor, lastSequence(event));
         if (stream.aborted) return;
@@ -86,7 +115,7 @@ async function follow(store: EventSource, stream: SseStream, runId: string, afte
       // A page may be short because its lines are long: only an empty one is the end.
       if (events.length > 0) continue;
       if (run === null || isFinal(run.state)) {
-        await stream.write(sseMessage('end', { state: run?.state ?? null }));
+        await stream.write(words.end(run));
         return;
       }
       if ((await changes.next(HEARTBEAT_MS)) === 'silence') await stream.write(': still here\n\n');

@@ -15,9 +15,8 @@ export interface WorkerOptions {
   pipelines: Pipelines;
   /** Names this process in leases and events. */
   owner: string;
-  concurrency: number;
-  /** Of some kinds fewer at once, so that the others never wait for them. */
-  limits?: Partial<Record<RunKind, number>>;
+  /** How many of each kind at once. */
+  limits: Readonly<Record<RunKind, number>>;
   /** Takes only runs whose labels are all among these; left out: any. */
   labels?: readonly string[] | undefined;
   drainTimeoutMs: number;
@@ -32,7 +31,7 @@ export interface Worker {
 }
 
 export function startWorker(options: WorkerOptions): Worker {
-  const { store, owner, concurrency, limits = {}, labels, log } = options;
+  const { store, owner, limits, labels, log } = options;
   const draining = new AbortController();
   const stopping = new AbortController();
   const active = new Map<Promise<void>, RunKind>();
@@ -62,13 +61,15 @@ export function startWorker(options: WorkerOptions): Worker {
     const kinds = [...active.values()];
     return RUN_KINDS.filter((kind) => {
       const under = kinds.filter((other) => other === kind).length;
-      return under < (limits[kind] ?? concurrency);
+      return under < limits[kind];
     });
   }
 
   async function claimAll(): Promise<void> {
-    while (!draining.signal.aborted && active.size < concurrency) {
-      const claim = await store.claim({ owner, leaseMs: LEASE_MS, kinds: kindsWithRoom(), labels });
+    while (!draining.signal.aborted) {
+      const kinds = kindsWithRoom();
+      if (kinds.length === 0) return;
+      const claim = await store.claim({ owner, leaseMs: LEASE_MS, kinds, labels });
       if (!claim) return;
       const execution = executeRun(
         { ...options, leaseMs: LEASE_MS, draining: draining.signal, stopping: stopping.signal },
@@ -82,7 +83,7 @@ export function startWorker(options: WorkerOptions): Worker {
   }
 
   const unwatch = store.watch(() => {
-    if (active.size < concurrency) pump();
+    if (kindsWithRoom().length > 0) pump();
   });
   const poll = setInterval(pump, POLL_MS);
   pump();

@@ -72,7 +72,16 @@ function saveRun(database: Database, run: Run, number: number, nextSeq: number):
     run.state,
     number,
   );
-  if (isFinal(run.state)) database.run('DELETE FROM sealed WHERE run = ?', number);
+  if (isFinal(run.state)) dropSealed(database, run.id);
+}
+
+/** What is sealed goes with the run's end, or later, once the comment is told that its token is needed for. */
+export function dropSealed(database: Database, runId: string): void {
+  database.run(
+    `DELETE FROM sealed WHERE run = (SELECT number FROM runs WHERE id = ? AND finished_at IS NOT NULL)
+       AND NOT EXISTS (SELECT 1 FROM unreported WHERE unreported.run = sealed.run AND reporter = 'plan-comment')`,
+    runId,
+  );
 }
 
 function projectSteps(database: Database, number: number, event: RunEventBody, at: number): void {

@@ -4,7 +4,7 @@ import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
-import type { Ledger, Report, RunFilter } from '../../runs/run-store.ts';
+import type { Ledger, Report, RunFilter, RunTally } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
 import {
   RUN_COLUMNS,
@@ -16,6 +16,7 @@ import {
   toReport,
   toStep,
   toStoredRun,
+  toTally,
 } from './rows.ts';
 
 /** A page of events ends after about this much text, so that no reader holds a whole log. */
@@ -101,6 +102,17 @@ export function readLatestEvent(database: Database, runId: string, type: RunEven
   return row ? toEvent(runId, row) : null;
 }
 
+export function readEventsOf(database: Database, runId: string, type: RunEvent['type']): RunEvent[] {
+  return database
+    .all(
+      `SELECT seq, at, type, data FROM events
+        WHERE run = (SELECT number FROM runs WHERE id = ?) AND type = ? AND type <> 'step.log' ORDER BY seq`,
+      runId,
+      type,
+    )
+    .map((row) => toEvent(runId, row));
+}
+
 export function readLedger(database: Database, scope: string): Ledger {
   const entries = database.all('SELECT * FROM ledger WHERE scope = ?', scope).map(toLedgerEntry);
   const pins = database.all('SELECT service, commit_id FROM pins WHERE scope = ?', scope);
@@ -119,6 +131,17 @@ export function readLedger(database: Database, scope: string): Ledger {
 export function readOutsideHashes(database: Database, scope: string): Map<string, OutsideHash> {
   const rows = database.all('SELECT * FROM outside_hashes WHERE scope = ?', scope);
   return new Map(rows.map((row) => [String(row.service), toOutsideHash(row)]));
+}
+
+export function readTally(database: Database): RunTally {
+  return toTally({
+    open: database.all(
+      `SELECT kind, state, count(*) AS runs FROM runs
+        WHERE state IN ('queued', 'running', 'awaiting_approval') GROUP BY kind, state`,
+    ),
+    ended: database.all('SELECT * FROM run_endings ORDER BY kind, state, up_to_s'),
+    bounds: database.all('SELECT up_to_s FROM duration_bounds ORDER BY up_to_s'),
+  });
 }
 
 export function readUnreported(database: Database, reporter: string, limit: number): Run[] {

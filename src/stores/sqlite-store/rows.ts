@@ -4,7 +4,7 @@ import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
-import type { LedgerEntry, Report } from '../../runs/run-store.ts';
+import type { LedgerEntry, Report, RunTally } from '../../runs/run-store.ts';
 import type { Row } from './database.ts';
 
 export interface StoredRun {
@@ -130,4 +130,18 @@ export function toDelivery(row: Row): Delivery {
     runId: row.run,
     request: typeof row.request === 'string' ? JSON.parse(row.request) : null,
   } as Delivery;
+}
+
+export function toTally({ open, ended, bounds }: Record<'open' | 'ended' | 'bounds', Row[]>): RunTally {
+  return {
+    open: open.map(({ kind, state, runs }) => ({ kind, state, runs })),
+    ended: ended.map(({ kind, state, up_to_s, runs, duration_ms }) => ({
+      kind,
+      state,
+      upToSeconds: up_to_s === 0 ? null : up_to_s,
+      runs,
+      durationMs: duration_ms,
+    })),
+    boundsSeconds: bounds.map((row) => row.up_to_s),
+  } as RunTally;
 }

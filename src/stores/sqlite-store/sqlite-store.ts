@@ -58,8 +58,10 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     steps: async (runId) => reads.readSteps(database, runId),
     events: async (runId, page) => reads.readEvents(database, runId, page),
     latestEvent: async (runId, type) => reads.readLatestEvent(database, runId, type) as never,
+    eventsOf: async (runId, type) => reads.readEventsOf(database, runId, type) as never,
     ledger: async (scope) => reads.readLedger(database, scope),
     outsideHashes: async (scope) => reads.readOutsideHashes(database, scope),
+    tally: async () => reads.readTally(database),
     unreported: async (reporter, limit) => reads.readUnreported(database, reporter, limit),
     reports: async (reporter, runId) => reads.readReports(database, reporter, runId),
 

@@ -7,7 +7,7 @@ import type { NewDelivery } from '../../runs/delivery.ts';
 import { endedBadly, isFinal, RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
 import { type ApprovalDecision, projectRun, type RunEventBody } from '../../runs/run-events.ts';
 import { type Claim, type Lease, REPORTERS_OF, type Report } from '../../runs/run-store.ts';
-import { appendEvents, insertEvent } from './append-events.ts';
+import { appendEvents, dropSealed, insertEvent } from './append-events.ts';
 import type { Database } from './database.ts';
 import { type PruneOptions, prune } from './prune.ts';
 import { RUN_COLUMNS, type StoredRun, toStoredRun } from './rows.ts';
@@ -111,7 +111,10 @@ function findOrInsert(
       request.dedupeKey,
     );
     const run = earlier ? toStoredRun(earlier).run : null;
-    if (run && !endedBadly(run.state)) return { result: { run, created: false }, changed: [] };
+    // Pub/Sub sends again by itself; elsewhere a second time is a person who wants it done again.
+    const isOnceOnly = request.trigger.source === 'pubsub';
+    if (run && (isOnceOnly || !endedBadly(run.state)))
+      return { result: { run, created: false }, changed: [] };
   }
   const queued = Number(database.get("SELECT value FROM counters WHERE name = 'queued_runs'")?.value);
   if (queued >= queueLimit) throw new QueueFullError(`The queue is full: ${queued} runs are waiting.`);
@@ -501,6 +504,7 @@ function settleRun(database: Database, reporter: string, runId: string): Written
     reporter,
     runId,
   );
+  dropSealed(database, runId);
   return { result: null, changed: [] };
 }
 

@@ -1,0 +1,102 @@
+/** A folder that one at a time may change: a queue in this process, a lock directory between processes. */
+
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const SECOND = 1000;
+const POLL_MS = 200;
+
+export interface FolderLock {
+  /** Runs `work` alone. Its signal is aborted by `signal`, and when another process took the lock from us. */
+  hold<T>(signal: AbortSignal | undefined, work: (held: AbortSignal) => Promise<T>): Promise<T>;
+}
+
+export interface FolderLockOptions {
+  /** The lock stands beside it, as `<directory>.lock`. */
+  directory: string;
+  /** How long to wait for another process. */
+  waitMs: number;
+  /** After how long a killed holder's lock is free. Default 10 s, the least is 2 s. */
+  staleMs?: number;
+  /** Makes the error of whoever cannot get the lock, or lost it. */
+  fail(message: string, options: { nextAction: string; cause: unknown }): Error;
+}
+
+/** Whoever aborts while waiting leaves the queue at once. */
+export function createFolderLock(options: FolderLockOptions): FolderLock {
+  let queue: Promise<unknown> = Promise.resolve();
+
+  async function underLock<T>(
+    signal: AbortSignal | undefined,
+    work: (held: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const lost = new AbortController();
+    const release = await acquire(options, signal, (cause) => {
+      lost.abort(
+        options.fail(`The lock ${options.directory}.lock was taken by another process.`, {
+          nextAction: 'Retry; if it stays, look for a second worker with the same directories.',
+          cause,
+        }),
+      );
+    });
+    try {
+      return await work(signal ? AbortSignal.any([signal, lost.signal]) : lost.signal);
+    } finally {
+      // Releasing a lock that was lost is an error we have already told.
+      await release().catch(() => {});
+    }
+  }
+
+  return {
+    hold(signal, work) {
+      const before = queue;
+      const turn = before.then(() => underLock(signal, work));
+      queue = turn.catch(() => {});
+      return signal ? Promise.race([turn, leaving(before, signal)]) : turn;
+    },
+  };
+}
+
+/** Rejects when the signal aborts before `before` is done; settles in no other case. */
+function leaving(before: Promise<unknown>, signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const leave = (): void => reject(signal.reason);
+    if (signal.aborted) leave();
+    signal.addEventListener('abort', leave, { once: true });
+    void before.then(() => signal.removeEventListener('abort', leave));
+  });
+}
+
+async function acquire(
+  options: FolderLockOptions,
+  signal: AbortSignal | undefined,
+  onCompromised: (cause: Error) => void,
+): Promise<() => Promise<void>> {
+  const path = `${options.directory}.lock`;
+  const deadline = Date.now() + options.waitMs;
+  signal?.throwIfAborted();
+  const { default: lockfile } = await import('proper-lockfile');
+  await mkdir(dirname(options.directory), { recursive: true, mode: 0o755 });
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      return await lockfile.lock(options.directory, {
+        realpath: false,
+        lockfilePath: path,
+        stale: options.staleMs ?? 10 * SECOND,
+        onCompromised,
+      });
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+      const nextAction = 'Look for a second worker; when there is none, remove it.';
+      if (code !== 'ELOCKED') {
+        throw options.fail(`The lock ${path} cannot be taken: ${code}.`, { nextAction, cause: error });
+      }
+      if (Date.now() > deadline) {
+        throw options.fail(`The lock ${path} stayed with another process.`, { nextAction, cause: error });
+      }
+    }
+    await sleep(POLL_MS, undefined, signal ? { signal } : {});
+  }
+}

@@ -1,0 +1,241 @@
+/** The deployment: clone, init, plan, checks, then what was approved is applied, exactly. Reads like the shell script it replaces. */
+
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import type { PlanCheck } from '../config.ts';
+import type { RemoteRepositories } from '../git/remote-repositories.ts';
+import type { DeploySecrets, PlanSummary } from '../runs/deployment.ts';
+import type { DeployRun, Step } from '../runs/run.ts';
+import type { RunEvent } from '../runs/run-events.ts';
+import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
+import { checkOutForRun } from './check-out.ts';
+import type { AwaitingApproval, Ended, Outcome, PipelineContext } from './pipeline.ts';
+import { runChecks } from './terraform/checks.ts';
+import { digestOf } from './terraform/plan-file.ts';
+import { summaryWords } from './terraform/plan-summary.ts';
+import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
+import { type InitOptions, initialise, makePlan, readOutputs } from './terraform/tool-phases.ts';
+import { resolveVarFiles } from './terraform/var-files.ts';
+import { finishStep, type PreparedTool, runToolStep, StepFailed } from './tool-step.ts';
+
+export interface DeployOptions extends InitOptions, PrepareOptions {
+  /** Holds a folder for each run. */
+  directory: string;
+  repositories: RemoteRepositories;
+  steps(runId: string): Promise<Step[]>;
+  latestDecision(runId: string): Promise<Extract<RunEvent, { type: 'run.decided' }> | null>;
+  latestPlan(runId: string): Promise<Extract<RunEvent, { type: 'run.planned' }> | null>;
+  /** Null when they cannot be read any more. */
+  openSecrets(runId: string): Promise<DeploySecrets | null>;
+  checks: readonly PlanCheck[];
+  approvalTimeoutMs: number;
+  now(): number;
+}
+
+type Context = PipelineContext<'deploy'>;
+
+interface Place {
+  folder: string;
+  checkout: string;
+  planFile: string;
+}
+
+/** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
+export async function deploy(options: DeployOptions, context: Context): Promise<Outcome> {
+  const { run } = context;
+  const steps = await options.steps(run.id);
+  const apply = steps.find(({ id }) => id === 'apply');
+  // Never applied again by itself: nobody but the tool's own state knows how far it came.
+  if (apply && apply.state !== 'pending' && apply.state !== 'succeeded') return interrupted(context, steps);
+  const secrets = await options.openSecrets(run.id);
+  if (secrets === null) return lost('credentials_lost', 'The credentials of the request cannot be read');
+  const place = placeOf(options, run);
+  try {
+    const decision = await options.latestDecision(run.id);
+    if (decision?.decision === 'approved') {
+      return await applyApproved(options, context, place, secrets, decision.subject);
+    }
+    return await planAndPause(options, context, place, secrets);
+  } catch (error) {
+    if (!(error instanceof StepFailed)) throw error;
+    await blockPending(context, await options.steps(run.id));
+    return error.outcome;
+  }
+}
+
+/** Everything up to the approval, and beyond it when none is asked for. */
+async function planAndPause(
+  options: DeployOptions,
+  context: Context,
+  place: Place,
+  secrets: DeploySecrets,
+): Promise<Outcome> {
+  const { run } = context;
+  await announce(options, context);
+  await rm(place.folder, { recursive: true, force: true });
+  await mkdir(place.folder, { recursive: true, mode: 0o700 });
+  const { gitUrl: url, gitRef: ref } = run.input;
+  await checkOutForRun(options.repositories, context, {
+    url,
+    ref,
+    auth: secrets.git,
+    directory: place.checkout,
+  });
+
+  return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
+    await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
+    const { summary, digest, jsonFile } = await makePlan(options, tool, context, {
+      planFile: place.planFile,
+      flags: await planFlags(context, tool.cwd, place, secrets),
+    });
+    await runChecks(options, tool, context, { checks: options.checks, jsonFile });
+    if (run.input.operation === 'drift') return drifted(summary);
+    if (run.input.autoApprove) return applyPlan(options, context, place, tool, digest);
+    return awaitApproval(options, summary, digest);
+  });
+}
+
+function awaitApproval(
+  options: DeployOptions,
+  summary: PlanSummary | null,
+  digest: string,
+): AwaitingApproval {
+  return {
+    state: 'awaiting_approval',
+    subject: digest,
+    expiresAt: options.now() + options.approvalTimeoutMs,
+    message: `Awaiting approval: ${summaryWords(summary)}`,
+  };
+}
+
+async function applyApproved(
+  options: DeployOptions,
+  context: Context,
+  place: Place,
+  secrets: DeploySecrets,
+  approvedDigest: string,
+): Promise<Outcome> {
+  return withTool(options, context, place, secrets, (tool) =>
+    applyPlan(options, context, place, tool, approvedDigest),
+  );
+}
+
+/** Applies the plan with this digest, or nothing. */
+async function applyPlan(
+  options: DeployOptions,
+  context: Context,
+  { planFile }: Place,
+  tool: PreparedTool,
+  digest: string,
+): Promise<Outcome> {
+  const { run } = context;
+  const done = (await options.steps(run.id)).find(({ id }) => id === 'apply')?.state === 'succeeded';
+  if (!done) {
+    if ((await digestOf(planFile)) !== digest) {
+      await blockPending(context, await options.steps(run.id));
+      return lost('plan_lost', 'The plan that was shown is not there unchanged; nothing was applied');
+    }
+    await runToolStep(options, tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
+  }
+  const outputs = await readOutputs(options, tool, context);
+  await context.emit({ type: 'run.outputs', outputs });
+  const summary = (await options.latestPlan(run.id))?.summary ?? null;
+  const verb = run.input.operation === 'destroy' ? 'Destroyed' : 'Applied';
+  return { state: 'succeeded', reason: null, message: `${verb}: ${summaryWords(summary)}` };
+}
+
+/** Gives the tool to `work`, with its credentials on the disk only as long as that takes. */
+async function withTool<T>(
+  options: DeployOptions,
+  context: Context,
+  place: Place,
+  secrets: DeploySecrets,
+  work: (tool: PreparedTool, prefaceLines: string[]) => Promise<T>,
+): Promise<T> {
+  const { run, signal } = context;
+  const prepared = await prepareTool(options, {
+    runId: run.id,
+    folder: place.folder,
+    checkout: place.checkout,
+    directory: run.input.path,
+    tool: run.input.tool,
+    version: run.input.toolVersion,
+    environment: secrets.environment,
+    timeoutMs: run.input.timeoutMs,
+    trusted: true,
+    secrets: flagSecrets([...secrets.initFlags, ...secrets.planFlags]),
+    signal,
+  });
+  try {
+    return await work(prepared.tool, prepared.remarks);
+  } finally {
+    await prepared.release();
+  }
+}
+
+/** Files that flags name are looked at, too, wherever links lead. */
+async function planFlags(
+  context: Context,
+  cwd: string,
+  { checkout }: Place,
+  { planFlags: flags }: DeploySecrets,
+): Promise<string[]> {
+  const { input } = context.run;
+  await resolveVarFiles(flagFiles('plan', flags), context, { cwd, checkout });
+  const files = await resolveVarFiles(input.tfvarsFiles, context, { cwd, checkout });
+  return [
+    ...(input.operation === 'destroy' ? ['-destroy'] : []),
+    ...flags,
+    ...files.map((file) => `-var-file=${file}`),
+  ];
+}
+
+async function announce(options: DeployOptions, { run, emit }: Context): Promise<void> {
+  const before = ['clone', 'init', 'plan', ...options.checks.map(({ name }) => `check-${name}`)];
+  const after = run.input.operation === 'drift' ? [] : ['apply', 'output'];
+  const steps = [...before, ...after];
+  await emit(
+    { type: 'run.chosen', count: steps.length, message: 'Planning' },
+    ...steps.map((step, position) => ({
+      type: 'step.planned' as const,
+      step,
+      position,
+      wave: position,
+      message: 'Waiting for the steps before',
+    })),
+  );
+}
+
+async function interrupted(context: Context, steps: Step[]): Promise<Ended> {
+  const message = 'The apply was interrupted; what it had done until then stays';
+  if (steps.some(({ id, state }) => id === 'apply' && state === 'running')) {
+    await finishStep(context, 'apply', 'failed', message);
+  }
+  await blockPending(context, steps);
+  return { state: 'failed', reason: 'interrupted', message };
+}
+
+async function blockPending(context: Context, steps: readonly Step[]): Promise<void> {
+  for (const { id, state } of steps) {
+    if (state === 'pending') await finishStep(context, id, 'blocked', 'Not run');
+  }
+}
+
+function drifted(summary: PlanSummary | null): Ended {
+  const message = hasChanges(summary) ? `Differs: ${summaryWords(summary)}` : 'Nothing differs';
+  return { state: 'succeeded', reason: null, message };
+}
+
+/** A plan that cannot be summed up may change anything. */
+export function hasChanges(summary: PlanSummary | null): boolean {
+  return summary === null || summary.add + summary.change + summary.destroy + summary.outputs.length > 0;
+}
+
+function lost(reason: 'credentials_lost' | 'plan_lost', message: string): Ended {
+  return { state: reason === 'plan_lost' ? 'failed' : 'errored', reason, message };
+}
+
+function placeOf({ directory }: DeployOptions, { id }: DeployRun): Place {
+  const folder = path.join(directory, id);
+  return { folder, checkout: path.join(folder, 'checkout'), planFile: path.join(folder, 'tfplan') };
+}

@@ -1,0 +1,338 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { pino } from 'pino';
+import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
+import { loadPlumbing } from '../config.ts';
+import { createLocalExecutor } from '../executor/local.ts';
+import { createRemoteRepositories } from '../git/remote-repositories.ts';
+import { createWorld, type World } from '../git/test-support.ts';
+import type { GitHubComments } from '../reporters/github-comments.ts';
+import { startRequestComments } from '../reporters/request-comments.ts';
+import { enqueuePlan } from '../runs/enqueue.ts';
+import type { PlanInput } from '../runs/plan-comment.ts';
+import { isFinal, type Run } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { startWorker } from '../worker/worker.ts';
+import { type PlanOptions, type PullRequestFacts, plan } from './plan.ts';
+import {
+  BOX,
+  NEEDS_BOX,
+  plugin,
+  temporaryFolder,
+  terraformOrSkip,
+  writeTree,
+} from './terraform/terraform.fixture.ts';
+
+const ONE = 'resource "terraform_data" "one" {\n  input = "x"\n}\n';
+const { PATH = '' } = loadPlumbing();
+
+interface Room {
+  world: World;
+  store: RunStore;
+  directory: string;
+  options: PlanOptions;
+  /** What GitHub would say of the pull request. */
+  facts: PullRequestFacts | null;
+  /** The body of the comment of each mark. */
+  comments: Map<string, string>;
+  ask(input: Partial<PlanInput> & { revision: string }): Promise<Run>;
+  /** Until the run is in one of these states, or has ended. */
+  ended(id: string, ...states: Run['state'][]): Promise<Run>;
+  told(): Promise<void>;
+}
+
+/** A worker with the plan pipeline, real git, a real terraform under both names, and a GitHub that only keeps comments. */
+async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}): Promise<Room> {
+  const program = await terraformOrSkip(context);
+  const world = await createWorld();
+  const bin = path.join(world.root, 'bin');
+  writeTree(bin, { tofu: `#!/bin/sh\nexec ${program} "$@"\n` });
+  const directory = path.join(world.root, 'runs');
+  const store = await createSqliteStore({ directory: path.join(world.root, 'data') });
+  const executor = createLocalExecutor();
+  const repositories = createRemoteRepositories({
+    directory: path.join(world.root, 'repositories'),
+    path: PATH,
+    home: world.root,
+    timeoutMs: 60_000,
+    rules: { protocols: ['file'], hosts: [] },
+    network: {},
+    log: { warn: () => undefined },
+    tempDir: world.root,
+  });
+  const searched = `${bin}:${PATH}`;
+  const options: PlanOptions = {
+    executor,
+    initExecutor: executor,
+    interruptGraceMs: 1_000,
+    tools: { path: searched, toolsDir: null },
+    plumbing: { PATH: searched },
+    gitProtocols: ['https'],
+    registryUrl: null,
+    providerMirrorDir: null,
+    directory,
+    repositories: { configured: repositories, sealed: repositories },
+    steps: store.steps,
+    latestEvent: store.latestEvent,
+    credentials: async () => ({ git: null, secrets: ['ghs_CANARY01234'] }),
+    lookUp: async () => room.facts,
+    timeoutMs: 60_000,
+    approvalTimeoutMs: 60_000,
+    now: Date.now,
+    ...setUp,
+  };
+  const never = async (): Promise<never> => {
+    throw new Error('Not asked for here.');
+  };
+  const log = pino({ level: 'silent' });
+  const worker = startWorker({
+    store,
+    pipelines: { sync: never, preview: never, deploy: never, plan: (run) => plan(options, run) },
+    owner: 'test',
+    limits: { sync: 1, preview: 1, deploy: 1, plan: 2 },
+    drainTimeoutMs: 1_000,
+    log,
+  });
+  const comments = new Map<string, string>();
+  const client: GitHubComments = {
+    async put({ mark, body }) {
+      comments.set(mark, body);
+      return { kind: 'ok' };
+    },
+  };
+  const teller = startRequestComments({
+    store,
+    openClient: async () => client,
+    runUrl: (id) => `https://iac.example.com/runs/${id}`,
+    log,
+    minIntervalMs: 1,
+  });
+  onTestFinished(async () => {
+    await worker.drain();
+    await teller.stop();
+    await store.close();
+  });
+  const room: Room = {
+    world,
+    store,
+    directory,
+    options,
+    facts: null,
+    comments,
+    async ask(input) {
+      const { run } = await enqueuePlan(store, {
+        trigger: { source: 'pubsub' },
+        sealed: 'sealed',
+        input: {
+          repository: 'acme/infra',
+          pullRequest: 7,
+          headRef: 'topic',
+          baseRef: 'main',
+          cloneUrl: `file://${world.remote}`,
+          apiUrl: 'https://api.github.com',
+          planId: 'p1',
+          roots: [{ directory: '.', tool: 'tofu', toolVersion: null }],
+          fromFork: false,
+          credential: 'sealed',
+          requestId: null,
+          ...input,
+        },
+      });
+      return run;
+    },
+    async ended(id, ...states) {
+      for (;;) {
+        const run = await store.run(id);
+        if (run && (isFinal(run.state) || states.includes(run.state))) return run;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+    told: () => teller.idle(),
+  };
+  return room;
+}
+
+async function commands(store: RunStore, runId: string): Promise<string[]> {
+  const events = await store.events(runId, { after: 0, limit: 1_000 });
+  return events.flatMap((event) =>
+    event.type === 'step.started' ? [`${event.step}: ${event.command.slice(1).join(' ')}`] : [],
+  );
+}
+
+describe('The plan of a pull request', { timeout: 60_000 }, () => {
+  it('is made of exactly the head, told in one comment, and leaves nothing behind', async (context) => {
+    const room = await openRoom(context);
+    const revision = await room.world.commit({ 'infra/main.tf': ONE });
+    await room.world.commit({ 'infra/main.tf': `${ONE}${ONE.replace('"one"', '"two"')}` });
+    const run = await room.ask({
+      revision,
+      roots: [{ directory: 'infra', tool: 'tofu', toolVersion: null }],
+    });
+    expect(await room.ended(run.id)).toMatchObject({
+      state: 'succeeded',
+      message: 'Planned: 1 to add, 0 to change, 0 to destroy',
+      revision,
+    });
+    const steps = await room.store.steps(run.id);
+    expect(steps.map(({ id, state }) => `${id} ${state}`)).toEqual([
+      'clone succeeded',
+      'init succeeded',
+      'plan succeeded',
+    ]);
+    const planFile = path.join(room.directory, run.id, 'root-0', 'tfplan');
+    expect((await commands(room.store, run.id)).slice(1)).toEqual([
+      'init: init -input=false -no-color',
+      `plan: plan -input=false -no-color -out=${planFile}`,
+    ]);
+    await room.told();
+    const body = room.comments.get('<!-- runners-poc:plan:p1 -->') ?? '';
+    expect(body).toContain(`\`acme/infra @ ${revision}\` · folder \`infra\``);
+    expect(body).toContain('**Plan: 1 to add, 0 to change, 0 to destroy.**');
+    expect(body).toContain('terraform_data.one will be created');
+    expect(body).toContain(`[full log](https://iac.example.com/runs/${run.id})`);
+    expect(readdirSync(room.directory)).toEqual([]);
+    expect(await room.store.sealed(run.id)).toBeNull();
+  });
+
+  it('finds a head that only the pull request leads to', async (context) => {
+    const room = await openRoom(context);
+    await room.world.commit({ 'main.tf': '' });
+    const { shell } = room.world;
+    writeTree(room.world.source, { 'main.tf': ONE });
+    await shell(['commit', '-qam', 'Topic']);
+    const revision = await shell(['rev-parse', 'HEAD']);
+    await shell(['push', '-q', 'origin', 'HEAD:refs/pull/7/head']);
+    expect(await room.ended((await room.ask({ revision })).id)).toMatchObject({ state: 'succeeded' });
+    const none = await room.ended((await room.ask({ revision: 'b'.repeat(40) })).id);
+    expect(none).toMatchObject({ state: 'errored', reason: 'unknown_revision' });
+    await room.told();
+    expect(room.comments.get('<!-- runners-poc:plan:p1 -->')).toContain('Next step: Check that the commit');
+  });
+
+  it('of one root that fails does not stop the others, and says why and what to do', async (context) => {
+    const room = await openRoom(context);
+    const revision = await room.world.commit({
+      'a/main.tf': 'resource "nonsense" {\n',
+      'b/main.tf': ONE,
+      'c/main.tf': 'variable "must" {}\n',
+    });
+    const roots = ['a', 'b', 'c'].map(
+      (directory) => ({ directory, tool: 'tofu', toolVersion: null }) as const,
+    );
+    const run = await room.ended((await room.ask({ revision, roots })).id);
+    expect(run).toMatchObject({ state: 'failed', message: '2/3 roots could not be planned' });
+    const steps = await room.store.steps(run.id);
+    expect(steps.map(({ id, state }) => `${id} ${state}`)).toEqual([
+      'clone succeeded',
+      'init a failed',
+      'plan a blocked',
+      'init b succeeded',
+      'plan b succeeded',
+      'init c succeeded',
+      'plan c failed',
+    ]);
+    await room.told();
+    const body = room.comments.get('<!-- runners-poc:plan:p1 -->') ?? '';
+    expect(body).toContain('The configuration is not valid');
+    expect(body).toContain('A variable has no value');
+    expect(body).toContain('terraform_data.one will be created');
+    expect(body.match(/Next step: /g)).toHaveLength(2);
+  });
+
+  it('of a version that is not there says so', async (context) => {
+    const room = await openRoom(context);
+    const revision = await room.world.commit({ 'main.tf': ONE });
+    const roots = [{ directory: '.', tool: 'tofu', toolVersion: '9.9.9' }] as const;
+    const run = await room.ended((await room.ask({ revision, roots: [...roots] })).id);
+    expect(run).toMatchObject({ state: 'errored', reason: 'tool_missing' });
+    await room.told();
+    expect(room.comments.get('<!-- runners-poc:plan:p1 -->')).toContain('`"9.9.9"`');
+  });
+
+  it('F46: of a head from a fork fetches nothing until that very commit is approved', async (context) => {
+    const room = await openRoom(context);
+    const revision = await room.world.commit({ 'main.tf': ONE });
+    const run = await room.ask({ revision, fromFork: true });
+    const waiting = await room.ended(run.id, 'awaiting_approval');
+    expect(waiting).toMatchObject({ state: 'awaiting_approval', revision: null });
+    expect(existsSync(path.join(room.world.root, 'repositories'))).toBe(false);
+    expect((await room.store.latestEvent(run.id, 'run.awaiting_approval'))?.subject).toBe(revision);
+    await room.told();
+    expect(room.comments.get('<!-- runners-poc:plan:p1 -->')).toContain('awaits approval');
+    await room.store.decide(run.id, 'approved', 'ada');
+    expect(await room.ended(run.id)).toMatchObject({ state: 'succeeded' });
+    await room.told();
+    expect(room.comments.get('<!-- runners-poc:plan:p1 -->')).toContain('1 to add');
+  });
+
+  it('F47: of a newer head from a fork needs an approval of its own', async (context) => {
+    const room = await openRoom(context);
+    room.facts = { isOpen: true, head: await room.world.commit({ 'main.tf': ONE }), fromFork: true };
+    const first = await room.ask({ revision: room.facts.head });
+    await room.ended(first.id, 'awaiting_approval');
+    room.facts = { ...room.facts, head: await room.world.commit({ 'main.tf': '' }) };
+    const second = await room.ask({ revision: room.facts.head });
+    expect(await room.ended(first.id)).toMatchObject({ state: 'superseded', coveredBy: second.id });
+    expect(await room.store.decide(first.id, 'approved', 'eve')).toMatchObject({ decided: false });
+    expect(await room.ended(second.id, 'awaiting_approval')).toMatchObject({ state: 'awaiting_approval' });
+  });
+
+  it('F46: does not start what lies in the repository, nor with anything of ours in its environment', async (context) => {
+    const room = await openRoom(context);
+    const canary = path.join(temporaryFolder(), 'started');
+    const revision = await room.world.commit({
+      ...NEEDS_BOX,
+      [`terraform.d/plugins/${BOX}`]: plugin(canary),
+      [`.terraform/providers/${BOX}`]: plugin(canary),
+      '.terraformrc': `plugin_cache_dir = "/nonexistent"\n`,
+    });
+    const run = await room.ended((await room.ask({ revision })).id);
+    expect(run.state).not.toBe('succeeded');
+    expect(existsSync(canary)).toBe(false);
+  });
+
+  it('of a closed pull request is needless, and one of an older head after a second look', async (context) => {
+    const room = await openRoom(context);
+    const revision = await room.world.commit({ 'main.tf': ONE });
+    room.facts = { isOpen: false, head: revision, fromFork: false };
+    expect(await room.ended((await room.ask({ revision })).id)).toMatchObject({
+      state: 'superseded',
+      reason: 'pull_request_closed',
+    });
+    room.facts = { isOpen: true, head: 'b'.repeat(40), fromFork: false };
+    const late = await room.ask({ revision });
+    await expect.poll(async () => (await room.store.run(late.id))?.notBefore).toBeGreaterThan(Date.now());
+    // GitHub's servers agree by then.
+    room.facts = { isOpen: true, head: revision, fromFork: false };
+    await room.store.requestCancel(late.id, 'ada');
+    expect(room.comments.size).toBeLessThanOrEqual(1);
+  });
+
+  it('whose token is gone says so', async (context) => {
+    const room = await openRoom(context, { credentials: async () => null });
+    const run = await room.ended((await room.ask({ revision: 'a'.repeat(40) })).id);
+    expect(run).toMatchObject({ state: 'errored', reason: 'credentials_lost' });
+  });
+
+  it('stores a large plan up to 200 KB, cut in the middle', async (context) => {
+    const room = await openRoom(context);
+    await mkdir(room.directory, { recursive: true });
+    const many = Array.from({ length: 1_500 }, (_, i) =>
+      ONE.replace('"one"', `"many_${i}_${'x'.repeat(60)}"`),
+    );
+    const revision = await room.world.commit({ 'main.tf': many.join('') });
+    const run = await room.ended((await room.ask({ revision })).id);
+    expect(run).toMatchObject({
+      state: 'succeeded',
+      message: 'Planned: 1500 to add, 0 to change, 0 to destroy',
+    });
+    const text = (await room.store.latestEvent(run.id, 'run.planned'))?.text ?? '';
+    expect(text.length).toBeLessThanOrEqual(200_000);
+    expect(text).toContain('characters left out');
+    expect(text).toContain('1500 to add');
+    await room.told();
+    expect(room.comments.get('<!-- runners-poc:plan:p1 -->')?.length).toBeLessThanOrEqual(65_000);
+  });
+});

@@ -1,0 +1,292 @@
+/** The plan of a pull request: its head is fetched, and what each root would change is told. Nothing is applied. */
+
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import type { RemoteRepositories, RemoteRepository } from '../git/remote-repositories.ts';
+import type { GitAuth, PlanSummary } from '../runs/deployment.ts';
+import type { PlanRoot } from '../runs/plan-comment.ts';
+import type { PlanRun, Step } from '../runs/run.ts';
+import type { RunEvent, RunEventBody } from '../runs/run-events.ts';
+import { checkOutForRun } from './check-out.ts';
+import type { Outcome, PipelineContext } from './pipeline.ts';
+import { changedRoots } from './terraform/changed-roots.ts';
+import { diagnose, withTails } from './terraform/diagnosis.ts';
+import { summaryWords } from './terraform/plan-summary.ts';
+import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
+import { type InitOptions, initialise, makePlan } from './terraform/tool-phases.ts';
+import { finishStep, type StepContext, StepFailed } from './tool-step.ts';
+
+/** What GitHub says of the pull request now. */
+export interface PullRequestFacts {
+  isOpen: boolean;
+  /** Full commit id. */
+  head: string;
+  /** The head is in another repository than the base. */
+  fromFork: boolean;
+}
+
+export interface PlanOptions extends InitOptions, PrepareOptions {
+  /** Holds a folder for each run, as long as it is worked on. */
+  directory: string;
+  repositories: Record<PlanRun['input']['credential'], Pick<RemoteRepositories, 'open'>>;
+  steps(runId: string): Promise<Step[]>;
+  latestEvent<T extends RunEvent['type']>(
+    runId: string,
+    type: T,
+  ): Promise<Extract<RunEvent, { type: T }> | null>;
+  /** Null when what reads the repository cannot be had any more; `git` null when it needs no credentials. */
+  credentials(run: PlanRun): Promise<{ git: GitAuth | null; secrets: readonly string[] } | null>;
+  /** Null when GitHub does not say. Never throws for that. */
+  lookUp(run: PlanRun, signal: AbortSignal): Promise<PullRequestFacts | null>;
+  /** Of each command. */
+  timeoutMs: number;
+  approvalTimeoutMs: number;
+  now(): number;
+}
+
+type Context = PipelineContext<'plan'>;
+type Planned = { summary: PlanSummary | null } | StepFailed;
+
+const MAX_PLAN_CHARACTERS = 200_000;
+/** Not all of GitHub's servers may know a head that was pushed a moment ago. */
+const SECOND_LOOK_MS = 10_000;
+
+/** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
+export async function plan(options: PlanOptions, context: Context): Promise<Outcome> {
+  const { run, signal } = context;
+  const credentials = await options.credentials(run);
+  if (credentials === null) {
+    return {
+      state: 'errored',
+      reason: 'credentials_lost',
+      message: 'The token of the request cannot be read',
+    };
+  }
+  const facts = await options.lookUp(run, signal);
+  const outdated = facts && (await judgeHead(options, run, facts));
+  if (outdated) return outdated;
+  const fromFork = run.input.fromFork || facts?.fromFork === true;
+  if (fromFork && !(await isApproved(options, run))) return awaitApproval(options, run);
+
+  const folder = path.join(options.directory, run.id);
+  try {
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return await planAll(options, context, folder, credentials);
+  } catch (error) {
+    if (!(error instanceof StepFailed)) throw error;
+    return error.outcome;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Null when the head is still worth a plan. */
+async function judgeHead(
+  options: PlanOptions,
+  run: PlanRun,
+  facts: PullRequestFacts,
+): Promise<Outcome | null> {
+  if (!facts.isOpen) {
+    return { state: 'superseded', reason: 'pull_request_closed', message: 'The pull request is closed' };
+  }
+  if (facts.head === run.input.revision) return null;
+  const message = `The pull request is at ${facts.head.slice(0, 8)}`;
+  if ((await options.latestEvent(run.id, 'run.requeued')) === null) {
+    return {
+      state: 'queued',
+      notBefore: options.now() + SECOND_LOOK_MS,
+      message: `${message}; looking again soon`,
+    };
+  }
+  return { state: 'superseded', reason: 'covered_by_newer', message: `${message} by now` };
+}
+
+async function isApproved({ latestEvent }: PlanOptions, { id, input }: PlanRun): Promise<boolean> {
+  const decision = await latestEvent(id, 'run.decided');
+  return decision?.decision === 'approved' && decision.subject === input.revision;
+}
+
+function awaitApproval({ now, approvalTimeoutMs }: PlanOptions, { input }: PlanRun): Outcome {
+  return {
+    state: 'awaiting_approval',
+    subject: input.revision,
+    expiresAt: now() + approvalTimeoutMs,
+    message: `The head ${input.revision.slice(0, 8)} is from a fork: a plan of it needs an approval`,
+  };
+}
+
+async function planAll(
+  options: PlanOptions,
+  context: Context,
+  folder: string,
+  credentials: { git: GitAuth | null; secrets: readonly string[] },
+): Promise<Outcome> {
+  const { run, emit, signal } = context;
+  const { input } = run;
+  const named = input.roots ?? [];
+  const stepsOf = namesOfSteps(input.roots);
+  await announce(context, ['clone', ...named.flatMap((root) => Object.values(stepsOf(root)))]);
+  const repositories = options.repositories[input.credential];
+  const wanted = {
+    url: input.cloneUrl,
+    ref: input.revision,
+    otherRef: `refs/pull/${input.pullRequest}/head`,
+    auth: credentials.git,
+    directory: path.join(folder, 'checkout'),
+  };
+  const found = await watched(context, 'clone', (step) =>
+    checkOutForRun(repositories, step, wanted, async (repository) =>
+      input.roots === null ? findRoots(run, repository, signal) : null,
+    ),
+  );
+  if (found instanceof StepFailed) {
+    await block(context, await options.steps(run.id));
+    throw found;
+  }
+  const roots = input.roots ?? found.found ?? [];
+  if (input.roots === null) {
+    await announce(
+      context,
+      roots.flatMap((root) => Object.values(stepsOf(root))),
+      1,
+    );
+  }
+  await emit({ type: 'run.chosen', count: roots.length, message: `Planning ${roots.length} root(s)` });
+
+  const planned: Planned[] = [];
+  for (const [index, root] of roots.entries()) {
+    const place = { folder: path.join(folder, `root-${index}`), checkout: wanted.directory };
+    planned.push(await planRoot(options, context, place, root, stepsOf(root), credentials.secrets));
+  }
+  return conclude(planned);
+}
+
+/** Those that the head changes since it left its base. */
+async function findRoots(
+  { input: { revision: head, baseRef } }: PlanRun,
+  repository: RemoteRepository,
+  signal: AbortSignal,
+): Promise<PlanRoot[]> {
+  const { commit: base } = await repository.fetch(`refs/heads/${baseRef ?? 'main'}`, signal);
+  const fork = await repository.reader.mergeBase(base, head);
+  const changed = await repository.diffNames(fork ?? base, head, signal);
+  return changedRoots({ repository: repository.reader, head, changed });
+}
+
+/** A root that cannot be planned does not stop the others. */
+async function planRoot(
+  options: PlanOptions,
+  context: Context,
+  { folder, checkout }: { folder: string; checkout: string },
+  root: PlanRoot,
+  steps: { init: string; plan: string },
+  secrets: readonly string[],
+): Promise<Planned> {
+  const { run, signal } = context;
+  await mkdir(folder, { mode: 0o700 });
+  const planned = await watched(context, steps.plan, async (step) => {
+    const prepared = await prepareTool(options, {
+      runId: run.id,
+      folder,
+      checkout,
+      directory: root.directory,
+      tool: root.tool,
+      version: root.toolVersion,
+      environment: {},
+      timeoutMs: options.timeoutMs,
+      // Whoever opens a pull request is nobody we know.
+      trusted: false,
+      secrets,
+      signal,
+    });
+    try {
+      const { tool, remarks: prefaceLines } = prepared;
+      await initialise(options, tool, step, { flags: ['-no-color'], prefaceLines, step: steps.init });
+      return await makePlan(options, tool, step, {
+        planFile: path.join(folder, 'tfplan'),
+        flags: [],
+        step: steps.plan,
+        plain: true,
+        maxCharacters: MAX_PLAN_CHARACTERS,
+      });
+    } finally {
+      await prepared.release();
+    }
+  });
+  if (planned instanceof StepFailed) {
+    const own = (await options.steps(run.id)).filter(({ id }) => id === steps.init || id === steps.plan);
+    await block(context, own);
+  }
+  return planned;
+}
+
+/** Does the work; what it fails with is diagnosed from the end of its log and given back. */
+async function watched<T>(
+  context: Context,
+  step: string,
+  work: (context: StepContext) => Promise<T>,
+): Promise<T | StepFailed> {
+  const { watching, tail } = withTails(context);
+  try {
+    return await work(watching);
+  } catch (error) {
+    if (!(error instanceof StepFailed)) throw error;
+    const lines = tail();
+    await context.emit({ type: 'run.diagnosed', step, ...diagnose(lines, error.outcome), lines });
+    return error;
+  }
+}
+
+function namesOfSteps(named: readonly PlanRoot[] | null) {
+  const isOne = named?.length === 1;
+  return ({ directory }: PlanRoot): { init: string; plan: string } =>
+    isOne ? { init: 'init', plan: 'plan' } : { init: `init ${directory}`, plan: `plan ${directory}` };
+}
+
+async function announce({ emit }: Context, steps: readonly string[], from = 0): Promise<void> {
+  await emit(
+    ...steps.map(
+      (step, index): RunEventBody => ({
+        type: 'step.planned',
+        step,
+        position: from + index,
+        wave: from + index,
+        message: 'Waiting for the steps before',
+      }),
+    ),
+  );
+}
+
+async function block(context: Context, steps: readonly Step[]): Promise<void> {
+  for (const { id, state } of steps) {
+    if (state === 'pending') await finishStep(context, id, 'blocked', 'Not run');
+  }
+}
+
+function conclude(planned: readonly Planned[]): Outcome {
+  const failures = planned.filter((one) => one instanceof StepFailed);
+  const [failure] = failures;
+  if (failure) {
+    if (planned.length === 1) return failure.outcome;
+    const message = `${failures.length}/${planned.length} roots could not be planned`;
+    return { state: 'failed', reason: 'step_failed', message };
+  }
+  const summaries = planned.flatMap((one) => (one instanceof StepFailed ? [] : [one.summary]));
+  const [first, ...more] = summaries;
+  return { state: 'succeeded', reason: null, message: first === undefined ? NOTHING : wordsOf(first, more) };
+}
+
+const NOTHING = 'No Terraform root is changed';
+
+function wordsOf(first: PlanSummary | null, more: readonly (PlanSummary | null)[]): string {
+  if (more.length === 0) return `Planned: ${summaryWords(first)}`;
+  const counts = { add: 0, change: 0, destroy: 0 };
+  for (const summary of [first, ...more]) {
+    counts.add += summary?.add ?? 0;
+    counts.change += summary?.change ?? 0;
+    counts.destroy += summary?.destroy ?? 0;
+  }
+  const { add, change, destroy } = counts;
+  return `Planned ${more.length + 1} roots: ${add} to add, ${change} to change, ${destroy} to destroy`;
+}

@@ -1,0 +1,64 @@
+/** The CLI configuration of Terraform and OpenTofu: the registry's token, and where providers may come from. */
+
+import { glob, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
+export interface CliConfig {
+  /** A private registry; `url` without a final slash. Without a token it is asked anonymously. */
+  registry: { url: string; token: string | null } | null;
+  /** A filesystem mirror, and the providers in it, as `host/namespace/type`. */
+  mirror: { directory: string; providers: readonly string[] } | null;
+  /** False: no provider lying in the repository is looked at. */
+  repositoryProviders: boolean;
+}
+
+/** The form is that of https://developer.hashicorp.com/terraform/cli/config/config-file. */
+export function cliConfigText({ registry, mirror, repositoryProviders }: CliConfig): string {
+  const blocks = ['disable_checkpoint = true'];
+  if (registry) {
+    // With its port: hosts are compared as written, but for the default port of https.
+    const host = quoted(new URL(registry.url).host);
+    if (registry.token !== null) blocks.push(`credentials ${host} {\n  token = ${quoted(registry.token)}\n}`);
+    blocks.push(
+      `host ${host} {\n  services = {\n    "modules.v1" = ${quoted(`${registry.url}/v1/modules/`)}\n    "providers.v1" = ${quoted(`${registry.url}/v1/providers/`)}\n  }\n}`,
+    );
+  }
+  // Without this block the tools also look into `terraform.d/plugins` of the working directory.
+  if (mirror || !repositoryProviders) blocks.push(providerInstallation(mirror));
+  return `${blocks.join('\n\n')}\n`;
+}
+
+/** Readable by us alone, and never over a file that is there. */
+export async function writeCliConfig(file: string, config: CliConfig): Promise<void> {
+  await writeFile(file, cliConfigText(config), { mode: 0o600, flag: 'wx' });
+}
+
+/** The providers of a filesystem mirror, unpacked or packed; none for a folder that is not there. */
+export async function mirroredProviders(directory: string): Promise<string[]> {
+  const found = new Set<string>();
+  for await (const entry of glob('*/*/*/*', { cwd: directory })) found.add(path.dirname(entry));
+  return [...found].sort();
+}
+
+/**
+ * A provider of the mirror comes from the mirror alone, as with the tools' own folders: when two ways could have it
+ * they ask both, and without a network the registry's silence is an error.
+ */
+function providerInstallation(mirror: CliConfig['mirror']): string {
+  if (!mirror) return 'provider_installation {\n  direct {\n  }\n}';
+  const list = `[${mirror.providers.map(quoted).join(', ')}]`;
+  return `provider_installation {
+  filesystem_mirror {
+    path    = ${quoted(mirror.directory)}
+    include = ${list}
+  }
+  direct {
+    exclude = ${list}
+  }
+}`;
+}
+
+/** A string of HCL 1. `${` would begin an interpolation, for which it has no escape but the character's number. */
+function quoted(text: string): string {
+  return JSON.stringify(text).replaceAll('${', '\\u0024{');
+}

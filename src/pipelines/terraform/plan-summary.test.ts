@@ -1,0 +1,85 @@
+import path from 'node:path';
+import { expect, it } from 'vitest';
+import { summarizePlan, summaryWords } from './plan-summary.ts';
+import { makePlace, NO_LIMITS, terraform, terraformOrSkip, writeTree } from './terraform.fixture.ts';
+
+function change(address: string, ...actions: string[]) {
+  return { address, mode: 'managed', change: { actions, before: null } };
+}
+
+it('counts as the tools do, a replacement as one added and one destroyed', () => {
+  const resource_changes = [
+    change('a.create', 'create'),
+    change('a.update', 'update'),
+    change('a.delete', 'delete'),
+    change('a.replace', 'delete', 'create'),
+    change('a.replace_first', 'create', 'delete'),
+    change('a.no_op', 'no-op'),
+    change('data.a.read', 'read'),
+    change('a.forget', 'forget'),
+    change('a.replace_and_keep', 'create', 'forget'),
+    change('a.of_next_year', 'levitate'),
+  ];
+  const output_changes = {
+    b: { actions: ['update'] },
+    a: { actions: ['create'] },
+    c: { actions: ['no-op'] },
+  };
+  const summary = summarizePlan(JSON.stringify({ format_version: '1.2', resource_changes, output_changes }));
+  expect(summary).toEqual({
+    ...{ add: 4, change: 1, destroy: 3, replace: 2, omitted: 0, outputs: ['a', 'b'] },
+    resources: [
+      { address: 'a.create', action: 'create' },
+      { address: 'a.update', action: 'update' },
+      { address: 'a.delete', action: 'delete' },
+      { address: 'a.replace', action: 'replace' },
+      { address: 'a.replace_first', action: 'replace' },
+      { address: 'a.replace_and_keep', action: 'create' },
+    ],
+  });
+  expect(summaryWords(summary)).toBe('4 to add, 1 to change, 3 to destroy');
+});
+
+it('lists at most 500 resources and counts all', () => {
+  const resource_changes = Array.from({ length: 700 }, (_, index) => change(`a.b[${index}]`, 'create'));
+  const summary = summarizePlan(JSON.stringify({ resource_changes }));
+  expect(summary).toMatchObject({ add: 700, omitted: 200 });
+  expect(summary?.resources).toHaveLength(500);
+});
+
+it.each([
+  '',
+  'null',
+  '[]',
+  '{"resource_changes":1}',
+  '{"resource_changes":[{}]}',
+  '{"output_changes":{"a":1}}',
+])('claims nothing of %j', (json) => {
+  expect(summarizePlan(json)).toBe(null);
+  expect(summaryWords(null)).toBe('a plan that could not be summed up');
+});
+
+it('has words for plans that change little', () => {
+  expect(summaryWords(summarizePlan('{}'))).toBe('no changes');
+  expect(summaryWords(summarizePlan('{"output_changes":{"a":{"actions":["create"]}}}'))).toBe(
+    '1 output to change',
+  );
+});
+
+it('sums up what a real terraform plans', async (context) => {
+  await terraformOrSkip(context);
+  const place = await makePlace(NO_LIMITS);
+  const plan = path.join(place.root, 'tfplan');
+  const resource = (name: string, keeper: string): string =>
+    `resource "terraform_data" "${name}" {\n  input = "${keeper}"\n  triggers_replace = "${keeper === 'new' ? keeper : ''}"\n}\n`;
+  writeTree(place.root, { 'main.tf': `${resource('a', '1')}${resource('b', '1')}${resource('c', '1')}` });
+  await terraform(place, 'init');
+  await terraform(place, 'apply', '-auto-approve');
+  writeTree(place.root, {
+    'main.tf': `${resource('a', '2')}${resource('b', 'new')}${resource('d', '1')}output "o" {\n  value = 1\n}\n`,
+  });
+  const { output } = await terraform(place, 'plan', '-no-color', `-out=${plan}`);
+  const summary = summarizePlan((await terraform(place, 'show', '-json', plan)).output);
+  expect(summary).toMatchObject({ add: 2, change: 1, destroy: 2, replace: 1, outputs: ['o'] });
+  expect(output).toContain(`Plan: ${summaryWords(summary)}`);
+});

@@ -1,0 +1,100 @@
+/** The phases that every use of the tool shares: init, plan with what is told of it, outputs. */
+
+import { chmod, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Executor } from '../../executor/executor.ts';
+import { cutInTheMiddle } from '../../runs/cut-in-the-middle.ts';
+import type { DeployOutput, PlanSummary } from '../../runs/deployment.ts';
+import {
+  captureTool,
+  finishStep,
+  type PreparedTool,
+  runToolStep,
+  type StepContext,
+  type ToolOptions,
+} from '../tool-step.ts';
+import { parseOutputs } from './outputs.ts';
+import { digestOf } from './plan-file.ts';
+import { summarizePlan, summaryWords } from './plan-summary.ts';
+
+/** What people see of a plan. Larger ones are cut in the middle. */
+const MAX_PLAN_CHARACTERS = 16 * 1024 * 1024;
+
+export interface InitOptions extends ToolOptions {
+  /** For `init` alone: shares the provider cache with other runs. */
+  initExecutor: Executor;
+}
+
+/** The step `init`. `prefaceLines` are logged in it first. */
+export async function initialise(
+  options: InitOptions,
+  tool: PreparedTool,
+  context: StepContext,
+  {
+    flags,
+    prefaceLines,
+    step = 'init',
+  }: { flags: readonly string[]; prefaceLines: readonly string[]; step?: string },
+): Promise<void> {
+  const argv = ['init', '-input=false', ...flags];
+  await runToolStep({ ...options, executor: options.initExecutor }, tool, context, {
+    step,
+    argv,
+    prefaceLines,
+  });
+}
+
+export interface MadePlan {
+  summary: PlanSummary | null;
+  /** SHA-256 of the plan file, hex. */
+  digest: string;
+  /** The plan as the tool's JSON, for checks; beside the plan file. */
+  jsonFile: string;
+  text: string;
+}
+
+export interface PlanWishes {
+  planFile: string;
+  flags: readonly string[];
+  step?: string;
+  /** Without colours in the log. */
+  plain?: boolean;
+  /** Of the stored text; a longer one is cut in the middle. */
+  maxCharacters?: number;
+}
+
+/** The step `plan`: makes the plan, renders it, and stores what it would do. */
+export async function makePlan(
+  options: ToolOptions,
+  tool: PreparedTool,
+  context: StepContext,
+  { planFile, flags, step = 'plan', plain = false, maxCharacters = MAX_PLAN_CHARACTERS }: PlanWishes,
+): Promise<MadePlan> {
+  const argv = ['plan', '-input=false', ...(plain ? ['-no-color'] : []), `-out=${planFile}`, ...flags];
+  await runToolStep(options, tool, context, { step, argv, finish: false });
+  await chmod(planFile, 0o600);
+  const digest = await digestOf(planFile);
+  const shown = await captureTool(options, tool, context, { step, argv: ['show', '-no-color', planFile] });
+  const json = await captureTool(options, tool, context, { step, argv: ['show', '-json', planFile] });
+  const jsonFile = path.join(path.dirname(planFile), `${path.basename(planFile)}.json`);
+  await writeFile(jsonFile, json, { mode: 0o600 });
+  const summary = summarizePlan(json);
+  const text = cutInTheMiddle(shown.trim(), maxCharacters);
+  await context.emit({ type: 'run.planned', step, summary, text });
+  await finishStep(context, step, 'succeeded', summaryWords(summary), 0);
+  return { summary, digest, jsonFile, text };
+}
+
+/** The step `output`. */
+export async function readOutputs(
+  options: ToolOptions,
+  tool: PreparedTool,
+  context: StepContext,
+): Promise<Record<string, DeployOutput>> {
+  const step = 'output';
+  const argv = ['output', '-json'];
+  await context.emit({ type: 'step.started', step, command: [tool.program, ...argv], ledger: null });
+  const outputs = parseOutputs(await captureTool(options, tool, context, { step, argv }));
+  await finishStep(context, step, 'succeeded', `${Object.keys(outputs).length} output(s)`, 0);
+  return outputs;
+}

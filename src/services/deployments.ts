@@ -1,0 +1,104 @@
+/** Builds what deployments need: repositories, tools, the pipeline, the API, and what ends by itself. */
+
+import path from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { createLocalExecutor } from '../executor/local.ts';
+import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
+import { type DeployOptions, deploy } from '../pipelines/deploy.ts';
+import type { Pipeline } from '../pipelines/pipeline.ts';
+import { createInitExecutor } from '../pipelines/terraform/plugin-cache.ts';
+import type { PrepareOptions } from '../pipelines/terraform/prepare-tool.ts';
+import type { InitOptions } from '../pipelines/terraform/tool-phases.ts';
+import { findTool } from '../pipelines/terraform/tools.ts';
+import type { DeploySecrets } from '../runs/deployment.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { startApprovals } from '../triggers/approvals.ts';
+import { createDeployApi, type DeployApi } from '../triggers/deploy-api.ts';
+import { createSealer, type Sealer } from '../triggers/seal.ts';
+import { startRunFolders } from '../worker/run-folders.ts';
+import { networkOf, requireSpace, secretsOf } from './sync.ts';
+
+const GIT_TIMEOUT_MS = 600_000;
+const UNUSED_MIRROR_MS = 30 * 86_400_000;
+
+/** What deployments and plans share. */
+export interface ToolRoom extends InitOptions, PrepareOptions {
+  directory: string;
+  repositories: ReturnType<typeof createRemoteRepositories>;
+  sealer: Sealer;
+}
+
+export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRoom> {
+  const { deploy: settings } = config;
+  const executor = createLocalExecutor({ secrets: secretsOf(config), maxOutputBytes: config.logLimitBytes });
+  const directory = path.join(config.dataDir, 'repositories');
+  await clearRemoteLocks(directory);
+  const repositories = createRemoteRepositories({
+    directory,
+    path: config.plumbing.PATH ?? '',
+    home: config.plumbing.HOME ?? config.dataDir,
+    timeoutMs: GIT_TIMEOUT_MS,
+    rules: config.remotes,
+    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
+    tempDir: path.join(config.dataDir, 'sessions'),
+    requireSpace: () => requireSpace(config),
+    log,
+  });
+  repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
+    log.warn({ err }, 'mirrors that nobody uses could not be removed');
+  });
+  return {
+    directory: settings.directory,
+    repositories,
+    executor,
+    initExecutor: createInitExecutor({ executor, directory: settings.pluginCacheDir }),
+    interruptGraceMs: settings.cancelGraceMs,
+    tools: { path: config.plumbing.PATH ?? '', toolsDir: settings.toolsDir },
+    plumbing: config.plumbing,
+    gitProtocols: config.remotes.protocols,
+    registryUrl: settings.registryUrl,
+    providerMirrorDir: settings.providerMirrorDir,
+    sealer: createSealer(config.sealingKeys),
+  };
+}
+
+export function buildDeploy(config: Config, store: RunStore, room: ToolRoom): Pipeline<'deploy'> {
+  const options: DeployOptions = {
+    ...room,
+    steps: store.steps,
+    latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
+    latestPlan: (runId) => store.latestEvent(runId, 'run.planned'),
+    async openSecrets(runId) {
+      const sealed = await store.sealed(runId);
+      const text = sealed && room.sealer.open(sealed);
+      return text ? (JSON.parse(text) as DeploySecrets) : null;
+    },
+    checks: config.deploy.checks,
+    approvalTimeoutMs: config.deploy.approvalTimeoutMs,
+    now: Date.now,
+  };
+  return (context) => deploy(options, context);
+}
+
+export function buildDeployApi({ remotes }: Config, store: RunStore, { sealer, tools }: ToolRoom): DeployApi {
+  return createDeployApi({
+    store,
+    seal: sealer.seal,
+    async toolProblem(tool, version) {
+      const found = await findTool(tools, tool, version);
+      return found.ok ? null : found.problem;
+    },
+    rules: remotes,
+    now: Date.now,
+  });
+}
+
+/** Expires approvals and removes folders of the past. Resolves when neither is at work any more. */
+export function startHousekeeping(config: Config, store: RunStore, log: Logger): () => Promise<void> {
+  const approvals = startApprovals({ store, now: Date.now, log });
+  const folders = startRunFolders({ store, directory: config.deploy.directory, now: Date.now, log });
+  return async () => {
+    await Promise.all([approvals.stop(), folders.stop()]);
+  };
+}

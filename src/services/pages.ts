@@ -1,0 +1,124 @@
+/** Builds the pages, the doors to them, and the links that lead there. */
+
+import { createSecretKey } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { syncGroup } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import type { DeployApi } from '../triggers/deploy-api.ts';
+import { replayDelivery } from '../triggers/replay.ts';
+import { cancelRun, retryRun } from '../triggers/run-actions.ts';
+import { createAccess, signRunLink } from '../web/access.ts';
+import { createAssetRoutes, loadAssets } from '../web/assets.ts';
+import { createDeliveryRoutes } from '../web/delivery-pages.ts';
+import { createDeployRoutes } from '../web/deploy-routes.ts';
+import { createLoginRoutes } from '../web/login-pages.ts';
+import { createMetricsRoutes } from '../web/metrics.ts';
+import { createRunRoutes } from '../web/run-pages.ts';
+import { createServiceRoutes } from '../web/service-pages.ts';
+
+export interface Links {
+  /** Opens the run read-only for whoever holds the link. */
+  signed(runId: string): string;
+  plain(runId: string): string;
+  /** Without a public address the port that was really taken stands in the links. */
+  listeningOn(port: number): void;
+}
+
+export async function createLinks({ server }: Config, store: RunStore): Promise<Links> {
+  const key = createSecretKey(await store.key('links'));
+  let base = server.publicUrl ?? `http://localhost:${server.port}`;
+  const plain = (runId: string): string => `${base}/runs/${runId}`;
+  return {
+    plain,
+    signed: (runId) => `${plain(runId)}?key=${signRunLink(key, runId)}`,
+    listeningOn(port) {
+      base = server.publicUrl ?? `http://localhost:${port}`;
+    },
+  };
+}
+
+export async function buildPages(
+  config: Config,
+  store: RunStore,
+  { links, log, deployApi }: { links: Links; log: Logger; deployApi: DeployApi },
+  known: () => Promise<string[]>,
+) {
+  const assets = loadAssets();
+  const { publicUrl } = config.server;
+  const access = createAccess({
+    tokens: config.apiTokens,
+    sessionKey: await store.key('sessions'),
+    linkKey: await store.key('links'),
+    https: publicUrl?.startsWith('https://') ?? false,
+    clock: Date.now,
+  });
+  const { routes, closeStreams } = createRunRoutes({
+    store,
+    access,
+    assets,
+    retry: (runId, actor) => retryRun(store, runId, actor),
+    cancel: (runId, actor) => cancelRun(store, runId, actor),
+    clock: Date.now,
+    commitUrl: (sha) => commitUrl(config, sha),
+    runUrl: links.plain,
+    publicUrl,
+    onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
+  });
+  const services = createServiceRoutes({
+    store,
+    scope: syncGroup(config.git.branch),
+    known,
+    hasOutside: config.dokploy !== null,
+    access,
+    assets,
+    clock: Date.now,
+    commitUrl: (sha) => commitUrl(config, sha),
+    runUrl: links.plain,
+    publicUrl,
+  });
+  const deliveries = createDeliveryRoutes({
+    store,
+    access,
+    assets,
+    replay: (number, actor) => replayDelivery(store, number, actor),
+    clock: Date.now,
+    runUrl: links.plain,
+    publicUrl,
+  });
+  const deployments = createDeployRoutes({
+    store,
+    api: deployApi,
+    access,
+    assets,
+    allowedOrigins: config.deploy.allowedOrigins,
+    runUrl: links.plain,
+    publicUrl,
+    onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
+  });
+  const metrics = createMetricsRoutes({ store, access, assets, publicUrl });
+  const login = createLoginRoutes({ access, assets, publicUrl });
+  return {
+    apps: {
+      login,
+      assets: createAssetRoutes(assets),
+      runs: routes,
+      services,
+      deliveries,
+      deployments: deployments.routes,
+      metrics,
+    },
+    closeStreams() {
+      closeStreams();
+      deployments.closeStreams();
+    },
+  };
+}
+
+/** A commit's page on GitHub, or on the Enterprise Server behind the API address. */
+function commitUrl({ repository, githubApiUrl }: Config, sha: string): string | null {
+  if (repository === null) return null;
+  const { protocol, host } = new URL(githubApiUrl);
+  const web = host === 'api.github.com' ? 'https://github.com' : `${protocol}//${host}`;
+  return `${web}/${repository}/commit/${sha}`;
+}

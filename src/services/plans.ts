@@ -1,0 +1,129 @@
+/** Builds what plans of pull requests need: the door of Pub/Sub, the pipeline, and who writes the comments. */
+
+import path from 'node:path';
+import type { Handler } from 'hono';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
+import type { Pipeline } from '../pipelines/pipeline.ts';
+import { type PlanOptions, plan } from '../pipelines/plan.ts';
+import { createGitHubComments } from '../reporters/github-comments.ts';
+import { readPullRequest } from '../reporters/pull-requests.ts';
+import { startRequestComments } from '../reporters/request-comments.ts';
+import type { PlanSecrets } from '../runs/plan-comment.ts';
+import type { PlanRun } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { createOidcVerifier } from '../triggers/oidc.ts';
+import { openPlanSecrets } from '../triggers/plan-secrets.ts';
+import { createPubsubPush } from '../triggers/pubsub-push.ts';
+import { VERSION } from '../version.ts';
+import type { ToolRoom } from './deployments.ts';
+import { networkOf, requireSpace } from './sync.ts';
+
+const GIT_TIMEOUT_MS = 600_000;
+/** Of each command of the tool. */
+const COMMAND_TIMEOUT_MS = 1_800_000;
+const UNUSED_MIRROR_MS = 30 * 86_400_000;
+/** GitHub takes any user name with a token: https://docs.github.com/en/get-started/git-basics/about-remote-repositories */
+const TOKEN_USER = 'x-access-token';
+
+export interface Plans {
+  pipeline: Pipeline<'plan'>;
+  pubsubPush: Handler;
+  /** Writes the comments of plans whose requests brought a token. Resolves when none is being written any more. */
+  startComments(runUrl: (runId: string) => string): () => Promise<void>;
+}
+
+export async function buildPlans(
+  config: Config,
+  store: RunStore,
+  room: ToolRoom,
+  log: Logger,
+): Promise<Plans> {
+  const secretsOf = (run: PlanRun) => openSecrets(config, store, room, run);
+  const repositories = await buildRepositories(config, log);
+  const options: PlanOptions = {
+    ...room,
+    // A stranger's head gets no token of ours.
+    registryUrl: null,
+    repositories: { configured: room.repositories, sealed: repositories },
+    steps: store.steps,
+    latestEvent: store.latestEvent,
+    async credentials(run) {
+      const secrets = await secretsOf(run);
+      if (secrets === null) return null;
+      const { token } = secrets;
+      return { git: { type: 'http', username: TOKEN_USER, password: token }, secrets: [token] };
+    },
+    async lookUp(run) {
+      const secrets = await secretsOf(run);
+      if (secrets === null) return null;
+      return readPullRequest({ apiUrl: run.input.apiUrl, token: secrets.token, version: VERSION }, run.input);
+    },
+    timeoutMs: COMMAND_TIMEOUT_MS,
+    approvalTimeoutMs: config.deploy.approvalTimeoutMs,
+    now: Date.now,
+  };
+  return {
+    pipeline: (context) => plan(options, context),
+    pubsubPush: buildPubsubPush(config, store, room, log),
+    startComments(runUrl) {
+      const comments = startRequestComments({
+        store,
+        log,
+        runUrl,
+        async openClient(run) {
+          const secrets = await secretsOf(run);
+          if (secrets === null) return null;
+          const { apiUrl } = run.input;
+          return createGitHubComments({ apiUrl, token: secrets.token, version: VERSION, ofRequest: true });
+        },
+      });
+      return () => comments.stop();
+    },
+  };
+}
+
+async function openSecrets(
+  { git }: Config,
+  store: RunStore,
+  { sealer }: ToolRoom,
+  { id, input }: PlanRun,
+): Promise<PlanSecrets | null> {
+  if (input.credential === 'configured') return git.token === null ? null : { token: git.token };
+  return openPlanSecrets(await store.sealed(id), sealer.open);
+}
+
+/** Apart from those of deployments: other hosts are allowed. */
+async function buildRepositories(config: Config, log: Logger) {
+  const directory = path.join(config.dataDir, 'plan-repositories');
+  await clearRemoteLocks(directory);
+  const repositories = createRemoteRepositories({
+    directory,
+    path: config.plumbing.PATH ?? '',
+    home: config.plumbing.HOME ?? config.dataDir,
+    timeoutMs: GIT_TIMEOUT_MS,
+    rules: { protocols: config.remotes.protocols, hosts: config.plans.allowedHosts },
+    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
+    tempDir: path.join(config.dataDir, 'sessions'),
+    requireSpace: () => requireSpace(config),
+    log,
+  });
+  repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
+    log.warn({ err }, 'mirrors that nobody uses could not be removed');
+  });
+  return repositories;
+}
+
+function buildPubsubPush(config: Config, store: RunStore, { sealer }: ToolRoom, log: Logger): Handler {
+  const { pubsub, allowedHosts } = config.plans;
+  return createPubsubPush({
+    store,
+    pubsub: pubsub && { verify: pubsub.oidc && createOidcVerifier(pubsub.oidc) },
+    seal: sealer.seal,
+    protocols: config.remotes.protocols,
+    allowedHosts,
+    apiUrl: config.githubApiUrl,
+    log,
+  });
+}

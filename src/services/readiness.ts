@@ -1,0 +1,51 @@
+/** What the server needs to do its work, and how each of it is looked at. */
+
+import { access, constants } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { makeFolder } from '../make-folder.ts';
+import { captureProcess } from '../process/capture.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { createReadiness, type Readiness } from '../web/readiness.ts';
+import { requireSpace } from './sync.ts';
+
+const PROBE_TIMEOUT_MS = 5_000;
+
+export function buildReadiness(config: Config, store: RunStore): () => Promise<Readiness> {
+  return createReadiness(
+    {
+      store: () => store.check(),
+      workspace: () => checkWorkspace(config),
+      disk: () => requireSpace(config),
+      git: () => checkProgram(config, ['git', '--version'], 'Install git.'),
+      task_runner: () =>
+        checkProgram(config, [...config.invokeCommand, '--version'], 'Install invoke or set INVOKE_COMMAND.'),
+    },
+    Date.now,
+  );
+}
+
+async function checkWorkspace({ workspaceDir }: Config): Promise<void> {
+  makeFolder(workspaceDir);
+  await access(workspaceDir, constants.W_OK | constants.X_OK);
+}
+
+async function checkProgram(config: Config, argv: [string, ...string[]], remedy: string): Promise<void> {
+  const result = await captureProcess({
+    argv,
+    cwd: '/',
+    // As with git: one that outlives a killed server is ended by the next.
+    env: { ...config.plumbing, IAC_RUNNER_DATA: config.dataDir },
+    timeoutMs: PROBE_TIMEOUT_MS,
+  });
+  if (result.kind === 'exited' && result.exitCode === 0) return;
+  const problem = result.kind === 'not_started' ? result.message : `${argv.join(' ')} did not succeed.`;
+  throw new Error(`${problem} ${remedy}`);
+}
+
+export async function sayWhatIsMissing(readiness: () => Promise<Readiness>, log: Logger): Promise<void> {
+  const { checks } = await readiness();
+  for (const [part, check] of Object.entries(checks)) {
+    if (check.status === 'failed') log.warn({ part, problem: check.problem }, 'not ready');
+  }
+}

@@ -1,0 +1,132 @@
+/** The API of deployments: starts one, decides about its plan, cancels it. Each is stored before it is answered. */
+
+import { RequestError } from '../errors.ts';
+import { deployGroup, type Tool } from '../runs/deployment.ts';
+import { enqueueDeploy } from '../runs/enqueue.ts';
+import { checkRemoteUrl } from '../runs/remote-url.ts';
+import { normalizeDirectory } from '../runs/root-directory.ts';
+import { isFinal, type Run, type RunState } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { EXPIRED_BY } from './approvals.ts';
+import { parseDeployRequest, type RemoteRules } from './deploy-request.ts';
+
+export interface DeployApiOptions {
+  store: RunStore;
+  /** What no file may show, as text that only we can open. */
+  seal(text: string): string;
+  /** Why a version of the tool cannot be had, with a list of those that can, or null. */
+  toolProblem(tool: Tool, version: string): Promise<string | null>;
+  rules: RemoteRules;
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+export interface Caller {
+  name: string;
+  /** Whoever may not approve cannot ask for a deployment that nobody approves. */
+  mayApprove: boolean;
+}
+
+/** `unknown`: there is no such run. `ended`: it is over. */
+export type DeployActionResult =
+  | { status: 'done'; run: Run }
+  | { status: 'refused'; reason: string }
+  | { status: 'ended' }
+  | { status: 'unknown' };
+
+export interface DeployApi {
+  /** `body` is the request's JSON. Throws RequestError 400 naming each wrong field, or 403. */
+  start(body: unknown, caller: Caller): Promise<Run>;
+  approve(runId: string, by: string): Promise<DeployActionResult>;
+  reject(runId: string, by: string): Promise<DeployActionResult>;
+  /** Asking twice is no error. */
+  cancel(runId: string, by: string): Promise<DeployActionResult>;
+  /** The group of a target's deployments, however its address is spelled; null when there can be none. */
+  groupOf(gitUrl: string, path: string): string | null;
+}
+
+/** All throw StoreUnavailableError when nothing could be stored. */
+export function createDeployApi(options: DeployApiOptions): DeployApi {
+  return {
+    start: (body, caller) => start(options, body, caller),
+    approve: (runId, by) => decide(options, runId, 'approved', by),
+    reject: (runId, by) => decide(options, runId, 'rejected', by),
+    cancel: (runId, by) => cancel(options, runId, by),
+    groupOf(gitUrl, path) {
+      const remote = checkRemoteUrl(gitUrl, { ...options.rules, what: 'git_url' });
+      const directory = normalizeDirectory(path);
+      return remote.ok && directory !== null ? deployGroup(remote.url, directory) : null;
+    },
+  };
+}
+
+async function start(
+  { store, seal, toolProblem, rules }: DeployApiOptions,
+  body: unknown,
+  { name, mayApprove }: Caller,
+): Promise<Run> {
+  const request = parseDeployRequest(body, rules);
+  if (!request.ok) throw new RequestError(400, request.problems.join('; '));
+  const { input, secrets, priority, labels } = request;
+  const { tool, toolVersion, autoApprove } = input;
+  const problem = toolVersion === null ? null : await toolProblem(tool, toolVersion);
+  if (problem !== null) throw new RequestError(400, `tool_version: ${problem}`);
+  if (autoApprove && !mayApprove) {
+    throw new RequestError(403, `auto_approve needs the role admin, which ${name} does not have`);
+  }
+  const { run } = await enqueueDeploy(store, {
+    trigger: { source: 'deploy_api', actor: name },
+    input,
+    priority,
+    labels,
+    // Also when there are none, so that a run without them is known to have lost them.
+    sealed: seal(JSON.stringify(secrets)),
+  });
+  return run;
+}
+
+/** The first decision holds, also when several are made at once. */
+async function decide(
+  { store, now }: DeployApiOptions,
+  runId: string,
+  decision: 'approved' | 'rejected',
+  by: string,
+): Promise<DeployActionResult> {
+  const expiresAt = (await store.run(runId))?.approvalExpiresAt ?? null;
+  // The time is up, even if nobody has looked since.
+  if (expiresAt !== null && expiresAt <= now()) await store.decide(runId, 'expired', EXPIRED_BY);
+  const result = await store.decide(runId, decision, by);
+  if (result === null) return { status: 'unknown' };
+  if (result.decided) return { status: 'done', run: result.run };
+  return { status: 'refused', reason: await whyNot(store, result.run) };
+}
+
+const ENDINGS: Partial<Record<RunState, string>> = {
+  succeeded: 'it has succeeded',
+  cancelled: 'it was cancelled',
+};
+
+async function whyNot(store: RunStore, run: Run): Promise<string> {
+  const decided = await store.latestEvent(run.id, 'run.decided');
+  switch (decided?.decision) {
+    case 'approved':
+      return `The deployment was already approved by ${decided.by}`;
+    case 'rejected':
+      return `The deployment was already rejected by ${decided.by}`;
+    case 'expired':
+      return 'The approval has expired: nobody approved in time';
+  }
+  return isFinal(run.state)
+    ? `The deployment has already ended: ${ENDINGS[run.state] ?? 'it has failed'}`
+    : `There is no plan to decide about yet: the deployment is ${run.state}`;
+}
+
+async function cancel({ store }: DeployApiOptions, runId: string, by: string): Promise<DeployActionResult> {
+  const before = await store.run(runId);
+  if (before === null) return { status: 'unknown' };
+  if (isFinal(before.state)) return { status: 'ended' };
+  const run = await store.requestCancel(runId, by);
+  if (run === null) return { status: 'unknown' };
+  // It may have come to its own end in between.
+  return isFinal(run.state) && run.cancelRequestedBy === null ? { status: 'ended' } : { status: 'done', run };
+}

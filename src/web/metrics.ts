@@ -1,0 +1,98 @@
+/** GET /metrics for Prometheus: runs and deployments as the store counts them, and the process itself. */
+
+import { Hono } from 'hono';
+import type { RunStore, RunTally } from '../runs/run-store.ts';
+import { statusOf } from './deploy-progress.ts';
+import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
+
+export interface MetricsOptions extends GuardsOptions {
+  store: Pick<RunStore, 'run' | 'tally'>;
+}
+
+/** Runs are counted by the store, so a restart changes none of their numbers. Labels are names of closed lists. */
+export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
+  const { signedIn } = createGuards(options);
+  let metrics: ReturnType<typeof createMetrics> | null = null;
+  const routes = new Hono<RunPageEnv>();
+  routes.get('/metrics', signedIn, async (c) => {
+    metrics ??= createMetrics();
+    const { contentType, render } = await metrics;
+    const text = await render(await options.store.tally());
+    return c.body(text, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' });
+  });
+  return routes;
+}
+
+async function createMetrics() {
+  // Loading it takes longer than all else that has to be done before the first answer.
+  const { collectDefaultMetrics, Counter, Gauge, Registry } = await import('prom-client');
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const deployments = new Counter({
+    name: 'iac_runner_deployments_total',
+    help: 'Deployments that ended, by status.',
+    labelNames: ['status'],
+    registers,
+  });
+  const active = new Gauge({
+    name: 'iac_runner_active_deployments',
+    help: 'Deployments that have not ended: waiting, running, or awaiting approval.',
+    registers,
+  });
+  const runs = new Gauge({
+    name: 'iac_runner_runs',
+    help: 'Runs that have not ended.',
+    labelNames: ['kind', 'state'],
+    registers,
+  });
+  const ended = new Counter({
+    name: 'iac_runner_runs_ended_total',
+    help: 'Runs that ended, by how.',
+    labelNames: ['kind', 'state'],
+    registers,
+  });
+  const queue = new Gauge({ name: 'iac_runner_queue_length', help: 'Runs that are queued.', registers });
+
+  /** The numbers are put in without a pause between them, so that scrapes at the same time do not mix. */
+  function count(tally: RunTally): void {
+    for (const metric of [deployments, active, runs, ended, queue]) metric.reset();
+    for (const status of ['success', 'failed', 'cancelled']) deployments.inc({ status }, 0);
+    for (const { kind, state, runs: number } of tally.open) {
+      runs.inc({ kind, state }, number);
+      if (kind === 'deploy') active.inc(number);
+      if (state === 'queued') queue.inc(number);
+    }
+    for (const { kind, state, runs: number } of tally.ended) {
+      ended.inc({ kind, state }, number);
+      if (kind === 'deploy') deployments.inc({ status: statusOf({ state }) }, number);
+    }
+  }
+
+  return {
+    contentType: registry.contentType,
+    render(tally: RunTally): Promise<string> {
+      count(tally);
+      return registry.metrics().then((text) => `${text}\n${durations(tally)}`);
+    },
+  };
+}
+
+/** A histogram of the library counts itself; this one is counted already. */
+function durations({ ended, boundsSeconds }: RunTally): string {
+  const name = 'iac_runner_deployment_duration_seconds';
+  const deployments = ended.filter(({ kind }) => kind === 'deploy');
+  const runsOf = (list: RunTally['ended']) => list.reduce((total, { runs }) => total + runs, 0);
+  const within = (bound: number) =>
+    runsOf(deployments.filter(({ upToSeconds }) => upToSeconds !== null && upToSeconds <= bound));
+  const seconds = deployments.reduce((total, { durationMs }) => total + durationMs, 0) / 1000;
+  return [
+    `# HELP ${name} From the start of deployments that ended to their end, the wait for approval included.`,
+    `# TYPE ${name} histogram`,
+    ...boundsSeconds.map((bound) => `${name}_bucket{le="${bound}"} ${within(bound)}`),
+    `${name}_bucket{le="+Inf"} ${runsOf(deployments)}`,
+    `${name}_sum ${seconds}`,
+    `${name}_count ${runsOf(deployments)}`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,55 @@
+/** Removes the folders of deployments: a day after their end, and what belongs to no run. */
+
+import { readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { RunStore } from '../runs/run-store.ts';
+
+const FIRST_MS = 10_000;
+const INTERVAL_MS = 600_000;
+const KEPT_MS = 86_400_000;
+/** The form of a run's id: nothing else in the folder is ours. */
+const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export interface RunFoldersOptions {
+  store: Pick<RunStore, 'run'>;
+  /** Holds a folder for each run, named by its id. */
+  directory: string;
+  now(): number;
+  log: Logger;
+}
+
+export function startRunFolders(options: RunFoldersOptions): { stop(): Promise<void> } {
+  const ending = new AbortController();
+  const { signal } = ending;
+
+  async function run(): Promise<void> {
+    for (let pause = FIRST_MS; ; pause = INTERVAL_MS) {
+      await sleep(pause, undefined, { signal, ref: false });
+      await removeOldFolders(options);
+    }
+  }
+
+  const running = run().catch(() => undefined);
+  return {
+    stop() {
+      ending.abort();
+      return running;
+    },
+  };
+}
+
+/** Never throws: what cannot be removed is logged and tried again the next time. */
+export async function removeOldFolders({ store, directory, now, log }: RunFoldersOptions): Promise<void> {
+  const names = await readdir(directory).catch(() => []);
+  for (const name of names.filter((entry) => RUN_ID.test(entry))) {
+    try {
+      const run = await store.run(name);
+      const isOld = run === null || (run.finishedAt !== null && run.finishedAt < now() - KEPT_MS);
+      if (isOld) await rm(path.join(directory, name), { recursive: true, force: true });
+    } catch (error) {
+      log.warn({ err: error, folder: name }, 'the folder of a deployment could not be removed');
+    }
+  }
+}
