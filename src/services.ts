@@ -15,8 +15,15 @@ import { createGitHubComments } from './reporters/github-comments.ts';
 import { createHookReader } from './reporters/hook-deliveries.ts';
 import { startStatusReporter } from './reporters/status-reporter.ts';
 import { syncGroup } from './runs/run.ts';
-import { REPORTERS, type RunStore } from './runs/run-store.ts';
-import { buildDeploy, buildDeployApi, buildToolRoom, startHousekeeping } from './services/deployments.ts';
+import { REPORTERS, type ReporterName, type RunStore } from './runs/run-store.ts';
+import {
+  buildDeploy,
+  buildDeployApi,
+  buildToolRoom,
+  startDrift,
+  startEvents,
+  startHousekeeping,
+} from './services/deployments.ts';
 import { buildPages, createLinks } from './services/pages.ts';
 import { buildReadiness, sayWhatIsMissing } from './services/readiness.ts';
 import { buildPreview, buildSync, gitMarker, taskFiles } from './services/sync.ts';
@@ -33,6 +40,8 @@ import { recover } from './worker/recover.ts';
 import { startRetention } from './worker/retention.ts';
 import { startWorker } from './worker/worker.ts';
 
+/** Those that have their own credentials, or none. */
+const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
 /** Runs worked on at once, each of another group. No kind waits for another. */
 const CONCURRENT_SYNCS = 4;
 const CONCURRENT_PREVIEWS = 2;
@@ -171,10 +180,12 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   });
   releasers.push(reconciler.stop);
   releasers.push(startHousekeeping(config, store, log));
+  releasers.push(startEvents(config, store, links.plain, log));
+  releasers.push(await startDrift(config, store, room, log));
   const retention = startRetention({
     store,
     retentionMs: config.retentionMs,
-    reporters: config.github ? REPORTERS : [],
+    reporters: config.github ? REPORTERS : REPORTERS_WITHOUT_GITHUB,
     now: Date.now,
     log,
   });

@@ -4,7 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { PlanCheck } from '../config.ts';
 import type { RemoteRepositories } from '../git/remote-repositories.ts';
-import type { DeploySecrets, PlanSummary } from '../runs/deployment.ts';
+import { type DeploySecrets, hasChanges, type PlanSummary } from '../runs/deployment.ts';
 import type { DeployRun, Step } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
@@ -224,11 +224,6 @@ async function blockPending(context: Context, steps: readonly Step[]): Promise<v
 function drifted(summary: PlanSummary | null): Ended {
   const message = hasChanges(summary) ? `Differs: ${summaryWords(summary)}` : 'Nothing differs';
   return { state: 'succeeded', reason: null, message };
-}
-
-/** A plan that cannot be summed up may change anything. */
-export function hasChanges(summary: PlanSummary | null): boolean {
-  return summary === null || summary.add + summary.change + summary.destroy + summary.outputs.length > 0;
 }
 
 function lost(reason: 'credentials_lost' | 'plan_lost', message: string): Ended {

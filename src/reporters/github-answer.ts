@@ -101,7 +101,7 @@ export function isLimited({ status, headers, message }: GitHubAnswer): boolean {
 }
 
 /** The wait the headers ask for, in ms, or null when they ask for none. */
-function askedWaitMs(headers: Record<string, string>): number | null {
+export function askedWaitMs(headers: Record<string, string>): number | null {
   const now = Date.parse(headers.date ?? '') || Date.now();
   const retryAfter = headers['retry-after'];
   if (retryAfter !== undefined) {

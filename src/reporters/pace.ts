@@ -18,7 +18,14 @@ export interface Pace {
   earliest(now: number, write: { final: boolean }): number;
 }
 
-export function createPace({ minIntervalMs }: { minIntervalMs: number }): Pace {
+export function createPace({
+  minIntervalMs,
+  limits = LIMITS,
+}: {
+  minIntervalMs: number;
+  /** Left out: GitHub's. */
+  limits?: readonly { windowMs: number; writes: number }[] | undefined;
+}): Pace {
   let writes: number[] = [];
   return {
     record(now) {
@@ -29,7 +36,7 @@ export function createPace({ minIntervalMs }: { minIntervalMs: number }): Pace {
       const known = writes.filter((at) => at <= now);
       const last = known.at(-1);
       let earliest = last === undefined ? now : Math.max(now, last + minIntervalMs);
-      for (const limit of LIMITS) {
+      for (const limit of limits) {
         const budget = Math.floor(limit.writes * (final ? 1 : PENDING_SHARE));
         const oldestThatMustPass = known.at(-budget);
         if (oldestThatMustPass !== undefined)

@@ -1,4 +1,4 @@
-/** The one lane on which everything is written to GitHub: its pace, and the pause while GitHub is in trouble. */
+/** The one lane on which everything is written to a host, as GitHub: its pace, and the pause while it is in trouble. */
 
 import { backoffMs, SECOND } from './backoff.ts';
 import type { SendOutcome } from './github-answer.ts';
@@ -10,6 +10,10 @@ export interface WriteLaneOptions {
   /** From 0 to 1, for jitter. */
   random?: (() => number) | undefined;
   minIntervalMs?: number | undefined;
+  /** At most so many writes in each window. Left out: GitHub's. */
+  limits?: readonly { windowMs: number; writes: number }[] | undefined;
+  /** The longest wait after failures in a row. */
+  maxBackoffMs?: number | undefined;
 }
 
 export interface WriteLane {
@@ -27,9 +31,10 @@ const MAX_BACKOFF_MS = 900_000;
 const LONGEST_WAIT_MS = 2 * 86_400_000;
 
 export function createWriteLane(options: WriteLaneOptions): WriteLane {
-  const { clock = Date.now, random = Math.random, minIntervalMs = SECOND } = options;
-  const pace = createPace({ minIntervalMs });
-  /** GitHub as a whole is left alone until then, after so many failures in a row that were not about one target. */
+  const { clock = Date.now, random = Math.random, minIntervalMs = SECOND, limits } = options;
+  const { maxBackoffMs = MAX_BACKOFF_MS } = options;
+  const pace = createPace({ minIntervalMs, limits });
+  /** The host as a whole is left alone until then, after so many failures in a row that were not about one target. */
   const pause = { until: 0, failures: 0 };
 
   function withJitter(ms: number): number {
@@ -47,13 +52,13 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
       pace.record(clock());
       if (outcome.kind === 'retry' && outcome.scope === 'everything') {
         pause.failures += 1;
-        pause.until = clock() + withJitter(backoffMs(outcome.afterMs, pause.failures, MAX_BACKOFF_MS));
+        pause.until = clock() + withJitter(backoffMs(outcome.afterMs, pause.failures, maxBackoffMs));
       } else pause.failures = 0;
     },
     retryAt({ scope, afterMs }, failures) {
-      // The growing wait ends with this process, in case a restart is the cure. What GitHub asks for does not.
+      // The growing wait ends with this process, in case a restart is the cure. What was asked for does not.
       if (scope === 'everything') return clock() + afterMs;
-      return clock() + withJitter(backoffMs(afterMs, failures, MAX_BACKOFF_MS));
+      return clock() + withJitter(backoffMs(afterMs, failures, maxBackoffMs));
     },
   };
 }

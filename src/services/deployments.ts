@@ -11,11 +11,15 @@ import { createInitExecutor } from '../pipelines/terraform/plugin-cache.ts';
 import type { PrepareOptions } from '../pipelines/terraform/prepare-tool.ts';
 import type { InitOptions } from '../pipelines/terraform/tool-phases.ts';
 import { findTool } from '../pipelines/terraform/tools.ts';
+import { startEventWebhooks } from '../reporters/event-webhook.ts';
+import { createEventWebhookClient } from '../reporters/event-webhook-client.ts';
 import type { DeploySecrets } from '../runs/deployment.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { startApprovals } from '../triggers/approvals.ts';
 import { createDeployApi, type DeployApi } from '../triggers/deploy-api.ts';
+import { startDriftChecks } from '../triggers/drift.ts';
 import { createSealer, type Sealer } from '../triggers/seal.ts';
+import { VERSION } from '../version.ts';
 import { startRunFolders } from '../worker/run-folders.ts';
 import { networkOf, requireSpace, secretsOf } from './sync.ts';
 
@@ -100,5 +104,32 @@ export function startHousekeeping(config: Config, store: RunStore, log: Logger):
   const folders = startRunFolders({ store, directory: config.deploy.directory, now: Date.now, log });
   return async () => {
     await Promise.all([approvals.stop(), folders.stop()]);
+  };
+}
+
+/** Tells events of deployments, or settles them when there is nothing to sign with. */
+export function startEvents(
+  { deploy: { eventWebhook }, remotes: rules }: Config,
+  store: RunStore,
+  runUrl: (runId: string) => string,
+  log: Logger,
+): () => Promise<void> {
+  const client =
+    eventWebhook && createEventWebhookClient({ secret: eventWebhook.secret, rules, version: VERSION });
+  const events = startEventWebhooks({ store, client, url: eventWebhook?.url ?? null, runUrl, log });
+  return () => events.stop();
+}
+
+/** Throws ConfigError for a file of targets that is wrong. */
+export async function startDrift(
+  { deploy: { drift }, remotes: rules }: Config,
+  store: RunStore,
+  { sealer }: ToolRoom,
+  log: Logger,
+): Promise<() => Promise<void>> {
+  if (drift === null) return async () => undefined;
+  const checks = await startDriftChecks({ ...drift, store, rules, seal: sealer.seal, now: Date.now, log });
+  return async () => {
+    await checks.stop();
   };
 }

@@ -88,7 +88,7 @@ export function buildSync(config: Config, store: RunStore, log: Logger) {
   };
 }
 
-function buildGit(config: Config, timeoutMs: number): Git {
+export function buildGit(config: Config, timeoutMs: number): Git {
   return createGit({
     path: config.plumbing.PATH ?? '',
     home: config.plumbing.HOME ?? config.dataDir,

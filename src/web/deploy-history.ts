@@ -1,10 +1,10 @@
 /** What the status of a deployment shows of its events, kept for those that somebody looks at right now. */
 
 import { setImmediate as turn } from 'node:timers/promises';
+import { NOT_BEGUN, type Progress, projectProgress } from '../runs/deploy-progress.ts';
 import type { PlanSummary } from '../runs/deployment.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { NOT_BEGUN, type Progress, projectProgress } from './deploy-progress.ts';
 import { EVENTS_PER_READ, lastSequence } from './run-log.ts';
 
 export const LOGGED_STEPS = ['init', 'plan', 'apply'] as const;

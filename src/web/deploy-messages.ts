@@ -1,7 +1,7 @@
 /** A deployment's events in the words of its event stream: raw log lines, status changes, and the end. */
 
+import { NOT_BEGUN, type Progress, projectProgress } from '../runs/deploy-progress.ts';
 import type { RunEvent } from '../runs/run-events.ts';
-import { NOT_BEGUN, type Progress, projectProgress } from './deploy-progress.ts';
 import { sseMessage } from './run-messages.ts';
 import type { StreamWords } from './run-stream.ts';
 

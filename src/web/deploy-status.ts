@@ -1,8 +1,8 @@
 /** The status object of a deployment, and its line in the list of deployments. */
 
+import { errorOf, NOT_BEGUN, type Progress, statusOf } from '../runs/deploy-progress.ts';
 import type { DeployRun } from '../runs/run.ts';
 import { createDeployHistories, type DeployHistoriesOptions, type DeployHistory } from './deploy-history.ts';
-import { errorOf, NOT_BEGUN, type Progress, statusOf } from './deploy-progress.ts';
 import { rfc3339 } from './format.ts';
 
 export interface DeployStatuses {

@@ -1,8 +1,8 @@
 /** GET /metrics for Prometheus: runs and deployments as the store counts them, and the process itself. */
 
 import { Hono } from 'hono';
+import { statusOf } from '../runs/deploy-progress.ts';
 import type { RunStore, RunTally } from '../runs/run-store.ts';
-import { statusOf } from './deploy-progress.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
 
 export interface MetricsOptions extends GuardsOptions {

@@ -1,7 +1,7 @@
 /** How far a deployment is, in the words of its API: a projection from its events. */
 
-import type { FinalRunState, Run, RunReason } from '../runs/run.ts';
-import type { RunEvent } from '../runs/run-events.ts';
+import type { FinalRunState, Run, RunReason, Step } from './run.ts';
+import type { RunEvent } from './run-events.ts';
 
 export type DeployStatus = 'running' | 'awaiting_approval' | 'success' | 'failed' | 'cancelled';
 export type DeployPhase = 'initializing' | 'cloning' | 'init' | 'plan' | 'apply' | 'completed';
@@ -26,6 +26,7 @@ const FINAL: Record<FinalRunState, DeployStatus> = {
   superseded: 'cancelled',
 };
 
+/** Of steps that begin one: checks belong to the plan, outputs to the apply. */
 const PHASES: Record<string, DeployPhase> = { clone: 'cloning', init: 'init', plan: 'plan', apply: 'apply' };
 
 /** The progress after an event; the same object when that changes nothing. */
@@ -80,4 +81,10 @@ export function errorOf(end: Pick<Run, 'state' | 'message'> & { reason: RunReaso
   // Clients look for these words.
   const untold = end.state === 'timed_out' && !end.message.includes('timed out');
   return untold ? `${end.message} (timed out)` : end.message;
+}
+
+/** The phase that a run has reached, from its steps alone, in their order. */
+export function phaseReached(steps: readonly Step[]): DeployPhase {
+  const begun = steps.filter(({ id, startedAt }) => startedAt !== null && Object.hasOwn(PHASES, id));
+  return PHASES[begun.at(-1)?.id ?? ''] ?? 'initializing';
 }

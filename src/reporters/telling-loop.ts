@@ -1,0 +1,100 @@
+/** The loop of a reporter: tells what the store says is not told yet, rests when all is told, wakes when something changes. */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { describeError } from '../errors.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { backoffMs, SECOND } from './backoff.ts';
+
+export interface TellingLoopOptions {
+  store: Pick<RunStore, 'watch'>;
+  log: { warn(fields: object, message: string): void };
+  /** What is told, for the log: "commit statuses". */
+  what: string;
+  /**
+   * Tells what is due. Resolves to the ms until there is more to do, or to null when nothing is left to tell; throws
+   * what the store throws.
+   */
+  tellNext(): Promise<number | null>;
+  /** Now, in ms since the epoch. */
+  clock?: (() => number) | undefined;
+  /** Resolves after `ms`, or as soon as `signal` is aborted. */
+  sleep?: ((ms: number, signal: AbortSignal) => Promise<void>) | undefined;
+}
+
+export interface TellingLoop {
+  /** Looks again at once, or when the round under way is over. */
+  wake(): void;
+  /** Ends with the round under way. What is not told yet is told after the next start. */
+  stop(): Promise<void>;
+  /** Resolves when nothing stored by now is left to tell (told, or given up), or after stop. */
+  idle(): Promise<void>;
+}
+
+const MAX_STORE_BACKOFF_MS = 60 * SECOND;
+/** The store is read again this often, for changes that were made in another process. */
+const REREAD_MS = 5 * SECOND;
+/** A run that writes its log wakes us many times a second; this is how often we look. */
+const MIN_ROUND_MS = 100;
+
+export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
+  const { store, log, what, tellNext, clock = Date.now, sleep = sleepUntilAborted } = options;
+  const stopping = new AbortController();
+  let waking = new AbortController();
+  let waiting: Array<() => void> = [];
+  const unwatch = store.watch(() => waking.abort());
+  let storeFailures = 0;
+
+  /** Tells what is due. Returns the ms until the next round and what may cut them short. */
+  async function round(): Promise<{ waitMs: number; until: AbortSignal }> {
+    // A change from here on is not part of this round, and neither is who begins to wait for idleness.
+    waking = new AbortController();
+    const asking = waiting;
+    waiting = [];
+    try {
+      const waitMs = await tellNext();
+      storeFailures = 0;
+      if (waitMs === null) for (const resolve of asking) resolve();
+      else waiting.push(...asking);
+      return { waitMs: Math.min(waitMs ?? REREAD_MS, REREAD_MS), until: waking.signal };
+    } catch (error) {
+      waiting.push(...asking);
+      storeFailures += 1;
+      const waitMs = backoffMs(SECOND, storeFailures, MAX_STORE_BACKOFF_MS);
+      log.warn({ problem: describeError(error), waitMs }, `${what} could not be looked up or kept`);
+      return { waitMs, until: stopping.signal };
+    }
+  }
+
+  async function work(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const { waitMs, until } = await round();
+      const roundEnd = clock();
+      await sleep(waitMs, until);
+      if (waking.signal.aborted) await sleep(Math.max(0, roundEnd + MIN_ROUND_MS - clock()), stopping.signal);
+    }
+  }
+
+  const ended = work();
+  return {
+    wake: () => waking.abort(),
+    async stop() {
+      unwatch();
+      stopping.abort();
+      waking.abort();
+      await ended;
+      for (const resolve of waiting) resolve();
+    },
+    idle() {
+      if (stopping.signal.aborted) return ended;
+      return new Promise((resolve) => {
+        waiting.push(resolve);
+        waking.abort();
+      });
+    },
+  };
+}
+
+async function sleepUntilAborted(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms <= 0 || signal.aborted) return;
+  await delay(ms, undefined, { signal }).catch(() => {});
+}
