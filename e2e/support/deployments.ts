@@ -150,6 +150,7 @@ export function deploymentClient(runner: () => Runner, gitUrl: string) {
     const response = await fetch(runner().url + path, {
       method,
       headers: {
+        accept: 'application/json',
         ...(role === null ? {} : { authorization: `Bearer ${API_TOKENS[role]}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       },

@@ -253,7 +253,8 @@ describe('The cache of repositories', () => {
     const folder = join(await mirrorOf(stage), 'objects/pack');
     const pack = join(folder, (await readdir(folder)).find((name) => name.endsWith('.pack')) ?? '');
     const content = await readFile(pack);
-    content.fill(0, content.length / 2, content.length / 2 + 100);
+    const middle = Math.floor(content.length / 2);
+    content.fill(0, middle, middle + 100);
     await rm(pack);
     await writeFile(pack, content);
     const repository = await open(stage);

@@ -1,5 +1,7 @@
 /** Builds what deployments need: repositories, tools, the pipeline, the API, and what ends by itself. */
 
+import { createHash } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
@@ -38,6 +40,10 @@ export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRo
   const executor = createLocalExecutor({ secrets: secretsOf(config), maxOutputBytes: config.logLimitBytes });
   const directory = path.join(config.dataDir, 'repositories');
   await clearRemoteLocks(directory);
+  const tempDir = sessionsFolder(config);
+  // Of a server that was killed.
+  await rm(tempDir, { recursive: true, force: true });
+  await mkdir(tempDir, { mode: 0o700 });
   const repositories = createRemoteRepositories({
     directory,
     path: config.plumbing.PATH ?? '',
@@ -45,7 +51,7 @@ export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRo
     timeoutMs: GIT_TIMEOUT_MS,
     rules: config.remotes,
     network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
-    tempDir: path.join(config.dataDir, 'sessions'),
+    tempDir,
     requireSpace: () => requireSpace(config),
     log,
   });
@@ -65,6 +71,12 @@ export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRo
     providerMirrorDir: settings.providerMirrorDir,
     sealer: createSealer(config.sealingKeys),
   };
+}
+
+/** Not below the data directory, whose path may be longer than that of a socket can be (unix(7)). */
+function sessionsFolder({ dataDir, plumbing }: Config): string {
+  const own = createHash('sha256').update(dataDir).digest('hex').slice(0, 12);
+  return path.join(plumbing.TMPDIR ?? '/tmp', `iac-runner-${own}`);
 }
 
 export function buildDeploy(config: Config, store: RunStore, room: ToolRoom): Pipeline<'deploy'> {

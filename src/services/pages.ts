@@ -59,6 +59,7 @@ export async function buildPages(
     assets,
     retry: (runId, actor) => retryRun(store, runId, actor),
     cancel: (runId, actor) => cancelRun(store, runId, actor),
+    decide: deployApi,
     clock: Date.now,
     commitUrl: (sha) => commitUrl(config, sha),
     runUrl: links.plain,

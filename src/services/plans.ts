@@ -1,24 +1,30 @@
 /** Builds what plans of pull requests need: the door of Pub/Sub, the pipeline, and who writes the comments. */
 
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Handler } from 'hono';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import type { Mirror } from '../git/mirror.ts';
+import { createOwnRepository } from '../git/own-repository.ts';
+import { parseRemote } from '../git/remote.ts';
 import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
+import { createScratchRepository } from '../git/scratch-repository.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import { type PlanOptions, plan } from '../pipelines/plan.ts';
 import { createGitHubComments } from '../reporters/github-comments.ts';
 import { readPullRequest } from '../reporters/pull-requests.ts';
 import { startRequestComments } from '../reporters/request-comments.ts';
-import type { PlanSecrets } from '../runs/plan-comment.ts';
 import type { PlanRun } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createOidcVerifier } from '../triggers/oidc.ts';
 import { openPlanSecrets } from '../triggers/plan-secrets.ts';
 import { createPubsubPush } from '../triggers/pubsub-push.ts';
+import type { PullRequestOptions } from '../triggers/pull-request.ts';
 import { VERSION } from '../version.ts';
 import type { ToolRoom } from './deployments.ts';
-import { networkOf, requireSpace } from './sync.ts';
+import { buildGit, networkOf, requireSpace } from './sync.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
 /** Of each command of the tool. */
@@ -30,6 +36,8 @@ const TOKEN_USER = 'x-access-token';
 export interface Plans {
   pipeline: Pipeline<'plan'>;
   pubsubPush: Handler;
+  /** For the webhook: where heads of our own pull requests come from; null when they are not planned. */
+  ownPulls: PullRequestOptions['plans'];
   /** Writes the comments of plans whose requests brought a token. Resolves when none is being written any more. */
   startComments(runUrl: (runId: string) => string): () => Promise<void>;
 }
@@ -37,28 +45,30 @@ export interface Plans {
 export async function buildPlans(
   config: Config,
   store: RunStore,
-  room: ToolRoom,
+  { room, mirror }: { room: ToolRoom; mirror: Mirror },
   log: Logger,
 ): Promise<Plans> {
-  const secretsOf = (run: PlanRun) => openSecrets(config, store, room, run);
+  const tokenOf = (run: PlanRun) => readToken(config, store, room, run);
   const repositories = await buildRepositories(config, log);
   const options: PlanOptions = {
     ...room,
     // A stranger's head gets no token of ours.
     registryUrl: null,
-    repositories: { configured: room.repositories, sealed: repositories },
+    repositories: { configured: await ownRepository(config, mirror), sealed: repositories },
     steps: store.steps,
     latestEvent: store.latestEvent,
     async credentials(run) {
-      const secrets = await secretsOf(run);
-      if (secrets === null) return null;
-      const { token } = secrets;
-      return { git: { type: 'http', username: TOKEN_USER, password: token }, secrets: [token] };
+      // Our own repository is read as it always is.
+      if (run.input.credential === 'configured') return { git: null, secrets: [] };
+      const token = await tokenOf(run);
+      return token === null
+        ? null
+        : { git: { type: 'http', username: TOKEN_USER, password: token }, secrets: [token] };
     },
     async lookUp(run) {
-      const secrets = await secretsOf(run);
-      if (secrets === null) return null;
-      return readPullRequest({ apiUrl: run.input.apiUrl, token: secrets.token, version: VERSION }, run.input);
+      const token = await tokenOf(run);
+      if (token === null) return null;
+      return readPullRequest({ apiUrl: run.input.apiUrl, token, version: VERSION }, run.input);
     },
     timeoutMs: COMMAND_TIMEOUT_MS,
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
@@ -67,16 +77,17 @@ export async function buildPlans(
   return {
     pipeline: (context) => plan(options, context),
     pubsubPush: buildPubsubPush(config, store, room, log),
+    ownPulls: ownPulls(config),
     startComments(runUrl) {
       const comments = startRequestComments({
         store,
         log,
         runUrl,
         async openClient(run) {
-          const secrets = await secretsOf(run);
-          if (secrets === null) return null;
+          const token = await tokenOf(run);
+          if (token === null) return null;
           const { apiUrl } = run.input;
-          return createGitHubComments({ apiUrl, token: secrets.token, version: VERSION, ofRequest: true });
+          return createGitHubComments({ apiUrl, token, version: VERSION, ofRequest: true });
         },
       });
       return () => comments.stop();
@@ -84,14 +95,37 @@ export async function buildPlans(
   };
 }
 
-async function openSecrets(
-  { git }: Config,
+/** Null when it is not to be had. */
+async function readToken(
+  { github }: Config,
   store: RunStore,
   { sealer }: ToolRoom,
   { id, input }: PlanRun,
-): Promise<PlanSecrets | null> {
-  if (input.credential === 'configured') return git.token === null ? null : { token: git.token };
-  return openPlanSecrets(await store.sealed(id), sealer.open);
+): Promise<string | null> {
+  if (input.credential === 'configured') return github?.token ?? null;
+  return openPlanSecrets(await store.sealed(id), sealer.open)?.token ?? null;
+}
+
+async function ownRepository(config: Config, mirror: Mirror) {
+  const git = buildGit(config, GIT_TIMEOUT_MS);
+  const directory = path.join(config.dataDir, 'plans');
+  // What a killed server left there.
+  await rm(directory, { recursive: true, force: true });
+  return createOwnRepository({
+    git,
+    mirror,
+    async openScratch() {
+      await requireSpace(config);
+      const objects = path.join(mirror.directory, 'objects');
+      return createScratchRepository({ git, directory: path.join(directory, randomUUID()), objects });
+    },
+  });
+}
+
+/** The comments are written with our token, so without one there is nothing to be planned for. */
+function ownPulls({ plans, github, git }: Config): Plans['ownPulls'] {
+  if (!plans.pullRequests || github === null) return null;
+  return { cloneUrl: parseRemote(git).url, apiUrl: github.apiUrl };
 }
 
 /** Apart from those of deployments: other hosts are allowed. */

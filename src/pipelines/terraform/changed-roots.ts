@@ -17,7 +17,7 @@ export interface ChangedRootsQuestion {
 /** Files of the language, not of tests. */
 const SOURCE_FILE = /\.(tf|tofu)(\.json)?$/;
 /** A call of a module of this repository. */
-const LOCAL_SOURCE = /^\s*"?source"?\s*[=:]\s*"(\.\.?\/[^"]*|\.\.?)"/gm;
+const LOCAL_SOURCE = /(?:^|[{,])\s*"?source"?\s*[=:]\s*"(\.\.?\/[^"]*|\.\.?)"/gm;
 const BACKEND = /^\s*(backend\s+"|cloud\s*\{)/m;
 
 interface Folder {
