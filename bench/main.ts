@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { PROJECT_ROOT } from '../e2e/support/project-root.ts';
 import { accept } from './accept.ts';
 import type { Bench } from './bench.ts';
+import { deployment } from './deployment.ts';
 import { firstTask } from './first-task.ts';
 import { logLines } from './log-lines.ts';
 import { noOpSync } from './no-op-sync.ts';
@@ -25,6 +26,7 @@ const BENCHES: Record<string, Bench> = {
   'log-lines': logLines,
   wave,
   recovery,
+  deployment,
 };
 
 async function main(words: string[]): Promise<void> {

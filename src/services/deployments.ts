@@ -1,12 +1,14 @@
 /** Builds what deployments need: repositories, tools, the pipeline, the API, and what ends by itself. */
 
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { lstat, mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { ConfigError } from '../errors.ts';
 import { createLocalExecutor } from '../executor/local.ts';
 import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
+import { makeFolder } from '../make-folder.ts';
 import { type DeployOptions, deploy } from '../pipelines/deploy.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import { createInitExecutor } from '../pipelines/terraform/plugin-cache.ts';
@@ -35,9 +37,21 @@ export interface ToolRoom extends InitOptions, PrepareOptions {
   sealer: Sealer;
 }
 
+/** A folder of a public place such as /tmp may have been made by somebody else before. */
+async function requireOwnFolder(directory: string): Promise<void> {
+  makeFolder(directory, 0o700);
+  const { uid, mode } = await lstat(directory);
+  const trusted = uid === 0 || uid === process.getuid?.();
+  if (trusted && (mode & 0o022) === 0) return;
+  throw new ConfigError(`DEPLOY_DIR ${directory} can be changed by others.`, {
+    nextAction: 'Remove it, or set DEPLOY_DIR to a folder that only this user can write to.',
+  });
+}
+
 export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRoom> {
   const { deploy: settings } = config;
   const executor = createLocalExecutor({ secrets: secretsOf(config), maxOutputBytes: config.logLimitBytes });
+  await requireOwnFolder(settings.directory);
   const directory = path.join(config.dataDir, 'repositories');
   await clearRemoteLocks(directory);
   const tempDir = sessionsFolder(config);
