@@ -25,6 +25,7 @@ import {
   startHousekeeping,
 } from './services/deployments.ts';
 import { buildPages, createLinks } from './services/pages.ts';
+import { buildPlans } from './services/plans.ts';
 import { buildReadiness, sayWhatIsMissing } from './services/readiness.ts';
 import { buildPreview, buildSync, gitMarker, taskFiles } from './services/sync.ts';
 import { createSqliteStore } from './stores/sqlite-store/sqlite-store.ts';
@@ -85,6 +86,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   await rm(taskFiles(config), { recursive: true, force: true });
   const links = await createLinks(config, store);
   const room = await buildToolRoom(config, log);
+  const plans = await buildPlans(config, store, { room, mirror }, log);
   const deployApi = buildDeployApi(config, store, room);
   const readiness = buildReadiness(config, store);
   // Made before the doors that nudge it, started after them.
@@ -109,6 +111,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       branch: config.git.branch,
       repository: config.repository,
       previews: config.previews,
+      plans: plans.ownPulls,
       servicesNamedBy,
       runUrl: links.signed,
       inbox: createInbox({ store, now: Date.now }),
@@ -123,6 +126,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       runUrl: links.signed,
       now: Date.now,
     }),
+    pubsubPush: plans.pubsubPush,
     pages: pages.apps,
     isHealthy: store.isAlive,
     readiness,
@@ -148,6 +152,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   } else {
     log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
   }
+  releasers.push(plans.startComments(links.signed));
   if (config.selfHeal && !config.dokploy)
     log.warn('SELF_HEAL does nothing without CONFIG_HASH_STORE=dokploy');
   const worker = startWorker({
@@ -156,7 +161,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       sync: pipeline,
       preview: await buildPreview(config, store, mirror),
       deploy: buildDeploy(config, store, room),
-      plan: () => Promise.reject(new Error('Not wired.')),
+      plan: plans.pipeline,
     },
     owner: `${hostname()}:${process.pid}`,
     limits: {

@@ -8,6 +8,7 @@ import type { Verdict } from './github-contract.ts';
 import { type Caller, enter } from './github-door.ts';
 import { createHookBook, type HookBook } from './github-hooks.ts';
 import { createScripts, type Script } from './github-misbehaviour.ts';
+import { createPullBook, type PullBook } from './github-pulls.ts';
 import { describeFullRepository } from './github-repository.ts';
 import { type ApiAnswer, createStatusBook, refusal, type StatusBook } from './github-statuses.ts';
 import { createWebhookSender, parseBody, type WebhookSender } from './webhook-sender.ts';
@@ -38,6 +39,7 @@ export interface LocalGithub extends WebhookSender {
   statuses: StatusBook;
   hooks: HookBook;
   comments: CommentBook;
+  pulls: PullBook;
   requests: RecordedRequest[];
   /** What a caller did that GitHub does not describe or allow. */
   violations: string[];
@@ -64,6 +66,7 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
   const sender = createWebhookSender();
   const hooks = createHookBook({ ...options, apiUrl: () => url, attempts: sender.deliveries });
   const comments = createCommentBook({ ...options, apiUrl: () => url, violations });
+  const pulls = createPullBook(options);
   const statuses = createStatusBook({ ...options, apiUrl: () => url, repository, violations });
 
   async function act({ operation, parameters }: Verdict, { body, url: address }: Caller): Promise<ApiAnswer> {
@@ -80,6 +83,7 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     }
     if (operation === 'issues/create-comment') return comments.create(issue, body);
     if (operation === 'issues/update-comment') return comments.update(Number(parameters.comment_id), body);
+    if (operation === 'pulls/get') return pulls.get(Number(parameters.pull_number));
     if (operation === 'users/get-authenticated') return comments.user();
     if (operation === 'repos/get') return { status: 200, body: repository };
     violations.push(`${operation} is not played by the local GitHub`);
@@ -114,6 +118,7 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     statuses,
     hooks,
     comments,
+    pulls,
     requests,
     violations,
     misbehave: (script) => scripts.add(script),

@@ -18,14 +18,14 @@ type Environment = Record<string, string | undefined>;
 /** To be called beside the tests; what it returns gives the stage inside of them. Kept on disk when one failed. */
 export function shareStage(
   name: string,
-  environment: () => Environment | Promise<Environment> = () => ({}),
+  environment: (stage: Stage) => Environment | Promise<Environment> = () => ({}),
 ): () => SharedStage {
   let shared: SharedStage | undefined;
   let failed = false;
 
   beforeAll(async () => {
     const stage = await setStage({ name, invoke: obtainedInvoke() });
-    shared = { stage, runner: await stage.start({ environment: await environment() }) };
+    shared = { stage, runner: await stage.start({ environment: await environment(stage) }) };
   });
   afterEach(({ task }) => {
     failed ||= task.result?.state === 'fail';

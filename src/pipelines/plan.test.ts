@@ -15,7 +15,8 @@ import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { startWorker } from '../worker/worker.ts';
-import { type PlanOptions, type PullRequestFacts, plan } from './plan.ts';
+import { type PlanOptions, plan } from './plan.ts';
+import { judgeHead, type LookedUp } from './plan-head.ts';
 import {
   BOX,
   NEEDS_BOX,
@@ -34,7 +35,7 @@ interface Room {
   directory: string;
   options: PlanOptions;
   /** What GitHub would say of the pull request. */
-  facts: PullRequestFacts | null;
+  facts: LookedUp;
   /** The body of the comment of each mark. */
   comments: Map<string, string>;
   ask(input: Partial<PlanInput> & { revision: string }): Promise<Run>;
@@ -269,11 +270,13 @@ describe('The plan of a pull request', { timeout: 60_000 }, () => {
 
   it('F47: of a newer head from a fork needs an approval of its own', async (context) => {
     const room = await openRoom(context);
-    room.facts = { isOpen: true, head: await room.world.commit({ 'main.tf': ONE }), fromFork: true };
-    const first = await room.ask({ revision: room.facts.head });
+    const facts = { isOpen: true, head: await room.world.commit({ 'main.tf': ONE }), fromFork: true };
+    room.facts = facts;
+    const first = await room.ask({ revision: facts.head });
     await room.ended(first.id, 'awaiting_approval');
-    room.facts = { ...room.facts, head: await room.world.commit({ 'main.tf': '' }) };
-    const second = await room.ask({ revision: room.facts.head });
+    const head = await room.world.commit({ 'main.tf': '' });
+    room.facts = { ...facts, head };
+    const second = await room.ask({ revision: head });
     expect(await room.ended(first.id)).toMatchObject({ state: 'superseded', coveredBy: second.id });
     expect(await room.store.decide(first.id, 'approved', 'eve')).toMatchObject({ decided: false });
     expect(await room.ended(second.id, 'awaiting_approval')).toMatchObject({ state: 'awaiting_approval' });
@@ -308,6 +311,16 @@ describe('The plan of a pull request', { timeout: 60_000 }, () => {
     room.facts = { isOpen: true, head: revision, fromFork: false };
     await room.store.requestCancel(late.id, 'ada');
     expect(room.comments.size).toBeLessThanOrEqual(1);
+  });
+
+  it('F46: waits while GitHub cannot say whose head it is, and then for an approval', async (context) => {
+    const room = await openRoom(context);
+    room.facts = 'unavailable';
+    const run = await room.ask({ revision: 'a'.repeat(40) });
+    await expect.poll(async () => (await room.store.run(run.id))?.notBefore).toBeGreaterThan(Date.now());
+    if (run.kind !== 'plan') throw new Error('It is no plan.');
+    const later = { ...room.options, now: () => Date.now() + 600_000 };
+    expect(await judgeHead(later, run, 'unavailable')).toMatchObject({ state: 'awaiting_approval' });
   });
 
   it('whose token is gone says so', async (context) => {

@@ -6,9 +6,10 @@ import type { RemoteRepositories, RemoteRepository } from '../git/remote-reposit
 import type { GitAuth, PlanSummary } from '../runs/deployment.ts';
 import type { PlanRoot } from '../runs/plan-comment.ts';
 import type { PlanRun, Step } from '../runs/run.ts';
-import type { RunEvent, RunEventBody } from '../runs/run-events.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
 import { checkOutForRun } from './check-out.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
+import { type HeadOptions, judgeHead, type LookedUp } from './plan-head.ts';
 import { changedRoots } from './terraform/changed-roots.ts';
 import { diagnose, withTails } from './terraform/diagnosis.ts';
 import { summaryWords } from './terraform/plan-summary.ts';
@@ -16,40 +17,23 @@ import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
 import { type InitOptions, initialise, makePlan } from './terraform/tool-phases.ts';
 import { finishStep, type StepContext, StepFailed } from './tool-step.ts';
 
-/** What GitHub says of the pull request now. */
-export interface PullRequestFacts {
-  isOpen: boolean;
-  /** Full commit id. */
-  head: string;
-  /** The head is in another repository than the base. */
-  fromFork: boolean;
-}
-
-export interface PlanOptions extends InitOptions, PrepareOptions {
+export interface PlanOptions extends InitOptions, PrepareOptions, HeadOptions {
   /** Holds a folder for each run, as long as it is worked on. */
   directory: string;
   repositories: Record<PlanRun['input']['credential'], Pick<RemoteRepositories, 'open'>>;
   steps(runId: string): Promise<Step[]>;
-  latestEvent<T extends RunEvent['type']>(
-    runId: string,
-    type: T,
-  ): Promise<Extract<RunEvent, { type: T }> | null>;
   /** Null when what reads the repository cannot be had any more; `git` null when it needs no credentials. */
   credentials(run: PlanRun): Promise<{ git: GitAuth | null; secrets: readonly string[] } | null>;
-  /** Null when GitHub does not say. Never throws for that. */
-  lookUp(run: PlanRun, signal: AbortSignal): Promise<PullRequestFacts | null>;
+  /** Never throws for what GitHub answers or not. */
+  lookUp(run: PlanRun, signal: AbortSignal): Promise<LookedUp>;
   /** Of each command. */
   timeoutMs: number;
-  approvalTimeoutMs: number;
-  now(): number;
 }
 
 type Context = PipelineContext<'plan'>;
 type Planned = { summary: PlanSummary | null } | StepFailed;
 
 const MAX_PLAN_CHARACTERS = 200_000;
-/** Not all of GitHub's servers may know a head that was pushed a moment ago. */
-const SECOND_LOOK_MS = 10_000;
 
 /** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
 export async function plan(options: PlanOptions, context: Context): Promise<Outcome> {
@@ -62,11 +46,8 @@ export async function plan(options: PlanOptions, context: Context): Promise<Outc
       message: 'The token of the request cannot be read',
     };
   }
-  const facts = await options.lookUp(run, signal);
-  const outdated = facts && (await judgeHead(options, run, facts));
-  if (outdated) return outdated;
-  const fromFork = run.input.fromFork || facts?.fromFork === true;
-  if (fromFork && !(await isApproved(options, run))) return awaitApproval(options, run);
+  const notNow = await judgeHead(options, run, await options.lookUp(run, signal));
+  if (notNow) return notNow;
 
   const folder = path.join(options.directory, run.id);
   try {
@@ -79,41 +60,6 @@ export async function plan(options: PlanOptions, context: Context): Promise<Outc
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** Null when the head is still worth a plan. */
-async function judgeHead(
-  options: PlanOptions,
-  run: PlanRun,
-  facts: PullRequestFacts,
-): Promise<Outcome | null> {
-  if (!facts.isOpen) {
-    return { state: 'superseded', reason: 'pull_request_closed', message: 'The pull request is closed' };
-  }
-  if (facts.head === run.input.revision) return null;
-  const message = `The pull request is at ${facts.head.slice(0, 8)}`;
-  if ((await options.latestEvent(run.id, 'run.requeued')) === null) {
-    return {
-      state: 'queued',
-      notBefore: options.now() + SECOND_LOOK_MS,
-      message: `${message}; looking again soon`,
-    };
-  }
-  return { state: 'superseded', reason: 'covered_by_newer', message: `${message} by now` };
-}
-
-async function isApproved({ latestEvent }: PlanOptions, { id, input }: PlanRun): Promise<boolean> {
-  const decision = await latestEvent(id, 'run.decided');
-  return decision?.decision === 'approved' && decision.subject === input.revision;
-}
-
-function awaitApproval({ now, approvalTimeoutMs }: PlanOptions, { input }: PlanRun): Outcome {
-  return {
-    state: 'awaiting_approval',
-    subject: input.revision,
-    expiresAt: now() + approvalTimeoutMs,
-    message: `The head ${input.revision.slice(0, 8)} is from a fork: a plan of it needs an approval`,
-  };
 }
 
 async function planAll(

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { createCommentTeller } from './comment-teller.ts';
 import type { SendOutcome } from './github-answer.ts';
-import type { CommentRequest } from './github-comments.ts';
-import { aPreview, createStoredRuns } from './stored-runs.fixture.ts';
+import type { CommentRequest, GitHubComments } from './github-comments.ts';
+import { planComments, previewComments } from './sticky-comments.ts';
+import { aPlan, aPreview, createStoredRuns } from './stored-runs.fixture.ts';
 import { createWriteLane } from './write-lane.ts';
 
 const DONE = { state: 'succeeded', message: 'Merging this will sync nothing' } as const;
@@ -18,19 +19,30 @@ function createTelling(outcomes: SendOutcome[] = []) {
   const store = createStoredRuns();
   const put: CommentRequest[] = [];
   let now = 1_700_000_000_000;
-  const tellNext = createCommentTeller({
-    store: { ...store, latestEvent: async () => null },
-    client: {
-      async put(request) {
-        put.push(request);
-        return outcomes.shift() ?? { kind: 'ok' };
-      },
+  const client: GitHubComments = {
+    async put(request) {
+      put.push(request);
+      return outcomes.shift() ?? { kind: 'ok' };
     },
+  };
+  const runUrl = (id: string) => `https://runner.example/runs/${id}`;
+  const log = { info: () => undefined, warn: () => undefined };
+  const lane = createWriteLane({ clock: () => now, random: () => 0 });
+  const previews = previewComments({
+    store: { latestEvent: async () => null },
+    client,
     repository: { owner: 'acme', repo: 'platform' },
-    runUrl: (id) => `https://runner.example/runs/${id}`,
-    log: { info: () => undefined, warn: () => undefined },
-    lane: createWriteLane({ clock: () => now, random: () => 0 }),
+    runUrl,
   });
+  const plans = planComments({
+    store: { steps: async () => [], eventsOf: async () => [] },
+    credential: 'sealed',
+    openClient: async ({ id }) => (id === 'no-token' ? null : client),
+    runUrl,
+  });
+  const tellPreview = createCommentTeller({ store, log, lane }, previews);
+  const tellPlan = createCommentTeller({ store, log, lane }, plans);
+  const tellNext = async () => (await tellPreview()) ?? tellPlan();
   return {
     store,
     put,
@@ -97,5 +109,44 @@ describe('The comment of a pull request', () => {
     store.put(aPreview({ id: '1', ...DONE }));
     store.put(aPreview({ id: '2', ...DONE }, { pullRequest: 8 }));
     expect(await tellAll()).toEqual([100, 900, 100]);
+  });
+
+  it('of a plan is told when it waits for an approval, once, and again when it has ended', async () => {
+    const { store, put, tellAll } = createTelling();
+    store.put(aPlan({ id: '1', state: 'awaiting_approval', message: 'Heads of forks need an approval' }));
+    await tellAll();
+    expect(put.map(({ mark }) => mark)).toEqual(['<!-- runners-poc:plan:p1 -->']);
+    expect(store.settledRuns).toEqual([]);
+    store.change('1', { state: 'running' });
+    await tellAll();
+    expect(put).toHaveLength(1);
+    store.change('1', { state: 'succeeded' });
+    await tellAll();
+    expect(put).toHaveLength(2);
+    expect(store.settledRuns).toEqual(['1']);
+  });
+
+  it('of a plan whose token is gone is undeliverable, and holds up nobody', async () => {
+    const { store, put, tellAll } = createTelling();
+    store.put(aPlan({ id: 'no-token', state: 'failed' }));
+    store.put(aPlan({ id: '2', state: 'succeeded', concurrencyGroup: 'plan:other' }));
+    await tellAll();
+    expect(put).toHaveLength(1);
+    expect(store.savedReports[0]).toMatchObject({ runId: 'no-token', settled: true });
+    expect(store.settledRuns.toSorted()).toEqual(['2', 'no-token']);
+  });
+
+  it('of plans is one for each plan id, and a plan by our own token is none of a request', async () => {
+    const { store, put, tellAll } = createTelling();
+    store.put(aPlan({ id: '1', state: 'succeeded' }));
+    store.put(aPlan({ id: '2', state: 'succeeded', concurrencyGroup: 'plan:other' }, { planId: 'p2' }));
+    store.put(
+      aPlan({ id: '3', state: 'succeeded', concurrencyGroup: 'plan:ours' }, { credential: 'configured' }),
+    );
+    await tellAll();
+    expect(put.map(({ mark }) => mark)).toEqual([
+      '<!-- runners-poc:plan:p1 -->',
+      '<!-- runners-poc:plan:p2 -->',
+    ]);
   });
 });

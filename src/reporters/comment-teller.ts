@@ -1,47 +1,59 @@
-/** Tells what merging a pull request would sync, as one comment of it that is kept up to date. */
+/** Keeps comments of pull requests up to date: the newest outcome of what shares a comment, told once. */
 
 import { createHash } from 'node:crypto';
-import { isFinal, type PreviewRun } from '../runs/run.ts';
-import type { Report, RunStore } from '../runs/run-store.ts';
+import { isFinal, type Run } from '../runs/run.ts';
+import type { Report, ReporterName, RunStore } from '../runs/run-store.ts';
 import type { SendOutcome } from './github-answer.ts';
-import type { GitHubComments } from './github-comments.ts';
-import { PREVIEW_MARK, previewComment } from './preview-comment.ts';
+import type { CommentRequest, GitHubComments } from './github-comments.ts';
 import { isWorn, type ReporterLog } from './status-teller.ts';
 import type { WriteLane } from './write-lane.ts';
 
+/** One kind of comment. Runs with one key share a comment. */
+export interface StickyComment<Told extends Run> {
+  reporter: ReporterName;
+  concerns(run: Run): run is Told;
+  keyOf(run: Told): string;
+  /** Whether this state is worth a comment; after the others an older one, or none, is as good. */
+  isTelling(run: Told): boolean;
+  /** What is to stand there and who writes it, or why nobody can. */
+  compose(run: Told): Promise<Composed>;
+}
+
+export type Composed =
+  | { client: GitHubComments; request: CommentRequest; problem?: never }
+  | { problem: string };
+
 export interface CommentTellerOptions {
-  store: Pick<RunStore, 'unreported' | 'reports' | 'saveReport' | 'settleRun' | 'latestEvent'>;
-  client: GitHubComments;
-  repository: { owner: string; repo: string };
-  runUrl(runId: string): string;
+  store: Pick<RunStore, 'unreported' | 'reports' | 'saveReport' | 'settleRun'>;
   log: ReporterLog;
   lane: WriteLane;
 }
 
-const REPORTER = 'pull-request-comment';
 const READ_LIMIT = 1_000;
 const NEXT_ROUND_MS = 100;
-
-/** States whose outcome is worth a comment; after the others an older one, or none, is as good. */
-const TELLING: ReadonlySet<PreviewRun['state']> = new Set(['succeeded', 'failed', 'errored']);
 
 /**
  * Makes the function of one round: it writes at most one comment and returns the ms until the next round, or null
  * when nothing is left to tell. It throws what the store throws.
  */
-export function createCommentTeller(options: CommentTellerOptions): () => Promise<number | null> {
+export function createCommentTeller<Told extends Run>(
+  options: CommentTellerOptions,
+  comment: StickyComment<Told>,
+): () => Promise<number | null> {
   const { store, lane } = options;
   return async function tellNext() {
     let waitMs: number | null = null;
-    for (const run of await owedRuns(store)) {
-      const report = (await store.reports(REPORTER, run.id))[0] ?? blankReport(run);
-      if (report.settled) {
-        await store.settleRun(REPORTER, run.id);
+    for (const run of await owedRuns(store, comment)) {
+      const report = (await store.reports(comment.reporter, run.id))[0] ?? blankReport(comment.reporter, run);
+      if (report.settled && isFinal(run.state)) {
+        await store.settleRun(comment.reporter, run.id);
         continue;
       }
+      // A run that waits for somebody stays as it was told.
+      if (!isFinal(run.state) && (report.settled || report.told?.startsWith(`${run.state} `))) continue;
       const ms = lane.earliest({ promised: false, notBefore: report.notBefore }) - lane.now();
       if (ms <= 0) {
-        await tell(options, run, report);
+        await tell(options, comment, run, report);
         return NEXT_ROUND_MS;
       }
       waitMs = Math.min(waitMs ?? ms, ms);
@@ -50,39 +62,49 @@ export function createCommentTeller(options: CommentTellerOptions): () => Promis
   };
 }
 
-/** The newest outcome of each pull request, unless a newer one is on its way. Older ones are settled unsaid. */
-async function owedRuns(store: CommentTellerOptions['store']): Promise<PreviewRun[]> {
-  const runs = (await store.unreported(REPORTER, READ_LIMIT)).filter((run) => run.kind === 'preview');
-  const owed: PreviewRun[] = [];
-  for (const ofOne of Map.groupBy(runs, ({ input }) => input.pullRequest).values()) {
-    const speaker = ofOne.findLast(({ state }) => TELLING.has(state));
+/** The newest outcome for each comment, unless a newer one is on its way. Older ones are settled unsaid. */
+async function owedRuns<Told extends Run>(
+  store: CommentTellerOptions['store'],
+  { reporter, concerns, keyOf, isTelling }: StickyComment<Told>,
+): Promise<Told[]> {
+  const runs = (await store.unreported(reporter, READ_LIMIT)).filter(concerns);
+  const owed: Told[] = [];
+  for (const ofOne of Map.groupBy(runs, keyOf).values()) {
+    const speaker = ofOne.findLast(isTelling);
     for (const run of ofOne) {
-      if (isFinal(run.state) && run !== speaker) await store.settleRun(REPORTER, run.id);
+      if (isFinal(run.state) && run !== speaker) await store.settleRun(reporter, run.id);
     }
-    if (speaker && ofOne.every(({ state }) => isFinal(state))) owed.push(speaker);
+    const others = ofOne.filter((run) => run !== speaker);
+    if (speaker && others.every(({ state }) => isFinal(state))) owed.push(speaker);
   }
   return owed;
 }
 
-async function tell(options: CommentTellerOptions, run: PreviewRun, report: Report): Promise<void> {
-  const { store, client, repository, runUrl, log, lane } = options;
-  const explanation = (await store.latestEvent(run.id, 'run.explained'))?.explanation ?? null;
-  const body = previewComment({ run, explanation, url: runUrl(run.id) });
-  const { pullRequest } = run.input;
-  const outcome = await client.put({ ...repository, pullRequest, body, mark: PREVIEW_MARK });
-  lane.record(outcome);
-  if (outcome.kind === 'ok') {
-    log.info({ runId: run.id, pullRequest }, 'pull request comment told');
-    const told = createHash('sha256').update(body).digest('hex');
-    await store.saveReport({ ...report, told, settled: true, failures: 0, problem: null });
-    return store.settleRun(REPORTER, run.id);
+async function tell<Told extends Run>(
+  options: CommentTellerOptions,
+  comment: StickyComment<Told>,
+  run: Told,
+  report: Report,
+): Promise<void> {
+  const { store, log, lane } = options;
+  const composed = await comment.compose(run);
+  if (composed.problem !== undefined) {
+    return keepFailure(options, run, report, { kind: 'refused', problem: composed.problem });
   }
-  await keepFailure(options, run, report, outcome);
+  const { client, request } = composed;
+  const outcome = await client.put(request);
+  lane.record(outcome);
+  if (outcome.kind !== 'ok') return keepFailure(options, run, report, outcome);
+  log.info({ runId: run.id, target: report.target }, 'pull request comment told');
+  const told = `${run.state} ${createHash('sha256').update(request.body).digest('hex')}`;
+  const settled = isFinal(run.state);
+  await store.saveReport({ ...report, told, settled, failures: 0, notBefore: 0, problem: null });
+  if (settled) await store.settleRun(comment.reporter, run.id);
 }
 
 async function keepFailure(
   { store, lane, log }: CommentTellerOptions,
-  run: PreviewRun,
+  run: Run,
   report: Report,
   outcome: Exclude<SendOutcome, { kind: 'ok' }>,
 ): Promise<void> {
@@ -92,17 +114,18 @@ async function keepFailure(
   if (outcome.kind === 'refused' || isWorn(outcome, failures)) {
     log.warn(fields, 'pull request comment is undeliverable');
     await store.saveReport({ ...report, failures, problem, notBefore: 0, settled: true });
-    return store.settleRun(REPORTER, run.id);
+    if (isFinal(run.state)) await store.settleRun(report.reporter, run.id);
+    return;
   }
   log.warn(fields, 'pull request comment not told yet');
   await store.saveReport({ ...report, failures, problem, notBefore: lane.retryAt(outcome, failures) });
 }
 
-function blankReport(run: PreviewRun): Report {
+function blankReport(reporter: ReporterName, run: Run): Report {
   return {
-    reporter: REPORTER,
+    reporter,
     runId: run.id,
-    target: `#${run.input.pullRequest}`,
+    target: `#${'pullRequest' in run.input ? run.input.pullRequest : run.id}`,
     told: null,
     settled: false,
     failures: 0,

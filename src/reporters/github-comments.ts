@@ -19,27 +19,37 @@ export interface GitHubComments {
 }
 
 const PER_PAGE = 100;
+/** More than any pull request has; for servers that give the same page for ever. */
+const MAX_PAGES = 300;
+/** With the waits in between that is longer than such a token lasts. */
+const TRIES_OF_REQUEST = 12;
 const COMMENT: Written = { name: 'comment', permission: 'comments of pull requests' };
 
 const commentsSchema = z.array(
   z.object({
     id: z.number(),
     body: z.string().nullish(),
-    user: z.object({ login: z.string(), type: z.string() }).nullish(),
+    user: z.object({ login: z.string(), type: z.string().nullish() }).nullish(),
   }),
 );
 const writtenSchema = z.object({ id: z.number() });
 type Comment = z.output<typeof commentsSchema>[number];
 type Octokit = Awaited<ReturnType<typeof loadOctokit>>;
 
-export function createGitHubComments(options: GitHubClientOptions): GitHubComments {
+export interface GitHubCommentsOptions extends GitHubClientOptions {
+  /** The token came with a request: it runs out, and its troubles are nobody else's. */
+  ofRequest?: boolean;
+}
+
+export function createGitHubComments(options: GitHubCommentsOptions): GitHubComments {
   let octokit: Promise<Octokit> | undefined;
   let login: string | null = null;
 
   /** Null for the token of an app, which may not ask who it is; its comments are a bot's. */
   async function ownLogin(api: Octokit): Promise<string | null> {
     try {
-      login ??= z.object({ login: z.string() }).parse((await api.rest.users.getAuthenticated()).data).login;
+      const { data } = await api.rest.users.getAuthenticated();
+      login ??= z.object({ login: z.string() }).safeParse(data).data?.login ?? null;
     } catch (error) {
       const answer = readAnswer(error, options.token);
       if (answer?.status !== 403 && answer?.status !== 404) throw error;
@@ -48,24 +58,31 @@ export function createGitHubComments(options: GitHubClientOptions): GitHubCommen
     return login;
   }
 
+  async function put(request: CommentRequest): Promise<SendOutcome> {
+    octokit ??= loadOctokit(options);
+    const startedAt = performance.now();
+    try {
+      const api = await octokit;
+      const mine = await findOurs(api, request, await ownLogin(api));
+      if (mine?.body !== request.body) await write(api, request, mine);
+      return { kind: 'ok' };
+    } catch (error) {
+      if (error instanceof z.ZodError)
+        return judgeAnswer({ status: 200, headers: {}, message: '' }, '', COMMENT);
+      const answer = readAnswer(error, options.token);
+      if (!answer) return judgeSilence(describeSilence(error), performance.now() - startedAt);
+      const isRefusal = isForGood(answer.status) || (options.ofRequest && answer.status === 401);
+      return isRefusal && !isLimited(answer)
+        ? { kind: 'refused', problem: refusal(answer.status, answer.message) }
+        : judgeAnswer(answer, `${request.owner}/${request.repo}`, COMMENT);
+    }
+  }
+
   return {
     async put(request) {
-      octokit ??= loadOctokit(options);
-      const startedAt = performance.now();
-      try {
-        const api = await octokit;
-        const mine = await findOurs(api, request, await ownLogin(api));
-        if (mine?.body !== request.body) await write(api, request, mine);
-        return { kind: 'ok' };
-      } catch (error) {
-        if (error instanceof z.ZodError)
-          return judgeAnswer({ status: 200, headers: {}, message: '' }, '', COMMENT);
-        const answer = readAnswer(error, options.token);
-        if (!answer) return judgeSilence(describeSilence(error), performance.now() - startedAt);
-        return isForGood(answer.status) && !isLimited(answer)
-          ? { kind: 'refused', problem: refusal(answer.status, answer.message) }
-          : judgeAnswer(answer, `${request.owner}/${request.repo}`, COMMENT);
-      }
+      const outcome = await put(request);
+      if (!options.ofRequest || outcome.kind !== 'retry') return outcome;
+      return { ...outcome, scope: 'target', maxTries: outcome.maxTries ?? TRIES_OF_REQUEST };
     },
   };
 }
@@ -77,8 +94,11 @@ function isForGood(status: number): boolean {
 
 function refusal(status: number, message: string): string {
   const said = message ? `HTTP ${status}: ${message}` : `HTTP ${status}`;
-  return `GitHub does not take the comment (${said}). GITHUB_TOKEN needs write access to pull requests.`;
+  return `GitHub does not take the comment (${said}). The token needs write access to pull requests.`;
 }
+
+/** What we write begins with its mark; an earlier service's may hold it further down. */
+const ANY_MARK = /^<!-- (iac-runner|runners-poc):/;
 
 /** Anybody can write our mark into a comment, so it must be ours as well. */
 async function findOurs(
@@ -86,11 +106,12 @@ async function findOurs(
   request: CommentRequest,
   login: string | null,
 ): Promise<Comment | null> {
+  const isMarked = (body: string): boolean =>
+    body.startsWith(request.mark) || (!ANY_MARK.test(body) && body.includes(request.mark));
   const isOurs = ({ body, user }: Comment): boolean =>
-    body?.startsWith(request.mark) === true &&
-    (login === null ? user?.type === 'Bot' : user?.login === login);
+    isMarked(body ?? '') && (login === null ? user?.type !== 'User' : user?.login === login);
   const { owner, repo, pullRequest: issue_number } = request;
-  for (let page = 1; ; page += 1) {
+  for (let page = 1; page <= MAX_PAGES; page += 1) {
     const { data, headers } = await api.rest.issues.listComments({
       owner,
       repo,
@@ -98,11 +119,14 @@ async function findOurs(
       per_page: PER_PAGE,
       page,
     });
-    const ours = commentsSchema.parse(data).find(isOurs);
+    const comments = commentsSchema.parse(data);
+    const ours = comments.find(isOurs);
     if (ours) return ours;
     // Only whether there is more is taken from the link: where requests go is our own affair.
-    if (!/rel="next"/.test(headers.link ?? '')) return null;
+    const isLast = headers.link === undefined ? comments.length < PER_PAGE : !/rel="next"/.test(headers.link);
+    if (isLast) return null;
   }
+  return null;
 }
 
 async function write(api: Octokit, request: CommentRequest, mine: Comment | null): Promise<void> {

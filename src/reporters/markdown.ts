@@ -1,20 +1,49 @@
 /** Text of others in GitHub's Markdown: shown as it is, linking to nobody and nothing, breaking no structure. Pure. */
 
 const MAX_CODE = 300;
+/** Longer runs of backticks are broken up: the fences around them would need the room of the text. */
+const MAX_BACKTICKS = 40;
+const LONG_RUN = new RegExp(`\`{${MAX_BACKTICKS + 1},}`, 'g');
+const PART_OF_RUN = new RegExp(`\`{1,${MAX_BACKTICKS}}`, 'g');
+export const FENCES_LENGTH = 2 * (MAX_BACKTICKS + 1) + '\n\n'.length + 'text'.length;
+/** Controls, line separators and marks of direction. */
+const UNSEEN = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
  * A code span: in it mentions, references, HTML and addresses are inert (https://github.github.com/gfm/#code-spans).
  * Its fence is longer than any in the text; line breaks, controls and marks of direction become U+FFFD.
  */
 export function code(text: string): string {
-  const clean = text
-    .toWellFormed()
-    .replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
+  const clean = text.toWellFormed().replace(UNSEEN, '\ufffd');
   const shown = clean.length > MAX_CODE ? `${clean.slice(0, MAX_CODE).toWellFormed()}…` : clean;
-  const longest = Math.max(0, ...[...shown.matchAll(/`+/g)].map(([run]) => run.length));
-  const fence = '`'.repeat(longest + 1);
+  const fence = '`'.repeat(longestRun(shown) + 1);
   const isEdgy = /^[` ]|[` ]$/.test(shown) || shown === '';
   return isEdgy ? `${fence} ${shown} ${fence}` : `${fence}${shown}${fence}`;
+}
+
+/** Lines that are shown as they are, with what nobody sees made visible; for `fenced`. */
+export function plainLines(text: string): string {
+  return text
+    .toWellFormed()
+    .replace(/\r\n?/g, '\n')
+    .replace(UNSEEN, (character) => (character === '\n' || character === '\t' ? character : '\ufffd'))
+    .replace(LONG_RUN, (run) => run.match(PART_OF_RUN)?.join('\u200b') ?? '');
+}
+
+/**
+ * A fenced code block of `plainLines`: in it nothing is Markdown or HTML
+ * (https://github.github.com/gfm/#fenced-code-blocks). Its fences are longer than any run of backticks in the text,
+ * and add at most FENCES_LENGTH characters to it.
+ */
+export function fenced(lines: string): string {
+  const fence = '`'.repeat(Math.max(3, longestRun(lines) + 1));
+  return `${fence}text\n${lines}\n${fence}`;
+}
+
+function longestRun(text: string): number {
+  let longest = 0;
+  for (const [run] of text.matchAll(/`+/g)) longest = Math.max(longest, run.length);
+  return longest;
 }
 
 /** A sentence of ours with words of others in it: every word that is not plain letters becomes a code span. */

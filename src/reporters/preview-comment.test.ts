@@ -112,7 +112,7 @@ describe('The comment of a preview', () => {
     });
     const body = previewComment({ run, explanation: null, url });
     expect(body).toContain('### The pull request could not be looked at');
-    expect(body).toContain('Check that `GIT_REPO_URL` can be reached');
+    expect(body).toContain('Check that the repository can be reached');
   });
 
   it.each([

@@ -1,6 +1,7 @@
 /** For tests: runs in memory behind the part of RunStore that reporters use, and a clock that runs by itself. */
 
-import type { PreviewInput, PreviewRun, Run, SyncRun } from '../runs/run.ts';
+import type { PlanInput } from '../runs/plan-comment.ts';
+import type { PlanRun, PreviewInput, PreviewRun, Run, SyncRun } from '../runs/run.ts';
 import type { Report } from '../runs/run-store.ts';
 import type { ReportingStore } from './owed-statuses.ts';
 
@@ -52,6 +53,32 @@ export function aPreview(changes: Partial<PreviewRun> = {}, input: Partial<Previ
     trigger: { ...common.trigger, source: 'pull_request' },
     input: { branch: 'main', revision: 'a'.repeat(40), pullRequest: 7, ...input },
     concurrencyGroup: 'preview:7',
+    ...changes,
+  };
+}
+
+export function aPlan(changes: Partial<PlanRun> = {}, input: Partial<PlanInput> = {}): PlanRun {
+  const common = aRun();
+  return {
+    ...common,
+    kind: 'plan',
+    trigger: { ...common.trigger, source: 'pubsub' },
+    input: {
+      repository: 'acme/infra',
+      pullRequest: 7,
+      revision: 'a'.repeat(40),
+      headRef: null,
+      baseRef: null,
+      cloneUrl: 'https://github.com/acme/infra.git',
+      apiUrl: 'https://api.github.com',
+      planId: 'p1',
+      roots: [{ directory: 'infra', tool: 'tofu', toolVersion: null }],
+      fromFork: false,
+      credential: 'sealed',
+      requestId: null,
+      ...input,
+    },
+    concurrencyGroup: 'plan:p1',
     ...changes,
   };
 }

@@ -6,7 +6,7 @@ import { enqueueSync } from '../runs/enqueue.ts';
 import { askedRevision, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { Inbox } from './inbox.ts';
-import { answerPullRequest } from './pull-request.ts';
+import { answerPullRequest, type PullRequestOptions } from './pull-request.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
 import type { Secret } from './signature.ts';
 import { readSignedJson } from './signed-body.ts';
@@ -17,8 +17,9 @@ export interface WebhookOptions {
   branch: string;
   /** `owner/name` that pushes must come from; null accepts any. */
   repository: string | null;
-  /** Whether pull requests are previewed. */
+  /** Whether pull requests are previewed, and where they are planned from. */
   previews: boolean;
+  plans?: PullRequestOptions['plans'];
   /** The services that changed paths name, for the answer only. */
   servicesNamedBy(paths: Iterable<string>): string[];
   runUrl(runId: string): string;
@@ -43,7 +44,9 @@ export function createGitHubWebhook(options: WebhookOptions): Handler {
 async function answer(options: WebhookOptions, context: Context, payload: unknown): Promise<object> {
   const { inbox } = options;
   const event = inbox.eventOf(context);
-  if (event === 'pull_request' && options.previews) return answerPullRequest(options, context, payload);
+  if (event === 'pull_request' && (options.previews || options.plans)) {
+    return answerPullRequest(options, context, payload);
+  }
   if (event !== 'push') {
     await inbox.decided(context, 'ignored', `Event ${event || 'without a name'}`);
     return { status: 'ignored', event };

@@ -1,9 +1,10 @@
-/** POST /webhook, event pull_request: a new head of a pull request becomes a preview, stored before the answer. */
+/** POST /webhook, event pull_request: a new head becomes a preview, a plan or both, stored before the answer. */
 
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../errors.ts';
-import { enqueuePreview } from '../runs/enqueue.ts';
+import { enqueuePlan, enqueuePreview } from '../runs/enqueue.ts';
+import { type PlanInput, planGroup } from '../runs/plan-comment.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { Inbox } from './inbox.ts';
 
@@ -13,6 +14,10 @@ export interface PullRequestOptions {
   branch: string;
   /** `owner/name` that pull requests must be opened in; null accepts any. */
   repository: string | null;
+  /** Whether it is told what merging would sync. */
+  previews: boolean;
+  /** Where heads are planned from; null when they are not. Addresses are free of credentials. */
+  plans?: { cloneUrl: string; apiUrl: string } | null | undefined;
   runUrl(runId: string): string;
 }
 
@@ -25,7 +30,11 @@ const pullRequestSchema = z.object({
   changes: z.object({ base: z.unknown().optional() }).nullish(),
   pull_request: z.object({
     number: z.number().int().positive(),
-    head: z.object({ sha: z.string().regex(/^[0-9a-f]{40}$/) }),
+    head: z.object({
+      sha: z.string().regex(/^[0-9a-f]{40}$/),
+      ref: z.string().nullish(),
+      repo: z.object({ full_name: z.string() }).nullish(),
+    }),
     base: z.object({ ref: z.string() }),
   }),
   repository: z.object({ full_name: z.string() }),
@@ -33,34 +42,105 @@ const pullRequestSchema = z.object({
 });
 type Payload = z.output<typeof pullRequestSchema>;
 
-/** Gives the answer, by the table of docs/previews.md. Throws RequestError 400 for a body of another form. */
+/** Gives the answer, by the tables of docs/previews.md and docs/plans.md. Throws RequestError 400 for another form. */
 export async function answerPullRequest(
   options: PullRequestOptions,
   context: Context,
   body: unknown,
 ): Promise<object> {
-  const { store, inbox, branch, runUrl } = options;
   const parsed = pullRequestSchema.safeParse(body);
   if (!parsed.success) throw new RequestError(400, 'The body is not a pull request payload');
   const reason = reasonToIgnore(parsed.data, options);
   if (reason) {
-    await inbox.decided(context, 'ignored', reason);
+    if (parsed.data.action === 'closed') await endPlans(options, parsed.data);
+    await options.inbox.decided(context, 'ignored', reason);
     return { status: 'ignored', reason };
   }
-  const { pull_request: pull, sender } = parsed.data;
-  const deliveryId = inbox.idOf(context);
+  const { number, head } = parsed.data.pull_request;
+  const asked = {
+    deliveryId: options.inbox.idOf(context),
+    detail: `Pull request #${number} at ${head.sha.slice(0, 8)}`,
+  };
+  const preview = options.previews ? await askForPreview(options, parsed.data, asked) : null;
+  const plan = options.plans ? await askForPlan(options, parsed.data, asked) : null;
+  const [first, second] = [preview, plan].filter((id) => id !== null);
+  return {
+    status: 'accepted',
+    pull_request: number,
+    commit: head.sha.slice(0, 8),
+    run_id: first,
+    url: options.runUrl(first ?? ''),
+    ...(second === undefined ? {} : { plan_run_id: second, plan_url: options.runUrl(second) }),
+  };
+}
+
+interface Asked {
+  deliveryId: string | null;
+  detail: string;
+}
+
+/** The run's id. */
+async function askForPreview(
+  { store, branch }: PullRequestOptions,
+  { pull_request: pull, sender }: Payload,
+  { deliveryId, detail }: Asked,
+): Promise<string> {
   const { run } = await enqueuePreview(store, {
     trigger: { source: 'pull_request', actor: sender?.login ?? null, deliveryId },
     input: { branch, revision: pull.head.sha, pullRequest: pull.number },
     dedupeKey: deliveryId && `delivery:${deliveryId}`,
-    delivery: {
-      event: 'pull_request',
-      detail: `Pull request #${pull.number} at ${pull.head.sha.slice(0, 8)}`,
-    },
+    delivery: { event: 'pull_request', detail },
   });
-  const { number } = pull;
-  const commit = pull.head.sha.slice(0, 8);
-  return { status: 'accepted', pull_request: number, commit, run_id: run.id, url: runUrl(run.id) };
+  return run.id;
+}
+
+/** The run's id. */
+async function askForPlan(
+  options: PullRequestOptions,
+  payload: Payload,
+  { deliveryId, detail }: Asked,
+): Promise<string | null> {
+  const input = planInput(options, payload);
+  if (input === null) return null;
+  const { run } = await enqueuePlan(options.store, {
+    trigger: { source: 'pull_request', actor: payload.sender?.login ?? null, deliveryId },
+    input,
+    dedupeKey: deliveryId && `delivery:${deliveryId}:plan`,
+    // A delivery is kept once.
+    ...(options.previews ? {} : { delivery: { event: 'pull_request', detail } }),
+  });
+  return run.id;
+}
+
+function planInput(
+  { plans }: PullRequestOptions,
+  { pull_request: { number, head, base }, repository: { full_name: repository } }: Payload,
+): PlanInput | null {
+  return plans
+    ? {
+        ...plans,
+        repository,
+        pullRequest: number,
+        revision: head.sha,
+        headRef: head.ref ?? null,
+        baseRef: base.ref,
+        planId: 'pr',
+        roots: null,
+        fromFork: head.repo?.full_name.toLowerCase() !== repository.toLowerCase(),
+        credential: 'configured',
+        requestId: null,
+      }
+    : null;
+}
+
+/** Nobody wants to know any more what a closed pull request would change. */
+async function endPlans(options: PullRequestOptions, payload: Payload): Promise<void> {
+  const input = planInput(options, payload);
+  const isOther = options.repository?.toLowerCase() !== payload.repository.full_name.toLowerCase();
+  if (input === null || isOther) return;
+  for (const { id } of await options.store.active(planGroup(input))) {
+    await options.store.requestCancel(id, 'closing the pull request');
+  }
 }
 
 function reasonToIgnore(

@@ -1,6 +1,6 @@
 /** What people do to a run from its page or by the API: retry what failed, cancel. */
 
-import { enqueuePreview, enqueueSync } from '../runs/enqueue.ts';
+import { enqueuePlan, enqueuePreview, enqueueSync } from '../runs/enqueue.ts';
 import { endedBadly, isFinal, type Run, type Selection, type Step } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
@@ -26,6 +26,13 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
       ? `There is nothing to retry: the run ${run.state}.`
       : 'The run has not ended yet.';
     return { status: 'refused', reason };
+  }
+  if (run.kind === 'plan' && run.input.credential === 'configured') {
+    const { run: retry } = await enqueuePlan(store, {
+      trigger: { source: 'retry', actor, retryOf: run.id },
+      input: run.input,
+    });
+    return { status: 'accepted', run: retry };
   }
   if (run.kind === 'deploy' || run.kind === 'plan') {
     // Its credentials were thrown away with its end.

@@ -14,6 +14,8 @@ const WEBHOOK_BODY_BYTES = 25 * 1024 * 1024;
 export interface AppOptions {
   githubWebhook: Handler;
   syncApi: Handler;
+  /** Reads its own body, within its own bound. */
+  pubsubPush?: Handler;
   pages: {
     login: Hono;
     assets: Hono;
@@ -33,7 +35,8 @@ export function createApp(options: AppOptions): Hono {
   const app = new Hono();
   app.post('/webhook', limitBody(WEBHOOK_BODY_BYTES), options.githubWebhook);
   app.post('/sync', limitBody(BODY_BYTES), options.syncApi);
-  for (const path of ['/webhook', '/sync']) {
+  if (options.pubsubPush) app.post('/pubsub/push', options.pubsubPush);
+  for (const path of ['/webhook', '/sync', '/pubsub/push']) {
     app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
   }
   app.get('/health', (c) =>

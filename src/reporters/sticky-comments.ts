@@ -1,0 +1,87 @@
+/** The comments there are on pull requests: whose runs they tell, and with what. */
+
+import type { PlanRun, PreviewRun } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import type { StickyComment } from './comment-teller.ts';
+import type { GitHubComments } from './github-comments.ts';
+import { planComment, planMark, type RootReport } from './plan-comment.ts';
+import { PREVIEW_MARK, previewComment } from './preview-comment.ts';
+
+export interface PreviewCommentsOptions {
+  store: Pick<RunStore, 'latestEvent'>;
+  client: GitHubComments;
+  repository: { owner: string; repo: string };
+  runUrl(runId: string): string;
+}
+
+const PREVIEW_TELLS: ReadonlySet<PreviewRun['state']> = new Set(['succeeded', 'failed', 'errored']);
+
+export function previewComments(options: PreviewCommentsOptions): StickyComment<PreviewRun> {
+  const { store, client, repository, runUrl } = options;
+  return {
+    reporter: 'pull-request-comment',
+    concerns: (run) => run.kind === 'preview',
+    keyOf: ({ input }) => String(input.pullRequest),
+    isTelling: ({ state }) => PREVIEW_TELLS.has(state),
+    async compose(run) {
+      const explanation = (await store.latestEvent(run.id, 'run.explained'))?.explanation ?? null;
+      const body = previewComment({ run, explanation, url: runUrl(run.id) });
+      const { pullRequest } = run.input;
+      return { client, request: { ...repository, pullRequest, body, mark: PREVIEW_MARK } };
+    },
+  };
+}
+
+export interface PlanCommentsOptions {
+  store: Pick<RunStore, 'steps' | 'eventsOf'>;
+  /** Whose token writes; plans with the other one are somebody else's to tell. */
+  credential: PlanRun['input']['credential'];
+  /** Null when the token is not to be had any more. */
+  openClient(run: PlanRun): Promise<GitHubComments | null>;
+  runUrl(runId: string): string;
+}
+
+const PLAN_TELLS: ReadonlySet<PlanRun['state']> = new Set([
+  'awaiting_approval',
+  'succeeded',
+  'failed',
+  'errored',
+  'timed_out',
+  'cancelled',
+]);
+
+export function planComments(options: PlanCommentsOptions): StickyComment<PlanRun> {
+  const { store, credential, openClient, runUrl } = options;
+  return {
+    reporter: 'plan-comment',
+    concerns: (run): run is PlanRun => run.kind === 'plan' && run.input.credential === credential,
+    keyOf: ({ concurrencyGroup }) => concurrencyGroup,
+    // Where no root is changed there is nothing to be told; the commit status says so.
+    isTelling: ({ state, input, chosen }) =>
+      PLAN_TELLS.has(state) && !(state === 'succeeded' && input.roots === null && chosen === 0),
+    async compose(run) {
+      const client = await openClient(run);
+      if (!client) return { problem: 'The token that would write the comment cannot be read any more.' };
+      const { repository, pullRequest, planId } = run.input;
+      const [owner = '', repo = ''] = repository.split('/');
+      const body = planComment({ run, roots: await readRoots(store, run), url: runUrl(run.id) });
+      return { client, request: { owner, repo, pullRequest, body, mark: planMark(planId) } };
+    },
+  };
+}
+
+/** What is known of each root, in the order of the steps; of attempts that were cut off only the last counts. */
+async function readRoots(store: PlanCommentsOptions['store'], run: PlanRun): Promise<RootReport[]> {
+  const planned = await store.eventsOf(run.id, 'run.planned');
+  const diagnosed = await store.eventsOf(run.id, 'run.diagnosed');
+  return (await store.steps(run.id)).flatMap(({ id }): RootReport[] => {
+    const [, command, name] = /^(clone|plan)(?: (.+))?$/s.exec(id) ?? [];
+    if (command === undefined) return [];
+    const directory = command === 'clone' ? null : (name ?? run.input.roots?.[0]?.directory ?? '.');
+    const steps = command === 'clone' ? ['clone'] : [id, id.replace('plan', 'init')];
+    const plan = planned.findLast(({ step }) => steps.includes(step));
+    const problem = diagnosed.findLast(({ step }) => steps.includes(step));
+    if (plan && plan.seq > (problem?.seq ?? 0)) return [{ directory, plan, problem: null }];
+    return problem ? [{ directory, plan: null, problem }] : [];
+  });
+}
