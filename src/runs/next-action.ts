@@ -15,6 +15,7 @@ const WORDS_OF: Partial<Record<RunKind, Partial<Record<RunReason, string>>>> = {
     step_failed: 'Open the failed step, mend what it says, then push.',
     step_timed_out: 'Find what the command waits for, then push again.',
     tool_missing: 'Install the tool, or ask for a version that is there, then push again.',
+    check_failed: 'Open the failed check; change the configuration, or the check, then push again.',
     request_invalid: 'Mend what the message names, then push.',
     credentials_lost: 'Push again: the token of the request cannot be read any more.',
     rejected: 'Nothing of the head was run. Push again when its plan is wanted after all.',

@@ -7,6 +7,7 @@ import { Hono } from 'hono';
 const CONTENT_TYPES = {
   'app.css': 'text/css; charset=utf-8',
   'run.css': 'text/css; charset=utf-8',
+  'plan.css': 'text/css; charset=utf-8',
   'colours.css': 'text/css; charset=utf-8',
   'run.js': 'text/javascript; charset=utf-8',
   'icon.svg': 'image/svg+xml',
@@ -30,6 +31,7 @@ export function loadAssets(): Assets {
   return {
     'app.css': load('app.css'),
     'run.css': load('run.css'),
+    'plan.css': load('plan.css'),
     'colours.css': load('colours.css'),
     'run.js': load('run.js'),
     'icon.svg': load('icon.svg'),

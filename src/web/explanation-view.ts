@@ -32,7 +32,7 @@ ${
 
 function decisionTable(decisions: ServiceDecision[]): Html {
   const rest = decisions.length - MAX_ROWS;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Decisions"><table class="why">
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Decisions"><table class="rows">
 <thead><tr><th scope="col">Changed path</th><th scope="col">Service</th><th scope="col">Decision</th><th scope="col">Because</th></tr></thead>
 <tbody>${decisions.slice(0, MAX_ROWS).map(decisionRow)}</tbody>
 </table></div>

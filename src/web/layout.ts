@@ -55,6 +55,7 @@ const REFERRER_FOR_FORMS = html`<meta name="referrer" content="same-origin">`;
 
 function liveParts(assets: Assets): Html {
   return html`<link rel="stylesheet" href="${assets['run.css'].path}">
+<link rel="stylesheet" href="${assets['plan.css'].path}">
 <link rel="stylesheet" href="${assets['colours.css'].path}">
 <script type="module" src="${assets['run.js'].path}"></script>`;
 }

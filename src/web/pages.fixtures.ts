@@ -1,6 +1,7 @@
 /** The pages as a server would compose them, over runs in memory and with one token of each role. */
 
 import { Hono } from 'hono';
+import type { DeployActionResult } from '../triggers/deploy-api.ts';
 import { createAccess } from './access.ts';
 import { createAssetRoutes, loadAssets } from './assets.ts';
 import { createLoginRoutes } from './login-pages.ts';
@@ -43,6 +44,10 @@ export function createTestPages(store: MemoryRuns, overrides: Partial<RunRoutesO
       acted.push(`cancel ${runId} by ${actor}`);
       return { status: 'refused', reason: 'The run has already ended.' };
     },
+    decide: {
+      approve: async (runId, actor) => decideInMemory(store, runId, 'approved', actor),
+      reject: async (runId, actor) => decideInMemory(store, runId, 'rejected', actor),
+    },
     clock: () => START_AT + 3_600_000,
     commitUrl: (sha) => `https://github.com/acme/platform/commit/${sha}`,
     runUrl: (runId) => `https://runner.example/runs/${runId}`,
@@ -54,6 +59,31 @@ export function createTestPages(store: MemoryRuns, overrides: Partial<RunRoutesO
   app.route('/', createLoginRoutes({ access, assets, publicUrl: null }));
   app.route('/', routes);
   return { app, acted, closeStreams };
+}
+
+async function decideInMemory(
+  store: MemoryRuns,
+  runId: string,
+  decision: 'approved' | 'rejected',
+  by: string,
+): Promise<DeployActionResult> {
+  if ((await store.run(runId))?.state !== 'awaiting_approval') {
+    return { status: 'refused', reason: 'There is no plan to decide about.' };
+  }
+  const subject = (await store.latestEvent(runId, 'run.awaiting_approval'))?.subject ?? '';
+  store.append(runId, { type: 'run.decided', decision, by, subject });
+  if (decision === 'rejected') {
+    const message = `Rejected by ${by}`;
+    store.append(runId, {
+      type: 'run.finished',
+      state: 'cancelled',
+      reason: 'rejected',
+      message,
+      coveredBy: null,
+    });
+  }
+  const run = await store.run(runId);
+  return run ? { status: 'done', run } : { status: 'unknown' };
 }
 
 /** Signs in like a browser and returns the Cookie header of the session. */

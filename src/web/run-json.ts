@@ -1,10 +1,12 @@
 /** Runs and steps as the JSON that callers read: snake_case keys, RFC 3339 times, durations in ms. */
 
-import { askedRevision, RUN_REASONS, type Run, type Step } from '../runs/run.ts';
+import { nextActionOf } from '../runs/next-action.ts';
+import { APPROVED_PRIORITY, askedRevision, type Run, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';
 import { rfc3339 } from './format.ts';
 import { branchOf } from './run-words.ts';
+import type { Approval, ToolDetails } from './tool-details.ts';
 
 /** A run without its steps, as in a list. `url` is the address of its page. */
 export function runJson(run: Run, url: string) {
@@ -13,7 +15,7 @@ export function runJson(run: Run, url: string) {
     kind: run.kind,
     state: run.state,
     reason: run.reason,
-    next_action: nextAction(run),
+    next_action: nextActionOf(run),
     message: run.message,
     branch: branchOf(run),
     revision: run.revision,
@@ -36,6 +38,42 @@ export function runJson(run: Run, url: string) {
     finished_at: rfc3339(run.finishedAt),
     duration_ms: durationMs(run),
     url,
+    ...kindJson(run),
+  };
+}
+
+/** The members that only runs of this kind have. */
+function kindJson(run: Run) {
+  if (run.kind === 'deploy') {
+    const { operation, tool, toolVersion, gitUrl, gitRef, path, autoApprove } = run.input;
+    return {
+      operation,
+      tool,
+      tool_version: toolVersion,
+      git_url: gitUrl,
+      git_ref: gitRef,
+      path,
+      auto_approve: autoApprove,
+      // An approved one goes before all others, whatever it was asked for with.
+      priority: run.priority === APPROVED_PRIORITY ? null : run.priority,
+      labels: run.labels,
+      approval_expires_at: rfc3339(run.approvalExpiresAt),
+    };
+  }
+  if (run.kind !== 'plan') return {};
+  const { repository, cloneUrl, planId, roots, fromFork } = run.input;
+  return {
+    repository,
+    git_url: cloneUrl,
+    plan_id: planId,
+    from_fork: fromFork,
+    roots:
+      roots?.map(({ directory, tool, toolVersion }) => ({
+        path: directory,
+        tool,
+        tool_version: toolVersion,
+      })) ?? null,
+    approval_expires_at: rfc3339(run.approvalExpiresAt),
   };
 }
 
@@ -53,14 +91,14 @@ export function stepJson(step: Step) {
   };
 }
 
-/** A run with its steps and, once known, why each service was chosen or not. */
+/** A run with its steps and, once known, why each service was chosen or not, or what was planned and decided. */
 export function runDetailsJson(
   run: Run,
   steps: Step[],
-  details: { why: Explanation | null; undelivered: Report[] },
+  details: { why: Explanation | null; undelivered: Report[]; tool: ToolDetails | null },
   url: string,
 ) {
-  const { why, undelivered } = details;
+  const { why, undelivered, tool } = details;
   return {
     ...runJson(run, url),
     steps: steps.map(stepJson),
@@ -71,12 +109,35 @@ export function runDetailsJson(
       problem,
       given_up: settled,
     })),
+    ...(tool && toolJson(tool)),
   };
 }
 
-/** What the reader should do now about a bad ending, or null. */
-export function nextAction(run: Run): string | null {
-  return run.reason === null ? null : RUN_REASONS[run.reason];
+/** `plan_summary` is that of the only plan; of several, each has its own. */
+function toolJson({ roots, approval }: ToolDetails) {
+  const [first, ...others] = roots;
+  return {
+    plan_summary: others.length === 0 ? (first?.plan?.summary ?? null) : null,
+    plans: roots.map(({ step, directory, plan, problem }) => ({
+      step,
+      path: directory,
+      summary: plan?.summary ?? null,
+      problem: problem?.problem ?? null,
+      next_action: problem?.nextAction ?? null,
+    })),
+    approval: approval && approvalJson(approval),
+  };
+}
+
+/** `subject` is what it is bound to: the SHA-256 of the plan, or the commit. */
+function approvalJson({ subject, expiresAt, decided }: Approval) {
+  return {
+    subject,
+    expires_at: rfc3339(expiresAt),
+    decision: decided?.decision ?? null,
+    by: decided?.by ?? null,
+    at: rfc3339(decided?.at ?? null),
+  };
 }
 
 function durationMs({ startedAt, finishedAt }: { startedAt: number | null; finishedAt: number | null }) {

@@ -1,10 +1,11 @@
-/** The list of runs: newest first, one line each, filtered by state, older ones a page away. */
+/** The list of runs: newest first, one line each, filtered by kind and state, older ones a page away. */
 
 import { html } from 'hono/html';
-import { RUN_STATES, type Run, type RunState } from '../runs/run.ts';
+import { RUN_KINDS, RUN_STATES, type Run, type RunKind, type RunState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';
+import { commitPage } from './repository-links.ts';
 import {
   branchOf,
   commitLink,
@@ -16,10 +17,16 @@ import {
   triggerWords,
 } from './run-words.ts';
 
+/** What the list is narrowed to; null for all. */
+export interface RunListFilter {
+  kind: RunKind | null;
+  state: RunState | null;
+}
+
 export interface RunListView {
   frame: Omit<PageFrame, 'title'>;
   runs: Run[];
-  state: RunState | null;
+  filter: RunListFilter;
   /** True when this is not the newest page. */
   paged: boolean;
   /** Address of the next older page, or null. */
@@ -29,46 +36,63 @@ export interface RunListView {
 }
 
 export function runListPage(view: RunListView): Html {
-  const { frame, runs, state, paged, older } = view;
+  const { frame, runs, filter, paged, older } = view;
   return page(
     { ...frame, title: 'Runs' },
     html`<h1>Runs</h1>
-${stateFilter(state)}
+${kindFilter(filter)}
+${stateFilter(filter)}
 ${
   runs.length === 0
-    ? html`<p class="empty">${emptyWords(state, paged)}</p>`
+    ? html`<p class="empty">${emptyWords(filter, paged)}</p>`
     : html`<ol class="runs" reversed>${runs.map((run) => runRow(run, view))}</ol>`
 }
 ${
   (paged || older) &&
   html`<nav class="pager" aria-label="Pages">
-${paged && html`<a href="${listPath(state)}">Newest</a>`}
+${paged && html`<a href="${listPath(filter)}">Newest</a>`}
 ${older && html`<a href="${older}" rel="next">Older</a>`}
 </nav>`
 }`,
   );
 }
 
-export function listPath(state: RunState | null, before?: string): string {
+export function listPath({ kind, state }: RunListFilter, before?: string): string {
   const query = new URLSearchParams();
+  if (kind) query.set('kind', kind);
   if (state) query.set('state', state);
   if (before !== undefined) query.set('before', before);
   return query.size === 0 ? '/runs' : `/runs?${query}`;
 }
 
-function stateFilter(current: RunState | null): Html {
+const KIND_WORDS: Record<RunKind, [one: string, many: string]> = {
+  sync: ['sync', 'syncs'],
+  preview: ['preview', 'previews'],
+  deploy: ['deployment', 'deployments'],
+  plan: ['plan', 'plans'],
+};
+
+function kindFilter(filter: RunListFilter): Html {
+  const link = (kind: RunKind | null) =>
+    filterLink({ ...filter, kind }, kind === null ? 'all kinds' : KIND_WORDS[kind][1], kind === filter.kind);
+  return html`<nav aria-label="Filter by kind"><ul class="filter">${[null, ...RUN_KINDS].map(link)}</ul></nav>`;
+}
+
+function stateFilter(filter: RunListFilter): Html {
   const link = (state: RunState | null) =>
-    html`<li><a href="${listPath(state)}"${
-      state === current && html` aria-current="page"`
-    }>${state === null ? 'all' : stateWord(state)}</a></li>`;
+    filterLink({ ...filter, state }, state === null ? 'all' : stateWord(state), state === filter.state);
   return html`<nav aria-label="Filter by state"><ul class="filter">${[null, ...RUN_STATES].map(link)}</ul></nav>`;
 }
 
-function emptyWords(state: RunState | null, paged: boolean): string {
-  if (paged) return 'No older runs.';
-  return state === null
-    ? 'No runs yet. A push to the branch makes the first.'
-    : `No run is ${stateWord(state)}.`;
+function filterLink(to: RunListFilter, word: string, isCurrent: boolean): Html {
+  return html`<li><a href="${listPath(to)}"${isCurrent && html` aria-current="page"`}>${word}</a></li>`;
+}
+
+function emptyWords({ kind, state }: RunListFilter, paged: boolean): string {
+  const [one, many] = kind === null ? ['run', 'runs'] : KIND_WORDS[kind];
+  if (paged) return `No older ${many}.`;
+  if (state !== null) return `No ${one} is ${stateWord(state)}.`;
+  return kind === null ? 'No runs yet. A push to the branch makes the first.' : `No ${many} yet.`;
 }
 
 function runRow(run: Run, { now, commitUrl }: RunListView): Html {
@@ -81,7 +105,7 @@ ${stateBadge(run.state)}
 <span class="run-message">${plainLine(run.message)}</span>
 </div>
 <div class="run-where">
-<span>${commit && commitLink(commit, commitUrl)} <span class="quiet"><bdi>${plainLine(branchOf(run) ?? '')}</bdi></span></span>
+<span>${commit && commitLink(commit, commitPage(run, commitUrl))} <span class="quiet"><bdi>${plainLine(branchOf(run) ?? '')}</bdi></span></span>
 <span class="quiet">${triggerWords(run)}</span>
 </div>
 <div class="run-when">

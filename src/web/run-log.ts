@@ -90,49 +90,11 @@ function cutTail(tail: LogTail, maxLines: number, maxCharacters: number): void {
   tail.firstNumber += cut.filter(({ stream }) => stream !== 'mark').length;
 }
 
-export interface LogTexts {
-  /**
-   * The stored log as text, read as fast as the receiver takes it; null while too many are being read. Of one step:
-   * its lines. Of all: each change from one step to another is marked by `==> step <==`, as tail(1) does for files.
-   */
-  open(runId: string, step: string | null): ReadableStream<Uint8Array> | null;
-}
-
-/** Each that is open holds a page of events, however slow its receiver is: so there are at most `maxOpen`. */
-export function createLogTexts(store: EventReader, maxOpen: number): LogTexts {
-  const open = new Set<AsyncGenerator<string, void>>();
-  const encoder = new TextEncoder();
-  return {
-    open(runId, step) {
-      if (open.size >= maxOpen) return null;
-      const parts = readLogText(store, runId, step);
-      open.add(parts);
-      return new ReadableStream<Uint8Array>(
-        {
-          async pull(controller) {
-            try {
-              const { done, value } = await parts.next();
-              if (!done) return controller.enqueue(encoder.encode(value));
-              open.delete(parts);
-              controller.close();
-            } catch (error) {
-              open.delete(parts);
-              throw error;
-            }
-          },
-          async cancel() {
-            open.delete(parts);
-            await parts.return();
-          },
-        },
-        // Nothing is read before somebody asks.
-        { highWaterMark: 0 },
-      );
-    },
-  };
-}
-
-async function* readLogText(
+/**
+ * The stored log as text. Of one step: its lines. Of all: each change from one step to another is marked by
+ * `==> step <==`, as tail(1) does for files.
+ */
+export async function* readLogText(
   store: EventReader,
   runId: string,
   step: string | null,

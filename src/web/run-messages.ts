@@ -1,17 +1,27 @@
 /** A run's events in the words of its event stream (text/event-stream). */
 
-import { RUN_REASONS } from '../runs/run.ts';
+import { nextActionOf } from '../runs/next-action.ts';
+import type { RunKind } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import { plainLine, styledLine } from './ansi.ts';
 import { rfc3339 } from './format.ts';
+import type { StreamWords } from './run-stream.ts';
+
+/** What the stream of a run's page says. */
+export function createPageWords(kind: RunKind): StreamWords {
+  return {
+    messages: (event, after) => eventMessages(event, after, kind),
+    end: (run) => sseMessage('end', { state: run?.state ?? null }),
+  };
+}
 
 /**
  * The messages of an event's parts with a sequence number greater than `after`, or '' when it has none to show:
  * `log` {step, stream, spans: [{text, classes?}]}, one per line; `step` {id, state, …} and `run` {state, …} with
- * the members that change; `notice` {level, message}; `explained` {}. Each carries its sequence number as id.
- * Texts are ready to be shown: without controls, colours as class names.
+ * the members that change; `notice` {level, message}; `explained` {}, `planned` {step} and `outputs` {} when those
+ * are known. Each carries its sequence number as id. Texts are ready to be shown: without controls, colours as class names.
  */
-export function eventMessages(event: RunEvent, after: number): string {
+function eventMessages(event: RunEvent, after: number, kind: RunKind): string {
   if (event.type === 'step.log') {
     const { step, stream, lines, seq } = event;
     const messages = lines.map((line, index) =>
@@ -19,7 +29,7 @@ export function eventMessages(event: RunEvent, after: number): string {
     );
     return messages.join('');
   }
-  const change = event.seq > after ? describeChange(event) : null;
+  const change = event.seq > after ? describeChange(event, kind) : null;
   return change ? sseMessage(change.name, change.data, event.seq) : '';
 }
 
@@ -28,9 +38,9 @@ export function sseMessage(name: string, data: object, id?: number): string {
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
-type Change = { name: 'run' | 'step' | 'notice' | 'explained'; data: object };
+type Change = { name: 'run' | 'step' | 'notice' | 'explained' | 'planned' | 'outputs'; data: object };
 
-function describeChange(event: RunEvent): Change | null {
+function describeChange(event: RunEvent, kind: RunKind): Change | null {
   if (event.type.startsWith('step.')) return describeStepChange(event);
   const at = rfc3339(event.at);
   switch (event.type) {
@@ -46,15 +56,29 @@ function describeChange(event: RunEvent): Change | null {
       return { name: 'run', data: { cancel_requested_by: event.by } };
     case 'run.requeued':
       return { name: 'run', data: { state: 'queued', message: plainLine(event.message) } };
+    case 'run.awaiting_approval': {
+      const message = plainLine(event.message);
+      const approval_expires_at = rfc3339(event.expiresAt);
+      return { name: 'run', data: { state: 'awaiting_approval', message, approval_expires_at } };
+    }
+    case 'run.decided': {
+      const { decision, by } = event;
+      return { name: 'run', data: { ...(decision === 'approved' && { state: 'queued' }), decision, by, at } };
+    }
     case 'run.finished': {
       const { state, reason, coveredBy } = event;
       const message = plainLine(event.message);
-      const next_action = reason === null ? null : RUN_REASONS[reason];
+      const next_action = nextActionOf({ kind, reason });
       const data = { state, reason, next_action, message, covered_by: coveredBy, finished_at: at };
       return { name: 'run', data };
     }
     case 'run.notice':
       return { name: 'notice', data: { level: event.level, message: plainLine(event.message) } };
+    case 'run.planned':
+    case 'run.diagnosed':
+      return { name: 'planned', data: { step: event.step } };
+    case 'run.outputs':
+      return { name: 'outputs', data: {} };
     case 'run.explained':
       return { name: 'explained', data: {} };
     default:

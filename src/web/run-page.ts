@@ -1,46 +1,43 @@
-/** The page of one run: its outcome, its steps with their logs, and why it did what it did. */
+/** The page of one run: its outcome, its steps with their logs, and why it did what it did or what it planned. */
 
 import { html } from 'hono/html';
-import { endedBadly, isFinal, type Run, type Step, type SyncInput } from '../runs/run.ts';
+import { nextActionOf } from '../runs/next-action.ts';
+import { endedBadly, isFinal, type Run, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';
 import { hasRole } from './access.ts';
 import { plainLine } from './ansi.ts';
+import { approvalView, decisionForms } from './approval-view.ts';
 import { explanationView } from './explanation-view.ts';
-import { formatDuration, formatTime } from './format.ts';
+import { shortCommit } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';
-import { nextAction } from './run-json.ts';
+import { outputsView } from './outputs-view.ts';
+import { plansView } from './plan-view.ts';
+import { type FactsContext, factsView, runReference } from './run-facts.ts';
 import type { Notice, RunHistory } from './run-log.ts';
-import {
-  branchOf,
-  commitLink,
-  moment,
-  runCommit,
-  runTitle,
-  stateBadge,
-  stateWord,
-  triggerWords,
-} from './run-words.ts';
+import { runTitle, stateBadge, stateWord } from './run-words.ts';
 import { stepView } from './step-view.ts';
+import { targetHistory } from './target-history.ts';
+import { isToolRun, type ToolDetails, type ToolRun } from './tool-details.ts';
 
-export interface RunView {
+export interface RunView extends FactsContext {
   frame: Omit<PageFrame, 'title'>;
   run: Run;
   steps: Step[];
   explanation: Explanation | null;
+  /** Of a deployment or a plan, else null. */
+  details: ToolDetails | null;
+  /** The latest runs of the same target; empty for whoever may see this run only. */
+  sameTarget: Run[];
   /** Null when only the state is asked for, as the script of an open page does. */
   history: RunHistory | null;
-  /** What GitHub was to be told and was not. */
+  /** What GitHub or another receiver was to be told and was not. */
   undelivered: Report[];
-  /** `?key=…` of the signed link the page was opened with, or ''. */
-  linkQuery: string;
-  now: number;
-  commitUrl: (sha: string) => string | null;
 }
 
 /** Elements marked `data-live` are exchanged by the script when the run changes; logs grow line by line. */
 export function runPage(view: RunView): Html {
-  const { frame, run, explanation, history, linkQuery } = view;
+  const { frame, run, history, linkQuery } = view;
   const path = `/runs/${encodeURIComponent(run.id)}`;
   const events = `${path}/events${linkQuery}`;
   return page(
@@ -49,87 +46,91 @@ export function runPage(view: RunView): Html {
 <header class="run-head">
 <div id="outcome" data-live role="status">${stateBadge(run.state)} <span class="message">${plainLine(run.message)}</span></div>
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
-<div id="facts" data-live>${facts(view)}</div>
+<div id="facts" data-live>${factsView(run, view)}</div>
 <div id="advice" data-live>${advice(run, linkQuery)}${view.undelivered.map(undeliveredView)}</div>
 <div id="actions" data-live>${actions(view, path)}</div>
 </header>
 <div id="notices">${history?.notices.map(noticeView)}</div>
-${run.kind === 'sync' && stepsSection(view, path)}
-<section aria-labelledby="why-title">
-<h2 id="why-title">Why</h2>
-<div id="why" data-live>${explanationView(explanation)}</div>
-</section>
+${isToolRun(run) ? toolSections(view, run, path) : syncSections(view, path)}
+<p class="quiet foot"><a href="${path}?${jsonQuery(linkQuery)}" type="application/json">This run as JSON</a></p>
 </article>`,
   );
+}
+
+function jsonQuery(linkQuery: string): string {
+  const query = new URLSearchParams(linkQuery);
+  query.set('format', 'json');
+  return query.toString();
+}
+
+function syncSections(view: RunView, path: string): Html {
+  return html`${view.run.kind === 'sync' && stepsSection(view, path)}
+<section aria-labelledby="why-title">
+<h2 id="why-title">Why</h2>
+<div id="why" data-live>${explanationView(view.explanation)}</div>
+</section>`;
+}
+
+/** The buttons are apart from the clock beside them: exchanging them would take the focus away. */
+function toolSections(view: RunView, run: ToolRun, path: string): Html {
+  const { frame, details, sameTarget, linkQuery, now } = view;
+  const approval = details?.approval ?? null;
+  const isAsked = run.state === 'awaiting_approval';
+  return html`<section class="approval" aria-label="Approval">
+<div id="approval" data-live>${approval && approvalView(run, approval, now)}</div>
+<div id="decision" data-live>${decisionForms(run, frame.identity, path)}</div>
+</section>
+<div id="plans" data-live>${plansView(details?.roots ?? [], { runPath: path, linkQuery, isAsked })}</div>
+<div id="outputs" data-live>${
+    details?.outputs &&
+    html`<section aria-labelledby="outputs-title"><h2 id="outputs-title">Outputs</h2>${outputsView(details.outputs)}</section>`
+  }</div>
+${stepsSection(view, path)}
+${
+  sameTarget.length > 1 &&
+  html`<section aria-labelledby="history-title">
+<h2 id="history-title">${run.kind === 'deploy' ? 'History of the target' : 'Plans of the pull request'}</h2>
+<div id="history" data-live>${targetHistory(sameTarget, run.id, now)}</div>
+</section>`
+}`;
 }
 
 function stepsSection(view: RunView, path: string): Html {
   const { run, steps, linkQuery } = view;
   return html`<section aria-labelledby="steps-title">
 <h2 id="steps-title">Steps</h2>
-<div id="step-list">${steps.map((step) => stepView(step, view, path))}</div>
+<div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves: run.kind === 'sync' }, path))}</div>
 <p class="quiet" id="steps-note" data-live>${
     steps.length === 0 ? noStepsWords(run) : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
   }</p>
 </section>`;
 }
 
-function undeliveredView({ reporter, target, problem, settled }: Report): Html {
-  const what = `${reporter.replaceAll('-', ' ')} of ${target.slice(0, 8)}`;
-  const outlook = settled ? 'It was given up.' : 'It is tried again.';
-  return html`<p class="advice" data-bad="true">The ${what} was not delivered: ${plainLine(problem ?? '')} ${outlook}</p>`;
+function undeliveredView(report: Report): Html {
+  const outlook = report.settled ? 'It was given up.' : 'It is tried again.';
+  return html`<p class="advice" data-bad="true">The ${reportWords(report)} was not delivered: ${plainLine(report.problem ?? '')} ${outlook}</p>`;
+}
+
+function reportWords({ reporter, target }: Report): string {
+  switch (reporter) {
+    case 'commit-status':
+      return `commit status of ${shortCommit(plainLine(target))}`;
+    case 'pull-request-comment':
+      return `pull request comment of ${plainLine(target)}`;
+    case 'plan-comment':
+      return 'comment with the plan';
+    case 'event-webhook':
+      return `event for ${target === 'operator' ? "the operator's address" : 'the callback_url of the request'}`;
+  }
 }
 
 function noStepsWords(run: Run): string {
   return isFinal(run.state) ? 'Nothing was run.' : 'The steps are shown here once they are known.';
 }
 
-function facts({ run, now, commitUrl, linkQuery }: RunView): Html {
-  const commit = runCommit(run);
-  const branch = branchOf(run);
-  const options = run.kind === 'sync' ? optionWords(run.input) : '';
-  return html`<dl class="facts">
-${commit && fact('Commit', commitLink(commit, commitUrl))}
-${branch !== null && fact(run.kind === 'deploy' ? 'Ref' : 'Branch', html`<bdi>${plainLine(branch)}</bdi>`)}
-${'pullRequest' in run.input && fact('Pull request', `#${run.input.pullRequest}`)}
-${fact('Trigger', triggerFact(run, linkQuery))}
-${options !== '' && fact('Options', options)}
-${fact('Created', moment(run.createdAt, now))}
-${run.startedAt !== null && fact('Duration', runDuration(run, run.startedAt, now))}
-${run.attempt > 1 && fact('Attempt', String(run.attempt))}
-${fact('Run', html`<code>${run.id}</code>`)}
-</dl>`;
-}
-
-function optionWords({ force, dryRun }: SyncInput): string {
-  return [force && 'force', dryRun && 'dry run'].filter((word) => word !== false).join(', ');
-}
-
-function fact(name: string, value: Html | string): Html {
-  return html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
-}
-
-function triggerFact(run: Run, linkQuery: string): Html | string {
-  const { retryOf } = run.trigger;
-  if (retryOf === null) return triggerWords(run);
-  return html`${triggerWords(run)} of ${runReference(retryOf, linkQuery)}`;
-}
-
-/** A signed link opens one run only, so for its holder other runs are named but not linked. */
-function runReference(runId: string, linkQuery: string): Html {
-  const name = html`<code>${plainLine(runId)}</code>`;
-  return linkQuery === '' ? html`<a href="/runs/${encodeURIComponent(runId)}">${name}</a>` : name;
-}
-
-function runDuration({ finishedAt }: Run, startedAt: number, now: number): Html {
-  const since = finishedAt === null && html` data-since="${new Date(startedAt).toISOString()}"`;
-  const title = `Started ${formatTime(startedAt)}`;
-  return html`<span title="${title}"${since}>${formatDuration((finishedAt ?? now) - startedAt)}</span>`;
-}
-
 /** What to do now, and whose outcome counts for a superseded run. */
 function advice(run: Run, linkQuery: string): Html {
-  const action = nextAction(run);
+  const action = nextActionOf(run);
   return html`
 ${run.coveredBy !== null && html`<p class="advice">Covered by ${runReference(run.coveredBy, linkQuery)}.</p>`}
 ${action !== null && html`<p class="advice" data-bad="${String(endedBadly(run.state) && run.state !== 'cancelled')}">${action}</p>`}
@@ -141,7 +142,8 @@ ${
 
 function actions({ run, frame }: RunView, path: string): Html {
   if (!hasRole(frame.identity, 'operator')) return html``;
-  if (endedBadly(run.state)) return actionForm(`${path}/retry`, 'Retry');
+  // The credentials of a deployment or a plan went with its end: it is asked for anew, not retried.
+  if (endedBadly(run.state)) return isToolRun(run) ? html`` : actionForm(`${path}/retry`, 'Retry');
   return isFinal(run.state) || run.cancelRequestedBy !== null
     ? html``
     : actionForm(`${path}/cancel`, 'Cancel');

@@ -6,7 +6,6 @@ import { isFinal, type Run } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { EVENTS_PER_READ, lastSequence } from './run-log.ts';
-import { eventMessages, sseMessage } from './run-messages.ts';
 
 type EventSource = Pick<RunStore, 'run' | 'events' | 'watch'>;
 type SseStream = Parameters<Parameters<typeof streamSSE>[1]>[0];
@@ -30,21 +29,15 @@ export interface StreamWords {
 
 export interface RunStreams {
   /**
-   * Answers with the run's events after sequence number `after`, in `words` or in those of run pages; null when too
-   * many streams are open.
+   * Answers with the run's events after sequence number `after`, in `words`; null when too many streams are open.
    */
-  open(c: Context, runId: string, after: number, words?: StreamWords): Response | null;
+  open(c: Context, runId: string, after: number, words: StreamWords): Response | null;
   /** Ends all streams at shutdown and opens no more. Clients come back with Last-Event-ID. */
   close(): void;
 }
 
 const HEARTBEAT_MS = 15_000;
 const MAX_STREAM_MS = 60 * 60 * 1000;
-
-const PAGE_WORDS: StreamWords = {
-  messages: eventMessages,
-  end: (run) => sseMessage('end', { state: run?.state ?? null }),
-};
 
 interface Followed {
   runId: string;
@@ -69,7 +62,7 @@ export function createRunStreams(options: RunStreamsOptions): RunStreams {
   }
 
   return {
-    open(c, runId, after, words = PAGE_WORDS) {
+    open(c, runId, after, words) {
       if (closing || open.size >= maxStreams) return null;
       // Nobody would read the stream of a HEAD request, so it would never end.
       if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' });

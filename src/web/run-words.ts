@@ -1,10 +1,12 @@
 /** The words and small pieces that the list of runs and the page of a run share. */
 
 import { html } from 'hono/html';
-import { askedRevision, type Run, type RunState, type StepState } from '../runs/run.ts';
+import type { DeployOperation } from '../runs/deployment.ts';
+import { askedRevision, type DeployRun, type Run, type RunState, type StepState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatAge, formatTime, shortCommit } from './format.ts';
 import type { Html } from './layout.ts';
+import { repositoryName } from './repository-links.ts';
 
 /** A state with its colour and its word; the colour alone says nothing. */
 export function stateBadge(state: RunState | StepState): Html {
@@ -15,13 +17,28 @@ export function stateWord(state: RunState | StepState): string {
   return state.replaceAll('_', ' ');
 }
 
-/** What to call a run: its commit's subject, or what was asked for while that is unknown. */
+const VERBS: Record<DeployOperation, string> = {
+  apply: 'Deploy',
+  destroy: 'Destroy',
+  drift: 'Drift check of',
+};
+
+/**
+ * What to call a run: its commit's subject, or what was asked for while that is unknown; its target where many runs
+ * are about the same commit.
+ */
 export function runTitle(run: Run): string {
+  if (run.kind === 'deploy') return `${VERBS[run.input.operation]} ${targetOf(run)}`;
+  if (run.kind === 'plan') return plainLine(`Plan of ${run.input.repository}#${run.input.pullRequest}`);
   if (run.subject) return plainLine(run.subject);
   const asked = askedRevision(run);
   if (asked) return `Commit ${shortCommit(asked)}`;
-  if (run.kind === 'deploy') return plainLine(`${run.input.gitRef} of ${run.input.gitUrl}`);
   return `Head of ${plainLine(branchOf(run) ?? '')}`;
+}
+
+function targetOf({ input: { gitUrl, path } }: DeployRun): string {
+  const repository = repositoryName(gitUrl);
+  return plainLine(path === '.' ? repository : `${path} of ${repository}`);
 }
 
 /** The branch it is about, or null when that is not known. */

@@ -1,6 +1,16 @@
 /** Runs in memory, for the tests of the pages: what a store would answer after the given events. */
 
-import { type PreviewRun, type Run, type Step, type SyncRun, syncGroup } from '../runs/run.ts';
+import { type DeployInput, deployGroup } from '../runs/deployment.ts';
+import { type PlanInput, planGroup } from '../runs/plan-comment.ts';
+import {
+  type DeployRun,
+  type PlanRun,
+  type PreviewRun,
+  type Run,
+  type Step,
+  type SyncRun,
+  syncGroup,
+} from '../runs/run.ts';
 import {
   projectRun,
   projectStep,
@@ -25,6 +35,8 @@ type PreviewOverrides = Partial<PreviewRun> & Pick<PreviewRun, 'kind' | 'input'>
 export interface MemoryRuns extends RunReader {
   add(id: string, overrides?: Partial<SyncRun>): SyncRun;
   addPreview(id: string, overrides: PreviewOverrides): void;
+  addDeploy(id: string, input?: Partial<DeployInput>, overrides?: Partial<DeployRun>): void;
+  addPlan(id: string, input?: Partial<PlanInput>, overrides?: Partial<PlanRun>): void;
   /** Each event is a second later than the one before. */
   append(id: string, ...bodies: RunEventBody[]): void;
   report(report: Report): void;
@@ -37,6 +49,11 @@ export function createMemoryRuns(): MemoryRuns {
   const listeners = new Set<(runId: string) => void>();
   const reports: Report[] = [];
   let largest = 0;
+  const eventsOf: RunStore['eventsOf'] = async (runId, type) => {
+    const isWanted = (event: RunEvent): event is Extract<RunEvent, { type: typeof type }> =>
+      event.type === type;
+    return stored.get(runId)?.events.filter(isWanted) ?? [];
+  };
   const latestEvent: RunStore['latestEvent'] = async (runId, type) => {
     const isWanted = (event: RunEvent): event is Extract<RunEvent, { type: typeof type }> =>
       event.type === type;
@@ -69,15 +86,35 @@ export function createMemoryRuns(): MemoryRuns {
       return run;
     },
     addPreview: (id, overrides) => put({ ...newRun(id), ...overrides }),
+    addDeploy(id, input, overrides) {
+      const whole = { ...DEPLOY_INPUT, ...input };
+      const concurrencyGroup = deployGroup(whole.gitUrl, whole.path);
+      const trigger = { source: 'deploy_api', actor: 'oscar', deliveryId: null, retryOf: null } as const;
+      put({ ...newRun(id), kind: 'deploy', input: whole, concurrencyGroup, trigger, ...overrides });
+    },
+    addPlan(id, input, overrides) {
+      const whole = { ...PLAN_INPUT, ...input };
+      const trigger = { source: 'pubsub', actor: null, deliveryId: 'm-1', retryOf: null } as const;
+      put({
+        ...newRun(id),
+        kind: 'plan',
+        input: whole,
+        concurrencyGroup: planGroup(whole),
+        trigger,
+        ...overrides,
+      });
+    },
     append,
     largestRead: () => largest,
     run: async (id) => stored.get(id)?.run ?? null,
-    runs: async ({ state, before, limit }) => {
+    runs: async ({ state, kind, concurrencyGroup, before, limit }) => {
       const newestFirst = [...stored.values()].map(({ run }) => run).toReversed();
       const from = before === undefined ? 0 : newestFirst.findIndex(({ id }) => id === before) + 1;
       return newestFirst
         .slice(from)
         .filter((run) => !state || run.state === state)
+        .filter((run) => !kind || run.kind === kind)
+        .filter((run) => concurrencyGroup === undefined || run.concurrencyGroup === concurrencyGroup)
         .slice(0, limit);
     },
     steps: async (id) => [...(stored.get(id)?.steps.values() ?? [])],
@@ -87,6 +124,7 @@ export function createMemoryRuns(): MemoryRuns {
       largest = Math.max(largest, found.length);
       return found;
     },
+    eventsOf,
     latestEvent,
     reports: async (reporter, id) =>
       reports.filter((report) => report.runId === id && report.reporter === reporter),
@@ -97,6 +135,34 @@ export function createMemoryRuns(): MemoryRuns {
     },
   };
 }
+
+const DEPLOY_INPUT: DeployInput = {
+  operation: 'apply',
+  tool: 'terraform',
+  toolVersion: '1.11.4',
+  gitUrl: 'https://github.com/acme/infra.git',
+  gitRef: 'main',
+  path: 'stacks/network',
+  tfvarsFiles: [],
+  timeoutMs: 3_600_000,
+  autoApprove: false,
+  callbackUrl: null,
+};
+
+const PLAN_INPUT: PlanInput = {
+  repository: 'acme/infra',
+  pullRequest: 7,
+  revision: '1234567890abcdef1234567890abcdef12345678',
+  headRef: 'new-subnets',
+  baseRef: 'main',
+  cloneUrl: 'https://github.com/acme/infra.git',
+  apiUrl: 'https://api.github.com',
+  planId: 'pr',
+  roots: [{ directory: 'stacks/network', tool: 'tofu', toolVersion: null }],
+  fromFork: false,
+  credential: 'sealed',
+  requestId: null,
+};
 
 function newRun(id: string): SyncRun {
   return {

@@ -15,15 +15,21 @@ export interface StepContext {
   history: RunHistory | null;
   linkQuery: string;
   now: number;
+  /** False where steps simply follow one another. */
+  hasWaves: boolean;
 }
 
-export function stepView(step: Step, { history, linkQuery, now }: StepContext, runPath: string): Html {
+export function stepView(
+  step: Step,
+  { history, linkQuery, now, hasWaves }: StepContext,
+  runPath: string,
+): Html {
   const tail = history?.tails.get(step.id) ?? { lines: [], firstNumber: 1 };
   const id = `step-${step.position}`;
   const query = new URLSearchParams(linkQuery);
   query.set('step', step.id);
   return html`<details class="step" id="${id}" data-step="${step.id}"${OPEN_STATES.has(step.state) && html` open`}>
-<summary id="${id}-head" data-live>${stepHead(step, now)}</summary>
+<summary id="${id}-head" data-live>${stepHead(step, now, hasWaves)}</summary>
 <div class="log-box" tabindex="0" role="region" aria-label="Log of ${plainLine(step.id)}">
 <p class="log-note quiet"><span class="cut">${cutWords(tail)}</span><a href="${runPath}/log?${query}">Raw log</a></p>
 <ol class="log" start="${tail.firstNumber}">${raw(tail.lines.map(logLine).join(''))}</ol>
@@ -31,12 +37,12 @@ export function stepView(step: Step, { history, linkQuery, now }: StepContext, r
 </details>`;
 }
 
-function stepHead(step: Step, now: number): Html {
+function stepHead(step: Step, now: number, hasWaves: boolean): Html {
   const exit = step.exitCode !== null && step.exitCode !== 0 && html` · exit ${step.exitCode}`;
   return html`${stateBadge(step.state)}
 <bdi class="step-name">${plainLine(step.id)}</bdi>
 <span class="step-message">${plainLine(step.message)}${exit}</span>
-<span class="step-wave quiet" title="Wave">wave ${step.wave}</span>
+<span class="step-wave quiet">${hasWaves && `wave ${step.wave}`}</span>
 <span class="step-duration">${stepDuration(step, now)}</span>`;
 }
 

@@ -22,6 +22,10 @@ function showElapsed() {
   for (const element of document.querySelectorAll('[data-since]')) {
     element.textContent = formatDuration(Date.now() - Date.parse(element.dataset.since));
   }
+  for (const element of document.querySelectorAll('[data-until]')) {
+    const left = Date.parse(element.dataset.until) - Date.now();
+    element.textContent = left > 0 ? `${formatDuration(left)} left` : 'the time is up';
+  }
 }
 
 function findStep(id) {
@@ -212,6 +216,8 @@ function connect(path, after) {
   on('step', applyStep);
   on('run', refreshSoon);
   on('explained', refreshSoon);
+  on('planned', refreshSoon);
+  on('outputs', refreshSoon);
   on('notice', showNotice);
   on('end', () => {
     source.close();
