@@ -15,6 +15,10 @@ export interface StepCommand {
   interruptGraceMs?: number;
   /** Masked in the output, beside what the names of variables tell to be secret. */
   secrets?: readonly string[];
+  /** Written to stdin; without it stdin is at its end from the start. */
+  input?: string;
+  /** The variable names a file that the child may write, a small one; afterwards it is at `file`, wherever the child ran. */
+  result?: { variable: string; file: string };
 }
 
 export interface StepHooks {
@@ -29,7 +33,9 @@ export type StepResult =
   | { kind: 'killed'; signal: string }
   | { kind: 'timed_out' }
   | { kind: 'cancelled' }
-  | { kind: 'not_started'; code: string; message: string };
+  | { kind: 'not_started'; code: string; message: string }
+  /** The executor itself failed: how far the command came is not known. */
+  | { kind: 'lost'; message: string };
 
 /** What a program said on stdout, neither masked nor cut; `stderr` is its last 64 KiB. */
 export type CapturedOutput =

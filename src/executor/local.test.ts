@@ -60,6 +60,31 @@ describe('local executor', () => {
     expect(isRunning(theirs)).toBe(false);
   });
 
+  it('asks by an interrupt first when there is to be one, and by TERM only later', async () => {
+    const script = `trap 'echo INT; sleep 0.5; echo saved; exit 1' INT; trap 'echo TERM' TERM; echo up; while :; do sleep 0.1; done`;
+    const cancel = new AbortController();
+    const lines: string[] = [];
+    const command = { ...shell(script), signal: cancel.signal, interruptGraceMs: 10_000 };
+    const result = await createLocalExecutor().run(command, {
+      onStart() {},
+      onLines(_, batch) {
+        lines.push(...batch);
+        cancel.abort();
+      },
+    });
+    expect([result, lines]).toEqual([{ kind: 'cancelled' }, ['up', 'INT', 'saved']]);
+  });
+
+  it('keeps a step within its limits, and says when a program is missing all the same', async () => {
+    const executor = createLocalExecutor({ limits: { cpuSeconds: null, memoryBytes: null, openFiles: 50 } });
+    const lines: string[] = [];
+    const hooks = { onStart() {}, onLines: (_: unknown, batch: string[]) => void lines.push(...batch) };
+    await executor.run(shell('ulimit -n'), hooks);
+    expect(lines).toEqual(['50']);
+    const result = await executor.run({ ...shell(''), argv: ['no-such-invoke'] }, hooks);
+    expect(result).toMatchObject({ kind: 'not_started', code: 'ENOENT' });
+  });
+
   it('F32b: says so when the task runner is not installed', async () => {
     const { result } = await run({ ...shell(''), argv: ['no-such-invoke', 'vault.sync'] });
     expect(result).toMatchObject({ kind: 'not_started', code: 'ENOENT' });

@@ -3,7 +3,9 @@
 import { randomUUID } from 'node:crypto';
 import { captureProcess } from '../process/capture.ts';
 import { taskSecrets } from '../process/environment.ts';
+import type { ProcessLimits } from '../process/limits.ts';
 import { runProcess } from '../process/run-process.ts';
+import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
 import type { Executor } from './executor.ts';
 
 export interface LocalExecutorOptions {
@@ -15,9 +17,11 @@ export interface LocalExecutorOptions {
   maxLineBytes?: number;
   /** Of one step; default 64 MiB. */
   maxOutputBytes?: number;
+  /** What every process of a step may use. */
+  limits?: ProcessLimits | null;
 }
 
-const MAX_CAPTURED_BYTES = 256 * 1024 * 1024;
+export const MAX_CAPTURED_BYTES = 256 * 1024 * 1024;
 
 /**
  * The child's environment is exactly the step's, and `IAC_PROCESS_ID`: a fresh id by which this process's
@@ -31,35 +35,35 @@ export function createLocalExecutor(options: LocalExecutorOptions = {}): Executo
         {
           ...command,
           ...options,
-          env: { ...command.env, IAC_PROCESS_ID: processId },
+          env: {
+            ...command.env,
+            ...(command.result && { [command.result.variable]: command.result.file }),
+            IAC_PROCESS_ID: processId,
+          },
           marker: `IAC_PROCESS_ID=${processId}`,
           secrets: [...(options.secrets ?? []), ...(command.secrets ?? []), ...taskSecrets(command.env)],
         },
         hooks,
       );
     },
-    async capture({ argv, cwd, env, timeoutMs, signal }) {
+    async capture({ argv, cwd, env, timeoutMs, signal, input }) {
       const result = await captureProcess({
         argv,
         cwd,
         env,
         timeoutMs,
         signal,
+        ...(input === undefined ? {} : { input }),
+        limits: options.limits ?? null,
         maxOutputBytes: MAX_CAPTURED_BYTES,
       });
       switch (result.kind) {
         case 'exited':
           return { ...result, stdout: result.stdout.toString() };
-        case 'timed_out':
-          return { kind: 'failed', problem: `timed out after ${timeoutMs / 1_000} s` };
-        case 'cancelled':
-          return { kind: 'failed', problem: 'was cancelled' };
         case 'too_much_output':
-          return { kind: 'failed', problem: `wrote more than ${MAX_CAPTURED_BYTES} bytes` };
-        case 'killed':
-          return { kind: 'failed', problem: `was ended by ${result.signal}` };
-        case 'not_started':
-          return { kind: 'failed', problem: result.message };
+          return { kind: 'failed', problem: tooMuchOutput(MAX_CAPTURED_BYTES) };
+        default:
+          return { kind: 'failed', problem: capturedProblem(result, timeoutMs) };
       }
     },
   };

@@ -3,7 +3,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Executor, StepResult } from '../executor/executor.ts';
-import type { StepState } from '../runs/run.ts';
+import type { RunReason, StepState } from '../runs/run.ts';
 import type { LedgerFact } from '../runs/run-events.ts';
 import type { PipelineContext } from './pipeline.ts';
 import type { ServiceAtCommit } from './snapshot.ts';
@@ -31,12 +31,13 @@ export interface ServiceToSync {
   ledger: LedgerFact & { configHash: string };
 }
 
-/** How a step ended, and whether that was for want of a task runner. */
+/** How a step ended. */
 export interface ServiceOutcome {
   state: Extract<StepState, 'succeeded' | 'failed' | 'timed_out' | 'cancelled' | 'blocked'>;
   message: string;
   exitCode: number | null;
-  runnerMissing: boolean;
+  /** Why we could not do our part; null when it was the task that ended so. */
+  ourFailure: Extract<RunReason, 'task_runner_missing' | 'executor_lost'> | null;
 }
 
 /** Runs the task and stores how it ended, with the ledger's entry in the same transaction. */
@@ -69,8 +70,8 @@ export async function syncService(
           IAC_SERVICE: service.id,
           IAC_COMMIT: ledger.commit,
           IAC_CONFIG_HASH: ledger.configHash,
-          IAC_RESULT_FILE: resultFile,
         },
+        result: { variable: 'IAC_RESULT_FILE', file: resultFile },
         timeoutMs,
         signal,
       },
@@ -101,10 +102,16 @@ async function judge(
   timeoutMs: number,
   mask: SyncServiceOptions['mask'],
 ): Promise<ServiceOutcome> {
-  const failed = { state: 'failed', exitCode: null, runnerMissing: false } as const;
+  const failed = { state: 'failed', exitCode: null, ourFailure: null } as const;
   switch (result.kind) {
     case 'not_started':
-      return { ...failed, message: result.message, runnerMissing: result.code === 'ENOENT' };
+      return {
+        ...failed,
+        message: result.message,
+        ourFailure: result.code === 'ENOENT' ? 'task_runner_missing' : null,
+      };
+    case 'lost':
+      return { ...failed, message: result.message, ourFailure: 'executor_lost' };
     case 'timed_out':
       return { ...failed, state: 'timed_out', message: `Timed out after ${timeoutMs / 1_000} s` };
     case 'cancelled':
@@ -124,14 +131,14 @@ async function judgeExit(
   const said = await readTaskResult(resultFile, mask);
   const details = said.kind === 'said' && said.details ? `: ${said.details}` : '';
   if (exitCode !== 0) {
-    return { state: 'failed', message: `Exit code ${exitCode}${details}`, exitCode, runnerMissing: false };
+    return { state: 'failed', message: `Exit code ${exitCode}${details}`, exitCode, ourFailure: null };
   }
   if (said.kind === 'said' && said.action === 'failed') {
-    return { state: 'failed', message: `The task said it failed${details}`, exitCode, runnerMissing: false };
+    return { state: 'failed', message: `The task said it failed${details}`, exitCode, ourFailure: null };
   }
   const action = said.kind === 'said' ? capitalized(said.action) : 'Synced';
   const remark = said.kind === 'unreadable' ? ' (its result file could not be read)' : '';
-  return { state: 'succeeded', message: `${action}${details}${remark}`, exitCode, runnerMissing: false };
+  return { state: 'succeeded', message: `${action}${details}${remark}`, exitCode, ourFailure: null };
 }
 
 function capitalized(word: string): string {

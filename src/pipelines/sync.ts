@@ -298,7 +298,7 @@ async function runChosen(
       },
       async onBlocked({ id }, by) {
         const message = `Needs ${by}, which failed`;
-        outcomes.push({ state: 'blocked', message, exitCode: null, runnerMissing: false });
+        outcomes.push({ state: 'blocked', message, exitCode: null, ourFailure: null });
         await context.emit({
           type: 'step.finished',
           step: id,
@@ -366,10 +366,8 @@ function conclude(
   const refused = selected.filter(({ decision }) => decision === 'invalid');
   const invalid = refused.length;
   const bad = outcomes.filter(({ state }) => state !== 'succeeded');
-  if (outcomes.some(({ runnerMissing }) => runnerMissing)) {
-    const message = outcomes.find(({ runnerMissing }) => runnerMissing)?.message ?? '';
-    return { state: 'errored', reason: 'task_runner_missing', message };
-  }
+  const ours = outcomes.find(({ ourFailure }) => ourFailure !== null);
+  if (ours) return { state: 'errored', reason: ours.ourFailure, message: ours.message };
   if (bad.length + invalid > 0) {
     const message = `${bad.length + invalid}/${count} service(s) failed to sync`;
     if (bad.length === 0) {

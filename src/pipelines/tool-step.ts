@@ -145,6 +145,8 @@ function judge(result: StepResult, step: string, timeoutMs: number, said: string
       return { ...failed, stepState: 'cancelled', message: 'Ended before it was done' };
     case 'not_started':
       return { ...failed, state: 'errored', reason: 'tool_missing', message: result.message };
+    case 'lost':
+      return { ...failed, state: 'errored', reason: 'executor_lost', message: `${step}: ${result.message}` };
   }
 }
 

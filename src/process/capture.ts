@@ -1,5 +1,6 @@
 /** Runs a short program, such as a git command, and collects its output. */
 
+import type { ProcessLimits } from './limits.ts';
 import { type ProcessEnd, superviseProcess } from './supervise-process.ts';
 
 export interface CaptureSpec {
@@ -11,6 +12,7 @@ export interface CaptureSpec {
   /** Written to stdin; without it stdin is /dev/null. */
   input?: string | Uint8Array;
   signal?: AbortSignal;
+  limits?: ProcessLimits | null;
   /** Of stdout; default 64 MiB; more ends the child. */
   maxOutputBytes?: number;
 }

@@ -1,7 +1,10 @@
 /** Runs one child process from start to end and leaves nothing of it behind. */
 
 import type { ChildProcess } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import { RunnerError } from '../errors.ts';
+import { limitedCommand, type ProcessLimits } from './limits.ts';
+import { openOnePipe } from './one-pipe.ts';
 import { readOutput } from './output-reader.ts';
 import { endDescendants, type ProcessIdentity, startTicksOf } from './process-table.ts';
 import { describeSpawnFailure, type SpawnFailure } from './spawn-failure.ts';
@@ -14,10 +17,16 @@ export interface ProcessSpec {
   env: Record<string, string>;
   timeoutMs: number;
   signal?: AbortSignal | undefined;
-  /** Written to stdin; without it stdin is at its end from the start. */
-  input?: string | Uint8Array | undefined;
+  /** Written to stdin, or piped there; without it stdin is at its end from the start. */
+  input?: string | Uint8Array | Readable | undefined;
   /** From TERM to KILL; default 5 s. */
   killGraceMs?: number | undefined;
+  /** On abort, timeout and failure an interrupt comes first, and TERM this long after it; left out: no interrupt. */
+  interruptGraceMs?: number | undefined;
+  /** For each process of the child's family. */
+  limits?: ProcessLimits | null | undefined;
+  /** stdout and stderr through one pipe, in the order in which they were written; all of it comes as stdout. */
+  onePipe?: boolean | undefined;
   /** An entry of `env`, `NAME=value`, that is this process's alone: finds descendants in other sessions. */
   marker?: string | undefined;
 }
@@ -55,25 +64,33 @@ export async function loadProcessLibrary(): Promise<void> {
 export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): Promise<ProcessEnd> {
   if (spec.signal?.aborted) return { kind: 'cancelled' };
   if (holdsNulByte(spec)) return describeSpawnFailure(spec.argv[0], spec.cwd, 'EINVAL');
+  const command = await limitedCommand(spec);
+  if (!command.ok) return command.failure;
+  const pipe = spec.onePipe ? await openOnePipe() : null;
   const { execa } = await import('execa');
-  if (spec.signal?.aborted) return { kind: 'cancelled' };
-  const subprocess = startChild(execa, spec);
+  if (spec.signal?.aborted) {
+    pipe?.close();
+    return { kind: 'cancelled' };
+  }
+  const subprocess = startChild(execa, { ...spec, argv: command.argv }, pipe?.writeEnd);
+  pipe?.childHasIt();
   const { pid, nodeChildProcess: child } = subprocess;
   if (pid === undefined) {
+    pipe?.close();
     return describeSpawnFailure(spec.argv[0], spec.cwd, (await subprocess).code ?? 'UNKNOWN');
   }
   const exit = exitOf(child);
   const leader = identify(child, pid);
   let ending: Promise<unknown> | null = null;
-  const endAll = (graceMs: number): Promise<unknown> =>
-    (ending ??= endDescendants({ ...leader, graceMs, marker: spec.marker }));
+  const endAll = (patience: { graceMs: number; interruptMs?: number | undefined }): Promise<unknown> =>
+    (ending ??= endDescendants({ ...leader, ...patience, marker: spec.marker }));
 
-  const stops = watchForStop(spec, () => void endAll(spec.killGraceMs ?? KILL_GRACE_MS));
+  const { killGraceMs: graceMs = KILL_GRACE_MS, interruptGraceMs: interruptMs } = spec;
+  const stops = watchForStop(spec, () => void endAll({ graceMs, interruptMs }));
   const handOver = createHandOver(hooks, stops.fail);
-  const readers = [
-    readOutput(subprocess.stdout, (chunk) => handOver('stdout', chunk)),
-    readOutput(subprocess.stderr, (chunk) => handOver('stderr', chunk)),
-  ];
+  const readers = outputsOf(subprocess, pipe?.reader).map(([stream, output]) =>
+    readOutput(output, (chunk) => handOver(stream, chunk)),
+  );
   try {
     hooks.onStart?.(leader);
   } catch (error) {
@@ -82,7 +99,7 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
 
   const { exitCode, signal } = await exit;
   stops.unwatch();
-  await endAll(LEFTOVER_GRACE_MS);
+  await endAll({ graceMs: LEFTOVER_GRACE_MS });
   for (const reader of readers) reader.closeSoon();
   await Promise.all(readers.map((reader) => reader.finished));
 
@@ -92,7 +109,20 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
   return signal === null ? { kind: 'exited', exitCode: exitCode ?? 0 } : { kind: 'killed', signal };
 }
 
-function startChild(execa: typeof import('execa').execa, spec: ProcessSpec) {
+type Output = ['stdout' | 'stderr', Readable];
+
+function outputsOf(
+  { stdout, stderr }: { stdout: Readable | null; stderr: Readable | null },
+  onePipe: Readable | undefined,
+): Output[] {
+  if (onePipe) return [['stdout', onePipe]];
+  return [
+    ...(stdout ? [['stdout', stdout] as Output] : []),
+    ...(stderr ? [['stderr', stderr] as Output] : []),
+  ];
+}
+
+function startChild(execa: typeof import('execa').execa, spec: ProcessSpec, output?: Writable) {
   const [program, ...args] = spec.argv;
   return execa(program, args, {
     cwd: spec.cwd,
@@ -102,6 +132,7 @@ function startChild(execa: typeof import('execa').execa, spec: ProcessSpec) {
     killDescendants: true,
     buffer: false,
     reject: false,
+    ...(output === undefined ? {} : { stdout: output, stderr: output }),
     ...(spec.input === undefined ? { stdin: 'ignore' } : { input: spec.input }),
   });
 }

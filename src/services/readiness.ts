@@ -7,9 +7,12 @@ import { makeFolder } from '../make-folder.ts';
 import { captureProcess } from '../process/capture.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createReadiness, type Readiness } from '../web/readiness.ts';
-import { requireSpace } from './sync.ts';
+import { buildExecutor, stepPlumbing } from './executor.ts';
+import { requireSpace, secretsOf } from './sync.ts';
 
 const PROBE_TIMEOUT_MS = 5_000;
+/** Through ssh or a container. */
+const EXECUTOR_PROBE_TIMEOUT_MS = 20_000;
 
 export function buildReadiness(config: Config, store: RunStore): () => Promise<Readiness> {
   return createReadiness(
@@ -18,8 +21,7 @@ export function buildReadiness(config: Config, store: RunStore): () => Promise<R
       workspace: () => checkWorkspace(config),
       disk: () => requireSpace(config),
       git: () => checkProgram(config, ['git', '--version'], 'Install git.'),
-      task_runner: () =>
-        checkProgram(config, [...config.invokeCommand, '--version'], 'Install invoke or set INVOKE_COMMAND.'),
+      task_runner: () => checkTaskRunner(config),
     },
     Date.now,
   );
@@ -28,6 +30,23 @@ export function buildReadiness(config: Config, store: RunStore): () => Promise<R
 async function checkWorkspace({ workspaceDir }: Config): Promise<void> {
   makeFolder(workspaceDir);
   await access(workspaceDir, constants.W_OK | constants.X_OK);
+}
+
+/** Where it will run. */
+async function checkTaskRunner(config: Config): Promise<void> {
+  const argv: [string, ...string[]] = [...config.invokeCommand, '--version'];
+  const remedy = 'Install invoke or set INVOKE_COMMAND.';
+  if (config.executor.command === null) return checkProgram(config, argv, remedy);
+  const result = await buildExecutor(config, secretsOf(config)).capture({
+    argv,
+    cwd: '/',
+    env: { ...stepPlumbing(config), IAC_RUNNER_DATA: config.dataDir },
+    timeoutMs: EXECUTOR_PROBE_TIMEOUT_MS,
+    signal: AbortSignal.timeout(EXECUTOR_PROBE_TIMEOUT_MS),
+  });
+  if (result.kind === 'exited' && result.exitCode === 0) return;
+  const problem = result.kind === 'failed' ? result.problem : `${argv.join(' ')} did not succeed`;
+  throw new Error(`${problem}. ${remedy} Or look at EXECUTOR_COMMAND.`);
 }
 
 async function checkProgram(config: Config, argv: [string, ...string[]], remedy: string): Promise<void> {

@@ -39,7 +39,10 @@ async function judge(checks: PlanCheck[], signal = new AbortController().signal)
     event.type === 'step.finished' ? [[event.step, event.state, event.message]] : [],
   );
   const lines = events.flatMap((event) => (event.type === 'step.log' ? event.lines : []));
-  return { result, ends, lines, folder };
+  const said = events.flatMap((event) =>
+    event.type === 'run.checked' ? [[event.step, event.passed, event.message, event.lines]] : [],
+  );
+  return { result, ends, lines, said, folder };
 }
 
 describe('Checks of a plan', () => {
@@ -62,7 +65,7 @@ describe('Checks of a plan', () => {
       check('b', 'exit 1'),
       check('c', 'true', true),
     ];
-    const { result, ends, lines } = await judge(checks);
+    const { result, ends, lines, said } = await judge(checks);
     expect(ends).toEqual([
       ['check-a', 'failed', 'Failed with exit code 3'],
       ['check-b', 'failed', 'Failed with exit code 1 (not required)'],
@@ -73,6 +76,11 @@ describe('Checks of a plan', () => {
       outcome: { state: 'failed', reason: 'check_failed', message: 'Required check not passed: a' },
     });
     expect(lines).toEqual(['****']);
+    expect(said).toEqual([
+      ['check-a', false, 'Failed with exit code 3', ['****']],
+      ['check-b', false, 'Failed with exit code 1', []],
+      ['check-c', true, 'Passed', []],
+    ]);
   });
 
   it('do not hold a run up when they are not required, even without their program', async () => {

@@ -11,19 +11,20 @@ import {
   StepFailed,
   type ToolOptions,
 } from '../tool-step.ts';
+import { withTails } from './diagnosis.ts';
 import { operatorEnvironment } from './environment.ts';
 
 export interface CheckResult {
   name: string;
   required: boolean;
-  verdict: 'passed' | 'failed' | 'timed_out' | 'not_started';
+  verdict: 'passed' | 'failed' | 'timed_out' | 'not_started' | 'lost';
   /** One sentence, begins with a capital. */
   message: string;
 }
 
-/** The step of a check. */
-export function checkStep({ name }: PlanCheck): string {
-  return `check-${name}`;
+/** The step of a check. `root` is the folder whose plan it judges, where there are several. */
+export function checkStep({ name }: PlanCheck, root: string | null = null): string {
+  return root === null ? `check-${name}` : `check-${name} ${root}`;
 }
 
 /**
@@ -34,18 +35,19 @@ export async function runChecks(
   options: ToolOptions,
   tool: PreparedTool,
   context: StepContext,
-  { checks, jsonFile }: { checks: readonly PlanCheck[]; jsonFile: string },
+  { checks, jsonFile, root }: { checks: readonly PlanCheck[]; jsonFile: string; root?: string | null },
 ): Promise<CheckResult[]> {
   const results: CheckResult[] = [];
   for (const check of checks) {
     context.draining.throwIfAborted();
-    results.push(await runCheck(options, tool, context, check, jsonFile));
+    results.push(await runCheck(options, tool, context, check, { step: checkStep(check, root), jsonFile }));
   }
   const refusals = results.filter(({ required, verdict }) => required && verdict !== 'passed');
   if (refusals.length === 0) return results;
   const names = refusals.map(({ name }) => name).join(', ');
-  const missing = refusals.every(({ verdict }) => verdict === 'not_started');
-  const reason: RunReason = missing ? 'tool_missing' : 'check_failed';
+  const missing = refusals.every(({ verdict }) => verdict === 'not_started' || verdict === 'lost');
+  const lost = refusals.some(({ verdict }) => verdict === 'lost');
+  const reason: RunReason = missing ? (lost ? 'executor_lost' : 'tool_missing') : 'check_failed';
   const message = `Required check${refusals.length === 1 ? '' : 's'} not passed: ${names}`;
   throw new StepFailed({ state: missing ? 'errored' : 'failed', reason, message });
 }
@@ -55,9 +57,9 @@ async function runCheck(
   tool: PreparedTool,
   context: StepContext,
   check: PlanCheck,
-  jsonFile: string,
+  { step, jsonFile }: { step: string; jsonFile: string },
 ): Promise<CheckResult> {
-  const step = checkStep(check);
+  const { watching, tail } = withTails(context);
   const [program, ...rest] = check.argv;
   const argv = [program, ...rest.map((word) => word.replaceAll('{plan}', jsonFile))] as const;
   await context.emit({ type: 'step.started', step, command: [...argv], ledger: null });
@@ -74,7 +76,7 @@ async function runCheck(
     },
     {
       onStart: ({ pid, startTicks }) => void context.emit({ type: 'step.process', step, pid, startTicks }),
-      onLines: (stream, lines) => context.emit({ type: 'step.log', step, stream, lines }),
+      onLines: (stream, lines) => watching.emit({ type: 'step.log', step, stream, lines }),
     },
   );
   if (result.kind === 'cancelled') {
@@ -83,15 +85,18 @@ async function runCheck(
     throw new Error(`Step ${step} was cancelled by nobody.`);
   }
   const { verdict, message } = judge(result, tool.timeoutMs);
-  const remark = verdict === 'passed' || check.required ? '' : ' (not required)';
+  const { required } = check;
+  const passed = verdict === 'passed';
+  await context.emit({ type: 'run.checked', step, required, passed, message, lines: tail() });
+  const remark = passed || required ? '' : ' (not required)';
   await finishStep(
     context,
     step,
-    verdict === 'passed' ? 'succeeded' : verdict === 'timed_out' ? 'timed_out' : 'failed',
+    passed ? 'succeeded' : verdict === 'timed_out' ? 'timed_out' : 'failed',
     `${message}${remark}`,
     result.kind === 'exited' ? result.exitCode : null,
   );
-  return { name: check.name, required: check.required, verdict, message };
+  return { name: check.name, required, verdict, message };
 }
 
 /** From nothing: what a request brought could change the verdict. */
@@ -114,6 +119,7 @@ function judge(
     case 'timed_out':
       return { verdict: 'timed_out', message: `Timed out after ${timeoutMs / 1_000} s` };
     case 'not_started':
-      return { verdict: 'not_started', message: result.message };
+    case 'lost':
+      return { verdict: result.kind, message: result.message };
   }
 }

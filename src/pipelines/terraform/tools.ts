@@ -1,10 +1,10 @@
 /** Finds the installed versions of Terraform and OpenTofu. */
 
-import { constants } from 'node:fs';
-import { access, readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import type { Executor } from '../../executor/executor.ts';
+import { findProgram, isProgram } from '../../process/find-program.ts';
 import { TOOLS, type Tool } from '../../runs/deployment.ts';
 
 export interface ToolPlaces {
@@ -31,7 +31,7 @@ const CHECK_TIMEOUT_MS = 20_000;
 /** Without a version the one on the PATH. The problem is one sentence and lists the versions there are. */
 export async function findTool(places: ToolPlaces, tool: Tool, version: string | null): Promise<FoundTool> {
   if (version === null) {
-    const program = await onPath(places.path, tool);
+    const program = await findProgram(places.path, tool);
     if (program !== null) return { ok: true, program };
     return { ok: false, problem: `${tool} is not on the PATH of the server. ${await choice(places, tool)}` };
   }
@@ -47,7 +47,7 @@ export async function findTool(places: ToolPlaces, tool: Tool, version: string |
 export async function listTools(places: ToolPlaces): Promise<InstalledTool[]> {
   const lists = await Promise.all(
     TOOLS.map(async (tool): Promise<InstalledTool[]> => {
-      const program = await onPath(places.path, tool);
+      const program = await findProgram(places.path, tool);
       const first = program === null ? [] : [{ tool, version: null, program }];
       return [...first, ...(await versionsOf(places.toolsDir, tool))];
     }),
@@ -110,24 +110,6 @@ async function inToolsDir(toolsDir: string | null, tool: Tool, version: string):
     return inside && (await isProgram(program)) ? program : null;
   } catch {
     return null;
-  }
-}
-
-/** As execvp(3) would find it, but for relative entries: those would mean the checkout. */
-async function onPath(searched: string, tool: Tool): Promise<string | null> {
-  for (const folder of searched.split(path.delimiter)) {
-    const program = path.join(folder, tool);
-    if (path.isAbsolute(folder) && (await isProgram(program))) return program;
-  }
-  return null;
-}
-
-async function isProgram(file: string): Promise<boolean> {
-  try {
-    await access(file, constants.X_OK);
-    return (await stat(file)).isFile();
-  } catch {
-    return false;
   }
 }
 

@@ -1,0 +1,138 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { EXEC, executorThat, isRunning, run, shell } from './isolated.fixture.ts';
+
+const STARTED = `'{"type":"started","pid":1,"start_ticks":"0","started_at":"2026-01-01T00:00:00Z"}'`;
+const LOG = `'{"type":"log","stream":"stdout","text":"line\\n"}'`;
+const FINISHED = `'${JSON.stringify({
+  type: 'finished',
+  success: true,
+  output: '',
+  exit_code: 0,
+  error_msg: '',
+  started_at: '2026-01-01T00:00:00Z',
+  ended_at: '2026-01-01T00:00:00Z',
+  end: { kind: 'exited', exitCode: 0 },
+})}'`;
+
+describe('an executor that fails', () => {
+  it.each([
+    ['is not there', '', 'could not be started: The program /no/such/executor was not found'],
+    [
+      'ends at once',
+      'echo "sudo: a password is required" >&2; exit 1',
+      'ended with exit code 1 before it told how the command ended: sudo: a password is required',
+    ],
+    ['ends well without a word', 'exit 0', 'ended with exit code 0 before it told'],
+    ['is killed', 'kill -9 $$', 'was killed by SIGKILL before it told'],
+    ['says nothing', 'exec sleep 300', 'did not start the command within 2 s'],
+    ['greets', 'echo "Welcome to host!"; exec sleep 300', 'wrote what is no message: "Welcome to host!"'],
+    ['writes another kind of JSON', 'echo \'{"success":true}\'', 'wrote what is no message'],
+    [
+      'ends in the middle of a message',
+      `printf '{"type":"sta'`,
+      'ended with exit code 0 in the middle of a message',
+    ],
+    ['begins with the log', `say ${LOG}; exec sleep 300`, 'wrote a message log in place of started'],
+    [
+      'starts twice',
+      `say ${STARTED}; say ${STARTED}; exec sleep 300`,
+      'wrote a message started in place of log',
+    ],
+    [
+      'goes on after the end',
+      `say ${STARTED}; say ${FINISHED}; say ${LOG}`,
+      'went on with a message log after finished',
+    ],
+    ['ends twice', `say ${STARTED}; say ${FINISHED}; say ${FINISHED}`, 'went on with a message finished'],
+    [
+      'writes without the end of a line',
+      'exec cat /dev/zero',
+      'wrote more than 1048576 bytes without the end of a line',
+    ],
+    [
+      'ends while the step runs',
+      `say ${STARTED}; say ${LOG}; exit 255`,
+      'ended with exit code 255 before it told',
+    ],
+  ])('because it %s, ends in a clear state', async (_, script, message) => {
+    const options = await executorThat(script);
+    const { result } = await run(shell('true'), {
+      ...options,
+      ...(script === '' ? { command: ['/no/such/executor'] } : {}),
+    });
+    expect(result).toEqual({ kind: 'lost', message: expect.stringContaining(`The executor ${message}`) });
+  });
+
+  it('F41: because it repeats a secret in place of a message, does not make it known', async () => {
+    const secret = `canary-${'x'.repeat(300)}`;
+    const options = await executorThat(`echo "$0 ${'y'.repeat(90)}${secret}"; echo ${secret} >&2`);
+    const { result } = await run(shell('true', { secrets: [secret] }), options);
+    expect(result.kind).toBe('lost');
+    expect(JSON.stringify(result)).not.toContain('canary');
+  });
+
+  it('because it does not end a step in time, is killed', async () => {
+    const script = `trap '' TERM HUP; say ${STARTED}; while :; do sleep 1; done`;
+    const options = await executorThat(script);
+    const { result } = await run(shell('true', { timeoutMs: 100 }), options);
+    expect(result).toEqual({ kind: 'lost', message: 'The executor did not end the command in time' });
+  }, 30_000);
+
+  it('because it does not heed a cancel, is killed', async () => {
+    const cancel = new AbortController();
+    const options = await executorThat(`say ${STARTED}; say ${LOG}; exec sleep 300`);
+    const { result } = await run(shell('true', { signal: cancel.signal }), options, () => cancel.abort());
+    expect(result).toEqual({
+      kind: 'lost',
+      message: 'The executor did not end the command when it was told to',
+    });
+  }, 30_000);
+
+  it('does not hold up a step that has ended by staying', async () => {
+    const options = await executorThat(`say ${STARTED}; say ${LOG}; say ${FINISHED}; exec sleep 300`);
+    const { result, lines } = await run(shell('true'), options);
+    expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['line']]);
+  }, 30_000);
+
+  it('F25: killed, leaves nothing of the step behind on this machine', async () => {
+    let pid: string | undefined;
+    const { result } = await run(shell('echo $$; echo $PPID; sleep 600'), {}, (lines) => {
+      pid ??= lines[0];
+      const executor = Number(lines[1]);
+      if (executor > 1) process.kill(executor, 'SIGKILL');
+    });
+    expect(result).toEqual({
+      kind: 'lost',
+      message: 'The executor was killed by SIGKILL before it told how the command ended',
+    });
+    expect(isRunning(pid)).toBe(false);
+  }, 30_000);
+});
+
+describe('a caller that dies', () => {
+  it('F25: has its step ended by the executor', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'iac-runner-caller-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const file = join(folder, 'pid');
+    const script = `
+      import { createIsolatedExecutor } from ${JSON.stringify(join(import.meta.dirname, 'isolated.ts'))};
+      await createIsolatedExecutor({ command: ${JSON.stringify(EXEC)}, environment: { PATH: '/usr/bin:/bin' } }).run({
+        argv: ['sh', '-c', ${JSON.stringify(`echo $$ > ${file}.new; mv ${file}.new ${file}; sleep 600`)}],
+        cwd: '/', env: { PATH: '/usr/bin:/bin' }, timeoutMs: 600000, signal: new AbortController().signal,
+      }, { onStart() {}, onLines() {} });`;
+    const caller = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
+    let pid = '';
+    for (const deadline = Date.now() + 15_000; pid === '' && Date.now() < deadline; await delay(50)) {
+      pid = (await readFile(file, 'utf8').catch(() => '')).trim();
+    }
+    expect(isRunning(pid)).toBe(true);
+    caller.kill('SIGKILL');
+    for (const deadline = Date.now() + 10_000; isRunning(pid) && Date.now() < deadline; ) await delay(50);
+    expect(isRunning(pid)).toBe(false);
+  });
+});

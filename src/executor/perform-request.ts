@@ -1,0 +1,203 @@
+/** Does what a request to the isolated executor asks for, on the executor's side. */
+
+import { randomUUID } from 'node:crypto';
+import { access, constants, stat } from 'node:fs/promises';
+import { StringDecoder } from 'node:string_decoder';
+import { findProgram } from '../process/find-program.ts';
+import type { ProcessIdentity } from '../process/process-table.ts';
+import { type ProcessEnd, type ProcessSpec, superviseProcess } from '../process/supervise-process.ts';
+import { type BoundedOutput, createBoundedOutput } from './bounded-output.ts';
+import type { ExecMessage, ExecRequest, ExecResponse, ProgramRequest, ToolRequest } from './protocol.ts';
+import { withResultFile } from './result-file.ts';
+
+export interface PerformOptions {
+  /** What a tool gets besides `env_vars`: PATH, HOME and the like. Tools are looked for on this PATH. */
+  environment: Readonly<Record<string, string>>;
+  /** Aborting it ends the command; the reason is a sentence for `error_msg`. */
+  signal: AbortSignal;
+  /** Takes `started` and `log`; the command waits while the promise is pending. An error ends it and rejects. */
+  send(message: ExecMessage): Promise<void> | void;
+  /** Of a tool's output that is answered; default 32 MiB. */
+  maxOutputBytes?: number;
+}
+
+export type Finished = Extract<ExecMessage, { type: 'finished' }>;
+
+const MAX_OUTPUT_BYTES = 32 * 1024 * 1024;
+/** For terraform and tofu to save their state and release their lock. */
+const TOOL_INTERRUPT_MS = 10_000;
+
+export async function performRequest(request: ExecRequest, options: PerformOptions): Promise<Finished> {
+  const startedAt = new Date();
+  const output = createBoundedOutput(options.maxOutputBytes ?? MAX_OUTPUT_BYTES);
+  const { end, result } =
+    'argv' in request
+      ? await withResultFile(request, (whole) => runProgram(whole, options))
+      : { end: await runTool(request, options, output) };
+  const { success, exit_code, error_msg } = responseTo(end, options.signal);
+  return {
+    type: 'finished',
+    success,
+    output: output.text(),
+    exit_code,
+    error_msg,
+    started_at: startedAt.toISOString(),
+    ended_at: new Date().toISOString(),
+    end,
+    ...(result === undefined ? {} : { result }),
+  };
+}
+
+/** The answer to a request that is not one. */
+export function refusal(problem: string): Finished {
+  const now = new Date().toISOString();
+  return {
+    type: 'finished',
+    success: false,
+    output: '',
+    exit_code: 1,
+    error_msg: problem,
+    started_at: now,
+    ended_at: now,
+    end: { kind: 'not_started', code: 'EINVAL', message: problem },
+  };
+}
+
+async function runTool(
+  request: ToolRequest,
+  options: PerformOptions,
+  output: BoundedOutput,
+): Promise<ProcessEnd> {
+  const problem = await folderProblem(request.work_dir);
+  if (problem !== null) return { kind: 'not_started', ...problem };
+  const program = await findProgram(options.environment.PATH ?? '', request.tool);
+  if (program === null) {
+    const message = `exec: "${request.tool}": executable file not found in $PATH`;
+    return { kind: 'not_started', code: 'ENOENT', message };
+  }
+  const spec = {
+    ...specOf(request, options.signal, { ...options.environment, ...request.env_vars }),
+    argv: [program, request.command, ...request.args] as const,
+    interruptGraceMs: request.interrupt_ms ?? TOOL_INTERRUPT_MS,
+    onePipe: true,
+  };
+  return relay(spec, options, (chunk) => {
+    output.push(chunk);
+    return chunk;
+  });
+}
+
+function runProgram(request: ProgramRequest, options: PerformOptions): Promise<ProcessEnd> {
+  // One more than is wanted, which tells the reader that there was more.
+  let remainingBytes = (request.max_output_bytes ?? Number.POSITIVE_INFINITY) + 1;
+  const spec = {
+    ...specOf(request, options.signal, request.env_vars),
+    argv: request.argv,
+    input: request.input,
+    interruptGraceMs: request.interrupt_ms || undefined,
+  };
+  return relay(spec, options, (chunk) => {
+    const wanted = chunk.subarray(0, remainingBytes);
+    remainingBytes -= wanted.length;
+    return wanted;
+  });
+}
+
+function specOf(
+  { work_dir: cwd, timeout: timeoutMs, limits }: ExecRequest,
+  signal: AbortSignal,
+  environment: Readonly<Record<string, string>>,
+): Omit<ProcessSpec, 'argv'> {
+  // By which what left the command's session is found; the caller may have given it, to find it, too.
+  const { IAC_PROCESS_ID = randomUUID() } = environment;
+  return {
+    cwd,
+    timeoutMs,
+    signal,
+    env: { ...environment, IAC_PROCESS_ID },
+    marker: `IAC_PROCESS_ID=${IAC_PROCESS_ID}`,
+    limits: limits && {
+      cpuSeconds: limits.cpu_seconds ?? null,
+      memoryBytes: limits.memory_bytes ?? null,
+      openFiles: limits.open_files ?? null,
+    },
+  };
+}
+
+/** Sends what `take` lets through of each chunk, cut between characters. */
+async function relay(
+  spec: ProcessSpec,
+  { send }: PerformOptions,
+  take: (chunk: Buffer) => Buffer,
+): Promise<ProcessEnd> {
+  const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
+  let started = Promise.resolve();
+  const end = await superviseProcess(spec, {
+    onStart(identity) {
+      started = Promise.resolve(send(startedMessage(identity)));
+      // Heeded where it is awaited.
+      started.catch(() => undefined);
+    },
+    async onChunk(stream, chunk) {
+      await started;
+      const text = decoders[stream].write(take(chunk));
+      if (text !== '') await send({ type: 'log', stream, text });
+    },
+  });
+  await started;
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const text = decoders[stream].end();
+    if (text !== '') await send({ type: 'log', stream, text });
+  }
+  return end;
+}
+
+function startedMessage({ pid, startTicks }: ProcessIdentity): ExecMessage {
+  return { type: 'started', pid, start_ticks: startTicks, started_at: new Date().toISOString() };
+}
+
+function responseTo(
+  end: ProcessEnd,
+  signal: AbortSignal,
+): Pick<ExecResponse, 'success' | 'exit_code' | 'error_msg'> {
+  const failed = { success: false, exit_code: 1 };
+  switch (end.kind) {
+    case 'exited':
+      if (end.exitCode === 0) return { success: true, exit_code: 0, error_msg: '' };
+      return { success: false, exit_code: end.exitCode, error_msg: `exit status ${end.exitCode}` };
+    case 'killed':
+      return { ...failed, error_msg: `signal: ${SIGNAL_WORDS[end.signal] ?? end.signal}` };
+    case 'timed_out':
+      return { ...failed, error_msg: 'signal: killed' };
+    case 'cancelled':
+      return { ...failed, error_msg: `cancelled: ${String(signal.reason)}` };
+    case 'not_started':
+      return { ...failed, error_msg: end.message };
+  }
+}
+
+/** As Go, which the callers of old are used to, names signals. */
+const SIGNAL_WORDS: Record<string, string> = {
+  SIGKILL: 'killed',
+  SIGTERM: 'terminated',
+  SIGINT: 'interrupt',
+  SIGHUP: 'hangup',
+  SIGABRT: 'aborted',
+  SIGSEGV: 'segmentation fault',
+  SIGXCPU: 'CPU time limit exceeded',
+};
+
+/** Likewise in the words of Go. Null when the folder can be worked in. */
+async function folderProblem(folder: string): Promise<{ code: string; message: string } | null> {
+  const problem = (code: string, words: string) => ({ code, message: `chdir ${folder}: ${words}` });
+  try {
+    if (!(await stat(folder)).isDirectory()) return problem('ENOTDIR', 'not a directory');
+    await access(folder, constants.X_OK);
+    return null;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    if (code === 'ENOENT') return problem(code, 'no such file or directory');
+    if (code === 'EACCES') return problem(code, 'permission denied');
+    return problem(code, code === 'ENOTDIR' ? 'not a directory' : code);
+  }
+}
