@@ -20,6 +20,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
+  worker: async () => (await import('./commands/worker.ts')).workerCommand,
   sync: async () => (await import('./commands/sync.ts')).syncCommand,
   rollback: async () => (await import('./commands/rollback.ts')).rollbackCommand,
   unpin: async () => (await import('./commands/unpin.ts')).unpinCommand,
@@ -27,6 +28,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   explain: async () => (await import('./commands/explain.ts')).explainCommand,
   services: async () => (await import('./commands/services.ts')).servicesCommand,
   tools: async () => (await import('./commands/tools.ts')).toolsCommand,
+  exec: async () => (await import('./commands/exec.ts')).execCommand,
   sign: async () => (await import('./commands/sign.ts')).signCommand,
 };
 

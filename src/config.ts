@@ -68,6 +68,10 @@ const words = text
   .refine((value) => !/["'`$;&|<>\\]/.test(value))
   .transform((value) => value.split(/\s+/) as [string, ...string[]]);
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
+const optionalCount = text
+  .regex(/^[1-9]\d{0,6}$/)
+  .optional()
+  .transform((value) => (value === undefined ? null : Number(value)));
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
 const names = text.transform((value) =>
   [...new Set(value.split(',').map((name) => name.trim()))].filter(Boolean),
@@ -83,6 +87,8 @@ const NEVER_FOR_TASKS = [
   'EVENT_WEBHOOK_SECRET',
   'GIT_REPO_URL',
   'DATA_DIR',
+  'REDIS_URL',
+  'STORE_URL',
 ];
 const environmentNames = names
   .refine((list) => list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)))
@@ -94,6 +100,7 @@ const hosts = names
   .optional()
   .transform((list) => list ?? [])
   .refine((list) => list.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?$/i.test(host)));
+const redisUrl = text.refine((value) => /^rediss?:\/\/[^\s/]+/i.test(value) && URL.canParse(value));
 const labels = names.refine((list) => list.every((label) => /^[\w.-]{1,64}$/.test(label)));
 
 /** A command that judges a plan. `argv` may hold `{plan}`, the path of the plan as JSON. */
@@ -267,6 +274,43 @@ export const VARIABLES = {
     example: '4',
     description: 'Tasks of one wave that run at the same time.',
     default: '4',
+  }),
+  EXECUTOR: variable({
+    schema: z.enum(['local', 'isolated']),
+    expected: 'local or isolated',
+    example: 'isolated',
+    description:
+      'Where tasks, terraform and tofu run: as children of the server, or through EXECUTOR_COMMAND.',
+    default: 'local',
+  }),
+  EXECUTOR_COMMAND: variable({
+    schema: words.optional().transform((value) => value ?? null),
+    expected: 'a program and its arguments, without quotes or other shell syntax',
+    example: 'sudo -u runner iac-runner exec',
+    description: 'What leads to `iac-runner exec` as another user, in a container or on another host.',
+    default: '(this program itself, as a process of its own)',
+  }),
+  STEP_CPU_SECONDS: variable({
+    schema: optionalCount,
+    expected: 'a whole number from 1 to 9999999',
+    example: '3600',
+    description: 'Seconds of CPU time that each process of a step may use. Needs prlimit of util-linux.',
+    default: '(no limit)',
+  }),
+  STEP_MEMORY_MB: variable({
+    schema: optionalCount,
+    expected: 'a whole number from 1 to 9999999',
+    example: '4096',
+    description:
+      'Megabytes of address space that each process of a step may have, also what it only reserves. Needs prlimit.',
+    default: '(no limit)',
+  }),
+  STEP_OPEN_FILES: variable({
+    schema: optionalCount,
+    expected: 'a whole number from 1 to 9999999',
+    example: '1024',
+    description: 'Files that each process of a step may have open. Needs prlimit.',
+    default: '(no limit)',
   }),
   DRAIN_TIMEOUT: variable({
     schema: seconds,
@@ -495,8 +539,9 @@ export const VARIABLES = {
     schema: optionalText,
     expected: 'a key of 32 bytes: 64 hexadecimal digits, 44 characters of base64, or 32 characters',
     example: 'the output of `openssl rand -hex 32`',
-    description: 'Seals the credentials of requests in the store until their run ends.',
-    default: '(derived from WEBHOOK_SECRET)',
+    description:
+      'Seals the credentials of requests in the store until their run ends. For jobs: opens the tokens of users.',
+    default: '(derived from WEBHOOK_SECRET; `worker` needs it for jobs)',
   }),
   EVENT_WEBHOOK_URL: variable({
     schema: httpUrl.optional().transform((value) => value ?? null),
@@ -529,6 +574,25 @@ export const VARIABLES = {
     description: 'Seconds between two drift checks of a target.',
     default: '86400',
   }),
+  STORE_URL: variable({
+    schema: redisUrl.optional().transform((value) => value ?? null),
+    expected: 'an address of a Redis, redis:// or with TLS rediss://',
+    example: 'rediss://:password@redis.example.com:6379',
+    description:
+      'Keeps the store in Redis, so that several machines share the work; see redis.md. Unset: a file in DATA_DIR.',
+    default: '(none)',
+  }),
+  WORKER_ID: variable({
+    schema: text
+      .regex(/^[\w.-]{1,64}$/)
+      .optional()
+      .transform((value) => value ?? null),
+    expected: 'up to 64 letters, digits, dots, dashes and underscores',
+    example: 'runner-1',
+    description:
+      "Names this machine beside others that share STORE_URL: the same after a restart, and nobody else's.",
+    default: '(made from the host name and DATA_DIR)',
+  }),
   WORKER_LABELS: variable({
     schema: labels,
     expected: 'labels of letters, digits, dots, dashes and underscores, comma-separated',
@@ -541,14 +605,6 @@ export const VARIABLES = {
     expected: 'true or false',
     example: 'true',
     description: 'Plan the Terraform roots that a pull request changes, and comment the plans on it.',
-    default: 'false',
-  }),
-  COMMENT_COMMANDS: variable({
-    schema: flag,
-    expected: 'true or false',
-    example: 'true',
-    description:
-      'Obey `iac-runner plan` and `iac-runner apply` in comments on pull requests by people with write access.',
     default: 'false',
   }),
   PUBSUB_AUDIENCE: variable({
@@ -592,6 +648,89 @@ export const VARIABLES = {
     example: 'api.github.com,github.com',
     description: 'The only hosts that the token of a plan request is sent to.',
     default: '(the host of GITHUB_API_URL, and github.com)',
+  }),
+  REDIS_URL: variable({
+    schema: redisUrl.optional().transform((value) => value ?? null),
+    expected: 'a redis:// or rediss:// URL',
+    example: 'redis://:password@redis.internal:6379/0',
+    description: 'Where `worker` takes jobs from, and `serve` the output of jobs.',
+    default: '(redis://localhost:6379 for `worker`; `serve` shows no jobs)',
+  }),
+  RUNNER_ID: variable({
+    schema: text
+      .regex(/^[\w.:@-]{1,128}$/)
+      .optional()
+      .transform((value) => value ?? null),
+    expected: 'letters, digits and . : @ - _, 128 at most',
+    example: 'runner-1',
+    description: 'The name of this worker among the consumers of `jobs:stream`.',
+    default: '(the host name and the process id)',
+  }),
+  AGENT_COMMAND: variable({
+    schema: optionalText,
+    expected: 'a program and its arguments; quotes and backslashes as in a shell, which is not used',
+    example: 'claude --print',
+    description: 'Works on a job: in a checkout, the prompt on standard input. Unset: jobs change nothing.',
+    default: '(none)',
+  }),
+  AGENT_ENV: variable({
+    schema: environmentNames,
+    expected: `names of variables, comma-separated, none of ${NEVER_FOR_TASKS.join(', ')}`,
+    example: 'ANTHROPIC_API_KEY',
+    description: 'The variables that AGENT_COMMAND gets, besides PATH, HOME and the like.',
+    default: '',
+  }),
+  JOB_TIMEOUT: variable({
+    schema: positiveSeconds,
+    expected: 'a number of seconds above 0',
+    example: '3600',
+    description: 'Seconds that a job may take before it is ended with everything it started.',
+    default: '3600',
+  }),
+  MAX_CONCURRENT_JOBS: variable({
+    schema: count,
+    expected: 'a whole number from 1 to 9999',
+    example: '10',
+    description: 'Jobs that one worker runs at the same time.',
+    default: '10',
+  }),
+  MAX_JOBS_PER_USER: variable({
+    schema: count,
+    expected: 'a whole number from 1 to 9999',
+    example: '3',
+    description: 'Jobs of one user that run at the same time, on all workers together.',
+    default: '3',
+  }),
+  CLAIM_IDLE_MS: variable({
+    schema: text
+      .regex(/^\d{3,9}$/)
+      .transform(Number)
+      .refine((value) => value >= 500),
+    expected: 'a number of milliseconds from 500',
+    example: '300000',
+    description: 'After so long without a sign of life a worker counts as dead, and others take its jobs.',
+    default: '300000',
+  }),
+  TEMP_DIR: variable({
+    schema: absolutePath,
+    expected: 'an absolute path',
+    example: '/tmp/repobox',
+    description: 'Holds the checkout of each running job, named by its id.',
+    default: '/tmp/repobox',
+  }),
+  CLEANUP_AFTER_JOB: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description: 'Remove the checkout of a job at its end.',
+    default: 'true',
+  }),
+  CREATE_CHANGE_REQUEST: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description: 'Open a pull request on GitHub, or a merge request on GitLab, for the branch of a job.',
+    default: 'false',
   }),
   IAC_RUNNER_TOKEN: variable({
     schema: optionalText,
@@ -648,13 +787,49 @@ export interface DeployConfig {
 export interface PlansConfig {
   /** Plan pull requests of the platform repository. */
   pullRequests: boolean;
-  commentCommands: boolean;
   /** Null when `/pubsub/push` is off; `oidc` null: anybody may push. */
   pubsub: {
     oidc: { audience: string; serviceAccount: string | null; issuer: string; jwksUrl: string } | null;
   } | null;
   /** host or host:port. */
   allowedHosts: readonly string[];
+}
+
+export interface ExecutorConfig {
+  /** Null: children of the server. Empty: the program itself. */
+  command: readonly string[] | null;
+  /** Of each process of a step. */
+  limits: { cpuSeconds: number | null; memoryBytes: number | null; openFiles: number | null };
+}
+
+/** What a worker needs for the jobs of `jobs:stream`. */
+export interface JobsConfig {
+  redisUrl: string;
+  /** Null: the host name and the process id. */
+  runnerId: string | null;
+  /** Not yet split. */
+  agentCommand: string | null;
+  /** What the agent gets by AGENT_ENV. */
+  agentEnvironment: Readonly<Record<string, string>>;
+  timeoutMs: number;
+  concurrency: number;
+  perUser: number;
+  claimIdleMs: number;
+  maxAttempts: number;
+  tempDir: string;
+  /** For mirrors; null: below the system's folder for temporary files. */
+  stateDir: string | null;
+  cleanUp: boolean;
+  changeRequests: boolean;
+  /** As it was given: one of the forms of a key, or not. */
+  encryptionKey: string;
+  executor: ExecutorConfig;
+  githubApiUrl: string;
+  drainTimeoutMs: number;
+  logLimitBytes: number;
+  remotes: Config['remotes'];
+  plumbing: Readonly<Record<string, string>>;
+  logLevel: Config['logLevel'];
 }
 
 export interface Config {
@@ -674,6 +849,7 @@ export interface Config {
   taskEnvironment: Readonly<Record<string, string>>;
   /** PATH, HOME and the like, for every child. */
   plumbing: Readonly<Record<string, string>>;
+  executor: ExecutorConfig;
   syncTimeoutMs: number;
   syncConcurrency: number;
   drainTimeoutMs: number;
@@ -684,6 +860,9 @@ export interface Config {
   syncRetries: number;
   logLimitBytes: number;
   queueLimit: number;
+  /** The Redis that is the store, or null: a file in `dataDir`. */
+  storeUrl: string | null;
+  workerId: string | null;
   diskFloorBytes: number;
   retentionMs: number;
   /** Where config hashes stand besides the ledger, or null. `url` has no final slash. */
@@ -694,6 +873,8 @@ export interface Config {
   plans: PlansConfig;
   /** What requests may name: URLs with these schemes and hosts. No host listed: any public one. */
   remotes: { protocols: readonly string[]; hosts: readonly string[] };
+  /** Where the output of jobs stands, or null. */
+  redisUrl: string | null;
   /** Base of the key that seals credentials, then of keys that were used before. */
   sealingKeys: readonly [string, ...string[]];
   apiTokens: readonly ApiToken[];
@@ -721,6 +902,65 @@ export function loadApiClientConfig(environment: Environment = process.env): { t
   const token = values.IAC_RUNNER_TOKEN;
   if (token === null) throw new ConfigError(problemWith('IAC_RUNNER_TOKEN', undefined));
   return { token, url: serverUrl(values, environment) };
+}
+
+const JOB_VARIABLES = [
+  ...([
+    'REDIS_URL',
+    'RUNNER_ID',
+    'AGENT_COMMAND',
+    'AGENT_ENV',
+    'JOB_TIMEOUT',
+    'MAX_CONCURRENT_JOBS',
+  ] as const),
+  ...(['MAX_JOBS_PER_USER', 'CLAIM_IDLE_MS', 'TEMP_DIR', 'CLEANUP_AFTER_JOB'] as const),
+  ...(['CREATE_CHANGE_REQUEST', 'ENCRYPTION_KEY', 'RETRY_LIMIT', 'DRAIN_TIMEOUT', 'LOG_LIMIT_MB'] as const),
+  ...(['GIT_ALLOWED_PROTOCOLS', 'GIT_ALLOWED_HOSTS', 'GITHUB_API_URL', 'DATA_DIR', 'LOG_LEVEL'] as const),
+  ...(['EXECUTOR', 'EXECUTOR_COMMAND', 'STEP_CPU_SECONDS', 'STEP_MEMORY_MB', 'STEP_OPEN_FILES'] as const),
+];
+
+/**
+ * What `worker` is to do. `jobs` is null when only STORE_URL is set; with neither address they are looked for on this
+ * machine. They need nothing of a server.
+ */
+export function loadWorkerConfig(environment: Environment = process.env): {
+  jobs: JobsConfig | null;
+  hasStore: boolean;
+  logLevel: Config['logLevel'];
+} {
+  const values = parse(environment, ['STORE_URL', 'REDIS_URL', 'LOG_LEVEL']) as Values;
+  const hasStore = values.STORE_URL !== null;
+  const jobs = hasStore && values.REDIS_URL === null ? null : loadJobsConfig(environment);
+  return { jobs, hasStore, logLevel: values.LOG_LEVEL };
+}
+
+function loadJobsConfig(environment: Environment): JobsConfig {
+  const values = parse(environment, JOB_VARIABLES) as Values;
+  if (values.ENCRYPTION_KEY === null) throw new ConfigError(problemWith('ENCRYPTION_KEY', undefined));
+  return Object.freeze({
+    redisUrl: values.REDIS_URL ?? 'redis://localhost:6379',
+    runnerId: values.RUNNER_ID,
+    agentCommand: values.AGENT_COMMAND,
+    agentEnvironment: pick(given(environment), values.AGENT_ENV),
+    timeoutMs: values.JOB_TIMEOUT,
+    concurrency: values.MAX_CONCURRENT_JOBS,
+    perUser: values.MAX_JOBS_PER_USER,
+    claimIdleMs: values.CLAIM_IDLE_MS,
+    maxAttempts: values.RETRY_LIMIT,
+    tempDir: values.TEMP_DIR,
+    stateDir: values.DATA_DIR,
+    cleanUp: values.CLEANUP_AFTER_JOB,
+    changeRequests: values.CREATE_CHANGE_REQUEST,
+    // Not the trimmed value: 32 characters may begin or end with a blank.
+    encryptionKey: environment.ENCRYPTION_KEY ?? '',
+    executor: executorConfig(values),
+    githubApiUrl: values.GITHUB_API_URL,
+    drainTimeoutMs: values.DRAIN_TIMEOUT,
+    logLimitBytes: values.LOG_LIMIT_MB * 1024 * 1024,
+    remotes: { protocols: values.GIT_ALLOWED_PROTOCOLS, hosts: values.GIT_ALLOWED_HOSTS },
+    plumbing: pick(given(environment), PLUMBING),
+    logLevel: values.LOG_LEVEL,
+  });
 }
 
 function serverUrl(values: Values, environment: Environment): string {
@@ -783,6 +1023,7 @@ function assemble(values: Values, environment: Environment): Config {
     invokeCommand: values.INVOKE_COMMAND,
     taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, values.TASK_ENV),
     plumbing: pick(given(environment), PLUMBING),
+    executor: executorConfig(values),
     syncTimeoutMs: values.SYNC_TIMEOUT,
     syncConcurrency: values.SYNC_CONCURRENCY,
     drainTimeoutMs: values.DRAIN_TIMEOUT,
@@ -793,6 +1034,8 @@ function assemble(values: Values, environment: Environment): Config {
     syncRetries: values.SYNC_RETRIES,
     logLimitBytes: values.LOG_LIMIT_MB * 1024 * 1024,
     queueLimit: values.QUEUE_LIMIT,
+    storeUrl: values.STORE_URL,
+    workerId: values.WORKER_ID,
     diskFloorBytes: values.DISK_FLOOR_MB * 1024 * 1024,
     retentionMs: values.RETENTION_DAYS * 86_400 * SECOND_MS,
     dokploy: values.CONFIG_HASH_STORE === 'dokploy' ? dokployOf(values, environment) : null,
@@ -805,8 +1048,24 @@ function assemble(values: Values, environment: Environment): Config {
       values.ENCRYPTION_KEY ?? values.WEBHOOK_SECRET,
       ...(previous && values.ENCRYPTION_KEY === null ? [previous] : []),
     ],
+    redisUrl: values.REDIS_URL,
     apiTokens: values.API_TOKENS,
     logLevel: values.LOG_LEVEL,
+  };
+}
+
+function executorConfig(values: Values): ExecutorConfig {
+  const { EXECUTOR_COMMAND: command, STEP_MEMORY_MB: megabytes } = values;
+  if (command !== null && values.EXECUTOR === 'local') {
+    throw new ConfigError('EXECUTOR_COMMAND is set, but EXECUTOR is not isolated: set that, or unset this.');
+  }
+  return {
+    command: values.EXECUTOR === 'isolated' ? (command ?? []) : null,
+    limits: {
+      cpuSeconds: values.STEP_CPU_SECONDS,
+      memoryBytes: megabytes === null ? null : megabytes * 1024 * 1024,
+      openFiles: values.STEP_OPEN_FILES,
+    },
   };
 }
 
@@ -845,7 +1104,6 @@ function plansConfig(values: Values): PlansConfig {
         };
   return {
     pullRequests: values.PLANS,
-    commentCommands: values.COMMENT_COMMANDS,
     pubsub: oidc !== null || values.PUBSUB_ALLOW_UNAUTHENTICATED ? { oidc } : null,
     allowedHosts: listed.length > 0 ? listed : [new URL(values.GITHUB_API_URL).host, 'github.com'],
   };

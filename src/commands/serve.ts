@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { loadConfig } from '../config.ts';
 import { startServices } from '../services.ts';
 import { type Command, parseOptions } from './command.ts';
+import { listenToSignals } from './signals.ts';
 
 export const serveCommand: Command = {
   summary: 'Receive pushes and sync what they changed.',
@@ -35,26 +36,3 @@ The same signal a second time ends at once what still runs.
     return true;
   },
 };
-
-/** SIGTERM and SIGINT; and SIGHUP, as a closed terminal is no reason to leave work half done. */
-function listenToSignals() {
-  let onAnother = (): void => {};
-  const first = new Promise<NodeJS.Signals>((resolve) => {
-    let stopping = false;
-    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-      process.on(name, (signal) => {
-        if (stopping) onAnother();
-        stopping = true;
-        resolve(signal);
-      });
-    }
-  });
-  return {
-    /** The first signal that comes. */
-    first,
-    /** What is done at every later one. */
-    onAnother(action: () => void): void {
-      onAnother = action;
-    },
-  };
-}

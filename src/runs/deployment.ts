@@ -34,6 +34,15 @@ export interface DeploySecrets {
   /** Already split, without a shell. Among them may be `-var` and `-backend-config` with credentials. */
   initFlags: string[];
   planFlags: string[];
+  /** Once it was shown: what is applied where the run's folder is not, as after a reboot or on another machine. */
+  plan?: KeptPlan;
+}
+
+export interface KeptPlan {
+  /** The plan file, base64. */
+  file: string;
+  /** The lock file of providers that it was made with, or null. */
+  lockFile: string | null;
 }
 
 export type GitAuth =

@@ -80,7 +80,7 @@ export function enqueuePreview(
 
 /** Stores a deployment, likewise; `sealed` holds what no file may show. */
 export function enqueueDeploy(
-  store: RunStore,
+  store: Pick<RunStore, 'enqueue'>,
   { dedupeKey = null, delivery, sealed, input, priority, labels, ...request }: DeployRequest,
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...request.trigger };
@@ -93,7 +93,7 @@ export function enqueueDeploy(
 
 /** Stores a plan, likewise. One of a newer head of the pull request covers it. */
 export function enqueuePlan(
-  store: RunStore,
+  store: Pick<RunStore, 'enqueue'>,
   { dedupeKey = null, delivery, sealed, input, ...request }: PlanRequest,
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...request.trigger };

@@ -82,6 +82,15 @@ export type RunEventBody =
   | { type: 'run.planned'; step: string; summary: PlanSummary | null; text: string }
   /** Why a root could not be planned and what to do about it; `lines` are the last of its log. */
   | { type: 'run.diagnosed'; step: string; problem: string; nextAction: string; lines: string[] }
+  /** What a check says of a plan, in one sentence with its verdict; `lines` are the last of its log. */
+  | {
+      type: 'run.checked';
+      step: string;
+      required: boolean;
+      passed: boolean;
+      message: string;
+      lines: string[];
+    }
   | { type: 'run.outputs'; outputs: Record<string, DeployOutput> }
   /** `subject` is what an approval is bound to: the digest of a plan, or a commit. */
   | { type: 'run.awaiting_approval'; subject: string; expiresAt: number; message: string }

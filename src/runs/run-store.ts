@@ -151,14 +151,17 @@ export interface RunStore {
   renew(lease: Lease, leaseMs: number): Promise<void>;
   /**
    * Appends events and everything that follows from them, in one transaction. `followUp` is enqueued in the
-   * same transaction, and becomes `coveredBy` of a run that finishes as superseded. Throws StaleLeaseError.
+   * same transaction, and becomes `coveredBy` of a run that finishes as superseded. Throws StaleLeaseError. After a
+   * StoreUnavailableError the same array may be given again: what had been written after all is not written twice.
+   * `sealed` takes the place of what is sealed beside the run.
    */
-  append(lease: Lease, events: RunEventBody[], followUp?: RunRequest): Promise<void>;
+  append(lease: Lease, events: RunEventBody[], followUp?: RunRequest, sealed?: string): Promise<void>;
   /**
-   * Takes runs back whose worker is gone: lease older than now, or held by anyone when `all`. They are queued
-   * again, or errored after `maxAttempts` starts. Returns their ids.
+   * Takes runs back whose worker is gone: lease older than now, or held by anyone when `all`, or by `owner`, whose
+   * leases are in its name or begin with that and a colon. They are queued again, or errored after `maxAttempts`
+   * starts. Returns their ids.
    */
-  takeBack(options: { all: boolean; maxAttempts: number }): Promise<string[]>;
+  takeBack(options: { all: boolean; owner?: string | undefined; maxAttempts: number }): Promise<string[]>;
   /** Cancels a waiting run at once; marks a running one for its worker. Null when there is no such run. */
   requestCancel(runId: string, by: string): Promise<Run | null>;
   /**

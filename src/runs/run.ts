@@ -77,6 +77,7 @@ export const RUN_REASONS = {
   pull_request_closed: 'Nothing to do, unless the pull request is opened again.',
   newer_already_synced: 'Nothing to do, unless an older commit is wanted: then ask for a rollback.',
   tool_missing: 'Install the tool, or ask for a version that is there, then deploy again.',
+  executor_lost: 'Look at EXECUTOR_COMMAND and at where it leads, then start the run again.',
   request_invalid: 'Mend what the message names, then deploy again.',
   credentials_lost: 'Deploy again: the credentials of the request cannot be read any more.',
   plan_lost: 'Deploy again: the plan that was shown is not there unchanged, so it is not applied.',
@@ -134,8 +135,7 @@ export interface Trigger {
     | 'reconcile'
     | 'deploy_api'
     | 'drift_check'
-    | 'pubsub'
-    | 'comment';
+    | 'pubsub';
   /** GitHub login, API token name, or null when unknown. */
   actor: string | null;
   deliveryId: string | null;
@@ -258,7 +258,7 @@ export function previewGroup(pullRequest: number): string {
   return `preview:${pullRequest}`;
 }
 
-/** The commit that was asked for; null when a branch, a tag or the branch's head was. */
+/** The commit that was asked for; null when a branch, a tag or a head was. */
 export function askedRevision(run: Run): string | null {
   return run.kind === 'deploy' ? null : run.input.revision;
 }

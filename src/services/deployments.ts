@@ -1,14 +1,11 @@
 /** Builds what deployments need: repositories, tools, the pipeline, the API, and what ends by itself. */
 
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { ConfigError } from '../errors.ts';
-import { createLocalExecutor } from '../executor/local.ts';
 import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
-import { makeFolder } from '../make-folder.ts';
 import { type DeployOptions, deploy } from '../pipelines/deploy.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import { createInitExecutor } from '../pipelines/terraform/plugin-cache.ts';
@@ -25,6 +22,7 @@ import { startDriftChecks } from '../triggers/drift.ts';
 import { createSealer, type Sealer } from '../triggers/seal.ts';
 import { VERSION } from '../version.ts';
 import { startRunFolders } from '../worker/run-folders.ts';
+import { buildExecutor } from './executor.ts';
 import { networkOf, requireSpace, secretsOf } from './sync.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
@@ -37,27 +35,14 @@ export interface ToolRoom extends InitOptions, PrepareOptions {
   sealer: Sealer;
 }
 
-/** A folder of a public place such as /tmp may have been made by somebody else before. */
-async function requireOwnFolder(directory: string): Promise<void> {
-  makeFolder(directory, 0o700);
-  const { uid, mode } = await lstat(directory);
-  const trusted = uid === 0 || uid === process.getuid?.();
-  if (trusted && (mode & 0o022) === 0) return;
-  throw new ConfigError(`DEPLOY_DIR ${directory} can be changed by others.`, {
-    nextAction: 'Remove it, or set DEPLOY_DIR to a folder that only this user can write to.',
-  });
-}
-
 export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRoom> {
   const { deploy: settings } = config;
-  const executor = createLocalExecutor({ secrets: secretsOf(config), maxOutputBytes: config.logLimitBytes });
-  await requireOwnFolder(settings.directory);
+  const executor = buildExecutor(config, secretsOf(config));
   const directory = path.join(config.dataDir, 'repositories');
   await clearRemoteLocks(directory);
   const tempDir = sessionsFolder(config);
   // Of a server that was killed.
   await rm(tempDir, { recursive: true, force: true });
-  await mkdir(tempDir, { mode: 0o700 });
   const repositories = createRemoteRepositories({
     directory,
     path: config.plumbing.PATH ?? '',
@@ -88,9 +73,9 @@ export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRo
 }
 
 /** Not below the data directory, whose path may be longer than that of a socket can be (unix(7)). */
-function sessionsFolder({ dataDir, plumbing }: Config): string {
+function sessionsFolder({ dataDir, deploy: { directory } }: Config): string {
   const own = createHash('sha256').update(dataDir).digest('hex').slice(0, 12);
-  return path.join(plumbing.TMPDIR ?? '/tmp', `iac-runner-${own}`);
+  return path.join(directory, `.sessions-${own}`);
 }
 
 export function buildDeploy(config: Config, store: RunStore, room: ToolRoom): Pipeline<'deploy'> {
@@ -104,6 +89,7 @@ export function buildDeploy(config: Config, store: RunStore, room: ToolRoom): Pi
       const text = sealed && room.sealer.open(sealed);
       return text ? (JSON.parse(text) as DeploySecrets) : null;
     },
+    sealSecrets: (secrets) => room.sealer.seal(JSON.stringify(secrets)),
     checks: config.deploy.checks,
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
     now: Date.now,

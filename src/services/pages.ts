@@ -3,6 +3,7 @@
 import { createSecretKey } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import type { Fleet } from '../runs/fleet.ts';
 import { syncGroup } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { DeployApi } from '../triggers/deploy-api.ts';
@@ -16,6 +17,8 @@ import { createLoginRoutes } from '../web/login-pages.ts';
 import { createMetricsRoutes } from '../web/metrics.ts';
 import { createRunRoutes } from '../web/run-pages.ts';
 import { createServiceRoutes } from '../web/service-pages.ts';
+import { createWorkerRoutes } from '../web/worker-pages.ts';
+import { buildJobStream } from './job-stream.ts';
 
 export interface Links {
   /** Opens the run read-only for whoever holds the link. */
@@ -41,7 +44,7 @@ export async function createLinks({ server }: Config, store: RunStore): Promise<
 export async function buildPages(
   config: Config,
   store: RunStore,
-  { links, log, deployApi }: { links: Links; log: Logger; deployApi: DeployApi },
+  { links, log, deployApi, fleet }: { links: Links; log: Logger; deployApi: DeployApi; fleet: Fleet | null },
   known: () => Promise<string[]>,
 ) {
   const assets = loadAssets();
@@ -97,7 +100,9 @@ export async function buildPages(
     publicUrl,
     onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
   });
-  const metrics = createMetricsRoutes({ store, access, assets, publicUrl });
+  const metrics = createMetricsRoutes({ store, fleet, access, assets, publicUrl });
+  const workers = createWorkerRoutes({ store, fleet, access, assets, clock: Date.now, publicUrl });
+  const jobs = await buildJobStream(config, access, log);
   const login = createLoginRoutes({ access, assets, publicUrl });
   return {
     apps: {
@@ -108,10 +113,14 @@ export async function buildPages(
       deliveries,
       deployments: deployments.routes,
       metrics,
+      workers,
+      ...(jobs && { jobs: jobs.routes }),
     },
-    closeStreams() {
+    async closeStreams() {
       closeStreams();
       deployments.closeStreams();
+      jobs?.closeStreams();
+      await jobs?.release();
     },
   };
 }

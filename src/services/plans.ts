@@ -70,6 +70,7 @@ export async function buildPlans(
       if (token === null) return null;
       return readPullRequest({ apiUrl: run.input.apiUrl, token, version: VERSION }, run.input);
     },
+    checks: config.deploy.checks,
     timeoutMs: COMMAND_TIMEOUT_MS,
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
     now: Date.now,

@@ -4,7 +4,6 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { createLocalExecutor } from '../executor/local.ts';
 import { requireFreeSpace } from '../git/disk-space.ts';
 import { createGit, type Git } from '../git/git.ts';
 import { createMirror, type Mirror } from '../git/mirror.ts';
@@ -18,6 +17,7 @@ import { taskSecrets } from '../process/environment.ts';
 import { createRedactor } from '../process/redact.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createDokployHashes } from '../stores/dokploy-hashes/dokploy-hashes.ts';
+import { buildExecutor, stepPlumbing } from './executor.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
 /** Shorter, as anybody may open a pull request. */
@@ -67,12 +67,9 @@ export function buildSync(config: Config, store: RunStore, log: Logger) {
       selfHeal: config.selfHeal,
       now: Date.now,
     },
-    executor: createLocalExecutor({
-      secrets: secretsOf(config),
-      maxOutputBytes: config.logLimitBytes,
-    }),
+    executor: buildExecutor(config, secretsOf(config)),
     invokeCommand: config.invokeCommand,
-    plumbing: config.plumbing,
+    plumbing: stepPlumbing(config),
     taskEnvironment: config.taskEnvironment,
     tempDir: taskFiles(config),
     mask: createRedactor(secretsOf(config)),
@@ -130,6 +127,7 @@ export function secretsOf(config: Config): string[] {
     ...config.apiTokens.map(({ token }) => token),
     ...(config.dokploy ? [config.dokploy.apiKey] : []),
     ...taskSecrets({ ...config.plumbing, ...config.taskEnvironment }),
+    ...taskSecrets({ STORE_URL: config.storeUrl ?? '' }),
     ...(config.git.token ? [config.git.token] : []),
     ...(mayHoldSecret ? taskSecrets({ GIT_REPO_URL: config.git.url }) : []),
   ];

@@ -564,6 +564,13 @@ export function describeRunStore(
         expect(await store.sealed(none.run.id)).toBeNull();
         const { lease } = await claim();
         expect(await store.sealed(run.id)).toBe('v1.abc');
+        await store.append(
+          lease,
+          [{ type: 'run.notice', level: 'info', message: 'On' }],
+          undefined,
+          'v1.def',
+        );
+        expect(await store.sealed(run.id)).toBe('v1.def');
         await store.append(lease, [finished('failed')]);
         expect(await store.sealed(run.id)).toBeNull();
       });

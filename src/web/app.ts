@@ -24,6 +24,8 @@ export interface AppOptions {
     deliveries: Hono<RunPageEnv>;
     deployments: Hono<RunPageEnv>;
     metrics: Hono<RunPageEnv>;
+    workers?: Hono<RunPageEnv>;
+    jobs?: Hono;
   };
   /** False once the process cannot do its minimum any more. */
   isHealthy(): boolean;
@@ -53,6 +55,8 @@ export function createApp(options: AppOptions): Hono {
   app.route('/', options.pages.deliveries);
   app.route('/', options.pages.deployments);
   app.route('/', options.pages.metrics);
+  if (options.pages.workers) app.route('/', options.pages.workers);
+  if (options.pages.jobs) app.route('/', options.pages.jobs);
   app.notFound((c) => jsonError(c, 404, `Nothing is at ${c.req.path.slice(0, 200)}`));
   app.onError((error, c) => answerError(error, c, options.log));
   return app;

@@ -64,6 +64,7 @@ const SECTIONS = html`<nav class="sections" aria-label="Sections">
 <a href="/runs">Runs</a>
 <a href="/services">Services</a>
 <a href="/deliveries">Deliveries</a>
+<a href="/workers">Workers</a>
 </nav>`;
 
 function account({ name, role, credential }: Identity): Html {

@@ -2,12 +2,18 @@
 
 import { Hono } from 'hono';
 import { statusOf } from '../runs/deploy-progress.ts';
+import type { Fleet } from '../runs/fleet.ts';
 import type { RunStore, RunTally } from '../runs/run-store.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
 
 export interface MetricsOptions extends GuardsOptions {
   store: Pick<RunStore, 'run' | 'tally'>;
+  /** Those that share the store; null or left out: nobody does. */
+  fleet?: Pick<Fleet, 'workers' | 'oldestWaiting'> | null;
 }
+
+/** Signs of life come every five seconds. */
+const SILENT_MS = 20_000;
 
 /** Runs are counted by the store, so a restart changes none of their numbers. Labels are names of closed lists. */
 export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
@@ -18,7 +24,8 @@ export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
     metrics ??= createMetrics();
     const { contentType, render } = await metrics;
     const text = await render(await options.store.tally());
-    return c.body(text, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' });
+    const shared = options.fleet ? await fleetMetrics(options.fleet) : '';
+    return c.body(`${text}${shared}`, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' });
   });
   return routes;
 }
@@ -93,6 +100,27 @@ function durations({ ended, boundsSeconds }: RunTally): string {
     `${name}_bucket{le="+Inf"} ${runsOf(deployments)}`,
     `${name}_sum ${seconds}`,
     `${name}_count ${runsOf(deployments)}`,
+    '',
+  ].join('\n');
+}
+
+/** Of the machines that share the store: the same from each of them. */
+async function fleetMetrics(fleet: Pick<Fleet, 'workers' | 'oldestWaiting'>): Promise<string> {
+  const [{ workers, now }, oldest] = await Promise.all([fleet.workers(), fleet.oldestWaiting()]);
+  const alive = workers.filter(({ at }) => now - at <= SILENT_MS);
+  const waitingSeconds = oldest === null ? 0 : Math.max(0, now - oldest) / 1_000;
+  return [
+    '# HELP iac_runner_workers Processes that share the store and gave a sign of life lately.',
+    '# TYPE iac_runner_workers gauge',
+    ...(['serve', 'worker'] as const).map((command) => {
+      return `iac_runner_workers{command="${command}"} ${alive.filter((one) => one.command === command).length}`;
+    }),
+    '# HELP iac_runner_workers_silent Processes that were heard of, but not lately.',
+    '# TYPE iac_runner_workers_silent gauge',
+    `iac_runner_workers_silent ${workers.length - alive.length}`,
+    '# HELP iac_runner_queue_oldest_seconds How long the oldest run waits; 0 when none does.',
+    '# TYPE iac_runner_queue_oldest_seconds gauge',
+    `iac_runner_queue_oldest_seconds ${waitingSeconds}`,
     '',
   ].join('\n');
 }

@@ -69,8 +69,6 @@ export function triggerWords({ trigger }: Run): string {
       return 'Drift check';
     case 'pubsub':
       return 'Plan request';
-    case 'comment':
-      return `Comment${actor}`;
   }
 }
 

@@ -17,7 +17,7 @@ export interface EventWriter {
   /** Resolves when the events are durable, or, for log lines alone, when there is room for more. */
   emit(...events: RunEventBody[]): Promise<void>;
   /** Writes what is waiting and then these, in one transaction. */
-  finish(events: RunEventBody[], followUp?: RunRequest): Promise<void>;
+  finish(events: RunEventBody[], followUp?: RunRequest, sealed?: string): Promise<void>;
 }
 
 interface Waiting {
@@ -40,7 +40,7 @@ export function createEventWriter(store: RunStore, lease: Lease, giveUp: AbortSi
     tail = tail.then(async () => {
       const { events } = waiting;
       waiting = { events: [], bytes: 0 };
-      if (events.length > 0) await appendPatiently(store, lease, events, undefined, giveUp);
+      if (events.length > 0) await patiently(() => store.append(lease, events), giveUp);
     });
     // Whoever waits for `tail` sees the failure; without this an unobserved one would end the process.
     tail.catch(() => undefined);
@@ -55,9 +55,9 @@ export function createEventWriter(store: RunStore, lease: Lease, giveUp: AbortSi
       timer ??= setTimeout(() => void flush(), GATHER_MS);
       return Promise.resolve();
     },
-    async finish(events, followUp) {
+    async finish(events, followUp, sealed) {
       await flush();
-      await appendPatiently(store, lease, events, followUp, giveUp);
+      await patiently(() => store.append(lease, events, followUp, sealed), giveUp);
     },
   };
 }
@@ -87,16 +87,10 @@ function sizeOf(lines: readonly string[]): number {
   return lines.reduce((sum, line) => sum + line.length + 1, 0);
 }
 
-async function appendPatiently(
-  store: RunStore,
-  lease: Lease,
-  events: RunEventBody[],
-  followUp: RunRequest | undefined,
-  giveUp: AbortSignal,
-): Promise<void> {
+async function patiently(append: () => Promise<void>, giveUp: AbortSignal): Promise<void> {
   for (let failures = 0; ; failures += 1) {
     try {
-      return await store.append(lease, events, followUp);
+      return await append();
     } catch (error) {
       if (!(error instanceof StoreUnavailableError)) throw error;
       giveUp.throwIfAborted();

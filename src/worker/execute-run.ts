@@ -12,12 +12,18 @@ export interface ExecuteOptions {
   store: RunStore;
   pipelines: Pipelines;
   leaseMs: number;
+  /** Others may take the run once its lease has ended: then it is given up before that. */
+  isShared?: boolean;
   /** Aborted at the start of a drain: no further step begins. */
   draining: AbortSignal;
   /** Aborted at the end of a drain: what still runs is ended. */
   stopping: AbortSignal;
   log: Logger;
 }
+
+/** Of a lease: how often it is renewed, and after which part of it a step is ended that could not be. */
+const RENEWALS = 8;
+const GIVEN_UP_AFTER = 0.7;
 
 class CancelRequested extends Error {
   readonly by: string;
@@ -84,8 +90,9 @@ function finish(writer: EventWriter, outcome: Outcome): Promise<void> {
     return writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore }]);
   }
   if (state === 'awaiting_approval') {
-    const { subject, expiresAt } = outcome;
-    return writer.finish([{ type: 'run.awaiting_approval', subject, expiresAt, message }]);
+    const { subject, expiresAt, sealed } = outcome;
+    const waits = { type: 'run.awaiting_approval', subject, expiresAt, message } as const;
+    return writer.finish([waits], undefined, sealed);
   }
   const { reason, followUp, coveredBy = null } = outcome;
   return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy }], followUp);
@@ -146,16 +153,25 @@ async function openSteps(store: RunStore, runId: string, message: string): Promi
 }
 
 function keepLease(
-  { store, leaseMs, log }: ExecuteOptions,
+  { store, leaseMs, isShared = false, log }: ExecuteOptions,
   lease: Lease,
   onLost: (error: StaleLeaseError) => void,
 ): () => void {
+  // By our own clock, from before each request: the store's lease ends later. The rest is for ending the step.
+  let heldUntilMs = performance.now() + leaseMs * GIVEN_UP_AFTER;
   const timer = setInterval(() => {
-    store.renew(lease, leaseMs).catch((error: unknown) => {
-      if (error instanceof StaleLeaseError) onLost(error);
-      else log.warn({ err: error, run_id: lease.runId }, 'lease not renewed, trying again');
-    });
-  }, leaseMs / 4);
+    const askedAtMs = performance.now();
+    if (isShared && askedAtMs > heldUntilMs) return onLost(new StaleLeaseError(lease.runId));
+    store.renew(lease, leaseMs).then(
+      () => {
+        heldUntilMs = askedAtMs + leaseMs * GIVEN_UP_AFTER;
+      },
+      (error: unknown) => {
+        if (error instanceof StaleLeaseError) onLost(error);
+        else log.warn({ err: error, run_id: lease.runId }, 'lease not renewed, trying again');
+      },
+    );
+  }, leaseMs / RENEWALS);
   return () => clearInterval(timer);
 }
 

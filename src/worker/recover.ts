@@ -2,15 +2,20 @@
 
 import type { Logger } from 'pino';
 import { RunnerError } from '../errors.ts';
-import { endMarkedProcesses, endProcessGroup } from '../process/process-table.ts';
+import { endMarkedProcesses, endProcessGroup, type ProcessIdentity } from '../process/process-table.ts';
+import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
 const GRACE_MS = 5_000;
+/** That others may have ended since. */
+const RECENT_RUNS = 200;
 
 export interface RecoverOptions {
   store: RunStore;
   /** How often a run may be started. */
   maxAttempts: number;
+  /** This machine's name when others share the store: runs of theirs are left alone. Null: all are ours. */
+  machine: string | null;
   /** Environment entry of everything else that this server's predecessors started, e.g. git. */
   marker: string;
   log: Logger;
@@ -18,13 +23,16 @@ export interface RecoverOptions {
 
 /**
  * Ends what the dead server left running, found by process id and start time, and by the run's marker for what
- * left its group; then queues its runs again, or ends those that were cut off too often. Only for whoever owns
- * the store alone: it takes every running run for orphaned.
+ * left its group; then queues its runs again, or ends those that were cut off too often. A store of ours alone has
+ * only orphans among its running runs.
  */
-export async function recover({ store, maxAttempts, marker, log }: RecoverOptions): Promise<void> {
-  const orphans = await store.runs({ state: 'running', limit: 10_000 });
+export async function recover(options: RecoverOptions): Promise<void> {
+  const { store, maxAttempts, machine, marker, log } = options;
+  const running = await store.runs({ state: 'running', limit: 10_000 });
+  const orphans = machine === null ? running : await runsOf(store, running, machine);
   const leftovers = await Promise.all([
     endMarkedProcesses({ marker, graceMs: GRACE_MS }),
+    ...(machine === null ? [] : [endFormerSteps(store, machine)]),
     ...orphans.map(async ({ id }) => {
       const processes = await store.processes(id);
       const groups = processes.map((leader) => endProcessGroup({ ...leader, graceMs: GRACE_MS }));
@@ -39,6 +47,34 @@ export async function recover({ store, maxAttempts, marker, log }: RecoverOption
       nextAction: 'End them, or restart the machine, then start again.',
     });
   }
-  const taken = await store.takeBack({ all: true, maxAttempts });
+  const whose = machine === null ? { all: true } : { all: false, owner: machine };
+  const taken = await store.takeBack({ ...whose, maxAttempts });
   if (taken.length > 0) log.warn({ runs: taken }, 'runs of a dead server taken back');
+}
+
+/** Those that this machine began last. */
+async function runsOf(store: RunStore, runs: readonly Run[], machine: string): Promise<Run[]> {
+  const started = await Promise.all(runs.map(({ id }) => store.latestEvent(id, 'run.started')));
+  return runs.filter((_, index) => started[index]?.owner.startsWith(`${machine}:`));
+}
+
+/**
+ * Ends what this machine began of runs that others took over since, while it was down. By process id and start time
+ * alone: a run's marker stands in the processes of whoever works on it now, too.
+ */
+async function endFormerSteps(store: RunStore, machine: string): Promise<ProcessIdentity[]> {
+  const recent = await store.runs({ limit: RECENT_RUNS });
+  const leftovers = await Promise.all(
+    recent.map(async ({ id }) => {
+      const attempts = await store.eventsOf(id, 'run.started');
+      if (!attempts.some(({ owner }) => owner.startsWith(`${machine}:`))) return [];
+      const processes = await store.eventsOf(id, 'step.process');
+      const former = processes.filter(({ seq }) => {
+        const attempt = attempts.findLast((one) => one.seq < seq);
+        return attempt?.owner.startsWith(`${machine}:`);
+      });
+      return (await Promise.all(former.map((one) => endProcessGroup({ ...one, graceMs: GRACE_MS })))).flat();
+    }),
+  );
+  return leftovers.flat();
 }

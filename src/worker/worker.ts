@@ -17,8 +17,12 @@ export interface WorkerOptions {
   owner: string;
   /** How many of each kind at once. */
   limits: Readonly<Record<RunKind, number>>;
+  /** How many of all kinds at once; left out: no other limit. */
+  total?: number;
   /** Takes only runs whose labels are all among these; left out: any. */
   labels?: readonly string[] | undefined;
+  /** Others work on runs of the same store. */
+  isShared?: boolean;
   drainTimeoutMs: number;
   log: Logger;
 }
@@ -26,15 +30,17 @@ export interface WorkerOptions {
 export interface Worker {
   /** Claims no more, lets running steps end within the drain timeout, hands the rest back. Idempotent. */
   drain(): Promise<void>;
+  /** The runs worked on now. */
+  runs(): string[];
   /** Ends a drain's patience: what still runs is ended and handed back now. */
   hurry(): void;
 }
 
 export function startWorker(options: WorkerOptions): Worker {
-  const { store, owner, limits, labels, log } = options;
+  const { store, owner, limits, total = Number.POSITIVE_INFINITY, labels, log } = options;
   const draining = new AbortController();
   const stopping = new AbortController();
-  const active = new Map<Promise<void>, RunKind>();
+  const active = new Map<Promise<void>, { id: string; kind: RunKind }>();
   let pumping: Promise<void> | null = null;
   let again = false;
 
@@ -58,7 +64,8 @@ export function startWorker(options: WorkerOptions): Worker {
   }
 
   function kindsWithRoom(): RunKind[] {
-    const kinds = [...active.values()];
+    if (active.size >= total) return [];
+    const kinds = [...active.values()].map(({ kind }) => kind);
     return RUN_KINDS.filter((kind) => {
       const under = kinds.filter((other) => other === kind).length;
       return under < limits[kind];
@@ -78,7 +85,7 @@ export function startWorker(options: WorkerOptions): Worker {
         active.delete(execution);
         pump();
       });
-      active.set(execution, claim.run.kind);
+      active.set(execution, { id: claim.run.id, kind: claim.run.kind });
     }
   }
 
@@ -104,6 +111,7 @@ export function startWorker(options: WorkerOptions): Worker {
       drained ??= drain();
       return drained;
     },
+    runs: () => [...active.values()].map(({ id }) => id),
     hurry: () => stopping.abort(),
   };
 }

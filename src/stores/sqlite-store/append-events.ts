@@ -1,15 +1,11 @@
 /** Appends events to a run's log and writes what follows from them: run, steps, ledger. */
 
-import { isFinal, type Run, type Step, type StepState } from '../../runs/run.ts';
-import {
-  type LedgerFact,
-  projectRun,
-  projectStep,
-  type RunEventBody,
-  sequenceWidth,
-} from '../../runs/run-events.ts';
+import { projectLedger } from '../../runs/project-ledger.ts';
+import { isFinal, type Run, type Step } from '../../runs/run.ts';
+import { projectRun, projectStep, type RunEventBody, sequenceWidth } from '../../runs/run-events.ts';
+import type { LedgerEntry } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
-import { eventData, STEP_COLUMNS, type StoredRun, toStep } from './rows.ts';
+import { eventData, STEP_COLUMNS, type StoredRun, toLedgerEntry, toStep } from './rows.ts';
 
 /** Returns the run after the events. The caller has checked the lease and holds the transaction. */
 export function appendEvents(
@@ -24,7 +20,7 @@ export function appendEvents(
     nextSeq += sequenceWidth(event);
     run = projectRun(run, event, at);
     projectSteps(database, stored.number, event, at);
-    projectLedger(database, run, event, at);
+    saveFacts(database, run, event, at);
   }
   saveRun(database, run, stored.number, nextSeq);
   return run;
@@ -110,7 +106,7 @@ function saveStep(database: Database, number: number, step: Step): void {
   );
 }
 
-function projectLedger(database: Database, run: Run, event: RunEventBody, at: number): void {
+function saveFacts(database: Database, run: Run, event: RunEventBody, at: number): void {
   if (event.type === 'run.baseline') {
     database.run(
       'INSERT INTO baselines (scope, commit_id) VALUES (?, ?) ON CONFLICT DO NOTHING',
@@ -129,60 +125,33 @@ function projectLedger(database: Database, run: Run, event: RunEventBody, at: nu
     saveRules(database, event.scope, event.text);
   } else if (event.type === 'run.pinned') {
     for (const service of event.services) savePin(database, event.scope, service, event.commit, run.id);
-  } else if (event.type === 'step.started' && event.ledger) {
-    // Marked before the task runs: a service whose task was cut off is not what the ledger last said.
-    saveLedger(database, run.id, event.ledger, 'started', null);
-    countAttempt(database, event.ledger, at);
-  } else if (event.type === 'step.finished' && event.ledger) {
-    const { commit, tree, shared, inputs, configHash } = event.ledger;
-    if (event.state === 'succeeded') {
-      const synced = { commit, tree, shared, inputs, configHash, runId: run.id, at };
-      saveLedger(database, run.id, event.ledger, 'succeeded', JSON.stringify(synced));
-    } else {
-      saveLedger(database, run.id, event.ledger, OUTCOMES[event.state] ?? 'failed', null);
-    }
+  } else if ('ledger' in event && event.ledger) {
+    const { scope, service } = event.ledger;
+    const row = database.get('SELECT * FROM ledger WHERE scope = ? AND service = ?', scope, service);
+    const entry = projectLedger(row && toLedgerEntry(row), event, { runId: run.id, at });
+    if (entry) saveLedger(database, scope, entry);
   }
 }
 
-/** Steps that end in another way than by their task's own word. */
-const OUTCOMES: Partial<Record<StepState, string>> = { removed: 'removed', cancelled: 'cancelled' };
-
-/** `synced` null keeps what was last synced. */
-function saveLedger(
-  database: Database,
-  runId: string,
-  fact: LedgerFact,
-  outcome: string,
-  synced: string | null,
-): void {
+function saveLedger(database: Database, scope: string, entry: LedgerEntry): void {
   database.run(
-    `INSERT INTO ledger (scope, service, folder, attempted_commit, attempted_run, outcome, synced)
-     VALUES (?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO ledger (scope, service, folder, attempted_commit, attempted_run, outcome, synced, attempts,
+       attempted_inputs, attempted_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (scope, service) DO UPDATE SET folder = excluded.folder,
        attempted_commit = excluded.attempted_commit, attempted_run = excluded.attempted_run,
-       outcome = excluded.outcome, synced = coalesce(excluded.synced, synced),
-       attempts = CASE WHEN excluded.outcome = 'succeeded' THEN 0 ELSE attempts END`,
-    fact.scope,
-    fact.service,
-    fact.folder,
-    fact.commit,
-    runId,
-    outcome,
-    synced,
-  );
-}
-
-/** Counts starts with the same inputs; a success, or other inputs, begin anew. */
-function countAttempt(database: Database, { scope, service, inputs }: LedgerFact, at: number): void {
-  database.run(
-    `UPDATE ledger SET attempts = CASE WHEN attempted_inputs = ? THEN attempts + 1 ELSE 1 END,
-       attempted_inputs = ?, attempted_at = ?
-     WHERE scope = ? AND service = ?`,
-    inputs,
-    inputs,
-    at,
+       outcome = excluded.outcome, synced = excluded.synced, attempts = excluded.attempts,
+       attempted_inputs = excluded.attempted_inputs, attempted_at = excluded.attempted_at`,
     scope,
-    service,
+    entry.service,
+    entry.folder,
+    entry.attemptedCommit,
+    entry.attemptedRunId,
+    entry.outcome,
+    entry.synced && JSON.stringify(entry.synced),
+    entry.attempts,
+    entry.attemptedInputs,
+    entry.attemptedAt,
   );
 }
 

@@ -39,7 +39,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     // Writes of a worker wait for their certain outcome: a late success must not be repeated.
     claim: (claim) => writer.call('claim', [claim]),
     renew: (lease, leaseMs) => writer.call('renew', [lease, leaseMs]),
-    append: (lease, events, followUp) => writer.call('append', [lease, events, followUp]),
+    append: (lease, events, followUp, sealed) => writer.call('append', [lease, events, followUp, sealed]),
     takeBack: (taking) => writer.call('takeBack', [taking]),
     saveBaseline: (scope, commit) => writer.call('saveBaseline', [scope, commit]),
     saveOutsideHashes: (scope, hashes) => writer.call('saveOutsideHashes', [scope, hashes]),

@@ -1,12 +1,21 @@
 /** Every write of the store, run inside a transaction by the writer thread. */
 
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { QueueFullError, StaleLeaseError } from '../../errors.ts';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { NewDelivery } from '../../runs/delivery.ts';
-import { endedBadly, isFinal, RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
-import { type ApprovalDecision, projectRun, type RunEventBody } from '../../runs/run-events.ts';
+import { isFinal, RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
+import {
+  answersAgain,
+  cancelRequested,
+  decisionEvents,
+  QUEUED_MESSAGES,
+  supersededBy,
+  takenBack,
+} from '../../runs/run-decisions.ts';
+import type { ApprovalDecision, RunEventBody } from '../../runs/run-events.ts';
 import { type Claim, type Lease, REPORTERS_OF, type Report } from '../../runs/run-store.ts';
+import { timeOrderedId } from '../time-ordered-id.ts';
 import { appendEvents, dropSealed, insertEvent } from './append-events.ts';
 import type { Database } from './database.ts';
 import { type PruneOptions, prune } from './prune.ts';
@@ -51,18 +60,21 @@ function enqueue(
 ): Written<{ run: Run; created: boolean }> {
   const written = findOrInsert(database, request, queueLimit);
   const { run, created } = written.result;
-  if (created && sealed !== undefined) {
-    database.run(
-      'INSERT INTO sealed (run, text) VALUES ((SELECT number FROM runs WHERE id = ?), ?)',
-      run.id,
-      sealed,
-    );
-  }
+  if (created && sealed !== undefined) saveSealed(database, run.id, sealed);
   if (delivery) {
     const decision = created ? delivery.decision : 'duplicate';
     recordDelivery(database, { ...delivery, decision, runId: run.id, request });
   }
   return written;
+}
+
+function saveSealed(database: Database, runId: string, sealed: string): void {
+  database.run(
+    `INSERT INTO sealed (run, text) VALUES ((SELECT number FROM runs WHERE id = ?), ?)
+     ON CONFLICT (run) DO UPDATE SET text = excluded.text`,
+    runId,
+    sealed,
+  );
 }
 
 function recordDelivery(database: Database, delivery: NewDelivery): Written<null> {
@@ -111,10 +123,7 @@ function findOrInsert(
       request.dedupeKey,
     );
     const run = earlier ? toStoredRun(earlier).run : null;
-    // Pub/Sub sends again by itself; elsewhere a second time is a person who wants it done again.
-    const isOnceOnly = request.trigger.source === 'pubsub';
-    if (run && (isOnceOnly || !endedBadly(run.state)))
-      return { result: { run, created: false }, changed: [] };
+    if (run && answersAgain(run, request)) return { result: { run, created: false }, changed: [] };
   }
   const queued = Number(database.get("SELECT value FROM counters WHERE name = 'queued_runs'")?.value);
   if (queued >= queueLimit) throw new QueueFullError(`The queue is full: ${queued} runs are waiting.`);
@@ -131,13 +140,6 @@ function awaitingApproval(database: Database, group: string): StoredRun[] {
     .map(toStoredRun);
 }
 
-const QUEUED: Record<RunKind, string> = {
-  sync: 'Waiting for previous sync to complete',
-  preview: 'Waiting for previous preview to complete',
-  deploy: 'Waiting for previous deployment of the target to complete',
-  plan: 'Waiting for previous plan to complete',
-};
-
 function insertRun(database: Database, request: RunRequest): Run {
   const now = Date.now();
   // With its first event, run.queued, which changes nothing of it.
@@ -148,7 +150,7 @@ function insertRun(database: Database, request: RunRequest): Run {
      RETURNING ${RUN_COLUMNS}`,
     timeOrderedId(now),
     request.kind,
-    QUEUED[request.kind],
+    QUEUED_MESSAGES[request.kind],
     request.concurrencyGroup,
     request.coalesce ? 1 : 0,
     request.dedupeKey,
@@ -165,12 +167,6 @@ function insertRun(database: Database, request: RunRequest): Run {
     database.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, number);
   }
   return run;
-}
-
-/** A UUID of version 7 (RFC 9562): neighbours in time share a page of the index, so a commit writes fewer. */
-function timeOrderedId(now: number): string {
-  const time = now.toString(16).padStart(12, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
 }
 
 function find(database: Database, id: string): StoredRun | null {
@@ -215,17 +211,7 @@ function claim(
 }
 
 function supersede(database: Database, stored: StoredRun, coveredBy: string): void {
-  const message =
-    stored.run.kind === 'sync'
-      ? 'A newer push of the branch covers this one.'
-      : 'A newer commit of the pull request counts.';
-  const reason = 'covered_by_newer';
-  appendEvents(
-    database,
-    stored,
-    [{ type: 'run.finished', state: 'superseded', reason, message, coveredBy }],
-    Date.now(),
-  );
+  appendEvents(database, stored, [supersededBy(stored.run, coveredBy)], Date.now());
 }
 
 /** Also those covered by an earlier attempt, or before the run was put off. */
@@ -310,6 +296,7 @@ function append(
   lease: Lease,
   events: RunEventBody[],
   followUp?: RunRequest,
+  sealed?: string,
 ): Written<null> {
   const row = database.get(
     `SELECT ${RUN_COLUMNS} FROM runs
@@ -327,88 +314,51 @@ function append(
       event.type === 'run.finished' ? { ...event, coveredBy: run.id } : event,
     );
   }
+  if (sealed !== undefined) saveSealed(database, lease.runId, sealed);
   appendEvents(database, toStoredRun(row), toAppend, Date.now());
   return { result: null, changed };
 }
 
 function takeBack(
   database: Database,
-  { all, maxAttempts }: { all: boolean; maxAttempts: number },
+  { all, owner = '', maxAttempts }: { all: boolean; owner?: string | undefined; maxAttempts: number },
 ): Written<string[]> {
   const orphans = database
     .all(
-      `SELECT ${RUN_COLUMNS} FROM runs WHERE state = 'running' AND (? = 1 OR lease_expires_at < ?) ORDER BY number`,
+      `SELECT ${RUN_COLUMNS} FROM runs
+        WHERE state = 'running' AND (? = 1 OR lease_expires_at < ? OR lease_owner = ?
+          OR substr(lease_owner, 1, length(?) + 1) = ? || ':')
+        ORDER BY number`,
       all ? 1 : 0,
       Date.now(),
+      owner,
+      owner,
+      owner,
     )
     .map(toStoredRun);
   for (const orphan of orphans) {
-    appendEvents(database, orphan, takenBack(database, orphan, maxAttempts), Date.now());
+    const events = takenBack(orphan.run, openSteps(database, orphan), maxAttempts);
+    appendEvents(database, orphan, events, Date.now());
   }
   const ids = orphans.map((orphan) => orphan.run.id);
   return { result: ids, changed: ids };
 }
 
-function takenBack(database: Database, stored: StoredRun, maxAttempts: number): RunEventBody[] {
-  const { run } = stored;
-  if (run.cancelRequestedBy === null && run.attempt < maxAttempts) {
-    const message = `Attempt ${run.attempt} was cut off; waiting to be tried again.`;
-    return [{ type: 'run.requeued', message, countAttempt: true, notBefore: 0 }];
-  }
-  return [
-    ...openSteps(database, stored, 'The runner stopped before this ended.'),
-    run.cancelRequestedBy === null
-      ? {
-          type: 'run.finished',
-          state: 'errored',
-          reason: 'attempts_exhausted',
-          message: `Cut off ${run.attempt} times.`,
-          coveredBy: null,
-        }
-      : cancelled(run.cancelRequestedBy),
-  ];
-}
-
-/** Ends the steps that a run which waits, or is nobody's any more, has still open. */
-function openSteps(database: Database, { number }: StoredRun, message: string): RunEventBody[] {
+/** The steps that a run which waits, or is nobody's any more, has still open. */
+function openSteps(database: Database, { number }: StoredRun): string[] {
   return database
     .all("SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')", number)
-    .map((row) => ({
-      type: 'step.finished',
-      step: String(row.id),
-      state: 'cancelled',
-      message,
-      exitCode: null,
-      ledger: null,
-    }));
-}
-
-function cancelled(by: string): RunEventBody {
-  return {
-    type: 'run.finished',
-    state: 'cancelled',
-    reason: 'cancelled_by_request',
-    message: `Cancelled by ${by}`,
-    coveredBy: null,
-  };
+    .map((row) => String(row.id));
 }
 
 function requestCancel(database: Database, runId: string, by: string): Written<Run | null> {
   const stored = find(database, runId);
   if (!stored) return { result: null, changed: [] };
   if (isFinal(stored.run.state)) return { result: stored.run, changed: [] };
-  const events: RunEventBody[] = [{ type: 'run.cancel_requested', by }];
-  const requested = projectRun(stored.run, { type: 'run.cancel_requested', by }, 0);
-  if (requested.state !== 'running')
-    events.push(...openSteps(database, stored, `Cancelled by ${by}`), cancelled(by));
+  const events = cancelRequested(stored.run, openSteps(database, stored), by);
   const run = appendEvents(database, stored, events, Date.now());
   return { result: run, changed: [runId] };
 }
-
-const DECISIONS = {
-  rejected: { reason: 'rejected', words: (by: string) => `Rejected by ${by}` },
-  expired: { reason: 'approval_expired', words: () => 'Nobody approved in time' },
-} as const;
 
 function decide(
   database: Database,
@@ -422,18 +372,7 @@ function decide(
   if (stored.run.state !== 'awaiting_approval' || awaited === null) {
     return { result: { run: stored.run, decided: false }, changed: [] };
   }
-  const events: RunEventBody[] = [{ type: 'run.decided', decision, by, subject: awaited }];
-  if (decision !== 'approved') {
-    const { reason, words } = DECISIONS[decision];
-    const message = words(by);
-    events.push(...openSteps(database, stored, message), {
-      type: 'run.finished',
-      state: 'cancelled',
-      reason,
-      message,
-      coveredBy: null,
-    });
-  }
+  const events = decisionEvents(awaited, openSteps(database, stored), { decision, by });
   const run = appendEvents(database, stored, events, Date.now());
   return { result: { run, decided: true }, changed: [runId] };
 }

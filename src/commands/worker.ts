@@ -1,0 +1,67 @@
+/** iac-runner worker: takes work from Redis, without a server, until it is told to stop. */
+
+import { pino } from 'pino';
+import { loadConfig, loadWorkerConfig } from '../config.ts';
+import { UsageError } from '../errors.ts';
+import { startJobWorker } from '../services/jobs.ts';
+import { startRunWorker } from '../services/work.ts';
+import { type Command, parseOptions } from './command.ts';
+import { listenToSignals } from './signals.ts';
+
+export const workerCommand: Command = {
+  summary: 'Take work from Redis, without a server.',
+  help: `Usage: iac-runner worker [--labels aws,linux] [--concurrency 4]
+
+With STORE_URL set: works on the runs that servers with the same STORE_URL have taken in. Needs the rest of their
+configuration, too, and a DATA_DIR and a WORKSPACE_DIR of its own; docs/redis.md tells more.
+
+  --labels        takes deployments whose labels are all among these; default WORKER_LABELS, or any
+  --concurrency   runs worked on at once
+
+With REDIS_URL set: takes jobs from jobs:stream. Each is a prompt: AGENT_COMMAND works on it in a clone of the user's
+repository, and what it changed is pushed as the branch repobox/<first 8 characters of the job's id>. Needs
+ENCRYPTION_KEY. Any number of workers may run, on any number of machines; docs/jobs.md tells more.
+Configured by the environment only; docs/configuration.md lists every variable.
+
+SIGTERM or SIGINT: takes no new work, lets running jobs end within DRAIN_TIMEOUT, hands the rest back, exits 0.
+The same signal a second time ends at once what still runs.
+`,
+  async run(args) {
+    const { values } = parseOptions(args, {
+      options: { labels: { type: 'string' }, concurrency: { type: 'string' } },
+    });
+    const options = readOptions(values);
+    const { jobs, hasStore, logLevel } = loadWorkerConfig();
+    const config = hasStore ? loadConfig() : null;
+    process.umask(process.umask() | 0o022);
+    const log = pino(
+      { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+      pino.destination({ dest: 1, sync: true }),
+    );
+    const signals = listenToSignals();
+    const workers = jobs === null ? [] : [await startJobWorker(jobs, log)];
+    if (config) workers.push(await startRunWorker(config, options, log));
+    const signal = await signals.first;
+    log.info({ signal }, 'stopping');
+    signals.onAnother(() => {
+      for (const worker of workers) worker.hurry();
+    });
+    const stops = workers.map((worker) =>
+      worker.stop().catch((err: unknown) => log.error({ err }, 'not stopped cleanly')),
+    );
+    await Promise.all(stops);
+    log.info('stopped');
+    return true;
+  },
+};
+
+function readOptions({ labels, concurrency }: { labels?: string; concurrency?: string }) {
+  const names = labels?.split(',').map((label) => label.trim());
+  if (names?.some((label) => !/^[\w.-]{1,64}$/.test(label))) {
+    throw new UsageError('--labels takes letters, digits, dots, dashes and underscores, comma-separated.');
+  }
+  if (concurrency !== undefined && !/^[1-9]\d{0,3}$/.test(concurrency)) {
+    throw new UsageError('--concurrency takes a whole number from 1 to 9999.');
+  }
+  return { labels: names ?? null, concurrency: concurrency === undefined ? null : Number(concurrency) };
+}

@@ -1,0 +1,37 @@
+/** The port to the other machines that share a store: who is alive, and who does what only one may do. */
+
+import type { RunKind } from './run.ts';
+
+/** The sign of life that a process gives. */
+export interface WorkerSign {
+  /** As in the leases of its runs: a name and a process id. */
+  owner: string;
+  /** `serve` also answers requests. */
+  command: 'serve' | 'worker';
+  version: string;
+  /** Null: takes runs with any labels. */
+  labels: readonly string[] | null;
+  limits: Readonly<Record<RunKind, number>>;
+  /** The runs it works on. */
+  runs: readonly string[];
+  startedAt: number;
+  /** Of this sign, by the clock of the store. */
+  at: number;
+}
+
+export interface Fleet {
+  /** Gives a sign of life; `at` is filled in. */
+  beat(sign: Omit<WorkerSign, 'at'>): Promise<void>;
+  /** Who stops in order takes its sign back. */
+  leave(owner: string): Promise<void>;
+  /** Those heard of in the last minutes, by name, and the present time by the clock of the store. */
+  workers(): Promise<{ workers: WorkerSign[]; now: number }>;
+  /** Since when the oldest run waits, in ms since the epoch, or null when none does. */
+  oldestWaiting(): Promise<number | null>;
+  /** True when `owner` has the role for the next `leaseMs`: nobody else has it then. */
+  hold(role: string, owner: string, leaseMs: number): Promise<boolean>;
+  /** Gives the role to whoever asks next. */
+  release(role: string, owner: string): Promise<void>;
+  /** Names the data: another one, or a new one, means that what was stored before is gone. */
+  identity(): Promise<string>;
+}

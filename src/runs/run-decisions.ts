@@ -1,0 +1,97 @@
+/** What becomes of a run besides its own work, as events: the same words and rules in every store. Pure. */
+
+import { endedBadly, type Run, type RunKind, type RunRequest } from './run.ts';
+import type { ApprovalDecision, RunEventBody } from './run-events.ts';
+
+export const QUEUED_MESSAGES: Record<RunKind, string> = {
+  sync: 'Waiting for previous sync to complete',
+  preview: 'Waiting for previous preview to complete',
+  deploy: 'Waiting for previous deployment of the target to complete',
+  plan: 'Waiting for previous plan to complete',
+};
+
+/** Whether a request gets the run that its dedupe key stands for already. */
+export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {
+  // Pub/Sub sends again by itself; elsewhere a second time is a person who wants it done again.
+  const isOnceOnly = trigger.source === 'pubsub';
+  return isOnceOnly || !endedBadly(earlier.state);
+}
+
+/** A run that a newer one makes needless. */
+export function supersededBy({ kind }: Run, coveredBy: string): RunEventBody {
+  const message =
+    kind === 'sync'
+      ? 'A newer push of the branch covers this one.'
+      : 'A newer commit of the pull request counts.';
+  return { type: 'run.finished', state: 'superseded', reason: 'covered_by_newer', message, coveredBy };
+}
+
+/** A run whose worker is gone. `openSteps` are those that have begun to wait or run and not ended. */
+export function takenBack(run: Run, openSteps: readonly string[], maxAttempts: number): RunEventBody[] {
+  if (run.cancelRequestedBy === null && run.attempt < maxAttempts) {
+    const message = `Attempt ${run.attempt} was cut off; waiting to be tried again.`;
+    return [{ type: 'run.requeued', message, countAttempt: true, notBefore: 0 }];
+  }
+  return [
+    ...cancelledSteps(openSteps, 'The runner stopped before this ended.'),
+    run.cancelRequestedBy === null
+      ? {
+          type: 'run.finished',
+          state: 'errored',
+          reason: 'attempts_exhausted',
+          message: `Cut off ${run.attempt} times.`,
+          coveredBy: null,
+        }
+      : cancelled(run.cancelRequestedBy),
+  ];
+}
+
+/** A waiting run ends at once; a running one is only marked, and ended by its worker. */
+export function cancelRequested(run: Run, openSteps: readonly string[], by: string): RunEventBody[] {
+  const requested: RunEventBody = { type: 'run.cancel_requested', by };
+  if (run.state === 'running') return [requested];
+  return [requested, ...cancelledSteps(openSteps, `Cancelled by ${by}`), cancelled(by)];
+}
+
+function cancelled(by: string): RunEventBody {
+  return {
+    type: 'run.finished',
+    state: 'cancelled',
+    reason: 'cancelled_by_request',
+    message: `Cancelled by ${by}`,
+    coveredBy: null,
+  };
+}
+
+const ENDINGS = {
+  rejected: { reason: 'rejected', words: (by: string) => `Rejected by ${by}` },
+  expired: { reason: 'approval_expired', words: () => 'Nobody approved in time' },
+} as const;
+
+/** A decision about a run that awaits one. `subject` is what was awaited: what is done later is held against it. */
+export function decisionEvents(
+  subject: string,
+  openSteps: readonly string[],
+  { decision, by }: { decision: ApprovalDecision; by: string },
+): RunEventBody[] {
+  const decided: RunEventBody = { type: 'run.decided', decision, by, subject };
+  if (decision === 'approved') return [decided];
+  const { reason, words } = ENDINGS[decision];
+  const message = words(by);
+  return [
+    decided,
+    ...cancelledSteps(openSteps, message),
+    { type: 'run.finished', state: 'cancelled', reason, message, coveredBy: null },
+  ];
+}
+
+function cancelledSteps(steps: readonly string[], message: string): RunEventBody[] {
+  return steps.map((step) => ({
+    type: 'step.finished',
+    step,
+    state: 'cancelled',
+    message,
+    exitCode: null,
+    ledger: null,
+  }));
+}

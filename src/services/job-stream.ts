@@ -1,0 +1,26 @@
+/** Builds the live output of jobs for the server, when REDIS_URL says where it stands. */
+
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import type { Access } from '../web/access.ts';
+import type { JobRoutes } from '../web/job-routes.ts';
+
+/** Null without REDIS_URL; then nothing of it is loaded. Connects with the first request. */
+export async function buildJobStream(
+  { redisUrl }: Pick<Config, 'redisUrl'>,
+  access: Access,
+  log: Logger,
+): Promise<(JobRoutes & { release(): Promise<void> }) | null> {
+  if (redisUrl === null) return null;
+  const [{ openJobReader }, { createJobRoutes }] = await Promise.all([
+    import('../stores/redis-jobs/job-reader.ts'),
+    import('../web/job-routes.ts'),
+  ]);
+  const reader = openJobReader(redisUrl);
+  const routes = createJobRoutes({
+    reader,
+    access,
+    onStreamError: (err) => log.warn({ err }, 'the stream of a job broke off'),
+  });
+  return { ...routes, release: reader.close };
+}

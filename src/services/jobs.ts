@@ -1,0 +1,185 @@
+/** Builds a worker for the jobs of `jobs:stream`: Redis, git, the agent, and what consumes. */
+
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { JobsConfig } from '../config.ts';
+import { ConfigError } from '../errors.ts';
+import { createRemoteRepositories } from '../git/remote-repositories.ts';
+import { makeOwnFolder } from '../make-folder.ts';
+import { type ChangeOptions, change } from '../pipelines/change/change.ts';
+import { decryptToken, readEncryptionKey } from '../pipelines/change/decrypt-token.ts';
+import { createJobFolders, type JobFolders } from '../pipelines/change/job-folders.ts';
+import { createChangeRequests } from '../reporters/change-requests.ts';
+import { splitFlags } from '../runs/tool-flags.ts';
+import { type JobStore, openJobStore } from '../stores/redis-jobs/job-store.ts';
+import { consumeJobs, type JobConsumer } from '../triggers/redis-jobs/consume-jobs.ts';
+import { VERSION } from '../version.ts';
+import { buildExecutor, requireLimits, stepPlumbing } from './executor.ts';
+import { networkOf } from './sync.ts';
+
+const GIT_TIMEOUT_MS = 600_000;
+const UNUSED_MIRROR_MS = 30 * 86_400_000;
+const SWEEP_MS = 600_000;
+const PROVIDER_PATIENCE_MS = 60_000;
+
+export interface JobWorker {
+  /** Drains and releases everything. */
+  stop(): Promise<void>;
+  /** Cuts a drain short. */
+  hurry(): void;
+}
+
+/** Throws ConfigError for a configuration that cannot be used, StoreUnavailableError without Redis. */
+export async function startJobWorker(config: JobsConfig, log: Logger): Promise<JobWorker> {
+  const key = requireKey(config);
+  const agent = agentOf(config);
+  await requireLimits(config);
+  const stateDir = config.stateDir === null ? ownStateDir(config) : path.join(config.stateDir, 'jobs');
+  makeOwnFolder('TEMP_DIR', config.tempDir);
+  makeOwnFolder(config.stateDir === null ? 'TMPDIR' : 'DATA_DIR', stateDir);
+  const runnerId = config.runnerId ?? `${hostname()}:${process.pid}`;
+  const store = await openJobStore({
+    url: config.redisUrl,
+    runnerId,
+    instance: randomUUID(),
+    jobsPerUser: config.perUser,
+    claimIdleMs: config.claimIdleMs,
+    maxAttempts: config.maxAttempts,
+  });
+  const folders = createJobFolders({
+    checkouts: config.tempDir,
+    scratch: path.join(stateDir, 'scratch'),
+    cleanUp: config.cleanUp,
+  });
+  const stopSweeping = startSweeping(folders, store, log);
+  let consumer: JobConsumer;
+  try {
+    const options = await changeOptions(config, { agent, key, stateDir, store, folders, log });
+    await store.ensureGroup().catch((err: unknown) => log.warn({ err }, 'jobs:stream has no group yet'));
+    consumer = consumeJobs({
+      store,
+      work: (job, context) => change(options, job, context),
+      concurrency: config.concurrency,
+      claimIdleMs: config.claimIdleMs,
+      timeoutMs: config.timeoutMs,
+      drainTimeoutMs: config.drainTimeoutMs,
+      now: Date.now,
+      log,
+    });
+  } catch (error) {
+    stopSweeping();
+    await store.close();
+    throw error;
+  }
+  log.info({ runner: runnerId, version: VERSION, concurrency: config.concurrency }, 'waiting for jobs');
+  for (const warning of store.warnings) log.warn(warning);
+  if (agent === null) log.warn('AGENT_COMMAND is not set: jobs end without changing anything');
+  return {
+    async stop() {
+      stopSweeping();
+      await consumer.drain();
+      await store.close();
+    },
+    hurry: () => consumer.hurry(),
+  };
+}
+
+function startSweeping(folders: JobFolders, store: JobStore, log: Logger): () => void {
+  const sweep = () => {
+    folders
+      .sweep(store.held)
+      .catch((err: unknown) => log.warn({ err }, 'folders of the past could not be cleared'));
+  };
+  const timer = setInterval(sweep, SWEEP_MS);
+  sweep();
+  return () => clearInterval(timer);
+}
+
+interface Parts {
+  agent: ChangeOptions['agent'];
+  key: Buffer;
+  stateDir: string;
+  store: JobStore;
+  folders: JobFolders;
+  log: Logger;
+}
+
+async function changeOptions(
+  config: JobsConfig,
+  { agent, key, stateDir, store, folders, log }: Parts,
+): Promise<ChangeOptions> {
+  const tempDir = path.join(stateDir, 'tmp');
+  await mkdir(tempDir, { recursive: true, mode: 0o700 });
+  const { hosts } = config.remotes;
+  const protocols = config.remotes.protocols.filter((name) => name === 'https' || name === 'http');
+  const repositories = createRemoteRepositories({
+    directory: path.join(stateDir, 'repositories'),
+    path: config.plumbing.PATH ?? '',
+    home: config.plumbing.HOME ?? stateDir,
+    timeoutMs: GIT_TIMEOUT_MS,
+    rules: { protocols, hosts },
+    network: networkOf(config.plumbing),
+    tempDir,
+    log,
+  });
+  repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
+    log.warn({ err }, 'mirrors that nobody uses could not be removed');
+  });
+  return {
+    repositories,
+    rules: { protocols, hosts },
+    executor: buildExecutor({ ...config, dataDir: stateDir }, []),
+    agent,
+    provider: (userId, providerId) => patiently(() => store.provider(userId, providerId)),
+    decrypt: (sealed) => decryptToken(key, sealed),
+    changeRequests: config.changeRequests
+      ? createChangeRequests({
+          rules: { protocols, hosts },
+          githubApiUrl: config.githubApiUrl,
+          version: VERSION,
+        })
+      : null,
+    folders,
+    timeoutMs: config.timeoutMs,
+  };
+}
+
+function requireKey({ encryptionKey }: JobsConfig): Buffer {
+  const key = readEncryptionKey(encryptionKey);
+  if (key !== null) return key;
+  throw new ConfigError(
+    'ENCRYPTION_KEY is wrong: expected a key of 32 bytes, as 64 hexadecimal digits, 44 characters of base64, or 32 characters.',
+    { nextAction: 'Set it to the key of the application that stores the tokens of git providers.' },
+  );
+}
+
+function agentOf(config: JobsConfig): ChangeOptions['agent'] {
+  if (config.agentCommand === null) return null;
+  const split = splitFlags(config.agentCommand);
+  if (!split.ok) throw new ConfigError(`AGENT_COMMAND ${split.problem}.`, { nextAction: 'Correct it.' });
+  const [program, ...args] = split.flags;
+  if (program === undefined) return null;
+  return { argv: [program, ...args], env: { ...stepPlumbing(config), ...config.agentEnvironment } };
+}
+
+/** Each user's own, as folders for temporary files are everybody's. */
+function ownStateDir({ plumbing }: JobsConfig): string {
+  return path.join(plumbing.TMPDIR ?? '/tmp', `iac-runner-jobs-${process.getuid?.() ?? 'user'}`);
+}
+
+/** A moment without Redis is no fault of the job that asks. */
+async function patiently<T>(action: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + PROVIDER_PATIENCE_MS;
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await sleep(500);
+    }
+  }
+}

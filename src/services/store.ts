@@ -1,0 +1,111 @@
+/** Opens the store that is configured: a file in DATA_DIR, or a Redis that several machines share. */
+
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { enqueueSync } from '../runs/enqueue.ts';
+import type { Fleet } from '../runs/fleet.ts';
+import { syncGroup } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { shownAddress } from '../stores/redis-store/connection.ts';
+import { holdOwnership } from '../stores/sqlite-store/ownership.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { startRole } from '../worker/role.ts';
+
+export interface OpenStore {
+  store: RunStore;
+  /** This machine, the same after a restart; the leases of its runs are in this name. */
+  machine: string;
+  /** This process: its leases are in this name. */
+  owner: string;
+  /** The others that share the store, or null: it is ours alone. */
+  fleet: Fleet | null;
+  release(): Promise<void>;
+}
+
+/** Throws StoreUnavailableError: DATA_DIR in use, or the store not reached, refused, or written by a newer version. */
+export async function openStore(config: Config, log: Logger): Promise<OpenStore> {
+  const { dataDir, storeUrl, queueLimit } = config;
+  if (storeUrl === null) {
+    const store = await createSqliteStore({ directory: dataDir, queueLimit });
+    const machine = config.workerId ?? hostname();
+    return { store, machine, owner: `${machine}:${process.pid}`, fleet: null, release: store.close };
+  }
+  // Mirror, checkout and folders of deployments are still this machine's own.
+  const ownership = holdOwnership(dataDir);
+  try {
+    const { createRedisStore } = await import('../stores/redis-store/redis-store.ts');
+    const store = await createRedisStore({
+      url: storeUrl,
+      queueLimit,
+      onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
+    });
+    log.info({ store: shownAddress(storeUrl) }, 'store in Redis');
+    const machine = config.workerId ?? machineName(dataDir);
+    const owner = `${machine}:${process.pid}`;
+    return {
+      ...{ store, machine, owner, fleet: store.fleet },
+      async release() {
+        await store.close();
+        ownership.close();
+      },
+    };
+  } catch (error) {
+    ownership.close();
+    throw error;
+  }
+}
+
+/** Also of use where hosts have one name, or a data directory was copied: only both together are ours. */
+function machineName(dataDir: string): string {
+  const file = path.join(dataDir, 'machine-id');
+  if (!existsSync(file)) writeFileSync(file, randomBytes(4).toString('hex'), { mode: 0o600 });
+  return `${hostname()}-${readFileSync(file, 'utf8').trim()}`;
+}
+
+/**
+ * Looks whether the data is still that of before. A Redis that came back empty knows neither what was accepted nor
+ * what was synced: then every service is synced once more, as that is the only state that is surely right.
+ */
+export async function mendLoss(
+  { dataDir, git: { branch } }: Config,
+  { store, fleet }: OpenStore,
+  log: Logger,
+): Promise<void> {
+  if (fleet === null) return;
+  const file = path.join(dataDir, 'store-identity');
+  const identity = await fleet.identity();
+  const known = existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
+  if (known === identity) return;
+  if (known !== null) {
+    log.error(
+      'the data in Redis is gone, or another: runs, logs and the ledger of before; all is synced anew',
+    );
+    await enqueueSync(store, {
+      trigger: { source: 'reconcile' },
+      input: { branch, selection: { mode: 'all' } },
+      // Once, however many machines notice.
+      dedupeKey: `loss:${identity}:${syncGroup(branch)}`,
+    });
+  }
+  writeFileSync(file, identity, { mode: 0o600 });
+}
+
+/** Begins at once what only one process may do when the store is ours alone; else whenever the role falls to us. */
+export async function onlyOne(
+  { fleet, owner }: OpenStore,
+  role: string,
+  log: Logger,
+  begin: () => Promise<(() => Promise<void> | void)[]>,
+): Promise<() => Promise<void>> {
+  async function beginAll(): Promise<() => Promise<void>> {
+    const ends = await begin();
+    return async () => {
+      for (const end of ends.reverse()) await end();
+    };
+  }
+  return fleet === null ? beginAll() : startRole({ fleet, role, owner, begin: beginAll, log }).stop;
+}

@@ -1,0 +1,124 @@
+/** What works on runs, in `serve` and in `worker`: the store, what a dead process left, the pipelines, the worker. */
+
+import { rm } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { clearMirrorLock } from '../git/mirror-lock.ts';
+import { clearLeftoverLock } from '../pipelines/sync-lock.ts';
+import { loadProcessLibrary } from '../process/supervise-process.ts';
+import type { WorkerSign } from '../runs/fleet.ts';
+import { VERSION } from '../version.ts';
+import { startHeartbeat } from '../worker/heartbeat.ts';
+import { recover } from '../worker/recover.ts';
+import { startTakeBack } from '../worker/take-back.ts';
+import { startWorker, type Worker } from '../worker/worker.ts';
+import { buildDeploy, buildToolRoom, startHousekeeping } from './deployments.ts';
+import { requireLimits } from './executor.ts';
+import { buildPlans } from './plans.ts';
+import { mendLoss, openStore } from './store.ts';
+import { buildPreview, buildSync, gitMarker, taskFiles } from './sync.ts';
+
+/** Runs worked on at once, each of another group. No kind waits for another. */
+const CONCURRENT_SYNCS = 4;
+const CONCURRENT_PREVIEWS = 2;
+const CONCURRENT_PLANS = 2;
+
+export type Releasers = (() => Promise<void> | void)[];
+export type Room = Awaited<ReturnType<typeof prepareWork>>;
+
+/** Opens the store, ends and takes back what a dead process left, and builds the pipelines. */
+export async function prepareWork(config: Config, log: Logger, releasers: Releasers) {
+  await requireLimits(config);
+  const [opened] = await Promise.all([
+    openStore(config, log),
+    // While the store's thread starts.
+    loadProcessLibrary(),
+  ]);
+  const { store, fleet, machine } = opened;
+  releasers.push(opened.release);
+  const { retryLimit: maxAttempts } = config;
+  await recover({ store, maxAttempts, machine: fleet && machine, marker: gitMarker(config), log });
+  await mendLoss(config, opened, log);
+
+  await clearLeftoverLock(config.workspaceDir);
+  const sync = buildSync(config, store, log);
+  await clearMirrorLock(sync.mirror.directory);
+  // Of tasks that were cut off, and whose run may go on without them.
+  await rm(taskFiles(config), { recursive: true, force: true });
+  const tools = await buildToolRoom(config, log);
+  const plans = await buildPlans(config, store, { room: tools, mirror: sync.mirror }, log);
+  return { opened, store, sync, tools, plans };
+}
+
+export interface WorkOptions {
+  command: WorkerSign['command'];
+  /** Null: any. */
+  labels: readonly string[] | null;
+  /** Runs of all kinds together; null: as many as of each kind. */
+  concurrency: number | null;
+}
+
+/** Begins to work on runs. */
+export async function startWork(
+  config: Config,
+  { opened, store, sync, tools, plans }: Room,
+  { command, labels, concurrency }: WorkOptions,
+  log: Logger,
+  releasers: Releasers,
+): Promise<Worker> {
+  const { fleet, owner } = opened;
+  const limits = {
+    sync: CONCURRENT_SYNCS,
+    preview: CONCURRENT_PREVIEWS,
+    deploy: concurrency ?? config.deploy.concurrency,
+    plan: CONCURRENT_PLANS,
+  };
+  const worker = startWorker({
+    store,
+    pipelines: {
+      sync: sync.pipeline,
+      preview: await buildPreview(config, store, sync.mirror),
+      deploy: buildDeploy(config, store, tools),
+      plan: plans.pipeline,
+    },
+    owner,
+    isShared: fleet !== null,
+    limits,
+    total: concurrency ?? Number.POSITIVE_INFINITY,
+    labels: labels ?? undefined,
+    drainTimeoutMs: config.drainTimeoutMs,
+    log,
+  });
+  releasers.push(() => worker.drain());
+  if (fleet) {
+    const { retryLimit: maxAttempts } = config;
+    const before = () => mendLoss(config, opened, log);
+    const sign = { owner, command, version: VERSION, labels, limits, startedAt: Date.now() };
+    releasers.push(startTakeBack({ store, maxAttempts, log, before }).stop);
+    releasers.push(startHeartbeat({ fleet, worker, sign, log }).stop);
+  }
+  releasers.push(startHousekeeping(config, store, log));
+  return worker;
+}
+
+/** `worker`: works on what servers have taken in, and answers nobody. */
+export async function startRunWorker(
+  config: Config,
+  { labels, concurrency }: Pick<WorkOptions, 'labels' | 'concurrency'>,
+  log: Logger,
+): Promise<{ stop(): Promise<void>; hurry(): void }> {
+  const releasers: Releasers = [];
+  async function stop(): Promise<void> {
+    for (const release of releasers.splice(0).reverse()) await release();
+  }
+  try {
+    const room = await prepareWork(config, log, releasers);
+    const options = { command: 'worker', labels: labels ?? config.deploy.labels, concurrency } as const;
+    const worker = await startWork(config, room, options, log, releasers);
+    log.info({ machine: room.opened.machine, labels: options.labels, version: VERSION }, 'working');
+    return { stop, hurry: worker.hurry };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,129 @@
+/** The scripts of jobs: each is one step that no other command comes between. */
+
+import { createHash } from 'node:crypto';
+import type { Script } from '../redis-store/scripts.ts';
+import { COMMON, TAKE } from './job-script-parts.ts';
+
+function script(...parts: string[]): Script {
+  const lua = [COMMON, ...parts].join('\n');
+  return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
+}
+
+/** More: how many, instance, entries… Gives [started, set aside, 1 when there is more to look at]. */
+export const BEGIN = script(
+  TAKE,
+  `
+local wanted = tonumber(take())
+instance = take()
+for index = position + 1, #ARGV do shelve_by_id(ARGV[index]) end
+begin_up_to(wanted)
+return begun()
+`,
+);
+
+/**
+ * More: how many to begin then, instance, job, entry, token, status, field, value… Gives [outcome, …as BEGIN].
+ * A status that somebody else has set meanwhile stays.
+ */
+export const FINISH = script(
+  TAKE,
+  `
+local wanted = tonumber(take())
+instance = take()
+local job, entry, token, status = take(), take(), take(), take()
+local outcome = 'lost'
+if owns(job, token) then
+  local key = 'job:' .. job
+  local user = call('HGET', lease_of(job), 'user')
+  local before = pcall_redis('HGET', key, 'status')
+  if type(before) == 'string' or type_of(key) == 'hash' then
+    outcome = FINAL[before or ''] and before or status
+    call('HSET', key, 'status', outcome, 'finished_at', now, unpack(ARGV, position + 1))
+  else
+    outcome = 'gone'
+  end
+  done_with(entry)
+  own('ZREM', LEASES, job)
+  call('DEL', lease_of(job))
+  release(user, job)
+end
+-- Without a group, for instance. The next look says so; this job has ended all the same.
+if wanted > 0 then pcall(begin_up_to, wanted) end
+return { outcome, unpack(begun()) }
+`,
+);
+
+/** More: job, entry, token, three for each. Gives for each its status, 'lost' or 'gone'. */
+export const RENEW = script(`
+local answers = {}
+while position < #ARGV do
+  local job, entry, token = take(), take(), take()
+  local answer = 'lost'
+  if owns(job, token) then
+    local user = call('HGET', lease_of(job), 'user')
+    own('ZADD', LEASES, text(at + lease_ms), job)
+    hold(user, job)
+    call('EXPIRE', holders(user), WEEK)
+    call('EXPIRE', lease_of(job), WEEK)
+    pcall_redis('XCLAIM', STREAM, GROUP, me, 0, entry, 'JUSTID')
+    answer = type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') or 'gone'
+  end
+  answers[#answers + 1] = answer
+end
+return answers
+`);
+
+/** More: job, entry, token. The entry waits for its user's next turn as if it had not been begun. */
+export const HAND_BACK = script(`
+local job, entry, token = take(), take(), take()
+if not owns(job, token) then return 'lost' end
+local key = lease_of(job)
+local user = call('HGET', key, 'user')
+call('HINCRBY', key, 'attempts', -1)
+call('HDEL', key, 'token', 'entry')
+own('ZREM', LEASES, job)
+if type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') == 'running' then
+  call('HSET', 'job:' .. job, 'status', 'pending')
+end
+release(user, job)
+if type_of(STREAM) == 'stream' then shelve_by_id(entry) end
+return 'back'
+`);
+
+/** More: job, token, lines… */
+export const APPEND_OUTPUT = script(`
+local job, token = take(), take()
+if not owns(job, token) then return 'lost' end
+local key = 'job:' .. job .. ':output'
+local found = type_of(key)
+if found ~= 'list' and found ~= 'none' then return 'wrong' end
+call('RPUSH', key, unpack(ARGV, position + 1))
+call('EXPIRE', key, DAY)
+return 'stored'
+`);
+
+/** More: idle ms, cursor. Shelves what dead consumers were given. Gives [next cursor, set aside]. */
+export const CLAIM_IDLE = script(`
+local idle_ms, cursor = take(), take()
+end_leases()
+local reply = call('XAUTOCLAIM', STREAM, GROUP, me, idle_ms, cursor, 'COUNT', 64, 'JUSTID')
+for _, entry in ipairs(reply[2]) do shelve_by_id(entry) end
+if reply[1] == '0-0' then
+  for _, list in ipairs(call('XINFO', 'CONSUMERS', STREAM, GROUP)) do
+    local consumer = fields_of(list)
+    if consumer.pending == 0 and consumer.idle > 3600000 then
+      call('XGROUP', 'DELCONSUMER', STREAM, GROUP, consumer.name)
+    end
+  end
+end
+return { reply[1], asides }
+`);
+
+/** What this consumer was given and did not begin is for others, and its name is forgotten when nothing is left. */
+export const LEAVE = script(`
+for _, pending in ipairs(call('XPENDING', STREAM, GROUP, '-', '+', 1000, me)) do shelve_by_id(pending[1]) end
+if #call('XPENDING', STREAM, GROUP, '-', '+', 1, me) == 0 then
+  call('XGROUP', 'DELCONSUMER', STREAM, GROUP, me)
+end
+return 'left'
+`);

@@ -1,0 +1,426 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { hasRedisServer, type RedisServer, startRedisServer } from '../redis-store/redis-server.fixture.ts';
+import { type JobStore, type JobStoreOptions, openJobStore, type StartedJob } from './job-store.ts';
+import { addEntry, type JobFields, produce } from './jobs.fixture.ts';
+
+const missing = !hasRedisServer();
+const NEVER = new AbortController().signal;
+
+describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is not installed)' : ''}`, () => {
+  let server: RedisServer;
+  let redis: Redis;
+  let stores: JobStore[] = [];
+
+  beforeAll(async () => {
+    server = await startRedisServer();
+    redis = server.client();
+  });
+  afterAll(() => server.remove());
+  beforeEach(() => redis.flushall());
+  afterEach(async () => {
+    await Promise.all(stores.map((store) => store.close()));
+    stores = [];
+  });
+
+  async function open(runnerId = 'runner-1', options: Partial<JobStoreOptions> = {}): Promise<JobStore> {
+    const store = await openJobStore({
+      url: server.url,
+      runnerId,
+      instance: randomUUID(),
+      jobsPerUser: 3,
+      claimIdleMs: 60_000,
+      maxAttempts: 3,
+      ...options,
+    });
+    stores.push(store);
+    await store.ensureGroup();
+    return store;
+  }
+
+  const running = (user: string) => redis.get(`runner:user:${user}:running`);
+  const ids = (started: StartedJob[]) => started.map(({ job }) => job.id);
+  const success = { status: 'success', fields: { branch: 'b', lines_added: '1' } };
+
+  async function produceMany(count: number, fields: JobFields = {}) {
+    const made: string[] = [];
+    for (let index = 0; index < count; index += 1) made.push((await produce(redis, fields)).id);
+    return made;
+  }
+
+  function only(started: StartedJob[]): StartedJob {
+    const [first, ...others] = started;
+    if (!first || others.length > 0) throw new Error(`${started.length} jobs were begun.`);
+    return first;
+  }
+
+  it('begins a job and ends it: hash, counter, entry', async () => {
+    const store = await open();
+    const { id } = await produce(redis, { prompt: 'Add a line', branch: 'develop' });
+    const { job, lease } = only((await store.begin(5)).started);
+    expect(job).toEqual({
+      id,
+      userId: 'ada',
+      providerId: 'p1',
+      repositoryUrl: 'https://github.com/acme/app.git',
+      branch: 'develop',
+      prompt: 'Add a line',
+      environment: 'default',
+      attempt: 1,
+    });
+    const begun = await redis.hgetall(`job:${id}`);
+    expect(begun).toMatchObject({ status: 'running', started_at: expect.stringMatching(/^\d{13}$/) });
+    expect(await running('ada')).toBe('1');
+    expect((await store.finish(lease, success, 0)).status).toBe('success');
+    expect(await redis.hgetall(`job:${id}`)).toMatchObject({
+      status: 'success',
+      branch: 'b',
+      lines_added: '1',
+      finished_at: expect.stringMatching(/^\d{13}$/),
+    });
+    expect(await running('ada')).toBe('0');
+    expect(await redis.xlen('jobs:stream')).toBe(0);
+    expect(await redis.xpending('jobs:stream', 'jobs:stream:runners')).toEqual([0, null, null, null]);
+    expect((await redis.keys('runner:*')).sort()).toEqual(['runner:turn', 'runner:user:ada:running']);
+  });
+
+  it('tells of an entry that comes while it waits', async () => {
+    const store = await open();
+    const waited = store.nextEntry(NEVER);
+    const { id, entry } = await produce(redis);
+    expect(await waited).toBe(entry);
+    expect(ids((await store.begin(1, [entry])).started)).toEqual([id]);
+  });
+
+  it('begins no more than the limit of a user, and others meanwhile', async () => {
+    const store = await open();
+    const ada = await produceMany(20);
+    const [bob = ''] = await produceMany(1, { userId: 'bob' });
+    const { started } = await store.begin(10);
+    expect(ids(started)).toEqual([...ada.slice(0, 3), bob]);
+    expect([await running('ada'), await running('bob')]).toEqual(['3', '1']);
+    expect((await store.begin(10)).started).toEqual([]);
+    const [first] = started;
+    if (!first) throw new Error('None.');
+    // The oldest of those that wait takes the place at once.
+    expect(ids((await store.finish(first.lease, success, 1)).started)).toEqual([ada[3]]);
+    expect(await running('ada')).toBe('3');
+  });
+
+  it('lets users take turns, so that the many jobs of one starve nobody', async () => {
+    const store = await open('runner-1', { jobsPerUser: 100 });
+    await produceMany(30, { userId: 'ada' });
+    await produceMany(3, { userId: 'bob' });
+    await produceMany(3, { userId: 'cy' });
+    const users: string[] = [];
+    for (let round = 0; round < 25; round += 1) {
+      const { job, lease } = only((await store.begin(1)).started);
+      users.push(job.userId);
+      await store.finish(lease, success, 0);
+    }
+    expect(users.filter((user) => user === 'bob')).toHaveLength(3);
+    expect(users.filter((user) => user === 'cy')).toHaveLength(3);
+  });
+
+  it('keeps the limit over any number of runners, at every moment', async () => {
+    const all = await Promise.all(['a', 'b', 'c', 'd'].map((name) => open(name)));
+    await produceMany(40);
+    const watcher = server.client();
+    const seen: number[] = [];
+    let over = false;
+    const watching = (async () => {
+      while (!over) seen.push(Number((await watcher.get('runner:user:ada:running')) ?? 0));
+    })();
+    let ended = 0;
+    await Promise.all(
+      all.map(async (store) => {
+        let begun = (await store.begin(10)).started;
+        for (let idle = 0; ended < 40 && idle < 2_000; idle += 1) {
+          const next: StartedJob[] = [];
+          for (const { lease } of begun) {
+            next.push(...(await store.finish(lease, success, 1)).started);
+            ended += 1;
+          }
+          begun = [...next, ...(await store.begin(2)).started];
+        }
+      }),
+    );
+    over = true;
+    await watching;
+    expect(ended).toBe(40);
+    expect(Math.max(...seen)).toBe(3);
+    expect(await running('ada')).toBe('0');
+  });
+
+  it('F50: gives the job of a dead runner to another, and what the first one says counts no more', async () => {
+    const dead = await open('dead', { claimIdleMs: 600 });
+    const alive = await open('alive', { claimIdleMs: 600 });
+    const { id } = await produce(redis);
+    const first = only((await dead.begin(1)).started);
+    expect((await alive.begin(1)).started).toEqual([]);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await alive.claimIdle('0-0');
+    const second = only((await alive.begin(1)).started);
+    expect(second.job).toMatchObject({ id, attempt: 2 });
+    expect(await dead.renew([first.lease])).toEqual(['lost']);
+    expect(await dead.appendOutput(first.lease, [{ at: 1, stream: 'stdout', line: 'late' }])).toBe(false);
+    expect((await dead.finish(first.lease, { status: 'failed', fields: {} }, 0)).status).toBeNull();
+    expect(await redis.hget(`job:${id}`, 'status')).toBe('running');
+    expect(await running('ada')).toBe('1');
+    expect((await alive.finish(second.lease, success, 0)).status).toBe('success');
+    expect(await running('ada')).toBe('0');
+    expect(await redis.xlen('jobs:stream')).toBe(0);
+  });
+
+  it('F50: a job whose runner renews it is never given to another', async () => {
+    const busy = await open('busy', { claimIdleMs: 600 });
+    const other = await open('other', { claimIdleMs: 600 });
+    await produce(redis);
+    const { lease } = only((await busy.begin(1)).started);
+    for (let beat = 0; beat < 8; beat += 1) {
+      expect(await busy.renew([lease])).toEqual(['running']);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      await other.claimIdle('0-0');
+      expect((await other.begin(1)).started).toEqual([]);
+    }
+  });
+
+  it('F51: finds what was read by a runner that died before it began it', async () => {
+    const dead = await open('dead', { claimIdleMs: 600 });
+    const { id } = await produce(redis);
+    expect(await dead.nextEntry(NEVER)).not.toBeNull();
+    const alive = await open('alive', { claimIdleMs: 600 });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    let cursor = '0-0';
+    do ({ cursor } = await alive.claimIdle(cursor));
+    while (cursor !== '0-0');
+    expect(ids((await alive.begin(1)).started)).toEqual([id]);
+  });
+
+  it('F51: makes the group anew from its first entry', async () => {
+    const store = await open();
+    await redis.del('jobs:stream');
+    await expect(store.begin(1)).rejects.toThrow(/NOGROUP/);
+    const { id } = await produce(redis);
+    await store.ensureGroup();
+    expect(ids((await store.begin(1)).started)).toEqual([id]);
+  });
+
+  it('F51: ends a job whose entry was trimmed while it ran, and begins it anew when its runner is dead', async () => {
+    const store = await open('runner-1', { claimIdleMs: 600 });
+    const { id } = await produce(redis);
+    const { lease } = only((await store.begin(1)).started);
+    await redis.xtrim('jobs:stream', 'MAXLEN', 0);
+    expect(await store.renew([lease])).toEqual(['running']);
+    expect((await store.finish(lease, success, 0)).status).toBe('success');
+    const other = await produce(redis);
+    only((await store.begin(1)).started);
+    await redis.xtrim('jobs:stream', 'MAXLEN', 0);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(ids((await store.begin(1)).started)).toEqual([other.id]);
+    expect(id).not.toBe(other.id);
+    expect(await running('ada')).toBe('1');
+  });
+
+  it('F51: says what is wrong when the stream is no stream, and goes on when it is one again', async () => {
+    const store = await open();
+    await redis.del('jobs:stream');
+    await redis.set('jobs:stream', 'x');
+    await expect(store.begin(1)).rejects.toThrow(/WRONGTYPE/);
+    await redis.del('jobs:stream');
+    await store.ensureGroup();
+    const { id } = await produce(redis);
+    expect(ids((await store.begin(1)).started)).toEqual([id]);
+  });
+
+  it('tells of a cancelled job, of a deleted one, and leaves their status alone', async () => {
+    const store = await open();
+    const [cancelled = '', deleted = ''] = await produceMany(2);
+    const { started } = await store.begin(2);
+    await redis.hset(`job:${cancelled}`, 'status', 'cancelled');
+    await redis.del(`job:${deleted}`);
+    const leases = started.map(({ lease }) => lease);
+    expect(await store.renew(leases)).toEqual(['cancelled', 'gone']);
+    for (const lease of leases) await store.finish(lease, { status: 'cancelled', fields: {} }, 0);
+    expect(await redis.hget(`job:${cancelled}`, 'status')).toBe('cancelled');
+    expect(await redis.exists(`job:${deleted}`)).toBe(0);
+    expect(await redis.xlen('jobs:stream')).toBe(0);
+    expect(await running('ada')).toBe('0');
+  });
+
+  it('never begins a job that has ended, however often it stands in the stream', async () => {
+    const store = await open();
+    const { id } = await produce(redis);
+    const { lease } = only((await store.begin(1)).started);
+    await addEntry(redis, { job_id: id, user_id: 'ada', provider_id: 'p1', repo_url: 'x', prompt: 'x' });
+    expect((await store.begin(1)).started).toEqual([]);
+    await store.finish(lease, success, 0);
+    await addEntry(redis, { job_id: id, user_id: 'ada', provider_id: 'p1', repo_url: 'x', prompt: 'x' });
+    expect((await store.begin(1)).started).toEqual([]);
+    expect(await redis.hget(`job:${id}`, 'status')).toBe('success');
+  });
+
+  it('hands a job back for another runner to begin at once, without counting the attempt', async () => {
+    const store = await open();
+    const { id } = await produce(redis);
+    const { lease } = only((await store.begin(1)).started);
+    await store.handBack(lease);
+    expect([await redis.hget(`job:${id}`, 'status'), await running('ada')]).toEqual(['pending', '0']);
+    await store.leave();
+    const other = await open('runner-2');
+    expect(only((await other.begin(1)).started).job).toMatchObject({ id, attempt: 1 });
+  });
+
+  it('leaves what it has read to others', async () => {
+    const store = await open();
+    const { id } = await produce(redis);
+    await store.nextEntry(NEVER);
+    await store.leave();
+    const other = await open('runner-2');
+    expect(ids((await other.begin(1)).started)).toEqual([id]);
+  });
+
+  it('counts what a dead runner held no longer, also when nobody asks for that user any more', async () => {
+    const dead = await open('dead', { claimIdleMs: 600 });
+    const { id, entry } = await produce(redis);
+    await dead.begin(1);
+    await redis.del(`job:${id}`);
+    await redis.xdel('jobs:stream', entry);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await (await open('alive', { claimIdleMs: 600 })).claimIdle('0-0');
+    expect(await running('ada')).toBe('0');
+  });
+
+  it('gives a job up whose runner died too often', async () => {
+    const store = await open('runner-1', { claimIdleMs: 500, maxAttempts: 2 });
+    const { id } = await produce(redis);
+    for (const _ of [1, 2]) {
+      only((await store.begin(1)).started);
+      await new Promise((resolve) => setTimeout(resolve, 600));
+    }
+    const { started, setAside } = await store.begin(1);
+    expect([started, setAside]).toEqual([
+      [],
+      [expect.objectContaining({ jobId: id, reason: expect.stringMatching(/begun 2 times/) })],
+    ]);
+    expect(await redis.hgetall(`job:${id}`)).toMatchObject({
+      status: 'failed',
+      error_message: expect.stringMatching(/runner died/),
+    });
+    expect(await running('ada')).toBe('0');
+  });
+
+  describe('sets aside, with a reason and for good,', () => {
+    const huge = 'x'.repeat(3 * 1024 * 1024);
+    const cases: [what: string, fields: JobFields, reason: RegExp][] = [
+      ['an entry without job_id', { entry: { job_id: undefined } }, /no job_id/],
+      ['an entry without user_id', { entry: { user_id: undefined } }, /no user_id/],
+      ['an entry without prompt', { entry: { prompt: undefined } }, /no prompt/],
+      ['an entry without repo_url', { entry: { repo_url: undefined } }, /no repo_url/],
+      ['an empty job_id', { entry: { job_id: '' } }, /job_id .*empty/],
+      ['a job_id that is a path', { entry: { job_id: '../../etc/passwd' } }, /job_id has other characters/],
+      ['a job_id with a line break', { entry: { job_id: 'a\nb' } }, /job_id has other characters/],
+      ['a huge job_id', { entry: { job_id: 'a'.repeat(200) } }, /job_id has other characters/],
+      ['a user_id with blanks', { entry: { user_id: 'a b' } }, /user_id has blanks/],
+      ['a provider_id that reaches into other keys', { entry: { provider_id: 'a:b' } }, /provider_id/],
+      ['a huge prompt in the entry', { entry: { prompt: huge } }, /larger than/],
+      ['a huge prompt in the hash', { hash: { prompt: huge } }, /prompt .* too large/],
+      ['a hash without prompt', { hash: { prompt: undefined } }, /has no prompt/],
+      ['a hash without user', { hash: { user_id: undefined } }, /has no user_id/],
+      ['a hash without status', { hash: { status: undefined } }, /status .* none/],
+      ['a hash with an unknown status', { hash: { status: '{"a":1}' } }, /status .* none/],
+      ['the job of another user', { hash: { user_id: 'eve' } }, /user_id of the entry is not/],
+    ];
+    it.each(cases)('%s', async (_what, fields, reason) => {
+      const store = await open();
+      const { id, entry } = await produce(redis, fields);
+      const { started, setAside } = await store.begin(3);
+      expect([started, setAside]).toEqual([
+        [],
+        [expect.objectContaining({ entry, reason: expect.stringMatching(reason) })],
+      ]);
+      expect(await redis.xlen('jobs:stream')).toBe(0);
+      expect(await redis.xpending('jobs:stream', 'jobs:stream:runners')).toEqual([0, null, null, null]);
+      const [[, words] = ['', []]] = await redis.xrange('jobs:stream:aside', '-', '+');
+      expect(words?.join(' ')).toMatch(reason);
+      if (fields.entry?.job_id === undefined && !('job_id' in (fields.entry ?? {}))) {
+        expect(await redis.hget(`job:${id}`, 'status')).toBe('failed');
+      }
+      expect((await store.begin(3)).setAside).toEqual([]);
+    });
+
+    it('a job whose hash is missing, or is no hash', async () => {
+      const store = await open();
+      const [gone = '', list = ''] = await produceMany(2);
+      await redis.del(`job:${gone}`, `job:${list}`);
+      await redis.rpush(`job:${list}`, 'x');
+      const { started, setAside } = await store.begin(3);
+      expect(started).toEqual([]);
+      expect(setAside.map(({ reason }) => reason)).toEqual([
+        `There is no hash job:${gone}.`,
+        `job:${list} is a list, not a hash.`,
+      ]);
+      expect([await redis.exists(`job:${gone}`), await redis.type(`job:${list}`)]).toEqual([0, 'list']);
+      expect(await redis.xlen('jobs:stream')).toBe(0);
+    });
+
+    it('none of the good ones among them, and keeps a thousand at most', async () => {
+      const store = await open();
+      for (let index = 0; index < 1_100; index += 1) await addEntry(redis, { nonsense: String(index) });
+      const { id } = await produce(redis);
+      const begun: StartedJob[] = [];
+      for (let more = true; more; ) {
+        const answer = await store.begin(3);
+        begun.push(...answer.started);
+        more = answer.more;
+      }
+      expect(ids(begun)).toEqual([id]);
+      expect(await redis.xlen('jobs:stream:aside')).toBe(1_000);
+    });
+  });
+
+  it('goes on when its own keys were deleted or are of another type', async () => {
+    const store = await open();
+    for (const key of [
+      'leases',
+      'ready',
+      'user:ada:holders',
+      'user:ada:waiting',
+      'user:ada:running',
+      'turn',
+    ]) {
+      await redis.hset(`runner:${key}`, 'x', 'y');
+    }
+    const [first, second] = await produceMany(2);
+    const begun = (await store.begin(2)).started;
+    expect(ids(begun)).toEqual([first, second]);
+    await redis.del('runner:leases', 'runner:user:ada:holders', 'runner:user:ada:running');
+    expect(await store.renew(begun.map(({ lease }) => lease))).toEqual(['running', 'running']);
+    expect(await running('ada')).toBe('2');
+  });
+
+  it('appends lines that go after a day, and lets an output that is no list be', async () => {
+    const store = await open();
+    const { id } = await produce(redis);
+    const { lease } = only((await store.begin(1)).started);
+    await store.appendOutput(lease, [{ at: 17, stream: 'stderr', line: 'a "line"' }]);
+    expect(await redis.lrange(`job:${id}:output`, 0, -1)).toEqual([
+      '{"timestamp":17,"line":"a \\"line\\"","stream":"stderr"}',
+    ]);
+    expect(await redis.ttl(`job:${id}:output`)).toBeGreaterThan(86_390);
+    await redis.set(`job:${id}:output`, 'x');
+    expect(await store.appendOutput(lease, [{ at: 18, stream: 'stdout', line: 'b' }])).toBe(true);
+  });
+
+  it('reads providers, and says what is wrong with one', async () => {
+    const store = await open();
+    expect(await store.provider('ada', 'p1')).toBeNull();
+    await redis.hset('git_provider:ada:p1', { type: 'gitlab', url: '', token: 'a:b:c', username: 'ada' });
+    expect(await store.provider('ada', 'p1')).toEqual({ type: 'gitlab', url: null, token: 'a:b:c' });
+    await redis.hset('git_provider:ada:p2', { type: 'svn', token: 'x' });
+    expect(await store.provider('ada', 'p2')).toMatch(/neither/);
+    await redis.set('git_provider:ada:p3', 'x');
+    expect(await store.provider('ada', 'p3')).toMatch(/hash/);
+  });
+});

@@ -1,0 +1,90 @@
+/** A redis-server of the tests' own: on a free port, with a folder of its own, that can be killed and started again. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Redis } from 'ioredis';
+
+export interface RedisServer {
+  url: string;
+  port: number;
+  /** Holds dump.rdb and appendonlydir. */
+  directory: string;
+  /** A plain client that any test may misuse. */
+  client(): Redis;
+  pid(): number;
+  /** SIGKILL, as by a power loss. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and folder. */
+  start(...options: string[]): Promise<void>;
+  /** Ends it and removes the folder. */
+  remove(): Promise<void>;
+}
+
+/** False where redis-server is not installed. */
+export function hasRedisServer(): boolean {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** `options` are words of its command line, e.g. `--appendonly`, `yes`. */
+export async function startRedisServer(...options: string[]): Promise<RedisServer> {
+  const port = await freePort();
+  const directory = mkdtempSync(path.join(tmpdir(), 'iac-redis-'));
+  const clients: Redis[] = [];
+  let server: ChildProcess | null = null;
+
+  async function start(...others: string[]): Promise<void> {
+    const common = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', ''];
+    server = spawn('redis-server', [...common, ...options, ...others], { stdio: 'ignore' });
+    const probe = new Redis(port, '127.0.0.1', { retryStrategy: () => 20, maxRetriesPerRequest: null });
+    probe.on('error', () => undefined);
+    // One with a password refuses, which is an answer, too.
+    await probe.ping().catch(() => undefined);
+    probe.disconnect();
+  }
+
+  async function kill(): Promise<void> {
+    if (!server || server.exitCode !== null || server.signalCode !== null) return;
+    const gone = once(server, 'exit');
+    server.kill('SIGKILL');
+    await gone;
+  }
+
+  await start();
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    directory,
+    client() {
+      const client = new Redis(port, '127.0.0.1');
+      client.on('error', () => undefined);
+      clients.push(client);
+      return client;
+    },
+    pid: () => server?.pid ?? 0,
+    kill,
+    start,
+    async remove() {
+      for (const client of clients) client.disconnect();
+      await kill();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  if (address === null || typeof address === 'string') throw new Error('No port.');
+  return address.port;
+}

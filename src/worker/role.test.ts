@@ -1,0 +1,87 @@
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import type { Fleet } from '../runs/fleet.ts';
+import { startRole } from './role.ts';
+import { startTakeBack } from './take-back.ts';
+
+const log = pino({ level: 'silent' });
+
+/** One role, leased by the clock; `isReachable` false makes every request fail. */
+function createLeases() {
+  let holder: { owner: string; until: number } | null = null;
+  const leases = {
+    isReachable: { a: true, b: true } as Record<string, boolean>,
+    async hold(_role: string, owner: string, leaseMs: number): Promise<boolean> {
+      if (!leases.isReachable[owner]) throw new Error('not reached');
+      const now = performance.now();
+      if (holder !== null && holder.owner !== owner && holder.until > now) return false;
+      holder = { owner, until: now + leaseMs };
+      return true;
+    },
+    async release(_role: string, owner: string): Promise<void> {
+      if (holder?.owner === owner) holder = null;
+    },
+  };
+  return leases satisfies Pick<Fleet, 'hold' | 'release'>;
+}
+
+describe('A role', () => {
+  it('is one machine’s at a time, and falls to the next when its holder stops or is cut off', async () => {
+    const fleet = createLeases();
+    const working = new Set<string>();
+    let most = 0;
+    const start = (owner: string) =>
+      startRole({
+        ...{ fleet, owner, log, role: 'tell', leaseMs: 600 },
+        async begin() {
+          working.add(owner);
+          most = Math.max(most, working.size);
+          return async () => void working.delete(owner);
+        },
+      });
+    const a = start('a');
+    await expect.poll(() => [...working]).toEqual(['a']);
+    const b = start('b');
+    fleet.isReachable.a = false;
+    await expect.poll(() => [...working], { timeout: 5_000 }).toEqual(['b']);
+    fleet.isReachable.a = true;
+    await b.stop();
+    await expect.poll(() => [...working], { timeout: 5_000 }).toEqual(['a']);
+    await a.stop();
+    expect([...working]).toEqual([]);
+    expect(most).toBe(1);
+  });
+
+  it('whose work cannot be begun is tried again', async () => {
+    let tries = 0;
+    const role = startRole({
+      ...{ fleet: createLeases(), owner: 'a', log, role: 'look', leaseMs: 120 },
+      async begin() {
+        tries += 1;
+        if (tries < 3) throw new Error('Not yet.');
+        return async () => undefined;
+      },
+    });
+    await expect.poll(() => tries, { timeout: 5_000 }).toBe(3);
+    await role.stop();
+  });
+});
+
+describe('Silent workers', () => {
+  it('are looked for again after a failure', async () => {
+    const asked: unknown[] = [];
+    const taking = startTakeBack({
+      store: {
+        async takeBack(options) {
+          asked.push(options);
+          if (asked.length === 1) throw new Error('The store is away.');
+          return ['run'];
+        },
+      },
+      ...{ maxAttempts: 3, log, intervalMs: 20 },
+    });
+    await expect.poll(() => asked.length).toBeGreaterThan(2);
+    expect(asked[0]).toEqual({ all: false, maxAttempts: 3 });
+    await taking.stop();
+  });
+});
