@@ -8,6 +8,7 @@ import { accept } from './accept.ts';
 import type { Bench } from './bench.ts';
 import { deployment } from './deployment.ts';
 import { firstTask } from './first-task.ts';
+import { jobs } from './jobs.ts';
 import { logLines } from './log-lines.ts';
 import { noOpSync } from './no-op-sync.ts';
 import { recovery } from './recovery.ts';
@@ -27,6 +28,7 @@ const BENCHES: Record<string, Bench> = {
   wave,
   recovery,
   deployment,
+  jobs,
 };
 
 async function main(words: string[]): Promise<void> {

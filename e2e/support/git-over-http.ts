@@ -17,6 +17,8 @@ export interface GitServerOptions {
   repositoryPath: string;
   user: string;
   password: string;
+  /** What its address ends with; `platform.git` unless told. */
+  name?: string;
   /** Called as each request comes, while the git that sent it waits. */
   onRequest(): void;
 }
@@ -24,6 +26,7 @@ export interface GitServerOptions {
 /** Starts it on a free port of the loopback interface. Fetches only: git's own CGI program answers. */
 export async function serveGitOverHttp(options: GitServerOptions): Promise<GitServer> {
   const expected = `Basic ${Buffer.from(`${options.user}:${options.password}`).toString('base64')}`;
+  const { name = 'platform.git' } = options;
   let refusal: number | null = null;
   let admitted = 0;
 
@@ -39,7 +42,7 @@ export async function serveGitOverHttp(options: GitServerOptions): Promise<GitSe
       response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
     } else {
       admitted += 1;
-      await backend(options.repositoryPath, request, response);
+      await backend(options.repositoryPath, name, request, response);
     }
   }
 
@@ -50,7 +53,7 @@ export async function serveGitOverHttp(options: GitServerOptions): Promise<GitSe
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('The git server has no port.');
   return {
-    address: `127.0.0.1:${address.port}/platform.git`,
+    address: `127.0.0.1:${address.port}/${name}`,
     get admitted() {
       return admitted;
     },
@@ -68,6 +71,7 @@ export async function serveGitOverHttp(options: GitServerOptions): Promise<GitSe
 /** See git-http-backend(1) and RFC 3875. */
 async function backend(
   repositoryPath: string,
+  name: string,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -79,7 +83,7 @@ async function backend(
       GIT_CONFIG_NOSYSTEM: '1',
       GIT_PROJECT_ROOT: repositoryPath,
       GIT_HTTP_EXPORT_ALL: '1',
-      PATH_INFO: url.pathname.replace(/^\/platform\.git/, ''),
+      PATH_INFO: url.pathname.startsWith(`/${name}`) ? url.pathname.slice(name.length + 1) : '',
       QUERY_STRING: url.search.slice(1),
       REQUEST_METHOD: request.method ?? 'GET',
       CONTENT_TYPE: request.headers['content-type'] ?? '',

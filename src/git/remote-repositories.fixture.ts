@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { GitAuth } from '../runs/deployment.ts';
 import { listen, serveGit } from './http-remote.fixture.ts';
-import { createRemoteRepositories, type RemoteRepositories } from './remote-repositories.ts';
+import { createRemoteRepositories, type WritableRepositories } from './remote-repositories.ts';
 import { createWorld, PATH, type World } from './test-support.ts';
 
 export const PASSWORD = 'p@ss:CANARYcanary0123456789';
@@ -14,7 +14,7 @@ export interface RemoteStage extends World {
   host: string;
   /** Without credentials. */
   url: string;
-  repositories: RemoteRepositories;
+  repositories: WritableRepositories;
   /** The folder of the mirrors. */
   mirrors: string;
   tempDir: string;

@@ -10,13 +10,17 @@ import { createGit, type Git } from './git.ts';
 import { createMirrorKeeper, type MirrorKeeper, type MirrorLog } from './mirror-keeper.ts';
 import { clearMirrorLock, createMirrorLock, type MirrorLock } from './mirror-lock.ts';
 import { requestedRemote } from './remote.ts';
-import { createRemoteRepository, type RemoteRepository } from './remote-repository.ts';
+import {
+  createRemoteRepository,
+  type RemoteRepository,
+  type WritableRepository,
+} from './remote-repository.ts';
 import { remove } from './repository-directory.ts';
 import { type HostPin, type Lookup, pinHost } from './resolve-host.ts';
 import { openSshSession, type SshSession } from './ssh-session.ts';
 
 export type { NamedCommit } from './remote-commit.ts';
-export type { RemoteRepository } from './remote-repository.ts';
+export type { RemoteRepository, WritableRepository } from './remote-repository.ts';
 
 const LOCK_WAIT_MS = 600_000;
 
@@ -36,6 +40,10 @@ export interface RemoteRepositories {
   open(request: RemoteRequest): Promise<RemoteRepository>;
   /** Removes the mirrors that nobody used for so long. */
   removeUnused(unusedMs: number): Promise<void>;
+}
+
+export interface WritableRepositories extends RemoteRepositories {
+  open(request: RemoteRequest): Promise<WritableRepository>;
 }
 
 export interface RemoteRepositoriesOptions {
@@ -60,7 +68,7 @@ export interface RemoteRepositoriesOptions {
   lockStaleMs?: number;
 }
 
-export function createRemoteRepositories(options: RemoteRepositoriesOptions): RemoteRepositories {
+export function createRemoteRepositories(options: RemoteRepositoriesOptions): WritableRepositories {
   const { directory } = options;
   const mirrors = new Map<string, { lock: MirrorLock; keeper: MirrorKeeper }>();
 

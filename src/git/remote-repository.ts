@@ -4,6 +4,7 @@ import { GitError } from '../errors.ts';
 import { refProblem } from '../runs/git-ref.ts';
 import { checkedId, type Git } from './git.ts';
 import { isDamage, type MirrorKeeper, type MirrorLog, type MirrorWork, mergePacks } from './mirror-keeper.ts';
+import { type NewBranch, openNewBranch } from './new-branch.ts';
 import { checkOutPlainly } from './plain-checkout.ts';
 import {
   fetchCommit,
@@ -37,6 +38,12 @@ export interface RemoteRepository {
   release(): Promise<void>;
 }
 
+/** One that we may write to, when its credentials allow it. */
+export interface WritableRepository extends RemoteRepository {
+  /** For a change that becomes a branch there; `directory` is for what that needs on the way. */
+  openNewBranch(directory: string, signal?: AbortSignal): Promise<NewBranch>;
+}
+
 export interface RemoteRepositoryOptions {
   git: Git;
   directory: string;
@@ -48,7 +55,7 @@ export interface RemoteRepositoryOptions {
   release(): Promise<void>;
 }
 
-export function createRemoteRepository(options: RemoteRepositoryOptions): RemoteRepository {
+export function createRemoteRepository(options: RemoteRepositoryOptions): WritableRepository {
   const { git, directory, keeper } = options;
   let begun: Promise<void> | null = null;
   let isProven = false;
@@ -127,6 +134,19 @@ export function createRemoteRepository(options: RemoteRepositoryOptions): Remote
     fetch,
     checkOut,
     reader,
+    async openNewBranch(scratch, signal) {
+      await prove(signal);
+      await options.requireSpace?.();
+      const fetchRef = async (ref: string) => {
+        try {
+          return (await fetch(ref, signal)).commit;
+        } catch (error) {
+          if (error instanceof GitError && error.kind === 'unknown_revision') return null;
+          throw error;
+        }
+      };
+      return openNewBranch({ git, directory: scratch, mirrorDirectory: directory, fetch: fetchRef, signal });
+    },
     async diffNames(from, to, signal) {
       signal?.throwIfAborted();
       const trees = await reader.rootTrees([from, to]);

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, GitError, RunnerError } from '../errors.ts';
+import { makeOwnFolder } from '../make-folder.ts';
 import { type CaptureResult, captureProcess } from '../process/capture.ts';
 import { tellingLine } from './failure.ts';
 import { fileError, remove } from './repository-directory.ts';
@@ -50,6 +51,7 @@ export interface SshSessionOptions {
 export async function openSshSession(options: SshSessionOptions): Promise<SshSession> {
   const { signal, tempDir } = options;
   signal?.throwIfAborted();
+  makeOwnFolder('DEPLOY_DIR', tempDir);
   const directory = await mkdtemp(join(tempDir, 'ssh-')).catch((error: unknown) => {
     throw fileError(`A folder for ssh cannot be made in ${tempDir}`, error);
   });

@@ -7,7 +7,7 @@ const SUMMARY = { add: 1, change: 2, destroy: 3, replace: 0, resources: [], omit
 const DONE = aPlan({ state: 'succeeded', message: 'Planned' });
 
 function planned(text: string, directory = 'infra'): RootReport {
-  return { directory, plan: { summary: SUMMARY, text }, problem: null };
+  return { directory, plan: { summary: SUMMARY, text }, problem: null, checks: [] };
 }
 
 /** What stands between the fences of the only block, by the rules of CommonMark. */
@@ -45,6 +45,31 @@ describe('The comment of a plan', () => {
     ]);
   });
 
+  it('F48b: tells what checks say of the plan, whatever they say', () => {
+    const evil = '</details> @org/everyone ``` <img src=x>';
+    const checks = [
+      { name: 'policy', required: true, passed: false, message: evil, lines: [evil, '```'] },
+      { name: 'cost', required: false, passed: true, message: 'Passed', lines: [] },
+    ];
+    const run = aPlan({
+      state: 'failed',
+      reason: 'check_failed',
+      message: 'Required check not passed: policy',
+    });
+    const body = planComment({ run, roots: [{ ...planned('+ a'), checks }], url });
+    expect(body).toContain('### OpenTofu plan did not pass its checks');
+    expect(body).toContain('- Check `cost`: Passed\n');
+    expect(body).toContain('+ a');
+    expect(body).toContain(`\`\`\`\`text\n${evil}\n\`\`\`\n\`\`\`\``);
+    const outside = body.replace(`${evil}\n\`\`\``, '').replace(/(`+)[^`](?:.*?[^`])??\1(?!`)/g, '');
+    expect(outside).not.toMatch(/@org|<img/);
+    const long = checks.map((check) => ({ ...check, lines: Array(9_000).fill('w') }));
+    const many = Array.from({ length: 90 }, (_, i) => ({ ...planned('x', `r${i}`), checks: long }));
+    expect(planComment({ run: aPlan({}, { roots: null }), roots: many, url }).length).toBeLessThanOrEqual(
+      65_000,
+    );
+  });
+
   it('tells each root of several', () => {
     const roots = [planned('A', 'envs/a'), planned('B', 'envs/b')];
     const run = aPlan({ state: 'succeeded', message: '2 roots planned' }, { roots: null, planId: 'pr' });
@@ -62,7 +87,7 @@ describe('The comment of a plan', () => {
       lines: ['Error: x', '@you'],
     };
     const run = aPlan({ state: 'failed', message: 'plan failed' });
-    const body = planComment({ run, roots: [{ directory: 'infra', plan: null, problem }], url });
+    const body = planComment({ run, roots: [{ directory: 'infra', plan: null, problem, checks: [] }], url });
     expect(body).toContain('### OpenTofu plan failed');
     expect(body).toContain('**The state is locked**');
     expect(body).toContain('Next step: Wait, then push.');
@@ -110,7 +135,7 @@ describe('The comment of a plan', () => {
     const run = aPlan({ state: 'failed', message: evil }, { roots: null });
     const body = planComment({
       run,
-      roots: [{ directory: evil, plan: null, problem }, planned('x', 'b')],
+      roots: [{ directory: evil, plan: null, problem, checks: [] }, planned('x', 'b')],
       url,
     });
     const outside = body

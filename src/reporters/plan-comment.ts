@@ -2,7 +2,8 @@
 
 import { cutInTheMiddle } from '../runs/cut-in-the-middle.ts';
 import type { PlanSummary } from '../runs/deployment.ts';
-import { type PlanRun, RUN_REASONS } from '../runs/run.ts';
+import { nextActionOf } from '../runs/next-action.ts';
+import type { PlanRun } from '../runs/run.ts';
 import { code, FENCES_LENGTH, fenced, plainLines, prose } from './markdown.ts';
 
 /** GitHub takes 65,536 characters (https://docs.github.com/en/rest/issues/comments); a few are left to spare. */
@@ -10,18 +11,36 @@ const MAX_LENGTH = 65_000;
 /** A plan is not shown in less room than this. */
 const MIN_BLOCK = 400;
 const CUT = '_More roots are in the full log: a comment holds no more._';
+const LAST_LINES = 'Last lines of the log';
 
 export interface RootReport {
   /** Null for what went wrong before any root was looked at. */
   directory: string | null;
   plan: { summary: PlanSummary | null; text: string } | null;
   problem: { problem: string; nextAction: string; lines: readonly string[] } | null;
+  /** What was said of the plan. */
+  checks: readonly CheckReport[];
+}
+
+export interface CheckReport {
+  name: string;
+  required: boolean;
+  passed: boolean;
+  /** One sentence with the verdict. */
+  message: string;
+  /** The last of its log. */
+  lines: readonly string[];
+}
+
+interface Block {
+  title: string;
+  text: string;
 }
 
 interface Section {
   head: string[];
-  /** What is folded away: the plan, or the end of a log. */
-  block: { title: string; text: string } | null;
+  /** What is folded away: the plan, the ends of logs. */
+  blocks: Block[];
 }
 
 /** One comment is kept for each plan id. */
@@ -54,36 +73,59 @@ export function planComment({
   return fitted(heading, sections);
 }
 
-function titleOf({ state, input }: PlanRun): string {
+function titleOf({ state, reason, input }: PlanRun): string {
   const tools = new Set(input.roots?.map(({ tool }) => tool));
   const tool = tools.size === 1 && tools.has('tofu') ? 'OpenTofu' : 'Terraform';
   if (state === 'succeeded') return `${tool} plan`;
+  if (reason === 'check_failed') return `${tool} plan did not pass its checks`;
   return state === 'awaiting_approval' ? `${tool} plan awaits approval` : `${tool} plan failed`;
 }
 
 /** What no root says. */
-function aboutRun({ state, message, reason, input }: PlanRun, roots: readonly RootReport[]): string[] {
+function aboutRun(run: PlanRun, roots: readonly RootReport[]): string[] {
+  const { state, message, input } = run;
   if (state === 'awaiting_approval') {
     const what = `Nothing of ${code(input.revision)} is run until somebody who may has approved this very commit.`;
     return ['', prose(message), '', what];
   }
   if (roots.length > 1 || (state === 'succeeded' && roots.length === 0)) return ['', `**${prose(message)}**`];
   if (state === 'succeeded' || roots.some(({ problem }) => problem !== null)) return [];
-  return ['', `**${prose(message)}**`, ...(reason === null ? [] : ['', prose(RUN_REASONS[reason])])];
+  const next = nextActionOf(run);
+  return ['', `**${prose(message)}**`, ...(next === null ? [] : ['', prose(next)])];
 }
 
-function sectionOf({ directory, plan, problem }: RootReport, isOne: boolean): Section {
+function sectionOf({ directory, plan, problem, checks }: RootReport, isOne: boolean): Section {
   const title = isOne || directory === null ? [] : ['', `#### ${code(directory)}`];
   if (plan) {
     return {
-      head: [...title, '', `**${summaryLine(plan)}**`],
-      block: { title: 'Show the plan', text: plainLines(plan.text) },
+      head: [
+        ...title,
+        '',
+        `**${summaryLine(plan)}**`,
+        ...(checks.length > 0 ? [''] : []),
+        ...checks.map(verdict),
+      ],
+      blocks: [
+        { title: 'Show the plan', text: plainLines(plan.text) },
+        ...checks.flatMap(({ name, lines }) => logBlock(`${LAST_LINES} of ${name}`, lines)),
+      ],
     };
   }
-  if (!problem) return { head: title, block: null };
+  if (!problem) return { head: title, blocks: [] };
   const said = ['', `**${prose(problem.problem)}**`, '', `Next step: ${prose(problem.nextAction)}`];
-  const text = plainLines(problem.lines.join('\n'));
-  return { head: [...title, ...said], block: text === '' ? null : { title: 'Last lines of the log', text } };
+  return { head: [...title, ...said], blocks: logBlock(LAST_LINES, problem.lines) };
+}
+
+/** An item of a list. */
+function verdict({ name, required, passed, message }: CheckReport): string {
+  const said = passed ? prose(message) : `**${prose(message)}**`;
+  return `- ${required ? 'Required check' : 'Check'} ${code(name)}: ${said}`;
+}
+
+/** `title` is ours, or plain letters. */
+function logBlock(title: string, lines: readonly string[]): Block[] {
+  const text = plainLines(lines.join('\n'));
+  return text === '' ? [] : [{ title, text }];
 }
 
 /** In the tool's own form. */
@@ -103,19 +145,22 @@ function fitted(heading: readonly string[], sections: readonly Section[]): strin
   const fixed: Section[] = [];
   let room = MAX_LENGTH - lengthOf(heading) - CUT.length - 2;
   for (const section of sections) {
-    room -= lengthOf(section.head) + (section.block ? MIN_BLOCK : 0);
+    room -= lengthOf(section.head) + section.blocks.length * MIN_BLOCK;
     if (room < 0) break;
     fixed.push(section);
   }
   const isCut = fixed.length < sections.length;
-  const blocks = fixed.flatMap(({ block }) => (block ? [block] : []));
+  const blocks = fixed.flatMap((section) => section.blocks);
   const limit = shareOf(
     blocks.map((block) => folded(block, Number.POSITIVE_INFINITY).length + FENCES_LENGTH),
     Math.max(0, room) + blocks.length * MIN_BLOCK,
   );
   return [
     ...heading,
-    ...fixed.flatMap(({ head, block }) => [...head, ...(block ? ['', folded(block, limit)] : [])]),
+    ...fixed.flatMap((section) => [
+      ...section.head,
+      ...section.blocks.flatMap((block) => ['', folded(block, limit)]),
+    ]),
     ...(isCut ? ['', CUT] : []),
   ].join('\n');
 }
@@ -136,7 +181,7 @@ function shareOf(lengths: readonly number[], room: number): number {
 }
 
 /** `limit` is of the whole, in characters. */
-function folded({ title, text }: { title: string; text: string }, limit: number): string {
+function folded({ title, text }: Block, limit: number): string {
   const before = `<details>\n<summary>${title}</summary>\n\n`;
   const after = '\n\n</details>';
   const room = Math.max(0, limit - before.length - after.length - FENCES_LENGTH);

@@ -1,10 +1,11 @@
 /** The comments there are on pull requests: whose runs they tell, and with what. */
 
 import type { PlanRun, PreviewRun } from '../runs/run.ts';
+import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { StickyComment } from './comment-teller.ts';
 import type { GitHubComments } from './github-comments.ts';
-import { planComment, planMark, type RootReport } from './plan-comment.ts';
+import { type CheckReport, planComment, planMark, type RootReport } from './plan-comment.ts';
 import { PREVIEW_MARK, previewComment } from './preview-comment.ts';
 
 export interface PreviewCommentsOptions {
@@ -41,6 +42,8 @@ export interface PlanCommentsOptions {
   runUrl(runId: string): string;
 }
 
+type Checked = Extract<RunEvent, { type: 'run.checked' }>;
+
 const PLAN_TELLS: ReadonlySet<PlanRun['state']> = new Set([
   'awaiting_approval',
   'succeeded',
@@ -74,6 +77,7 @@ export function planComments(options: PlanCommentsOptions): StickyComment<PlanRu
 async function readRoots(store: PlanCommentsOptions['store'], run: PlanRun): Promise<RootReport[]> {
   const planned = await store.eventsOf(run.id, 'run.planned');
   const diagnosed = await store.eventsOf(run.id, 'run.diagnosed');
+  const checked = await store.eventsOf(run.id, 'run.checked');
   return (await store.steps(run.id)).flatMap(({ id }): RootReport[] => {
     const [, command, name] = /^(clone|plan)(?: (.+))?$/s.exec(id) ?? [];
     if (command === undefined) return [];
@@ -81,7 +85,21 @@ async function readRoots(store: PlanCommentsOptions['store'], run: PlanRun): Pro
     const steps = command === 'clone' ? ['clone'] : [id, id.replace('plan', 'init')];
     const plan = planned.findLast(({ step }) => steps.includes(step));
     const problem = diagnosed.findLast(({ step }) => steps.includes(step));
-    if (plan && plan.seq > (problem?.seq ?? 0)) return [{ directory, plan, problem: null }];
-    return problem ? [{ directory, plan: null, problem }] : [];
+    if (plan && plan.seq > (problem?.seq ?? 0)) {
+      const checks = checksOf(
+        checked.filter(({ seq }) => seq > plan.seq),
+        name,
+      );
+      return [{ directory, plan, problem: null, checks }];
+    }
+    return problem ? [{ directory, plan: null, problem, checks: [] }] : [];
+  });
+}
+
+/** Those of the root that the steps are named after, or of the only one. */
+function checksOf(checked: readonly Checked[], root: string | undefined): CheckReport[] {
+  return checked.flatMap((event) => {
+    const [, name, of] = /^check-([\w-]+)(?: (.+))?$/s.exec(event.step) ?? [];
+    return name !== undefined && of === root ? [{ ...event, name }] : [];
   });
 }

@@ -1,0 +1,210 @@
+/** Jobs while workers die, sleep and stop, and while Redis goes away: each has its effect once. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { hasRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { type JobStage, type JobWorkerProcess, NOTE_AGENT, setJobStage } from './support/jobs.ts';
+import { until } from './support/until.ts';
+
+const missing = !hasRedisServer();
+const USERS = ['ada', 'bob', 'cy', 'dee', 'eve'];
+const LIMIT = 2;
+const CLAIM_IDLE_MS = 2_500;
+const SETTINGS = {
+  CLAIM_IDLE_MS: String(CLAIM_IDLE_MS),
+  MAX_JOBS_PER_USER: String(LIMIT),
+  MAX_CONCURRENT_JOBS: '4',
+  RETRY_LIMIT: '99',
+  LOG_LEVEL: 'info',
+};
+
+describe.skipIf(missing)(
+  `Jobs in a storm${missing ? ' (skipped: redis-server is not installed)' : ''}`,
+  () => {
+    async function stageFor(name: string, ...options: string[]): Promise<JobStage> {
+      const stage = await setJobStage(name, ...options);
+      onTestFinished(async ({ task }) => stage.close({ keep: task.result?.state === 'fail' }));
+      return stage;
+    }
+
+    async function produceMany(stage: JobStage, count: number): Promise<string[]> {
+      const ids: string[] = [];
+      for (let index = 0; index < count; index += 1) {
+        const userId = USERS[index % USERS.length] ?? 'ada';
+        ids.push((await stage.job({ userId, prompt: `Change ${index}` })).id);
+      }
+      return ids;
+    }
+
+    /** The highest that each counter has shown. */
+    function watchCounters(stage: JobStage) {
+      const highest = new Map<string, number>();
+      const redis = stage.server.client();
+      const timer = setInterval(async () => {
+        const counts = await redis.mget(USERS.map((user) => `runner:user:${user}:running`)).catch(() => []);
+        for (const [index, count] of counts.entries()) {
+          const user = USERS[index] ?? '';
+          highest.set(user, Math.max(highest.get(user) ?? 0, Number(count ?? 0)));
+        }
+      }, 5);
+      return {
+        stop() {
+          clearInterval(timer);
+          return Math.max(...highest.values());
+        },
+      };
+    }
+
+    async function waitForAll(stage: JobStage, ids: string[], timeoutMs: number): Promise<void> {
+      let open = ids.length;
+      await until(
+        'the end of all jobs',
+        async () => {
+          const statuses = await Promise.all(
+            ids.map((id) => stage.redis.hget(`job:${id}`, 'status').catch(() => null)),
+          );
+          open = statuses.filter((status) => status !== 'success').length;
+          const failed = statuses.indexOf('failed');
+          if (failed >= 0) throw new Error(JSON.stringify(await stage.hash(ids[failed] ?? '')));
+          await sleep(200);
+          return open === 0 ? true : null;
+        },
+        { timeoutMs, seen: () => `${open} of ${ids.length} are open` },
+      );
+    }
+
+    async function expectOneEffectEach(stage: JobStage, ids: string[]): Promise<void> {
+      const listed = await stage.git(
+        'for-each-ref',
+        '--format=%(refname:short) %(subject)',
+        'refs/heads/repobox',
+      );
+      const wanted = ids.map((id, index) => `repobox/${id.slice(0, 8)} repobox: Change ${index}`);
+      expect(listed.split('\n').sort()).toEqual(wanted.sort());
+      // One commit on each, on top of where all begin.
+      expect(await stage.git('rev-list', '--count', '--glob=refs/heads/repobox/*', '^main')).toBe(
+        `${ids.length}`,
+      );
+      expect(await stage.git('rev-list', '--count', '--merges', '--all')).toBe('0');
+    }
+
+    async function expectNothingLeft(stage: JobStage): Promise<void> {
+      const { redis } = stage;
+      await until('an empty stream', async () => ((await redis.xlen('jobs:stream')) === 0 ? true : null));
+      const counts = await redis.mget(USERS.map((user) => `runner:user:${user}:running`));
+      expect(counts).toEqual(USERS.map(() => '0'));
+      expect((await redis.xpending('jobs:stream', 'jobs:stream:runners'))[0]).toBe(0);
+      expect(await redis.zcard('runner:leases')).toBe(0);
+      expect(await redis.keys('runner:*:holders')).toEqual([]);
+      expect(await redis.keys('runner:job:*')).toEqual([]);
+      expect(await redis.exists('jobs:stream:aside')).toBe(0);
+    }
+
+    it('F50: 200 jobs, three workers, one killed every few seconds, one asleep for longer than its lease', async () => {
+      const stage = await stageFor('jobs-storm');
+      const agent = await stage.writeAgent(NOTE_AGENT);
+      const start = (name: string) =>
+        stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent, RUNNER_ID: name });
+      const workers: JobWorkerProcess[] = await Promise.all(['one', 'two', 'three'].map(start));
+      const counters = watchCounters(stage);
+      const storm = new AbortController();
+      let kills = 0;
+      const killing = (async () => {
+        for (let index = 0; !storm.signal.aborted; index = (index + 1) % 2) {
+          await sleep(4_000, undefined, { signal: storm.signal }).catch(() => undefined);
+          if (storm.signal.aborted) return;
+          await workers[index]?.kill();
+          workers[index] = await start(['one', 'two'][index] ?? '');
+          kills += 1;
+        }
+      })();
+      let naps = 0;
+      const napping = (async () => {
+        while (!storm.signal.aborted) {
+          await sleep(1_500);
+          workers[2]?.signal('SIGSTOP');
+          await sleep(CLAIM_IDLE_MS + 1_500);
+          workers[2]?.signal('SIGCONT');
+          naps += 1;
+        }
+      })();
+      const ids = await produceMany(stage, 200);
+      try {
+        await waitForAll(stage, ids, 240_000);
+      } finally {
+        storm.abort();
+        await Promise.all([killing, napping]);
+      }
+      expect(counters.stop()).toBe(LIMIT);
+      await expectOneEffectEach(stage, ids);
+      await expectNothingLeft(stage);
+      expect([kills, naps].every((count) => count > 1)).toBe(true);
+      // The storm has struck: jobs were begun anew, and some worker woke up to find that it had lost one.
+      const logs = stage.workerLogs();
+      expect(logs.some(({ msg, attempt }) => msg === 'job begun' && attempt === 2)).toBe(true);
+      expect(logs.some(({ msg }) => msg === 'a job was lost to another worker, and is not ended here')).toBe(
+        true,
+      );
+      expect(await Promise.all(workers.map((worker) => worker.stop()))).toEqual([0, 0, 0]);
+    }, 300_000);
+
+    it('F49: Redis is killed and started again in the middle', async () => {
+      const stage = await stageFor('jobs-restart', '--appendonly', 'yes', '--appendfsync', 'always');
+      const agent = await stage.writeAgent(`${NOTE_AGENT}; sleep 0.3`);
+      await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent });
+      await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent });
+      const ids = await produceMany(stage, 30);
+      for (let round = 0; round < 3; round += 1) {
+        await sleep(700);
+        await stage.server.kill();
+        await sleep(round * 1_500);
+        await stage.server.start();
+      }
+      await waitForAll(stage, ids, 80_000);
+      await expectOneEffectEach(stage, ids);
+      await expectNothingLeft(stage);
+    }, 120_000);
+
+    it('F51: everything in Redis is deleted, and what comes after is done', async () => {
+      const stage = await stageFor('jobs-flush');
+      const agent = await stage.writeAgent(`${NOTE_AGENT}; sleep 1`);
+      const worker = await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent });
+      const lost = await produceMany(stage, 6);
+      await until('a running job', async () =>
+        (await stage.redis.zcard('runner:leases')) > 0 ? true : null,
+      );
+      const providers = await Promise.all(
+        USERS.map((user) => stage.redis.hgetall(`git_provider:${user}:p1`)),
+      );
+      await stage.redis.flushall();
+      for (const [index, user] of USERS.entries()) {
+        await stage.redis.hset(`git_provider:${user}:p1`, providers[index] ?? {});
+      }
+      const ids = await produceMany(stage, 6);
+      await waitForAll(stage, ids, 60_000);
+      expect(await stage.redis.exists(...lost.map((id) => `job:${id}`))).toBe(0);
+      expect(await worker.stop()).toBe(0);
+    }, 90_000);
+
+    it('F51: a stream of another type, a full Redis and a stall of seconds are waited out', async () => {
+      const stage = await stageFor('jobs-trouble');
+      const agent = await stage.writeAgent(NOTE_AGENT);
+      const worker = await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent });
+      const { redis } = stage;
+      await redis.del('jobs:stream');
+      await redis.set('jobs:stream', 'x');
+      await sleep(1_000);
+      await redis.del('jobs:stream');
+      const ids = await produceMany(stage, 4);
+      await redis.config('SET', 'maxmemory', '1');
+      await sleep(1_500);
+      await redis.config('SET', 'maxmemory', '0');
+      await waitForAll(stage, ids, 60_000);
+      const stall = redis.call('DEBUG', 'SLEEP', '3').catch(() => undefined);
+      await stall;
+      const more = await produceMany(stage, 4);
+      await waitForAll(stage, more, 60_000);
+      expect(await worker.stop()).toBe(0);
+    }, 120_000);
+  },
+);
