@@ -1,7 +1,7 @@
 /** Deployments on bad days: killed in each phase, cancelled, timed out, raced, and many at once. */
 
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { appendFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
@@ -88,12 +88,25 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await called('plan')).toBe(1);
   });
 
+  it('apply that very plan also when the folder of the run is gone, as after a reboot', async () => {
+    const { stage, api, calls, runner, restart, called } = await setUp('deploy-gone');
+    await stage.addTool('9.9.9', slow('none', 0, calls));
+    const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
+    await api.waitForState(id, 'awaiting_approval');
+    await runner().kill();
+    await rm(join(stage.folder, 'deployments', id), { recursive: true });
+    await restart();
+    await api.approve(id);
+    const done = await api.waitForState(id, 'success');
+    expect(JSON.parse(done.apply_output ?? '').greeting.value).toBe('hello kept');
+    expect(await called('plan')).toBe(1);
+  });
+
   it('apply nothing when the plan is not the one that was shown', async () => {
     const { stage, api } = await setUp('deploy-tampered');
     const id = await api.start();
     await api.waitForState(id, 'awaiting_approval');
     const plan = join(stage.folder, 'deployments', id, 'tfplan');
-    const { appendFile } = await import('node:fs/promises');
     await appendFile(plan, 'x');
     await api.approve(id);
     const failed = await api.waitForState(id, 'failed');

@@ -1,5 +1,7 @@
 /** Plans of our own pull requests, by the webhook: every changed root in one comment, and a status on the head. */
 
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -16,10 +18,15 @@ const acceptedSchema = z.object({ status: z.literal('accepted'), run_id: z.strin
 const terraform = await execa('terraform', ['version'], { reject: false });
 
 describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terraform)', () => {
-  const stage = shareStage('plan-pulls', ({ folder }) => ({
-    PLANS: 'true',
-    DEPLOY_DIR: `${folder}/deployments`,
-  }));
+  const stage = shareStage('plan-pulls', async ({ folder }) => {
+    const policy = join(folder, 'policy.sh');
+    await writeFile(policy, 'if grep -o forbidden "$1"; then exit 1; fi\n');
+    return {
+      PLANS: 'true',
+      PLAN_CHECKS: JSON.stringify([{ name: 'policy', command: `sh ${policy} {plan}`, required: true }]),
+      DEPLOY_DIR: `${folder}/deployments`,
+    };
+  });
   let lastNumber = 20;
 
   async function open(files: Record<string, string>, { fork }: { fork?: string } = {}) {
@@ -79,13 +86,16 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
       'clone',
       'init infra/a',
       'plan infra/a',
+      'check-policy infra/a',
       'init infra/b',
       'plan infra/b',
+      'check-policy infra/b',
     ]);
     const body = await commentOf(pull.number, (text) => text.startsWith(MARK));
     expect(body).toContain(`\`acme/platform @ ${pull.head}\``);
     expect(body).toContain('#### `infra/a`');
     expect(body).toContain('#### `infra/b`');
+    expect(body.match(/- Required check `policy`: Passed/g)).toHaveLength(2);
     expect(oursOf(pull.number)).toHaveLength(1);
     const status = await set.github.statuses.waitFor({ sha: pull.head, state: 'success', context: CONTEXT });
     expect(status).toMatchObject({ description: 'Planned 2 roots: 3 to add, 0 to change, 0 to destroy' });
@@ -109,6 +119,19 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     set.github.pulls.set({ ...pull, state: 'closed' });
     expect(await deliver({ ...pull, action: 'closed' })).toMatchObject({ status: 'ignored' });
     expect(await runner.waitForRun(id, 'cancelled')).toMatchObject({ reason: 'cancelled_by_request' });
+  });
+
+  it('fail on the head when a required check does not pass, and are shown', async () => {
+    const { stage: set, runner } = stage();
+    const pull = await open({ 'infra/c/main.tf': ONE.replace('"x"', '"forbidden"') });
+    const { run_id: id } = acceptedSchema.parse(await deliver(pull));
+    expect(await runner.waitForRun(id, 'failed')).toMatchObject({ reason: 'check_failed' });
+    await set.github.statuses.waitFor({ sha: pull.head, state: 'failure', context: CONTEXT });
+    const body = await commentOf(pull.number, (text) => text.includes(pull.head));
+    expect(body).toContain('### Terraform plan did not pass its checks');
+    expect(body).toContain('1 to add');
+    expect(body).toContain('- Required check `policy`: **Failed with exit code 1**');
+    expect(body).toContain('Last lines of the log of policy');
   });
 
   it('fail on the head when a root cannot be planned', async () => {

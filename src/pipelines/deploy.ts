@@ -1,16 +1,18 @@
 /** The deployment: clone, init, plan, checks, then what was approved is applied, exactly. Reads like the shell script it replaces. */
 
-import { mkdir, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { PlanCheck } from '../config.ts';
 import type { RemoteRepositories } from '../git/remote-repositories.ts';
-import { type DeploySecrets, hasChanges, type PlanSummary } from '../runs/deployment.ts';
+import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { DeployRun, Step } from '../runs/run.ts';
-import type { RunEvent } from '../runs/run-events.ts';
+import type { RunEvent, RunEventBody } from '../runs/run-events.ts';
 import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
 import { checkOutForRun } from './check-out.ts';
 import type { AwaitingApproval, Ended, Outcome, PipelineContext } from './pipeline.ts';
+import { makeRunFolder } from './run-folder.ts';
 import { runChecks } from './terraform/checks.ts';
+import { keepPlan, restoreLockFile, restorePlan } from './terraform/kept-plan.ts';
 import { digestOf } from './terraform/plan-file.ts';
 import { summaryWords } from './terraform/plan-summary.ts';
 import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
@@ -27,6 +29,7 @@ export interface DeployOptions extends InitOptions, PrepareOptions {
   latestPlan(runId: string): Promise<Extract<RunEvent, { type: 'run.planned' }> | null>;
   /** Null when they cannot be read any more. */
   openSecrets(runId: string): Promise<DeploySecrets | null>;
+  sealSecrets(secrets: DeploySecrets): string;
   checks: readonly PlanCheck[];
   approvalTimeoutMs: number;
   now(): number;
@@ -72,8 +75,7 @@ async function planAndPause(
 ): Promise<Outcome> {
   const { run } = context;
   await announce(options, context);
-  await rm(place.folder, { recursive: true, force: true });
-  await mkdir(place.folder, { recursive: true, mode: 0o700 });
+  await makeRunFolder(place.folder);
   const { gitUrl: url, gitRef: ref } = run.input;
   await checkOutForRun(options.repositories, context, {
     url,
@@ -91,7 +93,11 @@ async function planAndPause(
     await runChecks(options, tool, context, { checks: options.checks, jsonFile });
     if (run.input.operation === 'drift') return drifted(summary);
     if (run.input.autoApprove) return applyPlan(options, context, place, tool, digest);
-    return awaitApproval(options, summary, digest);
+    const plan = await keepPlan(place.planFile, tool.cwd);
+    return {
+      ...awaitApproval(options, summary, digest),
+      ...(plan && { sealed: options.sealSecrets({ ...secrets, plan }) }),
+    };
   });
 }
 
@@ -115,9 +121,34 @@ async function applyApproved(
   secrets: DeploySecrets,
   approvedDigest: string,
 ): Promise<Outcome> {
-  return withTool(options, context, place, secrets, (tool) =>
-    applyPlan(options, context, place, tool, approvedDigest),
+  const kept = existsSync(place.planFile) ? null : await layOutAgain(options, context, place, secrets);
+  return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
+    if (kept) {
+      await restoreLockFile(kept, tool.cwd);
+      await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
+      await restorePlan(kept, place.planFile);
+    }
+    return applyPlan(options, context, place, tool, approvedDigest);
+  });
+}
+
+/** The folder is gone: the same commit is checked out once more. Null when the plan was not kept elsewhere. */
+async function layOutAgain(
+  { repositories }: DeployOptions,
+  context: Context,
+  { folder, checkout: directory }: Place,
+  { git: auth, plan }: DeploySecrets,
+): Promise<KeptPlan | null> {
+  const { run, emit } = context;
+  if (!plan || run.revision === null) return null;
+  const message = 'The folder of the run is gone; laying it out again';
+  await emit(
+    { type: 'run.notice', level: 'info', message },
+    ...['clone', 'init'].map((step, position) => planned(step, position, message)),
   );
+  await makeRunFolder(folder);
+  await checkOutForRun(repositories, context, { url: run.input.gitUrl, ref: run.revision, auth, directory });
+  return plan;
 }
 
 /** Applies the plan with this digest, or nothing. */
@@ -196,14 +227,12 @@ async function announce(options: DeployOptions, { run, emit }: Context): Promise
   const steps = [...before, ...after];
   await emit(
     { type: 'run.chosen', count: steps.length, message: 'Planning' },
-    ...steps.map((step, position) => ({
-      type: 'step.planned' as const,
-      step,
-      position,
-      wave: position,
-      message: 'Waiting for the steps before',
-    })),
+    ...steps.map((step, position) => planned(step, position, 'Waiting for the steps before')),
   );
+}
+
+function planned(step: string, position: number, message: string): RunEventBody {
+  return { type: 'step.planned', step, position, wave: position, message };
 }
 
 async function interrupted(context: Context, steps: Step[]): Promise<Ended> {

@@ -43,6 +43,8 @@ export interface AwaitingApproval {
   /** Milliseconds since the epoch. */
   expiresAt: number;
   message: string;
+  /** Takes the place of what is sealed beside the run. */
+  sealed?: string;
 }
 
 export type Outcome = Ended | Waiting | AwaitingApproval;

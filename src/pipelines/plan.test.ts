@@ -79,6 +79,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
     latestEvent: store.latestEvent,
     credentials: async () => ({ git: null, secrets: ['ghs_CANARY01234'] }),
     lookUp: async () => room.facts,
+    checks: [],
     timeoutMs: 60_000,
     approvalTimeoutMs: 60_000,
     now: Date.now,
@@ -240,6 +241,88 @@ describe('The plan of a pull request', { timeout: 60_000 }, () => {
     expect(body).toContain('A variable has no value');
     expect(body).toContain('terraform_data.one will be created');
     expect(body.match(/Next step: /g)).toHaveLength(2);
+  });
+
+  it('is judged by the checks of the operator: a required one fails the run, and the plan is shown', async (context) => {
+    const room = await openRoom(context, {
+      checks: [
+        {
+          name: 'policy',
+          // Two is one too many.
+          argv: [
+            'sh',
+            '-c',
+            'echo "looking at $1"; test "$(grep -o create "$1" | wc -l)" -lt 2',
+            'sh',
+            '{plan}',
+          ],
+          required: true,
+        },
+        { name: 'cost', argv: ['sh', '-c', "echo '@team ``` 7 EUR'; exit 4"], required: false },
+      ],
+    });
+    const good = await room.world.commit({ 'main.tf': ONE });
+    const run = await room.ended((await room.ask({ revision: good })).id);
+    expect(run).toMatchObject({ state: 'succeeded' });
+    const steps = await room.store.steps(run.id);
+    expect(steps.map(({ id, state, message }) => `${id} ${state}: ${message}`).slice(3)).toEqual([
+      'check-policy succeeded: Passed',
+      'check-cost failed: Failed with exit code 4 (not required)',
+    ]);
+    await room.told();
+    const body = room.comments.get('<!-- runners-poc:plan:p1 -->') ?? '';
+    expect(body).toContain('- Required check `policy`: Passed');
+    expect(body).toContain('- Check `cost`: **Failed with exit code 4**');
+    expect(body).toContain(
+      '<summary>Last lines of the log of cost</summary>\n\n````text\n@team ``` 7 EUR\n````',
+    );
+
+    const two = ONE + ONE.replace('"one"', '"two"');
+    const bad = await room.world.commit({
+      'a/main.tf': two,
+      'b/main.tf': ONE,
+      'c/main.tf': 'variable "must" {}',
+    });
+    const roots = ['a', 'b', 'c'].map(
+      (directory) => ({ directory, tool: 'tofu', toolVersion: null }) as const,
+    );
+    const refused = await room.ended((await room.ask({ revision: bad, roots: roots.slice(0, 1) })).id);
+    expect(refused).toMatchObject({
+      state: 'failed',
+      reason: 'check_failed',
+      message: 'Required check not passed: policy',
+    });
+    await room.told();
+    const refusal = room.comments.get('<!-- runners-poc:plan:p1 -->') ?? '';
+    expect(refusal).toContain('### OpenTofu plan did not pass its checks');
+    expect(refusal).toContain('**Plan: 2 to add, 0 to change, 0 to destroy.**');
+    expect(refusal).toContain('terraform_data.two will be created');
+    expect(refusal).toContain('- Required check `policy`: **Failed with exit code 1**');
+    expect(refusal).toContain('Open the failed check');
+
+    const some = await room.ended((await room.ask({ revision: bad, roots })).id);
+    expect(some).toMatchObject({
+      state: 'failed',
+      reason: 'step_failed',
+      message: '1/3 roots could not be planned, 1/3 roots did not pass a required check',
+    });
+    const all = await room.store.steps(some.id);
+    expect(all.map(({ id, state }) => `${id} ${state}`).slice(3)).toEqual([
+      'check-policy a failed',
+      'check-cost a failed',
+      'init b succeeded',
+      'plan b succeeded',
+      'check-policy b succeeded',
+      'check-cost b failed',
+      'init c succeeded',
+      'plan c failed',
+      'check-policy c blocked',
+      'check-cost c blocked',
+    ]);
+    await room.told();
+    const both = room.comments.get('<!-- runners-poc:plan:p1 -->') ?? '';
+    expect(both.match(/Required check `policy`/g)).toHaveLength(2);
+    expect(both.indexOf('- Required check `policy`: Passed')).toBeGreaterThan(both.indexOf('#### `b`'));
   });
 
   it('of a version that is not there says so', async (context) => {

@@ -2,17 +2,20 @@
 
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import type { PlanCheck } from '../config.ts';
 import type { RemoteRepositories, RemoteRepository } from '../git/remote-repositories.ts';
-import type { GitAuth, PlanSummary } from '../runs/deployment.ts';
+import type { GitAuth } from '../runs/deployment.ts';
 import type { PlanRoot } from '../runs/plan-comment.ts';
 import type { PlanRun, Step } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import { checkOutForRun } from './check-out.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
 import { type HeadOptions, judgeHead, type LookedUp } from './plan-head.ts';
+import { concludePlan, type PlannedRoot } from './plan-outcome.ts';
+import { makeRunFolder } from './run-folder.ts';
 import { changedRoots } from './terraform/changed-roots.ts';
+import { checkStep, runChecks } from './terraform/checks.ts';
 import { diagnose, withTails } from './terraform/diagnosis.ts';
-import { summaryWords } from './terraform/plan-summary.ts';
 import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
 import { type InitOptions, initialise, makePlan } from './terraform/tool-phases.ts';
 import { finishStep, type StepContext, StepFailed } from './tool-step.ts';
@@ -26,12 +29,21 @@ export interface PlanOptions extends InitOptions, PrepareOptions, HeadOptions {
   credentials(run: PlanRun): Promise<{ git: GitAuth | null; secrets: readonly string[] } | null>;
   /** Never throws for what GitHub answers or not. */
   lookUp(run: PlanRun, signal: AbortSignal): Promise<LookedUp>;
+  /** Asked about the plan of each root. */
+  checks: readonly PlanCheck[];
   /** Of each command. */
   timeoutMs: number;
 }
 
 type Context = PipelineContext<'plan'>;
-type Planned = { summary: PlanSummary | null } | StepFailed;
+
+/** The names of the steps of a root; those of its checks by the names of these. */
+interface RootSteps {
+  init: string;
+  plan: string;
+  /** What checks add to their names, or null. */
+  suffix: string | null;
+}
 
 const MAX_PLAN_CHARACTERS = 200_000;
 
@@ -51,8 +63,7 @@ export async function plan(options: PlanOptions, context: Context): Promise<Outc
 
   const folder = path.join(options.directory, run.id);
   try {
-    await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeRunFolder(folder);
     return await planAll(options, context, folder, credentials);
   } catch (error) {
     if (!(error instanceof StepFailed)) throw error;
@@ -72,7 +83,8 @@ async function planAll(
   const { input } = run;
   const named = input.roots ?? [];
   const stepsOf = namesOfSteps(input.roots);
-  await announce(context, ['clone', ...named.flatMap((root) => Object.values(stepsOf(root)))]);
+  const namesOf = (root: PlanRoot) => listSteps(stepsOf(root), options.checks);
+  await announce(context, ['clone', ...named.flatMap(namesOf)]);
   const repositories = options.repositories[input.credential];
   const wanted = {
     url: input.cloneUrl,
@@ -92,20 +104,16 @@ async function planAll(
   }
   const roots = input.roots ?? found.found ?? [];
   if (input.roots === null) {
-    await announce(
-      context,
-      roots.flatMap((root) => Object.values(stepsOf(root))),
-      1,
-    );
+    await announce(context, roots.flatMap(namesOf), 1);
   }
   await emit({ type: 'run.chosen', count: roots.length, message: `Planning ${roots.length} root(s)` });
 
-  const planned: Planned[] = [];
+  const planned: (PlannedRoot | StepFailed)[] = [];
   for (const [index, root] of roots.entries()) {
     const place = { folder: path.join(folder, `root-${index}`), checkout: wanted.directory };
     planned.push(await planRoot(options, context, place, root, stepsOf(root), credentials.secrets));
   }
-  return conclude(planned);
+  return concludePlan(planned);
 }
 
 /** Those that the head changes since it left its base. */
@@ -126,9 +134,9 @@ async function planRoot(
   context: Context,
   { folder, checkout }: { folder: string; checkout: string },
   root: PlanRoot,
-  steps: { init: string; plan: string },
+  steps: RootSteps,
   secrets: readonly string[],
-): Promise<Planned> {
+): Promise<PlannedRoot | StepFailed> {
   const { run, signal } = context;
   await mkdir(folder, { mode: 0o700 });
   const planned = await watched(context, steps.plan, async (step) => {
@@ -149,20 +157,25 @@ async function planRoot(
     try {
       const { tool, remarks: prefaceLines } = prepared;
       await initialise(options, tool, step, { flags: ['-no-color'], prefaceLines, step: steps.init });
-      return await makePlan(options, tool, step, {
+      const { summary, jsonFile } = await makePlan(options, tool, step, {
         planFile: path.join(folder, 'tfplan'),
         flags: [],
         step: steps.plan,
         plain: true,
         maxCharacters: MAX_PLAN_CHARACTERS,
       });
+      const asked = { checks: options.checks, jsonFile, root: steps.suffix };
+      return { summary, refusal: await refusalOf(runChecks(options, tool, context, asked)) };
     } finally {
       await prepared.release();
     }
   });
   if (planned instanceof StepFailed) {
-    const own = (await options.steps(run.id)).filter(({ id }) => id === steps.init || id === steps.plan);
-    await block(context, own);
+    const names = listSteps(steps, options.checks);
+    await block(
+      context,
+      (await options.steps(run.id)).filter(({ id }) => names.includes(id)),
+    );
   }
   return planned;
 }
@@ -186,8 +199,26 @@ async function watched<T>(
 
 function namesOfSteps(named: readonly PlanRoot[] | null) {
   const isOne = named?.length === 1;
-  return ({ directory }: PlanRoot): { init: string; plan: string } =>
-    isOne ? { init: 'init', plan: 'plan' } : { init: `init ${directory}`, plan: `plan ${directory}` };
+  return ({ directory }: PlanRoot): RootSteps =>
+    isOne
+      ? { init: 'init', plan: 'plan', suffix: null }
+      : { init: `init ${directory}`, plan: `plan ${directory}`, suffix: directory };
+}
+
+/** In the order in which they are run. */
+function listSteps({ init, plan, suffix }: RootSteps, checks: readonly PlanCheck[]): string[] {
+  return [init, plan, ...checks.map((check) => checkStep(check, suffix))];
+}
+
+/** A plan that a check refuses is still shown. */
+async function refusalOf(checks: Promise<unknown>): Promise<StepFailed | null> {
+  try {
+    await checks;
+    return null;
+  } catch (error) {
+    if (error instanceof StepFailed) return error;
+    throw error;
+  }
 }
 
 async function announce({ emit }: Context, steps: readonly string[], from = 0): Promise<void> {
@@ -208,31 +239,4 @@ async function block(context: Context, steps: readonly Step[]): Promise<void> {
   for (const { id, state } of steps) {
     if (state === 'pending') await finishStep(context, id, 'blocked', 'Not run');
   }
-}
-
-function conclude(planned: readonly Planned[]): Outcome {
-  const failures = planned.filter((one) => one instanceof StepFailed);
-  const [failure] = failures;
-  if (failure) {
-    if (planned.length === 1) return failure.outcome;
-    const message = `${failures.length}/${planned.length} roots could not be planned`;
-    return { state: 'failed', reason: 'step_failed', message };
-  }
-  const summaries = planned.flatMap((one) => (one instanceof StepFailed ? [] : [one.summary]));
-  const [first, ...more] = summaries;
-  return { state: 'succeeded', reason: null, message: first === undefined ? NOTHING : wordsOf(first, more) };
-}
-
-const NOTHING = 'No Terraform root is changed';
-
-function wordsOf(first: PlanSummary | null, more: readonly (PlanSummary | null)[]): string {
-  if (more.length === 0) return `Planned: ${summaryWords(first)}`;
-  const counts = { add: 0, change: 0, destroy: 0 };
-  for (const summary of [first, ...more]) {
-    counts.add += summary?.add ?? 0;
-    counts.change += summary?.change ?? 0;
-    counts.destroy += summary?.destroy ?? 0;
-  }
-  const { add, change, destroy } = counts;
-  return `Planned ${more.length + 1} roots: ${add} to add, ${change} to change, ${destroy} to destroy`;
 }

@@ -1,0 +1,48 @@
+/** From how each root of a plan went to how the run ends. Pure. */
+
+import type { PlanSummary } from '../runs/deployment.ts';
+import type { Outcome } from './pipeline.ts';
+import { summaryWords } from './terraform/plan-summary.ts';
+import { StepFailed } from './tool-step.ts';
+
+/** `refusal` is what a required check that did not pass ends it with; the plan is there all the same. */
+export interface PlannedRoot {
+  summary: PlanSummary | null;
+  refusal: StepFailed | null;
+}
+
+const NOTHING = 'No Terraform root is changed';
+
+export function concludePlan(planned: readonly (PlannedRoot | StepFailed)[]): Outcome {
+  const failures = planned.filter((one) => one instanceof StepFailed);
+  const plans = planned.flatMap((one) => (one instanceof StepFailed ? [] : [one]));
+  const refusals = plans.flatMap(({ refusal }) => refusal ?? []);
+  const [first] = [...failures, ...refusals];
+  if (first === undefined) {
+    const message = wordsOf(plans.map(({ summary }) => summary));
+    return { state: 'succeeded', reason: null, message };
+  }
+  if (planned.length === 1) return first.outcome;
+  const problems = [
+    ...(failures.length > 0 ? [`${failures.length}/${planned.length} roots could not be planned`] : []),
+    ...(refusals.length > 0
+      ? [`${refusals.length}/${planned.length} roots did not pass a required check`]
+      : []),
+  ];
+  const reason = failures.length > 0 ? 'step_failed' : 'check_failed';
+  return { state: 'failed', reason, message: problems.join(', ') };
+}
+
+function wordsOf(summaries: readonly (PlanSummary | null)[]): string {
+  const [first] = summaries;
+  if (first === undefined) return NOTHING;
+  if (summaries.length === 1) return `Planned: ${summaryWords(first)}`;
+  const counts = { add: 0, change: 0, destroy: 0 };
+  for (const summary of summaries) {
+    counts.add += summary?.add ?? 0;
+    counts.change += summary?.change ?? 0;
+    counts.destroy += summary?.destroy ?? 0;
+  }
+  const { add, change, destroy } = counts;
+  return `Planned ${summaries.length} roots: ${add} to add, ${change} to change, ${destroy} to destroy`;
+}
