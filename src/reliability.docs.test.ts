@@ -6,10 +6,10 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = path.join(import.meta.dirname, '..');
 
-/** Everything about receiving, storing, processes, git, secrets and GitHub. */
+/** Everything about receiving, storing, processes, git, secrets, GitHub, plans and Redis. */
 const NUMBERS = [
-  ...Array.from({ length: 45 }, (_, index) => `F${index + 1}`),
-  ...['F14b', 'F32b', 'F40b', 'F40c'],
+  ...Array.from({ length: 51 }, (_, index) => `F${index + 1}`),
+  ...['F14b', 'F32b', 'F40b', 'F40c', 'F48b'],
 ];
 
 function read(file: string): string {
