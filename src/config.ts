@@ -607,6 +607,14 @@ export const VARIABLES = {
     description: 'Plan the Terraform roots that a pull request changes, and comment the plans on it.',
     default: 'false',
   }),
+  COMMENT_COMMANDS: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description:
+      'Obey `iac-runner plan` and `iac-runner apply` in comments on pull requests by people with write access.',
+    default: 'false',
+  }),
   PUBSUB_AUDIENCE: variable({
     schema: optionalText,
     expected: 'the audience of the push subscription',
@@ -787,6 +795,7 @@ export interface DeployConfig {
 export interface PlansConfig {
   /** Plan pull requests of the platform repository. */
   pullRequests: boolean;
+  commentCommands: boolean;
   /** Null when `/pubsub/push` is off; `oidc` null: anybody may push. */
   pubsub: {
     oidc: { audience: string; serviceAccount: string | null; issuer: string; jwksUrl: string } | null;
@@ -1104,6 +1113,7 @@ function plansConfig(values: Values): PlansConfig {
         };
   return {
     pullRequests: values.PLANS,
+    commentCommands: values.COMMENT_COMMANDS,
     pubsub: oidc !== null || values.PUBSUB_ALLOW_UNAUTHENTICATED ? { oidc } : null,
     allowedHosts: listed.length > 0 ? listed : [new URL(values.GITHUB_API_URL).host, 'github.com'],
   };

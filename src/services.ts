@@ -11,6 +11,7 @@ import { createHookReader } from './reporters/hook-deliveries.ts';
 import { startStatusReporter } from './reporters/status-reporter.ts';
 import { syncGroup } from './runs/run.ts';
 import { REPORTERS, type ReporterName, type RunStore } from './runs/run-store.ts';
+import { commandSource } from './services/commands.ts';
 import { buildDeployApi, startDrift, startEvents } from './services/deployments.ts';
 import { buildPages, createLinks } from './services/pages.ts';
 import { buildReadiness, sayWhatIsMissing } from './services/readiness.ts';
@@ -80,6 +81,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       repository: config.repository,
       previews: config.previews,
       plans: plans.ownPulls,
+      commands: commandSource(config),
       servicesNamedBy,
       runUrl: links.signed,
       inbox: createInbox({ store, now: Date.now }),

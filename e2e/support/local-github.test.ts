@@ -101,6 +101,33 @@ describe('the API', () => {
     expect(github.violations).toHaveLength(3);
   });
 
+  it('shows a pull request, its reviews page by page, and who may write, as GitHub describes', async () => {
+    const octokit = client();
+    const pull = { owner: 'acme', repo: 'platform', pull_number: 7 };
+    await expect(octokit.rest.pulls.get(pull)).rejects.toMatchObject({ status: 404 });
+    github.pulls.set({ number: 7, head: SHA, author: 'ada', mergeable: null });
+    const { data: shown } = await octokit.rest.pulls.get(pull);
+    expect(shown).toMatchObject({ mergeable: null, mergeable_state: 'unknown', head: { sha: SHA } });
+
+    for (const login of ['bob', 'eve', 'ada']) {
+      github.pulls.review(7, { login, state: 'APPROVED', commit: SHA, at: '2026-03-02T09:33:47Z' });
+    }
+    const first = await octokit.rest.pulls.listReviews({ ...pull, per_page: 2 });
+    expect(githubContract().checkAnswer('pulls/list-reviews', 200, first.data)).toEqual([]);
+    expect(first.headers.link).toContain('rel="next"');
+    const second = await octokit.rest.pulls.listReviews({ ...pull, per_page: 2, page: 2 });
+    expect(second.data).toMatchObject([{ user: { login: 'ada', id: shown.user.id } }]);
+    expect(second.headers.link).toBeUndefined();
+
+    github.people.allow('bob', 'maintain');
+    const question = { owner: 'acme', repo: 'platform', username: 'bob' };
+    const { data: bob } = await octokit.rest.repos.getCollaboratorPermissionLevel(question);
+    const operation = 'repos/get-collaborator-permission-level';
+    expect(githubContract().checkAnswer(operation, 200, bob)).toEqual([]);
+    expect(bob).toMatchObject({ permission: 'write', role_name: 'maintain', user: { login: 'bob' } });
+    expectNoViolations(github);
+  });
+
   it('checks token, media type and version', async () => {
     await expect(write(client('wrong'))).rejects.toMatchObject({ status: 401 });
     const path = `/repos/acme/platform/statuses/${SHA}`;

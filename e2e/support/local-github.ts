@@ -8,6 +8,7 @@ import type { Verdict } from './github-contract.ts';
 import { type Caller, enter } from './github-door.ts';
 import { createHookBook, type HookBook } from './github-hooks.ts';
 import { createScripts, type Script } from './github-misbehaviour.ts';
+import { createPeopleBook, type PeopleBook } from './github-people.ts';
 import { createPullBook, type PullBook } from './github-pulls.ts';
 import { describeFullRepository } from './github-repository.ts';
 import { type ApiAnswer, createStatusBook, refusal, type StatusBook } from './github-statuses.ts';
@@ -40,6 +41,7 @@ export interface LocalGithub extends WebhookSender {
   hooks: HookBook;
   comments: CommentBook;
   pulls: PullBook;
+  people: PeopleBook;
   requests: RecordedRequest[];
   /** What a caller did that GitHub does not describe or allow. */
   violations: string[];
@@ -66,7 +68,8 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
   const sender = createWebhookSender();
   const hooks = createHookBook({ ...options, apiUrl: () => url, attempts: sender.deliveries });
   const comments = createCommentBook({ ...options, apiUrl: () => url, violations });
-  const pulls = createPullBook(options);
+  const pulls = createPullBook({ ...options, apiUrl: () => url });
+  const people = createPeopleBook();
   const statuses = createStatusBook({ ...options, apiUrl: () => url, repository, violations });
 
   async function act({ operation, parameters }: Verdict, { body, url: address }: Caller): Promise<ApiAnswer> {
@@ -84,6 +87,13 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     if (operation === 'issues/create-comment') return comments.create(issue, body);
     if (operation === 'issues/update-comment') return comments.update(Number(parameters.comment_id), body);
     if (operation === 'pulls/get') return pulls.get(Number(parameters.pull_number));
+    if (operation === 'pulls/list-reviews') {
+      const { searchParams } = new URL(address, 'http://github.invalid');
+      return pulls.reviews(Number(parameters.pull_number), searchParams);
+    }
+    if (operation === 'repos/get-collaborator-permission-level') {
+      return people.permission(parameters.username ?? '');
+    }
     if (operation === 'users/get-authenticated') return comments.user();
     if (operation === 'repos/get') return { status: 200, body: repository };
     violations.push(`${operation} is not played by the local GitHub`);
@@ -119,6 +129,7 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     hooks,
     comments,
     pulls,
+    people,
     requests,
     violations,
     misbehave: (script) => scripts.add(script),

@@ -190,6 +190,7 @@ async function createWorld(seed: number, random: () => number) {
           preview: (context) => preview(previewOptions, context),
           deploy: () => Promise.reject(new Error('Nothing is deployed here.')),
           plan: () => Promise.reject(new Error('Nothing is planned here.')),
+          command: () => Promise.reject(new Error('Nothing is commanded here.')),
         },
         leaseMs: 60_000,
         draining: never,

@@ -52,7 +52,8 @@ export async function checkOutForRun<T = null>(
   }
 }
 
-async function fetchEither(
+/** The commit `ref`, or by `otherRef` when the server does not give it by its id. */
+export async function fetchEither(
   repository: RemoteRepository,
   ref: string,
   otherRef: string | undefined,

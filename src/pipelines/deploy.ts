@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { PlanCheck } from '../config.ts';
 import type { RemoteRepositories } from '../git/remote-repositories.ts';
+import type { CommandInput } from '../runs/command.ts';
 import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { DeployRun, Step } from '../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../runs/run-events.ts';
@@ -24,6 +25,10 @@ export interface DeployOptions extends InitOptions, PrepareOptions {
   /** Holds a folder for each run. */
   directory: string;
   repositories: RemoteRepositories;
+  /** The operator's own, for what comments ask for. */
+  ownRepository: Pick<RemoteRepositories, 'open'>;
+  /** Why the commit is not to be deployed any more although a comment asked for it, or null. */
+  withdrawn(asked: CommandInput, commit: string, signal: AbortSignal): Promise<string | null>;
   steps(runId: string): Promise<Step[]>;
   latestDecision(runId: string): Promise<Extract<RunEvent, { type: 'run.decided' }> | null>;
   latestPlan(runId: string): Promise<Extract<RunEvent, { type: 'run.planned' }> | null>;
@@ -75,11 +80,13 @@ async function planAndPause(
 ): Promise<Outcome> {
   const { run } = context;
   await announce(options, context);
+  await requireStillWanted(options, context);
   await makeRunFolder(place.folder);
-  const { gitUrl: url, gitRef: ref } = run.input;
-  await checkOutForRun(options.repositories, context, {
+  const { gitUrl: url, gitRef: ref, asked } = run.input;
+  await checkOutForRun(asked ? options.ownRepository : options.repositories, context, {
     url,
     ref,
+    ...(asked && { otherRef: `refs/pull/${asked.pullRequest}/head` }),
     auth: secrets.git,
     directory: place.checkout,
   });
@@ -92,12 +99,27 @@ async function planAndPause(
     });
     await runChecks(options, tool, context, { checks: options.checks, jsonFile });
     if (run.input.operation === 'drift') return drifted(summary);
-    if (run.input.autoApprove) return applyPlan(options, context, place, tool, digest);
+    if (run.input.autoApprove) {
+      await requireStillWanted(options, context);
+      return applyPlan(options, context, place, tool, digest);
+    }
     const plan = await keepPlan(place.planFile, tool.cwd);
     return {
       ...awaitApproval(options, summary, digest),
       ...(plan && { sealed: options.sealSecrets({ ...secrets, plan }) }),
     };
+  });
+}
+
+/** A head that a comment asked for may have moved, or lost its approval, since. */
+async function requireStillWanted(options: DeployOptions, { run, signal }: Context): Promise<void> {
+  const { asked, gitRef } = run.input;
+  const problem = asked ? await options.withdrawn(asked, gitRef, signal) : null;
+  if (problem === null) return;
+  throw new StepFailed({
+    state: 'failed',
+    reason: 'not_approved',
+    message: `Nothing was applied: ${problem}`,
   });
 }
 

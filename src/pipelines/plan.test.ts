@@ -91,9 +91,15 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
   const log = pino({ level: 'silent' });
   const worker = startWorker({
     store,
-    pipelines: { sync: never, preview: never, deploy: never, plan: (run) => plan(options, run) },
+    pipelines: {
+      sync: never,
+      preview: never,
+      deploy: never,
+      plan: (run) => plan(options, run),
+      command: never,
+    },
     owner: 'test',
-    limits: { sync: 1, preview: 1, deploy: 1, plan: 2 },
+    limits: { sync: 1, preview: 1, deploy: 1, plan: 2, command: 1 },
     drainTimeoutMs: 1_000,
     log,
   });

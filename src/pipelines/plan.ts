@@ -3,7 +3,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { PlanCheck } from '../config.ts';
-import type { RemoteRepositories, RemoteRepository } from '../git/remote-repositories.ts';
+import type { RemoteRepositories } from '../git/remote-repositories.ts';
 import type { GitAuth } from '../runs/deployment.ts';
 import type { PlanRoot } from '../runs/plan-comment.ts';
 import type { PlanRun, Step } from '../runs/run.ts';
@@ -13,7 +13,7 @@ import type { Outcome, PipelineContext } from './pipeline.ts';
 import { type HeadOptions, judgeHead, type LookedUp } from './plan-head.ts';
 import { concludePlan, type PlannedRoot } from './plan-outcome.ts';
 import { makeRunFolder } from './run-folder.ts';
-import { changedRoots } from './terraform/changed-roots.ts';
+import { rootsOfPull } from './terraform/changed-roots.ts';
 import { checkStep, runChecks } from './terraform/checks.ts';
 import { diagnose, withTails } from './terraform/diagnosis.ts';
 import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
@@ -95,7 +95,9 @@ async function planAll(
   };
   const found = await watched(context, 'clone', (step) =>
     checkOutForRun(repositories, step, wanted, async (repository) =>
-      input.roots === null ? findRoots(run, repository, signal) : null,
+      input.roots === null
+        ? rootsOfPull(repository, { head: input.revision, baseRef: input.baseRef ?? 'main' }, signal)
+        : null,
     ),
   );
   if (found instanceof StepFailed) {
@@ -114,18 +116,6 @@ async function planAll(
     planned.push(await planRoot(options, context, place, root, stepsOf(root), credentials.secrets));
   }
   return concludePlan(planned);
-}
-
-/** Those that the head changes since it left its base. */
-async function findRoots(
-  { input: { revision: head, baseRef } }: PlanRun,
-  repository: RemoteRepository,
-  signal: AbortSignal,
-): Promise<PlanRoot[]> {
-  const { commit: base } = await repository.fetch(`refs/heads/${baseRef ?? 'main'}`, signal);
-  const fork = await repository.reader.mergeBase(base, head);
-  const changed = await repository.diffNames(fork ?? base, head, signal);
-  return changedRoots({ repository: repository.reader, head, changed });
 }
 
 /** A root that cannot be planned does not stop the others. */

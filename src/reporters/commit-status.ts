@@ -35,7 +35,7 @@ export function sharesOutcome(run: Run): run is Run & { coveredBy: string } {
 export function commitStatus(run: Run, covering: Run | null): CommitStatus | null {
   if (run.kind === 'preview') return previewStatus(run);
   if (run.kind === 'plan') return run.input.credential === 'configured' ? planStatus(run) : null;
-  if (run.kind === 'deploy' || run.input.dryRun) return null;
+  if (run.kind === 'deploy' || run.kind === 'command' || run.input.dryRun) return null;
   const { state, description } = statusOf(sharesOutcome(run) && covering ? covering : run);
   return { state, description: cleanDescription(description) };
 }

@@ -3,6 +3,7 @@
 import { createCommentTeller } from './comment-teller.ts';
 import { createStatusTeller, type StatusTellerOptions } from './status-teller.ts';
 import {
+  commandReplies,
   type PlanCommentsOptions,
   type PreviewCommentsOptions,
   planComments,
@@ -37,6 +38,7 @@ export function startStatusReporter(options: StatusReporterOptions): StatusRepor
     const plans = planComments({ store: comments.store, credential: 'configured', openClient, runUrl });
     tellers.push(createCommentTeller({ store, log, lane }, previews));
     tellers.push(createCommentTeller({ store, log, lane }, plans));
+    tellers.push(createCommentTeller({ store, log, lane }, commandReplies({ ...comments, runUrl })));
   }
 
   /** Each tells at most one thing, statuses first. Returns the ms until the next round, or null when nothing is left. */

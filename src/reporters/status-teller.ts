@@ -28,6 +28,7 @@ const CONTEXTS: Record<RunKind, string> = {
   preview: 'IaC Runner / Preview',
   deploy: 'IaC Runner / Deploy',
   plan: 'IaC Runner / Plan',
+  command: 'IaC Runner / Command',
 };
 /** A pending state that failed this often is left out: the final one will follow. */
 const PENDING_TRIES = 5;

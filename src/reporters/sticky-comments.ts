@@ -1,8 +1,9 @@
 /** The comments there are on pull requests: whose runs they tell, and with what. */
 
-import type { PlanRun, PreviewRun } from '../runs/run.ts';
+import { type CommandRun, isFinal, type PlanRun, type PreviewRun } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { commandReply, replyKey, replyMark } from './command-reply.ts';
 import type { StickyComment } from './comment-teller.ts';
 import type { GitHubComments } from './github-comments.ts';
 import { type CheckReport, planComment, planMark, type RootReport } from './plan-comment.ts';
@@ -29,6 +30,26 @@ export function previewComments(options: PreviewCommentsOptions): StickyComment<
       const body = previewComment({ run, explanation, url: runUrl(run.id) });
       const { pullRequest } = run.input;
       return { client, request: { ...repository, pullRequest, body, mark: PREVIEW_MARK } };
+    },
+  };
+}
+
+export interface CommandRepliesOptions extends Omit<PreviewCommentsOptions, 'store' | 'repository'> {
+  store: Pick<RunStore, 'steps'>;
+}
+
+export function commandReplies({ store, client, runUrl }: CommandRepliesOptions): StickyComment<CommandRun> {
+  return {
+    reporter: 'pull-request-comment',
+    concerns: (run) => run.kind === 'command',
+    keyOf: replyKey,
+    // A plan is answered by its own comment.
+    isTelling: ({ state, input }) => isFinal(state) && !(state === 'succeeded' && input.command === 'plan'),
+    async compose(run) {
+      const { repository, pullRequest } = run.input;
+      const [owner = '', repo = ''] = repository.split('/');
+      const body = commandReply({ run, steps: await store.steps(run.id), url: runUrl(run.id) });
+      return { client, request: { owner, repo, pullRequest, body, mark: replyMark(run) } };
     },
   };
 }

@@ -1,5 +1,7 @@
 /** What a deployment by Terraform or OpenTofu is asked to do, and what is told of its plan. */
 
+import type { CommandInput } from './command.ts';
+
 export const TOOLS = ['terraform', 'tofu'] as const;
 
 export type Tool = (typeof TOOLS)[number];
@@ -25,6 +27,11 @@ export interface DeployInput {
   autoApprove: boolean;
   /** Told of what becomes of the deployment, or null. */
   callbackUrl: string | null;
+  /**
+   * The comment that asked for it: the commit is of the operator's own repository, and is planned and applied only
+   * as long as the pull request allows it.
+   */
+  asked?: CommandInput;
 }
 
 /** What a request brought that may be in no file in the clear. Sealed before it is stored. */

@@ -1,5 +1,6 @@
 /** The one way into the store: from what a trigger understood to a stored run. */
 
+import { type CommandInput, commandGroup } from './command.ts';
 import type { NewDelivery } from './delivery.ts';
 import { type DeployInput, deployGroup } from './deployment.ts';
 import { type PlanInput, planGroup } from './plan-comment.ts';
@@ -34,6 +35,10 @@ export interface DeployRequest extends Asked {
 export interface PlanRequest extends Asked {
   input: PlanInput;
   sealed?: string | undefined;
+}
+
+export interface CommandRequest extends Omit<Asked, 'dedupeKey'> {
+  input: CommandInput;
 }
 
 const NOBODY: Omit<Trigger, 'source'> = { actor: null, deliveryId: null, retryOf: null };
@@ -101,6 +106,20 @@ export function enqueuePlan(
   return store.enqueue(
     { kind: 'plan', trigger, input, dedupeKey, coalesce: true, concurrencyGroup },
     { delivery: accepted(trigger, delivery), sealed },
+  );
+}
+
+/** Stores a command, likewise; a comment is obeyed once, however often it is delivered. */
+export function enqueueCommand(
+  store: RunStore,
+  { delivery, input, ...request }: CommandRequest,
+): Promise<{ run: Run; created: boolean }> {
+  const trigger: Trigger = { ...NOBODY, ...request.trigger };
+  const concurrencyGroup = commandGroup(input);
+  const dedupeKey = `comment:${input.apiUrl}:${input.repository.toLowerCase()}:${input.commentId}`;
+  return store.enqueue(
+    { kind: 'command', trigger, input, dedupeKey, coalesce: false, concurrencyGroup },
+    { delivery: accepted(trigger, delivery) },
   );
 }
 

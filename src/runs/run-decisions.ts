@@ -8,12 +8,14 @@ export const QUEUED_MESSAGES: Record<RunKind, string> = {
   preview: 'Waiting for previous preview to complete',
   deploy: 'Waiting for previous deployment of the target to complete',
   plan: 'Waiting for previous plan to complete',
+  command: 'Waiting for previous command to complete',
 };
 
 /** Whether a request gets the run that its dedupe key stands for already. */
 export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {
-  // Pub/Sub sends again by itself; elsewhere a second time is a person who wants it done again.
-  const isOnceOnly = trigger.source === 'pubsub';
+  // Pub/Sub sends again by itself, and a comment is written once; elsewhere a second time is a person who wants it
+  // done again.
+  const isOnceOnly = trigger.source === 'pubsub' || trigger.source === 'comment';
   return isOnceOnly || !endedBadly(earlier.state);
 }
 

@@ -66,6 +66,7 @@ export const REPORTERS_OF: Record<RunKind, readonly ReporterName[]> = {
   preview: ['commit-status', 'pull-request-comment'],
   deploy: ['event-webhook'],
   plan: ['plan-comment', 'commit-status'],
+  command: ['pull-request-comment'],
 };
 
 /** One thing a reporter has told, or failed to: a run for one of its targets (a commit, a comment, an address). */

@@ -1,13 +1,15 @@
 /** What a Run and a Step are: their states, the legal transitions, and the closed list of reasons. */
 
+import type { CommandInput } from './command.ts';
 import type { DeployInput } from './deployment.ts';
 import type { PlanInput } from './plan-comment.ts';
 
 /**
  * A sync changes services; a preview only tells what merging a pull request would sync. A deploy plans and applies
- * with Terraform or OpenTofu; a plan only tells what a pull request's head would change there.
+ * with Terraform or OpenTofu; a plan only tells what a pull request's head would change there. A command is what a
+ * comment on a pull request asks for: it leads to plans or deployments.
  */
-export const RUN_KINDS = ['sync', 'preview', 'deploy', 'plan'] as const;
+export const RUN_KINDS = ['sync', 'preview', 'deploy', 'plan', 'command'] as const;
 
 export type RunKind = (typeof RUN_KINDS)[number];
 
@@ -82,6 +84,9 @@ export const RUN_REASONS = {
   credentials_lost: 'Deploy again: the credentials of the request cannot be read any more.',
   plan_lost: 'Deploy again: the plan that was shown is not there unchanged, so it is not applied.',
   check_failed: 'Open the failed check; change the configuration, or the check, and deploy again.',
+  not_allowed: 'Ask somebody with write access to the repository to write it.',
+  not_approved: 'Mend what the message names, then write a new comment.',
+  github_unavailable: 'Check GITHUB_TOKEN and GITHUB_API_URL, then write a new comment.',
   interrupted: 'Look at what the tool says was applied, check the state and its lock, then deploy again.',
   rejected: 'Nothing was applied. Deploy again when it is wanted after all.',
   approval_expired: 'Nothing was applied: nobody approved in time. Deploy again.',
@@ -135,7 +140,8 @@ export interface Trigger {
     | 'reconcile'
     | 'deploy_api'
     | 'drift_check'
-    | 'pubsub';
+    | 'pubsub'
+    | 'comment';
   /** GitHub login, API token name, or null when unknown. */
   actor: string | null;
   deliveryId: string | null;
@@ -194,7 +200,8 @@ export type RunRequest =
   | RequestOf<'sync', SyncInput>
   | RequestOf<'preview', PreviewInput>
   | RequestOf<'deploy', DeployInput>
-  | RequestOf<'plan', PlanInput>;
+  | RequestOf<'plan', PlanInput>
+  | RequestOf<'command', CommandInput>;
 
 /** Of an approved run: it goes on before whatever else waits for its group. */
 export const APPROVED_PRIORITY = 1_000_000;
@@ -234,6 +241,7 @@ export type SyncRun = Extract<Run, { kind: 'sync' }>;
 export type PreviewRun = Extract<Run, { kind: 'preview' }>;
 export type DeployRun = Extract<Run, { kind: 'deploy' }>;
 export type PlanRun = Extract<Run, { kind: 'plan' }>;
+export type CommandRun = Extract<Run, { kind: 'command' }>;
 
 export interface Step {
   /** Unique in its run: the service id of a sync, the phase of a deployment. */
@@ -260,7 +268,7 @@ export function previewGroup(pullRequest: number): string {
 
 /** The commit that was asked for; null when a branch, a tag or a head was. */
 export function askedRevision(run: Run): string | null {
-  return run.kind === 'deploy' ? null : run.input.revision;
+  return run.kind === 'deploy' || run.kind === 'command' ? null : run.input.revision;
 }
 
 /** The group that serialises all syncs of a branch, and the scope of its ledger. */

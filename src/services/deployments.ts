@@ -78,9 +78,15 @@ function sessionsFolder({ dataDir, deploy: { directory } }: Config): string {
   return path.join(directory, `.sessions-${own}`);
 }
 
-export function buildDeploy(config: Config, store: RunStore, room: ToolRoom): Pipeline<'deploy'> {
+export function buildDeploy(
+  config: Config,
+  store: RunStore,
+  room: ToolRoom,
+  comments: Pick<DeployOptions, 'ownRepository' | 'withdrawn'>,
+): Pipeline<'deploy'> {
   const options: DeployOptions = {
     ...room,
+    ...comments,
     steps: store.steps,
     latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
     latestPlan: (runId) => store.latestEvent(runId, 'run.planned'),

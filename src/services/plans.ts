@@ -9,7 +9,11 @@ import type { Config } from '../config.ts';
 import type { Mirror } from '../git/mirror.ts';
 import { createOwnRepository } from '../git/own-repository.ts';
 import { parseRemote } from '../git/remote.ts';
-import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
+import {
+  clearRemoteLocks,
+  createRemoteRepositories,
+  type RemoteRepositories,
+} from '../git/remote-repositories.ts';
 import { createScratchRepository } from '../git/scratch-repository.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import { type PlanOptions, plan } from '../pipelines/plan.ts';
@@ -36,6 +40,8 @@ const TOKEN_USER = 'x-access-token';
 export interface Plans {
   pipeline: Pipeline<'plan'>;
   pubsubPush: Handler;
+  /** The operator's own, for heads of pull requests. */
+  repository: Pick<RemoteRepositories, 'open'>;
   /** For the webhook: where heads of our own pull requests come from; null when they are not planned. */
   ownPulls: PullRequestOptions['plans'];
   /** Writes the comments of plans whose requests brought a token. Resolves when none is being written any more. */
@@ -50,11 +56,12 @@ export async function buildPlans(
 ): Promise<Plans> {
   const tokenOf = (run: PlanRun) => readToken(config, store, room, run);
   const repositories = await buildRepositories(config, log);
+  const repository = await ownRepository(config, mirror);
   const options: PlanOptions = {
     ...room,
     // A stranger's head gets no token of ours.
     registryUrl: null,
-    repositories: { configured: await ownRepository(config, mirror), sealed: repositories },
+    repositories: { configured: repository, sealed: repositories },
     steps: store.steps,
     latestEvent: store.latestEvent,
     async credentials(run) {
@@ -78,7 +85,8 @@ export async function buildPlans(
   return {
     pipeline: (context) => plan(options, context),
     pubsubPush: buildPubsubPush(config, store, room, log),
-    ownPulls: ownPulls(config),
+    repository,
+    ownPulls: config.plans.pullRequests ? ownSource(config) : null,
     startComments(runUrl) {
       const comments = startRequestComments({
         store,
@@ -124,9 +132,8 @@ async function ownRepository(config: Config, mirror: Mirror) {
 }
 
 /** The comments are written with our token, so without one there is nothing to be planned for. */
-function ownPulls({ plans, github, git }: Config): Plans['ownPulls'] {
-  if (!plans.pullRequests || github === null) return null;
-  return { cloneUrl: parseRemote(git).url, apiUrl: github.apiUrl };
+export function ownSource({ github, git }: Config): { cloneUrl: string; apiUrl: string } | null {
+  return github && { cloneUrl: parseRemote(git).url, apiUrl: github.apiUrl };
 }
 
 /** Apart from those of deployments: other hosts are allowed. */

@@ -12,6 +12,7 @@ import { startHeartbeat } from '../worker/heartbeat.ts';
 import { recover } from '../worker/recover.ts';
 import { startTakeBack } from '../worker/take-back.ts';
 import { startWorker, type Worker } from '../worker/worker.ts';
+import { buildCommands } from './commands.ts';
 import { buildDeploy, buildToolRoom, startHousekeeping } from './deployments.ts';
 import { requireLimits } from './executor.ts';
 import { buildPlans } from './plans.ts';
@@ -22,6 +23,8 @@ import { buildPreview, buildSync, gitMarker, taskFiles } from './sync.ts';
 const CONCURRENT_SYNCS = 4;
 const CONCURRENT_PREVIEWS = 2;
 const CONCURRENT_PLANS = 2;
+/** They hold no process, only questions to GitHub. */
+const CONCURRENT_COMMANDS = 4;
 
 export type Releasers = (() => Promise<void> | void)[];
 export type Room = Awaited<ReturnType<typeof prepareWork>>;
@@ -72,14 +75,19 @@ export async function startWork(
     preview: CONCURRENT_PREVIEWS,
     deploy: concurrency ?? config.deploy.concurrency,
     plan: CONCURRENT_PLANS,
+    command: CONCURRENT_COMMANDS,
   };
+  const { repository } = plans;
+  const commands = buildCommands(config, store, { sealer: tools.sealer, repository });
+  const { withdrawn } = commands;
   const worker = startWorker({
     store,
     pipelines: {
       sync: sync.pipeline,
       preview: await buildPreview(config, store, sync.mirror),
-      deploy: buildDeploy(config, store, tools),
+      deploy: buildDeploy(config, store, tools, { ownRepository: repository, withdrawn }),
       plan: plans.pipeline,
+      command: commands.pipeline,
     },
     owner,
     isShared: fleet !== null,

@@ -5,6 +5,7 @@ import { RequestError } from '../errors.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
 import { askedRevision, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { answerComment, type CommentOptions } from './comment-command.ts';
 import type { Inbox } from './inbox.ts';
 import { answerPullRequest, type PullRequestOptions } from './pull-request.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
@@ -20,6 +21,7 @@ export interface WebhookOptions {
   /** Whether pull requests are previewed, and where they are planned from. */
   previews: boolean;
   plans?: PullRequestOptions['plans'];
+  commands?: CommentOptions['commands'];
   /** The services that changed paths name, for the answer only. */
   servicesNamedBy(paths: Iterable<string>): string[];
   runUrl(runId: string): string;
@@ -47,6 +49,8 @@ async function answer(options: WebhookOptions, context: Context, payload: unknow
   if (event === 'pull_request' && (options.previews || options.plans)) {
     return answerPullRequest(options, context, payload);
   }
+  const { commands } = options;
+  if (event === 'issue_comment' && commands) return answerComment({ ...options, commands }, context, payload);
   if (event !== 'push') {
     await inbox.decided(context, 'ignored', `Event ${event || 'without a name'}`);
     return { status: 'ignored', event };

@@ -30,6 +30,9 @@ export async function replayDelivery(
   if (request.kind === 'deploy' || (request.kind === 'plan' && request.input.credential === 'sealed')) {
     return { status: 'refused', reason: 'Its credentials are not kept: it has to be sent again' };
   }
+  if (request.kind === 'command') {
+    return { status: 'refused', reason: 'A command is whoever commented’s to ask for: write a new comment' };
+  }
   const { deliveryId } = request.trigger;
   const trigger = { source: 'replay', actor, deliveryId, retryOf: null } as const;
   const { run } = await store.enqueue({ ...request, trigger, dedupeKey: null });

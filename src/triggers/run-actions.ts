@@ -34,6 +34,9 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
     });
     return { status: 'accepted', run: retry };
   }
+  if (run.kind === 'command') {
+    return { status: 'refused', reason: 'A command is not retried: write a new comment.' };
+  }
   if (run.kind === 'deploy' || run.kind === 'plan') {
     // Its credentials were thrown away with its end.
     return { status: 'refused', reason: 'A run of this kind is not retried: ask for a new one.' };

@@ -12,7 +12,7 @@ export function repositoryName(gitUrl: string): string {
 /** The page of a commit that the run is about, or null. `configured` knows those of the operator's own repository. */
 export function commitPage(run: Run, configured: (sha: string) => string | null) {
   return (sha: string): string | null => {
-    if (run.kind === 'sync' || run.kind === 'preview') return configured(sha);
+    if (run.kind === 'sync' || run.kind === 'preview' || run.kind === 'command') return configured(sha);
     const base = run.kind === 'plan' ? planRepository(run) : githubRepository(run.input.gitUrl);
     return base === null ? null : `${base}/commit/${encodeURIComponent(sha)}`;
   };

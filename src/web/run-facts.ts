@@ -32,7 +32,7 @@ export function factsView(run: Run, { linkQuery, now, commitUrl }: FactsContext)
 ${targetFacts(run)}
 ${branch !== null && fact(run.kind === 'deploy' ? 'Ref' : 'Branch', text(branch))}
 ${commit && fact('Commit', html`${commitLink(commit, commitPage(run, commitUrl))}${isToolRun(run) && run.subject && html` <bdi>${plainLine(run.subject)}</bdi>`}`)}
-${run.kind === 'preview' && fact('Pull request', `#${run.input.pullRequest}`)}
+${(run.kind === 'preview' || run.kind === 'command') && fact('Pull request', `#${run.input.pullRequest}`)}
 ${fact('Trigger', triggerFact(run, linkQuery))}
 ${options !== '' && fact('Options', text(options))}
 ${priorityOf(run) !== 0 && fact('Priority', String(priorityOf(run)))}

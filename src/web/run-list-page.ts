@@ -70,6 +70,7 @@ const KIND_WORDS: Record<RunKind, [one: string, many: string]> = {
   preview: ['preview', 'previews'],
   deploy: ['deployment', 'deployments'],
   plan: ['plan', 'plans'],
+  command: ['command', 'commands'],
 };
 
 function kindFilter(filter: RunListFilter): Html {

@@ -30,6 +30,10 @@ const VERBS: Record<DeployOperation, string> = {
 export function runTitle(run: Run): string {
   if (run.kind === 'deploy') return `${VERBS[run.input.operation]} ${targetOf(run)}`;
   if (run.kind === 'plan') return plainLine(`Plan of ${run.input.repository}#${run.input.pullRequest}`);
+  if (run.kind === 'command') {
+    const { command, repository, pullRequest } = run.input;
+    return plainLine(`iac-runner ${command} on ${repository}#${pullRequest}`);
+  }
   if (run.subject) return plainLine(run.subject);
   const asked = askedRevision(run);
   if (asked) return `Commit ${shortCommit(asked)}`;
@@ -69,6 +73,8 @@ export function triggerWords({ trigger }: Run): string {
       return 'Drift check';
     case 'pubsub':
       return 'Plan request';
+    case 'comment':
+      return `Comment${actor}`;
   }
 }
 

@@ -80,6 +80,8 @@ function perform(
       return pipelines.deploy({ ...rest, run, covers: [] });
     case 'plan':
       return pipelines.plan({ ...rest, run, covers: covers.filter((other) => other.kind === 'plan') });
+    case 'command':
+      return pipelines.command({ ...rest, run, covers: [] });
   }
 }
 

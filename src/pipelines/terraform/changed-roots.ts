@@ -2,6 +2,7 @@
 
 import { posix } from 'node:path';
 import { RunnerError } from '../../errors.ts';
+import type { RemoteRepository } from '../../git/remote-repositories.ts';
 import type { RepositoryReader } from '../../git/repository-reader.ts';
 import type { PlanRoot } from '../../runs/plan-comment.ts';
 import { loadRules } from '../load-rules.ts';
@@ -48,6 +49,18 @@ export async function changedRoots({ repository, head, changed }: ChangedRootsQu
     .filter(({ directory }) => folders.has(directory))
     .filter(({ directory }) => [...reachedFrom(folders, directory)].some((folder) => touched.has(folder)))
     .toSorted((a, b) => (a.directory < b.directory ? -1 : 1));
+}
+
+/** Those that the fetched head changes since it left the branch `baseRef`. */
+export async function rootsOfPull(
+  repository: RemoteRepository,
+  { head, baseRef }: { head: string; baseRef: string },
+  signal: AbortSignal,
+): Promise<PlanRoot[]> {
+  const { commit: base } = await repository.fetch(`refs/heads/${baseRef}`, signal);
+  const fork = await repository.reader.mergeBase(base, head);
+  const changed = await repository.diffNames(fork ?? base, head, signal);
+  return changedRoots({ repository: repository.reader, head, changed });
 }
 
 async function readFolders(repository: RepositoryReader, head: string): Promise<Map<string, Folder>> {
