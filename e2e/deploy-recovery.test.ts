@@ -60,6 +60,34 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await api.waitForState(id, 'success')).toMatchObject({ deployment_id: id });
   });
 
+  it('F25: killed as soon as they were accepted, are done all the same', async () => {
+    const { api, runner, restart } = await setUp('deploy-kill-accepted');
+    const id = await api.start({ auto_approve: true });
+    await runner().kill();
+    await restart();
+    await api.waitForState(id, 'success');
+  });
+
+  it.each([
+    ['after an approval', false],
+    ['without one', true],
+  ])('F25: killed while the outputs are read, %s, apply nothing twice', async (_, auto_approve) => {
+    const { stage, api, calls, runner, restart, called } = await setUp('deploy-kill-output');
+    await stage.addTool('9.9.9', slow('output', 300, calls));
+    const id = await api.start({ tool_version: '9.9.9', auto_approve });
+    if (!auto_approve) {
+      await api.waitForState(id, 'awaiting_approval');
+      await api.approve(id);
+    }
+    await until('the slow command', async () => existsSync(`${calls}.slow`) || null);
+    await runner().kill();
+    await stage.addTool('9.9.9', slow('none', 0, calls));
+    await restart();
+    const done = await api.waitForState(id, 'success');
+    expect(done.apply_output).toContain('hello nobody');
+    expect(await called('apply')).toBe(1);
+  });
+
   it('killed during apply, end as failed and are never applied again by themselves', async () => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-kill-apply');
     await stage.addTool('9.9.9', slow('apply', 300, calls));

@@ -60,8 +60,9 @@ export async function deploy(options: DeployOptions, context: Context): Promise<
   const place = placeOf(options, run);
   try {
     const decision = await options.latestDecision(run.id);
-    if (decision?.decision === 'approved') {
-      return await applyApproved(options, context, place, secrets, decision.subject);
+    // What was applied is only brought to its end, also when nobody was asked for approval.
+    if (decision?.decision === 'approved' || apply?.state === 'succeeded') {
+      return await applyApproved(options, context, place, secrets, decision?.subject ?? '');
     }
     return await planAndPause(options, context, place, secrets);
   } catch (error) {
@@ -189,6 +190,11 @@ async function applyPlan(
       return lost('plan_lost', 'The plan that was shown is not there unchanged; nothing was applied');
     }
     await runToolStep(options, tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
+  }
+  const output = (await options.steps(run.id)).find(({ id }) => id === 'output');
+  // An attempt before this one was cut off while it read them.
+  if (output && output.state !== 'pending') {
+    await context.emit(planned('output', output.position, 'To be read again'));
   }
   const outputs = await readOutputs(options, tool, context);
   await context.emit({ type: 'run.outputs', outputs });

@@ -499,6 +499,7 @@ export function describeRunStore(
         const decisions = await Promise.all([
           store.decide(run.id, 'approved', 'ada'),
           store.decide(run.id, 'rejected', 'grace'),
+          store.decide(run.id, 'expired', 'iac-runner'),
           store.decide(run.id, 'approved', 'linus'),
         ]);
         expect(decisions.filter((decision) => decision?.decided)).toHaveLength(1);
