@@ -7,12 +7,13 @@ import type { RemoteRepositories } from '../git/remote-repositories.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { DeployRun, Step } from '../runs/run.ts';
-import type { RunEvent, RunEventBody } from '../runs/run-events.ts';
+import type { RunEvent } from '../runs/run-events.ts';
 import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
 import { checkOutForRun } from './check-out.ts';
 import type { AwaitingApproval, Ended, Outcome, PipelineContext } from './pipeline.ts';
+import { blockPending, plannedStep } from './planned-steps.ts';
 import { makeRunFolder } from './run-folder.ts';
-import { runChecks } from './terraform/checks.ts';
+import { checkStep, runChecks } from './terraform/checks.ts';
 import { keepPlan, restoreLockFile, restorePlan } from './terraform/kept-plan.ts';
 import { digestOf } from './terraform/plan-file.ts';
 import { summaryWords } from './terraform/plan-summary.ts';
@@ -167,7 +168,7 @@ async function layOutAgain(
   const message = 'The folder of the run is gone; laying it out again';
   await emit(
     { type: 'run.notice', level: 'info', message },
-    ...['clone', 'init'].map((step, position) => planned(step, position, message)),
+    ...['clone', 'init'].map((step, position) => plannedStep(step, position, message)),
   );
   await makeRunFolder(folder);
   await checkOutForRun(repositories, context, { url: run.input.gitUrl, ref: run.revision, auth, directory });
@@ -183,18 +184,18 @@ async function applyPlan(
   digest: string,
 ): Promise<Outcome> {
   const { run } = context;
-  const done = (await options.steps(run.id)).find(({ id }) => id === 'apply')?.state === 'succeeded';
-  if (!done) {
+  const steps = await options.steps(run.id);
+  if (steps.find(({ id }) => id === 'apply')?.state !== 'succeeded') {
     if ((await digestOf(planFile)) !== digest) {
-      await blockPending(context, await options.steps(run.id));
+      await blockPending(context, steps);
       return lost('plan_lost', 'The plan that was shown is not there unchanged; nothing was applied');
     }
     await runToolStep(options, tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
   }
-  const output = (await options.steps(run.id)).find(({ id }) => id === 'output');
+  const output = steps.find(({ id }) => id === 'output');
   // An attempt before this one was cut off while it read them.
   if (output && output.state !== 'pending') {
-    await context.emit(planned('output', output.position, 'To be read again'));
+    await context.emit(plannedStep('output', output.position, 'To be read again'));
   }
   const outputs = await readOutputs(options, tool, context);
   await context.emit({ type: 'run.outputs', outputs });
@@ -250,17 +251,13 @@ async function planFlags(
 }
 
 async function announce(options: DeployOptions, { run, emit }: Context): Promise<void> {
-  const before = ['clone', 'init', 'plan', ...options.checks.map(({ name }) => `check-${name}`)];
+  const before = ['clone', 'init', 'plan', ...options.checks.map((check) => checkStep(check))];
   const after = run.input.operation === 'drift' ? [] : ['apply', 'output'];
   const steps = [...before, ...after];
   await emit(
     { type: 'run.chosen', count: steps.length, message: 'Planning' },
-    ...steps.map((step, position) => planned(step, position, 'Waiting for the steps before')),
+    ...steps.map((step, position) => plannedStep(step, position)),
   );
-}
-
-function planned(step: string, position: number, message: string): RunEventBody {
-  return { type: 'step.planned', step, position, wave: position, message };
 }
 
 async function interrupted(context: Context, steps: Step[]): Promise<Ended> {
@@ -270,12 +267,6 @@ async function interrupted(context: Context, steps: Step[]): Promise<Ended> {
   }
   await blockPending(context, steps);
   return { state: 'failed', reason: 'interrupted', message };
-}
-
-async function blockPending(context: Context, steps: readonly Step[]): Promise<void> {
-  for (const { id, state } of steps) {
-    if (state === 'pending') await finishStep(context, id, 'blocked', 'Not run');
-  }
 }
 
 function drifted(summary: PlanSummary | null): Ended {

@@ -7,18 +7,18 @@ import type { RemoteRepositories } from '../git/remote-repositories.ts';
 import type { GitAuth } from '../runs/deployment.ts';
 import type { PlanRoot } from '../runs/plan-comment.ts';
 import type { PlanRun, Step } from '../runs/run.ts';
-import type { RunEventBody } from '../runs/run-events.ts';
 import { checkOutForRun } from './check-out.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
 import { type HeadOptions, judgeHead, type LookedUp } from './plan-head.ts';
 import { concludePlan, type PlannedRoot } from './plan-outcome.ts';
+import { blockPending, plannedStep } from './planned-steps.ts';
 import { makeRunFolder } from './run-folder.ts';
 import { rootsOfPull } from './terraform/changed-roots.ts';
 import { checkStep, runChecks } from './terraform/checks.ts';
 import { diagnose, withTails } from './terraform/diagnosis.ts';
 import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
 import { type InitOptions, initialise, makePlan } from './terraform/tool-phases.ts';
-import { finishStep, type StepContext, StepFailed } from './tool-step.ts';
+import { type StepContext, StepFailed } from './tool-step.ts';
 
 export interface PlanOptions extends InitOptions, PrepareOptions, HeadOptions {
   /** Holds a folder for each run, as long as it is worked on. */
@@ -101,7 +101,7 @@ async function planAll(
     ),
   );
   if (found instanceof StepFailed) {
-    await block(context, await options.steps(run.id));
+    await blockPending(context, await options.steps(run.id));
     throw found;
   }
   const roots = input.roots ?? found.found ?? [];
@@ -162,7 +162,7 @@ async function planRoot(
   });
   if (planned instanceof StepFailed) {
     const names = listSteps(steps, options.checks);
-    await block(
+    await blockPending(
       context,
       (await options.steps(run.id)).filter(({ id }) => names.includes(id)),
     );
@@ -212,21 +212,5 @@ async function refusalOf(checks: Promise<unknown>): Promise<StepFailed | null> {
 }
 
 async function announce({ emit }: Context, steps: readonly string[], from = 0): Promise<void> {
-  await emit(
-    ...steps.map(
-      (step, index): RunEventBody => ({
-        type: 'step.planned',
-        step,
-        position: from + index,
-        wave: from + index,
-        message: 'Waiting for the steps before',
-      }),
-    ),
-  );
-}
-
-async function block(context: Context, steps: readonly Step[]): Promise<void> {
-  for (const { id, state } of steps) {
-    if (state === 'pending') await finishStep(context, id, 'blocked', 'Not run');
-  }
+  await emit(...steps.map((step, index) => plannedStep(step, from + index)));
 }

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { isFinal, type Run } from '../runs/run.ts';
-import type { Report, ReporterName, RunStore } from '../runs/run-store.ts';
+import { blankReport, type Report, type ReporterName, type RunStore } from '../runs/run-store.ts';
 import type { SendOutcome } from './github-answer.ts';
 import type { CommentRequest, GitHubComments } from './github-comments.ts';
 import { isWorn, type ReporterLog } from './status-teller.ts';
@@ -44,7 +44,9 @@ export function createCommentTeller<Told extends Run>(
   return async function tellNext() {
     let waitMs: number | null = null;
     for (const run of await owedRuns(store, comment)) {
-      const report = (await store.reports(comment.reporter, run.id))[0] ?? blankReport(comment.reporter, run);
+      const report =
+        (await store.reports(comment.reporter, run.id))[0] ??
+        blankReport(comment.reporter, run.id, targetOf(run));
       if (report.settled && isFinal(run.state)) {
         await store.settleRun(comment.reporter, run.id);
         continue;
@@ -121,15 +123,6 @@ async function keepFailure(
   await store.saveReport({ ...report, failures, problem, notBefore: lane.retryAt(outcome, failures) });
 }
 
-function blankReport(reporter: ReporterName, run: Run): Report {
-  return {
-    reporter,
-    runId: run.id,
-    target: `#${'pullRequest' in run.input ? run.input.pullRequest : run.id}`,
-    told: null,
-    settled: false,
-    failures: 0,
-    notBefore: 0,
-    problem: null,
-  };
+function targetOf(run: Run): string {
+  return `#${'pullRequest' in run.input ? run.input.pullRequest : run.id}`;
 }

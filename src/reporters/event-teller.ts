@@ -1,7 +1,7 @@
 /** Tells the events of deployments: in order for each deployment and target, one at a time for each host, until taken or given up. */
 
 import type { DeployRun } from '../runs/run.ts';
-import type { Report, RunStore } from '../runs/run-store.ts';
+import { blankReport, type Report, type RunStore } from '../runs/run-store.ts';
 import { type DeployEvent, type DeployFacts, deployEvents, eventId, eventText } from './deploy-events.ts';
 import { type EventWebhookClient, LONGEST_PAUSE_MS } from './event-webhook-client.ts';
 import type { SendOutcome } from './github-answer.ts';
@@ -145,7 +145,7 @@ async function owedOf(options: EventTellerOptions, run: DeployRun, targets: Targ
   const { store, client } = options;
   const known = await store.reports(REPORTER, run.id);
   const reports = targets.map(
-    ({ name }) => known.find(({ target }) => target === name) ?? blankReport(run.id, name),
+    ({ name }) => known.find(({ target }) => target === name) ?? blankReport(REPORTER, run.id, name),
   );
   if (client === null) {
     for (const report of reports)
@@ -219,17 +219,4 @@ function afterTry({ log }: EventTellerOptions, owed: Owed, outcome: SendOutcome,
   // What the host asks for holds for all of its events; the growing wait is this event's own.
   const notBefore = lane.retryAt({ ...outcome, scope: 'target' }, failures);
   return { ...report, failures, problem, notBefore };
-}
-
-function blankReport(runId: string, target: Target['name']): Report {
-  return {
-    reporter: REPORTER,
-    runId,
-    target,
-    told: null,
-    settled: false,
-    failures: 0,
-    notBefore: 0,
-    problem: null,
-  };
 }

@@ -1,7 +1,7 @@
 /** Derives from the stored runs which commit statuses GitHub should show, and settles what it already shows. */
 
 import type { Run } from '../runs/run.ts';
-import type { Report, RunStore } from '../runs/run-store.ts';
+import { blankReport, type Report, type RunStore } from '../runs/run-store.ts';
 import { type CommitStatus, commitStatus, sharesOutcome, statusTargets } from './commit-status.ts';
 
 export type ReportingStore = Pick<
@@ -124,23 +124,10 @@ async function readStatuses(
       status,
       final,
       endedAt,
-      report: report ?? blankReport(run.id, target),
+      report: report ?? blankReport(REPORTER, run.id, target),
       stored: report !== undefined,
     };
   });
-}
-
-function blankReport(runId: string, target: string): Report {
-  return {
-    reporter: REPORTER,
-    runId,
-    target,
-    told: null,
-    settled: false,
-    failures: 0,
-    notBefore: 0,
-    problem: null,
-  };
 }
 
 /** Settles one final status, and its run when it was the last. `ofRun` are all statuses of that run. */

@@ -84,6 +84,11 @@ export interface Report {
   problem: string | null;
 }
 
+/** Of a target that nothing was told yet. */
+export function blankReport(reporter: ReporterName, runId: string, target: string): Report {
+  return { reporter, runId, target, told: null, settled: false, failures: 0, notBefore: 0, problem: null };
+}
+
 export interface RunFilter {
   state?: RunState;
   kind?: RunKind;
