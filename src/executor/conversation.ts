@@ -5,7 +5,7 @@ import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, superviseProcess } from '../process/supervise-process.ts';
 import type { StepResult } from './executor.ts';
 import { createMessageReader, ExecutorFault } from './message-reader.ts';
-import type { ExecEnd, ExecMessage, SentRequest } from './protocol.ts';
+import type { ExecMessage, SentRequest } from './protocol.ts';
 
 export interface ConversationOptions {
   /** The executor's program and arguments. */
@@ -18,6 +18,8 @@ export interface ConversationOptions {
   endLimitMs: number;
   /** From TERM to KILL of the executor itself. */
   killGraceMs: number;
+  /** Without a sign of life from us for so long it ends the command by itself. */
+  silenceMs: number;
   mask(text: string): string;
 }
 
@@ -38,6 +40,8 @@ export interface Conversation {
 const MAX_WORDS_BYTES = 8 * 1024;
 const MAX_WORDS_CHARACTERS = 300;
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** Signs of life in the time of a silence. */
+const SIGNS = 6;
 
 /**
  * Resolves when the executor's process is gone. To end the command, its stdin is ended, which reaches through ssh, sudo
@@ -79,7 +83,7 @@ export async function converse(
 
 /** Our side of it: what is written, what is done at each message, and how long we wait for the next. */
 function createDialogue(
-  { startLimitMs, endLimitMs, mask }: ConversationOptions,
+  { startLimitMs, endLimitMs, silenceMs, mask }: ConversationOptions,
   { request, timeoutMs, endingMs, signal, ...takers }: Conversation,
   state: State,
   giveUp: () => void,
@@ -119,7 +123,7 @@ function createDialogue(
         return takers.onOutput(message.stream, message.text);
       case 'finished':
         if (message.result !== undefined) await takers.onResult(message.result);
-        state.finish(message.end);
+        state.finish(message, signal.aborted);
         input.end();
         wait(endLimitMs, null);
     }
@@ -128,7 +132,8 @@ function createDialogue(
   wait(startLimitMs, `did not start the command within ${startLimitMs / 1_000} s`);
   // It may have gone before it has read everything: its end tells.
   input.on('error', () => undefined);
-  input.write(`${JSON.stringify({ ...request, attached: true })}\n`);
+  input.write(`${JSON.stringify({ ...request, attached: true, silence_ms: silenceMs })}\n`);
+  const signs = setInterval(() => void (input.writable && input.write('\n')), silenceMs / SIGNS);
   return {
     input,
     cancel,
@@ -146,6 +151,7 @@ function createDialogue(
     isInsideMessage: () => reader.isInside(),
     close(): void {
       clearTimeout(timer);
+      clearInterval(signs);
       input.destroy();
     },
   };
@@ -157,7 +163,7 @@ type State = ReturnType<typeof createState>;
 function createState(mask: (text: string) => string) {
   let executor: ProcessIdentity | null = null;
   let started = false;
-  let result: ExecEnd | null = null;
+  let result: StepResult | null = null;
   let failure: { error: unknown } | null = null;
   let words = Buffer.alloc(0);
 
@@ -171,8 +177,9 @@ function createState(mask: (text: string) => string) {
       return [command, executor ?? command] as const;
     },
     isStarted: () => started,
-    finish(end: ExecEnd): void {
-      result = end;
+    finish({ end, error_msg: why }: Extract<ExecMessage, { type: 'finished' }>, isCancelled: boolean): void {
+      const isOurWish = isCancelled || end.kind !== 'cancelled';
+      result = isOurWish ? end : { kind: 'lost', message: mask(`The executor gave up the command: ${why}`) };
     },
     /** The first failure counts. */
     fail(error: unknown): void {

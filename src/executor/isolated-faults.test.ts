@@ -99,6 +99,16 @@ describe('an executor that fails', () => {
     expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['line']]);
   }, 30_000);
 
+  it('because it was told by others to end, says so', async () => {
+    const { result } = await run(shell('echo $PPID; sleep 600'), {}, ([line]) => {
+      if (Number(line) > 1) process.kill(Number(line), 'SIGTERM');
+    });
+    expect(result).toEqual({
+      kind: 'lost',
+      message: 'The executor gave up the command: cancelled: the executor got SIGTERM',
+    });
+  }, 30_000);
+
   it('F25: killed, leaves nothing of the step behind on this machine', async () => {
     let pid: string | undefined;
     const { result } = await run(shell('echo $$; echo $PPID; sleep 600'), {}, (lines) => {
@@ -116,23 +126,60 @@ describe('an executor that fails', () => {
 
 describe('a caller that dies', () => {
   it('F25: has its step ended by the executor', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'iac-runner-caller-'));
-    onTestFinished(() => rm(folder, { recursive: true, force: true }));
-    const file = join(folder, 'pid');
-    const script = `
-      import { createIsolatedExecutor } from ${JSON.stringify(join(import.meta.dirname, 'isolated.ts'))};
-      await createIsolatedExecutor({ command: ${JSON.stringify(EXEC)}, environment: { PATH: '/usr/bin:/bin' } }).run({
-        argv: ['sh', '-c', ${JSON.stringify(`echo $$ > ${file}.new; mv ${file}.new ${file}; sleep 600`)}],
-        cwd: '/', env: { PATH: '/usr/bin:/bin' }, timeoutMs: 600000, signal: new AbortController().signal,
-      }, { onStart() {}, onLines() {} });`;
-    const caller = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
-    let pid = '';
-    for (const deadline = Date.now() + 15_000; pid === '' && Date.now() < deadline; await delay(50)) {
-      pid = (await readFile(file, 'utf8').catch(() => '')).trim();
-    }
-    expect(isRunning(pid)).toBe(true);
+    const { caller, pid } = await startCaller();
     caller.kill('SIGKILL');
-    for (const deadline = Date.now() + 10_000; isRunning(pid) && Date.now() < deadline; ) await delay(50);
-    expect(isRunning(pid)).toBe(false);
+    await gone(pid);
   });
 });
+
+describe('a caller that stands still', () => {
+  it('F22: has its step ended by the executor, and is told so when it goes on', async () => {
+    const { caller, pid, output } = await startCaller({ silenceMs: 1_000 });
+    caller.kill('SIGSTOP');
+    await gone(pid);
+    caller.kill('SIGCONT');
+    for (const deadline = Date.now() + 10_000; output() === '' && Date.now() < deadline; ) await delay(50);
+    expect(JSON.parse(output())).toEqual({
+      kind: 'lost',
+      message: 'The executor gave up the command: cancelled: the caller has gone',
+    });
+  }, 40_000);
+
+  it('is no caller that has nothing to say: a step may take longer than any silence', async () => {
+    const { result, lines } = await run(shell('sleep 2; echo done'), { silenceMs: 600 });
+    expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['done']]);
+  });
+});
+
+/** Another process that runs a step through the executor, and prints its result; `pid` is the step's. */
+async function startCaller(options: { silenceMs?: number } = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'iac-runner-caller-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, 'pid');
+  const own = { command: EXEC, environment: { PATH: '/usr/bin:/bin' }, ...options };
+  const script = `
+    import { createIsolatedExecutor } from ${JSON.stringify(join(import.meta.dirname, 'isolated.ts'))};
+    const result = await createIsolatedExecutor(${JSON.stringify(own)}).run({
+      argv: ['sh', '-c', ${JSON.stringify(`echo $$ > ${file}.new; mv ${file}.new ${file}; sleep 600`)}],
+      cwd: '/', env: { PATH: '/usr/bin:/bin' }, timeoutMs: 600000, signal: new AbortController().signal,
+    }, { onStart() {}, onLines() {} });
+    process.stdout.write(JSON.stringify(result));`;
+  const stdio = ['ignore', 'pipe', 'inherit'] as const;
+  const caller = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: [...stdio] });
+  onTestFinished(() => void caller.kill('SIGKILL'));
+  let output = '';
+  caller.stdout?.on('data', (chunk) => {
+    output += String(chunk);
+  });
+  let pid = '';
+  for (const deadline = Date.now() + 15_000; pid === '' && Date.now() < deadline; await delay(50)) {
+    pid = (await readFile(file, 'utf8').catch(() => '')).trim();
+  }
+  expect(isRunning(pid)).toBe(true);
+  return { caller, pid, output: () => output };
+}
+
+async function gone(pid: string): Promise<void> {
+  for (const deadline = Date.now() + 10_000; isRunning(pid) && Date.now() < deadline; ) await delay(50);
+  expect(isRunning(pid)).toBe(false);
+}

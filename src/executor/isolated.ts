@@ -30,11 +30,14 @@ export interface IsolatedExecutorOptions {
   /** Until the executor has started a step, and how much longer than the step it may take; default 60 s and 15 s. */
   startLimitMs?: number;
   endLimitMs?: number;
+  /** How long the executor goes on with a step of which it hears nothing from here; default 30 s. */
+  silenceMs?: number;
 }
 
 const START_LIMIT_MS = 60_000;
 const END_LIMIT_MS = 15_000;
 const KILL_GRACE_MS = 5_000;
+const SILENCE_MS = 30_000;
 const MINUTE_MS = 60_000;
 
 /**
@@ -118,6 +121,7 @@ async function carryOut(
         startLimitMs: options.startLimitMs ?? START_LIMIT_MS,
         endLimitMs: options.endLimitMs ?? END_LIMIT_MS,
         killGraceMs,
+        silenceMs: options.silenceMs ?? SILENCE_MS,
         mask: createRedactor(secretsOf(options, command)),
       },
       {

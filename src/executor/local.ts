@@ -5,6 +5,7 @@ import { captureProcess } from '../process/capture.ts';
 import { taskSecrets } from '../process/environment.ts';
 import type { ProcessLimits } from '../process/limits.ts';
 import { runProcess } from '../process/run-process.ts';
+import type { Watchdog } from '../process/watchdog.ts';
 import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
 import type { Executor } from './executor.ts';
 
@@ -19,6 +20,8 @@ export interface LocalExecutorOptions {
   maxOutputBytes?: number;
   /** What every process of a step may use. */
   limits?: ProcessLimits | null;
+  /** Ends steps should this process die or stand still. */
+  watchdog?: Watchdog | null;
 }
 
 export const MAX_CAPTURED_BYTES = 256 * 1024 * 1024;
@@ -55,6 +58,7 @@ export function createLocalExecutor(options: LocalExecutorOptions = {}): Executo
         signal,
         ...(input === undefined ? {} : { input }),
         limits: options.limits ?? null,
+        watchdog: options.watchdog ?? null,
         maxOutputBytes: MAX_CAPTURED_BYTES,
       });
       switch (result.kind) {

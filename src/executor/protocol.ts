@@ -44,10 +44,12 @@ const toolRequest = z.object({
 /** Heeded with `--stream` alone. */
 const streamFields = {
   /**
-   * The request is one line, and stdin stays open behind it: that it ends, or that anything more comes, means that
-   * nobody wants the command any more. It works through ssh, sudo and docker, where a signal may not.
+   * The request is one line, and stdin stays open behind it: that it ends, or that more than empty lines comes, means
+   * that nobody wants the command any more. It works through ssh, sudo and docker, where a signal may not.
    */
   attached: z.boolean().default(false),
+  /** Of an attached request: an empty line comes more often than this; longer silence is like the end of stdin. */
+  silence_ms: z.int().positive().max(3_600_000).optional(),
   /** From an interrupt, sent first, to TERM, when the command is to end; 0: no interrupt. */
   interrupt_ms: z.int().nonnegative().max(3_600_000).optional(),
   /** Each process has them for itself: seconds of CPU time, bytes of address space, files. See setrlimit(2). */

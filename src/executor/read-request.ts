@@ -9,7 +9,7 @@ const NEWLINE = 0x0a;
 
 /**
  * Resolves to the request once it is there whole: at the end of the input, or, when it says `attached`, at the end of
- * its first line. `onDetached` is called when the input of an attached request ends, or goes on.
+ * its first line. `onDetached` is called when the input of an attached request ends, goes on, or is silent for too long.
  */
 export function readRequest(
   input: Readable,
@@ -20,7 +20,14 @@ export function readRequest(
     let bytes = 0;
     let isAttached = false;
     let isRead = false;
+    let silenceMs: number | undefined;
+    let silence: NodeJS.Timeout | undefined;
 
+    function listen(): void {
+      clearTimeout(silence);
+      // Its caller may stand still, or be cut off, without any end of the input to tell.
+      if (silenceMs !== undefined) silence = setTimeout(onDetached, silenceMs).unref();
+    }
     function settle(parsed: ParsedRequest): void {
       isRead = true;
       clearTimeout(timer);
@@ -42,7 +49,7 @@ export function readRequest(
     );
 
     input.on('data', (chunk: Buffer) => {
-      if (isAttached) return onDetached();
+      if (isAttached) return chunk.every((byte) => byte === NEWLINE) ? listen() : onDetached();
       if (isRead) return;
       chunks.push(chunk);
       bytes += chunk.length;
@@ -51,6 +58,8 @@ export function readRequest(
       const parsed = parseAll();
       if (!parsed.ok || !parsed.request.attached) return;
       isAttached = true;
+      silenceMs = parsed.request.silence_ms;
+      listen();
       settle(parsed);
     });
     const onEnd = (): void => {

@@ -2,6 +2,7 @@
 
 import type { ProcessLimits } from './limits.ts';
 import { type ProcessEnd, superviseProcess } from './supervise-process.ts';
+import type { Watchdog } from './watchdog.ts';
 
 export interface CaptureSpec {
   argv: readonly [string, ...string[]];
@@ -13,6 +14,7 @@ export interface CaptureSpec {
   input?: string | Uint8Array;
   signal?: AbortSignal;
   limits?: ProcessLimits | null;
+  watchdog?: Watchdog | null;
   /** Of stdout; default 64 MiB; more ends the child. */
   maxOutputBytes?: number;
 }

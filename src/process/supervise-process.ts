@@ -8,6 +8,7 @@ import { openOnePipe } from './one-pipe.ts';
 import { readOutput } from './output-reader.ts';
 import { endDescendants, type ProcessIdentity, startTicksOf } from './process-table.ts';
 import { describeSpawnFailure, type SpawnFailure } from './spawn-failure.ts';
+import type { Watchdog } from './watchdog.ts';
 
 export interface ProcessSpec {
   /** The program and its arguments; never a shell line. */
@@ -29,6 +30,8 @@ export interface ProcessSpec {
   onePipe?: boolean | undefined;
   /** An entry of `env`, `NAME=value`, that is this process's alone: finds descendants in other sessions. */
   marker?: string | undefined;
+  /** Ends the child's family should this process die or stand still. */
+  watchdog?: Watchdog | null | undefined;
 }
 
 export interface ProcessHooks {
@@ -81,6 +84,7 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
   }
   const exit = exitOf(child);
   const leader = identify(child, pid);
+  const letGo = spec.watchdog?.hold({ ...leader, marker: spec.marker });
   let ending: Promise<unknown> | null = null;
   const endAll = (patience: { graceMs: number; interruptMs?: number | undefined }): Promise<unknown> =>
     (ending ??= endDescendants({ ...leader, ...patience, marker: spec.marker }));
@@ -100,6 +104,7 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
   const { exitCode, signal } = await exit;
   stops.unwatch();
   await endAll({ graceMs: LEFTOVER_GRACE_MS });
+  letGo?.();
   for (const reader of readers) reader.closeSoon();
   await Promise.all(readers.map((reader) => reader.finished));
 
