@@ -1,9 +1,10 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     // Most tests wait for processes of their own, so more than one per core pays.
-    maxWorkers: 3,
+    maxWorkers: Math.min(2 * availableParallelism(), 8),
     projects: [
       { test: { name: 'unit', include: ['src/**/*.test.ts'], testTimeout: 20_000, retry: 1 } },
       {

@@ -7,6 +7,8 @@ import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
 import type { Ledger, Report, RunFilter, RunTally } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
 import {
+  HOLDING_RUNS,
+  QUEUED_RUNS,
   RUN_COLUMNS,
   STEP_COLUMNS,
   toDelivery,
@@ -169,11 +171,9 @@ export function readReports(database: Database, reporter: string, runId: string)
 export function readActive(database: Database, concurrencyGroup: string): Run[] {
   return database
     .all(
-      `SELECT ${RUN_COLUMNS} FROM runs
-        WHERE concurrency_group = ? AND state = 'queued'
+      `SELECT ${RUN_COLUMNS} FROM ${QUEUED_RUNS} AND concurrency_group = ?
        UNION ALL
-       SELECT ${RUN_COLUMNS} FROM runs
-        WHERE concurrency_group = ? AND state IN ('running', 'awaiting_approval')`,
+       SELECT ${RUN_COLUMNS} FROM ${HOLDING_RUNS} AND concurrency_group = ?`,
       concurrencyGroup,
       concurrencyGroup,
     )

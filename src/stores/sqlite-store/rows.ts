@@ -17,6 +17,13 @@ export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrenc
   input, revision, subject, attempt, chosen, cancel_requested_by, covered_by, created_at, started_at,
   finished_at, not_before, next_seq, priority, labels, approval_expires_at`;
 
+/**
+ * What waits, and what holds its group, which at most one of each does; a further condition begins with AND. The
+ * indexes are named because SQLite would take another and read the whole queue, or all that a group has ever run.
+ */
+export const QUEUED_RUNS = "runs INDEXED BY runs_queued WHERE state = 'queued'";
+export const HOLDING_RUNS = "runs INDEXED BY runs_held WHERE state IN ('running', 'awaiting_approval')";
+
 export function toStoredRun(row: Row): StoredRun {
   const run = {
     id: row.id,

@@ -19,7 +19,7 @@ import { timeOrderedId } from '../time-ordered-id.ts';
 import { appendEvents, dropSealed, insertEvent } from './append-events.ts';
 import type { Database } from './database.ts';
 import { type PruneOptions, prune } from './prune.ts';
-import { RUN_COLUMNS, type StoredRun, toStoredRun } from './rows.ts';
+import { HOLDING_RUNS, QUEUED_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from './rows.ts';
 
 /** What a write gives back: its result and the runs it changed, whose watchers are told after the commit. */
 export interface Written<T> {
@@ -136,8 +136,9 @@ function findOrInsert(
 /** What waits for somebody's approval would hold its group, although nobody needs it any more. */
 function awaitingApproval(database: Database, group: string): StoredRun[] {
   return database
-    .all(`SELECT ${RUN_COLUMNS} FROM runs WHERE concurrency_group = ? AND state = 'awaiting_approval'`, group)
-    .map(toStoredRun);
+    .all(`SELECT ${RUN_COLUMNS} FROM ${HOLDING_RUNS} AND concurrency_group = ?`, group)
+    .map(toStoredRun)
+    .filter(({ run }) => run.state === 'awaiting_approval');
 }
 
 function insertRun(database: Database, request: RunRequest): Run {
@@ -226,8 +227,7 @@ function coveredBy(database: Database, id: string): Run[] {
 
 /**
  * The queued run of a free group that comes first, by priority and then by age; hops from group to group so that a
- * long queue costs nothing. The index is named because SQLite prefers runs_by_state, and then reads the whole queue
- * at each hop.
+ * long queue costs nothing.
  */
 function nextQueued(
   database: Database,
@@ -236,23 +236,22 @@ function nextQueued(
 ): StoredRun | null {
   const row = database.get(
     `WITH RECURSIVE groups (name) AS (
-      SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued WHERE state = 'queued'
+      SELECT min(concurrency_group) FROM ${QUEUED_RUNS}
       UNION ALL
-      SELECT (SELECT min(concurrency_group) FROM runs INDEXED BY runs_queued
-              WHERE state = 'queued' AND concurrency_group > groups.name)
+      SELECT (SELECT min(concurrency_group) FROM ${QUEUED_RUNS}
+              AND concurrency_group > groups.name)
       FROM groups WHERE groups.name IS NOT NULL
     ),
     firsts (first) AS (
-      SELECT (SELECT number FROM runs INDEXED BY runs_queued
-        WHERE state = 'queued' AND concurrency_group = groups.name AND not_before <= ?
+      SELECT (SELECT number FROM ${QUEUED_RUNS}
+          AND concurrency_group = groups.name AND not_before <= ?
           AND kind IN (SELECT value FROM json_each(?))
           AND (? IS NULL OR NOT EXISTS (
             SELECT 1 FROM json_each(runs.labels) WHERE value NOT IN (SELECT value FROM json_each(?))))
         ORDER BY priority DESC, number LIMIT 1)
       FROM groups
       WHERE groups.name IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM runs
-        WHERE concurrency_group = groups.name AND state IN ('running', 'awaiting_approval'))
+        SELECT 1 FROM ${HOLDING_RUNS} AND concurrency_group = groups.name)
     )
     SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
       SELECT first FROM firsts JOIN runs ON number = first ORDER BY priority DESC, first LIMIT 1)`,
@@ -268,9 +267,9 @@ function nextQueued(
 function queuedCoalescing(database: Database, group: string): StoredRun[] {
   return database
     .all(
-      `SELECT ${RUN_COLUMNS} FROM runs
-        WHERE state = 'queued' AND concurrency_group = ? AND coalesce = 1 AND number < coalesce(
-          (SELECT min(number) FROM runs WHERE state = 'queued' AND concurrency_group = ? AND coalesce = 0),
+      `SELECT ${RUN_COLUMNS} FROM ${QUEUED_RUNS}
+          AND concurrency_group = ? AND coalesce = 1 AND number < coalesce(
+          (SELECT min(number) FROM ${QUEUED_RUNS} AND concurrency_group = ? AND coalesce = 0),
           9223372036854775807)
         ORDER BY number`,
       group,
