@@ -4,7 +4,7 @@ import { VARIABLES } from '../src/config.ts';
 
 const BEFORE = `# Configuration
 
-<!-- Written by \`npm run docs\` from VARIABLES in src/config.ts. Change the text there. -->
+<!-- Written by \`npm run docs\` from the variables in src/config/. Change the text there. -->
 
 iac-runner is configured by environment variables alone; there is no configuration file and no option of \`serve\`.
 They are read once, at the start. When one is wrong the program does not start: it ends with exit code 3 and a line

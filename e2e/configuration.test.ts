@@ -76,6 +76,7 @@ const WRONG: Record<string, (string | undefined)[]> = {
     ],
   ],
   LOG_LEVEL: ['verbose', 'INFO'],
+  LEASE_SECONDS: ['9', '601', '60s', '30.5'],
   SYNC_REQUIRE_TIMESTAMP: ['yes', '1', 'TRUE'],
 };
 

@@ -58,7 +58,7 @@ function lookAt(pid: string): { parent: number; command: string } {
 }
 
 describe('watchdog', () => {
-  it('F1: ends a task whose process was killed by SIGKILL, also what left its session', async () => {
+  it('F25: ends a task whose process was killed by SIGKILL, also what left its session', async () => {
     const script = 'setsid sleep 600 & echo left $!; wait; sleep 600';
     const { child, task, watchdog, output } = await startHolder(60_000, script);
     const [, left] = await until(() => /left (\d+)/.exec(output()));
@@ -67,7 +67,7 @@ describe('watchdog', () => {
     await Promise.all([gone(task), gone(leftover), gone(watchdog)]);
   });
 
-  it('F1: kills a task that does not heed TERM', async () => {
+  it('F25: kills a task that does not heed TERM', async () => {
     const { child, task } = await startHolder(60_000, `trap '' TERM; while :; do sleep 0.1; done`);
     child.kill('SIGKILL');
     await gone(task);

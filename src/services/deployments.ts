@@ -7,37 +7,48 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
 import { type DeployOptions, deploy } from '../pipelines/deploy.ts';
+import { isOpen, removeFolder } from '../pipelines/open-folder.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
+import type { RunFolderOptions } from '../pipelines/run-folder.ts';
 import { createInitExecutor } from '../pipelines/terraform/plugin-cache.ts';
 import type { PrepareOptions } from '../pipelines/terraform/prepare-tool.ts';
 import type { InitOptions } from '../pipelines/terraform/tool-phases.ts';
-import { findTool } from '../pipelines/terraform/tools.ts';
+import { findTool, listTools, type ToolPlaces } from '../pipelines/terraform/tools.ts';
+import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
+import type { Watchdog } from '../process/watchdog.ts';
 import { startEventWebhooks } from '../reporters/event-webhook.ts';
 import { createEventWebhookClient } from '../reporters/event-webhook-client.ts';
-import type { DeploySecrets } from '../runs/deployment.ts';
+import { type DeploySecrets, toolName } from '../runs/deployment.ts';
+import type { Fleet } from '../runs/fleet.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { whatIsMissing } from '../runs/takers.ts';
 import { startApprovals } from '../triggers/approvals.ts';
 import { createDeployApi, type DeployApi } from '../triggers/deploy-api.ts';
 import { startDriftChecks } from '../triggers/drift.ts';
 import { createSealer, type Sealer } from '../triggers/seal.ts';
 import { VERSION } from '../version.ts';
 import { startRunFolders } from '../worker/run-folders.ts';
-import { buildExecutor } from './executor.ts';
+import { buildExecutor, buildStepUser } from './executor.ts';
 import { networkOf, requireSpace, secretsOf } from './sync.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
 const UNUSED_MIRROR_MS = 30 * 86_400_000;
+const TOOLS_KNOWN_MS = 5_000;
 
 /** What deployments and plans share. */
-export interface ToolRoom extends InitOptions, PrepareOptions {
+export interface ToolRoom extends InitOptions, PrepareOptions, RunFolderOptions {
   directory: string;
   repositories: ReturnType<typeof createRemoteRepositories>;
   sealer: Sealer;
 }
 
-export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRoom> {
+export async function buildToolRoom(
+  config: Config,
+  watchdog: Watchdog | null,
+  log: Logger,
+): Promise<ToolRoom> {
   const { deploy: settings } = config;
-  const executor = buildExecutor(config, secretsOf(config));
+  const executor = buildExecutor(config, secretsOf(config), watchdog);
   const directory = path.join(config.dataDir, 'repositories');
   await clearRemoteLocks(directory);
   const tempDir = sessionsFolder(config);
@@ -57,18 +68,46 @@ export async function buildToolRoom(config: Config, log: Logger): Promise<ToolRo
   repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
     log.warn({ err }, 'mirrors that nobody uses could not be removed');
   });
+  const stepUser = buildStepUser(config, executor);
+  const isShared = stepUser !== null && (await isOpen(settings.directory));
+  if (stepUser) {
+    void stepFolderProblem('DEPLOY_DIR', settings.directory, stepUser).then((problem) => {
+      if (problem !== null) log.warn({ problem }, 'deployments and plans will fail');
+    });
+  }
   return {
     directory: settings.directory,
     repositories,
     executor,
-    initExecutor: createInitExecutor({ executor, directory: settings.pluginCacheDir }),
+    // What another user leaves in the cache is not ours to remove.
+    initExecutor: isShared ? executor : createInitExecutor({ executor, directory: settings.pluginCacheDir }),
+    stepUser,
     interruptGraceMs: settings.cancelGraceMs,
-    tools: { path: config.plumbing.PATH ?? '', toolsDir: settings.toolsDir },
+    tools: toolPlaces(config),
     plumbing: config.plumbing,
     gitProtocols: config.remotes.protocols,
     registryUrl: settings.registryUrl,
     providerMirrorDir: settings.providerMirrorDir,
     sealer: createSealer(config.sealingKeys),
+  };
+}
+
+function toolPlaces({ plumbing, deploy }: Config): ToolPlaces {
+  return { path: plumbing.PATH ?? '', toolsDir: deploy.toolsDir };
+}
+
+/** What this machine has, each as of `toolName`; looked up anew every few seconds. */
+export function createOwnTools(config: Config): () => Promise<string[]> {
+  let found: Promise<string[]> = Promise.resolve([]);
+  let lookAgainAtMs = 0;
+  return () => {
+    if (performance.now() >= lookAgainAtMs) {
+      lookAgainAtMs = performance.now() + TOOLS_KNOWN_MS;
+      found = listTools(toolPlaces(config)).then((all) =>
+        all.map(({ tool, version }) => toolName({ tool, toolVersion: version })),
+      );
+    }
+    return found;
   };
 }
 
@@ -103,13 +142,23 @@ export function buildDeploy(
   return (context) => deploy(options, context);
 }
 
-export function buildDeployApi({ remotes }: Config, store: RunStore, { sealer, tools }: ToolRoom): DeployApi {
+export function buildDeployApi(
+  { remotes }: Config,
+  store: RunStore,
+  { sealer, tools }: ToolRoom,
+  fleet: Fleet | null,
+): DeployApi {
   return createDeployApi({
     store,
     seal: sealer.seal,
-    async toolProblem(tool, version) {
-      const found = await findTool(tools, tool, version);
-      return found.ok ? null : found.problem;
+    async toolProblem({ tool, toolVersion }, labels) {
+      if (fleet) {
+        const missing = whatIsMissing({ tool, toolVersion }, labels, await fleet.workers());
+        // Machines come and go: for one with the labels it may wait.
+        return missing?.what === 'tool' ? missing.problem : null;
+      }
+      const found = toolVersion === null ? null : await findTool(tools, tool, toolVersion);
+      return found === null || found.ok ? null : found.problem;
     },
     rules: remotes,
     now: Date.now,
@@ -117,9 +166,14 @@ export function buildDeployApi({ remotes }: Config, store: RunStore, { sealer, t
 }
 
 /** Expires approvals and removes folders of the past. Resolves when neither is at work any more. */
-export function startHousekeeping(config: Config, store: RunStore, log: Logger): () => Promise<void> {
+export function startHousekeeping(
+  store: RunStore,
+  { directory, stepUser }: ToolRoom,
+  log: Logger,
+): () => Promise<void> {
   const approvals = startApprovals({ store, now: Date.now, log });
-  const folders = startRunFolders({ store, directory: config.deploy.directory, now: Date.now, log });
+  const remove = (folder: string) => removeFolder(folder, stepUser);
+  const folders = startRunFolders({ store, directory, remove, now: Date.now, log });
   return async () => {
     await Promise.all([approvals.stop(), folders.stop()]);
   };

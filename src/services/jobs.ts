@@ -8,17 +8,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { JobsConfig } from '../config.ts';
 import { ConfigError } from '../errors.ts';
+import type { Executor } from '../executor/executor.ts';
 import { createRemoteRepositories } from '../git/remote-repositories.ts';
 import { makeOwnFolder } from '../make-folder.ts';
 import { type ChangeOptions, change } from '../pipelines/change/change.ts';
 import { decryptToken, readEncryptionKey } from '../pipelines/change/decrypt-token.ts';
 import { createJobFolders, type JobFolders } from '../pipelines/change/job-folders.ts';
+import type { StepUser } from '../pipelines/open-folder.ts';
+import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
+import type { Watchdog } from '../process/watchdog.ts';
 import { createChangeRequests } from '../reporters/change-requests.ts';
 import { splitFlags } from '../runs/tool-flags.ts';
 import { type JobStore, openJobStore } from '../stores/redis-jobs/job-store.ts';
 import { consumeJobs, type JobConsumer } from '../triggers/redis-jobs/consume-jobs.ts';
 import { VERSION } from '../version.ts';
-import { buildExecutor, requireLimits, stepPlumbing } from './executor.ts';
+import { buildExecutor, buildStepUser, buildWatchdog, requireLimits, stepPlumbing } from './executor.ts';
 import { networkOf } from './sync.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
@@ -41,6 +45,8 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
   const stateDir = config.stateDir === null ? ownStateDir(config) : path.join(config.stateDir, 'jobs');
   makeOwnFolder('TEMP_DIR', config.tempDir);
   makeOwnFolder(config.stateDir === null ? 'TMPDIR' : 'DATA_DIR', stateDir);
+  const stepUser = agent && buildStepUser(config, executorOf(config, stateDir, null));
+  if (stepUser) await requireStepFolder(config, stepUser);
   const runnerId = config.runnerId ?? `${hostname()}:${process.pid}`;
   const store = await openJobStore({
     url: config.redisUrl,
@@ -54,11 +60,13 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
     checkouts: config.tempDir,
     scratch: path.join(stateDir, 'scratch'),
     cleanUp: config.cleanUp,
+    stepUser,
   });
   const stopSweeping = startSweeping(folders, store, log);
+  const watchdog = buildWatchdog({ leaseMs: leaseOf(config) }, log);
   let consumer: JobConsumer;
   try {
-    const options = await changeOptions(config, { agent, key, stateDir, store, folders, log });
+    const options = await changeOptions(config, { agent, key, stateDir, store, folders, watchdog, log });
     await store.ensureGroup().catch((err: unknown) => log.warn({ err }, 'jobs:stream has no group yet'));
     consumer = consumeJobs({
       store,
@@ -72,6 +80,7 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
     });
   } catch (error) {
     stopSweeping();
+    await watchdog.close();
     await store.close();
     throw error;
   }
@@ -82,10 +91,26 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
     async stop() {
       stopSweeping();
       await consumer.drain();
+      await watchdog.close();
       await store.close();
     },
     hurry: () => consumer.hurry(),
   };
+}
+
+/** Another runner takes a job over that was idle for so long; a short time for that is for tests. */
+function leaseOf({ claimIdleMs }: JobsConfig): number {
+  return Math.max(claimIdleMs, 60_000);
+}
+
+function executorOf(config: JobsConfig, stateDir: string, watchdog: Watchdog | null): Executor {
+  return buildExecutor({ ...config, dataDir: stateDir, leaseMs: leaseOf(config) }, [], watchdog);
+}
+
+/** Else each job would be taken, and fail. */
+async function requireStepFolder({ tempDir }: JobsConfig, stepUser: StepUser): Promise<void> {
+  const problem = await stepFolderProblem('TEMP_DIR', tempDir, stepUser);
+  if (problem !== null) throw new ConfigError(problem, { nextAction: 'See docs/executor.md.' });
 }
 
 function startSweeping(folders: JobFolders, store: JobStore, log: Logger): () => void {
@@ -105,12 +130,13 @@ interface Parts {
   stateDir: string;
   store: JobStore;
   folders: JobFolders;
+  watchdog: Watchdog;
   log: Logger;
 }
 
 async function changeOptions(
   config: JobsConfig,
-  { agent, key, stateDir, store, folders, log }: Parts,
+  { agent, key, stateDir, store, folders, watchdog, log }: Parts,
 ): Promise<ChangeOptions> {
   const tempDir = path.join(stateDir, 'tmp');
   await mkdir(tempDir, { recursive: true, mode: 0o700 });
@@ -132,7 +158,7 @@ async function changeOptions(
   return {
     repositories,
     rules: { protocols, hosts },
-    executor: buildExecutor({ ...config, dataDir: stateDir }, []),
+    executor: executorOf(config, stateDir, watchdog),
     agent,
     provider: (userId, providerId) => patiently(() => store.provider(userId, providerId)),
     decrypt: (sealed) => decryptToken(key, sealed),

@@ -58,6 +58,7 @@ export async function buildPages(
   });
   const { routes, closeStreams } = createRunRoutes({
     store,
+    fleet,
     access,
     assets,
     retry: (runId, actor) => retryRun(store, runId, actor),

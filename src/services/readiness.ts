@@ -4,10 +4,12 @@ import { access, constants } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { makeFolder } from '../make-folder.ts';
+import { isOpen } from '../pipelines/open-folder.ts';
+import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
 import { captureProcess } from '../process/capture.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createReadiness, type Readiness } from '../web/readiness.ts';
-import { buildExecutor, stepPlumbing } from './executor.ts';
+import { buildExecutor, buildStepUser, stepPlumbing } from './executor.ts';
 import { requireSpace, secretsOf } from './sync.ts';
 
 const PROBE_TIMEOUT_MS = 5_000;
@@ -15,6 +17,7 @@ const PROBE_TIMEOUT_MS = 5_000;
 const EXECUTOR_PROBE_TIMEOUT_MS = 20_000;
 
 export function buildReadiness(config: Config, store: RunStore): () => Promise<Readiness> {
+  const stepFolders = checkStepFolders(config);
   return createReadiness(
     {
       store: () => store.check(),
@@ -22,6 +25,7 @@ export function buildReadiness(config: Config, store: RunStore): () => Promise<R
       disk: () => requireSpace(config),
       git: () => checkProgram(config, ['git', '--version'], 'Install git.'),
       task_runner: () => checkTaskRunner(config),
+      ...(stepFolders && { step_folders: stepFolders }),
     },
     Date.now,
   );
@@ -47,6 +51,20 @@ async function checkTaskRunner(config: Config): Promise<void> {
   if (result.kind === 'exited' && result.exitCode === 0) return;
   const problem = result.kind === 'failed' ? result.problem : `${argv.join(' ')} did not succeed`;
   throw new Error(`${problem}. ${remedy} Or look at EXECUTOR_COMMAND.`);
+}
+
+/** Null when nobody else is to work in DEPLOY_DIR. Once it was well it is not tried again. */
+function checkStepFolders(config: Config): (() => Promise<void>) | null {
+  const stepUser = buildStepUser(config, buildExecutor(config, secretsOf(config)));
+  if (stepUser === null) return null;
+  const { directory } = config.deploy;
+  let isWell = false;
+  return async () => {
+    if (isWell || !(await isOpen(directory))) return;
+    const problem = await stepFolderProblem('DEPLOY_DIR', directory, stepUser);
+    if (problem !== null) throw new Error(problem);
+    isWell = true;
+  };
 }
 
 async function checkProgram(config: Config, argv: [string, ...string[]], remedy: string): Promise<void> {

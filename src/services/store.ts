@@ -14,6 +14,7 @@ import { shownAddress } from '../stores/redis-store/connection.ts';
 import { holdOwnership } from '../stores/sqlite-store/ownership.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { startRole } from '../worker/role.ts';
+import { createOwnTools } from './deployments.ts';
 
 export interface OpenStore {
   store: RunStore;
@@ -41,6 +42,7 @@ export async function openStore(config: Config, log: Logger): Promise<OpenStore>
     const store = await createRedisStore({
       url: storeUrl,
       queueLimit,
+      tools: createOwnTools(config),
       onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
     });
     log.info({ store: shownAddress(storeUrl) }, 'store in Redis');

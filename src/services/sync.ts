@@ -10,14 +10,16 @@ import { createMirror, type Mirror } from '../git/mirror.ts';
 import { createScratchRepository } from '../git/scratch-repository.ts';
 import { createWorkspace } from '../git/workspace.ts';
 import { dueServices } from '../pipelines/due-services.ts';
+import { gitTrust } from '../pipelines/open-folder.ts';
 import type { Pipeline, PipelineContext } from '../pipelines/pipeline.ts';
 import { type PreviewOptions, preview } from '../pipelines/preview.ts';
 import { type SyncOptions, sync } from '../pipelines/sync.ts';
 import { taskSecrets } from '../process/environment.ts';
 import { createRedactor } from '../process/redact.ts';
+import type { Watchdog } from '../process/watchdog.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createDokployHashes } from '../stores/dokploy-hashes/dokploy-hashes.ts';
-import { buildExecutor, stepPlumbing } from './executor.ts';
+import { buildExecutor, isElsewhere, stepPlumbing } from './executor.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
 /** Shorter, as anybody may open a pull request. */
@@ -38,9 +40,10 @@ export function requireSpace({ dataDir, workspaceDir, diskFloorBytes: floorBytes
   return requireFreeSpace({ directories: [dataDir, workspaceDir], floorBytes });
 }
 
-export function buildSync(config: Config, store: RunStore, log: Logger) {
+export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | null, log: Logger) {
   const name = repositoryName(config.git.url);
   const git = buildGit(config, GIT_TIMEOUT_MS);
+  const directory = path.join(config.workspaceDir, name);
   const mirror = createMirror({
     git,
     directory: path.join(config.dataDir, 'mirrors', `${name}.git`),
@@ -54,7 +57,7 @@ export function buildSync(config: Config, store: RunStore, log: Logger) {
     workspace: createWorkspace({
       git,
       mirror,
-      directory: path.join(config.workspaceDir, name),
+      directory,
       requireSpace: () => requireSpace(config),
     }),
     workspaceDir: config.workspaceDir,
@@ -67,9 +70,12 @@ export function buildSync(config: Config, store: RunStore, log: Logger) {
       selfHeal: config.selfHeal,
       now: Date.now,
     },
-    executor: buildExecutor(config, secretsOf(config)),
+    executor: buildExecutor(config, secretsOf(config), watchdog),
     invokeCommand: config.invokeCommand,
-    plumbing: stepPlumbing(config),
+    plumbing: {
+      ...stepPlumbing(config),
+      ...(isElsewhere(config.executor.command) ? gitTrust(directory) : {}),
+    },
     taskEnvironment: config.taskEnvironment,
     tempDir: taskFiles(config),
     mask: createRedactor(secretsOf(config)),

@@ -14,7 +14,7 @@ import { startTakeBack } from '../worker/take-back.ts';
 import { startWorker, type Worker } from '../worker/worker.ts';
 import { buildCommands } from './commands.ts';
 import { buildDeploy, buildToolRoom, startHousekeeping } from './deployments.ts';
-import { requireLimits } from './executor.ts';
+import { buildWatchdog, requireLimits } from './executor.ts';
 import { buildPlans } from './plans.ts';
 import { mendLoss, openStore } from './store.ts';
 import { buildPreview, buildSync, gitMarker, taskFiles } from './sync.ts';
@@ -25,6 +25,9 @@ const CONCURRENT_PREVIEWS = 2;
 const CONCURRENT_PLANS = 2;
 /** They hold no process, only questions to GitHub. */
 const CONCURRENT_COMMANDS = 4;
+
+/** Of a lease: how often ended ones are looked for. */
+const TAKE_BACK_PART = 0.25;
 
 export type Releasers = (() => Promise<void> | void)[];
 export type Room = Awaited<ReturnType<typeof prepareWork>>;
@@ -44,11 +47,13 @@ export async function prepareWork(config: Config, log: Logger, releasers: Releas
   await mendLoss(config, opened, log);
 
   await clearLeftoverLock(config.workspaceDir);
-  const sync = buildSync(config, store, log);
+  const watchdog = fleet && buildWatchdog(config, log);
+  if (watchdog) releasers.push(watchdog.close);
+  const sync = buildSync(config, store, watchdog, log);
   await clearMirrorLock(sync.mirror.directory);
   // Of tasks that were cut off, and whose run may go on without them.
   await rm(taskFiles(config), { recursive: true, force: true });
-  const tools = await buildToolRoom(config, log);
+  const tools = await buildToolRoom(config, watchdog, log);
   const plans = await buildPlans(config, store, { room: tools, mirror: sync.mirror }, log);
   return { opened, store, sync, tools, plans };
 }
@@ -90,6 +95,7 @@ export async function startWork(
       command: commands.pipeline,
     },
     owner,
+    leaseMs: config.leaseMs,
     isShared: fleet !== null,
     limits,
     total: concurrency ?? Number.POSITIVE_INFINITY,
@@ -101,11 +107,12 @@ export async function startWork(
   if (fleet) {
     const { retryLimit: maxAttempts } = config;
     const before = () => mendLoss(config, opened, log);
+    const intervalMs = config.leaseMs * TAKE_BACK_PART;
     const sign = { owner, command, version: VERSION, labels, limits, startedAt: Date.now() };
-    releasers.push(startTakeBack({ store, maxAttempts, log, before }).stop);
+    releasers.push(startTakeBack({ store, maxAttempts, log, before, intervalMs }).stop);
     releasers.push(startHeartbeat({ fleet, worker, sign, log }).stop);
   }
-  releasers.push(startHousekeeping(config, store, log));
+  releasers.push(startHousekeeping(store, tools, log));
   return worker;
 }
 

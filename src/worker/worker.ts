@@ -8,7 +8,6 @@ import { executeRun } from './execute-run.ts';
 
 /** Every enqueue wakes the worker; this is only for what no wake-up tells. */
 const POLL_MS = 5_000;
-const LEASE_MS = 60_000;
 
 export interface WorkerOptions {
   store: RunStore;
@@ -23,6 +22,7 @@ export interface WorkerOptions {
   labels?: readonly string[] | undefined;
   /** Others work on runs of the same store. */
   isShared?: boolean;
+  leaseMs: number;
   drainTimeoutMs: number;
   log: Logger;
 }
@@ -37,7 +37,7 @@ export interface Worker {
 }
 
 export function startWorker(options: WorkerOptions): Worker {
-  const { store, owner, limits, total = Number.POSITIVE_INFINITY, labels, log } = options;
+  const { store, owner, limits, total = Number.POSITIVE_INFINITY, labels, leaseMs, log } = options;
   const draining = new AbortController();
   const stopping = new AbortController();
   const active = new Map<Promise<void>, { id: string; kind: RunKind }>();
@@ -76,10 +76,10 @@ export function startWorker(options: WorkerOptions): Worker {
     while (!draining.signal.aborted) {
       const kinds = kindsWithRoom();
       if (kinds.length === 0) return;
-      const claim = await store.claim({ owner, leaseMs: LEASE_MS, kinds, labels });
+      const claim = await store.claim({ owner, leaseMs, kinds, labels });
       if (!claim) return;
       const execution = executeRun(
-        { ...options, leaseMs: LEASE_MS, draining: draining.signal, stopping: stopping.signal },
+        { ...options, draining: draining.signal, stopping: stopping.signal },
         claim,
       ).finally(() => {
         active.delete(execution);

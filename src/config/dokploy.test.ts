@@ -1,8 +1,8 @@
 /** Dokploy's address and key are checked when they are used, and only then. */
 
 import { describe, expect, it } from 'vitest';
-import { loadConfig } from './config.ts';
-import { ConfigError } from './errors.ts';
+import { loadConfig } from '../config.ts';
+import { ConfigError } from '../errors.ts';
 
 const BASE = { WEBHOOK_SECRET: 'a-real-secret-0123', GIT_REPO_URL: 'https://github.com/acme/platform.git' };
 const DOKPLOY = {

@@ -1,0 +1,80 @@
+/** Who may ask for what: the secrets of signed requests, and the tokens of the API. */
+
+import { flag, secret, text } from './shapes.ts';
+import { type ValuesOf, variable } from './variable.ts';
+
+export type Role = 'viewer' | 'operator' | 'admin';
+
+export interface ApiToken {
+  name: string;
+  role: Role;
+  token: string;
+}
+
+const tokens = text.transform((value, context): ApiToken[] => {
+  const list = value.split(',').filter((entry) => entry.trim() !== '');
+  return list.flatMap((entry) => {
+    const [, name, role, token] = /^\s*([^:\s]+):(viewer|operator|admin):(\S{8,})\s*$/.exec(entry) ?? [];
+    if (name && token && (role === 'viewer' || role === 'operator' || role === 'admin')) {
+      return [{ name, role, token }];
+    }
+    context.addIssue({ code: 'custom', message: 'malformed' });
+    return [];
+  });
+});
+const uniqueTokens = tokens.refine((list) => new Set(list.map(({ name }) => name)).size === list.length);
+
+export const SECRET_VARIABLES = {
+  WEBHOOK_SECRET: variable({
+    schema: secret,
+    expected: 'the secret of the GitHub webhook, at least 8 characters and not a placeholder',
+    example: 'the output of `openssl rand -hex 32`',
+    description: 'Signs `/webhook` and `/sync`. The program does not start without it.',
+    default: '(required)',
+  }),
+  WEBHOOK_SECRET_PREVIOUS: variable({
+    schema: secret.optional().transform((value) => value ?? null),
+    expected: 'the secret that was in use before, at least 8 characters',
+    example: 'the previous value of WEBHOOK_SECRET',
+    description: 'Also accepted, while a new secret is being rolled out.',
+    default: '(none)',
+  }),
+} as const;
+
+export const TOKEN_VARIABLES = {
+  API_TOKENS: variable({
+    schema: uniqueTokens,
+    expected:
+      'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 8 or more characters, each name once',
+    example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
+    description: 'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin).',
+    default: '',
+  }),
+} as const;
+
+export const REPLAY_VARIABLES = {
+  SYNC_REQUIRE_TIMESTAMP: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description: 'Refuse `/sync` requests without `X-IAC-Timestamp` and `X-IAC-Nonce`.',
+    default: 'false',
+  }),
+} as const;
+
+export interface AccessConfig {
+  webhookSecrets: readonly [string, ...string[]];
+  requireTimestamp: boolean;
+  apiTokens: readonly ApiToken[];
+}
+
+export function accessConfig(
+  values: ValuesOf<typeof SECRET_VARIABLES & typeof TOKEN_VARIABLES & typeof REPLAY_VARIABLES>,
+): AccessConfig {
+  const previous = values.WEBHOOK_SECRET_PREVIOUS;
+  return {
+    webhookSecrets: previous ? [values.WEBHOOK_SECRET, previous] : [values.WEBHOOK_SECRET],
+    requireTimestamp: values.SYNC_REQUIRE_TIMESTAMP,
+    apiTokens: values.API_TOKENS,
+  };
+}

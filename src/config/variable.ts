@@ -1,0 +1,52 @@
+/** What a variable is, and how tables of them are read from the environment. */
+
+import type { z } from 'zod';
+import { ConfigError } from '../errors.ts';
+import type { Environment } from './environment.ts';
+
+/** One variable: how it is read, what stands in the documentation, and an example for the error. */
+export interface Variable<T> {
+  schema: z.ZodType<T, string | undefined>;
+  /** What is expected, in the words of an error: "expected …". */
+  expected: string;
+  example: string;
+  description: string;
+  /** What holds when it is unset; shown, and parsed like a given value unless it begins with "(". */
+  default: string;
+}
+
+type Table = Readonly<Record<string, Variable<unknown>>>;
+
+/** What the variables of a table are read as. */
+export type ValuesOf<T extends Table> = { [Name in keyof T]: z.output<T[Name]['schema']> };
+
+export function variable<T>(definition: Variable<T>): Variable<T> {
+  return definition;
+}
+
+/**
+ * Reads all variables of a table. Throws ConfigError with a line for each that is wrong; never with its value, which
+ * may be a secret.
+ */
+export function parse<T extends Table>(table: T, environment: Environment): ValuesOf<T> {
+  const problems: string[] = [];
+  const entries = Object.entries(table).map(([name, { schema, default: fallback }]) => {
+    const given = environment[name]?.trim() === '' ? undefined : environment[name];
+    const result = schema.safeParse(given ?? (fallback.startsWith('(') ? undefined : fallback));
+    if (result.success) return [name, result.data];
+    problems.push(problemWith(table, name, given));
+    return [name, undefined];
+  });
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  return Object.fromEntries(entries) as ValuesOf<T>;
+}
+
+/** One line for the reader, without the value, which may be a secret. */
+export function problemWith<Name extends string>(
+  table: Readonly<Record<Name, Variable<unknown>>>,
+  name: Name,
+  given: string | undefined,
+): string {
+  const { expected, example } = table[name];
+  return `${name} ${given === undefined ? 'is missing' : 'is wrong'}: expected ${expected}, e.g. ${example}.`;
+}
