@@ -30,7 +30,7 @@ export const DEFECTS: readonly Defect[] = [
       },
       // The answer can only name the run when its id is known before it is stored.
       {
-        file: 'stores/sqlite-store/writes.ts',
+        file: 'stores/sqlite-store/writes/enqueue.ts',
         from: `    timeOrderedId(now),
     request.kind,`,
         to: `    request.trigger.deliveryId ?? timeOrderedId(now),

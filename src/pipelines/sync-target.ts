@@ -31,3 +31,8 @@ export async function resolveTarget(
   const [newest = revision] = onBranch.length > 1 ? await mirror.tips(onBranch) : onBranch;
   return { kind: 'commit', revision: newest };
 }
+
+/** Only a person who names a commit may go back; a push or a retry never does. */
+export function isRollback({ trigger, input }: SyncRun): boolean {
+  return trigger.source === 'sync_api' && input.revision !== null;
+}

@@ -8,7 +8,8 @@ import { QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../er
 import { type Connection, openConnection, resultCode } from './connection.ts';
 import type { Database } from './database.ts';
 import { holdOwnership } from './ownership.ts';
-import { WRITES, type Written } from './writes.ts';
+import type { Written } from './writes/written.ts';
+import { WRITES } from './writes.ts';
 
 export type WriteName = keyof typeof WRITES;
 

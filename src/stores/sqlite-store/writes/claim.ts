@@ -1,0 +1,109 @@
+/** The run that is worked on next, with its lease, and those it covers. */
+
+import { RUN_KINDS, type Run, type RunKind } from '../../../runs/run.ts';
+import type { RunEventBody } from '../../../runs/run-events.ts';
+import type { Claim } from '../../../runs/run-store.ts';
+import { appendEvents } from '../append-events.ts';
+import type { Database } from '../database.ts';
+import { HOLDING_RUNS, QUEUED_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
+import { supersede } from './stored-runs.ts';
+import type { Written } from './written.ts';
+
+export function claim(
+  database: Database,
+  options: {
+    owner: string;
+    leaseMs: number;
+    kinds?: readonly RunKind[];
+    labels?: readonly string[] | undefined;
+  },
+): Written<Claim | null> {
+  const { owner, leaseMs, kinds = RUN_KINDS, labels = null } = options;
+  const next = nextQueued(database, kinds, labels);
+  if (!next) return { result: null, changed: [] };
+  const covered = next.run.coalesce ? queuedCoalescing(database, next.run.concurrencyGroup) : [];
+  const chosen = covered.pop() ?? next;
+  for (const stored of covered) supersede(database, stored, chosen.run.id);
+  const token = Number(
+    database.get(
+      `INSERT INTO counters (name, value) VALUES ('fencing_token', 1)
+       ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
+    )?.value,
+  );
+  database.run(
+    'UPDATE runs SET lease_owner = ?, lease_token = ?, lease_expires_at = ? WHERE number = ?',
+    owner,
+    token,
+    Date.now() + leaseMs,
+    chosen.number,
+  );
+  const started: RunEventBody = { type: 'run.started', owner, attempt: chosen.run.attempt + 1 };
+  const run = appendEvents(database, chosen, [started], Date.now());
+  return {
+    result: { run, lease: { runId: run.id, owner, token }, covers: coveredBy(database, run.id) },
+    changed: [run.id, ...covered.map((other) => other.run.id)],
+  };
+}
+
+/** Also those covered by an earlier attempt, or before the run was put off. */
+function coveredBy(database: Database, id: string): Run[] {
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs WHERE covered_by = ? AND reason = 'covered_by_newer' ORDER BY number`,
+      id,
+    )
+    .map((row) => toStoredRun(row).run);
+}
+
+/**
+ * The queued run of a free group that comes first, by priority and then by age; hops from group to group so that a
+ * long queue costs nothing.
+ */
+function nextQueued(
+  database: Database,
+  kinds: readonly RunKind[],
+  labels: readonly string[] | null,
+): StoredRun | null {
+  const row = database.get(
+    `WITH RECURSIVE groups (name) AS (
+      SELECT min(concurrency_group) FROM ${QUEUED_RUNS}
+      UNION ALL
+      SELECT (SELECT min(concurrency_group) FROM ${QUEUED_RUNS}
+              AND concurrency_group > groups.name)
+      FROM groups WHERE groups.name IS NOT NULL
+    ),
+    firsts (first) AS (
+      SELECT (SELECT number FROM ${QUEUED_RUNS}
+          AND concurrency_group = groups.name AND not_before <= ?
+          AND kind IN (SELECT value FROM json_each(?))
+          AND (? IS NULL OR NOT EXISTS (
+            SELECT 1 FROM json_each(runs.labels) WHERE value NOT IN (SELECT value FROM json_each(?))))
+        ORDER BY priority DESC, number LIMIT 1)
+      FROM groups
+      WHERE groups.name IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM ${HOLDING_RUNS} AND concurrency_group = groups.name)
+    )
+    SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
+      SELECT first FROM firsts JOIN runs ON number = first ORDER BY priority DESC, first LIMIT 1)`,
+    Date.now(),
+    JSON.stringify(kinds),
+    labels && JSON.stringify(labels),
+    labels && JSON.stringify(labels),
+  );
+  return row ? toStoredRun(row) : null;
+}
+
+/** Up to the first that does not coalesce: what was asked for between two pushes keeps its place. */
+function queuedCoalescing(database: Database, group: string): StoredRun[] {
+  return database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM ${QUEUED_RUNS}
+          AND concurrency_group = ? AND coalesce = 1 AND number < coalesce(
+          (SELECT min(number) FROM ${QUEUED_RUNS} AND concurrency_group = ? AND coalesce = 0),
+          9223372036854775807)
+        ORDER BY number`,
+      group,
+      group,
+    )
+    .map(toStoredRun);
+}

@@ -1,0 +1,78 @@
+/** What only the holder of a lease may write, and the end of leases. */
+
+import { StaleLeaseError } from '../../../errors.ts';
+import type { RunRequest } from '../../../runs/run.ts';
+import { takenBack } from '../../../runs/run-decisions.ts';
+import type { RunEventBody } from '../../../runs/run-events.ts';
+import type { Lease } from '../../../runs/run-store.ts';
+import { appendEvents } from '../append-events.ts';
+import type { Database } from '../database.ts';
+import { RUN_COLUMNS, toStoredRun } from '../rows.ts';
+import { enqueue } from './enqueue.ts';
+import { openSteps, saveSealed } from './stored-runs.ts';
+import type { Written } from './written.ts';
+
+export function renew(database: Database, lease: Lease, leaseMs: number): Written<null> {
+  const changed = database.run(
+    `UPDATE runs SET lease_expires_at = ?
+      WHERE id = ? AND lease_token = ? AND state = 'running'`,
+    Date.now() + leaseMs,
+    lease.runId,
+    lease.token,
+  );
+  if (changed === 0) throw new StaleLeaseError(lease.runId);
+  return { result: null, changed: [] };
+}
+
+export function append(
+  database: Database,
+  lease: Lease,
+  events: RunEventBody[],
+  followUp?: RunRequest,
+  sealed?: string,
+): Written<null> {
+  const row = database.get(
+    `SELECT ${RUN_COLUMNS} FROM runs
+      WHERE id = ? AND lease_token = ? AND state = 'running'`,
+    lease.runId,
+    lease.token,
+  );
+  if (!row) throw new StaleLeaseError(lease.runId);
+  const changed = [lease.runId];
+  let toAppend = events;
+  if (followUp) {
+    const { run } = enqueue(database, followUp).result;
+    changed.push(run.id);
+    toAppend = events.map((event) =>
+      event.type === 'run.finished' ? { ...event, coveredBy: run.id } : event,
+    );
+  }
+  if (sealed !== undefined) saveSealed(database, lease.runId, sealed);
+  appendEvents(database, toStoredRun(row), toAppend, Date.now());
+  return { result: null, changed };
+}
+
+export function takeBack(
+  database: Database,
+  { all, owner = '', maxAttempts }: { all: boolean; owner?: string | undefined; maxAttempts: number },
+): Written<string[]> {
+  const orphans = database
+    .all(
+      `SELECT ${RUN_COLUMNS} FROM runs
+        WHERE state = 'running' AND (? = 1 OR lease_expires_at < ? OR lease_owner = ?
+          OR substr(lease_owner, 1, length(?) + 1) = ? || ':')
+        ORDER BY number`,
+      all ? 1 : 0,
+      Date.now(),
+      owner,
+      owner,
+      owner,
+    )
+    .map(toStoredRun);
+  for (const orphan of orphans) {
+    const events = takenBack(orphan.run, openSteps(database, orphan), maxAttempts);
+    appendEvents(database, orphan, events, Date.now());
+  }
+  const ids = orphans.map((orphan) => orphan.run.id);
+  return { result: ids, changed: ids };
+}

@@ -1,0 +1,31 @@
+/** What several writes do with a stored run. */
+
+import { supersededBy } from '../../../runs/run-decisions.ts';
+import { appendEvents } from '../append-events.ts';
+import type { Database } from '../database.ts';
+import { RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
+
+export function findRun(database: Database, id: string): StoredRun | null {
+  const row = database.get(`SELECT ${RUN_COLUMNS} FROM runs WHERE id = ?`, id);
+  return row ? toStoredRun(row) : null;
+}
+
+/** The steps that a run which waits, or is nobody's any more, has still open. */
+export function openSteps(database: Database, { number }: StoredRun): string[] {
+  return database
+    .all("SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')", number)
+    .map((row) => String(row.id));
+}
+
+export function supersede(database: Database, stored: StoredRun, coveredBy: string): void {
+  appendEvents(database, stored, [supersededBy(stored.run, coveredBy)], Date.now());
+}
+
+export function saveSealed(database: Database, runId: string, sealed: string): void {
+  database.run(
+    `INSERT INTO sealed (run, text) VALUES ((SELECT number FROM runs WHERE id = ?), ?)
+     ON CONFLICT (run) DO UPDATE SET text = excluded.text`,
+    runId,
+    sealed,
+  );
+}
