@@ -7,7 +7,7 @@ import { MISBEHAVIOURS } from '../support/github-misbehaviour.ts';
 import { processesMentioning } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 import { nowNs } from './facts.ts';
-import type { StormEvent } from './storm.ts';
+import type { StormEvent } from './storm-event.ts';
 import { deliver, pushChange } from './storm-pushes.ts';
 import { SLOW_SERVICE, type World } from './world.ts';
 

@@ -8,7 +8,7 @@ import { WEBHOOK_SECRET } from '../support/runner-environment.ts';
 import type { Delivery } from '../support/webhook-sender.ts';
 import { nowNs, type RecordedPush } from './facts.ts';
 import { readAccepted } from './read-answer.ts';
-import type { StormEvent } from './storm.ts';
+import type { StormEvent } from './storm-event.ts';
 import { commitMark, type World } from './world.ts';
 
 const SERVICES = Object.keys(FOLDERS);

@@ -6,7 +6,7 @@ import { WEBHOOK_SECRET } from '../support/runner-environment.ts';
 import { parseBody } from '../support/webhook-sender.ts';
 import { nowNs, type SyncRequest } from './facts.ts';
 import { readAccepted } from './read-answer.ts';
-import type { StormEvent } from './storm.ts';
+import type { StormEvent } from './storm-event.ts';
 import type { World } from './world.ts';
 
 const SERVICES = Object.keys(FOLDERS);

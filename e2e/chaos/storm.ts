@@ -1,17 +1,11 @@
 /** What happens in the storm of a round: what people and GitHub do, and what goes wrong meanwhile. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { StormEvent } from './storm-event.ts';
 import { faults } from './storm-faults.ts';
 import { pushes } from './storm-pushes.ts';
 import { requests } from './storm-requests.ts';
 import type { World } from './world.ts';
-
-/** One kind of event; `weight` is how often it comes, relative to the others of its list. */
-export interface StormEvent {
-  name: string;
-  weight: number;
-  happen(world: World): Promise<void>;
-}
 
 /**
  * A few pushes and requests and one or two faults, in any order, begun at random distances and overlapping. The
