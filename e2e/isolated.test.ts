@@ -18,7 +18,7 @@ import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { runProgram } from './support/runner.ts';
 import { openGate } from './support/shared-stage.ts';
-import { noSshd, startSshd } from './support/sshd.ts';
+import { noSshd, openSshWay } from './support/sshd.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
@@ -192,7 +192,7 @@ const noServer = noSshd();
 describe.skipIf(noServer !== null)(`Another host, by ssh${because(noServer)}`, () => {
   it('runs the tasks of a whole sync, live, and stops them on a cancel', async () => {
     const stage = await setTestStage('isolated-ssh');
-    const ssh = await startSshd(join(stage.folder, 'ssh'));
+    const ssh = await openSshWay(join(stage.folder, 'ssh'));
     const { runner, runId } = await serve(
       stage,
       `echo begun; ${waitAtGate('ssh')}; env; printf '{"action":"created"}' > "$IAC_RESULT_FILE"`,
@@ -222,7 +222,7 @@ describe.skipIf(noServer !== null)(`Another host, by ssh${because(noServer)}`, (
 
   it('that is cut off in the middle ends the task there, and the run here', async () => {
     const stage = await setTestStage('isolated-cut-off');
-    const ssh = await startSshd(join(stage.folder, 'ssh'));
+    const ssh = await openSshWay(join(stage.folder, 'ssh'));
     const { runner, runId } = await serve(stage, 'echo begun; sleep 600', {
       EXECUTOR_COMMAND: [...ssh, ...EXEC].join(' '),
     });

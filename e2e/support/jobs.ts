@@ -58,7 +58,11 @@ export interface JobStage {
   /** Runs git in the bare repository. */
   git(...args: string[]): Promise<string>;
   environment(more?: Record<string, string | undefined>): Record<string, string>;
-  startWorker(environment?: Record<string, string | undefined>): Promise<JobWorkerProcess>;
+  /** `become`: the words of a command that runs it as another user. */
+  startWorker(
+    environment?: Record<string, string | undefined>,
+    become?: readonly string[],
+  ): Promise<JobWorkerProcess>;
   close(options?: { keep?: boolean }): Promise<void>;
 }
 
@@ -160,9 +164,9 @@ export async function setJobStage(name: string, ...redisOptions: string[]): Prom
     },
     workerLogs: () => workers.flatMap((worker) => worker.logs()),
     git: (...args) => git(bare, args),
-    async startWorker(more = {}) {
+    async startWorker(more = {}, become = []) {
       for (const part of ['home', 'tmp']) await mkdir(join(folder, part), { recursive: true });
-      const worker = launch(environment(more));
+      const worker = launch(environment(more), become);
       workers.push(worker);
       await until('the line "waiting for jobs"', async () => {
         if (worker.logs().some(({ msg }) => msg === 'waiting for jobs')) return true;
@@ -182,8 +186,9 @@ export async function setJobStage(name: string, ...redisOptions: string[]): Prom
   };
 }
 
-function launch(environment: Record<string, string>): JobWorkerProcess {
-  const child = execa(process.execPath, [join(PROJECT_ROOT, 'src/cli.ts'), 'worker'], {
+function launch(environment: Record<string, string>, become: readonly string[]): JobWorkerProcess {
+  const [program = '', ...args] = [...become, process.execPath, join(PROJECT_ROOT, 'src/cli.ts'), 'worker'];
+  const child = execa(program, args, {
     cwd: PROJECT_ROOT,
     env: environment,
     extendEnv: false,

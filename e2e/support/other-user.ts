@@ -1,30 +1,79 @@
-/** A local user of their own for one test. Needs root. */
+/** Local users of their own for one test. Needs root. */
 
 import { spawnSync } from 'node:child_process';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 
 export interface OtherUser {
+  name: string;
   uid: number;
-  /** The words of a command that runs what follows as them. */
+  gid: number;
+  /** The words of a command of root that runs what follows as them. */
   become: readonly string[];
 }
 
 /** Null when one can be made here, else why not, for the name of a skipped test. */
-export function noOtherUser(): string | null {
+export function noOtherUser(...alsoNeeded: string[]): string | null {
   if (process.getuid?.() !== 0) return 'only root may add a user';
-  const missing = ['useradd', 'userdel', 'setpriv'].filter(
+  const missing = ['useradd', 'userdel', 'groupadd', 'setpriv', ...alsoNeeded].filter(
     (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0,
   );
   return missing.length === 0 ? null : `${missing.join(', ')} not found`;
 }
 
 /** Until the test ends. */
-export function addUser(): OtherUser {
-  const name = `iac-test-${process.pid}`;
-  const added = spawnSync('useradd', ['--no-create-home', '--shell', '/usr/sbin/nologin', name]);
-  if (added.status !== 0) throw new Error(`No user could be added: ${added.stderr}`);
+export function addUser(purpose = 'test'): OtherUser {
+  const name = `iac-${purpose}-${process.pid}`;
+  root('useradd', '--no-create-home', '--shell', '/bin/sh', name);
   onTestFinished(() => void spawnSync('userdel', [name]));
-  const uid = Number(spawnSync('id', ['-u', name]).stdout.toString());
-  const gid = Number(spawnSync('id', ['-g', name]).stdout.toString());
-  return { uid, become: ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] };
+  return userOf(name, []);
+}
+
+export interface ServerAndSteps {
+  /** Whom the server runs as: nobody special. */
+  server: OtherUser;
+  /** Whom it runs steps as. */
+  steps: OtherUser;
+  /** A group of both. */
+  group: number;
+}
+
+/** Until the test ends. */
+export function addServerAndSteps(): ServerAndSteps {
+  const [server, steps] = [addUser('server'), addUser('steps')];
+  const name = `iac-both-${process.pid}`;
+  root('groupadd', name);
+  onTestFinished(() => void spawnSync('groupdel', [name]));
+  for (const user of [server, steps]) root('usermod', '--append', '--groups', name, user.name);
+  const group = Number(output('getent', 'group', name).split(':')[2]);
+  return { server: userOf(server.name, [group]), steps: userOf(steps.name, [group]), group };
+}
+
+/** Lets one user run exactly this command as the other; the words that do so. Until the test ends. */
+export function allowSudo(from: OtherUser, to: OtherUser, command: readonly string[]): string[] {
+  const file = `/etc/sudoers.d/${from.name}`;
+  const lines = [
+    // As it is by default from sudo 1.9.14 on.
+    `Defaults:${from.name} use_pty`,
+    `${from.name} ALL=(${to.name}) NOPASSWD: ${command.join(' ')} --stream`,
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  chmodSync(file, 0o440);
+  onTestFinished(() => rmSync(file, { force: true }));
+  return ['sudo', '-n', '-u', to.name, ...command];
+}
+
+function userOf(name: string, groups: readonly number[]): OtherUser {
+  const [uid, gid] = [Number(output('id', '-u', name)), Number(output('id', '-g', name))];
+  const others = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`;
+  return { name, uid, gid, become: ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, others] };
+}
+
+function root(program: string, ...args: string[]): void {
+  const { status, stderr } = spawnSync(program, args);
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed: ${stderr}`);
+}
+
+function output(program: string, ...args: string[]): string {
+  return spawnSync(program, args).stdout.toString();
 }

@@ -1,10 +1,8 @@
-import { spawn } from 'node:child_process';
-import { access, appendFile, lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { appendFile, lstat, mkdir, readdir, readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { describeError, RunnerError } from '../errors.ts';
 import { captureProcess } from '../process/capture.ts';
 import type { GitAuth } from '../runs/deployment.ts';
@@ -12,9 +10,8 @@ import { createGit } from './git.ts';
 import { filesWithSecrets, listen, serveGit } from './http-remote.fixture.ts';
 import { createRemoteRepositories, type RemoteRepositories } from './remote-repositories.ts';
 import { openSshSession } from './ssh-session.ts';
+import { noSshd, startSshd } from './sshd.fixture.ts';
 import { createWorld, PATH, type World } from './test-support.ts';
-
-const SSHD = '/usr/sbin/sshd';
 
 type SshAuth = Extract<GitAuth, { type: 'ssh' }>;
 
@@ -28,64 +25,17 @@ interface SshStage extends World {
   tempDir: string;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('No port.');
-  return address.port;
-}
-
 async function run(argv: [string, ...string[]]): Promise<void> {
   const result = await captureProcess({ argv, cwd: '/', env: { PATH }, timeoutMs: 30_000 });
   if (result.kind !== 'exited' || result.exitCode !== 0)
     throw new Error(`${argv.join(' ')}: ${JSON.stringify(result)}`);
 }
 
-/** A server of OpenSSH on loopback that lets one key in. */
 async function createSshStage(context: TestContext): Promise<SshStage> {
-  const isThere = await access(SSHD).then(
-    () => true,
-    () => false,
-  );
-  if (!isThere) context.skip('there is no sshd here: install openssh-server');
+  const missing = noSshd();
+  if (missing !== null) context.skip(missing);
   const world = await createWorld();
-  const folder = join(world.root, 'sshd');
-  await mkdir(folder, { mode: 0o700 });
-  for (const name of ['host', 'client', 'stranger'])
-    await run(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', '', '-f', join(folder, name)]);
-  await run(['cp', join(folder, 'client.pub'), join(folder, 'authorized_keys')]);
-  // Where root's sshd puts itself without privileges.
-  if (userInfo().uid === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
-  const port = await freePort();
-  const settings = {
-    Port: port,
-    ListenAddress: '127.0.0.1',
-    HostKey: join(folder, 'host'),
-    AuthorizedKeysFile: join(folder, 'authorized_keys'),
-    PidFile: 'none',
-    StrictModes: 'no',
-    UsePAM: 'no',
-    PermitRootLogin: 'yes',
-    PasswordAuthentication: 'no',
-    AcceptEnv: 'GIT_PROTOCOL',
-  };
-  const lines = Object.entries(settings).map(([name, value]) => `${name} ${value}\n`);
-  await writeFile(join(folder, 'config'), lines.join(''));
-  const server = spawn(SSHD, ['-D', '-e', '-f', join(folder, 'config')], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  onTestFinished(() => void server.kill('SIGKILL'));
-  let words = '';
-  server.stderr.on('data', (chunk: Buffer) => {
-    words += chunk;
-  });
-  for (const deadline = Date.now() + 10_000; !words.includes('listening'); await sleep(20)) {
-    if (server.exitCode !== null || Date.now() > deadline) throw new Error(`sshd: ${words}`);
-  }
-  const [type, key] = (await readFile(join(folder, 'host.pub'), 'utf8')).split(' ');
-  const hostKey = `${type} ${key?.trim()}`;
+  const { port, hostKey, folder } = await startSshd(join(world.root, 'sshd'));
   const tempDir = join(world.root, 'tmp');
   await mkdir(tempDir);
   return {

@@ -5,14 +5,14 @@ import path from 'node:path';
 import type { PlanCheck } from '../config.ts';
 import type { RemoteRepositories } from '../git/remote-repositories.ts';
 import type { CommandInput } from '../runs/command.ts';
-import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
+import { type DeploySecrets, hasChanges, type PlanSummary } from '../runs/deployment.ts';
 import type { DeployRun, Step } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
 import { checkOutForRun } from './check-out.ts';
 import type { AwaitingApproval, Ended, Outcome, PipelineContext } from './pipeline.ts';
 import { blockPending, plannedStep } from './planned-steps.ts';
-import { makeRunFolder } from './run-folder.ts';
+import { makeRunFolder, openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { checkStep, runChecks } from './terraform/checks.ts';
 import { keepPlan, restoreLockFile, restorePlan } from './terraform/kept-plan.ts';
 import { digestOf } from './terraform/plan-file.ts';
@@ -22,7 +22,7 @@ import { type InitOptions, initialise, makePlan, readOutputs } from './terraform
 import { resolveVarFiles } from './terraform/var-files.ts';
 import { finishStep, type PreparedTool, runToolStep, StepFailed } from './tool-step.ts';
 
-export interface DeployOptions extends InitOptions, PrepareOptions {
+export interface DeployOptions extends InitOptions, PrepareOptions, RunFolderOptions {
   /** Holds a folder for each run. */
   directory: string;
   repositories: RemoteRepositories;
@@ -63,7 +63,10 @@ export async function deploy(options: DeployOptions, context: Context): Promise<
     const decision = await options.latestDecision(run.id);
     // What was applied is only brought to its end, also when nobody was asked for approval.
     if (decision?.decision === 'approved' || apply?.state === 'succeeded') {
-      return await applyApproved(options, context, place, secrets, decision?.subject ?? '');
+      return await applyApproved(options, context, place, secrets, {
+        digest: decision?.subject ?? '',
+        isApplied: apply?.state === 'succeeded',
+      });
     }
     return await planAndPause(options, context, place, secrets);
   } catch (error) {
@@ -83,15 +86,9 @@ async function planAndPause(
   const { run } = context;
   await announce(options, context);
   await requireStillWanted(options, context);
-  await makeRunFolder(place.folder);
-  const { gitUrl: url, gitRef: ref, asked } = run.input;
-  await checkOutForRun(asked ? options.ownRepository : options.repositories, context, {
-    url,
-    ref,
-    ...(asked && { otherRef: `refs/pull/${asked.pullRequest}/head` }),
-    auth: secrets.git,
-    directory: place.checkout,
-  });
+  await makeRunFolder(options, place.folder);
+  await checkOut(options, context, place, secrets, run.input.gitRef);
+  await openRunFolder(options, place);
 
   return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
     await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
@@ -105,7 +102,7 @@ async function planAndPause(
       await requireStillWanted(options, context);
       return applyPlan(options, context, place, tool, digest);
     }
-    const plan = await keepPlan(place.planFile, tool.cwd);
+    const plan = await keepPlan(place.planFile, { checkout: place.checkout, cwd: tool.cwd });
     return {
       ...awaitApproval(options, summary, digest),
       ...(plan && { sealed: options.sealSecrets({ ...secrets, plan }) }),
@@ -143,36 +140,58 @@ async function applyApproved(
   context: Context,
   place: Place,
   secrets: DeploySecrets,
-  approvedDigest: string,
+  { digest, isApplied }: { digest: string; isApplied: boolean },
 ): Promise<Outcome> {
-  const kept = existsSync(place.planFile) ? null : await layOutAgain(options, context, place, secrets);
+  const { plan } = secrets;
+  const isThere = existsSync(place.planFile);
+  if (!isThere) {
+    if (!plan && !isApplied) return planLost(context, await options.steps(context.run.id));
+    await layOutAgain(options, context, place, secrets);
+  }
   return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
-    if (kept) {
-      await restoreLockFile(kept, tool.cwd);
+    if (!isThere) {
       await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
-      await restorePlan(kept, place.planFile);
+      if (plan) await restorePlan(plan, place.planFile);
     }
-    return applyPlan(options, context, place, tool, approvedDigest);
+    return applyPlan(options, context, place, tool, digest);
   });
 }
 
-/** The folder is gone: the same commit is checked out once more. Null when the plan was not kept elsewhere. */
+/** The folder is gone: the same commit is checked out once more. */
 async function layOutAgain(
-  { repositories }: DeployOptions,
+  options: DeployOptions,
   context: Context,
-  { folder, checkout: directory }: Place,
-  { git: auth, plan }: DeploySecrets,
-): Promise<KeptPlan | null> {
+  place: Place,
+  secrets: DeploySecrets,
+): Promise<void> {
   const { run, emit } = context;
-  if (!plan || run.revision === null) return null;
   const message = 'The folder of the run is gone; laying it out again';
   await emit(
     { type: 'run.notice', level: 'info', message },
     ...['clone', 'init'].map((step, position) => plannedStep(step, position, message)),
   );
-  await makeRunFolder(folder);
-  await checkOutForRun(repositories, context, { url: run.input.gitUrl, ref: run.revision, auth, directory });
-  return plan;
+  const { folder, checkout } = place;
+  await makeRunFolder(options, folder);
+  await checkOut(options, context, place, secrets, run.revision ?? run.input.gitRef);
+  if (secrets.plan) await restoreLockFile(secrets.plan, { checkout, directory: run.input.path });
+  await openRunFolder(options, place);
+}
+
+function checkOut(
+  options: DeployOptions,
+  context: Context,
+  { checkout: directory }: Place,
+  { git: auth }: DeploySecrets,
+  ref: string,
+): Promise<unknown> {
+  const { gitUrl: url, asked } = context.run.input;
+  const wanted = { url, ref, auth, directory };
+  return asked
+    ? checkOutForRun(options.ownRepository, context, {
+        ...wanted,
+        otherRef: `refs/pull/${asked.pullRequest}/head`,
+      })
+    : checkOutForRun(options.repositories, context, wanted);
 }
 
 /** Applies the plan with this digest, or nothing. */
@@ -187,8 +206,7 @@ async function applyPlan(
   const steps = await options.steps(run.id);
   if (steps.find(({ id }) => id === 'apply')?.state !== 'succeeded') {
     if ((await digestOf(planFile)) !== digest) {
-      await blockPending(context, steps);
-      return lost('plan_lost', 'The plan that was shown is not there unchanged; nothing was applied');
+      return planLost(context, steps);
     }
     await runToolStep(options, tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
   }
@@ -272,6 +290,11 @@ async function interrupted(context: Context, steps: Step[]): Promise<Ended> {
 function drifted(summary: PlanSummary | null): Ended {
   const message = hasChanges(summary) ? `Differs: ${summaryWords(summary)}` : 'Nothing differs';
   return { state: 'succeeded', reason: null, message };
+}
+
+async function planLost(context: Context, steps: Step[]): Promise<Ended> {
+  await blockPending(context, steps);
+  return lost('plan_lost', 'The plan that was shown is not there unchanged; nothing was applied');
 }
 
 function lost(reason: 'credentials_lost' | 'plan_lost', message: string): Ended {

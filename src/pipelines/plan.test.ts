@@ -1,9 +1,10 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { loadPlumbing } from '../config.ts';
+import { createIsolatedExecutor } from '../executor/isolated.ts';
 import { createLocalExecutor } from '../executor/local.ts';
 import { createRemoteRepositories } from '../git/remote-repositories.ts';
 import { createWorld, type World } from '../git/test-support.ts';
@@ -15,6 +16,7 @@ import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { startWorker } from '../worker/worker.ts';
+import { createStepUser } from './open-folder.ts';
 import { type PlanOptions, plan } from './plan.ts';
 import { judgeHead, type LookedUp } from './plan-head.ts';
 import {
@@ -67,6 +69,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
   const options: PlanOptions = {
     executor,
     initExecutor: executor,
+    stepUser: null,
     interruptGraceMs: 1_000,
     tools: { path: searched, toolsDir: null },
     plumbing: { PATH: searched },
@@ -90,6 +93,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
   };
   const log = pino({ level: 'silent' });
   const worker = startWorker({
+    leaseMs: 60_000,
     store,
     pipelines: {
       sync: never,
@@ -189,7 +193,7 @@ describe('The plan of a pull request', { timeout: 60_000 }, () => {
       'init succeeded',
       'plan succeeded',
     ]);
-    const planFile = path.join(room.directory, run.id, 'root-0', 'tfplan');
+    const planFile = path.join(room.directory, run.id, 'root-0/tmp/tfplan');
     expect((await commands(room.store, run.id)).slice(1)).toEqual([
       'init: init -input=false -no-color',
       `plan: plan -input=false -no-color -out=${planFile}`,
@@ -202,6 +206,42 @@ describe('The plan of a pull request', { timeout: 60_000 }, () => {
     expect(body).toContain(`[full log](https://iac.example.com/runs/${run.id})`);
     expect(readdirSync(room.directory)).toEqual([]);
     expect(await room.store.sealed(run.id)).toBeNull();
+  });
+
+  it('F42: is made by another user where that one may come, and leaves nothing behind', async (context) => {
+    if (process.getuid?.() !== 0) context.skip('only root may become another user');
+    const [user, group] = [65_534, 54_321];
+    const become = ['setpriv', `--reuid=${user}`, `--regid=${user}`, `--groups=${group}`] as const;
+    const cli = path.join(import.meta.dirname, '../cli.ts');
+    const executor = createIsolatedExecutor({
+      command: [...become, process.execPath, cli, 'exec'],
+      environment: { PATH },
+    });
+    const look =
+      'echo "user $(id -u)"; stat -c %a . "$0"; echo x > here || echo not here; echo x > ../here || echo nor there';
+    const room = await openRoom(context, {
+      executor,
+      initExecutor: executor,
+      stepUser: createStepUser(executor, { PATH }),
+      checks: [{ name: 'look', argv: ['sh', '-c', look, '{plan}'], required: true }],
+    });
+    chmodSync(room.world.root, 0o711);
+    mkdirSync(room.directory);
+    chownSync(room.directory, 0, group);
+    chmodSync(room.directory, 0o2750);
+    const revision = await room.world.commit({ 'a/main.tf': ONE, 'b/main.tf': ONE });
+    const roots = ['a', 'b'].map((directory) => ({ directory, tool: 'tofu', toolVersion: null }) as const);
+    const run = await room.ended((await room.ask({ revision, roots })).id);
+    expect(run).toMatchObject({
+      state: 'succeeded',
+      message: 'Planned 2 roots: 2 to add, 0 to change, 0 to destroy',
+    });
+    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    const lines = events.flatMap((event) => (event.type === 'run.checked' ? event.lines : []));
+    expect(lines.filter((line) => !line.includes('annot create'))).toEqual(
+      [1, 2].flatMap(() => [`user ${user}`, '2750', '640', 'not here', 'nor there']),
+    );
+    expect(readdirSync(room.directory)).toEqual([]);
   });
 
   it('finds a head that only the pull request leads to', async (context) => {

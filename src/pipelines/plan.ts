@@ -1,6 +1,5 @@
 /** The plan of a pull request: its head is fetched, and what each root would change is told. Nothing is applied. */
 
-import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { PlanCheck } from '../config.ts';
 import type { RemoteRepositories } from '../git/remote-repositories.ts';
@@ -8,11 +7,12 @@ import type { GitAuth } from '../runs/deployment.ts';
 import type { PlanRoot } from '../runs/plan-comment.ts';
 import type { PlanRun, Step } from '../runs/run.ts';
 import { checkOutForRun } from './check-out.ts';
+import { makeInnerFolder, removeFolder } from './open-folder.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
 import { type HeadOptions, judgeHead, type LookedUp } from './plan-head.ts';
 import { concludePlan, type PlannedRoot } from './plan-outcome.ts';
 import { blockPending, plannedStep } from './planned-steps.ts';
-import { makeRunFolder } from './run-folder.ts';
+import { makeRunFolder, openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { rootsOfPull } from './terraform/changed-roots.ts';
 import { checkStep, runChecks } from './terraform/checks.ts';
 import { diagnose, withTails } from './terraform/diagnosis.ts';
@@ -20,7 +20,7 @@ import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
 import { type InitOptions, initialise, makePlan } from './terraform/tool-phases.ts';
 import { type StepContext, StepFailed } from './tool-step.ts';
 
-export interface PlanOptions extends InitOptions, PrepareOptions, HeadOptions {
+export interface PlanOptions extends InitOptions, PrepareOptions, HeadOptions, RunFolderOptions {
   /** Holds a folder for each run, as long as it is worked on. */
   directory: string;
   repositories: Record<PlanRun['input']['credential'], Pick<RemoteRepositories, 'open'>>;
@@ -63,13 +63,14 @@ export async function plan(options: PlanOptions, context: Context): Promise<Outc
 
   const folder = path.join(options.directory, run.id);
   try {
-    await makeRunFolder(folder);
+    await makeRunFolder(options, folder);
     return await planAll(options, context, folder, credentials);
   } catch (error) {
     if (!(error instanceof StepFailed)) throw error;
     return error.outcome;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // Otherwise by who looks for folders that belong to no run any more.
+    await removeFolder(folder, options.stepUser).catch(() => undefined);
   }
 }
 
@@ -104,6 +105,7 @@ async function planAll(
     await blockPending(context, await options.steps(run.id));
     throw found;
   }
+  await openRunFolder(options, { folder, checkout: wanted.directory });
   const roots = input.roots ?? found.found ?? [];
   if (input.roots === null) {
     await announce(context, roots.flatMap(namesOf), 1);
@@ -112,7 +114,7 @@ async function planAll(
 
   const planned: (PlannedRoot | StepFailed)[] = [];
   for (const [index, root] of roots.entries()) {
-    const place = { folder: path.join(folder, `root-${index}`), checkout: wanted.directory };
+    const place = { folder: await makeInnerFolder(folder, `root-${index}`), checkout: wanted.directory };
     planned.push(await planRoot(options, context, place, root, stepsOf(root), credentials.secrets));
   }
   return concludePlan(planned);
@@ -128,7 +130,6 @@ async function planRoot(
   secrets: readonly string[],
 ): Promise<PlannedRoot | StepFailed> {
   const { run, signal } = context;
-  await mkdir(folder, { mode: 0o700 });
   const planned = await watched(context, steps.plan, async (step) => {
     const prepared = await prepareTool(options, {
       runId: run.id,

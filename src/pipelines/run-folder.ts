@@ -1,17 +1,29 @@
 /** The folder of one run below DEPLOY_DIR: its checkout, plan and temporary files. */
 
-import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { describeError } from '../errors.ts';
 import { makeOwnFolder } from '../make-folder.ts';
+import {
+  isOpen,
+  makeClosedFolder,
+  openFolder,
+  openWorkFolder,
+  removeFolder,
+  type StepUser,
+} from './open-folder.ts';
 import { StepFailed } from './tool-step.ts';
 
-/** Makes it anew, whatever is there. Throws StepFailed when others could change what is in it. */
-export async function makeRunFolder(folder: string): Promise<void> {
+export interface RunFolderOptions {
+  /** Who runs the steps, when that may be another user; null: we do. */
+  stepUser: StepUser | null;
+}
+
+/** Makes it anew, whatever is there, for us alone. Throws StepFailed when others could change what is in it. */
+export async function makeRunFolder({ stepUser }: RunFolderOptions, folder: string): Promise<void> {
   try {
     makeOwnFolder('DEPLOY_DIR', path.dirname(folder));
-    await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { mode: 0o700 });
+    await removeFolder(folder, stepUser);
+    await makeClosedFolder(folder);
   } catch (error) {
     throw new StepFailed({
       state: 'errored',
@@ -19,4 +31,14 @@ export async function makeRunFolder(folder: string): Promise<void> {
       message: `The folder of the run cannot be made: ${describeError(error)}`,
     });
   }
+}
+
+/** Once the checkout is there: lets the other user come, where DEPLOY_DIR allows it. */
+export async function openRunFolder(
+  { stepUser }: RunFolderOptions,
+  { folder, checkout }: { folder: string; checkout: string },
+): Promise<void> {
+  if (stepUser === null || !(await isOpen(path.dirname(folder)))) return;
+  await openWorkFolder(checkout);
+  await openFolder(folder);
 }

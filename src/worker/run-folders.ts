@@ -1,6 +1,6 @@
 /** Removes the folders of deployments: a day after their end, and what belongs to no run. */
 
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -16,6 +16,8 @@ export interface RunFoldersOptions {
   store: Pick<RunStore, 'run'>;
   /** Holds a folder for each run, named by its id. */
   directory: string;
+  /** Removes one with all in it. */
+  remove(folder: string): Promise<void>;
   now(): number;
   log: Logger;
 }
@@ -41,13 +43,14 @@ export function startRunFolders(options: RunFoldersOptions): { stop(): Promise<v
 }
 
 /** Never throws: what cannot be removed is logged and tried again the next time. */
-export async function removeOldFolders({ store, directory, now, log }: RunFoldersOptions): Promise<void> {
+export async function removeOldFolders(options: RunFoldersOptions): Promise<void> {
+  const { store, directory, now, log } = options;
   const names = await readdir(directory).catch(() => []);
   for (const name of names.filter((entry) => RUN_ID.test(entry))) {
     try {
       const run = await store.run(name);
       const isOld = run === null || (run.finishedAt !== null && run.finishedAt < now() - KEPT_MS);
-      if (isOld) await rm(path.join(directory, name), { recursive: true, force: true });
+      if (isOld) await options.remove(path.join(directory, name));
     } catch (error) {
       log.warn({ err: error, folder: name }, 'the folder of a deployment could not be removed');
     }

@@ -117,10 +117,11 @@ async function changeWith(
     const earlier = job.attempt > 1 ? await madeBefore(branch, job) : null;
     if (earlier !== null) return await succeed(options, job, access, context, earlier);
     await repository.checkOut(base, folder.checkout, signal);
+    await folder.open();
     await say(context, `At ${base.slice(0, 8)}: ${subject}`);
     await runAgent(options, job, folder, context);
     const recorded = await branch.record({
-      folder: folder.checkout,
+      folder: await folder.takeBack(),
       base,
       message: commitMessage(job.prompt),
       author: AUTHOR,
@@ -142,7 +143,7 @@ async function changeWith(
 async function runAgent(
   { executor, agent, timeoutMs }: ChangeOptions,
   job: Job,
-  { checkout, marker }: JobFolder,
+  { checkout, environment }: JobFolder,
   { signal, output }: ChangeContext,
 ): Promise<void> {
   if (agent === null) return;
@@ -154,7 +155,7 @@ async function runAgent(
         ...agent.env,
         IAC_JOB_ID: job.id,
         IAC_JOB_ENVIRONMENT: job.environment,
-        [marker.name]: marker.value,
+        ...environment,
       },
       timeoutMs,
       signal,

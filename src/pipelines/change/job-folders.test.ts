@@ -9,7 +9,7 @@ async function setUp(cleanUp = true) {
   const root = await mkdtemp(join(tmpdir(), 'job-folders-'));
   onTestFinished(() => rm(root, { recursive: true, force: true }));
   const [checkouts, scratch] = [join(root, 'repobox'), join(root, 'scratch')];
-  return { checkouts, scratch, folders: createJobFolders({ checkouts, scratch, cleanUp }) };
+  return { checkouts, scratch, folders: createJobFolders({ checkouts, scratch, cleanUp, stepUser: null }) };
 }
 
 describe('The folders of jobs', () => {
@@ -53,7 +53,7 @@ describe('The folders of jobs', () => {
       {
         argv: ['sleep', '600'],
         cwd: dead.checkout,
-        env: { PATH: '/usr/bin:/bin', [dead.marker.name]: dead.marker.value },
+        env: { PATH: '/usr/bin:/bin', ...dead.environment },
         timeoutMs: 60_000,
       },
       { onStart: started.resolve, onLines() {} },

@@ -5,14 +5,20 @@ import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { endMarkedProcesses } from '../../process/process-table.ts';
 import { isJobId } from '../../runs/job.ts';
+import { copyMadeFolder } from '../foreign-files.ts';
+import { gitTrust, isOpen, openWorkFolder, removeFolder, type StepUser } from '../open-folder.ts';
 
 export interface JobFolder {
   /** Not made yet. */
   checkout: string;
   /** Not made yet: for what git needs on the way. */
   scratch: string;
-  /** For the environment of all that the attempt starts: by this it is found when its worker is dead. */
-  marker: { name: string; value: string };
+  /** For all that the attempt starts: by the marker it is found when its worker is dead. */
+  environment: Record<string, string>;
+  /** Once the checkout is there: lets the agent's user come, where TEMP_DIR allows it. */
+  open(): Promise<void>;
+  /** Once the agent has ended: the folder that holds what it made, and where nobody changes it any more. */
+  takeBack(): Promise<string>;
   /** Call it at the end of the attempt, however it ended. */
   release(): Promise<void>;
 }
@@ -34,18 +40,28 @@ export interface JobFoldersOptions {
   scratch: string;
   /** Checkouts are removed, too. */
   cleanUp: boolean;
+  /** Who runs the agent, when that may be another user; null: we do. */
+  stepUser: StepUser | null;
 }
 
 const MARKER = 'IAC_JOB_ATTEMPT';
 const GRACE_MS = 1_000;
 
-export function createJobFolders({ checkouts, scratch, cleanUp }: JobFoldersOptions): JobFolders {
+export function createJobFolders(options: JobFoldersOptions): JobFolders {
+  const { checkouts, scratch, cleanUp, stepUser } = options;
   const checkoutOf = (name: string) => path.join(checkouts, name);
   const scratchOf = (name: string) => path.join(scratch, `${name}.git`);
+  const copyOf = (name: string) => path.join(scratch, `${name}.files`);
 
   async function clear(name: string): Promise<void> {
     await endMarkedProcesses({ marker: `${MARKER}=${name}`, graceMs: GRACE_MS });
-    if (cleanUp) await remove(checkoutOf(name));
+    await removeAll(name);
+  }
+
+  /** What says that there is something goes last. */
+  async function removeAll(name: string): Promise<void> {
+    if (cleanUp) await removeFolder(checkoutOf(name), stepUser);
+    await remove(copyOf(name));
     await remove(scratchOf(name));
   }
 
@@ -66,14 +82,26 @@ export function createJobFolders({ checkouts, scratch, cleanUp }: JobFoldersOpti
       await mkdir(checkouts, { recursive: true, mode: 0o700 });
       // Made at once, so that a crash from now on leaves a trace.
       await mkdir(scratchOf(name), { recursive: true, mode: 0o700 });
-      for (const { name: other } of earlier) await clear(other);
+      // What cannot be cleared now is swept later; it is in nobody's way.
+      for (const { name: other } of earlier) await clear(other).catch(() => undefined);
+      const isShared = stepUser !== null && (await isOpen(checkouts));
       return {
         checkout: checkoutOf(name),
         scratch: scratchOf(name),
-        marker: { name: MARKER, value: name },
+        environment: { ...(isShared ? gitTrust(checkoutOf(name)) : {}), [MARKER]: name },
+        async open() {
+          if (isShared) await openWorkFolder(checkoutOf(name));
+        },
+        async takeBack() {
+          if (!isShared || stepUser === null) return checkoutOf(name);
+          // What it made for itself alone is to be seen, too; the rest is ours, and is so already.
+          await stepUser(['chmod', '-R', 'g+rX', '--', checkoutOf(name)]);
+          await copyMadeFolder(checkoutOf(name), copyOf(name));
+          return copyOf(name);
+        },
         async release() {
-          if (cleanUp) await remove(checkoutOf(name));
-          await remove(scratchOf(name));
+          // What stays, stays named in `scratch`, and is swept.
+          await removeAll(name).catch(() => undefined);
         },
       };
     },
@@ -81,7 +109,11 @@ export function createJobFolders({ checkouts, scratch, cleanUp }: JobFoldersOpti
       const found = await names();
       if (found.length === 0) return;
       const held = await heldBySomebody(found.map(({ jobId }) => jobId));
-      for (const { name, jobId } of found) if (!held.has(jobId)) await clear(name);
+      const problems: unknown[] = [];
+      for (const { name, jobId } of found) {
+        if (!held.has(jobId)) await clear(name).catch((error: unknown) => problems.push(error));
+      }
+      if (problems.length > 0) throw problems[0];
     },
   };
 }

@@ -1,8 +1,26 @@
-/** What a plan file is known by: an approval is bound to it. */
+/** The plan file of a run, and what it is known by: an approval is bound to that. */
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { unlink } from 'node:fs/promises';
+import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { copyMadeFile } from '../foreign-files.ts';
+import { letGroupRead } from '../open-folder.ts';
+
+/** Where the tool puts a plan that becomes `planFile`: in its own folder for temporary files. */
+export function madeAt(planFile: string): string {
+  return path.join(path.dirname(planFile), 'tmp', path.basename(planFile));
+}
+
+/** Makes what the tool has made ours, so that nothing that runs as the user of the steps can change it any more. */
+export async function takePlan(planFile: string): Promise<void> {
+  const made = madeAt(planFile);
+  await copyMadeFile(path.dirname(made), made, planFile);
+  await letGroupRead(planFile);
+  // Only for its space.
+  await unlink(made).catch(() => undefined);
+}
 
 /** SHA-256 of the file, hex; empty when there is none. */
 export async function digestOf(file: string): Promise<string> {

@@ -1,10 +1,11 @@
 /** Makes a tool ready for one run: program, folders, CLI configuration, environment; and takes its credentials away again. */
 
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describeError } from '../../errors.ts';
 import { resolveInside } from '../../git/inside.ts';
 import type { Tool } from '../../runs/deployment.ts';
+import { gitTrust, isOpen, letGroupRead, makeWorkFolder } from '../open-folder.ts';
 import { type PreparedTool, StepFailed } from '../tool-step.ts';
 import { mirroredProviders, writeCliConfig } from './cli-config.ts';
 import { toolEnvironment } from './environment.ts';
@@ -54,8 +55,11 @@ export async function prepareTool(options: PrepareOptions, wanted: Preparation):
   if (!found.ok) throw new StepFailed({ state: 'errored', reason: 'tool_missing', message: found.problem });
   const cwd = await rootModule(wanted);
   if (!wanted.trusted) await refusePlantedPlugins(cwd, wanted.directory);
-  const [home, tempDir] = await Promise.all(['home', 'tmp'].map((name) => ownFolder(wanted.folder, name)));
-  const cliConfigFile = path.join(wanted.folder, 'cli.tfrc');
+  const { folder } = wanted;
+  const home = await makeWorkFolder(folder, 'home');
+  const tempDir = await makeWorkFolder(folder, 'tmp');
+  const dataDir = await makeWorkFolder(folder, 'data');
+  const cliConfigFile = path.join(folder, 'cli.tfrc');
   // Of an attempt that was cut off.
   await rm(cliConfigFile, { force: true });
   const { registry, remarks } = await askRegistry(options, wanted.signal);
@@ -64,11 +68,12 @@ export async function prepareTool(options: PrepareOptions, wanted: Preparation):
     mirror: await mirrorOf(options.providerMirrorDir),
     repositoryProviders: wanted.trusted,
   });
+  await letGroupRead(cliConfigFile);
   const env = toolEnvironment({
     runId: wanted.runId,
-    home: home ?? '',
-    tempDir: tempDir ?? '',
-    dataDir: path.join(wanted.folder, 'data', wanted.directory === '.' ? 'root' : wanted.directory),
+    home,
+    tempDir,
+    dataDir: path.join(dataDir, wanted.directory === '.' ? 'root' : wanted.directory),
     cliConfigFile,
     plumbing: options.plumbing,
     requested: wanted.environment,
@@ -79,7 +84,7 @@ export async function prepareTool(options: PrepareOptions, wanted: Preparation):
     tool: {
       program: found.program,
       cwd,
-      env,
+      env: (await isOpen(folder)) ? { ...gitTrust(await realpath(wanted.checkout)), ...env } : env,
       secrets: token === null ? wanted.secrets : [...wanted.secrets, token],
       timeoutMs: wanted.timeoutMs,
     },
@@ -105,12 +110,6 @@ async function refusePlantedPlugins(cwd: string, directory: string): Promise<voi
   if (planted.length === 0) return;
   const message = `${directory} holds programs that a plan would start: ${planted.slice(0, 5).join(', ')}`;
   throw new StepFailed({ state: 'failed', reason: 'repository_invalid', message });
-}
-
-async function ownFolder(folder: string, name: string): Promise<string> {
-  const own = path.join(folder, name);
-  await mkdir(own, { recursive: true, mode: 0o700 });
-  return own;
 }
 
 async function askRegistry({ registryUrl: url }: PrepareOptions, signal: AbortSignal) {

@@ -1,20 +1,23 @@
 /** The phases that every use of the tool shares: init, plan with what is told of it, outputs. */
 
-import { chmod, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { describeError } from '../../errors.ts';
 import type { Executor } from '../../executor/executor.ts';
 import { cutInTheMiddle } from '../../runs/cut-in-the-middle.ts';
 import type { DeployOutput, PlanSummary } from '../../runs/deployment.ts';
+import { letGroupRead } from '../open-folder.ts';
 import {
   captureTool,
   finishStep,
   type PreparedTool,
   runToolStep,
   type StepContext,
+  StepFailed,
   type ToolOptions,
 } from '../tool-step.ts';
 import { parseOutputs } from './outputs.ts';
-import { digestOf } from './plan-file.ts';
+import { digestOf, madeAt, takePlan } from './plan-file.ts';
 import { summarizePlan, summaryWords } from './plan-summary.ts';
 
 /** What people see of a plan. Larger ones are cut in the middle. */
@@ -70,19 +73,36 @@ export async function makePlan(
   context: StepContext,
   { planFile, flags, step = 'plan', plain = false, maxCharacters = MAX_PLAN_CHARACTERS }: PlanWishes,
 ): Promise<MadePlan> {
-  const argv = ['plan', '-input=false', ...(plain ? ['-no-color'] : []), `-out=${planFile}`, ...flags];
+  const argv = [
+    'plan',
+    '-input=false',
+    ...(plain ? ['-no-color'] : []),
+    `-out=${madeAt(planFile)}`,
+    ...flags,
+  ];
   await runToolStep(options, tool, context, { step, argv, finish: false });
-  await chmod(planFile, 0o600);
+  await take(planFile, context, step);
   const digest = await digestOf(planFile);
   const shown = await captureTool(options, tool, context, { step, argv: ['show', '-no-color', planFile] });
   const json = await captureTool(options, tool, context, { step, argv: ['show', '-json', planFile] });
   const jsonFile = path.join(path.dirname(planFile), `${path.basename(planFile)}.json`);
   await writeFile(jsonFile, json, { mode: 0o600 });
+  await letGroupRead(jsonFile);
   const summary = summarizePlan(json);
   const text = cutInTheMiddle(shown.trim(), maxCharacters);
   await context.emit({ type: 'run.planned', step, summary, text });
   await finishStep(context, step, 'succeeded', summaryWords(summary), 0);
   return { summary, digest, jsonFile, text };
+}
+
+async function take(planFile: string, context: StepContext, step: string): Promise<void> {
+  try {
+    await takePlan(planFile);
+  } catch (error) {
+    const message = `${step}: the plan file cannot be used: ${describeError(error)}`;
+    await finishStep(context, step, 'failed', message);
+    throw new StepFailed({ state: 'failed', reason: 'step_failed', message });
+  }
 }
 
 /** The step `output`. */

@@ -1,0 +1,49 @@
+/** Tries whether steps can be run in folders below one of ours, by the user who will run them. */
+
+import { randomUUID } from 'node:crypto';
+import { userInfo } from 'node:os';
+import path from 'node:path';
+import { describeError } from '../errors.ts';
+import { makeOwnFolder } from '../make-folder.ts';
+import { readMadeFile } from './foreign-files.ts';
+import {
+  isOpen,
+  makeClosedFolder,
+  makeWorkFolder,
+  openFolder,
+  removeFolder,
+  type StepUser,
+} from './open-folder.ts';
+
+/** Null when they can, else what is wrong and what to do. `setting` is what names the directory. */
+export async function stepFolderProblem(
+  setting: string,
+  directory: string,
+  stepUser: StepUser,
+): Promise<string | null> {
+  // Named like a run: should we die in between, it is removed as that of none.
+  const folder = path.join(directory, randomUUID());
+  const what = `The user of EXECUTOR_COMMAND cannot work below ${setting} ${directory}`;
+  try {
+    makeOwnFolder(setting, directory);
+    await makeClosedFolder(folder);
+    const shared = await isOpen(directory);
+    if (shared) await openFolder(folder);
+    const workFolder = await makeWorkFolder(folder, 'work');
+    const file = path.join(workFolder, 'file');
+    const problem = await stepUser(['cp', '/dev/null', file]);
+    if (problem !== null) return `${what}: ${problem}. ${shared ? ADD_TO_GROUP : openIt(directory)}`;
+    await readMadeFile(workFolder, file, 0);
+    return null;
+  } catch (error) {
+    return `${what}, or what it makes cannot be read: ${describeError(error)}`;
+  } finally {
+    await removeFolder(folder, stepUser).catch(() => undefined);
+  }
+}
+
+const ADD_TO_GROUP = 'Add that user to the group of the folder.';
+
+function openIt(directory: string): string {
+  return `For a local user: install -d -m 2750 -o ${userInfo().username} -g GROUP-OF-BOTH ${directory}`;
+}
