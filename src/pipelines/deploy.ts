@@ -1,20 +1,17 @@
 /** The deployment: clone, init, plan, checks, then what was approved is applied, exactly. Reads like the shell script it replaces. */
 
 import { existsSync } from 'node:fs';
-import path from 'node:path';
 import type { PlanCheck } from '../config.ts';
-import type { RemoteRepositories } from '../git/remote-repositories.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { type DeploySecrets, hasChanges, type PlanSummary } from '../runs/deployment.ts';
-import type { DeployRun, Step } from '../runs/run.ts';
+import type { Step } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
-import { checkOutForRun } from './check-out.ts';
+import { type DeployPlace, type DeployPlaceOptions, layOut, layOutAgain, placeOf } from './deploy-place.ts';
 import type { AwaitingApproval, Ended, Outcome, PipelineContext } from './pipeline.ts';
 import { blockPending, plannedStep } from './planned-steps.ts';
-import { makeRunFolder, openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { checkStep, runChecks } from './terraform/checks.ts';
-import { keepPlan, restoreLockFile, restorePlan } from './terraform/kept-plan.ts';
+import { keepPlan, restorePlan } from './terraform/kept-plan.ts';
 import { digestOf } from './terraform/plan-file.ts';
 import { summaryWords } from './terraform/plan-summary.ts';
 import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
@@ -22,12 +19,7 @@ import { type InitOptions, initialise, makePlan, readOutputs } from './terraform
 import { resolveVarFiles } from './terraform/var-files.ts';
 import { finishStep, type PreparedTool, runToolStep, StepFailed } from './tool-step.ts';
 
-export interface DeployOptions extends InitOptions, PrepareOptions, RunFolderOptions {
-  /** Holds a folder for each run. */
-  directory: string;
-  repositories: RemoteRepositories;
-  /** The operator's own, for what comments ask for. */
-  ownRepository: Pick<RemoteRepositories, 'open'>;
+export interface DeployOptions extends InitOptions, PrepareOptions, DeployPlaceOptions {
   /** Why the commit is not to be deployed any more although a comment asked for it, or null. */
   withdrawn(asked: CommandInput, commit: string, signal: AbortSignal): Promise<string | null>;
   steps(runId: string): Promise<Step[]>;
@@ -42,12 +34,6 @@ export interface DeployOptions extends InitOptions, PrepareOptions, RunFolderOpt
 }
 
 type Context = PipelineContext<'deploy'>;
-
-interface Place {
-  folder: string;
-  checkout: string;
-  planFile: string;
-}
 
 /** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
 export async function deploy(options: DeployOptions, context: Context): Promise<Outcome> {
@@ -80,15 +66,13 @@ export async function deploy(options: DeployOptions, context: Context): Promise<
 async function planAndPause(
   options: DeployOptions,
   context: Context,
-  place: Place,
+  place: DeployPlace,
   secrets: DeploySecrets,
 ): Promise<Outcome> {
   const { run } = context;
   await announce(options, context);
   await requireStillWanted(options, context);
-  await makeRunFolder(options, place.folder);
-  await checkOut(options, context, place, secrets, run.input.gitRef);
-  await openRunFolder(options, place);
+  await layOut(options, context, place, secrets);
 
   return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
     await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
@@ -138,7 +122,7 @@ function awaitApproval(
 async function applyApproved(
   options: DeployOptions,
   context: Context,
-  place: Place,
+  place: DeployPlace,
   secrets: DeploySecrets,
   { digest, isApplied }: { digest: string; isApplied: boolean },
 ): Promise<Outcome> {
@@ -157,48 +141,11 @@ async function applyApproved(
   });
 }
 
-/** The folder is gone: the same commit is checked out once more. */
-async function layOutAgain(
-  options: DeployOptions,
-  context: Context,
-  place: Place,
-  secrets: DeploySecrets,
-): Promise<void> {
-  const { run, emit } = context;
-  const message = 'The folder of the run is gone; laying it out again';
-  await emit(
-    { type: 'run.notice', level: 'info', message },
-    ...['clone', 'init'].map((step, position) => plannedStep(step, position, message)),
-  );
-  const { folder, checkout } = place;
-  await makeRunFolder(options, folder);
-  await checkOut(options, context, place, secrets, run.revision ?? run.input.gitRef);
-  if (secrets.plan) await restoreLockFile(secrets.plan, { checkout, directory: run.input.path });
-  await openRunFolder(options, place);
-}
-
-function checkOut(
-  options: DeployOptions,
-  context: Context,
-  { checkout: directory }: Place,
-  { git: auth }: DeploySecrets,
-  ref: string,
-): Promise<unknown> {
-  const { gitUrl: url, asked } = context.run.input;
-  const wanted = { url, ref, auth, directory };
-  return asked
-    ? checkOutForRun(options.ownRepository, context, {
-        ...wanted,
-        otherRef: `refs/pull/${asked.pullRequest}/head`,
-      })
-    : checkOutForRun(options.repositories, context, wanted);
-}
-
 /** Applies the plan with this digest, or nothing. */
 async function applyPlan(
   options: DeployOptions,
   context: Context,
-  { planFile }: Place,
+  { planFile }: DeployPlace,
   tool: PreparedTool,
   digest: string,
 ): Promise<Outcome> {
@@ -226,7 +173,7 @@ async function applyPlan(
 async function withTool<T>(
   options: DeployOptions,
   context: Context,
-  place: Place,
+  place: DeployPlace,
   secrets: DeploySecrets,
   work: (tool: PreparedTool, prefaceLines: string[]) => Promise<T>,
 ): Promise<T> {
@@ -255,7 +202,7 @@ async function withTool<T>(
 async function planFlags(
   context: Context,
   cwd: string,
-  { checkout }: Place,
+  { checkout }: DeployPlace,
   { planFlags: flags }: DeploySecrets,
 ): Promise<string[]> {
   const { input } = context.run;
@@ -299,9 +246,4 @@ async function planLost(context: Context, steps: Step[]): Promise<Ended> {
 
 function lost(reason: 'credentials_lost' | 'plan_lost', message: string): Ended {
   return { state: reason === 'plan_lost' ? 'failed' : 'errored', reason, message };
-}
-
-function placeOf({ directory }: DeployOptions, { id }: DeployRun): Place {
-  const folder = path.join(directory, id);
-  return { folder, checkout: path.join(folder, 'checkout'), planFile: path.join(folder, 'tfplan') };
 }

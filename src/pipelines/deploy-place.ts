@@ -1,0 +1,68 @@
+/** Where a deployment is worked on: the folder of its checkout and its plan, laid out the first time and again. */
+
+import path from 'node:path';
+import type { RemoteRepositories } from '../git/remote-repositories.ts';
+import type { DeploySecrets } from '../runs/deployment.ts';
+import type { DeployRun } from '../runs/run.ts';
+import { checkOutForRun } from './check-out.ts';
+import type { PipelineContext } from './pipeline.ts';
+import { plannedStep } from './planned-steps.ts';
+import { makeRunFolder, openRunFolder, type RunFolderOptions } from './run-folder.ts';
+import { restoreLockFile } from './terraform/kept-plan.ts';
+
+export interface DeployPlace {
+  folder: string;
+  checkout: string;
+  planFile: string;
+}
+
+export interface DeployPlaceOptions extends RunFolderOptions {
+  /** Holds a folder for each run. */
+  directory: string;
+  repositories: RemoteRepositories;
+  /** The operator's own, for what comments ask for. */
+  ownRepository: Pick<RemoteRepositories, 'open'>;
+}
+
+export function placeOf({ directory }: DeployPlaceOptions, { id }: DeployRun): DeployPlace {
+  const folder = path.join(directory, id);
+  return { folder, checkout: path.join(folder, 'checkout'), planFile: path.join(folder, 'tfplan') };
+}
+
+/** Makes the folder anew with a checkout of what was asked for, or of `ref`. Throws StepFailed. */
+export async function layOut(
+  options: DeployPlaceOptions,
+  context: PipelineContext<'deploy'>,
+  place: DeployPlace,
+  secrets: DeploySecrets,
+  ref = context.run.input.gitRef,
+): Promise<void> {
+  const { checkout, folder } = place;
+  const { gitUrl: url, path: directory, asked } = context.run.input;
+  await makeRunFolder(options, folder);
+  await checkOutForRun(asked ? options.ownRepository : options.repositories, context, {
+    url,
+    ref,
+    ...(asked && { otherRef: `refs/pull/${asked.pullRequest}/head` }),
+    auth: secrets.git,
+    directory: checkout,
+  });
+  if (secrets.plan) await restoreLockFile(secrets.plan, { checkout, directory });
+  await openRunFolder(options, place);
+}
+
+/** The folder is gone, as after a reboot or on another machine: the same commit is checked out once more. */
+export async function layOutAgain(
+  options: DeployPlaceOptions,
+  context: PipelineContext<'deploy'>,
+  place: DeployPlace,
+  secrets: DeploySecrets,
+): Promise<void> {
+  const { run, emit } = context;
+  const message = 'The folder of the run is gone; laying it out again';
+  await emit(
+    { type: 'run.notice', level: 'info', message },
+    ...['clone', 'init'].map((step, position) => plannedStep(step, position, message)),
+  );
+  await layOut(options, context, place, secrets, run.revision ?? undefined);
+}
