@@ -185,26 +185,5 @@ describe.skipIf(missing)(
       expect(await stage.redis.exists(...lost.map((id) => `job:${id}`))).toBe(0);
       expect(await worker.stop()).toBe(0);
     }, 90_000);
-
-    it('F51: a stream of another type, a full Redis and a stall of seconds are waited out', async () => {
-      const stage = await stageFor('jobs-trouble');
-      const agent = await stage.writeAgent(NOTE_AGENT);
-      const worker = await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent });
-      const { redis } = stage;
-      await redis.del('jobs:stream');
-      await redis.set('jobs:stream', 'x');
-      await sleep(1_000);
-      await redis.del('jobs:stream');
-      const ids = await produceMany(stage, 4);
-      await redis.config('SET', 'maxmemory', '1');
-      await sleep(1_500);
-      await redis.config('SET', 'maxmemory', '0');
-      await waitForAll(stage, ids, 60_000);
-      const stall = redis.call('DEBUG', 'SLEEP', '3').catch(() => undefined);
-      await stall;
-      const more = await produceMany(stage, 4);
-      await waitForAll(stage, more, 60_000);
-      expect(await worker.stop()).toBe(0);
-    }, 120_000);
   },
 );

@@ -1,6 +1,8 @@
 /** Several servers on one Redis: the same promises as one server with a file. Needs redis-server. */
 
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RunRequest } from '../src/runs/run.ts';
@@ -219,6 +221,36 @@ describe.skipIf(!hasRedisServer())('With the store in Redis', () => {
     expect(again.output()).toContain('the data in Redis is gone');
   });
 
+  it('F49: a Redis restored from an older dump has what it forgot synced again, and that once', async () => {
+    const stage = await setTestStage('redis-dump');
+    const redis = await startRedis();
+    const runner = await startOn(stage, redis, 'one', { RECONCILE_INTERVAL: '1' });
+    const sync = async (id: string, why: string) => {
+      await commitChange(stage.repository, [id], why);
+      return runner.waitForRun((await pushRun(stage, runner)).runId, 'succeeded');
+    };
+    await sync('platform/redis', 'Known to the dump');
+    await redis.client().save();
+    const dump = (name: string) => join(redis.directory, name);
+    copyFileSync(dump('dump.rdb'), dump('kept.rdb'));
+    const lost = await sync('platform/dashy', 'Lost');
+    await redis.kill();
+    copyFileSync(dump('kept.rdb'), dump('dump.rdb'));
+    await redis.start();
+    const again = await runner.waitForRun(
+      ({ state, revision }) => state === 'succeeded' && revision === lost.revision,
+      'succeeded',
+    );
+    expect(again.run_id).not.toBe(lost.run_id);
+    expect((await runner.getJson(`/runs/${lost.run_id}`)).status).toBe(404);
+    const { syncs, overlaps } = await stage.journal.read();
+    expect(syncs.map(({ service }) => service)).toEqual([
+      ...['platform/redis', 'platform/dashy', 'platform/dashy'],
+    ]);
+    expect(overlaps).toEqual([]);
+    expect(await runner.stop()).toBe(0);
+  });
+
   it('a worker without a server works on what a server took in, and is seen on its page and in its metrics', async () => {
     const stage = await setTestStage('redis-worker');
     const redis = await startRedis(...DURABLE);
@@ -262,10 +294,13 @@ describe.skipIf(!hasRedisServer())('With the store in Redis', () => {
     await expect(starting).rejects.not.toThrow('wrong-e2e-password');
   });
 
-  it('F51: a stalled Redis answers a push with 503 within five seconds', async () => {
+  it('F51: a Redis that stalls for 30 s: pushes are answered 503 within five seconds, what runs goes on', async () => {
     const stage = await setTestStage('redis-stall');
     const redis = await startRedis(...DURABLE);
     const runner = await startOn(stage, redis, 'one');
+    await writeGatedService(stage.repository, 'platform/06.gated', 'stalled');
+    const { runId } = await pushRun(stage, runner, 'A service that waits');
+    await stage.journal.waitForStart('platform/gated');
     await appendLine(stage.repository, 'platform/04.dashy/conf.yml', '# stalled');
     await stage.repository.commit('While Redis stands still');
     process.kill(redis.pid(), 'SIGSTOP');
@@ -273,7 +308,19 @@ describe.skipIf(!hasRedisServer())('With the store in Redis', () => {
     const refused = await stage.push(runner);
     expect(refused.status).toBe(503);
     expect(performance.now() - from).toBeLessThan(6_000);
+    // Its task ends while nothing can be written.
+    await openGate(stage, 'stalled');
+    await sleep(30_000 - (performance.now() - from));
+    expect((await runner.getJson('/health', null)).status).toBe(200);
     process.kill(redis.pid(), 'SIGCONT');
     await until('health', async () => ((await runner.getJson('/ready', null)).status === 200 ? true : null));
-  });
+    expect(await runner.waitForRun(runId, 'succeeded')).toMatchObject({ attempt: 1 });
+    expect((await stage.github.redeliver(refused.deliveryId)).status).toBe(200);
+    await until('the push', async () =>
+      (await stage.journal.read()).syncs.some(({ service }) => service === 'platform/dashy') ? true : null,
+    );
+    const { syncs, overlaps } = await stage.journal.read();
+    expect(syncs.map(({ service }) => service)).toEqual(['platform/gated', 'platform/dashy']);
+    expect(overlaps).toEqual([]);
+  }, 90_000);
 });

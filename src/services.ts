@@ -56,7 +56,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   const { opened, store, plans, tools } = work;
   const { mirror, due } = work.sync;
   const links = await createLinks(config, store);
-  const deployApi = buildDeployApi(config, store, tools);
+  const deployApi = buildDeployApi(config, store, tools, opened.fleet);
   const readiness = buildReadiness(config, store);
   // Made before the doors that nudge it, started after them.
   let reconciler: Reconciler | null = null;

@@ -36,11 +36,18 @@ export interface StreamOptions {
 }
 
 /** Yields messages as they come. Returns when the server ends the stream, whether or not it said `end`. */
-export async function* readStream(options: StreamOptions): AsyncGenerator<StreamMessage> {
-  const { url, runId, lastEventId, timeoutMs = 60_000 } = options;
+export function readStream(options: StreamOptions): AsyncGenerator<StreamMessage> {
+  return readMessages(`${options.url}/runs/${options.runId}/events`, options);
+}
+
+/** Likewise of any stream. */
+export async function* readMessages(
+  address: string,
+  { lastEventId, timeoutMs = 60_000 }: Pick<StreamOptions, 'lastEventId' | 'timeoutMs'> = {},
+): AsyncGenerator<StreamMessage> {
   const resume: Record<string, string> =
     lastEventId === undefined ? {} : { 'last-event-id': `${lastEventId}` };
-  const response = await fetch(`${url}/runs/${runId}/events`, {
+  const response = await fetch(address, {
     headers: { authorization: `Bearer ${API_TOKENS.viewer}`, accept: 'text/event-stream', ...resume },
     signal: AbortSignal.timeout(timeoutMs),
   });

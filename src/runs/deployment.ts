@@ -6,6 +6,11 @@ export const TOOLS = ['terraform', 'tofu'] as const;
 
 export type Tool = (typeof TOOLS)[number];
 
+/** As machines tell which they have: one of TOOLS_DIR by its version, the one on the PATH without. */
+export function toolName({ tool, toolVersion }: Pick<DeployInput, 'tool' | 'toolVersion'>): string {
+  return toolVersion === null ? tool : `${tool} ${toolVersion}`;
+}
+
 /** A drift check ends with its plan; nothing is approved or applied. */
 export type DeployOperation = 'apply' | 'destroy' | 'drift';
 

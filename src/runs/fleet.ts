@@ -11,6 +11,8 @@ export interface WorkerSign {
   version: string;
   /** Null: takes runs with any labels. */
   labels: readonly string[] | null;
+  /** What its machine has, each as of `toolName`: takes only deployments by one of them. Null: takes any. */
+  tools: readonly string[] | null;
   limits: Readonly<Record<RunKind, number>>;
   /** The runs it works on. */
   runs: readonly string[];
@@ -19,9 +21,17 @@ export interface WorkerSign {
   at: number;
 }
 
+/** Signs of life come every five seconds. */
+const SILENT_MS = 20_000;
+
+/** Heard of, but not lately. `now` is by the clock of the store. */
+export function isSilent({ at }: WorkerSign, now: number): boolean {
+  return now - at > SILENT_MS;
+}
+
 export interface Fleet {
-  /** Gives a sign of life; `at` is filled in. */
-  beat(sign: Omit<WorkerSign, 'at'>): Promise<void>;
+  /** Gives a sign of life; what the store knows better is filled in. */
+  beat(sign: Omit<WorkerSign, 'tools' | 'at'>): Promise<void>;
   /** Who stops in order takes its sign back. */
   leave(owner: string): Promise<void>;
   /** Those heard of in the last minutes, by name, and the present time by the clock of the store. */

@@ -29,7 +29,7 @@ export function pushRequest(overrides: Partial<SyncRun> = {}, revision = 'a'.rep
   };
 }
 
-function deployRequest(overrides: Partial<RunRequest> = {}): RunRequest {
+export function deployRequest(overrides: Partial<RunRequest> = {}): RunRequest {
   return {
     kind: 'deploy',
     trigger: { source: 'deploy_api', actor: 'ada', deliveryId: null, retryOf: null },
@@ -52,7 +52,7 @@ function deployRequest(overrides: Partial<RunRequest> = {}): RunRequest {
   } as RunRequest;
 }
 
-function planRequest(overrides: Partial<PlanRun> = {}): RunRequest {
+export function planRequest(overrides: Partial<PlanRun> = {}): RunRequest {
   return {
     kind: 'plan',
     trigger: { source: 'pubsub', actor: null, deliveryId: null, retryOf: null },

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { planRequest } from '../stores/run-store-contract.ts';
 import { expireApprovals, startApprovals } from './approvals.ts';
 import {
   awaiting,
@@ -166,6 +167,32 @@ describe('A decision', () => {
       expect(all.filter(({ type }) => type === 'run.finished')).toHaveLength(1);
       expect(await store().run(id)).toMatchObject({ state: 'cancelled' });
     }
+  });
+});
+
+describe('A decision about a plan of a pull request', () => {
+  it('that cannot be made speaks of the plan', async () => {
+    const { approve } = stage.api();
+    const { run } = await stage.store().enqueue(planRequest());
+    const reason = async () => {
+      const result = await approve(run.id, 'ada');
+      return result.status === 'refused' ? result.reason : result.status;
+    };
+    expect(await reason()).toBe('The plan asks for no approval now: it is queued');
+    const claimed = await stage.store().claim({ owner: 'w', leaseMs: 60_000, kinds: ['plan'] });
+    if (!claimed) throw new Error('Nothing to claim.');
+    await stage.store().append(claimed.lease, [awaiting(stage.clock.now + DAY_MS)]);
+    expect(await reason()).toBe('done');
+    expect(await reason()).toBe('The plan was already approved by ada');
+  });
+
+  it('that has ended says how', async () => {
+    const { run } = await stage.store().enqueue(planRequest());
+    await stage.store().requestCancel(run.id, 'oscar');
+    expect(await stage.api().approve(run.id, 'ada')).toEqual({
+      status: 'refused',
+      reason: 'The plan has already ended: it was cancelled',
+    });
   });
 });
 

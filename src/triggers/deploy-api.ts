@@ -1,7 +1,7 @@
 /** The API of deployments: starts one, decides about its plan, cancels it. Each is stored before it is answered. */
 
 import { RequestError } from '../errors.ts';
-import { deployGroup, type Tool } from '../runs/deployment.ts';
+import { type DeployInput, deployGroup } from '../runs/deployment.ts';
 import { enqueueDeploy } from '../runs/enqueue.ts';
 import { checkRemoteUrl } from '../runs/remote-url.ts';
 import { normalizeDirectory } from '../runs/root-directory.ts';
@@ -14,8 +14,11 @@ export interface DeployApiOptions {
   store: RunStore;
   /** What no file may show, as text that only we can open. */
   seal(text: string): string;
-  /** Why a version of the tool cannot be had, with a list of those that can, or null. */
-  toolProblem(tool: Tool, version: string): Promise<string | null>;
+  /** Why no machine with these labels has the tool that is asked for, with what there is, or null. */
+  toolProblem(
+    asked: Pick<DeployInput, 'tool' | 'toolVersion'>,
+    labels: readonly string[],
+  ): Promise<string | null>;
   rules: RemoteRules;
   /** Milliseconds since the epoch. */
   now(): number;
@@ -68,9 +71,11 @@ async function start(
   const request = parseDeployRequest(body, rules);
   if (!request.ok) throw new RequestError(400, request.problems.join('; '));
   const { input, secrets, priority, labels } = request;
-  const { tool, toolVersion, autoApprove } = input;
-  const problem = toolVersion === null ? null : await toolProblem(tool, toolVersion);
-  if (problem !== null) throw new RequestError(400, `tool_version: ${problem}`);
+  const { toolVersion, autoApprove } = input;
+  const problem = await toolProblem(input, labels);
+  if (problem !== null) {
+    throw new RequestError(400, `${toolVersion === null ? 'tool' : 'tool_version'}: ${problem}`);
+  }
   if (autoApprove && !mayApprove) {
     throw new RequestError(403, `auto_approve needs the role admin, which ${name} does not have`);
   }
@@ -106,19 +111,22 @@ const ENDINGS: Partial<Record<RunState, string>> = {
   cancelled: 'it was cancelled',
 };
 
+/** Also of plans of pull requests, whose making may need an approval. */
 async function whyNot(store: RunStore, run: Run): Promise<string> {
+  const what = run.kind === 'deploy' ? 'deployment' : 'plan';
   const decided = await store.latestEvent(run.id, 'run.decided');
   switch (decided?.decision) {
     case 'approved':
-      return `The deployment was already approved by ${decided.by}`;
+      return `The ${what} was already approved by ${decided.by}`;
     case 'rejected':
-      return `The deployment was already rejected by ${decided.by}`;
+      return `The ${what} was already rejected by ${decided.by}`;
     case 'expired':
       return 'The approval has expired: nobody approved in time';
   }
-  return isFinal(run.state)
-    ? `The deployment has already ended: ${ENDINGS[run.state] ?? 'it has failed'}`
-    : `There is no plan to decide about yet: the deployment is ${run.state}`;
+  if (isFinal(run.state)) return `The ${what} has already ended: ${ENDINGS[run.state] ?? 'it has failed'}`;
+  return run.kind === 'deploy'
+    ? `There is no plan to decide about yet: the deployment is ${run.state}`
+    : `The plan asks for no approval now: it is ${run.state}`;
 }
 
 async function cancel({ store }: DeployApiOptions, runId: string, by: string): Promise<DeployActionResult> {

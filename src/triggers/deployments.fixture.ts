@@ -28,8 +28,10 @@ export async function openDeployments() {
     createDeployApi({
       store,
       seal: sealer.seal,
-      toolProblem: async (tool, version) =>
-        version === '1.11.4' ? null : `${tool} ${version} is not installed; there is 1.11.4`,
+      toolProblem: async ({ tool, toolVersion: version }) =>
+        version === null || version === '1.11.4'
+          ? null
+          : `${tool} ${version} is not installed; there is 1.11.4`,
       rules: { protocols: ['https', 'ssh'], hosts: [] },
       now: () => clock.now,
     });

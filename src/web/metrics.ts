@@ -2,7 +2,7 @@
 
 import { Hono } from 'hono';
 import { statusOf } from '../runs/deploy-progress.ts';
-import type { Fleet } from '../runs/fleet.ts';
+import { type Fleet, isSilent } from '../runs/fleet.ts';
 import type { RunStore, RunTally } from '../runs/run-store.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
 
@@ -11,9 +11,6 @@ export interface MetricsOptions extends GuardsOptions {
   /** Those that share the store; null or left out: nobody does. */
   fleet?: Pick<Fleet, 'workers' | 'oldestWaiting'> | null;
 }
-
-/** Signs of life come every five seconds. */
-const SILENT_MS = 20_000;
 
 /** Runs are counted by the store, so a restart changes none of their numbers. Labels are names of closed lists. */
 export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
@@ -107,7 +104,7 @@ function durations({ ended, boundsSeconds }: RunTally): string {
 /** Of the machines that share the store: the same from each of them. */
 async function fleetMetrics(fleet: Pick<Fleet, 'workers' | 'oldestWaiting'>): Promise<string> {
   const [{ workers, now }, oldest] = await Promise.all([fleet.workers(), fleet.oldestWaiting()]);
-  const alive = workers.filter(({ at }) => now - at <= SILENT_MS);
+  const alive = workers.filter((worker) => !isSilent(worker, now));
   const waitingSeconds = oldest === null ? 0 : Math.max(0, now - oldest) / 1_000;
   return [
     '# HELP iac_runner_workers Processes that share the store and gave a sign of life lately.',

@@ -1,7 +1,7 @@
 /** The facts about a run at the head of its page: what it works on, who asked for it, since when. */
 
 import { html } from 'hono/html';
-import type { DeployInput, DeployOperation } from '../runs/deployment.ts';
+import { type DeployOperation, toolName } from '../runs/deployment.ts';
 import { APPROVED_PRIORITY, type Run } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration, formatTime } from './format.ts';
@@ -55,7 +55,7 @@ function targetFacts(run: Run): Html | null {
   if (run.kind === 'deploy') {
     const { operation, gitUrl, path } = run.input;
     return html`${fact('Operation', OPERATIONS[operation])}
-${fact('Tool', text(toolWords(run.input)))}
+${fact('Tool', text(toolName(run.input)))}
 ${fact('Repository', text(gitUrl))}
 ${fact('Folder', html`<code>${text(path)}</code>`)}`;
   }
@@ -63,14 +63,10 @@ ${fact('Folder', html`<code>${text(path)}</code>`)}`;
   const { repository, pullRequest, roots, fromFork } = run.input;
   const page = pullRequestPage(run);
   const number = `#${pullRequest}`;
-  return html`${roots && fact('Tool', text(someOf([...new Set(roots.map(toolWords))])))}
+  return html`${roots && fact('Tool', text(someOf([...new Set(roots.map(toolName))])))}
 ${fact('Repository', text(repository))}
 ${fact('Pull request', html`${page === null ? number : html`<a href="${page}">${number}</a>`}${fromFork && ' from a fork'}`)}
 ${roots && fact(roots.length === 1 ? 'Folder' : 'Folders', html`<code>${text(someOf(roots.map(({ directory }) => directory)))}</code>`)}`;
-}
-
-function toolWords({ tool, toolVersion }: Pick<DeployInput, 'tool' | 'toolVersion'>): string {
-  return toolVersion === null ? tool : `${tool} ${toolVersion}`;
 }
 
 function optionWords(run: Run): string {

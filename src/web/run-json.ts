@@ -95,12 +95,18 @@ export function stepJson(step: Step) {
 export function runDetailsJson(
   run: Run,
   steps: Step[],
-  details: { why: Explanation | null; undelivered: Report[]; tool: ToolDetails | null },
+  details: {
+    why: Explanation | null;
+    undelivered: Report[];
+    tool: ToolDetails | null;
+    waitsFor: string | null;
+  },
   url: string,
 ) {
-  const { why, undelivered, tool } = details;
+  const { why, undelivered, tool, waitsFor } = details;
   return {
     ...runJson(run, url),
+    ...(waitsFor !== null && { waits_for: waitsFor }),
     steps: steps.map(stepJson),
     why,
     undelivered: undelivered.map(({ reporter, target, problem, settled }) => ({

@@ -31,6 +31,8 @@ export interface RunView extends FactsContext {
   sameTarget: Run[];
   /** Null when only the state is asked for, as the script of an open page does. */
   history: RunHistory | null;
+  /** Why no machine takes it, or null. */
+  waitsFor: string | null;
   /** What GitHub or another receiver was to be told and was not. */
   undelivered: Report[];
 }
@@ -47,7 +49,7 @@ export function runPage(view: RunView): Html {
 <div id="outcome" data-live role="status">${stateBadge(run.state)} <span class="message">${plainLine(run.message)}</span></div>
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
 <div id="facts" data-live>${factsView(run, view)}</div>
-<div id="advice" data-live>${advice(run, linkQuery)}${view.undelivered.map(undeliveredView)}</div>
+<div id="advice" data-live>${advice(view)}${view.undelivered.map(undeliveredView)}</div>
 <div id="actions" data-live>${actions(view, path)}</div>
 </header>
 <div id="notices">${history?.notices.map(noticeView)}</div>
@@ -129,9 +131,10 @@ function noStepsWords(run: Run): string {
 }
 
 /** What to do now, and whose outcome counts for a superseded run. */
-function advice(run: Run, linkQuery: string): Html {
+function advice({ run, linkQuery, waitsFor }: RunView): Html {
   const action = nextActionOf(run);
   return html`
+${waitsFor !== null && html`<p class="advice" data-bad="true">${plainLine(waitsFor)} It begins as soon as there is one.</p>`}
 ${run.coveredBy !== null && html`<p class="advice">Covered by ${runReference(run.coveredBy, linkQuery)}.</p>`}
 ${action !== null && html`<p class="advice" data-bad="${String(endedBadly(run.state) && run.state !== 'cancelled')}">${action}</p>`}
 ${

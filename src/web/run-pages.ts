@@ -1,8 +1,10 @@
 /** The routes of runs: list, page, raw log and plan, event stream, and what is done to a run. They read the store, never a worker. */
 
 import { type Context, Hono } from 'hono';
+import type { Fleet } from '../runs/fleet.ts';
 import { RUN_KINDS, RUN_STATES, type Run } from '../runs/run.ts';
 import { REPORTERS_OF, type RunStore } from '../runs/run-store.ts';
+import { whyItWaits } from '../runs/takers.ts';
 import type { DeployApi } from '../triggers/deploy-api.ts';
 import type { ActionResult } from '../triggers/run-actions.ts';
 import type { Access } from './access.ts';
@@ -35,6 +37,8 @@ export interface RunRoutesOptions {
   store: RunReader;
   access: Access;
   assets: Assets;
+  /** The machines that share the store; null or left out: none do. */
+  fleet?: Pick<Fleet, 'workers'> | null;
   retry: RunAction;
   cancel: RunAction;
   /** Decides about deployments and plans. */
@@ -135,7 +139,7 @@ function olderPage(found: Run[], filter: RunListFilter): string | null {
   return last && found.length > RUNS_PER_PAGE ? listPath(filter, last.id) : null;
 }
 
-async function showRun(c: RunContext, { store, assets, clock, commitUrl, runUrl }: RunRoutesOptions) {
+async function showRun(c: RunContext, { store, fleet, assets, clock, commitUrl, runUrl }: RunRoutesOptions) {
   const { identity } = c.var;
   const { id, chosen } = c.var.run;
   c.header('Vary', 'Accept');
@@ -149,7 +153,11 @@ async function showRun(c: RunContext, { store, assets, clock, commitUrl, runUrl 
   const reports = await Promise.all(REPORTERS_OF[run.kind].map((reporter) => store.reports(reporter, id)));
   const undelivered = reports.flat().filter(({ problem }) => problem !== null);
   const tool = await readToolDetails(store, run, steps);
-  if (json) return c.json(runDetailsJson(run, steps, { why: explanation, undelivered, tool }, runUrl(id)));
+  const waitsFor = fleet && run.state === 'queued' ? whyItWaits(run, await fleet.workers()) : null;
+  if (json) {
+    const details = { why: explanation, undelivered, tool, waitsFor };
+    return c.json(runDetailsJson(run, steps, details, runUrl(id)));
+  }
   const key = c.req.query('key');
   const linkQuery = identity === null && key !== undefined ? `?key=${encodeURIComponent(key)}` : '';
   // A signed link opens one run, and tells of no other.
@@ -158,7 +166,7 @@ async function showRun(c: RunContext, { store, assets, clock, commitUrl, runUrl 
       ? await store.runs({ concurrencyGroup: run.concurrencyGroup, limit: HISTORY_LENGTH })
       : [];
   const frame = { identity, assets };
-  const found = { run, steps, explanation, details: tool, sameTarget, undelivered, history };
+  const found = { run, steps, explanation, details: tool, sameTarget, undelivered, history, waitsFor };
   return c.html(runPage({ ...found, frame, linkQuery, now: clock(), commitUrl }));
 }
 

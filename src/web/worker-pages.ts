@@ -2,8 +2,9 @@
 
 import { Hono } from 'hono';
 import { html } from 'hono/html';
-import type { Fleet, WorkerSign } from '../runs/fleet.ts';
+import { type Fleet, isSilent, type WorkerSign } from '../runs/fleet.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { whyItWaits } from '../runs/takers.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration, rfc3339 } from './format.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
@@ -12,14 +13,11 @@ import { pageHeaders, prefersJson } from './page-headers.ts';
 import { moment } from './run-words.ts';
 
 export interface WorkerRoutesOptions extends GuardsOptions {
-  store: Pick<RunStore, 'run' | 'tally'>;
+  store: Pick<RunStore, 'run' | 'runs' | 'tally'>;
   /** Null: this server has its store for itself. */
   fleet: Fleet | null;
   clock: () => number;
 }
-
-/** Signs of life come every five seconds. */
-const SILENT_MS = 20_000;
 
 interface Found {
   workers: WorkerSign[];
@@ -28,7 +26,12 @@ interface Found {
   queued: number;
   running: number;
   oldestWaitingMs: number | null;
+  /** Those that no machine takes, and why. */
+  stuck: { runId: string; problem: string }[];
 }
+
+/** Looked at for what no machine takes. */
+const QUEUED_RUNS = 200;
 
 export function createWorkerRoutes(options: WorkerRoutesOptions): Hono<RunPageEnv> {
   const { signedIn } = createGuards(options);
@@ -50,29 +53,32 @@ async function look({ store, fleet, clock }: WorkerRoutesOptions): Promise<Found
     fleet?.workers() ?? { workers: [], now: clock() },
     fleet?.oldestWaiting() ?? null,
   ]);
+  const queued = fleet ? await store.runs({ state: 'queued', kind: 'deploy', limit: QUEUED_RUNS }) : [];
   const count = (state: string) => open.reduce((sum, one) => sum + (one.state === state ? one.runs : 0), 0);
   return {
     ...signs,
     queued: count('queued'),
     running: count('running'),
     oldestWaitingMs: oldest === null ? null : Math.max(0, clock() - oldest),
+    stuck: queued.flatMap((run) => {
+      const problem = whyItWaits(run, signs);
+      return problem === null ? [] : [{ runId: run.id, problem }];
+    }),
   };
 }
 
-function isSilent({ at }: WorkerSign, now: number): boolean {
-  return now - at > SILENT_MS;
-}
-
-function toJson({ workers, now, queued, running, oldestWaitingMs }: Found) {
+function toJson({ workers, now, queued, running, oldestWaitingMs, stuck }: Found) {
   return {
     queued,
     running,
     oldest_waiting_seconds: oldestWaitingMs === null ? null : Math.floor(oldestWaitingMs / 1_000),
+    waiting_for_machines: stuck.map(({ runId, problem }) => ({ run_id: runId, waits_for: problem })),
     workers: workers.map((worker) => ({
       owner: worker.owner,
       command: worker.command,
       version: worker.version,
       labels: worker.labels,
+      tools: worker.tools,
       concurrency: worker.limits,
       runs: worker.runs,
       started_at: rfc3339(worker.startedAt),
@@ -83,12 +89,16 @@ function toJson({ workers, now, queued, running, oldestWaitingMs }: Found) {
 }
 
 function workerPage(frame: Omit<PageFrame, 'title'>, found: Found, isShared: boolean): Html {
-  const { workers, queued, running, oldestWaitingMs } = found;
+  const { workers, queued, running, oldestWaitingMs, stuck } = found;
   const waiting = oldestWaitingMs === null ? '' : `, the oldest for ${formatDuration(oldestWaitingMs)}`;
   return page(
     { ...frame, title: 'Workers' },
     html`<h1>Workers</h1>
 <p>${queued} waiting${waiting}; ${running} running.</p>
+${stuck.map(
+  ({ runId, problem }) =>
+    html`<p class="advice" data-bad="true">${runLink(runId)} waits: ${plainLine(problem)}</p>`,
+)}
 ${
   isShared
     ? html`<ul class="runs">${workers.map((worker) => workerRow(worker, found.now))}</ul>`
@@ -106,17 +116,23 @@ function workerRow(worker: WorkerSign, now: number): Html {
   }</span>
 <div class="run-what">
 <strong><bdi>${plainLine(worker.owner)}</bdi></strong>
-${worker.runs.map(
-  (id) =>
-    html`<span class="run-message"><a href="/runs/${encodeURIComponent(id)}">${plainLine(id)}</a></span>`,
-)}
+${worker.runs.map((id) => html`<span class="run-message">${runLink(id)}</span>`)}
 </div>
 <div class="run-where">
 <span>${plainLine(worker.command)} ${plainLine(worker.version)}</span>
-<span class="quiet">${plainLine(labels)}</span>
+<span class="quiet">${plainLine(labels)}; ${plainLine(toolWords(worker))}</span>
 </div>
 <div class="run-when">
 <span>${moment(worker.at, now)}</span>
 </div>
 </li>`;
+}
+
+function runLink(id: string): Html {
+  return html`<a href="/runs/${encodeURIComponent(id)}">${plainLine(id)}</a>`;
+}
+
+function toolWords({ tools }: WorkerSign): string {
+  if (tools === null) return 'any tools';
+  return tools.length === 0 ? 'no tools' : tools.join(', ');
 }

@@ -9,7 +9,7 @@ const INTERVAL_MS = 5_000;
 export interface HeartbeatOptions {
   fleet: Pick<Fleet, 'beat' | 'leave'>;
   worker: Pick<Worker, 'runs'>;
-  sign: Omit<WorkerSign, 'runs' | 'at'>;
+  sign: Omit<WorkerSign, 'runs' | 'tools' | 'at'>;
   log: Logger;
 }
 

@@ -2,6 +2,7 @@
 
 import { copyFileSync } from 'node:fs';
 import path from 'node:path';
+import type { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
 import { QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
@@ -17,6 +18,11 @@ const FINISHED: RunEventBody = {
   message: 'done',
   coveredBy: null,
 };
+
+const WAYS_TO_DIE: [name: string, die: (server: RedisServer) => Promise<void>][] = [
+  ['kill -9', (server) => server.kill()],
+  ['SHUTDOWN NOSAVE', (server) => server.shutDown()],
+];
 
 function notice(message: string): RunEventBody {
   return { type: 'run.notice', level: 'info', message };
@@ -59,41 +65,47 @@ describe.skipIf(!hasRedisServer())('The Redis store (needs redis-server)', () =>
   });
 
   describe('when Redis dies', () => {
-    it('F49: with an append-only file keeps what was accepted, and goes on by itself', async () => {
-      await serve('--appendonly', 'yes', '--appendfsync', 'always');
-      const store = await open();
-      const accepted: string[] = [];
-      for (let i = 0; i < 50; i += 1) {
-        accepted.push((await store.enqueue(pushRequest({ coalesce: false }))).run.id);
-      }
-      const { lease, run } = await claim(store);
-      await server.kill();
-      const down = performance.now();
-      await expect(store.enqueue(pushRequest())).rejects.toThrow(StoreUnavailableError);
-      expect(performance.now() - down).toBeLessThan(5_000);
-      await server.start();
-      await back(store);
-      expect((await store.runs({ limit: 100 })).map(({ id }) => id)).toEqual(accepted.toReversed());
-      await store.append(lease, [FINISHED]);
-      expect(await store.run(run.id)).toMatchObject({ state: 'succeeded' });
-    });
+    it.each(WAYS_TO_DIE)(
+      'F49: %s with an append-only file keeps what was accepted, and goes on by itself',
+      async (_, die) => {
+        await serve('--appendonly', 'yes', '--appendfsync', 'always');
+        const store = await open();
+        const accepted: string[] = [];
+        for (let i = 0; i < 50; i += 1) {
+          accepted.push((await store.enqueue(pushRequest({ coalesce: false }))).run.id);
+        }
+        const { lease, run } = await claim(store);
+        await die(server);
+        const down = performance.now();
+        await expect(store.enqueue(pushRequest())).rejects.toThrow(StoreUnavailableError);
+        expect(performance.now() - down).toBeLessThan(5_000);
+        await server.start();
+        await back(store);
+        expect((await store.runs({ limit: 100 })).map(({ id }) => id)).toEqual(accepted.toReversed());
+        await store.append(lease, [FINISHED]);
+        expect(await store.run(run.id)).toMatchObject({ state: 'succeeded' });
+      },
+    );
 
-    it('F49: without one has lost everything, fences the workers of before, and starts anew', async () => {
-      await serve();
-      const store = await open();
-      await store.enqueue(pushRequest());
-      const before = await claim(store);
-      await server.kill();
-      await server.start();
-      await back(store);
-      expect(await store.run(before.run.id)).toBeNull();
-      await expect(store.renew(before.lease, 60_000)).rejects.toThrow(StaleLeaseError);
-      await expect(store.append(before.lease, [FINISHED])).rejects.toThrow(StaleLeaseError);
-      // What the branch is behind is asked for again.
-      await store.enqueue(pushRequest());
-      const after = await claim(store);
-      expect(after.lease.token).toBeGreaterThan(before.lease.token);
-    });
+    it.each(WAYS_TO_DIE)(
+      'F49: %s without one has lost everything, fences the workers of before, and starts anew',
+      async (_, die) => {
+        await serve();
+        const store = await open();
+        await store.enqueue(pushRequest());
+        const before = await claim(store);
+        await die(server);
+        await server.start();
+        await back(store);
+        expect(await store.run(before.run.id)).toBeNull();
+        await expect(store.renew(before.lease, 60_000)).rejects.toThrow(StaleLeaseError);
+        await expect(store.append(before.lease, [FINISHED])).rejects.toThrow(StaleLeaseError);
+        // What the branch is behind is asked for again.
+        await store.enqueue(pushRequest());
+        const after = await claim(store);
+        expect(after.lease.token).toBeGreaterThan(before.lease.token);
+      },
+    );
 
     it('F49: restored from an older dump never takes the tokens of the lost time for its own', async () => {
       await serve();
@@ -299,6 +311,50 @@ describe.skipIf(!hasRedisServer())('The Redis store (needs redis-server)', () =>
       }
     });
 
+    it.each<[name: string, fault: (admin: Redis, key: string) => Promise<unknown>]>([
+      ['DEL', (admin, key) => admin.del(key)],
+      ['XTRIM MAXLEN 0', (admin, key) => admin.xtrim(key, 'MAXLEN', 0)],
+    ])('%s of its streams loses what stood in them, and no more', async (_, fault) => {
+      await serve();
+      const [store, other] = [await open(), await open()];
+      const told: string[] = [];
+      other.watch((runId) => told.push(runId));
+      await store.enqueue(pushRequest());
+      const { lease, run } = await claim(store);
+      await store.append(lease, [notice('before')]);
+      await expect.poll(() => told).toHaveLength(3);
+      const admin = server.client();
+      for (const name of [`events:${run.id}`, 'changes']) await fault(admin, `iac-runner:${name}`);
+      expect(await store.events(run.id, { after: 0, limit: 100 })).toEqual([]);
+      await store.append(lease, [notice('after')]);
+      await store.append(lease, [FINISHED]);
+      const left = await other.events(run.id, { after: 0, limit: 100 });
+      expect(left.map(({ seq, type }) => [seq, type])).toEqual([
+        [4, 'run.notice'],
+        [5, 'run.finished'],
+      ]);
+      expect(await other.run(run.id)).toMatchObject({ state: 'succeeded' });
+      await expect.poll(() => told).toHaveLength(5);
+    });
+
+    it('SET in place of a run’s stream stops its writes, until it is gone again', async () => {
+      await serve();
+      const store = await open();
+      await store.enqueue(pushRequest());
+      const { lease, run } = await claim(store);
+      const admin = server.client();
+      const key = `iac-runner:events:${run.id}`;
+      await admin.set(key, 'x');
+      const events = [notice('once')];
+      await expect(store.append(lease, events)).rejects.toThrow(StoreUnavailableError);
+      await expect(store.events(run.id, { after: 0, limit: 9 })).rejects.toThrow(StoreUnavailableError);
+      await store.renew(lease, 60_000);
+      await admin.del(key);
+      await store.append(lease, events);
+      await store.append(lease, [FINISHED]);
+      expect(await store.run(run.id)).toMatchObject({ state: 'succeeded' });
+    });
+
     it('goes on after FLUSHALL, and fences who worked before', async () => {
       await serve();
       const store = await open();
@@ -382,23 +438,6 @@ describe.skipIf(!hasRedisServer())('The Redis store (needs redis-server)', () =>
       const options = { all: false, owner: 'machine-1', maxAttempts: 3 };
       expect(await store.takeBack(options)).toEqual([mine.run.id]);
     });
-  });
-
-  it('leaves an approved run, and its group, to the machine that holds its plan', async () => {
-    await serve();
-    const store = await open();
-    const request = pushRequest({ coalesce: false });
-    const { run } = await store.enqueue(request);
-    const { lease } = await claim(store, 'machine-1:17');
-    const expiresAt = Date.now() + 60_000;
-    await store.append(lease, [{ type: 'run.awaiting_approval', subject: 's', expiresAt, message: '' }]);
-    const later = await store.enqueue(request);
-    await store.decide(run.id, 'approved', 'ada');
-    expect(await store.claim({ owner: 'machine-2:4', leaseMs: 60_000 })).toBeNull();
-    const approved = await claim(store, 'machine-1:99');
-    expect(approved.run.id).toBe(run.id);
-    await store.append(approved.lease, [FINISHED]);
-    expect((await claim(store, 'machine-2:4')).run.id).toBe(later.run.id);
   });
 
   describe('from several processes', () => {

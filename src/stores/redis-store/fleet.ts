@@ -10,14 +10,19 @@ import { texts } from './stored-run.ts';
 /** Whoever was silent for longer is forgotten. */
 const FORGOTTEN_MS = 600_000;
 
-export function createFleet(connection: Connection, keys: Keys): Fleet {
+/** `tools` gives what this machine has, or null for what is not told. */
+export function createFleet(
+  connection: Connection,
+  keys: Keys,
+  tools: () => Promise<readonly string[] | null>,
+): Fleet {
   async function now(): Promise<number> {
     const [seconds, microseconds] = texts(await connection.call('TIME')).map(Number);
     return (seconds ?? 0) * 1_000 + Math.floor((microseconds ?? 0) / 1_000);
   }
   return {
     async beat(sign) {
-      const text = JSON.stringify({ ...sign, at: await now() } satisfies WorkerSign);
+      const text = JSON.stringify({ ...sign, tools: await tools(), at: await now() } satisfies WorkerSign);
       await connection.call('HSET', keys.workers, sign.owner, text);
     },
     async leave(owner) {
@@ -25,7 +30,7 @@ export function createFleet(connection: Connection, keys: Keys): Fleet {
     },
     async workers() {
       const [time, found] = await Promise.all([now(), connection.call('HVALS', keys.workers)]);
-      const all = texts(found).map((text): WorkerSign => JSON.parse(text ?? ''));
+      const all = texts(found).map((text): WorkerSign => ({ tools: null, ...JSON.parse(text ?? '') }));
       const gone = all.filter(({ at }) => at < time - FORGOTTEN_MS).map(({ owner }) => owner);
       if (gone.length > 0) await connection.call('HDEL', keys.workers, ...gone);
       return {

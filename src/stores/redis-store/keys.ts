@@ -14,7 +14,7 @@ export function createKeys(prefix: string) {
   const key = (name: string) => `${prefix}${name}`;
   return {
     prefix,
-    /** Hash: data (JSON of the Run), number, seq (the next), kind, labels, notBefore; token, owner, expires while leased; home and homeUntil of one whose files are on one machine. */
+    /** Hash: data (JSON of the Run), number, seq (the next), kind, labels, tool, notBefore; token, owner, expires while leased; home, homeMs and homeUntil of one whose files are on a machine. */
     run: (id: string) => key(`run:${id}`),
     /** Hash: step id → JSON. */
     steps: (id: string) => key(`steps:${id}`),

@@ -18,6 +18,8 @@ export interface RedisServer {
   pid(): number;
   /** SIGKILL, as by a power loss. */
   kill(): Promise<void>;
+  /** SHUTDOWN NOSAVE: all that is in no append-only file is gone. */
+  shutDown(): Promise<void>;
   /** Starts it again on the same port and folder. */
   start(...options: string[]): Promise<void>;
   /** Ends it and removes the folder. */
@@ -58,6 +60,16 @@ export async function startRedisServer(...options: string[]): Promise<RedisServe
     await gone;
   }
 
+  async function shutDown(): Promise<void> {
+    if (!server) return;
+    const gone = once(server, 'exit');
+    const last = new Redis(port, '127.0.0.1', { retryStrategy: () => null });
+    // It answers by going away.
+    await last.shutdown('NOSAVE').catch(() => undefined);
+    await gone;
+    last.disconnect();
+  }
+
   await start();
   return {
     url: `redis://127.0.0.1:${port}`,
@@ -71,6 +83,7 @@ export async function startRedisServer(...options: string[]): Promise<RedisServe
     },
     pid: () => server?.pid ?? 0,
     kill,
+    shutDown,
     start,
     async remove() {
       for (const client of clients) client.disconnect();

@@ -36,6 +36,8 @@ export interface RedisStoreOptions {
   connectTimeoutMs?: number;
   /** Queued runs at most; a request for one more is refused. Default: any number. */
   queueLimit?: number;
+  /** What this machine has, each as of `toolName`: only deployments by one of them are claimed. Default: any. */
+  tools?: () => Promise<readonly string[]>;
   /** Told at the start what this Redis may lose; one sentence each. */
   onWarning?: (message: string) => void;
 }
@@ -67,10 +69,11 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<RunS
     await connection.close();
     throw error;
   }
-  const work = createWork(room);
+  const tools = options.tools ?? (async () => null);
+  const work = createWork(room, tools);
   return {
     ...work,
-    fleet: createFleet(connection, keys),
+    fleet: createFleet(connection, keys, tools),
     enqueue: (request, beside) => enqueue(room, request, beside),
     requestCancel: (runId, by) => requestCancel(room, runId, by),
     decide: (runId, decision, by) => decide(room, runId, decision, by),

@@ -1,5 +1,6 @@
 /** A run as Redis keeps it, and the writes that keep its lists and counters true to it. */
 
+import { toolName } from '../../runs/deployment.ts';
 import { isFinal, type Run } from '../../runs/run.ts';
 import type { Connection, Reply } from './connection.ts';
 import { type Draft, expectSame } from './draft.ts';
@@ -14,12 +15,14 @@ export interface StoredRun {
   token: string | null;
   owner: string | null;
   expires: string | null;
+  /** How long the others leave the run to its home once it is approved; null when it has none. */
+  homeMs: number | null;
 }
 
 /** A run with its number, which is given out with the commit of a new one. */
 type Placed = Pick<StoredRun, 'run' | 'seq'> & { number: number | typeof NEW_RUN };
 
-const FIELDS = ['data', 'number', 'seq', 'token', 'owner', 'expires'] as const;
+const FIELDS = ['data', 'number', 'seq', 'token', 'owner', 'expires', 'homeMs'] as const;
 
 /** The seconds that durations of ended runs are counted by; as in the SQLite store. */
 export const DURATION_BOUNDS = [5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400];
@@ -50,7 +53,7 @@ export function runCommand(keys: Keys, id: string): string[] {
 }
 
 export function toStoredRun(reply: Reply): StoredRun | null {
-  const [data, number, seq, token, owner, expires] = texts(reply);
+  const [data, number, seq, token, owner, expires, homeMs] = texts(reply);
   if (typeof data !== 'string') return null;
   return {
     run: JSON.parse(data),
@@ -59,6 +62,7 @@ export function toStoredRun(reply: Reply): StoredRun | null {
     token: token ?? null,
     owner: owner ?? null,
     expires: expires ?? null,
+    homeMs: homeMs === null || homeMs === undefined ? null : Number(homeMs),
   };
 }
 
@@ -85,6 +89,7 @@ export function draftInsert(draft: Draft, keys: Keys, run: Run): void {
   const score = number;
   draft.writes.push(
     [...['HSET', keys.run(run.id), 'number', number, 'kind', run.kind], 'labels', JSON.stringify(run.labels)],
+    ...(run.kind === 'deploy' ? [['HSET', keys.run(run.id), 'tool', toolName(run.input)]] : []),
     ['ZADD', keys.runs, score, run.id],
     ['ZADD', keys.runsBy('kind', run.kind), score, run.id],
     ['ZADD', keys.runsBy('group', run.concurrencyGroup), score, run.id],
@@ -125,8 +130,10 @@ function draftPlaces(draft: Draft, keys: Keys, before: StoredRun | null, after: 
   if (run.finishedAt !== null && !was?.finishedAt) draftEnding(draft, keys, run, run.finishedAt);
 }
 
-/** What was planned lies on the disk of one machine: the others leave an approved run to it for so long. */
-const HOME_MS = 600_000;
+/** A plan that lies only on the disk of one machine: the others leave an approved run to it for so long. */
+const ONLY_HOME_MS = 600_000;
+/** What any machine can lay out again is still there at home already: less work, if that one comes soon. */
+const NEAREST_HOME_MS = 15_000;
 
 /** A worker's name without its process id. */
 export function machineOf(owner: string): string {
@@ -136,10 +143,15 @@ export function machineOf(owner: string): string {
 function draftHome(writes: Draft['writes'], key: string, before: StoredRun, run: Run): void {
   const was = before.run.state;
   if (was === 'running' && run.state === 'awaiting_approval') {
-    writes.push(['HSET', key, 'home', machineOf(before.owner ?? ''), 'homeUntil', Date.now() + HOME_MS]);
+    writes.push(['HSET', key, 'home', machineOf(before.owner ?? ''), 'homeMs', ONLY_HOME_MS]);
   } else if (was !== 'queued' && run.state === 'queued') {
-    writes.push(['HSET', key, 'homeUntil', Date.now() + HOME_MS]);
+    writes.push(['HSET', key, 'homeUntil', Date.now() + (before.homeMs ?? ONLY_HOME_MS)]);
   }
+}
+
+/** For a run that pauses: all that it needs to go on is in the store. */
+export function draftNearHome({ writes }: Draft, keys: Keys, runId: string): void {
+  writes.push(['HSET', keys.run(runId), 'homeMs', NEAREST_HOME_MS]);
 }
 
 function placeInQueue(writes: Draft['writes'], keys: Keys, was: Run | null, after: Placed): void {

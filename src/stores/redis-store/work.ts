@@ -13,6 +13,7 @@ import { draftEnqueue } from './enqueue.ts';
 import { type Room, untilCommitted } from './room.ts';
 import { NEXT, RENEW } from './scripts.ts';
 import {
+  draftNearHome,
   fromQueueMember,
   machineOf,
   readStoredRun,
@@ -35,7 +36,8 @@ interface ClaimOptions {
   labels?: readonly string[] | undefined;
 }
 
-export function createWork(room: Room) {
+/** `tools` gives what this machine has; null: it takes deployments by any. */
+export function createWork(room: Room, tools: () => Promise<readonly string[] | null>) {
   const { connection, keys, committer } = room;
   /** By the list of events: given a second time after a failure, it is not written a second time. */
   const uncertainAppends = new WeakMap<RunEventBody[], Trace[]>();
@@ -80,7 +82,8 @@ export function createWork(room: Room) {
 
   async function nextQueued(options: ClaimOptions): Promise<StoredRun | null | 'gone'> {
     const { kinds = RUN_KINDS, labels, owner } = options;
-    const wanted = [asSet(kinds), labels ? asSet(labels) : ''];
+    const own = await tools();
+    const wanted = [asSet(kinds), labels ? asSet(labels) : '', own ? asSet(own) : ''];
     const values = [keys.prefix, Date.now(), ...wanted, machineOf(owner)];
     const id = await connection.evaluate(NEXT, values);
     if (typeof id !== 'string') return null;
@@ -191,6 +194,9 @@ export function createWork(room: Room) {
     expectSame(draft, ['HGET', keys.run(stored.run.id), 'token'], stored.token);
     const background = await readBackground(connection, keys, stored.run, toAppend);
     const after = draftEvents(draft, keys, stored, toAppend, background, { at: Date.now(), operation });
+    // A plan of a pull request pauses before anything of it lies on a disk.
+    const isKept = sealed !== undefined || after.run.kind === 'plan';
+    if (after.run.state === 'awaiting_approval' && isKept) draftNearHome(draft, keys, after.run.id);
     const committed = await committer.commit(draft);
     if (!committed) return false;
     if (after.run.state === 'running') known.set(after.run.id, after);

@@ -1,0 +1,198 @@
+/** Deployments over machines that are not alike: tools of their own, and plans that outlive their machine. Needs redis-server. */
+
+import { existsSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
+import { hasRedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { createSealer } from '../src/triggers/seal.ts';
+import {
+  because,
+  deploymentClient,
+  deploymentStageFor,
+  MODULE,
+  withoutTerraform,
+} from './support/deployments.ts';
+import type { Runner } from './support/runner.ts';
+import { API_TOKENS, WEBHOOK_SECRET } from './support/runner-environment.ts';
+import { until } from './support/until.ts';
+
+const unavailable = hasRedisServer() ? withoutTerraform() : 'redis-server is not installed';
+
+/** The time stands in the plan, so another plan would give another output. */
+const WHEN_PLANNED = `resource "terraform_data" "when" {
+  input = "first at \${plantimestamp()}"
+}
+
+output "when" {
+  value = terraform_data.when.output
+}
+`;
+
+async function setUp(context: TestContext, name: string) {
+  const stage = await deploymentStageFor(context, name);
+  const redis = await startRedisServer('--appendonly', 'yes', '--appendfsync', 'always');
+  onTestFinished(() => redis.remove());
+  const folder = (machine: string, kind: string) => join(stage.folder, machine, kind);
+  return {
+    stage,
+    redis,
+    folder,
+    startOn: (machine: string, environment: Record<string, string> = {}): Promise<Runner> =>
+      stage.serve({
+        STORE_URL: redis.url,
+        WORKER_ID: machine,
+        DATA_DIR: folder(machine, 'data'),
+        WORKSPACE_DIR: folder(machine, 'workspace'),
+        DEPLOY_DIR: folder(machine, 'deploy'),
+        ...environment,
+      }),
+  };
+}
+
+function worksOn(runner: Runner, runId: string): boolean {
+  return runner.logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
+}
+
+/** What /workers says of the tools of a machine. */
+async function toolsOf(runner: Runner, machine: string): Promise<string[]> {
+  const { body } = await runner.getJson('/workers');
+  const { workers } = body as { workers: { owner: string; tools: string[] }[] };
+  return workers.find(({ owner }) => owner.startsWith(`${machine}:`))?.tools ?? [];
+}
+
+async function pageOf(runner: Runner, path: string): Promise<string> {
+  const headers = { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` };
+  return (await fetch(runner.url + path, { headers })).text();
+}
+
+describe.skipIf(unavailable !== null)(`Deployments on several machines${because(unavailable)}`, () => {
+  it('go to a machine that has the version that was asked for, and are refused only when none has', async (context) => {
+    const { stage, folder, startOn } = await setUp(context, 'fleet-tools');
+    await stage.commit({ 'main.tf': MODULE });
+    // The server that answers has no versions at all.
+    const one = await startOn('one', { TOOLS_DIR: folder('one', 'tools'), WORKER_LABELS: 'linux' });
+    const api = deploymentClient(() => one, stage.gitUrl);
+    await until('a sign of life', async () => ((await toolsOf(one, 'one')).length > 0 ? true : null));
+    expect(await api.post({ tool_version: '9.9.9' })).toMatchObject({
+      status: 400,
+      body: { error: expect.stringContaining('No version of terraform is installed.') },
+    });
+    await stage.addTool('9.9.9', 'exec $REAL "$@"');
+    const two = await startOn('two', { WORKER_LABELS: 'aws' });
+    await until('the tools of the other', async () =>
+      (await toolsOf(one, 'two')).includes('terraform 9.9.9') ? true : null,
+    );
+    const id = await api.start({ tool_version: '9.9.9' });
+    await api.waitForState(id, 'awaiting_approval');
+    expect([worksOn(one, id), worksOn(two, id)]).toEqual([false, true]);
+    expect(await api.post({ tool_version: '8.8.8' })).toMatchObject({
+      status: 400,
+      body: { error: expect.stringMatching(/^tool_version: .*"8.8.8".* Installed: 9\.9\.9\.$/) },
+    });
+    // One has the label and the other the version.
+    expect((await api.post({ tool_version: '9.9.9', labels: ['linux'] })).status).toBe(400);
+    expect((await api.post({ tool: 'tofu' })).body.error).toMatch(/^tool: .* tofu on its PATH/);
+
+    // What waits says for what: for a tool that is gone, for labels that nobody has.
+    const tools = join(stage.folder, 'tools', 'terraform');
+    await rm(tools, { recursive: true });
+    await until('no such tool', async () =>
+      (await toolsOf(one, 'two')).includes('terraform 9.9.9') ? null : true,
+    );
+    await api.approve(id);
+    const labelled = await api.start({ labels: ['gpu'], path: 'elsewhere' });
+    const waits = [
+      [id, 'No machine that is alive has terraform "9.9.9". No version of terraform is installed.'],
+      [labelled, 'No machine with the label gpu is alive.'],
+    ] as const;
+    const { body: workers } = await one.getJson('/workers');
+    expect(workers).toMatchObject({
+      waiting_for_machines: expect.arrayContaining(
+        waits.map(([run_id, waits_for]) => ({ run_id, waits_for })),
+      ),
+    });
+    const workersPage = await pageOf(one, '/workers');
+    for (const [runId, problem] of waits) {
+      expect((await two.getJson(`/runs/${runId}`)).body).toMatchObject({
+        state: 'queued',
+        waits_for: problem,
+      });
+      const words = problem.replaceAll('"', '&quot;');
+      expect(await pageOf(two, `/runs/${runId}`)).toContain(words);
+      expect(workersPage).toContain(words);
+    }
+    await stage.addTool('9.9.9', 'exec $REAL "$@"');
+    await api.waitForState(id, 'success');
+    expect((await one.getJson(`/runs/${id}`)).body).not.toHaveProperty('waits_for');
+  });
+
+  it('apply exactly the plan of a machine that was killed since, on another one', async (context) => {
+    const { stage, folder, startOn } = await setUp(context, 'fleet-plan');
+    await stage.commit({ 'main.tf': WHEN_PLANNED });
+    const one = await startOn('one');
+    const first = deploymentClient(() => one, stage.gitUrl);
+    const id = await first.start();
+    const { plan_output: plan } = await first.waitForState(id, 'awaiting_approval');
+    const when = /first at [0-9TZ:-]+/.exec(plan ?? '')?.[0] ?? 'no time in the plan';
+    await one.kill();
+    // The branch has moved on: of no account for what was approved.
+    await stage.commit({ 'main.tf': WHEN_PLANNED.replace('first', 'second') });
+    const two = await startOn('two');
+    const api = deploymentClient(() => two, stage.gitUrl);
+    expect((await api.approve(id)).status).toBe(200);
+    const done = await api.waitForState(id, 'success');
+    expect(JSON.parse(done.apply_output ?? '').when.value).toBe(when);
+    expect(worksOn(two, id)).toBe(true);
+    expect(existsSync(join(folder('two', 'deploy'), id, 'tfplan'))).toBe(true);
+    expect(done.plan_output).toBe(plan);
+  });
+
+  it('end as plan_lost, with nothing applied, where the plan was too large to be kept and its machine is gone', async (context) => {
+    const { stage, redis, startOn } = await setUp(context, 'fleet-lost');
+    await stage.commit({ 'main.tf': MODULE });
+    const one = await startOn('one');
+    const first = deploymentClient(() => one, stage.gitUrl);
+    const id = await first.start();
+    await first.waitForState(id, 'awaiting_approval');
+    await one.kill();
+    // As it would be: the credentials alone.
+    const key = `iac-runner:sealed:${id}`;
+    const sealer = createSealer([WEBHOOK_SECRET]);
+    const client = redis.client();
+    const { plan, ...credentials } = JSON.parse(sealer.open((await client.get(key)) ?? '') ?? '');
+    expect(plan.file).toBeTruthy();
+    await client.set(key, sealer.seal(JSON.stringify(credentials)));
+    const two = await startOn('two');
+    const api = deploymentClient(() => two, stage.gitUrl);
+    await api.approve(id);
+    expect(await api.waitForState(id, 'failed')).toMatchObject({
+      error: expect.stringContaining('The plan that was shown is not there unchanged; nothing was applied'),
+      apply_log: '',
+    });
+    expect((await two.getJson(`/runs/${id}`)).body).toMatchObject({ reason: 'plan_lost' });
+  });
+
+  it('are brought to their end by another machine when theirs was killed after the apply, with all outputs', async (context) => {
+    const { stage, startOn } = await setUp(context, 'fleet-applied');
+    const calls = join(stage.folder, 'calls');
+    await stage.commit({ 'main.tf': `terraform {\n  backend "local" {}\n}\n${MODULE}` });
+    await stage.addTool(
+      '9.9.9',
+      `echo "$1" >> ${calls}\nif [ "$1" = output ] && [ ! -e ${calls}.slow ]; then touch ${calls}.slow; sleep 300; fi\nexec $REAL "$@"`,
+    );
+    const one = await startOn('one', { LEASE_SECONDS: '10' });
+    const two = await startOn('two', { LEASE_SECONDS: '10' });
+    const api = deploymentClient(() => one, stage.gitUrl);
+    // On what both can reach, as a bucket would be.
+    const init_flags = `-backend-config=path=${join(stage.folder, 'terraform.tfstate')}`;
+    const id = await api.start({ tool_version: '9.9.9', auto_approve: true, init_flags });
+    await until('the outputs being read', async () => (existsSync(`${calls}.slow`) ? true : null));
+    const [worker, successor] = worksOn(one, id) ? [one, two] : [two, one];
+    await worker.kill();
+    const done = await deploymentClient(() => successor, stage.gitUrl).waitForState(id, 'success');
+    expect(JSON.parse(done.apply_output ?? '').greeting.value).toBe('hello nobody');
+    const called = (await readFile(calls, 'utf8')).split('\n');
+    expect(called.filter((command) => command === 'apply')).toEqual(['apply']);
+  });
+});

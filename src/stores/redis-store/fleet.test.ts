@@ -1,0 +1,149 @@
+/** What the Redis store does for several machines that are not alike: tools, plans on one disk, signs of life. */
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { RunRequest } from '../../runs/run.ts';
+import type { RunEventBody } from '../../runs/run-events.ts';
+import type { Claim, RunStore } from '../../runs/run-store.ts';
+import { deployRequest } from '../run-store-contract.ts';
+import { hasRedisServer, type RedisServer, startRedisServer } from './redis-server.fixture.ts';
+import { createRedisStore } from './redis-store.ts';
+
+const missing = !hasRedisServer();
+
+const FINISHED: RunEventBody = {
+  type: 'run.finished',
+  state: 'succeeded',
+  reason: null,
+  message: 'done',
+  coveredBy: null,
+};
+
+function deploymentBy(
+  tool: 'terraform' | 'tofu',
+  toolVersion: string | null,
+  group = 'deploy:x',
+): RunRequest {
+  const request = deployRequest({ concurrencyGroup: group });
+  if (request.kind !== 'deploy') throw new Error('It is no deployment.');
+  return { ...request, input: { ...request.input, tool, toolVersion } };
+}
+
+describe.skipIf(missing)(
+  `Several machines${missing ? ' (skipped: redis-server is not installed)' : ''}`,
+  () => {
+    let server: RedisServer;
+    const stores: RunStore[] = [];
+
+    beforeAll(async () => {
+      server = await startRedisServer();
+    });
+    afterAll(() => server.remove());
+    beforeEach(async () => void (await server.client().flushall()));
+    afterEach(async () => {
+      vi.useRealTimers();
+      await Promise.all(stores.splice(0).map((store) => store.close()));
+    });
+
+    /** `tools` may change meanwhile; null: not told. */
+    async function open(tools: string[] | null = null) {
+      const store = await createRedisStore({ url: server.url, ...(tools && { tools: async () => tools }) });
+      stores.push(store);
+      return store;
+    }
+    async function claim(store: RunStore, owner = 'machine-1:17'): Promise<Claim> {
+      const claimed = await store.claim({ owner, leaseMs: 600_000 });
+      if (!claimed) throw new Error('Nothing to claim.');
+      return claimed;
+    }
+
+    it('take only deployments by a tool that they have, in the version that was asked for', async () => {
+      const tools: string[] = ['terraform 1.9.0', 'tofu'];
+      const [store, anyTool] = [await open(tools), await open()];
+      const next = () => store.claim({ owner: 'm:1', leaseMs: 60_000 });
+      const [older, onPath, other] = [
+        await store.enqueue(deploymentBy('terraform', '1.8.0', 'deploy:a')),
+        await store.enqueue(deploymentBy('terraform', null, 'deploy:b')),
+        await store.enqueue(deploymentBy('tofu', '1.9.0', 'deploy:c')),
+      ];
+      const fitting = await store.enqueue(deploymentBy('terraform', '1.9.0', 'deploy:d'));
+      expect((await next())?.run.id).toBe(fitting.run.id);
+      expect(await next()).toBeNull();
+      // Installed meanwhile.
+      tools.push('terraform 1.8.0');
+      expect((await next())?.run.id).toBe(older.run.id);
+      expect((await claim(anyTool)).run.id).toBe(onPath.run.id);
+      expect((await claim(anyTool)).run.id).toBe(other.run.id);
+    });
+
+    it('take what they can of a group although its first has to wait for another machine', async () => {
+      const store = await open(['terraform']);
+      await store.enqueue(deploymentBy('terraform', '1.8.0'));
+      const { run } = await store.enqueue(deploymentBy('terraform', null));
+      expect((await claim(store)).run.id).toBe(run.id);
+    });
+
+    it('tell with each sign of life which tools they have, also when those of an older version do not', async () => {
+      const tools: string[] = [];
+      const { fleet } = await open(tools);
+      const sign = {
+        owner: 'm:1',
+        command: 'worker',
+        version: '1',
+        labels: null,
+        limits: { sync: 1, preview: 1, deploy: 1, plan: 1, command: 1 },
+        runs: [],
+        startedAt: 1,
+      } as const;
+      await fleet.beat(sign);
+      tools.push('tofu 1.9.0');
+      await fleet.beat(sign);
+      await server
+        .client()
+        .hset('iac-runner:workers', 'old:1', JSON.stringify({ ...sign, owner: 'old:1', at: Date.now() }));
+      const { workers } = await fleet.workers();
+      expect(workers.map(({ owner, tools: told }) => [owner, told])).toEqual([
+        ['m:1', ['tofu 1.9.0']],
+        ['old:1', null],
+      ]);
+    });
+
+    describe.each([
+      ['was kept in the store', 'v1.sealed-with-the-plan', 15_000],
+      ['lies on one disk only', undefined, 600_000],
+    ])('leave an approved run whose plan %s', (_what, sealed, leftMs) => {
+      it(`and its group to the machine that made it, for ${leftMs / 1_000} s`, async () => {
+        vi.useFakeTimers({ toFake: ['Date'] });
+        const store = await open();
+        const { run } = await store.enqueue(deployRequest(), { sealed: 'v1.sealed' });
+        const expiresAt = Date.now() + 3_600_000;
+        const waits: RunEventBody = { type: 'run.awaiting_approval', subject: 's', expiresAt, message: '' };
+        await store.append((await claim(store)).lease, [waits], undefined, sealed);
+        const later = await store.enqueue(deployRequest());
+        // However long the approval takes.
+        vi.setSystemTime(Date.now() + 1_800_000);
+        await store.decide(run.id, 'approved', 'ada');
+        const another = () => store.claim({ owner: 'machine-2:4', leaseMs: 60_000 });
+        expect(await another()).toBeNull();
+        vi.setSystemTime(Date.now() + leftMs - 1_000);
+        expect(await another()).toBeNull();
+        vi.setSystemTime(Date.now() + 1_000);
+        const approved = await another();
+        expect(approved?.run.id).toBe(run.id);
+        if (approved) await store.append(approved.lease, [FINISHED]);
+        expect((await claim(store)).run.id).toBe(later.run.id);
+      });
+
+      it('to its machine at once', async () => {
+        const store = await open();
+        const { run } = await store.enqueue(deployRequest());
+        const waits: RunEventBody = {
+          ...{ type: 'run.awaiting_approval', subject: 's', message: '' },
+          expiresAt: Date.now() + 60_000,
+        };
+        await store.append((await claim(store, 'machine-1:17')).lease, [waits], undefined, sealed);
+        await store.decide(run.id, 'approved', 'ada');
+        expect((await claim(store, 'machine-1:99')).run.id).toBe(run.id);
+      });
+    });
+  },
+);
