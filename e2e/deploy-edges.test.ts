@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { because } from './support/because.ts';
 import {
-  because,
   type DeploymentStage,
   deploymentClient,
   MODULE,

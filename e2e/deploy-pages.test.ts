@@ -4,9 +4,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { because } from './support/because.ts';
 import { shareBrowser, signIn } from './support/browser.ts';
 import {
-  because,
   type DeploymentStage,
   deploymentClient,
   MODULE,

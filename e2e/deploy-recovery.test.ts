@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs';
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { because } from './support/because.ts';
 import {
-  because,
   type DeploymentStage,
   deploymentClient,
   MODULE,

@@ -1,8 +1,8 @@
 /** The live log of a deployment: every line once to every subscriber, resumable, ended, and as large as plans get. */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { because } from './support/because.ts';
 import {
-  because,
   type DeploymentStage,
   deploymentClient,
   MODULE,

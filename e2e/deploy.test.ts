@@ -3,8 +3,8 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { because } from './support/because.ts';
 import {
-  because,
   type DeploymentStage,
   deploymentClient,
   MODULE,

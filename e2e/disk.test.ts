@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { because } from './support/because.ts';
 import { writeShellService } from './support/hand-made-service.ts';
 import { injectFault, noInjection } from './support/injected-fault.ts';
 import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
@@ -20,8 +21,6 @@ import { until } from './support/until.ts';
 const untraceable = noInjection();
 const unmountable = noSmallDisk();
 const MIB = 1024 * 1024;
-
-const because = (reason: string | null): string => (reason === null ? '' : ` (skipped: ${reason})`);
 
 interface Said {
   status: number | null;

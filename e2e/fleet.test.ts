@@ -4,20 +4,16 @@ import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
-import { hasRedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
 import { createSealer } from '../src/triggers/seal.ts';
-import {
-  because,
-  deploymentClient,
-  deploymentStageFor,
-  MODULE,
-  withoutTerraform,
-} from './support/deployments.ts';
+import { because } from './support/because.ts';
+import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
+import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
 import type { Runner } from './support/runner.ts';
 import { API_TOKENS, WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { until } from './support/until.ts';
 
-const unavailable = hasRedisServer() ? withoutTerraform() : 'redis-server is not installed';
+const unavailable = withoutRedis ?? withoutTerraform();
 
 /** The time stands in the plan, so another plan would give another output. */
 const WHEN_PLANNED = `resource "terraform_data" "when" {
@@ -31,7 +27,7 @@ output "when" {
 
 async function setUp(context: TestContext, name: string) {
   const stage = await deploymentStageFor(context, name);
-  const redis = await startRedisServer('--appendonly', 'yes', '--appendfsync', 'always');
+  const redis = await startRedisServer(...DURABLE);
   onTestFinished(() => redis.remove());
   const folder = (machine: string, kind: string) => join(stage.folder, machine, kind);
   return {
@@ -40,11 +36,7 @@ async function setUp(context: TestContext, name: string) {
     folder,
     startOn: (machine: string, environment: Record<string, string> = {}): Promise<Runner> =>
       stage.serve({
-        STORE_URL: redis.url,
-        WORKER_ID: machine,
-        DATA_DIR: folder(machine, 'data'),
-        WORKSPACE_DIR: folder(machine, 'workspace'),
-        DEPLOY_DIR: folder(machine, 'deploy'),
+        ...machineEnvironment(stage, redis, machine),
         ...environment,
       }),
   };

@@ -4,13 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import {
-  because,
-  deploymentClient,
-  deploymentStageFor,
-  MODULE,
-  withoutTerraform,
-} from './support/deployments.ts';
+import { because } from './support/because.ts';
+import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
 import { processesMentioning } from './support/processes.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';

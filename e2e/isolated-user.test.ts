@@ -6,8 +6,8 @@ import { chmod, chown, mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { hasRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { because } from './support/because.ts';
 import {
-  because,
   type DeploymentStage,
   deploymentClient,
   deploymentStageFor,

@@ -3,13 +3,8 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import {
-  because,
-  deploymentClient,
-  deploymentStageFor,
-  MODULE,
-  withoutTerraform,
-} from './support/deployments.ts';
+import { because } from './support/because.ts';
+import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
 import { addUser, noOtherUser } from './support/other-user.ts';
 import { processesMentioning } from './support/processes.ts';

@@ -4,181 +4,177 @@ import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { because } from './support/because.ts';
 import { type JobStage, type JobWorkerProcess, setJobStage } from './support/jobs.ts';
+import { DURABLE, withoutRedis } from './support/machines.ts';
 import { until } from './support/until.ts';
 
-const missing = !hasRedisServer();
-const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 /** Takes as many seconds as the prompt says. */
 const AGENT = 'read seconds; sleep "$seconds"; echo x > note.txt';
 /** One of a user at once, so that others wait in the stream. */
 const SETTINGS = { MAX_JOBS_PER_USER: '1', RETRY_LIMIT: '99' };
 
-describe.skipIf(missing)(
-  `Jobs, when Redis fails${missing ? ' (skipped: redis-server is not installed)' : ''}`,
-  () => {
-    async function ofOneCommitEach(stage: JobStage, ids: string[]): Promise<void> {
-      for (const id of ids) {
-        const range = `main..refs/heads/repobox/${id.slice(0, 8)}`;
-        expect(await stage.git('rev-list', '--count', range)).toBe('1');
-      }
+describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutRedis)}`, () => {
+  async function ofOneCommitEach(stage: JobStage, ids: string[]): Promise<void> {
+    for (const id of ids) {
+      const range = `main..refs/heads/repobox/${id.slice(0, 8)}`;
+      expect(await stage.git('rev-list', '--count', range)).toBe('1');
     }
+  }
 
-    async function succeeded(stage: JobStage, ids: string[], timeoutMs = 30_000): Promise<void> {
-      for (const id of ids) expect(await stage.ended(id, timeoutMs)).toMatchObject({ status: 'success' });
-      await ofOneCommitEach(stage, ids);
-    }
+  async function succeeded(stage: JobStage, ids: string[], timeoutMs = 30_000): Promise<void> {
+    for (const id of ids) expect(await stage.ended(id, timeoutMs)).toMatchObject({ status: 'success' });
+    await ofOneCommitEach(stage, ids);
+  }
 
-    /** One that runs for so long, begun. */
-    async function runningJob(stage: JobStage, seconds: number): Promise<string> {
-      const { id } = await stage.job({ prompt: `${seconds}` });
-      await until('a running job', async () => ((await stage.hash(id)).status === 'running' ? true : null));
-      return id;
-    }
+  /** One that runs for so long, begun. */
+  async function runningJob(stage: JobStage, seconds: number): Promise<string> {
+    const { id } = await stage.job({ prompt: `${seconds}` });
+    await until('a running job', async () => ((await stage.hash(id)).status === 'running' ? true : null));
+    return id;
+  }
 
-    async function nothingIsLeft({ redis }: JobStage): Promise<void> {
-      await until('an empty stream', async () => ((await redis.xlen('jobs:stream')) === 0 ? true : null));
-      expect((await redis.xpending('jobs:stream', 'jobs:stream:runners'))[0]).toBe(0);
-      expect(await redis.get('runner:user:ada:running')).toBe('0');
-      expect(await redis.zcard('runner:leases')).toBe(0);
-    }
+  async function nothingIsLeft({ redis }: JobStage): Promise<void> {
+    await until('an empty stream', async () => ((await redis.xlen('jobs:stream')) === 0 ? true : null));
+    expect((await redis.xpending('jobs:stream', 'jobs:stream:runners'))[0]).toBe(0);
+    expect(await redis.get('runner:user:ada:running')).toBe('0');
+    expect(await redis.zcard('runner:leases')).toBe(0);
+  }
 
-    describe('F51: and goes on with the same worker,', () => {
-      let stage: JobStage;
-      let worker: JobWorkerProcess;
-      beforeAll(async () => {
-        stage = await setJobStage('jobs-faults', ...DURABLE, '--enable-debug-command', 'yes');
-        worker = await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: await stage.writeAgent(AGENT) });
-      });
-      afterAll(() => stage.close());
-
-      it.each([
-        ['DEL of the stream', (redis: JobStage['redis']) => redis.del('jobs:stream')],
-        ['XTRIM MAXLEN 0', (redis: JobStage['redis']) => redis.xtrim('jobs:stream', 'MAXLEN', 0)],
-      ])('%s: what runs is done, and so is what comes after', async (_name, fault) => {
-        const running = await runningJob(stage, 2);
-        await fault(stage.redis);
-        const { id: later } = await stage.job({ prompt: '0' });
-        await succeeded(stage, [running, later]);
-        await nothingIsLeft(stage);
-      });
-
-      it('SET in place of the stream: it is waited out', async () => {
-        const running = await runningJob(stage, 2);
-        await stage.redis.set('jobs:stream', 'x');
-        await sleep(3_000);
-        // What waited is gone with the stream, not what was worked on.
-        await stage.redis.del('jobs:stream');
-        const { id: later } = await stage.job({ prompt: '0' });
-        await succeeded(stage, [running, later]);
-        await nothingIsLeft(stage);
-      });
-
-      it('NOGROUP: the group is made again from the first entry, and nothing is begun twice', async () => {
-        const running = await runningJob(stage, 2);
-        const { id: waiting } = await stage.job({ prompt: '0' });
-        await stage.redis.xgroup('DESTROY', 'jobs:stream', 'jobs:stream:runners');
-        const { id: later } = await stage.job({ prompt: '0' });
-        await succeeded(stage, [running, waiting, later]);
-        await nothingIsLeft(stage);
-        expect((await stage.hash(running)).lines_added).toBe('1');
-      });
-
-      it.each<[name: string, begin: (stage: JobStage) => unknown, end: (stage: JobStage) => unknown]>([
-        [
-          'CONFIG SET maxmemory',
-          ({ redis }) => redis.config('SET', 'maxmemory', '1'),
-          ({ redis }) => redis.config('SET', 'maxmemory', '0'),
-        ],
-        [
-          'READONLY, as it became a replica',
-          ({ redis }) => redis.replicaof('127.0.0.1', 1),
-          ({ redis }) => redis.replicaof('NO', 'ONE'),
-        ],
-        [
-          'another password',
-          async ({ redis }) => {
-            await redis.config('SET', 'requirepass', 'another');
-            await redis.call('CLIENT', 'KILL', 'TYPE', 'normal');
-          },
-          ({ redis }) => redis.config('SET', 'requirepass', ''),
-        ],
-      ])('%s: what was done meanwhile is told when it is over', async (_name, begin, end) => {
-        const running = await runningJob(stage, 1);
-        const { id: waiting } = await stage.job({ prompt: '0' });
-        await begin(stage);
-        await sleep(4_000);
-        await end(stage);
-        await succeeded(stage, [running, waiting]);
-        await nothingIsLeft(stage);
-      });
-
-      it('DEBUG SLEEP, a stall of 30 s: what runs goes on and is done once', async () => {
-        const running = await runningJob(stage, 5);
-        const { id: waiting } = await stage.job({ prompt: '0' });
-        await stage.server.client().call('DEBUG', 'SLEEP', '30');
-        await succeeded(stage, [running, waiting], 60_000);
-        await nothingIsLeft(stage);
-      }, 90_000);
-
-      it('and that worker has begun no job twice, and stops in order', async () => {
-        const begun = stage.workerLogs().flatMap(({ msg, job }) => (msg === 'job begun' ? [job] : []));
-        expect(begun.length).toBeGreaterThan(10);
-        expect(new Set(begun).size).toBe(begun.length);
-        expect(await worker.stop()).toBe(0);
-      });
+  describe('F51: and goes on with the same worker,', () => {
+    let stage: JobStage;
+    let worker: JobWorkerProcess;
+    beforeAll(async () => {
+      stage = await setJobStage('jobs-faults', ...DURABLE, '--enable-debug-command', 'yes');
+      worker = await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: await stage.writeAgent(AGENT) });
     });
+    afterAll(() => stage.close());
 
-    it('F49: SHUTDOWN NOSAVE of a Redis with an append-only file: nothing is lost or done twice', async () => {
-      const stage = await stageFor('jobs-shutdown', ...DURABLE);
-      const running = await runningJob(stage, 3);
-      const { id: waiting } = await stage.job({ prompt: '0' });
-      await stage.server.shutDown();
-      await sleep(1_000);
-      await stage.server.start();
-      await succeeded(stage, [running, waiting]);
-      await nothingIsLeft(stage);
-    });
-
-    it('F49: SHUTDOWN NOSAVE of a Redis without one: all is lost, and what comes after is done', async () => {
-      const stage = await stageFor('jobs-nosave');
-      expect(stage.workerLogs().some(({ msg }) => String(msg).includes('appendonly'))).toBe(true);
-      const running = await runningJob(stage, 3);
-      const provider = await stage.redis.hgetall('git_provider:ada:p1');
-      await stage.server.shutDown();
-      await stage.server.start();
-      await stage.redis.hset('git_provider:ada:p1', provider);
+    it.each([
+      ['DEL of the stream', (redis: JobStage['redis']) => redis.del('jobs:stream')],
+      ['XTRIM MAXLEN 0', (redis: JobStage['redis']) => redis.xtrim('jobs:stream', 'MAXLEN', 0)],
+    ])('%s: what runs is done, and so is what comes after', async (_name, fault) => {
+      const running = await runningJob(stage, 2);
+      await fault(stage.redis);
       const { id: later } = await stage.job({ prompt: '0' });
-      await succeeded(stage, [later]);
+      await succeeded(stage, [running, later]);
       await nothingIsLeft(stage);
-      // No half of a hash is left of it.
-      expect(await stage.redis.exists(`job:${running}`)).toBe(0);
     });
 
-    it('F49: an older dump.rdb in its place: a job of before is done again, and its branch is the same', async () => {
-      const stage = await stageFor('jobs-dump');
-      const dump = (name: string) => join(stage.server.directory, name);
+    it('SET in place of the stream: it is waited out', async () => {
+      const running = await runningJob(stage, 2);
+      await stage.redis.set('jobs:stream', 'x');
+      await sleep(3_000);
+      // What waited is gone with the stream, not what was worked on.
+      await stage.redis.del('jobs:stream');
+      const { id: later } = await stage.job({ prompt: '0' });
+      await succeeded(stage, [running, later]);
+      await nothingIsLeft(stage);
+    });
+
+    it('NOGROUP: the group is made again from the first entry, and nothing is begun twice', async () => {
       const running = await runningJob(stage, 2);
       const { id: waiting } = await stage.job({ prompt: '0' });
-      await stage.redis.save();
-      copyFileSync(dump('dump.rdb'), dump('kept.rdb'));
-      await succeeded(stage, [running, waiting]);
-      await stage.server.kill();
-      copyFileSync(dump('kept.rdb'), dump('dump.rdb'));
-      await stage.server.start();
-      expect((await stage.hash(waiting)).status).toBe('pending');
+      await stage.redis.xgroup('DESTROY', 'jobs:stream', 'jobs:stream:runners');
       const { id: later } = await stage.job({ prompt: '0' });
-      await succeeded(stage, [waiting, later, running]);
+      await succeeded(stage, [running, waiting, later]);
+      await nothingIsLeft(stage);
+      expect((await stage.hash(running)).lines_added).toBe('1');
+    });
+
+    it.each<[name: string, begin: (stage: JobStage) => unknown, end: (stage: JobStage) => unknown]>([
+      [
+        'CONFIG SET maxmemory',
+        ({ redis }) => redis.config('SET', 'maxmemory', '1'),
+        ({ redis }) => redis.config('SET', 'maxmemory', '0'),
+      ],
+      [
+        'READONLY, as it became a replica',
+        ({ redis }) => redis.replicaof('127.0.0.1', 1),
+        ({ redis }) => redis.replicaof('NO', 'ONE'),
+      ],
+      [
+        'another password',
+        async ({ redis }) => {
+          await redis.config('SET', 'requirepass', 'another');
+          await redis.call('CLIENT', 'KILL', 'TYPE', 'normal');
+        },
+        ({ redis }) => redis.config('SET', 'requirepass', ''),
+      ],
+    ])('%s: what was done meanwhile is told when it is over', async (_name, begin, end) => {
+      const running = await runningJob(stage, 1);
+      const { id: waiting } = await stage.job({ prompt: '0' });
+      await begin(stage);
+      await sleep(4_000);
+      await end(stage);
+      await succeeded(stage, [running, waiting]);
       await nothingIsLeft(stage);
     });
 
-    async function stageFor(name: string, ...options: string[]): Promise<JobStage> {
-      const stage = await setJobStage(name, ...options);
-      onTestFinished(async ({ task }) => stage.close({ keep: task.result?.state === 'fail' }));
-      const agent = await stage.writeAgent(AGENT);
-      await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent, CLAIM_IDLE_MS: '3000' });
-      return stage;
-    }
-  },
-);
+    it('DEBUG SLEEP, a stall of 30 s: what runs goes on and is done once', async () => {
+      const running = await runningJob(stage, 5);
+      const { id: waiting } = await stage.job({ prompt: '0' });
+      await stage.server.client().call('DEBUG', 'SLEEP', '30');
+      await succeeded(stage, [running, waiting], 60_000);
+      await nothingIsLeft(stage);
+    }, 90_000);
+
+    it('and that worker has begun no job twice, and stops in order', async () => {
+      const begun = stage.workerLogs().flatMap(({ msg, job }) => (msg === 'job begun' ? [job] : []));
+      expect(begun.length).toBeGreaterThan(10);
+      expect(new Set(begun).size).toBe(begun.length);
+      expect(await worker.stop()).toBe(0);
+    });
+  });
+
+  it('F49: SHUTDOWN NOSAVE of a Redis with an append-only file: nothing is lost or done twice', async () => {
+    const stage = await stageFor('jobs-shutdown', ...DURABLE);
+    const running = await runningJob(stage, 3);
+    const { id: waiting } = await stage.job({ prompt: '0' });
+    await stage.server.shutDown();
+    await sleep(1_000);
+    await stage.server.start();
+    await succeeded(stage, [running, waiting]);
+    await nothingIsLeft(stage);
+  });
+
+  it('F49: SHUTDOWN NOSAVE of a Redis without one: all is lost, and what comes after is done', async () => {
+    const stage = await stageFor('jobs-nosave');
+    expect(stage.workerLogs().some(({ msg }) => String(msg).includes('appendonly'))).toBe(true);
+    const running = await runningJob(stage, 3);
+    const provider = await stage.redis.hgetall('git_provider:ada:p1');
+    await stage.server.shutDown();
+    await stage.server.start();
+    await stage.redis.hset('git_provider:ada:p1', provider);
+    const { id: later } = await stage.job({ prompt: '0' });
+    await succeeded(stage, [later]);
+    await nothingIsLeft(stage);
+    // No half of a hash is left of it.
+    expect(await stage.redis.exists(`job:${running}`)).toBe(0);
+  });
+
+  it('F49: an older dump.rdb in its place: a job of before is done again, and its branch is the same', async () => {
+    const stage = await stageFor('jobs-dump');
+    const dump = (name: string) => join(stage.server.directory, name);
+    const running = await runningJob(stage, 2);
+    const { id: waiting } = await stage.job({ prompt: '0' });
+    await stage.redis.save();
+    copyFileSync(dump('dump.rdb'), dump('kept.rdb'));
+    await succeeded(stage, [running, waiting]);
+    await stage.server.kill();
+    copyFileSync(dump('kept.rdb'), dump('dump.rdb'));
+    await stage.server.start();
+    expect((await stage.hash(waiting)).status).toBe('pending');
+    const { id: later } = await stage.job({ prompt: '0' });
+    await succeeded(stage, [waiting, later, running]);
+    await nothingIsLeft(stage);
+  });
+
+  async function stageFor(name: string, ...options: string[]): Promise<JobStage> {
+    const stage = await setJobStage(name, ...options);
+    onTestFinished(async ({ task }) => stage.close({ keep: task.result?.state === 'fail' }));
+    const agent = await stage.writeAgent(AGENT);
+    await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent, CLAIM_IDLE_MS: '3000' });
+    return stage;
+  }
+});

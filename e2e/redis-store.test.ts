@@ -6,13 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RunRequest } from '../src/runs/run.ts';
-import {
-  hasRedisServer,
-  type RedisServer,
-  startRedisServer,
-} from '../src/stores/redis-store/redis-server.fixture.ts';
+import { type RedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
 import { createRedisStore } from '../src/stores/redis-store/redis-store.ts';
+import { because } from './support/because.ts';
 import { logMessage, readStream } from './support/event-stream.ts';
+import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
 import { appendLine, commitChange, lastSynced, writeGatedService } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { pushRun } from './support/pushed-run.ts';
@@ -22,8 +20,6 @@ import { openGate } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
-
-const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
 async function startRedis(...options: string[]): Promise<RedisServer> {
   const redis = await startRedisServer(...options);
@@ -38,16 +34,7 @@ function startOn(
   machine: string,
   more: Record<string, string> = {},
 ): Promise<Runner> {
-  const folder = (name: string) => join(stage.folder, machine, name);
-  return stage.start({
-    environment: {
-      STORE_URL: redis.url,
-      DATA_DIR: folder('data'),
-      WORKSPACE_DIR: folder('workspace'),
-      DEPLOY_DIR: folder('deployments'),
-      ...more,
-    },
-  });
+  return stage.start({ environment: { ...machineEnvironment(stage, redis, machine), ...more } });
 }
 
 /** Of a repository that is not there: who begins it is all that counts. */
@@ -76,15 +63,9 @@ function deployment(labels: string[]): RunRequest {
 
 /** `iac-runner worker`, until the end of the test. */
 async function startWorkerOn(stage: Stage, redis: RedisServer, machine: string, options: string[]) {
-  const folder = (name: string) => join(stage.folder, machine, name);
   const env = runnerEnvironment({
     ...stage.runnerOptions,
-    environment: {
-      STORE_URL: redis.url,
-      DATA_DIR: folder('data'),
-      WORKSPACE_DIR: folder('workspace'),
-      DEPLOY_DIR: folder('deployments'),
-    },
+    environment: machineEnvironment(stage, redis, machine),
   });
   const program = join(PROJECT_ROOT, 'src/cli.ts');
   const child = execa(process.execPath, [program, 'worker', ...options], {
@@ -102,7 +83,7 @@ async function startWorkerOn(stage: Stage, redis: RedisServer, machine: string, 
   };
 }
 
-describe.skipIf(!hasRedisServer())('With the store in Redis', () => {
+describe.skipIf(withoutRedis !== null)(`With the store in Redis${because(withoutRedis)}`, () => {
   it('a push is synced, recorded and told like with a file', async () => {
     const stage = await setTestStage('redis-push');
     const redis = await startRedis(...DURABLE);

@@ -1,9 +1,10 @@
 /** A machine that dies or stands still in the middle of a task: another goes on, and never beside it. Needs redis-server. */
 
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { because } from './support/because.ts';
+import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
 import { writeGatedService } from './support/platform-services.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { openGate } from './support/shared-stage.ts';
@@ -17,17 +18,12 @@ const SERVICE = 'platform/gated';
 /** A push whose task waits on machine `one`, and machine `two`, which has nothing to do. */
 async function waitingTask(name: string, environment: Record<string, string>) {
   const stage = await setTestStage(name);
-  const redis = await startRedisServer('--appendonly', 'yes', '--appendfsync', 'always');
+  const redis = await startRedisServer(...DURABLE);
   onTestFinished(() => redis.remove());
-  const startOn = (machine: string) => {
-    const folder = (kind: string) => join(stage.folder, machine, kind);
-    return stage.start({
-      environment: {
-        ...{ STORE_URL: redis.url, LEASE_SECONDS, WORKER_ID: machine, ...environment },
-        ...{ DATA_DIR: folder('data'), WORKSPACE_DIR: folder('workspace'), DEPLOY_DIR: folder('deploy') },
-      },
+  const startOn = (machine: string) =>
+    stage.start({
+      environment: { ...machineEnvironment(stage, redis, machine), LEASE_SECONDS, ...environment },
     });
-  };
   const one = await startOn('one');
   await writeGatedService(stage.repository, 'platform/06.gated', 'open');
   await stage.repository.commit('A service that waits');
@@ -40,10 +36,10 @@ function isGone(pid: number): boolean {
   return !existsSync(`/proc/${pid}`);
 }
 
-describe.skipIf(!hasRedisServer()).each([
+describe.skipIf(withoutRedis !== null).each([
   ['as a child of the server', {}],
   ['through the isolated executor', { EXECUTOR: 'isolated' }],
-])('A task that runs %s', (how, environment) => {
+])(`A task that runs %s${because(withoutRedis)}`, (how, environment) => {
   it.each(['SIGKILL', 'SIGSTOP'] as const)(
     'F22: ends before another machine goes on when its own gets %s',
     async (signal) => {
@@ -66,16 +62,19 @@ describe.skipIf(!hasRedisServer()).each([
   );
 });
 
-describe.skipIf(!hasRedisServer())('A task whose worker cannot reach Redis', () => {
-  it('F51: is ended before its lease is, and runs again when Redis is back', async () => {
-    const { stage, redis, two, runId } = await waitingTask('takeover-redis', {});
-    const [first] = (await stage.journal.read()).syncs;
-    process.kill(redis.pid(), 'SIGSTOP');
-    await until('the end of the task', async () => (isGone(first?.pid ?? 0) ? true : null));
-    process.kill(redis.pid(), 'SIGCONT');
-    await stage.journal.waitForStart(SERVICE, 2);
-    expect((await stage.journal.read()).overlaps).toEqual([]);
-    await openGate(stage, 'open');
-    await two.waitForRun(runId, 'succeeded');
-  });
-});
+describe.skipIf(withoutRedis !== null)(
+  `A task whose worker cannot reach Redis${because(withoutRedis)}`,
+  () => {
+    it('F51: is ended before its lease is, and runs again when Redis is back', async () => {
+      const { stage, redis, two, runId } = await waitingTask('takeover-redis', {});
+      const [first] = (await stage.journal.read()).syncs;
+      process.kill(redis.pid(), 'SIGSTOP');
+      await until('the end of the task', async () => (isGone(first?.pid ?? 0) ? true : null));
+      process.kill(redis.pid(), 'SIGCONT');
+      await stage.journal.waitForStart(SERVICE, 2);
+      expect((await stage.journal.read()).overlaps).toEqual([]);
+      await openGate(stage, 'open');
+      await two.waitForRun(runId, 'succeeded');
+    });
+  },
+);

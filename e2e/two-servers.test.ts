@@ -1,15 +1,12 @@
 /** Two servers behind one address, on one Redis: what was done at one holds at the other. Needs redis-server. */
 
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  hasRedisServer,
-  type RedisServer,
-  startRedisServer,
-} from '../src/stores/redis-store/redis-server.fixture.ts';
+import { type RedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { because } from './support/because.ts';
 import { idle } from './support/deliveries.ts';
 import { followLog } from './support/event-stream.ts';
+import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
 import {
   commitChange,
   gateIsOpen,
@@ -26,149 +23,137 @@ import type { Stage } from './support/stage.ts';
 import { until } from './support/until.ts';
 import { signBody } from './support/webhook-sender.ts';
 
-const missing = !hasRedisServer();
+describe.skipIf(withoutRedis !== null)(`Two servers behind one address${because(withoutRedis)}`, () => {
+  let redis: RedisServer;
+  let other: Runner;
+  const shared = shareStage('two-servers', async (stage) => {
+    redis = await startRedisServer(...DURABLE);
+    return environment(stage, 'one');
+  });
+  beforeAll(async () => {
+    const { stage } = shared();
+    other = await stage.start({ environment: environment(stage, 'two') });
+  });
+  afterAll(() => redis.remove());
 
-describe.skipIf(missing)(
-  `Two servers behind one address${missing ? ' (skipped: redis-server is not installed)' : ''}`,
-  () => {
-    let redis: RedisServer;
-    let other: Runner;
-    const shared = shareStage('two-servers', async (stage) => {
-      redis = await startRedisServer('--appendonly', 'yes', '--appendfsync', 'always');
-      return environment(stage, 'one');
+  function environment(stage: Stage, machine: string) {
+    return machineEnvironment(stage, redis, machine);
+  }
+
+  /** The server that works on the run, and the one that does not. */
+  function placesOf(runId: string): Promise<{ worker: Runner; bystander: Runner }> {
+    const { runner } = shared();
+    const worksOn = ({ logs }: Runner) =>
+      logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
+    return until('the start of the run', async () => {
+      if (worksOn(runner)) return { worker: runner, bystander: other };
+      return worksOn(other) ? { worker: other, bystander: runner } : null;
     });
-    beforeAll(async () => {
-      const { stage } = shared();
-      other = await stage.start({ environment: environment(stage, 'two') });
+  }
+
+  it('answer a delivery that is sent again to the other with the first answer, and start nothing', async () => {
+    const { stage, runner } = shared();
+    const commit = await commitChange(stage.repository, ['platform/redis'], 'Delivered to both');
+    const first = await stage.push(runner);
+    // Another body than GitHub's: the id is what counts.
+    const payload = {
+      ref: 'refs/heads/main',
+      after: commit,
+      commits: [{ modified: ['platform/02.vault/x'] }],
+    };
+    const { deliveryId } = first;
+    const url = `${other.url}/webhook`;
+    const redeliver = () =>
+      stage.github.deliver({ url, secret: WEBHOOK_SECRET, event: 'push', payload, deliveryId });
+    expect((await redeliver()).body).toEqual(first.body);
+    await other.waitForRun(acceptedRun(first), 'succeeded');
+    expect((await redeliver()).body).toEqual(first.body);
+    await idle(other);
+    expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
+  });
+
+  it('take a delivery that comes to both at the same moment once', async () => {
+    const { stage, runner } = shared();
+    const commit = await commitChange(stage.repository, ['platform/minio'], 'To both at once');
+    await stage.repository.push();
+    const deliveryId = randomUUID();
+    const commits = [{ modified: ['platform/02.minio/compose.yaml'] }];
+    const payload = { ref: 'refs/heads/main', after: commit, commits };
+    const message = { secret: WEBHOOK_SECRET, event: 'push', payload, deliveryId };
+    const answers = await Promise.all(
+      [runner, other, runner, other].map(({ url }) =>
+        stage.github.deliver({ ...message, url: `${url}/webhook` }),
+      ),
+    );
+    const [runId = '', ...others] = new Set(answers.map(acceptedRun));
+    expect(others).toEqual([]);
+    await runner.waitForRun(runId, 'succeeded');
+    await idle(runner);
+    expect(await syncedAt(stage.journal, commit)).toEqual(['platform/minio']);
+  });
+
+  it('refuse a nonce that was spent at the other', async () => {
+    const { runner } = shared();
+    const body = '{"services":["platform/redis"]}';
+    const ask = ({ signedPost }: Runner, nonce: string) => {
+      const timestamp = `${Math.floor(Date.now() / 1_000)}`;
+      const signature = signBody(WEBHOOK_SECRET, `${timestamp}.${nonce}.${body}`);
+      const stamp = { 'x-iac-timestamp': timestamp, 'x-iac-nonce': nonce };
+      return signedPost('/sync', body, { headers: { ...stamp, 'x-hub-signature-256': signature } });
+    };
+    const nonce = randomUUID();
+    expect((await ask(runner, nonce)).status).toBe(200);
+    expect((await ask(other, nonce)).status).toBe(401);
+    const atOnce = randomUUID();
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => ask(index % 2 === 0 ? runner : other, atOnce)),
+    );
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, ...Array<number>(7).fill(401)]);
+    await idle(runner);
+  });
+
+  it('show each line of a run while it runs, whichever works on it', async () => {
+    const { stage, runner } = shared();
+    const body = ['print("half way", flush=True)', `while not ${gateIsOpen('live')}: time.sleep(0.05)`];
+    await writeRecordedService(
+      stage.repository,
+      'platform/06.live',
+      [...body, 'print("the rest", flush=True)'].join('\n'),
+    );
+    const { runId } = await pushRun(stage, runner, 'A service that talks');
+    const places = await placesOf(runId);
+    let halfWay = 0;
+    const readers = [places.worker, places.bystander].map(async ({ url }) => {
+      const seen: string[] = [];
+      for await (const { text } of followLog({ url, runId })) {
+        seen.push(text);
+        if (text.includes('half way')) halfWay += 1;
+      }
+      return seen;
     });
-    afterAll(() => redis.remove());
+    await until('the first line at both', async () => (halfWay === 2 ? true : null));
+    await openGate(stage, 'live');
+    const [atWorker = [], atBystander = []] = await Promise.all(readers);
+    expect(atBystander).toEqual(atWorker);
+    expect(atBystander.at(-1)).toContain('the rest');
+    await runner.waitForRun(runId, 'succeeded');
+  });
 
-    function environment(stage: Stage, machine: string) {
-      const folder = (kind: string) => join(stage.folder, machine, kind);
-      return {
-        STORE_URL: redis.url,
-        WORKER_ID: machine,
-        DATA_DIR: folder('data'),
-        WORKSPACE_DIR: folder('workspace'),
-        DEPLOY_DIR: folder('deploy'),
-      };
-    }
-
-    /** The server that works on the run, and the one that does not. */
-    function placesOf(runId: string): Promise<{ worker: Runner; bystander: Runner }> {
-      const { runner } = shared();
-      const worksOn = ({ logs }: Runner) =>
-        logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
-      return until('the start of the run', async () => {
-        if (worksOn(runner)) return { worker: runner, bystander: other };
-        return worksOn(other) ? { worker: other, bystander: runner } : null;
-      });
-    }
-
-    it('answer a delivery that is sent again to the other with the first answer, and start nothing', async () => {
-      const { stage, runner } = shared();
-      const commit = await commitChange(stage.repository, ['platform/redis'], 'Delivered to both');
-      const first = await stage.push(runner);
-      // Another body than GitHub's: the id is what counts.
-      const payload = {
-        ref: 'refs/heads/main',
-        after: commit,
-        commits: [{ modified: ['platform/02.vault/x'] }],
-      };
-      const { deliveryId } = first;
-      const url = `${other.url}/webhook`;
-      const redeliver = () =>
-        stage.github.deliver({ url, secret: WEBHOOK_SECRET, event: 'push', payload, deliveryId });
-      expect((await redeliver()).body).toEqual(first.body);
-      await other.waitForRun(acceptedRun(first), 'succeeded');
-      expect((await redeliver()).body).toEqual(first.body);
-      await idle(other);
-      expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
+  it('cancel a run of each other: its task is ended within seconds', async () => {
+    const { stage, runner } = shared();
+    await writeGatedService(stage.repository, 'platform/06.endless', 'never');
+    const { runId } = await pushRun(stage, runner, 'A service that waits for ever');
+    const { pid } = await stage.journal.waitForStart('platform/endless');
+    const { bystander } = await placesOf(runId);
+    const from = performance.now();
+    expect((await actOnRun(bystander, runId, 'cancel')).status).toBe(200);
+    await until('the end of its task', async () => (isAlive(pid) ? null : true), { timeoutMs: 15_000 });
+    expect(await bystander.waitForRun(runId, 'cancelled')).toMatchObject({
+      reason: 'cancelled_by_request',
     });
-
-    it('take a delivery that comes to both at the same moment once', async () => {
-      const { stage, runner } = shared();
-      const commit = await commitChange(stage.repository, ['platform/minio'], 'To both at once');
-      await stage.repository.push();
-      const deliveryId = randomUUID();
-      const commits = [{ modified: ['platform/02.minio/compose.yaml'] }];
-      const payload = { ref: 'refs/heads/main', after: commit, commits };
-      const message = { secret: WEBHOOK_SECRET, event: 'push', payload, deliveryId };
-      const answers = await Promise.all(
-        [runner, other, runner, other].map(({ url }) =>
-          stage.github.deliver({ ...message, url: `${url}/webhook` }),
-        ),
-      );
-      const [runId = '', ...others] = new Set(answers.map(acceptedRun));
-      expect(others).toEqual([]);
-      await runner.waitForRun(runId, 'succeeded');
-      await idle(runner);
-      expect(await syncedAt(stage.journal, commit)).toEqual(['platform/minio']);
-    });
-
-    it('refuse a nonce that was spent at the other', async () => {
-      const { runner } = shared();
-      const body = '{"services":["platform/redis"]}';
-      const ask = ({ signedPost }: Runner, nonce: string) => {
-        const timestamp = `${Math.floor(Date.now() / 1_000)}`;
-        const signature = signBody(WEBHOOK_SECRET, `${timestamp}.${nonce}.${body}`);
-        const stamp = { 'x-iac-timestamp': timestamp, 'x-iac-nonce': nonce };
-        return signedPost('/sync', body, { headers: { ...stamp, 'x-hub-signature-256': signature } });
-      };
-      const nonce = randomUUID();
-      expect((await ask(runner, nonce)).status).toBe(200);
-      expect((await ask(other, nonce)).status).toBe(401);
-      const atOnce = randomUUID();
-      const answers = await Promise.all(
-        Array.from({ length: 8 }, (_, index) => ask(index % 2 === 0 ? runner : other, atOnce)),
-      );
-      expect(answers.map(({ status }) => status).toSorted()).toEqual([200, ...Array<number>(7).fill(401)]);
-      await idle(runner);
-    });
-
-    it('show each line of a run while it runs, whichever works on it', async () => {
-      const { stage, runner } = shared();
-      const body = ['print("half way", flush=True)', `while not ${gateIsOpen('live')}: time.sleep(0.05)`];
-      await writeRecordedService(
-        stage.repository,
-        'platform/06.live',
-        [...body, 'print("the rest", flush=True)'].join('\n'),
-      );
-      const { runId } = await pushRun(stage, runner, 'A service that talks');
-      const places = await placesOf(runId);
-      let halfWay = 0;
-      const readers = [places.worker, places.bystander].map(async ({ url }) => {
-        const seen: string[] = [];
-        for await (const { text } of followLog({ url, runId })) {
-          seen.push(text);
-          if (text.includes('half way')) halfWay += 1;
-        }
-        return seen;
-      });
-      await until('the first line at both', async () => (halfWay === 2 ? true : null));
-      await openGate(stage, 'live');
-      const [atWorker = [], atBystander = []] = await Promise.all(readers);
-      expect(atBystander).toEqual(atWorker);
-      expect(atBystander.at(-1)).toContain('the rest');
-      await runner.waitForRun(runId, 'succeeded');
-    });
-
-    it('cancel a run of each other: its task is ended within seconds', async () => {
-      const { stage, runner } = shared();
-      await writeGatedService(stage.repository, 'platform/06.endless', 'never');
-      const { runId } = await pushRun(stage, runner, 'A service that waits for ever');
-      const { pid } = await stage.journal.waitForStart('platform/endless');
-      const { bystander } = await placesOf(runId);
-      const from = performance.now();
-      expect((await actOnRun(bystander, runId, 'cancel')).status).toBe(200);
-      await until('the end of its task', async () => (isAlive(pid) ? null : true), { timeoutMs: 15_000 });
-      expect(await bystander.waitForRun(runId, 'cancelled')).toMatchObject({
-        reason: 'cancelled_by_request',
-      });
-      expect(performance.now() - from).toBeLessThan(15_000);
-    });
-  },
-);
+    expect(performance.now() - from).toBeLessThan(15_000);
+  });
+});
 
 function isAlive(pid: number): boolean {
   try {

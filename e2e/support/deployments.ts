@@ -53,10 +53,6 @@ export function withoutTerraform(): string | null {
   return found.exitCode === 0 ? null : 'terraform is not installed';
 }
 
-export function because(reason: string | null): string {
-  return reason === null ? '' : ` (skipped: ${reason})`;
-}
-
 /** Call it inside a test or in beforeAll; `end` closes it. */
 export async function setDeploymentStage(name: string): Promise<DeploymentStage> {
   const stage = await setStage({ name, invoke: obtainedInvoke() });
