@@ -14,6 +14,7 @@ import { noOpSync } from './no-op-sync.ts';
 import { recovery } from './recovery.ts';
 import { selection } from './selection.ts';
 import { start } from './start.ts';
+import { stores } from './stores.ts';
 import { benchmarksDocument, benchSection } from './support/document.ts';
 import { wave } from './wave.ts';
 
@@ -29,6 +30,7 @@ const BENCHES: Record<string, Bench> = {
   recovery,
   deployment,
   jobs,
+  stores,
 };
 
 async function main(words: string[]): Promise<void> {

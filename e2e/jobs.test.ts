@@ -2,6 +2,7 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -240,6 +241,50 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     });
     expect([exitCode, stderr]).toEqual([1, expect.stringMatching(/REDIS_URL/)]);
     expect(stderr).not.toContain('CANARY');
+  });
+
+  it('give the agent its arguments without a shell, and the job by environment and standard input', async () => {
+    const stage = await stageFor('jobs-agent');
+    const agent = await stage.writeAgent(
+      'for word in "$@"; do echo "[$word]"; done; echo "$IAC_JOB_ID $IAC_JOB_ENVIRONMENT"; cat',
+    );
+    const words = `"two words" '$HOME' $(id) ; a\\ b "" *`;
+    await stage.startWorker({ AGENT_COMMAND: `${agent} ${words}` });
+    const { id } = await stage.job({ prompt: 'All of\nthe prompt', hash: { environment: 'staging' } });
+    expect((await stage.ended(id)).status).toBe('success');
+    const given = ['[two words]', '[$HOME]', '[$(id)]', '[;]', '[a b]', '[]', '[*]'];
+    const lines = await stage.lines(id);
+    expect(lines.slice(lines.indexOf('[two words]'))).toEqual([
+      ...given,
+      `${id} staging`,
+      'All of',
+      'the prompt',
+      'nothing to commit',
+    ]);
+  });
+
+  it('stand among the consumers by RUNNER_ID, or by host and process', async () => {
+    const stage = await stageFor('jobs-names');
+    const busy = { AGENT_COMMAND: await stage.writeAgent('sleep 600'), MAX_CONCURRENT_JOBS: '1' };
+    const { pid } = await stage.startWorker(busy);
+    await stage.startWorker({ ...busy, RUNNER_ID: 'runner-7' });
+    for (const userId of ['ada', 'bob']) await stage.job({ userId });
+    const names = await until('two consumers', async () => {
+      const consumers = (await stage.redis.xinfo(
+        'CONSUMERS',
+        'jobs:stream',
+        'jobs:stream:runners',
+      )) as string[][];
+      return consumers.length === 2 ? consumers.map(([, name]) => name) : null;
+    });
+    expect(names.toSorted()).toEqual([`${hostname()}:${pid}`, 'runner-7'].toSorted());
+  });
+
+  it('clone by https alone unless told', async () => {
+    const stage = await stageFor('jobs-https');
+    await stage.startWorker({ GIT_ALLOWED_PROTOCOLS: undefined });
+    const { id } = await stage.job();
+    expect(await stage.ended(id)).toMatchObject({ status: 'failed', error_message: /https/ });
   });
 
   it('without AGENT_COMMAND change nothing', async () => {

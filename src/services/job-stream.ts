@@ -1,7 +1,8 @@
-/** Builds the live output of jobs for the server, when REDIS_URL says where it stands. */
+/** Builds what the server shows of jobs, their output and their queue, when REDIS_URL says where they stand. */
 
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import type { JobReader } from '../stores/redis-jobs/job-reader.ts';
 import type { Access } from '../web/access.ts';
 import type { JobRoutes } from '../web/job-routes.ts';
 
@@ -10,7 +11,7 @@ export async function buildJobStream(
   { redisUrl }: Pick<Config, 'redisUrl'>,
   access: Access,
   log: Logger,
-): Promise<(JobRoutes & { release(): Promise<void> }) | null> {
+): Promise<(JobRoutes & Pick<JobReader, 'queue'> & { release(): Promise<void> }) | null> {
   if (redisUrl === null) return null;
   const [{ openJobReader }, { createJobRoutes }] = await Promise.all([
     import('../stores/redis-jobs/job-reader.ts'),
@@ -22,5 +23,5 @@ export async function buildJobStream(
     access,
     onStreamError: (err) => log.warn({ err }, 'the stream of a job broke off'),
   });
-  return { ...routes, release: reader.close };
+  return { ...routes, queue: reader.queue, release: reader.close };
 }

@@ -101,9 +101,10 @@ export async function buildPages(
     publicUrl,
     onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
   });
-  const metrics = createMetricsRoutes({ store, fleet, access, assets, publicUrl });
-  const workers = createWorkerRoutes({ store, fleet, access, assets, clock: Date.now, publicUrl });
   const jobs = await buildJobStream(config, access, log);
+  const shared = { store, fleet, jobs, access, assets, publicUrl };
+  const metrics = createMetricsRoutes(shared);
+  const workers = createWorkerRoutes({ ...shared, clock: Date.now });
   const login = createLoginRoutes({ access, assets, publicUrl });
   return {
     apps: {

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../errors.ts';
 import { type JobReader, openJobReader } from '../stores/redis-jobs/job-reader.ts';
 import {
   hasRedisServer,
@@ -7,7 +8,7 @@ import {
   startRedisServer,
 } from '../stores/redis-store/redis-server.fixture.ts';
 import { createAccess } from './access.ts';
-import { createJobRoutes } from './job-routes.ts';
+import { createJobRoutes, type JobRoutesOptions } from './job-routes.ts';
 
 const missing = !hasRedisServer();
 const TOKEN = 'viewer-token-1234';
@@ -31,7 +32,7 @@ describe.skipIf(missing)(
     });
     afterEach(() => reader.close());
 
-    function serve(maxStreams = 10) {
+    function serve(options: Partial<JobRoutesOptions> = {}) {
       const access = createAccess({
         tokens: [{ name: 'eye', role: 'viewer', token: TOKEN }],
         sessionKey: Buffer.alloc(32),
@@ -39,7 +40,7 @@ describe.skipIf(missing)(
         https: false,
         clock: Date.now,
       });
-      return createJobRoutes({ reader, access, maxStreams, everyMs: 20 });
+      return createJobRoutes({ reader, access, maxStreams: 10, everyMs: 20, ...options });
     }
 
     const line = (text: string) => JSON.stringify({ timestamp: 1, line: text, stream: 'stdout' });
@@ -105,10 +106,32 @@ describe.skipIf(missing)(
       expect(blocksOf(await response.text()).at(-1)).toBe('event: done\ndata: {"status":null}');
     });
 
+    it('breaks off without `done` when Redis stays away, and says so', async () => {
+      const errors: unknown[] = [];
+      let reads = 0;
+      const away: Pick<JobReader, 'read'> = {
+        async read() {
+          reads += 1;
+          if (reads > 2) throw new StoreUnavailableError('away');
+          return { fields: { id: 'j1', status: 'running' }, lines: [] };
+        },
+      };
+      const { routes } = serve({
+        reader: away,
+        patienceMs: 600,
+        onStreamError: (error) => errors.push(error),
+      });
+      const response = await routes.request('/jobs/j1/stream', { headers: AS_VIEWER });
+      const text = await response.text().catch(() => '');
+      expect(text).not.toContain('event: done');
+      expect(reads).toBeGreaterThan(3);
+      expect(errors).toEqual([expect.any(StoreUnavailableError)]);
+    });
+
     it('refuses who has no token, unknown and malformed ids, and too many', async () => {
       await redis.hset('job:j1', { id: 'j1', status: 'running' });
       await redis.set('job:text', 'x');
-      const { routes, closeStreams } = serve(1);
+      const { routes, closeStreams } = serve({ maxStreams: 1 });
       const status = async (path: string, headers = AS_VIEWER as Record<string, string>) =>
         (await routes.request(path, { headers })).status;
       expect(await status('/jobs/j1/stream', {})).toBe(401);

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Context, Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
+import { StoreUnavailableError } from '../errors.ts';
 import { isJobId } from '../runs/job.ts';
 import type { JobReader, JobView } from '../stores/redis-jobs/job-reader.ts';
 import type { Access } from './access.ts';
@@ -18,6 +19,8 @@ export interface JobRoutesOptions {
   maxStreams?: number;
   /** How often Redis is asked, for each stream. */
   everyMs?: number;
+  /** How long an open stream waits for a Redis that is away. */
+  patienceMs?: number;
   /** Told when a stream broke off because Redis failed. */
   onStreamError?: (error: unknown) => void;
 }
@@ -33,9 +36,14 @@ type SseStream = Parameters<Parameters<typeof streamSSE>[1]>[0];
 const DEFAULT_MAX_STREAMS = 200;
 const EVERY_MS = 250;
 const HEARTBEAT_MS = 15_000;
+const PATIENCE_MS = 60_000;
+const AWAY_MS = 500;
 /** Longer than a job may take unless its limit was raised; clients come back with Last-Event-ID. */
 const MAX_STREAM_MS = 2 * 60 * 60 * 1_000;
-const LINES_PER_READ = 500;
+/** A line may have 16 KiB, and there are many streams: what each holds at once is bounded by the lines it saw last. */
+const BYTES_PER_READ = 256 * 1_024;
+const FIRST_LINES = 32;
+const MOST_LINES = 500;
 const FINAL: ReadonlySet<string> = new Set(['success', 'failed', 'cancelled']);
 const NUMBERS: ReadonlySet<string> = new Set([
   ...['lines_added', 'lines_removed', 'created_at', 'started_at', 'finished_at'],
@@ -88,7 +96,7 @@ export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
 
 /** `state` {id, status, …}, `line` {timestamp, line, stream} with its number as id, `done` {status}. */
 async function follow(
-  { reader, everyMs = EVERY_MS }: JobRoutesOptions,
+  { reader, everyMs = EVERY_MS, patienceMs = PATIENCE_MS }: JobRoutesOptions,
   stream: SseStream,
   jobId: string,
   after: number,
@@ -103,8 +111,21 @@ async function follow(
     saidAt = performance.now();
   };
   await say('retry: 2000\n\n');
+  let atOnce = FIRST_LINES;
+  let readAt = performance.now();
   while (!stream.aborted) {
-    const { fields, lines } = await reader.read(jobId, cursor, LINES_PER_READ);
+    const found = await reader.read(jobId, cursor, atOnce).catch((error: unknown) => {
+      // Redis may be back before the reader would have to begin again, and refused meanwhile.
+      if (!(error instanceof StoreUnavailableError) || performance.now() - readAt > patienceMs) throw error;
+      return null;
+    });
+    if (found === null) {
+      await say(': Redis does not answer\n\n');
+      await sleep(AWAY_MS, undefined, { signal: left.signal }).catch(() => undefined);
+      continue;
+    }
+    readAt = performance.now();
+    const { fields, lines } = found;
     const state = JSON.stringify(stateOf(fields));
     const isFinal = fields === null || FINAL.has(fields.status ?? '');
     // The last state is that of `done`: it comes after all lines.
@@ -115,7 +136,10 @@ async function follow(
       await say(sseMessage('line', lineOf(line), cursor));
       if (stream.aborted) return;
     }
-    if (lines.length > 0) continue;
+    if (lines.length > 0) {
+      atOnce = linesAtOnce(lines);
+      continue;
+    }
     if (isFinal) {
       await say(`event: done\ndata: ${state}\n\n`);
       return;
@@ -123,6 +147,11 @@ async function follow(
     if (performance.now() - saidAt > HEARTBEAT_MS) await say(': still here\n\n');
     await sleep(everyMs, undefined, { signal: left.signal }).catch(() => undefined);
   }
+}
+
+function linesAtOnce(lines: readonly string[]): number {
+  const characters = lines.reduce((sum, line) => sum + line.length, 0);
+  return Math.max(1, Math.min(MOST_LINES, Math.floor((BYTES_PER_READ * lines.length) / characters)));
 }
 
 /** As in the hash, numbers as numbers; `status` is null when the job is gone. */

@@ -4,12 +4,15 @@ import { Hono } from 'hono';
 import { statusOf } from '../runs/deploy-progress.ts';
 import { type Fleet, isSilent } from '../runs/fleet.ts';
 import type { RunStore, RunTally } from '../runs/run-store.ts';
+import type { JobReader } from '../stores/redis-jobs/job-reader.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
 
 export interface MetricsOptions extends GuardsOptions {
   store: Pick<RunStore, 'run' | 'tally'>;
   /** Those that share the store; null or left out: nobody does. */
   fleet?: Pick<Fleet, 'workers' | 'oldestWaiting'> | null;
+  /** The queue of jobs; null or left out: this server is told of none. */
+  jobs?: Pick<JobReader, 'queue'> | null;
 }
 
 /** Runs are counted by the store, so a restart changes none of their numbers. Labels are names of closed lists. */
@@ -22,7 +25,11 @@ export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
     const { contentType, render } = await metrics;
     const text = await render(await options.store.tally());
     const shared = options.fleet ? await fleetMetrics(options.fleet) : '';
-    return c.body(`${text}${shared}`, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' });
+    const jobs = options.jobs ? await jobMetrics(options.jobs) : '';
+    return c.body(`${text}${shared}${jobs}`, 200, {
+      'Content-Type': contentType,
+      'Cache-Control': 'no-store',
+    });
   });
   return routes;
 }
@@ -118,6 +125,24 @@ async function fleetMetrics(fleet: Pick<Fleet, 'workers' | 'oldestWaiting'>): Pr
     '# HELP iac_runner_queue_oldest_seconds How long the oldest run waits; 0 when none does.',
     '# TYPE iac_runner_queue_oldest_seconds gauge',
     `iac_runner_queue_oldest_seconds ${waitingSeconds}`,
+    '',
+  ].join('\n');
+}
+
+/** Without numbers while Redis does not answer: the others are shown all the same. */
+async function jobMetrics(jobs: Pick<JobReader, 'queue'>): Promise<string> {
+  const queue = await jobs.queue().catch(() => null);
+  if (queue === null) return '';
+  return [
+    '# HELP iac_runner_jobs_stream_depth Entries of jobs:stream: of jobs that wait and of those that run.',
+    '# TYPE iac_runner_jobs_stream_depth gauge',
+    `iac_runner_jobs_stream_depth ${queue.depth}`,
+    '# HELP iac_runner_jobs_running Jobs of jobs:stream that a worker has begun.',
+    '# TYPE iac_runner_jobs_running gauge',
+    `iac_runner_jobs_running ${queue.running}`,
+    '# HELP iac_runner_jobs_oldest_seconds How long the oldest job waits; 0 when none does.',
+    '# TYPE iac_runner_jobs_oldest_seconds gauge',
+    `iac_runner_jobs_oldest_seconds ${(queue.oldestWaitingMs ?? 0) / 1_000}`,
     '',
   ].join('\n');
 }

@@ -2,9 +2,11 @@
 
 import { Hono } from 'hono';
 import { html } from 'hono/html';
+import { describeError } from '../errors.ts';
 import { type Fleet, isSilent, type WorkerSign } from '../runs/fleet.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { whyItWaits } from '../runs/takers.ts';
+import type { JobQueue, JobReader } from '../stores/redis-jobs/job-reader.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration, rfc3339 } from './format.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
@@ -16,6 +18,8 @@ export interface WorkerRoutesOptions extends GuardsOptions {
   store: Pick<RunStore, 'run' | 'runs' | 'tally'>;
   /** Null: this server has its store for itself. */
   fleet: Fleet | null;
+  /** The queue of jobs; null: this server is told of none. */
+  jobs: Pick<JobReader, 'queue'> | null;
   clock: () => number;
 }
 
@@ -25,9 +29,15 @@ interface Found {
   now: number;
   queued: number;
   running: number;
+  /** Of those that are queued, most first; kinds without any are left out. */
+  queuedKinds: [kind: string, runs: number][];
+  /** Of queued deployments that only some machines take. */
+  queuedLabels: [labels: string, runs: number][];
   oldestWaitingMs: number | null;
   /** Those that no machine takes, and why. */
   stuck: { runId: string; problem: string }[];
+  /** Null without jobs; a sentence when Redis does not say. */
+  jobs: JobQueue | string | null;
 }
 
 /** Looked at for what no machine takes. */
@@ -47,11 +57,12 @@ export function createWorkerRoutes(options: WorkerRoutesOptions): Hono<RunPageEn
   return routes;
 }
 
-async function look({ store, fleet, clock }: WorkerRoutesOptions): Promise<Found> {
-  const [{ open }, signs, oldest] = await Promise.all([
+async function look({ store, fleet, jobs, clock }: WorkerRoutesOptions): Promise<Found> {
+  const [{ open }, signs, oldest, jobQueue] = await Promise.all([
     store.tally(),
     fleet?.workers() ?? { workers: [], now: clock() },
     fleet?.oldestWaiting() ?? null,
+    jobs?.queue().catch((error: unknown) => describeError(error)) ?? null,
   ]);
   const queued = fleet ? await store.runs({ state: 'queued', kind: 'deploy', limit: QUEUED_RUNS }) : [];
   const count = (state: string) => open.reduce((sum, one) => sum + (one.state === state ? one.runs : 0), 0);
@@ -59,19 +70,43 @@ async function look({ store, fleet, clock }: WorkerRoutesOptions): Promise<Found
     ...signs,
     queued: count('queued'),
     running: count('running'),
+    queuedKinds: tallied(open.flatMap(({ kind, state, runs }) => (state === 'queued' ? [[kind, runs]] : []))),
+    queuedLabels: tallied(
+      queued.flatMap(({ labels }) => (labels.length > 0 ? [[labels.join(', '), 1]] : [])),
+    ),
     oldestWaitingMs: oldest === null ? null : Math.max(0, clock() - oldest),
     stuck: queued.flatMap((run) => {
       const problem = whyItWaits(run, signs);
       return problem === null ? [] : [{ runId: run.id, problem }];
     }),
+    jobs: jobQueue,
   };
 }
 
-function toJson({ workers, now, queued, running, oldestWaitingMs, stuck }: Found) {
+function tallied(items: [name: string, number: number][]): [name: string, number: number][] {
+  const sums = new Map<string, number>();
+  for (const [name, number] of items) sums.set(name, (sums.get(name) ?? 0) + number);
+  return [...sums].filter(([, sum]) => sum > 0).toSorted(([, left], [, right]) => right - left);
+}
+
+function toJson({ workers, now, queued, running, oldestWaitingMs, stuck, ...found }: Found) {
+  const { jobs } = found;
   return {
     queued,
     running,
-    oldest_waiting_seconds: oldestWaitingMs === null ? null : Math.floor(oldestWaitingMs / 1_000),
+    queued_by_kind: Object.fromEntries(found.queuedKinds),
+    queued_by_labels: Object.fromEntries(found.queuedLabels),
+    ...(jobs !== null && {
+      jobs:
+        typeof jobs === 'string'
+          ? { problem: jobs }
+          : {
+              stream_depth: jobs.depth,
+              running: jobs.running,
+              oldest_waiting_seconds: seconds(jobs.oldestWaitingMs),
+            },
+    }),
+    oldest_waiting_seconds: seconds(oldestWaitingMs),
     waiting_for_machines: stuck.map(({ runId, problem }) => ({ run_id: runId, waits_for: problem })),
     workers: workers.map((worker) => ({
       owner: worker.owner,
@@ -88,13 +123,21 @@ function toJson({ workers, now, queued, running, oldestWaitingMs, stuck }: Found
   };
 }
 
+function seconds(ms: number | null): number | null {
+  return ms === null ? null : Math.floor(ms / 1_000);
+}
+
 function workerPage(frame: Omit<PageFrame, 'title'>, found: Found, isShared: boolean): Html {
   const { workers, queued, running, oldestWaitingMs, stuck } = found;
-  const waiting = oldestWaitingMs === null ? '' : `, the oldest for ${formatDuration(oldestWaitingMs)}`;
+  const kinds = found.queuedKinds.map(([kind, runs]) => `${runs} ${kind}`).join(', ');
   return page(
     { ...frame, title: 'Workers' },
     html`<h1>Workers</h1>
-<p>${queued} waiting${waiting}; ${running} running.</p>
+<p>${queued} waiting${kinds === '' ? '' : ` (${kinds})`}${oldest(oldestWaitingMs)}; ${running} running.</p>
+${found.queuedLabels.map(
+  ([labels, runs]) => html`<p class="quiet">${runs} of them for machines with ${plainLine(labels)}.</p>`,
+)}
+${jobLine(found.jobs)}
 ${stuck.map(
   ({ runId, problem }) =>
     html`<p class="advice" data-bad="true">${runLink(runId)} waits: ${plainLine(problem)}</p>`,
@@ -105,6 +148,16 @@ ${
     : html`<p class="empty">This server works alone: STORE_URL is not set.</p>`
 }`,
   );
+}
+
+function oldest(ms: number | null): string {
+  return ms === null ? '' : `, the oldest for ${formatDuration(ms)}`;
+}
+
+function jobLine(jobs: Found['jobs']): Html | string {
+  if (jobs === null) return '';
+  if (typeof jobs === 'string') return html`<p class="advice" data-bad="true">Jobs: ${plainLine(jobs)}</p>`;
+  return html`<p>Jobs: ${jobs.depth} in jobs:stream${oldest(jobs.oldestWaitingMs)}; ${jobs.running} running.</p>`;
 }
 
 function workerRow(worker: WorkerSign, now: number): Html {

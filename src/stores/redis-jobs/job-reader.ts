@@ -1,7 +1,10 @@
-/** Reads what is shown of a job: its hash and the lines of its output. Writes nothing. */
+/** Reads what is shown of jobs: the hash and the lines of one, and how long their queue is. Writes nothing. */
 
+import { createHash } from 'node:crypto';
 import { openConnection, type Reply } from '../redis-store/connection.ts';
-import { jobKey, outputKey } from './job-keys.ts';
+import type { Script } from '../redis-store/scripts.ts';
+import { jobKey, LEASES, outputKey, STREAM } from './job-keys.ts';
+import { listOf } from './job-replies.ts';
 
 export interface JobView {
   /** Null when there is no such job. */
@@ -16,8 +19,44 @@ export interface JobReader {
    * that the job has ended, all its lines are there. Throws StoreUnavailableError.
    */
   read(jobId: string, after: number, limit: number): Promise<JobView>;
+  /** Throws StoreUnavailableError. */
+  queue(): Promise<JobQueue>;
   close(): Promise<void>;
 }
+
+export interface JobQueue {
+  /** Entries of `jobs:stream`: of jobs that wait and of those that run. */
+  depth: number;
+  running: number;
+  /** How long the oldest waits that does not run; null when none does. By the clock of Redis. */
+  oldestWaitingMs: number | null;
+}
+
+const QUEUE_LUA = `
+local time = redis.call('TIME')
+local at = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local depth = redis.call('XLEN', '${STREAM}')
+local running = redis.call('ZCOUNT', '${LEASES}', string.format('(%.0f', at), '+inf')
+local from = '-'
+-- Those that run are few, and among the oldest. A few at a time, as entries may be large.
+for _ = 1, 64 do
+  local found = redis.call('XRANGE', '${STREAM}', from, '+', 'COUNT', 8)
+  for _, item in ipairs(found) do
+    local job = ''
+    for index = 1, #item[2], 2 do
+      if item[2][index] == 'job_id' then job = item[2][index + 1] end
+    end
+    local ends = redis.call('ZSCORE', '${LEASES}', job)
+    if not ends or tonumber(ends) <= at then
+      return { depth, running, math.max(0, at - tonumber(string.match(item[1], '^%d+'))) }
+    end
+    from = '(' .. item[1]
+  end
+  if #found < 8 then break end
+end
+return { depth, running, -1 }
+`;
+const QUEUE: Script = { lua: QUEUE_LUA, sha1: createHash('sha1').update(QUEUE_LUA).digest('hex') };
 
 const SHOWN = [
   ...['id', 'status', 'repo_name', 'branch', 'lines_added', 'lines_removed', 'created_at', 'started_at'],
@@ -41,6 +80,11 @@ export function openJobReader(url: string): JobReader {
         if (error instanceof Error && /WRONGTYPE/.test(error.message)) return { fields: null, lines: [] };
         throw error;
       }
+    },
+    async queue() {
+      const [depth, running, oldest] = listOf(await connection.evaluate(QUEUE, [])).map(Number);
+      const isWaiting = oldest !== undefined && oldest >= 0;
+      return { depth: depth ?? 0, running: running ?? 0, oldestWaitingMs: isWaiting ? oldest : null };
     },
     close: () => connection.close(),
   };

@@ -2,16 +2,16 @@
 
 import { createHash } from 'node:crypto';
 import type { Script } from '../redis-store/scripts.ts';
-import { COMMON, TAKE } from './job-script-parts.ts';
+import { TAKE } from './job-begin-script.ts';
+import { CLOSE, COMMON } from './job-script-parts.ts';
 
-function script(...parts: string[]): Script {
-  const lua = [COMMON, ...parts].join('\n');
+function script(body: string, ...parts: string[]): Script {
+  const lua = [COMMON, ...parts, 'local function work()', body, 'end', CLOSE].join('\n');
   return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
 }
 
 /** More: how many, instance, entries… Gives [started, set aside, 1 when there is more to look at]. */
 export const BEGIN = script(
-  TAKE,
   `
 local wanted = tonumber(take())
 instance = take()
@@ -19,38 +19,48 @@ for index = position + 1, #ARGV do shelve_by_id(ARGV[index]) end
 begin_up_to(wanted)
 return begun()
 `,
+  TAKE,
 );
 
 /**
- * More: how many to begin then, instance, job, entry, token, status, field, value… Gives [outcome, …as BEGIN].
- * A status that somebody else has set meanwhile stays.
+ * More: how many to begin then, instance, and for each that ends: job, entry, token, status, number of words, field,
+ * value… Gives [[outcome…], …as BEGIN]. A status that somebody else has set meanwhile stays.
  */
 export const FINISH = script(
-  TAKE,
   `
 local wanted = tonumber(take())
 instance = take()
-local job, entry, token, status = take(), take(), take(), take()
-local outcome = 'lost'
-if owns(job, token) then
-  local key = 'job:' .. job
-  local user = call('HGET', lease_of(job), 'user')
+local entries, jobs, leases = {}, {}, {}
+local function finish(job, entry, token, status, first, last)
+  local held, user = unpack(own('HMGET', lease_of(job), 'token', 'user'))
+  if held ~= token then return 'lost' end
+  local key, outcome = 'job:' .. job, 'gone'
   local before = pcall_redis('HGET', key, 'status')
   if type(before) == 'string' or type_of(key) == 'hash' then
     outcome = FINAL[before or ''] and before or status
-    call('HSET', key, 'status', outcome, 'finished_at', now, unpack(ARGV, position + 1))
-  else
-    outcome = 'gone'
+    call('HSET', key, 'status', outcome, 'finished_at', now, unpack(ARGV, first, last))
   end
-  done_with(entry)
-  own('ZREM', LEASES, job)
-  call('DEL', lease_of(job))
-  release(user, job)
+  local place = #jobs + 1
+  entries[place], jobs[place], leases[place] = entry, job, lease_of(job)
+  if user then release(user, job) end
+  return outcome
 end
--- Without a group, for instance. The next look says so; this job has ended all the same.
+local outcomes = {}
+while position < #ARGV do
+  local job, entry, token, status, words = take(), take(), take(), take(), tonumber(take())
+  outcomes[#outcomes + 1] = finish(job, entry, token, status, position + 1, position + words)
+  position = position + words
+end
+if #jobs > 0 then
+  done_with(unpack(entries))
+  own('ZREM', LEASES, unpack(jobs))
+  call('DEL', unpack(leases))
+end
+-- Without a group, for instance. The next look says so; these jobs have ended all the same.
 if wanted > 0 then pcall(begin_up_to, wanted) end
-return { outcome, unpack(begun()) }
+return { outcomes, unpack(begun()) }
 `,
+  TAKE,
 );
 
 /** More: job, entry, token, three for each. Gives for each its status, 'lost' or 'gone'. */
@@ -61,7 +71,7 @@ while position < #ARGV do
   local answer = 'lost'
   if owns(job, token) then
     local user = call('HGET', lease_of(job), 'user')
-    own('ZADD', LEASES, text(at + lease_ms), job)
+    own('ZADD', LEASES, lease_end, job)
     hold(user, job)
     call('EXPIRE', holders(user), WEEK)
     call('EXPIRE', lease_of(job), WEEK)

@@ -82,7 +82,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('0');
     expect(await redis.xlen('jobs:stream')).toBe(0);
     expect(await redis.xpending('jobs:stream', 'jobs:stream:runners')).toEqual([0, null, null, null]);
-    expect((await redis.keys('runner:*')).sort()).toEqual(['runner:turn', 'runner:user:ada:running']);
+    expect(await redis.keys('runner:*')).toEqual(['runner:user:ada:running']);
   });
 
   it('tells of an entry that comes while it waits', async () => {
@@ -98,7 +98,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const ada = await produceMany(20);
     const [bob = ''] = await produceMany(1, { userId: 'bob' });
     const { started } = await store.begin(10);
-    expect(ids(started)).toEqual([...ada.slice(0, 3), bob]);
+    expect(ids(started)).toEqual([ada[0], bob, ...ada.slice(1, 3)]);
     expect([await running('ada'), await running('bob')]).toEqual(['3', '1']);
     expect((await store.begin(10)).started).toEqual([]);
     const [first] = started;
@@ -121,6 +121,74 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     }
     expect(users.filter((user) => user === 'bob')).toHaveLength(3);
     expect(users.filter((user) => user === 'cy')).toHaveLength(3);
+  });
+
+  it('lets the one job of a user wait for no more than a few of the thousand that stand before it', async () => {
+    const store = await open('runner-1', { jobsPerUser: 100 });
+    await Promise.all(Array.from({ length: 1_000 }, () => produce(redis, { userId: 'ada' })));
+    await produce(redis, { userId: 'bob' });
+    const users: string[] = [];
+    while (!users.includes('bob')) {
+      const { job, lease } = only((await store.begin(1)).started);
+      users.push(job.userId);
+      await store.finish(lease, success, 0);
+    }
+    expect(users.length).toBeLessThan(8);
+  });
+
+  it('ends jobs that end at the same moment each as it did, and begins as many in their place', async () => {
+    const store = await open('runner-1', { jobsPerUser: 20 });
+    const made = await produceMany(30);
+    const { started } = await store.begin(12);
+    const ends = await Promise.all([
+      ...started.map(({ lease }, index) =>
+        store.finish(
+          lease,
+          index % 2 === 0
+            ? success
+            : { status: 'failed', fields: { error_message: `Number ${index}`, lines_added: '0' } },
+          1,
+        ),
+      ),
+      store.finish({ jobId: made[0] ?? '', entry: '1-1', token: 'another' }, success, 1),
+    ]);
+    expect(ends.map(({ status }) => status)).toEqual([
+      ...started.map((_, index) => (index % 2 === 0 ? 'success' : 'failed')),
+      null,
+    ]);
+    expect(ids(ends.flatMap((end) => end.started)).toSorted()).toEqual(made.slice(12, 25).toSorted());
+    expect(await redis.hmget(`job:${started[3]?.job.id}`, 'error_message', 'branch')).toEqual([
+      'Number 3',
+      '',
+    ]);
+    expect(await redis.hmget(`job:${started[4]?.job.id}`, 'error_message', 'branch')).toEqual([null, 'b']);
+    expect(await running('ada')).toBe('13');
+    expect(await redis.xlen('jobs:stream')).toBe(18);
+    expect(await redis.zcard('runner:leases')).toBe(13);
+  });
+
+  it('ends none of the jobs that end at the same moment while Redis refuses to write, and all of them after', async () => {
+    const store = await open();
+    await produceMany(3);
+    const { started } = await store.begin(3);
+    const endAll = () => Promise.allSettled(started.map(({ lease }) => store.finish(lease, success, 0)));
+    await redis.config('SET', 'maxmemory', '1');
+    const refused = await endAll();
+    await redis.config('SET', 'maxmemory', '0');
+    expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    expect([await running('ada'), await redis.xlen('jobs:stream')]).toEqual(['3', 3]);
+    expect(await endAll()).toEqual(
+      started.map(() => expect.objectContaining({ value: expect.objectContaining({ status: 'success' }) })),
+    );
+    expect([await running('ada'), await redis.xlen('jobs:stream')]).toEqual(['0', 0]);
+  });
+
+  it('begins a job once that stands twice in what is read in one step', async () => {
+    const store = await open();
+    const { id } = await produce(redis);
+    await addEntry(redis, { job_id: id, user_id: 'ada', provider_id: 'p1', repo_url: 'x', prompt: 'x' });
+    expect(ids((await store.begin(5)).started)).toEqual([id]);
+    expect(await running('ada')).toBe('1');
   });
 
   it('keeps the limit over any number of runners, at every moment', async () => {
@@ -196,6 +264,25 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     do ({ cursor } = await alive.claimIdle(cursor));
     while (cursor !== '0-0');
     expect(ids((await alive.begin(1)).started)).toEqual([id]);
+  });
+
+  it('F50: finds all that a dead runner was given, however much it is', async () => {
+    await open('dead');
+    const made = await produceMany(150, { userId: 'ada' });
+    // Given to it by the stream, and nothing done with any.
+    await redis.xreadgroup(
+      ...(['GROUP', 'jobs:stream:runners', 'dead', 'COUNT', 500, 'STREAMS', 'jobs:stream', '>'] as const),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const alive = await open('alive', { claimIdleMs: 600, jobsPerUser: 500 });
+    let looks = 0;
+    let cursor = '0-0';
+    do {
+      ({ cursor } = await alive.claimIdle(cursor));
+      looks += 1;
+    } while (cursor !== '0-0');
+    expect(looks).toBeGreaterThan(1);
+    expect(ids((await alive.begin(500)).started)).toEqual(made);
   });
 
   it('F51: makes the group anew from its first entry', async () => {
@@ -408,6 +495,9 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await redis.lrange(`job:${id}:output`, 0, -1)).toEqual([
       '{"timestamp":17,"line":"a \\"line\\"","stream":"stderr"}',
     ]);
+    expect(await redis.ttl(`job:${id}:output`)).toBeGreaterThan(86_390);
+    await redis.expire(`job:${id}:output`, 10);
+    await store.appendOutput(lease, [{ at: 18, stream: 'stdout', line: 'renews it' }]);
     expect(await redis.ttl(`job:${id}:output`)).toBeGreaterThan(86_390);
     await redis.set(`job:${id}:output`, 'x');
     expect(await store.appendOutput(lease, [{ at: 18, stream: 'stdout', line: 'b' }])).toBe(true);

@@ -5,6 +5,7 @@ import type { GitProvider } from '../../runs/job.ts';
 import { openConnection, type Reply, waitUntilReady } from '../redis-store/connection.ts';
 import { inspectServer } from '../redis-store/inspect-server.ts';
 import type { Script } from '../redis-store/scripts.ts';
+import { gather } from './gather.ts';
 import { GROUP, LEASES, providerKey, STREAM } from './job-keys.ts';
 import {
   type Begun,
@@ -38,12 +39,11 @@ export interface JobStore {
   renew(leases: readonly JobLease[]): Promise<JobHealth[]>;
   /** False when the lease is lost. */
   appendOutput(lease: JobLease, lines: readonly JobLine[]): Promise<boolean>;
-  /** Ends the job and begins up to `wanted` others in its place. `status` is null when the lease was lost. */
-  finish(
-    lease: JobLease,
-    end: { status: string; fields: Readonly<Record<string, string>> },
-    wanted: number,
-  ): Promise<Begun & { status: string | null }>;
+  /**
+   * Ends the job and begins up to `wanted` others in its place. `status` is null when the lease was lost. Jobs that end
+   * at the same moment end in one step; what is begun for all of them is told to one.
+   */
+  finish(lease: JobLease, end: JobFinish['end'], wanted: number): Promise<JobFinished>;
   /** For others, at once. */
   handBack(lease: JobLease): Promise<void>;
   /** Looks at a part of the entries that were idle for too long. Gives where to go on; '0-0' is the beginning. */
@@ -56,6 +56,14 @@ export interface JobStore {
   leave(): Promise<void>;
   close(): Promise<void>;
 }
+
+interface JobFinish {
+  lease: JobLease;
+  end: { status: string; fields: Readonly<Record<string, string>> };
+  wanted: number;
+}
+
+export type JobFinished = Begun & { status: string | null };
 
 export interface JobStoreOptions {
   url: string;
@@ -74,6 +82,8 @@ export interface JobStoreOptions {
 const TIMEOUT_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const BLOCK_MS = 5_000;
+/** Few, so that Redis works on some while we begin others. */
+const ENDS_AT_ONCE = 5;
 
 /** Throws StoreUnavailableError when Redis cannot be reached or refuses us. */
 export async function openJobStore(options: JobStoreOptions): Promise<JobStore> {
@@ -92,6 +102,21 @@ export async function openJobStore(options: JobStoreOptions): Promise<JobStore> 
   const common = [options.runnerId, options.jobsPerUser, options.claimIdleMs, options.maxAttempts];
   const evaluate = (script: Script, values: readonly (string | number)[]): Promise<Reply> =>
     connection.evaluate(script, [...common, ...values]);
+
+  const finish = gather(ENDS_AT_ONCE, async (ends: JobFinish[]): Promise<JobFinished[]> => {
+    const values = ends.flatMap(({ lease: { jobId, entry, token }, end: { status, fields } }) => {
+      const words = Object.entries(fields).flat();
+      return [jobId, entry, token, status, words.length, ...words];
+    });
+    const wanted = ends.reduce((sum, end) => sum + end.wanted, 0);
+    const [outcomes, ...begun] = listOf(await evaluate(FINISH, [wanted, options.instance, ...values]));
+    const none: Begun = { started: [], setAside: [], more: false };
+    // What was begun is told once.
+    return listOf(outcomes).map((outcome, index) => ({
+      ...(index === 0 ? begunOf(begun) : none),
+      status: outcome === 'lost' ? null : textOf(outcome),
+    }));
+  });
 
   return {
     warnings,
@@ -129,19 +154,7 @@ export async function openJobStore(options: JobStoreOptions): Promise<JobStore> 
       const texts = lines.map(({ at, stream, line }) => JSON.stringify({ timestamp: at, line, stream }));
       return (await evaluate(APPEND_OUTPUT, [jobId, token, ...texts])) !== 'lost';
     },
-    async finish({ jobId, entry, token }, { status, fields }, wanted) {
-      const values = [
-        wanted,
-        options.instance,
-        jobId,
-        entry,
-        token,
-        status,
-        ...Object.entries(fields).flat(),
-      ];
-      const [outcome, ...begun] = listOf(await evaluate(FINISH, values));
-      return { ...begunOf(begun), status: outcome === 'lost' ? null : textOf(outcome) };
-    },
+    finish: (lease, end, wanted) => finish({ lease, end, wanted }),
     async handBack({ jobId, entry, token }) {
       await evaluate(HAND_BACK, [jobId, entry, token]);
     },

@@ -29,6 +29,7 @@ export interface JobConsumer {
 /** A cancelled job ends within about this time. */
 const LONGEST_BEAT_MS = 1_000;
 const LONGEST_LOOK_MS = 30_000;
+const LOOK_AGAIN_MS = 100;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** How long the last words may take when Redis is away at the end of a drain. */
@@ -92,7 +93,10 @@ export function consumeJobs(options: ConsumeJobsOptions): JobConsumer {
   async function consume(): Promise<void> {
     while (room() > 0 && (await begin()));
     if (room() > 0) {
-      const entry = await store.nextEntry(draining.signal);
+      const waiting = store.nextEntry(draining.signal);
+      // What another worker has read without room for it, before this one waited: no entry would tell of it.
+      const again = setTimeout(() => void begin().catch(() => undefined), LOOK_AGAIN_MS);
+      const entry = await waiting.finally(() => clearTimeout(again));
       if (entry !== null && !draining.signal.aborted) await begin([entry]);
       return;
     }

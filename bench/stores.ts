@@ -1,0 +1,150 @@
+/** The two stores through the port that all else speaks to, on one machine: the file and Redis. */
+
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { RunRequest } from '../src/runs/run.ts';
+import type { RunEventBody } from '../src/runs/run-events.ts';
+import type { RunStore } from '../src/runs/run-store.ts';
+import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { createRedisStore } from '../src/stores/redis-store/redis-store.ts';
+import { createSqliteStore } from '../src/stores/sqlite-store/sqlite-store.ts';
+import type { Bench, Row } from './bench.ts';
+import { withFolder } from './support/built-runner.ts';
+import { median, perSecond, spread, times } from './support/statistics.ts';
+
+const ROUNDS = 5;
+const RUNS = 500;
+const AT_ONCE = 32;
+const LINES = 1_000;
+const LINES_PER_APPEND = 100;
+const PAGE = 50;
+const PAGES = 200;
+const LEASE_MS = 60_000;
+
+/** What one store did, a number for each round. */
+type Figures = Record<'accepted' | 'finished' | 'linesMs' | 'pageMs', number[]>;
+
+export const stores: Bench = {
+  name: 'The stores',
+  method: `Through the port that the server and the worker use, a new store each round, ${ROUNDS} rounds: ${RUNS} runs are accepted, ${AT_ONCE} at once, each answered after its commit; then claimed and finished one after the other, two commits each; ${LINES.toLocaleString('en-US')} log lines of 60 bytes go to one run in portions of ${LINES_PER_APPEND}; ${PAGES} pages of the ${PAGE} newest runs are read. The file is SQLite with \`synchronous=FULL\`. Redis is a redis-server on the same disk and the same ${availableParallelism()} cores, with \`appendfsync always\`, which promises what the file does, and with \`everysec\`, which may lose a second.`,
+  run: () =>
+    withFolder('stores', async (folder) => {
+      const file = newFigures();
+      const always = newFigures();
+      const everysec = newFigures();
+      for (let round = 0; round < ROUNDS; round += 1) {
+        await measure(await createSqliteStore({ directory: join(folder, `${round}`) }), file);
+        await withRedis('always', (store) => measure(store, always));
+        await withRedis('everysec', (store) => measure(store, everysec));
+      }
+      const row = (measured: string, name: keyof Figures, show: (value: number) => string): Row => {
+        const [ours, theirs] = [median(file[name]), median(always[name])];
+        return {
+          measured,
+          ours: `SQLite: ${spread(file[name], show)}`,
+          bound: `Redis, always: ${spread(always[name], show)}; everysec: ${spread(everysec[name], show)}`,
+          // Above one: the file does more.
+          ratio: times(name.endsWith('Ms') ? theirs / ours : ours / theirs),
+        };
+      };
+      return [
+        row(`Runs accepted, ${AT_ONCE} at once`, 'accepted', perSecond),
+        row('Runs claimed and finished, one at a time', 'finished', perSecond),
+        row(`${LINES.toLocaleString('en-US')} log lines`, 'linesMs', milliseconds),
+        row(`A page of ${PAGE} runs`, 'pageMs', milliseconds),
+      ];
+    }),
+};
+
+const newFigures = (): Figures => ({ accepted: [], finished: [], linesMs: [], pageMs: [] });
+
+async function withRedis(appendfsync: string, use: (store: RunStore) => Promise<void>): Promise<void> {
+  const server = await startRedisServer('--appendonly', 'yes', '--appendfsync', appendfsync);
+  try {
+    await use(await createRedisStore({ url: server.url }));
+  } finally {
+    await server.remove();
+  }
+}
+
+async function measure(store: RunStore, figures: Figures): Promise<void> {
+  try {
+    figures.accepted.push((RUNS / (await timed(() => accept(store)))) * 1_000);
+    figures.pageMs.push((await timed(() => readPages(store))) / PAGES);
+    figures.linesMs.push(await appendLines(store));
+    // One is done already.
+    figures.finished.push(((RUNS - 1) / (await timed(() => finishAll(store)))) * 1_000);
+  } finally {
+    await store.close();
+  }
+}
+
+async function timed(action: () => Promise<void>): Promise<number> {
+  const from = performance.now();
+  await action();
+  return performance.now() - from;
+}
+
+async function accept(store: RunStore): Promise<void> {
+  let next = 0;
+  const caller = async () => {
+    while (next < RUNS) {
+      const number = next;
+      next += 1;
+      await store.enqueue(deployment(number));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, caller));
+}
+
+async function readPages(store: RunStore): Promise<void> {
+  for (let page = 0; page < PAGES; page += 1) {
+    const { length } = await store.runs({ limit: PAGE });
+    if (length !== PAGE) throw new Error(`A page had ${length} runs.`);
+  }
+}
+
+async function claim(store: RunStore) {
+  const claimed = await store.claim({ owner: 'bench:1', leaseMs: LEASE_MS });
+  if (claimed === null) throw new Error('Nothing was there to be claimed.');
+  return claimed;
+}
+
+async function appendLines(store: RunStore): Promise<number> {
+  const { lease } = await claim(store);
+  const lines = Array.from({ length: LINES_PER_APPEND }, (_, index) => `${index}`.padEnd(60, '.'));
+  const took = await timed(async () => {
+    for (let written = 0; written < LINES; written += LINES_PER_APPEND) {
+      await store.append(lease, [{ type: 'step.log', step: 'apply', stream: 'stdout', lines }]);
+    }
+  });
+  await store.append(lease, [FINISHED]);
+  return took;
+}
+
+async function finishAll(store: RunStore): Promise<void> {
+  for (let done = 1; done < RUNS; done += 1) await store.append((await claim(store)).lease, [FINISHED]);
+}
+
+const FINISHED: RunEventBody = {
+  ...{ type: 'run.finished', state: 'succeeded', reason: null, message: 'done', coveredBy: null },
+};
+
+/** Each of a group of its own, so that none waits for another. */
+function deployment(number: number): RunRequest {
+  return {
+    kind: 'deploy',
+    trigger: { source: 'deploy_api', actor: 'bench', deliveryId: null, retryOf: null },
+    input: {
+      ...{ operation: 'apply', tool: 'terraform', toolVersion: null, path: `service-${number}` },
+      ...{ gitUrl: 'https://git.example.com/infra.git', gitRef: 'main', tfvarsFiles: [] },
+      ...{ timeoutMs: 60_000, autoApprove: true, callbackUrl: null },
+    },
+    concurrencyGroup: `deploy:${number}`,
+    ...{ coalesce: false, dedupeKey: null },
+  };
+}
+
+function milliseconds(value: number): string {
+  return `${value.toFixed(1)} ms`;
+}

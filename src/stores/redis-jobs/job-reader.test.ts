@@ -1,0 +1,61 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { hasRedisServer, type RedisServer, startRedisServer } from '../redis-store/redis-server.fixture.ts';
+import { openJobReader } from './job-reader.ts';
+import { openJobStore } from './job-store.ts';
+import { produce } from './jobs.fixture.ts';
+
+const missing = !hasRedisServer();
+
+describe.skipIf(missing)(
+  `The queue of jobs${missing ? ' (skipped: redis-server is not installed)' : ''}`,
+  () => {
+    let server: RedisServer;
+    let redis: Redis;
+
+    beforeAll(async () => {
+      server = await startRedisServer();
+      redis = server.client();
+    });
+    afterAll(() => server.remove());
+    beforeEach(() => redis.flushall());
+
+    function openReader() {
+      const reader = openJobReader(server.url);
+      onTestFinished(() => reader.close());
+      return reader;
+    }
+
+    it('is empty where there is no stream', async () => {
+      expect(await openReader().queue()).toEqual({ depth: 0, running: 0, oldestWaitingMs: null });
+    });
+
+    it('counts what waits and what runs, and says how long the oldest waits that does not run', async () => {
+      const store = await openJobStore({
+        ...{ url: server.url, runnerId: 'one', instance: randomUUID() },
+        ...{ jobsPerUser: 3, claimIdleMs: 60_000, maxAttempts: 3 },
+      });
+      onTestFinished(() => store.close());
+      await store.ensureGroup();
+      const reader = openReader();
+      // More than are looked at in one step, all of them running.
+      const ids = Array.from({ length: 12 }, (_, index) => `job-${index}`);
+      for (const id of ids) await produce(redis, { id, userId: id });
+      expect((await store.begin(12)).started).toHaveLength(12);
+      expect(await reader.queue()).toEqual({ depth: 12, running: 12, oldestWaitingMs: null });
+      await produce(redis, { id: 'waits' });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await produce(redis, { id: 'waits-too' });
+      const { depth, running, oldestWaitingMs } = await reader.queue();
+      expect([depth, running]).toEqual([14, 12]);
+      expect(oldestWaitingMs).toBeGreaterThanOrEqual(300);
+      expect(oldestWaitingMs).toBeLessThan(60_000);
+    });
+
+    it('is refused where the stream is of another type', async () => {
+      await redis.set('jobs:stream', 'x');
+      await expect(openReader().queue()).rejects.toThrow(/WRONGTYPE/);
+    });
+  },
+);
