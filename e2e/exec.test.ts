@@ -272,6 +272,33 @@ describe('iac-runner exec --stream', () => {
     ]);
   });
 
+  it('answers a refusal also to a caller that stays', async () => {
+    const { child, exited } = begin(['--stream']);
+    child.stdin.write(
+      `${JSON.stringify({ argv: ['env'], work_dir: folder, attached: true, timeout: -1 })}\n`,
+    );
+    const [finished, ...rest] = await messagesOf((await exited).stdout);
+    expect(finished).toMatchObject({ type: 'finished', error_msg: expect.stringContaining('timeout') });
+    expect(rest).toEqual([]);
+  });
+
+  it('gives a program whose caller goes away half of the silence, and what its caller says otherwise', async () => {
+    const script = `trap '' INT TERM; echo up; while :; do sleep 0.1; done`;
+    for (const word of [null, { end_within_ms: 500 }]) {
+      const { child, exited, soFar } = begin(['--stream']);
+      const program = { argv: ['sh', '-c', script], work_dir: folder, env_vars: { PATH: '/usr/bin:/bin' } };
+      const graces = { interrupt_ms: 60_000, silence_ms: word === null ? 1_000 : 3_600_000 };
+      child.stdin.write(`${JSON.stringify({ ...program, ...graces, attached: true })}\n`);
+      await until('the trap', () => (soFar().includes('up') ? true : null));
+      if (word === null) child.stdin.end();
+      else child.stdin.write(`${JSON.stringify(word)}\n`);
+      const messages = await messagesOf((await exited).stdout);
+      expect(messages.at(-1)).toMatchObject({
+        error_msg: `cancelled: the caller has ${word === null ? 'gone' : 'ended it'}`,
+      });
+    }
+  });
+
   it('runs any program with exactly its environment, for callers that stay', async () => {
     const { child, exited } = begin(['--stream']);
     const program = { argv: ['env'], work_dir: folder, env_vars: { PATH: '/usr/bin', ONLY: 'this' } };

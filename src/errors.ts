@@ -38,10 +38,21 @@ export class StoreUnavailableError extends RunnerError {}
 /** So many runs wait already that no more are taken. Nothing was stored. */
 export class QueueFullError extends StoreUnavailableError {}
 
-/** Another worker holds this run now; whoever sees this must stop working on it at once. */
-export class StaleLeaseError extends RunnerError {
-  constructor(runId: string) {
-    super(`Run ${runId} is no longer leased to this worker.`, { nextAction: 'Stop working on it.' });
+/** What runs has to end: all its graces together are cut to `endWithinMs`. */
+export class MustEndError extends RunnerError {
+  readonly endWithinMs: number;
+
+  constructor(message: string, endWithinMs: number, options: RunnerErrorOptions = {}) {
+    super(message, options);
+    this.endWithinMs = endWithinMs;
+  }
+}
+
+/** Another worker holds this run now, or may do so soon; whoever sees this must stop working on it. */
+export class StaleLeaseError extends MustEndError {
+  constructor(runId: string, endWithinMs = 1_000) {
+    const message = `Run ${runId} is no longer leased to this worker.`;
+    super(message, endWithinMs, { nextAction: 'Stop working on it.' });
   }
 }
 

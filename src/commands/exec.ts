@@ -1,7 +1,7 @@
 /** iac-runner exec: runs one command for somebody else, by JSON on standard input and output. */
 
 import { loadPlumbing } from '../config.ts';
-import { describeError } from '../errors.ts';
+import { describeError, MustEndError } from '../errors.ts';
 import { type Finished, performRequest, refusal } from '../executor/perform-request.ts';
 import type { ExecMessage } from '../executor/protocol.ts';
 import { readRequest } from '../executor/read-request.ts';
@@ -34,7 +34,7 @@ SIGTERM, SIGINT or SIGHUP: ends the command with all that it started, then answe
     const write = openOutput();
     const parsed = await readRequest(process.stdin, {
       stream,
-      onDetached: () => cancel.abort('the caller has gone'),
+      onEnd: (why, withinMs) => cancel.abort(withinMs === null ? why : new MustEndError(why, withinMs)),
     });
     try {
       const finished = parsed.ok

@@ -1,11 +1,12 @@
 /** Talks to one executor process about one command, from the request to how it ended, whatever the executor does. */
 
 import { PassThrough } from 'node:stream';
+import { MustEndError } from '../errors.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, superviseProcess } from '../process/supervise-process.ts';
 import type { StepResult } from './executor.ts';
 import { createMessageReader, ExecutorFault } from './message-reader.ts';
-import type { ExecMessage, SentRequest } from './protocol.ts';
+import type { ExecMessage, LastWord, SentRequest } from './protocol.ts';
 
 export interface ConversationOptions {
   /** The executor's program and arguments. */
@@ -107,9 +108,14 @@ function createDialogue(
     );
   }
   function cancel(): void {
-    input.end();
-    const graceMs = state.isStarted() ? endingMs + endLimitMs : endLimitMs;
-    wait(graceMs, 'did not end the command when it was told to');
+    const reason: unknown = signal.reason;
+    const limitMs = reason instanceof MustEndError ? reason.endWithinMs : null;
+    sayLast({ end_within_ms: limitMs });
+    const graceMs = state.isStarted() ? Math.min(endingMs, limitMs ?? endingMs) : 0;
+    wait(graceMs + endLimitMs, 'did not end the command when it was told to');
+  }
+  function sayLast(word: LastWord): void {
+    if (input.writable) input.end(`${JSON.stringify(word)}\n`);
   }
   async function heed(message: ExecMessage): Promise<void> {
     switch (message.type) {
@@ -124,7 +130,7 @@ function createDialogue(
       case 'finished':
         if (message.result !== undefined) await takers.onResult(message.result);
         state.finish(message, signal.aborted);
-        input.end();
+        sayLast({ end_within_ms: 0 });
         wait(endLimitMs, null);
     }
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { MustEndError } from '../errors.ts';
 import { create, executorThat, isRunning, run, shell } from './isolated.fixture.ts';
 import { createLocalExecutor } from './local.ts';
 
@@ -87,6 +88,25 @@ describe('isolated executor', () => {
     expect((await run(shell('echo x', { signal: AbortSignal.abort() }))).result).toEqual({
       kind: 'cancelled',
     });
+  });
+
+  it('F22: a step that must end has less than its graces, whether we say so or are silent', async () => {
+    const script = `trap '' INT TERM; echo up; while :; do sleep 0.1; done`;
+    const startedAt = performance.now();
+    const cancel = new AbortController();
+    const command = shell(script, { signal: cancel.signal, interruptGraceMs: 60_000 });
+    const { result } = await run(command, { killGraceMs: 60_000 }, () =>
+      cancel.abort(new MustEndError('Somebody else goes on.', 600)),
+    );
+    expect(result).toEqual({ kind: 'cancelled' });
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
+  });
+
+  it('takes any length of silence and of graces', async () => {
+    for (const silenceMs of [150_000.5, 43_200_000_000]) {
+      const { result } = await run(shell('exit 3', { interruptGraceMs: 9_999_999_000 }), { silenceMs });
+      expect(result).toEqual({ kind: 'exited', exitCode: 3 });
+    }
   });
 
   it('F28: a step that heeds neither is killed, and what left its session, too', async () => {

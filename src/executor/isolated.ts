@@ -11,6 +11,7 @@ import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
 import { type Conversation, converse } from './conversation.ts';
 import type { CapturedOutput, Executor, StepCommand, StepHooks, StepResult } from './executor.ts';
 import { MAX_CAPTURED_BYTES } from './local.ts';
+import { MAX_MS } from './protocol.ts';
 
 export interface IsolatedExecutorOptions {
   /** What runs `iac-runner exec`; `--stream` is added to it. */
@@ -121,7 +122,7 @@ async function carryOut(
         startLimitMs: options.startLimitMs ?? START_LIMIT_MS,
         endLimitMs: options.endLimitMs ?? END_LIMIT_MS,
         killGraceMs,
-        silenceMs: options.silenceMs ?? SILENCE_MS,
+        silenceMs: Math.min(options.silenceMs ?? SILENCE_MS, MAX_MS),
         mask: createRedactor(secretsOf(options, command)),
       },
       {
@@ -134,7 +135,7 @@ async function carryOut(
           work_dir: command.cwd,
           env_vars: { ...command.env, IAC_PROCESS_ID: processId },
           timeout: timeoutMs / MINUTE_MS,
-          interrupt_ms: interruptGraceMs,
+          interrupt_ms: Math.min(interruptGraceMs, MAX_MS),
           ...(command.input === undefined ? {} : { input: command.input }),
           ...(command.result === undefined ? {} : { result_variable: command.result.variable }),
           ...(maxOutputBytes === null ? {} : { max_output_bytes: maxOutputBytes }),

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { access, constants, stat } from 'node:fs/promises';
 import { StringDecoder } from 'node:string_decoder';
+import { describeError } from '../errors.ts';
 import { findProgram } from '../process/find-program.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, type ProcessSpec, superviseProcess } from '../process/supervise-process.ts';
@@ -170,7 +171,7 @@ function responseTo(
     case 'timed_out':
       return { ...failed, error_msg: 'signal: killed' };
     case 'cancelled':
-      return { ...failed, error_msg: `cancelled: ${String(signal.reason)}` };
+      return { ...failed, error_msg: `cancelled: ${describeError(signal.reason)}` };
     case 'not_started':
       return { ...failed, error_msg: end.message };
   }

@@ -14,6 +14,9 @@ const MINUTE_MS = 60_000;
 const text = z.string().refine((value) => !value.includes('\0'), 'holds a NUL byte');
 const given = text.min(1);
 const count = z.int().positive();
+/** As long as a timer can be. */
+export const MAX_MS = 2 ** 31 - 1;
+const milliseconds = z.number().max(MAX_MS);
 
 /** Lists and maps may be null, as Go writes those that are empty; so may 0 stand for the usual timeout. */
 const common = {
@@ -45,13 +48,13 @@ const toolRequest = z.object({
 const streamFields = {
   /**
    * The request is one line, and stdin stays open behind it: that it ends, or that more than empty lines comes, means
-   * that nobody wants the command any more. It works through ssh, sudo and docker, where a signal may not.
+   * that nobody wants the command any more; `LastWord` says how soon. It works through ssh, sudo and docker, where a signal may not.
    */
   attached: z.boolean().default(false),
   /** Of an attached request: an empty line comes more often than this; longer silence is like the end of stdin. */
-  silence_ms: z.int().positive().max(3_600_000).optional(),
+  silence_ms: milliseconds.positive().optional(),
   /** From an interrupt, sent first, to TERM, when the command is to end; 0: no interrupt. */
-  interrupt_ms: z.int().nonnegative().max(3_600_000).optional(),
+  interrupt_ms: milliseconds.nonnegative().optional(),
   /** Each process has them for itself: seconds of CPU time, bytes of address space, files. See setrlimit(2). */
   limits: z
     .object({
@@ -86,7 +89,10 @@ export type ExecRequest = ToolRequest | ProgramRequest;
 /** As it is written. */
 export type SentRequest = z.input<typeof programRequest>;
 
-export type ParsedRequest = { ok: true; request: ExecRequest } | { ok: false; problem: string };
+export type ParsedRequest =
+  | { ok: true; request: ExecRequest }
+  /** `isJson` is false for what may be the beginning of a request. */
+  | { ok: false; isJson: boolean; problem: string };
 
 /** The problem is one sentence and holds no value of the request, which may be secret. */
 export function parseRequest(json: string, stream: boolean): ParsedRequest {
@@ -94,17 +100,30 @@ export function parseRequest(json: string, stream: boolean): ParsedRequest {
   try {
     document = JSON.parse(json);
   } catch {
-    return { ok: false, problem: 'Invalid request: not exactly one JSON object.' };
+    return { ok: false, isJson: false, problem: 'Invalid request: not exactly one JSON object.' };
   }
   const fields = typeof document === 'object' && document !== null ? document : {};
   const isProgram = stream && 'argv' in fields;
   if (isProgram && 'tool' in fields) {
-    return { ok: false, problem: 'Invalid request: it names both argv and a tool.' };
+    return { ok: false, isJson: true, problem: 'Invalid request: it names both argv and a tool.' };
   }
   const result = (isProgram ? programRequest : stream ? streamedTool : toolRequest).safeParse(document);
   if (result.success) return { ok: true, request: result.data };
   const problems = result.error.issues.map(({ path, message }) => [...path, message].join(': '));
-  return { ok: false, problem: `Invalid request: ${problems.join('; ')}.` };
+  return { ok: false, isJson: true, problem: `Invalid request: ${problems.join('; ')}.` };
+}
+
+/** The last line to an attached request: it is to end, by its own graces or, when there is less time, within this. */
+const lastWord = z.object({ end_within_ms: z.number().nonnegative().nullable() });
+export type LastWord = z.output<typeof lastWord>;
+
+/** Undefined for what is none. */
+export function parseLastWord(json: string): number | null | undefined {
+  try {
+    return lastWord.parse(JSON.parse(json)).end_within_ms;
+  } catch {
+    return undefined;
+  }
 }
 
 const end = z.discriminatedUnion('kind', [

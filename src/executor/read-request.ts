@@ -1,7 +1,7 @@
 /** Reads the request to the isolated executor from its standard input. */
 
 import type { Readable } from 'node:stream';
-import { MAX_REQUEST_BYTES, type ParsedRequest, parseRequest } from './protocol.ts';
+import { MAX_REQUEST_BYTES, type ParsedRequest, parseLastWord, parseRequest } from './protocol.ts';
 
 /** Until the request is there. */
 const ARRIVAL_LIMIT_MS = 60_000;
@@ -9,11 +9,12 @@ const NEWLINE = 0x0a;
 
 /**
  * Resolves to the request once it is there whole: at the end of the input, or, when it says `attached`, at the end of
- * its first line. `onDetached` is called when the input of an attached request ends, goes on, or is silent for too long.
+ * its first line. Then `onEnd` is called when the caller says that the command is to end, with the time for that, or null
+ * for as long as the request itself says; and when it goes away without a word, or is silent for too long.
  */
 export function readRequest(
   input: Readable,
-  { stream, onDetached }: { stream: boolean; onDetached(): void },
+  { stream, onEnd }: { stream: boolean; onEnd(why: string, withinMs: number | null): void },
 ): Promise<ParsedRequest> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
@@ -26,7 +27,18 @@ export function readRequest(
     function listen(): void {
       clearTimeout(silence);
       // Its caller may stand still, or be cut off, without any end of the input to tell.
-      if (silenceMs !== undefined) silence = setTimeout(onDetached, silenceMs).unref();
+      if (silenceMs !== undefined) silence = setTimeout(leave, silenceMs).unref();
+    }
+    function leave(): void {
+      onEnd('the caller has gone', silenceMs === undefined ? null : silenceMs / 2);
+    }
+    /** Empty lines are signs of life; anything else is the last word. */
+    function hear(chunk: Buffer): void {
+      const word = chunk.toString().trim();
+      if (word === '') return void listen();
+      const withinMs = parseLastWord(word);
+      if (withinMs === undefined) leave();
+      else onEnd('the caller has ended it', withinMs);
     }
     function settle(parsed: ParsedRequest): void {
       isRead = true;
@@ -34,13 +46,13 @@ export function readRequest(
       resolve(parsed);
     }
     function refuse(problem: string): void {
-      settle({ ok: false, problem: `Invalid request: ${problem}` });
+      settle({ ok: false, isJson: false, problem: `Invalid request: ${problem}` });
     }
     function parseAll(): ParsedRequest {
       try {
         return parseRequest(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)), stream);
       } catch {
-        return { ok: false, problem: 'Invalid request: it is not UTF-8.' };
+        return { ok: false, isJson: false, problem: 'Invalid request: it is not UTF-8.' };
       }
     }
     const timer = setTimeout(
@@ -49,24 +61,26 @@ export function readRequest(
     );
 
     input.on('data', (chunk: Buffer) => {
-      if (isAttached) return chunk.every((byte) => byte === NEWLINE) ? listen() : onDetached();
+      if (isAttached) return hear(chunk);
       if (isRead) return;
       chunks.push(chunk);
       bytes += chunk.length;
       if (bytes > MAX_REQUEST_BYTES) return refuse(`it is larger than ${MAX_REQUEST_BYTES} bytes.`);
       if (!stream || chunk.at(-1) !== NEWLINE) return;
       const parsed = parseAll();
-      if (!parsed.ok || !parsed.request.attached) return;
+      // Who waits for an answer keeps the input open: one that is refused needs no more of it.
+      if (!parsed.ok) return parsed.isJson ? settle(parsed) : undefined;
+      if (!parsed.request.attached) return;
       isAttached = true;
       silenceMs = parsed.request.silence_ms;
       listen();
       settle(parsed);
     });
-    const onEnd = (): void => {
-      if (isAttached) onDetached();
+    const close = (): void => {
+      if (isAttached) leave();
       else if (!isRead) settle(parseAll());
     };
-    input.once('end', onEnd);
-    input.once('error', onEnd);
+    input.once('end', close);
+    input.once('error', close);
   });
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { MustEndError } from '../errors.ts';
 import { isAlive, type ProcessIdentity, startTicksOf } from './process-table.ts';
 import { type RunProcessHooks, type RunProcessSpec, runProcess } from './run-process.ts';
 
@@ -89,6 +90,17 @@ describe('run process', () => {
     );
     expect(end).toEqual({ kind: 'cancelled' });
     expect(lines).toEqual(['up', 'saved']);
+  });
+
+  it('F22: a child that must end has less than its graces, whatever it heeds', async () => {
+    const cancel = new AbortController();
+    const { end, elapsedMs } = await shell(
+      `trap '' INT TERM; echo up; while :; do sleep 0.1; done`,
+      { signal: cancel.signal, interruptGraceMs: 60_000, killGraceMs: 60_000 },
+      () => cancel.abort(new MustEndError('Somebody else goes on.', 600)),
+    );
+    expect(end).toEqual({ kind: 'cancelled' });
+    expect(elapsedMs).toBeLessThan(15_000);
   });
 
   it('F29: a grandchild that keeps stdout open delays nothing and is ended', async () => {

@@ -2,7 +2,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { RunnerError } from '../errors.ts';
+import { MustEndError, RunnerError } from '../errors.ts';
 import { limitedCommand, type ProcessLimits } from './limits.ts';
 import { openOnePipe } from './one-pipe.ts';
 import { readOutput } from './output-reader.ts';
@@ -89,8 +89,7 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
   const endAll = (patience: { graceMs: number; interruptMs?: number | undefined }): Promise<unknown> =>
     (ending ??= endDescendants({ ...leader, ...patience, marker: spec.marker }));
 
-  const { killGraceMs: graceMs = KILL_GRACE_MS, interruptGraceMs: interruptMs } = spec;
-  const stops = watchForStop(spec, () => void endAll({ graceMs, interruptMs }));
+  const stops = watchForStop(spec, () => void endAll(patienceWith(spec)));
   const handOver = createHandOver(hooks, stops.fail);
   const readers = outputsOf(subprocess, pipe?.reader).map(([stream, output]) =>
     readOutput(output, (chunk) => handOver(stream, chunk)),
@@ -112,6 +111,18 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
   if (failure) throw failure.error;
   if (reason) return { kind: reason };
   return signal === null ? { kind: 'exited', exitCode: exitCode ?? 0 } : { kind: 'killed', signal };
+}
+
+/** As it was agreed, or each grace shorter by the same share when there is less time. */
+function patienceWith({
+  killGraceMs: graceMs = KILL_GRACE_MS,
+  interruptGraceMs: interruptMs = 0,
+  signal,
+}: ProcessSpec): { graceMs: number; interruptMs: number | undefined } {
+  const reason: unknown = signal?.reason;
+  const limitMs = reason instanceof MustEndError ? reason.endWithinMs : Number.POSITIVE_INFINITY;
+  const share = Math.min(1, limitMs / (graceMs + interruptMs));
+  return { graceMs: graceMs * share, interruptMs: interruptMs === 0 ? undefined : interruptMs * share };
 }
 
 type Output = ['stdout' | 'stderr', Readable];

@@ -1,5 +1,6 @@
 /** A program that holds a task by a watchdog, to be killed or stopped by a test: prints the ids of task and watchdog. */
 
+import { closeSync, openSync } from 'node:fs';
 import { startTicksOf } from './process-table.ts';
 import { superviseProcess } from './supervise-process.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -9,6 +10,16 @@ const watchdog = startWatchdog({
   silenceMs: Number(silenceMs),
   graceMs: 500,
   onReplaced: () => process.stdout.write('replaced\n'),
+});
+// Takes all the files that it may have, for a second.
+process.on('SIGUSR2', () => {
+  const taken: number[] = [];
+  try {
+    for (;;) taken.push(openSync('/dev/null', 'r'));
+  } catch {
+    process.stdout.write('no more files\n');
+  }
+  setTimeout(() => taken.forEach((file) => void closeSync(file)), 1_000);
 });
 const end = await superviseProcess(
   {

@@ -8,9 +8,8 @@ const PROGRAM = new URL('./watchdog.fixture.ts', import.meta.url).pathname;
 
 /** A process that holds a task; `output` is what it printed so far. */
 async function startHolder(silenceMs: number, script: string) {
-  const child = spawn(process.execPath, [PROGRAM, `${silenceMs}`, script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const limited = ['-c', 'ulimit -n 100; exec "$@"', 'sh', process.execPath, PROGRAM, `${silenceMs}`, script];
+  const child = spawn('sh', limited, { stdio: ['ignore', 'pipe', 'inherit'] });
   onTestFinished(() => void child.kill('SIGKILL'));
   let output = '';
   child.stdout.on('data', (chunk) => {
@@ -91,6 +90,18 @@ describe('watchdog', () => {
 
   it('is replaced when it is killed itself, and the next one knows what is held', async () => {
     const { child, task, watchdog, output } = await startHolder(60_000, 'sleep 600');
+    process.kill(watchdog.pid, 'SIGKILL');
+    await until(() => (output().includes('replaced') ? true : null));
+    await until(() => watchdogOf(child));
+    await sleep(500);
+    child.kill('SIGKILL');
+    await gone(task);
+  });
+
+  it('is replaced also when no process can be started for a while', async () => {
+    const { child, task, watchdog, output } = await startHolder(60_000, 'sleep 600');
+    child.kill('SIGUSR2');
+    await until(() => (output().includes('no more files') ? true : null));
     process.kill(watchdog.pid, 'SIGKILL');
     await until(() => (output().includes('replaced') ? true : null));
     await until(() => watchdogOf(child));

@@ -1,6 +1,7 @@
 /** Has steps ended by another process when this one dies, or stands still: nobody else on the machine would. */
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import type { ProcessIdentity } from './process-table.ts';
 
 export interface WatchdogOptions {
@@ -36,42 +37,35 @@ const RELAUNCH_MS = 200;
 export function startWatchdog(options: WatchdogOptions): Watchdog {
   const held = new Map<string, HeldProcess>();
   let closed: (() => void) | null = null;
-  let program = launch();
+  let program: ChildProcess | null = null;
 
-  function launch() {
-    const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-    const file = new URL(`./watchdog-program.${extension}`, import.meta.url).pathname;
-    const child = spawn(process.execPath, [file, `${options.silenceMs}`, `${options.graceMs}`], {
-      cwd: '/',
-      env: {},
-      detached: true,
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
-    child.unref();
-    // That it is gone is told by 'exit' and 'error'.
-    child.stdin.on('error', () => undefined);
-    const onEnd = (): void => {
-      if (closed) {
-        closed();
-        return;
-      }
-      options.onReplaced();
-      // Not at once: what cannot be started now may be in a moment.
-      setTimeout(() => {
-        program = launch();
-        tell();
-      }, RELAUNCH_MS);
-    };
-    child.once('exit', onEnd);
-    child.once('error', onEnd);
-    return child;
+  function launch(): void {
+    if (closed) return;
+    program = spawnProgram(options);
+    program?.once('exit', onEnd);
+    program?.once('error', onEnd);
+    if (program === null) launchSoon();
+    else tell();
   }
-
+  function onEnd(): void {
+    program = null;
+    if (closed) {
+      closed();
+    } else {
+      options.onReplaced();
+      launchSoon();
+    }
+  }
+  /** Not at once: what cannot be started now may be in a moment. */
+  function launchSoon(): void {
+    setTimeout(launch, RELAUNCH_MS);
+  }
   function tell(): void {
     const message: WatchdogMessage = { held: [...held.values()] };
-    program.stdin.write(`${JSON.stringify(message)}\n`);
+    program?.stdin?.write(`${JSON.stringify(message)}\n`);
   }
 
+  launch();
   const timer = setInterval(tell, options.silenceMs / SIGNS);
   timer.unref();
   return {
@@ -88,10 +82,30 @@ export function startWatchdog(options: WatchdogOptions): Watchdog {
       clearInterval(timer);
       return new Promise((resolve) => {
         closed = resolve;
-        if (program.exitCode !== null || program.signalCode !== null) resolve();
+        if (program === null) return resolve();
         program.ref();
-        program.stdin.end();
+        program.stdin?.end();
       });
     },
   };
+}
+
+/** Null when there is no memory, or no more files, for another process. */
+function spawnProgram({ silenceMs, graceMs }: WatchdogOptions): ChildProcess | null {
+  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
+  const file = fileURLToPath(new URL(`./watchdog-program.${extension}`, import.meta.url));
+  try {
+    const child = spawn(process.execPath, [file, `${silenceMs}`, `${graceMs}`], {
+      cwd: '/',
+      env: {},
+      detached: true,
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    child.unref();
+    // That it is gone is told by 'exit' and 'error'.
+    child.stdin?.on('error', () => undefined);
+    return child;
+  } catch {
+    return null;
+  }
 }

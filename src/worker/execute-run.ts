@@ -21,9 +21,11 @@ export interface ExecuteOptions {
   log: Logger;
 }
 
-/** Of a lease: how often it is renewed, and after which part of it a step is ended that could not be. */
+/** Of a lease: how often it is renewed, after which part of it a step is ended that could not be, and how soon. */
 const RENEWALS = 8;
 const GIVEN_UP_AFTER = 0.7;
+const ENDING_PART = 0.2;
+const LOOK_AGAIN_MS = 2_000;
 
 class CancelRequested extends Error {
   readonly by: string;
@@ -48,7 +50,7 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
   const writer = createEventWriter(store, lease, signal);
   const release = [
     keepLease(options, lease, (error) => ended.abort(error)),
-    watchCancel(store, run.id, (by) => ended.abort(new CancelRequested(by))),
+    watchCancel(options, run.id, (by) => ended.abort(new CancelRequested(by))),
   ];
   log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
   try {
@@ -159,32 +161,57 @@ function keepLease(
   lease: Lease,
   onLost: (error: StaleLeaseError) => void,
 ): () => void {
-  // By our own clock, from before each request: the store's lease ends later. The rest is for ending the step.
-  let heldUntilMs = performance.now() + leaseMs * GIVEN_UP_AFTER;
+  let isReleased = false;
+  let giveUp: NodeJS.Timeout | undefined;
+  /** By our own clock, from before each request: the store's lease ends later. */
+  function holdFrom(askedAtMs: number): void {
+    clearTimeout(giveUp);
+    if (!isShared || isReleased) return;
+    const leftMs = askedAtMs + leaseMs * GIVEN_UP_AFTER - performance.now();
+    const stale = new StaleLeaseError(lease.runId, leaseMs * ENDING_PART);
+    giveUp = setTimeout(() => onLost(stale), Math.max(0, leftMs));
+  }
+  holdFrom(performance.now());
   const timer = setInterval(() => {
     const askedAtMs = performance.now();
-    if (isShared && askedAtMs > heldUntilMs) return onLost(new StaleLeaseError(lease.runId));
     store.renew(lease, leaseMs).then(
-      () => {
-        heldUntilMs = askedAtMs + leaseMs * GIVEN_UP_AFTER;
-      },
+      () => holdFrom(askedAtMs),
       (error: unknown) => {
         if (error instanceof StaleLeaseError) onLost(error);
         else log.warn({ err: error, run_id: lease.runId }, 'lease not renewed, trying again');
       },
     );
   }, leaseMs / RENEWALS);
-  return () => clearInterval(timer);
+  return () => {
+    isReleased = true;
+    clearInterval(timer);
+    clearTimeout(giveUp);
+  };
 }
 
-function watchCancel(store: RunStore, runId: string, onCancel: (by: string) => void): () => void {
+/** A store that cannot be read is asked again: nobody's wish to cancel is lost. */
+function watchCancel(
+  { store, log }: ExecuteOptions,
+  runId: string,
+  onCancel: (by: string) => void,
+): () => void {
+  let again: NodeJS.Timeout | undefined;
   async function look(): Promise<void> {
-    const by = (await store.run(runId))?.cancelRequestedBy;
-    if (by) onCancel(by);
+    try {
+      const by = (await store.run(runId))?.cancelRequestedBy;
+      if (by) onCancel(by);
+    } catch (err) {
+      log.debug({ err, run_id: runId }, 'whether the run is cancelled cannot be read, trying again');
+      clearTimeout(again);
+      again = setTimeout(look, LOOK_AGAIN_MS).unref();
+    }
   }
   const unwatch = store.watch((changed) => {
     if (changed === runId) void look();
   });
   void look();
-  return unwatch;
+  return () => {
+    unwatch();
+    clearTimeout(again);
+  };
 }
