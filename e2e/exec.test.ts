@@ -228,6 +228,24 @@ describe('iac-runner exec', () => {
     expect(await processesMentioning(folder)).toEqual([]);
   });
 
+  it('SIGTERM before the request is there is answered, too', async () => {
+    const { child, exited } = begin();
+    child.stdin.write('{"tool":');
+    await until('its start', async () => {
+      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
+      // Node itself catches SIGTERM from the first; SIGHUP, the lowest bit, is ours.
+      const caught = BigInt(`0x${/SigCgt:\s*(\w+)/.exec(status)?.[1] ?? '0'}`);
+      return caught & 1n ? true : null;
+    });
+    child.kill('SIGTERM');
+    const { stdout } = await exited;
+    expect(JSON.parse(stdout)).toMatchObject({
+      success: false,
+      exit_code: 1,
+      error_msg: 'Invalid request: the executor got SIGTERM before it was there.',
+    });
+  });
+
   it('refuses options it does not know', async () => {
     const { exitCode, stdout, stderr } = await execute(request(), ['--nonsense']);
     expect([exitCode, stdout]).toEqual([2, '']);

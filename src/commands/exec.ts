@@ -34,6 +34,7 @@ SIGTERM, SIGINT or SIGHUP: ends the command with all that it started, then answe
     const write = openOutput();
     const parsed = await readRequest(process.stdin, {
       stream,
+      signal: cancel.signal,
       onEnd: (why, withinMs) => cancel.abort(withinMs === null ? why : new MustEndError(why, withinMs)),
     });
     try {

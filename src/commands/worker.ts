@@ -8,6 +8,8 @@ import { startRunWorker } from '../services/work.ts';
 import { type Command, parseOptions } from './command.ts';
 import { listenToSignals } from './signals.ts';
 
+type RunningWorker = Pick<Awaited<ReturnType<typeof startRunWorker>>, 'stop' | 'hurry'>;
+
 export const workerCommand: Command = {
   summary: 'Take work from Redis, without a server.',
   help: `Usage: iac-runner worker [--labels aws,linux] [--concurrency 4]
@@ -39,17 +41,27 @@ The same signal a second time ends at once what still runs.
       pino.destination({ dest: 1, sync: true }),
     );
     const signals = listenToSignals();
-    const workers = jobs === null ? [] : [await startJobWorker(jobs, log)];
-    if (config) workers.push(await startRunWorker(config, options, log));
+    const workers: RunningWorker[] = [];
+    async function stopAll(): Promise<void> {
+      signals.onAnother(() => {
+        for (const worker of workers) worker.hurry();
+      });
+      const stops = workers.map((worker) =>
+        worker.stop().catch((err: unknown) => log.error({ err }, 'not stopped cleanly')),
+      );
+      await Promise.all(stops);
+    }
+    try {
+      if (config) workers.push(await startRunWorker(config, options, log));
+      if (jobs) workers.push(await startJobWorker(jobs, log));
+    } catch (error) {
+      // What one has begun by now is handed back, not left to time out.
+      await stopAll();
+      throw error;
+    }
     const signal = await signals.first;
     log.info({ signal }, 'stopping');
-    signals.onAnother(() => {
-      for (const worker of workers) worker.hurry();
-    });
-    const stops = workers.map((worker) =>
-      worker.stop().catch((err: unknown) => log.error({ err }, 'not stopped cleanly')),
-    );
-    await Promise.all(stops);
+    await stopAll();
     log.info('stopped');
     return true;
   },

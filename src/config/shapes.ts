@@ -57,5 +57,8 @@ export const hosts = names
   .optional()
   .transform((list) => list ?? [])
   .refine((list) => list.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?$/i.test(host)));
-export const redisUrl = text.refine((value) => /^rediss?:\/\/[^\s/]+/i.test(value) && URL.canParse(value));
+/** With the number of a database, or none. */
+export const redisUrl = text.refine(
+  (value) => /^rediss?:\/\/[^\s/]+(\/\d{0,4})?([?#]\S*)?$/i.test(value) && URL.canParse(value),
+);
 export const labels = names.refine((list) => list.every((label) => /^[\w.-]{1,64}$/.test(label)));

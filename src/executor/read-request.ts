@@ -1,21 +1,26 @@
 /** Reads the request to the isolated executor from its standard input. */
 
 import type { Readable } from 'node:stream';
+import { describeError } from '../errors.ts';
 import { MAX_REQUEST_BYTES, type ParsedRequest, parseLastWord, parseRequest } from './protocol.ts';
 
 /** Until the request is there. */
 const ARRIVAL_LIMIT_MS = 60_000;
 const NEWLINE = 0x0a;
 
+export interface ReadOptions {
+  stream: boolean;
+  /** Aborting it refuses a request that is not there whole; the reason is a sentence. */
+  signal: AbortSignal;
+  onEnd(why: string, withinMs: number | null): void;
+}
+
 /**
  * Resolves to the request once it is there whole: at the end of the input, or, when it says `attached`, at the end of
  * its first line. Then `onEnd` is called when the caller says that the command is to end, with the time for that, or null
  * for as long as the request itself says; and when it goes away without a word, or is silent for too long.
  */
-export function readRequest(
-  input: Readable,
-  { stream, onEnd }: { stream: boolean; onEnd(why: string, withinMs: number | null): void },
-): Promise<ParsedRequest> {
+export function readRequest(input: Readable, { stream, signal, onEnd }: ReadOptions): Promise<ParsedRequest> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -75,6 +80,9 @@ export function readRequest(
       silenceMs = parsed.request.silence_ms;
       listen();
       settle(parsed);
+    });
+    signal.addEventListener('abort', () => {
+      if (!isRead) refuse(`${describeError(signal.reason)} before it was there.`);
     });
     const close = (): void => {
       if (isAttached) leave();

@@ -16,6 +16,7 @@ import { decryptToken, readEncryptionKey } from '../pipelines/change/decrypt-tok
 import { createJobFolders, type JobFolders } from '../pipelines/change/job-folders.ts';
 import type { StepUser } from '../pipelines/open-folder.ts';
 import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
+import { findProgram, isProgram } from '../process/find-program.ts';
 import type { Watchdog } from '../process/watchdog.ts';
 import { createChangeRequests } from '../reporters/change-requests.ts';
 import { splitFlags } from '../runs/tool-flags.ts';
@@ -40,7 +41,7 @@ export interface JobWorker {
 /** Throws ConfigError for a configuration that cannot be used, StoreUnavailableError without Redis. */
 export async function startJobWorker(config: JobsConfig, log: Logger): Promise<JobWorker> {
   const key = requireKey(config);
-  const agent = agentOf(config);
+  const agent = await agentOf(config);
   await requireLimits(config);
   const stateDir = config.stateDir === null ? ownStateDir(config) : path.join(config.stateDir, 'jobs');
   makeOwnFolder('TEMP_DIR', config.tempDir);
@@ -86,6 +87,11 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
   }
   log.info({ runner: runnerId, version: VERSION, concurrency: config.concurrency }, 'waiting for jobs');
   for (const warning of store.warnings) log.warn(warning);
+  if (agent !== null && (config.executor.command ?? []).length === 0) {
+    log.warn(
+      'the agent runs as the user of this worker and can read its environment, ENCRYPTION_KEY included; EXECUTOR_COMMAND runs it as another',
+    );
+  }
   if (agent === null) log.warn('AGENT_COMMAND is not set: jobs end without changing anything');
   return {
     async stop() {
@@ -183,13 +189,25 @@ function requireKey({ encryptionKey }: JobsConfig): Buffer {
   );
 }
 
-function agentOf(config: JobsConfig): ChangeOptions['agent'] {
+/** Throws ConfigError for what would fail with each job. Where steps run elsewhere, the program is there or not. */
+async function agentOf(config: JobsConfig): Promise<ChangeOptions['agent']> {
   if (config.agentCommand === null) return null;
   const split = splitFlags(config.agentCommand);
   if (!split.ok) throw new ConfigError(`AGENT_COMMAND ${split.problem}.`, { nextAction: 'Correct it.' });
   const [program, ...args] = split.flags;
   if (program === undefined) return null;
+  if ((config.executor.command ?? []).length === 0 && (await isMissing(program, config))) {
+    throw new ConfigError(`The program of AGENT_COMMAND, ${program}, was not found.`, {
+      nextAction: 'Install it, or correct AGENT_COMMAND.',
+    });
+  }
   return { argv: [program, ...args], env: { ...stepPlumbing(config), ...config.agentEnvironment } };
+}
+
+/** A relative path leads into the repository of each job. */
+async function isMissing(program: string, { plumbing }: JobsConfig): Promise<boolean> {
+  if (path.isAbsolute(program)) return !(await isProgram(program));
+  return !program.includes(path.sep) && (await findProgram(plumbing.PATH ?? '', program)) === null;
 }
 
 /** Each user's own, as folders for temporary files are everybody's. */

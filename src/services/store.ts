@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { ConfigError } from '../errors.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Fleet } from '../runs/fleet.ts';
 import { syncGroup } from '../runs/run.ts';
@@ -46,26 +47,65 @@ export async function openStore(config: Config, log: Logger): Promise<OpenStore>
       onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
     });
     log.info({ store: shownAddress(storeUrl) }, 'store in Redis');
-    const machine = config.workerId ?? machineName(dataDir);
+    const id = machineId(dataDir);
+    const machine = config.workerId ?? `${hostname()}-${id}`;
     const owner = `${machine}:${process.pid}`;
-    return {
-      ...{ store, machine, owner, fleet: store.fleet },
-      async release() {
-        await store.close();
-        ownership.close();
-      },
-    };
+    try {
+      const giveNameBack = await takeName(store.fleet, machine, id, log);
+      return {
+        ...{ store, machine, owner, fleet: store.fleet },
+        async release() {
+          await giveNameBack();
+          await store.close();
+          ownership.close();
+        },
+      };
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   } catch (error) {
     ownership.close();
     throw error;
   }
 }
 
-/** Also of use where hosts have one name, or a data directory was copied: only both together are ours. */
-function machineName(dataDir: string): string {
+/** Made once for a data directory. With the host's name it is a name, where hosts have one name or a directory was copied. */
+function machineId(dataDir: string): string {
   const file = path.join(dataDir, 'machine-id');
   if (!existsSync(file)) writeFileSync(file, randomBytes(4).toString('hex'), { mode: 0o600 });
-  return `${hostname()}-${readFileSync(file, 'utf8').trim()}`;
+  return readFileSync(file, 'utf8').trim();
+}
+
+const NAME_LEASE_MS = 60_000;
+const NAME_RENEWAL_MS = 10_000;
+
+/** Two machines of one name would take back each other's runs. Resolves to what gives the name back. */
+async function takeName(
+  fleet: Fleet,
+  machine: string,
+  id: string,
+  log: Logger,
+): Promise<() => Promise<void>> {
+  const role = `machine:${machine}`;
+  if (!(await fleet.hold(role, id, NAME_LEASE_MS))) {
+    throw new ConfigError(`Another machine that shares this store has the name ${machine}.`, {
+      nextAction:
+        'Give each a WORKER_ID of its own; one whose DATA_DIR is new can have its old name after a minute.',
+    });
+  }
+  const timer = setInterval(() => {
+    fleet.hold(role, id, NAME_LEASE_MS).then(
+      (isOurs) =>
+        isOurs || log.error({ machine }, 'another machine has the name of this one; stop one of them'),
+      (err: unknown) => log.debug({ err }, 'the name of this machine could not be renewed'),
+    );
+  }, NAME_RENEWAL_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await fleet.release(role, id).catch(() => undefined);
+  };
 }
 
 /**

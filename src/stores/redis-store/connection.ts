@@ -8,6 +8,8 @@ import type { Script } from './scripts.ts';
 export type Reply = string | number | null | Reply[];
 
 export interface Connection {
+  /** Its number, as in the address. */
+  database: number;
   /** One command. Throws StoreUnavailableError: refused, not connected, or not answered in time. */
   call(command: string, ...values: (string | number)[]): Promise<Reply>;
   /** Several commands in one round trip; the first that fails is thrown. */
@@ -90,6 +92,7 @@ export function openConnection(options: ConnectionOptions): Connection {
   }
 
   return {
+    database: redis.options.db ?? 0,
     call: (command, ...values) => attempt(() => redis.call(command, ...values) as Promise<Reply>),
     all: (commands) =>
       commands.length === 0
@@ -122,10 +125,12 @@ export async function waitUntilReady(connection: Connection, connectTimeoutMs: n
   const deadline = performance.now() + connectTimeoutMs;
   for (;;) {
     try {
-      await connection.call('PING');
+      // The library goes on in database 0 when there is no such one: that may hold another installation.
+      await connection.call('SELECT', connection.database);
       return;
     } catch (error) {
-      const isFinal = error instanceof Error && /password|NOPERM|WRONGPASS|NOAUTH/i.test(error.message);
+      const isFinal =
+        error instanceof Error && /password|NOPERM|WRONGPASS|NOAUTH|DB index/i.test(error.message);
       if (isFinal || performance.now() > deadline) throw error;
       await sleep(200);
     }
@@ -138,17 +143,23 @@ export function shownAddress(url: string): string {
   return parsed === null ? 'redis' : `${parsed.protocol}//${parsed.host}${parsed.pathname}`;
 }
 
+/** The variable in it is STORE_URL. */
+function nextActionAt(message: string): string {
+  if (message.includes('DB index')) return 'Correct the number at the end of STORE_URL.';
+  const code = /^(?:ERR )?([A-Z]{3,})\b/.exec(message)?.[1];
+  return NEXT_ACTIONS[code ?? ''] ?? 'Read the log of Redis.';
+}
+
 function unavailable(
   cause: unknown,
   { url, variable = 'STORE_URL' }: Pick<ConnectionOptions, 'url' | 'variable'>,
 ): StoreUnavailableError {
   if (cause instanceof StoreUnavailableError) return cause;
   const message = cause instanceof Error ? cause.message : String(cause ?? 'not connected');
-  const code = /^(?:ERR )?([A-Z]{3,})\b/.exec(message)?.[1];
   const address = shownAddress(url);
   if (cause instanceof Error && cause.name === 'ReplyError') {
     return new StoreUnavailableError(`Redis at ${address} refuses: ${message}.`, {
-      nextAction: (NEXT_ACTIONS[code ?? ''] ?? 'Read the log of Redis.').replaceAll('STORE_URL', variable),
+      nextAction: nextActionAt(message).replaceAll('STORE_URL', variable),
       cause,
     });
   }
