@@ -39,6 +39,7 @@ export interface Conversation {
 
 /** So much of its stderr is looked at for its last words. */
 const MAX_WORDS_BYTES = 8 * 1024;
+const MAX_WORDS_LINES = 3;
 const MAX_WORDS_CHARACTERS = 300;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Signs of life in the time of a silence. */
@@ -200,8 +201,11 @@ function createState(mask: (text: string) => string) {
       if (failure === null && result !== null) return result;
       const problem =
         failure?.error instanceof ExecutorFault ? failure.error.message : endOf(end, isInsideMessage);
-      const last =
-        mask(words.toString()).trim().split('\n').at(-1)?.trim().slice(-MAX_WORDS_CHARACTERS) ?? '';
+      const lines = mask(words.toString()).trim().split('\n').slice(-MAX_WORDS_LINES);
+      const last = lines
+        .map((line) => line.trim())
+        .join('; ')
+        .slice(-MAX_WORDS_CHARACTERS);
       return { kind: 'lost', message: `The executor ${problem}${last === '' ? '' : `: ${last}`}` };
     },
   };

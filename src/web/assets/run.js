@@ -170,6 +170,13 @@ async function refresh() {
   }
 }
 
+/* What the reader opened or closed stays so; the rest is as the server has it, e.g. a plan that waits for approval. */
+const openAtFirst = new WeakMap();
+
+function noteOpen(part) {
+  for (const details of part.querySelectorAll('details')) openAtFirst.set(details, details.open);
+}
+
 function exchange(fresh) {
   document.title = fresh.title;
   const list = document.getElementById('step-list');
@@ -180,10 +187,13 @@ function exchange(fresh) {
     const shown = document.getElementById(part.id);
     // Exchanging what is equal would take the focus away, and be read out again.
     if (!shown || shown.innerHTML === part.innerHTML) continue;
-    const open = [...shown.querySelectorAll('details')].map((details) => details.open);
+    const chosen = [...shown.querySelectorAll('details')].map((details) =>
+      details.open === openAtFirst.get(details) ? null : details.open,
+    );
     shown.replaceChildren(...[...part.childNodes].map((node) => document.importNode(node, true)));
+    noteOpen(shown);
     shown.querySelectorAll('details').forEach((details, index) => {
-      details.open = open[index] ?? details.open;
+      details.open = chosen[index] ?? details.open;
     });
   }
   appendWaiting();
@@ -230,6 +240,7 @@ function connect(path, after) {
   };
 }
 
+noteOpen(document);
 for (const step of document.querySelectorAll('details.step')) {
   if (step.open) scrollToEnd(step);
   step.addEventListener('toggle', () => scrollToEnd(step), { once: true });
