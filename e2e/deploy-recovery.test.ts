@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { because } from './support/because.ts';
 import {
@@ -130,12 +131,28 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await called('plan')).toBe(1);
   });
 
-  it('apply nothing when the plan is not the one that was shown', async () => {
-    const { stage, api } = await setUp('deploy-tampered');
+  it('apply that very plan also when another lies in its place', async () => {
+    const { stage, api, calls, called } = await setUp('deploy-tampered');
+    await stage.addTool('9.9.9', slow('none', 0, calls));
+    const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
+    await api.waitForState(id, 'awaiting_approval');
+    await appendFile(join(stage.folder, 'deployments', id, 'tfplan'), 'x');
+    await api.approve(id);
+    const done = await api.waitForState(id, 'success');
+    expect(JSON.parse(done.apply_output ?? '').greeting.value).toBe('hello kept');
+    expect(await called('plan')).toBe(1);
+  });
+
+  it('apply nothing when neither the disk nor the store holds the plan that was shown', async () => {
+    const { stage, api, runner, restart } = await setUp('deploy-plan-lost');
     const id = await api.start();
     await api.waitForState(id, 'awaiting_approval');
-    const plan = join(stage.folder, 'deployments', id, 'tfplan');
-    await appendFile(plan, 'x');
+    await runner().kill();
+    await appendFile(join(stage.folder, 'deployments', id, 'tfplan'), 'x');
+    const database = new DatabaseSync(join(stage.folder, 'data/iac-runner.db'));
+    database.exec('DELETE FROM kept_plans');
+    database.close();
+    await restart();
     await api.approve(id);
     const failed = await api.waitForState(id, 'failed');
     expect(failed.error).toContain('plan that was shown');

@@ -270,7 +270,9 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     await users.stage.commit({ 'main.tf': MODULE });
     const runner = await users.serve();
     const warning = await until('a warning', async () =>
-      runner.logs().find(({ msg }) => msg === 'deployments and plans will fail'),
+      runner
+        .logs()
+        .find(({ msg }) => msg === 'any deployment or plan would fail; syncs do not need DEPLOY_DIR'),
     );
     expect(warning.problem).toMatch(
       /cannot work below DEPLOY_DIR .*: Permission denied.*install -d -m 2750 -o/,

@@ -1,6 +1,6 @@
 /** EXECUTOR=isolated: whole syncs and deployments through iac-runner exec, also as another user and through ssh. */
 
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { because } from './support/because.ts';
@@ -128,6 +128,30 @@ describe('A sync with EXECUTOR=isolated', () => {
     const { status, body } = await runner.getJson('/ready', null);
     expect(status).toBe(503);
     expect(JSON.stringify(body)).toMatch(/task_runner.*EXECUTOR_COMMAND/);
+  });
+
+  it('has an executor that never answers asked once at a time, and ended with the server', async () => {
+    const stage = await setTestStage('isolated-silent');
+    const [silent, deployments] = [join(stage.folder, 'silent'), join(stage.folder, 'deployments')];
+    const asked = join(stage.folder, 'asked');
+    await writeFile(silent, `#!/bin/sh\nhead -n 1 >> ${asked}\nexec sleep 600\n`, { mode: 0o755 });
+    await mkdir(deployments);
+    await chmod(deployments, 0o2750);
+    const runner = await stage.start({
+      environment: { EXECUTOR: 'isolated', EXECUTOR_COMMAND: silent, DEPLOY_DIR: deployments },
+    });
+    for (let poll = 0; poll < 2; poll += 1) {
+      const { status, body } = await runner.getJson('/ready', null);
+      expect({ status, body }).toMatchObject({
+        status: 503,
+        body: { checks: { step_folders: { problem: 'no answer in time' } } },
+      });
+    }
+    // By /ready, however often that is asked for, and once by the server at its start.
+    expect((await readFile(asked, 'utf8')).match(/"cp","\/dev\/null"/g)).toHaveLength(2);
+    expect(await runner.stop()).toBe(0);
+    expect(await processesMentioning(stage.folder)).toEqual([]);
+    expect(runner.logs().filter(({ msg }) => String(msg).startsWith('any deployment'))).toEqual([]);
   });
 
   it('F1: is not begun with a command for an executor that is not used', async () => {

@@ -58,6 +58,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   const links = await createLinks(config, store);
   const deployApi = buildDeployApi(config, store, tools, opened.fleet);
   const readiness = buildReadiness(config, store);
+  releasers.push(readiness.stop);
   // Made before the doors that nudge it, started after them.
   let reconciler: Reconciler | null = null;
   const known = createKnownServices({
@@ -99,7 +100,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     pubsubPush: plans.pubsubPush,
     pages: pages.apps,
     isHealthy: store.isAlive,
-    readiness,
+    readiness: readiness.look,
     log,
   });
   const server = await startServer(app, config.server);

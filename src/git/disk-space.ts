@@ -28,6 +28,16 @@ export async function requireFreeSpace({ directories, floorBytes }: FreeSpaceOpt
   }
 }
 
+/** Throws GitError `disk_full` when the file system of a directory, as above, has less than that free. */
+export async function requireRoom(directory: string, bytes: number): Promise<void> {
+  const free = await freeBytes(directory);
+  if (free >= bytes) return;
+  const [has, needs] = [Math.floor(free / MIB), Math.ceil(bytes / MIB)];
+  throw new GitError('disk_full', `${has} MiB are free at ${directory}, and ${needs} are needed.`, {
+    nextAction: 'Free space there.',
+  });
+}
+
 /** What a process without privileges may still write. */
 async function freeBytes(directory: string): Promise<number> {
   try {

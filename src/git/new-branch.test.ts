@@ -47,6 +47,33 @@ describe('a new branch', () => {
     expect(await filesWithSecrets(stage.root, [PASSWORD])).toEqual([]);
   });
 
+  it('holds the files of repositories in the folder, with commits or without, and none of them as a link', async () => {
+    const { stage, base } = await setUp();
+    const { folder, branch, record } = await openAt(stage, base, 'one');
+    for (const inner of ['empty', 'full', 'full/deep', 'sub']) {
+      await mkdir(join(folder, inner), { recursive: true });
+      await stage.shell(['init', '--quiet'], join(folder, inner));
+      await writeFile(join(folder, inner, 'inside.txt'), 'x\n');
+    }
+    await stage.shell(['add', 'inside.txt'], join(folder, 'full'));
+    await stage.shell(['commit', '--quiet', '-m', 'Inside'], join(folder, 'full'));
+    const recorded = await record();
+    expect(await branch.push(recorded?.commit ?? '', 'repobox/1')).toBeNull();
+    const listed = await stage.shell(
+      ['ls-tree', '-r', '--format=%(objectmode) %(path)', 'repobox/1'],
+      stage.remote,
+    );
+    expect(listed.split('\n')).toEqual([
+      '100644 .gitignore',
+      '100644 a.txt',
+      '100644 empty/inside.txt',
+      '100644 full/deep/inside.txt',
+      '100644 full/inside.txt',
+      '100644 sub/b.bin',
+      '100644 sub/inside.txt',
+    ]);
+  });
+
   it('is none when nothing differs', async () => {
     const { stage, base } = await setUp();
     const { record, branch } = await openAt(stage, base, 'one');

@@ -1,6 +1,7 @@
 /** A folder's content as one commit and a new branch of the remote, made without believing the folder's own repository. */
 
 import { lstat } from 'node:fs/promises';
+import path from 'node:path';
 import { GitError } from '../errors.ts';
 import { gitFailure } from './failure.ts';
 import { checkedId, type Git } from './git.ts';
@@ -96,6 +97,12 @@ export async function openNewBranch(options: NewBranchOptions): Promise<NewBranc
       const inFolder = { ...place, workTree: folder };
       const what = `Recording the changes in ${folder} failed`;
       await git.read(what, ['read-tree', checkedId(base)], place);
+      // A repository in the folder would be added as a link to a commit that nobody else has: its files are meant.
+      for (let inner = ['']; inner.length > 0; ) {
+        const list = ['ls-files', '--others', '--exclude-standard', '-z'];
+        inner = repositoriesAmong(await git.read(what, list, inFolder));
+        await Promise.all(inner.map((repository) => remove(path.join(folder, repository, '.git'))));
+      }
       await git.read(what, [...QUICKLY, 'add', '--all', '--', '.'], inFolder);
       const tree = checkedId((await git.read(what, [...QUICKLY, 'write-tree'], place)).toString().trim());
       if (tree === (await treeOf(base))) return null;
@@ -126,6 +133,14 @@ export async function openNewBranch(options: NewBranchOptions): Promise<NewBranc
     },
     remove: () => remove(directory),
   };
+}
+
+/** git looks into folders, but not into those that have a repository of their own. */
+function repositoriesAmong(listed: Buffer): string[] {
+  return listed
+    .toString()
+    .split('\0')
+    .filter((name) => name.endsWith('/'));
 }
 
 /** Not a link that leads to files which are none of the checkout. */

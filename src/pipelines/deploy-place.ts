@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import type { RemoteRepositories } from '../git/remote-repositories.ts';
-import type { DeploySecrets } from '../runs/deployment.ts';
+import type { GitAuth, KeptPlan } from '../runs/deployment.ts';
 import type { DeployRun } from '../runs/run.ts';
 import { checkOutForRun } from './check-out.ts';
 import type { PipelineContext } from './pipeline.ts';
@@ -29,13 +29,20 @@ export function placeOf({ directory }: DeployPlaceOptions, { id }: DeployRun): D
   return { folder, checkout: path.join(folder, 'checkout'), planFile: path.join(folder, 'tfplan') };
 }
 
-/** Makes the folder anew with a checkout of what was asked for, or of `ref`. Throws StepFailed. */
+interface Layout {
+  auth: GitAuth | null;
+  /** What is checked out; what was asked for unless given. */
+  ref?: string | undefined;
+  /** Made before, to be applied there. */
+  plan?: KeptPlan | null;
+}
+
+/** Makes the folder anew, with a checkout. Throws StepFailed. */
 export async function layOut(
   options: DeployPlaceOptions,
   context: PipelineContext<'deploy'>,
   place: DeployPlace,
-  secrets: DeploySecrets,
-  ref = context.run.input.gitRef,
+  { auth, ref = context.run.input.gitRef, plan = null }: Layout,
 ): Promise<void> {
   const { checkout, folder } = place;
   const { gitUrl: url, path: directory, asked } = context.run.input;
@@ -44,25 +51,25 @@ export async function layOut(
     url,
     ref,
     ...(asked && { otherRef: `refs/pull/${asked.pullRequest}/head` }),
-    auth: secrets.git,
+    auth,
     directory: checkout,
   });
-  if (secrets.plan) await restoreLockFile(secrets.plan, { checkout, directory });
+  if (plan) await restoreLockFile(plan, { checkout, directory });
   await openRunFolder(options, place);
 }
 
-/** The folder is gone, as after a reboot or on another machine: the same commit is checked out once more. */
+/** Without its plan, as after a reboot or on another machine: the same commit is checked out once more. */
 export async function layOutAgain(
   options: DeployPlaceOptions,
   context: PipelineContext<'deploy'>,
   place: DeployPlace,
-  secrets: DeploySecrets,
+  layout: Omit<Layout, 'ref'>,
 ): Promise<void> {
   const { run, emit } = context;
-  const message = 'The folder of the run is gone; laying it out again';
+  const message = 'The plan that was shown is not on this disk; laying it out again';
   await emit(
     { type: 'run.notice', level: 'info', message },
     ...['clone', 'init'].map((step, position) => plannedStep(step, position, message)),
   );
-  await layOut(options, context, place, secrets, run.revision ?? undefined);
+  await layOut(options, context, place, { ...layout, ref: run.revision ?? undefined });
 }

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import type { PlanCheck } from '../config.ts';
 import type { CommandInput } from '../runs/command.ts';
-import { type DeploySecrets, hasChanges, type PlanSummary } from '../runs/deployment.ts';
+import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { Step } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
@@ -27,13 +27,16 @@ export interface DeployOptions extends InitOptions, PrepareOptions, DeployPlaceO
   latestPlan(runId: string): Promise<Extract<RunEvent, { type: 'run.planned' }> | null>;
   /** Null when they cannot be read any more. */
   openSecrets(runId: string): Promise<DeploySecrets | null>;
-  sealSecrets(secrets: DeploySecrets): string;
+  sealPlan(plan: KeptPlan): string;
+  /** Null when none was kept, or it cannot be read any more. */
+  openPlan(runId: string): Promise<KeptPlan | null>;
   checks: readonly PlanCheck[];
   approvalTimeoutMs: number;
   now(): number;
 }
 
 type Context = PipelineContext<'deploy'>;
+const UNREADABLE = 'The credentials of the request cannot be read';
 
 /** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
 export async function deploy(options: DeployOptions, context: Context): Promise<Outcome> {
@@ -43,7 +46,7 @@ export async function deploy(options: DeployOptions, context: Context): Promise<
   // Never applied again by itself: nobody but the tool's own state knows how far it came.
   if (apply && apply.state !== 'pending' && apply.state !== 'succeeded') return interrupted(context, steps);
   const secrets = await options.openSecrets(run.id);
-  if (secrets === null) return lost('credentials_lost', 'The credentials of the request cannot be read');
+  if (secrets === null) return { state: 'errored', reason: 'credentials_lost', message: UNREADABLE };
   const place = placeOf(options, run);
   try {
     const decision = await options.latestDecision(run.id);
@@ -72,7 +75,7 @@ async function planAndPause(
   const { run } = context;
   await announce(options, context);
   await requireStillWanted(options, context);
-  await layOut(options, context, place, secrets);
+  await layOut(options, context, place, { auth: secrets.git });
 
   return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
     await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
@@ -89,7 +92,7 @@ async function planAndPause(
     const plan = await keepPlan(place.planFile, { checkout: place.checkout, cwd: tool.cwd });
     return {
       ...awaitApproval(options, summary, digest),
-      ...(plan && { sealed: options.sealSecrets({ ...secrets, plan }) }),
+      ...(plan && { sealed: options.sealPlan(plan) }),
     };
   });
 }
@@ -126,11 +129,12 @@ async function applyApproved(
   secrets: DeploySecrets,
   { digest, isApplied }: { digest: string; isApplied: boolean },
 ): Promise<Outcome> {
-  const { plan } = secrets;
-  const isThere = existsSync(place.planFile);
+  // An attempt that was cut off may have left one that was never shown.
+  const isThere = isApplied ? existsSync(place.planFile) : (await digestOf(place.planFile)) === digest;
+  const plan = isThere ? null : await options.openPlan(context.run.id);
   if (!isThere) {
     if (!plan && !isApplied) return planLost(context, await options.steps(context.run.id));
-    await layOutAgain(options, context, place, secrets);
+    await layOutAgain(options, context, place, { auth: secrets.git, plan });
   }
   return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
     if (!isThere) {
@@ -241,9 +245,6 @@ function drifted(summary: PlanSummary | null): Ended {
 
 async function planLost(context: Context, steps: Step[]): Promise<Ended> {
   await blockPending(context, steps);
-  return lost('plan_lost', 'The plan that was shown is not there unchanged; nothing was applied');
-}
-
-function lost(reason: 'credentials_lost' | 'plan_lost', message: string): Ended {
-  return { state: reason === 'plan_lost' ? 'failed' : 'errored', reason, message };
+  const message = 'The plan that was shown is not there unchanged; nothing was applied';
+  return { state: 'failed', reason: 'plan_lost', message };
 }

@@ -10,12 +10,25 @@ import {
   readlinkSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { copyMadeFile, copyMadeFolder, readMadeFile } from './foreign-files.ts';
+
+const GIB = 1024 ** 3;
+
+function limits(maxBytes = GIB, signal = new AbortController().signal, maxEntries = 1_000) {
+  return { maxBytes, maxEntries, signal };
+}
+
+/** A file of this size of which nothing is on the disk. */
+function writeHole(file: string, bytes: number): void {
+  writeFileSync(file, '');
+  truncateSync(file, bytes);
+}
 
 /** A folder of a run with a work folder, and a secret beside it. */
 function setUp() {
@@ -36,10 +49,10 @@ describe('A file that a step has made', () => {
     writeFileSync(at('deep/file'), content);
     expect((await readMadeFile(work, at('deep/file'), 1_000_000)).equals(content)).toBe(true);
     const copy = path.join(root, 'copy');
-    await copyMadeFile(work, at('deep/file'), copy);
+    await copyMadeFile(work, at('deep/file'), copy, limits());
     expect(readFileSync(copy).equals(content)).toBe(true);
     expect(lstatSync(copy).mode & 0o777).toBe(0o600);
-    await expect(copyMadeFile(work, at('deep/file'), copy)).rejects.toThrow('EEXIST');
+    await expect(copyMadeFile(work, at('deep/file'), copy, limits())).rejects.toThrow('EEXIST');
     await expect(readMadeFile(work, at('deep/file'), 599_999)).rejects.toThrow('larger than 599999 bytes');
     await expect(readMadeFile(work, at('none'), 10)).rejects.toThrow('ENOENT');
     writeFileSync(at('empty'), '');
@@ -64,6 +77,30 @@ describe('A file that a step has made', () => {
     rmSync(at('second-name'));
     await expect(readMadeFile(work, at('way-out/secret'), 1_000)).rejects.toThrow('leads out of the folder');
   });
+
+  it('F40c: is not copied when it is larger than allowed, also when it is nearly all hole', async () => {
+    const { root, work, in: at } = setUp();
+    writeHole(at('hole'), 10_000 * GIB);
+    const copy = path.join(root, 'copy');
+    await expect(copyMadeFile(work, at('hole'), copy, limits())).rejects.toThrow(
+      '"hole" is larger than 1 GiB',
+    );
+    const anySize = limits(Number.POSITIVE_INFINITY);
+    await expect(copyMadeFile(work, at('hole'), copy, anySize)).rejects.toThrow(/MiB are free at .*needed/);
+    expect(existsSync(copy)).toBe(false);
+  });
+
+  it('F40c: is not copied any further once nobody wants it', async () => {
+    const { root, work, in: at } = setUp();
+    writeHole(at('hole'), GIB);
+    const copy = path.join(root, 'copy');
+    const ending = new AbortController();
+    setTimeout(() => ending.abort(new Error('told to stop')), 50);
+    await expect(copyMadeFile(work, at('hole'), copy, limits(GIB, ending.signal))).rejects.toThrow(
+      'told to stop',
+    );
+    expect(lstatSync(copy).size).toBeLessThan(GIB);
+  });
 });
 
 describe('A folder that a step has made', () => {
@@ -78,12 +115,36 @@ describe('A folder that a step has made', () => {
     symlinkSync('nowhere', at('dangling'));
     execFileSync('mkfifo', [at('pipe')]);
     const copy = path.join(root, 'copy');
-    await copyMadeFolder(work, copy);
+    await copyMadeFolder(work, copy, limits());
     const names = readdirSync(copy, { encoding: 'buffer' }).map((name) => name.toString('latin1'));
     expect(names.sort()).toEqual(['a', 'dangling', 'empty', 'f\u00fc', 'link']);
     expect(readlinkSync(path.join(copy, 'link'))).toBe(secret);
     expect(lstatSync(path.join(copy, 'a/run')).mode & 0o777).toBe(0o700);
     expect(existsSync(path.join(copy, 'a/.git'))).toBe(true);
+  });
+
+  it('F40c: is not copied when it is larger than allowed, holes and all, or has too many entries', async () => {
+    const { root, work, in: at } = setUp();
+    const copy = path.join(root, 'copy');
+    mkdirSync(at('deep'));
+    for (const name of ['one', 'two', 'deep/three']) writeHole(at(name), GIB / 2);
+    await expect(copyMadeFolder(work, copy, limits())).rejects.toThrow('larger than 1 GiB');
+    await expect(copyMadeFolder(work, copy, limits(2 * GIB, undefined, 3))).rejects.toThrow(
+      'more than 3 files',
+    );
+    truncateSync(at('one'), 10_000 * GIB);
+    const anySize = limits(Number.POSITIVE_INFINITY);
+    await expect(copyMadeFolder(work, copy, anySize)).rejects.toThrow(/MiB are free at .*needed/);
+    expect(existsSync(copy)).toBe(false);
+  });
+
+  it('F40c: is not copied any further once nobody wants it', async () => {
+    const { root, work, in: at } = setUp();
+    writeHole(at('hole'), GIB);
+    const ending = new AbortController();
+    setTimeout(() => ending.abort(new Error('told to stop')), 50);
+    const copying = copyMadeFolder(work, path.join(root, 'copy'), limits(GIB, ending.signal));
+    await expect(copying).rejects.toThrow('told to stop');
   });
 
   it('F38: is not the way to others, when links are put in place of its folders all the time', async () => {
@@ -104,7 +165,9 @@ while True:
     const seen = new Set<string>();
     for (let round = 0; round < 400; round += 1) {
       const copy = path.join(root, 'copy');
-      await copyMadeFolder(work, copy).catch((error: Error & { code?: string }) => seen.add(`${error.code}`));
+      await copyMadeFolder(work, copy, limits()).catch((error: Error & { code?: string }) =>
+        seen.add(`${error.code}`),
+      );
       for (const name of ['spot', 'real', 'way']) {
         const file = path.join(copy, name);
         const isFolder = lstatSync(file, { throwIfNoEntry: false })?.isDirectory();

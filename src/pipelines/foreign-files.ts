@@ -1,13 +1,28 @@
 /** Reads what a step has made, where its user may put links, pipes and other things in place of files at any moment. */
 
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, readlink, realpath, symlink } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, opendir, readlink, realpath, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { RunnerError } from '../errors.ts';
+import { requireRoom } from '../git/disk-space.ts';
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
 const READABLE = { nextAction: 'Let the umask of the user of EXECUTOR_COMMAND be 022 or 027.' };
 const CHUNK_BYTES = 256 * 1024;
+const GIB = 1024 ** 3;
+
+/** What a copy may take of our disk, whatever its maker does meanwhile. */
+export interface CopyLimits {
+  /** Of all files: a hole, which takes no space there, counts as if it were filled. */
+  maxBytes: number;
+  /** Ends the copying with its reason. */
+  signal: AbortSignal;
+}
+
+export interface FolderLimits extends CopyLimits {
+  /** Files, folders and links. */
+  maxEntries: number;
+}
 
 /** Throws RunnerError for what is no file below `root`, or larger; the system's error when there is none. */
 export async function readMadeFile(root: string, file: string, maxBytes: number): Promise<Buffer> {
@@ -19,9 +34,18 @@ export async function readMadeFile(root: string, file: string, maxBytes: number)
   });
 }
 
-/** Copies it to a new file of ours, mode 0600. Throws as above. */
-export async function copyMadeFile(root: string, file: string, target: string): Promise<void> {
-  await withMadeFile(root, file, (handle) => copyContent(handle, target, 0o600));
+/** Copies it to a new file of ours, mode 0600. Throws as above, and GitError `disk_full` before anything is written. */
+export async function copyMadeFile(
+  root: string,
+  file: string,
+  target: string,
+  { maxBytes, signal }: CopyLimits,
+): Promise<void> {
+  await withMadeFile(root, file, async (handle, size) => {
+    if (size > maxBytes) throw new RunnerError(`${shown(file)} is larger than ${inGib(maxBytes)}.`);
+    await requireRoom(path.dirname(target), size);
+    await copyContent(handle, { target, mode: 0o600, size, signal });
+  });
 }
 
 async function withMadeFile<T>(
@@ -42,38 +66,100 @@ async function withMadeFile<T>(
 /**
  * Copies a folder to a new one of ours: folders, files and links, these as they are; what else there is, such as
  * sockets, and the topmost `.git` are left out. Each folder is entered by what was opened, not by its path, as openat(2)
- * does: no link that is put there meanwhile leads us elsewhere.
+ * does: no link that is put there meanwhile leads us elsewhere. Throws before anything is written when it is too much
+ * by then: RunnerError, or GitError `disk_full`.
  */
-export async function copyMadeFolder(from: string, to: string): Promise<void> {
-  await copyFolder(Buffer.from(from), Buffer.from(to), (name) => name !== '.git');
+export async function copyMadeFolder(from: string, to: string, limits: FolderLimits): Promise<void> {
+  const [source, target] = [Buffer.from(from), Buffer.from(to)];
+  const { signal } = limits;
+  const measured = createBudget(limits);
+  await eachEntry(source, (entry) => measureEntry(entry, measured), isNotGit);
+  await requireRoom(path.dirname(to), measured.taken());
+  await copyFolder({ from: source, to: target, signal, budget: createBudget(limits) }, isNotGit);
 }
 
-async function copyFolder(from: Buffer, to: Buffer, isWanted: (name: string) => boolean): Promise<void> {
-  const folder = await open(from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+/** Counts what is found, and throws when it is too much. */
+interface Budget {
+  takeEntry(): void;
+  takeBytes(size: number): void;
+  taken(): number;
+}
+
+function createBudget({ maxBytes, maxEntries, signal }: FolderLimits): Budget {
+  let [bytes, entries] = [0, 0];
+  const advice = { nextAction: 'Remove large files and what was only built before the agent ends.' };
+  return {
+    takeEntry() {
+      signal.throwIfAborted();
+      entries += 1;
+      if (entries > maxEntries)
+        throw new RunnerError(`The folder has more than ${maxEntries} files.`, advice);
+    },
+    takeBytes(size) {
+      bytes += size;
+      if (bytes <= maxBytes) return;
+      throw new RunnerError(`The files of the folder are larger than ${inGib(maxBytes)}.`, advice);
+    },
+    taken: () => bytes,
+  };
+}
+
+/** Names need not be UTF-8: here each character is a byte. */
+type IsWanted = (name: string) => boolean;
+const isNotGit: IsWanted = (name) => name !== '.git';
+
+/** `visit` gets paths that lead through the opened folder. */
+async function eachEntry(
+  folder: Buffer,
+  visit: (entry: Buffer, name: string) => Promise<void>,
+  isWanted: IsWanted = () => true,
+): Promise<void> {
+  const handle = await open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
-    await mkdir(to, { mode: 0o700 });
-    const opened = Buffer.from(`/proc/self/fd/${folder.fd}`);
-    for (const name of await readdir(opened, { encoding: 'buffer' })) {
-      if (isWanted(name.toString('latin1'))) await copyEntry(inside(opened, name), inside(to, name));
+    const opened = Buffer.from(`/proc/self/fd/${handle.fd}`);
+    // Not all names at once: there may be more than fit into memory.
+    for await (const { name } of await opendir(opened, { encoding: 'latin1' })) {
+      if (isWanted(name)) await visit(inside(opened, name), name);
     }
   } finally {
-    await folder.close();
+    await handle.close();
   }
 }
 
-/** Names need not be UTF-8. */
-function inside(folder: Buffer, name: Buffer): Buffer {
-  return Buffer.concat([folder, Buffer.from(path.sep), name]);
+async function measureEntry(entry: Buffer, budget: Budget): Promise<void> {
+  budget.takeEntry();
+  const found = await lstat(entry);
+  if (found.isFile()) budget.takeBytes(found.size);
+  if (found.isDirectory()) await eachEntry(entry, (inner) => measureEntry(inner, budget));
 }
 
-async function copyEntry(from: Buffer, to: Buffer): Promise<void> {
+interface Copying {
+  from: Buffer;
+  to: Buffer;
+  signal: AbortSignal;
+  budget: Budget;
+}
+
+async function copyFolder({ from, to, ...rest }: Copying, isWanted?: IsWanted): Promise<void> {
+  await mkdir(to, { mode: 0o700 });
+  await eachEntry(from, (entry, name) => copyEntry({ from: entry, to: inside(to, name), ...rest }), isWanted);
+}
+
+function inside(folder: Buffer, name: string): Buffer {
+  return Buffer.concat([folder, Buffer.from(path.sep), Buffer.from(name, 'latin1')]);
+}
+
+async function copyEntry(copying: Copying): Promise<void> {
+  const { from, to, signal, budget } = copying;
+  budget.takeEntry();
   const found = await lstat(from);
   if (found.isSymbolicLink()) return symlink(await readlink(from, { encoding: 'buffer' }), to);
-  if (found.isDirectory()) return copyFolder(from, to, () => true);
+  if (found.isDirectory()) return copyFolder(copying);
   if (!found.isFile()) return;
   await withFile(from, async (handle) => {
-    const { mode } = await handle.stat();
-    await copyContent(handle, to, (mode & 0o100) === 0 ? 0o600 : 0o700);
+    const { mode, size } = await handle.stat();
+    budget.takeBytes(size);
+    await copyContent(handle, { target: to, mode: (mode & 0o100) === 0 ? 0o600 : 0o700, size, signal });
   });
 }
 
@@ -100,13 +186,25 @@ function shown(file: string | Buffer): string {
   return JSON.stringify(path.basename(file.toString()).slice(0, 200));
 }
 
-/** As much as there is now: who made it may go on writing. */
-async function copyContent(source: FileHandle, target: string | Buffer, mode: number): Promise<void> {
-  const { size } = await source.stat();
+function inGib(bytes: number): string {
+  return `${bytes / GIB} GiB`;
+}
+
+/** Who made it may go on writing: no more than `size` is taken. */
+async function copyContent(
+  source: FileHandle,
+  {
+    target,
+    mode,
+    size,
+    signal,
+  }: { target: string | Buffer; mode: number; size: number; signal: AbortSignal },
+): Promise<void> {
   const copy = await open(target, 'wx', mode);
   try {
     const chunk = Buffer.alloc(Math.min(size, CHUNK_BYTES));
     for (let copied = 0; copied < size; ) {
+      signal.throwIfAborted();
       const { bytesRead } = await source.read(chunk, 0, Math.min(chunk.length, size - copied), copied);
       if (bytesRead === 0) return;
       await copy.writeFile(chunk.subarray(0, bytesRead));

@@ -112,4 +112,12 @@ describe('The folder of a run', () => {
       expect(readdirSync(directory)).toEqual([]);
     }
   });
+
+  it('is tried out no longer than somebody wants to know', async () => {
+    const { directory } = setUp(0o2750);
+    const slow: typeof stepUser = (_argv, signal) => stepUser(['sleep', '600'], signal);
+    const stopped = AbortSignal.timeout(300);
+    expect(await stepFolderProblem('DEPLOY_DIR', directory, slow, stopped)).toMatch(/was cancelled/);
+    expect(readdirSync(directory)).toEqual([]);
+  });
 });

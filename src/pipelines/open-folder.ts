@@ -20,8 +20,11 @@ const WORK_MODE = 0o2770;
 const IS_OPEN = 0o2010;
 const IS_WORK = 0o0020;
 
-/** Runs a short program as the user who runs the steps. Resolves to what went wrong, or null. Never throws. */
-export type StepUser = (argv: readonly [string, ...string[]]) => Promise<string | null>;
+/**
+ * Runs a short program as the user who runs the steps, until `signal` ends it. Resolves to what went wrong, or null.
+ * Never throws.
+ */
+export type StepUser = (argv: readonly [string, ...string[]], signal?: AbortSignal) => Promise<string | null>;
 
 const STEP_USER_TIMEOUT_MS = 120_000;
 
@@ -29,8 +32,7 @@ export function createStepUser(
   executor: Pick<Executor, 'capture'>,
   env: Readonly<Record<string, string>>,
 ): StepUser {
-  return async (argv) => {
-    const signal = new AbortController().signal;
+  return async (argv, signal = new AbortController().signal) => {
     const command = { argv, cwd: '/', env: { ...env, LC_ALL: 'C' }, timeoutMs: STEP_USER_TIMEOUT_MS, signal };
     const result = await executor.capture(command);
     if (result.kind === 'failed') return result.problem;

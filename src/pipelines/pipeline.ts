@@ -43,7 +43,7 @@ export interface AwaitingApproval {
   /** Milliseconds since the epoch. */
   expiresAt: number;
   message: string;
-  /** Takes the place of what is sealed beside the run. */
+  /** The plan, sealed: kept beside the run until that ends. */
   sealed?: string;
 }
 

@@ -19,8 +19,10 @@ import {
 export async function stepFolderProblem(
   setting: string,
   directory: string,
-  stepUser: StepUser,
+  anyStepUser: StepUser,
+  signal = new AbortController().signal,
 ): Promise<string | null> {
+  const stepUser: StepUser = (argv) => anyStepUser(argv, signal);
   // Named like a run: should we die in between, it is removed as that of none.
   const folder = path.join(directory, randomUUID());
   const what = `The user of EXECUTOR_COMMAND cannot work below ${setting} ${directory}`;

@@ -46,10 +46,9 @@ export interface DeploySecrets {
   /** Already split, without a shell. Among them may be `-var` and `-backend-config` with credentials. */
   initFlags: string[];
   planFlags: string[];
-  /** Once it was shown: what is applied where the run's folder is not, as after a reboot or on another machine. */
-  plan?: KeptPlan;
 }
 
+/** Once it was shown: what is applied where the run's folder is not, as after a reboot or on another machine. */
 export interface KeptPlan {
   /** The plan file, base64. */
   file: string;

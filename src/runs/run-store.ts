@@ -131,6 +131,8 @@ export interface RunStore {
    * `plan-comment` has settled it: the comment is written with what is sealed.
    */
   sealed(runId: string): Promise<string | null>;
+  /** The plan that `append` kept beside a run, sealed by the caller; null when there is none. It goes when the run ends. */
+  keptPlan(runId: string): Promise<string | null>;
   /** Stores a delivery that asked for no run. */
   recordDelivery(delivery: NewDelivery): Promise<void>;
   /** Newest first. */
@@ -159,9 +161,9 @@ export interface RunStore {
    * Appends events and everything that follows from them, in one transaction. `followUp` is enqueued in the
    * same transaction, and becomes `coveredBy` of a run that finishes as superseded. Throws StaleLeaseError. After a
    * StoreUnavailableError the same array may be given again: what had been written after all is not written twice.
-   * `sealed` takes the place of what is sealed beside the run.
+   * `keptPlan` is printable ASCII and may be large; it takes the place of an earlier one.
    */
-  append(lease: Lease, events: RunEventBody[], followUp?: RunRequest, sealed?: string): Promise<void>;
+  append(lease: Lease, events: RunEventBody[], followUp?: RunRequest, keptPlan?: string): Promise<void>;
   /**
    * Takes runs back whose worker is gone: lease older than now, or held by anyone when `all`, or by `owner`, whose
    * leases are in its name or begin with that and a colon. They are queued again, or errored after `maxAttempts`

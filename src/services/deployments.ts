@@ -3,11 +3,12 @@
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
 import { type DeployOptions, deploy } from '../pipelines/deploy.ts';
-import { isOpen, removeFolder } from '../pipelines/open-folder.ts';
+import { isOpen, removeFolder, type StepUser } from '../pipelines/open-folder.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { RunFolderOptions } from '../pipelines/run-folder.ts';
 import { createInitExecutor } from '../pipelines/terraform/plugin-cache.ts';
@@ -18,7 +19,7 @@ import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
 import type { Watchdog } from '../process/watchdog.ts';
 import { startEventWebhooks } from '../reporters/event-webhook.ts';
 import { createEventWebhookClient } from '../reporters/event-webhook-client.ts';
-import { type DeploySecrets, toolName } from '../runs/deployment.ts';
+import { type DeploySecrets, type KeptPlan, toolName } from '../runs/deployment.ts';
 import type { Fleet } from '../runs/fleet.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { whatIsMissing } from '../runs/takers.ts';
@@ -34,6 +35,7 @@ import { networkOf, requireSpace, secretsOf } from './sync.ts';
 const GIT_TIMEOUT_MS = 600_000;
 const UNUSED_MIRROR_MS = 30 * 86_400_000;
 const TOOLS_KNOWN_MS = 5_000;
+const STEP_USER_STOP_MS = 5_000;
 
 /** What deployments and plans share. */
 export interface ToolRoom extends InitOptions, PrepareOptions, RunFolderOptions {
@@ -70,11 +72,6 @@ export async function buildToolRoom(
   });
   const stepUser = buildStepUser(config, executor);
   const isShared = stepUser !== null && (await isOpen(settings.directory));
-  if (stepUser) {
-    void stepFolderProblem('DEPLOY_DIR', settings.directory, stepUser).then((problem) => {
-      if (problem !== null) log.warn({ problem }, 'deployments and plans will fail');
-    });
-  }
   return {
     directory: settings.directory,
     repositories,
@@ -129,17 +126,20 @@ export function buildDeploy(
     steps: store.steps,
     latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
     latestPlan: (runId) => store.latestEvent(runId, 'run.planned'),
-    async openSecrets(runId) {
-      const sealed = await store.sealed(runId);
-      const text = sealed && room.sealer.open(sealed);
-      return text ? (JSON.parse(text) as DeploySecrets) : null;
-    },
-    sealSecrets: (secrets) => room.sealer.seal(JSON.stringify(secrets)),
+    openSecrets: async (runId) => opened<DeploySecrets>(room.sealer, await store.sealed(runId)),
+    sealPlan: (plan) => room.sealer.seal(JSON.stringify(plan)),
+    openPlan: async (runId) => opened<KeptPlan>(room.sealer, await store.keptPlan(runId)),
     checks: config.deploy.checks,
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
     now: Date.now,
   };
   return (context) => deploy(options, context);
+}
+
+/** What we have sealed ourselves; null when it is gone, or was sealed with a key that nobody has any more. */
+function opened<T>({ open }: Sealer, sealed: string | null): T | null {
+  const text = sealed && open(sealed);
+  return text ? (JSON.parse(text) as T) : null;
 }
 
 export function buildDeployApi(
@@ -165,18 +165,39 @@ export function buildDeployApi(
   });
 }
 
-/** Expires approvals and removes folders of the past. Resolves when neither is at work any more. */
+/** Expires approvals, removes folders of the past, and says at once when there can be none. Resolves when these are over. */
 export function startHousekeeping(
   store: RunStore,
   { directory, stepUser }: ToolRoom,
   log: Logger,
 ): () => Promise<void> {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const user: StepUser | null = stepUser && ((argv) => stepUser(argv, signal));
   const approvals = startApprovals({ store, now: Date.now, log });
-  const remove = (folder: string) => removeFolder(folder, stepUser);
+  const remove = (folder: string) => removeFolder(folder, user);
   const folders = startRunFolders({ store, directory, remove, now: Date.now, log });
+  const tried = stepUser && sayWhenOutOfReach({ directory, stepUser, signal, log });
   return async () => {
-    await Promise.all([approvals.stop(), folders.stop()]);
+    ending.abort();
+    const ofStepUser = Promise.all([folders.stop(), tried]);
+    // Others are waiting to stop. An executor that hangs has been told to end, and its input has ended.
+    const enough = sleep(STEP_USER_STOP_MS, undefined, { ref: false });
+    await Promise.all([approvals.stop(), Promise.race([ofStepUser, enough])]);
   };
+}
+
+/** Where nothing is deployed nobody may have made the folder ready, and nobody needs it. */
+async function sayWhenOutOfReach(options: {
+  directory: string;
+  stepUser: StepUser;
+  signal: AbortSignal;
+  log: Logger;
+}): Promise<void> {
+  const { directory, stepUser, signal, log } = options;
+  const problem = await stepFolderProblem('DEPLOY_DIR', directory, stepUser, signal);
+  if (problem === null || signal.aborted) return;
+  log.warn({ problem }, 'any deployment or plan would fail; syncs do not need DEPLOY_DIR');
 }
 
 /** Tells events of deployments, or settles them when there is nothing to sign with. */

@@ -8,7 +8,7 @@ import { isOpen } from '../pipelines/open-folder.ts';
 import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
 import { captureProcess } from '../process/capture.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createReadiness, type Readiness } from '../web/readiness.ts';
+import { createReadiness, type ReadinessProbe } from '../web/readiness.ts';
 import { buildExecutor, buildStepUser, stepPlumbing } from './executor.ts';
 import { requireSpace, secretsOf } from './sync.ts';
 
@@ -16,19 +16,37 @@ const PROBE_TIMEOUT_MS = 5_000;
 /** Through ssh or a container. */
 const EXECUTOR_PROBE_TIMEOUT_MS = 20_000;
 
-export function buildReadiness(config: Config, store: RunStore): () => Promise<Readiness> {
-  const stepFolders = checkStepFolders(config);
-  return createReadiness(
+export interface ReadinessRoom extends Pick<ReadinessProbe, 'look'> {
+  /** Ends what is still being looked at. */
+  stop(): Promise<void>;
+  /** Aborted by that. */
+  signal: AbortSignal;
+}
+
+export function buildReadiness(config: Config, store: RunStore): ReadinessRoom {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const git = { argv: ['git', '--version'], remedy: 'Install git.', signal } as const;
+  const stepFolders = checkStepFolders(config, signal);
+  const { look, settled } = createReadiness(
     {
       store: () => store.check(),
       workspace: () => checkWorkspace(config),
       disk: () => requireSpace(config),
-      git: () => checkProgram(config, ['git', '--version'], 'Install git.'),
-      task_runner: () => checkTaskRunner(config),
+      git: () => checkProgram(config, git),
+      task_runner: () => checkTaskRunner(config, signal),
       ...(stepFolders && { step_folders: stepFolders }),
     },
     Date.now,
   );
+  return {
+    look,
+    signal,
+    async stop() {
+      ending.abort();
+      await settled();
+    },
+  };
 }
 
 async function checkWorkspace({ workspaceDir }: Config): Promise<void> {
@@ -37,16 +55,16 @@ async function checkWorkspace({ workspaceDir }: Config): Promise<void> {
 }
 
 /** Where it will run. */
-async function checkTaskRunner(config: Config): Promise<void> {
+async function checkTaskRunner(config: Config, signal: AbortSignal): Promise<void> {
   const argv: [string, ...string[]] = [...config.invokeCommand, '--version'];
   const remedy = 'Install invoke or set INVOKE_COMMAND.';
-  if (config.executor.command === null) return checkProgram(config, argv, remedy);
+  if (config.executor.command === null) return checkProgram(config, { argv, remedy, signal });
   const result = await buildExecutor(config, secretsOf(config)).capture({
     argv,
     cwd: '/',
     env: { ...stepPlumbing(config), IAC_RUNNER_DATA: config.dataDir },
     timeoutMs: EXECUTOR_PROBE_TIMEOUT_MS,
-    signal: AbortSignal.timeout(EXECUTOR_PROBE_TIMEOUT_MS),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(EXECUTOR_PROBE_TIMEOUT_MS)]),
   });
   if (result.kind === 'exited' && result.exitCode === 0) return;
   const problem = result.kind === 'failed' ? result.problem : `${argv.join(' ')} did not succeed`;
@@ -54,34 +72,43 @@ async function checkTaskRunner(config: Config): Promise<void> {
 }
 
 /** Null when nobody else is to work in DEPLOY_DIR. Once it was well it is not tried again. */
-function checkStepFolders(config: Config): (() => Promise<void>) | null {
+function checkStepFolders(config: Config, signal: AbortSignal): (() => Promise<void>) | null {
   const stepUser = buildStepUser(config, buildExecutor(config, secretsOf(config)));
   if (stepUser === null) return null;
   const { directory } = config.deploy;
   let isWell = false;
   return async () => {
     if (isWell || !(await isOpen(directory))) return;
-    const problem = await stepFolderProblem('DEPLOY_DIR', directory, stepUser);
+    const problem = await stepFolderProblem('DEPLOY_DIR', directory, stepUser, signal);
     if (problem !== null) throw new Error(problem);
     isWell = true;
   };
 }
 
-async function checkProgram(config: Config, argv: [string, ...string[]], remedy: string): Promise<void> {
+interface ProgramCheck {
+  argv: readonly [string, ...string[]];
+  /** What to do when it cannot be run. */
+  remedy: string;
+  signal: AbortSignal;
+}
+
+async function checkProgram(config: Config, { argv, remedy, signal }: ProgramCheck): Promise<void> {
   const result = await captureProcess({
     argv,
     cwd: '/',
     // As with git: one that outlives a killed server is ended by the next.
     env: { ...config.plumbing, IAC_RUNNER_DATA: config.dataDir },
     timeoutMs: PROBE_TIMEOUT_MS,
+    signal,
   });
   if (result.kind === 'exited' && result.exitCode === 0) return;
   const problem = result.kind === 'not_started' ? result.message : `${argv.join(' ')} did not succeed.`;
   throw new Error(`${problem} ${remedy}`);
 }
 
-export async function sayWhatIsMissing(readiness: () => Promise<Readiness>, log: Logger): Promise<void> {
-  const { checks } = await readiness();
+export async function sayWhatIsMissing({ look, signal }: ReadinessRoom, log: Logger): Promise<void> {
+  const { checks } = await look();
+  if (signal.aborted) return;
   for (const [part, check] of Object.entries(checks)) {
     if (check.status === 'failed') log.warn({ part, problem: check.problem }, 'not ready');
   }

@@ -565,16 +565,26 @@ export function describeRunStore(
         expect(await store.sealed(none.run.id)).toBeNull();
         const { lease } = await claim();
         expect(await store.sealed(run.id)).toBe('v1.abc');
-        await store.append(
-          lease,
-          [{ type: 'run.notice', level: 'info', message: 'On' }],
-          undefined,
-          'v1.def',
-        );
-        expect(await store.sealed(run.id)).toBe('v1.def');
         await store.append(lease, [finished('failed')]);
         expect(await store.sealed(run.id)).toBeNull();
       });
+
+      it.each(['v1.plan', `v1.${'plan'.repeat(700_000)}`])(
+        'can be joined by a plan, which leaves it alone and goes with it',
+        async (plan) => {
+          const { run } = await store.enqueue(deployRequest(), { sealed: 'v1.abc' });
+          expect(await store.keptPlan(run.id)).toBeNull();
+          const notice = { type: 'run.notice', level: 'info', message: 'On' } as const;
+          const { lease } = await claim();
+          await store.append(lease, [notice], undefined, 'v1.earlier');
+          await store.append(lease, [notice], undefined, plan);
+          await store.append(lease, [notice]);
+          expect((await store.keptPlan(run.id)) === plan).toBe(true);
+          expect(await store.sealed(run.id)).toBe('v1.abc');
+          await store.append(lease, [finished('failed')]);
+          expect([await store.keptPlan(run.id), await store.sealed(run.id)]).toEqual([null, null]);
+        },
+      );
     });
 
     describe('a plan with a sealed token', () => {

@@ -11,30 +11,57 @@ export type Checks = Record<string, () => Promise<void>>;
 const CACHE_MS = 5_000;
 const CHECK_TIMEOUT_MS = 8_000;
 
-/** Runs all checks at once, at most every five seconds, so that a busy prober costs nothing. */
-export function createReadiness(checks: Checks, now: () => number): () => Promise<Readiness> {
+export interface ReadinessProbe {
+  /** Runs all checks at once, at most every five seconds, so that a busy prober costs nothing. */
+  look(): Promise<Readiness>;
+  /** Resolves when no check is under way any more. */
+  settled(): Promise<void>;
+}
+
+/** A check that does not answer in time goes on: until it ends, it is waited for anew and not begun a second time. */
+export function createReadiness(
+  checks: Checks,
+  now: () => number,
+  timeoutMs = CHECK_TIMEOUT_MS,
+): ReadinessProbe {
+  const underWay = new Map<string, Promise<void>>();
   let latest: { at: number; readiness: Promise<Readiness> } | null = null;
-  return () => {
-    if (!latest || now() - latest.at > CACHE_MS) latest = { at: now(), readiness: runChecks(checks) };
-    return latest.readiness;
+
+  function begin(name: string, check: () => Promise<void>): Promise<void> {
+    const running = Promise.try(check).finally(() => underWay.delete(name));
+    underWay.set(name, running);
+    return running;
+  }
+
+  async function runChecks(): Promise<Readiness> {
+    const results = await Promise.all(
+      Object.entries(checks).map(async ([name, check]) => {
+        const running = underWay.get(name) ?? begin(name, check);
+        return [name, await outcome(running, timeoutMs)] as const;
+      }),
+    );
+    const ready = results.every(([, { status }]) => status === 'ok');
+    return { status: ready ? 'ready' : 'not_ready', checks: Object.fromEntries(results) };
+  }
+
+  return {
+    look() {
+      if (!latest || now() - latest.at > CACHE_MS) latest = { at: now(), readiness: runChecks() };
+      return latest.readiness;
+    },
+    async settled() {
+      await Promise.allSettled(underWay.values());
+    },
   };
 }
 
-async function runChecks(checks: Checks): Promise<Readiness> {
-  const results = await Promise.all(
-    Object.entries(checks).map(async ([name, check]) => [name, await outcome(check)] as const),
-  );
-  const ready = results.every(([, { status }]) => status === 'ok');
-  return { status: ready ? 'ready' : 'not_ready', checks: Object.fromEntries(results) };
-}
-
-async function outcome(check: () => Promise<void>): Promise<Readiness['checks'][string]> {
+async function outcome(running: Promise<void>, timeoutMs: number): Promise<Readiness['checks'][string]> {
   let timer: NodeJS.Timeout | undefined;
   try {
     const tooLate = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error('no answer in time')), CHECK_TIMEOUT_MS);
+      timer = setTimeout(() => reject(new Error('no answer in time')), timeoutMs);
     });
-    await Promise.race([check(), tooLate]);
+    await Promise.race([running, tooLate]);
     return { status: 'ok' };
   } catch (error) {
     return { status: 'failed', problem: error instanceof Error ? error.message : String(error) };

@@ -1,7 +1,7 @@
 /** One run from claim to outcome: its lease, its signals, its events, and what its end means. */
 
 import type { Logger } from 'pino';
-import { isDiskFull, StaleLeaseError } from '../errors.ts';
+import { describeError, isDiskFull, StaleLeaseError, StoreUnavailableError } from '../errors.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
 import type { Run, RunKind } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
@@ -26,6 +26,8 @@ const RENEWALS = 8;
 const GIVEN_UP_AFTER = 0.7;
 const ENDING_PART = 0.2;
 const LOOK_AGAIN_MS = 2_000;
+/** Until a run is tried again that needed a store that was away. */
+const AWAY_MS = 15_000;
 
 class CancelRequested extends Error {
   readonly by: string;
@@ -57,12 +59,23 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
     const { draining } = options;
     const outcome = await perform(options.pipelines, run, covers, { signal, draining, emit: writer.emit });
     await finish(writer, outcome);
-    const { followUp: _followUp, message: summary, ...ended } = { followUp: undefined, ...outcome };
-    log.info({ ...ended, summary }, WORDS[outcome.state] ?? 'run finished');
+    log.info({ ...shown(outcome), summary: outcome.message }, WORDS[outcome.state] ?? 'run finished');
   } catch (error) {
     await settle(options, claim, signal, error, log);
   } finally {
     for (const end of release) end();
+  }
+}
+
+/** For the log: nothing sealed, and nothing long. */
+function shown(outcome: Outcome): Record<string, unknown> {
+  switch (outcome.state) {
+    case 'queued':
+      return { state: outcome.state, notBefore: outcome.notBefore };
+    case 'awaiting_approval':
+      return { state: outcome.state, subject: outcome.subject, expiresAt: outcome.expiresAt };
+    default:
+      return { state: outcome.state, reason: outcome.reason };
   }
 }
 
@@ -128,6 +141,11 @@ async function settle(
       const message = 'Handed back by a server that is stopping; waiting to go on.';
       await writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore: 0 }]);
       log.info('run handed back');
+    } else if (error instanceof StoreUnavailableError) {
+      const notBefore = Date.now() + AWAY_MS;
+      const message = `${describeError(error)} Waiting to go on.`;
+      await writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore }]);
+      log.warn({ err: error }, 'run handed back');
     } else {
       log.error({ err: error }, 'run failed by a defect');
       await writer.emit(...(await openSteps(store, run.id, 'The run ended before this')));

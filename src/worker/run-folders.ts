@@ -1,14 +1,16 @@
 /** Removes the folders of deployments: a day after their end, and what belongs to no run. */
 
-import { readdir } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
 const FIRST_MS = 10_000;
 const INTERVAL_MS = 600_000;
 const KEPT_MS = 86_400_000;
+const LEFT_OVER_MS = 600_000;
 /** The form of a run's id: nothing else in the folder is ours. */
 const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -49,10 +51,20 @@ export async function removeOldFolders(options: RunFoldersOptions): Promise<void
   for (const name of names.filter((entry) => RUN_ID.test(entry))) {
     try {
       const run = await store.run(name);
-      const isOld = run === null || (run.finishedAt !== null && run.finishedAt < now() - KEPT_MS);
-      if (isOld) await options.remove(path.join(directory, name));
+      const folder = path.join(directory, name);
+      const keptUntil = run === null ? await untilLeftOver(folder) : untilForgotten(run);
+      if (keptUntil < now()) await options.remove(folder);
     } catch (error) {
       log.warn({ err: error, folder: name }, 'the folder of a deployment could not be removed');
     }
   }
+}
+
+function untilForgotten({ finishedAt }: Run): number {
+  return finishedAt === null ? Number.POSITIVE_INFINITY : finishedAt + KEPT_MS;
+}
+
+/** A probe of the folder, too, has such a name, and is no leftover while it lasts. */
+async function untilLeftOver(folder: string): Promise<number> {
+  return (await lstat(folder)).mtimeMs + LEFT_OVER_MS;
 }

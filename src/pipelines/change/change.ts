@@ -121,7 +121,7 @@ async function changeWith(
     await say(context, `At ${base.slice(0, 8)}: ${subject}`);
     await runAgent(options, job, folder, context);
     const recorded = await branch.record({
-      folder: await folder.takeBack(),
+      folder: await folder.takeBack(signal),
       base,
       message: commitMessage(job.prompt),
       author: AUTHOR,

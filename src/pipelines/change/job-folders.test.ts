@@ -1,15 +1,19 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { createLocalExecutor } from '../../executor/local.ts';
 import { runProcess } from '../../process/run-process.ts';
+import { createStepUser } from '../open-folder.ts';
 import { createJobFolders } from './job-folders.ts';
 
-async function setUp(cleanUp = true) {
+const somebody = createStepUser(createLocalExecutor(), { PATH: process.env.PATH ?? '' });
+
+async function setUp(cleanUp = true, stepUser: typeof somebody | null = null) {
   const root = await mkdtemp(join(tmpdir(), 'job-folders-'));
   onTestFinished(() => rm(root, { recursive: true, force: true }));
   const [checkouts, scratch] = [join(root, 'repobox'), join(root, 'scratch')];
-  return { checkouts, scratch, folders: createJobFolders({ checkouts, scratch, cleanUp, stepUser: null }) };
+  return { checkouts, scratch, folders: createJobFolders({ checkouts, scratch, cleanUp, stepUser }) };
 }
 
 describe('The folders of jobs', () => {
@@ -66,5 +70,25 @@ describe('The folders of jobs', () => {
     expect(await agent).toMatchObject({ kind: 'killed' });
     expect((await readdir(checkouts)).sort()).toEqual(['held', 'of-somebody-else']);
     expect(await readdir(scratch)).toEqual(['held.git']);
+  });
+
+  it('F40c: an agent that leaves more than fits into a copy fails its job at once, and fills no disk', async () => {
+    const { checkouts, scratch, folders } = await setUp(true, somebody);
+    await mkdir(checkouts);
+    await chmod(checkouts, 0o2750);
+    const folder = await folders.claim('job-1');
+    await mkdir(folder.checkout, { mode: 0o2700 });
+    await writeFile(join(folder.checkout, 'small'), 'x');
+    await folder.open();
+    const { signal } = new AbortController();
+    const hole = join(folder.checkout, 'hole');
+    await writeFile(hole, '');
+    await truncate(hole, 10 * 1024 ** 4);
+    await expect(folder.takeBack(signal)).rejects.toThrow('larger than 4 GiB');
+    await rm(hole);
+    await expect(folder.takeBack(AbortSignal.abort(new Error('cancelled')))).rejects.toThrow('cancelled');
+    expect(await readdir(await folder.takeBack(signal))).toEqual(['small']);
+    await folder.release();
+    expect([await readdir(checkouts), await readdir(scratch)]).toEqual([[], []]);
   });
 });

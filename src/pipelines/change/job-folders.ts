@@ -17,8 +17,11 @@ export interface JobFolder {
   environment: Record<string, string>;
   /** Once the checkout is there: lets the agent's user come, where TEMP_DIR allows it. */
   open(): Promise<void>;
-  /** Once the agent has ended: the folder that holds what it made, and where nobody changes it any more. */
-  takeBack(): Promise<string>;
+  /**
+   * Once the agent has ended: the folder that holds what it made, and where nobody changes it any more. Throws
+   * RunnerError for more than may be copied, GitError `disk_full`, and the reason of `signal`.
+   */
+  takeBack(signal: AbortSignal): Promise<string>;
   /** Call it at the end of the attempt, however it ended. */
   release(): Promise<void>;
 }
@@ -46,6 +49,8 @@ export interface JobFoldersOptions {
 
 const MARKER = 'IAC_JOB_ATTEMPT';
 const GRACE_MS = 1_000;
+/** Of what is copied of a checkout. */
+const COPY_LIMITS = { maxBytes: 4 * 1024 ** 3, maxEntries: 1_000_000 };
 
 export function createJobFolders(options: JobFoldersOptions): JobFolders {
   const { checkouts, scratch, cleanUp, stepUser } = options;
@@ -92,11 +97,11 @@ export function createJobFolders(options: JobFoldersOptions): JobFolders {
         async open() {
           if (isShared) await openWorkFolder(checkoutOf(name));
         },
-        async takeBack() {
+        async takeBack(signal) {
           if (!isShared || stepUser === null) return checkoutOf(name);
           // What it made for itself alone is to be seen, too; the rest is ours, and is so already.
-          await stepUser(['chmod', '-R', 'g+rX', '--', checkoutOf(name)]);
-          await copyMadeFolder(checkoutOf(name), copyOf(name));
+          await stepUser(['chmod', '-R', 'g+rX', '--', checkoutOf(name)], signal);
+          await copyMadeFolder(checkoutOf(name), copyOf(name), { ...COPY_LIMITS, signal });
           return copyOf(name);
         },
         async release() {

@@ -8,15 +8,17 @@ import { pipeline } from 'node:stream/promises';
 import { copyMadeFile } from '../foreign-files.ts';
 import { letGroupRead } from '../open-folder.ts';
 
+const MAX_PLAN_BYTES = 1024 ** 3;
+
 /** Where the tool puts a plan that becomes `planFile`: in its own folder for temporary files. */
 export function madeAt(planFile: string): string {
   return path.join(path.dirname(planFile), 'tmp', path.basename(planFile));
 }
 
 /** Makes what the tool has made ours, so that nothing that runs as the user of the steps can change it any more. */
-export async function takePlan(planFile: string): Promise<void> {
+export async function takePlan(planFile: string, signal: AbortSignal): Promise<void> {
   const made = madeAt(planFile);
-  await copyMadeFile(path.dirname(made), made, planFile);
+  await copyMadeFile(path.dirname(made), made, planFile, { maxBytes: MAX_PLAN_BYTES, signal });
   await letGroupRead(planFile);
   // Only for its space.
   await unlink(made).catch(() => undefined);

@@ -97,8 +97,9 @@ export async function makePlan(
 
 async function take(planFile: string, context: StepContext, step: string): Promise<void> {
   try {
-    await takePlan(planFile);
+    await takePlan(planFile, context.signal);
   } catch (error) {
+    context.signal.throwIfAborted();
     const message = `${step}: the plan file cannot be used: ${describeError(error)}`;
     await finishStep(context, step, 'failed', message);
     throw new StepFailed({ state: 'failed', reason: 'step_failed', message });

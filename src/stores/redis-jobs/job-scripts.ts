@@ -112,6 +112,31 @@ call('EXPIRE', key, DAY)
 return 'stored'
 `);
 
+/**
+ * More: instance, entries that were given to this process and on which it does not work, as an answer was lost. What it
+ * began without knowing is begun again.
+ */
+export const RECALL = script(`
+local instance = take() .. ':'
+for index = position + 1, #ARGV do
+  local entry = ARGV[index]
+  local found = call('XRANGE', STREAM, entry, entry)[1]
+  local job = found and fields_of(found[2]).job_id
+  if job then
+    local key = lease_of(job)
+    local token, user = unpack(own('HMGET', key, 'token', 'user'))
+    if token and string.sub(token, 1, #instance) == instance then
+      call('HINCRBY', key, 'attempts', -1)
+      call('HDEL', key, 'token', 'entry')
+      own('ZREM', LEASES, job)
+      if user then release(user, job) end
+    end
+  end
+  shelve_by_id(entry)
+end
+return 'recalled'
+`);
+
 /** More: idle ms, cursor. Shelves what dead consumers were given. Gives [next cursor, set aside]. */
 export const CLAIM_IDLE = script(`
 local idle_ms, cursor = take(), take()

@@ -21,7 +21,7 @@ import {
   setAsideOf,
   textOf,
 } from './job-replies.ts';
-import { APPEND_OUTPUT, BEGIN, CLAIM_IDLE, FINISH, HAND_BACK, LEAVE, RENEW } from './job-scripts.ts';
+import { APPEND_OUTPUT, BEGIN, CLAIM_IDLE, FINISH, HAND_BACK, LEAVE, RECALL, RENEW } from './job-scripts.ts';
 
 export type { Begun, JobHealth, JobLease, JobLine, SetAside, StartedJob } from './job-replies.ts';
 
@@ -35,6 +35,10 @@ export interface JobStore {
   nextEntry(signal: AbortSignal): Promise<string | null>;
   /** Begins at most `wanted` jobs, users in turn. `entries` are those that `nextEntry` gave. */
   begin(wanted: number, entries?: readonly string[]): Promise<Begun>;
+  /** Entries that this consumer was given and that nobody has touched for so long, in order, from after one on. */
+  untouched(idleMs: number, after: string | null): Promise<string[]>;
+  /** Lets entries wait anew on which this process, whatever Redis may think, does not work. */
+  recall(entries: readonly string[]): Promise<void>;
   /** For each what has become of it meanwhile. */
   renew(leases: readonly JobLease[]): Promise<JobHealth[]>;
   /** False when the lease is lost. */
@@ -84,6 +88,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const BLOCK_MS = 5_000;
 /** Few, so that Redis works on some while we begin others. */
 const ENDS_AT_ONCE = 5;
+export const UNTOUCHED_AT_ONCE = 500;
 
 /** Throws StoreUnavailableError when Redis cannot be reached or refuses us. */
 export async function openJobStore(options: JobStoreOptions): Promise<JobStore> {
@@ -144,6 +149,14 @@ export async function openJobStore(options: JobStoreOptions): Promise<JobStore> 
     },
     async begin(wanted, entries = []) {
       return begunOf(listOf(await evaluate(BEGIN, [wanted, options.instance, ...entries])));
+    },
+    async untouched(idleMs, after) {
+      const from = after === null ? '-' : `(${after}`;
+      const words = [STREAM, GROUP, 'IDLE', idleMs, from, '+', UNTOUCHED_AT_ONCE, options.runnerId];
+      return listOf(await connection.call('XPENDING', ...words)).map((item) => textOf(listOf(item)[0]));
+    },
+    async recall(entries) {
+      await evaluate(RECALL, [options.instance, ...entries]);
     },
     async renew(leases) {
       if (leases.length === 0) return [];

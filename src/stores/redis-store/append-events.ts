@@ -107,6 +107,7 @@ export function draftEvents(
   if (isFinal(run.state)) {
     // What is sealed goes with the run's end, or later, once the comment is told that it is needed for.
     if (needsComment(run)) expectSame(draft, commentOwed(keys, run.id), background.commentOwed);
+    draft.writes.push(['DEL', keys.keptPlan(run.id)]);
     if (background.commentOwed === null) draft.writes.push(['DEL', keys.sealed(run.id)]);
   }
   draft.changed.push(run.id);

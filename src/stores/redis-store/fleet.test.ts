@@ -107,18 +107,26 @@ describe.skipIf(missing)(
       ]);
     });
 
+    /** The next run, on machine-1. */
+    async function pause(store: RunStore, keptPlan?: string) {
+      const { lease } = await claim(store, 'machine-1:17');
+      const expiresAt = Date.now() + 3_600_000;
+      const waits: RunEventBody = { type: 'run.awaiting_approval', subject: 's', expiresAt, message: '' };
+      await store.append(lease, [waits], undefined, keptPlan);
+    }
+
     describe.each([
-      ['was kept in the store', 'v1.sealed-with-the-plan', 15_000],
-      ['lies on one disk only', undefined, 600_000],
-    ])('leave an approved run whose plan %s', (_what, sealed, leftMs) => {
+      ['was kept in the store', deploymentBy('terraform', '1.9.0'), 'v1.plan', 15_000],
+      ['lies on one disk only', deploymentBy('terraform', '1.9.0'), undefined, 600_000],
+      // The one on another PATH may be of another version, which refuses the plan.
+      ['is of whatever version is on the PATH', deploymentBy('terraform', null), 'v1.plan', 600_000],
+    ])('leave an approved run whose plan %s', (_what, request, kept, leftMs) => {
       it(`and its group to the machine that made it, for ${leftMs / 1_000} s`, async () => {
         vi.useFakeTimers({ toFake: ['Date'] });
         const store = await open();
-        const { run } = await store.enqueue(deployRequest(), { sealed: 'v1.sealed' });
-        const expiresAt = Date.now() + 3_600_000;
-        const waits: RunEventBody = { type: 'run.awaiting_approval', subject: 's', expiresAt, message: '' };
-        await store.append((await claim(store)).lease, [waits], undefined, sealed);
-        const later = await store.enqueue(deployRequest());
+        const { run } = await store.enqueue(request, { sealed: 'v1.sealed' });
+        await pause(store, kept);
+        const later = await store.enqueue(request);
         // However long the approval takes.
         vi.setSystemTime(Date.now() + 1_800_000);
         await store.decide(run.id, 'approved', 'ada');
@@ -135,15 +143,44 @@ describe.skipIf(missing)(
 
       it('to its machine at once', async () => {
         const store = await open();
-        const { run } = await store.enqueue(deployRequest());
-        const waits: RunEventBody = {
-          ...{ type: 'run.awaiting_approval', subject: 's', message: '' },
-          expiresAt: Date.now() + 60_000,
-        };
-        await store.append((await claim(store, 'machine-1:17')).lease, [waits], undefined, sealed);
+        const { run } = await store.enqueue(request);
+        await pause(store, kept);
         await store.decide(run.id, 'approved', 'ada');
         expect((await claim(store, 'machine-1:99')).run.id).toBe(run.id);
       });
+    });
+
+    it.each([
+      ['that lack its tool', ['tofu'], []],
+      ['that lack one of its labels', ['terraform 1.9.0', 'tofu'], ['linux']],
+    ])('take nothing of its group before an approved run, also those %s', async (_what, tools, labels) => {
+      vi.useFakeTimers({ toFake: ['Date'] });
+      const [home, other] = [await open(), await open(tools)];
+      const ask = { ...deploymentBy('terraform', '1.9.0'), labels };
+      const { run } = await home.enqueue(ask);
+      await pause(home, 'v1.plan');
+      // Of a tool that the other has, without a label, and as urgent as can be.
+      await home.enqueue({ ...deploymentBy('tofu', null), priority: 1000 });
+      const elsewhere = await home.enqueue({ ...deploymentBy('tofu', null, 'deploy:other') });
+      await home.decide(run.id, 'approved', 'ada');
+      vi.setSystemTime(Date.now() + 3_600_000);
+      const next = () => other.claim({ owner: 'machine-2:4', leaseMs: 60_000, labels: [] });
+      expect((await next())?.run.id).toBe(elsewhere.run.id);
+      expect(await next()).toBeNull();
+      expect((await claim(home)).run.id).toBe(run.id);
+    });
+
+    it('take nothing of its group before an approved run that was handed back until later', async () => {
+      const store = await open();
+      const { run } = await store.enqueue(deploymentBy('terraform', '1.9.0'));
+      await pause(store, 'v1.plan');
+      const later = await store.enqueue(deploymentBy('terraform', '1.9.0'));
+      await store.decide(run.id, 'approved', 'ada');
+      const back = { type: 'run.requeued', message: '', countAttempt: false } as const;
+      await store.append((await claim(store)).lease, [{ ...back, notBefore: Date.now() + 60_000 }]);
+      expect(await store.claim({ owner: 'machine-1:17', leaseMs: 60_000 })).toBeNull();
+      await store.requestCancel(run.id, 'ada');
+      expect((await claim(store)).run.id).toBe(later.run.id);
     });
   },
 );

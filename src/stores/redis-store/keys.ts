@@ -23,6 +23,7 @@ export function createKeys(prefix: string) {
     /** Sorted by name: `type:seq` of each event that is no log. */
     index: (id: string) => key(`index:${id}`),
     sealed: (id: string) => key(`sealed:${id}`),
+    keptPlan: (id: string) => key(`kept-plan:${id}`),
     /** Set of the runs that a run covers. */
     covered: (id: string) => key(`covered:${id}`),
     /** Hash: reporter and target → JSON. */

@@ -86,6 +86,6 @@ async function remove(room: Room, stored: StoredRun): Promise<void> {
 }
 
 function keysOf(keys: Keys, id: string): string[] {
-  const names = ['run', 'steps', 'events', 'index', 'sealed', 'covered', 'reports'] as const;
+  const names = ['run', 'steps', 'events', 'index', 'sealed', 'keptPlan', 'covered', 'reports'] as const;
   return names.map((name) => keys[name](id));
 }

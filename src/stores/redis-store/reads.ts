@@ -13,10 +13,23 @@ const PAGE_BYTES = 1024 * 1024;
 /** Entries asked for at once: one of a log holds up to 64 KiB. */
 const ENTRIES = 32;
 const RUNS_AT_ONCE = 200;
+/** Of a kept plan at once: within the time of a request also on a slow line. */
+const PLAN_PART_BYTES = 512 * 1024;
 const OPEN_STATES = ['awaiting_approval', 'queued', 'running'] as const;
 
 export async function readRun({ connection, keys }: Room, id: string): Promise<Run | null> {
   return (await readStoredRun(connection, keys, id))?.run ?? null;
+}
+
+/** Part by part, with room for signs of life between them: up to 60 MB of ASCII. */
+export async function readKeptPlan({ connection, keys }: Room, runId: string): Promise<string | null> {
+  const key = keys.keptPlan(runId);
+  const size = Number(await connection.call('STRLEN', key));
+  const parts: Reply[] = [];
+  for (let from = 0; from < size; from += PLAN_PART_BYTES) {
+    parts.push(await connection.call('GETRANGE', key, from, from + PLAN_PART_BYTES - 1));
+  }
+  return size === 0 ? null : parts.join('');
 }
 
 /** Newest first. */

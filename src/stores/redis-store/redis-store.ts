@@ -97,6 +97,7 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<RunS
       const text = await connection.call('GET', keys.sealed(runId));
       return typeof text === 'string' ? text : null;
     },
+    keptPlan: (runId) => reads.readKeptPlan(room, runId),
 
     ledger: (scope) => readLedger(room, scope),
     saveBaseline: (scope, commit) => saveBaseline(room, scope, commit),

@@ -99,26 +99,30 @@ return 1
 /**
  * The queued run of a free group that comes first, by priority and then by age. ARGV: prefix, time of the caller, kinds and
  * labels and tools as JSON objects of true, '' for any, and the worker's name. Hops from group to group, so that a long queue
- * costs nothing. A run whose files are on one machine is left to that for a while, and its group with it.
+ * costs nothing. A run with a home was approved: it keeps its place, so its group waits until somebody may take it, and
+ * it is left to its home for a while.
  */
 export const NEXT = script(`
 local prefix, at = ARGV[1], tonumber(ARGV[2])
 local kinds, labels = cjson.decode(ARGV[3]), ARGV[4] ~= '' and cjson.decode(ARGV[4])
 local tools, name = ARGV[5] ~= '' and cjson.decode(ARGV[5]), ARGV[6]
 local best, best_id, best_score
-local function fits(id)
-  local run = prefix .. 'run:' .. id
-  local kind, not_before, needed, tool, home, home_until =
-    unpack(redis.call('HMGET', run, 'kind', 'notBefore', 'labels', 'tool', 'home', 'homeUntil'))
-  if not kind or not kinds[kind] or tonumber(not_before) > at then return false end
-  if home and home ~= name and at < tonumber(home_until) then return 'elsewhere' end
-  if tools and tool and not tools[tool] then return false end
+local function has_labels(needed)
   if labels and needed ~= '[]' then
     for _, label in ipairs(cjson.decode(needed)) do
       if not labels[label] then return false end
     end
   end
   return true
+end
+local function fits(id)
+  local run = prefix .. 'run:' .. id
+  local kind, not_before, needed, tool, home, home_until =
+    unpack(redis.call('HMGET', run, 'kind', 'notBefore', 'labels', 'tool', 'home', 'homeUntil'))
+  if not kind or not kinds[kind] then return false end
+  local not_now = tonumber(not_before) > at or (tools and tool and not tools[tool]) or not has_labels(needed)
+  if home then return not not_now and (home == name or at >= tonumber(home_until)) or 'elsewhere' end
+  return not not_now
 end
 for _, group in ipairs(redis.call('SMEMBERS', prefix .. 'groups')) do
   local queue = prefix .. 'queue:' .. group

@@ -153,7 +153,7 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
     lease: Lease,
     events: RunEventBody[],
     followUp?: RunRequest,
-    sealed?: string,
+    keptPlan?: string,
   ): Promise<void> {
     for (const trace of uncertainAppends.get(events) ?? []) if (await isThere(trace)) return;
     await untilCommitted(async () => {
@@ -166,7 +166,7 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
       }
       const trace = { runId: lease.runId, seq: stored.seq, operation: randomUUID() };
       try {
-        return await tryAppend(stored, events, { followUp, sealed }, trace.operation);
+        return await tryAppend(stored, events, { followUp, keptPlan }, trace.operation);
       } catch (error) {
         if (error instanceof UncertainOutcomeError) {
           uncertainAppends.set(events, [...(uncertainAppends.get(events) ?? []), trace]);
@@ -179,11 +179,11 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
   async function tryAppend(
     stored: StoredRun,
     events: RunEventBody[],
-    { followUp, sealed }: { followUp: RunRequest | undefined; sealed: string | undefined },
+    { followUp, keptPlan }: { followUp: RunRequest | undefined; keptPlan: string | undefined },
     operation: string,
   ): Promise<{ done: undefined } | false> {
     const draft = createDraft();
-    if (sealed !== undefined) draft.writes.push(['SET', keys.sealed(stored.run.id), sealed]);
+    if (keptPlan !== undefined) draft.writes.push(['SET', keys.keptPlan(stored.run.id), keptPlan]);
     let toAppend = events;
     if (followUp) {
       const next = await draftEnqueue(room, draft, followUp, Number.POSITIVE_INFINITY);
@@ -194,9 +194,9 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
     expectSame(draft, ['HGET', keys.run(stored.run.id), 'token'], stored.token);
     const background = await readBackground(connection, keys, stored.run, toAppend);
     const after = draftEvents(draft, keys, stored, toAppend, background, { at: Date.now(), operation });
-    // A plan of a pull request pauses before anything of it lies on a disk.
-    const isKept = sealed !== undefined || after.run.kind === 'plan';
-    if (after.run.state === 'awaiting_approval' && isKept) draftNearHome(draft, keys, after.run.id);
+    if (after.run.state === 'awaiting_approval' && canGoOnAnywhere(after.run, keptPlan)) {
+      draftNearHome(draft, keys, after.run.id);
+    }
     const committed = await committer.commit(draft);
     if (!committed) return false;
     if (after.run.state === 'running') known.set(after.run.id, after);
@@ -204,6 +204,14 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
   }
 
   return { claim, renew, append };
+}
+
+/** Whether any machine that may take it can go on with a run that pauses. */
+function canGoOnAnywhere(run: Run, keptPlan: string | undefined): boolean {
+  // A plan of a pull request pauses before anything of it lies on a disk.
+  if (run.kind !== 'deploy') return run.kind === 'plan';
+  // The tool refuses a plan that another version of it made, as that on another PATH may be.
+  return keptPlan !== undefined && run.input.toolVersion !== null;
 }
 
 /** For the script: names as the keys of an object. */

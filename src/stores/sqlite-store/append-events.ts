@@ -71,8 +71,12 @@ function saveRun(database: Database, run: Run, number: number, nextSeq: number):
   if (isFinal(run.state)) dropSealed(database, run.id);
 }
 
-/** What is sealed goes with the run's end, or later, once the comment is told that its token is needed for. */
+/** They go with the run's end; what is sealed maybe later, once the comment is told that its token is needed for. */
 export function dropSealed(database: Database, runId: string): void {
+  database.run(
+    'DELETE FROM kept_plans WHERE run = (SELECT number FROM runs WHERE id = ? AND finished_at IS NOT NULL)',
+    runId,
+  );
   database.run(
     `DELETE FROM sealed WHERE run = (SELECT number FROM runs WHERE id = ? AND finished_at IS NOT NULL)
        AND NOT EXISTS (SELECT 1 FROM unreported WHERE unreported.run = sealed.run AND reporter = 'plan-comment')`,

@@ -49,10 +49,16 @@ export function readRuns(database: Database, filter: RunFilter): Run[] {
 }
 
 export function readSealed(database: Database, runId: string): string | null {
-  const text = database.get(
-    'SELECT text FROM sealed WHERE run = (SELECT number FROM runs WHERE id = ?)',
-    runId,
-  )?.text;
+  return readBeside(database, 'sealed', runId);
+}
+
+export function readKeptPlan(database: Database, runId: string): string | null {
+  return readBeside(database, 'kept_plans', runId);
+}
+
+function readBeside(database: Database, table: 'sealed' | 'kept_plans', runId: string): string | null {
+  const sql = `SELECT text FROM ${table} WHERE run = (SELECT number FROM runs WHERE id = ?)`;
+  const text = database.get(sql, runId)?.text;
   return typeof text === 'string' ? text : null;
 }
 

@@ -39,7 +39,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     // Writes of a worker wait for their certain outcome: a late success must not be repeated.
     claim: (claim) => writer.call('claim', [claim]),
     renew: (lease, leaseMs) => writer.call('renew', [lease, leaseMs]),
-    append: (lease, events, followUp, sealed) => writer.call('append', [lease, events, followUp, sealed]),
+    append: (lease, events, followUp, keptPlan) => writer.call('append', [lease, events, followUp, keptPlan]),
     takeBack: (taking) => writer.call('takeBack', [taking]),
     saveBaseline: (scope, commit) => writer.call('saveBaseline', [scope, commit]),
     saveOutsideHashes: (scope, hashes) => writer.call('saveOutsideHashes', [scope, hashes]),
@@ -49,6 +49,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     settleRun: (reporter, runId) => writer.call('settleRun', [reporter, runId]),
 
     sealed: async (runId) => reads.readSealed(database, runId),
+    keptPlan: async (runId) => reads.readKeptPlan(database, runId),
     run: async (id) => reads.readRun(database, id),
     active: async (group) => reads.readActive(database, group),
     processes: async (runId) => reads.readProcesses(database, runId),

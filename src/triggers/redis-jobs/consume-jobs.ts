@@ -2,7 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Begun, JobStore, SetAside, StartedJob } from '../../stores/redis-jobs/job-store.ts';
+import {
+  type Begun,
+  type JobStore,
+  type SetAside,
+  type StartedJob,
+  UNTOUCHED_AT_ONCE,
+} from '../../stores/redis-jobs/job-store.ts';
 import { type JobWork, type RunningJob, startJob } from './run-job.ts';
 
 export interface ConsumeJobsOptions {
@@ -30,6 +36,9 @@ export interface JobConsumer {
 const LONGEST_BEAT_MS = 1_000;
 const LONGEST_LOOK_MS = 30_000;
 const LOOK_AGAIN_MS = 100;
+/** Longer than any answer takes; what is worked on is touched at each beat. */
+const UNTOUCHED_MS = 10_000;
+const RECALL_MS = 1_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** How long the last words may take when Redis is away at the end of a drain. */
@@ -84,10 +93,33 @@ export function consumeJobs(options: ConsumeJobsOptions): JobConsumer {
       const begun = await store.begin(wanted, entries);
       take(begun);
       return begun.more;
+    } catch (error) {
+      doubt();
+      throw error;
     } finally {
       reserved -= wanted;
       roomMade.resolve();
     }
+  }
+
+  /** When what was given to us, and of which we do not know, will be looked for. */
+  let recallAtMs = Number.POSITIVE_INFINITY;
+  function doubt(): void {
+    recallAtMs = performance.now() + UNTOUCHED_MS;
+  }
+  /** Redis may have given entries, or begun jobs, without our getting the answer: they would wait for the idle time. */
+  async function recall(): Promise<void> {
+    const dueAtMs = recallAtMs;
+    if (performance.now() < dueAtMs) return;
+    for (let entries: string[] = [], after: string | null = null; ; after = entries.at(-1) ?? null) {
+      entries = await store.untouched(UNTOUCHED_MS, after);
+      const ours = new Set([...active].map(({ lease }) => lease.entry));
+      const unknown = entries.filter((entry) => !ours.has(entry));
+      if (unknown.length > 0) await store.recall(unknown);
+      if (entries.length < UNTOUCHED_AT_ONCE) break;
+    }
+    if (recallAtMs === dueAtMs) recallAtMs = Number.POSITIVE_INFINITY;
+    while (room() > 0 && (await begin()));
   }
 
   async function consume(): Promise<void> {
@@ -96,6 +128,7 @@ export function consumeJobs(options: ConsumeJobsOptions): JobConsumer {
       const waiting = store.nextEntry(draining.signal);
       // What another worker has read without room for it, before this one waited: no entry would tell of it.
       const again = setTimeout(() => void begin().catch(() => undefined), LOOK_AGAIN_MS);
+      waiting.catch(doubt);
       const entry = await waiting.finally(() => clearTimeout(again));
       if (entry !== null && !draining.signal.aborted) await begin([entry]);
       return;
@@ -132,6 +165,7 @@ export function consumeJobs(options: ConsumeJobsOptions): JobConsumer {
   const beatMs = Math.min(LONGEST_BEAT_MS, claimIdleMs / 4);
   const loops = [
     patiently('taking jobs', 0, consume, draining.signal),
+    patiently('recalling jobs', RECALL_MS, recall, draining.signal),
     patiently(
       'looking for what dead workers left',
       Math.min(LONGEST_LOOK_MS, claimIdleMs / 2),

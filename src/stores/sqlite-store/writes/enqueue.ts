@@ -10,7 +10,7 @@ import { insertEvent } from '../append-events.ts';
 import type { Database } from '../database.ts';
 import { HOLDING_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
 import { recordDelivery } from './deliveries.ts';
-import { saveSealed, supersede } from './stored-runs.ts';
+import { saveBeside, supersede } from './stored-runs.ts';
 import type { Written } from './written.ts';
 
 export function enqueue(
@@ -21,7 +21,7 @@ export function enqueue(
 ): Written<{ run: Run; created: boolean }> {
   const written = findOrInsert(database, request, queueLimit);
   const { run, created } = written.result;
-  if (created && sealed !== undefined) saveSealed(database, run.id, sealed);
+  if (created && sealed !== undefined) saveBeside(database, 'sealed', run.id, sealed);
   if (delivery) {
     const decision = created ? delivery.decision : 'duplicate';
     recordDelivery(database, { ...delivery, decision, runId: run.id, request });

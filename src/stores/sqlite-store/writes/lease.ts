@@ -9,7 +9,7 @@ import { appendEvents } from '../append-events.ts';
 import type { Database } from '../database.ts';
 import { RUN_COLUMNS, toStoredRun } from '../rows.ts';
 import { enqueue } from './enqueue.ts';
-import { openSteps, saveSealed } from './stored-runs.ts';
+import { openSteps, saveBeside } from './stored-runs.ts';
 import type { Written } from './written.ts';
 
 export function renew(database: Database, lease: Lease, leaseMs: number): Written<null> {
@@ -29,7 +29,7 @@ export function append(
   lease: Lease,
   events: RunEventBody[],
   followUp?: RunRequest,
-  sealed?: string,
+  keptPlan?: string,
 ): Written<null> {
   const row = database.get(
     `SELECT ${RUN_COLUMNS} FROM runs
@@ -47,7 +47,7 @@ export function append(
       event.type === 'run.finished' ? { ...event, coveredBy: run.id } : event,
     );
   }
-  if (sealed !== undefined) saveSealed(database, lease.runId, sealed);
+  if (keptPlan !== undefined) saveBeside(database, 'kept_plans', lease.runId, keptPlan);
   appendEvents(database, toStoredRun(row), toAppend, Date.now());
   return { result: null, changed };
 }

@@ -21,11 +21,16 @@ export function supersede(database: Database, stored: StoredRun, coveredBy: stri
   appendEvents(database, stored, [supersededBy(stored.run, coveredBy)], Date.now());
 }
 
-export function saveSealed(database: Database, runId: string, sealed: string): void {
+export function saveBeside(
+  database: Database,
+  table: 'sealed' | 'kept_plans',
+  runId: string,
+  text: string,
+): void {
   database.run(
-    `INSERT INTO sealed (run, text) VALUES ((SELECT number FROM runs WHERE id = ?), ?)
+    `INSERT INTO ${table} (run, text) VALUES ((SELECT number FROM runs WHERE id = ?), ?)
      ON CONFLICT (run) DO UPDATE SET text = excluded.text`,
     runId,
-    sealed,
+    text,
   );
 }

@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { createReadiness } from './readiness.ts';
+
+describe('Readiness', () => {
+  it('asks a part that hangs no second time while it hangs, and believes what it says at last', async () => {
+    let nowMs = 0;
+    let begun = 0;
+    const hanging = Promise.withResolvers<void>();
+    const probe = createReadiness(
+      {
+        async well() {},
+        async slow() {
+          begun += 1;
+          await hanging.promise;
+        },
+      },
+      () => nowMs,
+      20,
+    );
+    const tooLate = { well: { status: 'ok' }, slow: { status: 'failed', problem: 'no answer in time' } };
+    for (let poll = 0; poll < 5; poll += 1) {
+      expect(await probe.look()).toEqual({ status: 'not_ready', checks: tooLate });
+      nowMs += 6_000;
+    }
+    expect(begun).toBe(1);
+    let isSettled = false;
+    const settled = probe.settled().then(() => {
+      isSettled = true;
+    });
+    await Promise.resolve();
+    expect(isSettled).toBe(false);
+    hanging.resolve();
+    await settled;
+    expect(await probe.look()).toMatchObject({ status: 'ready' });
+    expect(begun).toBe(2);
+  });
+
+  it('tells of a check that fails, and asks again only after a while', async () => {
+    let nowMs = 0;
+    const problems = ['Install git.', 'Install invoke.'];
+    const probe = createReadiness(
+      {
+        async program() {
+          throw new Error(problems.shift());
+        },
+      },
+      () => nowMs,
+    );
+    const failed = (problem: string) => ({
+      status: 'not_ready',
+      checks: { program: { status: 'failed', problem } },
+    });
+    for (const atMs of [0, 5_000]) {
+      nowMs = atMs;
+      expect(await probe.look()).toEqual(failed('Install git.'));
+    }
+    nowMs = 5_001;
+    expect(await probe.look()).toEqual(failed('Install invoke.'));
+  });
+});
