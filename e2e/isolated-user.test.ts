@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { chmod, chown, mkdir, rename } from 'node:fs/promises';
+import { chmod, chown, mkdir, rename, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { hasRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
@@ -187,13 +187,14 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     expect(lstatSync(join(folder, 'checkout/net/terraform.tfstate')).uid).toBe(steps.uid);
     expect(await runner.stop()).toBe(0);
 
-    // A folder that belongs to no run goes soon after a start, whatever is in it and whoever made that.
+    // An old folder that belongs to no run goes soon after a start, whatever is in it and whoever made that.
     const canary = join(stage.folder, 'data/canary');
     writeFileSync(canary, 'kept');
     const planted = `mkdir -p deep/er && echo x > deep/er/file && chmod 500 deep/er && ln -s ${stage.folder}/data data-link && ln -s ${canary} file-link`;
     expect(shellAs(steps, `cd ${folder}/checkout && ${planted}`)).toEqual({ status: 0, output: '' });
     const orphan = join(deployments, id.replace(/^......../, '00000000'));
     await rename(folder, orphan);
+    await utimes(orphan, 0, 0);
     const next = await users.serve();
     await until('the folder to go', async () => (existsSync(orphan) ? null : true), { timeoutMs: 30_000 });
     expect(readFileSync(canary, 'utf8')).toBe('kept');
