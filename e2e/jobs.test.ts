@@ -161,7 +161,8 @@ describe.skipIf(missing)(title, () => {
     const done = await stage.job({ hash: { status: 'success' }, prompt: 'echo x > x' });
     await until('an empty stream', async () => ((await stage.redis.xlen('jobs:stream')) === 0 ? true : null));
     for (const { id } of [cancelled, done]) {
-      expect((await stage.hash(id)).started_at).toBeUndefined();
+      const { started_at, finished_at } = await stage.hash(id);
+      expect([started_at, finished_at]).toEqual([undefined, expect.stringMatching(/^\d{13}$/)]);
       expect(await stage.lines(id)).toEqual([]);
     }
   });

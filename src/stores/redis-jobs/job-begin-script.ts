@@ -11,7 +11,11 @@ local function start(user, entry, job)
   local reply = pcall_redis('HMGET', key, 'status', unpack(NAMES))
   if reply.err then return refuse(key .. ' is a ' .. type_of(key) .. ', not a hash.') end
   local status = reply[1]
-  if FINAL[status or ''] then return done_with(entry) end
+  if FINAL[status or ''] then
+    -- Cancelled before its turn.
+    call('HSETNX', key, 'finished_at', now)
+    return done_with(entry)
+  end
   local lease = lease_of(job)
   local held, attempts = unpack(own('HMGET', lease, 'token', 'attempts'))
   -- Comes again once it has been idle for long enough, when that one has ended or died.

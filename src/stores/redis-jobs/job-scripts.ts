@@ -94,6 +94,7 @@ call('HDEL', key, 'token', 'entry')
 own('ZREM', LEASES, job)
 if type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') == 'running' then
   call('HSET', 'job:' .. job, 'status', 'pending')
+  call('HDEL', 'job:' .. job, 'started_at')
 end
 release(user, job)
 if type_of(STREAM) == 'stream' then shelve_by_id(entry) end

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { hasRedisServer, type RedisServer, startRedisServer } from '../redis-store/redis-server.fixture.ts';
@@ -354,9 +355,25 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const { lease } = only((await store.begin(1)).started);
     await store.handBack(lease);
     expect([await redis.hget(`job:${id}`, 'status'), await running('ada')]).toEqual(['pending', '0']);
+    expect(await redis.hget(`job:${id}`, 'started_at')).toBeNull();
     await store.leave();
     const other = await open('runner-2');
     expect(only((await other.begin(1)).started).job).toMatchObject({ id, attempt: 1 });
+  });
+
+  it('F51: begins again what it began without learning of it, but nothing of another process', async () => {
+    const store = await open();
+    const { id } = await produce(redis);
+    const unheard = only((await store.begin(1)).started);
+    const namesake = await open();
+    await namesake.recall(await namesake.untouched(0, null));
+    expect((await namesake.begin(1)).started).toEqual([]);
+    await sleep(5);
+    await store.recall(await store.untouched(0, null));
+    const { job, lease } = only((await store.begin(1)).started);
+    expect(job).toMatchObject({ id, attempt: 1 });
+    expect(await store.renew([unheard.lease, lease])).toEqual(['lost', 'running']);
+    expect(await running('ada')).toBe('1');
   });
 
   it('leaves what it has read to others', async () => {
