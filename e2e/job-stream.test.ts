@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { hasRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
 import { readMessages, type StreamMessage } from './support/event-stream.ts';
 import { type JobStage, setJobStage } from './support/jobs.ts';
@@ -45,7 +45,9 @@ describe.skipIf(missing)(title, () => {
   const streamOf = (id: string) => `${server.url}/jobs/${id}/stream`;
   const gate = (name: string) => join(stage.folder, name);
   const waitAt = (name: string) => `while [ ! -e ${gate(name)} ]; do sleep 0.05; done`;
-  const openGate = (name: string) => mkdir(gate(name));
+  const openGate = async (name: string): Promise<void> => {
+    await mkdir(gate(name), { recursive: true });
+  };
   const lineOf = ({ data }: StreamMessage) => String(data.line);
   const linesIn = (messages: StreamMessage[]) => messages.filter(({ event }) => event === 'line').map(lineOf);
   const statesIn = (messages: StreamMessage[]) =>
@@ -173,6 +175,9 @@ describe.skipIf(missing)(title, () => {
   });
 
   it('of jobs that wait or run, how many there are stands on /workers and in the metrics', async () => {
+    // Those of the tests before.
+    await until('an empty stream', async () => ((await stage.redis.xlen('jobs:stream')) === 0 ? true : null));
+    onTestFinished(() => openGate('counted'));
     const job = await stage.job({ prompt: waitAt('counted') });
     await until('the running job', async () =>
       (await stage.hash(job.id)).status === 'running' ? true : null,
