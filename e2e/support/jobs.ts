@@ -16,6 +16,7 @@ import { git } from './git.ts';
 import { type GitServer, serveGitOverHttp } from './git-over-http.ts';
 import { killProcessesMentioning } from './processes.ts';
 import { PROJECT_ROOT } from './project-root.ts';
+import { parseLogLine } from './runner.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
@@ -220,13 +221,4 @@ function launch(environment: Record<string, string>, become: readonly string[]):
       return (await exited).exitCode;
     },
   };
-}
-
-function parseLogLine(line: string): Record<string, unknown>[] {
-  try {
-    const parsed: unknown = JSON.parse(line);
-    return typeof parsed === 'object' && parsed !== null ? [{ ...parsed }] : [];
-  } catch {
-    return [];
-  }
 }

@@ -129,7 +129,8 @@ async function makeFolders(folder: string): Promise<void> {
   }
 }
 
-function parseLogLine(line: string): Record<string, unknown>[] {
+/** Nothing for a line that is no JSON object. */
+export function parseLogLine(line: string): Record<string, unknown>[] {
   try {
     const parsed: unknown = JSON.parse(line);
     return typeof parsed === 'object' && parsed !== null ? [{ ...parsed }] : [];
