@@ -4,6 +4,7 @@ import { lstat, mkdir, readFile, rm, rmdir, symlink, utimes, writeFile } from 'n
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { processSpace } from '../src/process/process-table.ts';
 import { readStream } from './support/event-stream.ts';
 import { appendLine, writeGatedService } from './support/platform-services.ts';
 import { type PushedRun, pushRun } from './support/pushed-run.ts';
@@ -146,11 +147,11 @@ describe('F27: the workspace lock of somebody who is not there any more', () => 
   const OWNERS: Record<string, { owner(folder: string): string | null; ageS: number }> = {
     // Known to be dead: taken over at once, however fresh the folder is.
     'a dead process id': {
-      owner: (folder) => JSON.stringify({ pid: 4_194_303, startTicks: '1', folder }),
+      owner: (folder) => JSON.stringify({ pid: 4_194_303, startTicks: '1', space: processSpace(), folder }),
       ageS: 0,
     },
     'a process id that was given to another process': {
-      owner: (folder) => JSON.stringify({ pid: process.pid, startTicks: '1', folder }),
+      owner: (folder) => JSON.stringify({ pid: process.pid, startTicks: '1', space: processSpace(), folder }),
       ageS: 0,
     },
     // Not known: counts as abandoned by its age.

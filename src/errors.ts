@@ -56,7 +56,7 @@ export class StaleLeaseError extends MustEndError {
   }
 }
 
-/** Somebody else holds, or took, the lock of the workspace. */
+/** The workspace cannot be had: somebody else holds, or took, its lock, or the file system refuses it. */
 export class WorkspaceBusyError extends RunnerError {}
 
 /** git could not do its part. `kind` lets a pipeline choose the run's reason. */

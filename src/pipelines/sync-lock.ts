@@ -4,20 +4,26 @@ import { lstat, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { WorkspaceBusyError } from '../errors.ts';
+import { describeError, WorkspaceBusyError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import { isAlive, startTicksOf } from '../process/process-table.ts';
+import { isAlive, processSpace, startTicksOf } from '../process/process-table.ts';
 
 const STALE_MS = 30_000;
 const UPDATE_MS = 5_000;
 const RETRY_MS = 250;
 
-/** `folder` tells which folder was taken: after a crash somebody else may have put theirs in its place. */
+/**
+ * `folder` tells which folder was taken: after a crash somebody else may have put theirs in its place. `space` tells
+ * where `pid` means this process; another container that shares the volume counts its processes by itself.
+ */
 const ownerSchema = z.object({
   pid: z.number().int().positive(),
   startTicks: z.string(),
+  space: z.string().nullable().default(null),
   folder: z.string(),
 });
+
+type Owner = z.output<typeof ownerSchema>;
 
 export interface SyncLockOptions {
   workspaceDir: string;
@@ -30,16 +36,17 @@ export interface SyncLockOptions {
 }
 
 /**
- * Takes the lock and returns its release. A lock left by a dead process, and the plain file of the earlier
- * receiver when nobody holds it, are replaced. Throws WorkspaceBusyError after `waitMs`, naming the holder.
+ * Takes the lock and returns its release, which never rejects. A lock left by a dead process, and the plain file of
+ * the earlier receiver when nobody holds it, are replaced. Throws WorkspaceBusyError after `waitMs`, naming the
+ * holder, and when the file system refuses the lock.
  */
 export async function takeSyncLock(options: SyncLockOptions): Promise<() => Promise<void>> {
   const lockPath = path.join(options.workspaceDir, '.sync.lock');
-  makeFolder(options.workspaceDir);
+  await orRefused(lockPath, async () => makeFolder(options.workspaceDir));
   const deadline = performance.now() + options.waitMs;
   for (let told = false; ; ) {
-    const holder = await removeLeftover(lockPath);
-    const release = holder === null ? await tryLock(lockPath, options) : null;
+    const holder = await orRefused(lockPath, () => removeLeftover(lockPath));
+    const release = holder === null ? await orRefused(lockPath, () => tryLock(lockPath, options)) : null;
     if (release) return release;
     const who = holder ?? (await holderOf(lockPath));
     if (!told) await options.onWait(who);
@@ -60,25 +67,56 @@ export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
 
 async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() => Promise<void>) | null> {
   const { default: lockfile } = await import('proper-lockfile');
-  try {
-    const release = await lockfile.lock(options.workspaceDir, {
+  const release = await lockfile
+    .lock(options.workspaceDir, {
       realpath: false,
       lockfilePath: lockPath,
       stale: STALE_MS,
       update: UPDATE_MS,
       onCompromised: options.onLost,
+    })
+    .catch(async (error: unknown) => {
+      const code = error instanceof Error && 'code' in error ? error.code : null;
+      // Abandoned with something in it, which proper-lockfile does not remove.
+      if (code === 'ENOTEMPTY') await rm(lockPath, { recursive: true, force: true });
+      else if (code !== 'ELOCKED') throw error;
+      return null;
     });
-    const folder = (await folderIdentity(lockPath)) ?? '';
-    const owner = { pid: process.pid, startTicks: startTicksOf(process.pid) ?? '', folder };
-    await writeFile(ownerFile(lockPath), JSON.stringify(owner), { mode: 0o600 });
-    return async () => {
-      await rm(ownerFile(lockPath), { force: true });
-      // Already gone when it was taken from us, which onLost has told.
-      await release().catch(() => undefined);
-    };
+  if (release === null) return null;
+  const folder = await folderIdentity(lockPath);
+  try {
+    await writeFile(ownerFile(lockPath), JSON.stringify(ourselves(folder)), { mode: 0o600 });
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ELOCKED') return null;
+    await letGo(lockPath, folder, release);
     throw error;
+  }
+  return () => letGo(lockPath, folder, release);
+}
+
+/** Never rejects: an owner's file that stays means nothing without its folder, and a folder is not renewed any more. */
+async function letGo(lockPath: string, folder: string | null, release: () => Promise<void>): Promise<void> {
+  await rm(ownerFile(lockPath), { force: true }).catch(() => undefined);
+  await release().catch(async () => {
+    // It was taken from us, as onLost has said, or something lies in it.
+    if (folder === null || folder !== (await folderIdentity(lockPath))) return;
+    await rm(lockPath, { recursive: true, force: true }).catch(() => undefined);
+  });
+}
+
+function ourselves(folder: string | null): Owner {
+  const { pid } = process;
+  return { pid, startTicks: startTicksOf(pid) ?? '', space: processSpace(), folder: folder ?? '' };
+}
+
+/** Says of an error of the file system that it was met with the lock. */
+async function orRefused<T>(lockPath: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new WorkspaceBusyError(`The workspace lock ${lockPath} cannot be taken: ${describeError(cause)}.`, {
+      nextAction: 'Check the owner, the permissions and the free space of the folder, then retry the run.',
+      cause,
+    });
   }
 }
 
@@ -93,13 +131,22 @@ async function removeLeftover(lockPath: string): Promise<string | null> {
   if (found === null) return null;
   if (found.isDirectory()) {
     const owner = await readOwner(lockPath);
-    if (owner && !isAlive(owner)) await rm(lockPath, { recursive: true, force: true });
+    if (owner && isKnownDead(owner)) await rm(lockPath, { recursive: true, force: true });
     return null;
   }
   const holder = found.isFile() ? await flockHolder(lockPath) : null;
   // Removes a link itself, never what it points to.
   if (holder === null) await rm(lockPath, { force: true });
   return holder;
+}
+
+/** Of a process that cannot be seen from here, only the age of its lock says whether it lives. */
+function isKnownDead(owner: Owner): boolean {
+  return isFromHere(owner) && !isAlive(owner);
+}
+
+function isFromHere({ space }: Owner): boolean {
+  return space !== null && space === processSpace();
 }
 
 /** The inode alone may be given to the next folder; together with its birth it is this one's. */
@@ -109,7 +156,7 @@ async function folderIdentity(path: string): Promise<string | null> {
 }
 
 /** Null when nobody is known to own the folder that is there now. */
-async function readOwner(lockPath: string): Promise<z.output<typeof ownerSchema> | null> {
+async function readOwner(lockPath: string): Promise<Owner | null> {
   try {
     const owner = ownerSchema.parse(JSON.parse(await readFile(ownerFile(lockPath), 'utf8')));
     return owner.folder === (await folderIdentity(lockPath)) ? owner : null;
@@ -120,7 +167,8 @@ async function readOwner(lockPath: string): Promise<z.output<typeof ownerSchema>
 
 async function holderOf(lockPath: string): Promise<string> {
   const owner = await readOwner(lockPath);
-  return owner ? `process ${owner.pid}` : 'another program (a folder of that name exists and is kept fresh)';
+  if (!owner) return 'another program (a folder of that name exists and is kept fresh)';
+  return `process ${owner.pid}${isFromHere(owner) ? '' : ' of another container or machine'}`;
 }
 
 /** The process with an flock on the file, from /proc/locks (proc(5)), or null. */

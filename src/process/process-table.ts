@@ -1,6 +1,6 @@
 /** Finds and ends processes through /proc, telling reused process ids apart by their start time. */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -20,6 +20,19 @@ interface ProcessStat extends ProcessIdentity {
 const POLL_MS = 50;
 /** How long a killed process may take to vanish before it is given up as unkillable. */
 const KILL_LIMIT_MS = 2_000;
+
+/**
+ * Names the boot of the kernel and the pid namespace of this process: where both are the same, a process id means the
+ * same process. Null when that cannot be told.
+ */
+export function processSpace(): string | null {
+  const boot = readProcFile('/proc/sys/kernel/random/boot_id')?.trim();
+  try {
+    return boot ? `${boot} ${readlinkSync('/proc/self/ns/pid')}` : null;
+  } catch {
+    return null;
+  }
+}
 
 /** The start time of a process, or null when there is none with this id. A zombie still has one. */
 export function startTicksOf(pid: number): string | null {
