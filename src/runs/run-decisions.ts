@@ -48,11 +48,29 @@ export function takenBack(run: Run, openSteps: readonly string[], maxAttempts: n
   ];
 }
 
-/** A waiting run ends at once; a running one is only marked, and ended by its worker. */
+/** A waiting run ends at once; a running one is only marked, once, and ended by its worker. */
 export function cancelRequested(run: Run, openSteps: readonly string[], by: string): RunEventBody[] {
   const requested: RunEventBody = { type: 'run.cancel_requested', by };
-  if (run.state === 'running') return [requested];
+  if (run.state === 'running') return run.cancelRequestedBy === null ? [requested] : [];
   return [requested, ...cancelledSteps(openSteps, `Cancelled by ${by}`), cancelled(by)];
+}
+
+/** What a worker's events become when the run is to be cancelled: one that would wait, for whatever, ends instead. */
+export function heedCancel(
+  { cancelRequestedBy: by }: Run,
+  events: RunEventBody[],
+  openSteps: readonly string[],
+): RunEventBody[] {
+  if (by === null || !events.some(waits)) return events;
+  const ended = new Set(events.map((event) => (event.type === 'step.finished' ? event.step : null)));
+  const open = openSteps.filter((step) => !ended.has(step));
+  return events.flatMap((event) =>
+    waits(event) ? [...cancelledSteps(open, `Cancelled by ${by}`), cancelled(by)] : [event],
+  );
+}
+
+function waits({ type }: RunEventBody): boolean {
+  return type === 'run.awaiting_approval' || type === 'run.requeued';
 }
 
 function cancelled(by: string): RunEventBody {

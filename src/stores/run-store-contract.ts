@@ -343,6 +343,40 @@ export function describeRunStore(
         expect(await store.requestCancel('no-such-run', 'ada')).toBeNull();
       });
 
+      it('is stored once, however often it is asked for', async () => {
+        await store.enqueue(pushRequest());
+        const { run } = await claim();
+        for (const by of ['ada', 'bob', 'ada']) {
+          expect(await store.requestCancel(run.id, by)).toMatchObject({ cancelRequestedBy: 'ada' });
+        }
+        expect(await store.eventsOf(run.id, 'run.cancel_requested')).toHaveLength(1);
+      });
+
+      it.each<RunEventBody>([
+        { type: 'run.awaiting_approval', subject: 'd', expiresAt: Date.now() + 60_000, message: 'Waiting' },
+        { type: 'run.requeued', message: 'Put off', countAttempt: false, notBefore: Date.now() + 60_000 },
+      ])('ends a run that would begin to wait a moment later: $type', async (waits) => {
+        await store.enqueue(deployRequest());
+        const { run, lease } = await claim();
+        await store.append(lease, [
+          { type: 'step.planned', step: 'plan', position: 0, wave: 0, message: '' },
+          { type: 'step.planned', step: 'apply', position: 1, wave: 0, message: '' },
+        ]);
+        await store.requestCancel(run.id, 'ada');
+        const planned = { type: 'step.finished', step: 'plan', state: 'failed', message: '' } as const;
+        await store.append(lease, [{ ...planned, exitCode: 1, ledger: null }, waits]);
+        expect(await store.run(run.id)).toMatchObject({
+          state: 'cancelled',
+          reason: 'cancelled_by_request',
+          message: 'Cancelled by ada',
+          approvalExpiresAt: null,
+        });
+        expect((await store.steps(run.id)).map(({ state }) => state)).toEqual(['failed', 'cancelled']);
+        expect(await store.eventsOf(run.id, waits.type as 'run.requeued')).toEqual([]);
+        await store.enqueue(deployRequest());
+        expect((await claim()).run.id).not.toBe(run.id);
+      });
+
       it('is not forgotten when the worker dies', async () => {
         await store.enqueue(pushRequest());
         const { run } = await claim();

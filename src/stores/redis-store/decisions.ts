@@ -57,6 +57,7 @@ export function requestCancel(room: Room, runId: string, by: string): Promise<Ru
     if (!stored || isFinal(stored.run.state)) return { done: stored?.run ?? null };
     const draft = createDraft();
     const events = cancelRequested(stored.run, await openSteps(room, stored.run), by);
+    if (events.length === 0) return { done: stored.run };
     const run = await draftDecision(room, draft, stored, events);
     return (await committer.commit(draft)) && { done: run };
   });
@@ -100,7 +101,7 @@ async function draftDecision(
   return draftEvents(draft, keys, stored, events, background, { at: Date.now(), operation }).run;
 }
 
-async function openSteps({ connection, keys }: Room, { id }: Run): Promise<string[]> {
+export async function openSteps({ connection, keys }: Room, { id }: Run): Promise<string[]> {
   const steps = texts(await connection.call('HVALS', keys.steps(id))).map(
     (text): Step => JSON.parse(text ?? ''),
   );

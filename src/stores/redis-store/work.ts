@@ -3,11 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import { StaleLeaseError } from '../../errors.ts';
 import { RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
-import { supersededBy } from '../../runs/run-decisions.ts';
+import { heedCancel, supersededBy } from '../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Claim, Lease } from '../../runs/run-store.ts';
 import { draftEvents, readBackground } from './append-events.ts';
 import { UncertainOutcomeError } from './connection.ts';
+import { openSteps } from './decisions.ts';
 import { createDraft, expectSame } from './draft.ts';
 import { draftEnqueue } from './enqueue.ts';
 import { type Room, untilCommitted } from './room.ts';
@@ -184,10 +185,12 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
   ): Promise<{ done: undefined } | false> {
     const draft = createDraft();
     if (keptPlan !== undefined) draft.writes.push(['SET', keys.keptPlan(stored.run.id), keptPlan]);
-    let toAppend = events;
+    const { run } = stored;
+    let toAppend =
+      run.cancelRequestedBy === null ? events : heedCancel(run, events, await openSteps(room, run));
     if (followUp) {
       const next = await draftEnqueue(room, draft, followUp, Number.POSITIVE_INFINITY);
-      toAppend = events.map((event) =>
+      toAppend = toAppend.map((event) =>
         event.type === 'run.finished' ? { ...event, coveredBy: next.run.id } : event,
       );
     }

@@ -14,6 +14,7 @@ export function requestCancel(database: Database, runId: string, by: string): Wr
   if (!stored) return { result: null, changed: [] };
   if (isFinal(stored.run.state)) return { result: stored.run, changed: [] };
   const events = cancelRequested(stored.run, openSteps(database, stored), by);
+  if (events.length === 0) return { result: stored.run, changed: [] };
   const run = appendEvents(database, stored, events, Date.now());
   return { result: run, changed: [runId] };
 }

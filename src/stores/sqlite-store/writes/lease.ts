@@ -2,7 +2,7 @@
 
 import { StaleLeaseError } from '../../../errors.ts';
 import type { RunRequest } from '../../../runs/run.ts';
-import { takenBack } from '../../../runs/run-decisions.ts';
+import { heedCancel, takenBack } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
 import type { Lease } from '../../../runs/run-store.ts';
 import { appendEvents } from '../append-events.ts';
@@ -39,16 +39,19 @@ export function append(
   );
   if (!row) throw new StaleLeaseError(lease.runId);
   const changed = [lease.runId];
-  let toAppend = events;
+  const stored = toStoredRun(row);
+  const { cancelRequestedBy } = stored.run;
+  let toAppend =
+    cancelRequestedBy === null ? events : heedCancel(stored.run, events, openSteps(database, stored));
   if (followUp) {
     const { run } = enqueue(database, followUp).result;
     changed.push(run.id);
-    toAppend = events.map((event) =>
+    toAppend = toAppend.map((event) =>
       event.type === 'run.finished' ? { ...event, coveredBy: run.id } : event,
     );
   }
   if (keptPlan !== undefined) saveBeside(database, 'kept_plans', lease.runId, keptPlan);
-  appendEvents(database, toStoredRun(row), toAppend, Date.now());
+  appendEvents(database, stored, toAppend, Date.now());
   return { result: null, changed };
 }
 
