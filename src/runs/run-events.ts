@@ -2,7 +2,7 @@
 
 import type { DeployOutput, PlanSummary } from './deployment.ts';
 import {
-  APPROVED_PRIORITY,
+  approvedPriority,
   type FinalRunState,
   isFinal,
   type Run,
@@ -184,7 +184,7 @@ function decided(run: Run, { decision, by }: { decision: ApprovalDecision; by: s
     ...run,
     state: transition(run.state, 'queued'),
     message: `Approved by ${by}`,
-    priority: APPROVED_PRIORITY,
+    priority: approvedPriority(run),
     attempt: 0,
     approvalExpiresAt: null,
   };

@@ -203,12 +203,22 @@ export type RunRequest =
   | RequestOf<'plan', PlanInput>
   | RequestOf<'command', CommandInput>;
 
-/** Of an approved run: it goes on before whatever else waits for its group. */
-export const APPROVED_PRIORITY = 1_000_000;
+/** Added when a run is approved, and more than anybody can ask for: it goes on before whatever else waits. */
+const APPROVED_PRIORITY = 1_000_000;
+
+export function approvedPriority(run: Pick<Run, 'priority'>): number {
+  return APPROVED_PRIORITY + requestedPriority(run);
+}
+
+/** The one that a run was asked for with, for everybody but the queue. */
+export function requestedPriority({ priority }: Pick<Run, 'priority'>): number {
+  return priority > APPROVED_PRIORITY / 2 ? priority - APPROVED_PRIORITY : priority;
+}
 
 /** What becomes of a request. Times are milliseconds since the epoch. */
 interface RunRecord {
   id: string;
+  /** The order in the queue; what was asked for is `requestedPriority`. */
   priority: number;
   labels: string[];
   state: RunState;

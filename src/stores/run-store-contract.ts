@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StaleLeaseError } from '../errors.ts';
 import type { OutsideHash } from '../runs/config-hashes.ts';
-import type { PlanRun, RunRequest, SyncRun } from '../runs/run.ts';
+import { type PlanRun, type Run, type RunRequest, requestedPriority, type SyncRun } from '../runs/run.ts';
 import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 
@@ -515,6 +515,15 @@ export function describeRunStore(
         expect(next.run).toMatchObject({ id: run.id, attempt: 1, approvalExpiresAt: null });
         await store.append(next.lease, [finished()]);
         expect((await claim()).run.id).toBe(urgent.run.id);
+      });
+
+      it('keeps the priority it was asked for with, however often it is approved', async () => {
+        const { run } = await awaiting({ priority: -7 });
+        for (let approvals = 0; approvals < 3; approvals += 1) {
+          await store.decide(run.id, 'approved', 'ada');
+          expect(requestedPriority((await store.run(run.id)) as Run)).toBe(-7);
+          await store.append((await claim()).lease, [waits]);
+        }
       });
 
       it.each([

@@ -5,6 +5,7 @@ import { claimNext, DEPLOY_BODY, ended, toApproval } from '../triggers/deploymen
 import { signRunLink } from './access.ts';
 import { openDeployApp, postDeploy } from './deployments.fixtures.ts';
 import { AS_ADMIN, AS_OPERATOR, AS_VIEWER, BROWSER, LINK_KEY, signIn } from './pages.fixtures.ts';
+import { runJson } from './run-json.ts';
 
 const NOT_FOUND = { error: 'Deployment not found' };
 const DAY_MS = 86_400_000;
@@ -225,6 +226,20 @@ describe('GET /deploy', () => {
     expect(second).toMatchObject({ deployments: [{ deployment_id: ids[4] }], next: null });
     expect((await ask('/deploy?limit=0')).status).toBe(400);
     expect((await ask('/deploy?git_url=/etc')).status).toBe(400);
+  });
+});
+
+describe('The priority of a deployment', () => {
+  it.each([5, 0, -1000, 1000])('stays %i for its readers when it is approved', async (priority) => {
+    const id = await postDeploy(app, { ...DEPLOY_BODY, priority });
+    const shown = async () => {
+      const [run] = await stage.store().runs({ limit: 1 });
+      return [Object((await ask('/deploy')).body).deployments[0].priority, run && runJson(run, '')];
+    };
+    await showPlan();
+    expect(await shown()).toEqual([priority, expect.objectContaining({ priority })]);
+    expect((await post(`/deploy/${id}/approve`)).status).toBe(200);
+    expect(await shown()).toEqual([priority, expect.objectContaining({ priority })]);
   });
 });
 

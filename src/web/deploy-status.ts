@@ -1,7 +1,7 @@
 /** The status object of a deployment, and its line in the list of deployments. */
 
 import { errorOf, NOT_BEGUN, type Progress, statusOf } from '../runs/deploy-progress.ts';
-import type { DeployRun } from '../runs/run.ts';
+import { type DeployRun, requestedPriority } from '../runs/run.ts';
 import { createDeployHistories, type DeployHistoriesOptions, type DeployHistory } from './deploy-history.ts';
 import { rfc3339 } from './format.ts';
 
@@ -71,7 +71,7 @@ export function deploymentJson(run: DeployRun, runUrl: string) {
     git_ref: gitRef,
     path,
     revision: run.revision,
-    priority: run.priority,
+    priority: requestedPriority(run),
     labels: run.labels,
     requested_by: run.trigger.actor,
     approval_expires_at: rfc3339(run.approvalExpiresAt),

@@ -2,7 +2,7 @@
 
 import { html } from 'hono/html';
 import { type DeployOperation, toolName } from '../runs/deployment.ts';
-import { APPROVED_PRIORITY, type Run } from '../runs/run.ts';
+import { type Run, requestedPriority } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration, formatTime } from './format.ts';
 import type { Html } from './layout.ts';
@@ -35,7 +35,7 @@ ${commit && fact('Commit', html`${commitLink(commit, commitPage(run, commitUrl))
 ${(run.kind === 'preview' || run.kind === 'command') && fact('Pull request', `#${run.input.pullRequest}`)}
 ${fact('Trigger', triggerFact(run, linkQuery))}
 ${options !== '' && fact('Options', text(options))}
-${priorityOf(run) !== 0 && fact('Priority', String(priorityOf(run)))}
+${requestedPriority(run) !== 0 && fact('Priority', String(requestedPriority(run)))}
 ${run.labels.length > 0 && fact('Labels', text(someOf(run.labels)))}
 ${fact('Created', moment(run.createdAt, now))}
 ${run.startedAt !== null && fact('Duration', runDuration(run, run.startedAt, now))}
@@ -75,11 +75,6 @@ function optionWords(run: Run): string {
   if (run.kind !== 'deploy') return '';
   const { autoApprove, tfvarsFiles } = run.input;
   return someOf([...(autoApprove ? ['applied without asking'] : []), ...tfvarsFiles]);
-}
-
-/** The one it was asked for with; an approved run goes before all others whatever that was. */
-function priorityOf({ priority }: Run): number {
-  return priority === APPROVED_PRIORITY ? 0 : priority;
 }
 
 function someOf(names: readonly string[]): string {

@@ -1,7 +1,7 @@
 /** Runs and steps as the JSON that callers read: snake_case keys, RFC 3339 times, durations in ms. */
 
 import { nextActionOf } from '../runs/next-action.ts';
-import { APPROVED_PRIORITY, askedRevision, type Run, type Step } from '../runs/run.ts';
+import { askedRevision, type Run, requestedPriority, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';
 import { rfc3339 } from './format.ts';
@@ -54,8 +54,7 @@ function kindJson(run: Run) {
       git_ref: gitRef,
       path,
       auto_approve: autoApprove,
-      // An approved one goes before all others, whatever it was asked for with.
-      priority: run.priority === APPROVED_PRIORITY ? null : run.priority,
+      priority: requestedPriority(run),
       labels: run.labels,
       approval_expires_at: rfc3339(run.approvalExpiresAt),
     };
