@@ -1,6 +1,9 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
 import { RunnerError } from '../errors.ts';
 import { createFolderLock } from './folder-lock.ts';
@@ -31,9 +34,93 @@ it('lets one in at a time, in order, also after one that failed', async () => {
   expect(existsSync(`${directory}.lock`)).toBe(false);
 });
 
+/** Takes and leaves the lock for ever in a process of its own; `lines` grows with what it says. */
+function startHolder(directory: string, holdMs: number) {
+  const inside = `${directory}.inside`;
+  mkdirSync(inside, { recursive: true });
+  const program = fileURLToPath(new URL('./lock-holder.fixture.ts', import.meta.url));
+  const child: ChildProcess = spawn(process.execPath, [program, directory, `${holdMs}`, inside], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  const lines: string[] = [];
+  const held = Promise.withResolvers<void>();
+  if (child.stdout) {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      lines.push(line);
+      held.resolve();
+    });
+  }
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await gone;
+  };
+  onTestFinished(kill);
+  return { lines, held: held.promise, kill, signal: (name: NodeJS.Signals) => child.kill(name) };
+}
+
+/** A lock of a process that nobody here can see, e.g. in another container. */
+function lockFromElsewhere(directory: string): void {
+  mkdirSync(`${directory}.lock`, { recursive: true });
+  writeFileSync(path.join(`${directory}.lock`, '1.1.another-machine.token'), '');
+}
+
+it('is free soon after its holder was killed, however long a holder may be silent', async () => {
+  const { directory, lock } = newLock({ waitMs: 30_000, staleMs: 600_000 });
+  const holder = startHolder(directory, 600_000);
+  await holder.held;
+  await holder.kill();
+  expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
+});
+
+it('never lets two in while holders are killed', async () => {
+  const { directory } = newLock();
+  const all = [];
+  for (let round = 0; round < 8; round += 1) {
+    const holder = startHolder(directory, 1);
+    all.push(holder);
+    await holder.held;
+    // Two go on; the oldest dies wherever it is.
+    if (round >= 2) await all[round - 2]?.kill();
+  }
+  const lines = all.flatMap((holder) => holder.lines);
+  expect(lines.length).toBeGreaterThan(8);
+  expect(lines.filter((line) => line !== 'held')).toEqual([]);
+}, 60_000);
+
+it('is lost by a process that was stopped for too long', async () => {
+  const { directory, lock } = newLock({ waitMs: 30_000, staleMs: 2_000 });
+  const holder = startHolder(directory, 600_000);
+  await holder.held;
+  holder.signal('SIGSTOP');
+  expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
+});
+
+it('is aborted for whoever loses it', async () => {
+  const { directory, lock } = newLock({ staleMs: 400 });
+  const lost = lock.hold(undefined, async (held) => {
+    await new Promise((resolve) => held.addEventListener('abort', resolve));
+    held.throwIfAborted();
+  });
+  while (!existsSync(`${directory}.lock`)) await new Promise((resolve) => setImmediate(resolve));
+  rmSync(`${directory}.lock`, { recursive: true });
+  lockFromElsewhere(directory);
+  await expect(lost).rejects.toThrow(`The lock ${directory}.lock was taken by another process.`);
+  // What is somebody else's by now was not released.
+  expect(readdirSync(`${directory}.lock`)).toEqual(['1.1.another-machine.token']);
+});
+
+it('is kept when a clock has jumped', async () => {
+  const { directory, lock } = newLock({ staleMs: 60_000 });
+  lockFromElsewhere(directory);
+  const longAgo = new Date(0);
+  utimesSync(path.join(`${directory}.lock`, '1.1.another-machine.token'), longAgo, longAgo);
+  await expect(lock.hold(undefined, async () => 'ours')).rejects.toThrow('stayed with another process');
+});
+
 it('does not wait for ever for another process, and says which lock that is', async () => {
   const { directory, lock } = newLock();
-  mkdirSync(`${directory}.lock`, { recursive: true });
+  lockFromElsewhere(directory);
   const error = await lock.hold(undefined, () => Promise.resolve()).catch((cause: unknown) => cause);
   expect(error).toBeInstanceOf(RunnerError);
   expect(error).toMatchObject({ message: `The lock ${directory}.lock stayed with another process.` });

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { judgeHolder, type LockHolder, takeLock } from './lock-directory.ts';
 
 const SECOND = 1000;
 const POLL_MS = 200;
@@ -17,7 +18,7 @@ export interface FolderLockOptions {
   directory: string;
   /** How long to wait for another process. */
   waitMs: number;
-  /** After how long a killed holder's lock is free. Default 10 s, the least is 2 s. */
+  /** A holder that gives no sign of life for so long loses the lock. Default 10 s. A dead one of this machine loses it sooner. */
   staleMs?: number;
   /** Makes the error of whoever cannot get the lock, or lost it. */
   fail(message: string, options: { nextAction: string; cause: unknown }): Error;
@@ -43,8 +44,7 @@ export function createFolderLock(options: FolderLockOptions): FolderLock {
     try {
       return await work(signal ? AbortSignal.any([signal, lost.signal]) : lost.signal);
     } finally {
-      // Releasing a lock that was lost is an error we have already told.
-      await release().catch(() => {});
+      await release();
     }
   }
 
@@ -71,31 +71,26 @@ function leaving(before: Promise<unknown>, signal: AbortSignal): Promise<never> 
 async function acquire(
   options: FolderLockOptions,
   signal: AbortSignal | undefined,
-  onCompromised: (cause: Error) => void,
+  onLost: (cause: Error) => void,
 ): Promise<() => Promise<void>> {
   const path = `${options.directory}.lock`;
-  const deadline = Date.now() + options.waitMs;
-  signal?.throwIfAborted();
-  const { default: lockfile } = await import('proper-lockfile');
-  await mkdir(dirname(options.directory), { recursive: true, mode: 0o755 });
+  const staleMs = options.staleMs ?? 10 * SECOND;
+  const deadline = performance.now() + options.waitMs;
+  const nextAction = 'Look for a second worker; when there is none, remove it.';
+  let holder: LockHolder | null = null;
   for (;;) {
     signal?.throwIfAborted();
     try {
-      return await lockfile.lock(options.directory, {
-        realpath: false,
-        lockfilePath: path,
-        stale: options.staleMs ?? 10 * SECOND,
-        onCompromised,
-      });
+      await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      holder = await judgeHolder(path, holder, staleMs);
+      const release = holder === null ? await takeLock(path, { staleMs, onLost }) : null;
+      if (release !== null) return release;
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-      const nextAction = 'Look for a second worker; when there is none, remove it.';
-      if (code !== 'ELOCKED') {
-        throw options.fail(`The lock ${path} cannot be taken: ${code}.`, { nextAction, cause: error });
-      }
-      if (Date.now() > deadline) {
-        throw options.fail(`The lock ${path} stayed with another process.`, { nextAction, cause: error });
-      }
+      throw options.fail(`The lock ${path} cannot be taken: ${code}.`, { nextAction, cause: error });
+    }
+    if (performance.now() > deadline) {
+      throw options.fail(`The lock ${path} stayed with another process.`, { nextAction, cause: holder });
     }
     await sleep(POLL_MS, undefined, signal ? { signal } : {});
   }

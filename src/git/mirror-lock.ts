@@ -1,12 +1,14 @@
 /** One fetch of a mirror at a time. */
 
-import { rm } from 'node:fs/promises';
-import { GitError } from '../errors.ts';
+import { basename, dirname } from 'node:path';
+import { GitError, isDiskFull } from '../errors.ts';
 import { createFolderLock, type FolderLock } from './folder-lock.ts';
+import { clearLock } from './lock-directory.ts';
+import { fileError } from './repository-directory.ts';
 
 export type MirrorLock = FolderLock;
 
-/** The lock stands beside `directory`, as `<directory>.lock`. A killed holder's is free after `staleMs`. */
+/** The lock stands beside `directory`, as `<directory>.lock`. `staleMs` as for any lock of a folder. */
 export function createMirrorLock(options: {
   directory: string;
   waitMs: number;
@@ -14,7 +16,10 @@ export function createMirrorLock(options: {
 }): MirrorLock {
   return createFolderLock({
     ...options,
-    fail: (message, details) => new GitError('unavailable', message, details),
+    fail: (message, details) =>
+      isDiskFull(details.cause)
+        ? fileError('The mirror cannot be locked', details.cause)
+        : new GitError('unavailable', message, details),
   });
 }
 
@@ -23,5 +28,5 @@ export function createMirrorLock(options: {
  * been ended before.
  */
 export async function clearMirrorLock(directory: string): Promise<void> {
-  await rm(`${directory}.lock`, { recursive: true, force: true });
+  await clearLock(dirname(directory), `${basename(directory)}.lock`);
 }

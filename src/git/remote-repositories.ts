@@ -126,8 +126,8 @@ export function createRemoteRepositories(options: RemoteRepositoriesOptions): Wr
  */
 export async function clearRemoteLocks(directory: string): Promise<void> {
   const names = await readdir(directory).catch(() => []);
-  const locks = names.filter((name) => name.endsWith('.git.lock'));
-  await Promise.all(locks.map((name) => clearMirrorLock(join(directory, name.replace(/\.lock$/, '')))));
+  const locked = names.flatMap((name) => /^(.*\.git)\.lock(-\w+)?$/.exec(name)?.[1] ?? []);
+  await Promise.all([...new Set(locked)].map((name) => clearMirrorLock(join(directory, name))));
 }
 
 /** For http(s). Throws RunnerError for credentials of another kind than the address asks for. */
