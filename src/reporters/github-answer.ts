@@ -129,7 +129,8 @@ export function judgeSilence(cause: string, elapsedMs: number): SendOutcome {
   return {
     kind: 'retry',
     scope: 'everything',
-    afterMs: Math.max(5 * SECOND, 10 * SECOND - elapsedMs),
+    // Whole milliseconds: the store takes nothing else.
+    afterMs: Math.ceil(Math.max(5 * SECOND, 10 * SECOND - elapsedMs)),
     maxTries: null,
     problem: `GitHub did not answer (${cause}). Check the network and GITHUB_API_URL.`,
   };

@@ -153,6 +153,7 @@ describe('setStatus', () => {
 });
 
 it('F45: waits after silence until GitHub has given the request up', () => {
+  expect(judgeSilence('ECONNRESET', 123.456)).toMatchObject({ afterMs: 9_877 });
   expect(judgeSilence('ECONNRESET', 100)).toMatchObject({ afterMs: 9_900 });
   expect(judgeSilence('timed out', 10_000)).toMatchObject({ afterMs: 5_000 });
 });

@@ -1,4 +1,4 @@
-/** For tests: a reporter between runs in memory and a scripted GitHub, on a clock that runs by itself. */
+/** For tests: a reporter between a real store and a scripted GitHub, on a clock that runs by itself. */
 
 import type { SyncRun } from '../runs/run.ts';
 import { createGitHubClient } from './github-client.ts';
@@ -12,13 +12,13 @@ export const SYNCED = 'success: 1 service(s) synced successfully';
 
 export interface Reporting {
   github: ScriptedGitHub;
-  store: StoredRuns;
+  runs: StoredRuns;
   /** Messages of the log. */
   logged: string[];
   /** Starts the reporter, or stops it and starts another one. */
   start(): Promise<StatusReporter>;
   /** Stores a run that was asked to look at the commit `sha`. */
-  put(id: string, sha: string, changes?: Partial<SyncRun>): void;
+  put(name: string, sha: string, changes?: Partial<SyncRun>): Promise<void>;
   /** Every status sent, in order. */
   seen(): string[];
   /** The ms between each two requests. */
@@ -27,10 +27,16 @@ export interface Reporting {
   close(): Promise<void>;
 }
 
-export async function createReporting(): Promise<Reporting> {
-  const time = createFastTime();
+export async function createReporting({
+  speed = 1,
+  timeoutMs = 10_000,
+}: {
+  speed?: number;
+  timeoutMs?: number;
+} = {}): Promise<Reporting> {
+  const time = createFastTime(speed);
   const github = await startScriptedGitHub(time.clock);
-  const store = createStoredRuns();
+  const runs = await createStoredRuns();
   const logged: string[] = [];
   const log = {
     info: (_fields: object, message: string) => logged.push(message),
@@ -39,13 +45,13 @@ export async function createReporting(): Promise<Reporting> {
   let reporter: StatusReporter | null = null;
   return {
     github,
-    store,
+    runs,
     logged,
     async start() {
       await reporter?.stop();
       reporter = startStatusReporter({
-        store,
-        client: createGitHubClient({ apiUrl: github.apiUrl, token: 'ghp_x', version: '1', timeoutMs: 200 }),
+        store: runs.store,
+        client: createGitHubClient({ apiUrl: github.apiUrl, token: 'ghp_x', version: '1', timeoutMs }),
         repository: { owner: 'acme', repo: 'platform' },
         runUrl: (runId) => `https://runner.example/runs/${runId}`,
         log,
@@ -55,13 +61,16 @@ export async function createReporting(): Promise<Reporting> {
       });
       return reporter;
     },
-    put: (id, sha, changes = {}) => store.put(aRun({ id, ...changes }, { revision: sha })),
+    put: (id, sha, changes = {}) =>
+      runs.put(aRun({ id, concurrencyGroup: id, ...changes }, { revision: sha })),
     seen: () => github.seen.map(({ sha, state, description }) => `${sha} ${state}: ${description}`),
     gaps: () => github.seen.slice(1).map(({ at }, index) => at - (github.seen[index]?.at ?? 0)),
-    unsettled: async () => (await store.unreported('commit-status', 1_000)).map(({ id }) => id),
+    unsettled: async () =>
+      (await runs.store.unreported('commit-status', 1_000)).map(({ id }) => runs.nameOf(id)),
     async close() {
       await reporter?.stop();
       await github.close();
+      await runs.close();
     },
   };
 }

@@ -14,7 +14,7 @@ export interface SeenStatus {
 }
 
 /** Answers one request; `accept` stores the status and answers 201 as GitHub does. */
-export type Behaviour = (response: ServerResponse, accept: () => void) => void;
+export type Behaviour = (response: ServerResponse, accept: () => void) => unknown;
 
 export interface ScriptedGitHub {
   apiUrl: string;

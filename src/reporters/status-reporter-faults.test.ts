@@ -15,7 +15,6 @@ describe('a GitHub that misbehaves', () => {
     ['500', 1, answer(500, {})],
     ['500', 10, answer(500, {})],
     ['a page with 502', 10, html(502)],
-    ['silence', 2, hang],
     ['a reset', 3, reset],
     ['half a 201', 3, truncated],
     ['401', 3, answer(401, { message: 'Bad credentials' })],
@@ -23,24 +22,35 @@ describe('a GitHub that misbehaves', () => {
     ['an unknown commit', 4, answer(422, { message: 'No commit found for SHA: aaa' })],
     ['429', 2, answer(429, {}, { 'retry-after': '120' })],
   ])('F44: %s, %i times: the final state stands in the end', async (_title, times, behaviour) => {
-    const { gaps, github, put, seen, start, store, unsettled } = reporting;
+    const { gaps, github, put, seen, start, runs, unsettled } = reporting;
     github.script = Array.from({ length: times }, () => behaviour);
-    put('run-1', 'aaa', RUNNING);
+    await put('run-1', 'aaa', RUNNING);
     const { idle } = await start();
     await idle();
-    store.change('run-1', { ...SUCCEEDED, finishedAt: 9_000 });
+    await runs.change('run-1', SUCCEEDED);
     await idle();
     expect(seen().at(-1)).toBe(`aaa ${SYNCED}`);
     expect(github.standing.get('aaa')).toBe(SYNCED);
     expect(Math.min(...gaps())).toBeGreaterThanOrEqual(1_000);
     expect(await unsettled()).toEqual([]);
-    expect(await store.reports('commit-status', 'run-1')).toMatchObject([{ failures: 0, problem: null }]);
+    expect(await runs.reports('run-1')).toMatchObject([{ failures: 0, problem: null }]);
+  });
+
+  it('F44: silence: the final state stands in the end', async () => {
+    await reporting.close();
+    reporting = await createReporting({ timeoutMs: 300 });
+    const { github, put, start, unsettled } = reporting;
+    github.script = [hang, hang];
+    await put('run-1', 'aaa', SUCCEEDED);
+    await (await start()).idle();
+    expect(github.standing.get('aaa')).toBe(SYNCED);
+    expect(await unsettled()).toEqual([]);
   });
 
   it('F44: waits double up to a quarter of an hour', async () => {
     const { github, gaps, put, start } = reporting;
     github.script = Array.from({ length: 13 }, () => answer(500, {}));
-    put('run-1', 'aaa', SUCCEEDED);
+    await put('run-1', 'aaa', SUCCEEDED);
     await (await start()).idle();
     const seconds = gaps().map((gap) => Math.round(gap / 1_000));
     expect(seconds).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]);
@@ -65,8 +75,8 @@ describe('a GitHub that misbehaves', () => {
   ])('F44: %s is honoured for all commits', async (_title, behaviour, waitMs) => {
     const { github, gaps, put, start } = reporting;
     github.script = [behaviour];
-    put('run-1', 'aaa', { ...SUCCEEDED, finishedAt: 1 });
-    put('run-2', 'bbb', { ...SUCCEEDED, finishedAt: 2 });
+    await put('run-1', 'aaa', SUCCEEDED);
+    await put('run-2', 'bbb', SUCCEEDED);
     await (await start()).idle();
     expect(gaps()[0]).toBeGreaterThanOrEqual(waitMs);
     expect(gaps()[0]).toBeLessThan(waitMs + 10_000);
@@ -76,8 +86,8 @@ describe('a GitHub that misbehaves', () => {
   it('F44: a commit that keeps failing does not hold up others', async () => {
     const { github, put, start } = reporting;
     github.script = [answer(500, {}), answer(500, {}), answer(500, {})];
-    put('run-1', 'aaa', { ...SUCCEEDED, finishedAt: 1 });
-    put('run-2', 'bbb', { ...SUCCEEDED, finishedAt: 2 });
+    await put('run-1', 'aaa', SUCCEEDED);
+    await put('run-2', 'bbb', SUCCEEDED);
     await (await start()).idle();
     expect(github.seen.map(({ sha }) => sha)).toEqual(['aaa', 'aaa', 'bbb', 'aaa', 'bbb']);
   });
@@ -87,28 +97,28 @@ describe('a GitHub that misbehaves', () => {
     ['an unknown commit', answer(422, { message: 'No commit found for SHA: aaa' }), 6],
     ['too many statuses', answer(422, { message: 'maximum number of statuses' }), 2],
   ])('F44: %s for ever is given up, visibly', async (_title, behaviour, requests) => {
-    const { github, logged, put, start, store, unsettled } = reporting;
+    const { github, logged, put, start, runs, unsettled } = reporting;
     github.always = behaviour;
-    put('run-1', 'aaa', RUNNING);
+    await put('run-1', 'aaa', RUNNING);
     const { idle } = await start();
     await idle();
     expect(await unsettled()).toEqual(['run-1']);
-    store.change('run-1', { ...SUCCEEDED, finishedAt: 9_000 });
+    await runs.change('run-1', SUCCEEDED);
     await idle();
     expect(github.seen).toHaveLength(requests);
     expect(await unsettled()).toEqual([]);
-    expect(await store.reports('commit-status', 'run-1')).toMatchObject([
+    expect(await runs.reports('run-1')).toMatchObject([
       { told: null, settled: true, problem: expect.stringMatching(/HTTP 4/) },
     ]);
     expect(logged).toContain('commit status is undeliverable');
   });
 
   it('F45: a pending state that is answered late never ends up over the final one', async () => {
-    const { github, put, seen, start, store } = reporting;
-    put('run-1', 'aaa', RUNNING);
+    const { github, put, seen, start, runs } = reporting;
+    await put('run-1', 'aaa', RUNNING);
     github.script = [
-      (_response, accept) => {
-        store.change('run-1', { ...SUCCEEDED, finishedAt: 9_000 });
+      async (_response, accept) => {
+        await runs.change('run-1', SUCCEEDED);
         setTimeout(accept, 100);
       },
     ];

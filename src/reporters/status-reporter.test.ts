@@ -13,11 +13,11 @@ afterEach(() => reporting.close());
 
 describe('A sync and a preview of one commit', () => {
   it('stand beside each other, under their own names', async () => {
-    const { github, store, start, unsettled } = reporting;
+    const { github, runs, start, unsettled } = reporting;
     const sha = 'a'.repeat(40);
-    const preview = { ...SUCCEEDED, message: 'Merging this will sync nothing', finishedAt: 2_000 };
-    store.put(aPreview({ id: 'preview', ...preview }));
-    store.put(aRun({ id: 'sync', ...SUCCEEDED, revision: sha, finishedAt: 1_000 }, { revision: sha }));
+    const preview = { ...SUCCEEDED, message: 'Merging this will sync nothing' };
+    await runs.put(aPreview({ id: 'preview', ...preview }));
+    await runs.put(aRun({ id: 'sync', ...SUCCEEDED, revision: sha }, { revision: sha }));
     const { idle } = await start();
     await idle();
     expect(github.seen.map(({ context, description }) => [context, description])).toEqual([
@@ -30,15 +30,15 @@ describe('A sync and a preview of one commit', () => {
 
 describe('one run', () => {
   it('is told from queued to its end, each state once, with its page', async () => {
-    const { github, put, seen, start, store, unsettled } = reporting;
+    const { github, put, seen, start, runs, unsettled } = reporting;
     const { idle } = await start();
-    put('run-1', 'aaa');
+    await put('run-1', 'aaa');
     await idle();
-    store.change('run-1', { state: 'running', revision: 'aaa' });
+    await runs.change('run-1', { state: 'running', revision: 'aaa' });
     await idle();
-    store.change('run-1', RUNNING);
+    await runs.change('run-1', RUNNING);
     await idle();
-    store.change('run-1', { ...SUCCEEDED, finishedAt: 2_000 });
+    await runs.change('run-1', SUCCEEDED);
     await idle();
     expect(seen()).toEqual([
       'aaa pending: Waiting for previous sync to complete',
@@ -47,30 +47,30 @@ describe('one run', () => {
     ]);
     expect(github.seen[2]).toMatchObject({
       context: 'IaC Runner / Sync',
-      targetUrl: 'https://runner.example/runs/run-1',
+      targetUrl: `https://runner.example/runs/${runs.idOf('run-1')}`,
     });
     expect(await unsettled()).toEqual([]);
-    expect(await store.reports('commit-status', 'run-1')).toMatchObject([
+    expect(await runs.reports('run-1')).toMatchObject([
       { target: 'aaa', told: SYNCED, settled: true, failures: 0, problem: null },
     ]);
   });
 
   it('that is a dry run, or has no commit, is settled without a word', async () => {
-    const { github, start, store, unsettled } = reporting;
-    store.put(aRun({ id: 'run-1', state: 'queued' }, { revision: 'aaa', dryRun: true }));
-    store.put(aRun({ id: 'run-2', state: 'cancelled' }));
-    store.put(aRun({ id: 'run-3', state: 'queued' }));
+    const { github, start, runs, unsettled } = reporting;
+    await runs.put(aRun({ id: 'run-1', state: 'queued' }, { revision: 'aaa', dryRun: true }));
+    await runs.put(aRun({ id: 'run-2', state: 'cancelled' }));
+    await runs.put(aRun({ id: 'run-3', state: 'queued' }));
     await (await start()).idle();
     expect(github.seen).toEqual([]);
     expect(await unsettled()).toEqual(['run-3']);
   });
 
   it('that moves on to another commit leaves none pending', async () => {
-    const { github, start, store, unsettled } = reporting;
+    const { github, start, runs, unsettled } = reporting;
     const { idle } = await start();
-    store.put(aRun({ ...RUNNING, revision: 'aaa' }));
+    await runs.put(aRun({ ...RUNNING, revision: 'aaa' }));
     await idle();
-    store.change('run-1', { ...SUCCEEDED, revision: 'bbb' });
+    await runs.change('run-1', { ...SUCCEEDED, revision: 'bbb' });
     await idle();
     expect([...github.standing]).toEqual([
       ['aaa', SYNCED],
@@ -82,65 +82,70 @@ describe('one run', () => {
 
 describe('several runs', () => {
   it('that were superseded share the outcome of the run that covers them, on their own commits', async () => {
-    const { github, put, start, store, unsettled } = reporting;
-    put('run-1', 'aaa', { state: 'superseded', coveredBy: 'run-2' });
-    put('run-2', 'bbb', { state: 'superseded', coveredBy: 'run-3' });
-    put('run-3', 'ccc', RUNNING);
+    const { github, put, start, runs, unsettled } = reporting;
+    for (const [name, sha] of Object.entries({ 'run-1': 'aaa', 'run-2': 'bbb', 'run-3': 'ccc' }))
+      await put(name, sha);
+    await runs.change('run-1', { state: 'superseded', coveredBy: 'run-2' });
+    await runs.change('run-2', { state: 'superseded', coveredBy: 'run-3' });
+    await runs.change('run-3', RUNNING);
     const { idle } = await start();
     await idle();
     expect(new Set(github.standing.values())).toEqual(new Set(['pending: Syncing 1 service(s)...']));
-    store.change('run-3', { state: 'failed', message: '1/1 service(s) failed to sync', finishedAt: 9_000 });
+    await runs.change('run-3', { state: 'failed', message: '1/1 service(s) failed to sync' });
     await idle();
     expect(new Set(github.standing.values())).toEqual(new Set(['failure: 1/1 service(s) failed to sync']));
     expect(github.standing.size).toBe(3);
-    expect(github.seen.every(({ targetUrl }) => targetUrl.endsWith('/runs/run-3'))).toBe(true);
+    expect(github.seen.every(({ targetUrl }) => targetUrl.endsWith(runs.idOf('run-3')))).toBe(true);
     expect(await unsettled()).toEqual([]);
   });
 
   it('that wait together are told once that they wait, and the commit really worked on goes first', async () => {
-    const { github, put, seen, start, store } = reporting;
+    const { github, put, seen, start, runs } = reporting;
     const { idle } = await start();
-    put('run-1', 'aaa');
-    put('run-2', 'bbb');
+    await put('run-1', 'aaa');
+    await put('run-2', 'bbb');
     await idle();
     github.seen.length = 0;
-    store.change('run-1', { state: 'superseded', coveredBy: 'run-2' });
-    store.change('run-2', RUNNING);
+    await runs.change('run-1', { state: 'superseded', coveredBy: 'run-2' });
+    await runs.change('run-2', RUNNING);
     await idle();
-    store.change('run-2', { ...SUCCEEDED, finishedAt: 9_000 });
+    await runs.change('run-2', SUCCEEDED);
     await idle();
     expect(seen()).toEqual(['bbb pending: Syncing 1 service(s)...', `bbb ${SYNCED}`, `aaa ${SYNCED}`]);
   });
 
   it('of one commit, 300 superseded, send one status', async () => {
-    const { put, seen, start, store, unsettled } = reporting;
-    for (let n = 1; n <= 300; n++) put(`run-${n}`, 'aaa', { state: 'superseded', coveredBy: 'run-301' });
-    put('run-301', 'aaa', { ...SUCCEEDED, finishedAt: 9_000 });
+    const { put, seen, start, runs, unsettled } = reporting;
+    const together = { concurrencyGroup: 'main', coalesce: true };
+    for (let n = 1; n <= 301; n++) await put(`run-${n}`, 'aaa', together);
+    await runs.change('run-301', SUCCEEDED);
     await (await start()).idle();
     expect(seen()).toEqual([`aaa ${SYNCED}`]);
     expect(await unsettled()).toEqual([]);
-    expect(store.settledRuns.at(-1)).toBe('run-301');
+    expect(runs.settledRuns.at(-1)).toBe('run-301');
   });
 
   it('of one commit let only the newest news stand, also when the newer run was cancelled first', async () => {
-    const { put, seen, start, store, unsettled } = reporting;
-    put('run-1', 'aaa', RUNNING);
-    put('run-2', 'aaa', { state: 'cancelled', message: 'Cancelled by ada', finishedAt: 5_000 });
-    const { idle } = await start();
+    const { put, seen, start, runs, unsettled } = reporting;
+    await put('run-1', 'aaa', RUNNING);
+    await put('run-2', 'aaa', { state: 'cancelled', message: 'Cancelled by ada' });
+    const { idle, stop } = await start();
     await idle();
-    store.change('run-1', { ...SUCCEEDED, finishedAt: 6_000 });
+    await runs.change('run-1', SUCCEEDED);
     await idle();
-    put('run-3', 'aaa', { state: 'failed', message: '1/1 service(s) failed to sync', finishedAt: 7_000 });
-    await idle();
+    await stop();
+    await put('run-3', 'aaa', { state: 'failed', message: '1/1 service(s) failed to sync' });
+    await (await start()).idle();
     expect(seen().map((line) => line.split(' ')[1])).toEqual(['pending:', 'success:', 'failure:']);
     expect(await unsettled()).toEqual([]);
   });
 
   it('are told one at a time, a second apart, ended ones first', async () => {
-    const { gaps, github, put, start } = reporting;
-    put('run-1', 'aaa');
-    put('run-2', 'bbb', { ...SUCCEEDED, finishedAt: 9_000 });
-    put('run-3', 'ccc', { ...SUCCEEDED, finishedAt: 8_000 });
+    const { gaps, github, put, runs, start } = reporting;
+    await put('run-1', 'aaa');
+    await put('run-2', 'bbb');
+    await put('run-3', 'ccc', SUCCEEDED);
+    await runs.change('run-2', SUCCEEDED);
     await (await start()).idle();
     expect(github.seen.map(({ sha }) => sha)).toEqual(['ccc', 'bbb', 'aaa']);
     expect(Math.min(...gaps())).toBeGreaterThanOrEqual(1_000);
@@ -148,11 +153,11 @@ describe('several runs', () => {
   });
 
   it('never send a pending state that ended while it waited for its turn', async () => {
-    const { github, put, seen, start, store } = reporting;
-    put('run-1', 'aaa', { ...SUCCEEDED, finishedAt: 9_000 });
-    put('run-2', 'bbb');
-    github.script.push((_response, accept) => {
-      store.change('run-2', { ...SUCCEEDED, finishedAt: 9_500 });
+    const { github, put, seen, start, runs } = reporting;
+    await put('run-1', 'aaa', SUCCEEDED);
+    await put('run-2', 'bbb');
+    github.script.push(async (_response, accept) => {
+      await runs.change('run-2', SUCCEEDED);
       accept();
     });
     await (await start()).idle();
@@ -160,14 +165,14 @@ describe('several runs', () => {
   });
 
   it('never send a pending state that ended while others were settled', async () => {
-    const { put, seen, start, store } = reporting;
-    const { settleRun } = store;
-    store.settleRun = async (name, runId) => {
+    const { put, seen, start, runs } = reporting;
+    const { settleRun } = runs.store;
+    runs.store.settleRun = async (name, runId) => {
       await settleRun(name, runId);
-      if (runId === 'run-2') store.change('run-1', { ...SUCCEEDED, finishedAt: 9_000 });
+      if (runId === runs.idOf('run-2')) await runs.change('run-1', SUCCEEDED);
     };
-    put('run-1', 'aaa');
-    store.put(aRun({ id: 'run-2', state: 'cancelled' }));
+    await put('run-1', 'aaa');
+    await runs.put(aRun({ id: 'run-2', state: 'cancelled' }));
     await (await start()).idle();
     expect(seen()).toEqual([`aaa ${SYNCED}`]);
   });
@@ -175,14 +180,14 @@ describe('several runs', () => {
 
 describe('a restart', () => {
   it('tells what was not told, and nothing twice', async () => {
-    const { github, put, start, store, unsettled } = reporting;
-    put('run-1', 'aaa', RUNNING);
+    const { github, put, start, runs, unsettled } = reporting;
+    await put('run-1', 'aaa', RUNNING);
     await (await start()).idle();
     await (await start()).idle();
     expect(github.seen).toHaveLength(1);
     const reporter = await start();
     await reporter.stop();
-    store.change('run-1', { ...SUCCEEDED, finishedAt: 9_000 });
+    await runs.change('run-1', SUCCEEDED);
     expect(github.seen).toHaveLength(1);
     await (await start()).idle();
     expect(github.standing.get('aaa')).toBe(SYNCED);
@@ -190,19 +195,19 @@ describe('a restart', () => {
   });
 
   it('knows of a pending state that was sent just before it, and ends it', async () => {
-    const { github, logged, start, store } = reporting;
-    store.put(aRun({ ...RUNNING, revision: 'aaa' }));
+    const { github, logged, start, runs } = reporting;
+    await runs.put(aRun({ ...RUNNING, revision: 'aaa' }));
     github.script = [
-      (_response, accept) => {
-        store.failure = new Error('disk full');
+      async (_response, accept) => {
+        runs.failure = new Error('disk full');
         accept();
       },
     ];
     const reporter = await start();
     await expect.poll(() => logged).toContain('commit statuses could not be looked up or kept');
     await reporter.stop();
-    store.failure = null;
-    store.change('run-1', { ...SUCCEEDED, revision: 'bbb' });
+    runs.failure = null;
+    await runs.change('run-1', { ...SUCCEEDED, revision: 'bbb' });
     await (await start()).idle();
     expect(github.standing.get('aaa')).toBe(SYNCED);
   });
@@ -210,7 +215,7 @@ describe('a restart', () => {
   it('waits on for what GitHub asked', async () => {
     const { github, gaps, logged, put, start } = reporting;
     github.script = [answer(429, {}, { 'retry-after': '600' })];
-    put('run-1', 'aaa', SUCCEEDED);
+    await put('run-1', 'aaa', SUCCEEDED);
     await start();
     await expect.poll(() => logged, { interval: 1 }).toContain('commit status not told yet');
     await (await start()).idle();
@@ -218,24 +223,24 @@ describe('a restart', () => {
   });
 
   it('that comes during a request waits for the answer and keeps it', async () => {
-    const { github, put, start, store } = reporting;
-    put('run-1', 'aaa', SUCCEEDED);
+    const { github, put, start, runs } = reporting;
+    await put('run-1', 'aaa', SUCCEEDED);
     github.script = [(_response, accept) => setTimeout(accept, 100)];
     const reporter = await start();
     await expect.poll(() => github.seen.length).toBe(1);
     await reporter.stop();
-    expect(await store.reports('commit-status', 'run-1')).toMatchObject([{ told: SYNCED }]);
+    expect(await runs.reports('run-1')).toMatchObject([{ told: SYNCED }]);
     await reporter.idle();
   });
 });
 
 it('a store that cannot keep what was told does not make the reporter tell it again', async () => {
-  const { github, logged, put, start, store, unsettled } = reporting;
-  store.failure = new Error('disk full');
-  put('run-1', 'aaa', SUCCEEDED);
+  const { github, logged, put, start, runs, unsettled } = reporting;
+  runs.failure = new Error('disk full');
+  await put('run-1', 'aaa', SUCCEEDED);
   const reporter = await start();
   await expect.poll(() => logged.length).toBeGreaterThan(10);
-  store.failure = null;
+  runs.failure = null;
   await reporter.idle();
   expect(github.seen).toHaveLength(1);
   expect(await unsettled()).toEqual([]);

@@ -1,9 +1,21 @@
-/** For tests: runs in memory behind the part of RunStore that reporters use, and a clock that runs by itself. */
+/** For tests: runs in a real SQLite store that are brought to the states asked for, and a clock that runs by itself. */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { PlanInput } from '../runs/plan-comment.ts';
-import type { PlanRun, PreviewInput, PreviewRun, Run, SyncRun } from '../runs/run.ts';
-import type { Report } from '../runs/run-store.ts';
-import type { ReportingStore } from './owed-statuses.ts';
+import {
+  isFinal,
+  type PlanRun,
+  type PreviewInput,
+  type PreviewRun,
+  type Run,
+  type SyncRun,
+} from '../runs/run.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
+import type { Lease, Report, RunStore } from '../runs/run-store.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 
 export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['input']> = {}): SyncRun {
   return {
@@ -23,7 +35,7 @@ export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['inp
       ...input,
     },
     concurrencyGroup: 'sync:main',
-    coalesce: true,
+    coalesce: false,
     dedupeKey: null,
     state: 'queued',
     reason: null,
@@ -83,64 +95,117 @@ export function aPlan(changes: Partial<PlanRun> = {}, input: Partial<PlanInput> 
   };
 }
 
-export interface StoredRuns extends ReportingStore {
-  put(run: Run): void;
-  change(id: string, changes: Partial<SyncRun>): void;
+/** What a run has come to. `coveredBy` is the name of another run. */
+export type Reached = Partial<
+  Pick<Run, 'state' | 'reason' | 'message' | 'revision' | 'chosen' | 'coveredBy'>
+>;
+
+export interface StoredRuns {
+  /** The real store; its reports can be made to fail. */
+  store: RunStore;
+  /** Stores a run and brings it to its state. Its `id` is a name that only the test knows. */
+  put(run: Run): Promise<void>;
+  /** Brings a run further. */
+  change(name: string, reached: Reached): Promise<void>;
+  idOf(name: string): string;
+  nameOf(id: string): string;
+  reports(name: string): Promise<Report[]>;
   savedReports: Report[];
+  /** The names of the runs that were settled, in order. */
   settledRuns: string[];
-  /** While set, every write fails with it. */
+  /** While set, reports cannot be stored. */
   failure: Error | null;
+  close(): Promise<void>;
 }
 
-export function createStoredRuns(): StoredRuns {
-  const runs = new Map<string, Run>();
-  const reports = new Map<string, Report>();
-  const listeners = new Set<(runId: string) => void>();
-  const settled = new Set<string>();
-  const store: StoredRuns = {
+export async function createStoredRuns(): Promise<StoredRuns> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'iac-reports-'));
+  const real = await createSqliteStore({ directory });
+  const ids = new Map<string, string>();
+  const leases = new Map<string, Lease>();
+  const idOf = (name: string): string => ids.get(name) ?? name;
+  const nameOf = (id: string): string => [...ids].find(([, known]) => known === id)?.[0] ?? id;
+
+  async function leaseOf(name: string): Promise<Lease> {
+    const known = leases.get(name);
+    if (known) return known;
+    const run = await real.run(idOf(name));
+    if (run?.state === 'awaiting_approval') await real.decide(run.id, 'approved', 'grace');
+    const claim = await real.claim({ owner: 'w', leaseMs: 600_000, labels: [name] });
+    if (claim?.run.id !== idOf(name)) throw new Error(`${name} cannot be started.`);
+    leases.set(name, claim.lease);
+    return claim.lease;
+  }
+
+  async function reach(name: string, reached: Reached): Promise<void> {
+    const { state = 'queued' } = reached;
+    if (state === 'queued') return;
+    const lease = await leaseOf(name);
+    if (state !== 'running') leases.delete(name);
+    // Two runs never end within the same millisecond here, so their order is certain.
+    await sleep(2);
+    const coveredBy = reached.coveredBy ? idOf(reached.coveredBy) : null;
+    await real.append(lease, eventsOf(state, { ...reached, coveredBy }));
+  }
+
+  const runs: StoredRuns = {
+    store: {
+      ...real,
+      async saveReport(report) {
+        if (runs.failure) throw runs.failure;
+        await real.saveReport(report);
+        runs.savedReports.push(report);
+      },
+      async settleRun(reporter, runId) {
+        if (runs.failure) throw runs.failure;
+        await real.settleRun(reporter, runId);
+        runs.settledRuns.push(nameOf(runId));
+      },
+    },
     savedReports: [],
     settledRuns: [],
     failure: null,
-    put(run) {
-      runs.set(run.id, run);
-      for (const listener of listeners) listener(run.id);
+    idOf,
+    nameOf,
+    async put(run) {
+      const stored = await real.enqueue({ ...run, labels: [run.id] });
+      ids.set(run.id, stored.run.id);
+      await reach(run.id, run);
     },
-    change(id, changes) {
-      const run = runs.get(id);
-      if (!run) throw new Error(`There is no run ${id}.`);
-      store.put({ ...run, ...changes } as Run);
+    change: reach,
+    async reports(name) {
+      const all = ['commit-status', 'pull-request-comment', 'plan-comment', 'event-webhook'] as const;
+      return (await Promise.all(all.map((reporter) => real.reports(reporter, idOf(name))))).flat();
     },
-    run: async (id) => runs.get(id) ?? null,
-    unreported: async (_reporter, limit) =>
-      [...runs.values()].filter(({ id }) => !settled.has(id)).slice(0, limit),
-    reports: async (_reporter, runId) => [...reports.values()].filter((report) => report.runId === runId),
-    async saveReport(report) {
-      if (store.failure) throw store.failure;
-      reports.set(`${report.runId} ${report.target}`, report);
-      store.savedReports.push(report);
-    },
-    async settleRun(_reporter, runId) {
-      if (store.failure) throw store.failure;
-      settled.add(runId);
-      store.settledRuns.push(runId);
-    },
-    watch(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+    async close() {
+      await real.close();
+      rmSync(directory, { recursive: true, force: true });
     },
   };
-  return store;
+  return runs;
 }
 
-/** A clock on which sleeping takes a real millisecond, whatever its length. */
-export function createFastTime() {
+function eventsOf(state: Exclude<Run['state'], 'queued'>, reached: Reached): RunEventBody[] {
+  const { message = '', chosen = 0, revision = null, reason = null, coveredBy = null } = reached;
+  return [
+    ...(revision === null ? [] : [{ type: 'run.revision' as const, revision, subject: 'Add a' }]),
+    ...(chosen === 0 ? [] : [{ type: 'run.chosen' as const, count: chosen, message }]),
+    ...(isFinal(state) ? [{ type: 'run.finished' as const, state, reason, message, coveredBy }] : []),
+    ...(state === 'awaiting_approval'
+      ? [{ type: 'run.awaiting_approval' as const, subject: 'c1', expiresAt: Date.now() + 60_000, message }]
+      : []),
+  ];
+}
+
+/** A clock on which sleeping takes a real millisecond, whatever its length, and passes `speed` times as fast. */
+export function createFastTime(speed = 1) {
   let now = 1_700_000_000_000;
   return {
     clock: () => now,
     async sleep(ms: number, signal: AbortSignal): Promise<void> {
       if (ms <= 0 || signal.aborted) return;
       await new Promise((resolve) => setTimeout(resolve, 1));
-      if (!signal.aborted) now += ms;
+      if (!signal.aborted) now += ms * speed;
     },
   };
 }

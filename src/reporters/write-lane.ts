@@ -22,7 +22,7 @@ export interface WriteLane {
   earliest(write: { promised: boolean; notBefore: number }): number;
   /** Notes what came of a write that has just ended. */
   record(outcome: SendOutcome): void;
-  /** The time before which the same is not tried again after `failures` in a row. */
+  /** The time, in whole ms, before which the same is not tried again after `failures` in a row. */
   retryAt(outcome: Extract<SendOutcome, { kind: 'retry' }>, failures: number): number;
 }
 
@@ -57,8 +57,8 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
     },
     retryAt({ scope, afterMs }, failures) {
       // The growing wait ends with this process, in case a restart is the cure. What was asked for does not.
-      if (scope === 'everything') return clock() + afterMs;
-      return clock() + withJitter(backoffMs(afterMs, failures, maxBackoffMs));
+      if (scope === 'everything') return Math.ceil(clock() + afterMs);
+      return Math.ceil(clock() + withJitter(backoffMs(afterMs, failures, maxBackoffMs)));
     },
   };
 }
