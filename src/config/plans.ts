@@ -1,5 +1,6 @@
 /** Pull requests: previews, and plans that are asked for by them, by comments or by Pub/Sub. */
 
+import { ConfigError } from '../errors.ts';
 import type { GIT_VARIABLES } from './git.ts';
 import { flag, hosts, httpUrl, optionalText, text } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
@@ -35,15 +36,17 @@ export const PLAN_VARIABLES = {
     schema: optionalText,
     expected: 'the audience of the push subscription',
     example: 'https://iac.example.com/pubsub/push',
-    description: 'Turns `/pubsub/push` on for OIDC tokens with this audience.',
+    description:
+      'Turns `/pubsub/push` on for OIDC tokens with this audience. Needs PUBSUB_SERVICE_ACCOUNT as well.',
     default: '(none: off)',
   }),
   PUBSUB_SERVICE_ACCOUNT: variable({
     schema: optionalText,
     expected: 'the e-mail address of a service account',
     example: 'pubsub@project.iam.gserviceaccount.com',
-    description: 'Whose tokens are taken.',
-    default: '(any)',
+    description:
+      'The only account whose tokens are accepted: an audience alone can be put into a token by everybody.',
+    default: '(none; required with PUBSUB_AUDIENCE)',
   }),
   PUBSUB_ISSUER: variable({
     schema: text.min(1),
@@ -81,27 +84,35 @@ export interface PlansConfig {
   commentCommands: boolean;
   /** Null when `/pubsub/push` is off; `oidc` null: anybody may push. */
   pubsub: {
-    oidc: { audience: string; serviceAccount: string | null; issuer: string; jwksUrl: string } | null;
+    oidc: { audience: string; serviceAccount: string; issuer: string; jwksUrl: string } | null;
   } | null;
   /** host or host:port. */
   allowedHosts: readonly string[];
 }
 
 export function plansConfig(values: ValuesOf<typeof PLAN_VARIABLES & typeof GIT_VARIABLES>): PlansConfig {
-  const { PUBSUB_AUDIENCE: audience, PLAN_ALLOWED_HOSTS: listed } = values;
-  const oidc =
-    audience === null
-      ? null
-      : {
-          audience,
-          serviceAccount: values.PUBSUB_SERVICE_ACCOUNT,
-          issuer: values.PUBSUB_ISSUER,
-          jwksUrl: values.PUBSUB_JWKS_URL,
-        };
+  const { PLAN_ALLOWED_HOSTS: listed } = values;
+  const oidc = oidcConfig(values);
   return {
     pullRequests: values.PLANS,
     commentCommands: values.COMMENT_COMMANDS,
     pubsub: oidc !== null || values.PUBSUB_ALLOW_UNAUTHENTICATED ? { oidc } : null,
     allowedHosts: listed.length > 0 ? listed : [new URL(values.GITHUB_API_URL).host, 'github.com'],
   };
+}
+
+/** Google signs a token with any audience for anybody who has a service account, so the account must be named. */
+function oidcConfig(values: ValuesOf<typeof PLAN_VARIABLES>): NonNullable<PlansConfig['pubsub']>['oidc'] {
+  const { PUBSUB_AUDIENCE: audience, PUBSUB_SERVICE_ACCOUNT: serviceAccount } = values;
+  if (audience === null && serviceAccount === null) return null;
+  if (audience === null || serviceAccount === null) {
+    const [given, missing] =
+      audience === null
+        ? ['PUBSUB_SERVICE_ACCOUNT', 'PUBSUB_AUDIENCE']
+        : ['PUBSUB_AUDIENCE', 'PUBSUB_SERVICE_ACCOUNT'];
+    throw new ConfigError(
+      `${given} is set, but ${missing} is not: a token is accepted only for one audience and one service account. Set both, or none.`,
+    );
+  }
+  return { audience, serviceAccount, issuer: values.PUBSUB_ISSUER, jwksUrl: values.PUBSUB_JWKS_URL };
 }

@@ -7,8 +7,8 @@ export interface OidcOptions {
   audience: string;
   issuer: string;
   jwksUrl: string;
-  /** The e-mail address that the token must speak for; null for any. */
-  serviceAccount: string | null;
+  /** The verified e-mail address that the token must be for. */
+  serviceAccount: string;
 }
 
 /** Resolves when the header carries a good token. Throws RequestError: 401, or 503 when that cannot be told now. */
@@ -44,9 +44,7 @@ export function createOidcVerifier(options: OidcOptions): VerifyBearer {
         requiredClaims: ['exp'],
         clockTolerance: CLOCK_TOLERANCE_S,
       });
-      const isVerified = payload.email_verified === true;
-      const isMeant = serviceAccount === null || (payload.email === serviceAccount && isVerified);
-      if (isMeant && (payload.email === undefined || isVerified)) return;
+      if (payload.email === serviceAccount && payload.email_verified === true) return;
     } catch (error) {
       if (error instanceof KeysUnavailable) {
         throw new RequestError(503, 'The token cannot be checked: its keys are not to be had', {

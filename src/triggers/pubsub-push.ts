@@ -36,7 +36,10 @@ export function createPubsubPush(options: PubsubPushOptions): Handler {
   const { pubsub } = options;
   return async function pubsubPush(context) {
     if (pubsub === null)
-      throw new RequestError(404, 'Nothing is at /pubsub/push: PUBSUB_AUDIENCE is not set');
+      throw new RequestError(
+        404,
+        'Nothing is at /pubsub/push: PUBSUB_AUDIENCE and PUBSUB_SERVICE_ACCOUNT are not set',
+      );
     await pubsub.verify?.(context.req.header('authorization'));
     const body = await readBounded(context);
     await (body === null
