@@ -49,6 +49,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     environment = {
       PLAN_CHECKS: JSON.stringify([{ name: 'slow', command: `sh ${slow} {plan}`, required: true }]),
       COMMENT_COMMANDS: 'true',
+      TRUST_PULL_REQUEST_AUTHORS: 'true',
       VAULT_ADDR: 'https://vault.example.com',
       DEPLOY_DIR: join(stage.folder, 'deployments'),
     };

@@ -12,6 +12,7 @@ import { PROJECT_ROOT } from './support/project-root.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { runProgram } from './support/runner.ts';
+import { API_TOKENS } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
 import { noSshd, openSshWay } from './support/sshd.ts';
 import type { Stage } from './support/stage.ts';
@@ -92,6 +93,36 @@ describe('A sync with EXECUTOR=isolated', () => {
       next_action: expect.stringContaining('EXECUTOR_COMMAND'),
     });
     expect(await processesMentioning(stage.folder)).toHaveLength(1);
+  });
+
+  it('says at its start that it isolates no user, and refuses pull requests, and deployments by operators', async () => {
+    const stage = await setTestStage('isolated-nobody');
+    const runner = await stage.start({ environment: { EXECUTOR: 'isolated' } });
+    expect(runner.logs()).toContainEqual(
+      expect.objectContaining({
+        level: 40,
+        msg: expect.stringMatching(/^EXECUTOR=isolated .* isolates no user/),
+      }),
+    );
+    const response = await fetch(`${runner.url}/deploy`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${API_TOKENS.operator}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        tool: 'terraform',
+        git_url: 'https://github.com/acme/infra.git',
+        git_ref: 'main',
+      }),
+    });
+    expect([response.status, await response.text()]).toEqual([
+      403,
+      expect.stringContaining('TRUST_OPERATORS'),
+    ]);
+    expect(await runner.stop()).toBe(0);
+    const { exitCode, stderr } = await runProgram(['serve'], {
+      ...stage.runnerOptions,
+      environment: { EXECUTOR: 'isolated', PLANS: 'true' },
+    });
+    expect([exitCode, stderr]).toEqual([3, expect.stringContaining('TRUST_PULL_REQUEST_AUTHORS')]);
   });
 
   it('F25: is ended with its server, and run again by the next', async () => {

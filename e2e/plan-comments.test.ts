@@ -54,6 +54,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
       // Without a token of ours: comments need none.
       GITHUB_TOKEN: undefined,
       PUBSUB_AUDIENCE: AUDIENCE,
+      TRUST_PULL_REQUEST_AUTHORS: 'true',
       PUBSUB_SERVICE_ACCOUNT: ACCOUNT,
       PUBSUB_ISSUER: ISSUER,
       PUBSUB_JWKS_URL: keys.url,

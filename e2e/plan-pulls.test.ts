@@ -23,6 +23,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     await writeFile(policy, 'if grep -o forbidden "$1"; then exit 1; fi\n');
     return {
       PLANS: 'true',
+      TRUST_PULL_REQUEST_AUTHORS: 'true',
       PLAN_CHECKS: JSON.stringify([{ name: 'policy', command: `sh ${policy} {plan}`, required: true }]),
       DEPLOY_DIR: `${folder}/deployments`,
     };

@@ -35,6 +35,7 @@ import { STORE_VARIABLES, type StoreConfig, storeConfig } from './config/store.t
 import { SYNC_VARIABLES, type SyncConfig, syncConfig } from './config/sync.ts';
 import { TASK_VARIABLES, type TasksConfig, tasksConfig } from './config/tasks.ts';
 import { parse } from './config/variable.ts';
+import { WALL_VARIABLES, type WallConfig, wallConfig } from './config/wall.ts';
 
 export type { ApiToken, Role } from './config/access.ts';
 export type { DeployConfig } from './config/deployments.ts';
@@ -52,6 +53,7 @@ export const VARIABLES = {
   ...FOLDER_VARIABLES,
   ...TASK_VARIABLES,
   ...EXECUTOR_VARIABLES,
+  ...WALL_VARIABLES,
   ...LIMIT_VARIABLES,
   ...SYNC_VARIABLES,
   ...DOKPLOY_VARIABLES,
@@ -78,6 +80,7 @@ export interface Config
     DokployConfig,
     StoreConfig {
   executor: ExecutorConfig;
+  wall: WallConfig;
   previews: boolean;
   deploy: DeployConfig;
   plans: PlansConfig;
@@ -94,6 +97,8 @@ export interface Config
  */
 export function loadConfig(environment: Environment = process.env): Config {
   const values = parse(VARIABLES, environment);
+  const executor = executorConfig(values);
+  const plans = plansConfig(values);
   return Object.freeze({
     ...accessConfig(values),
     ...gitConfig(values),
@@ -102,12 +107,13 @@ export function loadConfig(environment: Environment = process.env): Config {
     ...tasksConfig(values, environment),
     ...limitsConfig(values),
     ...syncConfig(values),
-    executor: executorConfig(values),
+    executor,
+    wall: wallConfig(values, executor, plans),
     ...dokployConfig(values, environment),
     ...storeConfig(values),
     previews: values.PREVIEWS,
     deploy: deployConfig(values, environment),
-    plans: plansConfig(values),
+    plans,
     remotes: remotesConfig(values),
     redisUrl: values.REDIS_URL,
     sealingKeys: sealingKeys(values),

@@ -20,7 +20,7 @@ describe('The configuration of Pub/Sub', () => {
   });
 
   it('verifies tokens with both, and is off with neither', () => {
-    const { plans } = loadConfig({ ...BASE, ...AUDIENCE, ...ACCOUNT });
+    const { plans } = loadConfig({ ...BASE, ...AUDIENCE, ...ACCOUNT, TRUST_PULL_REQUEST_AUTHORS: 'true' });
     expect(plans.pubsub?.oidc).toMatchObject({
       audience: AUDIENCE.PUBSUB_AUDIENCE,
       serviceAccount: ACCOUNT.PUBSUB_SERVICE_ACCOUNT,

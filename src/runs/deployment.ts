@@ -37,6 +37,8 @@ export interface DeployInput {
    * as long as the pull request allows it.
    */
   asked?: CommandInput;
+  /** Requested by an operator, who may have no secret of a server: it runs only where a wall is, or operators are trusted. */
+  needsWall?: boolean;
 }
 
 /** What a request brought that may be in no file in the clear. Sealed before it is stored. */

@@ -79,6 +79,7 @@ export const RUN_REASONS = {
   pull_request_closed: 'Nothing to do, unless the pull request is opened again.',
   newer_already_synced: 'Nothing to do, unless an older commit is wanted: then ask for a rollback.',
   tool_missing: 'Install the tool, or ask for a version that is there, then deploy again.',
+  no_wall: 'Set EXECUTOR_COMMAND, or the named variable that trusts these people, then start the run again.',
   executor_lost: 'Look at EXECUTOR_COMMAND and at where it leads, then start the run again.',
   request_invalid: 'Mend what the message names, then deploy again.',
   credentials_lost: 'Deploy again: the credentials of the request cannot be read any more.',

@@ -133,8 +133,14 @@ export function buildDeploy(
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
     now: Date.now,
   };
-  return (context) => deploy(options, context);
+  return async (context) =>
+    context.run.input.needsWall && !config.wall.operators
+      ? { state: 'errored', reason: 'no_wall', message: NO_WALL }
+      : deploy(options, context);
 }
+
+/** A server with a wall accepted it, and this machine has none. */
+const NO_WALL = 'An operator requested it, and neither EXECUTOR_COMMAND nor TRUST_OPERATORS is set here';
 
 /** What we have sealed ourselves; null when it is gone, or was sealed with a key that nobody has any more. */
 function opened<T>({ open }: Sealer, sealed: string | null): T | null {
@@ -143,7 +149,7 @@ function opened<T>({ open }: Sealer, sealed: string | null): T | null {
 }
 
 export function buildDeployApi(
-  { remotes }: Config,
+  { remotes, wall }: Config,
   store: RunStore,
   { sealer, tools }: ToolRoom,
   fleet: Fleet | null,
@@ -161,6 +167,7 @@ export function buildDeployApi(
       return found === null || found.ok ? null : found.problem;
     },
     rules: remotes,
+    operatorsMayDeploy: wall.operators,
     now: Date.now,
   });
 }

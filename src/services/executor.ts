@@ -78,6 +78,14 @@ export function isElsewhere(command: Config['executor']['command']): boolean {
   return command !== null && command.length > 0;
 }
 
+/** The name `isolated` promises more than a process of its own keeps. */
+export function warnOfMissingWall({ executor: { command } }: Pick<Config, 'executor'>, log: Logger): void {
+  if (command === null || isElsewhere(command)) return;
+  log.warn(
+    'EXECUTOR=isolated without EXECUTOR_COMMAND isolates no user: steps run as the user of this program and can read its environment, its files and its secrets',
+  );
+}
+
 /** Throws ConfigError when limits are asked for that cannot be kept here. Those of another host are its own matter. */
 export async function requireLimits({
   executor: { command, limits },

@@ -23,7 +23,14 @@ import { splitFlags } from '../runs/tool-flags.ts';
 import { type JobStore, openJobStore } from '../stores/redis-jobs/job-store.ts';
 import { consumeJobs, type JobConsumer } from '../triggers/redis-jobs/consume-jobs.ts';
 import { VERSION } from '../version.ts';
-import { buildExecutor, buildStepUser, buildWatchdog, requireLimits, stepPlumbing } from './executor.ts';
+import {
+  buildExecutor,
+  buildStepUser,
+  buildWatchdog,
+  requireLimits,
+  stepPlumbing,
+  warnOfMissingWall,
+} from './executor.ts';
 import { networkOf } from './sync.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
@@ -87,6 +94,7 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
   }
   log.info({ runner: runnerId, version: VERSION, concurrency: config.concurrency }, 'waiting for jobs');
   for (const warning of store.warnings) log.warn(warning);
+  warnOfMissingWall(config, log);
   if (agent !== null && (config.executor.command ?? []).length === 0) {
     log.warn(
       'the agent runs as the user of this worker and can read its environment, ENCRYPTION_KEY included; EXECUTOR_COMMAND runs it as another',

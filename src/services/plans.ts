@@ -37,6 +37,9 @@ const UNUSED_MIRROR_MS = 30 * 86_400_000;
 /** GitHub takes any user name with a token: https://docs.github.com/en/get-started/git-basics/about-remote-repositories */
 const TOKEN_USER = 'x-access-token';
 
+/** It was accepted while the server, or another one, had a wall. */
+const NO_WALL = 'Neither EXECUTOR_COMMAND nor TRUST_PULL_REQUEST_AUTHORS is set here';
+
 export interface Plans {
   pipeline: Pipeline<'plan'>;
   pubsubPush: Handler;
@@ -83,7 +86,10 @@ export async function buildPlans(
     now: Date.now,
   };
   return {
-    pipeline: (context) => plan(options, context),
+    pipeline: async (context) =>
+      config.wall.pullRequests
+        ? plan(options, context)
+        : { state: 'errored', reason: 'no_wall', message: NO_WALL },
     pubsubPush: buildPubsubPush(config, store, room, log),
     repository,
     ownPulls: config.plans.pullRequests ? ownSource(config) : null,

@@ -14,7 +14,7 @@ import { startTakeBack } from '../worker/take-back.ts';
 import { startWorker, type Worker } from '../worker/worker.ts';
 import { buildCommands } from './commands.ts';
 import { buildDeploy, buildToolRoom, startHousekeeping } from './deployments.ts';
-import { buildWatchdog, requireLimits } from './executor.ts';
+import { buildWatchdog, requireLimits, warnOfMissingWall } from './executor.ts';
 import { buildPlans } from './plans.ts';
 import { mendLoss, openStore } from './store.ts';
 import { buildPreview, buildSync, gitMarker, taskFiles } from './sync.ts';
@@ -35,6 +35,7 @@ export type Room = Awaited<ReturnType<typeof prepareWork>>;
 /** Opens the store, ends and takes back what a dead process left, and builds the pipelines. */
 export async function prepareWork(config: Config, log: Logger, releasers: Releasers) {
   await requireLimits(config);
+  warnOfMissingWall(config, log);
   const [opened] = await Promise.all([
     openStore(config, log),
     // While the store's thread starts.

@@ -47,6 +47,23 @@ describe('Starting a deployment', () => {
     });
   });
 
+  it('is refused to an operator without a wall, before anything of the request is looked at; an admin may', async () => {
+    const api = stage.api({ operatorsMayDeploy: false });
+    for (const body of [DEPLOY_BODY, {}]) {
+      await expect(api.start(body, OSCAR)).rejects.toMatchObject({
+        status: 403,
+        message: expect.stringMatching(/EXECUTOR_COMMAND.*TRUST_OPERATORS/),
+      });
+    }
+    expect(await stage.store().runs({ limit: 10 })).toEqual([]);
+    const run = await api.start(DEPLOY_BODY, ADA);
+    expect(run.input).not.toHaveProperty('needsWall');
+  });
+
+  it('by an operator remembers that a machine without a wall must not run it', async () => {
+    expect(await stage.store().run(await startOne())).toMatchObject({ input: { needsWall: true } });
+  });
+
   it('keeps credentials readable in no file, and for us', async () => {
     const id = await startOne({
       env_vars: { TF_VAR_password: 'CANARY-env' },

@@ -20,6 +20,8 @@ export interface DeployApiOptions {
     labels: readonly string[],
   ): Promise<string | null>;
   rules: RemoteRules;
+  /** False: code that an operator names could read the secrets of the server, so only an admin may deploy. */
+  operatorsMayDeploy: boolean;
   /** Milliseconds since the epoch. */
   now(): number;
 }
@@ -48,6 +50,9 @@ export interface DeployApi {
   groupOf(gitUrl: string, path: string): string | null;
 }
 
+const NO_WALL =
+  'The role operator may not deploy here: the code of a deployment could read every secret of this server. Ask an admin to deploy, or set EXECUTOR_COMMAND, or TRUST_OPERATORS=true, on the server';
+
 /** All throw StoreUnavailableError when nothing could be stored. */
 export function createDeployApi(options: DeployApiOptions): DeployApi {
   return {
@@ -64,10 +69,11 @@ export function createDeployApi(options: DeployApiOptions): DeployApi {
 }
 
 async function start(
-  { store, seal, toolProblem, rules }: DeployApiOptions,
+  { store, seal, toolProblem, rules, operatorsMayDeploy }: DeployApiOptions,
   body: unknown,
   { name, mayApprove }: Caller,
 ): Promise<Run> {
+  if (!mayApprove && !operatorsMayDeploy) throw new RequestError(403, NO_WALL);
   const request = parseDeployRequest(body, rules);
   if (!request.ok) throw new RequestError(400, request.problems.join('; '));
   const { input, secrets, priority, labels } = request;
@@ -81,7 +87,7 @@ async function start(
   }
   const { run } = await enqueueDeploy(store, {
     trigger: { source: 'deploy_api', actor: name },
-    input,
+    input: mayApprove ? input : { ...input, needsWall: true },
     priority,
     labels,
     // Also when there are none, so that a run without them is known to have lost them.

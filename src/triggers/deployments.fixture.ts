@@ -24,7 +24,7 @@ export async function openDeployments() {
   let store = await createSqliteStore({ directory });
   const sealer = createSealer(['the-secret-of-this-test']);
   const clock = { now: Date.now() };
-  const makeApi = () =>
+  const makeApi = ({ operatorsMayDeploy = true } = {}) =>
     createDeployApi({
       store,
       seal: sealer.seal,
@@ -33,6 +33,7 @@ export async function openDeployments() {
           ? null
           : `${tool} ${version} is not installed; there is 1.11.4`,
       rules: { protocols: ['https', 'ssh'], hosts: [] },
+      operatorsMayDeploy,
       now: () => clock.now,
     });
   return {

@@ -1,0 +1,57 @@
+/** The wall between code of others and the secrets of the server: it is there, or somebody says that nobody needs it. */
+
+import { ConfigError } from '../errors.ts';
+import type { ExecutorConfig } from './executor.ts';
+import type { PlansConfig } from './plans.ts';
+import { flag } from './shapes.ts';
+import { type ValuesOf, variable } from './variable.ts';
+
+export const WALL_VARIABLES = {
+  TRUST_PULL_REQUEST_AUTHORS: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description:
+      'Says that everybody who may open a pull request, or send a Pub/Sub message, may have all secrets of this server. PLANS, COMMENT_COMMANDS and Pub/Sub need it, or EXECUTOR_COMMAND.',
+    default: 'false',
+  }),
+  TRUST_OPERATORS: variable({
+    schema: flag,
+    expected: 'true or false',
+    example: 'true',
+    description:
+      'Says that everybody with the role operator may have all secrets of this server. `POST /deploy` by an operator needs it, or EXECUTOR_COMMAND.',
+    default: 'false',
+  }),
+} as const;
+
+/** Whose code may run on this machine, behind a wall or trusted. */
+export interface WallConfig {
+  pullRequests: boolean;
+  operators: boolean;
+}
+
+/** Throws ConfigError when code of pull requests would run as the user of the server and nobody said that it may. */
+export function wallConfig(
+  values: ValuesOf<typeof WALL_VARIABLES>,
+  executor: ExecutorConfig,
+  plans: PlansConfig,
+): WallConfig {
+  const hasWall = executor.command !== null && executor.command.length > 0;
+  const pullRequests = hasWall || values.TRUST_PULL_REQUEST_AUTHORS;
+  const asking = [
+    ...(plans.pullRequests ? ['PLANS'] : []),
+    ...(plans.commentCommands ? ['COMMENT_COMMANDS'] : []),
+    ...(plans.pubsub === null ? [] : ['Pub/Sub']),
+  ];
+  if (asking.length > 0 && !pullRequests) {
+    throw new ConfigError(
+      `${asking.join(' and ')} ${asking.length === 1 ? 'is' : 'are'} on, but EXECUTOR_COMMAND is not set: a plan runs code of the pull request, which could read every secret of this server.`,
+      {
+        nextAction:
+          'Set EXECUTOR=isolated and EXECUTOR_COMMAND (docs/executor.md), or TRUST_PULL_REQUEST_AUTHORS=true if everybody who may open a pull request may have these secrets.',
+      },
+    );
+  }
+  return { pullRequests, operators: hasWall || values.TRUST_OPERATORS };
+}
