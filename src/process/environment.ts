@@ -1,29 +1,10 @@
-/** Builds the environment of a child from an allow-list, and tells which of its values are secret. */
-
-export interface EnvironmentSources {
-  /** Where allowed variables are taken from. */
-  base: Record<string, string | undefined>;
-  /** Names of variables that pass, when they are set. */
-  allow: Iterable<string>;
-  /** Added in any case; wins over `base`. */
-  extra: Record<string, string>;
-}
+/** Tells which values of an environment are secret. */
 
 const SECRET_NAMES = [
   /(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|ACCESSKEY|PRIVATEKEY)S?(_|$)/,
   /(^|_)(KEYS?|PASS|PAT|COOKIE|DSN)(_|$)/,
   /_(AUTH|PWD)$/,
 ];
-
-/** The variables of `base` whose names are allowed, and `extra`. Nothing else reaches a child. */
-export function buildEnvironment({ base, allow, extra }: EnvironmentSources): Record<string, string> {
-  const environment: Record<string, string> = {};
-  for (const name of allow) {
-    const value = base[name];
-    if (value !== undefined) environment[name] = value;
-  }
-  return { ...environment, ...extra };
-}
 
 /** Values to be masked in output: of variables with a secret's name, and passwords inside of URLs. */
 export function taskSecrets(environment: Record<string, string>): string[] {
