@@ -1,6 +1,7 @@
 /** The writing connection over its life: opened, opened anew after an I/O error, its log kept small. */
 
 import { statSync } from 'node:fs';
+import { QueueFullError, StoreUnavailableError } from '../../errors.ts';
 import { type Database, openForWriting } from './database.ts';
 
 /** After so long without a write the write-ahead log is written back and cut to nothing. */
@@ -9,6 +10,8 @@ const IDLE_MS = 5_000;
 const SMALL_LOG_BYTES = 1024 * 1024;
 /** SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB (https://sqlite.org/rescode.html). */
 const DISTRUSTED_CODES = new Set([10, 11, 26]);
+/** The primary result codes for "not now, and not written". */
+const UNAVAILABLE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26]);
 
 export interface Connection {
   /** Opens the file when it is not open; throws what that throws. */
@@ -28,6 +31,13 @@ export function resultCode(error: unknown): number {
 /** True for errors after which a connection may believe what the disk does not hold. */
 export function isDistrusted(error: unknown): boolean {
   return DISTRUSTED_CODES.has(resultCode(error));
+}
+
+/** True when the disk or another process is to blame, and the same call may succeed later. */
+export function isUnavailable(error: unknown): boolean {
+  // A full queue refuses one call, not those beside it.
+  if (error instanceof QueueFullError) return false;
+  return error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
 }
 
 export function openConnection(file: string): Connection {

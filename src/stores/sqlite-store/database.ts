@@ -1,9 +1,10 @@
 /** Opens the SQLite file: durable settings, forward-only migrations, and prepared statements kept. */
 
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
+import { createPrivateFile } from './private-file.ts';
 
 export type Row = Record<string, SQLOutputValue>;
 
@@ -30,8 +31,8 @@ const LOG_LIMIT_BYTES = 16 * 1024 * 1024;
 export function openForWriting(file: string): Database {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   if (sizeOf(file) === 0 && hasBeenUsed(file)) throw lostContent(file);
-  // The file's mode is inherited by -wal and -shm.
-  closeSync(openSync(file, 'a', 0o600));
+  // SQLite gives its mode to -wal and -shm, too.
+  createPrivateFile(file);
   const raw = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
   try {
     // Only a new file takes the first; it lets the file shrink again when old runs are deleted.
@@ -58,7 +59,7 @@ function markUsed(raw: DatabaseSync, file: string): void {
   if (existsSync(markerOf(file))) return;
   // From here on the file itself shows that it is one of ours, also without its write-ahead log.
   raw.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-  closeSync(openSync(markerOf(file), 'a', 0o600));
+  createPrivateFile(markerOf(file));
 }
 
 function hasBeenUsed(file: string): boolean {

@@ -1,11 +1,13 @@
 /** What the SQLite store does when its files, its thread or its queue are not as they should be. */
 
+import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   truncateSync,
@@ -161,6 +163,85 @@ describe('The write-ahead log', () => {
     expect((await store.events(run.id, { after: 99_000, limit: 10 })).length).toBeGreaterThan(0);
     await store.close();
   }, 60_000);
+});
+
+/**
+ * How many locks this process holds on a file. Without one, another program that looks into the file believes that
+ * nobody else uses it, and removes its log (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+ */
+function locksOn(name: string): number {
+  const inode = statSync(name).ino;
+  const locks = readFileSync('/proc/locks', 'utf8').split('\n');
+  return locks.filter((line) => line.includes(` ${process.pid} `) && line.includes(`:${inode} `)).length;
+}
+
+/** The longest file that this process may write; a write beyond it is an I/O error. */
+function limitFiles(bytes: number | 'unlimited'): void {
+  execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:`]);
+}
+
+describe('An I/O error', () => {
+  /** Makes the next write of the log fail as a broken disk would. */
+  async function failOnce(store: RunStore): Promise<void> {
+    limitFiles(statSync(`${file}-wal`).size);
+    try {
+      await expect(store.enqueue(pushRequest())).rejects.toThrow(StoreUnavailableError);
+    } finally {
+      limitFiles('unlimited');
+    }
+  }
+
+  it('F17: costs no lock on the file, and nothing that is acknowledged after it', async () => {
+    const store = await createSqliteStore({ directory });
+    const ids = await enqueueMany(store, 2);
+    await store.runs({ limit: 1 });
+    expect(locksOn(file)).toBe(1);
+    await failOnce(store);
+    ids.push(...(await enqueueMany(store, 3)));
+    expect(locksOn(file)).toBe(1);
+    expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual(ids.toReversed());
+    // As a kill would leave them. Another process copies them: reading them here would cost the locks, too.
+    execFileSync('cp', ['-r', directory, path.join(root, 'killed')]);
+    rmSync(path.join(root, 'killed', 'iac-runner.db-shm'));
+    expect(runsIn(path.join(root, 'killed', 'iac-runner.db'))).toEqual(ids);
+    await store.close();
+  });
+
+  it('F17: while reading is told as such, and nothing of it is remembered once the disk is well', async () => {
+    const store = await createSqliteStore({ directory });
+    const [id = ''] = await enqueueMany(store, 1);
+    const claim = await store.claim({ owner: 'w', leaseMs: 60_000 });
+    if (!claim) throw new Error('Nothing to claim.');
+    const lines = Array.from({ length: 100 }, () => 'x'.repeat(200));
+    const log = { type: 'step.log', step: 's', stream: 'stdout', lines } as const;
+    await store.append(claim.lease, Array(20).fill(log));
+    const other = new DatabaseSync(file);
+    other.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    other.close();
+    const good = path.join(root, 'good.db');
+    execFileSync('cp', [file, good]);
+    const overwrite = (source: string) =>
+      execFileSync(
+        'dd',
+        [`if=${source}`, `of=${file}`, 'bs=4096', 'seek=30', 'skip=30', 'count=60', 'conv=notrunc'],
+        {
+          stdio: 'ignore',
+        },
+      );
+    const page = { after: 0, limit: 1_000 };
+    overwrite('/dev/zero');
+    await expect(store.events(id, page)).rejects.toThrow(StoreUnavailableError);
+    overwrite(good);
+    expect(await store.events(id, page)).toHaveLength(22);
+    await store.close();
+  });
+
+  it('F21: and a second start in vain cost no lock on the data directory', async () => {
+    const store = await createSqliteStore({ directory });
+    await expect(createSqliteStore({ directory })).rejects.toThrow('Another iac-runner already uses');
+    expect(locksOn(path.join(directory, 'owner.lock'))).toBeGreaterThan(0);
+    await store.close();
+  });
 });
 
 describe('The file', () => {

@@ -1,10 +1,11 @@
 /** One process at a time owns a data directory. */
 
-import { chmodSync, closeSync, openSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
 import { makeFolder } from '../../make-folder.ts';
+import { createPrivateFile } from './private-file.ts';
 
 /**
  * Holds the directory until this process ends, in whatever way. The lock is the kernel's (SQLite's own file
@@ -14,7 +15,7 @@ export function holdOwnership(directory: string): DatabaseSync {
   makeDataDirectory(directory);
   chmodSync(directory, 0o700);
   const file = path.join(directory, 'owner.lock');
-  closeSync(openSync(file, 'a', 0o600));
+  createPrivateFile(file);
   const lock = new DatabaseSync(file, { timeout: 0 });
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE;');

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import type { RunStore } from '../../runs/run-store.ts';
-import { openForReading } from './database.ts';
+import { openReader } from './reader.ts';
 import * as reads from './reads.ts';
 import { startWriter } from './writer.ts';
 
@@ -26,7 +26,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
   const writer = await startWriter({ directory, file }, (runId) => {
     for (const listener of listeners.values()) listener(runId);
   });
-  const database = openForReading(file);
+  const { read, close: closeReader } = openReader(file);
   return {
     // Answered to somebody who waits: bounded in time.
     enqueue: (request, beside) => writer.call('enqueue', [request, beside, queueLimit], timeoutMs),
@@ -48,23 +48,25 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     prune: (options) => writer.call('prune', [options]),
     settleRun: (reporter, runId) => writer.call('settleRun', [reporter, runId]),
 
-    sealed: async (runId) => reads.readSealed(database, runId),
-    keptPlan: async (runId) => reads.readKeptPlan(database, runId),
-    run: async (id) => reads.readRun(database, id),
-    active: async (group) => reads.readActive(database, group),
-    processes: async (runId) => reads.readProcesses(database, runId),
-    deliveries: async (filter) => reads.readDeliveries(database, filter),
-    delivery: async (number) => reads.readDelivery(database, number),
-    runs: async (filter) => reads.readRuns(database, filter),
-    steps: async (runId) => reads.readSteps(database, runId),
-    events: async (runId, page) => reads.readEvents(database, runId, page),
-    latestEvent: async (runId, type) => reads.readLatestEvent(database, runId, type) as never,
-    eventsOf: async (runId, type) => reads.readEventsOf(database, runId, type) as never,
-    ledger: async (scope) => reads.readLedger(database, scope),
-    outsideHashes: async (scope) => reads.readOutsideHashes(database, scope),
-    tally: async () => reads.readTally(database),
-    unreported: async (reporter, limit) => reads.readUnreported(database, reporter, limit),
-    reports: async (reporter, runId) => reads.readReports(database, reporter, runId),
+    sealed: async (runId) => read((database) => reads.readSealed(database, runId)),
+    keptPlan: async (runId) => read((database) => reads.readKeptPlan(database, runId)),
+    run: async (id) => read((database) => reads.readRun(database, id)),
+    active: async (group) => read((database) => reads.readActive(database, group)),
+    processes: async (runId) => read((database) => reads.readProcesses(database, runId)),
+    deliveries: async (filter) => read((database) => reads.readDeliveries(database, filter)),
+    delivery: async (number) => read((database) => reads.readDelivery(database, number)),
+    runs: async (filter) => read((database) => reads.readRuns(database, filter)),
+    steps: async (runId) => read((database) => reads.readSteps(database, runId)),
+    events: async (runId, page) => read((database) => reads.readEvents(database, runId, page)),
+    latestEvent: async (runId, type) =>
+      read((database) => reads.readLatestEvent(database, runId, type)) as never,
+    eventsOf: async (runId, type) => read((database) => reads.readEventsOf(database, runId, type)) as never,
+    ledger: async (scope) => read((database) => reads.readLedger(database, scope)),
+    outsideHashes: async (scope) => read((database) => reads.readOutsideHashes(database, scope)),
+    tally: async () => read((database) => reads.readTally(database)),
+    unreported: async (reporter, limit) =>
+      read((database) => reads.readUnreported(database, reporter, limit)),
+    reports: async (reporter, runId) => read((database) => reads.readReports(database, reporter, runId)),
 
     isAlive: writer.isAlive,
     watch(listener) {
@@ -75,7 +77,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     async close() {
       listeners.clear();
       await writer.close();
-      database.close();
+      closeReader();
     },
   };
 }

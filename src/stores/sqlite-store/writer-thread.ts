@@ -4,8 +4,8 @@
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
-import { type Connection, openConnection, resultCode } from './connection.ts';
+import { QueueFullError, StaleLeaseError } from '../../errors.ts';
+import { type Connection, isUnavailable, openConnection } from './connection.ts';
 import type { Database } from './database.ts';
 import { holdOwnership } from './ownership.ts';
 import type { Written } from './writes/written.ts';
@@ -26,9 +26,6 @@ export type WriteAnswer =
 
 /** The first message: whether the store could be opened. */
 export type OpenAnswer = { opened: true } | { opened: false; message: string; nextAction: string | null };
-
-/** SQLite's primary result codes for "not now, and not written" (https://sqlite.org/rescode.html). */
-const UNAVAILABLE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26]);
 
 function start(): void {
   const port = parentPort;
@@ -106,12 +103,6 @@ function rollBack(database: Database | null): void {
   } catch {
     // The disk that failed the commit may fail this too; nothing of the batch is taken for written either way.
   }
-}
-
-function isUnavailable(error: unknown): boolean {
-  // A full queue refuses one call, not those beside it.
-  if (error instanceof QueueFullError) return false;
-  return error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
 }
 
 function failed(call: WriteCall, error: unknown): WriteAnswer {
