@@ -24,11 +24,18 @@ export class UsageError extends RunnerError {}
 
 /** A request is refused, with this HTTP status; nothing was changed. */
 export class RequestError extends RunnerError {
-  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 429 | 503;
+  /** When to try again, if that is known. */
+  readonly retryAfterSeconds: number | null;
 
-  constructor(status: RequestError['status'], message: string, options: RunnerErrorOptions = {}) {
+  constructor(
+    status: RequestError['status'],
+    message: string,
+    options: RunnerErrorOptions & { retryAfterSeconds?: number } = {},
+  ) {
     super(message, options);
     this.status = status;
+    this.retryAfterSeconds = options.retryAfterSeconds ?? null;
   }
 }
 

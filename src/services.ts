@@ -24,6 +24,7 @@ import { type Reconciler, startReconciler } from './triggers/reconcile.ts';
 import { createSyncApi } from './triggers/sync-api.ts';
 import { VERSION } from './version.ts';
 import { createApp } from './web/app.ts';
+import { createGate } from './web/gate.ts';
 import { startServer } from './web/server.ts';
 import { startRetention } from './worker/retention.ts';
 
@@ -74,10 +75,16 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       return [];
     }
   });
+  const gate = createGate({
+    trustedProxies: config.server.trustedProxies,
+    clock: () => performance.now(),
+    log,
+  });
   const app = createApp({
     githubWebhook: createGitHubWebhook({
       store,
       secrets,
+      gate,
       branch: config.git.branch,
       repository: config.repository,
       previews: config.previews,
@@ -92,6 +99,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
       ...known,
       store,
       secrets,
+      gate,
       branch: config.git.branch,
       requireTimestamp: config.requireTimestamp,
       runUrl: links.signed,
@@ -103,7 +111,7 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     readiness: readiness.look,
     log,
   });
-  const server = await startServer(app, config.server);
+  const server = await startServer(app, { ...config.server, gate });
   releasers.push(() => server.close());
   releasers.push(pages.closeStreams);
   links.listeningOn(server.port);

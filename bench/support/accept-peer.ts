@@ -8,14 +8,17 @@ import { parsePush, revisionOf } from '../../src/triggers/push-payload.ts';
 import { isSigned } from '../../src/triggers/signature.ts';
 import { readSignedJson } from '../../src/triggers/signed-body.ts';
 import { signRunLink } from '../../src/web/access.ts';
+import { createGate } from '../../src/web/gate.ts';
 
 const [kind, secret = ''] = process.argv.slice(2);
 const linkKey = randomBytes(32);
 const app = new Hono();
 
 if (kind === 'all') {
+  const gate = createGate({ trustedProxies: [], clock: Date.now, log: { warn() {} } });
+  const door = { secrets: [secret], gate, maxBytes: 25 * 1024 * 1024 };
   app.post('/webhook', async (c) => {
-    const push = parsePush(await readSignedJson(c, { secrets: [secret] }));
+    const push = parsePush(await readSignedJson(c, door));
     if (!push) return c.json({ error: 'The body is not a push payload' }, 400);
     const runId = randomUUID();
     return c.json({

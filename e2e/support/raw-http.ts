@@ -61,10 +61,23 @@ export async function sendRaw(url: string, request: string | Uint8Array): Promis
   return answer;
 }
 
-/** The bytes of a POST: these header lines in this order, and Host and Content-Length. Latin-1, as on the wire. */
+let posts = 0;
+
+/**
+ * The bytes of a POST: these header lines in this order, Host, Content-Length, and an address of its own, as an address
+ * that fails too often is refused. Latin-1, as on the wire.
+ */
 export function rawPost(path: string, lines: readonly string[], body: string | Uint8Array): Buffer {
   const bytes = Buffer.from(body);
-  const head = [`POST ${path} HTTP/1.1`, 'Host: localhost', ...lines, `Content-Length: ${bytes.length}`];
+  posts += 1;
+  const address = `X-Forwarded-For: 192.0.${posts >> 8}.${posts & 255}`;
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    'Host: localhost',
+    ...lines,
+    address,
+    `Content-Length: ${bytes.length}`,
+  ];
   return Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'), bytes]);
 }
 

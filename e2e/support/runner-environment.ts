@@ -46,6 +46,8 @@ export function runnerEnvironment(options: RunnerOptions): Record<string, string
     WEBHOOK_SECRET,
     WEBHOOK_PORT: '0',
     HOST: '127.0.0.1',
+    // So that a test can speak from many addresses.
+    TRUSTED_PROXIES: '127.0.0.1',
     GIT_REPO_URL: options.repositoryPath,
     GIT_BRANCH: 'main',
     WORKSPACE_DIR: join(folder, 'workspace'),

@@ -1,11 +1,17 @@
 /** The server: where it listens, how people reach it, how much it says. */
 
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { Environment } from './environment.ts';
-import { httpUrl, port, text } from './shapes.ts';
+import { httpUrl, names, port, text } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
 
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
+
+const networks = names
+  .optional()
+  .transform((list) => list ?? [])
+  .refine((list) => list.every(isNetwork));
 
 export const SERVER_VARIABLES = {
   WEBHOOK_PORT: variable({
@@ -29,6 +35,14 @@ export const SERVER_VARIABLES = {
     description: 'Where people reach this server: the base of every link it gives out.',
     default: '(https://iac.$INTERNAL_DOMAIN when that is set, else http://localhost:$WEBHOOK_PORT)',
   }),
+  TRUSTED_PROXIES: variable({
+    schema: networks,
+    expected: 'addresses and networks, comma-separated',
+    example: '10.0.0.5,172.18.0.0/16',
+    description:
+      'Proxies whose `X-Forwarded-For` is believed. Limits count by the address of the client, so set it behind a proxy.',
+    default: '(none: the address is that of the connection)',
+  }),
 } as const;
 
 export const LOG_VARIABLES = {
@@ -44,7 +58,7 @@ export const LOG_VARIABLES = {
 export type LogLevel = z.output<typeof logLevel>;
 
 export interface ServerConfig {
-  server: { host: string; port: number; publicUrl: string | null };
+  server: { host: string; port: number; publicUrl: string | null; trustedProxies: readonly string[] };
   logLevel: LogLevel;
 }
 
@@ -52,8 +66,11 @@ export function serverConfig(
   values: ValuesOf<typeof SERVER_VARIABLES & typeof LOG_VARIABLES>,
   environment: Environment,
 ): ServerConfig {
-  const { HOST: host, WEBHOOK_PORT: port, LOG_LEVEL } = values;
-  return { server: { host, port, publicUrl: publicUrl(values, environment) }, logLevel: LOG_LEVEL };
+  const { HOST: host, WEBHOOK_PORT: port, TRUSTED_PROXIES: trustedProxies, LOG_LEVEL } = values;
+  return {
+    server: { host, port, publicUrl: publicUrl(values, environment), trustedProxies },
+    logLevel: LOG_LEVEL,
+  };
 }
 
 /** Where commands find the server: on this machine when nothing else is said. */
@@ -68,4 +85,11 @@ function publicUrl(values: { PUBLIC_URL: string | null }, environment: Environme
   if (values.PUBLIC_URL) return values.PUBLIC_URL;
   const domain = environment.INTERNAL_DOMAIN?.trim();
   return domain ? `https://iac.${domain}` : null;
+}
+
+function isNetwork(entry: string): boolean {
+  const [address = '', bits, ...rest] = entry.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 6 ? 128 : 32));
 }

@@ -10,11 +10,12 @@ import type { Inbox } from './inbox.ts';
 import { answerPullRequest, type PullRequestOptions } from './pull-request.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
 import type { Secret } from './signature.ts';
-import { readSignedJson } from './signed-body.ts';
+import { type Gate, readSignedJson } from './signed-body.ts';
 
 export interface WebhookOptions {
   store: RunStore;
   secrets: readonly Secret[];
+  gate: Gate;
   branch: string;
   /** `owner/name` that pushes must come from; null accepts any. */
   repository: string | null;
@@ -30,12 +31,16 @@ export interface WebhookOptions {
   onBranchMoved(): void;
 }
 
+/** GitHub never delivers more than 25 MB. */
+const MAX_BODY_BYTES = 25 * 1024 * 1024;
+
 /** Answers by the table of docs/webhook.md; the texts are a contract with clients. */
 export function createGitHubWebhook(options: WebhookOptions): Handler {
   const { inbox } = options;
   return async function githubWebhook(context) {
     try {
-      return context.json(await answer(options, context, await readSignedJson(context, options)));
+      const payload = await readSignedJson(context, { ...options, maxBytes: MAX_BODY_BYTES });
+      return context.json(await answer(options, context, payload));
     } catch (error) {
       if (error instanceof RequestError) inbox.refused(context, error.message);
       throw error;

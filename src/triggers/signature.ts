@@ -5,6 +5,12 @@ import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 /** A key object is ready to use; a string is made into one at each signature, which costs more than the signature. */
 export type Secret = string | KeyObject;
 
+const FORM = /^sha256=([0-9a-f]{64})$/;
+
+export function hasSignatureForm(header: string | undefined): boolean {
+  return FORM.test(header ?? '');
+}
+
 /**
  * Whether the header signs exactly these bytes under one of the secrets. Never throws: anything but
  * `sha256=` and 64 hex digits is simply not a signature. All secrets are always tried, in constant time.
@@ -14,7 +20,7 @@ export function isSigned(
   body: string | Uint8Array,
   header: string | undefined,
 ): boolean {
-  const [, hex] = /^sha256=([0-9a-f]{64})$/.exec(header ?? '') ?? [];
+  const [, hex] = FORM.exec(header ?? '') ?? [];
   if (hex === undefined) return false;
   const given = Buffer.from(hex, 'hex');
   let matches = false;

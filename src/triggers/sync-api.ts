@@ -7,15 +7,17 @@ import { enqueueSync } from '../runs/enqueue.ts';
 import type { Selection } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { type Secret, type Stamp, stampPrefix } from './signature.ts';
-import { readSignedJson } from './signed-body.ts';
+import { type Gate, readSignedJson } from './signed-body.ts';
 
 /** How far the sender's clock may be off, and so how long a nonce is remembered. */
 const TIMESTAMP_WINDOW_MS = 300_000;
 const MAX_SERVICES = 10_000;
+const MAX_BODY_BYTES = 1024 * 1024;
 
 export interface SyncApiOptions {
   store: RunStore;
   secrets: readonly Secret[];
+  gate: Gate;
   branch: string;
   /** Refuse requests that are not signed with a time and a nonce. */
   requireTimestamp: boolean;
@@ -44,7 +46,8 @@ export function createSyncApi(options: SyncApiOptions): Handler {
   return async function syncApi(context) {
     const stamp = readStamp(context, options);
     const prefix = stamp && stampPrefix(stamp);
-    const body = parse(await readSignedJson(context, { secrets: options.secrets, prefix }));
+    const { secrets, gate } = options;
+    const body = parse(await readSignedJson(context, { secrets, gate, prefix, maxBytes: MAX_BODY_BYTES }));
     const selection = await select(options, body);
     const { revision = null, force = false, dry_run: dryRun = false, unpin = false } = body;
     if (revision !== null && !(await options.isOnBranch(revision))) {

@@ -3,18 +3,14 @@
 import { type Context, type Handler, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../errors.ts';
-import { BODY_BYTES, limitBody } from './body-limit.ts';
-import { jsonError } from './error-answer.ts';
+import { jsonError, requestErrorAnswer } from './error-answer.ts';
 import type { RunPageEnv } from './guards.ts';
 import type { Readiness } from './readiness.ts';
 
-/** GitHub never delivers more than 25 MB. */
-const WEBHOOK_BODY_BYTES = 25 * 1024 * 1024;
-
 export interface AppOptions {
+  /** Doors read their own bodies, within their own bounds. */
   githubWebhook: Handler;
   syncApi: Handler;
-  /** Reads its own body, within its own bound. */
   pubsubPush?: Handler;
   pages: {
     login: Hono;
@@ -35,8 +31,8 @@ export interface AppOptions {
 
 export function createApp(options: AppOptions): Hono {
   const app = new Hono();
-  app.post('/webhook', limitBody(WEBHOOK_BODY_BYTES), options.githubWebhook);
-  app.post('/sync', limitBody(BODY_BYTES), options.syncApi);
+  app.post('/webhook', options.githubWebhook);
+  app.post('/sync', options.syncApi);
   if (options.pubsubPush) app.post('/pubsub/push', options.pubsubPush);
   for (const path of ['/webhook', '/sync', '/pubsub/push']) {
     app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
@@ -63,7 +59,7 @@ export function createApp(options: AppOptions): Hono {
 }
 
 function answerError(error: Error, c: Context, log: Logger): Response {
-  if (error instanceof RequestError) return jsonError(c, error.status, error.message);
+  if (error instanceof RequestError) return requestErrorAnswer(c, error);
   if (error instanceof QueueFullError) {
     log.warn({ path: c.req.path, problem: error.message }, 'request refused: the queue is full');
     return jsonError(c, 503, 'Too many runs are waiting; send it again later');

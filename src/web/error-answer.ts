@@ -1,6 +1,7 @@
 /** The JSON of errors: one sentence, and a code of a closed list for programs. */
 
 import type { Context } from 'hono';
+import type { RequestError } from '../errors.ts';
 
 const CODES = {
   400: 'invalid_request',
@@ -11,6 +12,7 @@ const CODES = {
   409: 'conflict',
   413: 'too_large',
   415: 'unsupported_media_type',
+  429: 'too_many_requests',
   500: 'internal',
   503: 'unavailable',
 } as const;
@@ -29,4 +31,10 @@ export function jsonError(
 ) {
   const body = WITHOUT_CODE.has(c.req.path) ? { error } : { error, code: CODES[status] };
   return c.json(body, status, status === 503 ? { 'Retry-After': RETRY_AFTER_SECONDS, ...headers } : headers);
+}
+
+/** The answer that an error asks for. */
+export function requestErrorAnswer(c: Context, { status, message, retryAfterSeconds }: RequestError) {
+  const headers = retryAfterSeconds === null ? {} : { 'Retry-After': String(retryAfterSeconds) };
+  return jsonError(c, status, message, headers);
 }

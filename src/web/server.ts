@@ -1,10 +1,11 @@
 /** The HTTP server around the app: time limits, plain errors for broken requests, and a close that ends. */
 
-import type { Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Server } from 'node:http';
 import { serve } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { RunnerError } from '../errors.ts';
+import type { Gate } from './gate.ts';
+import { answerRaw, type HttpSocket } from './raw-answer.ts';
 
 /** Headers and body must arrive within these; GitHub gives up after 10 s itself. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -15,6 +16,8 @@ const MAX_HEADERS_BYTES = 32 * 1024;
 /** What answers are still under way at the close get this long. */
 const CLOSE_GRACE_MS = 2_000;
 const MAX_CONNECTIONS = 2_000;
+/** A client that takes nothing of its answer for this long is cut off. */
+const STALLED_READER_MS = 30_000;
 
 export interface RunningServer {
   /** The port really listened on. */
@@ -23,10 +26,17 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
+export interface ServerOptions {
+  host: string;
+  port: number;
+  gate: Pick<Gate, 'watch'>;
+  stalledReaderMs?: number;
+}
+
 /** Resolves once listening; rejects when the address cannot be had. */
 export function startServer(
   app: Hono,
-  { host, port }: { host: string; port: number },
+  { host, port, gate, stalledReaderMs = STALLED_READER_MS }: ServerOptions,
 ): Promise<RunningServer> {
   return new Promise((resolve, reject) => {
     const server = serve({
@@ -41,6 +51,8 @@ export function startServer(
       },
     }) as Server;
     server.maxConnections = MAX_CONNECTIONS;
+    server.setTimeout(stalledReaderMs, (socket) => endIdle(socket, stalledReaderMs));
+    gate.watch(server);
     server.on('clientError', answerBroken);
     server.once('error', (cause) => reject(notListening(`${host}:${port}`, cause)));
     server.once('listening', () => {
@@ -60,12 +72,15 @@ function notListening(address: string, cause: Error): RunnerError {
   });
 }
 
+/** Nothing moved on the socket for a while: it is between two requests, or its client reads nothing, or waits for us. */
+function endIdle(socket: HttpSocket, stalledReaderMs: number): void {
+  if (!socket._httpMessage || socket.writableLength > 0) socket.destroy();
+  else socket.setTimeout(stalledReaderMs);
+}
+
 /** Requests that Node itself refuses get the same JSON errors as all others. */
-function answerBroken(
-  error: NodeJS.ErrnoException,
-  socket: Socket & { _httpMessage?: ServerResponse },
-): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent) {
+function answerBroken(error: NodeJS.ErrnoException, socket: HttpSocket): void {
+  if (error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }
@@ -75,10 +90,7 @@ function answerBroken(
       : error.code === 'HPE_HEADER_OVERFLOW'
         ? ['431 Request Header Fields Too Large', 'The headers are too large']
         : ['400 Bad Request', 'The request is not valid HTTP'];
-  const body = JSON.stringify({ error: message });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
+  answerRaw(socket, { status, error: message });
 }
 
 async function close(server: Server): Promise<void> {
