@@ -55,18 +55,28 @@ export function cancelRequested(run: Run, openSteps: readonly string[], by: stri
   return [requested, ...cancelledSteps(openSteps, `Cancelled by ${by}`), cancelled(by)];
 }
 
-/** What a worker's events become when the run is to be cancelled: one that would wait, for whatever, ends instead. */
-export function heedCancel(
+/**
+ * What a worker's events become with what the store knows: a run that is to be cancelled ends where it would begin to
+ * wait, for whatever, and no step outlives its run.
+ */
+export function completed(
   { cancelRequestedBy: by }: Run,
   events: RunEventBody[],
   openSteps: readonly string[],
 ): RunEventBody[] {
-  if (by === null || !events.some(waits)) return events;
   const ended = new Set(events.map((event) => (event.type === 'step.finished' ? event.step : null)));
   const open = openSteps.filter((step) => !ended.has(step));
-  return events.flatMap((event) =>
-    waits(event) ? [...cancelledSteps(open, `Cancelled by ${by}`), cancelled(by)] : [event],
-  );
+  return events.flatMap((event) => {
+    if (by !== null && waits(event)) return [...cancelledSteps(open, `Cancelled by ${by}`), cancelled(by)];
+    if (event.type !== 'run.finished') return [event];
+    const message = event.state === 'cancelled' ? event.message : 'The run ended before this';
+    return [...cancelledSteps(open, message), event];
+  });
+}
+
+/** Whether `completed` may change these events. */
+export function areLast(events: readonly RunEventBody[]): boolean {
+  return events.some((event) => event.type === 'run.finished' || waits(event));
 }
 
 function waits({ type }: RunEventBody): boolean {

@@ -386,6 +386,31 @@ export function describeRunStore(
       });
     });
 
+    it('lets no step outlive its run', async () => {
+      await store.enqueue(pushRequest());
+      const { run, lease } = await claim();
+      const planned = { type: 'step.planned', wave: 0, message: '' } as const;
+      const ended = {
+        type: 'step.finished',
+        state: 'failed',
+        message: 'No',
+        exitCode: 1,
+        ledger: null,
+      } as const;
+      await store.append(lease, [
+        { ...planned, step: 'a', position: 0 },
+        { ...planned, step: 'b', position: 1 },
+        { ...planned, step: 'c', position: 2 },
+        { type: 'step.started', step: 'b', command: ['true'], ledger: null },
+      ]);
+      await store.append(lease, [{ ...ended, step: 'c' }, finished()]);
+      const steps = await store.steps(run.id);
+      expect(steps.map(({ state }) => state)).toEqual(['cancelled', 'cancelled', 'failed']);
+      expect((await store.events(run.id, { after: 0, limit: 100 })).at(-1)).toMatchObject({
+        type: 'run.finished',
+      });
+    });
+
     describe('a follow-up', () => {
       it('is enqueued with the end of the run and covers it', async () => {
         await store.enqueue(pushRequest());

@@ -5,7 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MustEndError, StoreUnavailableError } from '../errors.ts';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
@@ -92,5 +94,141 @@ describe('executing a run', () => {
     expect(leftMs).toBeGreaterThan(0);
     // Somebody else's to end.
     expect(await store.run(claim.run.id)).toMatchObject({ state: 'running' });
+  });
+
+  /** A step that logs a line and succeeds, once it is told to. */
+  function oneStep(before: () => Promise<void> | void) {
+    return async ({ emit }: PipelineContext<'sync'>): Promise<Outcome> => {
+      await emit({ type: 'step.planned', step: 'a', position: 0, wave: 0, message: '' });
+      await emit({ type: 'step.started', step: 'a', command: ['true'], ledger: null });
+      await before();
+      await emit({ type: 'step.log', step: 'a', stream: 'stdout', lines: ['the last line'] });
+      const ended = { type: 'step.finished', step: 'a', state: 'succeeded', message: 'Synced' } as const;
+      await emit({ ...ended, exitCode: 0, ledger: null });
+      return SUCCESS;
+    };
+  }
+
+  /** Everything of the run but its own start. */
+  async function stored(runId: string): Promise<RunEventBody['type'][]> {
+    const events = await store.events(runId, { after: 0, limit: 100 });
+    return events.map(({ type }) => type).filter((type) => !/queued|run.started|cancel_requested/.test(type));
+  }
+  const ALL_OF_ONE_STEP = ['step.planned', 'step.started', 'step.log', 'step.finished', 'run.finished'];
+
+  it('stores how a run ended when the store was away for longer than the lease', async () => {
+    const claim = await claimed();
+    const away = failAtCall(store, 1, { times: Number.POSITIVE_INFINITY, only: ['append', 'renew'] });
+    const waits = async ({ signal }: PipelineContext<'sync'>): Promise<Outcome> => {
+      await sleep(60_000, undefined, { signal });
+      return SUCCESS;
+    };
+    const leaseMs = 200;
+    const execution = executeRun(options(waits, { store: away.store, leaseMs }), claim);
+    await store.requestCancel(claim.run.id, 'ada');
+    await expect.poll(() => away.failed().includes('append'), { timeout: 10_000 }).toBe(true);
+    await sleep(3 * leaseMs);
+    away.heal();
+    await execution;
+    expect(await store.run(claim.run.id)).toMatchObject({ state: 'cancelled', message: 'Cancelled by ada' });
+  });
+
+  it('keeps what a step did when the run is cancelled while that cannot be stored', async () => {
+    const claim = await claimed();
+    const away = failAtCall(store, 3, { times: Number.POSITIVE_INFINITY, only: ['append'] });
+    const execution = executeRun(
+      options(
+        oneStep(async () => void (await store.requestCancel(claim.run.id, 'ada'))),
+        { store: away.store },
+      ),
+      claim,
+    );
+    await expect.poll(() => away.failed().length, { timeout: 10_000 }).toBeGreaterThan(1);
+    away.heal();
+    await execution;
+    expect(await stored(claim.run.id)).toEqual(ALL_OF_ONE_STEP);
+    expect(await store.steps(claim.run.id)).toMatchObject([{ state: 'succeeded', message: 'Synced' }]);
+    expect(await store.run(claim.run.id)).toMatchObject({ state: 'cancelled' });
+  });
+
+  it('does not call a run cancelled that had come to its end before', async () => {
+    const claim = await claimed();
+    const away = failAtCall(store, 4, { times: Number.POSITIVE_INFINITY, only: ['append'] });
+    const execution = executeRun(
+      options(
+        oneStep(() => undefined),
+        { store: away.store },
+      ),
+      claim,
+    );
+    await expect.poll(() => away.failed().length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await store.requestCancel(claim.run.id, 'ada');
+    away.heal();
+    await execution;
+    expect(await stored(claim.run.id)).toEqual(ALL_OF_ONE_STEP);
+    expect(await store.run(claim.run.id)).toMatchObject({ state: 'succeeded' });
+  });
+
+  it('leaves a run alone that another holder took over while the store was away', async () => {
+    const claim = await claimed(1);
+    const away = failAtCall(store, 4, { times: Number.POSITIVE_INFINITY, only: ['append', 'renew'] });
+    const execution = executeRun(
+      options(
+        oneStep(() => undefined),
+        { store: away.store },
+      ),
+      claim,
+    );
+    await expect.poll(() => away.failed().includes('append'), { timeout: 10_000 }).toBe(true);
+    await store.takeBack({ all: false, maxAttempts: 9 });
+    const other = await store.claim({ owner: 'two:2', leaseMs: 60_000 });
+    away.heal();
+    await execution;
+    expect(other?.run.id).toBe(claim.run.id);
+    expect(await store.run(claim.run.id)).toMatchObject({ state: 'running', attempt: 2 });
+    expect(await stored(claim.run.id)).not.toContain('run.finished');
+  });
+
+  it('ends with the server when that stops while the store is away, and the run is taken back', async () => {
+    const claim = await claimed();
+    const away = failAtCall(store, 4, { times: Number.POSITIVE_INFINITY });
+    const stopping = new AbortController();
+    const more = { store: away.store, stopping: stopping.signal, lastWordsMs: 300 };
+    const execution = executeRun(
+      options(
+        oneStep(() => undefined),
+        more,
+      ),
+      claim,
+    );
+    await expect.poll(() => away.failed().includes('append'), { timeout: 10_000 }).toBe(true);
+    stopping.abort();
+    await execution;
+    expect(await store.takeBack({ all: true, maxAttempts: 9 })).toEqual([claim.run.id]);
+  });
+
+  it('bounds what a run says, whatever it quotes', async () => {
+    const claim = await claimed();
+    const said = `🚀${'x'.repeat(250_000)}`;
+    const speaks = async ({ emit }: PipelineContext<'sync'>): Promise<Outcome> => {
+      await emit({ type: 'run.notice', level: 'warning', message: said });
+      await emit({ type: 'step.planned', step: 'a', position: 0, wave: 0, message: said });
+      const services = [{ service: 'a', folder: 'a', wave: 0, because: said, paths: [] }];
+      const explanation = { revision: 'c', notes: [said], unmatched: [] };
+      await emit({
+        type: 'run.explained',
+        explanation: {
+          ...explanation,
+          services: services.map((one) => ({ ...one, decision: 'invalid' as const })),
+        },
+      });
+      return { state: 'failed', reason: 'rules_invalid', message: said };
+    };
+    await executeRun(options(speaks), claim);
+    const run = await store.run(claim.run.id);
+    expect(run?.message).toHaveLength(1_000);
+    expect(run?.message).toMatch(/^🚀x+…$/u);
+    const events = await store.events(claim.run.id, { after: 0, limit: 100 });
+    expect(JSON.stringify(events).length).toBeLessThan(10_000);
   });
 });

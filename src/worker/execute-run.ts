@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import { describeError, isDiskFull, StaleLeaseError, StoreUnavailableError } from '../errors.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
 import type { Run, RunKind } from '../runs/run.ts';
-import type { RunEventBody } from '../runs/run-events.ts';
-import type { Claim, Lease, RunStore } from '../runs/run-store.ts';
+import type { Claim, RunStore } from '../runs/run-store.ts';
 import { createEventWriter, type EventWriter } from './event-writer.ts';
+import { keepLease } from './keep-lease.ts';
 
 export interface ExecuteOptions {
   store: RunStore;
@@ -18,16 +18,16 @@ export interface ExecuteOptions {
   draining: AbortSignal;
   /** Aborted at the end of a drain: what still runs is ended. */
   stopping: AbortSignal;
+  /** For tests: how long a server that stops waits for the store. Default 10 s. */
+  lastWordsMs?: number;
   log: Logger;
 }
 
-/** Of a lease: how often it is renewed, after which part of it a step is ended that could not be, and how soon. */
-const RENEWALS = 8;
-const GIVEN_UP_AFTER = 0.7;
-const ENDING_PART = 0.2;
 const LOOK_AGAIN_MS = 2_000;
 /** Until a run is tried again that needed a store that was away. */
 const AWAY_MS = 15_000;
+/** After the end of a drain. */
+const LAST_WORDS_MS = 10_000;
 
 class CancelRequested extends Error {
   readonly by: string;
@@ -42,28 +42,92 @@ const WORDS: Partial<Record<Outcome['state'], string>> = {
   awaiting_approval: 'run awaits approval',
 };
 
-/** Never rejects: every way to end is stored, or logged when the run is somebody else's by now. */
+/**
+ * Never rejects: every way to end is stored, however long the store is away, or logged when the run is somebody else's
+ * by now. What cannot be stored at all ends with the lease, and the run is taken back.
+ */
 export async function executeRun(options: ExecuteOptions, claim: Claim): Promise<void> {
-  const { store, stopping } = options;
-  const { run, lease, covers } = claim;
+  const { store, stopping, lastWordsMs = LAST_WORDS_MS } = options;
+  const { run, lease } = claim;
   const log = options.log.child({ run_id: run.id, attempt: run.attempt });
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, stopping]);
   const writer = createEventWriter(store, lease, signal);
+  const patience = patienceOf(stopping, lastWordsMs);
   const release = [
+    patience.release,
     keepLease(options, lease, (error) => ended.abort(error)),
     watchCancel(options, run.id, (by) => ended.abort(new CancelRequested(by))),
   ];
   log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
   try {
-    const { draining } = options;
-    const outcome = await perform(options.pipelines, run, covers, { signal, draining, emit: writer.emit });
+    const outcome = await outcomeOf(options, claim, { signal, emit: writer.emit }, log);
+    // From here on the outcome stands: a cancel or a drain comes too late for it.
+    writer.insist(patience.signal);
     await finish(writer, outcome);
     log.info({ ...shown(outcome), summary: outcome.message }, WORDS[outcome.state] ?? 'run finished');
   } catch (error) {
-    await settle(options, claim, signal, error, log);
+    if (error instanceof StaleLeaseError) log.warn('run taken over by another worker');
+    else await finishAsDefect(writer, error, log);
   } finally {
     for (const end of release) end();
+  }
+}
+
+/**
+ * The last words of a run wait for the store without a limit. Only a server that stops gives up in the end: then the
+ * next start takes the run back, as after a crash.
+ */
+function patienceOf(stopping: AbortSignal, limitMs: number): { signal: AbortSignal; release(): void } {
+  const over = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const limit = (): void => {
+    const stopped = new StoreUnavailableError('The server stopped before the store could be written again.');
+    timer = setTimeout(() => over.abort(stopped), limitMs);
+  };
+  if (stopping.aborted) limit();
+  else stopping.addEventListener('abort', limit, { once: true });
+  return {
+    signal: over.signal,
+    release() {
+      stopping.removeEventListener('abort', limit);
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** What the pipeline says, or what became of the run when it did not come to say it. Throws StaleLeaseError. */
+async function outcomeOf(
+  options: ExecuteOptions,
+  { run, covers }: Claim,
+  rest: Pick<PipelineContext<RunKind>, 'signal' | 'emit'>,
+  log: Logger,
+): Promise<Outcome> {
+  const { pipelines, draining, stopping } = options;
+  const { signal } = rest;
+  try {
+    return await perform(pipelines, run, covers, { ...rest, draining });
+  } catch (error) {
+    const cause: unknown = signal.aborted ? signal.reason : error;
+    for (const one of [error, cause]) if (one instanceof StaleLeaseError) throw one;
+    if (cause instanceof CancelRequested) {
+      return { state: 'cancelled', reason: 'cancelled_by_request', message: cause.message };
+    }
+    if (draining.aborted || stopping.aborted) {
+      return {
+        state: 'queued',
+        notBefore: 0,
+        message: 'Handed back by a server that is stopping; waiting to go on.',
+      };
+    }
+    if (error instanceof StoreUnavailableError) {
+      log.warn({ err: error }, 'the run needed a store that is away');
+      const message = `${describeError(error)} Waiting to go on.`;
+      return { state: 'queued', notBefore: Date.now() + AWAY_MS, message };
+    }
+    log.error({ err: error }, 'run failed by a defect');
+    const reason = isDiskFull(error) ? 'disk_full' : 'internal';
+    return { state: 'errored', reason, message: 'The runner failed; see its log' };
   }
 }
 
@@ -115,96 +179,15 @@ function finish(writer: EventWriter, outcome: Outcome): Promise<void> {
   return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy }], followUp);
 }
 
-/** The run did not come to an outcome of its own: cancelled, drained, taken over, or our own failure. */
-async function settle(
-  options: ExecuteOptions,
-  { run, lease }: Claim,
-  signal: AbortSignal,
-  error: unknown,
-  log: Logger,
-): Promise<void> {
-  const { store, draining, stopping } = options;
-  const cause: unknown = signal.aborted ? signal.reason : error;
-  if (error instanceof StaleLeaseError || cause instanceof StaleLeaseError) {
-    log.warn('run taken over by another worker');
-    return;
-  }
-  // The signals of the run are spent; these last words only give up with the store itself.
-  const writer = createEventWriter(store, lease, AbortSignal.timeout(options.leaseMs));
+/** The store refused how the run ended, or the server stops and the store is away. */
+async function finishAsDefect(writer: EventWriter, error: unknown, log: Logger): Promise<void> {
+  log.error({ err: error }, 'the end of the run could not be stored');
+  if (error instanceof StoreUnavailableError) return;
   try {
-    if (cause instanceof CancelRequested) {
-      const open = await openSteps(store, run.id, 'Cancelled');
-      await writer.emit(...open);
-      await finish(writer, { state: 'cancelled', reason: 'cancelled_by_request', message: cause.message });
-      log.info({ by: cause.by }, 'run cancelled');
-    } else if (draining.aborted || stopping.aborted) {
-      const message = 'Handed back by a server that is stopping; waiting to go on.';
-      await writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore: 0 }]);
-      log.info('run handed back');
-    } else if (error instanceof StoreUnavailableError) {
-      const notBefore = Date.now() + AWAY_MS;
-      const message = `${describeError(error)} Waiting to go on.`;
-      await writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore }]);
-      log.warn({ err: error }, 'run handed back');
-    } else {
-      log.error({ err: error }, 'run failed by a defect');
-      await writer.emit(...(await openSteps(store, run.id, 'The run ended before this')));
-      const reason = isDiskFull(error) ? 'disk_full' : 'internal';
-      await finish(writer, { state: 'errored', reason, message: 'The runner failed; see its log' });
-    }
-  } catch (lastError) {
-    log.error(
-      { err: lastError },
-      'the end of the run could not be stored; it will be tried again after a restart',
-    );
+    await finish(writer, { state: 'errored', reason: 'internal', message: 'The runner failed; see its log' });
+  } catch (err) {
+    log.error({ err }, 'the run cannot be ended; it is taken back when its lease has ended');
   }
-}
-
-async function openSteps(store: RunStore, runId: string, message: string): Promise<RunEventBody[]> {
-  const steps = await store.steps(runId);
-  return steps
-    .filter(({ state }) => state === 'pending' || state === 'running')
-    .map(({ id }) => ({
-      type: 'step.finished',
-      step: id,
-      state: 'cancelled',
-      message,
-      exitCode: null,
-      ledger: null,
-    }));
-}
-
-function keepLease(
-  { store, leaseMs, isShared = false, log }: ExecuteOptions,
-  lease: Lease,
-  onLost: (error: StaleLeaseError) => void,
-): () => void {
-  let isReleased = false;
-  let giveUp: NodeJS.Timeout | undefined;
-  /** By our own clock, from before each request: the store's lease ends later. */
-  function holdFrom(askedAtMs: number): void {
-    clearTimeout(giveUp);
-    if (!isShared || isReleased) return;
-    const leftMs = askedAtMs + leaseMs * GIVEN_UP_AFTER - performance.now();
-    const stale = new StaleLeaseError(lease.runId, leaseMs * ENDING_PART);
-    giveUp = setTimeout(() => onLost(stale), Math.max(0, leftMs));
-  }
-  holdFrom(performance.now());
-  const timer = setInterval(() => {
-    const askedAtMs = performance.now();
-    store.renew(lease, leaseMs).then(
-      () => holdFrom(askedAtMs),
-      (error: unknown) => {
-        if (error instanceof StaleLeaseError) onLost(error);
-        else log.warn({ err: error, run_id: lease.runId }, 'lease not renewed, trying again');
-      },
-    );
-  }, leaseMs / RENEWALS);
-  return () => {
-    isReleased = true;
-    clearInterval(timer);
-    clearTimeout(giveUp);
-  };
 }
 
 /** A store that cannot be read is asked again: nobody's wish to cancel is lost. */

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { StaleLeaseError } from '../../errors.ts';
 import { RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
-import { heedCancel, supersededBy } from '../../runs/run-decisions.ts';
+import { areLast, completed, supersededBy } from '../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Claim, Lease } from '../../runs/run-store.ts';
 import { draftEvents, readBackground } from './append-events.ts';
@@ -186,8 +186,7 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
     const draft = createDraft();
     if (keptPlan !== undefined) draft.writes.push(['SET', keys.keptPlan(stored.run.id), keptPlan]);
     const { run } = stored;
-    let toAppend =
-      run.cancelRequestedBy === null ? events : heedCancel(run, events, await openSteps(room, run));
+    let toAppend = areLast(events) ? completed(run, events, await openSteps(room, run)) : events;
     if (followUp) {
       const next = await draftEnqueue(room, draft, followUp, Number.POSITIVE_INFINITY);
       toAppend = toAppend.map((event) =>

@@ -2,7 +2,7 @@
 
 import { StaleLeaseError } from '../../../errors.ts';
 import type { RunRequest } from '../../../runs/run.ts';
-import { heedCancel, takenBack } from '../../../runs/run-decisions.ts';
+import { areLast, completed, takenBack } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
 import type { Lease } from '../../../runs/run-store.ts';
 import { appendEvents } from '../append-events.ts';
@@ -40,9 +40,7 @@ export function append(
   if (!row) throw new StaleLeaseError(lease.runId);
   const changed = [lease.runId];
   const stored = toStoredRun(row);
-  const { cancelRequestedBy } = stored.run;
-  let toAppend =
-    cancelRequestedBy === null ? events : heedCancel(stored.run, events, openSteps(database, stored));
+  let toAppend = areLast(events) ? completed(stored.run, events, openSteps(database, stored)) : events;
   if (followUp) {
     const { run } = enqueue(database, followUp).result;
     changed.push(run.id);
