@@ -9,6 +9,7 @@ const NOON = Date.parse('2026-03-02T12:00:00Z');
 const ada: Person = { id: 1, login: 'ada' };
 const bob: Person = { id: 2, login: 'bob' };
 const eve: Person = { id: 3, login: 'eve' };
+const cyd: Person = { id: 4, login: 'cyd' };
 
 const INPUT: CommandInput = {
   command: 'apply',
@@ -74,6 +75,24 @@ describe('A command of a comment', () => {
       'one with remarks after the approval',
       { reviews: [review(bob), review(bob, { state: 'COMMENTED', submittedAt: NOON })] },
     ],
+    [
+      'one that was approved again after an approval or an objection was dismissed',
+      { reviews: [review(bob, { state: 'DISMISSED', submittedAt: NOON - 90_000 }), review(bob)] },
+    ],
+    [
+      'one whose only other objection was dismissed',
+      { reviews: [review(bob), review(cyd, { state: 'DISMISSED' })], writers: [ada, bob, cyd] },
+    ],
+    [
+      'one that somebody without write access, or without an account, objects to',
+      {
+        reviews: [
+          review(bob),
+          review(eve, { state: 'CHANGES_REQUESTED' }),
+          review(null, { state: 'CHANGES_REQUESTED' }),
+        ],
+      },
+    ],
     ['the commit it is bound to', { bound: HEAD }],
   ])('F47: apply is granted to %s', async (_what, scene) => {
     expect(await judge(scene)).toBe('granted');
@@ -132,7 +151,24 @@ describe('A command of a comment', () => {
           review(bob, { state: 'CHANGES_REQUESTED', commit: OTHER, submittedAt: NOON + 5 }),
         ],
       },
+      'bob has asked for changes',
+    ],
+    [
+      'an older approval by somebody whose objection was dismissed',
+      { reviews: [review(bob), review(bob, { state: 'DISMISSED', submittedAt: NOON - 30_000 })] },
       'Nobody has approved aaaaaaaa',
+    ],
+    [
+      'an objection by another writer, made at whichever commit and time',
+      {
+        reviews: [
+          review(bob),
+          review(cyd, { state: 'CHANGES_REQUESTED', commit: OTHER, submittedAt: NOON - 900_000 }),
+          review(cyd, { state: 'COMMENTED' }),
+        ],
+        writers: [ada, bob, cyd],
+      },
+      'cyd has asked for changes',
     ],
     [
       'a dismissed approval',

@@ -70,7 +70,10 @@ async function findApproval(
   reviews: readonly Review[],
   wanted: { head: string; author: Person | null; writtenAt: number },
 ): Promise<Verdict | null> {
-  const standing = lastOpinions(reviews).filter(({ state }) => state === 'APPROVED');
+  const opinions = lastOpinions(reviews);
+  const objection = await findObjection(github, opinions);
+  if (objection !== null) return objection;
+  const standing = opinions.filter(({ state }) => state === 'APPROVED');
   const { head, author, writtenAt } = wanted;
   const ofHead = standing.filter(({ commit }) => commit === head);
   const inTime = ofHead.filter(({ submittedAt }) => submittedAt <= writtenAt);
@@ -88,12 +91,28 @@ async function findApproval(
   return refused(`Nobody has approved ${commit}`);
 }
 
-/** The last approval or objection of each reviewer; remarks change neither. */
+/** Returns null if nobody with write access objects. An objection holds for later commits as well. */
+async function findObjection(github: PullReader, opinions: readonly Review[]): Promise<Verdict | null> {
+  for (const { state, reviewer } of opinions) {
+    if (state !== 'CHANGES_REQUESTED' || reviewer === null) continue;
+    const counts = await github.mayWrite(reviewer);
+    if (counts === 'unavailable') return SILENT;
+    if (counts) return refused(`${reviewer.login} has asked for changes`);
+  }
+  return null;
+}
+
+const OPINIONS: ReadonlySet<string> = new Set(['APPROVED', 'CHANGES_REQUESTED', 'DISMISSED']);
+
+/**
+ * The last opinion of each reviewer; remarks change nothing. A dismissed review keeps its place as the last one, so an
+ * older approval by the same person does not count again:
+ * https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/reviewing-changes-in-pull-requests/dismissing-a-pull-request-review
+ */
 function lastOpinions(reviews: readonly Review[]): Review[] {
   const last = new Map<number, Review>();
   for (const review of reviews.toSorted((a, b) => a.submittedAt - b.submittedAt)) {
-    const isOpinion = review.state === 'APPROVED' || review.state === 'CHANGES_REQUESTED';
-    if (isOpinion && review.reviewer !== null) last.set(review.reviewer.id, review);
+    if (OPINIONS.has(review.state) && review.reviewer !== null) last.set(review.reviewer.id, review);
   }
   return [...last.values()];
 }
