@@ -3,9 +3,10 @@
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../errors.ts';
-import { COMMANDS, type Command, type CommandInput } from '../runs/command.ts';
+import type { Command, CommandInput } from '../runs/command.ts';
 import { enqueueCommand } from '../runs/enqueue.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { commandIn } from './command-in.ts';
 import type { Inbox } from './inbox.ts';
 
 export interface CommentOptions {
@@ -70,19 +71,6 @@ export async function answerComment(
 }
 
 const NO_COMMAND = 'No command';
-
-/** The first line that is a command and nothing else. Quoted ones and those in code blocks are somebody else's. */
-function commandIn(body: string): Command | null {
-  let fence: string | null = null;
-  for (const line of body.split(/\r\n?|\n/)) {
-    const text = line.trim();
-    const mark = /^(```|~~~)/.exec(text)?.[1] ?? null;
-    if (mark !== null && (fence === null || fence === mark)) fence = fence === null ? mark : null;
-    const said = fence === null ? COMMANDS.find((command) => text === `iac-runner ${command}`) : undefined;
-    if (said !== undefined) return said;
-  }
-  return null;
-}
 
 function reasonToIgnore(
   { action, issue, comment, repository, sender }: Payload,
