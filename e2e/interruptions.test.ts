@@ -161,7 +161,7 @@ describe('GitHub', () => {
     const next = await stage.start();
     await until('another try', () => (stage.github.requests.length > tries ? true : null));
     back();
-    await stage.github.statuses.waitFor({ sha: commit, state: 'success', timeoutMs: 60_000 });
+    await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
     await statusesToSettle(stage, next);
     const { others } = stage.github.requests.find((request) => request.others > 0) ?? { others: 0 };
     expect(others).toBe(0);

@@ -196,7 +196,7 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     await rename(folder, orphan);
     await utimes(orphan, 0, 0);
     const next = await users.serve();
-    await until('the folder to go', async () => (existsSync(orphan) ? null : true), { timeoutMs: 30_000 });
+    await until('the folder to go', async () => (existsSync(orphan) ? null : true));
     expect(readFileSync(canary, 'utf8')).toBe('kept');
     await next.stop();
   });

@@ -41,7 +41,7 @@ async function runWithOrphans(program: readonly string[]): Promise<number> {
   await stage.push(runner);
   for (let run = 0; run < RUNS; run += 1) {
     const answer = await runner.signedPost('/sync', { services: ['platform/careless'], force: true });
-    await runner.waitForRun(acceptedRun(answer), 'succeeded', { timeoutMs: 30_000 });
+    await runner.waitForRun(acceptedRun(answer), 'succeeded');
   }
   expect((await runner.getJson('/health', null)).status).toBe(200);
   await until('no orphan left', async () => {

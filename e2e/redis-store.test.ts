@@ -303,5 +303,5 @@ describe.skipIf(withoutRedis !== null)(`With the store in Redis${because(without
     const { syncs, overlaps } = await stage.journal.read();
     expect(syncs.map(({ service }) => service)).toEqual(['platform/gated', 'platform/dashy']);
     expect(overlaps).toEqual([]);
-  }, 90_000);
+  });
 });

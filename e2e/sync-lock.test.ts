@@ -168,7 +168,7 @@ describe('F27: the workspace lock of somebody who is not there any more', () => 
     await plant(stage, owner, ageS);
     const { runId } = await pushProbe(stage, runner);
     // Sooner than a folder that nobody refreshes counts as abandoned.
-    await runner.waitForRun(runId, 'succeeded', { timeoutMs: 20_000 });
+    await runner.waitForRun(runId, 'succeeded');
   });
 });
 
@@ -222,7 +222,7 @@ describe('F26: after kill -9 in the middle of a run', () => {
     await rmdir(lockOf(stage));
     await mkdir(lockOf(stage));
     const second = await stage.start();
-    for await (const { event, data } of readStream({ url: second.url, runId, timeoutMs: 20_000 })) {
+    for await (const { event, data } of readStream({ url: second.url, runId })) {
       if (event === 'notice' && String(data.message).startsWith('Waiting for the workspace')) break;
     }
     expect((await stage.journal.read()).syncs).toHaveLength(1);

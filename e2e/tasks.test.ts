@@ -80,7 +80,7 @@ describe('A task', () => {
       `(trap '' HUP; exec sleep 9201) & nohup sleep 9202 & echo last words; exit 0`,
     );
     const { runId } = await pushRun(stage, runner);
-    const run = await runner.waitForRun(runId, 'succeeded', { timeoutMs: 20_000 });
+    const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.steps).toMatchObject([{ id: 'platform/leaky', state: 'succeeded', exit_code: 0 }]);
     expect(await readLog(runner, runId)).toContain('last words\n');
     expect(await commandsOf(stage, 'sleep 920')).toEqual([]);
@@ -118,7 +118,7 @@ while len(hidden()) < 3 and time.monotonic() < deadline:
 print("hidden:", ", ".join(hidden()))`;
     await writePythonService(stage.repository, 'platform/06.hidden', hide);
     const { runId } = await pushRun(stage, runner);
-    const run = await runner.waitForRun(runId, 'succeeded', { timeoutMs: 30_000 });
+    const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.steps).toMatchObject([{ id: 'platform/hidden', state: 'succeeded' }]);
     expect(await readLog(runner, runId)).toContain('hidden: sleep 9301, sleep 9302, sleep 9304\n');
     expect(await commandsOf(stage, 'sleep 930')).toEqual([]);
@@ -132,7 +132,7 @@ print("hidden:", ", ".join(hidden()))`;
       `if read -r answer; then echo "got $answer"; else echo "nobody answers"; fi; cat; echo done`,
     );
     const { runId } = await pushRun(stage, runner);
-    await runner.waitForRun(runId, 'succeeded', { timeoutMs: 20_000 });
+    await runner.waitForRun(runId, 'succeeded');
     expect(await readLog(runner, runId, 'platform/asking')).toBe('nobody answers\ndone\n');
   });
 

@@ -196,7 +196,7 @@ describe('F8: A body', () => {
 describe('F8: Slow senders', () => {
   const shared = shareStage('slow');
 
-  it('do not keep a good delivery waiting, and are answered 408', { timeout: 120_000 }, async () => {
+  it('do not keep a good delivery waiting, and are answered 408', async () => {
     const { runner } = shared();
     const slow = await Promise.all(
       Array.from({ length: 100 }, async (_, index) => {

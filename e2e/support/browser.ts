@@ -20,7 +20,7 @@ const FLAGS = [
   '--no-first-run',
 ];
 /** Longer than anything on a page takes, also on a loaded machine. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 /**
  * One browser for all tests of a file, started by the first that opens a page. Each page has a profile of its own

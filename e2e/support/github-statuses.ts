@@ -110,7 +110,7 @@ export function createStatusBook(options: {
   return {
     history,
     latest: (sha, context) => history(sha, context).at(-1),
-    waitFor({ sha, state, context, timeoutMs = 30_000 }) {
+    waitFor({ sha, state, context, timeoutMs = 60_000 }) {
       const probe = (): CommitStatus | undefined => {
         const latest = history(sha, context).at(-1);
         return latest?.state === state ? latest : undefined;

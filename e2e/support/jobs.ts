@@ -150,7 +150,7 @@ export async function setJobStage(name: string, ...redisOptions: string[]): Prom
       const texts = await redis.lrange(`job:${id}:output`, 0, -1);
       return texts.map((text) => String((JSON.parse(text) as { line: unknown }).line));
     },
-    ended(id, timeoutMs = 30_000) {
+    ended(id, timeoutMs = 60_000) {
       let seen: Record<string, string> = {};
       return until(
         `the end of job ${id}`,

@@ -2,11 +2,11 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Gives the first value of `probe` that is neither undefined nor null. Throws after `timeoutMs` (30 s). */
+/** Gives the first value of `probe` that is neither undefined nor null. Throws after `timeoutMs`: then something hangs. */
 export async function until<T>(
   what: string,
   probe: () => T | null | undefined | Promise<T | null | undefined>,
-  { timeoutMs = 30_000, seen }: { timeoutMs?: number; seen?: () => unknown } = {},
+  { timeoutMs = 60_000, seen }: { timeoutMs?: number; seen?: () => unknown } = {},
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

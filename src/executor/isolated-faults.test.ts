@@ -81,7 +81,7 @@ describe('an executor that fails', () => {
     const options = await executorThat(script);
     const { result } = await run(shell('true', { timeoutMs: 100 }), options);
     expect(result).toEqual({ kind: 'lost', message: 'The executor did not end the command in time' });
-  }, 30_000);
+  });
 
   it('because it does not heed a cancel, is killed', async () => {
     const cancel = new AbortController();
@@ -91,13 +91,13 @@ describe('an executor that fails', () => {
       kind: 'lost',
       message: 'The executor did not end the command when it was told to',
     });
-  }, 30_000);
+  });
 
   it('does not hold up a step that has ended by staying', async () => {
     const options = await executorThat(`say ${STARTED}; say ${LOG}; say ${FINISHED}; exec sleep 300`);
     const { result, lines } = await run(shell('true'), options);
     expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['line']]);
-  }, 30_000);
+  });
 
   it('because it was told by others to end, says so', async () => {
     const { result } = await run(shell('echo $PPID; sleep 600'), {}, ([line]) => {
@@ -107,7 +107,7 @@ describe('an executor that fails', () => {
       kind: 'lost',
       message: 'The executor gave up the command: cancelled: the executor got SIGTERM',
     });
-  }, 30_000);
+  });
 
   it('F25: killed, leaves nothing of the step behind on this machine', async () => {
     let pid: string | undefined;
@@ -121,7 +121,7 @@ describe('an executor that fails', () => {
       message: 'The executor was killed by SIGKILL before it told how the command ended',
     });
     expect(isRunning(pid)).toBe(false);
-  }, 30_000);
+  });
 });
 
 describe('a caller that dies', () => {
@@ -143,7 +143,7 @@ describe('a caller that stands still', () => {
       kind: 'lost',
       message: 'The executor gave up the command: cancelled: the caller has gone',
     });
-  }, 40_000);
+  });
 
   it('is no caller that has nothing to say: a step may take longer than any silence', async () => {
     const { result, lines } = await run(shell('sleep 2; echo done'), { silenceMs: 600 });

@@ -106,7 +106,7 @@ describe('fetch', () => {
     }
     expect((await packsOf(world)).length).toBeLessThan(41);
     expect(world.warnings).toEqual([]);
-  }, 60_000);
+  });
 
   it.runIf(process.geteuid?.() === 0)('F40c: names a mirror that belongs to somebody else', async () => {
     const world = await createWorld();
@@ -133,7 +133,7 @@ describe('F33: killed gits', () => {
       expect(await world.mirror.listTree(head)).toHaveLength(41);
       expect((await readdir(join(world.mirror.directory, 'objects/pack'))).join()).not.toMatch(/tmp_/);
     }
-  }, 60_000);
+  });
 
   it('F33: planted locks, half packs and half mirrors are removed', async () => {
     const world = await createWorld();

@@ -350,7 +350,7 @@ describe('The cache of repositories', () => {
     // Whoever still works with it gets it back.
     const { commit } = await repository.fetch('main');
     await repository.checkOut(commit, stage.target());
-  }, 60_000);
+  });
 
   it('leaves at once when cancelled', async () => {
     const stage = await createRemoteStage();

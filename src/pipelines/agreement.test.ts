@@ -61,7 +61,7 @@ function claimAlone(request: RunRequest): Promise<Claim> {
 }
 
 describe('What is explained beforehand is what is run (SEED=… repeats a history)', () => {
-  it.concurrent.each(SEEDS)('in history %i', { timeout: 120_000 }, async (seed) => {
+  it.concurrent.each(SEEDS)('in history %i', async (seed) => {
     const random = createRandom(seed);
     const world = await createWorld(seed, random);
     const { start, later, pull } = world.commits;

@@ -173,7 +173,7 @@ async function commands(store: RunStore, runId: string): Promise<string[]> {
   );
 }
 
-describe('The plan of a pull request', { timeout: 60_000 }, () => {
+describe('The plan of a pull request', () => {
   it('is made of exactly the head, told in one comment, and leaves nothing behind', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({ 'infra/main.tf': ONE });

@@ -63,7 +63,7 @@ describe('process table', () => {
     // The shell becomes a sleep, which never reaps the child it inherits.
     const { word } = await start('sleep 0.3 & echo $!; exec sleep 600');
     const identity = identityOf(Number(word));
-    await expect.poll(() => isAlive(identity), { timeout: 10_000 }).toBe(false);
+    await expect.poll(() => isAlive(identity)).toBe(false);
     expect(startTicksOf(identity.pid)).toBe(identity.startTicks);
   });
 
@@ -88,7 +88,7 @@ describe('process table', () => {
     const leaver = await start('setsid sleep 600 & sleep 0.3; echo $!', { IAC_RUN_ID: id });
     const other = await start('echo up; exec sleep 600', { IAC_RUN_ID: `${id}-other` });
     const left = identityOf(Number(leaver.word));
-    await expect.poll(() => isAlive(leaver.identity), { timeout: 10_000 }).toBe(false);
+    await expect.poll(() => isAlive(leaver.identity)).toBe(false);
     expect(isAlive(left)).toBe(true);
     expect(await endMarkedProcesses({ marker: `IAC_RUN_ID=${id}`, graceMs: 5_000 })).toEqual([]);
     expect(isAlive(left)).toBe(false);

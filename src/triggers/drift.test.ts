@@ -109,7 +109,7 @@ describe('A drift check', () => {
     await pause(1_000);
     expect(await checks()).toHaveLength(1);
     await finishNext();
-    await expect.poll(checks, { timeout: 5_000 }).toHaveLength(2);
+    await expect.poll(checks).toHaveLength(2);
   });
 
   it('waits for a deployment of its target, and others do not', async () => {
@@ -142,7 +142,7 @@ describe('A drift check', () => {
   it('of many targets comes one after the other', async () => {
     write('a', 'b', 'c', 'd');
     await start({ intervalMs: 4_000 });
-    await expect.poll(checks, { timeout: 10_000 }).toHaveLength(4);
+    await expect.poll(checks).toHaveLength(4);
     const times = (await checks()).map(({ createdAt }) => createdAt);
     const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0));
     expect(Math.min(...gaps)).toBeGreaterThan(300);
@@ -177,12 +177,12 @@ describe('The file of drift targets', () => {
     await expect.poll(checks).toHaveLength(1);
     writeFileSync(file, 'targets: [');
     await finishNext();
-    await expect.poll(checks, { timeout: 5_000 }).toHaveLength(2);
+    await expect.poll(checks).toHaveLength(2);
     await expect.poll(() => logged.join('')).toContain('the last good targets hold');
     await pause(500);
     expect(logged.filter((line) => line.includes('the last good targets hold'))).toHaveLength(1);
     write('cluster');
-    await expect.poll(async () => (await checks()).at(-1)?.trigger.actor, { timeout: 5_000 }).toBe('cluster');
+    await expect.poll(async () => (await checks()).at(-1)?.trigger.actor).toBe('cluster');
     expect(logged.join('')).toContain('is good again');
   });
 });

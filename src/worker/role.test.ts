@@ -43,10 +43,10 @@ describe('A role', () => {
     await expect.poll(() => [...working]).toEqual(['a']);
     const b = start('b');
     fleet.isReachable.a = false;
-    await expect.poll(() => [...working], { timeout: 5_000 }).toEqual(['b']);
+    await expect.poll(() => [...working]).toEqual(['b']);
     fleet.isReachable.a = true;
     await b.stop();
-    await expect.poll(() => [...working], { timeout: 5_000 }).toEqual(['a']);
+    await expect.poll(() => [...working]).toEqual(['a']);
     await a.stop();
     expect([...working]).toEqual([]);
     expect(most).toBe(1);
@@ -62,7 +62,7 @@ describe('A role', () => {
         return async () => undefined;
       },
     });
-    await expect.poll(() => tries, { timeout: 5_000 }).toBe(3);
+    await expect.poll(() => tries).toBe(3);
     await role.stop();
   });
 });

@@ -48,13 +48,11 @@ describe.skipIf(!hasRedisServer())('The Redis store (needs redis-server)', () =>
   /** As soon as it is reached again. */
   async function back(store: RunStore): Promise<void> {
     await expect
-      .poll(
-        () =>
-          store.check().then(
-            () => true,
-            () => false,
-          ),
-        { timeout: 15_000 },
+      .poll(() =>
+        store.check().then(
+          () => true,
+          () => false,
+        ),
       )
       .toBe(true);
   }
@@ -452,7 +450,7 @@ describe.skipIf(!hasRedisServer())('The Redis store (needs redis-server)', () =>
       await server.start();
       await back(other);
       const second = await other.enqueue(pushRequest());
-      await expect.poll(() => seen, { timeout: 10_000 }).toEqual([first.run.id, second.run.id]);
+      await expect.poll(() => seen).toEqual([first.run.id, second.run.id]);
     });
 
     it('claims each run once, one of a group at a time, whatever else goes on', async () => {
@@ -491,7 +489,7 @@ describe.skipIf(!hasRedisServer())('The Redis store (needs redis-server)', () =>
       expect(await server.client().zcard('iac-runner:waiting')).toBe(0);
       expect(await server.client().hlen('iac-runner:held')).toBe(0);
       expect(await server.client().zcard('iac-runner:leases')).toBe(0);
-    }, 60_000);
+    });
 
     it('keeps to the limit of the queue', async () => {
       await serve();

@@ -84,7 +84,7 @@ describe('A store whose files are damaged', () => {
       rmSync(path.dirname(copy), { recursive: true });
     }
     expect(lengths.size).toBeGreaterThan(10);
-  }, 60_000);
+  });
 
   function copyOf(original: string, name: string): string {
     mkdirSync(path.join(root, name));
@@ -159,10 +159,10 @@ describe('The write-ahead log', () => {
     // Our own reader, stopped in the middle, holds nothing up.
     expect(await store.events(run.id, { after: 500, limit: 3 })).toHaveLength(3);
     reader.close();
-    await expect.poll(wal, { timeout: 30_000, interval: 250 }).toBe(0);
+    await expect.poll(wal, { interval: 250 }).toBe(0);
     expect((await store.events(run.id, { after: 99_000, limit: 10 })).length).toBeGreaterThan(0);
     await store.close();
-  }, 60_000);
+  });
 });
 
 /**
@@ -260,7 +260,7 @@ describe('The file', () => {
     expect(await store.runs({ limit: 1 })).toEqual([]);
     await store.close();
     expect(statSync(file).size).toBeLessThan(45 * 1024 * 1024);
-  }, 60_000);
+  });
 });
 
 describe('The queue', () => {
