@@ -190,7 +190,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     const how = { kind: 'answer', status: 502, body: 'Bad gateway' } as const;
     const heal = github.misbehave({ how, times: 'forever', path: /\/issues\/30\/comments/ });
     await push(revision, { number: 30 });
-    await until('a try', async () => (runner.output().includes('comment not told yet') ? true : null));
+    await until('a try', async () => (runner.output().includes('comment not sent yet') ? true : null));
     await runner.kill();
     heal();
     runner = await stage.start({ environment });

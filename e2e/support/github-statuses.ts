@@ -43,6 +43,8 @@ export interface StatusBook {
   /** Fills a commit and context up to `left` before the limit, to see what happens at it. */
   fill(sha: string, context: string, left: number): void;
   create(sha: string, body: unknown): Promise<ApiAnswer>;
+  /** All of a commit, newest first, in pages. */
+  list(ref: string, query: URLSearchParams): Promise<ApiAnswer>;
   combined(ref: string): Promise<ApiAnswer>;
 }
 
@@ -134,6 +136,16 @@ export function createStatusBook(options: {
       // A little like the real one: an answer takes a moment, so that parallel writes would be seen.
       await sleep(2);
       return { status: 201, body: { ...show(add(sha, wanted)), creator: null } };
+    },
+    async list(ref, query) {
+      const sha = await resolve(ref);
+      if (!sha) return refusal(422, `No commit found for SHA: ${ref}`);
+      const perPage = Number(query.get('per_page') ?? 30);
+      const from = (Number(query.get('page') ?? 1) - 1) * perPage;
+      const found = history(sha)
+        .toReversed()
+        .slice(from, from + perPage);
+      return { status: 200, body: found.map((status) => ({ ...show(status), creator: null })) };
     },
     async combined(ref) {
       const sha = await resolve(ref);

@@ -76,6 +76,9 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     const { sha = '', ref = '', hook_id = '' } = parameters;
     const issue = Number(parameters.issue_number);
     if (operation === 'repos/create-commit-status') return statuses.create(sha, body);
+    if (operation === 'repos/list-commit-statuses-for-ref') {
+      return statuses.list(ref, new URL(address, 'http://github.invalid').searchParams);
+    }
     if (operation === 'repos/get-combined-status-for-ref') return statuses.combined(ref);
     if (operation === 'repos/list-webhooks') return hooks.list();
     if (operation === 'repos/list-webhook-deliveries') {

@@ -97,7 +97,7 @@ async function tell<Told extends Run>(
   const outcome = await client.put(request);
   lane.record(outcome);
   if (outcome.kind !== 'ok') return keepFailure(options, run, report, outcome);
-  log.info({ runId: run.id, target: report.target }, 'pull request comment told');
+  log.info({ runId: run.id, target: report.target }, 'pull request comment sent');
   const told = `${run.state} ${createHash('sha256').update(request.body).digest('hex')}`;
   const settled = isFinal(run.state);
   await store.saveReport({ ...report, told, settled, failures: 0, notBefore: 0, problem: null });
@@ -114,13 +114,14 @@ async function keepFailure(
   const failures = report.problem === problem ? report.failures + 1 : 1;
   const fields = { runId: run.id, target: report.target, problem, failures };
   if (outcome.kind === 'refused' || isWorn(outcome, failures)) {
-    log.warn(fields, 'pull request comment is undeliverable');
+    log.warn(fields, 'pull request comment is undeliverable; it is not sent again');
     await store.saveReport({ ...report, failures, problem, notBefore: 0, settled: true });
     if (isFinal(run.state)) await store.settleRun(report.reporter, run.id);
     return;
   }
-  log.warn(fields, 'pull request comment not told yet');
-  await store.saveReport({ ...report, failures, problem, notBefore: lane.retryAt(outcome, failures) });
+  const notBefore = lane.retryAt(outcome, failures);
+  log.warn({ ...fields, nextTry: new Date(notBefore).toISOString() }, 'pull request comment not sent yet');
+  await store.saveReport({ ...report, failures, problem, notBefore });
 }
 
 function targetOf(run: Run): string {

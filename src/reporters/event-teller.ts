@@ -201,22 +201,23 @@ function afterTry({ log }: EventTellerOptions, owed: Owed, outcome: SendOutcome,
   const fields = { runId: report.runId, target: report.target, host: owed.host, event: event.type };
   const done = { ...report, told: event.type, failures: 0, notBefore: 0, settled: event.isLast };
   if (outcome.kind === 'ok') {
-    log.info(fields, 'event told');
+    log.info(fields, 'event sent');
     // That an earlier one was given up stays to be seen.
     return { ...done, problem: report.failures === 0 ? report.problem : null };
   }
   const { problem } = outcome;
   if (outcome.kind === 'refused') {
-    log.warn({ ...fields, problem }, 'event is undeliverable; this deployment is told no further there');
+    log.warn({ ...fields, problem }, 'event is undeliverable; nothing more of this deployment is sent there');
     return { ...report, notBefore: 0, problem, settled: true };
   }
   const failures = report.failures + 1;
   if (isWorn(outcome, failures)) {
-    log.warn({ ...fields, problem, failures }, 'event is undeliverable');
+    log.warn({ ...fields, problem, failures }, 'event is undeliverable; it is not sent again');
     return { ...done, problem: `${event.type} was tried ${failures} times: ${problem}` };
   }
-  log.warn({ ...fields, problem, failures }, 'event not told yet');
   // What the host asks for holds for all of its events; the growing wait is this event's own.
   const notBefore = lane.retryAt({ ...outcome, scope: 'target' }, failures);
+  const nextTry = new Date(notBefore).toISOString();
+  log.warn({ ...fields, problem, failures, nextTry }, 'event not sent yet');
   return { ...report, failures, problem, notBefore };
 }

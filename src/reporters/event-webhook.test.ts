@@ -191,6 +191,7 @@ describe('The events of a deployment', () => {
     await (await start()).idle();
     expect(receiver.types()).toEqual(other.types());
     expect(receiver.seen[0]?.headers['webhook-id']).not.toBe(other.seen[0]?.headers['webhook-id']);
+    await webhooks?.stop();
     await deployments.deploy({ callbackUrl: other.url });
     await deployments.finish(await deployments.begin());
     await (await start({ url: null })).idle();

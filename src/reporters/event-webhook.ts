@@ -20,7 +20,10 @@ export interface EventWebhooks {
 export function startEventWebhooks(options: EventWebhookOptions): EventWebhooks {
   let loop: TellingLoop | null = null;
   const teller = createEventTeller({ ...options, onEnd: () => loop?.wake() });
-  loop = startTellingLoop({ ...options, what: 'events of deployments', tellNext: teller.tellNext });
+  loop = startTellingLoop({
+    ...options,
+    tellers: [{ what: 'events of deployments', tellNext: teller.tellNext }],
+  });
   const { idle, stop } = loop;
   return {
     idle,

@@ -7,8 +7,8 @@ export type SendOutcome =
       kind: 'retry';
       /** The shortest wait before the next try. Whoever retries lets it grow when it fails again. */
       afterMs: number;
-      /** Whether other writes are as likely to fail and must wait too. */
-      scope: 'target' | 'everything';
+      /** Which other writes are as likely to fail and must wait too: none, those of the same kind, or all. */
+      scope: 'target' | 'kind' | 'everything';
       /** How many tries that fail in this same way are worth it, or null for as many as it takes. */
       maxTries: number | null;
       problem: string;
@@ -34,7 +34,8 @@ const STATUS: Written = { name: 'status', permission: 'commit statuses' };
 const SECOND = 1_000;
 const MINUTE = 60_000;
 const DAY = 86_400_000;
-const MAX_TRIES = 5;
+/** With pauses that grow to 15 minutes these take a day. */
+const MAX_TRIES = 100;
 
 /**
  * Judges an answer that is not the created status. Rules:
@@ -64,7 +65,8 @@ export function judgeAnswer(answer: GitHubAnswer, repository: string, what: Writ
   if (status === 404) {
     const advice = 'Check GITHUB_REPOSITORY and what GITHUB_TOKEN may access.';
     return {
-      ...few,
+      ...retry,
+      scope: 'kind',
       afterMs: 2 * SECOND,
       problem: `The token cannot see ${repository} (${said}). ${advice}`,
     };
@@ -75,7 +77,9 @@ export function judgeAnswer(answer: GitHubAnswer, repository: string, what: Writ
   }
   if (status >= 300 && status < 400) {
     return {
-      ...few,
+      ...retry,
+      scope: 'kind',
+      afterMs: 2 * SECOND,
       problem: `${repository} has moved (${said}). Set GITHUB_REPOSITORY to its present name.`,
     };
   }
@@ -92,7 +96,8 @@ function judgeLimit(answer: GitHubAnswer, said: string, what: Written): SendOutc
   const problem = limited
     ? `GitHub asks to wait before the next ${what.name} (${said}).`
     : `GitHub does not let the token write ${what.permission} (${said}). Check the permissions of GITHUB_TOKEN.`;
-  return { kind: 'retry', scope: 'everything', maxTries: null, afterMs: asked ?? MINUTE, problem };
+  const scope = limited ? 'everything' : 'kind';
+  return { kind: 'retry', scope, maxTries: null, afterMs: asked ?? MINUTE, problem };
 }
 
 /** Whether a 403 or 429 is about how much is asked for, not about who may. */
@@ -117,7 +122,7 @@ export function askedWaitMs(headers: Record<string, string>): number | null {
 }
 
 function bounded(waitMs: number): number {
-  return Math.min(DAY, Math.max(SECOND, waitMs));
+  return Math.ceil(Math.min(DAY, Math.max(SECOND, waitMs)));
 }
 
 /**

@@ -29,12 +29,7 @@ let client: GitHubClient;
 
 beforeEach(async () => {
   github = await startScriptedGitHub();
-  client = createGitHubClient({
-    apiUrl: `${github.apiUrl}/`,
-    token: TOKEN,
-    version: '1.2.3',
-    timeoutMs: 300,
-  });
+  client = createGitHubClient({ apiUrl: `${github.apiUrl}/`, token: TOKEN, version: '1.2.3' });
 });
 
 afterEach(() => github.close());
@@ -55,11 +50,6 @@ describe('setStatus', () => {
     ['500', answer(500, {}), { kind: 'retry', afterMs: 1_000, scope: 'target', maxTries: null }],
     ['502 as a page', html(502), { kind: 'retry', afterMs: 1_000, scope: 'everything' }],
     ['503 with retry-after', answer(503, {}, { 'retry-after': '7' }), { kind: 'retry', afterMs: 7_000 }],
-    [
-      'no answer',
-      hang,
-      { kind: 'retry', scope: 'everything', problem: expect.stringContaining('timed out') },
-    ],
     [
       'a reset',
       reset,
@@ -95,13 +85,18 @@ describe('setStatus', () => {
     [
       'a token without the right',
       answer(403, { message: 'Resource not accessible by personal access token' }),
-      { kind: 'retry', afterMs: 60_000, problem: expect.stringContaining('permissions of GITHUB_TOKEN') },
+      {
+        kind: 'retry',
+        afterMs: 60_000,
+        scope: 'kind',
+        problem: expect.stringContaining('permissions of GITHUB_TOKEN'),
+      },
     ],
-    ['404', answer(404, { message: 'Not Found' }), { kind: 'retry', scope: 'target', maxTries: 5 }],
+    ['404', answer(404, { message: 'Not Found' }), { kind: 'retry', scope: 'kind', maxTries: null }],
     [
       'an unknown commit',
       answer(422, { message: 'No commit found for SHA: abc123' }),
-      { kind: 'retry', afterMs: 4_000, scope: 'target', maxTries: 5 },
+      { kind: 'retry', afterMs: 4_000, scope: 'target', maxTries: 100 },
     ],
     [
       'the limit of 1,000 statuses',
@@ -117,10 +112,51 @@ describe('setStatus', () => {
     expect(await client.setStatus(REQUEST)).toMatchObject(expected);
   });
 
-  it('F14: does not follow a redirect', async () => {
+  it('F44: judges no answer', async () => {
+    const hasty = createGitHubClient({ apiUrl: github.apiUrl, token: TOKEN, version: '1', timeoutMs: 300 });
+    github.always = hang;
+    expect(await hasty.setStatus(REQUEST)).toMatchObject({
+      kind: 'retry',
+      scope: 'everything',
+      problem: expect.stringContaining('timed out'),
+    });
+  });
+
+  it.each([301, 302, 307, 308])('follows a renamed repository to its new address (%i)', async (status) => {
+    const location = `${github.apiUrl}/repositories/7/statuses/abc123`;
+    github.script = [answer(status, {}, { location })];
+    expect(await client.setStatus(REQUEST)).toEqual({ kind: 'ok' });
+    expect(github.seen.map(({ state, context }) => [state, context])).toEqual(
+      Array(2).fill([REQUEST.state, REQUEST.context]),
+    );
+    expect(github.seen[1]?.sha).toBe('? /repositories/7/statuses/abc123');
+    expect(github.seen[1]?.headers.authorization).toBe(`token ${TOKEN}`);
+  });
+
+  it('does not follow redirects for ever', async () => {
+    github.always = answer(307, {}, { location: `${github.apiUrl}/repositories/7/statuses/abc123` });
+    expect(await client.setStatus(REQUEST)).toMatchObject({ kind: 'retry', scope: 'kind', maxTries: null });
+    expect(github.seen.length).toBeLessThan(10);
+  });
+
+  it('F14: does not follow a redirect to another host, or out of the API', async () => {
     const elsewhere = await startScriptedGitHub();
-    github.always = answer(307, {}, { location: `${elsewhere.apiUrl}/repos/acme/platform/statuses/abc123` });
-    expect(await client.setStatus(REQUEST)).toMatchObject({ kind: 'retry', maxTries: 5 });
+    const under = createGitHubClient({ apiUrl: `${github.apiUrl}/api/v3`, token: TOKEN, version: '1' });
+    for (const location of [
+      `${elsewhere.apiUrl}/repos/acme/platform/statuses/abc123`,
+      `//${new URL(elsewhere.apiUrl).host}/repos/acme/platform/statuses/abc123`,
+      `${github.apiUrl.replace('//', '//user@')}/api/v3/statuses/abc123`,
+      `${github.apiUrl}/statuses/abc123`,
+      `${github.apiUrl}/api/v3/../statuses/abc123`,
+      'http://[',
+      '',
+    ]) {
+      github.always = answer(307, {}, { location });
+      github.seen.length = 0;
+      const outcome = await under.setStatus(REQUEST);
+      expect(outcome, location).toMatchObject({ kind: 'retry', scope: 'kind', maxTries: null });
+      expect(github.seen, location).toHaveLength(1);
+    }
     expect(elsewhere.seen).toEqual([]);
     await elsewhere.close();
   });

@@ -12,6 +12,8 @@ export interface StatusRequest extends CommitStatus {
   sha: string;
   targetUrl: string;
   context: string;
+  /** Refuses the status when the commit has so many that the last ones must be kept for outcomes. */
+  keepsRoom?: boolean;
 }
 
 export interface GitHubClient {
@@ -28,6 +30,13 @@ export interface GitHubClientOptions {
   timeoutMs?: number;
   fetch?: typeof fetch;
 }
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 307, 308]);
+const MAX_REDIRECTS = 3;
+/** https://docs.github.com/en/rest/commits/statuses#create-a-commit-status */
+const MOST_STATUSES = 1_000;
+const KEPT_FOR_OUTCOMES = 100;
+const CROWDED = 'GitHub takes only 1,000 statuses for a commit; the last ones are kept for outcomes.';
 
 const Headers = z.record(z.string(), z.coerce.string());
 
@@ -46,13 +55,14 @@ const ErrorBody = z.object({
 });
 
 export function createGitHubClient(options: GitHubClientOptions): GitHubClient {
-  let octokit: Promise<Octokit> | undefined;
   return {
-    async setStatus({ owner, repo, sha, state, description, targetUrl, context }) {
-      octokit ??= loadOctokit(options);
+    async setStatus({ owner, repo, sha, state, description, targetUrl, context, keepsRoom = false }) {
       const startedAt = performance.now();
       try {
-        const { status, headers, data } = await (await octokit).rest.repos.createCommitStatus({
+        const octokit = await loadOctokit(options);
+        if (keepsRoom && (await isCrowded(octokit, { owner, repo, ref: sha })))
+          return { kind: 'refused', problem: CROWDED };
+        const { status, headers, data } = await octokit.rest.repos.createCommitStatus({
           owner,
           repo,
           sha,
@@ -74,23 +84,72 @@ export function createGitHubClient(options: GitHubClientOptions): GitHubClient {
   };
 }
 
+/**
+ * Whether the commit has nearly as many statuses as GitHub takes: 1,000 for each context. Those of all contexts count
+ * here, which one request can see.
+ */
+async function isCrowded(
+  octokit: Octokit,
+  commit: { owner: string; repo: string; ref: string },
+): Promise<boolean> {
+  const { data } = await octokit.rest.repos.listCommitStatusesForRef({
+    ...commit,
+    per_page: 1,
+    page: MOST_STATUSES - KEPT_FOR_OUTCOMES,
+  });
+  return z.array(z.unknown()).nonempty().safeParse(data).success;
+}
+
 /** Octokit is loaded with the first status, so that a server starts and idles without it. */
 export async function loadOctokit(options: GitHubClientOptions): Promise<Octokit> {
   const { apiUrl, version, timeoutMs = 10_000, fetch = globalThis.fetch } = options;
   const { Octokit } = await import('@octokit/rest');
+  const baseUrl = apiUrl.replace(/\/+$/, '');
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
   return new Octokit({
     auth: options.token.trim(),
-    baseUrl: apiUrl.replace(/\/+$/, ''),
+    baseUrl,
     userAgent: `iac-runner/${version}`,
     log,
     request: {
       log,
-      // Octokit has no time limit of its own. A redirect is an answer to report, never a place to take the token.
-      fetch: (url: string, init: RequestInit) =>
-        fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) }),
+      // Octokit has no time limit of its own, and would take the token wherever a redirect leads.
+      fetch(url: string, init: RequestInit) {
+        const signal = AbortSignal.timeout(timeoutMs);
+        const ask = (place: string) => fetch(place, { ...init, redirect: 'manual', signal });
+        return fetchWithin(baseUrl, ask, url);
+      },
     },
   });
+}
+
+/**
+ * A renamed repository is answered with its new address, to which the same request is sent again:
+ * https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
+ * Only within the same API. Any other redirect is an answer to report.
+ */
+async function fetchWithin(
+  baseUrl: string,
+  ask: (url: string) => Promise<Response>,
+  url: string,
+): Promise<Response> {
+  let response = await ask(url);
+  for (let hop = 0; hop < MAX_REDIRECTS; hop += 1) {
+    const next = REDIRECTS.has(response.status)
+      ? placeWithin(baseUrl, response.headers.get('location'))
+      : null;
+    if (next === null) break;
+    await response.body?.cancel();
+    response = await ask(next);
+  }
+  return response;
+}
+
+/** The address a redirect leads to, or null when it leads out of the API. */
+function placeWithin(baseUrl: string, location: string | null): string | null {
+  const place = URL.parse(location ?? '', `${baseUrl}/`);
+  if (!location || place === null || place.username !== '' || place.password !== '') return null;
+  return place.href.startsWith(`${new URL(baseUrl).href.replace(/\/$/, '')}/`) ? place.href : null;
 }
 
 function ignore(): void {}

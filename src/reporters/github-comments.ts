@@ -42,7 +42,6 @@ export interface GitHubCommentsOptions extends GitHubClientOptions {
 }
 
 export function createGitHubComments(options: GitHubCommentsOptions): GitHubComments {
-  let octokit: Promise<Octokit> | undefined;
   let login: string | null = null;
 
   /** Null for the token of an app, which may not ask who it is; its comments are a bot's. */
@@ -59,10 +58,9 @@ export function createGitHubComments(options: GitHubCommentsOptions): GitHubComm
   }
 
   async function put(request: CommentRequest): Promise<SendOutcome> {
-    octokit ??= loadOctokit(options);
     const startedAt = performance.now();
     try {
-      const api = await octokit;
+      const api = await loadOctokit(options);
       const mine = await findOurs(api, request, await ownLogin(api));
       if (mine?.body !== request.body) await write(api, request, mine);
       return { kind: 'ok' };
@@ -82,7 +80,8 @@ export function createGitHubComments(options: GitHubCommentsOptions): GitHubComm
     async put(request) {
       const outcome = await put(request);
       if (!options.ofRequest || outcome.kind !== 'retry') return outcome;
-      return { ...outcome, scope: 'target', maxTries: outcome.maxTries ?? TRIES_OF_REQUEST };
+      const maxTries = Math.min(outcome.maxTries ?? TRIES_OF_REQUEST, TRIES_OF_REQUEST);
+      return { ...outcome, scope: 'target', maxTries };
     },
   };
 }

@@ -17,5 +17,5 @@ export function startRequestComments(options: RequestCommentsOptions): TellingLo
   const lane = createWriteLane(options);
   const comments = planComments({ ...options, credential: 'sealed' });
   const tellNext = createCommentTeller({ ...options, lane }, comments);
-  return startTellingLoop({ ...options, what: 'comments with plans', tellNext });
+  return startTellingLoop({ ...options, tellers: [{ what: 'comments with plans', tellNext }] });
 }

@@ -10,6 +10,11 @@ beforeEach(async () => {
 
 afterEach(() => reporting.close());
 
+async function createAnother(options: Parameters<typeof createReporting>[0]): Promise<void> {
+  await reporting.close();
+  reporting = await createReporting(options);
+}
+
 describe('a GitHub that misbehaves', () => {
   it.each<[string, number, Behaviour]>([
     ['500', 1, answer(500, {})],
@@ -18,10 +23,12 @@ describe('a GitHub that misbehaves', () => {
     ['a reset', 3, reset],
     ['half a 201', 3, truncated],
     ['401', 3, answer(401, { message: 'Bad credentials' })],
-    ['404', 4, answer(404, { message: 'Not Found' })],
-    ['an unknown commit', 4, answer(422, { message: 'No commit found for SHA: aaa' })],
+    ['404', 30, answer(404, { message: 'Not Found' })],
+    ['a redirect to another host', 30, answer(307, {}, { location: 'https://other.example/statuses/aaa' })],
+    ['an unknown commit', 30, answer(422, { message: 'No commit found for SHA: aaa' })],
     ['429', 2, answer(429, {}, { 'retry-after': '120' })],
   ])('F44: %s, %i times: the final state stands in the end', async (_title, times, behaviour) => {
+    await createAnother({ speed: 60 });
     const { gaps, github, put, seen, start, runs, unsettled } = reporting;
     github.script = Array.from({ length: times }, () => behaviour);
     await put('run-1', 'aaa', RUNNING);
@@ -37,8 +44,7 @@ describe('a GitHub that misbehaves', () => {
   });
 
   it('F44: silence: the final state stands in the end', async () => {
-    await reporting.close();
-    reporting = await createReporting({ timeoutMs: 300 });
+    await createAnother({ timeoutMs: 300 });
     const { github, put, start, unsettled } = reporting;
     github.script = [hang, hang];
     await put('run-1', 'aaa', SUCCEEDED);
@@ -92,25 +98,33 @@ describe('a GitHub that misbehaves', () => {
     expect(github.seen.map(({ sha }) => sha)).toEqual(['aaa', 'aaa', 'bbb', 'aaa', 'bbb']);
   });
 
-  it.each<[string, Behaviour, number]>([
-    ['404', answer(404, { message: 'Not Found' }), 6],
-    ['an unknown commit', answer(422, { message: 'No commit found for SHA: aaa' }), 6],
-    ['too many statuses', answer(422, { message: 'maximum number of statuses' }), 2],
-  ])('F44: %s for ever is given up, visibly', async (_title, behaviour, requests) => {
-    const { github, logged, put, start, runs, unsettled } = reporting;
-    github.always = behaviour;
+  it('F44: a commit that stays unknown for a day is given up, visibly', async () => {
+    await createAnother({ speed: 60 });
+    const { github, logged, put, runs, start, unsettled } = reporting;
+    github.always = answer(422, { message: 'No commit found for SHA: aaa' });
     await put('run-1', 'aaa', RUNNING);
     const { idle } = await start();
     await idle();
     expect(await unsettled()).toEqual(['run-1']);
     await runs.change('run-1', SUCCEEDED);
     await idle();
-    expect(github.seen).toHaveLength(requests);
+    const [first, last] = [github.seen[0], github.seen.at(-1)];
+    expect((last?.at ?? 0) - (first?.at ?? 0)).toBeGreaterThan(20 * 3_600_000);
     expect(await unsettled()).toEqual([]);
     expect(await runs.reports('run-1')).toMatchObject([
-      { told: null, settled: true, problem: expect.stringMatching(/HTTP 4/) },
+      { told: null, settled: true, problem: expect.stringMatching(/HTTP 422/) },
     ]);
-    expect(logged).toContain('commit status is undeliverable');
+    expect(logged).toContain('commit status is undeliverable; nothing more is sent for this run and commit');
+  });
+
+  it('F44: too many statuses of a commit are given up, visibly', async () => {
+    const { github, put, runs, start, unsettled } = reporting;
+    github.always = answer(422, { message: 'maximum number of statuses' });
+    await put('run-1', 'aaa', SUCCEEDED);
+    await (await start()).idle();
+    expect(github.seen).toHaveLength(1);
+    expect(await unsettled()).toEqual([]);
+    expect(await runs.reports('run-1')).toMatchObject([{ told: null, settled: true }]);
   });
 
   it('F45: a pending state that is answered late never ends up over the final one', async () => {

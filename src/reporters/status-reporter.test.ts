@@ -204,7 +204,7 @@ describe('a restart', () => {
       },
     ];
     const reporter = await start();
-    await expect.poll(() => logged).toContain('commit statuses could not be looked up or kept');
+    await expect.poll(() => logged).toContain('commit statuses wait: the store could not be read or written');
     await reporter.stop();
     runs.failure = null;
     await runs.change('run-1', { ...SUCCEEDED, revision: 'bbb' });
@@ -217,7 +217,7 @@ describe('a restart', () => {
     github.script = [answer(429, {}, { 'retry-after': '600' })];
     await put('run-1', 'aaa', SUCCEEDED);
     await start();
-    await expect.poll(() => logged, { interval: 1 }).toContain('commit status not told yet');
+    await expect.poll(() => logged, { interval: 1 }).toContain('commit status not sent yet');
     await (await start()).idle();
     expect(gaps()[0]).toBeGreaterThanOrEqual(600_000);
   });

@@ -1,6 +1,7 @@
 /** Tells GitHub what became of every run: one serial loop over what the store says is not told yet. */
 
-import { createCommentTeller } from './comment-teller.ts';
+import type { Run } from '../runs/run.ts';
+import { createCommentTeller, type StickyComment } from './comment-teller.ts';
 import { createStatusTeller, type StatusTellerOptions } from './status-teller.ts';
 import {
   commandReplies,
@@ -9,7 +10,7 @@ import {
   planComments,
   previewComments,
 } from './sticky-comments.ts';
-import { startTellingLoop } from './telling-loop.ts';
+import { startTellingLoop, type Teller } from './telling-loop.ts';
 import { createWriteLane, type WriteLaneOptions } from './write-lane.ts';
 
 export interface StatusReporterOptions extends Omit<StatusTellerOptions, 'lane'>, WriteLaneOptions {
@@ -30,26 +31,18 @@ export interface StatusReporter {
 
 export function startStatusReporter(options: StatusReporterOptions): StatusReporter {
   const { comments, store, log, repository, runUrl } = options;
-  const lane = createWriteLane(options);
-  const tellers = [createStatusTeller({ ...options, lane })];
+  const host = createWriteLane(options);
+  const tellers: Teller[] = [
+    { what: 'commit statuses', tellNext: createStatusTeller({ ...options, lane: host.ofKind() }) },
+  ];
   if (comments) {
+    const lane = host.ofKind();
     const openClient = async () => comments.client;
-    const previews = previewComments({ ...comments, repository, runUrl });
-    const plans = planComments({ store: comments.store, credential: 'configured', openClient, runUrl });
-    tellers.push(createCommentTeller({ store, log, lane }, previews));
-    tellers.push(createCommentTeller({ store, log, lane }, plans));
-    tellers.push(createCommentTeller({ store, log, lane }, commandReplies({ ...comments, runUrl })));
+    const tell = <Told extends Run>(what: string, comment: StickyComment<Told>): number =>
+      tellers.push({ what, tellNext: createCommentTeller({ store, log, lane }, comment) });
+    tell('previews', previewComments({ ...comments, repository, runUrl }));
+    tell('plans', planComments({ store: comments.store, credential: 'configured', openClient, runUrl }));
+    tell('replies to commands', commandReplies({ ...comments, runUrl }));
   }
-
-  /** Each tells at most one thing, statuses first. Returns the ms until the next round, or null when nothing is left. */
-  async function tellNext(): Promise<number | null> {
-    const waits: number[] = [];
-    for (const tell of tellers) {
-      const waitMs = await tell();
-      if (waitMs !== null) waits.push(waitMs);
-    }
-    return waits.length > 0 ? Math.min(...waits) : null;
-  }
-
-  return startTellingLoop({ ...options, what: 'commit statuses', tellNext });
+  return startTellingLoop({ ...options, tellers });
 }

@@ -41,6 +41,7 @@ const NEXT_ROUND_MS = 100;
  */
 export function createStatusTeller(options: StatusTellerOptions): () => Promise<number | null> {
   const { store, client, repository, runUrl, log, lane } = options;
+  const toWhom = { repository: `${repository.owner}/${repository.repo}` };
 
   /** What came of the last try, as long as the store cannot keep it: GitHub takes only 1,000 statuses a commit. */
   let unkept: Report | null = null;
@@ -55,15 +56,19 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
     const { report, run } = owed;
     const problem = outcome.problem;
     const failures = report.problem === problem ? report.failures + 1 : 1;
-    const fields = { runId: run.id, target: report.target, problem, failures };
+    const fields = { runId: run.id, ...toWhom, commit: report.target, problem, failures };
     if (outcome.kind === 'refused' || isWorn(outcome, failures)) {
       // A pending state is not tried again, but the final one is, once.
-      log.warn(fields, 'commit status is undeliverable');
+      const next = owed.final
+        ? 'nothing more is sent for this run and commit'
+        : 'it is left out; the outcome will be sent';
+      log.warn(fields, `commit status is undeliverable; ${next}`);
       const tries = Math.max(failures, PENDING_TRIES);
       return keep({ ...report, failures: tries, problem, notBefore: 0, settled: owed.final });
     }
-    log.warn(fields, 'commit status not told yet');
-    await keep({ ...report, failures, problem, notBefore: lane.retryAt(outcome, failures) });
+    const notBefore = lane.retryAt(outcome, failures);
+    log.warn({ ...fields, nextTry: new Date(notBefore).toISOString() }, 'commit status not sent yet');
+    await keep({ ...report, failures, problem, notBefore });
   }
 
   async function tell(owed: OwedStatus): Promise<void> {
@@ -79,10 +84,12 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
       ...status,
       targetUrl,
       context: CONTEXTS[run.kind],
+      // A commit that was just pushed has few; one that is looked at again and again may have too many.
+      keepsRoom: !owed.final && run.trigger.source !== 'webhook',
     });
     lane.record(outcome);
     if (outcome.kind !== 'ok') return keepFailure(owed, outcome);
-    log.info({ runId: run.id, target: report.target, status: status.state }, 'commit status told');
+    log.info({ runId: run.id, ...toWhom, commit: report.target, status: status.state }, 'commit status sent');
     await keep({ ...report, told: toldWords(status), failures: 0, problem: null, notBefore: 0 });
   }
 

@@ -1,20 +1,26 @@
-/** The loop of a reporter: tells what the store says is not told yet, rests when all is told, wakes when something changes. */
+/** The loop of a reporter: sends what the store says was not sent yet, rests when all is sent, wakes when something changes. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../errors.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { backoffMs, SECOND } from './backoff.ts';
 
-export interface TellingLoopOptions {
-  store: Pick<RunStore, 'watch'>;
-  log: { warn(fields: object, message: string): void };
-  /** What is told, for the log: "commit statuses". */
+/** One that sends in the loop. When it throws, it waits alone, and longer each time; the others go on. */
+export interface Teller {
+  /** What it sends, for the log: "commit statuses". */
   what: string;
   /**
-   * Tells what is due. Resolves to the ms until there is more to do, or to null when nothing is left to tell; throws
+   * Sends what is due. Resolves to the ms until there is more to do, or to null when nothing is left to send; throws
    * what the store throws.
    */
   tellNext(): Promise<number | null>;
+}
+
+export interface TellingLoopOptions {
+  store: Pick<RunStore, 'watch'>;
+  log: { warn(fields: object, message: string): void };
+  /** In the order in which they have their turn. */
+  tellers: readonly Teller[];
   /** Now, in ms since the epoch. */
   clock?: (() => number) | undefined;
   /** Resolves after `ms`, or as soon as `signal` is aborted. */
@@ -37,32 +43,27 @@ const REREAD_MS = 5 * SECOND;
 const MIN_ROUND_MS = 100;
 
 export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
-  const { store, log, what, tellNext, clock = Date.now, sleep = sleepUntilAborted } = options;
+  const { store, clock = Date.now, sleep = sleepUntilAborted } = options;
   const stopping = new AbortController();
   let waking = new AbortController();
   let waiting: Array<() => void> = [];
   const unwatch = store.watch(() => waking.abort());
-  let storeFailures = 0;
+  const turns = options.tellers.map((teller) => createTurn(teller, options.log, clock));
 
-  /** Tells what is due. Returns the ms until the next round and what may cut them short. */
+  /** Sends what is due. Returns the ms until the next round and what may cut them short. */
   async function round(): Promise<{ waitMs: number; until: AbortSignal }> {
     // A change from here on is not part of this round, and neither is who begins to wait for idleness.
     waking = new AbortController();
     const asking = waiting;
     waiting = [];
-    try {
-      const waitMs = await tellNext();
-      storeFailures = 0;
-      if (waitMs === null) for (const resolve of asking) resolve();
-      else waiting.push(...asking);
-      return { waitMs: Math.min(waitMs ?? REREAD_MS, REREAD_MS), until: waking.signal };
-    } catch (error) {
-      waiting.push(...asking);
-      storeFailures += 1;
-      const waitMs = backoffMs(SECOND, storeFailures, MAX_STORE_BACKOFF_MS);
-      log.warn({ problem: describeError(error), waitMs }, `${what} could not be looked up or kept`);
-      return { waitMs, until: stopping.signal };
+    const waits: number[] = [];
+    for (const takeTurn of turns) {
+      const waitMs = await takeTurn();
+      if (waitMs !== null) waits.push(waitMs);
     }
+    if (waits.length === 0) for (const resolve of asking) resolve();
+    else waiting.push(...asking);
+    return { waitMs: Math.min(...waits, REREAD_MS), until: waking.signal };
   }
 
   async function work(): Promise<void> {
@@ -91,6 +92,35 @@ export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
         waking.abort();
       });
     },
+  };
+}
+
+/** The turn of a teller, which is left out while it waits after a failure. It never throws. */
+function createTurn(
+  { what, tellNext }: Teller,
+  log: TellingLoopOptions['log'],
+  clock: () => number,
+): () => Promise<number | null> {
+  let failures = 0;
+  let retryAt = 0;
+  return async function takeTurn() {
+    const leftMs = retryAt - clock();
+    // A longer wait is of a clock that was set back since.
+    if (leftMs > 0 && leftMs <= MAX_STORE_BACKOFF_MS) return leftMs;
+    try {
+      const waitMs = await tellNext();
+      failures = 0;
+      return waitMs;
+    } catch (error) {
+      failures += 1;
+      const waitMs = backoffMs(SECOND, failures, MAX_STORE_BACKOFF_MS);
+      retryAt = clock() + waitMs;
+      log.warn(
+        { problem: describeError(error), waitMs },
+        `${what} wait: the store could not be read or written`,
+      );
+      return waitMs;
+    }
   };
 }
 

@@ -24,6 +24,14 @@ export interface WriteLane {
   record(outcome: SendOutcome): void;
   /** The time, in whole ms, before which the same is not tried again after `failures` in a row. */
   retryAt(outcome: Extract<SendOutcome, { kind: 'retry' }>, failures: number): number;
+  /** A lane for one kind of writes. Its own trouble holds up no other kind; the pace and the host are shared. */
+  ofKind(): WriteLane;
+}
+
+/** Something is left alone until then, after so many failures in a row. */
+interface Pause {
+  until: number;
+  failures: number;
 }
 
 const MAX_BACKOFF_MS = 900_000;
@@ -34,31 +42,47 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
   const { clock = Date.now, random = Math.random, minIntervalMs = SECOND, limits } = options;
   const { maxBackoffMs = MAX_BACKOFF_MS } = options;
   const pace = createPace({ minIntervalMs, limits });
-  /** The host as a whole is left alone until then, after so many failures in a row that were not about one target. */
-  const pause = { until: 0, failures: 0 };
+  const host: Pause = { until: 0, failures: 0 };
 
-  function withJitter(ms: number): number {
-    return Math.ceil(ms * (1 + random() / 10));
+  /** The store takes whole milliseconds only. */
+  function timeIn(ms: number): number {
+    return Math.ceil(clock() + ms);
   }
 
-  return {
-    now: clock,
-    earliest({ promised, notBefore }) {
-      const now = clock();
-      const waits = [pause.until, notBefore].filter((at) => at - now <= LONGEST_WAIT_MS);
-      return Math.max(pace.earliest(now, { final: promised }), ...waits);
-    },
-    record(outcome) {
-      pace.record(clock());
-      if (outcome.kind === 'retry' && outcome.scope === 'everything') {
-        pause.failures += 1;
-        pause.until = clock() + withJitter(backoffMs(outcome.afterMs, pause.failures, maxBackoffMs));
-      } else pause.failures = 0;
-    },
-    retryAt({ scope, afterMs }, failures) {
-      // The growing wait ends with this process, in case a restart is the cure. What was asked for does not.
-      if (scope === 'everything') return Math.ceil(clock() + afterMs);
-      return Math.ceil(clock() + withJitter(backoffMs(afterMs, failures, maxBackoffMs)));
-    },
-  };
+  function withJitter(ms: number): number {
+    return ms * (1 + random() / 10);
+  }
+
+  function extend(pause: Pause, afterMs: number): void {
+    pause.failures += 1;
+    pause.until = timeIn(withJitter(backoffMs(afterMs, pause.failures, maxBackoffMs)));
+  }
+
+  function createLane(kind: Pause): WriteLane {
+    return {
+      now: clock,
+      earliest({ promised, notBefore }) {
+        const now = clock();
+        const waits = [host.until, kind.until, notBefore].filter((at) => at - now <= LONGEST_WAIT_MS);
+        return Math.max(pace.earliest(now, { final: promised }), ...waits);
+      },
+      record(outcome) {
+        pace.record(clock());
+        const scope = outcome.kind === 'retry' ? outcome.scope : 'target';
+        if (outcome.kind === 'retry' && scope === 'everything') return extend(host, outcome.afterMs);
+        // The host serves us again; whether it takes this kind is seen only when it was about this kind.
+        host.failures = 0;
+        if (outcome.kind === 'retry' && scope === 'kind') extend(kind, outcome.afterMs);
+        else kind.failures = 0;
+      },
+      retryAt({ scope, afterMs }, failures) {
+        // The growing wait ends with this process, in case a restart is the cure. What was asked for does not.
+        if (scope !== 'target') return timeIn(afterMs);
+        return timeIn(withJitter(backoffMs(afterMs, failures, maxBackoffMs)));
+      },
+      ofKind: () => createLane({ until: 0, failures: 0 }),
+    };
+  }
+
+  return createLane({ until: 0, failures: 0 });
 }

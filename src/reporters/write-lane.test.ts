@@ -1,0 +1,37 @@
+import { expect, it } from 'vitest';
+import type { SendOutcome } from './github-answer.ts';
+import { createWriteLane } from './write-lane.ts';
+
+const NOW = 1_700_000_000_000;
+
+function refusedBy(scope: 'target' | 'kind' | 'everything'): Extract<SendOutcome, { kind: 'retry' }> {
+  return { kind: 'retry', scope, afterMs: 60_000, maxTries: null, problem: 'No.' };
+}
+
+it('One kind of writes waits alone for what is its own trouble, and all wait for the trouble of the host', () => {
+  let now = NOW;
+  const lane = createWriteLane({ clock: () => now, random: () => 0 });
+  const [statuses, comments] = [lane.ofKind(), lane.ofKind()];
+  const waits = () =>
+    [statuses, comments].map((kind) => kind.earliest({ promised: true, notBefore: 0 }) - now);
+  statuses.record(refusedBy('kind'));
+  expect(waits()).toEqual([60_000, 1_000]);
+  statuses.record(refusedBy('kind'));
+  expect(waits()).toEqual([120_000, 1_000]);
+  comments.record({ kind: 'ok' });
+  expect(waits()).toEqual([120_000, 1_000]);
+  statuses.record(refusedBy('everything'));
+  expect(waits()).toEqual([120_000, 60_000]);
+  now += 120_000;
+  expect(waits()).toEqual([0, 0]);
+});
+
+it('Every time that is kept is a whole number of milliseconds', () => {
+  const lane = createWriteLane({ clock: () => NOW + 0.25, random: () => 0.333 });
+  for (const scope of ['target', 'kind', 'everything'] as const) {
+    for (const failures of [1, 2, 7, 40]) {
+      const at = lane.retryAt({ ...refusedBy(scope), afterMs: 9_876.543 }, failures);
+      expect(Number.isSafeInteger(at), `${scope} ${failures} ${at}`).toBe(true);
+    }
+  }
+});
