@@ -2,8 +2,9 @@
 
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { describe, expect, it, type TestContext } from 'vitest';
+import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { runBounded } from './support/bounded-command.ts';
+import { startBreakingProxy } from './support/breaking-proxy.ts';
 import { expectNothingStored, idle } from './support/deliveries.ts';
 import { ALL_IDS, commitChange, syncedAt } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
@@ -217,6 +218,36 @@ describe('iac-runner sync', () => {
     expect(stdout.trim().split('\n').at(-1)).toContain('1 service(s) synced successfully');
     expect(stdout).not.toContain(WEBHOOK_SECRET);
     expect(await syncedAt(stage.journal, head)).toEqual(['platform/redis']);
+  });
+
+  it('--follow goes on after a break, whatever a proxy answers while the server is away', async () => {
+    const { stage, runner } = shared();
+    await commitChange(stage.repository, ['platform/redis'], 'Follow me through a break');
+    await stage.repository.push();
+    const proxy = await startBreakingProxy(runner.url, [502, 503, 504, 429]);
+    onTestFinished(proxy.close);
+    const { exitCode, stdout, stderr } = await syncCommand([
+      '--url',
+      proxy.url,
+      '--follow',
+      'platform/redis',
+    ]);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    expect(proxy.answers()).toEqual(['broken', 502, 503, 504, 429, 'whole']);
+    expect(stdout.split('platform/redis | ✓ platform/redis: ')).toHaveLength(2);
+    expect(stdout.trim().split('\n').at(-1)).toContain('1 service(s) synced successfully');
+  });
+
+  it('--follow ends at once when the server refuses to show the run', async () => {
+    const { stage, runner } = shared();
+    await commitChange(stage.repository, ['platform/redis'], 'Follow me nowhere');
+    await stage.repository.push();
+    const proxy = await startBreakingProxy(runner.url, [404, 404]);
+    onTestFinished(proxy.close);
+    const { exitCode, stderr } = await syncCommand(['--url', proxy.url, '--follow', 'platform/redis']);
+    expect({ exitCode, stderr }).toEqual({ exitCode: REFUSED, stderr: expect.stringContaining('404') });
+    expect(proxy.answers()).toEqual(['broken', 404]);
+    await idle(runner);
   });
 
   it('--follow ends with 1 when the run failed, and shows why', async () => {

@@ -8,7 +8,8 @@ const stepSchema = z.object({ id: z.string(), state: z.string(), message: z.stri
 const runSchema = z.object({ state: z.string().optional(), message: z.string().optional() });
 const noticeSchema = z.object({ message: z.string() });
 
-const RETRIES = 10;
+/** Together more than a server takes to drain and to start again. */
+const RETRIES = 120;
 const RETRY_MS = 1_000;
 
 interface Message {
@@ -19,7 +20,7 @@ interface Message {
 
 /**
  * Prints steps and log lines until the run has ended; resolves to whether it succeeded. A stream that breaks is
- * resumed where it broke. `runUrl` is the signed address from the server's answer, read through `server`.
+ * resumed where it broke, as soon as the server, or what stands before it, gives one again. `runUrl` is the signed address from the server's answer, read through `server`.
  */
 export async function followRun(server: string, runUrl: string): Promise<boolean> {
   const { pathname, search } = new URL(runUrl);
@@ -69,6 +70,7 @@ function print(line: string): void {
 
 async function* readMessages(address: string, lastId: string): AsyncGenerator<Message> {
   const response = await fetch(address, { headers: { 'Last-Event-ID': lastId }, redirect: 'error' });
+  if (mayComeBack(response.status)) throw new Error(`The server answered ${response.status}.`);
   if (!response.ok || !response.body) {
     throw new RequestError(400, `The run's events cannot be read: the server answered ${response.status}.`);
   }
@@ -82,6 +84,11 @@ async function* readMessages(address: string, lastId: string): AsyncGenerator<Me
       if (message) yield message;
     }
   }
+}
+
+/** What servers and proxies answer that cannot now, but may later. */
+function mayComeBack(status: number): boolean {
+  return status >= 500 || status === 429 || status === 408;
 }
 
 /** One block of text/event-stream; null for comments. */
