@@ -13,6 +13,7 @@ import { syncGroup } from './runs/run.ts';
 import { REPORTERS, type ReporterName, type RunStore } from './runs/run-store.ts';
 import { commandSource } from './services/commands.ts';
 import { buildDeployApi, startDrift, startEvents } from './services/deployments.ts';
+import type { Lifetime } from './services/lifetime.ts';
 import { buildPages, createLinks } from './services/pages.ts';
 import { buildReadiness, sayWhatIsMissing } from './services/readiness.ts';
 import { onlyOne } from './services/store.ts';
@@ -30,36 +31,16 @@ import { startRetention } from './worker/retention.ts';
 
 /** Those that have their own credentials, or none. */
 const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
-export interface Services {
-  /** Drains and releases everything; resolves when nothing is left. */
-  stop(): Promise<void>;
-  /** Cuts a drain short: what still runs is ended now. */
-  hurry(): void;
-}
 
-/** Starts the whole server. When it resolves, requests are answered and work is done. */
-export async function startServices(config: Config, log: Logger): Promise<Services> {
-  const releasers: (() => Promise<void> | void)[] = [];
-  async function release(): Promise<void> {
-    for (const releaseOne of releasers.splice(0).reverse()) await releaseOne();
-  }
-  try {
-    const hurry = await start(config, log, releasers);
-    return { stop: release, hurry };
-  } catch (error) {
-    await release();
-    throw error;
-  }
-}
-
-async function start(config: Config, log: Logger, releasers: (() => Promise<void> | void)[]) {
-  const work = await prepareWork(config, log, releasers);
+/** Starts the whole server. When it resolves, requests are answered and work is done. Resolves to what cuts a drain short. */
+export async function startServices(config: Config, log: Logger, life: Lifetime): Promise<() => void> {
+  const work = await prepareWork(config, log, life);
   const { opened, store, plans, tools } = work;
   const { mirror, due } = work.sync;
   const links = await createLinks(config, store);
   const deployApi = buildDeployApi(config, store, tools, opened.fleet);
   const readiness = buildReadiness(config, store);
-  releasers.push(readiness.stop);
+  life.onEnd('readiness', readiness.stop);
   // Made before the doors that nudge it, started after them.
   let reconciler: Reconciler | null = null;
   const known = createKnownServices({
@@ -112,15 +93,16 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
     log,
   });
   const server = await startServer(app, { ...config.server, gate });
-  releasers.push(() => server.close());
-  releasers.push(pages.closeStreams);
+  life.onEnd('server', () => server.close());
+  life.onEnd('event streams', pages.closeStreams);
   links.listeningOn(server.port);
   log.info({ url: `http://${shownHost(config.server.host)}:${server.port}`, version: VERSION }, 'listening');
 
   if (!config.github) {
     log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
   }
-  releasers.push(
+  life.onEnd(
+    'reporters',
     await onlyOne(opened, 'tell', log, async () => [
       ...startStatuses(config, store, links.signed, log),
       plans.startComments(links.signed),
@@ -130,14 +112,9 @@ async function start(config: Config, log: Logger, releasers: (() => Promise<void
   if (config.selfHeal && !config.dokploy)
     log.warn('SELF_HEAL does nothing without CONFIG_HASH_STORE=dokploy');
   const { labels } = config.deploy;
-  const worker = await startWork(
-    config,
-    work,
-    { command: 'serve', labels, concurrency: null },
-    log,
-    releasers,
-  );
-  releasers.push(
+  const worker = await startWork(config, work, { command: 'serve', labels, concurrency: null }, log, life);
+  life.onEnd(
+    'looking for work',
     await onlyOne(opened, 'look', log, async () => {
       const looking = startReconciler({
         store,

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { loadConfig } from '../config.ts';
 import { startServices } from '../services.ts';
 import { type Command, parseOptions } from './command.ts';
-import { listenToSignals } from './signals.ts';
+import { live } from './live.ts';
 
 export const serveCommand: Command = {
   summary: 'Receive pushes and sync what they changed.',
@@ -25,14 +25,6 @@ The same signal a second time ends at once what still runs.
       { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
       pino.destination({ dest: 1, sync: true }),
     );
-    // Listened to before anything starts: a stop in the middle of a start is a stop, not a kill.
-    const signals = listenToSignals();
-    const services = await startServices(config, log);
-    const signal = await signals.first;
-    log.info({ signal }, 'stopping');
-    signals.onAnother(services.hurry);
-    await services.stop().catch((error: unknown) => log.error({ err: error }, 'not stopped cleanly'));
-    log.info('stopped');
-    return true;
+    return live(log, (life) => startServices(config, log, life));
   },
 };

@@ -6,9 +6,7 @@ import { UsageError } from '../errors.ts';
 import { startJobWorker } from '../services/jobs.ts';
 import { startRunWorker } from '../services/work.ts';
 import { type Command, parseOptions } from './command.ts';
-import { listenToSignals } from './signals.ts';
-
-type RunningWorker = Pick<Awaited<ReturnType<typeof startRunWorker>>, 'stop' | 'hurry'>;
+import { live } from './live.ts';
 
 export const workerCommand: Command = {
   summary: 'Take work from Redis, without a server.',
@@ -40,30 +38,14 @@ The same signal a second time ends at once what still runs.
       { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
       pino.destination({ dest: 1, sync: true }),
     );
-    const signals = listenToSignals();
-    const workers: RunningWorker[] = [];
-    async function stopAll(): Promise<void> {
-      signals.onAnother(() => {
-        for (const worker of workers) worker.hurry();
-      });
-      const stops = workers.map((worker) =>
-        worker.stop().catch((err: unknown) => log.error({ err }, 'not stopped cleanly')),
-      );
-      await Promise.all(stops);
-    }
-    try {
-      if (config) workers.push(await startRunWorker(config, options, log));
-      if (jobs) workers.push(await startJobWorker(jobs, log));
-    } catch (error) {
-      // What one has begun by now is handed back, not left to time out.
-      await stopAll();
-      throw error;
-    }
-    const signal = await signals.first;
-    log.info({ signal }, 'stopping');
-    await stopAll();
-    log.info('stopped');
-    return true;
+    return live(log, async (life) => {
+      const hurries: (() => void)[] = [];
+      if (config) hurries.push(await startRunWorker(config, options, log, life));
+      if (jobs) hurries.push(await startJobWorker(jobs, log, life));
+      return () => {
+        for (const hurry of hurries) hurry();
+      };
+    });
   },
 };
 

@@ -21,7 +21,7 @@ import type { Watchdog } from '../process/watchdog.ts';
 import { createChangeRequests } from '../reporters/change-requests.ts';
 import { splitFlags } from '../runs/tool-flags.ts';
 import { type JobStore, openJobStore } from '../stores/redis-jobs/job-store.ts';
-import { consumeJobs, type JobConsumer } from '../triggers/redis-jobs/consume-jobs.ts';
+import { consumeJobs } from '../triggers/redis-jobs/consume-jobs.ts';
 import { VERSION } from '../version.ts';
 import {
   buildExecutor,
@@ -31,6 +31,7 @@ import {
   stepPlumbing,
   warnOfMissingWall,
 } from './executor.ts';
+import type { Lifetime } from './lifetime.ts';
 import { networkOf } from './sync.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
@@ -38,15 +39,14 @@ const UNUSED_MIRROR_MS = 30 * 86_400_000;
 const SWEEP_MS = 600_000;
 const PROVIDER_PATIENCE_MS = 60_000;
 
-export interface JobWorker {
-  /** Drains and releases everything. */
-  stop(): Promise<void>;
-  /** Cuts a drain short. */
-  hurry(): void;
-}
+/** What a drained job may still take to end, beyond the time for its last words. */
+const LAST_STEPS_MS = 60_000;
 
-/** Throws ConfigError for a configuration that cannot be used, StoreUnavailableError without Redis. */
-export async function startJobWorker(config: JobsConfig, log: Logger): Promise<JobWorker> {
+/**
+ * Throws ConfigError for a configuration that cannot be used, StoreUnavailableError without Redis. Resolves to what
+ * cuts a drain short.
+ */
+export async function startJobWorker(config: JobsConfig, log: Logger, life: Lifetime): Promise<() => void> {
   const key = requireKey(config);
   const agent = await agentOf(config);
   await requireLimits(config);
@@ -64,34 +64,29 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
     claimIdleMs: config.claimIdleMs,
     maxAttempts: config.maxAttempts,
   });
+  life.onEnd('jobs: store', () => store.close());
   const folders = createJobFolders({
     checkouts: config.tempDir,
     scratch: path.join(stateDir, 'scratch'),
     cleanUp: config.cleanUp,
     stepUser,
   });
-  const stopSweeping = startSweeping(folders, store, log);
   const watchdog = buildWatchdog({ leaseMs: leaseOf(config) }, log);
-  let consumer: JobConsumer;
-  try {
-    const options = await changeOptions(config, { agent, key, stateDir, store, folders, watchdog, log });
-    await store.ensureGroup().catch((err: unknown) => log.warn({ err }, 'jobs:stream has no group yet'));
-    consumer = consumeJobs({
-      store,
-      work: (job, context) => change(options, job, context),
-      concurrency: config.concurrency,
-      claimIdleMs: config.claimIdleMs,
-      timeoutMs: config.timeoutMs,
-      drainTimeoutMs: config.drainTimeoutMs,
-      now: Date.now,
-      log,
-    });
-  } catch (error) {
-    stopSweeping();
-    await watchdog.close();
-    await store.close();
-    throw error;
-  }
+  life.onEnd('jobs: watchdog', watchdog.close);
+  const options = await changeOptions(config, { agent, key, stateDir, store, folders, watchdog, log });
+  await store.ensureGroup().catch((err: unknown) => log.warn({ err }, 'jobs:stream has no group yet'));
+  const consumer = consumeJobs({
+    store,
+    work: (job, context) => change(options, job, context),
+    concurrency: config.concurrency,
+    claimIdleMs: config.claimIdleMs,
+    timeoutMs: config.timeoutMs,
+    drainTimeoutMs: config.drainTimeoutMs,
+    now: Date.now,
+    log,
+  });
+  life.onEnd('jobs: worker', () => consumer.drain(), config.drainTimeoutMs + LAST_STEPS_MS);
+  life.onEnd('jobs: sweeping', startSweeping(folders, store, log));
   log.info({ runner: runnerId, version: VERSION, concurrency: config.concurrency }, 'waiting for jobs');
   for (const warning of store.warnings) log.warn(warning);
   warnOfMissingWall(config, log);
@@ -101,15 +96,7 @@ export async function startJobWorker(config: JobsConfig, log: Logger): Promise<J
     );
   }
   if (agent === null) log.warn('AGENT_COMMAND is not set: jobs end without changing anything');
-  return {
-    async stop() {
-      stopSweeping();
-      await consumer.drain();
-      await watchdog.close();
-      await store.close();
-    },
-    hurry: () => consumer.hurry(),
-  };
+  return () => consumer.hurry();
 }
 
 /** Another runner takes a job over that was idle for so long; a short time for that is for tests. */

@@ -28,11 +28,18 @@ export interface OpenStore {
   release(): Promise<void>;
 }
 
-/** Throws StoreUnavailableError: DATA_DIR in use, or the store not reached, refused, or written by a newer version. */
-export async function openStore(config: Config, log: Logger): Promise<OpenStore> {
+/**
+ * Throws StoreUnavailableError: DATA_DIR in use, or the store not reached, refused, or written by a newer version.
+ * Calls `onFailure` when an open store has failed for good.
+ */
+export async function openStore(
+  config: Config,
+  log: Logger,
+  onFailure: (error: Error) => void,
+): Promise<OpenStore> {
   const { dataDir, storeUrl, queueLimit } = config;
   if (storeUrl === null) {
-    const store = await createSqliteStore({ directory: dataDir, queueLimit });
+    const store = await createSqliteStore({ directory: dataDir, queueLimit, onFailure });
     const machine = config.workerId ?? hostname();
     return { store, machine, owner: `${machine}:${process.pid}`, fleet: null, release: store.close };
   }
@@ -145,9 +152,14 @@ export async function onlyOne(
 ): Promise<() => Promise<void>> {
   async function beginAll(): Promise<() => Promise<void>> {
     const ends = await begin();
-    return async () => {
-      for (const end of ends.reverse()) await end();
-    };
+    return () => endAll(ends);
   }
   return fleet === null ? beginAll() : startRole({ fleet, role, owner, begin: beginAll, log }).stop;
+}
+
+/** All together: each stops at once, and one that fails keeps none of the others from ending. */
+async function endAll(ends: readonly (() => Promise<void> | void)[]): Promise<void> {
+  const results = await Promise.allSettled(ends.map(async (end) => end()));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
 }

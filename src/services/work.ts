@@ -15,6 +15,7 @@ import { startWorker, type Worker } from '../worker/worker.ts';
 import { buildCommands } from './commands.ts';
 import { buildDeploy, buildToolRoom, startHousekeeping } from './deployments.ts';
 import { buildWatchdog, requireLimits, warnOfMissingWall } from './executor.ts';
+import type { Lifetime } from './lifetime.ts';
 import { buildPlans } from './plans.ts';
 import { mendLoss, openStore } from './store.ts';
 import { buildPreview, buildSync, gitMarker, taskFiles } from './sync.ts';
@@ -26,30 +27,32 @@ const CONCURRENT_PLANS = 2;
 /** They hold no process, only questions to GitHub. */
 const CONCURRENT_COMMANDS = 4;
 
+/** What the steps that a drain has ended may still take, Terraform's own clean-up among it. */
+const LAST_STEPS_MS = 60_000;
+
 /** Of a lease: how often ended ones are looked for. */
 const TAKE_BACK_PART = 0.25;
 
-export type Releasers = (() => Promise<void> | void)[];
 export type Room = Awaited<ReturnType<typeof prepareWork>>;
 
 /** Opens the store, ends and takes back what a dead process left, and builds the pipelines. */
-export async function prepareWork(config: Config, log: Logger, releasers: Releasers) {
+export async function prepareWork(config: Config, log: Logger, life: Lifetime) {
   await requireLimits(config);
   warnOfMissingWall(config, log);
   const [opened] = await Promise.all([
-    openStore(config, log),
+    openStore(config, log, life.fail),
     // While the store's thread starts.
     loadProcessLibrary(),
   ]);
   const { store, fleet, machine } = opened;
-  releasers.push(opened.release);
+  life.onEnd('store', opened.release);
   const { retryLimit: maxAttempts } = config;
   await recover({ store, maxAttempts, machine: fleet && machine, marker: gitMarker(config), log });
   await mendLoss(config, opened, log);
 
   await clearLeftoverLock(config.workspaceDir);
   const watchdog = fleet && buildWatchdog(config, log);
-  if (watchdog) releasers.push(watchdog.close);
+  if (watchdog) life.onEnd('watchdog', watchdog.close);
   const sync = buildSync(config, store, watchdog, log);
   await clearMirrorLock(sync.mirror.directory);
   // Of tasks that were cut off, and whose run may go on without them.
@@ -73,7 +76,7 @@ export async function startWork(
   { opened, store, sync, tools, plans }: Room,
   { command, labels, concurrency }: WorkOptions,
   log: Logger,
-  releasers: Releasers,
+  life: Lifetime,
 ): Promise<Worker> {
   const { fleet, owner } = opened;
   const limits = {
@@ -102,39 +105,33 @@ export async function startWork(
     total: concurrency ?? Number.POSITIVE_INFINITY,
     labels: labels ?? undefined,
     drainTimeoutMs: config.drainTimeoutMs,
+    ending: life.ending,
+    onFailure: life.fail,
     log,
   });
-  releasers.push(() => worker.drain());
+  life.onEnd('worker', () => worker.drain(), config.drainTimeoutMs + LAST_STEPS_MS);
   if (fleet) {
     const { retryLimit: maxAttempts } = config;
     const before = () => mendLoss(config, opened, log);
     const intervalMs = config.leaseMs * TAKE_BACK_PART;
     const sign = { owner, command, version: VERSION, labels, limits, startedAt: Date.now() };
-    releasers.push(startTakeBack({ store, maxAttempts, log, before, intervalMs }).stop);
-    releasers.push(startHeartbeat({ fleet, worker, sign, log }).stop);
+    life.onEnd('take-back', startTakeBack({ store, maxAttempts, log, before, intervalMs }).stop);
+    life.onEnd('heartbeat', startHeartbeat({ fleet, worker, sign, log }).stop);
   }
-  releasers.push(startHousekeeping(store, tools, log));
+  life.onEnd('housekeeping', startHousekeeping(store, tools, log));
   return worker;
 }
 
-/** `worker`: works on what servers have taken in, and answers nobody. */
+/** `worker`: works on what servers have taken in, and answers nobody. Resolves to what cuts a drain short. */
 export async function startRunWorker(
   config: Config,
   { labels, concurrency }: Pick<WorkOptions, 'labels' | 'concurrency'>,
   log: Logger,
-): Promise<{ stop(): Promise<void>; hurry(): void }> {
-  const releasers: Releasers = [];
-  async function stop(): Promise<void> {
-    for (const release of releasers.splice(0).reverse()) await release();
-  }
-  try {
-    const room = await prepareWork(config, log, releasers);
-    const options = { command: 'worker', labels: labels ?? config.deploy.labels, concurrency } as const;
-    const worker = await startWork(config, room, options, log, releasers);
-    log.info({ machine: room.opened.machine, labels: options.labels, version: VERSION }, 'working');
-    return { stop, hurry: worker.hurry };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  life: Lifetime,
+): Promise<() => void> {
+  const room = await prepareWork(config, log, life);
+  const options = { command: 'worker', labels: labels ?? config.deploy.labels, concurrency } as const;
+  const worker = await startWork(config, room, options, log, life);
+  log.info({ machine: room.opened.machine, labels: options.labels, version: VERSION }, 'working');
+  return worker.hurry;
 }

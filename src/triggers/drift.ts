@@ -54,7 +54,8 @@ export async function startDriftChecks(options: DriftOptions): Promise<{ stop():
     if (problem === null && saidProblem !== null)
       log.info({ file }, 'drift: the file of targets is good again');
     saidProblem = problem;
-    await checks.beginNext(targets);
+    signal.throwIfAborted();
+    await checks.beginNext(targets, signal);
   }
   async function run(): Promise<void> {
     for (let pauseMs = firstMs; ; pauseMs = pauseBetweenLooks(options, targets)) {
@@ -62,12 +63,16 @@ export async function startDriftChecks(options: DriftOptions): Promise<{ stop():
       try {
         await look();
       } catch (error) {
+        signal.throwIfAborted();
         log.warn({ err: error }, 'drift checks could not be begun; it is tried again');
       }
     }
   }
 
-  const running = run().catch(() => undefined);
+  const running = run().catch((error: unknown) => {
+    // A loop that breaks by itself ends the process: it would be missed by nobody.
+    if (!signal.aborted) throw error;
+  });
   return {
     stop() {
       ending.abort();
@@ -131,11 +136,14 @@ function createChecks(options: DriftOptions) {
 
   return {
     /** Begins the check that is most overdue, of a target that nobody deploys to just now. */
-    async beginNext(targets: readonly DriftTarget[]): Promise<void> {
+    async beginNext(targets: readonly DriftTarget[], signal: AbortSignal): Promise<void> {
       const times = await Promise.all(targets.map(async (target) => ({ target, at: await dueAt(target) })));
       const due = times.filter(({ at }) => at <= now()).toSorted((a, b) => a.at - b.at);
       for (const { target } of due) {
-        if ((await store.active(groupOf(target))).length === 0) return begin(target);
+        if ((await store.active(groupOf(target))).length > 0) continue;
+        // Nothing starts once the process has begun to end.
+        signal.throwIfAborted();
+        return begin(target);
       }
     },
   };

@@ -99,6 +99,7 @@ async function reconcile(
   const group = syncGroup(branch);
   if ((await store.active(group)).length > 0) return 'busy';
   const found = await due(group, signal);
+  signal.throwIfAborted();
   remark(found.remarks);
   for (const { service, because } of found.drifts) log.warn({ service, because }, 'changed outside');
   if (found.firstMeeting) {
@@ -109,6 +110,8 @@ async function reconcile(
   if (found.services.length === 0) return 'done';
   // A push of its own may have come meanwhile.
   if ((await store.active(group)).length > 0) return 'busy';
+  // Nothing starts once the process has begun to end.
+  signal.throwIfAborted();
   log.warn({ head: found.head, services: found.services }, 'the branch is ahead of what was synced');
   await enqueueSync(store, {
     trigger: { source: 'reconcile' },

@@ -39,7 +39,10 @@ export function startRetention(options: RetentionOptions): { stop(): Promise<voi
     }
   }
 
-  const running = run().catch(() => undefined);
+  const running = run().catch((error: unknown) => {
+    // A loop that breaks by itself ends the process: it would be missed by nobody.
+    if (!signal.aborted) throw error;
+  });
   return {
     stop() {
       ending.abort();

@@ -20,7 +20,7 @@ export interface RoleOptions {
   leaseMs?: number;
 }
 
-/** Never rejects; `stop` ends the work and gives the role to the next. */
+/** `stop` ends the work and gives the role to the next. A loop that breaks ends the process, which gives it up, too. */
 export function startRole(options: RoleOptions): { stop(): Promise<void> } {
   const { fleet, role, owner, log, leaseMs = LEASE_MS } = options;
   const pauseMs = Math.min(RENEW_MS, leaseMs / 6);
@@ -65,7 +65,7 @@ export function startRole(options: RoleOptions): { stop(): Promise<void> } {
     await fleet.release(role, owner).catch(() => undefined);
   }
 
-  const running = run().catch((err: unknown) => log.error({ err, role }, 'the role is given up'));
+  const running = run();
   return {
     stop() {
       ending.abort();

@@ -35,7 +35,10 @@ export function startRunFolders(options: RunFoldersOptions): { stop(): Promise<v
     }
   }
 
-  const running = run().catch(() => undefined);
+  const running = run().catch((error: unknown) => {
+    // A loop that breaks by itself ends the process: it would be missed by nobody.
+    if (!signal.aborted) throw error;
+  });
   return {
     stop() {
       ending.abort();

@@ -1,6 +1,7 @@
 /** Claims runs and executes them, several at a time, until it is drained. */
 
 import type { Logger } from 'pino';
+import { StoreUnavailableError } from '../errors.ts';
 import type { Pipelines } from '../pipelines/pipeline.ts';
 import { RUN_KINDS, type RunKind } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -24,6 +25,10 @@ export interface WorkerOptions {
   isShared?: boolean;
   leaseMs: number;
   drainTimeoutMs: number;
+  /** Aborted when the process begins to end: from then on nothing is claimed. */
+  ending?: AbortSignal;
+  /** Called with an error after which no run can be claimed any more. Default: it ends the process as unhandled. */
+  onFailure?: (error: unknown) => void;
   log: Logger;
 }
 
@@ -38,6 +43,7 @@ export interface Worker {
 
 export function startWorker(options: WorkerOptions): Worker {
   const { store, owner, limits, total = Number.POSITIVE_INFINITY, labels, leaseMs, log } = options;
+  const { onFailure = fail } = options;
   const draining = new AbortController();
   const stopping = new AbortController();
   const active = new Map<Promise<void>, { id: string; kind: RunKind }>();
@@ -46,9 +52,12 @@ export function startWorker(options: WorkerOptions): Worker {
 
   function pump(): void {
     again = true;
-    pumping ??= claimWhileAsked().finally(() => {
-      pumping = null;
-    });
+    if (draining.signal.aborted) return;
+    pumping ??= claimWhileAsked()
+      .catch(onFailure)
+      .finally(() => {
+        pumping = null;
+      });
   }
 
   async function claimWhileAsked(): Promise<void> {
@@ -58,6 +67,7 @@ export function startWorker(options: WorkerOptions): Worker {
         await claimAll();
       }
     } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
       // The next wake-up or poll tries again.
       log.error({ err: error }, 'could not claim a run');
     }
@@ -81,10 +91,12 @@ export function startWorker(options: WorkerOptions): Worker {
       const execution = executeRun(
         { ...options, draining: draining.signal, stopping: stopping.signal },
         claim,
-      ).finally(() => {
-        active.delete(execution);
-        pump();
-      });
+      )
+        .catch(onFailure)
+        .finally(() => {
+          active.delete(execution);
+          pump();
+        });
       active.set(execution, { id: claim.run.id, kind: claim.run.kind });
     }
   }
@@ -95,11 +107,16 @@ export function startWorker(options: WorkerOptions): Worker {
   const poll = setInterval(pump, POLL_MS);
   pump();
 
-  let drained: Promise<void> | null = null;
-  async function drain(): Promise<void> {
+  function claimNoMore(): void {
     draining.abort();
     unwatch();
     clearInterval(poll);
+  }
+  options.ending?.addEventListener('abort', claimNoMore, { once: true });
+
+  let drained: Promise<void> | null = null;
+  async function drain(): Promise<void> {
+    claimNoMore();
     const deadline = setTimeout(() => stopping.abort(), options.drainTimeoutMs);
     // A claim under way still ends up in `active`, and is handed back.
     await pumping;
@@ -114,4 +131,8 @@ export function startWorker(options: WorkerOptions): Worker {
     runs: () => [...active.values()].map(({ id }) => id),
     hurry: () => stopping.abort(),
   };
+}
+
+function fail(error: unknown): never {
+  throw error;
 }

@@ -296,13 +296,22 @@ describe('The writer thread', () => {
     const started: Worker[] = [];
     const onWorker = (worker: Worker) => void started.push(worker);
     process.on('worker', onWorker);
-    const store = await createSqliteStore({ directory });
+    const failed = Promise.withResolvers<Error>();
+    const store = await createSqliteStore({ directory, onFailure: failed.resolve });
     process.off('worker', onWorker);
     const waiting = expect(store.enqueue(pushRequest())).rejects.toThrow(StoreUnavailableError);
     await started.at(-1)?.terminate();
     await waiting;
+    expect(await failed.promise).toMatchObject({ message: 'The thread that writes the store has ended.' });
     expect(store.isAlive()).toBe(false);
     await expect(store.check()).rejects.toThrow(StoreUnavailableError);
     await store.close();
+  });
+
+  it('is not missed by anybody when the store is closed', async () => {
+    const failures: Error[] = [];
+    const store = await createSqliteStore({ directory, onFailure: (error) => failures.push(error) });
+    await store.close();
+    expect(failures).toEqual([]);
   });
 });

@@ -16,16 +16,19 @@ export interface SqliteStoreOptions {
   requestTimeoutMs?: number;
   /** Queued runs at most; a request for one more is refused. Default: any number. */
   queueLimit?: number;
+  /** Called once when the store has failed for good: only a new start helps. */
+  onFailure?: (error: Error) => void;
 }
 
 /** Opens the store, or throws StoreUnavailableError: owned by another process, unreadable, or newer. */
 export async function createSqliteStore(options: SqliteStoreOptions): Promise<RunStore> {
-  const { directory, requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit } = options;
+  const { directory, requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit, onFailure } = options;
   const file = path.join(directory, 'iac-runner.db');
   const listeners = new Map<string, (runId: string) => void>();
-  const writer = await startWriter({ directory, file }, (runId) => {
+  const onChange = (runId: string) => {
     for (const listener of listeners.values()) listener(runId);
-  });
+  };
+  const writer = await startWriter({ directory, file }, { onChange, onFailure });
   const { read, close: closeReader } = openReader(file);
   return {
     // Answered to somebody who waits: bounded in time.

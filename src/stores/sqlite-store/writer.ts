@@ -21,9 +21,14 @@ interface Pending {
 
 const EXPIRY_CHECK_MS = 250;
 
+interface WriterListeners {
+  onChange(runId: string): void;
+  onFailure?: ((error: Error) => void) | undefined;
+}
+
 export async function startWriter(
   data: { directory: string; file: string },
-  onChange: (runId: string) => void,
+  { onChange, onFailure }: WriterListeners,
 ): Promise<Writer> {
   const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
   const thread = new Worker(new URL(`./writer-thread.${extension}`, import.meta.url), { workerData: data });
@@ -31,9 +36,11 @@ export async function startWriter(
   let outgoing: WriteCall[] = [];
   let lastId = 0;
   let dead: Error | null = null;
+  let isClosing = false;
 
   function die(error: Error): void {
-    dead = error;
+    if (!dead && !isClosing) onFailure?.(error);
+    dead ??= error;
     for (const call of pending.values()) call.reject(error);
     pending.clear();
   }
@@ -43,8 +50,14 @@ export async function startWriter(
     for (const answer of answers) settle(pending, answer);
     for (const answer of answers) if (answer.ok) for (const runId of answer.changed) onChange(runId);
   });
-  thread.on('error', (cause) => die(new StoreUnavailableError('The store has failed.', { cause })));
-  thread.on('exit', () => die(dead ?? new StoreUnavailableError('The store is closed.')));
+  thread.on('error', (cause) =>
+    die(new StoreUnavailableError('The thread that writes the store has failed.', { cause })),
+  );
+  thread.on('exit', () =>
+    die(
+      new StoreUnavailableError(`The thread that writes the store has ${isClosing ? 'closed it' : 'ended'}.`),
+    ),
+  );
   const expiry = setInterval(() => expire(pending), EXPIRY_CHECK_MS);
   expiry.unref();
 
@@ -70,6 +83,7 @@ export async function startWriter(
     isAlive: () => dead === null,
     async close() {
       clearInterval(expiry);
+      isClosing = true;
       const gone = new Promise((resolve) => thread.once('exit', resolve));
       if (dead) return;
       // After the batch that may be waiting for its turn.

@@ -1,0 +1,76 @@
+/** What a process holds until it ends: a part that fails ends all of them, and every release runs. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+
+/** A release that takes longer is left alone, so that the next one has its turn before a supervisor kills us. */
+const RELEASE_MS = 15_000;
+
+export interface Lifetime {
+  /** Aborted as soon as the end begins: from then on nothing new may start. */
+  ending: AbortSignal;
+  /** Resolves to the first error that a part cannot go on after. The process then has to end. */
+  failed: Promise<Error>;
+  fail(error: unknown): void;
+  /** Registers the release of something that was just acquired. */
+  onEnd(name: string, release: () => Promise<void> | void, limitMs?: number): void;
+  /** Runs every release once, the latest first. False when one of them threw or took too long; both are logged. */
+  end(): Promise<boolean>;
+}
+
+interface Release {
+  name: string;
+  release(): Promise<void> | void;
+  limitMs: number;
+}
+
+export function createLifetime(log: Logger): Lifetime {
+  const ending = new AbortController();
+  const failed = Promise.withResolvers<Error>();
+  const releases: Release[] = [];
+  let ended: Promise<boolean> | null = null;
+  let hasFailed = false;
+
+  async function runAll(): Promise<boolean> {
+    let isClean = true;
+    for (let next = releases.pop(); next; next = releases.pop()) {
+      isClean = (await run(next)) && isClean;
+    }
+    return isClean;
+  }
+
+  async function run({ name, release, limitMs }: Release): Promise<boolean> {
+    const done = new AbortController();
+    // Nobody waits long for a process that cannot do its work.
+    const limit = hasFailed ? Math.min(limitMs, RELEASE_MS) : limitMs;
+    const late = sleep(limit, 'late', { signal: done.signal }).catch(() => 'late');
+    try {
+      const outcome = await Promise.race([Promise.resolve(release()), late]);
+      if (outcome === 'late') throw new Error(`It did not end within ${limit} ms.`);
+      return true;
+    } catch (err) {
+      log.error({ err, part: name }, 'a part was not released; the others are');
+      return false;
+    } finally {
+      done.abort();
+    }
+  }
+
+  return {
+    ending: ending.signal,
+    failed: failed.promise,
+    fail(error) {
+      hasFailed = true;
+      failed.resolve(error instanceof Error ? error : new Error(String(error)));
+    },
+    onEnd(name, release, limitMs = RELEASE_MS) {
+      if (ended) void run({ name, release, limitMs });
+      else releases.push({ name, release, limitMs });
+    },
+    end() {
+      ending.abort();
+      ended ??= runAll();
+      return ended;
+    },
+  };
+}

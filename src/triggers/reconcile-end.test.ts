@@ -1,0 +1,51 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { RunStore } from '../runs/run-store.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { type DueNow, startReconciler } from './reconcile.ts';
+
+let directory: string;
+let store: RunStore;
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'iac-reconcile-'));
+  store = await createSqliteStore({ directory });
+});
+afterEach(async () => {
+  await store.close();
+  await rm(directory, { recursive: true });
+});
+
+it.each([true, false])(
+  'Reconcile starts nothing that it found while it was stopped (first meeting: %s)',
+  async (firstMeeting) => {
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<DueNow>();
+    const reconciler = startReconciler({
+      store,
+      branch: 'main',
+      intervalMs: 60_000,
+      due: () => {
+        asked.resolve();
+        return answer.promise;
+      },
+      log: pino({ level: 'silent' }),
+    });
+    await asked.promise;
+    const stopped = reconciler.stop();
+    answer.resolve({
+      head: 'a'.repeat(40),
+      services: ['platform/redis'],
+      postponed: [],
+      firstMeeting,
+      drifts: [],
+      remarks: [],
+    });
+    await stopped;
+    expect(await store.runs({ limit: 10 })).toEqual([]);
+    expect(await store.ledger('sync:main')).toMatchObject({ baseline: null });
+  },
+);

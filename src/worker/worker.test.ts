@@ -1,0 +1,118 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
+import type { Outcome, PipelineContext } from '../pipelines/pipeline.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { pushRequest } from '../stores/run-store-contract.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { startWorker, type Worker, type WorkerOptions } from './worker.ts';
+
+const SUCCESS: Outcome = { state: 'succeeded', reason: null, message: 'Done' };
+/** On a busy machine. */
+const PATIENT = { timeout: 15_000 };
+
+let directory: string;
+let store: RunStore;
+const workers: Worker[] = [];
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'iac-worker-'));
+  store = await createSqliteStore({ directory });
+});
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map((worker) => worker.drain()));
+  await store.close();
+  await rm(directory, { recursive: true });
+});
+
+async function never(): Promise<never> {
+  throw new Error('Not this kind.');
+}
+
+type Sync = (context: PipelineContext<'sync'>) => Promise<Outcome>;
+
+function start(sync: Sync, more: Partial<WorkerOptions> = {}): Worker {
+  const worker = startWorker({
+    store,
+    pipelines: { sync, preview: never, deploy: never, plan: never, command: never },
+    owner: 'one:1',
+    limits: { sync: 4, preview: 1, deploy: 1, plan: 1, command: 1 },
+    leaseMs: 60_000,
+    drainTimeoutMs: 1_000,
+    log: pino({ level: 'silent' }),
+    ...more,
+  });
+  workers.push(worker);
+  return worker;
+}
+
+async function enqueue(group: string): Promise<string> {
+  return (await store.enqueue(pushRequest({ concurrencyGroup: group, coalesce: false }))).run.id;
+}
+
+const stateOf = async (id: string) => (await store.run(id))?.state;
+
+describe('A worker', () => {
+  it('claims nothing once the process has begun to end, long before its turn to drain comes', async () => {
+    const ending = new AbortController();
+    start(async () => SUCCESS, { ending: ending.signal });
+    const before = await enqueue('before');
+    await expect.poll(() => stateOf(before), PATIENT).toBe('succeeded');
+    ending.abort();
+    const after = await enqueue('after');
+    // Were it claimed, that would have been written before this.
+    for (let i = 0; i < 20; i += 1) await store.check();
+    expect(await stateOf(after)).toBe('queued');
+  });
+
+  it('says so when it cannot claim any more by a defect', async () => {
+    const failing = failAtCall(store, 1, { error: new Error('no such column'), only: ['claim'] });
+    const failed = Promise.withResolvers<unknown>();
+    start(async () => SUCCESS, { store: failing.store, onFailure: failed.resolve });
+    expect(await failed.promise).toMatchObject({ message: 'no such column' });
+  });
+
+  it('brings every run to its end whichever call of the store fails', async () => {
+    const emitting: Sync = async ({ emit }) => {
+      await emit({ type: 'step.planned', step: 's', position: 0, wave: 0, message: '' });
+      await emit({ type: 'step.started', step: 's', command: [], ledger: null });
+      return SUCCESS;
+    };
+    for (let n = 1, isOver = false; !isOver; n += 1) {
+      const failing = failAtCall(store, n);
+      const ids = [await enqueue(`a-${n}`), await enqueue(`b-${n}`)];
+      const worker = start(emitting, { store: failing.store });
+      for (const id of ids) await expect.poll(() => stateOf(id), PATIENT).toBe('succeeded');
+      await worker.drain();
+      isOver = failing.failed().length === 0;
+    }
+  }, 60_000);
+
+  it('hands every run back whichever call of the store fails while it drains', async () => {
+    for (let n = 1, isOver = false; !isOver; n += 1) {
+      const id = await enqueue(`group-${n}`);
+      const begun = Promise.withResolvers<void>();
+      const waiting: Sync = async ({ signal }) => {
+        begun.resolve();
+        await sleep(60_000, undefined, { signal }).catch(() => undefined);
+        signal.throwIfAborted();
+        return SUCCESS;
+      };
+      const counted = failAtCall(store, Number.POSITIVE_INFINITY);
+      let current = counted.store;
+      const switched = new Proxy(store, { get: (_target, name: keyof RunStore) => current[name] });
+      const worker = start(waiting, { store: switched, drainTimeoutMs: 1 });
+      await begun.promise;
+      const failing = failAtCall(store, n);
+      current = failing.store;
+      await worker.drain();
+      expect([n, await stateOf(id)]).toEqual([n, 'queued']);
+      isOver = failing.failed().length === 0;
+      await store.requestCancel(id, 'the test');
+    }
+  }, 60_000);
+});
