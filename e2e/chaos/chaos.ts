@@ -45,7 +45,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const failed = result.problems.length > 0;
   const { folder } = world.stage;
   if (failed) await keepEvidence(world, story, result.problems, log);
-  await world.stage.close({ keep: failed });
+  await world.close(failed);
   return { ...result, story: story.text(), folder: failed ? folder : null, counts: countOf(world) };
 }
 
@@ -92,6 +92,7 @@ function countOf({ facts, stage }: World): Record<string, number> {
     'runs accepted': facts.accepted.length,
     'servers killed or stopped': facts.serverKillsNs.length,
     'gits killed': facts.gitKillsNs.length,
+    'hardships of the machine': facts.hardships.length,
     'tasks killed': facts.taskKills.length,
     'statuses written': stage.github.requests.filter(({ status }) => status === 201).length,
   };

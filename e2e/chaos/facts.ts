@@ -50,6 +50,8 @@ export interface Facts {
   taskKills: TaskKill[];
   gitKillsNs: bigint[];
   serverKillsNs: bigint[];
+  /** What went wrong with the machine: its disk, its clock, a locked store. */
+  hardships: { what: string; atNs: bigint }[];
   syncRequests: SyncRequest[];
   /** When all invariants were last seen to hold. */
   peaceNs: bigint;
@@ -66,6 +68,7 @@ export function createFacts(baseline: string): Facts {
     taskKills: [],
     gitKillsNs: [],
     serverKillsNs: [],
+    hardships: [],
     syncRequests: [],
     peaceNs: 0n,
     surprises: [],

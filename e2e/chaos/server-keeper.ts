@@ -7,6 +7,9 @@ import { until } from '../support/until.ts';
 import { type Facts, nowNs } from './facts.ts';
 import type { Story } from './story.ts';
 
+const SUPERVISOR_PAUSE_MS = 200;
+const SUPERVISOR_LIMIT_MS = 60_000;
+
 export interface ServerKeeper {
   /** The server that answers now, or null between a hit and its successor. */
   current(): Runner | null;
@@ -18,6 +21,8 @@ export interface ServerKeeper {
   hit(signal: 'SIGKILL' | 'SIGTERM'): void;
   /** When the server was hit: waits for its end, then `pauseMs`, and starts the next. */
   revive(pauseMs: number): Promise<Runner>;
+  /** From now on this server may end by itself, as after an I/O error. It is then started again, as a supervisor does. */
+  excuseEnd(runner: Runner): void;
   /** A start that is killed after `afterMs`, ready or not. Only when the server was hit. */
   stillborn(afterMs: number): Promise<void>;
   /** What all servers so far have written, oldest first. */
@@ -39,6 +44,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
   const started: Runner[] = [];
   /** Servers that were hit, by the signals they got. */
   const hits = new Map<Runner, Set<string>>();
+  const excused = new Set<Runner>();
   let turn: Promise<unknown> = Promise.resolve();
 
   function current(): Runner | null {
@@ -58,8 +64,13 @@ export function keepServer(options: ServerOptions): ServerKeeper {
     void runner.exited.then(({ exitCode, signal }) => {
       const got = hits.get(runner);
       const how = signal ?? `exit code ${exitCode}`;
-      if (!got) facts.surprises.push(`the server ended by itself with ${how}`);
-      else if (!got.has('SIGKILL') && exitCode !== 0) {
+      if (!got && excused.has(runner)) {
+        note(runner, 'ended');
+        facts.serverKillsNs.push(nowNs());
+        story.tell(`the server ended by itself with ${how}, as it may`);
+        void revive(0).catch((error: unknown) => facts.surprises.push(String(error)));
+      } else if (!got) facts.surprises.push(`the server ended by itself with ${how}`);
+      else if (!got.has('SIGKILL') && exitCode !== 0 && !excused.has(runner)) {
         facts.surprises.push(`the server ended with ${how} after SIGTERM`);
       }
     });
@@ -68,6 +79,32 @@ export function keepServer(options: ServerOptions): ServerKeeper {
 
   function note(runner: Runner, signal: string): void {
     hits.set(runner, (hits.get(runner) ?? new Set()).add(signal));
+  }
+
+  /** A start may fail while the disk is full or the store is locked; the supervisor then starts it again. */
+  async function launchUntilUp(): Promise<Runner> {
+    const deadline = performance.now() + SUPERVISOR_LIMIT_MS;
+    for (;;) {
+      try {
+        return await launch(program);
+      } catch (error) {
+        if (performance.now() > deadline || facts.hardships.length === 0) throw error;
+        story.tell('a start failed; it is tried again');
+        await sleep(SUPERVISOR_PAUSE_MS);
+      }
+    }
+  }
+
+  function revive(pauseMs: number): Promise<Runner> {
+    return inTurn(async () => {
+      const living = current();
+      if (living) return living;
+      await started.at(-1)?.exited;
+      await sleep(pauseMs);
+      const runner = await launchUntilUp();
+      story.tell(`the server is up as ${runner.pid}`);
+      return runner;
+    });
   }
 
   return {
@@ -85,16 +122,8 @@ export function keepServer(options: ServerOptions): ServerKeeper {
       runner.signal(signal);
       story.tell(`${signal} to the server ${runner.pid}`);
     },
-    revive: (pauseMs) =>
-      inTurn(async () => {
-        const living = current();
-        if (living) return living;
-        await started.at(-1)?.exited;
-        await sleep(pauseMs);
-        const runner = await launch(program);
-        story.tell(`the server is up as ${runner.pid}`);
-        return runner;
-      }),
+    revive,
+    excuseEnd: (runner) => void excused.add(runner),
     stillborn: (afterMs) =>
       inTurn(async () => {
         if (current()) return;

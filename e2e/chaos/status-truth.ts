@@ -46,6 +46,7 @@ function lieIn(evidence: Evidence, status: CommitStatus): string | null {
     case 'error': {
       const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
       if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
+      if (facts.hardships.length > 0) return null;
       const gitFailed = status.description === 'Failed to update git repository';
       return gitFailed && facts.gitKillsNs.length > 0 ? null : 'nothing happened that explains it';
     }

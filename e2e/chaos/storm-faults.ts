@@ -146,9 +146,11 @@ function kill(pid: number): boolean {
 
 /** Its end is in the number alone, so that also last statuses meet it, which come when the storm is over. */
 async function failGithub({ stage, random, story }: World): Promise<void> {
-  const how = random.pick([MISBEHAVIOURS.serverError, MISBEHAVIOURS.htmlPage, MISBEHAVIOURS.truncated]);
+  const { serverError, htmlPage, truncated, reset, cut } = MISBEHAVIOURS;
+  const how = random.pick([serverError, htmlPage, truncated, reset, cut]);
   const times = random.between(1, 2);
-  story.tell(`GitHub fails the next ${times} statuses`);
+  const description = how.kind === 'answer' ? `answers ${how.status}` : how.kind;
+  story.tell(`GitHub fails the next ${times} statuses: ${description}`);
   stage.github.misbehave({ how, times, method: 'POST' });
 }
 

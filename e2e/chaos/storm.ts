@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StormEvent } from './storm-event.ts';
 import { faults } from './storm-faults.ts';
+import { hardships } from './storm-hardships.ts';
 import { pushes } from './storm-pushes.ts';
 import { requests } from './storm-requests.ts';
 import type { World } from './world.ts';
@@ -16,7 +17,7 @@ export async function brew(world: World): Promise<void> {
   const events = [
     ...draw(world, pushes, random.between(1, 2)),
     ...draw(world, requests, random.between(0, 1)),
-    ...draw(world, faults, random.between(1, 2)),
+    ...draw(world, [...faults, ...hardships], random.between(1, 2)),
   ];
   const shuffled = random.some(events, events.length);
   const under = shuffled.map(async ({ happen }, index) => {

@@ -2,8 +2,10 @@
 
 import { commitChange, writeRecordedService } from '../support/platform-services.ts';
 import { type Stage, setStage } from '../support/stage.ts';
+import { removeFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 import { createFacts, type Facts } from './facts.ts';
+import { createMachine, type Machine } from './machine.ts';
 import type { Random } from './random.ts';
 import { keepServer, type ServerKeeper } from './server-keeper.ts';
 import type { Story } from './story.ts';
@@ -19,18 +21,24 @@ marker.parent.mkdir(parents=True, exist_ok=True)
 marker.touch()
 time.sleep(0.05 if again else 4)`;
 
+/** The shortest there is, so that a storm can last longer. */
+export const LEASE_SECONDS = 10;
+
 export interface World {
   stage: Stage;
   random: Random;
   story: Story;
   facts: Facts;
   server: ServerKeeper;
+  machine: Machine;
   /** For the servers started from now on; 0: they look at the branch only when they start. */
   setReconcileInterval(seconds: number): void;
   /** That of the server started last. */
   reconcileInterval(): number;
   /** One at a time for all that works in the clone. */
   inRepository<T>(work: () => Promise<T>): Promise<T>;
+  /** Ends all that was started. With `keep` everything stays to be looked at. */
+  close(keep: boolean): Promise<void>;
 }
 
 export interface WorldOptions {
@@ -44,6 +52,7 @@ export interface WorldOptions {
 /** Ends when the first server has met the branch. */
 export async function createWorld({ invoke, program, random, story }: WorldOptions): Promise<World> {
   const stage = await setStage({ name: 'chaos', invoke });
+  const machine = createMachine(stage.folder);
   try {
     const { repository } = stage;
     await writeRecordedService(repository, SLOW_FOLDER, SLOW_TASK);
@@ -61,7 +70,11 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
         DRAIN_TIMEOUT: '1',
         // However often the server is killed, its runs are not to be blamed for it.
         RETRY_LIMIT: '1000',
+        LEASE_SECONDS: `${LEASE_SECONDS}`,
+        // The disk of a storm is small.
+        DISK_FLOOR_MB: '4',
         LOG_LEVEL: 'info',
+        ...machine.environment,
       };
     };
     const server = keepServer({ stage, facts, story, program, environment });
@@ -76,6 +89,7 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
       story,
       facts,
       server,
+      machine,
       setReconcileInterval(seconds) {
         interval = seconds;
       },
@@ -85,9 +99,15 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
         turn = result.catch(() => undefined);
         return result;
       },
+      async close(keep) {
+        await stage.close({ keep: true });
+        machine.close(keep);
+        if (!keep) await removeFolder(stage.folder);
+      },
     };
   } catch (error) {
     await stage.close({ keep: true });
+    machine.close(true);
     throw error;
   }
 }

@@ -1,0 +1,116 @@
+/** What goes wrong with the machine: a locked store, an I/O error, a full disk, and a clock that jumps. */
+
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { injectFault, noInjection } from '../support/injected-fault.ts';
+import { nowNs } from './facts.ts';
+import type { StormEvent } from './storm-event.ts';
+import { deliver, pushChange } from './storm-pushes.ts';
+import { LEASE_SECONDS, type World } from './world.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** The outside reader waits so long for the server, in milliseconds. */
+const OUTSIDE_PATIENCE_MS = 2_000;
+
+const mayInject = noInjection() === null;
+
+function note({ facts, story }: World, what: string): void {
+  facts.hardships.push({ what, atNs: nowNs() });
+  story.tell(what);
+}
+
+/** Somebody else holds the database for longer than the lease of a run, as a backup that hangs does. */
+async function lockStore(world: World): Promise<void> {
+  await world.server.up();
+  const database = new DatabaseSync(databaseOf(world), { timeout: OUTSIDE_PATIENCE_MS });
+  try {
+    database.exec('BEGIN IMMEDIATE');
+    note(world, `the store is locked for longer than a lease of ${LEASE_SECONDS} s`);
+    await deliver(world, await pushChange(world));
+    await sleep((LEASE_SECONDS + 2) * 1_000);
+    database.exec('ROLLBACK');
+  } catch (error) {
+    world.story.tell(`the store could not be locked: ${String(error)}`);
+  } finally {
+    database.close();
+    world.story.tell('the store is free');
+  }
+}
+
+/**
+ * One write to the disk fails. Then somebody reads the database from outside, a push is accepted, and the server is
+ * killed: what was acknowledged after the error must be there.
+ */
+async function failWrite(world: World): Promise<void> {
+  await world.server.up();
+  const runner = world.server.current();
+  if (!runner || !mayInject) return;
+  const how = world.random.pick(['fdatasync:error=EIO:when=1', 'pwrite64:error=EIO:when=1']);
+  world.server.excuseEnd(runner);
+  try {
+    const fault = await injectFault(runner.pid, how);
+    note(world, `an I/O error: ${how}`);
+    await deliver(world, await pushChange(world));
+    await fault.stop();
+  } catch (error) {
+    world.story.tell(`no I/O error: ${String(error)}`);
+  }
+  await world.server.revive(0);
+  readFromOutside(world);
+  await deliver(world, await pushChange(world));
+  world.server.hit('SIGKILL');
+  await world.server.revive(0);
+}
+
+/** As an operator with sqlite3 does, by another process's way of locking. */
+function readFromOutside(world: World): void {
+  const database = new DatabaseSync(databaseOf(world), { timeout: OUTSIDE_PATIENCE_MS });
+  try {
+    database.prepare('SELECT count(*) FROM runs').get();
+    world.story.tell('somebody read the database from outside');
+  } catch (error) {
+    world.story.tell(`the database could not be read from outside: ${String(error)}`);
+  } finally {
+    database.close();
+  }
+}
+
+async function fillDisk(world: World): Promise<void> {
+  const { machine, random, server } = world;
+  if (!machine.hasSmallDisk) return;
+  await server.up();
+  const runner = server.current();
+  if (runner) server.excuseEnd(runner);
+  machine.fillDisk();
+  note(world, 'the disk is full');
+  await deliver(world, await pushChange(world));
+  await sleep(random.between(200, 3_000));
+  machine.emptyDisk();
+  world.story.tell('the disk has room again');
+  await deliver(world, await pushChange(world));
+}
+
+/** The server's clock is off for a while and then right again, so that it jumps in both directions. */
+async function moveClock(world: World): Promise<void> {
+  const { machine, random } = world;
+  const offset = random.pick([-DAY_MS, -HOUR_MS, -60_000, 60_000, HOUR_MS, DAY_MS]);
+  machine.setClockOffset(offset);
+  note(world, `the clock jumps by ${offset / 1_000} s`);
+  await deliver(world, await pushChange(world));
+  await sleep(random.between(0, 1_500));
+  machine.setClockOffset(0);
+  world.story.tell('the clock is right again');
+}
+
+function databaseOf({ stage }: World): string {
+  return join(stage.folder, 'data', 'iac-runner.db');
+}
+
+export const hardships: readonly StormEvent[] = [
+  { name: 'locked store', weight: 1, happen: lockStore },
+  { name: 'I/O error', weight: 2, happen: failWrite },
+  { name: 'full disk', weight: 2, happen: fillDisk },
+  { name: 'clock', weight: 2, happen: moveClock },
+];
