@@ -18,6 +18,7 @@ import { buildPages, createLinks } from './services/pages.ts';
 import { buildReadiness, sayWhatIsMissing } from './services/readiness.ts';
 import { onlyOne } from './services/store.ts';
 import { prepareWork, startWork } from './services/work.ts';
+import { steadyNow } from './steady-clock.ts';
 import { createGitHubWebhook } from './triggers/github-webhook.ts';
 import { createInbox } from './triggers/inbox.ts';
 import { createMissedDeliveries } from './triggers/missed-deliveries.ts';
@@ -164,7 +165,7 @@ function missedDeliveries({ github, server }: Config, store: RunStore, log: Logg
   const { owner, repo, apiUrl, token } = github;
   const hookUrl = `${server.publicUrl}/webhook`;
   const hook = createHookReader({ apiUrl, token, version: VERSION, repository: { owner, repo }, hookUrl });
-  const look = createMissedDeliveries({ ...hook, store, now: Date.now, log });
+  const look = createMissedDeliveries({ ...hook, store, now: steadyNow, log });
   return () => void look();
 }
 

@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../errors.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { steadyNow } from '../steady-clock.ts';
 import { backoffMs, SECOND } from './backoff.ts';
 
 /** One that sends in the loop. When it throws, it waits alone, and longer each time; the others go on. */
@@ -43,7 +44,7 @@ const REREAD_MS = 5 * SECOND;
 const MIN_ROUND_MS = 100;
 
 export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
-  const { store, clock = Date.now, sleep = sleepUntilAborted } = options;
+  const { store, clock = steadyNow, sleep = sleepUntilAborted } = options;
   const stopping = new AbortController();
   let waking = new AbortController();
   let waiting: Array<() => void> = [];

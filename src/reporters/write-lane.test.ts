@@ -1,7 +1,9 @@
-import { expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { steadyNow } from '../steady-clock.ts';
 import type { SendOutcome } from './github-answer.ts';
 import { createWriteLane } from './write-lane.ts';
 
+const DAY_MS = 86_400_000;
 const NOW = 1_700_000_000_000;
 
 function refusedBy(scope: 'target' | 'kind' | 'everything'): Extract<SendOutcome, { kind: 'retry' }> {
@@ -34,4 +36,23 @@ it('Every time that is kept is a whole number of milliseconds', () => {
       expect(Number.isSafeInteger(at), `${scope} ${failures} ${at}`).toBe(true);
     }
   }
+});
+
+describe('When the time of the machine is set', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  it('F23: a lane writes again after a second although the clock was set back by a day', () => {
+    const kind = createWriteLane({}).ofKind();
+    kind.record({ kind: 'ok' });
+    vi.setSystemTime(Date.now() - DAY_MS);
+    expect(kind.earliest({ promised: true, notBefore: 0 }) - steadyNow()).toBeLessThanOrEqual(1_000);
+  });
+
+  it('F23: a lane keeps the pause that GitHub asked for although the clock was set forward by a day', () => {
+    const kind = createWriteLane({}).ofKind();
+    kind.record({ ...refusedBy('everything'), afterMs: 60_000 });
+    vi.setSystemTime(Date.now() + DAY_MS);
+    expect(kind.earliest({ promised: true, notBefore: 0 }) - steadyNow()).toBeGreaterThan(50_000);
+  });
 });

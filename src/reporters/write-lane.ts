@@ -1,11 +1,12 @@
 /** The one lane on which everything is written to a host, as GitHub: its pace, and the pause while it is in trouble. */
 
+import { steadyNow } from '../steady-clock.ts';
 import { backoffMs, SECOND } from './backoff.ts';
 import type { SendOutcome } from './github-answer.ts';
 import { createPace } from './pace.ts';
 
 export interface WriteLaneOptions {
-  /** Now, in ms since the epoch. */
+  /** Now, in ms since the epoch. Left out: a clock that never jumps, so that no setting of the time holds a write up. */
   clock?: (() => number) | undefined;
   /** From 0 to 1, for jitter. */
   random?: (() => number) | undefined;
@@ -39,7 +40,7 @@ const MAX_BACKOFF_MS = 900_000;
 const LONGEST_WAIT_MS = 2 * 86_400_000;
 
 export function createWriteLane(options: WriteLaneOptions): WriteLane {
-  const { clock = Date.now, random = Math.random, minIntervalMs = SECOND, limits } = options;
+  const { clock = steadyNow, random = Math.random, minIntervalMs = SECOND, limits } = options;
   const { maxBackoffMs = MAX_BACKOFF_MS } = options;
   const pace = createPace({ minIntervalMs, limits });
   const host: Pause = { until: 0, failures: 0 };

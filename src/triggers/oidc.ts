@@ -2,6 +2,7 @@
 
 import type { JWTVerifyGetKey } from 'jose';
 import { RequestError } from '../errors.ts';
+import { steadyNow } from '../steady-clock.ts';
 
 export interface OidcOptions {
   audience: string;
@@ -70,10 +71,10 @@ async function openKeys(url: string): Promise<JWTVerifyGetKey> {
   return async function getKey(header, token) {
     let cause: unknown;
     // Anybody may send tokens; a server in trouble is not asked for each of them.
-    if (Date.now() - failedAt >= RETRY_AFTER_MS) {
+    if (steadyNow() - failedAt >= RETRY_AFTER_MS) {
       try {
         const key = await remote(header, token);
-        knownAt = Date.now();
+        knownAt = steadyNow();
         return key;
       } catch (error) {
         const isAnswer =
@@ -81,11 +82,11 @@ async function openKeys(url: string): Promise<JWTVerifyGetKey> {
           error instanceof errors.JWKSMultipleMatchingKeys ||
           error instanceof errors.JOSENotSupported;
         if (isAnswer) throw error;
-        failedAt = Date.now();
+        failedAt = steadyNow();
         cause = error;
       }
     }
-    const known = Date.now() - knownAt < KEYS_LAST_MS ? remote.jwks() : undefined;
+    const known = steadyNow() - knownAt < KEYS_LAST_MS ? remote.jwks() : undefined;
     try {
       if (known) return await createLocalJWKSet(known)(header, token);
     } catch {
