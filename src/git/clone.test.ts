@@ -1,5 +1,6 @@
 import { lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { openClone } from './clone.ts';
 import { createWorld, type World } from './test-support.ts';
@@ -70,6 +71,22 @@ describe('A clone', () => {
     expect(await changedIn(world, linked)).toEqual(['deep/er/file']);
     expect(await (await openSource(world, world.remote)).commitOf('main')).toBe(head);
     await expect(openSource(world, '/')).rejects.toThrow('/ is not in a clone of a repository.');
+  });
+
+  it('tells of an edit in the second in which git has read the file, also when that second is over', async () => {
+    const world = await createWorld();
+    const file = join(world.source, 'file');
+    const secondOf = async (path: string) => Math.floor((await lstat(path)).mtimeMs / 1_000);
+    let edited = 0;
+    for (let index = -1, read = -1; edited !== read || edited !== index; ) {
+      await world.commit({ file: `${(index % 7) + 1}` });
+      read = await secondOf(file);
+      await writeFile(file, 'x');
+      edited = await secondOf(file);
+      index = await secondOf(join(world.source, '.git/index'));
+    }
+    while (Math.floor(Date.now() / 1_000) <= edited) await sleep(50);
+    expect(await changedIn(world)).toEqual(['file']);
   });
 
   it('begins without a commit, and shallow', async () => {

@@ -1,6 +1,6 @@
 /** Somebody's clone, read without being changed: its commits, and what lies uncommitted in its working folder. */
 
-import { copyFile, lstat, mkdir, readFile, realpath } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, readFile, realpath, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { GitError } from '../errors.ts';
 import { gitFailure } from './failure.ts';
@@ -85,11 +85,11 @@ export async function openClone(options: { git: Git; folder: string; directory: 
 async function find(folder: string): Promise<Found> {
   for (let current = folder; ; current = path.dirname(current)) {
     const inside = path.join(current, '.git');
-    const stat = await lstat(inside).catch(() => null);
-    if (stat?.isFile()) {
+    const found = await lstat(inside).catch(() => null);
+    if (found?.isFile()) {
       const [, target] = /^gitdir: (.+)\n?$/.exec(await readFile(inside, 'utf8')) ?? [];
       if (target !== undefined) return { gitDirectory: path.resolve(current, target), workTree: current };
-    } else if (stat) return { gitDirectory: inside, workTree: current };
+    } else if (found) return { gitDirectory: inside, workTree: current };
     if (await isBare(current)) return { gitDirectory: current, workTree: null };
     if (current === path.dirname(current)) break;
   }
@@ -105,9 +105,18 @@ async function isBare(folder: string): Promise<boolean> {
   return stats.every((stat) => stat !== null);
 }
 
+/**
+ * The copy is as old as the original, in whole seconds: git reads a file again if it is not older than the index. If
+ * the index seemed younger, git would miss an edit in the second in which it had read the file.
+ */
 async function copyIfThere(from: string, to: string): Promise<void> {
   await mkdir(path.dirname(to), { recursive: true });
-  await copyFile(from, to).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
-  });
+  try {
+    const { mtimeMs } = await stat(from);
+    await copyFile(from, to);
+    const second = Math.floor(mtimeMs / 1_000);
+    await utimes(to, second, second);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
 }
