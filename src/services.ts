@@ -48,20 +48,25 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     mirror,
     lastGoodRules: async () => (await store.ledger(syncGroup(config.git.branch))).rules,
   });
-  const secrets = config.webhookSecrets.map((secret) => createSecretKey(secret, 'utf8'));
-  const pages = await buildPages(config, store, { links, log, deployApi, fleet: opened.fleet }, async () => {
-    try {
-      return await known.known();
-    } catch (err) {
-      log.warn({ err }, 'the services of the branch cannot be listed');
-      return [];
-    }
-  });
   const gate = createGate({
     trustedProxies: config.server.trustedProxies,
     clock: () => performance.now(),
     log,
   });
+  const secrets = config.webhookSecrets.map((secret) => createSecretKey(secret, 'utf8'));
+  const pages = await buildPages(
+    config,
+    store,
+    { links, gate, log, deployApi, fleet: opened.fleet },
+    async () => {
+      try {
+        return await known.known();
+      } catch (err) {
+        log.warn({ err }, 'the services of the branch cannot be listed');
+        return [];
+      }
+    },
+  );
   const app = createApp({
     githubWebhook: createGitHubWebhook({
       store,

@@ -1,6 +1,6 @@
 /** Who may ask for what: the secrets of signed requests, and the tokens of the API. */
 
-import { flag, secret, text } from './shapes.ts';
+import { flag, isPlaceholder, secret, text } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
 
 export type Role = 'viewer' | 'operator' | 'admin';
@@ -14,8 +14,13 @@ export interface ApiToken {
 const tokens = text.transform((value, context): ApiToken[] => {
   const list = value.split(',').filter((entry) => entry.trim() !== '');
   return list.flatMap((entry) => {
-    const [, name, role, token] = /^\s*([^:\s]+):(viewer|operator|admin):(\S{8,})\s*$/.exec(entry) ?? [];
-    if (name && token && (role === 'viewer' || role === 'operator' || role === 'admin')) {
+    const [, name, role, token] = /^\s*([^:\s]+):(viewer|operator|admin):(\S{16,})\s*$/.exec(entry) ?? [];
+    if (
+      name &&
+      token &&
+      !isPlaceholder(token) &&
+      (role === 'viewer' || role === 'operator' || role === 'admin')
+    ) {
       return [{ name, role, token }];
     }
     context.addIssue({ code: 'custom', message: 'malformed' });
@@ -45,9 +50,10 @@ export const TOKEN_VARIABLES = {
   API_TOKENS: variable({
     schema: uniqueTokens,
     expected:
-      'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 8 or more characters, each name once',
+      'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that stand in no example, each name once',
     example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
-    description: 'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin).',
+    description:
+      'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin). Make tokens with `openssl rand -hex 32`.',
     default: '',
   }),
 } as const;

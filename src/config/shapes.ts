@@ -20,7 +20,12 @@ const PLACEHOLDERS = new Set([
   'webhook_secret',
   'todo',
   'xxx',
+  'put-a-token-here',
 ]);
+
+export function isPlaceholder(value: string): boolean {
+  return PLACEHOLDERS.has(value.toLowerCase());
+}
 
 export const text = z.string().trim();
 export const seconds = text.regex(/^\d{1,7}$/).transform((value) => Number(value) * SECOND_MS);
@@ -33,7 +38,7 @@ export const port = text
 export const httpUrl = text
   .refine((value) => /^https?:\/\//i.test(value) && URL.canParse(value))
   .transform((value) => value.replace(/\/+$/, ''));
-export const secret = text.min(8).refine((value) => !PLACEHOLDERS.has(value.toLowerCase()));
+export const secret = text.min(8).refine((value) => !isPlaceholder(value));
 export const optionalText = text.optional().transform((value) => value || null);
 export const words = text
   .min(1)

@@ -223,6 +223,8 @@ export interface RunStore {
 
   /** True the first time a nonce is seen; it is remembered until `expiresAt` (ms since the epoch). */
   spendNonce(nonce: string, expiresAt: number): Promise<boolean>;
+  /** True for a nonce that was spent and is still remembered. */
+  isNonceSpent(nonce: string): Promise<boolean>;
   /** A random key made once and kept, e.g. for signed links. 32 bytes. */
   key(name: string): Promise<Buffer>;
   /** Called with a run's id after each committed change of it. Returns the unsubscribe function. */

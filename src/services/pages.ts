@@ -13,6 +13,7 @@ import { createAccess, signRunLink } from '../web/access.ts';
 import { createAssetRoutes, loadAssets } from '../web/assets.ts';
 import { createDeliveryRoutes } from '../web/delivery-pages.ts';
 import { createDeployRoutes } from '../web/deploy-routes.ts';
+import type { Gate } from '../web/gate.ts';
 import { createLoginRoutes } from '../web/login-pages.ts';
 import { createMetricsRoutes } from '../web/metrics.ts';
 import { createRunRoutes } from '../web/run-pages.ts';
@@ -41,16 +42,26 @@ export async function createLinks({ server }: Config, store: RunStore): Promise<
   };
 }
 
+interface PageParts {
+  links: Links;
+  gate: Gate;
+  log: Logger;
+  deployApi: DeployApi;
+  fleet: Fleet | null;
+}
+
 export async function buildPages(
   config: Config,
   store: RunStore,
-  { links, log, deployApi, fleet }: { links: Links; log: Logger; deployApi: DeployApi; fleet: Fleet | null },
+  { links, gate, log, deployApi, fleet }: PageParts,
   known: () => Promise<string[]>,
 ) {
   const assets = loadAssets();
   const { publicUrl } = config.server;
   const access = createAccess({
     tokens: config.apiTokens,
+    gate,
+    store,
     sessionKey: await store.key('sessions'),
     linkKey: await store.key('links'),
     https: publicUrl?.startsWith('https://') ?? false,
@@ -103,9 +114,9 @@ export async function buildPages(
   });
   const jobs = await buildJobStream(config, access, log);
   const shared = { store, fleet, jobs, access, assets, publicUrl };
-  const metrics = createMetricsRoutes(shared);
+  const metrics = createMetricsRoutes({ ...shared, failures: gate.failures });
   const workers = createWorkerRoutes({ ...shared, clock: Date.now });
-  const login = createLoginRoutes({ access, assets, publicUrl });
+  const login = createLoginRoutes({ access, gate, assets, publicUrl });
   return {
     apps: {
       login,

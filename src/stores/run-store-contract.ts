@@ -885,6 +885,7 @@ export function describeRunStore(
       expect(await store.spendNonce('one', later)).toBe(true);
       expect(await store.spendNonce('one', later)).toBe(false);
       expect(await store.spendNonce('two', later)).toBe(true);
+      expect([await store.isNonceSpent('one'), await store.isNonceSpent('three')]).toEqual([true, false]);
     });
 
     it('keeps a key once made', async () => {

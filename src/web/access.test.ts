@@ -2,7 +2,11 @@ import { createHmac } from 'node:crypto';
 import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
 import type { ApiToken } from '../config.ts';
-import { createAccess, hasRole, signRunLink } from './access.ts';
+import { RequestError } from '../errors.ts';
+import { createTestAccess, createTestGate } from './access.fixture.ts';
+import { hasRole, signRunLink } from './access.ts';
+import { requestErrorAnswer } from './error-answer.ts';
+import { createStoredRuns } from './runs.fixtures.ts';
 
 const HOUR_MS = 3_600_000;
 const KEY = Buffer.alloc(32, 7);
@@ -15,13 +19,20 @@ interface AppOptions {
 }
 
 function createApp({ tokens = [OSCAR], https = false, now = () => 0 }: AppOptions = {}) {
-  const access = createAccess({ tokens, sessionKey: KEY, linkKey: KEY, https, clock: now });
+  const gate = createTestGate();
+  const store = createStoredRuns();
+  const access = createTestAccess({
+    ...{ tokens, store, gate, sessionKey: KEY, linkKey: KEY, https, clock: now },
+  });
   const app = new Hono();
-  app.get('/who', (c) => c.json(access.identify(c)));
+  app.onError((error, c) =>
+    error instanceof RequestError ? requestErrorAnswer(c, error) : c.text(error.message, 500),
+  );
+  app.get('/who', async (c) => c.json(await access.identify(c)));
   app.get('/opens/:id', (c) => c.json(access.opensRun(c, c.req.param('id'))));
   app.get('/in/:token', (c) => c.json(access.signIn(c, c.req.param('token'))));
-  app.get('/out', (c) => {
-    access.signOut(c);
+  app.get('/out', async (c) => {
+    await access.signOut(c);
     return c.body(null);
   });
   return app;
@@ -70,6 +81,29 @@ describe('API tokens', () => {
   });
 });
 
+describe('An address with ten wrong tokens within a minute', () => {
+  const status = async (app: Hono, token: string) =>
+    (await app.request('/who', { headers: { Authorization: `Bearer ${token}` } })).status;
+
+  it('is answered 429, also for a token that is right at last', async () => {
+    const app = createApp();
+    for (let guess = 0; guess < 10; guess += 1) expect(await status(app, `guess-${guess}`)).toBe(200);
+    const refused = await app.request('/who', { headers: { Authorization: 'Bearer guess' } });
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers.get('Retry-After'))).toBeGreaterThan(0);
+    expect(await status(app, 'secret-1')).toBe(429);
+    expect((await app.request('/in/secret-1')).status).toBe(429);
+  });
+
+  it('keeps nobody out whose token was right there before, nor a session', async () => {
+    const app = createApp();
+    const cookie = await sessionOf(app, 'secret-1');
+    for (let guess = 0; guess < 20; guess += 1) await status(app, `guess-${guess}`);
+    expect(await status(app, 'secret-1')).toBe(200);
+    expect(await who(app, { Cookie: cookie })).toMatchObject({ name: 'oscar' });
+  });
+});
+
 describe('a session', () => {
   it('identifies by a cookie that does not contain the token', async () => {
     const app = createApp();
@@ -81,7 +115,7 @@ describe('a session', () => {
 
   it('sets a cookie that scripts and other sites cannot use, bound to the host under https', async () => {
     const plain = (await createApp().request('/in/secret-1')).headers.get('Set-Cookie');
-    expect(plain).toMatch(/^iac_runner_session=\S+; Max-Age=43200; Path=\/; HttpOnly; SameSite=Strict$/);
+    expect(plain).toMatch(/^iac_runner_session=\S+; Max-Age=43200; Path=\/; HttpOnly; SameSite=Lax$/);
     const secure = (await createApp({ https: true }).request('/in/secret-1')).headers.get('Set-Cookie');
     expect(secure).toMatch(/^__Host-iac_runner_session=.*; Secure/);
   });
@@ -114,18 +148,28 @@ describe('a session', () => {
     const ada: ApiToken = { name: 'ada', role: 'admin', token: 'secret-9' };
     const app = createApp({ tokens: [OSCAR, ada] });
     const [name = '', value = ''] = (await sessionOf(app, 'secret-1')).split('=');
-    const [holder, expiresAt, mac] = value.split('.');
+    const [holder, id, expiresAt, mac] = value.split('.');
     const forged = [
-      `${Buffer.from('ada').toString('base64url')}.${expiresAt}.${mac}`,
-      `${holder}.${Number(expiresAt) + 1}.${mac}`,
-      `${holder}.${expiresAt}.${mac?.slice(1)}`,
-      `${holder}.${expiresAt}`,
-      `${holder}.${expiresAt}.${mac}.x`,
-      `${holder}.1e15.${mac}`,
+      `${Buffer.from('ada').toString('base64url')}.${id}.${expiresAt}.${mac}`,
+      `${holder}.${'A'.repeat(22)}.${expiresAt}.${mac}`,
+      `${holder}.${id}.${Number(expiresAt) + 1}.${mac}`,
+      `${holder}.${id}.${expiresAt}.${mac?.slice(1)}`,
+      `${holder}.${id}.${expiresAt}`,
+      `${holder}.${expiresAt}.${mac}`,
+      `${holder}.${id}.${expiresAt}.${mac}.x`,
+      `${holder}.${id}.1e15.${mac}`,
       '',
-      '...',
+      '....',
     ];
     for (const value of forged) expect(await who(app, { Cookie: `${name}=${value}` })).toBeNull();
+  });
+
+  it('ends when it is signed out, also for a copy of its cookie; others go on', async () => {
+    const app = createApp();
+    const [first, second] = [await sessionOf(app, 'secret-1'), await sessionOf(app, 'secret-1')];
+    await app.request('/out', { headers: { Cookie: first } });
+    expect(await who(app, { Cookie: first })).toBeNull();
+    expect(await who(app, { Cookie: second })).toMatchObject({ name: 'oscar' });
   });
 
   it('counts for nothing beside a wrong bearer token', async () => {

@@ -1,9 +1,11 @@
 /** Who is calling: API tokens, browser sessions made from them, and signed links that open one run. */
 
-import { createHash, createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ApiToken, Role } from '../config.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import type { Gate } from './gate.ts';
 
 export interface Identity {
   name: string;
@@ -13,17 +15,24 @@ export interface Identity {
 }
 
 export interface Access {
-  /** The caller by `Authorization: Bearer` or, without one, by session cookie; null when neither is valid. */
-  identify(c: Context): Identity | null;
+  /**
+   * The caller by `Authorization: Bearer` or, without one, by session cookie; null when neither is valid. Throws
+   * RequestError 429 when tokens from this address were wrong too often.
+   */
+  identify(c: Context): Promise<Identity | null>;
   /** True when the request carries the run's signed link as `?key=`. Opens that run for reading, nothing else. */
   opensRun(c: Context, runId: string): boolean;
-  /** Sets the session cookie when `token` is one of the API tokens; false, and no cookie, otherwise. */
+  /** Sets the session cookie when `token` is one of the API tokens; false, and no cookie, otherwise. Throws likewise. */
   signIn(c: Context, token: string): boolean;
-  signOut(c: Context): void;
+  /** Removes the cookie and ends its session, wherever else the cookie may be kept. */
+  signOut(c: Context): Promise<void>;
 }
 
 export interface AccessOptions {
   tokens: readonly ApiToken[];
+  gate: Pick<Gate, 'addressOf' | 'failed' | 'refusal' | 'verified'>;
+  /** Remembers the sessions that were ended. */
+  store: Pick<RunStore, 'spendNonce' | 'isNonceSpent'>;
   /** Key of the session cookies' HMAC. */
   sessionKey: Buffer;
   /** Key of the run links' HMAC. */
@@ -36,6 +45,8 @@ export interface AccessOptions {
 
 const SESSION_MS = 12 * 60 * 60 * 1000;
 const SESSION_COOKIE = 'iac_runner_session';
+/** Tokens that were right, each with its address. The oldest are forgotten. */
+const MAX_PROVED = 1_000;
 const ROLE_RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
 export function hasRole(identity: Identity | null, role: Role): boolean {
@@ -47,35 +58,37 @@ export function signRunLink(linkKey: Buffer | KeyObject, runId: string): string 
   return createHmac('sha256', linkKey).update(runId).digest('base64url');
 }
 
-export function createAccess({ tokens, sessionKey, linkKey, https, clock }: AccessOptions): Access {
-  const known = tokens.map(({ name, role, token }) => ({ name, role, digest: sha256(token) }));
+interface Holder {
+  name: string;
+  role: Role;
+  digest: Buffer;
+}
+
+interface Session {
+  holder: Holder;
+  id: string;
+  expiresAt: number;
+}
+
+export function createAccess({ store, linkKey, https, ...options }: AccessOptions): Access {
+  const known = options.tokens.map(({ name, role, token }) => ({ name, role, digest: sha256(token) }));
+  const holderOf = createTokenCheck(known, options.gate);
+  const cookies = createSessionCookies(known, options);
   // With the __Host- prefix no other host of the domain can plant a session.
   const prefix = https ? 'host' : undefined;
-
-  function sessionMac(name: string, expiresAt: string, tokenDigest: Buffer): string {
-    const bound = `${encodeName(name)}.${expiresAt}.${tokenDigest.toString('hex')}`;
-    return createHmac('sha256', sessionKey).update(bound).digest('base64url');
-  }
-
-  function identifySession(cookie: string): Identity | null {
-    const [encodedName = '', expiresAt = '', mac = '', ...rest] = cookie.split('.');
-    if (rest.length > 0 || !/^\d{1,15}$/.test(expiresAt) || Number(expiresAt) <= clock()) return null;
-    const holder = known.find(
-      ({ name, digest }) =>
-        encodeName(name) === encodedName && sameText(mac, sessionMac(name, expiresAt, digest)),
-    );
-    return holder ? { name: holder.name, role: holder.role, credential: 'session' } : null;
-  }
+  const sessionOf = (c: Context) => cookies.read(getCookie(c, SESSION_COOKIE, prefix) ?? '');
 
   return {
-    identify(c) {
+    async identify(c) {
       const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
       if (bearer !== undefined) {
-        const holder = findHolder(known, bearer);
-        return holder ? { name: holder.name, role: holder.role, credential: 'bearer' } : null;
+        const holder = holderOf(c, bearer);
+        return holder && { name: holder.name, role: holder.role, credential: 'bearer' };
       }
-      const cookie = getCookie(c, SESSION_COOKIE, prefix);
-      return cookie === undefined ? null : identifySession(cookie);
+      const session = sessionOf(c);
+      if (session === null || (await store.isNonceSpent(session.id))) return null;
+      options.gate.verified(c);
+      return { name: session.holder.name, role: session.holder.role, credential: 'session' };
     },
 
     opensRun(c, runId) {
@@ -84,22 +97,82 @@ export function createAccess({ tokens, sessionKey, linkKey, https, clock }: Acce
     },
 
     signIn(c, token) {
-      const holder = findHolder(known, token);
+      const holder = holderOf(c, token);
       if (!holder) return false;
-      const expiresAt = String(clock() + SESSION_MS);
-      const value = `${encodeName(holder.name)}.${expiresAt}.${sessionMac(holder.name, expiresAt, holder.digest)}`;
-      setCookie(c, SESSION_COOKIE, value, { ...cookieOptions(https), maxAge: SESSION_MS / 1000 });
+      setCookie(c, SESSION_COOKIE, cookies.make(holder), {
+        ...cookieOptions(https),
+        maxAge: SESSION_MS / 1000,
+      });
       return true;
     },
 
-    signOut(c) {
+    async signOut(c) {
+      const session = sessionOf(c);
       deleteCookie(c, SESSION_COOKIE, cookieOptions(https));
+      if (session) await store.spendNonce(session.id, session.expiresAt);
+    },
+  };
+}
+
+/** Finds the holder of a token. An address with too many wrong ones is refused, except for tokens that were right there. */
+function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate']) {
+  const proved = new Set<string>();
+
+  return (c: Context, token: string): Holder | null => {
+    const refusal = gate.refusal(c, 'api_token');
+    const holder = findHolder(known, token);
+    if (!holder) {
+      const error = gate.failed(c, 'api_token', 'That token is not known here.');
+      if (error.status === 429) throw error;
+      return null;
+    }
+    const proof = `${gate.addressOf(c)} ${holder.name}`;
+    // Neither a guess that is right at last nor somebody else's failures change who may come from here.
+    if (refusal && !proved.has(proof)) throw refusal;
+    proved.delete(proof);
+    proved.add(proof);
+    for (const oldest of proved) {
+      if (proved.size <= MAX_PROVED) break;
+      proved.delete(oldest);
+    }
+    gate.verified(c);
+    return holder;
+  };
+}
+
+/** A cookie is `name.id.end.mac`. It ends with its token: the digest of that is part of what is signed. */
+function createSessionCookies(
+  known: readonly Holder[],
+  { sessionKey, clock }: Pick<AccessOptions, 'sessionKey' | 'clock'>,
+) {
+  function macOf({ holder, id, expiresAt }: Session): string {
+    const bound = `${encodeName(holder.name)}.${id}.${expiresAt}.${holder.digest.toString('hex')}`;
+    return createHmac('sha256', sessionKey).update(bound).digest('base64url');
+  }
+  return {
+    make(holder: Holder): string {
+      const id = `session:${randomBytes(16).toString('base64url')}`;
+      const session = { holder, id, expiresAt: clock() + SESSION_MS };
+      return `${encodeName(holder.name)}.${id.slice('session:'.length)}.${session.expiresAt}.${macOf(session)}`;
+    },
+    read(cookie: string): Session | null {
+      const form = /^([\w-]*)\.([\w-]{22})\.(\d{1,15})\.([\w-]{43})$/.exec(cookie);
+      const [, encodedName, id, end, mac = ''] = form ?? [];
+      const expiresAt = Number(end);
+      if (!form || expiresAt <= clock()) return null;
+      return (
+        known
+          .filter(({ name }) => encodeName(name) === encodedName)
+          .map((holder) => ({ holder, id: `session:${id}`, expiresAt }))
+          .find((session) => sameText(mac, macOf(session))) ?? null
+      );
     },
   };
 }
 
 function cookieOptions(https: boolean) {
-  const options = { path: '/', httpOnly: true, sameSite: 'Strict' } as const;
+  // Lax, so that whoever follows a link from GitHub is signed in. State changes look at the origin besides.
+  const options = { path: '/', httpOnly: true, sameSite: 'Lax' } as const;
   return https ? ({ ...options, secure: true, prefix: 'host' } as const) : options;
 }
 

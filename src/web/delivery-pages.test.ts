@@ -1,15 +1,19 @@
 import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { Delivery } from '../runs/delivery.ts';
+import type { NewDelivery } from '../runs/delivery.ts';
+import type { RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
+import { readDeliveries, readDelivery } from '../stores/sqlite-store/reads.ts';
+import { recordDelivery } from '../stores/sqlite-store/writes/deliveries.ts';
+import { enqueue } from '../stores/sqlite-store/writes/enqueue.ts';
 import { replayDelivery } from '../triggers/replay.ts';
-import { createAccess } from './access.ts';
+import { createTestAccess, createTestGate } from './access.fixture.ts';
 import { loadAssets } from './assets.ts';
-import { createDeliveryRoutes } from './delivery-pages.ts';
+import { createDeliveryRoutes, type DeliveryRoutesOptions } from './delivery-pages.ts';
 import { createLoginRoutes } from './login-pages.ts';
 import { AS_OPERATOR, AS_VIEWER, BROWSER, signIn, WANTS_JSON } from './pages.fixtures.ts';
-import { createMemoryRuns, START_AT } from './runs.fixtures.ts';
+import { createStoredRuns, START_AT } from './runs.fixtures.ts';
 
 const TOKENS = [
   { name: 'vera', role: 'viewer', token: 'viewer-token' },
@@ -22,69 +26,55 @@ const ListBody = z.object({
 });
 
 function createPages(count: number) {
-  const runs = createMemoryRuns();
-  const stored: Delivery[] = [];
-  for (let number = 1; number <= count; number += 1) stored.push(aDelivery(number));
-  const enqueued: unknown[] = [];
-  const store = {
-    run: runs.run,
-    delivery: async (number: number) => stored.find((delivery) => delivery.number === number) ?? null,
-    deliveries: async ({ before = Number.MAX_SAFE_INTEGER, decision, limit }: Filter) =>
-      stored
-        .filter((delivery) => delivery.number < before && (!decision || delivery.decision === decision))
-        .toReversed()
-        .slice(0, limit),
-    enqueue: async (request: unknown) => {
-      enqueued.push(request);
-      return { run: runs.add('replayed'), created: true };
-    },
+  const runs = createStoredRuns();
+  const { database } = runs;
+  function store(delivery: NewDelivery): void {
+    recordDelivery(database, delivery);
+    database.run('UPDATE deliveries SET received_at = ?', START_AT);
+  }
+  for (let number = 1; number <= count; number += 1) store(aDelivery(number));
+  const reader: DeliveryRoutesOptions['store'] & Pick<RunStore, 'enqueue'> = {
+    ...runs,
+    delivery: async (number) => readDelivery(database, number),
+    deliveries: async (filter) => readDeliveries(database, filter),
+    enqueue: async (request, beside) => enqueue(database, request, beside).result,
   };
-  const access = createAccess({
-    tokens: TOKENS,
-    sessionKey: Buffer.alloc(32, 1),
-    linkKey: Buffer.alloc(32, 2),
-    https: false,
-    clock: () => START_AT,
-  });
+  const gate = createTestGate();
+  const access = createTestAccess({ tokens: TOKENS, store: runs, gate, clock: () => START_AT });
   const assets = loadAssets();
   const app = new Hono();
-  app.route('/', createLoginRoutes({ access, assets, publicUrl: null }));
+  app.route('/', createLoginRoutes({ access, gate, assets, publicUrl: null }));
   app.route(
     '/',
     createDeliveryRoutes({
-      store,
+      store: reader,
       access,
       assets,
-      replay: (number, actor) => replayDelivery(store, number, actor),
+      replay: (number, actor) => replayDelivery(reader, number, actor),
       clock: () => START_AT,
       runUrl: (runId) => `https://runner.example/runs/${runId}`,
       publicUrl: null,
     }),
   );
-  return { app, stored, enqueued };
-}
-
-interface Filter {
-  before?: number;
-  decision?: string;
-  limit: number;
+  return { app, store, enqueued: () => runs.runs({ limit: 10 }) };
 }
 
 /** Odd ones are pushes, even ones pings. */
-function aDelivery(number: number): Delivery {
-  const shared = { number, deliveryId: `d-${number}`, receivedAt: START_AT };
+function aDelivery(number: number): NewDelivery {
+  const deliveryId = `d-${number}`;
   if (number % 2 === 0) {
-    return {
-      ...shared,
-      event: 'ping',
-      decision: 'ignored',
-      detail: 'Event ping',
-      runId: null,
-      request: null,
-    };
+    const detail = 'Event ping';
+    return { deliveryId, event: 'ping', decision: 'ignored', detail, runId: null, request: null };
   }
   const request = pushRequest({ dedupeKey: `delivery:d-${number}` });
-  return { ...shared, event: 'push', decision: 'accepted', detail: 'Push of aaaaaaaa', runId: 'r1', request };
+  return {
+    deliveryId,
+    event: 'push',
+    decision: 'accepted',
+    detail: 'Push of aaaaaaaa',
+    runId: 'r1',
+    request,
+  };
 }
 
 describe('GET /deliveries', () => {
@@ -148,9 +138,9 @@ describe('GET /deliveries', () => {
   });
 
   it('F48: shows what strangers sent as text', async () => {
-    const { app, stored } = createPages(0);
+    const { app, store } = createPages(0);
     const hostile = '<img src=x onerror=alert(1)>\u202e\u001b[2J';
-    stored.push({ ...aDelivery(1), detail: hostile, event: hostile, deliveryId: hostile });
+    store({ ...aDelivery(1), detail: hostile, event: hostile, deliveryId: hostile });
     const response = await app.request('/deliveries', { headers: { ...AS_VIEWER, ...BROWSER } });
     expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
     const page = await response.text();
@@ -176,21 +166,26 @@ describe('POST /deliveries/:number/replay', () => {
   it('enqueues what was asked for, under the name of who asks again', async () => {
     const { app, enqueued } = createPages(1);
     const response = await app.request('/deliveries/1/replay', post(AS_OPERATOR));
+    const [run, ...others] = await enqueued();
     expect(await response.json()).toEqual({
       status: 'accepted',
-      run_id: 'replayed',
-      url: 'https://runner.example/runs/replayed',
+      run_id: run?.id,
+      url: `https://runner.example/runs/${run?.id}`,
     });
     const trigger = { source: 'replay', actor: 'oscar', deliveryId: null, retryOf: null };
-    expect(enqueued).toEqual([{ ...pushRequest(), dedupeKey: null, trigger }]);
+    expect(run).toMatchObject({ ...pushRequest(), dedupeKey: null, trigger });
+    expect(others).toEqual([]);
   });
 
   it('leads browsers to the new run, and back to the list when they have to sign in first', async () => {
-    const { app } = createPages(1);
+    const { app, enqueued } = createPages(1);
     const cookie = await signIn(app, 'operator-token');
     const headers = { ...BROWSER, ...cookie, 'Sec-Fetch-Site': 'same-origin' };
     const response = await app.request('/deliveries/1/replay', { method: 'POST', headers });
-    expect([response.status, response.headers.get('location')]).toEqual([303, '/runs/replayed']);
+    expect([response.status, response.headers.get('location')]).toEqual([
+      303,
+      `/runs/${(await enqueued())[0]?.id}`,
+    ]);
     const stranger = await app.request('/deliveries/1/replay', { method: 'POST', headers: BROWSER });
     expect(stranger.headers.get('location')).toBe('/login?next=%2Fdeliveries%2F1');
     const after = await app.request('/deliveries/1', { headers: { ...BROWSER, ...cookie } });
@@ -204,13 +199,13 @@ describe('POST /deliveries/:number/replay', () => {
     const { app, enqueued } = createPages(2);
     const response = await app.request(`/deliveries/${number}/replay`, post(AS_OPERATOR));
     expect([response.status, await response.json()]).toEqual([status, { error, code }]);
-    expect(enqueued).toEqual([]);
+    expect(await enqueued()).toEqual([]);
   });
 
   it('says of a missed delivery how to get it', async () => {
-    const { app, stored } = createPages(0);
-    stored.push({ ...aDelivery(2), decision: 'missed' });
-    const response = await app.request('/deliveries/2/replay', post(AS_OPERATOR));
+    const { app, store } = createPages(0);
+    store({ ...aDelivery(2), decision: 'missed' });
+    const response = await app.request('/deliveries/1/replay', post(AS_OPERATOR));
     expect(response.status).toBe(409);
     expect(await response.text()).toContain('press Redeliver on GitHub');
   });
@@ -224,6 +219,6 @@ describe('POST /deliveries/:number/replay', () => {
     expect((await app.request('/deliveries/1/replay', post(cross))).status).toBe(403);
     expect((await app.request('/deliveries/1/replay', post(cookie))).status).toBe(403);
     expect((await app.request('/deliveries/1/replay', { headers: AS_OPERATOR })).status).toBe(404);
-    expect(enqueued).toEqual([]);
+    expect(await enqueued()).toEqual([]);
   });
 });

@@ -2,13 +2,12 @@
 
 import { Hono } from 'hono';
 import { openDeployments, SILENT } from '../triggers/deployments.fixture.ts';
-import { createAccess } from './access.ts';
+import { createTestAccess, createTestGate } from './access.fixture.ts';
 import { createApp } from './app.ts';
 import { loadAssets } from './assets.ts';
 import { createDeployRoutes, type DeployRoutesOptions } from './deploy-routes.ts';
 import { createLoginRoutes } from './login-pages.ts';
 import { createMetricsRoutes } from './metrics.ts';
-import { LINK_KEY } from './pages.fixtures.ts';
 
 const TOKENS = [
   { name: 'vera', role: 'viewer', token: 'viewer-token' },
@@ -19,9 +18,9 @@ const TOKENS = [
 export async function openDeployApp() {
   const stage = await openDeployments();
   const assets = loadAssets();
-  const sessionKey = Buffer.alloc(32, 1);
   const clock = () => stage.clock.now;
-  const access = createAccess({ tokens: TOKENS, sessionKey, linkKey: LINK_KEY, https: false, clock });
+  const gate = createTestGate();
+  const access = createTestAccess({ tokens: TOKENS, store: stage.store(), gate, clock });
 
   /** As after a start of the server. */
   function serve(overrides: Partial<DeployRoutesOptions> = {}) {
@@ -41,13 +40,13 @@ export async function openDeployApp() {
       githubWebhook: (c) => c.text(''),
       syncApi: (c) => c.text(''),
       pages: {
-        login: createLoginRoutes({ access, assets, publicUrl: null }),
+        login: createLoginRoutes({ access, gate, assets, publicUrl: null }),
         assets: none,
         runs: new Hono(),
         services: new Hono(),
         deliveries: new Hono(),
         deployments: routes,
-        metrics: createMetricsRoutes({ store, access, assets, publicUrl: null }),
+        metrics: createMetricsRoutes({ store, access, failures: gate.failures, assets, publicUrl: null }),
       },
       isHealthy: () => true,
       readiness: async () => ({ status: 'ready', checks: {} }),

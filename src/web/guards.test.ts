@@ -10,12 +10,12 @@ import {
   signIn,
   WANTS_JSON,
 } from './pages.fixtures.ts';
-import { createMemoryRuns } from './runs.fixtures.ts';
+import { createStoredRuns } from './runs.fixtures.ts';
 
 const POST = { method: 'POST' };
 
 function createPages() {
-  const store = createMemoryRuns();
+  const store = createStoredRuns();
   store.add('r1');
   store.add('r2');
   return createTestPages(store);
@@ -81,6 +81,8 @@ describe('without credentials', () => {
       (await app.request(path, { headers: BROWSER, ...init })).headers.get('Location');
     expect(await locationOf('/runs/r1', {})).toBe('/login?next=%2Fruns%2Fr1');
     expect(await locationOf('/runs/r1?key=wrong', {})).toBe('/login?next=%2Fruns%2Fr1');
+    const filtered = await locationOf('/runs?kind=sync&before=r%2F1&key=wrong', {});
+    expect(new URLSearchParams(filtered?.split('?')[1]).get('next')).toBe('/runs?kind=sync&before=r%2F1');
     expect(await locationOf('/runs/r1/retry', POST)).toBe('/login?next=%2Fruns%2Fr1');
   });
 });
@@ -94,6 +96,7 @@ describe('a signed link', () => {
     expect(page.status).toBe(200);
     const text = await page.text();
     expect(text).not.toContain('<form');
+    expect(text).toContain('<a href="/login?next=%2Fruns%2Fr1">Sign in</a>');
     expect(page.headers.get('Referrer-Policy')).toBe('no-referrer');
     expect(text).not.toContain('name="referrer"');
     expect((await app.request(`/runs/r1?key=${key}`, { headers: WANTS_JSON })).status).toBe(200);
@@ -136,7 +139,7 @@ describe('a state change by cookie', () => {
   });
 
   it('may come from the configured public address when a proxy changes the host', async () => {
-    const store = createMemoryRuns();
+    const store = createStoredRuns();
     store.add('r1');
     const { app } = createTestPages(store, { publicUrl: 'https://runner.example/' });
     const session = await signIn(app, 'operator-token');

@@ -50,22 +50,22 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
   });
 
   const signedIn = createMiddleware<RunPageEnv>(async (c, next) => {
-    const identity = access.identify(c);
+    const identity = await access.identify(c);
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
     return next();
   });
 
   const mayRead = createMiddleware<RunPageEnv>(async (c, next) => {
-    const identity = access.identify(c);
+    const identity = await access.identify(c);
     if (!identity && !access.opensRun(c, c.req.param('id') ?? '')) return askForCredentials(c);
     c.set('identity', identity);
     return loadRun(c, next);
   });
 
   /** Null for whoever has the role, and is then in the context. */
-  function refuseOthers(c: Context<RunPageEnv>, role: Role) {
-    const identity = access.identify(c);
+  async function refuseOthers(c: Context<RunPageEnv>, role: Role) {
+    const identity = await access.identify(c);
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
     if (identity.credential === 'session' && requestOrigin(c, publicUrl) !== 'same') {
@@ -80,9 +80,11 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
     }
     return null;
   }
-  const operator = createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c, 'operator') ?? next());
+  const operator = createMiddleware<RunPageEnv>(
+    async (c, next) => (await refuseOthers(c, 'operator')) ?? next(),
+  );
   const andRun = (role: Role) =>
-    createMiddleware<RunPageEnv>(async (c, next) => refuseOthers(c, role) ?? loadRun(c, next));
+    createMiddleware<RunPageEnv>(async (c, next) => (await refuseOthers(c, role)) ?? loadRun(c, next));
 
   return { signedIn, mayRead, operator, mayOperate: andRun('operator'), mayApprove: andRun('admin') };
 }

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { AS_VIEWER, BROWSER, createTestPages } from './pages.fixtures.ts';
-import { createMemoryRuns } from './runs.fixtures.ts';
+import { createStoredRuns } from './runs.fixtures.ts';
 
 const HOSTILE = `"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>\u202e`;
 
 function createHostileRun() {
-  const store = createMemoryRuns();
-  const run = store.add('r1', { message: HOSTILE, cancelRequestedBy: HOSTILE, coveredBy: HOSTILE });
+  const store = createStoredRuns();
+  const run = store.add('r0', { message: HOSTILE, cancelRequestedBy: HOSTILE, coveredBy: HOSTILE });
   store.add('r1', {
     input: { ...run.input, branch: HOSTILE },
     trigger: { source: 'retry', actor: HOSTILE, deliveryId: HOSTILE, retryOf: HOSTILE },
@@ -63,7 +63,7 @@ describe('F48: hostile subjects, paths, messages, names and log lines', () => {
   });
 
   it('stay on their line in the event stream', async () => {
-    const store = createMemoryRuns();
+    const store = createStoredRuns();
     store.add('r1');
     store.append(
       'r1',

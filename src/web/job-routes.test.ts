@@ -7,8 +7,9 @@ import {
   type RedisServer,
   startRedisServer,
 } from '../stores/redis-store/redis-server.fixture.ts';
-import { createAccess } from './access.ts';
+import { createTestAccess } from './access.fixture.ts';
 import { createJobRoutes, type JobRoutesOptions } from './job-routes.ts';
+import { createStoredRuns } from './runs.fixtures.ts';
 
 const missing = !hasRedisServer();
 const TOKEN = 'viewer-token-1234';
@@ -33,12 +34,9 @@ describe.skipIf(missing)(
     afterEach(() => reader.close());
 
     function serve(options: Partial<JobRoutesOptions> = {}) {
-      const access = createAccess({
+      const access = createTestAccess({
         tokens: [{ name: 'eye', role: 'viewer', token: TOKEN }],
-        sessionKey: Buffer.alloc(32),
-        linkKey: Buffer.alloc(32),
-        https: false,
-        clock: Date.now,
+        store: createStoredRuns(),
       });
       return createJobRoutes({ reader, access, maxStreams: 10, everyMs: 20, ...options });
     }

@@ -67,7 +67,7 @@ export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
   }
 
   routes.get('/jobs/:id/stream', pageHeaders(), async (c: Context) => {
-    if (access.identify(c) === null) return askForCredentials(c);
+    if ((await access.identify(c)) === null) return askForCredentials(c);
     const jobId = c.req.param('id') ?? '';
     const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
     if (!/^\d{1,9}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');

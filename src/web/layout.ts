@@ -10,6 +10,8 @@ export interface PageFrame {
   title: string;
   identity: Identity | null;
   assets: Assets;
+  /** Where signing in leads back to, on pages that can be read without it. */
+  signInTo?: string;
   /** True for the page of a run, with its logs and the script that goes on live. */
   live?: boolean;
   /** True for pages with a form although nobody is signed in. */
@@ -17,7 +19,7 @@ export interface PageFrame {
 }
 
 export function page(
-  { title, identity, assets, live = false, hasForm = identity !== null }: PageFrame,
+  { title, identity, assets, signInTo, live = false, hasForm = identity !== null }: PageFrame,
   body: Html,
 ): Html {
   return html`<!doctype html>
@@ -37,7 +39,7 @@ ${live && liveParts(assets)}
 <header class="bar">
 <a class="brand" href="/runs"><img src="${assets['icon.svg'].path}" alt="" width="20" height="20">iac-runner</a>
 ${identity && SECTIONS}
-${identity && account(identity)}
+${identity ? account(identity) : signInTo !== undefined && signIn(signInTo)}
 </header>
 <main id="main">
 ${body}
@@ -66,6 +68,10 @@ const SECTIONS = html`<nav class="sections" aria-label="Sections">
 <a href="/deliveries">Deliveries</a>
 <a href="/workers">Workers</a>
 </nav>`;
+
+function signIn(next: string): Html {
+  return html`<div class="account"><a href="/login?next=${encodeURIComponent(next)}">Sign in</a></div>`;
+}
 
 function account({ name, role, credential }: Identity): Html {
   return html`<div class="account">

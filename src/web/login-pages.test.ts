@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { BROWSER, createTestPages, signIn } from './pages.fixtures.ts';
 import { localPath } from './request-origin.ts';
-import { createMemoryRuns } from './runs.fixtures.ts';
+import { createStoredRuns } from './runs.fixtures.ts';
 
 function createApp() {
-  return createTestPages(createMemoryRuns()).app;
+  return createTestPages(createStoredRuns()).app;
 }
 
 function postForm(fields: Record<string, string>, headers: Record<string, string> = {}) {
@@ -27,6 +27,17 @@ describe('signing in', () => {
     );
     expect(new Set(answers).size).toBe(1);
     expect(answers[0]).toMatch(/^401 null /);
+  });
+
+  it('is refused for a minute after ten wrong tokens from one address, and the page says so', async () => {
+    const app = createApp();
+    for (let guess = 0; guess < 10; guess += 1) {
+      expect((await app.request('/login', postForm({ token: `guess-${guess}` }))).status).toBe(401);
+    }
+    const response = await app.request('/login', postForm({ token: 'viewer-token' }));
+    expect(response.status).toBe(429);
+    expect(response.headers.get('Retry-After')).toMatch(/^\d+$/);
+    expect(await response.text()).toContain('Too many failed attempts from this address; wait a minute.');
   });
 
   it('refuses a form that another site sent, or a large one', async () => {

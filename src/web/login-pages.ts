@@ -1,17 +1,19 @@
 /** Signing in to the pages with an API token, and out again. */
 
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { html } from 'hono/html';
+import { RequestError } from '../errors.ts';
 import type { Access } from './access.ts';
 import type { Assets } from './assets.ts';
 import { jsonError } from './error-answer.ts';
+import type { Gate } from './gate.ts';
 import { type Html, page } from './layout.ts';
 import { pageHeaders } from './page-headers.ts';
 import { localPath, requestOrigin } from './request-origin.ts';
 
 export interface LoginRoutesOptions {
   access: Access;
+  gate: Pick<Gate, 'readBody'>;
   assets: Assets;
   /** Where browsers reach the product, or null when that is only known from their requests. */
   publicUrl: string | null;
@@ -20,32 +22,33 @@ export interface LoginRoutesOptions {
 const MAX_FORM_BYTES = 8 * 1024;
 
 /** GET /login, POST /login (form fields `token` and `next`), POST /logout. */
-export function createLoginRoutes({ access, assets, publicUrl }: LoginRoutesOptions): Hono {
+export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono {
   const routes = new Hono();
   routes.use('/login', pageHeaders());
   routes.use('/logout', pageHeaders());
-  const formLimit = bodyLimit({
-    maxSize: MAX_FORM_BYTES,
-    onError: (c) => jsonError(c, 413, 'The form is too large.'),
-  });
 
-  routes.get('/login', (c) => {
+  routes.get('/login', async (c) => {
     const next = localPath(c.req.query('next'));
-    return access.identify(c) ? c.redirect(next, 303) : c.html(loginPage(assets, next, null));
+    return (await access.identify(c)) ? c.redirect(next, 303) : c.html(loginPage(assets, next, null));
   });
 
-  routes.post('/login', formLimit, async (c) => {
+  routes.post('/login', async (c) => {
     if (requestOrigin(c, publicUrl) === 'cross') return jsonError(c, 403, 'Sign in from the login page.');
-    const form = await c.req.parseBody();
-    const { token, next: wanted } = form;
-    const next = localPath(typeof wanted === 'string' ? wanted : undefined);
-    if (typeof token === 'string' && access.signIn(c, token.trim())) return c.redirect(next, 303);
+    const form = new URLSearchParams(String(await gate.readBody(c, MAX_FORM_BYTES)));
+    const next = localPath(form.get('next') ?? undefined);
+    try {
+      if (access.signIn(c, (form.get('token') ?? '').trim())) return c.redirect(next, 303);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      const headers = { 'Retry-After': String(error.retryAfterSeconds ?? 60) };
+      return c.html(loginPage(assets, next, `${error.message}.`), error.status, headers);
+    }
     return c.html(loginPage(assets, next, 'That token is not known here.'), 401);
   });
 
-  routes.post('/logout', (c) => {
+  routes.post('/logout', async (c) => {
     if (requestOrigin(c, publicUrl) !== 'same') return jsonError(c, 403, 'Sign out from one of our pages.');
-    access.signOut(c);
+    await access.signOut(c);
     return c.redirect('/login', 303);
   });
   return routes;

@@ -5,12 +5,15 @@ import { statusOf } from '../runs/deploy-progress.ts';
 import { type Fleet, isSilent } from '../runs/fleet.ts';
 import type { RunStore, RunTally } from '../runs/run-store.ts';
 import type { JobReader } from '../stores/redis-jobs/job-reader.ts';
+import type { Gate } from './gate.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
 
 export interface MetricsOptions extends GuardsOptions {
   store: Pick<RunStore, 'run' | 'tally'>;
   /** Those that share the store; null or left out: nobody does. */
   fleet?: Pick<Fleet, 'workers' | 'oldestWaiting'> | null;
+  /** Failed authentications since the start, by what was wrong. */
+  failures: Gate['failures'];
   /** The queue of jobs; null or left out: this server is told of none. */
   jobs?: Pick<JobReader, 'queue'> | null;
 }
@@ -26,7 +29,7 @@ export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
     const text = await render(await options.store.tally());
     const shared = options.fleet ? await fleetMetrics(options.fleet) : '';
     const jobs = options.jobs ? await jobMetrics(options.jobs) : '';
-    return c.body(`${text}${shared}${jobs}`, 200, {
+    return c.body(`${text}${failureMetrics(options.failures())}${shared}${jobs}`, 200, {
       'Content-Type': contentType,
       'Cache-Control': 'no-store',
     });
@@ -104,6 +107,17 @@ function durations({ ended, boundsSeconds }: RunTally): string {
     `${name}_bucket{le="+Inf"} ${runsOf(deployments)}`,
     `${name}_sum ${seconds}`,
     `${name}_count ${runsOf(deployments)}`,
+    '',
+  ].join('\n');
+}
+
+/** Since the start of this process, as Prometheus expects of a counter. */
+function failureMetrics(failures: ReturnType<Gate['failures']>): string {
+  const name = 'iac_runner_failed_authentications_total';
+  return [
+    `# HELP ${name} Requests with a wrong signature or token, since the start.`,
+    `# TYPE ${name} counter`,
+    ...[...failures].map(([credential, number]) => `${name}{credential="${credential}"} ${number}`),
     '',
   ].join('\n');
 }

@@ -1,14 +1,16 @@
 /** The pages as a server would compose them, over runs in memory and with one token of each role. */
 
 import { Hono } from 'hono';
+import { RequestError } from '../errors.ts';
 import type { DeployActionResult } from '../triggers/deploy-api.ts';
-import { createAccess } from './access.ts';
+import { createTestAccess, createTestGate, LINK_KEY } from './access.fixture.ts';
 import { createAssetRoutes, loadAssets } from './assets.ts';
+import { requestErrorAnswer } from './error-answer.ts';
 import { createLoginRoutes } from './login-pages.ts';
 import { createRunRoutes, type RunRoutesOptions } from './run-pages.ts';
-import { type MemoryRuns, START_AT } from './runs.fixtures.ts';
+import { START_AT, type StoredRuns } from './runs.fixtures.ts';
 
-export const LINK_KEY = Buffer.alloc(32, 2);
+export { LINK_KEY };
 
 const TOKENS = [
   { name: 'vera', role: 'viewer', token: 'viewer-token' },
@@ -22,15 +24,10 @@ export const AS_ADMIN = { Authorization: 'Bearer admin-token' };
 export const WANTS_JSON = { Accept: 'application/json' };
 export const BROWSER = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
 
-export function createTestPages(store: MemoryRuns, overrides: Partial<RunRoutesOptions> = {}) {
+export function createTestPages(store: StoredRuns, overrides: Partial<RunRoutesOptions> = {}) {
   const assets = loadAssets();
-  const access = createAccess({
-    tokens: TOKENS,
-    sessionKey: Buffer.alloc(32, 1),
-    linkKey: LINK_KEY,
-    https: false,
-    clock: () => START_AT,
-  });
+  const gate = createTestGate();
+  const access = createTestAccess({ tokens: TOKENS, store, gate, clock: () => START_AT });
   const acted: string[] = [];
   const { routes, closeStreams } = createRunRoutes({
     store,
@@ -55,14 +52,18 @@ export function createTestPages(store: MemoryRuns, overrides: Partial<RunRoutesO
     ...overrides,
   });
   const app = new Hono();
+  app.onError((error, c) => {
+    if (error instanceof RequestError) return requestErrorAnswer(c, error);
+    throw error;
+  });
   app.route('/', createAssetRoutes(assets));
-  app.route('/', createLoginRoutes({ access, assets, publicUrl: null }));
+  app.route('/', createLoginRoutes({ access, gate, assets, publicUrl: null }));
   app.route('/', routes);
   return { app, acted, closeStreams };
 }
 
 async function decideInMemory(
-  store: MemoryRuns,
+  store: StoredRuns,
   runId: string,
   decision: 'approved' | 'rejected',
   by: string,

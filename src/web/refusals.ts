@@ -32,10 +32,16 @@ export function refuse(
 /** 401, or the login page, which leads back. The same for everything, whether it exists or not. */
 export function askForCredentials(c: Context) {
   if (isBrowser(c)) {
-    // A form's own address cannot be opened afterwards; its run can.
-    const next = c.req.method === 'POST' ? c.req.path.replace(/\/[^/]*$/, '') : c.req.path;
-    return c.redirect(`/login?next=${encodeURIComponent(next)}`, 303);
+    return c.redirect(`/login?next=${encodeURIComponent(addressAfterSignIn(c))}`, 303);
   }
   c.header('WWW-Authenticate', 'Bearer');
   return jsonError(c, 401, 'Authentication required: send an API token as Authorization: Bearer.');
+}
+
+/** A form's own address cannot be opened afterwards; its run can. The key of a link is not needed any more. */
+export function addressAfterSignIn(c: Context): string {
+  if (c.req.method === 'POST') return c.req.path.replace(/\/[^/]*$/, '');
+  const query = new URL(c.req.url).searchParams;
+  query.delete('key');
+  return query.size === 0 ? c.req.path : `${c.req.path}?${query}`;
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { RunEventBody } from '../runs/run-events.ts';
 import { signRunLink } from './access.ts';
 import { AS_OPERATOR, AS_VIEWER, BROWSER, createTestPages, LINK_KEY, WANTS_JSON } from './pages.fixtures.ts';
-import { createMemoryRuns } from './runs.fixtures.ts';
+import { createStoredRuns } from './runs.fixtures.ts';
 
 const SHA = 'abcdef1234567890abcdef1234567890abcdef12';
 
@@ -52,7 +52,7 @@ const FAILED_RUN: RunEventBody[] = [
 const ListBody = z.object({ runs: z.array(z.object({ run_id: z.string() })), next: z.string().nullable() });
 
 function createPages() {
-  const store = createMemoryRuns();
+  const store = createStoredRuns();
   store.add('r1');
   store.append('r1', ...FAILED_RUN);
   return { store, ...createTestPages(store) };

@@ -13,7 +13,7 @@ import { jsonError } from './error-answer.ts';
 import { createGuards, type RunPageEnv } from './guards.ts';
 import { isBrowser, pageHeaders, prefersJson } from './page-headers.ts';
 import { planTexts } from './plan-text.ts';
-import { refuse } from './refusals.ts';
+import { addressAfterSignIn, refuse } from './refusals.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
 import { listPath, type RunListFilter, runListPage } from './run-list-page.ts';
 import { readHistory, readLogText } from './run-log.ts';
@@ -165,7 +165,7 @@ async function showRun(c: RunContext, { store, fleet, assets, clock, commitUrl, 
     tool && identity
       ? await store.runs({ concurrencyGroup: run.concurrencyGroup, limit: HISTORY_LENGTH })
       : [];
-  const frame = { identity, assets };
+  const frame = { identity, assets, signInTo: addressAfterSignIn(c) };
   const found = { run, steps, explanation, details: tool, sameTarget, undelivered, history, waitsFor };
   return c.html(runPage({ ...found, frame, linkQuery, now: clock(), commitUrl }));
 }

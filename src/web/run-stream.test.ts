@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RunEventBody } from '../runs/run-events.ts';
 import { AS_VIEWER, createTestPages } from './pages.fixtures.ts';
-import { createMemoryRuns, type MemoryRuns } from './runs.fixtures.ts';
+import { createStoredRuns, type StoredRuns } from './runs.fixtures.ts';
 
 const END: RunEventBody = {
   type: 'run.finished',
@@ -17,8 +17,8 @@ function logOf(...lines: string[]): RunEventBody {
 }
 
 /** A run with the events: 1 queued, 2 started, 3 planned, 4 step started, 5–7 log, 8–9 log. */
-function createRun(): MemoryRuns {
-  const store = createMemoryRuns();
+function createRun(): StoredRuns {
+  const store = createStoredRuns();
   store.add('r1');
   store.append(
     'r1',
@@ -150,7 +150,7 @@ describe('the event stream of a run', () => {
     let reads = 0;
     const counting = {
       ...store,
-      events: (...args: Parameters<MemoryRuns['events']>) => {
+      events: (...args: Parameters<StoredRuns['events']>) => {
         reads += 1;
         return store.events(...args);
       },

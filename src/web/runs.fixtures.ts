@@ -1,5 +1,9 @@
-/** Runs in memory, for the tests of the pages: what a store would answer after the given events. */
+/** Runs in a real store, at times and under ids that tests can name: its own tables, writes and reads, without its thread. */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll } from 'vitest';
 import { type DeployInput, deployGroup } from '../runs/deployment.ts';
 import { type PlanInput, planGroup } from '../runs/plan-comment.ts';
 import {
@@ -7,32 +11,26 @@ import {
   type PlanRun,
   type PreviewRun,
   type Run,
-  type Step,
   type SyncRun,
   syncGroup,
 } from '../runs/run.ts';
-import {
-  projectRun,
-  projectStep,
-  type RunEvent,
-  type RunEventBody,
-  sequenceWidth,
-} from '../runs/run-events.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
 import type { Report, RunStore } from '../runs/run-store.ts';
+import { appendEvents } from '../stores/sqlite-store/append-events.ts';
+import { type Database, openForWriting } from '../stores/sqlite-store/database.ts';
+import * as reads from '../stores/sqlite-store/reads.ts';
+import { saveReport, spendNonce } from '../stores/sqlite-store/writes/beside-runs.ts';
+import { enqueue } from '../stores/sqlite-store/writes/enqueue.ts';
+import { findRun } from '../stores/sqlite-store/writes/stored-runs.ts';
 import type { RunReader } from './run-pages.ts';
 
 export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
 
-interface StoredRun {
-  run: Run;
-  steps: Map<string, Step>;
-  events: RunEvent[];
-  nextSeq: number;
-}
-
 type PreviewOverrides = Partial<PreviewRun> & Pick<PreviewRun, 'kind' | 'input'>;
 
-export interface MemoryRuns extends RunReader {
+export interface StoredRuns extends RunReader, Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally'> {
+  /** For what only the store's own functions can write. */
+  database: Database;
   add(id: string, overrides?: Partial<SyncRun>): SyncRun;
   addPreview(id: string, overrides: PreviewOverrides): void;
   addDeploy(id: string, input?: Partial<DeployInput>, overrides?: Partial<DeployRun>): void;
@@ -44,42 +42,38 @@ export interface MemoryRuns extends RunReader {
   largestRead(): number;
 }
 
-export function createMemoryRuns(): MemoryRuns {
-  const stored = new Map<string, StoredRun>();
+const opened: (() => void)[] = [];
+afterAll(() => {
+  for (const close of opened.splice(0)) close();
+});
+
+export function createStoredRuns(): StoredRuns {
+  const database = openDatabase();
   const listeners = new Set<(runId: string) => void>();
-  const reports: Report[] = [];
   let largest = 0;
-  const eventsOf: RunStore['eventsOf'] = async (runId, type) => {
-    const isWanted = (event: RunEvent): event is Extract<RunEvent, { type: typeof type }> =>
-      event.type === type;
-    return stored.get(runId)?.events.filter(isWanted) ?? [];
-  };
-  const latestEvent: RunStore['latestEvent'] = async (runId, type) => {
-    const isWanted = (event: RunEvent): event is Extract<RunEvent, { type: typeof type }> =>
-      event.type === type;
-    return stored.get(runId)?.events.filter(isWanted).at(-1) ?? null;
-  };
+  const eventsOf: RunStore['eventsOf'] = async (runId, type) =>
+    reads.readEventsOf(database, runId, type) as never;
+  const latestEvent: RunStore['latestEvent'] = async (runId, type) =>
+    reads.readLatestEvent(database, runId, type) as never;
 
   function append(id: string, ...bodies: RunEventBody[]): void {
-    const entry = stored.get(id);
-    if (!entry) throw new Error(`No run ${id}.`);
     for (const body of bodies) {
-      const at = START_AT + entry.events.length * 1000;
-      entry.events.push({ ...body, runId: id, seq: entry.nextSeq, at });
-      entry.nextSeq += sequenceWidth(body);
-      entry.run = projectRun(entry.run, body, at);
-      const step = 'step' in body ? projectStep(entry.steps.get(body.step), body, at) : undefined;
-      if (step) entry.steps.set(step.id, step);
+      const stored = findRun(database, id);
+      if (!stored) throw new Error(`No run ${id}.`);
+      const { events } =
+        database.get('SELECT count(*) AS events FROM events WHERE run = ?', stored.number) ?? {};
+      appendEvents(database, stored, [body], START_AT + Number(events) * 1000);
     }
     for (const listener of listeners) listener(id);
   }
 
   function put(run: Run): void {
-    stored.set(run.id, { run, steps: new Map(), events: [], nextSeq: 1 });
-    append(run.id, { type: 'run.queued' });
+    putRun(database, run);
+    for (const listener of listeners) listener(run.id);
   }
 
   return {
+    database,
     add(id, overrides = {}) {
       const run = { ...newRun(id), ...overrides };
       put(run);
@@ -106,34 +100,61 @@ export function createMemoryRuns(): MemoryRuns {
     },
     append,
     largestRead: () => largest,
-    run: async (id) => stored.get(id)?.run ?? null,
-    runs: async ({ state, kind, concurrencyGroup, before, limit }) => {
-      const newestFirst = [...stored.values()].map(({ run }) => run).toReversed();
-      const from = before === undefined ? 0 : newestFirst.findIndex(({ id }) => id === before) + 1;
-      return newestFirst
-        .slice(from)
-        .filter((run) => !state || run.state === state)
-        .filter((run) => !kind || run.kind === kind)
-        .filter((run) => concurrencyGroup === undefined || run.concurrencyGroup === concurrencyGroup)
-        .slice(0, limit);
-    },
-    steps: async (id) => [...(stored.get(id)?.steps.values() ?? [])],
-    events: async (id, { after, limit }) => {
-      const events = stored.get(id)?.events ?? [];
-      const found = events.filter((event) => event.seq + sequenceWidth(event) - 1 > after).slice(0, limit);
+    run: async (id) => reads.readRun(database, id),
+    runs: async (filter) => reads.readRuns(database, filter),
+    steps: async (id) => reads.readSteps(database, id),
+    events: async (id, page) => {
+      const found = reads.readEvents(database, id, page);
       largest = Math.max(largest, found.length);
       return found;
     },
     eventsOf,
     latestEvent,
-    reports: async (reporter, id) =>
-      reports.filter((report) => report.runId === id && report.reporter === reporter),
-    report: (report) => void reports.push(report),
+    reports: async (reporter, id) => reads.readReports(database, reporter, id),
+    report: (report) => void saveReport(database, report),
+    tally: async () => reads.readTally(database),
+    spendNonce: async (nonce, expiresAt) => spendNonce(database, nonce, expiresAt).result,
+    isNonceSpent: async (nonce) => reads.isNonceSpent(database, nonce),
     watch: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
   };
+}
+
+function openDatabase(): Database {
+  const directory = mkdtempSync(path.join(tmpdir(), 'iac-pages-'));
+  const database = openForWriting(path.join(directory, 'iac-runner.db'));
+  // Nothing here has to outlive the test.
+  database.raw.exec('PRAGMA synchronous = OFF');
+  opened.push(() => {
+    database.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  return database;
+}
+
+/** The columns of a run that a test may choose, as the store writes them. */
+function putRun(database: Database, run: Run): void {
+  const { id } = enqueue(database, run).result.run;
+  const columns = {
+    ...{ id: run.id, state: run.state, reason: run.reason, message: run.message, revision: run.revision },
+    ...{ subject: run.subject, attempt: run.attempt, cancel_requested_by: run.cancelRequestedBy },
+    ...{ covered_by: run.coveredBy, chosen: run.chosen, not_before: run.notBefore },
+    ...{ approval_expires_at: run.approvalExpiresAt, created_at: run.createdAt },
+    ...{ started_at: run.startedAt, finished_at: run.finishedAt },
+  };
+  const names = Object.keys(columns);
+  database.run(
+    `UPDATE runs SET ${names.map((name) => `${name} = ?`).join(', ')} WHERE id = ?`,
+    ...Object.values(columns),
+    id,
+  );
+  database.run(
+    'UPDATE events SET at = ? WHERE run = (SELECT number FROM runs WHERE id = ?)',
+    START_AT,
+    run.id,
+  );
 }
 
 const DEPLOY_INPUT: DeployInput = {

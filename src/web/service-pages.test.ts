@@ -1,13 +1,18 @@
 import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
 import type { OutsideHash } from '../runs/config-hashes.ts';
-import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
-import { createAccess } from './access.ts';
+import type { LedgerEntry } from '../runs/run-store.ts';
+import { saveLedger, savePin } from '../stores/sqlite-store/append-events.ts';
+import { readLedger, readOutsideHashes } from '../stores/sqlite-store/reads.ts';
+import { saveOutsideHashes } from '../stores/sqlite-store/writes/beside-runs.ts';
+import { createTestAccess } from './access.fixture.ts';
 import { loadAssets } from './assets.ts';
+import { createStoredRuns } from './runs.fixtures.ts';
 import { createServiceRoutes, type ServiceRoutesOptions } from './service-pages.ts';
 
 const NOW = Date.parse('2026-03-01T12:00:00.000Z');
 const SHA = '1234567890abcdef1234567890abcdef12345678';
+const SCOPE = 'sync:main';
 const TOKEN = { Authorization: 'Bearer viewer-token' };
 
 function entry(service: string, overrides: Partial<LedgerEntry> = {}): LedgerEntry {
@@ -43,27 +48,23 @@ function createPages(
   entries: LedgerEntry[],
   more: { hashes?: OutsideHash[]; options?: Partial<ServiceRoutesOptions> },
 ) {
-  const ledger: Ledger = {
-    entries: new Map(entries.map((one) => [one.service, one])),
-    baseline: null,
-    examined: null,
-    pins: new Map([['platform/pinned', SHA]]),
-    rules: null,
-  };
-  const access = createAccess({
+  const runs = createStoredRuns();
+  const { database } = runs;
+  for (const one of entries) saveLedger(database, SCOPE, one);
+  savePin(database, SCOPE, 'platform/pinned', SHA, 'run-1');
+  saveOutsideHashes(database, SCOPE, more.hashes ?? []);
+  const access = createTestAccess({
     tokens: [{ name: 'vera', role: 'viewer', token: 'viewer-token' }],
-    sessionKey: Buffer.alloc(32, 1),
-    linkKey: Buffer.alloc(32, 2),
-    https: false,
+    store: runs,
     clock: () => NOW,
   });
   const routes = createServiceRoutes({
     store: {
-      run: async () => null,
-      ledger: async () => ledger,
-      outsideHashes: async () => new Map((more.hashes ?? []).map((one) => [one.service, one])),
+      ...runs,
+      ledger: async (scope) => readLedger(database, scope),
+      outsideHashes: async (scope) => readOutsideHashes(database, scope),
     },
-    scope: 'sync:main',
+    scope: SCOPE,
     known: async () => ['platform/new'],
     hasOutside: true,
     access,

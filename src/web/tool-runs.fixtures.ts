@@ -3,7 +3,7 @@
 import type { PlanSummary } from '../runs/deployment.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import { AS_VIEWER, BROWSER, createTestPages, WANTS_JSON } from './pages.fixtures.ts';
-import { createMemoryRuns, type MemoryRuns, START_AT } from './runs.fixtures.ts';
+import { createStoredRuns, START_AT, type StoredRuns } from './runs.fixtures.ts';
 
 export const SHA = 'abcdef1234567890abcdef1234567890abcdef12';
 export const DIGEST = '5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef';
@@ -93,8 +93,8 @@ export const TO_APPROVAL = [
   awaiting,
 ];
 
-export function createPages(fill: (store: MemoryRuns) => void = () => {}) {
-  const store = createMemoryRuns();
+export function createPages(fill: (store: StoredRuns) => void = () => {}) {
+  const store = createStoredRuns();
   store.addDeploy('d1');
   store.append('d1', ...TO_APPROVAL);
   fill(store);

@@ -97,7 +97,8 @@ export function createUnverifiedBodies(budgetBytes: number): UnverifiedBodies {
 }
 
 export function tooLarge(maxBytes: number): RequestError {
-  return new RequestError(413, `The body is larger than ${maxBytes / 1024 / 1024} MiB`);
+  const size = maxBytes < 1024 * 1024 ? `${maxBytes / 1024} KiB` : `${maxBytes / 1024 / 1024} MiB`;
+  return new RequestError(413, `The body is larger than ${size}`);
 }
 
 function noRoom(): RequestError {

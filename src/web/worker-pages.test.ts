@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../errors.ts';
 import type { Fleet, WorkerSign } from '../runs/fleet.ts';
-import type { RunStore } from '../runs/run-store.ts';
-import { createAccess } from './access.ts';
+import { createTestAccess, createTestGate } from './access.fixture.ts';
 import { loadAssets } from './assets.ts';
 import { createMetricsRoutes } from './metrics.ts';
 import { AS_VIEWER, BROWSER, WANTS_JSON } from './pages.fixtures.ts';
-import { createMemoryRuns, START_AT } from './runs.fixtures.ts';
+import { createStoredRuns, START_AT } from './runs.fixtures.ts';
 import { createWorkerRoutes, type WorkerRoutesOptions } from './worker-pages.ts';
 
 const HOSTILE = `"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>\u202e`;
@@ -27,16 +26,15 @@ function sign(owner: string, more: Partial<WorkerSign> = {}): WorkerSign {
 }
 
 function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []) {
-  const access = createAccess({
+  const runs = createStoredRuns();
+  const access = createTestAccess({
     tokens: [{ name: 'vera', role: 'viewer', token: 'viewer-token' }],
-    ...{ sessionKey: Buffer.alloc(32), linkKey: Buffer.alloc(32), https: false, clock: () => START_AT },
+    store: runs,
+    clock: () => START_AT,
   });
-  const runs = createMemoryRuns();
-  const open: Awaited<ReturnType<RunStore['tally']>>['open'] = [
-    { kind: 'sync', state: 'queued', runs: 2 },
-    { kind: 'deploy', state: 'queued', runs: 3 },
-    { kind: 'sync', state: 'running', runs: 1 },
-  ];
+  runs.add('s1', { state: 'running' });
+  runs.add('s2');
+  runs.add('s3');
   const fleet: Fleet = {
     beat: async () => undefined,
     leave: async () => undefined,
@@ -47,7 +45,8 @@ function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []
     identity: async () => 'x',
   };
   const all = {
-    store: { ...runs, tally: async () => ({ open, ended: [], boundsSeconds: [] }) },
+    store: runs,
+    failures: createTestGate().failures,
     ...{ fleet, jobs: null, access, assets: loadAssets(), clock: () => START_AT, publicUrl: null },
     ...options,
   };
@@ -140,7 +139,7 @@ describe('The page of workers', () => {
     const { page } = pagesOf({ fleet: null });
     const text = await page();
     expect(text).toContain('This server works alone: STORE_URL is not set.');
-    expect(text).toContain('5 waiting (3 deploy, 2 sync); 1 running.');
+    expect(text).toContain('2 waiting (2 sync); 1 running.');
   });
 
   it('is for whoever has a token', async () => {

@@ -114,6 +114,7 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<RunS
       const values = [keys.nonces, nonce, expiresAt, Date.now(), KEPT_NONCES];
       return (await connection.evaluate(SPEND_NONCE, values)) === 1;
     },
+    isNonceSpent: async (nonce) => (await connection.call('ZSCORE', keys.nonces, nonce)) !== null,
     async key(name) {
       await connection.call('HSETNX', keys.keys, name, randomBytes(32).toString('hex'));
       return Buffer.from(String(await connection.call('HGET', keys.keys, name)), 'hex');

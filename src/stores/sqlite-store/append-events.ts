@@ -137,7 +137,7 @@ function saveFacts(database: Database, run: Run, event: RunEventBody, at: number
   }
 }
 
-function saveLedger(database: Database, scope: string, entry: LedgerEntry): void {
+export function saveLedger(database: Database, scope: string, entry: LedgerEntry): void {
   database.run(
     `INSERT INTO ledger (scope, service, folder, attempted_commit, attempted_run, outcome, synced, attempts,
        attempted_inputs, attempted_at)
@@ -159,7 +159,7 @@ function saveLedger(database: Database, scope: string, entry: LedgerEntry): void
   );
 }
 
-function savePin(
+export function savePin(
   database: Database,
   scope: string,
   service: string,

@@ -48,6 +48,10 @@ export function readRuns(database: Database, filter: RunFilter): Run[] {
     .map((row) => toStoredRun(row).run);
 }
 
+export function isNonceSpent(database: Database, nonce: string): boolean {
+  return database.get('SELECT 1 FROM nonces WHERE nonce = ?', nonce) !== undefined;
+}
+
 export function readSealed(database: Database, runId: string): string | null {
   return readBeside(database, 'sealed', runId);
 }

@@ -51,6 +51,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     prune: (options) => writer.call('prune', [options]),
     settleRun: (reporter, runId) => writer.call('settleRun', [reporter, runId]),
 
+    isNonceSpent: async (nonce) => read((database) => reads.isNonceSpent(database, nonce)),
     sealed: async (runId) => read((database) => reads.readSealed(database, runId)),
     keptPlan: async (runId) => read((database) => reads.readKeptPlan(database, runId)),
     run: async (id) => read((database) => reads.readRun(database, id)),

@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../config.ts';
+
+const GIVEN = {
+  WEBHOOK_SECRET: 'a secret of this test',
+  GIT_REPO_URL: 'https://github.com/acme/platform.git',
+};
+
+describe('API_TOKENS', () => {
+  it('are taken from 16 characters on', () => {
+    const tokens = `ada:admin:${'0123456789abcdef'}`;
+    expect(loadConfig({ ...GIVEN, API_TOKENS: tokens }).apiTokens).toEqual([
+      { name: 'ada', role: 'admin', token: '0123456789abcdef' },
+    ]);
+  });
+
+  const example = readFileSync(path.join(import.meta.dirname, '../../.env.example'), 'utf8');
+  const [, placeholder = ''] = /^# API_TOKENS=(.+)$/m.exec(example) ?? [];
+
+  it.each([
+    ['shorter', 'ada:admin:0123456789abcde'],
+    ['the one of .env.example', placeholder],
+    ['with a role that is none', 'ada:root:0123456789abcdef'],
+    ['of one name twice', 'ada:admin:0123456789abcdef,ada:viewer:fedcba9876543210'],
+  ])('are refused at the start when they are %s, without being shown', (_what, tokens) => {
+    expect(tokens).not.toBe('');
+    const load = () => loadConfig({ ...GIVEN, API_TOKENS: tokens });
+    expect(load).toThrow(/API_TOKENS is wrong: expected .*16 or more characters/);
+    expect(load).not.toThrow(tokens);
+  });
+});

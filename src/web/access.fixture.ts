@@ -1,0 +1,24 @@
+/** A gate and an access as the server has them, for tests. */
+
+import type { ApiToken } from '../config.ts';
+import { type AccessOptions, createAccess } from './access.ts';
+import { createGate } from './gate.ts';
+
+export function createTestGate() {
+  return createGate({ trustedProxies: [], clock: () => performance.now(), log: { warn() {} } });
+}
+
+export const LINK_KEY = Buffer.alloc(32, 2);
+
+type TestAccess = { tokens: readonly ApiToken[]; store: AccessOptions['store'] } & Partial<AccessOptions>;
+
+export function createTestAccess(options: TestAccess) {
+  return createAccess({
+    gate: createTestGate(),
+    sessionKey: Buffer.alloc(32, 1),
+    linkKey: LINK_KEY,
+    https: false,
+    clock: Date.now,
+    ...options,
+  });
+}
