@@ -42,6 +42,7 @@ export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['inp
     message: '',
     revision: null,
     subject: null,
+    handBacks: 0,
     attempt: 0,
     cancelRequestedBy: null,
     coveredBy: null,

@@ -9,6 +9,8 @@ const WORDS_OF: Partial<Record<RunKind, Partial<Record<RunReason, string>>>> = {
     step_timed_out: 'Find what the command waits for, or ask for a longer timeout, then deploy again.',
     disk_full: 'Free space on the disk, then deploy again.',
     attempts_exhausted: 'Read the log of the last attempt, then deploy again.',
+    handed_back_too_often:
+      'See why the server is stopped so often, and look at the state. Then deploy again.',
     cancelled_by_request: 'Deploy again when it is wanted after all.',
   },
   plan: {
@@ -22,6 +24,7 @@ const WORDS_OF: Partial<Record<RunKind, Partial<Record<RunReason, string>>>> = {
     approval_expired: 'Nothing of the head was run: nobody approved in time. Push again.',
     disk_full: 'Free space on the disk, then push again.',
     attempts_exhausted: 'Read the log of the last attempt, then push again.',
+    handed_back_too_often: 'See why the server is stopped so often, then push again.',
     cancelled_by_request: 'Push again when the plan is wanted after all.',
   },
 };

@@ -48,6 +48,14 @@ export function takenBack(run: Run, openSteps: readonly string[], maxAttempts: n
   ];
 }
 
+/** So often a run is handed back by servers that cut off its work: it may be the run itself that stops them. */
+const MAX_HAND_BACKS = 5;
+
+/** Whether a run whose work is cut off by a server that stops goes on, or ends. */
+export function mayBeHandedBack({ handBacks }: Pick<Run, 'handBacks'>): boolean {
+  return handBacks < MAX_HAND_BACKS;
+}
+
 /** A waiting run ends at once; a running one is only marked, once, and ended by its worker. */
 export function cancelRequested(run: Run, openSteps: readonly string[], by: string): RunEventBody[] {
   const requested: RunEventBody = { type: 'run.cancel_requested', by };

@@ -96,7 +96,14 @@ export type RunEventBody =
   | { type: 'run.awaiting_approval'; subject: string; expiresAt: number; message: string }
   | { type: 'run.decided'; decision: ApprovalDecision; by: string; subject: string }
   | { type: 'run.cancel_requested'; by: string }
-  | { type: 'run.requeued'; message: string; countAttempt: boolean; notBefore: number }
+  /** `handedBack`: a server that was stopped cut off what ran. */
+  | {
+      type: 'run.requeued';
+      message: string;
+      countAttempt: boolean;
+      notBefore: number;
+      handedBack?: boolean;
+    }
   | {
       type: 'run.finished';
       state: FinalRunState;
@@ -152,6 +159,7 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
         chosen: 0,
         notBefore: event.notBefore,
         attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
+        handBacks: event.handedBack ? run.handBacks + 1 : run.handBacks,
       };
     case 'run.awaiting_approval':
       return {
@@ -186,6 +194,7 @@ function decided(run: Run, { decision, by }: { decision: ApprovalDecision; by: s
     message: `Approved by ${by}`,
     priority: approvedPriority(run),
     attempt: 0,
+    handBacks: 0,
     approvalExpiresAt: null,
   };
 }

@@ -95,6 +95,8 @@ export const RUN_REASONS = {
   workspace_unavailable: 'Check who holds the workspace lock and its permissions, then retry the run.',
   disk_full: 'Free space on the disk, then retry the run.',
   attempts_exhausted: 'Read the log of the last attempt, then retry the run.',
+  handed_back_too_often:
+    'See whether a task of this run stops the server: then let a helper replace it (docs/operations.md). Retry the run.',
   cancelled_by_request: 'Retry the run when it is wanted after all.',
   internal: 'Read the server log for this run and report a bug.',
 } as const;
@@ -232,6 +234,8 @@ interface RunRecord {
   subject: string | null;
   /** How many times a worker has started it; handing it back on drain does not count. */
   attempt: number;
+  /** How many times a server that was stopped cut off its work and handed it back. */
+  handBacks: number;
   cancelRequestedBy: string | null;
   /** The run whose outcome this superseded run shares. */
   coveredBy: string | null;

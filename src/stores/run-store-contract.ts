@@ -386,6 +386,21 @@ export function describeRunStore(
       });
     });
 
+    it('counts how often the work of a run was cut off by a server that stopped, until it is approved', async () => {
+      const back = { type: 'run.requeued', message: 'Back', countAttempt: false, notBefore: 0 } as const;
+      const { run } = await store.enqueue(deployRequest());
+      expect(run.handBacks).toBe(0);
+      await store.append((await claim()).lease, [{ ...back, handedBack: true }]);
+      await store.append((await claim()).lease, [back]);
+      await store.append((await claim()).lease, [{ ...back, handedBack: true }]);
+      const { run: again, lease } = await claim();
+      expect(again).toMatchObject({ id: run.id, handBacks: 2, attempt: 1 });
+      const waits = { type: 'run.awaiting_approval', subject: 'd', message: '' } as const;
+      await store.append(lease, [{ ...waits, expiresAt: Date.now() + 60_000 }]);
+      await store.decide(run.id, 'approved', 'ada');
+      expect((await claim()).run).toMatchObject({ id: run.id, handBacks: 0 });
+    });
+
     it('lets no step outlive its run', async () => {
       await store.enqueue(pushRequest());
       const { run, lease } = await claim();

@@ -209,6 +209,7 @@ function newRun(id: string): SyncRun {
     message: 'Waiting for previous sync to complete',
     revision: null,
     subject: null,
+    handBacks: 0,
     attempt: 0,
     cancelRequestedBy: null,
     coveredBy: null,

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MustEndError, StoreUnavailableError } from '../errors.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
+import { nextActionOf } from '../runs/next-action.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
@@ -230,5 +231,45 @@ describe('executing a run', () => {
     expect(run?.message).toMatch(/^🚀x+…$/u);
     const events = await store.events(claim.run.id, { after: 0, limit: 100 });
     expect(JSON.stringify(events).length).toBeLessThan(10_000);
+  });
+
+  describe('by a server that stops', () => {
+    /** One attempt of a run whose step goes on until it is ended. */
+    async function cutOff(begins: boolean): Promise<void> {
+      const claim = await store.claim({ owner: 'one:1', leaseMs: 60_000 });
+      if (!claim) throw new Error('Nothing to claim.');
+      const [draining, stopping] = [new AbortController(), new AbortController()];
+      const works = async ({ signal, emit }: PipelineContext<'sync'>): Promise<Outcome> => {
+        await emit({ type: 'step.planned', step: 'a', position: 0, wave: 0, message: '' });
+        if (begins) await emit({ type: 'step.started', step: 'a', command: ['sleep'], ledger: null });
+        draining.abort();
+        stopping.abort();
+        await sleep(60_000, undefined, { signal }).catch(() => undefined);
+        const ended = { type: 'step.finished', step: 'a', state: 'cancelled', message: 'Ended' } as const;
+        if (begins) await emit({ ...ended, exitCode: null, ledger: null });
+        throw signal.reason;
+      };
+      const more = { draining: draining.signal, stopping: stopping.signal };
+      await executeRun(options(works, more), claim);
+    }
+
+    it('is handed back a few times while it works, and then ends with what to do about it', async () => {
+      const { run } = await store.enqueue(pushRequest());
+      for (let handBacks = 1; handBacks <= 5; handBacks += 1) {
+        await cutOff(true);
+        expect(await store.run(run.id)).toMatchObject({ state: 'queued', handBacks, attempt: 0 });
+      }
+      await cutOff(true);
+      const ended = await store.run(run.id);
+      expect(ended).toMatchObject({ state: 'errored', reason: 'handed_back_too_often' });
+      expect(ended?.message).toContain('handed back 5 times');
+      expect(ended && nextActionOf(ended)).toContain('See whether a task of this run stops the server');
+    });
+
+    it('is handed back as often as need be when nothing of it had begun', async () => {
+      const { run } = await store.enqueue(pushRequest());
+      for (let attempt = 1; attempt <= 8; attempt += 1) await cutOff(false);
+      expect(await store.run(run.id)).toMatchObject({ state: 'queued', handBacks: 0, attempt: 0 });
+    });
   });
 });

@@ -4,7 +4,9 @@ import type { Logger } from 'pino';
 import { describeError, isDiskFull, StaleLeaseError, StoreUnavailableError } from '../errors.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
 import type { Run, RunKind } from '../runs/run.ts';
+import { mayBeHandedBack } from '../runs/run-decisions.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
+import { watchSteps } from './cut-steps.ts';
 import { createEventWriter, type EventWriter } from './event-writer.ts';
 import { keepLease } from './keep-lease.ts';
 
@@ -28,6 +30,14 @@ const LOOK_AGAIN_MS = 2_000;
 const AWAY_MS = 15_000;
 /** After the end of a drain. */
 const LAST_WORDS_MS = 10_000;
+
+/** By a server that stops; `handedBack` when that cut off what ran. */
+interface HandedBack {
+  state: 'queued';
+  notBefore: number;
+  message: string;
+  handedBack: boolean;
+}
 
 class CancelRequested extends Error {
   readonly by: string;
@@ -53,15 +63,17 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, stopping]);
   const writer = createEventWriter(store, lease, signal);
+  const steps = watchSteps(writer.emit, stopping);
   const patience = patienceOf(stopping, lastWordsMs);
   const release = [
     patience.release,
+    steps.release,
     keepLease(options, lease, (error) => ended.abort(error)),
     watchCancel(options, run.id, (by) => ended.abort(new CancelRequested(by))),
   ];
   log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
   try {
-    const outcome = await outcomeOf(options, claim, { signal, emit: writer.emit }, log);
+    const outcome = await outcomeOf(options, claim, { signal, steps }, log);
     // From here on the outcome stands: a cancel or a drain comes too late for it.
     writer.insist(patience.signal);
     await finish(writer, outcome);
@@ -100,13 +112,12 @@ function patienceOf(stopping: AbortSignal, limitMs: number): { signal: AbortSign
 async function outcomeOf(
   options: ExecuteOptions,
   { run, covers }: Claim,
-  rest: Pick<PipelineContext<RunKind>, 'signal' | 'emit'>,
+  { signal, steps }: { signal: AbortSignal; steps: ReturnType<typeof watchSteps> },
   log: Logger,
-): Promise<Outcome> {
+): Promise<Outcome | HandedBack> {
   const { pipelines, draining, stopping } = options;
-  const { signal } = rest;
   try {
-    return await perform(pipelines, run, covers, { ...rest, draining });
+    return await perform(pipelines, run, covers, { signal, draining, emit: steps.emit });
   } catch (error) {
     const cause: unknown = signal.aborted ? signal.reason : error;
     for (const one of [error, cause]) if (one instanceof StaleLeaseError) throw one;
@@ -114,11 +125,7 @@ async function outcomeOf(
       return { state: 'cancelled', reason: 'cancelled_by_request', message: cause.message };
     }
     if (draining.aborted || stopping.aborted) {
-      return {
-        state: 'queued',
-        notBefore: 0,
-        message: 'Handed back by a server that is stopping; waiting to go on.',
-      };
+      return handBack(run, steps.wasCut());
     }
     if (error instanceof StoreUnavailableError) {
       log.warn({ err: error }, 'the run needed a store that is away');
@@ -131,8 +138,18 @@ async function outcomeOf(
   }
 }
 
+/** A task that stops its own server would be handed back, and stop the next one, for ever. */
+function handBack(run: Run, wasCut: boolean): Outcome | HandedBack {
+  if (!wasCut || mayBeHandedBack(run)) {
+    const message = 'Handed back by a server that is stopping; waiting to go on.';
+    return { state: 'queued', notBefore: 0, message, handedBack: wasCut };
+  }
+  const message = `Cut off by a server that was stopped, after it had been handed back ${run.handBacks} times for that`;
+  return { state: 'errored', reason: 'handed_back_too_often', message };
+}
+
 /** For the log: nothing sealed, and nothing long. */
-function shown(outcome: Outcome): Record<string, unknown> {
+function shown(outcome: Outcome | HandedBack): Record<string, unknown> {
   switch (outcome.state) {
     case 'queued':
       return { state: outcome.state, notBefore: outcome.notBefore };
@@ -164,11 +181,13 @@ function perform(
   }
 }
 
-function finish(writer: EventWriter, outcome: Outcome): Promise<void> {
+function finish(writer: EventWriter, outcome: Outcome | HandedBack): Promise<void> {
   const { state, message } = outcome;
   if (state === 'queued') {
     const { notBefore } = outcome;
-    return writer.finish([{ type: 'run.requeued', message, countAttempt: false, notBefore }]);
+    const waits = { type: 'run.requeued', message, countAttempt: false, notBefore } as const;
+    const isCut = 'handedBack' in outcome && outcome.handedBack;
+    return writer.finish([isCut ? { ...waits, handedBack: true } : waits]);
   }
   if (state === 'awaiting_approval') {
     const { subject, expiresAt, sealed } = outcome;

@@ -85,6 +85,7 @@ function newRun(request: RunRequest, id: string, at: number): Run {
     revision: null,
     subject: null,
     attempt: 0,
+    handBacks: 0,
     cancelRequestedBy: null,
     coveredBy: null,
     chosen: 0,

@@ -56,7 +56,8 @@ export function toStoredRun(reply: Reply): StoredRun | null {
   const [data, number, seq, token, owner, expires, homeMs] = texts(reply);
   if (typeof data !== 'string') return null;
   return {
-    run: JSON.parse(data),
+    // Those of an earlier version were never counted.
+    run: { handBacks: 0, ...JSON.parse(data) },
     number: Number(number),
     seq: Number(seq),
     token: token ?? null,

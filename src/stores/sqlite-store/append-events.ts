@@ -48,7 +48,7 @@ function saveRun(database: Database, run: Run, number: number, nextSeq: number):
   database.run(
     `UPDATE runs SET state = ?, reason = ?, message = ?, revision = ?, subject = ?, attempt = ?, chosen = ?,
        cancel_requested_by = ?, covered_by = ?, started_at = ?, finished_at = ?, not_before = ?, next_seq = ?,
-       priority = ?, approval_expires_at = ?, lease_token = CASE WHEN ? = 'running' THEN lease_token END
+       priority = ?, approval_expires_at = ?, hand_backs = ?, lease_token = CASE WHEN ? = 'running' THEN lease_token END
      WHERE number = ?`,
     run.state,
     run.reason,
@@ -65,6 +65,7 @@ function saveRun(database: Database, run: Run, number: number, nextSeq: number):
     nextSeq,
     run.priority,
     run.approvalExpiresAt,
+    run.handBacks,
     run.state,
     number,
   );

@@ -15,7 +15,7 @@ export interface StoredRun {
 
 export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrency_group, coalesce, dedupe_key, "trigger",
   input, revision, subject, attempt, chosen, cancel_requested_by, covered_by, created_at, started_at,
-  finished_at, not_before, next_seq, priority, labels, approval_expires_at`;
+  finished_at, not_before, next_seq, priority, labels, approval_expires_at, hand_backs`;
 
 /**
  * What waits, and what holds its group, which at most one of each does; a further condition begins with AND. The
@@ -39,6 +39,7 @@ export function toStoredRun(row: Row): StoredRun {
     revision: row.revision,
     subject: row.subject,
     attempt: row.attempt,
+    handBacks: row.hand_backs,
     chosen: row.chosen,
     cancelRequestedBy: row.cancel_requested_by,
     coveredBy: row.covered_by,
