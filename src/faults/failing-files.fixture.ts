@@ -4,13 +4,15 @@
  */
 
 interface Fault {
-  calls: number;
-  failing: number;
+  /** The number of the call that fails, counted from 1. */
+  call: number;
+  /** The system error, such as ENOSPC. */
   code: string;
-  failed: string | null;
+  /** Counts only calls about paths that begin like this; left out: all. */
+  below?: string;
 }
 
-let counting: Fault | null = null;
+let counting: (Fault & { calls: number; failed: string | null }) | null = null;
 
 export function failingFiles(real: object): object {
   const wrapped = Object.entries(real).map(([name, value]) =>
@@ -19,16 +21,9 @@ export function failingFiles(real: object): object {
   return Object.fromEntries(wrapped);
 }
 
-/**
- * Lets the call with this number, counted from 1, fail with a system error while `work` runs. Resolves to the call that
- * failed; null when there were fewer.
- */
-export async function whileCallFails(
-  failing: number,
-  code: string,
-  work: () => Promise<void>,
-): Promise<string | null> {
-  const count: Fault = { calls: 0, failing, code, failed: null };
+/** Lets one call fail while `work` runs. Resolves to the call that failed; null when there were fewer. */
+export async function whileCallFails(fault: Fault, work: () => Promise<void>): Promise<string | null> {
+  const count = { ...fault, calls: 0, failed: null };
   counting = count;
   try {
     await work();
@@ -40,9 +35,9 @@ export async function whileCallFails(
 
 function counted(name: string, call: (...args: unknown[]) => unknown) {
   return (...args: unknown[]): unknown => {
-    if (!counting) return call(...args);
+    if (!counting || !String(args[0]).startsWith(counting.below ?? '')) return call(...args);
     counting.calls += 1;
-    if (counting.calls !== counting.failing) return call(...args);
+    if (counting.calls !== counting.call) return call(...args);
     counting.failed = `${name} ${String(args[0])}`;
     const { code } = counting;
     const message = `${code}: a fault of the test, ${name} '${String(args[0])}'`;

@@ -36,9 +36,9 @@ export async function temporaryDirectory(): Promise<string> {
 }
 
 export async function createWorld(
-  options: { branch?: string; url?: (remote: string) => string; token?: string } = {},
+  options: { branch?: string; url?: (remote: string) => string; token?: string; path?: string } = {},
 ): Promise<World> {
-  const { branch = 'main', url = (remote) => remote, token = null } = options;
+  const { branch = 'main', url = (remote) => remote, token = null, path = PATH } = options;
   const root = await temporaryDirectory();
   const remote = join(root, 'remote.git');
   const source = join(root, 'source');
@@ -50,7 +50,7 @@ export async function createWorld(
 
   const warnings: string[] = [];
   const log = { warn: (_fields: object, message: string) => void warnings.push(message) };
-  const git = createGit({ path: PATH, home: root, remote: { url: url(remote), token }, timeoutMs: 60_000 });
+  const git = createGit({ path, home: root, remote: { url: url(remote), token }, timeoutMs: 60_000 });
   const mirror = createMirror({
     git,
     directory: join(root, 'data/mirror.git'),

@@ -159,6 +159,7 @@ async function createWorld(seed: number, random: () => number) {
     requireSignature: false,
     now: Date.now,
     ledger: store.ledger,
+    steps: store.steps,
     outside: null,
     executor,
     invokeCommand: ['invoke'] as const,

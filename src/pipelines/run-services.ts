@@ -1,6 +1,5 @@
 /** The part of a sync that changes something: the workspace at the commit, and the task of each chosen service. */
 
-import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { WorkspaceBusyError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
@@ -18,6 +17,7 @@ import {
   type SyncServiceOptions,
   syncService,
 } from './sync-service.ts';
+import { removeTaskFolder } from './task-folder.ts';
 
 export interface RunServicesOptions extends Omit<SyncServiceOptions, 'checkout'> {
   mirror: Mirror;
@@ -60,7 +60,7 @@ export async function runServices(
     await options.workspace.moveTo(revision, signal);
     return await runTasks(options, { ...context, signal }, { toSync, explained, outside });
   } finally {
-    await rm(path.join(options.tempDir, context.run.id), { recursive: true, force: true });
+    await removeTaskFolder(path.join(options.tempDir, context.run.id));
     await release();
   }
 }

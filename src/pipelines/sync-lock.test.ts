@@ -40,7 +40,7 @@ describe.each(['ENOSPC', 'EIO'])(
       const { workspaceDir, lock, take } = newWorkspace();
       const failed: string[] = [];
       for (let call = 1; ; call += 1) {
-        const fault = await whileCallFails(call, code, async () => {
+        const fault = await whileCallFails({ call, code }, async () => {
           try {
             const release = await take();
             await release();

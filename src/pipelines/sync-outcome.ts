@@ -1,6 +1,8 @@
 /** How a sync ends: what became of its services, or what failed around them. */
 
 import { GitError, isDiskFull, WorkspaceBusyError } from '../errors.ts';
+import type { Step } from '../runs/run.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import type { Explained } from './explain.ts';
 import type { Outcome } from './pipeline.ts';
@@ -51,6 +53,27 @@ export function outcomeOf(error: unknown): Outcome | null {
     if (error.kind === 'disk_full') return { ...errored, reason: 'disk_full' };
     return { ...errored, reason: error.kind === 'unknown_revision' ? 'unknown_revision' : 'git_unavailable' };
   }
-  if (error instanceof WorkspaceBusyError) return { ...errored, reason: 'workspace_unavailable' };
+  if (error instanceof WorkspaceBusyError || isFileError(error)) {
+    return { ...errored, reason: 'workspace_unavailable' };
+  }
   return null;
+}
+
+/** Of a file or folder of ours; the message names it. */
+function isFileError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && 'path' in error;
+}
+
+/** The ends of the steps that a run leaves open when it ends before them. */
+export function endsOfOpenSteps(steps: readonly Step[]): RunEventBody[] {
+  return steps
+    .filter(({ state }) => state === 'pending' || state === 'running')
+    .map(({ id: step }) => ({
+      type: 'step.finished',
+      step,
+      state: 'cancelled',
+      message: 'The run ended before this',
+      exitCode: null,
+      ledger: null,
+    }));
 }

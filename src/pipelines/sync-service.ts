@@ -1,12 +1,13 @@
 /** One step of a sync: `invoke <service>.sync` for one service, from its environment to its outcome. */
 
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Executor, StepResult } from '../executor/executor.ts';
 import type { RunReason, StepState } from '../runs/run.ts';
 import type { LedgerFact } from '../runs/run-events.ts';
 import type { PipelineContext } from './pipeline.ts';
 import type { ServiceAtCommit } from './snapshot.ts';
+import { removeTaskFolder } from './task-folder.ts';
 import { readTaskResult } from './task-result.ts';
 
 export interface SyncServiceOptions {
@@ -47,7 +48,7 @@ export async function syncService(
   { service, ledger, timeoutMs: ownTimeoutMs }: ServiceToSync,
 ): Promise<ServiceOutcome> {
   const folder = path.join(options.tempDir, run.id, service.id.replaceAll('/', '_'));
-  await rm(folder, { recursive: true, force: true });
+  await removeTaskFolder(folder);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const resultFile = path.join(folder, 'result.json');
   const [program, ...rest] = options.invokeCommand;
@@ -92,7 +93,7 @@ export async function syncService(
     });
     return outcome;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await removeTaskFolder(folder);
   }
 }
 

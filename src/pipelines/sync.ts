@@ -1,7 +1,7 @@
 /** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
 
 import { describeError } from '../errors.ts';
-import type { RunRequest } from '../runs/run.ts';
+import type { RunRequest, Step } from '../runs/run.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { environmentLines } from './config-hash.ts';
 import { type Explained, explain, NO_COMMIT } from './explain.ts';
@@ -10,7 +10,7 @@ import type { Outcome, PipelineContext } from './pipeline.ts';
 import { type RunServicesOptions, runServices } from './run-services.ts';
 import { type Selected, short } from './select-services.ts';
 import { digest } from './snapshot.ts';
-import { conclude, outcomeOf } from './sync-outcome.ts';
+import { conclude, endsOfOpenSteps, outcomeOf } from './sync-outcome.ts';
 import { planned } from './sync-steps.ts';
 import { isRollback, resolveTarget } from './sync-target.ts';
 import { nextOpening } from './sync-windows.ts';
@@ -23,6 +23,7 @@ export interface SyncOptions extends RunServicesOptions {
   requireSignature: boolean;
   now(): number;
   ledger(scope: string): Promise<Ledger>;
+  steps(runId: string): Promise<Step[]>;
 }
 
 /** Never throws for what git or the workspace do; throws when the signal ends it and for our own defects. */
@@ -37,7 +38,10 @@ export async function sync(options: SyncOptions, context: PipelineContext<'sync'
   } catch (error) {
     const outcome = context.signal.aborted ? null : outcomeOf(error);
     if (!outcome) throw error;
-    await context.emit({ type: 'run.notice', level: 'warning', message: describeError(error) });
+    await context.emit(
+      { type: 'run.notice', level: 'warning', message: describeError(error) },
+      ...endsOfOpenSteps(await options.steps(context.run.id)),
+    );
     return outcome;
   }
 }

@@ -64,6 +64,7 @@ export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | 
     requireSignature: config.requireSignedCommits,
     now: Date.now,
     ledger: store.ledger,
+    steps: store.steps,
     outside: config.dokploy && {
       hashes: createDokployHashes(config.dokploy),
       store,

@@ -1,10 +1,10 @@
 /** What works on runs, in `serve` and in `worker`: the store, what a dead process left, the pipelines, the worker. */
 
-import { rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { clearMirrorLock } from '../git/mirror-lock.ts';
 import { clearLeftoverLock } from '../pipelines/sync-lock.ts';
+import { removeTaskFolder } from '../pipelines/task-folder.ts';
 import { loadProcessLibrary } from '../process/supervise-process.ts';
 import type { WorkerSign } from '../runs/fleet.ts';
 import { VERSION } from '../version.ts';
@@ -56,7 +56,8 @@ export async function prepareWork(config: Config, log: Logger, life: Lifetime) {
   const sync = buildSync(config, store, watchdog, log);
   await clearMirrorLock(sync.mirror.directory);
   // Of tasks that were cut off, and whose run may go on without them.
-  await rm(taskFiles(config), { recursive: true, force: true });
+  const problem = await removeTaskFolder(taskFiles(config));
+  if (problem !== null) log.warn({ err: problem }, 'files that tasks left cannot be removed');
   const tools = await buildToolRoom(config, watchdog, log);
   const plans = await buildPlans(config, store, { room: tools, mirror: sync.mirror }, log);
   return { opened, store, sync, tools, plans };
