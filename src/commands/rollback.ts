@@ -6,27 +6,33 @@ import { requestSync } from './request-sync.ts';
 
 export const rollbackCommand: Command = {
   summary: 'Take services back to an earlier commit, and keep them there.',
-  help: `Usage: iac-runner rollback SERVICE... --to COMMIT [--follow] [--url URL]
+  help: `Usage: iac-runner rollback SERVICE... --to COMMIT [--force] [--follow] [--url URL]
 
 Syncs the services as of COMMIT, a full commit id of the branch, and pins them there: pushes, sync --all and
 reconciliation leave them alone until iac-runner unpin. Signed with WEBHOOK_SECRET.
 
 Options:
   --to COMMIT       where to go, 40 hexadecimal digits
+  --force           do not wait for a sync window, and run also what is unchanged
   --follow          show the run as it goes, and exit with 0 only when it succeeded
   --url URL         the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
 `,
   async run(args) {
     const { values, positionals: services } = parseOptions(args, {
       allowPositionals: true,
-      options: { to: { type: 'string' }, follow: { type: 'boolean' }, url: { type: 'string' } },
+      options: {
+        to: { type: 'string' },
+        force: { type: 'boolean' },
+        follow: { type: 'boolean' },
+        url: { type: 'string' },
+      },
     });
     if (services.length === 0) throw new UsageError('Name the services to take back.');
-    const { to: revision, ...options } = values;
+    const { to: revision, force, ...options } = values;
     if (revision === undefined) throw new UsageError('Say with --to which commit to go back to.');
     if (!/^[0-9a-f]{40}$/.test(revision)) {
       throw new UsageError('--to takes a full commit id of 40 hexadecimal digits; git rev-parse prints it.');
     }
-    return requestSync({ services, revision }, options);
+    return requestSync({ services, revision, ...(force && { force }) }, options);
   },
 };

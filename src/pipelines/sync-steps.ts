@@ -1,10 +1,10 @@
 /** What is known of a sync before its first task runs: its steps, and the ends of those that need no task. */
 
 import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
+import { meaningOf } from '../runs/sync-intent.ts';
 import type { Explained } from './explain.ts';
 import type { PipelineContext } from './pipeline.ts';
 import type { Selected } from './select-services.ts';
-import { isRollback } from './sync-target.ts';
 
 /** Decisions that are explained but have no step of their own. */
 const UNSEEN: ReadonlySet<Selected['decision']> = new Set(['not_chosen', 'excluded', 'postponed'] as const);
@@ -54,8 +54,10 @@ function pins({ selected, explanation, head }: Explained, context: PipelineConte
     .map(({ service }) => service);
   if (services.length === 0) return [];
   if (input.unpin) return [{ type: 'run.pinned', scope, services, commit: null }];
-  if (!isRollback(context.run) || explanation.revision === head) return [];
-  return [{ type: 'run.pinned', scope, services, commit: explanation.revision }];
+  if (!meaningOf(context.run).goesBack) return [];
+  // Back to the head is no way back any more: what was pinned before goes on with the branch.
+  const commit = explanation.revision === head ? null : explanation.revision;
+  return [{ type: 'run.pinned', scope, services, commit }];
 }
 
 function endedAtOnce({ decision, because: message }: Selected) {

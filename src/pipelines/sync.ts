@@ -1,8 +1,9 @@
 /** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
 
 import { describeError } from '../errors.ts';
-import type { RunRequest, Step } from '../runs/run.ts';
+import type { RunRequest, Step, SyncInput } from '../runs/run.ts';
 import type { Ledger } from '../runs/run-store.ts';
+import { meaningOf, type SyncMeaning } from '../runs/sync-intent.ts';
 import { environmentLines } from './config-hash.ts';
 import { type Explained, explain, NO_COMMIT } from './explain.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
@@ -12,7 +13,7 @@ import { type Selected, short } from './select-services.ts';
 import { digest } from './snapshot.ts';
 import { conclude, endsOfOpenSteps, outcomeOf } from './sync-outcome.ts';
 import { planned } from './sync-steps.ts';
-import { isRollback, resolveTarget } from './sync-target.ts';
+import { resolveTarget } from './sync-target.ts';
 import { nextOpening } from './sync-windows.ts';
 
 /** The decisions that count as the N of "Syncing N service(s)...". */
@@ -57,11 +58,14 @@ async function keepBaseline(
   await emit({ type: 'run.baseline', scope, commit: before ?? NO_COMMIT });
 }
 
-/** A commit that is not on the branch is never checked out; the branch head takes its place. */
+/** A commit that is not on the branch is never checked out; the branch head takes its place, or nothing does. */
 function replaced({ run }: PipelineContext<'sync'>, revision: string, head: string): Outcome {
   const { kind, trigger, concurrencyGroup, coalesce } = run;
-  // To the head is no way back: a rollback that cannot be done must not pin where the branch stands.
-  const input = { ...run.input, revision: isRollback(run) ? null : head };
+  if (meaningOf(run).offBranch === null) {
+    const message = `${short(revision)} is not on ${run.input.branch} any more, so nothing was taken back`;
+    return { state: 'failed', reason: 'unknown_revision', message };
+  }
+  const input: SyncInput = { ...run.input, intent: 'follow', revision: head };
   const followUp: RunRequest = { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey: null };
   return {
     state: 'superseded',
@@ -77,6 +81,7 @@ async function syncRevision(
   revision: string,
 ): Promise<Outcome> {
   const { run, emit } = context;
+  const meaning = meaningOf(run);
   const ledger = await options.ledger(run.concurrencyGroup);
   const outside = await lookFirst(options, context);
   const explained = await explain({
@@ -89,16 +94,18 @@ async function syncRevision(
     ledger,
     selection: run.input.selection,
     force: run.input.force,
-    rollback: isRollback(run),
+    rollback: meaning.goesBack,
     unpin: run.input.unpin,
-    postponed: run.input.postponed,
+    // What another one asked for is not postponed by this one.
+    postponed: run.input.postponed.filter((service) =>
+      context.covers.every(({ input }) => input.postponed.includes(service)),
+    ),
     environmentDigest: digest(environmentLines(options.taskEnvironment)),
   });
   const refused = await refusal(options, explained, revision, ledger.rules);
   if (refused) return refused;
   const chosen = explained.selected.filter(({ decision }) => CHOSEN.has(decision));
-  const waiting =
-    chosen.length > 0 && !run.input.force && !run.input.dryRun ? putOff(options, explained) : null;
+  const waiting = chosen.length > 0 && meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
   if (waiting) {
     await emit({ type: 'run.explained', explanation: explained.explanation });
     return waiting;
@@ -149,13 +156,13 @@ async function refusal(
 }
 
 /** Outside its windows a sync waits, and says until when. */
-function putOff({ now }: SyncOptions, { loaded }: Explained): Outcome | null {
+function putOff({ now }: SyncOptions, { loaded }: Explained, { goesBack }: SyncMeaning): Outcome | null {
   const at = now();
   const notBefore = nextOpening(loaded.rules.windows, at);
   if (notBefore <= at) return null;
   return {
     state: 'queued',
     notBefore,
-    message: `Waiting for the sync window at ${new Date(notBefore).toISOString()}`,
+    message: `Waiting for the sync window at ${new Date(notBefore).toISOString()}${goesBack ? ' (a rollback with --force does not wait)' : ''}`,
   };
 }

@@ -6,6 +6,7 @@ import { type DeployInput, deployGroup } from './deployment.ts';
 import { type PlanInput, planGroup } from './plan-comment.ts';
 import { type PreviewInput, previewGroup, type Run, type SyncInput, syncGroup, type Trigger } from './run.ts';
 import type { RunStore } from './run-store.ts';
+import { meaningOf } from './sync-intent.ts';
 
 interface Asked {
   trigger: Pick<Trigger, 'source'> & Partial<Trigger>;
@@ -54,7 +55,8 @@ const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
 
 /**
  * Stores a sync. When it resolves the run is on the disk; it throws StoreUnavailableError when that could not
- * be done. A push that leaves the choice to git and the ledger is covered by any later one like it.
+ * be done. A run that follows the branch, and leaves the choice to git and the ledger, is covered by any later one like
+ * it.
  */
 export function enqueueSync(
   store: RunStore,
@@ -62,10 +64,16 @@ export function enqueueSync(
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...request.trigger };
   const input: SyncInput = { ...PLAIN, ...request.input };
-  const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
-  const coalesce = covers && trigger.source === 'webhook' && leavesChoice;
+  const { intent, coalesces } = meaningOf({ trigger, input, notBefore: 0 });
   return store.enqueue(
-    { kind: 'sync', trigger, input, dedupeKey, coalesce, concurrencyGroup: syncGroup(input.branch) },
+    {
+      kind: 'sync',
+      trigger,
+      input: { ...input, intent },
+      dedupeKey,
+      coalesce: covers && coalesces,
+      concurrencyGroup: syncGroup(input.branch),
+    },
     { delivery: accepted(trigger, delivery) },
   );
 }

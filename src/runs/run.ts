@@ -155,8 +155,16 @@ export interface Trigger {
 /** Which services a sync is asked to look at. `changed` lets git and the ledger decide. */
 export type Selection = { mode: 'changed' } | { mode: 'all' } | { mode: 'services'; services: string[] };
 
+/**
+ * `follow` brings the branch up to date: the commit is only where the branch was seen. `exact` means this commit and
+ * no other, and never goes backwards. `back` takes services back to this commit on purpose, and keeps them there.
+ */
+export type SyncIntent = 'follow' | 'exact' | 'back';
+
 export interface SyncInput {
   branch: string;
+  /** What the run is meant to do; missing in runs that an earlier version stored. Read it by `meaningOf`. */
+  intent?: SyncIntent;
   /** Full commit id, or null for the branch head at work time. */
   revision: string | null;
   /** The commit the pusher's branch was at before, or null. Only a baseline for services never synced. */

@@ -182,6 +182,24 @@ export function describeRunStore(
         expect(await store.unreported('commit-status', 10)).toHaveLength(3);
       });
 
+      it('does not begin what waits for a time in the place of what may begin', async () => {
+        const early = await store.enqueue(pushRequest());
+        const manual = await store.enqueue(pushRequest({ coalesce: false }));
+        const later: RunEventBody = {
+          type: 'run.requeued',
+          message: '',
+          countAttempt: false,
+          notBefore: 9e12,
+        };
+        for (const { run } of [early, manual]) {
+          const claimed = await claim();
+          expect(claimed.run.id).toBe(run.id);
+          await store.append(claimed.lease, [later]);
+        }
+        const { run } = await store.enqueue(pushRequest());
+        expect(await claim()).toMatchObject({ run: { id: run.id }, covers: [] });
+      });
+
       it('takes the newest of coalescing runs and lets it cover the others', async () => {
         const ids = [];
         for (let i = 0; i < 5; i += 1) ids.push((await store.enqueue(pushRequest())).run.id);

@@ -3,6 +3,7 @@
 import { enqueuePlan, enqueuePreview, enqueueSync } from '../runs/enqueue.ts';
 import { endedBadly, isFinal, type Run, type Selection, type Step } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { retryOf as repeated } from '../runs/sync-intent.ts';
 
 export type ActionResult = { status: 'accepted'; run: Run } | { status: 'refused'; reason: string };
 
@@ -54,7 +55,7 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
     failed.length > 0 ? { mode: 'services', services: failed } : run.input.selection;
   const { run: retry } = await enqueueSync(store, {
     trigger: { source: 'retry', actor, retryOf: run.id },
-    input: { ...run.input, revision: run.revision ?? run.input.revision, selection, announced: failed },
+    input: { ...run.input, ...repeated(run), selection, announced: failed },
   });
   return { status: 'accepted', run: retry };
 }

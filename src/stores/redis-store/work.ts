@@ -69,7 +69,7 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
       const next = await nextQueued(options);
       if (next === null) return { done: null };
       if (next === 'gone') return false;
-      const covered = next.run.coalesce ? await queuedCoalescing(next.run.concurrencyGroup) : [];
+      const covered = next.run.coalesce ? await queuedCoalescing(next.run) : [];
       const chosen = covered.pop() ?? next;
       const trace = { runId: chosen.run.id, seq: chosen.seq, operation: randomUUID() };
       try {
@@ -92,13 +92,18 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
     return next?.run.state === 'queued' ? next : 'gone';
   }
 
-  /** Up to the first that does not coalesce: what was asked for between two pushes keeps its place. */
-  async function queuedCoalescing(group: string): Promise<StoredRun[]> {
-    const members = texts(await connection.call('ZRANGE', keys.queue(group), 0, -1))
+  /**
+   * Around `next`, between those that do not coalesce: what was asked for between two pushes keeps its place, and what
+   * waits for a time before it is not begun in the place of `next`.
+   */
+  async function queuedCoalescing(next: Run): Promise<StoredRun[]> {
+    const members = texts(await connection.call('ZRANGE', keys.queue(next.concurrencyGroup), 0, -1))
       .map((member) => fromQueueMember(member ?? ''))
       .toSorted((left, right) => left.number - right.number);
-    const end = members.findIndex(({ coalesce }) => !coalesce);
-    const ids = members.slice(0, end === -1 ? members.length : end).map(({ id }) => id);
+    const at = members.findIndex(({ id }) => id === next.id);
+    const start = members.findLastIndex(({ coalesce }, index) => index < at && !coalesce) + 1;
+    const end = members.findIndex(({ coalesce }, index) => index > at && !coalesce);
+    const ids = members.slice(start, end === -1 ? members.length : end).map(({ id }) => id);
     const stored = await readStoredRuns(connection, keys, ids);
     return stored.flatMap((one) => (one?.run.state === 'queued' ? [one] : []));
   }

@@ -21,7 +21,7 @@ export function claim(
   const { owner, leaseMs, kinds = RUN_KINDS, labels = null } = options;
   const next = nextQueued(database, kinds, labels);
   if (!next) return { result: null, changed: [] };
-  const covered = next.run.coalesce ? queuedCoalescing(database, next.run.concurrencyGroup) : [];
+  const covered = next.run.coalesce ? queuedCoalescing(database, next) : [];
   const chosen = covered.pop() ?? next;
   for (const stored of covered) supersede(database, stored, chosen.run.id);
   const token = Number(
@@ -93,17 +93,25 @@ function nextQueued(
   return row ? toStoredRun(row) : null;
 }
 
-/** Up to the first that does not coalesce: what was asked for between two pushes keeps its place. */
-function queuedCoalescing(database: Database, group: string): StoredRun[] {
+/**
+ * Around `next`, between those that do not coalesce: what was asked for between two pushes keeps its place, and what
+ * waits for a time before it is not begun in the place of `next`.
+ */
+function queuedCoalescing(database: Database, { run, number }: StoredRun): StoredRun[] {
+  const group = run.concurrencyGroup;
   return database
     .all(
-      `SELECT ${RUN_COLUMNS} FROM ${QUEUED_RUNS}
-          AND concurrency_group = ? AND coalesce = 1 AND number < coalesce(
-          (SELECT min(number) FROM ${QUEUED_RUNS} AND concurrency_group = ? AND coalesce = 0),
-          9223372036854775807)
+      `SELECT ${RUN_COLUMNS} FROM ${QUEUED_RUNS} AND concurrency_group = ? AND coalesce = 1
+          AND number > coalesce((SELECT max(number) FROM ${QUEUED_RUNS}
+            AND concurrency_group = ? AND coalesce = 0 AND number < ?), 0)
+          AND number < coalesce((SELECT min(number) FROM ${QUEUED_RUNS}
+            AND concurrency_group = ? AND coalesce = 0 AND number > ?), 9223372036854775807)
         ORDER BY number`,
       group,
       group,
+      number,
+      group,
+      number,
     )
     .map(toStoredRun);
 }

@@ -1,0 +1,183 @@
+/** What runs do that wait, go back or are retried: by what they were meant to do. */
+
+import { renameSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import type { SyncInput } from '../runs/run.ts';
+import { retryRun } from '../triggers/run-actions.ts';
+import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
+
+const REDIS = 'platform/redis';
+const TIMES = { timeout: 120_000 };
+
+/** A long time ago, so that what waits for a window may begin as soon as the test asks. */
+const CLOSED = Date.parse('2026-03-02T09:00:00Z');
+const OPEN = Date.parse('2026-03-02T10:30:00Z');
+const WINDOW = 'windows:\n  - { days: [mon], from: "10:00", to: "11:00" }\n';
+
+async function worldWithRedis(files: Record<string, string> = {}): Promise<SyncWorld> {
+  const world = await createSyncWorld();
+  world.clock.now = OPEN;
+  await world.commit({ ...files, ...compose('first') });
+  await world.ask({ trigger: { source: 'sync_api' }, input: { selection: { mode: 'all' } } });
+  expect(await world.work()).toMatchObject({ state: 'succeeded' });
+  world.forgetTasks();
+  return world;
+}
+
+function compose(content: string): Record<string, string> {
+  return { 'platform/01.redis/deploy.py': '', 'platform/01.redis/compose.yaml': content };
+}
+
+function askBack(world: SyncWorld, revision: string, more: Partial<SyncInput> = {}) {
+  const selection = { mode: 'services' as const, services: [REDIS] };
+  return world.ask({ trigger: { source: 'sync_api' }, input: { selection, revision, ...more } });
+}
+
+async function pinOf(world: SyncWorld): Promise<string | undefined> {
+  return (await world.store.ledger('sync:main')).pins.get(REDIS);
+}
+
+/** Pushes and lets the push be worked on. */
+async function deploy(world: SyncWorld, content: string): Promise<string> {
+  const commit = await world.commit(compose(content));
+  await world.pushed(commit);
+  expect(await world.work()).toMatchObject({ state: 'succeeded' });
+  world.forgetTasks();
+  return commit;
+}
+
+describe('What was pushed while a window was closed', () => {
+  it('by pushes that were missed, is at its opening deployed at the newest commit only', TIMES, async () => {
+    const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
+    world.clock.now = CLOSED;
+    await world.commit(compose('bad'));
+    const { head, postponed } = await world.due();
+    const found = await world.ask({ trigger: { source: 'reconcile' }, input: { revision: head, postponed } });
+    expect(await world.work()).toMatchObject({ id: found.id, state: 'queued' });
+    const fix = await world.commit(compose('fix'));
+    world.clock.now = OPEN;
+    expect(await world.work()).toMatchObject({ id: found.id, state: 'succeeded', revision: fix });
+    expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
+    expect((await world.due()).services).toEqual([]);
+  });
+
+  it('by a push behind what reconcile found, too, and the push has the outcome', TIMES, async () => {
+    const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
+    world.clock.now = CLOSED;
+    await world.commit(compose('bad'));
+    const { head } = await world.due();
+    const found = await world.ask({ trigger: { source: 'reconcile' }, input: { revision: head } });
+    await world.work();
+    const fix = await world.commit(compose('fix'));
+    const push = await world.pushed(fix);
+    world.clock.now = OPEN;
+    expect(await world.work()).toMatchObject({ id: push.id, state: 'succeeded', revision: fix });
+    expect(await world.store.run(found.id)).toMatchObject({ state: 'superseded', coveredBy: push.id });
+    expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
+  });
+
+  it('on both sides of a request by name, too', TIMES, async () => {
+    const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
+    world.clock.now = CLOSED;
+    await world.pushed(await world.commit(compose('bad')));
+    await world.work();
+    await world.ask({ trigger: { source: 'sync_api' }, input: { selection: { mode: 'all' } } });
+    await world.work();
+    const fix = await world.commit(compose('fix'));
+    await world.pushed(fix);
+    world.clock.now = OPEN;
+    while (await world.work());
+    expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
+  });
+});
+
+describe('A rollback', () => {
+  it('that failed is retried as a rollback', TIMES, async () => {
+    const world = await worldWithRedis();
+    const good = await deploy(world, 'good');
+    await deploy(world, 'bad');
+    renameSync(world.remote, `${world.remote}.away`);
+    const rollback = await askBack(world, good);
+    expect(await world.work()).toMatchObject({ state: 'errored', reason: 'git_unavailable' });
+    renameSync(`${world.remote}.away`, world.remote);
+    const retried = await retryRun(world.store, rollback.id, 'ada');
+    expect(retried.status).toBe('accepted');
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: good });
+    expect(world.tasks()).toEqual([`redis.sync ${good}`]);
+    expect(await pinOf(world)).toBe(good);
+  });
+
+  it('that an earlier version stored is one still', TIMES, async () => {
+    const world = await worldWithRedis();
+    const good = await deploy(world, 'good');
+    await deploy(world, 'bad');
+    const { trigger, input, concurrencyGroup } = await askBack(world, good);
+    const { intent, ...old } = input;
+    expect(intent).toBe('back');
+    expect(await world.work()).toMatchObject({ state: 'succeeded' });
+    await deployUnpinned(world);
+    world.forgetTasks();
+    const stored = {
+      kind: 'sync',
+      trigger,
+      input: old,
+      concurrencyGroup,
+      coalesce: false,
+      dedupeKey: null,
+    } as const;
+    await world.store.enqueue(stored);
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: good });
+    expect(await pinOf(world)).toBe(good);
+  });
+
+  it('to the head ends an earlier one: the service follows the branch again', TIMES, async () => {
+    const world = await worldWithRedis();
+    const good = await deploy(world, 'good');
+    const head = await deploy(world, 'head');
+    await askBack(world, good);
+    expect(await world.work()).toMatchObject({ state: 'succeeded' });
+    expect(await pinOf(world)).toBe(good);
+    await askBack(world, head);
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: head });
+    expect(await pinOf(world)).toBeUndefined();
+  });
+
+  it('waits for a window and says how not to; forced it does not', TIMES, async () => {
+    const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
+    const good = await deploy(world, 'good');
+    await deploy(world, 'bad');
+    world.clock.now = CLOSED;
+    const waiting = await askBack(world, good);
+    expect(await world.work()).toMatchObject({
+      state: 'queued',
+      message: expect.stringContaining('--force'),
+    });
+    await world.store.requestCancel(waiting.id, 'ada');
+    await askBack(world, good, { force: true });
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: good });
+    expect(world.tasks()).toEqual([`redis.sync ${good}`]);
+  });
+
+  it('to a commit that has left the branch deploys nothing, and says so', TIMES, async () => {
+    const world = await worldWithRedis();
+    const kept = await world.shell(['rev-parse', 'HEAD']);
+    const gone = await deploy(world, 'gone');
+    await world.shell(['reset', '--quiet', '--hard', kept]);
+    await world.commit(compose('bad'));
+    await askBack(world, gone);
+    expect(await world.work()).toMatchObject({
+      state: 'failed',
+      reason: 'unknown_revision',
+      message: `${gone.slice(0, 8)} is not on main any more, so nothing was taken back`,
+    });
+    expect(await world.work()).toBeNull();
+    expect(world.tasks()).toEqual([]);
+    expect(await pinOf(world)).toBeUndefined();
+  });
+});
+
+async function deployUnpinned(world: SyncWorld): Promise<void> {
+  const selection = { mode: 'services' as const, services: [REDIS] };
+  await world.ask({ trigger: { source: 'sync_api' }, input: { selection, unpin: true } });
+  expect(await world.work()).toMatchObject({ state: 'succeeded' });
+}
