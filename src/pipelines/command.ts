@@ -13,7 +13,8 @@ import type { RunStore } from '../runs/run-store.ts';
 import { fetchEither } from './check-out.ts';
 import { judgeCommand, type Verdict } from './command-rules.ts';
 import type { Ended, Outcome, PipelineContext } from './pipeline.ts';
-import { rootsOfPull } from './terraform/changed-roots.ts';
+import { nothingPlanned } from './plan-outcome.ts';
+import { type ChangedRoots, rootsOfPull } from './terraform/changed-roots.ts';
 import { finishStep } from './tool-step.ts';
 
 export interface CommandOptions {
@@ -61,8 +62,7 @@ async function notDone(
   verdict: Refused,
 ): Promise<Outcome> {
   const { message } = verdict;
-  const { createdAt } = context.run;
-  if (verdict.kind === 'unsettled' && options.now() < createdAt + GIVE_UP_MS) {
+  if (verdict.kind === 'unsettled' && options.now() < context.run.createdAt + GIVE_UP_MS) {
     return { state: 'queued', notBefore: options.now() + ASK_AGAIN_MS, message };
   }
   for (const { id, state } of steps) {
@@ -109,21 +109,21 @@ async function askForDeployments(
   const { run, emit } = context;
   // From here on it is about this commit and no other, also after a restart.
   if (run.revision === null) await emit({ type: 'run.revision', revision: head, subject: '' });
-  const roots = await findRoots(options, context, { head, baseRef });
-  if (!Array.isArray(roots)) return roots;
-  if (roots.length === 0)
-    return { state: 'succeeded', reason: null, message: 'No Terraform root is changed' };
+  const found = await findRoots(options, context, { head, baseRef });
+  if ('state' in found) return found;
+  const { roots, remarks } = found;
+  if (roots.length === 0) return { state: 'succeeded', reason: null, message: nothingPlanned(remarks) };
   const steps = await options.store.steps(run.id);
   const begun = new Set(steps.filter(({ state }) => state !== 'pending').map(({ id }) => id));
   await emit(
+    ...remarks.map((message) => ({ type: 'run.notice', level: 'warning', message }) as const),
     { type: 'run.chosen', count: roots.length, message: `Deploying ${roots.length} root(s)` },
     ...roots.flatMap((root, position) => (begun.has(stepOf(root)) ? [] : [planned(stepOf(root), position)])),
   );
   // Reading the repository took its time.
   const verdict = await judgeCommand(options.github(run.input), run.input, head);
-  if (verdict.kind !== 'granted') {
+  if (verdict.kind !== 'granted')
     return notDone(options, context, await options.store.steps(run.id), verdict);
-  }
   for (const root of roots) {
     if (!begun.has(stepOf(root))) await askForDeployment(options, context, root, head);
   }
@@ -165,7 +165,7 @@ async function askForDeployment(
   );
 }
 
-/** Ends once all deployments have ended; until then no process is held. */
+/** Ends once all deployments have ended; it holds no process before. */
 async function follow({ store, now }: CommandOptions, context: Context): Promise<Outcome> {
   const { run } = context;
   const started = await store.eventsOf(run.id, 'step.started');
@@ -208,7 +208,7 @@ async function findRoots(
   { repository }: CommandOptions,
   { run: { input }, signal }: Context,
   { head, baseRef }: Pick<PullDetails, 'head' | 'baseRef'>,
-): Promise<PlanRoot[] | Ended> {
+): Promise<ChangedRoots | Ended> {
   const own = await openOwn(repository, input, signal);
   if ('state' in own) return own;
   try {
@@ -242,9 +242,7 @@ function endBy(error: unknown, signal: AbortSignal): Ended {
     : { state: 'failed', reason: 'repository_invalid', message };
 }
 
-function stepOf({ directory }: PlanRoot): string {
-  return `deploy ${directory}`;
-}
+const stepOf = ({ directory }: PlanRoot): string => `deploy ${directory}`;
 
 function planned(step: string, position: number): RunEventBody {
   return { type: 'step.planned', step, position, wave: 0, message: 'About to be asked for' };

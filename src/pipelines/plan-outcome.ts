@@ -1,6 +1,7 @@
 /** From how each root of a plan went to how the run ends. Pure. */
 
 import type { PlanSummary } from '../runs/deployment.ts';
+import { NO_ROOT_CHANGED } from '../runs/plan-comment.ts';
 import type { Outcome } from './pipeline.ts';
 import { summaryWords } from './terraform/plan-summary.ts';
 import { StepFailed } from './tool-step.ts';
@@ -11,15 +12,18 @@ export interface PlannedRoot {
   refusal: StepFailed | null;
 }
 
-const NOTHING = 'No Terraform root is changed';
-
-export function concludePlan(planned: readonly (PlannedRoot | StepFailed)[]): Outcome {
+/** `remarks` are about what is changed and not planned. */
+export function concludePlan(
+  planned: readonly (PlannedRoot | StepFailed)[],
+  remarks: readonly string[] = [],
+): Outcome {
   const failures = planned.filter((one) => one instanceof StepFailed);
   const plans = planned.flatMap((one) => (one instanceof StepFailed ? [] : [one]));
   const refusals = plans.flatMap(({ refusal }) => refusal ?? []);
   const [first] = [...failures, ...refusals];
   if (first === undefined) {
-    const message = wordsOf(plans.map(({ summary }) => summary));
+    const words = wordsOf(plans.map(({ summary }) => summary));
+    const message = planned.length === 0 ? nothingPlanned(remarks) : words;
     return { state: 'succeeded', reason: null, message };
   }
   if (planned.length === 1) return first.outcome;
@@ -33,9 +37,14 @@ export function concludePlan(planned: readonly (PlannedRoot | StepFailed)[]): Ou
   return { state: 'failed', reason, message: problems.join(', ') };
 }
 
+/** How a run ends that has no root to plan or to apply. */
+export function nothingPlanned([first, ...more]: readonly string[]): string {
+  if (first === undefined) return NO_ROOT_CHANGED;
+  return `${first}${more.length > 0 ? `, and ${more.length} more remark(s)` : ''}`;
+}
+
 function wordsOf(summaries: readonly (PlanSummary | null)[]): string {
-  const [first] = summaries;
-  if (first === undefined) return NOTHING;
+  const [first = null] = summaries;
   if (summaries.length === 1) return `Planned: ${summaryWords(first)}`;
   const counts = { add: 0, change: 0, destroy: 0 };
   for (const summary of summaries) {

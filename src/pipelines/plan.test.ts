@@ -259,6 +259,23 @@ describe('The plan of a pull request', () => {
     expect(room.comments.get('<!-- runners-poc:plan:p1 -->')).toContain('Next step: Check that the commit');
   });
 
+  it('tells of what is changed and not planned', async (context) => {
+    const room = await openRoom(context);
+    await room.world.commit({ 'old/main.tf': ONE, 'new/main.tf': ONE });
+    await room.world.shell(['checkout', '-q', '-b', 'topic']);
+    const rules = 'terraform:\n  roots: [new, misspelt]\n';
+    const revision = await room.world.commit({ 'old/main.tf': null, '.iac-runner.yaml': rules });
+    await room.world.shell(['push', '-q', 'origin', 'HEAD~1:refs/heads/main', '--force']);
+    const run = await room.ended((await room.ask({ revision, roots: null })).id);
+    const removed = 'The root old is removed: what it manages stays, unless it is destroyed before';
+    expect(run).toMatchObject({ state: 'succeeded', message: `${removed}, and 1 more remark(s)` });
+    await room.told();
+    const body = room.comments.get('<!-- runners-poc:plan:p1 -->') ?? '';
+    expect(body).toContain(
+      `- ${removed}\n- \`terraform.roots\` names misspelt, which has no \`.tf\` or \`.tofu\` file`,
+    );
+  });
+
   it('of one root that fails does not stop the others, and says why and what to do', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({
@@ -371,14 +388,28 @@ describe('The plan of a pull request', () => {
     expect(both.indexOf('- Required check `policy`: Passed')).toBeGreaterThan(both.indexOf('#### `b`'));
   });
 
-  it('of a version that is not there says so', async (context) => {
+  it('of a version that is not there is made with the tool that is, and the comment says so', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({ 'main.tf': ONE });
     const roots = [{ directory: '.', tool: 'tofu', toolVersion: '9.9.9' }] as const;
     const run = await room.ended((await room.ask({ revision, roots: [...roots] })).id);
-    expect(run).toMatchObject({ state: 'errored', reason: 'tool_missing' });
+    expect(run).toMatchObject({
+      state: 'succeeded',
+      message: 'Planned: 1 to add, 0 to change, 0 to destroy',
+    });
     await room.told();
-    expect(room.comments.get('<!-- runners-poc:plan:p1 -->')).toContain('`"9.9.9"`');
+    const body = room.comments.get('<!-- runners-poc:plan:p1 -->') ?? '';
+    expect(body).toContain(
+      '- tofu `9.9.9` is not installed on the server: planned with the tofu on the PATH',
+    );
+  });
+
+  it('of a version that our own rules name needs that version', async (context) => {
+    const room = await openRoom(context);
+    const revision = await room.world.commit({ 'main.tf': ONE });
+    const roots = [{ directory: '.', tool: 'tofu', toolVersion: '9.9.9' }] as const;
+    const asked = await room.ask({ revision, roots: [...roots], credential: 'configured' });
+    expect(await room.ended(asked.id)).toMatchObject({ state: 'errored', reason: 'tool_missing' });
   });
 
   it('F46: of a head from a fork fetches nothing until that very commit is approved', async (context) => {

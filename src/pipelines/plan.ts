@@ -18,6 +18,7 @@ import { checkStep, runChecks } from './terraform/checks.ts';
 import { diagnose, withTails } from './terraform/diagnosis.ts';
 import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
 import { type InitOptions, initialise, makePlan } from './terraform/tool-phases.ts';
+import { versionThere } from './terraform/tools.ts';
 import { type StepContext, StepFailed } from './tool-step.ts';
 
 export interface PlanOptions extends InitOptions, PrepareOptions, HeadOptions, RunFolderOptions {
@@ -106,18 +107,23 @@ async function planAll(
     throw found;
   }
   await openRunFolder(options, { folder, checkout: wanted.directory });
-  const roots = input.roots ?? found.found ?? [];
+  const roots = input.roots ?? found.found?.roots ?? [];
+  const remarks = found.found?.remarks ?? [];
   if (input.roots === null) {
     await announce(context, roots.flatMap(namesOf), 1);
   }
-  await emit({ type: 'run.chosen', count: roots.length, message: `Planning ${roots.length} root(s)` });
+  await emit(...remarks.map((message) => ({ type: 'run.notice', level: 'warning', message }) as const), {
+    type: 'run.chosen',
+    count: roots.length,
+    message: `Planning ${roots.length} root(s)`,
+  });
 
   const planned: (PlannedRoot | StepFailed)[] = [];
   for (const [index, root] of roots.entries()) {
     const place = { folder: await makeInnerFolder(folder, `root-${index}`), checkout: wanted.directory };
     planned.push(await planRoot(options, context, place, root, stepsOf(root), credentials.secrets));
   }
-  return concludePlan(planned);
+  return concludePlan(planned, remarks);
 }
 
 /** A root that cannot be planned does not stop the others. */
@@ -131,13 +137,14 @@ async function planRoot(
 ): Promise<PlannedRoot | StepFailed> {
   const { run, signal } = context;
   const planned = await watched(context, steps.plan, async (step) => {
+    const version = await versionOf(options, context, root);
     const prepared = await prepareTool(options, {
       runId: run.id,
       folder,
       checkout,
       directory: root.directory,
       tool: root.tool,
-      version: root.toolVersion,
+      version,
       environment: {},
       timeoutMs: options.timeoutMs,
       // Whoever opens a pull request is nobody we know.
@@ -169,6 +176,21 @@ async function planRoot(
     );
   }
   return planned;
+}
+
+/**
+ * Whoever sends requests does not know what the server has, so any version will do for them. Our own rules mean the
+ * version that they name: an apply would use it.
+ */
+async function versionOf(
+  { tools }: PlanOptions,
+  { run, emit }: Context,
+  root: PlanRoot,
+): Promise<string | null> {
+  if (run.input.credential === 'configured') return root.toolVersion;
+  const { version, remark } = await versionThere(tools, root);
+  if (remark !== null) await emit({ type: 'run.notice', level: 'warning', message: remark });
+  return version;
 }
 
 /** Does the work; what it fails with is diagnosed from the end of its log and given back. */

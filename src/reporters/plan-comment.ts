@@ -10,6 +10,7 @@ import { code, FENCES_LENGTH, fenced, plainLines, prose } from './markdown.ts';
 const MAX_LENGTH = 65_000;
 /** A plan is not shown in less room than this. */
 const MIN_BLOCK = 400;
+const MAX_REMARKS = 20;
 const CUT = '_More roots are in the full log: a comment holds no more._';
 const LAST_LINES = 'Last lines of the log';
 
@@ -51,10 +52,13 @@ export function planMark(planId: string): string {
 export function planComment({
   run,
   roots,
+  remarks = [],
   url,
 }: {
   run: PlanRun;
   roots: readonly RootReport[];
+  /** About the run as a whole, a sentence each. */
+  remarks?: readonly string[];
   /** Of the full log. */
   url: string;
 }): string {
@@ -68,6 +72,7 @@ export function planComment({
     '',
     `${code(`${repository} @ ${revision}`)}${place} · [full log](${url})`,
     ...aboutRun(run, roots),
+    ...remarkList(remarks),
   ];
   const sections = roots.map((root) => sectionOf(root, isOne));
   return fitted(heading, sections);
@@ -79,6 +84,12 @@ function titleOf({ state, reason, input }: PlanRun): string {
   if (state === 'succeeded') return `${tool} plan`;
   if (reason === 'check_failed') return `${tool} plan did not pass its checks`;
   return state === 'awaiting_approval' ? `${tool} plan awaits approval` : `${tool} plan failed`;
+}
+
+function remarkList(remarks: readonly string[]): string[] {
+  if (remarks.length === 0) return [];
+  const shown = remarks.slice(0, MAX_REMARKS).map((remark) => `- ${prose(remark)}`);
+  return ['', ...shown];
 }
 
 /** What no root says. */

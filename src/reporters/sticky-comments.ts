@@ -1,5 +1,6 @@
 /** The comments there are on pull requests: whose runs they tell, and with what. */
 
+import { NO_ROOT_CHANGED } from '../runs/plan-comment.ts';
 import { type CommandRun, isFinal, type PlanRun, type PreviewRun } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -81,17 +82,27 @@ export function planComments(options: PlanCommentsOptions): StickyComment<PlanRu
     concerns: (run): run is PlanRun => run.kind === 'plan' && run.input.credential === credential,
     keyOf: ({ concurrencyGroup }) => concurrencyGroup,
     // Where no root is changed there is nothing to be told; the commit status says so.
-    isTelling: ({ state, input, chosen }) =>
-      PLAN_TELLS.has(state) && !(state === 'succeeded' && input.roots === null && chosen === 0),
+    isTelling: ({ state, message }) => PLAN_TELLS.has(state) && message !== NO_ROOT_CHANGED,
     async compose(run) {
       const client = await openClient(run);
       if (!client) return { problem: 'The token that would write the comment cannot be read any more.' };
       const { repository, pullRequest, planId } = run.input;
       const [owner = '', repo = ''] = repository.split('/');
-      const body = planComment({ run, roots: await readRoots(store, run), url: runUrl(run.id) });
+      const body = planComment({
+        run,
+        roots: await readRoots(store, run),
+        remarks: await readRemarks(store, run),
+        url: runUrl(run.id),
+      });
       return { client, request: { owner, repo, pullRequest, body, mark: planMark(planId) } };
     },
   };
+}
+
+/** What the pipeline found out beside the plans; an attempt that was cut off may have said the same before. */
+async function readRemarks(store: PlanCommentsOptions['store'], { id }: PlanRun): Promise<string[]> {
+  const notices = await store.eventsOf(id, 'run.notice');
+  return [...new Set(notices.flatMap(({ level, message }) => (level === 'warning' ? [message] : [])))];
 }
 
 /** What is known of each root, in the order of the steps; of attempts that were cut off only the last counts. */

@@ -10,6 +10,9 @@ export interface PlanRoot {
   toolVersion: string | null;
 }
 
+/** The message of a plan that has nothing to say. */
+export const NO_ROOT_CHANGED = 'No Terraform root is changed';
+
 export interface PlanInput {
   /** `owner/name`. */
   repository: string;

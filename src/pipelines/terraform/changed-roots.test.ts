@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createReader } from '../../git/repository-reader.ts';
 import { createWorld } from '../../git/test-support.ts';
-import { changedRoots } from './changed-roots.ts';
+import { changedRoots, readSource } from './changed-roots.ts';
 
 const ONE = 'resource "terraform_data" "one" {}\n';
 
@@ -10,19 +10,25 @@ async function rootsOf(files: Record<string, string>, changed: string[]) {
   const { git, remote, commit } = await createWorld();
   const head = await commit(files);
   const repository = createReader({ git, directory: remote, head: async () => head });
-  return changedRoots({ repository, head, changed });
+  return (await changedRoots({ repository, head, changed })).roots;
 }
 
 async function directoriesOf(files: Record<string, string>, changed: string[]): Promise<string[]> {
   return (await rootsOf(files, changed)).map(({ directory }) => directory);
 }
 
+/** How the language writes a computed value, which must not be computed here. */
+const OF = '$';
+
 const PLATFORM = {
   'README.md': '',
   'envs/prod/main.tf':
     'terraform {\n  backend "s3" {}\n}\nmodule "net" {\n  source = "../../modules/net"\n}\n',
+  'envs/prod/vars.tf': `locals {\n  a = file("../../vars/prod.tfvars")\n  b = file("${OF}{path.module}/../../vars/regions/${OF}{var.region}.yaml")\n}\n`,
   'envs/prod/templates/user-data.sh': '',
-  'envs/test/main.tofu': 'module "net" { \n source = "../../modules/net/"\n }\n',
+  'envs/test/main.tofu':
+    'module "net" { \n source = "../../modules/net/"\n }\nmodule "gone" {\n\tsource = "../../modules/gone"\n}\n',
+  'modules/net/data.tf': `locals {\n  a = jsondecode(file("${OF}{path.module}/../../shared/net.json"))\n}\n`,
   'modules/net/main.tf': `${ONE}module "dns" {\n  source = "./dns"\n}\n`,
   'modules/net/dns/main.tf': ONE,
   'modules/unused/main.tf': ONE,
@@ -40,6 +46,11 @@ describe('The roots that a pull request changes', () => {
     ['a module that nobody calls', ['modules/unused/main.tf'], []],
     ['what belongs to none', ['README.md', 'docs/x.md'], []],
     ['what was removed from a root', ['envs/test/gone.tf'], ['envs/test']],
+    ['a file that a root names outside of itself', ['vars/prod.tfvars'], ['envs/prod']],
+    ['a file whose name a root computes', ['vars/regions/eu.yaml'], ['envs/prod']],
+    ['a file that a called module names', ['shared/net.json'], ['envs/prod', 'envs/test']],
+    ['a module that is gone and still called', ['modules/gone/main.tf'], ['envs/test']],
+    ['a file beside those that are named', ['vars/other.tfvars'], []],
   ])('are found by %s', async (_what, changed, expected) => {
     expect(await directoriesOf(PLATFORM, changed)).toEqual(expected);
   });
@@ -74,6 +85,68 @@ describe('The roots that a pull request changes', () => {
     ]);
   });
 
+  describe('come with a remark', () => {
+    async function remarksOf(before: Record<string, string>, after: Record<string, string | null>) {
+      const { git, remote, commit } = await createWorld();
+      const base = await commit(before);
+      const head = await commit(after);
+      const repository = createReader({ git, directory: remote, head: async () => head });
+      return changedRoots({ repository, head, base, changed: Object.keys(after) });
+    }
+
+    it('about a root that is removed', async () => {
+      const files = { 'a/main.tf': ONE, 'b/main.tf': ONE, 'b/vars.tf': ONE };
+      const { roots, remarks } = await remarksOf(files, { 'b/main.tf': null, 'b/vars.tf': null });
+      expect([roots, remarks]).toEqual([
+        [],
+        ['The root b is removed: what it manages stays, unless it is destroyed before'],
+      ]);
+    });
+
+    it('about a root that is listed and is not there, once', async () => {
+      const rules = 'terraform:\n  roots: [a, misspelt, gone]\n';
+      const files = { 'a/main.tf': ONE, 'gone/main.tf': ONE, '.iac-runner.yaml': rules };
+      const { roots, remarks } = await remarksOf(files, { 'gone/main.tf': null, 'a/more.tf': ONE });
+      expect(roots.map(({ directory }) => directory)).toEqual(['a']);
+      expect(remarks).toEqual([
+        'The root gone is removed: what it manages stays, unless it is destroyed before',
+        'terraform.roots names misspelt, which has no .tf or .tofu file',
+      ]);
+    });
+
+    it('about a file of variables that no root names', async () => {
+      const { roots, remarks } = await remarksOf({ 'a/main.tf': ONE }, { 'vars/prod.tfvars': 'a = 1\n' });
+      expect([roots, remarks]).toEqual([[], ['vars/prod.tfvars is changed, and no root is known to use it']]);
+    });
+
+    it('about ten things at most', async () => {
+      const after = Object.fromEntries(Array.from({ length: 14 }, (_, i) => [`vars/${i}.tfvars`, '']));
+      const { remarks } = await remarksOf({ 'a/main.tf': ONE }, after);
+      expect([remarks.length, remarks.at(-1)]).toEqual([11, '4 more of these are not listed']);
+    });
+  });
+
+  it.each([
+    '\n',
+    ' ',
+    '\t',
+    '{',
+    '{ ',
+    ',',
+    'source',
+    'source=\n',
+    '../',
+    '"../',
+    '../a ',
+    'backend ',
+    'cloud\n',
+  ])('are looked for within 200 ms in a file full of %j', (piece) => {
+    const folder = { path: 'a', calls: [], reads: new Set<string>(), hasBackend: false };
+    const startedAt = performance.now();
+    readSource(folder, piece.repeat(200_000 / piece.length));
+    expect(performance.now() - startedAt).toBeLessThan(200);
+  });
+
   it('cannot be told by rules with a mistake', async () => {
     const files = { 'main.tf': ONE, '.iac-runner.yaml': 'terraform:\n  roots: ["../x"]\n' };
     await expect(rootsOf(files, ['main.tf'])).rejects.toThrow('terraform.roots.0');
@@ -90,6 +163,7 @@ describe('The roots that a pull request changes', () => {
     await shell(['push', '-q', 'origin', 'HEAD:refs/heads/x']);
     const head = await shell(['rev-parse', 'HEAD']);
     const repository = createReader({ git, directory: remote, head: async () => head });
-    expect(await changedRoots({ repository, head, changed: ['a/main.tf'] })).toEqual([]);
+    const { roots } = await changedRoots({ repository, head, changed: ['a/main.tf'] });
+    expect(roots).toEqual([]);
   });
 });

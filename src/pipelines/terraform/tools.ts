@@ -43,6 +43,24 @@ export async function findTool(places: ToolPlaces, tool: Tool, version: string |
   };
 }
 
+/**
+ * The wanted version if it is installed, else another one with a sentence that says so: the one on the PATH, or the
+ * newest. Without any the wanted one is given back, and finding it will say what is missing.
+ */
+export async function versionThere(
+  places: ToolPlaces,
+  { tool, toolVersion }: { tool: Tool; toolVersion: string | null },
+): Promise<{ version: string | null; remark: string | null }> {
+  if ((await findTool(places, tool, toolVersion)).ok) return { version: toolVersion, remark: null };
+  const others = (await listTools(places)).filter((one) => one.tool === tool);
+  const other = others.find(({ version }) => version === null) ?? others.at(-1);
+  if (other === undefined) return { version: toolVersion, remark: null };
+  const wanted =
+    toolVersion === null ? `${tool} is not on the PATH` : `${tool} ${toolVersion} is not installed`;
+  const used = other.version === null ? `the ${tool} on the PATH` : `${tool} ${other.version}`;
+  return { version: other.version, remark: `${wanted} on the server: planned with ${used}` };
+}
+
 /** All there are: of each tool the one on the PATH first, then versions in ascending order. */
 export async function listTools(places: ToolPlaces): Promise<InstalledTool[]> {
   const lists = await Promise.all(
