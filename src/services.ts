@@ -4,7 +4,7 @@ import { createSecretKey } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
-import { servicesNamedBy } from './pipelines/service-rules.ts';
+import { servicesNamedBy } from './pipelines/touched-paths.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { createGitHubComments } from './reporters/github-comments.ts';
 import { createHookReader } from './reporters/hook-deliveries.ts';

@@ -1,6 +1,6 @@
 /** YAML files that people write: read by a schema, with the line and field of every mistake. */
 
-import { LineCounter, parseDocument } from 'yaml';
+import { isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
 
 export interface FileProblem {
@@ -20,8 +20,11 @@ export type ParsedFile<Value> =
     }
   | { ok: false; problems: FileProblem[] };
 
+type YamlDocument = ReturnType<typeof parseDocument>;
+
 const MAX_BYTES = 256 * 1024;
 const MAX_PROBLEMS = 20;
+const MAX_SHOWN = 300;
 
 /** Never throws; what is wrong comes with line and field. An empty file counts as `{}`. */
 export function parseYamlFile<Schema extends z.ZodType>(
@@ -30,20 +33,33 @@ export function parseYamlFile<Schema extends z.ZodType>(
 ): ParsedFile<z.output<Schema>> {
   if (text.length > MAX_BYTES) return wrong([{ line: 0, field: '', message: 'it is larger than 256 KiB' }]);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const document = readDocument(text, lines);
+  if (document === null) return wrong([{ line: 0, field: '', message: 'it is nested too deeply' }]);
   if (document.errors.length > 0) {
+    const errors = document.errors.slice(0, MAX_PROBLEMS);
     return wrong(
-      document.errors.map(({ pos, message }) => ({ line: lines.linePos(pos[0]).line, field: '', message })),
+      errors.map(({ pos, message }) => ({
+        line: lines.linePos(pos[0]).line,
+        field: '',
+        message: shortened(message),
+      })),
     );
   }
-  function problemAt(path: readonly PropertyKey[], message: string): FileProblem {
-    return { line: lineOf(document, lines, path), field: path.join('.'), message };
+  const repeated = repeatedKey(document);
+  if (repeated !== null) {
+    return wrong([{ line: lineAt(repeated, lines), field: '', message: 'Map keys must be unique' }]);
   }
+  const problemAt = (path: readonly PropertyKey[], message: string): FileProblem => ({
+    line: lineOf(document, lines, path),
+    field: shortened(path.join('.')),
+    message: shortened(message),
+  });
   const value = toValue(document);
   if (value === undefined) return wrong([{ line: 0, field: '', message: 'aliases (*name) are not allowed' }]);
   const result = schema.safeParse(value ?? {});
   if (result.success) return { ok: true, value: result.data, problemAt };
-  return wrong(result.error.issues.map(({ path, message }) => problemAt(path, message)));
+  const issues = result.error.issues.slice(0, MAX_PROBLEMS);
+  return wrong(issues.map(({ path, message }) => problemAt(path, message)));
 }
 
 /** One line for a person: `.iac-runner.yaml line 3, services.0.match: expected …`. */
@@ -51,12 +67,48 @@ export function describeProblem(file: string, { line, field, message }: FileProb
   return `${file}${line > 0 ? ` line ${line}` : ''}${field ? `, ${field}` : ''}: ${message}`;
 }
 
+/** Null for what is nested more deeply than a recursive parser can follow. */
+function readDocument(text: string, lineCounter: LineCounter): YamlDocument | null {
+  try {
+    // The parser compares each key with all others of its map, which takes minutes for many keys.
+    return parseDocument(text, { lineCounter, prettyErrors: false, uniqueKeys: false });
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+/** The second of two equal keys of one map, or null. Keys that are no scalars are refused by every schema. */
+function repeatedKey(document: YamlDocument): unknown {
+  let repeated: unknown = null;
+  visit(document, {
+    Map(_key, map) {
+      const seen = new Set<unknown>();
+      for (const { key } of map.items) {
+        const name = isScalar(key) ? key.value : key;
+        if (seen.has(name)) {
+          repeated = key;
+          return visit.BREAK;
+        }
+        seen.add(name);
+      }
+      return undefined;
+    },
+  });
+  return repeated;
+}
+
+/** Keys and messages may repeat the whole file. */
+function shortened(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+
 function wrong(problems: FileProblem[]): { ok: false; problems: FileProblem[] } {
   return { ok: false, problems: problems.slice(0, MAX_PROBLEMS) };
 }
 
 /** Undefined when there are aliases, which are refused: a few of them can stand for gigabytes. */
-function toValue(document: ReturnType<typeof parseDocument>): unknown {
+function toValue(document: YamlDocument): unknown {
   try {
     return document.toJS({ maxAliasCount: 0 });
   } catch {
@@ -64,16 +116,16 @@ function toValue(document: ReturnType<typeof parseDocument>): unknown {
   }
 }
 
-function lineOf(
-  document: ReturnType<typeof parseDocument>,
-  lines: LineCounter,
-  path: readonly PropertyKey[],
-): number {
+function lineOf(document: YamlDocument, lines: LineCounter, path: readonly PropertyKey[]): number {
   for (let length = path.length; length > 0; length -= 1) {
-    const node = document.getIn(path.slice(0, length), true);
-    if (node && typeof node === 'object' && 'range' in node && Array.isArray(node.range)) {
-      return lines.linePos(Number(node.range[0])).line;
-    }
+    const line = lineAt(document.getIn(path.slice(0, length), true), lines);
+    if (line > 0) return line;
   }
   return 1;
+}
+
+/** 0 for what has no place in the file. */
+function lineAt(node: unknown, lines: LineCounter): number {
+  if (!node || typeof node !== 'object' || !('range' in node) || !Array.isArray(node.range)) return 0;
+  return lines.linePos(Number(node.range[0])).line;
 }

@@ -3,7 +3,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
-import { servicesNamedBy } from '../../src/pipelines/service-rules.ts';
+import { servicesNamedBy } from '../../src/pipelines/touched-paths.ts';
 import { parsePush, revisionOf } from '../../src/triggers/push-payload.ts';
 import { isSigned } from '../../src/triggers/signature.ts';
 import { readSignedJson } from '../../src/triggers/signed-body.ts';

@@ -1,7 +1,7 @@
 /** An explanation for the terminal, as file → rule → service → decision, and as JSON. */
 
 import type { Explained } from '../pipelines/explain.ts';
-import { ruleOf } from '../pipelines/service-rules.ts';
+import { ruleOf } from '../pipelines/touched-paths.ts';
 import type { ServiceDecision } from '../runs/run-events.ts';
 
 export interface ExplainedRange {

@@ -4,8 +4,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import fastGlob from 'fast-glob';
 import { UsageError } from '../errors.ts';
+import { describeDuplicate, discoverServices } from '../pipelines/discover-services.ts';
+import { missingServices } from '../pipelines/named-services.ts';
 import { describeProblem, type ParsedRules, parseRulesFile } from '../pipelines/rules-file.ts';
-import { DEFAULT_RULES, discoverServices, globPatterns, RULES_FILE } from '../pipelines/service-rules.ts';
+import { DEFAULT_RULES, globPatterns, RULES_FILE } from '../pipelines/service-rules.ts';
 import { type Command, parseOptions } from './command.ts';
 
 export const servicesCommand: Command = {
@@ -13,7 +15,8 @@ export const servicesCommand: Command = {
   help: `Usage: iac-runner services [FOLDER]
 
 Lists wave, id and task of every service under FOLDER (default: here), in the order of a sync.
-Exits with 1 when two folders claim one id, or when .iac-runner.yaml cannot be read, naming line and field.
+Exits with 1 when two folders claim one id, or when .iac-runner.yaml cannot be read, naming line and field. Warns of
+services that .iac-runner.yaml names and that do not exist.
 `,
   async run(args) {
     const { positionals } = parseOptions(args, { allowPositionals: true, options: {} });
@@ -36,9 +39,11 @@ Exits with 1 when two folders claim one id, or when .iac-runner.yaml cannot be r
     for (const { wave, id, task } of services) {
       process.stdout.write(`${String(wave).padStart(2, '0')}  ${id.padEnd(40)} ${task ?? '(never run)'}\n`);
     }
-    for (const { id, folders } of duplicates) {
-      process.stderr.write(`Two folders claim the id ${id}: ${folders.join(' and ')}. Rename one of them.\n`);
+    const byId = new Map(services.map((service) => [service.id, service]));
+    for (const warning of missingServices(parsed.rules, { byId, duplicates })) {
+      process.stderr.write(`Warning: ${warning}\n`);
     }
+    for (const duplicate of duplicates) process.stderr.write(`${describeDuplicate(duplicate)}\n`);
     return duplicates.length === 0;
   },
 };

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { filesIn } from './objects.ts';
@@ -48,6 +48,50 @@ describe('filesIn', () => {
     await expect(
       filesIn(world.git, join(world.source, '.git'), [tree], new Set(['name'])),
     ).rejects.toMatchObject({ kind: 'broken', message: expect.stringContaining(`${tree} is malformed`) });
+  });
+});
+
+describe('followLinks', () => {
+  it('finds the file of the same commit, over several links, and none outside of it', async () => {
+    const world = await createWorld();
+    await world.commit({ 'shared/compose.yaml': 'services: {}\n' });
+    const link = (name: string, target: string) => symlink(target, join(world.source, name));
+    await mkdir(join(world.source, 'a'));
+    await link('a/one', '../shared/compose.yaml');
+    await link('a/two', 'one');
+    await link('folder', 'shared');
+    await link('a/through-folder', '../folder/compose.yaml');
+    await link('a/dangling', '../no\nsuch file');
+    await link('a/loop', 'loop');
+    await link('a/outside', '../../etc/passwd');
+    await link('a/absolute', '/etc/passwd');
+    await link('a/not-a-file', '../shared');
+    const head = await world.commit({ other: '' });
+    await world.mirror.fetch();
+    const id = await world.shell(['rev-parse', `${head}:shared/compose.yaml`]);
+    const names = [
+      'dangling',
+      'loop',
+      'one',
+      'outside',
+      'two',
+      'absolute',
+      'not-a-file',
+      'through-folder',
+      'none',
+    ];
+    expect(
+      await world.mirror.followLinks(
+        head,
+        names.map((name) => `a/${name}`),
+      ),
+    ).toEqual(
+      new Map([
+        ['a/one', id],
+        ['a/two', id],
+        ['a/through-folder', id],
+      ]),
+    );
   });
 });
 

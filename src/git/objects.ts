@@ -46,6 +46,40 @@ export async function filesIn(
   return found;
 }
 
+/**
+ * Path of a link in a commit → id of the file of the same commit that it leads to, over any number of links. A
+ * link that leads to no file, in a circle or out of the repository is left out.
+ */
+export async function followLinks(
+  git: Git,
+  gitDirectory: string,
+  revision: string,
+  paths: readonly string[],
+): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  if (paths.length === 0) return found;
+  const input = paths.map((path) => `${checkedId(revision)}:${checkedLine(path)}\n`).join('');
+  const args = ['cat-file', '--batch-check=%(objecttype) %(objectname)', '--follow-symlinks'];
+  const stdout = await git.read('Following links failed', args, { gitDirectory, input });
+  let offset = 0;
+  for (const path of paths) {
+    const end = stdout.indexOf('\n', offset);
+    const line = stdout.toString('utf8', offset, end);
+    const [, id] = /^blob ([0-9a-f]{40})$/.exec(line) ?? [];
+    if (id !== undefined) found.set(path, id);
+    // Where a link leads to no file, a second line of this many bytes says where it leads.
+    const [, bytes] = /^(?:symlink|dangling|loop|notdir) (\d+)$/.exec(line) ?? [];
+    offset = end + 1 + (bytes === undefined ? 0 : Number(bytes) + 1);
+  }
+  return found;
+}
+
+/** git reads one question a line. */
+function checkedLine(path: string): string {
+  if (path.includes('\n')) throw new GitError('broken', `The path ${JSON.stringify(path)} has two lines.`);
+  return path;
+}
+
 async function contents(
   git: Git,
   gitDirectory: string,

@@ -2,7 +2,7 @@
 
 import type { Git } from './git.ts';
 import { type Commit, commit, descendants, type Location, locate, mergeBase } from './history.ts';
-import { blobs, filesIn, rootTrees } from './objects.ts';
+import { blobs, filesIn, followLinks, rootTrees } from './objects.ts';
 import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
 export type { Location } from './history.ts';
@@ -26,6 +26,8 @@ export interface RepositoryReader {
   rootTrees(revisions: readonly string[]): Promise<Map<string, string>>;
   /** The content of files by blob id. */
   blobs(ids: readonly string[]): Promise<Map<string, Buffer>>;
+  /** Path of a link → id of the file of the same commit that it leads to; links that lead to none are left out. */
+  followLinks(revision: string, paths: readonly string[]): Promise<Map<string, string>>;
   /** Paths that differ, per pair of tree ids and in its order; null for a pair with a tree that is not here. */
   changedPaths(pairs: readonly TreePair[]): Promise<(string[] | null)[]>;
   commit(revision: string): Promise<Commit>;
@@ -53,6 +55,7 @@ export function createReader(options: ReaderOptions): RepositoryReader {
     filesIn: (trees, names) => guard(() => filesIn(git, directory, trees, names)),
     rootTrees: (revisions) => guard(() => rootTrees(git, directory, revisions)),
     blobs: (ids) => guard(() => blobs(git, directory, ids)),
+    followLinks: (revision, paths) => guard(() => followLinks(git, directory, revision, paths)),
     changedPaths: (pairs) => guard(() => changedPaths(git, directory, pairs)),
     commit: (revision) => guard(() => commit(git, directory, revision)),
   };

@@ -5,6 +5,7 @@ import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
 import { type Explained, explain } from './explain.ts';
 import { loadRules } from './load-rules.ts';
 import { short } from './select-services.ts';
+import { inputsOf } from './service-inputs.ts';
 import { snapshotAt } from './snapshot.ts';
 
 /** Takes every service as synced at `from`, with success; null: as never synced. Throws GitError. */
@@ -41,15 +42,23 @@ async function ledgerAsOf(
   commit: string,
 ): Promise<{ ledger: Ledger; problems: string[] }> {
   const { rules, text, problems } = await loadRules(repository, commit, null);
-  const { services } = await snapshotAt({ repository, rules }, commit);
-  const entries = services
+  const target = await snapshotAt({ repository, rules }, commit);
+  const entries = target.services
     .filter(({ task }) => task !== null)
-    .map(({ id, folder, tree, shared }): [string, LedgerEntry] => [
-      id,
+    .map((service): [string, LedgerEntry] => [
+      service.id,
       {
-        service: id,
-        folder,
-        synced: { commit, tree, shared, inputs: '', configHash: null, runId: '', at: 0 },
+        service: service.id,
+        folder: service.folder,
+        synced: {
+          commit,
+          tree: service.tree,
+          shared: service.shared,
+          inputs: inputsOf({ service, target, environmentDigest: '' }),
+          configHash: null,
+          runId: '',
+          at: 0,
+        },
         attemptedCommit: commit,
         attemptedRunId: '',
         outcome: 'succeeded',

@@ -5,10 +5,12 @@ import type { Selection } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { type LoadedRules, loadRules } from './load-rules.ts';
+import { missingServices } from './named-services.ts';
 import type { Drift } from './outside.ts';
 import { outdatedBy, type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
-import { createPathMatcher, type Rules } from './service-rules.ts';
+import type { Rules, Service } from './service-rules.ts';
 import { type Snapshot, snapshotAt } from './snapshot.ts';
+import { createPathMatcher } from './touched-paths.ts';
 
 /** Paths shown per service and of none; the rest is one `git diff` away. */
 const SHOWN_PATHS = 20;
@@ -62,12 +64,14 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   ]);
   const { rules } = loaded;
   notes.push(...loaded.problems.map((problem) => `${problem}. The last good rules are used.`));
+  notes.push(...missingServices(rules, target));
   const baselines = await baselineSnapshots(options, rules, located, notes);
   const input: SelectionInput = {
     runId: options.runId,
     target,
     ledger,
     baselines,
+    ownServices: await ownServices(options, rules, baselines),
     selection,
     force: options.force,
     newer,
@@ -137,6 +141,23 @@ async function baselineSnapshots(
       return snapshotAt({ repository, rules }, commit);
     }),
   );
+}
+
+/** What the rules at each baseline made of its folders, where they are others than those at the target. */
+async function ownServices(
+  { repository, ledger }: ExplainOptions,
+  rules: Rules,
+  baselines: readonly (Snapshot | null)[],
+): Promise<Map<string, Map<string, Service>>> {
+  const found = new Map<string, Map<string, Service>>();
+  for (const baseline of baselines) {
+    if (!baseline) continue;
+    const { rules: own } = await loadRules(repository, baseline.commit, ledger.rules);
+    if (own === rules) continue;
+    const { services } = await snapshotAt({ repository, rules: own }, baseline.commit);
+    found.set(baseline.commit, new Map(services.map((service) => [service.folder, service])));
+  }
+  return found;
 }
 
 /** Fills in the changed paths behind each decision to run; returns changed paths that belong to no service. */

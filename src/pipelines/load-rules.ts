@@ -3,6 +3,7 @@
 import type { TreeEntry } from '../git/mirror.ts';
 import type { RepositoryReader } from '../git/repository-reader.ts';
 import { createCommitMemory } from './commit-memory.ts';
+import { readRules } from './read-rules.ts';
 import type { ParsedRules } from './rules-file.ts';
 import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
 
@@ -14,9 +15,12 @@ export interface LoadedRules {
   problems: string[];
 }
 
+/** Enough to see that a file is too large. */
+const MAX_READ_BYTES = 2 * 1024 * 1024;
+
 /** By commit; null: it has none. */
 const entries = createCommitMemory<TreeEntry | null>();
-/** By blob, so that the rules stay one object from commit to commit: more is remembered by it. */
+/** By blob. Equal texts have one object of rules, from commit to commit: more is remembered by it. */
 const files = createCommitMemory<{ text: string; parsed: ParsedRules }>();
 
 /** `lastGood` is the text of the branch's last file that could be read, or null. */
@@ -33,24 +37,20 @@ export async function loadRules(
   if (entry.mode !== '100644' && entry.mode !== '100755') {
     return { ...(await fallback(lastGood)), problems: [`${RULES_FILE}: it is not a regular file`] };
   }
-  const { describeProblem, parseRulesFile } = await rulesFile();
   const { text, parsed } = await files(repository, entry.id, async () => {
-    const text = (await repository.blobs([entry.id])).get(entry.id)?.toString('utf8') ?? '';
-    return { text, parsed: parseRulesFile(text) };
+    const content = (await repository.blobs([entry.id])).get(entry.id);
+    const text = content?.toString('utf8', 0, MAX_READ_BYTES) ?? '';
+    return { text, parsed: await readRules(text) };
   });
   if (parsed.ok) return { rules: parsed.rules, text, problems: [] };
+  const { describeProblem } = await import('../yaml-file.ts');
   return {
     ...(await fallback(lastGood)),
     problems: parsed.problems.map((problem) => describeProblem(RULES_FILE, problem)),
   };
 }
 
-/** Most repositories have no such file, and need no YAML. */
-function rulesFile() {
-  return import('./rules-file.ts');
-}
-
 async function fallback(lastGood: string | null): Promise<Omit<LoadedRules, 'problems'>> {
-  const parsed = lastGood === null ? null : (await rulesFile()).parseRulesFile(lastGood);
+  const parsed = lastGood === null ? null : await readRules(lastGood);
   return parsed?.ok ? { rules: parsed.rules, text: lastGood } : { rules: DEFAULT_RULES, text: null };
 }

@@ -81,8 +81,8 @@ signatures: required
     ['a shared path that climbs', 'shared:\n  - libs/../../etc\n', /line 2, shared\.0/],
     [
       'a circle of needs',
-      'needs:\n  a: [b]\n  b: [c]\n  c: [a]\n',
-      /line 2, needs\.a: these need each other: a → b → c → a/,
+      'needs:\n  platform/a: [platform/b]\n  platform/b: [platform/c]\n  platform/c: [platform/a]\n',
+      /line 2, needs\.platform\/a: these need each other: platform\/a → platform\/b → platform\/c → platform\/a/,
     ],
     [
       'a time of day that is none',
@@ -95,12 +95,56 @@ signatures: required
       /line 5, windows\.0\.timezone: expected a time zone/,
     ],
     ['a timeout of nothing', 'timeouts:\n  a: 0\n', /line 2, timeouts\.a/],
+    ['a key twice in a nested map', 'needs:\n  a: []\n  b: []\n  a: []\n', /line 4: .*unique/],
+    ['what is nested too deeply', '['.repeat(100_000), /\.iac-runner\.yaml/],
+    [
+      'an id that no rule makes, in exclude',
+      'exclude:\n  - platform/a\n  - plattform/b\n',
+      /line 3, exclude\.1: no rule makes a service plattform\/b/,
+    ],
+    [
+      'an id that no rule makes, as what needs',
+      'needs:\n  platform/a: [platform/b]\n  web: [platform/b]\n',
+      /line 3, needs\.web: no rule makes a service web/,
+    ],
+    [
+      'an id that no rule makes, as what is needed',
+      'needs:\n  platform/a: [platform/b, platform/Postgres]\n',
+      /line 2, needs\.platform\/a\.1: no rule makes a service platform\/Postgres/,
+    ],
+    [
+      'an id that no rule makes, in timeouts',
+      'timeouts:\n  web: 10\n',
+      /line 2, timeouts\.web: no rule makes/,
+    ],
+    [
+      'an id that no rule makes, in shared',
+      'shared:\n  - libs\n  - path: x\n    services: [platform/a, web]\n',
+      /line 4, shared\.1\.services\.1: no rule makes a service web/,
+    ],
+    [
+      'an id that only the built-in rules would make',
+      'services:\n  - match: a/{nn}.{service}/x\n    id: "{service}"\n    task: x\nexclude: [platform/a]\n',
+      /line 5, exclude\.0: no rule makes a service platform\/a/,
+    ],
     ['an alias', 'a: &x [1]\nexclude: *x\n', /aliases/],
     ['something huge', `# ${'x'.repeat(300_000)}\n`, /larger than 256 KiB/],
   ])('names line and field of %s', (_name, text, expected) => {
     const [first = ''] = problems(text);
     expect(first).toMatch(/^\.iac-runner\.yaml/);
     expect(first).toMatch(expected);
+  });
+
+  it('follows a chain of needs of any length', () => {
+    const chain = Array.from(
+      { length: 6_000 },
+      (_, index) => `  platform/s${index}: [platform/s${index + 1}]\n`,
+    );
+    expect(parseRulesFile(`needs:\n${chain.join('')}`).ok).toBe(true);
+  });
+
+  it('accepts ids that a rule can make, whether they exist or not', () => {
+    expect(problems('exclude: [bootstrap/x]\nneeds: { platform/a: [finance_report/b.c] }\n')).toEqual([]);
   });
 
   it('is not slowed down by a hostile path', () => {

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { TOOLS } from '../runs/deployment.ts';
 import { type FileProblem, parseYamlFile } from '../yaml-file.ts';
+import { createIdCheck } from './named-services.ts';
 import { DEFAULT_RULES, type Rules, type TerraformRules } from './service-rules.ts';
 import type { SyncWindow } from './sync-windows.ts';
 
@@ -112,17 +113,25 @@ export const rulesFileSchema = z
   })
   .describe('Rules of a platform repository for iac-runner');
 
+type RulesFile = z.output<typeof rulesFileSchema>;
+
+const MAX_UNKNOWN = 20;
+
 export type ParsedRules = { ok: true; rules: Rules } | { ok: false; problems: FileProblem[] };
 
 /** Never throws; what is wrong comes with line and field. */
 export function parseRulesFile(text: string): ParsedRules {
   const parsed = parseYamlFile(text, rulesFileSchema);
   if (!parsed.ok) return parsed;
+  const unknown = unknownIds(parsed.value).slice(0, MAX_UNKNOWN);
+  if (unknown.length > 0) {
+    return { ok: false, problems: unknown.map(({ path, id }) => parsed.problemAt(path, noRuleMakes(id))) };
+  }
   const circle = findCircle(parsed.value.needs ?? {});
   if (circle) {
     const problem = parsed.problemAt(
       ['needs', circle[0] ?? ''],
-      `these need each other: ${circle.join(' → ')}`,
+      `these need each other: ${shownCircle(circle)}`,
     );
     return { ok: false, problems: [problem] };
   }
@@ -131,7 +140,7 @@ export function parseRulesFile(text: string): ParsedRules {
 
 export { describeProblem } from '../yaml-file.ts';
 
-function toRules(file: z.output<typeof rulesFileSchema>): Rules {
+function toRules(file: RulesFile): Rules {
   const shared = file.shared?.map((entry) =>
     typeof entry === 'string' ? { path: entry, services: null } : entry,
   );
@@ -176,22 +185,57 @@ function isTimeZone(name: string): boolean {
   }
 }
 
+/** Ids that no rule can make, with where they stand. */
+function unknownIds(file: RulesFile): { path: PropertyKey[]; id: string }[] {
+  const canExist = createIdCheck(file.services ?? DEFAULT_RULES.services);
+  const named = [
+    ...(file.shared ?? []).flatMap((entry, index) =>
+      typeof entry === 'string' ? [] : idsIn(['shared', index, 'services'], entry.services),
+    ),
+    ...idsIn(['exclude'], file.exclude ?? []),
+    ...Object.entries(file.needs ?? {}).flatMap(([id, needs]) => [
+      { path: ['needs', id], id },
+      ...idsIn(['needs', id], needs),
+    ]),
+    ...Object.keys(file.timeouts ?? {}).map((id) => ({ path: ['timeouts', id], id })),
+  ];
+  return named.filter(({ id }) => !canExist(id));
+}
+
+function idsIn(path: PropertyKey[], ids: readonly string[]): { path: PropertyKey[]; id: string }[] {
+  return ids.map((id, index) => ({ path: [...path, index], id }));
+}
+
+function noRuleMakes(id: string): string {
+  return `no rule makes a service ${id}; check its spelling, and the ids in \`services\``;
+}
+
+/** A long circle is cut in its middle. */
+function shownCircle(circle: string[]): string {
+  const shown = circle.length <= 12 ? circle : [...circle.slice(0, 6), '…', ...circle.slice(-5)];
+  return shown.join(' → ');
+}
+
 /** Services that need each other in a circle, the first one again at the end; null when there is none. */
 function findCircle(needs: Readonly<Record<string, readonly string[]>>): string[] | null {
+  const needsOf = new Map(Object.entries(needs));
   const done = new Set<string>();
-  function visit(id: string, trail: string[]): string[] | null {
-    if (trail.includes(id)) return [...trail.slice(trail.indexOf(id)), id];
-    if (done.has(id)) return null;
-    done.add(id);
-    for (const need of needs[id] ?? []) {
-      const circle = visit(need, [...trail, id]);
-      if (circle) return circle;
+  const trail = new Set<string>();
+  // Without recursion, because a chain may be longer than the stack is deep.
+  const waiting = [...needsOf.keys()].reverse().map((id) => ({ id, isLeft: false }));
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const { id, isLeft } = next;
+    if (isLeft) {
+      trail.delete(id);
+      done.add(id);
+    } else if (trail.has(id)) {
+      const ids = [...trail];
+      return [...ids.slice(ids.indexOf(id)), id];
+    } else if (!done.has(id)) {
+      trail.add(id);
+      waiting.push({ id, isLeft: true });
+      for (const need of (needsOf.get(id) ?? []).toReversed()) waiting.push({ id: need, isLeft: false });
     }
-    return null;
-  }
-  for (const id of Object.keys(needs)) {
-    const circle = visit(id, []);
-    if (circle) return circle;
   }
   return null;
 }

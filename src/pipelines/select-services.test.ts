@@ -2,21 +2,50 @@ import { describe, expect, it } from 'vitest';
 import type { TreeEntry } from '../git/mirror.ts';
 import type { LedgerEntry } from '../runs/run-store.ts';
 import { type SelectionInput, selectServices } from './select-services.ts';
-import { DEFAULT_RULES } from './service-rules.ts';
+import { inputsOf } from './service-inputs.ts';
+import { DEFAULT_RULES, type Rules, type ServiceRule } from './service-rules.ts';
 import { digest, type Snapshot, snapshotOf } from './snapshot.ts';
 
 /** A commit whose folders have these tree ids; `libs` is a shared one. */
-function commit(id: string, folders: Record<string, string>): Snapshot {
+function commit(
+  id: string,
+  folders: Record<string, string>,
+  rules: Rules = DEFAULT_RULES,
+  more: readonly TreeEntry[] = [],
+): Snapshot {
   const entries = Object.entries(folders).flatMap(([path, tree]): TreeEntry[] => [
     { mode: '040000', type: 'tree', id: tree, path },
     { mode: '100644', type: 'blob', id: `${tree}-deploy`, path: `${path}/deploy.py` },
   ]);
-  return snapshotOf(id, entries, DEFAULT_RULES);
+  return snapshotOf(id, [...entries, ...more], rules);
 }
 
 const POSTGRES = 'platform/01.postgres';
 const REDIS = 'platform/02.redis';
 
+function rulesWith(rule: Partial<ServiceRule>): Rules {
+  const usual = {
+    match: 'platform/{nn}.{service}/deploy.py',
+    id: 'platform/{service}',
+    task: '{service}.sync',
+  };
+  return { ...DEFAULT_RULES, services: [{ ...usual, ...rule }] };
+}
+
+function asked(...services: string[]): Partial<SelectionInput> {
+  return { selection: { mode: 'services', services } };
+}
+
+/** As this version stores it. */
+function syncedNow(target: Snapshot, id: string): LedgerEntry {
+  const service = target.byId.get(id);
+  const entry = synced(target, id);
+  if (!service || !entry.synced) throw new Error(`No ${id} at ${target.commit}.`);
+  const inputs = inputsOf({ service, target, environmentDigest: 'env' });
+  return { ...entry, synced: { ...entry.synced, inputs } };
+}
+
+/** As earlier versions stored it, with one digest of the inputs. */
 function synced(at: Snapshot, service: string, overrides: Partial<LedgerEntry> = {}): LedgerEntry {
   const found = at.services.find(({ id }) => id === service);
   if (!found) throw new Error(`No ${service} at ${at.commit}.`);
@@ -43,7 +72,16 @@ function synced(at: Snapshot, service: string, overrides: Partial<LedgerEntry> =
 }
 
 function select(target: Snapshot, entries: LedgerEntry[], overrides: Partial<SelectionInput> = {}) {
-  const input: SelectionInput = {
+  const selected = selectServices(inputOf(target, entries, overrides));
+  return Object.fromEntries(selected.map(({ service, decision }) => [service, decision]));
+}
+
+function inputOf(
+  target: Snapshot,
+  entries: LedgerEntry[],
+  overrides: Partial<SelectionInput> = {},
+): SelectionInput {
+  return {
     runId: 'run-1',
     target,
     ledger: {
@@ -63,7 +101,6 @@ function select(target: Snapshot, entries: LedgerEntry[], overrides: Partial<Sel
     environmentDigest: 'env',
     ...overrides,
   };
-  return Object.fromEntries(selectServices(input).map(({ service, decision }) => [service, decision]));
 }
 
 describe('selectServices of what changed', () => {
@@ -318,5 +355,106 @@ describe('selectServices of what was changed outside', () => {
     ],
   ])('%s', (_what, ledger, overrides, expected) => {
     expect(select(first, ledger, overrides)).toMatchObject(expected);
+  });
+});
+
+describe('selectServices where two folders have one id', () => {
+  const target = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', 'platform/05.redis': 'r1' });
+
+  it('refuses that id alone', () => {
+    expect(select(target, [])).toEqual({ 'platform/postgres': 'run', 'platform/redis': 'invalid' });
+    expect(select(target, [], asked('platform/redis'))).toEqual({
+      'platform/postgres': 'not_chosen',
+      'platform/redis': 'invalid',
+    });
+  });
+
+  it('does not concern who asks for another service', () => {
+    expect(select(target, [], asked('platform/postgres'))).toEqual({
+      'platform/postgres': 'run',
+      'platform/redis': 'not_chosen',
+    });
+  });
+});
+
+describe('selectServices after a change of the rules alone', () => {
+  const folders = { [POSTGRES]: 'p1', [REDIS]: 'r1' };
+  const before = commit('c1', folders);
+
+  it('runs a service whose task changed, also when it is asked for', () => {
+    const target = commit('c2', folders, rulesWith({ task: '{service}.deploy' }));
+    const entries = [syncedNow(before, 'platform/postgres'), syncedNow(before, 'platform/redis')];
+    const both = { 'platform/postgres': 'run', 'platform/redis': 'run' };
+    expect(select(target, entries)).toEqual(both);
+    expect(select(target, entries, { selection: { mode: 'all' } })).toEqual(both);
+    expect(select(before, entries)).toEqual({
+      'platform/postgres': 'not_chosen',
+      'platform/redis': 'not_chosen',
+    });
+  });
+
+  it('runs a service whose task changed since the first push seen', () => {
+    const target = commit('c2', folders, rulesWith({ task: '{service}.deploy' }));
+    const ownServices = new Map([
+      ['c1', new Map(before.services.map((service) => [service.folder, service]))],
+    ]);
+    const baseline = commit('c1', folders, rulesWith({ task: '{service}.deploy' }));
+    expect(select(target, [], { baselines: [baseline], ownServices })).toEqual({
+      'platform/postgres': 'run',
+      'platform/redis': 'run',
+    });
+  });
+
+  it('says that a folder has another id, not that it is gone', () => {
+    const target = commit('c2', folders, rulesWith({ id: 'apps/{service}' }));
+    const found = selectServices(inputOf(target, [syncedNow(before, 'platform/redis')]));
+    expect(found.find(({ service }) => service === 'platform/redis')).toMatchObject({
+      decision: 'removed',
+      because:
+        'The rules call platform/02.redis apps/redis now; what was deployed as platform/redis is left as it is.',
+    });
+    expect(found.find(({ service }) => service === 'apps/redis')).toMatchObject({ decision: 'run' });
+  });
+});
+
+describe('selectServices of shared entries that are no plain files', () => {
+  const base = { [REDIS]: 'r1' };
+  const entry = (mode: string, id: string): TreeEntry => ({
+    mode,
+    type: mode === '160000' ? 'commit' : 'blob',
+    id,
+    path: 'libs/common',
+  });
+  const at = (id: string, ...entries: TreeEntry[]) => commit(id, base, DEFAULT_RULES, entries);
+
+  it.each([
+    ['a submodule that moves on', entry('160000', 'a'), entry('160000', 'b')],
+    ['a link that leads elsewhere', entry('120000', 'a'), entry('120000', 'b')],
+    ['a file that can be executed now', entry('100644', 'a'), entry('100755', 'a')],
+    ['a link in place of a file', entry('100644', 'a'), entry('120000', 'a')],
+  ])('runs what depends on %s', (_name, before, after) => {
+    const ledger = [syncedNow(at('c1', before), 'platform/redis')];
+    expect(select(at('c2', after), ledger)).toEqual({ 'platform/redis': 'run' });
+    expect(select(at('c2', after), ledger, { selection: { mode: 'all' } })).toEqual({
+      'platform/redis': 'run',
+    });
+    expect(select(at('c2', before), ledger)).toEqual({ 'platform/redis': 'not_chosen' });
+  });
+
+  it.each([
+    ['a submodule', entry('160000', 'a')],
+    ['a link', entry('120000', 'a')],
+  ])('runs nothing because an earlier version stored its digest without %s', (_name, special) => {
+    const target = at('c1', special);
+    const plain = at('c1');
+    const ledger = [synced(plain, 'platform/redis')];
+    expect(select(target, ledger)).toEqual({ 'platform/redis': 'not_chosen' });
+    expect(select(target, ledger, { selection: { mode: 'all' } })).toEqual({ 'platform/redis': 'skipped' });
+  });
+
+  it('runs nothing because an earlier version stored its digest without modes', () => {
+    const ledger = [synced(at('c1', entry('100644', 'a')), 'platform/redis')];
+    const target = at('c1', entry('100755', 'a'));
+    expect(select(target, ledger)).toEqual({ 'platform/redis': 'not_chosen' });
   });
 });

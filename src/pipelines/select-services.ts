@@ -3,8 +3,11 @@
 import type { Selection } from '../runs/run.ts';
 import type { ServiceDecision } from '../runs/run-events.ts';
 import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
+import { type DuplicateService, describeDuplicate } from './discover-services.ts';
 import type { Drift } from './outside.ts';
-import { digest, type ServiceAtCommit, type Snapshot } from './snapshot.ts';
+import { type Dependent, hasSameInputs, hasSameShared, hasSameTask, inputsOf } from './service-inputs.ts';
+import type { Service } from './service-rules.ts';
+import type { ServiceAtCommit, Snapshot } from './snapshot.ts';
 
 export interface SelectionInput {
   runId: string;
@@ -12,6 +15,8 @@ export interface SelectionInput {
   ledger: Ledger;
   /** Commits taken as deployed for services never synced; null for one that is not known any more. */
   baselines: (Snapshot | null)[];
+  /** Commit of a baseline → folder → the service that the commit's own rules made of it, where they differ. */
+  ownServices?: ReadonlyMap<string, ReadonlyMap<string, Service>>;
   selection: Selection;
   force: boolean;
   /** Commits newer than the target on the branch; a service attempted at one of them is left alone. */
@@ -43,15 +48,7 @@ export function selectServices(input: SelectionInput): Selected[] {
   const present = target.services.map((service) => decide(input, service));
   // What is wrong or missing at an outdated commit says nothing of the branch any more.
   if (outdatedBy(input) !== null) return present;
-  const duplicates = target.duplicates.map(
-    ({ id, folders }): Selected => ({
-      ...ABSENT,
-      service: id,
-      folder: folders[0] ?? '',
-      decision: 'invalid',
-      because: `Two folders claim the id ${id}: ${folders.join(' and ')}. Rename one of them.`,
-    }),
-  );
+  const duplicates = target.duplicates.map((duplicate) => refuse(input, duplicate));
   const known = new Set([...present, ...duplicates].map(({ service }) => service));
   if (input.selection.mode === 'services') {
     return [...present, ...duplicates, ...missing(input.selection.services, known, target.commit)];
@@ -61,10 +58,20 @@ export function selectServices(input: SelectionInput): Selected[] {
 
 const ABSENT = { wave: 0, paths: [], at: null, inputs: '', previous: null };
 
+/** Several folders with one id are an error of this id alone. */
+function refuse({ selection }: SelectionInput, { id, folders }: DuplicateService): Selected {
+  const base = { ...ABSENT, service: id, folder: folders[0] ?? '' };
+  if (selection.mode === 'services' && !selection.services.includes(id)) return { ...base, ...NOT_ASKED_FOR };
+  return { ...base, decision: 'invalid', because: describeDuplicate({ id, folders }) };
+}
+
+const NOT_ASKED_FOR = { decision: 'not_chosen', because: 'Not asked for.' } as const;
+
 function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
   const { selection } = input;
   const entry = input.ledger.entries.get(service.id);
-  const inputs = digest([service.folder, service.tree, service.shared, input.environmentDigest]);
+  const dependent = { service, target: input.target, environmentDigest: input.environmentDigest };
+  const inputs = inputsOf(dependent);
   const base = {
     service: service.id,
     folder: service.folder,
@@ -78,13 +85,11 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
     return { ...base, decision: 'excluded', because: 'Folders of this kind are known and never run.' };
   }
   if (selection.mode === 'services' && !selection.services.includes(service.id)) {
-    return { ...base, decision: 'not_chosen', because: 'Not asked for.' };
+    return { ...base, ...NOT_ASKED_FOR };
   }
-  if (
-    entry?.outcome === 'succeeded' &&
-    entry.synced?.runId === input.runId &&
-    entry.synced.inputs === inputs
-  ) {
+  const isUnchanged =
+    entry?.outcome === 'succeeded' && entry.synced !== null && hasSameInputs(entry.synced.inputs, dependent);
+  if (isUnchanged && entry.synced?.runId === input.runId) {
     return { ...base, decision: 'done', because: 'Synced by an earlier attempt of this run.' };
   }
   const pin = input.ledger.pins.get(service.id);
@@ -106,9 +111,8 @@ function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
       because: `Already looked at for ${short(newer)}, which is newer than this commit.`,
     };
   }
-  if (selection.mode === 'changed') return { ...base, ...stale(input, service, entry, inputs) };
+  if (selection.mode === 'changed') return { ...base, ...stale(input, entry, dependent) };
   const drift = input.drifted?.get(service.id);
-  const isUnchanged = entry?.outcome === 'succeeded' && entry.synced?.inputs === inputs;
   if (isUnchanged && !drift && !input.force) {
     return { ...base, decision: 'skipped', because: `Unchanged since run ${entry.synced?.runId}.` };
   }
@@ -129,13 +133,13 @@ function newerThanTarget(entry: LedgerEntry, newer: ReadonlySet<string>): string
 
 function stale(
   input: SelectionInput,
-  service: ServiceAtCommit,
   entry: LedgerEntry | undefined,
-  inputs: string,
+  dependent: Dependent,
 ): Pick<Selected, 'decision' | 'because'> {
+  const { service } = dependent;
   if (!entry) return staleAgainstBaselines(input, service);
   // Other inputs than those that failed are not a retry.
-  if (input.postponed.has(service.id) && entry.attemptedInputs === inputs) {
+  if (input.postponed.has(service.id) && hasSameInputs(entry.attemptedInputs, dependent)) {
     return { decision: 'postponed', because: 'Its last sync failed; it is not to be tried again yet.' };
   }
   if (entry.outcome === 'removed') return run('It was removed before and is back.');
@@ -147,7 +151,8 @@ function stale(
   const since = short(entry.synced.commit);
   if (entry.folder !== service.folder) return run(`Its folder moved from ${entry.folder} since ${since}.`);
   if (entry.synced.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
-  if (entry.synced.shared !== service.shared) return run(`Shared files changed since ${since}.`);
+  if (!hasSameShared(entry.synced, dependent)) return run(`Shared files changed since ${since}.`);
+  if (!hasSameTask(entry.synced, dependent)) return run(`Its task changed since ${since}.`);
   const drift = input.drifted?.get(service.id);
   if (drift?.heal) return run(drift.because);
   const because = `Unchanged since ${since}.`;
@@ -168,6 +173,9 @@ function staleAgainstBaselines(
       return run(`Its folder moved from ${before.folder} since ${since}.`);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
     if (before.shared !== service.shared) return run(`Shared files changed since ${since}.`);
+    const own = input.ownServices?.get(baseline.commit)?.get(service.folder);
+    if (own && own.id !== service.id) return run(`Its id was ${own.id} at ${since}.`);
+    if (own && own.task !== service.task) return run(`Its task changed since ${since}.`);
   }
   return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };
 }
@@ -191,6 +199,7 @@ function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledg
     for (const { id, folder, task } of baseline?.services ?? []) if (task !== null) gone.set(id, folder);
   }
   for (const entry of ledger.entries.values()) gone.set(entry.service, entry.folder);
+  const byFolder = new Map(input.target.services.map(({ folder, id }) => [folder, id]));
   return [...gone]
     .filter(([id]) => {
       const entry = ledger.entries.get(id);
@@ -198,13 +207,13 @@ function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledg
         !known.has(id) && entry?.outcome !== 'removed' && !(entry && newerThanTarget(entry, input.newer))
       );
     })
-    .map(([id, folder]) => ({
-      ...ABSENT,
-      service: id,
-      folder,
-      decision: 'removed',
-      because: `${folder} is no longer in the repository; what it deployed is left as it is.`,
-    }));
+    .map(([id, folder]) => {
+      const renamed = byFolder.get(folder);
+      const because = renamed
+        ? `The rules call ${folder} ${renamed} now; what was deployed as ${id} is left as it is.`
+        : `${folder} is no longer in the repository; what it deployed is left as it is.`;
+      return { ...ABSENT, service: id, folder, decision: 'removed', because };
+    });
 }
 
 /** Asked for by name while they existed, but not at this commit. */

@@ -1,12 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  createPathMatcher,
-  DEFAULT_RULES,
-  discoverServices,
-  globPatterns,
-  ruleOf,
-  servicesNamedBy,
-} from './service-rules.ts';
+import { describeDuplicate, discoverServices } from './discover-services.ts';
+import { DEFAULT_RULES, globPatterns } from './service-rules.ts';
 
 function ids(...paths: string[]): string[] {
   return discoverServices(paths).services.map(({ id }) => id);
@@ -69,6 +63,44 @@ describe('discoverServices', () => {
     ]);
   });
 
+  it('takes a folder with the files of two rules for one service, by the first of them', () => {
+    const rules = {
+      ...DEFAULT_RULES,
+      services: [
+        { match: 'apps/{nn}.{service}/deploy.py', id: 'apps/{service}', task: '{service}.sync' },
+        { match: 'apps/{nn}.{service}/Chart.yaml', id: 'charts/{service}', task: '{service}.helm' },
+      ],
+    };
+    expect(discoverServices(['apps/01.web/Chart.yaml', 'apps/01.web/deploy.py'], rules)).toEqual({
+      services: [{ id: 'apps/web', folder: 'apps/01.web', wave: 1, task: 'web.sync' }],
+      duplicates: [],
+    });
+  });
+
+  it('lets folders that are never run have one id', () => {
+    const paths = [
+      'bootstrap/02.net/deploy.py',
+      'bootstrap/01.net/deploy.py',
+      'platform/02.a/deploy.py',
+      'platform/01.a/deploy.py',
+    ];
+    const { services, duplicates } = discoverServices(paths, { ...DEFAULT_RULES, exclude: ['platform/a'] });
+    expect(duplicates).toEqual([]);
+    expect(services.map(({ folder, task }) => [folder, task])).toEqual([
+      ['bootstrap/01.net', null],
+      ['platform/01.a', null],
+    ]);
+  });
+
+  it('names the first of very many folders that claim one id', () => {
+    const paths = Array.from({ length: 40_000 }, (_, index) => `platform/${index}.a/deploy.py`);
+    const [duplicate] = discoverServices(paths).duplicates;
+    expect(duplicate?.folders).toHaveLength(40_000);
+    expect(duplicate && describeDuplicate(duplicate)).toMatch(
+      /^40000 folders claim the id platform\/a: .* and 39995 more\. /,
+    );
+  });
+
   it('handles 10,000 services without pause', () => {
     const paths = Array.from({ length: 10_000 }, (_, i) => `platform/${i % 20}.s${i}/deploy.py`);
     expect(discoverServices(paths).services).toHaveLength(10_000);
@@ -87,52 +119,5 @@ describe('globPatterns', () => {
       requireSignature: false,
     });
     expect(patterns).toEqual(['a/b/*/deploy.py']);
-  });
-});
-
-describe('servicesNamedBy', () => {
-  it.each([
-    [['platform/01.postgres/compose.yaml'], ['platform/postgres']],
-    [['platform/01.postgres/a/b/c.txt'], ['platform/postgres']],
-    [
-      ['platform/02.redis/x', 'platform/01.postgres/y', 'platform/02.redis/z'],
-      ['platform/postgres', 'platform/redis'],
-    ],
-    [['libs/deployer.py'], ['__all__']],
-    [
-      ['libs/a/b.py', 'platform/01.postgres/y'],
-      ['__all__', 'platform/postgres'],
-    ],
-    [['tasks.py'], ['__all__']],
-    [['finance_report/finance_report/10.app/compose.yaml'], ['finance_report/app']],
-    [['platform/README.md', 'README.md', 'docs/libs/x.py', 'library/x', 'platform/01.x'], []],
-    [['bootstrap/05.iac-runner/compose.yaml'], []],
-    [['platform/01.Postgres/compose.yaml', '../platform/01.a/x', '/platform/01.a/x'], []],
-    [[], []],
-  ])('%j names %j', (paths, named) => {
-    expect(servicesNamedBy(paths)).toEqual(named);
-  });
-});
-
-describe('ruleOf', () => {
-  it.each([
-    ['platform/01.redis/conf/a.yml', 'platform/{nn}.{service}/deploy.py'],
-    ['finance_report/finance_report/10.app/x', 'finance_report/finance_report/{nn}.{service}/deploy.py'],
-    ['libs/deep/er.py', 'libs'],
-    ['tasks.py', 'tasks.py'],
-    ['platform/README.md', null],
-    ['README.md', null],
-  ])('%s counts by %s', (path, rule) => {
-    expect(ruleOf(DEFAULT_RULES, path)).toBe(rule);
-  });
-});
-
-describe('createPathMatcher', () => {
-  it('tells the service a path belongs to by its folder alone', () => {
-    const match = createPathMatcher();
-    expect(match('platform/07.app.web/src/ünï "code".tf')).toMatchObject({
-      kind: 'service',
-      service: { id: 'platform/app.web', folder: 'platform/07.app.web' },
-    });
   });
 });

@@ -2,6 +2,7 @@
 
 import type { Tool } from '../runs/deployment.ts';
 import type { PlanRoot } from '../runs/plan-comment.ts';
+import { createPathTree, type PathTree } from './path-tree.ts';
 import type { SyncWindow } from './sync-windows.ts';
 
 export interface ServiceRule {
@@ -79,30 +80,62 @@ export interface Service {
   task: string | null;
 }
 
-/** Two folders that claim one id; neither is run. */
-export interface DuplicateService {
-  id: string;
-  folders: string[];
-}
+/** What `{service}` stands for. */
+export const SERVICE_NAME = /^[a-z0-9][a-z0-9._-]*$/;
 
-interface CompiledRule extends ServiceRule {
-  folder: RegExp;
+/** `{nn}.{service}`, the name of every folder of a service. */
+const FOLDER_NAME = /^(\d{1,9})\.([a-z0-9][a-z0-9._-]*)$/;
+
+export interface PlacedRule extends ServiceRule {
+  /** Its place in the list: the first rule that matches a folder counts. */
+  position: number;
+  /** The folder in which the folders of its services are. */
+  root: string;
+  /** The file that makes a folder a service. */
   file: string;
 }
 
-const PLACEHOLDERS: Record<string, string> = {
-  '{nn}': String.raw`(?<nn>\d{1,9})`,
-  '{service}': '(?<service>[a-z0-9][a-z0-9._-]*)',
-};
+interface RootRules {
+  first: PlacedRule;
+  byFile: Map<string, PlacedRule>;
+}
 
-function compile(rule: ServiceRule): CompiledRule {
-  const slash = rule.match.lastIndexOf('/');
-  const source = rule.match
-    .slice(0, slash)
-    .split(/(\{nn\}|\{service\})/)
-    .map((part) => PLACEHOLDERS[part] ?? part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-    .join('');
-  return { ...rule, folder: new RegExp(`^${source}$`), file: rule.match.slice(slash + 1) };
+/** Rules in the form in which they are applied. */
+export interface RuleBook {
+  roots: ReadonlyMap<string, RootRules>;
+  rootsAlong: PathTree<RootRules>;
+  sharedAlong: PathTree<SharedPath>;
+  excluded: ReadonlySet<string>;
+  rules: readonly PlacedRule[];
+}
+
+/** Made once for each set of rules, because every push asks. */
+const ruleBooks = new WeakMap<Rules, RuleBook>();
+
+export function bookOf(rules: Rules): RuleBook {
+  const book = ruleBooks.get(rules) ?? makeBook(rules);
+  ruleBooks.set(rules, book);
+  return book;
+}
+
+function makeBook(rules: Rules): RuleBook {
+  const placed = rules.services.map((rule, position): PlacedRule => {
+    const root = rule.match.slice(0, rule.match.indexOf('/{nn}'));
+    return { ...rule, position, root, file: rule.match.slice(rule.match.lastIndexOf('/') + 1) };
+  });
+  const roots = new Map<string, RootRules>();
+  for (const rule of placed) {
+    const { byFile } = roots.get(rule.root) ?? { byFile: new Map() };
+    if (!roots.has(rule.root)) roots.set(rule.root, { first: rule, byFile });
+    if (!byFile.has(rule.file)) byFile.set(rule.file, rule);
+  }
+  return {
+    roots,
+    rootsAlong: createPathTree(roots),
+    sharedAlong: createPathTree(rules.shared.map((shared) => [shared.path, shared])),
+    excluded: new Set(rules.exclude),
+    rules: placed,
+  };
 }
 
 /** The glob patterns under which the files of the rules are found in a working folder. */
@@ -112,127 +145,34 @@ export function globPatterns(rules: Rules): string[] {
 
 /** The folders in which the folders of services are, each ending with a slash. */
 export function serviceRoots(rules: Rules): string[] {
-  return [...new Set(rules.services.map(({ match }) => match.slice(0, match.indexOf('{'))))];
+  return [...bookOf(rules).roots.keys()].map((root) => `${root}/`);
 }
 
 /** The names of the files that make a folder a service. */
 export function markerFiles(rules: Rules): string[] {
-  return [...new Set(compiledOf(rules).map(({ file }) => file))];
+  return [...new Set(bookOf(rules).rules.map(({ file }) => file))];
 }
 
 /** Whether a folder is named as a rule asks; what is in it is not looked at. */
 export function isServiceFolder(rules: Rules, folder: string): boolean {
-  return compiledOf(rules).some((rule) => rule.folder.test(folder));
+  const slash = folder.lastIndexOf('/');
+  return bookOf(rules).roots.has(folder.slice(0, slash)) && FOLDER_NAME.test(folder.slice(slash + 1));
 }
 
-/** Rules as they are applied; made once for each rule book, as every push asks. */
-const compiledRules = new WeakMap<Rules, readonly CompiledRule[]>();
-
-function compiledOf(rules: Rules): readonly CompiledRule[] {
-  const compiled = compiledRules.get(rules) ?? rules.services.map(compile);
-  compiledRules.set(rules, compiled);
-  return compiled;
-}
-
-function serviceOf(rules: readonly CompiledRule[], folder: string, file: string | null): Service | null {
-  for (const rule of rules) {
-    if (file !== null && rule.file !== file) continue;
-    const { nn, service } = rule.folder.exec(folder)?.groups ?? {};
-    if (nn === undefined || service === undefined) continue;
-    return {
-      id: rule.id.replace('{service}', service),
-      folder,
-      wave: Number(nn),
-      task: rule.task?.replace('{service}', service) ?? null,
-    };
-  }
-  return null;
-}
-
-/**
- * The services among these paths of files, sorted by wave and id. Pure: the paths may come from a checkout or
- * from a commit's tree alike.
- */
-export function discoverServices(
-  paths: Iterable<string>,
-  rules: Rules = DEFAULT_RULES,
-): { services: Service[]; duplicates: DuplicateService[] } {
-  const compiled = compiledOf(rules);
-  const byId = new Map<string, Service[]>();
-  for (const path of paths) {
-    const slash = path.lastIndexOf('/');
-    const service = serviceOf(compiled, path.slice(0, slash), path.slice(slash + 1));
-    if (service && rules.exclude.includes(service.id)) service.task = null;
-    if (service) byId.set(service.id, [...(byId.get(service.id) ?? []), service]);
-  }
-  const services: Service[] = [];
-  const duplicates: DuplicateService[] = [];
-  for (const [id, found] of byId) {
-    const [only, ...others] = found;
-    if (only && others.length === 0) services.push(only);
-    else duplicates.push({ id, folders: found.map(({ folder }) => folder).sort() });
-  }
-  services.sort((a, b) => a.wave - b.wave || (a.id < b.id ? -1 : 1));
-  return { services, duplicates };
+/** The service that the rule makes of a folder of this name in its root, or null for another name. */
+export function serviceOf({ excluded }: RuleBook, rule: PlacedRule, folderName: string): Service | null {
+  const [, nn, service] = FOLDER_NAME.exec(folderName) ?? [];
+  if (nn === undefined || service === undefined) return null;
+  const id = rule.id.replace('{service}', service);
+  return {
+    id,
+    folder: `${rule.root}/${folderName}`,
+    wave: Number(nn),
+    task: excluded.has(id) ? null : (rule.task?.replace('{service}', service) ?? null),
+  };
 }
 
 /** The shared path that counts for a file: the longest one that is it or holds it. */
 export function sharedPathOf(rules: Rules, file: string): SharedPath | null {
-  let longest: SharedPath | null = null;
-  for (const shared of rules.shared) {
-    const { length } = shared.path;
-    const holds = file.startsWith(shared.path) && (file.length === length || file[length] === '/');
-    if (holds && length > (longest?.path.length ?? -1)) longest = shared;
-  }
-  return longest;
-}
-
-/** What a changed path touches: one service, every service, or none. */
-export type Touched =
-  | { kind: 'service'; service: Service }
-  /** `services` null: every service. */
-  | { kind: 'shared'; services: readonly string[] | null }
-  | { kind: 'none' };
-
-/** A function from a path to what it touches by its name alone; whether the service exists is not asked. */
-export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) => Touched {
-  const compiled = compiledOf(rules);
-  return (path) => {
-    const shared = sharedPathOf(rules, path);
-    if (shared) return { kind: 'shared', services: shared.services };
-    // The folder of a rule may be nested, so each of the path's folders is tried, longest last.
-    for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
-      const service = serviceOf(compiled, path.slice(0, slash), null);
-      if (service && rules.exclude.includes(service.id)) return { kind: 'none' };
-      if (service) return service.task === null ? { kind: 'none' } : { kind: 'service', service };
-    }
-    return { kind: 'none' };
-  };
-}
-
-/** The rule by which a path counts, as it stands in a rules file; null when it counts for nothing. */
-export function ruleOf(rules: Rules, path: string): string | null {
-  const shared = sharedPathOf(rules, path);
-  if (shared) return shared.path;
-  const compiled = compiledOf(rules);
-  for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
-    const rule = compiled.find(({ folder }) => folder.test(path.slice(0, slash)));
-    if (rule) return rule.match;
-  }
-  return null;
-}
-
-/** Stands for every service in answers that are given before the repository was looked at. */
-export const ALL_SERVICES = '__all__';
-
-/** The services that a push payload names, sorted, with `__all__` when a shared path changed. */
-export function servicesNamedBy(paths: Iterable<string>, rules: Rules = DEFAULT_RULES): string[] {
-  const match = createPathMatcher(rules);
-  const named = new Set<string>();
-  for (const path of paths) {
-    const touched = match(path);
-    if (touched.kind === 'shared') for (const id of touched.services ?? [ALL_SERVICES]) named.add(id);
-    if (touched.kind === 'service') named.add(touched.service.id);
-  }
-  return [...named].sort();
+  return bookOf(rules).sharedAlong(file).at(-1)?.value ?? null;
 }

@@ -1,27 +1,28 @@
 /** What a commit says about its services: which there are and the identity of all they depend on. */
 
-import { hash } from 'node:crypto';
+import { eachInTurns } from '../event-loop.ts';
 import type { TreeEntry } from '../git/mirror.ts';
 import type { RepositoryReader } from '../git/repository-reader.ts';
 import { createCommitMemory, type Remember } from './commit-memory.ts';
+import { createDiscovery, type DuplicateService } from './discover-services.ts';
 import {
-  type DuplicateService,
-  discoverServices,
   isServiceFolder,
   markerFiles,
   RULES_FILE,
   type Rules,
   type Service,
   serviceRoots,
-  sharedPathOf,
 } from './service-rules.ts';
+import { createSharedFiles } from './shared-files.ts';
+
+export { digest } from './shared-files.ts';
 
 export interface ServiceAtCommit extends Service {
   /** Tree id of the folder: equal ids mean equal content of every file in it. */
   tree: string;
   /** Blob id of the compose file, or null when there is none. */
   compose: string | null;
-  /** Digest of the shared files it depends on. */
+  /** Digest of the shared files it depends on, with links, submodules and whether a file can be executed. */
   shared: string;
 }
 
@@ -35,9 +36,13 @@ export interface Snapshot {
   rulesFile: string | null;
   /** True when the repository has a `platform/__init__.py`, which shadows Python's own module. */
   shadowsPlatform: boolean;
+  /** What earlier versions stored for a service in place of `shared`: regular files alone, without their modes. */
+  sharedAsStoredBefore(service: string): string;
 }
 
 const COMPOSE_FILES = ['compose.yaml', 'compose.yml', 'docker-compose.yaml', 'docker-compose.yml'];
+
+const LINK = '120000';
 
 /** Only regular files count: a link called deploy.py is not a service. */
 function isFile(entry: TreeEntry): boolean {
@@ -66,7 +71,7 @@ export function snapshotAt(
 }
 
 /**
- * Three git processes at most. Of the services' own folders only the file names that count are read, and only
+ * Three git processes, and one more where a compose file is a link. Of the services' own folders only the file names that count are read, and only
  * when the folder differs from all that the snapshot before had.
  */
 async function readSnapshot(repository: RepositoryReader, rules: Rules, revision: string): Promise<Snapshot> {
@@ -77,7 +82,10 @@ async function readSnapshot(repository: RepositoryReader, rules: Rules, revision
   const folders = level.filter(({ type, path }) => type === 'tree' && isServiceFolder(rules, path));
   const names = [...markerFiles(rules), ...COMPOSE_FILES];
   const files = await readFolders(repository, folders, names);
-  return snapshotOf(revision, [...level, ...shared, ...files], rules);
+  const links = files.filter(({ mode, path }) => mode === LINK && isCompose(path)).map(({ path }) => path);
+  const builder = createBuilder(rules, await repository.followLinks(revision, links));
+  await eachInTurns([...level, ...shared, ...files], builder.add);
+  return builder.finish(revision);
 }
 
 async function readFolders(
@@ -96,33 +104,60 @@ async function readFolders(
   );
 }
 
-/** Pure: from entries that hold all shared files, the services' folders, and in these the files that count. */
-export function snapshotOf(commit: string, entries: readonly TreeEntry[], rules: Rules): Snapshot {
-  const files = new Set<string>();
-  const ids = new Map<string, string>();
-  for (const entry of entries) {
-    if (entry.type === 'tree') ids.set(entry.path, entry.id);
-    else if (entry.type === 'blob' && isFile(entry)) {
-      files.add(entry.path);
+/**
+ * Pure: from entries that hold all shared files, the services' folders, and in these the files that count. `links`
+ * are files by the paths of the links that lead to them.
+ */
+export function snapshotOf(
+  commit: string,
+  entries: readonly TreeEntry[],
+  rules: Rules,
+  links: ReadonlyMap<string, string> = new Map(),
+): Snapshot {
+  const builder = createBuilder(rules, links);
+  for (const entry of entries) builder.add(entry);
+  return builder.finish(commit);
+}
+
+/** A snapshot in the making: an entry may be added several times, as it may be in several listings. */
+function createBuilder(rules: Rules, links: ReadonlyMap<string, string>) {
+  const discovery = createDiscovery(rules);
+  const shared = createSharedFiles(rules);
+  const ids = new Map(links);
+  function add(entry: TreeEntry): void {
+    if (entry.type === 'tree') {
       ids.set(entry.path, entry.id);
+      return;
     }
+    shared.add(entry);
+    if (!isFile(entry)) return;
+    ids.set(entry.path, entry.id);
+    discovery.add(entry.path);
   }
-  const { services, duplicates } = discoverServices(files, rules);
-  const sharedDigest = sharedDigests(rules, files, ids);
-  const found = services.map((service) => ({
-    ...service,
-    tree: ids.get(service.folder) ?? '',
-    compose: composeOf(service.folder, ids),
-    shared: sharedDigest(service.id),
-  }));
-  return {
-    commit,
-    services: found,
-    byId: new Map(found.map((service) => [service.id, service])),
-    duplicates,
-    rulesFile: ids.get(RULES_FILE) ?? null,
-    shadowsPlatform: ids.has('platform/__init__.py'),
-  };
+  function finish(commit: string): Snapshot {
+    const { services, duplicates } = discovery.found();
+    const digests = shared.digests();
+    const found = services.map((service) => ({
+      ...service,
+      tree: ids.get(service.folder) ?? '',
+      compose: composeOf(service.folder, ids),
+      shared: digests.of(service.id),
+    }));
+    return {
+      commit,
+      services: found,
+      byId: new Map(found.map((service) => [service.id, service])),
+      duplicates,
+      rulesFile: ids.get(RULES_FILE) ?? null,
+      shadowsPlatform: ids.has('platform/__init__.py'),
+      sharedAsStoredBefore: digests.asStoredBefore,
+    };
+  }
+  return { add, finish };
+}
+
+function isCompose(path: string): boolean {
+  return COMPOSE_FILES.includes(path.slice(path.lastIndexOf('/') + 1));
 }
 
 function composeOf(folder: string, ids: ReadonlyMap<string, string>): string | null {
@@ -131,38 +166,4 @@ function composeOf(folder: string, ids: ReadonlyMap<string, string>): string | n
     if (id !== undefined) return id;
   }
   return null;
-}
-
-/** A function from a service to the digest of the shared files it depends on. */
-function sharedDigests(
-  rules: Rules,
-  files: Iterable<string>,
-  ids: ReadonlyMap<string, string>,
-): (service: string) => string {
-  const byPath = new Map<string, string[]>();
-  for (const file of files) {
-    const shared = sharedPathOf(rules, file);
-    if (!shared) continue;
-    const lines = byPath.get(shared.path) ?? [];
-    byPath.set(shared.path, lines);
-    lines.push(`${file}\0${ids.get(file)}`);
-  }
-  const parts = rules.shared.map(({ path, services }) => ({
-    services,
-    // Sorted, as files come from several listings.
-    digest: digest((byPath.get(path) ?? []).sort()),
-  }));
-  const everyones = digest(parts.map(({ digest }) => digest));
-  if (parts.every(({ services }) => services === null)) return () => everyones;
-  return (service) =>
-    digest(
-      parts.flatMap(({ services, digest }) =>
-        services === null || services.includes(service) ? [digest] : [],
-      ),
-    );
-}
-
-/** SHA-256 over lines, hex. */
-export function digest(lines: readonly string[]): string {
-  return hash('sha256', lines.join('\n'));
 }

@@ -8,6 +8,7 @@ import { environmentLines } from './config-hash.ts';
 import { type Explained, explain, NO_COMMIT } from './explain.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
 import type { Outcome, PipelineContext } from './pipeline.ts';
+import { readRules } from './read-rules.ts';
 import { type RunServicesOptions, runServices } from './run-services.ts';
 import { type Selected, short } from './select-services.ts';
 import { digest } from './snapshot.ts';
@@ -144,7 +145,7 @@ async function refusal(
   lastGood: string | null,
 ): Promise<Outcome | null> {
   // A commit cannot lift for itself the rule that it must be signed.
-  const before = lastGood === null ? null : (await import('./rules-file.ts')).parseRulesFile(lastGood);
+  const before = lastGood === null ? null : await readRules(lastGood);
   const demanded =
     requireSignature || loaded.rules.requireSignature || (before?.ok && before.rules.requireSignature);
   if (!demanded || (await mirror.isSigned(revision))) return null;

@@ -13,6 +13,7 @@ import { type Gate, readSignedJson } from './signed-body.ts';
 const TIMESTAMP_WINDOW_MS = 300_000;
 const MAX_SERVICES = 10_000;
 const MAX_BODY_BYTES = 1024 * 1024;
+const SHOWN_PROBLEMS = 10;
 
 export interface SyncApiOptions {
   store: RunStore;
@@ -47,7 +48,9 @@ export function createSyncApi(options: SyncApiOptions): Handler {
     const stamp = readStamp(context, options);
     const prefix = stamp && stampPrefix(stamp);
     const { secrets, gate } = options;
-    const body = parse(await readSignedJson(context, { secrets, gate, prefix, maxBytes: MAX_BODY_BYTES }));
+    const body = parseSyncBody(
+      await readSignedJson(context, { secrets, gate, prefix, maxBytes: MAX_BODY_BYTES }),
+    );
     const selection = await select(options, body);
     const { revision = null, force = false, dry_run: dryRun = false, unpin = false } = body;
     if (revision !== null && !(await options.isOnBranch(revision))) {
@@ -81,14 +84,28 @@ export function createSyncApi(options: SyncApiOptions): Handler {
 
 type SyncBody = z.output<typeof syncSchema>;
 
-function parse(payload: unknown): SyncBody {
+/** Throws RequestError 400. */
+export function parseSyncBody(payload: unknown): SyncBody {
   const result = syncSchema.safeParse(payload);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message, code }) => {
-    const field = path.join('.');
-    return code === 'unrecognized_keys' || !field ? message : `${field}: ${message}`;
+  throw new RequestError(400, describeIssues(result.error.issues));
+}
+
+/** Names the first mistakes and counts the others, because a body may consist of nothing else. */
+function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
+  const problems = issues.flatMap((issue) => {
+    if (issue.code === 'unrecognized_keys')
+      return issue.keys.map((key) => `Unrecognized key: ${quoted(key)}`);
+    const field = issue.path.join('.');
+    return field ? `${field}: ${issue.message}` : issue.message;
   });
-  throw new RequestError(400, problems.join('; '));
+  const rest = problems.length - SHOWN_PROBLEMS;
+  const shown = problems.slice(0, SHOWN_PROBLEMS).join('; ');
+  return rest > 0 ? `${shown}; and ${rest} more` : shown;
+}
+
+function quoted(name: string): string {
+  return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 }
 
 async function select(
