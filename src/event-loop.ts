@@ -1,0 +1,16 @@
+/** Keeps long work from holding up everything else that the process does. */
+
+import { setImmediate } from 'node:timers/promises';
+
+const TURN_MS = 20;
+
+/** Does the work for each item; whoever else waits for the event loop gets a turn every few milliseconds. */
+export async function eachInTurns<Item>(items: Iterable<Item>, work: (item: Item) => void): Promise<void> {
+  let startedAt = performance.now();
+  for (const item of items) {
+    work(item);
+    if (performance.now() - startedAt < TURN_MS) continue;
+    await setImmediate();
+    startedAt = performance.now();
+  }
+}
