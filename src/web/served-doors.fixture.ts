@@ -8,7 +8,7 @@ import path from 'node:path';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { pino } from 'pino';
-import { servicesNamedBy } from '../pipelines/service-rules.ts';
+import { servicesNamedBy } from '../pipelines/touched-paths.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { createGitHubWebhook } from '../triggers/github-webhook.ts';
 import { createInbox } from '../triggers/inbox.ts';
