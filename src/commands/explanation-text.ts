@@ -3,6 +3,7 @@
 import type { Explained } from '../pipelines/explain.ts';
 import { ruleOf } from '../pipelines/touched-paths.ts';
 import type { ServiceDecision } from '../runs/run-events.ts';
+import { replaceUnseen } from '../runs/unseen-characters.ts';
 
 export interface ExplainedRange {
   /** Null: nothing was ever synced. */
@@ -71,5 +72,5 @@ function decisionLines({ loaded }: Explained, decided: ServiceDecision): string[
 
 /** Names of files may hold anything; a terminal must not obey them. */
 function printable(line: string): string {
-  return line.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
+  return replaceUnseen(line, '\ufffd');
 }

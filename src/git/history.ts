@@ -1,6 +1,7 @@
 /** Questions about commits. Each starts at most two processes, whatever the number of commits asked about. */
 
 import { GitError } from '../errors.ts';
+import { replaceUnseen } from '../runs/unseen-characters.ts';
 import { gitFailure } from './failure.ts';
 import { checkedId, type Git } from './git.ts';
 
@@ -141,10 +142,7 @@ async function idLines(
   return new Set(output.toString().split('\n').slice(0, -1));
 }
 
-/** Without control characters and without those that reverse the direction of text. */
+/** Without control characters and without those that nobody sees. */
 export function displayable(text: string): string {
-  return text
-    .replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '')
-    .trim()
-    .slice(0, 300);
+  return replaceUnseen(text, '').trim().slice(0, 300);
 }

@@ -136,6 +136,23 @@ describe('The comment of a pull request', () => {
     expect(runs.settledRuns).toEqual(['1']);
   });
 
+  it('of a plan goes out of date with a newer head that changes no root, and is not made for one', async () => {
+    const nothing = { state: 'succeeded', message: 'No Terraform root is changed' } as const;
+    await runs.put(aPlan({ id: '1', ...nothing }, { roots: null }));
+    await tellAll();
+    expect(standing()).toEqual([]);
+    expect(runs.settledRuns).toEqual(['1']);
+    await runs.put(aPlan({ id: '2', state: 'succeeded', chosen: 1, message: '1 root' }, { roots: null }));
+    await tellAll();
+    await runs.put(aPlan({ id: '3', ...nothing }, { roots: null, revision: 'b'.repeat(40) }));
+    await tellAll();
+    expect(standing()).toEqual([['3', 1]]);
+    const [comment] = github.comments.of(7);
+    expect(comment?.body).toContain('No Terraform root is changed');
+    expect(comment?.body).toContain('b'.repeat(40));
+    expect(runs.settledRuns).toEqual(['1', '2', '3']);
+  });
+
   it('of a plan whose token is gone is undeliverable, and holds up nobody', async () => {
     await runs.put(aPlan({ id: 'no-token', state: 'failed' }));
     await runs.put(aPlan({ id: '2', state: 'succeeded', concurrencyGroup: 'plan:other' }));

@@ -8,6 +8,7 @@ import {
   type Run,
   type RunState,
 } from '../runs/run.ts';
+import { replaceUnseen } from '../runs/unseen-characters.ts';
 
 export interface CommitStatus {
   state: 'pending' | 'success' | 'failure' | 'error';
@@ -133,10 +134,7 @@ export function statusTargets(run: Run): string[] {
  * status for one of them ("description doesn't accept 4-byte Unicode").
  */
 function cleanDescription(text: string): string {
-  const line = text
-    .toWellFormed()
-    .replace(/\s+/g, ' ')
-    .replace(/\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu, '')
+  const line = replaceUnseen(text.toWellFormed().replace(/\s+/g, ' '), '')
     .replace(/[\u{10000}-\u{10ffff}]/gu, '\ufffd')
     .trim();
   return line.length > MAX_DESCRIPTION ? `${line.slice(0, MAX_DESCRIPTION - 1)}…` : line;

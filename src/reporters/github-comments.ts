@@ -11,6 +11,8 @@ export interface CommentRequest {
   /** Begins with the mark. */
   body: string;
   mark: string;
+  /** What it says is worth saying only where a comment stands already. */
+  editsOnly?: boolean;
 }
 
 export interface GitHubComments {
@@ -62,6 +64,7 @@ export function createGitHubComments(options: GitHubCommentsOptions): GitHubComm
     try {
       const api = await loadOctokit(options);
       const mine = await findOurs(api, request, await ownLogin(api));
+      if (mine === null && request.editsOnly) return { kind: 'ok' };
       if (mine?.body !== request.body) await write(api, request, mine);
       return { kind: 'ok' };
     } catch (error) {

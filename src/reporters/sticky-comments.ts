@@ -81,8 +81,7 @@ export function planComments(options: PlanCommentsOptions): StickyComment<PlanRu
     reporter: 'plan-comment',
     concerns: (run): run is PlanRun => run.kind === 'plan' && run.input.credential === credential,
     keyOf: ({ concurrencyGroup }) => concurrencyGroup,
-    // Where no root is changed there is nothing to be told; the commit status says so.
-    isTelling: ({ state, message }) => PLAN_TELLS.has(state) && message !== NO_ROOT_CHANGED,
+    isTelling: ({ state }) => PLAN_TELLS.has(state),
     async compose(run) {
       const client = await openClient(run);
       if (!client) return { problem: 'The token that would write the comment cannot be read any more.' };
@@ -94,7 +93,9 @@ export function planComments(options: PlanCommentsOptions): StickyComment<PlanRu
         remarks: await readRemarks(store, run),
         url: runUrl(run.id),
       });
-      return { client, request: { owner, repo, pullRequest, body, mark: planMark(planId) } };
+      // Where no root is changed the commit status says enough, unless the plan of an earlier head stands there.
+      const editsOnly = run.message === NO_ROOT_CHANGED;
+      return { client, request: { owner, repo, pullRequest, body, mark: planMark(planId), editsOnly } };
     },
   };
 }

@@ -14,6 +14,8 @@ const HOSTILE: [what: string, line: string, text: string][] = [
   ['a carriage return that overwrites', 'evil\rgood', 'evil␍good'],
   ['an unterminated title, which must not hide the rest', '\x1b]0;a b', '0;a b'],
   ['a right-to-left override', 'a\u202egpj.exe\u2066', 'a<U+202E>gpj.exe<U+2066>'],
+  ['zero-width characters', 'pay\u200bpal\u2060', 'pay<U+200B>pal<U+2060>'],
+  ['tag characters', 'a\u{e0061}\u{e007f}', 'a<U+E0061><U+E007F>'],
   ['a line separator', 'a\u2028b', 'a<U+2028>b'],
 ];
 
@@ -29,7 +31,7 @@ describe('F48: output for terminals, pages and sentences', () => {
   });
 
   it('keeps tabs, markup, emoji and other scripts as they are', () => {
-    const line = '\t<b>&amp;</b> </script> 🚀 Ελλάδα עברית';
+    const line = '\t<b>&amp;</b> </script> 🚀 ✔️ 👩‍🚀 Ελλάδα עברית';
     expect([terminalLine(line), plainLine(line), styledLine(line)]).toEqual([line, line, [{ text: line }]]);
   });
 

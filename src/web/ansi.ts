@@ -1,5 +1,7 @@
 /** What of a task's output may reach a terminal or a page: text and SGR colours, no other control. */
 
+import { UNSEEN } from '../runs/unseen-characters.ts';
+
 export interface Span {
   text: string;
   /** Class names of its colours and weight, separated by spaces; absent when plain. */
@@ -18,9 +20,9 @@ const CONTROLS = new RegExp(
     '(?:\\x1b\\[|\\x9b)([0-?]*)([ -/]*)([@-~])',
     '\\x1b[ -/]*[0-~]',
     '[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f]',
-    '[\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]',
+    UNSEEN,
   ].join('|'),
-  'g',
+  'gu',
 );
 
 type Token = { kind: 'text'; text: string } | { kind: 'sgr'; parameters: string };
@@ -41,14 +43,14 @@ function* tokens(line: string): Generator<Token> {
   if (end < text.length) yield { kind: 'text', text: text.slice(end) };
 }
 
-/** Marks that reorder or overwrite text are named instead of dropped, so that nobody reads the wrong thing. */
+/** What nobody sees, or reorders or overwrites text, is named instead of dropped, so that nobody reads the wrong thing. */
 function visibleControl(control: string): string {
   if (control === '\r') return '␍';
-  const code = control.charCodeAt(0);
+  const code = control.codePointAt(0) ?? 0;
   return code > 0x9f ? `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>` : '';
 }
 
-/** One line of output for a terminal: colours kept, every other control dropped, bidirectional marks named. */
+/** One line of output for a terminal: colours kept, every other control dropped, what nobody sees named. */
 export function terminalLine(line: string): string {
   let text = '';
   let coloured = false;
