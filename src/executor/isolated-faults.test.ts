@@ -138,7 +138,7 @@ describe('a caller that stands still', () => {
     caller.kill('SIGSTOP');
     await gone(pid);
     caller.kill('SIGCONT');
-    for (const deadline = Date.now() + 10_000; output() === '' && Date.now() < deadline; ) await delay(50);
+    for (const deadline = Date.now() + 60_000; output() === '' && Date.now() < deadline; ) await delay(50);
     expect(JSON.parse(output())).toEqual({
       kind: 'lost',
       message: 'The executor gave up the command: cancelled: the caller has gone',
@@ -172,7 +172,7 @@ async function startCaller(options: { silenceMs?: number } = {}) {
     output += String(chunk);
   });
   let pid = '';
-  for (const deadline = Date.now() + 15_000; pid === '' && Date.now() < deadline; await delay(50)) {
+  for (const deadline = Date.now() + 60_000; pid === '' && Date.now() < deadline; await delay(50)) {
     pid = (await readFile(file, 'utf8').catch(() => '')).trim();
   }
   expect(isRunning(pid)).toBe(true);
@@ -180,6 +180,6 @@ async function startCaller(options: { silenceMs?: number } = {}) {
 }
 
 async function gone(pid: string): Promise<void> {
-  for (const deadline = Date.now() + 10_000; isRunning(pid) && Date.now() < deadline; ) await delay(50);
+  for (const deadline = Date.now() + 60_000; isRunning(pid) && Date.now() < deadline; ) await delay(50);
   expect(isRunning(pid)).toBe(false);
 }

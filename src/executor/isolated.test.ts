@@ -99,7 +99,7 @@ describe('isolated executor', () => {
       cancel.abort(new MustEndError('Somebody else goes on.', 600)),
     );
     expect(result).toEqual({ kind: 'cancelled' });
-    expect(performance.now() - startedAt).toBeLessThan(15_000);
+    expect(performance.now() - startedAt).toBeLessThan(50_000);
   });
 
   it('takes any length of silence and of graces', async () => {

@@ -170,6 +170,6 @@ describe('changedPaths', () => {
     const [paths] = await world.mirror.changedPaths([{ from: EMPTY_TREE, to: tree }]);
     expect(entries).toHaveLength(101_001);
     expect(paths).toHaveLength(100_001);
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
   });
 });

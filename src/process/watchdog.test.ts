@@ -21,7 +21,7 @@ async function startHolder(silenceMs: number, script: string) {
   return { child, task, watchdog, output: () => output };
 }
 
-async function until<T>(look: () => T | null, limitMs = 15_000): Promise<T> {
+async function until<T>(look: () => T | null, limitMs = 60_000): Promise<T> {
   const deadline = performance.now() + limitMs;
   for (;;) {
     const found = look();

@@ -72,14 +72,20 @@ describe.skipIf(missing)(
     it('goes on live, says new states, and ends with the job', async () => {
       await redis.hset('job:j1', { id: 'j1', status: 'pending' });
       const response = await serve().routes.request('/jobs/j1/stream', { headers: AS_VIEWER });
-      const text = response.text();
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      let text = '';
+      const ended = (async () => {
+        for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) text += chunk;
+      })();
+      await expect.poll(() => text).toContain('pending');
       await redis.hset('job:j1', { status: 'running', started_at: '17' });
       await redis.rpush('job:j1:output', line('first'));
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await expect.poll(() => text).toContain('first');
+      // The state is read before the lines.
+      expect(text).toContain('running');
       await redis.rpush('job:j1:output', 'not JSON');
       await redis.hset('job:j1', { status: 'failed', error_message: 'a\nb' });
-      expect(blocksOf(await text).map((block) => block.replace(/^retry: 2000\n*/, ''))).toEqual([
+      await ended;
+      expect(blocksOf(text).map((block) => block.replace(/^retry: 2000\n*/, ''))).toEqual([
         'event: state\ndata: {"id":"j1","status":"pending"}',
         'event: state\ndata: {"id":"j1","status":"running","started_at":17}',
         'id: 1\nevent: line\ndata: {"timestamp":1,"line":"first","stream":"stdout"}',

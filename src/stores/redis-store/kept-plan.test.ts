@@ -55,7 +55,7 @@ it.skipIf(missing)(
     const notice = { type: 'run.notice', level: 'info', message: 'Planned' } as const;
     await store.append(claim.lease, [notice], undefined, plan);
 
-    const far = await open(await slowLine(server.port, 4_000_000), 1_500);
+    const far = await open(await slowLine(server.port, 1_500_000), 4_000);
     const [kept, renewed] = await Promise.all([
       far.keptPlan(run.id),
       // What else there is to say is heard in between.
