@@ -25,7 +25,8 @@ export const LIMIT_VARIABLES = {
     schema: count,
     expected: 'a whole number from 1 to 9999',
     example: '64',
-    description: 'Megabytes of output kept of one task; what comes after is read and dropped.',
+    description:
+      'Megabytes of output kept of one task; of more, the middle is dropped and the last megabyte kept.',
     default: '64',
   }),
   QUEUE_LIMIT: variable({

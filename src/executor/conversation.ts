@@ -2,6 +2,7 @@
 
 import { PassThrough } from 'node:stream';
 import { MustEndError } from '../errors.ts';
+import type { LeftOut } from '../process/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, superviseProcess } from '../process/supervise-process.ts';
 import type { StepResult } from './executor.ts';
@@ -33,6 +34,8 @@ export interface Conversation {
   /** `executor` is the process on this machine through which we talk. */
   onStarted(command: ProcessIdentity, executor: ProcessIdentity): void;
   onOutput(stream: 'stdout' | 'stderr', text: string): Promise<void> | void;
+  /** Of a long output, the executor leaves this out here. */
+  onLeftOut(leftOut: LeftOut): Promise<void> | void;
   /** Only when there is a result. */
   onResult(text: string): Promise<void> | void;
 }
@@ -127,6 +130,7 @@ function createDialogue(
         return takers.onStarted(...identities);
       }
       case 'log':
+        if (message.left_out) await takers.onLeftOut(message.left_out);
         return takers.onOutput(message.stream, message.text);
       case 'finished':
         if (message.result !== undefined) await takers.onResult(message.result);

@@ -15,6 +15,7 @@ describe('isolated executor', () => {
       shell('', { argv: ['no-such-invoke', 'vault.sync'] }),
       shell('echo x', { cwd: '/no/such/folder' }),
       shell('yes 0123456789 | head -c 300000; exit 5', { timeoutMs: 20_000 }),
+      shell('seq 100000; printf "and its end"; exit 5', { timeoutMs: 20_000 }),
     ];
     for (const command of commands) {
       const lines: string[] = [];

@@ -66,11 +66,9 @@ async function runStep(
       const lines = output.push(stream, Buffer.from(text));
       if (lines.length > 0) await hooks.onLines(stream, lines);
     },
+    onLeftOut: (leftOut) => hooks.onLines('stdout', output.leaveOut(leftOut)),
   });
-  for (const stream of ['stdout', 'stderr'] as const) {
-    const lines = output.end(stream);
-    if (lines.length > 0) await hooks.onLines(stream, lines);
-  }
+  for (const { stream, lines } of output.finish()) await hooks.onLines(stream, lines);
   return result;
 }
 
@@ -95,6 +93,7 @@ async function captureOutput(
       if (stdoutBytes > MAX_CAPTURED_BYTES) tooMuch.abort();
       else stdout.push(text);
     },
+    onLeftOut() {},
   });
   if (tooMuch.signal.aborted) return { kind: 'failed', problem: tooMuchOutput(MAX_CAPTURED_BYTES) };
   if (result.kind === 'exited') return { ...result, stdout: stdout.join(''), stderr: stderr.toString() };
@@ -107,7 +106,7 @@ async function carryOut(
   options: IsolatedExecutorOptions,
   command: StepCommand,
   maxOutputBytes: number | null,
-  hooks: Pick<Conversation, 'onStarted' | 'onOutput'>,
+  hooks: Pick<Conversation, 'onStarted' | 'onOutput' | 'onLeftOut'>,
 ): Promise<StepResult> {
   const { timeoutMs, signal, interruptGraceMs = 0 } = command;
   const processId = randomUUID();

@@ -5,6 +5,7 @@ import { access, constants, stat } from 'node:fs/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { describeError } from '../errors.ts';
 import { findProgram } from '../process/find-program.ts';
+import { createHeadAndTail, type HeadAndTail } from '../process/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, type ProcessSpec, superviseProcess } from '../process/supervise-process.ts';
 import { type BoundedOutput, createBoundedOutput } from './bounded-output.ts';
@@ -82,26 +83,23 @@ async function runTool(
     interruptGraceMs: request.interrupt_ms ?? TOOL_INTERRUPT_MS,
     onePipe: true,
   };
-  return relay(spec, options, (chunk) => {
-    output.push(chunk);
-    return chunk;
+  return relay(spec, options, {
+    push(_stream, chunk) {
+      output.push(chunk);
+      return chunk;
+    },
+    finish: () => ({ leftOut: null, chunks: [] }),
   });
 }
 
 function runProgram(request: ProgramRequest, options: PerformOptions): Promise<ProcessEnd> {
-  // One more than is wanted, which tells the reader that there was more.
-  let remainingBytes = (request.max_output_bytes ?? Number.POSITIVE_INFINITY) + 1;
   const spec = {
     ...specOf(request, options.signal, request.env_vars),
     argv: request.argv,
     input: request.input,
     interruptGraceMs: request.interrupt_ms || undefined,
   };
-  return relay(spec, options, (chunk) => {
-    const wanted = chunk.subarray(0, remainingBytes);
-    remainingBytes -= wanted.length;
-    return wanted;
-  });
+  return relay(spec, options, createHeadAndTail(request.max_output_bytes ?? Number.POSITIVE_INFINITY));
 }
 
 function specOf(
@@ -125,13 +123,12 @@ function specOf(
   };
 }
 
-/** Sends what `take` lets through of each chunk, cut between characters. */
-async function relay(
-  spec: ProcessSpec,
-  { send }: PerformOptions,
-  take: (chunk: Buffer) => Buffer,
-): Promise<ProcessEnd> {
+/** Sends what `bounded` lets through of the output, cut between characters. */
+async function relay(spec: ProcessSpec, { send }: PerformOptions, bounded: HeadAndTail): Promise<ProcessEnd> {
   const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
+  const sendText = async (stream: 'stdout' | 'stderr', text: string): Promise<void> => {
+    if (text !== '') await send({ type: 'log', stream, text });
+  };
   let started = Promise.resolve();
   const end = await superviseProcess(spec, {
     onStart(identity) {
@@ -141,15 +138,17 @@ async function relay(
     },
     async onChunk(stream, chunk) {
       await started;
-      const text = decoders[stream].write(take(chunk));
-      if (text !== '') await send({ type: 'log', stream, text });
+      await sendText(stream, decoders[stream].write(bounded.push(stream, chunk)));
     },
   });
   await started;
-  for (const stream of ['stdout', 'stderr'] as const) {
-    const text = decoders[stream].end();
-    if (text !== '') await send({ type: 'log', stream, text });
+  const { leftOut, chunks } = bounded.finish();
+  if (leftOut) {
+    for (const stream of leftOut.streams) decoders[stream] = new StringDecoder('utf8');
+    await send({ type: 'log', stream: 'stdout', text: '', left_out: leftOut });
   }
+  for (const { stream, chunk } of chunks) await sendText(stream, decoders[stream].write(chunk));
+  for (const stream of ['stdout', 'stderr'] as const) await sendText(stream, decoders[stream].end());
   return end;
 }
 

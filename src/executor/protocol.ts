@@ -79,7 +79,7 @@ const programRequest = z.object({
     .string()
     .regex(/^[A-Za-z_]\w*$/)
     .optional(),
-  /** Of both outputs together; what comes after is thrown away where it is written. */
+  /** Of both outputs together; of more, the middle is thrown away where it is written. */
   max_output_bytes: count.optional(),
 });
 
@@ -162,6 +162,10 @@ export const messageSchema = z.discriminatedUnion('type', [
     stream: z.enum(['stdout', 'stderr']),
     /** Any piece of the output, not whole lines. */
     text: z.string(),
+    /** What is missing before `text`, when the output is longer than `max_output_bytes`. */
+    left_out: z
+      .object({ bytes: z.int(), lines: z.int(), streams: z.array(z.enum(['stdout', 'stderr'])) })
+      .optional(),
   }),
   responseSchema.extend({
     type: z.literal('finished'),

@@ -1,28 +1,32 @@
-/** Turns the output of a command into masked, bounded lines, and ends it at its limit. */
+/** Turns the output of a command into masked, bounded lines; of a long one, the first and the last. */
 
+import { createHeadAndTail, type LeftOut } from './head-and-tail.ts';
 import { createLineSplitter } from './lines.ts';
 import { createRedactor } from './redact.ts';
+
+type Stream = 'stdout' | 'stderr';
 
 export interface OutputLimits {
   /** Masked in the output in every common encoding; shorter than six characters are ignored. */
   secrets?: Iterable<string> | undefined;
   /** Default 16 KiB. */
   maxLineBytes?: number | undefined;
-  /** Of stdout and stderr together; default 64 MiB. What comes after is read and thrown away. */
+  /** Of stdout and stderr together; default 64 MiB. Of more, the middle is left out. */
   maxOutputBytes?: number | undefined;
 }
 
 export interface OutputLines {
   /** The lines that this chunk completes. */
-  push(stream: 'stdout' | 'stderr', chunk: Uint8Array): string[];
-  /** What is left of a stream that has ended without a newline. */
-  end(stream: 'stdout' | 'stderr'): string[];
+  push(stream: Stream, chunk: Uint8Array): string[];
+  /** The line that says what somebody else has left out here. */
+  leaveOut(leftOut: LeftOut): string[];
+  /** What is still to be said after the end of both streams, in order. */
+  finish(): { stream: Stream; lines: string[] }[];
 }
 
 export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 export function createOutputLines(limits: OutputLimits): OutputLines {
-  const maxBytes = limits.maxOutputBytes ?? MAX_OUTPUT_BYTES;
   const splitterOptions = {
     redact: createRedactor(limits.secrets ?? []),
     maxLineBytes: limits.maxLineBytes,
@@ -31,16 +35,26 @@ export function createOutputLines(limits: OutputLimits): OutputLines {
     stdout: createLineSplitter(splitterOptions),
     stderr: createLineSplitter(splitterOptions),
   };
-  let remainingBytes = maxBytes;
+  const bounded = createHeadAndTail(limits.maxOutputBytes ?? MAX_OUTPUT_BYTES);
+
+  /** A line unfinished before the gap goes with it: its cut might go through a secret. */
+  function leaveOut({ bytes, lines, streams }: LeftOut): string[] {
+    for (const stream of streams) splitters[stream] = createLineSplitter(splitterOptions);
+    return [`[${lines} lines of output left out here, ${bytes} bytes]`];
+  }
+
   return {
-    push(stream, chunk) {
-      if (remainingBytes < 0) return [];
-      const lines = splitters[stream].push(chunk.subarray(0, remainingBytes));
-      remainingBytes -= chunk.length;
-      // A line still unfinished then is dropped with the rest: its cut might go through a secret.
-      if (remainingBytes < 0) lines.push(`[output cut after ${maxBytes} bytes; the command goes on]`);
-      return lines;
+    push: (stream, chunk) => splitters[stream].push(bounded.push(stream, chunk)),
+    leaveOut,
+    finish() {
+      const { leftOut, chunks } = bounded.finish();
+      const said: { stream: Stream; lines: string[] }[] = [];
+      if (leftOut) said.push({ stream: 'stdout', lines: leaveOut(leftOut) });
+      for (const { stream, chunk } of chunks) said.push({ stream, lines: splitters[stream].push(chunk) });
+      for (const stream of ['stdout', 'stderr'] as const) {
+        said.push({ stream, lines: splitters[stream].end() });
+      }
+      return said.filter(({ lines }) => lines.length > 0);
     },
-    end: (stream) => (remainingBytes < 0 ? [] : splitters[stream].end()),
   };
 }

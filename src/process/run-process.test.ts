@@ -154,14 +154,19 @@ describe('run process', () => {
     expect(isAlive(processOf(lines[0]))).toBe(false);
   });
 
-  it('F32: a flood is cut with a mark, its exit code kept and memory bounded', async () => {
+  it('F32: a flood is cut in the middle with a mark, its end and its exit code kept, and memory bounded', async () => {
     const growth = await peakGrowthOf(async () => {
-      const { end, lines } = await shell('yes 0123456789abcdef | head -c 200000000; exit 5', {
-        maxOutputBytes: 100_000,
-      });
+      const script = 'yes 0123456789abcdef | head -c 200000000; echo; echo "Error: it broke" >&2; exit 5';
+      const { end, lines } = await shell(script, { maxOutputBytes: 100_000 });
       expect(end).toEqual({ kind: 'exited', exitCode: 5 });
-      expect(lines.at(-1)).toBe('[output cut after 100000 bytes; the command goes on]');
-      expect(lines).toHaveLength(Math.floor(100_000 / 17) + 1);
+      expect(lines).toContain('Error: it broke');
+      expect(lines.filter((line) => line.startsWith('['))).toEqual([
+        expect.stringMatching(/^\[117\d{5} lines of output left out here, 1999\d{5} bytes\]$/),
+      ]);
+      // Half of it from the end.
+      expect(lines.findIndex((line) => line.startsWith('['))).toBe(Math.floor(50_000 / 17));
+      expect(lines.length).toBeGreaterThan(5_800);
+      expect(lines.length).toBeLessThan(5_900);
     });
     expect(growth).toBeLessThan(150);
   });

@@ -22,9 +22,6 @@ export async function runProcess(spec: RunProcessSpec, hooks: RunProcessHooks): 
       if (lines.length > 0) await hooks.onLines(stream, lines);
     },
   });
-  for (const stream of ['stdout', 'stderr'] as const) {
-    const lines = output.end(stream);
-    if (lines.length > 0) await hooks.onLines(stream, lines);
-  }
+  for (const { stream, lines } of output.finish()) await hooks.onLines(stream, lines);
   return end;
 }
