@@ -6,6 +6,7 @@ import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { type LoadedRules, loadRules } from './load-rules.ts';
 import { missingServices } from './named-services.ts';
+import { blockByNeeds } from './needs.ts';
 import type { Drift } from './outside.ts';
 import { outdatedBy, type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
 import type { Rules, Service } from './service-rules.ts';
@@ -81,8 +82,15 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     environmentDigest: options.environmentDigest,
     ...(options.drifted && { drifted: options.drifted }),
   };
-  const selected = selectServices(input);
-  const unmatched = await addPaths(options, rules, selected);
+  const stale = selectServices(input);
+  const unmatched = await addPaths(options, rules, stale);
+  const selected = blockByNeeds({
+    selected: stale,
+    needs: rules.needs,
+    ledger,
+    baseline: await firstDeployed(options, rules),
+    forced: options.force && selection.mode === 'services' ? selection.services : [],
+  });
   if (options.drifted?.size) notes.push(`Changed outside: ${[...options.drifted.keys()].sort().join(', ')}.`);
   if (target.shadowsPlatform) {
     notes.push(
@@ -110,6 +118,14 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
 async function readTarget({ repository, revision, ledger }: ExplainOptions) {
   const loaded = await loadRules(repository, revision, ledger.rules);
   return { loaded, target: await snapshotAt({ repository, rules: loaded.rules }, revision) };
+}
+
+/** Null when nothing needs to know it, or it is not known any more. */
+async function firstDeployed({ repository, ledger }: ExplainOptions, rules: Rules): Promise<Snapshot | null> {
+  const { baseline } = ledger;
+  if (baseline === null || baseline === NO_COMMIT || Object.keys(rules.needs).length === 0) return null;
+  const isKnown = (await repository.locate([baseline])).get(baseline) !== 'missing';
+  return isKnown ? snapshotAt({ repository, rules }, baseline) : null;
 }
 
 /** Commits to compare services with that were never synced. */

@@ -102,7 +102,7 @@ function asPreview({ explanation, target }: Explained, before: Snapshot, head: s
   const known = new Set(before.services.map(({ id }) => id));
   const services = explanation.services.map((decided): ServiceDecision => {
     const isDue =
-      (decided.decision === 'run' && untouched.has(decided.service)) ||
+      ((decided.decision === 'run' || decided.decision === 'blocked') && untouched.has(decided.service)) ||
       (decided.decision === 'removed' && !known.has(decided.service));
     return isDue ? { ...decided, decision: 'already_due' } : decided;
   });

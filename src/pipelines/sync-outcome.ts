@@ -16,16 +16,17 @@ export function conclude(
 ): Outcome {
   const refused = selected.filter(({ decision }) => decision === 'invalid');
   const invalid = refused.length;
+  const blocked = selected.filter(({ decision }) => decision === 'blocked').length;
   const bad = outcomes.filter(({ state }) => state !== 'succeeded');
   const ours = outcomes.find(({ ourFailure }) => ourFailure !== null);
   if (ours) return { state: 'errored', reason: ours.ourFailure, message: ours.message };
-  if (bad.length + invalid > 0) {
-    const message = `${bad.length + invalid}/${count} service(s) failed to sync`;
-    if (bad.length === 0) {
+  if (bad.length + blocked + invalid > 0) {
+    const message = `${bad.length + blocked + invalid}/${count} service(s) failed to sync`;
+    if (bad.length + blocked === 0) {
       const isMissing = refused.every(({ folder }) => folder === '');
       return { state: 'failed', reason: isMissing ? 'service_missing' : 'repository_invalid', message };
     }
-    const allTimedOut = invalid === 0 && bad.every(({ state }) => state === 'timed_out');
+    const allTimedOut = invalid + blocked === 0 && bad.every(({ state }) => state === 'timed_out');
     return allTimedOut
       ? { state: 'timed_out', reason: 'step_timed_out', message }
       : { state: 'failed', reason: 'step_failed', message };

@@ -64,6 +64,7 @@ function endedAtOnce({ decision, because: message }: Selected) {
   if (decision === 'skipped' || decision === 'newer_synced' || decision === 'pinned')
     return { state: 'skipped', message } as const;
   if (decision === 'removed') return { state: 'removed', message } as const;
+  if (decision === 'blocked') return { state: 'blocked', message } as const;
   if (decision === 'invalid') return { state: 'failed', message } as const;
   return null;
 }

@@ -18,7 +18,7 @@ import { resolveTarget } from './sync-target.ts';
 import { nextOpening } from './sync-windows.ts';
 
 /** The decisions that count as the N of "Syncing N service(s)...". */
-const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'invalid'] as const);
+const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'blocked', 'invalid'] as const);
 
 export interface SyncOptions extends RunServicesOptions {
   /** Refuse unsigned commits whatever the repository says. */

@@ -19,7 +19,7 @@ const PARTS: readonly { title: string; decisions: readonly ServiceDecision['deci
   { title: 'Would be reported as removed', decisions: ['removed'] },
   {
     title: 'Would be left alone',
-    decisions: ['skipped', 'pinned', 'newer_synced', 'postponed'],
+    decisions: ['skipped', 'pinned', 'newer_synced', 'postponed', 'blocked'],
   },
   { title: 'Due already, whatever becomes of this pull request', decisions: ['already_due'] },
 ];

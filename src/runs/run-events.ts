@@ -30,6 +30,8 @@ export interface ServiceDecision {
     | 'newer_synced'
     | 'pinned'
     | 'postponed'
+    /** Stale, and needs a service that failed or was never synced. */
+    | 'blocked'
     /** Of a preview: stale already, whatever becomes of the pull request. */
     | 'already_due'
     | 'invalid';
