@@ -167,9 +167,14 @@ export interface RunStore {
   /**
    * Takes runs back whose worker is gone: lease older than now, or held by anyone when `all`, or by `owner`, whose
    * leases are in its name or begin with that and a colon. They are queued again, or errored after `maxAttempts`
-   * starts. Returns their ids.
+   * starts. With `runs`, only those among these. Returns their ids.
    */
-  takeBack(options: { all: boolean; owner?: string | undefined; maxAttempts: number }): Promise<string[]>;
+  takeBack(options: {
+    all: boolean;
+    owner?: string | undefined;
+    runs?: readonly string[] | undefined;
+    maxAttempts: number;
+  }): Promise<string[]>;
   /** Cancels a waiting run at once; marks a running one for its worker. Null when there is no such run. */
   requestCancel(runId: string, by: string): Promise<Run | null>;
   /**

@@ -111,12 +111,15 @@ export async function startWork(
     log,
   });
   life.onEnd('worker', () => worker.drain(), config.drainTimeoutMs + LAST_STEPS_MS);
+  const { retryLimit: maxAttempts } = config;
+  const takeBack = startTakeBack({
+    ...{ store, maxAttempts, log },
+    ...(fleet ? { before: () => mendLoss(config, opened, log) } : { held: worker.held }),
+    intervalMs: config.leaseMs * TAKE_BACK_PART,
+  });
+  life.onEnd('take-back', takeBack.stop);
   if (fleet) {
-    const { retryLimit: maxAttempts } = config;
-    const before = () => mendLoss(config, opened, log);
-    const intervalMs = config.leaseMs * TAKE_BACK_PART;
     const sign = { owner, command, version: VERSION, labels, limits, startedAt: Date.now() };
-    life.onEnd('take-back', startTakeBack({ store, maxAttempts, log, before, intervalMs }).stop);
     life.onEnd('heartbeat', startHeartbeat({ fleet, worker, sign, log }).stop);
   }
   life.onEnd('housekeeping', startHousekeeping(store, tools, log));

@@ -248,8 +248,12 @@ export function describeRunStore(
         const { run, lease } = await claim(60_000);
         expect(await store.takeBack({ all: false, maxAttempts: 3 })).toEqual([]);
         await store.renew(lease, 60_000);
-        expect(await store.takeBack({ all: true, maxAttempts: 3 })).toEqual([run.id]);
+        expect(await store.takeBack({ all: true, runs: ['another'], maxAttempts: 3 })).toEqual([]);
+        expect(await store.takeBack({ all: true, runs: [run.id], maxAttempts: 3 })).toEqual([run.id]);
         expect(await store.run(run.id)).toMatchObject({ state: 'queued', attempt: 1 });
+        await claim(60_000);
+        expect(await store.takeBack({ all: true, maxAttempts: 3 })).toEqual([run.id]);
+        expect(await store.run(run.id)).toMatchObject({ state: 'queued', attempt: 2 });
       });
 
       it('end a run that was cut off too often, and its open steps', async () => {

@@ -33,23 +33,33 @@ export async function recover(options: RecoverOptions): Promise<void> {
   const leftovers = await Promise.all([
     endMarkedProcesses({ marker, graceMs: GRACE_MS }),
     ...(machine === null ? [] : [endFormerSteps(store, machine)]),
-    ...orphans.map(async ({ id }) => {
-      const processes = await store.processes(id);
-      const groups = processes.map((leader) => endProcessGroup({ ...leader, graceMs: GRACE_MS }));
-      const marked = endMarkedProcesses({ marker: `IAC_RUN_ID=${id}`, graceMs: GRACE_MS });
-      return (await Promise.all([...groups, marked])).flat();
-    }),
+    ...orphans.map(({ id }) => endStepsOf(store, id)),
   ]);
   const unkillable = leftovers.flat();
   if (unkillable.length > 0) {
-    const pids = unkillable.map(({ pid }) => pid).join(', ');
-    throw new RunnerError(`Processes of a dead run cannot be ended: ${pids}.`, {
+    throw new RunnerError(`Processes of a dead run cannot be ended: ${saidAs(unkillable)}.`, {
       nextAction: 'End them, or restart the machine, then start again.',
     });
   }
   const whose = machine === null ? { all: true } : { all: false, owner: machine };
   const taken = await store.takeBack({ ...whose, maxAttempts });
   if (taken.length > 0) log.warn({ runs: taken }, 'runs of a dead server taken back');
+}
+
+/** Ends what the steps of a run left running. Resolves to the processes that cannot be ended. */
+export async function endStepsOf(
+  store: Pick<RunStore, 'processes'>,
+  runId: string,
+): Promise<ProcessIdentity[]> {
+  const processes = await store.processes(runId);
+  const groups = processes.map((leader) => endProcessGroup({ ...leader, graceMs: GRACE_MS }));
+  const marked = endMarkedProcesses({ marker: `IAC_RUN_ID=${runId}`, graceMs: GRACE_MS });
+  return (await Promise.all([...groups, marked])).flat();
+}
+
+/** Their numbers, for people. */
+export function saidAs(processes: readonly ProcessIdentity[]): string {
+  return processes.map(({ pid }) => pid).join(', ');
 }
 
 /** Those that this machine began last. */

@@ -2,7 +2,6 @@ import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import type { Fleet } from '../runs/fleet.ts';
 import { startRole } from './role.ts';
-import { startTakeBack } from './take-back.ts';
 
 const log = pino({ level: 'silent' });
 
@@ -64,24 +63,5 @@ describe('A role', () => {
     });
     await expect.poll(() => tries).toBe(3);
     await role.stop();
-  });
-});
-
-describe('Silent workers', () => {
-  it('are looked for again after a failure', async () => {
-    const asked: unknown[] = [];
-    const taking = startTakeBack({
-      store: {
-        async takeBack(options) {
-          asked.push(options);
-          if (asked.length === 1) throw new Error('The store is away.');
-          return ['run'];
-        },
-      },
-      ...{ maxAttempts: 3, log, intervalMs: 20 },
-    });
-    await expect.poll(() => asked.length).toBeGreaterThan(2);
-    expect(asked[0]).toEqual({ all: false, maxAttempts: 3 });
-    await taking.stop();
   });
 });

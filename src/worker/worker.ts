@@ -37,6 +37,8 @@ export interface Worker {
   drain(): Promise<void>;
   /** The runs worked on now. */
   runs(): string[];
+  /** The same; null while a claim is under way, which may give it another. */
+  held(): string[] | null;
   /** Ends a drain's patience: what still runs is ended and handed back now. */
   hurry(): void;
 }
@@ -123,12 +125,14 @@ export function startWorker(options: WorkerOptions): Worker {
     while (active.size > 0) await Promise.all(active.keys());
     clearTimeout(deadline);
   }
+  const runs = () => [...active.values()].map(({ id }) => id);
   return {
     drain: () => {
       drained ??= drain();
       return drained;
     },
-    runs: () => [...active.values()].map(({ id }) => id),
+    runs,
+    held: () => (pumping === null ? runs() : null),
     hurry: () => stopping.abort(),
   };
 }

@@ -15,6 +15,7 @@ import { readStoredRun, readStoredRuns, type StoredRun, texts } from './stored-r
 export interface TakeBackOptions {
   all: boolean;
   owner?: string | undefined;
+  runs?: readonly string[] | undefined;
   maxAttempts: number;
 }
 
@@ -33,7 +34,12 @@ export async function takeBack(room: Room, options: TakeBackOptions): Promise<st
   return taken;
 }
 
-function isOrphan(stored: StoredRun, expired: Set<string | null>, { all, owner }: TakeBackOptions): boolean {
+function isOrphan(
+  stored: StoredRun,
+  expired: Set<string | null>,
+  { all, owner, runs }: TakeBackOptions,
+): boolean {
+  if (runs && !runs.includes(stored.run.id)) return false;
   // One without a lease has lost it with a part of the data: nobody can renew it.
   if (all || stored.token === null || expired.has(stored.run.id)) return true;
   return owner !== undefined && (stored.owner === owner || stored.owner?.startsWith(`${owner}:`) === true);

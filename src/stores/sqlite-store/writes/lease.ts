@@ -4,7 +4,7 @@ import { StaleLeaseError } from '../../../errors.ts';
 import type { RunRequest } from '../../../runs/run.ts';
 import { areLast, completed, takenBack } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
-import type { Lease } from '../../../runs/run-store.ts';
+import type { Lease, RunStore } from '../../../runs/run-store.ts';
 import { appendEvents } from '../append-events.ts';
 import type { Database } from '../database.ts';
 import { RUN_COLUMNS, toStoredRun } from '../rows.ts';
@@ -55,19 +55,22 @@ export function append(
 
 export function takeBack(
   database: Database,
-  { all, owner = '', maxAttempts }: { all: boolean; owner?: string | undefined; maxAttempts: number },
+  { all, owner = '', runs, maxAttempts }: Parameters<RunStore['takeBack']>[0],
 ): Written<string[]> {
   const orphans = database
     .all(
       `SELECT ${RUN_COLUMNS} FROM runs
         WHERE state = 'running' AND (? = 1 OR lease_expires_at < ? OR lease_owner = ?
-          OR substr(lease_owner, 1, length(?) + 1) = ? || ':')
+            OR substr(lease_owner, 1, length(?) + 1) = ? || ':')
+          AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))
         ORDER BY number`,
       all ? 1 : 0,
       Date.now(),
       owner,
       owner,
       owner,
+      runs ? JSON.stringify(runs) : null,
+      runs ? JSON.stringify(runs) : null,
     )
     .map(toStoredRun);
   for (const orphan of orphans) {
