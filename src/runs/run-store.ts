@@ -232,8 +232,11 @@ export interface RunStore {
   isNonceSpent(nonce: string): Promise<boolean>;
   /** A random key made once and kept, e.g. for signed links. 32 bytes. */
   key(name: string): Promise<Buffer>;
-  /** Called with a run's id after each committed change of it. Returns the unsubscribe function. */
-  watch(listener: (runId: string) => void): () => void;
+  /**
+   * Called with a run's id after each committed change of it, and whether a run, this one or another, can perhaps be
+   * claimed since that could not before. Returns the unsubscribe function.
+   */
+  watch(listener: (runId: string, mayClaim: boolean) => void): () => void;
   /**
    * Deletes a small part of what ended before `before`: runs with their events and logs, and deliveries that came
    * before `deliveriesBefore`. Kept is a run that one of `reporters` has still to tell about, that the ledger or a

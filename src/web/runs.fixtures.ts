@@ -49,7 +49,7 @@ afterAll(() => {
 
 export function createStoredRuns(): StoredRuns {
   const database = openDatabase();
-  const listeners = new Set<(runId: string) => void>();
+  const listeners = new Set<(runId: string, mayClaim: boolean) => void>();
   let largest = 0;
   const eventsOf: RunStore['eventsOf'] = async (runId, type) =>
     reads.readEventsOf(database, runId, type) as never;
@@ -64,12 +64,12 @@ export function createStoredRuns(): StoredRuns {
         database.get('SELECT count(*) AS events FROM events WHERE run = ?', stored.number) ?? {};
       appendEvents(database, stored, [body], START_AT + Number(events) * 1000);
     }
-    for (const listener of listeners) listener(id);
+    for (const listener of listeners) listener(id, true);
   }
 
   function put(run: Run): void {
     putRun(database, run);
-    for (const listener of listeners) listener(run.id);
+    for (const listener of listeners) listener(run.id, true);
   }
 
   return {

@@ -69,6 +69,23 @@ describe('A worker', () => {
     expect(await stateOf(after)).toBe('queued');
   });
 
+  it('asks for a run only when there may be one, not with each line that a task prints', async () => {
+    const counted = failAtCall(store, Number.POSITIVE_INFINITY, { only: ['claim'] });
+    const printing: Sync = async ({ emit }) => {
+      await emit({ type: 'step.planned', step: 's', position: 0, wave: 0, message: '' });
+      for (let i = 0; i < 200; i += 1) {
+        await emit({ type: 'run.notice', level: 'info', message: `Line ${i}` });
+      }
+      return SUCCESS;
+    };
+    start(printing, { store: counted.store });
+    for (const group of ['a', 'b', 'c']) await enqueue(group);
+    const waiting = [await enqueue('a'), await enqueue('b')];
+    for (const id of waiting) await expect.poll(() => stateOf(id), PATIENT).toBe('succeeded');
+    // Five runs, some empty answers after them, and one every five seconds on a slow machine.
+    expect(counted.calls()).toBeLessThan(60);
+  }, 60_000);
+
   it('says so when it cannot claim any more by a defect', async () => {
     const failing = failAtCall(store, 1, { error: new Error('no such column'), only: ['claim'] });
     const failed = Promise.withResolvers<unknown>();

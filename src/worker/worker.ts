@@ -51,6 +51,9 @@ export function startWorker(options: WorkerOptions): Worker {
   const active = new Map<Promise<void>, { id: string; kind: RunKind }>();
   let pumping: Promise<void> | null = null;
   let again = false;
+  /** The last claim, which was for any kind, found nothing, and the store has not hinted at anything since. */
+  let isEmpty = false;
+  let hints = 0;
 
   function pump(): void {
     again = true;
@@ -88,8 +91,12 @@ export function startWorker(options: WorkerOptions): Worker {
     while (!draining.signal.aborted) {
       const kinds = kindsWithRoom();
       if (kinds.length === 0) return;
+      const hintsBefore = hints;
       const claim = await store.claim({ owner, leaseMs, kinds, labels });
-      if (!claim) return;
+      if (!claim) {
+        isEmpty = kinds.length === RUN_KINDS.length && hints === hintsBefore;
+        return;
+      }
       const execution = executeRun(
         { ...options, draining: draining.signal, stopping: stopping.signal },
         claim,
@@ -97,13 +104,16 @@ export function startWorker(options: WorkerOptions): Worker {
         .catch(onFailure)
         .finally(() => {
           active.delete(execution);
-          pump();
+          if (!isEmpty) pump();
         });
       active.set(execution, { id: claim.run.id, kind: claim.run.kind });
     }
   }
 
-  const unwatch = store.watch(() => {
+  const unwatch = store.watch((_runId, mayClaim) => {
+    if (!mayClaim) return;
+    hints += 1;
+    isEmpty = false;
     if (kindsWithRoom().length > 0) pump();
   });
   const poll = setInterval(pump, POLL_MS);

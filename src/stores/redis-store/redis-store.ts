@@ -47,10 +47,11 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<RunS
   const { url, requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS } = options;
   const keys = createKeys(options.prefix ?? 'iac-runner:');
   const connection = openConnection({ url, timeoutMs });
-  const listeners = new Map<string, (runId: string) => void>();
+  const listeners = new Map<string, (runId: string, mayClaim: boolean) => void>();
   const instance = randomUUID();
   const tell = (runId: string) => {
-    for (const listener of [...listeners.values()]) listener(runId);
+    // Whether anything can be claimed is known to Redis only.
+    for (const listener of [...listeners.values()]) listener(runId, true);
   };
   const committer = createCommitter(connection, keys, instance, tell);
   const room: Room = {

@@ -4,6 +4,7 @@ import { projectLedger } from '../../runs/project-ledger.ts';
 import { isFinal, type Run, type Step } from '../../runs/run.ts';
 import { projectRun, projectStep, type RunEventBody, sequenceWidth } from '../../runs/run-events.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';
+import { noteChanged } from './claimable.ts';
 import type { Database } from './database.ts';
 import { eventData, STEP_COLUMNS, type StoredRun, toLedgerEntry, toStep } from './rows.ts';
 
@@ -23,6 +24,7 @@ export function appendEvents(
     saveFacts(database, run, event, at);
   }
   saveRun(database, run, stored.number, nextSeq);
+  noteChanged(database, stored.run, run);
   return run;
 }
 

@@ -15,6 +15,8 @@ export interface Database {
   all(sql: string, ...values: SQLInputValue[]): Row[];
   iterate(sql: string, ...values: SQLInputValue[]): Iterable<Row>;
   run(sql: string, ...values: SQLInputValue[]): number;
+  /** Set by a write after which a run can be claimed that could not before. */
+  mayClaim: boolean;
   close(): void;
 }
 
@@ -126,6 +128,7 @@ function withStatements(raw: DatabaseSync): Database {
     all: (sql, ...values) => prepare(sql).all(...values),
     iterate: (sql, ...values) => prepare(sql).iterate(...values),
     run: (sql, ...values) => Number(prepare(sql).run(...values).changes),
+    mayClaim: false,
     close: () => raw.close(),
   };
 }

@@ -24,9 +24,9 @@ export interface SqliteStoreOptions {
 export async function createSqliteStore(options: SqliteStoreOptions): Promise<RunStore> {
   const { directory, requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit, onFailure } = options;
   const file = path.join(directory, 'iac-runner.db');
-  const listeners = new Map<string, (runId: string) => void>();
-  const onChange = (runId: string) => {
-    for (const listener of listeners.values()) listener(runId);
+  const listeners = new Map<string, (runId: string, mayClaim: boolean) => void>();
+  const onChange = (runId: string, mayClaim: boolean) => {
+    for (const listener of listeners.values()) listener(runId, mayClaim);
   };
   const writer = await startWriter({ directory, file }, { onChange, onFailure });
   const { read, close: closeReader } = openReader(file);

@@ -20,7 +20,7 @@ export interface WriteCall {
 }
 
 export type WriteAnswer =
-  | { id: number; ok: true; result: unknown; changed: string[] }
+  | { id: number; ok: true; result: unknown; changed: string[]; mayClaim: boolean }
   | { id: number; ok: false; failure: 'stale_lease'; runId: string }
   | { id: number; ok: false; failure: 'unavailable' | 'queue_full' | 'defect'; message: string };
 
@@ -93,8 +93,9 @@ function commit(connection: Connection, calls: WriteCall[]): WriteAnswer[] {
 
 function write(database: Database, call: WriteCall): WriteAnswer {
   const perform = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
+  database.mayClaim = false;
   const { result, changed } = perform(database, ...call.arguments);
-  return { id: call.id, ok: true, result, changed };
+  return { id: call.id, ok: true, result, changed, mayClaim: database.mayClaim };
 }
 
 function rollBack(database: Database | null): void {

@@ -22,7 +22,7 @@ interface Pending {
 const EXPIRY_CHECK_MS = 250;
 
 interface WriterListeners {
-  onChange(runId: string): void;
+  onChange(runId: string, mayClaim: boolean): void;
   onFailure?: ((error: Error) => void) | undefined;
 }
 
@@ -48,7 +48,9 @@ export async function startWriter(
   await opened(thread, data.directory);
   thread.on('message', (answers: WriteAnswer[]) => {
     for (const answer of answers) settle(pending, answer);
-    for (const answer of answers) if (answer.ok) for (const runId of answer.changed) onChange(runId);
+    for (const answer of answers) {
+      if (answer.ok) for (const runId of answer.changed) onChange(runId, answer.mayClaim);
+    }
   });
   thread.on('error', (cause) =>
     die(new StoreUnavailableError('The thread that writes the store has failed.', { cause })),

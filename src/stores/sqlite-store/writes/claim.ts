@@ -4,8 +4,9 @@ import { RUN_KINDS, type Run, type RunKind } from '../../../runs/run.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
 import type { Claim } from '../../../runs/run-store.ts';
 import { appendEvents } from '../append-events.ts';
+import { noteTime } from '../claimable.ts';
 import type { Database } from '../database.ts';
-import { HOLDING_RUNS, QUEUED_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
+import { QUEUED_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
 import { supersede } from './stored-runs.ts';
 import type { Written } from './written.ts';
 
@@ -19,11 +20,11 @@ export function claim(
   },
 ): Written<Claim | null> {
   const { owner, leaseMs, kinds = RUN_KINDS, labels = null } = options;
+  noteTime(database, Date.now());
   const next = nextQueued(database, kinds, labels);
   if (!next) return { result: null, changed: [] };
   const covered = next.run.coalesce ? queuedCoalescing(database, next) : [];
   const chosen = covered.pop() ?? next;
-  for (const stored of covered) supersede(database, stored, chosen.run.id);
   const token = Number(
     database.get(
       `INSERT INTO counters (name, value) VALUES ('fencing_token', 1)
@@ -39,6 +40,7 @@ export function claim(
   );
   const started: RunEventBody = { type: 'run.started', owner, attempt: chosen.run.attempt + 1 };
   const run = appendEvents(database, chosen, [started], Date.now());
+  for (const stored of covered) supersede(database, stored, run.id);
   return {
     result: { run, lease: { runId: run.id, owner, token }, covers: coveredBy(database, run.id) },
     changed: [run.id, ...covered.map((other) => other.run.id)],
@@ -55,43 +57,32 @@ function coveredBy(database: Database, id: string): Run[] {
     .map((row) => toStoredRun(row).run);
 }
 
-/**
- * The queued run of a free group that comes first, by priority and then by age; hops from group to group so that a
- * long queue costs nothing.
- */
+/** The claimable run that comes first, by priority and then by age. Hops from one set of labels to the next. */
 function nextQueued(
   database: Database,
   kinds: readonly RunKind[],
   labels: readonly string[] | null,
 ): StoredRun | null {
-  const row = database.get(
-    `WITH RECURSIVE groups (name) AS (
-      SELECT min(concurrency_group) FROM ${QUEUED_RUNS}
-      UNION ALL
-      SELECT (SELECT min(concurrency_group) FROM ${QUEUED_RUNS}
-              AND concurrency_group > groups.name)
-      FROM groups WHERE groups.name IS NOT NULL
-    ),
-    firsts (first) AS (
-      SELECT (SELECT number FROM ${QUEUED_RUNS}
-          AND concurrency_group = groups.name AND not_before <= ?
-          AND kind IN (SELECT value FROM json_each(?))
-          AND (? IS NULL OR NOT EXISTS (
-            SELECT 1 FROM json_each(runs.labels) WHERE value NOT IN (SELECT value FROM json_each(?))))
-        ORDER BY priority DESC, number LIMIT 1)
-      FROM groups
-      WHERE groups.name IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM ${HOLDING_RUNS} AND concurrency_group = groups.name)
-    )
-    SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
-      SELECT first FROM firsts JOIN runs ON number = first ORDER BY priority DESC, first LIMIT 1)`,
-    Date.now(),
-    JSON.stringify(kinds),
-    labels && JSON.stringify(labels),
-    labels && JSON.stringify(labels),
-  );
+  const row = database.get(NEXT_QUEUED, JSON.stringify(kinds), labels && JSON.stringify(labels));
   return row ? toStoredRun(row) : null;
 }
+
+/** Exported for the test that it reads no whole table. */
+export const NEXT_QUEUED = `WITH RECURSIVE sets (kind, labels) AS (
+    SELECT value, (SELECT min(labels) FROM claimable WHERE kind = value) FROM json_each(?1)
+    UNION ALL
+    SELECT kind, (SELECT min(labels) FROM claimable WHERE kind = sets.kind AND labels > sets.labels)
+    FROM sets WHERE sets.labels IS NOT NULL
+  ),
+  firsts (first) AS (
+    SELECT (SELECT number FROM claimable WHERE kind = sets.kind AND labels = sets.labels
+      ORDER BY priority DESC, number LIMIT 1)
+    FROM sets
+    WHERE sets.labels IS NOT NULL AND (?2 IS NULL OR NOT EXISTS (
+      SELECT 1 FROM json_each(sets.labels) WHERE value NOT IN (SELECT value FROM json_each(?2))))
+  )
+  SELECT ${RUN_COLUMNS} FROM runs WHERE number = (
+    SELECT first FROM firsts JOIN claimable ON number = first ORDER BY priority DESC, first LIMIT 1)`;
 
 /**
  * Around `next`, between those that do not coalesce: what was asked for between two pushes keeps its place, and what

@@ -7,6 +7,7 @@ import { answersAgain, QUEUED_MESSAGES } from '../../../runs/run-decisions.ts';
 import { REPORTERS_OF } from '../../../runs/run-store.ts';
 import { timeOrderedId } from '../../time-ordered-id.ts';
 import { insertEvent } from '../append-events.ts';
+import { noteQueued } from '../claimable.ts';
 import type { Database } from '../database.ts';
 import { HOLDING_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
 import { recordDelivery } from './deliveries.ts';
@@ -81,6 +82,7 @@ function insertRun(database: Database, request: RunRequest): Run {
   if (!row) throw new Error('The store gave no row back for a new run.');
   const { run, number } = toStoredRun(row);
   insertEvent(database, number, 1, { type: 'run.queued' }, now);
+  noteQueued(database, { number, run });
   for (const reporter of REPORTERS_OF[request.kind]) {
     database.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, number);
   }
