@@ -18,6 +18,8 @@ export interface Script {
   how: Misbehaviour;
   /** How many requests it meets. */
   times: number | 'forever';
+  /** So many requests pass first: with 2 and one time, the third one is met. Default: none. */
+  after?: number;
   /** Only these; default: all. */
   method?: string;
   path?: RegExp;
@@ -36,14 +38,15 @@ export interface Scripts {
 }
 
 export function createScripts(): Scripts {
-  const active: { script: Script; left: number }[] = [];
+  const active: { script: Script; toPass: number; left: number }[] = [];
   function remove(script: Script): void {
     const at = active.findIndex((entry) => entry.script === script);
     if (at >= 0) active.splice(at, 1);
   }
   return {
     add(script) {
-      active.push({ script, left: script.times === 'forever' ? Number.POSITIVE_INFINITY : script.times });
+      const left = script.times === 'forever' ? Number.POSITIVE_INFINITY : script.times;
+      active.push({ script, toPass: script.after ?? 0, left });
       return () => remove(script);
     },
     next(method, path) {
@@ -51,8 +54,13 @@ export function createScripts(): Scripts {
         ({ script, left }) =>
           left > 0 && (script.method ?? method) === method && (script.path?.test(path) ?? true),
       );
-      if (entry) entry.left -= 1;
-      return entry?.script;
+      if (entry === undefined) return undefined;
+      if (entry.toPass > 0) {
+        entry.toPass -= 1;
+        return undefined;
+      }
+      entry.left -= 1;
+      return entry.script;
     },
   };
 }
