@@ -99,6 +99,46 @@ needs:
     expect(stage.github.statuses.latest(bad)?.description).toMatch(/^\.iac-runner\.yaml line 3/);
   });
 
+  it('has each push become a run by its own layout, and one that concerns no service not', async () => {
+    const stage = await setTestStage('own-layout');
+    await stage.repository.write(
+      FILE,
+      'services:\n  - { match: "apps/{nn}.{service}/deploy.py", id: "platform/{service}", task: "{service}.sync" }\n',
+    );
+    await stage.repository.write('apps/01.redis/deploy.py', '');
+    await stage.repository.write('apps/01.redis/compose.yaml', 'services: {}\n');
+    const runner = await stage.start();
+    const rules = await stage.repository.commit('Own layout');
+    expect((await stage.push(runner)).body).toMatchObject({ status: 'accepted', services: [] });
+    await runner.waitForRun((run) => run.revision === rules, 'final');
+    await stage.repository.write('apps/01.redis/compose.yaml', 'services: { a: {} }\n');
+    const commit = await stage.repository.commit('Change it');
+    const { body } = await stage.push(runner);
+    expect(body).toMatchObject({ status: 'accepted', services: ['platform/redis'] });
+    await runner.waitForRun((run) => run.revision === commit, 'final');
+    await stage.repository.write('platform/01.redis/compose.yaml', 'services: { b: {} }\n');
+    await stage.repository.commit('Of no service any more');
+    expect((await stage.push(runner)).body).toEqual({
+      status: 'no_changes',
+      message: 'No service files changed',
+    });
+  });
+
+  it('says so when a push does nothing but break the file', async () => {
+    const stage = await setTestStage('only-broken');
+    const runner = await stage.start();
+    await stage.repository.write(FILE, 'needs:\n  platform/dashy: [plattform/redis]\n');
+    const bad = await stage.repository.commit('Break it');
+    const { body } = await stage.push(runner);
+    expect(body).toMatchObject({ status: 'accepted', services: [] });
+    const run = await runner.waitForRun((body as { run_id: string }).run_id, 'failed');
+    expect(run).toMatchObject({ reason: 'rules_invalid' });
+    await stage.github.statuses.waitFor({ sha: bad, state: 'failure' });
+    expect(stage.github.statuses.latest(bad)?.description).toMatch(
+      /^\.iac-runner\.yaml line 2, needs\.platform\/dashy\.0: no rule makes a service plattform\/redis/,
+    );
+  });
+
   it('waits for its window, visibly, and is not held up when forced', async () => {
     const stage = await setTestStage('window');
     const runner = await stage.start();

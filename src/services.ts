@@ -3,8 +3,8 @@
 import { createSecretKey } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
+import { createBranchRules } from './pipelines/branch-rules.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
-import { servicesNamedBy } from './pipelines/touched-paths.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { createGitHubComments } from './reporters/github-comments.ts';
 import { createHookReader } from './reporters/hook-deliveries.ts';
@@ -44,10 +44,8 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   life.onEnd('readiness', readiness.stop);
   // Made before the doors that nudge it, started after them.
   let reconciler: Reconciler | null = null;
-  const known = createKnownServices({
-    mirror,
-    lastGoodRules: async () => (await store.ledger(syncGroup(config.git.branch))).rules,
-  });
+  const lastGoodRules = async () => (await store.ledger(syncGroup(config.git.branch))).rules;
+  const known = createKnownServices({ mirror, lastGoodRules });
   const gate = createGate({
     trustedProxies: config.server.trustedProxies,
     clock: () => performance.now(),
@@ -77,7 +75,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
       previews: config.previews,
       plans: plans.ownPulls,
       commands: commandSource(config),
-      servicesNamedBy,
+      namedBy: createBranchRules({ mirror, lastGoodRules }).namedBy,
       runUrl: links.signed,
       inbox: createInbox({ store, now: Date.now }),
       onBranchMoved: () => reconciler?.nudge(),

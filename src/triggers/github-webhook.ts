@@ -23,8 +23,8 @@ export interface WebhookOptions {
   previews: boolean;
   plans?: PullRequestOptions['plans'];
   commands?: CommentOptions['commands'];
-  /** The services that changed paths name, for the answer only. */
-  servicesNamedBy(paths: Iterable<string>): string[];
+  /** The services that a push names, for the answer only; not sure when only git can tell. */
+  namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
   runUrl(runId: string): string;
   inbox: Inbox;
   /** Told when a push was answered without a run. */
@@ -67,8 +67,8 @@ async function answer(options: WebhookOptions, context: Context, payload: unknow
     await inbox.decided(context, 'ignored', reason);
     return { status: 'ignored', reason };
   }
-  const services = options.servicesNamedBy(push.paths);
-  if (services.length === 0 && push.complete) {
+  const { services, isSure } = await options.namedBy(push);
+  if (services.length === 0 && push.complete && isSure) {
     const message = 'No service files changed';
     await inbox.decided(context, 'no_changes', message);
     // The payload is only a hint: git and the ledger have the last word.

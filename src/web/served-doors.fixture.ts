@@ -45,7 +45,7 @@ export async function serveDoors({ routes, stalledReaderMs, ...overrides }: Door
       branch: 'main',
       repository: null,
       previews: false,
-      servicesNamedBy,
+      namedBy: async ({ paths }) => ({ services: servicesNamedBy(paths), isSure: true }),
       runUrl: (runId) => `http://localhost/runs/${runId}`,
       inbox: createInbox({ store, now: Date.now }),
       onBranchMoved() {},
