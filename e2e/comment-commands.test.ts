@@ -190,7 +190,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
           { state: 'CHANGES_REQUESTED', at: LATER },
         ],
       },
-      'Nobody has approved',
+      'has asked for changes',
     ],
     ['a closed pull request', { pull: { state: 'closed' } }, 'The pull request is closed'],
     ['another base', { pull: { base: 'dev' } }, 'is not for the branch'],

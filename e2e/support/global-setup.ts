@@ -1,8 +1,10 @@
 /** Gets the outside programs once, before any end-to-end test, and hands them to the tests. */
 
+import { execa } from 'execa';
 import type { TestProject } from 'vitest/node';
 import { type Chromium, obtainChromium } from './obtain-chromium.ts';
 import { type Invoke, obtainInvoke } from './obtain-invoke.ts';
+import { PROJECT_ROOT } from './project-root.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -13,9 +15,17 @@ declare module 'vitest' {
 
 export async function setup(project: TestProject): Promise<void> {
   const log = (line: string): void => console.log(line);
-  const [invoke, chromium] = await Promise.all([obtainInvoke({ log }), obtainChromium()]);
+  const [invoke, chromium] = await Promise.all([obtainInvoke({ log }), obtainChromium(), fillCompileCache()]);
   log('missing' in invoke ? invoke.missing : `invoke: ${invoke.argv.join(' ')} (${invoke.how})`);
   log('missing' in chromium ? chromium.missing : `chromium: ${chromium.executable}`);
   project.provide('invoke', invoke);
   project.provide('chromium', chromium);
+}
+
+/** Node writes what it has compiled when it ends by itself. */
+async function fillCompileCache(): Promise<void> {
+  const imports = ['services', 'commands/serve', 'commands/worker', 'commands/sync']
+    .map((name) => `await import('./src/${name}.ts');`)
+    .join('\n');
+  await execa(process.execPath, ['--input-type=module', '--eval', imports], { cwd: PROJECT_ROOT });
 }

@@ -17,6 +17,7 @@ import { type GitServer, serveGitOverHttp } from './git-over-http.ts';
 import { killProcessesMentioning } from './processes.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 import { parseLogLine } from './runner.ts';
+import { COMPILE_CACHE } from './runner-environment.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
@@ -107,6 +108,7 @@ export async function setJobStage(name: string, ...redisOptions: string[]): Prom
       GIT_ALLOWED_PROTOCOLS: 'http,https',
       GIT_ALLOWED_HOSTS: '127.0.0.1',
       LOG_LEVEL: 'debug',
+      ...COMPILE_CACHE,
       ...more,
     };
     return Object.fromEntries(
