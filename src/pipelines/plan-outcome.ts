@@ -1,6 +1,6 @@
 /** From how each root of a plan went to how the run ends. Pure. */
 
-import type { PlanSummary } from '../runs/deployment.ts';
+import { type PlanSummary, type StateChange, stateChanges } from '../runs/deployment.ts';
 import { NO_ROOT_CHANGED } from '../runs/plan-comment.ts';
 import type { Outcome } from './pipeline.ts';
 import { summaryWords } from './terraform/plan-summary.ts';
@@ -46,12 +46,14 @@ export function nothingPlanned([first, ...more]: readonly string[]): string {
 function wordsOf(summaries: readonly (PlanSummary | null)[]): string {
   const [first = null] = summaries;
   if (summaries.length === 1) return `Planned: ${summaryWords(first)}`;
-  const counts = { add: 0, change: 0, destroy: 0 };
-  for (const summary of summaries) {
-    counts.add += summary?.add ?? 0;
-    counts.change += summary?.change ?? 0;
-    counts.destroy += summary?.destroy ?? 0;
-  }
-  const { add, change, destroy } = counts;
-  return `Planned ${summaries.length} roots: ${add} to add, ${change} to change, ${destroy} to destroy`;
+  const sum = (of: 'add' | 'change' | 'destroy' | StateChange) =>
+    summaries.reduce((total, summary) => total + (summary?.[of] ?? 0), 0);
+  const counts = `${sum('add')} to add, ${sum('change')} to change, ${sum('destroy')} to destroy`;
+  const others = stateChanges({
+    import: sum('import'),
+    forget: sum('forget'),
+    move: sum('move'),
+    refresh: sum('refresh'),
+  });
+  return [`Planned ${summaries.length} roots: ${counts}`, ...others].join(', ');
 }

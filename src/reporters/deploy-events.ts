@@ -112,13 +112,10 @@ function progressOf({ run, steps, decided }: DeployFacts, { type }: DeployEvent)
 
 function planOf(summary: PlanSummary | null) {
   if (summary === null) return null;
-  const { add, change, destroy, replace, resources, omitted } = summary;
+  const { outputs: _names, resources, omitted, ...counts } = summary;
   const shown = resources.slice(0, RESOURCES);
   return {
-    add,
-    change,
-    destroy,
-    replace,
+    ...counts,
     resources: shown,
     omitted: omitted + resources.length - shown.length,
   };

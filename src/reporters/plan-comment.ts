@@ -1,7 +1,7 @@
 /** The comment with the plans of a pull request, in Markdown that no plan can break out of. Pure. */
 
 import { cutInTheMiddle } from '../runs/cut-in-the-middle.ts';
-import type { PlanSummary } from '../runs/deployment.ts';
+import { type PlanSummary, stateChanges } from '../runs/deployment.ts';
 import { nextActionOf } from '../runs/next-action.ts';
 import type { PlanRun } from '../runs/run.ts';
 import { code, FENCES_LENGTH, fenced, plainLines, prose } from './markdown.ts';
@@ -146,8 +146,10 @@ function summaryLine({ summary, text }: { summary: PlanSummary | null; text: str
     return said === undefined ? 'The plan could not be summed up.' : prose(said);
   }
   const { add, change, destroy, outputs } = summary;
-  const plan = `Plan: ${add} to add, ${change} to change, ${destroy} to destroy.`;
-  if (add + change + destroy > 0) return plan;
+  const others = stateChanges(summary);
+  const all = [`${add} to add, ${change} to change, ${destroy} to destroy`, ...others];
+  const plan = `Plan: ${all.join(', ')}.`;
+  if (add + change + destroy + others.length > 0) return plan;
   return outputs.length > 0 ? `${plan} Only outputs change.` : `No changes. ${plan}`;
 }
 

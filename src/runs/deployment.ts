@@ -62,7 +62,15 @@ export type GitAuth =
   | { type: 'http'; username: string; password: string }
   | { type: 'ssh'; privateKey: string; knownHosts: string | null };
 
-export type ResourceAction = 'create' | 'update' | 'delete' | 'replace' | 'read';
+export type ResourceAction =
+  | 'create'
+  | 'update'
+  | 'delete'
+  | 'replace'
+  | 'read'
+  | 'import'
+  | 'forget'
+  | 'move';
 
 /** Of a plan, for machines: how many resources it adds, changes, destroys and replaces, and which. */
 export interface PlanSummary {
@@ -71,6 +79,12 @@ export interface PlanSummary {
   destroy: number;
   /** Of those added and destroyed: how many are the same resource. */
   replace: number;
+  /** These change the state alone; left out when there are none. */
+  import?: number;
+  forget?: number;
+  move?: number;
+  /** Objects that changed outside of the tool, when the plan does nothing but write that into the state. */
+  refresh?: number;
   resources: { address: string; action: ResourceAction }[];
   /** Resources left out of the list to keep it small. */
   omitted: number;
@@ -78,9 +92,21 @@ export interface PlanSummary {
   outputs: string[];
 }
 
+const STATE_CHANGES = ['import', 'forget', 'move', 'refresh'] as const;
+export type StateChange = (typeof STATE_CHANGES)[number];
+
 /** A plan that cannot be summed up may change anything. */
 export function hasChanges(summary: PlanSummary | null): boolean {
-  return summary === null || summary.add + summary.change + summary.destroy + summary.outputs.length > 0;
+  if (summary === null || summary.add + summary.change + summary.destroy > 0) return true;
+  return summary.outputs.length > 0 || stateChanges(summary).length > 0;
+}
+
+/** What a plan does to the state alone, in words such as "1 to import". */
+export function stateChanges(summary: Pick<PlanSummary, StateChange>): string[] {
+  return STATE_CHANGES.flatMap((action) => {
+    const count = summary[action] ?? 0;
+    return count > 0 ? [`${count} to ${action}`] : [];
+  });
 }
 
 /** An output's value as `output -json` gives it; null in place of a sensitive one. */

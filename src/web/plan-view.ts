@@ -2,7 +2,7 @@
 
 import { html } from 'hono/html';
 import { summaryWords } from '../pipelines/terraform/plan-summary.ts';
-import type { PlanSummary } from '../runs/deployment.ts';
+import { type PlanSummary, stateChanges } from '../runs/deployment.ts';
 import { plainLine } from './ansi.ts';
 import type { Html } from './layout.ts';
 import { countLines, planLines, shownPlan } from './plan-text.ts';
@@ -71,7 +71,7 @@ function summaryView(summary: PlanSummary | null): Html {
   if (add + change + destroy === 0) return html`<strong>${capital(summaryWords(summary))}</strong>`;
   return html`<strong><span class="${add > 0 && 'plan-add'}">${add} to add</span>, <span class="${change > 0 && 'plan-change'}">${change} to change</span>, <span class="${destroy > 0 && 'plan-remove'}">${destroy} to destroy</span></strong>${
     replace > 0 && html` <span class="quiet">(${replace} replaced)</span>`
-  }`;
+  }${stateChanges(summary).map((words) => html`, <strong>${words}</strong>`)}`;
 }
 
 function capital(words: string): string {
@@ -108,6 +108,9 @@ const ACTION_CLASSES: Record<PlanSummary['resources'][number]['action'], string>
   delete: 'remove',
   replace: 'replace',
   read: 'read',
+  import: 'add',
+  move: 'change',
+  forget: 'remove',
 };
 
 function problemView({ problem, nextAction, lines }: NonNullable<PlannedRoot['problem']>): Html {

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import { hasChanges } from '../../runs/deployment.ts';
 import { summarizePlan, summaryWords } from './plan-summary.ts';
 import { makePlace, NO_LIMITS, terraform, terraformOrSkip, writeTree } from './terraform.fixture.ts';
 
@@ -27,17 +28,18 @@ it('counts as the tools do, a replacement as one added and one destroyed', () =>
   };
   const summary = summarizePlan(JSON.stringify({ format_version: '1.2', resource_changes, output_changes }));
   expect(summary).toEqual({
-    ...{ add: 4, change: 1, destroy: 3, replace: 2, omitted: 0, outputs: ['a', 'b'] },
+    ...{ add: 4, change: 1, destroy: 3, replace: 2, forget: 1, omitted: 0, outputs: ['a', 'b'] },
     resources: [
       { address: 'a.create', action: 'create' },
       { address: 'a.update', action: 'update' },
       { address: 'a.delete', action: 'delete' },
       { address: 'a.replace', action: 'replace' },
       { address: 'a.replace_first', action: 'replace' },
+      { address: 'a.forget', action: 'forget' },
       { address: 'a.replace_and_keep', action: 'create' },
     ],
   });
-  expect(summaryWords(summary)).toBe('4 to add, 1 to change, 3 to destroy');
+  expect(summaryWords(summary)).toBe('4 to add, 1 to change, 3 to destroy, 1 to forget');
 });
 
 it('lists at most 500 resources and counts all', () => {
@@ -57,6 +59,46 @@ it.each([
 ])('claims nothing of %j', (json) => {
   expect(summarizePlan(json)).toBe(null);
   expect(summaryWords(null)).toBe('a plan that could not be summed up');
+});
+
+it.each<[what: string, plan: object, words: string, changes: boolean]>([
+  ['forgets', { resource_changes: [change('a.x', 'forget')] }, '1 to forget', true],
+  [
+    'imports',
+    { resource_changes: [{ address: 'a.x', change: { actions: ['no-op'], importing: { id: '1' } } }] },
+    '1 to import',
+    true,
+  ],
+  [
+    'imports and changes',
+    { resource_changes: [{ address: 'a.x', change: { actions: ['update'], importing: {} } }] },
+    '0 to add, 1 to change, 0 to destroy, 1 to import',
+    true,
+  ],
+  [
+    'moves',
+    { resource_changes: [{ address: 'a.y', previous_address: 'a.x', change: { actions: ['no-op'] } }] },
+    '1 to move',
+    true,
+  ],
+  ['refreshes', { resource_drift: [change('a.x', 'update')], applyable: true }, '1 to refresh', true],
+  [
+    'refreshes, by a tool that does not say so',
+    { resource_drift: [change('a.x', 'delete')] },
+    '1 to refresh',
+    true,
+  ],
+  ['can be applied for a reason that is not listed', { applyable: true }, '1 to refresh', true],
+  [
+    'notices what no apply would write',
+    { resource_drift: [change('a.x', 'update')], applyable: false },
+    'no changes',
+    false,
+  ],
+  ['does nothing', { resource_changes: [change('a.x', 'no-op')], applyable: false }, 'no changes', false],
+])('tells of a plan that %s', (_what, plan, words, changes) => {
+  const summary = summarizePlan(JSON.stringify(plan));
+  expect([summaryWords(summary), hasChanges(summary)]).toEqual([words, changes]);
 });
 
 it('has words for plans that change little', () => {
@@ -82,4 +124,26 @@ it('sums up what a real terraform plans', async (context) => {
   const summary = summarizePlan((await terraform(place, 'show', '-json', plan)).output);
   expect(summary).toMatchObject({ add: 2, change: 1, destroy: 2, replace: 1, outputs: ['o'] });
   expect(output).toContain(`Plan: ${summaryWords(summary)}`);
+});
+
+it('sums up what a real terraform plans for the state alone', async (context) => {
+  await terraformOrSkip(context);
+  const place = await makePlace(NO_LIMITS);
+  const plan = path.join(place.root, 'tfplan');
+  const resource = (name: string): string => `resource "terraform_data" "${name}" {\n}\n`;
+  writeTree(place.root, { 'main.tf': ['kept', 'old', 'left'].map(resource).join('') });
+  await terraform(place, 'init');
+  await terraform(place, 'apply', '-auto-approve');
+  const state = [
+    resource('kept'),
+    resource('new'),
+    resource('found'),
+    'moved {\n  from = terraform_data.old\n  to = terraform_data.new\n}\n',
+    'import {\n  to = terraform_data.found\n  id = "x"\n}\n',
+    'removed {\n  from = terraform_data.left\n  lifecycle {\n    destroy = false\n  }\n}\n',
+  ];
+  writeTree(place.root, { 'main.tf': state.join('') });
+  await terraform(place, 'plan', '-no-color', `-out=${plan}`);
+  const summary = summarizePlan((await terraform(place, 'show', '-json', plan)).output);
+  expect(summaryWords(summary)).toBe('1 to import, 1 to forget, 1 to move');
 });
