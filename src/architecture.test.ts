@@ -42,7 +42,9 @@ function levelOf(room: string): number {
 /** Specifiers of static and dynamic imports and re-exports, types included. */
 function importsOf(file: string): string[] {
   const text = readFileSync(path.join(source, file), 'utf8');
-  return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, specifier]) => specifier ?? '');
+  return [...text.matchAll(/(?<!')\b(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
+    ([, specifier]) => specifier ?? '',
+  );
 }
 
 function localImports(file: string): string[] {
