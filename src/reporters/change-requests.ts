@@ -1,10 +1,13 @@
 /** Opens pull requests on GitHub and merge requests on GitLab with a user's own token. */
 
 import { lookup } from 'node:dns/promises';
+import { request as httpRequest, type RequestOptions } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { z } from 'zod';
 import { maskToken } from '../runs/job.ts';
-import { isAddress, isPublicAddress } from '../runs/public-address.ts';
 import { checkRemoteUrl } from '../runs/remote-url.ts';
+import { createPublicLookup, PrivateAddressError, type Resolve } from './public-lookup.ts';
 
 export interface ChangeRequest {
   type: 'github' | 'gitlab';
@@ -36,9 +39,13 @@ export interface ChangeRequestsOptions {
   githubApiUrl: string;
   version: string;
   timeoutMs?: number;
+  /** For tests. */
+  resolve?: Resolve;
 }
 
 const TIMEOUT_MS = 15_000;
+const MAX_ANSWER_BYTES = 1024 * 1024;
+const resolveAll: Resolve = (host) => lookup(host, { all: true });
 const DESCRIPTION_LENGTH = 4_000;
 
 const Repository = z.object({ default_branch: z.string().min(1) });
@@ -63,7 +70,8 @@ export function createChangeRequests(options: ChangeRequestsOptions): ChangeRequ
       try {
         return { ok: true, url: await openOne(options, request) };
       } catch (error) {
-        const problem = error instanceof RequestProblem ? error.message : 'The provider did not answer.';
+        const isKnown = error instanceof RequestProblem || error instanceof PrivateAddressError;
+        const problem = isKnown ? error.message : 'The provider did not answer.';
         return { ok: false, problem: problem.replaceAll(request.token, maskToken(request.token)) };
       }
     },
@@ -72,8 +80,8 @@ export function createChangeRequests(options: ChangeRequestsOptions): ChangeRequ
 
 async function openOne(options: ChangeRequestsOptions, request: ChangeRequest): Promise<string> {
   const api = apiOf(options, request);
-  await requirePublic(options, api.repository);
-  const ask = (url: string, body?: object) => send(options, request, url, body);
+  const way = lookupFor(options, api.repository);
+  const ask = (url: string, body?: object) => send(options, request, { url, lookup: way }, body);
   const base = request.base ?? (await defaultBranch(ask, api.repository));
   const text = request.description;
   const description = text.length > DESCRIPTION_LENGTH ? `${text.slice(0, DESCRIPTION_LENGTH)}…` : text;
@@ -124,17 +132,19 @@ function apiOf({ githubApiUrl }: ChangeRequestsOptions, request: ChangeRequest):
   };
 }
 
-/** The user names the host, so it must be one that anybody may ask, or that the operator lists. */
-async function requirePublic({ rules, githubApiUrl }: ChangeRequestsOptions, url: string): Promise<void> {
-  if (url.startsWith(`${githubApiUrl}/`)) return;
+/**
+ * The user names the host, so it must be one that anybody may ask, or that the operator lists. The address that is
+ * checked is the one that is connected to. Undefined: any address will do.
+ */
+function lookupFor(
+  { rules, githubApiUrl, resolve = resolveAll }: ChangeRequestsOptions,
+  url: string,
+): LookupFunction | undefined {
+  if (url.startsWith(`${githubApiUrl}/`)) return undefined;
   const protocols = rules.protocols.filter((name) => name === 'https' || name === 'http');
   const checked = checkRemoteUrl(url, { protocols, hosts: rules.hosts, what: 'The address of the provider' });
   if (!checked.ok) throw new RequestProblem(checked.problem);
-  if (checked.isListed || isAddress(checked.host)) return;
-  const found = await lookup(checked.host, { all: true });
-  if (found.some(({ address }) => !isPublicAddress(address))) {
-    throw new RequestProblem(`${checked.host} has an address that is not a public one.`);
-  }
+  return checked.isListed ? undefined : createPublicLookup(resolve);
 }
 
 interface Answer {
@@ -145,10 +155,10 @@ interface Answer {
 async function send(
   { version, timeoutMs = TIMEOUT_MS }: ChangeRequestsOptions,
   { type, token, signal }: ChangeRequest,
-  url: string,
+  { url, lookup }: { url: string; lookup: LookupFunction | undefined },
   body?: object,
 ): Promise<Answer> {
-  const response = await fetch(url, {
+  const { status, text } = await exchange(url, body && JSON.stringify(body), {
     method: body === undefined ? 'GET' : 'POST',
     headers: {
       authorization: `Bearer ${token}`,
@@ -156,17 +166,40 @@ async function send(
       'user-agent': `iac-runner/${version}`,
       ...(body && { 'content-type': 'application/json' }),
     },
-    ...(body && { body: JSON.stringify(body) }),
-    // The token goes nowhere else.
-    redirect: 'manual',
     signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    ...(lookup && { lookup }),
   });
-  const text = await response.text();
   try {
-    return { status: response.status, body: JSON.parse(text) };
+    return { status, body: JSON.parse(text) };
   } catch {
-    return { status: response.status, body: null };
+    return { status, body: null };
   }
+}
+
+/** On a connection of its own, so that each is looked up again. A redirect is an answer: the token goes nowhere else. */
+function exchange(
+  url: string,
+  body: string | undefined,
+  options: RequestOptions,
+): Promise<{ status: number; text: string }> {
+  const open = url.startsWith('https:') ? httpsRequest : httpRequest;
+  return new Promise((resolve, reject) => {
+    const request = open(url, { ...options, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > MAX_ANSWER_BYTES) request.destroy(new Error('The answer is too long.'));
+        else chunks.push(chunk);
+      });
+      response.on('error', reject);
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+      );
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
 }
 
 async function defaultBranch(ask: (url: string) => Promise<Answer>, repository: string): Promise<string> {
