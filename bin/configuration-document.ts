@@ -19,7 +19,7 @@ Besides these:
 
 - \`INTERNAL_DOMAIN\`, when set, also gives the default of \`PUBLIC_URL\`.
 - What tasks get, and which variables they can never get, is described in [tasks.md](tasks.md).
-- \`sync\`, \`rollback\`, \`unpin\` and \`sign\` read only \`WEBHOOK_SECRET\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
+- \`sync\`, \`rollback\`, \`unpin\` and \`sign\` read only \`SYNC_SECRET\`, \`WEBHOOK_SECRET\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
 - \`deliveries\` reads \`IAC_RUNNER_TOKEN\`, and the last three of these.
 `;
 

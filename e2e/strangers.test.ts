@@ -147,7 +147,7 @@ describe('Requests from pages of strangers', () => {
     });
     const setCookie = signedIn.headers.get('set-cookie') ?? '';
     expect(setCookie).toMatch(/HttpOnly/i);
-    expect(setCookie).toMatch(/SameSite=Strict/i);
+    expect(setCookie).toMatch(/SameSite=Lax/i);
     const cookie = setCookie.split(';')[0] ?? '';
     const form = 'application/x-www-form-urlencoded';
     const forgeries: [headers: Record<string, string>, method: string, refused: number[]][] = [

@@ -24,6 +24,7 @@ import { GIT_VARIABLES, type GitConfig, gitConfig } from './config/git.ts';
 import { JOB_VARIABLES, type JobsConfig, readJobsConfig } from './config/jobs.ts';
 import { LIMIT_VARIABLES, type LimitsConfig, limitsConfig } from './config/limits.ts';
 import { PLAN_VARIABLES, type PlansConfig, PREVIEW_VARIABLES, plansConfig } from './config/plans.ts';
+import { neverForTasks, type SecretsConfig, secretsConfig, withoutOurs } from './config/secrets.ts';
 import {
   LOG_VARIABLES,
   type LogLevel,
@@ -44,6 +45,7 @@ export type { ExecutorConfig } from './config/executor.ts';
 export type { JobsConfig } from './config/jobs.ts';
 export type { PlanCheck } from './config/plan-checks.ts';
 export type { PlansConfig } from './config/plans.ts';
+export type { SecretsConfig } from './config/secrets.ts';
 
 /** Every variable, in the order of the documentation. */
 export const VARIABLES = {
@@ -89,6 +91,7 @@ export interface Config
   redisUrl: string | null;
   /** Base of the key that seals credentials, then of keys that were used before. */
   sealingKeys: readonly [string, ...string[]];
+  secrets: SecretsConfig;
 }
 
 /**
@@ -96,7 +99,7 @@ export interface Config
  * expected and an example; never the value, which may be a secret.
  */
 export function loadConfig(environment: Environment = process.env): Config {
-  const values = parse(VARIABLES, environment);
+  const values = parse(VARIABLES, environment, neverForTasks(VARIABLES));
   const executor = executorConfig(values);
   const plans = plansConfig(values);
   return Object.freeze({
@@ -112,11 +115,12 @@ export function loadConfig(environment: Environment = process.env): Config {
     ...dokployConfig(values, environment),
     ...storeConfig(values),
     previews: values.PREVIEWS,
-    deploy: deployConfig(values, environment),
+    deploy: deployConfig(values, withoutOurs(VARIABLES, environment)),
     plans,
     remotes: remotesConfig(values),
     redisUrl: values.REDIS_URL,
     sealingKeys: sealingKeys(values),
+    secrets: secretsConfig(VARIABLES, environment),
   });
 }
 
@@ -133,7 +137,7 @@ export function loadWorkerConfig(environment: Environment = process.env): {
   const { REDIS_URL } = JOB_VARIABLES;
   const values = parse({ STORE_URL, REDIS_URL, ...LOG_VARIABLES }, environment);
   const hasStore = values.STORE_URL !== null;
-  const jobs = hasStore && values.REDIS_URL === null ? null : readJobsConfig(environment);
+  const jobs = hasStore && values.REDIS_URL === null ? null : readJobsConfig(environment, VARIABLES);
   return { jobs, hasStore, logLevel: values.LOG_LEVEL };
 }
 

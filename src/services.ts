@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { createBranchRules } from './pipelines/branch-rules.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
+import { createRedactor } from './process/redact.ts';
 import { createGitHubClient } from './reporters/github-client.ts';
 import { createGitHubComments } from './reporters/github-comments.ts';
 import { createHookReader } from './reporters/hook-deliveries.ts';
@@ -17,6 +18,7 @@ import type { Lifetime } from './services/lifetime.ts';
 import { buildPages, createLinks } from './services/pages.ts';
 import { buildReadiness, sayWhatIsMissing } from './services/readiness.ts';
 import { onlyOne } from './services/store.ts';
+import { secretsOf } from './services/sync.ts';
 import { prepareWork, startWork } from './services/work.ts';
 import { steadyNow } from './steady-clock.ts';
 import { createGitHubWebhook } from './triggers/github-webhook.ts';
@@ -51,7 +53,8 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     clock: () => performance.now(),
     log,
   });
-  const secrets = config.webhookSecrets.map((secret) => createSecretKey(secret, 'utf8'));
+  const keysOf = (secrets: readonly string[]) => secrets.map((secret) => createSecretKey(secret, 'utf8'));
+  const mask = createRedactor(secretsOf(config));
   const pages = await buildPages(
     config,
     store,
@@ -68,7 +71,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   const app = createApp({
     githubWebhook: createGitHubWebhook({
       store,
-      secrets,
+      secrets: keysOf(config.webhookSecrets),
       gate,
       branch: config.git.branch,
       repository: config.repository,
@@ -83,7 +86,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     syncApi: createSyncApi({
       ...known,
       store,
-      secrets,
+      secrets: keysOf(config.syncSecrets),
       gate,
       branch: config.git.branch,
       requireTimestamp: config.requireTimestamp,
@@ -93,7 +96,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     pubsubPush: plans.pubsubPush,
     pages: pages.apps,
     isHealthy: store.isAlive,
-    readiness: readiness.look,
+    readiness: async () => JSON.parse(mask(JSON.stringify(await readiness.look()))),
     log,
   });
   const server = await startServer(app, { ...config.server, gate });

@@ -29,20 +29,40 @@ const tokens = text.transform((value, context): ApiToken[] => {
 });
 const uniqueTokens = tokens.refine((list) => new Set(list.map(({ name }) => name)).size === list.length);
 
+const optionalSecret = secret.optional().transform((value) => value ?? null);
+
 export const SECRET_VARIABLES = {
   WEBHOOK_SECRET: variable({
     schema: secret,
     expected: 'the secret of the GitHub webhook, at least 8 characters and not a placeholder',
     example: 'the output of `openssl rand -hex 32`',
-    description: 'Signs `/webhook` and `/sync`. The program does not start without it.',
+    description: 'Signs `/webhook`, and `/sync` without SYNC_SECRET. The program does not start without it.',
     default: '(required)',
+    secret: 'all',
   }),
   WEBHOOK_SECRET_PREVIOUS: variable({
-    schema: secret.optional().transform((value) => value ?? null),
+    schema: optionalSecret,
     expected: 'the secret that was in use before, at least 8 characters',
     example: 'the previous value of WEBHOOK_SECRET',
     description: 'Also accepted, while a new secret is being rolled out.',
     default: '(none)',
+    secret: 'all',
+  }),
+  SYNC_SECRET: variable({
+    schema: optionalSecret,
+    expected: 'a secret of at least 8 characters that is not a placeholder',
+    example: 'the output of `openssl rand -hex 32`',
+    description: 'Signs `/sync` in place of WEBHOOK_SECRET, so that GitHub and your scripts share nothing.',
+    default: '(WEBHOOK_SECRET, and WEBHOOK_SECRET_PREVIOUS)',
+    secret: 'all',
+  }),
+  SYNC_SECRET_PREVIOUS: variable({
+    schema: optionalSecret,
+    expected: 'the secret that signed `/sync` before, at least 8 characters',
+    example: 'the previous value of SYNC_SECRET, or WEBHOOK_SECRET when SYNC_SECRET is new',
+    description: 'Also accepted for `/sync`, while a new secret is being rolled out.',
+    default: '(none)',
+    secret: 'all',
   }),
 } as const;
 
@@ -55,6 +75,7 @@ export const TOKEN_VARIABLES = {
     description:
       'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin). Make tokens with `openssl rand -hex 32`.',
     default: '',
+    secret: 'in_entries',
   }),
 } as const;
 
@@ -70,6 +91,8 @@ export const REPLAY_VARIABLES = {
 
 export interface AccessConfig {
   webhookSecrets: readonly [string, ...string[]];
+  /** Those of `/sync`. */
+  syncSecrets: readonly string[];
   requireTimestamp: boolean;
   apiTokens: readonly ApiToken[];
 }
@@ -77,9 +100,12 @@ export interface AccessConfig {
 export function accessConfig(
   values: ValuesOf<typeof SECRET_VARIABLES & typeof TOKEN_VARIABLES & typeof REPLAY_VARIABLES>,
 ): AccessConfig {
-  const previous = values.WEBHOOK_SECRET_PREVIOUS;
+  const { WEBHOOK_SECRET: current, WEBHOOK_SECRET_PREVIOUS: previous, SYNC_SECRET: ofSync } = values;
+  const webhookSecrets: [string, ...string[]] = previous ? [current, previous] : [current];
+  const previousOfSync = values.SYNC_SECRET_PREVIOUS;
   return {
-    webhookSecrets: previous ? [values.WEBHOOK_SECRET, previous] : [values.WEBHOOK_SECRET],
+    webhookSecrets,
+    syncSecrets: [...(ofSync ? [ofSync] : webhookSecrets), ...(previousOfSync ? [previousOfSync] : [])],
     requireTimestamp: values.SYNC_REQUIRE_TIMESTAMP,
     apiTokens: values.API_TOKENS,
   };

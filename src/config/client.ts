@@ -14,6 +14,7 @@ export const CLIENT_VARIABLES = {
     example: 'the token of an operator',
     description: 'For the command `deliveries`: who is asking. The server does not read it.',
     default: '(none)',
+    secret: 'all',
   }),
 } as const;
 
@@ -24,9 +25,11 @@ const ADDRESS_VARIABLES = {
 
 /** For those that sign their requests. */
 export function readClientConfig(environment: Environment): { secret: string; url: string } {
-  const { WEBHOOK_SECRET } = SECRET_VARIABLES;
-  const values = parse({ WEBHOOK_SECRET, ...ADDRESS_VARIABLES }, environment);
-  return { secret: values.WEBHOOK_SECRET, url: serverUrl(values, environment) };
+  const { SYNC_SECRET, WEBHOOK_SECRET } = SECRET_VARIABLES;
+  const { SYNC_SECRET: own } = parse({ SYNC_SECRET }, environment);
+  const values = parse(ADDRESS_VARIABLES, environment);
+  const secret = own ?? parse({ WEBHOOK_SECRET }, environment).WEBHOOK_SECRET;
+  return { secret, url: serverUrl(values, environment) };
 }
 
 /** For those that show a token. */

@@ -3,7 +3,6 @@
 import path from 'node:path';
 import { ConfigError } from '../errors.ts';
 import type { SECRET_VARIABLES } from './access.ts';
-import { type Environment, notOurs } from './environment.ts';
 import { dataDirOf, type FOLDER_VARIABLES } from './folders.ts';
 import { type PlanCheck, planChecks } from './plan-checks.ts';
 import {
@@ -119,6 +118,16 @@ export const DEPLOYMENT_VARIABLES = {
     description:
       'Seals the credentials of requests in the store until their run ends. For jobs: opens the tokens of users.',
     default: '(derived from WEBHOOK_SECRET; `worker` needs it for jobs)',
+    secret: 'all',
+  }),
+  ENCRYPTION_KEY_PREVIOUS: variable({
+    schema: optionalText,
+    expected: 'the key that was in use before',
+    example: 'the previous value of ENCRYPTION_KEY',
+    description:
+      'Still opens what it has sealed. What a key derived from WEBHOOK_SECRET or WEBHOOK_SECRET_PREVIOUS has sealed is always opened.',
+    default: '(none)',
+    secret: 'all',
   }),
   EVENT_WEBHOOK_URL: variable({
     schema: httpUrl.optional().transform((value) => value ?? null),
@@ -136,6 +145,7 @@ export const DEPLOYMENT_VARIABLES = {
     example: 'whsec_ and the output of `openssl rand -base64 32`',
     description: 'Signs event webhooks, in the form of Standard Webhooks.',
     default: '(none: nothing is sent)',
+    secret: 'all',
   }),
   DRIFT_TARGETS: variable({
     schema: optionalPath,
@@ -182,7 +192,7 @@ type Values = ValuesOf<typeof DEPLOYMENT_VARIABLES>;
 
 export function deployConfig(
   values: Values & ValuesOf<typeof STORE_VARIABLES & typeof FOLDER_VARIABLES>,
-  environment: Environment,
+  environmentOfDrift: Readonly<Record<string, string>>,
 ): DeployConfig {
   const { EVENT_WEBHOOK_SECRET: secret, EVENT_WEBHOOK_URL: url, DRIFT_TARGETS: file } = values;
   if (url !== null && secret === null) {
@@ -201,7 +211,7 @@ export function deployConfig(
     registryUrl: values.REGISTRY_HOST,
     eventWebhook: secret === null ? null : { url, secret },
     drift:
-      file === null ? null : { file, intervalMs: values.DRIFT_INTERVAL, environment: notOurs(environment) },
+      file === null ? null : { file, intervalMs: values.DRIFT_INTERVAL, environment: environmentOfDrift },
     labels: values.WORKER_LABELS.length === 0 ? null : values.WORKER_LABELS,
   };
 }
@@ -212,9 +222,12 @@ export function remotesConfig(
   return { protocols: values.GIT_ALLOWED_PROTOCOLS, hosts: values.GIT_ALLOWED_HOSTS };
 }
 
-/** Base of the key that seals credentials, then of keys that were used before. */
+/**
+ * Base of the key that seals credentials, then of all that may have sealed them before: so neither a first
+ * ENCRYPTION_KEY nor a new secret loses what waits in the store.
+ */
 export function sealingKeys(values: Values & ValuesOf<typeof SECRET_VARIABLES>): [string, ...string[]] {
-  const { ENCRYPTION_KEY: own, WEBHOOK_SECRET: secret, WEBHOOK_SECRET_PREVIOUS: previous } = values;
-  if (own !== null) return [own];
-  return previous ? [secret, previous] : [secret];
+  const own = values.ENCRYPTION_KEY ?? values.WEBHOOK_SECRET;
+  const earlier = [values.ENCRYPTION_KEY_PREVIOUS, values.WEBHOOK_SECRET, values.WEBHOOK_SECRET_PREVIOUS];
+  return [own, ...earlier.filter((key) => key !== null).filter((key) => key !== own)];
 }

@@ -28,6 +28,8 @@ export const DOKPLOY_VARIABLES = {
     example: 'a key that may read projects and change compose services',
     description: 'The key for the API of Dokploy, for CONFIG_HASH_STORE=dokploy.',
     default: '(none)',
+    secret: 'all',
+    forTasks: true,
   }),
   SELF_HEAL: variable({
     schema: flag,

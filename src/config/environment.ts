@@ -2,21 +2,6 @@
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What is ours never reaches a task, even when TASK_ENV names it. */
-export const NEVER_FOR_TASKS = [
-  'WEBHOOK_SECRET',
-  'WEBHOOK_SECRET_PREVIOUS',
-  'GITHUB_TOKEN',
-  'API_TOKENS',
-  'IAC_RUNNER_TOKEN',
-  'ENCRYPTION_KEY',
-  'EVENT_WEBHOOK_SECRET',
-  'GIT_REPO_URL',
-  'DATA_DIR',
-  'REDIS_URL',
-  'STORE_URL',
-];
-
 /** Variables that children get from the server's own environment when they are set: plumbing, never secrets. */
 const PLUMBING = [
   'PATH',
@@ -44,13 +29,6 @@ export function given(environment: Environment): Record<string, string> {
 /** What every child gets, when it is set. */
 export function plumbingOf(environment: Environment): Record<string, string> {
   return pick(given(environment), PLUMBING);
-}
-
-/** All that is set, except what is ours. */
-export function notOurs(environment: Environment): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(given(environment)).filter(([name]) => !NEVER_FOR_TASKS.includes(name)),
-  );
 }
 
 /** Those of a list that are set and not empty. */

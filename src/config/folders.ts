@@ -18,6 +18,7 @@ export const FOLDER_VARIABLES = {
     example: '/var/lib/iac-runner',
     description: 'Holds the store and the git mirror. Back it up; one server at a time uses it.',
     default: '($WORKSPACE_DIR/.iac-runner)',
+    forTasks: false,
   }),
 } as const;
 

@@ -12,6 +12,7 @@ export const GIT_VARIABLES = {
     example: 'https://github.com/acme/platform.git',
     description: 'The platform repository. Credentials in it are used for git only and never shown.',
     default: '(required)',
+    secret: 'in_url',
   }),
   GIT_BRANCH: variable({
     schema: text.regex(/^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|\/$))[^\s~^:?*[\\\p{Cc}]+$/u),
@@ -27,6 +28,7 @@ export const GIT_VARIABLES = {
     description:
       'Reads the repository over https and writes commit statuses. Without it there are no statuses.',
     default: '(none)',
+    secret: 'all',
   }),
   GITHUB_REPOSITORY: variable({
     schema: text

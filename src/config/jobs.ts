@@ -2,11 +2,12 @@
 
 import { ConfigError } from '../errors.ts';
 import { DEPLOYMENT_VARIABLES, type RemotesConfig, remotesConfig } from './deployments.ts';
-import { type Environment, given, NEVER_FOR_TASKS, pick, plumbingOf } from './environment.ts';
+import { type Environment, given, pick, plumbingOf } from './environment.ts';
 import { EXECUTOR_VARIABLES, type ExecutorConfig, executorConfig } from './executor.ts';
 import { FOLDER_VARIABLES } from './folders.ts';
 import { GIT_VARIABLES } from './git.ts';
 import { LIMIT_VARIABLES, logLimitBytes } from './limits.ts';
+import { neverForTasks, type SecretsConfig, secretsConfig } from './secrets.ts';
 import { LOG_VARIABLES, type LogLevel } from './server.ts';
 import {
   absolutePath,
@@ -18,7 +19,7 @@ import {
   redisUrl,
   text,
 } from './shapes.ts';
-import { parse, problemWith, variable } from './variable.ts';
+import { parse, problemWith, type Table, variable } from './variable.ts';
 
 export const JOB_VARIABLES = {
   REDIS_URL: variable({
@@ -27,6 +28,7 @@ export const JOB_VARIABLES = {
     example: 'redis://:password@redis.internal:6379/0',
     description: 'Where `worker` takes jobs from, and `serve` the output of jobs.',
     default: '(redis://localhost:6379 for `worker`; `serve` shows no jobs)',
+    secret: 'in_url',
   }),
   RUNNER_ID: variable({
     schema: text
@@ -47,7 +49,8 @@ export const JOB_VARIABLES = {
   }),
   AGENT_ENV: variable({
     schema: environmentNames,
-    expected: `names of variables, comma-separated, none of ${NEVER_FOR_TASKS.join(', ')}`,
+    namesVariables: true,
+    expected: 'names of variables, comma-separated, none of those that tasks never get (docs/tasks.md)',
     example: 'ANTHROPIC_API_KEY',
     description: 'The variables that AGENT_COMMAND gets, besides PATH, HOME and the like.',
     default: '',
@@ -133,6 +136,7 @@ export interface JobsConfig {
   logLimitBytes: number;
   remotes: RemotesConfig;
   plumbing: Readonly<Record<string, string>>;
+  secrets: SecretsConfig;
   logLevel: LogLevel;
 }
 
@@ -151,8 +155,9 @@ const READ = {
   ...EXECUTOR_VARIABLES,
 } as const;
 
-export function readJobsConfig(environment: Environment): JobsConfig {
-  const values = parse(READ, environment);
+/** `table` holds every variable there is, to know what is secret. */
+export function readJobsConfig(environment: Environment, table: Table): JobsConfig {
+  const values = parse(READ, environment, neverForTasks(table));
   if (values.ENCRYPTION_KEY === null) throw new ConfigError(problemWith(READ, 'ENCRYPTION_KEY', undefined));
   return Object.freeze({
     redisUrl: values.REDIS_URL ?? 'redis://localhost:6379',
@@ -176,6 +181,7 @@ export function readJobsConfig(environment: Environment): JobsConfig {
     logLimitBytes: logLimitBytes(values),
     remotes: remotesConfig(values),
     plumbing: plumbingOf(environment),
+    secrets: secretsConfig(table, environment),
     logLevel: values.LOG_LEVEL,
   });
 }

@@ -2,7 +2,6 @@
 
 import path from 'node:path';
 import { z } from 'zod';
-import { NEVER_FOR_TASKS } from './environment.ts';
 
 const SECOND_MS = 1_000;
 
@@ -52,9 +51,9 @@ export const optionalCount = text
 export const names = text.transform((value) =>
   [...new Set(value.split(',').map((name) => name.trim()))].filter(Boolean),
 );
-export const environmentNames = names
-  .refine((list) => list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)))
-  .refine((list) => !list.some((name) => NEVER_FOR_TASKS.includes(name)));
+export const environmentNames = names.refine((list) =>
+  list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)),
+);
 
 export const absolutePath = text.refine((value) => path.isAbsolute(value));
 export const optionalPath = absolutePath.optional().transform((value) => value ?? null);

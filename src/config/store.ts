@@ -11,6 +11,7 @@ export const STORE_VARIABLES = {
     description:
       'Keeps the store in Redis, so that several machines share the work; see redis.md. Unset: a file in DATA_DIR.',
     default: '(none)',
+    secret: 'in_url',
   }),
   LEASE_SECONDS: variable({
     schema: positiveSeconds.refine((value) => value >= 10_000 && value <= 600_000),

@@ -1,6 +1,6 @@
 /** The tasks of a sync: what runs them, what they get, how many and how long. */
 
-import { type Environment, given, NEVER_FOR_TASKS, pick, plumbingOf } from './environment.ts';
+import { type Environment, given, pick, plumbingOf } from './environment.ts';
 import { count, environmentNames, positiveSeconds, words } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
 
@@ -20,7 +20,8 @@ export const TASK_VARIABLES = {
   }),
   TASK_ENV: variable({
     schema: environmentNames,
-    expected: `names of variables, comma-separated, none of ${NEVER_FOR_TASKS.join(', ')}`,
+    namesVariables: true,
+    expected: 'names of variables, comma-separated, none of those that tasks never get (docs/tasks.md)',
     example: `${DEFAULT_TASK_ENV},CLOUDFLARE_TOKEN`,
     description: 'The variables that tasks get, besides PATH, HOME and the like. They enter the config hash.',
     default: DEFAULT_TASK_ENV,

@@ -13,9 +13,15 @@ export interface Variable<T> {
   description: string;
   /** What holds when it is unset; shown, and parsed like a given value unless it begins with "(". */
   default: string;
+  /** What of the value is secret: all of it, the credentials in a URL, or the last part of each `a:b:secret` entry. */
+  secret?: 'all' | 'in_url' | 'in_entries';
+  /** The value is a list of variables for tasks or agents. */
+  namesVariables?: true;
+  /** Whether tasks may have it when they ask for it by name. Unset: if it is not secret. */
+  forTasks?: boolean;
 }
 
-type Table = Readonly<Record<string, Variable<unknown>>>;
+export type Table = Readonly<Record<string, Variable<unknown>>>;
 
 /** What the variables of a table are read as. */
 export type ValuesOf<T extends Table> = { [Name in keyof T]: z.output<T[Name]['schema']> };
@@ -26,14 +32,19 @@ export function variable<T>(definition: Variable<T>): Variable<T> {
 
 /**
  * Reads all variables of a table. Throws ConfigError with a line for each that is wrong; never with its value, which
- * may be a secret.
+ * may be a secret. A list of variables for tasks that holds one of `never` is wrong, too.
  */
-export function parse<T extends Table>(table: T, environment: Environment): ValuesOf<T> {
+export function parse<T extends Table>(
+  table: T,
+  environment: Environment,
+  never: readonly string[] = [],
+): ValuesOf<T> {
   const problems: string[] = [];
-  const entries = Object.entries(table).map(([name, { schema, default: fallback }]) => {
+  const entries = Object.entries(table).map(([name, { schema, default: fallback, namesVariables }]) => {
     const given = environment[name]?.trim() === '' ? undefined : environment[name];
     const result = schema.safeParse(given ?? (fallback.startsWith('(') ? undefined : fallback));
-    if (result.success) return [name, result.data];
+    const isOurs = namesVariables && [result.data].flat().some((one) => never.includes(String(one)));
+    if (result.success && !isOurs) return [name, result.data];
     problems.push(problemWith(table, name, given));
     return [name, undefined];
   });

@@ -17,7 +17,7 @@ export function taskSecrets(environment: Record<string, string>): string[] {
   return [...secrets];
 }
 
-function isSecretName(name: string): boolean {
+export function isSecretName(name: string): boolean {
   return SECRET_NAMES.some((pattern) => pattern.test(name.toUpperCase()));
 }
 
@@ -25,7 +25,8 @@ function isSecretName(name: string): boolean {
 function secretsOfUrl(value: string): string[] {
   if (!value.includes('@')) return [];
   const url = URL.parse(value);
-  const secret = url?.password || url?.username;
+  // In an ssh address the user is only a name; in an http one it may be a token.
+  const secret = url?.password || (/^https?:$/.test(url?.protocol ?? '') && url?.username);
   if (!secret) return [];
   try {
     return [secret, decodeURIComponent(secret)];

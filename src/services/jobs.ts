@@ -32,7 +32,7 @@ import {
   warnOfMissingWall,
 } from './executor.ts';
 import type { Lifetime } from './lifetime.ts';
-import { networkOf } from './sync.ts';
+import { networkOf, secretsOf } from './sync.ts';
 
 const GIT_TIMEOUT_MS = 600_000;
 const UNUSED_MIRROR_MS = 30 * 86_400_000;
@@ -105,7 +105,11 @@ function leaseOf({ claimIdleMs }: JobsConfig): number {
 }
 
 function executorOf(config: JobsConfig, stateDir: string, watchdog: Watchdog | null): Executor {
-  return buildExecutor({ ...config, dataDir: stateDir, leaseMs: leaseOf(config) }, [], watchdog);
+  return buildExecutor(
+    { ...config, dataDir: stateDir, leaseMs: leaseOf(config) },
+    secretsOf(config),
+    watchdog,
+  );
 }
 
 /** Else each job would be taken, and fail. */

@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
-import type { Config } from '../config.ts';
+import type { Config, SecretsConfig } from '../config.ts';
 import { requireFreeSpace } from '../git/disk-space.ts';
 import { createGit, type Git } from '../git/git.ts';
 import { createMirror, type Mirror } from '../git/mirror.ts';
@@ -124,20 +124,9 @@ export async function buildPreview(
   return (context) => preview(options, context);
 }
 
-/** What must never be seen in a log, even when a task prints it. */
-export function secretsOf(config: Config): string[] {
-  const url = URL.parse(config.git.url);
-  // In an ssh address the user is only a name; in an http one it may be a token.
-  const mayHoldSecret = url !== null && (url.password !== '' || /^https?:$/.test(url.protocol));
-  return [
-    ...config.webhookSecrets,
-    ...config.apiTokens.map(({ token }) => token),
-    ...(config.dokploy ? [config.dokploy.apiKey] : []),
-    ...taskSecrets({ ...config.plumbing, ...config.taskEnvironment }),
-    ...taskSecrets({ STORE_URL: config.storeUrl ?? '' }),
-    ...(config.git.token ? [config.git.token] : []),
-    ...(mayHoldSecret ? taskSecrets({ GIT_REPO_URL: config.git.url }) : []),
-  ];
+/** What must never be seen in a log, even when a task prints it: also what only the server's own environment holds. */
+export function secretsOf({ secrets }: { secrets: SecretsConfig }): string[] {
+  return [...secrets.values, ...taskSecrets(secrets.others)];
 }
 
 /** The last part of the repository's address, as a folder name. */
