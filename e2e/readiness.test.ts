@@ -14,7 +14,7 @@ import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
 const OK = { status: 'ok' };
-const ALL_OK = { store: OK, workspace: OK, git: OK, task_runner: OK };
+const ALL_OK = { store: OK, workspace: OK, git: OK, remote: OK, branch: OK, rules: OK, task_runner: OK };
 
 describe('A server', () => {
   const shared = shareStage('health');

@@ -42,7 +42,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   const { mirror, due } = work.sync;
   const links = await createLinks(config, store);
   const deployApi = buildDeployApi(config, store, tools, opened.fleet);
-  const readiness = buildReadiness(config, store);
+  const readiness = buildReadiness(config, store, work.sync);
   life.onEnd('readiness', readiness.stop);
   // Made before the doors that nudge it, started after them.
   let reconciler: Reconciler | null = null;

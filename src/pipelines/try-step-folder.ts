@@ -1,7 +1,6 @@
 /** Tries whether steps can be run in folders below one of ours, by the user who will run them. */
 
 import { randomUUID } from 'node:crypto';
-import { userInfo } from 'node:os';
 import path from 'node:path';
 import { describeError } from '../errors.ts';
 import { makeOwnFolder } from '../make-folder.ts';
@@ -47,5 +46,5 @@ export async function stepFolderProblem(
 const ADD_TO_GROUP = 'Add that user to the group of the folder.';
 
 function openIt(directory: string): string {
-  return `For a local user: install -d -m 2750 -o ${userInfo().username} -g GROUP-OF-BOTH ${directory}`;
+  return `For a local user: install -d -m 2750 -o ${process.geteuid?.() ?? 'THIS-USER'} -g GROUP-OF-BOTH ${directory}`;
 }

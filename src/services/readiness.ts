@@ -3,18 +3,19 @@
 import { access, constants } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import type { Mirror } from '../git/mirror.ts';
 import { makeFolder } from '../make-folder.ts';
 import { isOpen } from '../pipelines/open-folder.ts';
 import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
 import { captureProcess } from '../process/capture.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createReadiness, type ReadinessProbe } from '../web/readiness.ts';
-import { buildExecutor, buildStepUser, stepPlumbing } from './executor.ts';
-import { requireSpace, secretsOf } from './sync.ts';
+import { branchChecks } from './branch-checks.ts';
+import { buildExecutor, buildStepUser, isElsewhere } from './executor.ts';
+import { checkExecutor, checkTaskRunner } from './program-checks.ts';
+import { buildGit, requireSpace, secretsOf } from './sync.ts';
 
 const PROBE_TIMEOUT_MS = 5_000;
-/** Through ssh or a container. */
-const EXECUTOR_PROBE_TIMEOUT_MS = 20_000;
 
 export interface ReadinessRoom extends Pick<ReadinessProbe, 'look'> {
   /** Ends what is still being looked at. */
@@ -23,18 +24,26 @@ export interface ReadinessRoom extends Pick<ReadinessProbe, 'look'> {
   signal: AbortSignal;
 }
 
-export function buildReadiness(config: Config, store: RunStore): ReadinessRoom {
+export function buildReadiness(
+  config: Config,
+  store: RunStore,
+  { mirror, checkout }: { mirror: Mirror; checkout: string },
+): ReadinessRoom {
   const ending = new AbortController();
   const { signal } = ending;
   const git = { argv: ['git', '--version'], remedy: 'Install git.', signal } as const;
   const stepFolders = checkStepFolders(config, signal);
+  const programs = { executor: buildExecutor(config, secretsOf(config)), checkout, signal };
+  const remote = buildGit(config, PROBE_TIMEOUT_MS);
   const { look, settled } = createReadiness(
     {
       store: () => store.check(),
       workspace: () => checkWorkspace(config),
       disk: () => requireSpace(config),
       git: () => checkProgram(config, git),
-      task_runner: () => checkTaskRunner(config, signal),
+      ...branchChecks(config, { git: remote, mirror, ledger: store.ledger, now: Date.now, signal }),
+      task_runner: () => checkTaskRunner(config, programs),
+      ...(isElsewhere(config.executor.command) && { executor: () => checkExecutor(config, programs) }),
       ...(stepFolders && { step_folders: stepFolders }),
     },
     Date.now,
@@ -52,23 +61,6 @@ export function buildReadiness(config: Config, store: RunStore): ReadinessRoom {
 async function checkWorkspace({ workspaceDir }: Config): Promise<void> {
   makeFolder(workspaceDir);
   await access(workspaceDir, constants.W_OK | constants.X_OK);
-}
-
-/** Where it will run. */
-async function checkTaskRunner(config: Config, signal: AbortSignal): Promise<void> {
-  const argv: [string, ...string[]] = [...config.invokeCommand, '--version'];
-  const remedy = 'Install invoke or set INVOKE_COMMAND.';
-  if (config.executor.command === null) return checkProgram(config, { argv, remedy, signal });
-  const result = await buildExecutor(config, secretsOf(config)).capture({
-    argv,
-    cwd: '/',
-    env: { ...stepPlumbing(config), IAC_RUNNER_DATA: config.dataDir },
-    timeoutMs: EXECUTOR_PROBE_TIMEOUT_MS,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(EXECUTOR_PROBE_TIMEOUT_MS)]),
-  });
-  if (result.kind === 'exited' && result.exitCode === 0) return;
-  const problem = result.kind === 'failed' ? result.problem : `${argv.join(' ')} did not succeed`;
-  throw new Error(`${problem}. ${remedy} Or look at EXECUTOR_COMMAND.`);
 }
 
 /** Null when nobody else is to work in DEPLOY_DIR. Once it was well it is not tried again. */
@@ -111,5 +103,6 @@ export async function sayWhatIsMissing({ look, signal }: ReadinessRoom, log: Log
   if (signal.aborted) return;
   for (const [part, check] of Object.entries(checks)) {
     if (check.status === 'failed') log.warn({ part, problem: check.problem }, 'not ready');
+    if (check.status === 'degraded') log.warn({ part, problem: check.problem }, 'degraded');
   }
 }

@@ -87,6 +87,7 @@ export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | 
   const dueOptions = { ...options, retries: config.syncRetries };
   return {
     mirror,
+    checkout: directory,
     pipeline: (context: PipelineContext<'sync'>) => sync(options, context),
     due: (scope: string, signal: AbortSignal) => dueServices(dueOptions, scope, signal),
   };

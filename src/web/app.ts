@@ -42,7 +42,7 @@ export function createApp(options: AppOptions): Hono {
   );
   app.get('/ready', async (c) => {
     const readiness = await options.readiness();
-    return c.json(readiness, readiness.status === 'ready' ? 200 : 503);
+    return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
   app.route('/', options.pages.login);
   app.route('/', options.pages.assets);

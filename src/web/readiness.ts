@@ -1,12 +1,16 @@
 /** What /ready says: each part the work needs, and what is wrong with it. */
 
 export interface Readiness {
-  status: 'ready' | 'not_ready';
-  checks: Record<string, { status: 'ok' } | { status: 'failed'; problem: string }>;
+  /** Degraded: the work is done, but somebody should look. */
+  status: 'ready' | 'degraded' | 'not_ready';
+  checks: Record<string, { status: 'ok' } | { status: 'degraded' | 'failed'; problem: string }>;
 }
 
+/** Resolves to a text that says what degrades the work, or to anything else. */
+type Check = () => Promise<unknown>;
+
 /** A check throws an error whose message says what is wrong and what to do. */
-export type Checks = Record<string, () => Promise<void>>;
+export type Checks = Record<string, Check>;
 
 const CACHE_MS = 5_000;
 const CHECK_TIMEOUT_MS = 8_000;
@@ -24,10 +28,10 @@ export function createReadiness(
   now: () => number,
   timeoutMs = CHECK_TIMEOUT_MS,
 ): ReadinessProbe {
-  const underWay = new Map<string, Promise<void>>();
+  const underWay = new Map<string, ReturnType<Check>>();
   let latest: { at: number; readiness: Promise<Readiness> } | null = null;
 
-  function begin(name: string, check: () => Promise<void>): Promise<void> {
+  function begin(name: string, check: Check): ReturnType<Check> {
     const running = Promise.try(check).finally(() => underWay.delete(name));
     underWay.set(name, running);
     return running;
@@ -40,8 +44,9 @@ export function createReadiness(
         return [name, await outcome(running, timeoutMs)] as const;
       }),
     );
-    const ready = results.every(([, { status }]) => status === 'ok');
-    return { status: ready ? 'ready' : 'not_ready', checks: Object.fromEntries(results) };
+    const found = new Set(results.map(([, { status }]) => status));
+    const status = found.has('failed') ? 'not_ready' : found.has('degraded') ? 'degraded' : 'ready';
+    return { status, checks: Object.fromEntries(results) };
   }
 
   return {
@@ -55,14 +60,14 @@ export function createReadiness(
   };
 }
 
-async function outcome(running: Promise<void>, timeoutMs: number): Promise<Readiness['checks'][string]> {
+async function outcome(running: ReturnType<Check>, timeoutMs: number): Promise<Readiness['checks'][string]> {
   let timer: NodeJS.Timeout | undefined;
   try {
     const tooLate = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new Error('no answer in time')), timeoutMs);
     });
-    await Promise.race([running, tooLate]);
-    return { status: 'ok' };
+    const problem = await Promise.race([running, tooLate]);
+    return typeof problem === 'string' ? { status: 'degraded', problem } : { status: 'ok' };
   } catch (error) {
     return { status: 'failed', problem: error instanceof Error ? error.message : String(error) };
   } finally {
