@@ -173,7 +173,7 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
     const run = await runner.waitForRun(runId, 'errored');
     expect(run).toMatchObject({
       reason: 'disk_full',
-      message: 'Failed to update git repository',
+      message: 'Failed to update git repository: the disk is full',
       next_action: 'Free space on the disk, then retry the run.',
     });
     await stage.github.statuses.waitFor({ sha: commit, state: 'error' });

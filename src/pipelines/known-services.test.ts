@@ -79,6 +79,21 @@ it('another head, and other rules, are looked at anew', async () => {
   expect(await known()).toEqual(['platform/vault']);
 });
 
+it('a look that failed says why', async () => {
+  const { push, mirror } = await createWorld();
+  await push('redis');
+  const cause = { nextAction: 'Free space there, or lower DISK_FLOOR_MB.' };
+  const full = new GitError('disk_full', '3 MiB are free at /data, less than the 512 kept free.', cause);
+  const { services } = createKnownServices({
+    mirror: { ...mirror, fetch: () => Promise.reject(full) },
+    lastGoodRules: async () => null,
+  });
+  await expect(services([])).rejects.toMatchObject({
+    status: 503,
+    message: `What was named cannot be looked up: ${full.message} ${cause.nextAction}`,
+  });
+});
+
 it('a look that failed is not remembered', async () => {
   const { push, mirror, counts } = await createWorld();
   await push('redis');

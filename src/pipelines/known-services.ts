@@ -1,6 +1,6 @@
 /** What the branch holds, for those who name services before a run looks: answered from the mirror. */
 
-import { GitError, RequestError } from '../errors.ts';
+import { describeError, GitError, RequestError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import { loadRules } from './load-rules.ts';
 import { snapshotAt } from './snapshot.ts';
@@ -54,7 +54,7 @@ export function createKnownServices(options: {
       return await look();
     } catch (cause) {
       if (!(cause instanceof GitError)) throw cause;
-      throw new RequestError(503, 'The repository cannot be reached to look up what was named', { cause });
+      throw new RequestError(503, `What was named cannot be looked up: ${describeError(cause)}`, { cause });
     }
   }
 

@@ -49,13 +49,15 @@ export function conclude(
 /** What failed around the tasks, in the words of the commit status; null for our own defects. */
 export function outcomeOf(error: unknown): Outcome | null {
   const errored = { state: 'errored', message: 'Failed to update git repository' } as const;
-  if (isDiskFull(error)) return { ...errored, reason: 'disk_full' };
+  if (isDiskFull(error) || (error instanceof GitError && error.kind === 'disk_full')) {
+    return { ...errored, message: `${errored.message}: the disk is full`, reason: 'disk_full' };
+  }
   if (error instanceof GitError) {
-    if (error.kind === 'disk_full') return { ...errored, reason: 'disk_full' };
     return { ...errored, reason: error.kind === 'unknown_revision' ? 'unknown_revision' : 'git_unavailable' };
   }
   if (error instanceof WorkspaceBusyError || isFileError(error)) {
-    return { ...errored, reason: 'workspace_unavailable' };
+    const message = `${errored.message}: the workspace cannot be used`;
+    return { ...errored, message, reason: 'workspace_unavailable' };
   }
   return null;
 }

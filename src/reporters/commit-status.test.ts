@@ -47,8 +47,16 @@ describe('commitStatus', () => {
     ],
     ['git out of reach', { state: 'errored', reason: 'git_unavailable', message: 'x' }, GIT_FAILED],
     ['an unknown commit', { state: 'errored', reason: 'unknown_revision', message: 'x' }, GIT_FAILED],
-    ['no workspace', { state: 'errored', reason: 'workspace_unavailable', message: 'x' }, GIT_FAILED],
-    ['a full disk in git', { state: 'errored', reason: 'disk_full', message: 'x' }, GIT_FAILED],
+    [
+      'no workspace',
+      { state: 'errored', reason: 'workspace_unavailable', message: 'x' },
+      `${GIT_FAILED}: the workspace cannot be used`,
+    ],
+    [
+      'a full disk in git',
+      { state: 'errored', reason: 'disk_full', message: 'x' },
+      `${GIT_FAILED}: the disk is full`,
+    ],
     [
       'a full disk later',
       { state: 'errored', reason: 'disk_full', chosen: 1, message: 'Disk full' },

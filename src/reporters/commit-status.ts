@@ -77,7 +77,7 @@ function statusOf(run: Run): CommitStatus {
     case 'errored':
       return {
         state: 'error',
-        description: failedInGit(run) ? 'Failed to update git repository' : run.message,
+        description: gitFailure(run) ?? run.message,
       };
     case 'superseded':
       // Named as covered or off the branch, it ends on its own words; else it only had nothing left to do.
@@ -105,16 +105,19 @@ const PREVIEW_STATES: Record<RunState, CommitStatus['state']> = {
   superseded: 'success',
 };
 
-function failedInGit(run: Run): boolean {
-  switch (run.reason) {
+/** Null when it was not on the way to the commit that the run failed. */
+function gitFailure({ reason, chosen }: Run): string | null {
+  const failed = 'Failed to update git repository';
+  switch (reason) {
     case 'git_unavailable':
     case 'unknown_revision':
+      return failed;
     case 'workspace_unavailable':
-      return true;
+      return `${failed}: the workspace cannot be used`;
     case 'disk_full':
-      return run.chosen === 0;
+      return chosen === 0 ? `${failed}: the disk is full` : null;
     default:
-      return false;
+      return null;
   }
 }
 
