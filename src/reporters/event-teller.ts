@@ -1,9 +1,10 @@
 /** Tells the events of deployments: in order for each deployment and target, one at a time for each host, until taken or given up. */
 
+import { describeError } from '../errors.ts';
 import type { DeployRun } from '../runs/run.ts';
 import { blankReport, type Report, type RunStore } from '../runs/run-store.ts';
 import { type DeployEvent, type DeployFacts, deployEvents, eventId, eventText } from './deploy-events.ts';
-import { type EventWebhookClient, LONGEST_PAUSE_MS } from './event-webhook-client.ts';
+import { type EventWebhookClient, failedTry, LONGEST_PAUSE_MS } from './event-webhook-client.ts';
 import type { SendOutcome } from './github-answer.ts';
 import { isWorn, type ReporterLog } from './status-teller.ts';
 import { createWriteLane, type WriteLane, type WriteLaneOptions } from './write-lane.ts';
@@ -179,6 +180,7 @@ function hostOf({ url }: Target): string {
   return URL.parse(url)?.host ?? '';
 }
 
+/** Never throws: a defect here costs one event a try, and holds up nobody. */
 async function send(
   { runUrl }: EventTellerOptions,
   { facts, event, target }: Owed,
@@ -186,13 +188,17 @@ async function send(
   signal: AbortSignal,
 ): Promise<SendOutcome> {
   const { id } = facts.run;
-  return client.send({
-    url: target.url,
-    isOperators: target.name === 'operator',
-    id: eventId(id, target.name, event.type),
-    body: eventText(facts, event, runUrl(id)),
-    signal,
-  });
+  try {
+    return await client.send({
+      url: target.url,
+      isOperators: target.name === 'operator',
+      id: eventId(id, target.name, event.type),
+      body: eventText(facts, event, runUrl(id)),
+      signal,
+    });
+  } catch (error) {
+    return failedTry(`The event could not be made (${describeError(error)}).`);
+  }
 }
 
 /** The report to be kept. `told` is the last event that is done with: taken, or given up. */

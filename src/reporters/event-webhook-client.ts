@@ -80,7 +80,7 @@ export function createEventWebhookClient(options: EventWebhookClientOptions): Ev
       } catch (error) {
         if (error instanceof PrivateAddressError) return { kind: 'refused', problem: error.message };
         const reason = timeout.aborted ? `no answer within ${timeoutMs / 1_000} s` : describeSilence(error);
-        return retry(`${host} did not answer (${reason}).`);
+        return failedTry(`${host} did not answer (${reason}).`);
       }
     },
   };
@@ -137,12 +137,13 @@ function judge({ status, headers }: Answer, host: string): SendOutcome {
   if (status >= 200 && status < 300) return { kind: 'ok' };
   const said = `${host} answered HTTP ${status}`;
   if (status === 410) return { kind: 'refused', problem: `${said}: it wants no more of these.` };
-  if (status >= 300 && status < 400) return retry(`${said}; redirects are not followed.`);
+  if (status >= 300 && status < 400) return failedTry(`${said}; redirects are not followed.`);
   const askedMs = status === 429 || status >= 500 ? askedWaitMs(headers) : null;
-  if (askedMs === null) return retry(`${said}.`);
-  return { ...retry(`${said}.`), scope: 'everything', afterMs: Math.max(FIRST_PAUSE_MS, askedMs) };
+  if (askedMs === null) return failedTry(`${said}.`);
+  return { ...failedTry(`${said}.`), scope: 'everything', afterMs: Math.max(FIRST_PAUSE_MS, askedMs) };
 }
 
-function retry(problem: string): Extract<SendOutcome, { kind: 'retry' }> {
+/** Tried again for a day. */
+export function failedTry(problem: string): Extract<SendOutcome, { kind: 'retry' }> {
   return { kind: 'retry', scope: 'target', afterMs: FIRST_PAUSE_MS, maxTries: MAX_TRIES, problem };
 }

@@ -57,11 +57,12 @@ interface Starting {
   secret?: string | null;
   client?: Partial<EventWebhookClientOptions>;
   store?: Deployments['store'];
+  runUrl?: (id: string) => string;
   /** Time that runs by itself. */
   fast?: ReturnType<typeof createFastTime>;
 }
 
-async function start({ url = receiver.url, secret = SECRET, client, store, fast }: Starting = {}) {
+async function start({ url = receiver.url, secret = SECRET, client, store, fast, runUrl }: Starting = {}) {
   await webhooks?.stop();
   webhooks = startEventWebhooks({
     store: store ?? deployments.store,
@@ -70,7 +71,7 @@ async function start({ url = receiver.url, secret = SECRET, client, store, fast 
         ? null
         : createEventWebhookClient({ secret, rules: LISTED, version: '1', timeoutMs: 2_000, ...client }),
     url,
-    runUrl: (id) => `https://runner.example/runs/${id}`,
+    runUrl: runUrl ?? ((id) => `https://runner.example/runs/${id}`),
     log: { info: () => undefined, warn: () => undefined },
     random: () => 0,
     ...fast,
@@ -265,6 +266,23 @@ describe('A receiver in trouble', () => {
         problem: expect.stringMatching(/^deployment.started was tried 19 times/),
       },
     ]);
+  });
+
+  it('does not suffer from another whose event cannot be made', async () => {
+    await deployments.deploy({ callbackUrl: other.url });
+    await deployments.finish(await deployments.begin());
+    let tries = 0;
+    const events = await start({
+      fast: createFastTime(),
+      runUrl(id) {
+        tries += 1;
+        if (tries === 1) throw new Error('no link');
+        return `https://runner.example/runs/${id}`;
+      },
+    });
+    await events.idle();
+    expect(receiver.types()).toEqual(['deployment.started', 'deployment.succeeded']);
+    expect(other.types()).toEqual(receiver.types());
   });
 
   it('that is gone (410) is told no more of this deployment', async () => {
