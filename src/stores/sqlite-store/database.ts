@@ -124,11 +124,21 @@ function withStatements(raw: DatabaseSync): Database {
   }
   return {
     raw,
-    get: (sql, ...values) => prepare(sql).get(...values),
-    all: (sql, ...values) => prepare(sql).all(...values),
-    iterate: (sql, ...values) => prepare(sql).iterate(...values),
-    run: (sql, ...values) => Number(prepare(sql).run(...values).changes),
+    get: (sql, ...values) => prepare(sql).get(...values.map(whole)),
+    all: (sql, ...values) => prepare(sql).all(...values.map(whole)),
+    iterate: (sql, ...values) => prepare(sql).iterate(...values.map(whole)),
+    run: (sql, ...values) => Number(prepare(sql).run(...values.map(whole)).changes),
     mayClaim: false,
     close: () => raw.close(),
   };
+}
+
+/**
+ * Every number that is stored is a time in milliseconds or a count. The tables refuse a fraction, such as a time that
+ * was measured by performance.now(), so it is rounded here, in the one place that all values pass.
+ */
+function whole(value: SQLInputValue): SQLInputValue {
+  if (typeof value !== 'number' || Number.isInteger(value)) return value;
+  if (!Number.isFinite(value)) throw new TypeError(`The store was given ${value} for a number.`);
+  return Math.round(value);
 }

@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
+import { blankReport } from '../../runs/run-store.ts';
 import { describeRunStore, pushRequest } from '../run-store-contract.ts';
 import { createSqliteStore } from './sqlite-store.ts';
 
@@ -97,6 +99,78 @@ describe('The SQLite file', () => {
     ]);
     expect(refused.status).toBe('rejected');
     expect(stored.status).toBe('fulfilled');
+    await store.close();
+  });
+
+  it('F17: rounds every number that is no whole one, and refuses what is none', async () => {
+    const store = await createSqliteStore({ directory });
+    const { run } = await store.enqueue(pushRequest());
+    const claim = async () => {
+      const claimed = await store.claim({ owner: 'w', leaseMs: 60_000.5 });
+      if (!claimed) throw new Error('Nothing to claim.');
+      return claimed.lease;
+    };
+    await store.renew(await claim(), 1e5 / 3);
+    const [running] = await store.takeBack({ all: true, maxAttempts: 9 });
+    expect(running).toBe(run.id);
+    const message = '';
+    const putOff = { type: 'run.requeued', countAttempt: false, notBefore: 1234.5, message } as const;
+    await store.append(await claim(), [putOff]);
+    expect(await store.run(run.id)).toMatchObject({ notBefore: 1235 });
+    const expiresAt = Date.now() + 1e7 / 3;
+    const waits = { type: 'run.awaiting_approval', subject: 's', expiresAt, message } as const;
+    await store.append(await claim(), [waits]);
+    expect(await store.run(run.id)).toMatchObject({ approvalExpiresAt: Math.round(expiresAt) });
+    const report = blankReport('commit-status', run.id, 'a');
+    await store.saveReport({ ...report, failures: 1, notBefore: 1e12 + 0.25 });
+    expect(await store.reports('commit-status', run.id)).toMatchObject([{ notBefore: 1e12 }]);
+    expect(await store.spendNonce('n', Date.now() + 0.5)).toBe(true);
+    expect(await store.prune({ before: 0.5, deliveriesBefore: 0.5, reporters: [] })).toBe(false);
+    for (const notBefore of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      await expect(store.saveReport({ ...report, notBefore })).rejects.toThrow('for a number');
+    }
+    await store.close();
+  });
+
+  it('F18: is worked on again when another program has held it for longer than a lease', async () => {
+    const store = await createSqliteStore({ directory });
+    const { run } = await store.enqueue(pushRequest());
+    const claimed = await store.claim({ owner: 'w', leaseMs: 50 });
+    if (!claimed) throw new Error('Nothing to claim.');
+    const other = new DatabaseSync(path.join(directory, 'iac-runner.db'));
+    other.exec('BEGIN IMMEDIATE');
+    // Refused after the time that SQLite waits, when the lease is long over.
+    await expect(store.renew(claimed.lease, 60_000)).rejects.toThrow(StoreUnavailableError);
+    other.exec('ROLLBACK');
+    other.close();
+    // Nobody else took it, so it is still ours.
+    await store.renew(claimed.lease, 60_000);
+    expect(await store.run(run.id)).toMatchObject({ state: 'running' });
+    await store.close();
+  });
+
+  it('F17: that cannot grow refuses what does not fit, and takes it once there is room', async () => {
+    const store = await createSqliteStore({ directory });
+    const { run } = await store.enqueue(pushRequest());
+    const claimed = await store.claim({ owner: 'w', leaseMs: 60_000 });
+    if (!claimed) throw new Error('Nothing to claim.');
+    const wal = path.join(directory, 'iac-runner.db-wal');
+    const limit = (bytes: number | 'unlimited') =>
+      execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:`]);
+    const lines = Array.from({ length: 1_000 }, () => 'x'.repeat(200));
+    const events = [{ type: 'step.log', step: 's', stream: 'stdout', lines } as const];
+    limit(statSync(wal).size + 20_000);
+    try {
+      await expect(store.append(claimed.lease, events)).rejects.toThrow(StoreUnavailableError);
+      await expect(store.append(claimed.lease, events)).rejects.toThrow(StoreUnavailableError);
+    } finally {
+      limit('unlimited');
+    }
+    await store.append(claimed.lease, events);
+    const stored = await store.eventsOf(run.id, 'run.started');
+    expect(stored).toHaveLength(1);
+    // Once, not three times.
+    expect(await store.events(run.id, { after: 0, limit: 10 })).toHaveLength(3);
     await store.close();
   });
 });
