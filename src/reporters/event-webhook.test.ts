@@ -11,6 +11,7 @@ import {
 } from './event-receiver.fixture.ts';
 import { type EventWebhooks, startEventWebhooks } from './event-webhook.ts';
 import { createEventWebhookClient, type EventWebhookClientOptions } from './event-webhook-client.ts';
+import type { WakeUp } from './wake-up.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const HOUR = 3_600_000;
@@ -44,10 +45,10 @@ function createFastTime() {
   receiver.clock = clock;
   return {
     clock,
-    async sleep(ms: number, signal: AbortSignal): Promise<void> {
-      if (ms <= 0 || signal.aborted) return;
+    async sleep(ms: number, until: WakeUp): Promise<void> {
+      if (ms <= 0 || until.isDue) return;
       await new Promise((resolve) => setTimeout(resolve, 1));
-      if (!signal.aborted) now += ms * SPEED;
+      if (!until.isDue) now += ms * SPEED;
     },
   };
 }

@@ -11,6 +11,7 @@ import {
   previewComments,
 } from './sticky-comments.ts';
 import { startTellingLoop, type Teller } from './telling-loop.ts';
+import type { WakeUp } from './wake-up.ts';
 import { createWriteLane, type WriteLaneOptions } from './write-lane.ts';
 
 export interface StatusReporterOptions extends Omit<StatusTellerOptions, 'lane'>, WriteLaneOptions {
@@ -18,8 +19,8 @@ export interface StatusReporterOptions extends Omit<StatusTellerOptions, 'lane'>
   comments?: Pick<PreviewCommentsOptions, 'client'> & {
     store: PreviewCommentsOptions['store'] & PlanCommentsOptions['store'];
   };
-  /** Resolves after `ms`, or as soon as `signal` is aborted. */
-  sleep?(ms: number, signal: AbortSignal): Promise<void>;
+  /** Resolves after `ms`, or as soon as `until` is due. */
+  sleep?(ms: number, until: WakeUp): Promise<void>;
 }
 
 export interface StatusReporter {

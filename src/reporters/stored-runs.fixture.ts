@@ -16,6 +16,7 @@ import {
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, Report, RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import type { WakeUp } from './wake-up.ts';
 
 export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['input']> = {}): SyncRun {
   return {
@@ -203,10 +204,10 @@ export function createFastTime(speed = 1) {
   let now = 1_700_000_000_000;
   return {
     clock: () => now,
-    async sleep(ms: number, signal: AbortSignal): Promise<void> {
-      if (ms <= 0 || signal.aborted) return;
+    async sleep(ms: number, until: WakeUp): Promise<void> {
+      if (ms <= 0 || until.isDue) return;
       await new Promise((resolve) => setTimeout(resolve, 1));
-      if (!signal.aborted) now += ms * speed;
+      if (!until.isDue) now += ms * speed;
     },
   };
 }

@@ -1,10 +1,10 @@
 /** The loop of a reporter: sends what the store says was not sent yet, rests when all is sent, wakes when something changes. */
 
-import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../errors.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { backoffMs, SECOND } from './backoff.ts';
+import { createWakeUp, sleepUntil, type WakeUp } from './wake-up.ts';
 
 /** One that sends in the loop. When it throws, it waits alone, and longer each time; the others go on. */
 export interface Teller {
@@ -24,8 +24,8 @@ export interface TellingLoopOptions {
   tellers: readonly Teller[];
   /** Now, in ms since the epoch. */
   clock?: (() => number) | undefined;
-  /** Resolves after `ms`, or as soon as `signal` is aborted. */
-  sleep?: ((ms: number, signal: AbortSignal) => Promise<void>) | undefined;
+  /** Resolves after `ms`, or as soon as `until` is due. */
+  sleep?: ((ms: number, until: WakeUp) => Promise<void>) | undefined;
 }
 
 export interface TellingLoop {
@@ -44,17 +44,20 @@ const REREAD_MS = 5 * SECOND;
 const MIN_ROUND_MS = 100;
 
 export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
-  const { store, clock = steadyNow, sleep = sleepUntilAborted } = options;
-  const stopping = new AbortController();
-  let waking = new AbortController();
+  const { store, clock = steadyNow, sleep = sleepUntil } = options;
+  let isStopping = false;
+  /** Ends the rest between two rounds: when something has changed, or at the end. */
+  let waking = createWakeUp();
+  /** Ends the least pause between two rounds: only at the end. */
+  let stopping = createWakeUp();
   let waiting: Array<() => void> = [];
-  const unwatch = store.watch(() => waking.abort());
+  const unwatch = store.watch(() => waking.wake());
   const turns = options.tellers.map((teller) => createTurn(teller, options.log, clock));
 
   /** Sends what is due. Returns the ms until the next round and what may cut them short. */
-  async function round(): Promise<{ waitMs: number; until: AbortSignal }> {
+  async function round(): Promise<{ waitMs: number; until: WakeUp }> {
     // A change from here on is not part of this round, and neither is who begins to wait for idleness.
-    waking = new AbortController();
+    waking = createWakeUp();
     const asking = waiting;
     waiting = [];
     const waits: number[] = [];
@@ -64,33 +67,36 @@ export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
     }
     if (waits.length === 0) for (const resolve of asking) resolve();
     else waiting.push(...asking);
-    return { waitMs: Math.min(...waits, REREAD_MS), until: waking.signal };
+    return { waitMs: Math.min(...waits, REREAD_MS), until: waking };
   }
 
   async function work(): Promise<void> {
-    while (!stopping.signal.aborted) {
+    while (!isStopping) {
       const { waitMs, until } = await round();
       const roundEnd = clock();
       await sleep(waitMs, until);
-      if (waking.signal.aborted) await sleep(Math.max(0, roundEnd + MIN_ROUND_MS - clock()), stopping.signal);
+      if (isStopping || !waking.isDue) continue;
+      stopping = createWakeUp();
+      await sleep(Math.max(0, roundEnd + MIN_ROUND_MS - clock()), stopping);
     }
   }
 
   const ended = work();
   return {
-    wake: () => waking.abort(),
+    wake: () => waking.wake(),
     async stop() {
       unwatch();
-      stopping.abort();
-      waking.abort();
+      isStopping = true;
+      stopping.wake();
+      waking.wake();
       await ended;
       for (const resolve of waiting) resolve();
     },
     idle() {
-      if (stopping.signal.aborted) return ended;
+      if (isStopping) return ended;
       return new Promise((resolve) => {
         waiting.push(resolve);
-        waking.abort();
+        waking.wake();
       });
     },
   };
@@ -123,9 +129,4 @@ function createTurn(
       return waitMs;
     }
   };
-}
-
-async function sleepUntilAborted(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms <= 0 || signal.aborted) return;
-  await delay(ms, undefined, { signal }).catch(() => {});
 }
