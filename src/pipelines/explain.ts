@@ -4,6 +4,7 @@ import type { Location, RepositoryReader } from '../git/repository-reader.ts';
 import type { Selection } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
+import { addPaths } from './explain-paths.ts';
 import { type LoadedRules, loadRules } from './load-rules.ts';
 import { missingServices } from './named-services.ts';
 import { blockByNeeds } from './needs.ts';
@@ -11,13 +12,6 @@ import type { Drift } from './outside.ts';
 import { outdatedBy, type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
 import type { Rules, Service } from './service-rules.ts';
 import { type Snapshot, snapshotAt } from './snapshot.ts';
-import { createPathMatcher } from './touched-paths.ts';
-
-/** Paths shown per service and of none; the rest is one `git diff` away. */
-const SHOWN_PATHS = 20;
-const SHOWN_UNMATCHED = 100;
-/** Commits that changed paths are listed against; bounds the work when services were synced at many. */
-const MAX_COMPARED = 5;
 
 /** Kept as the baseline when nothing was deployed before the first push. */
 export const NO_COMMIT = '0'.repeat(40);
@@ -174,48 +168,4 @@ async function ownServices(
     found.set(baseline.commit, new Map(services.map((service) => [service.folder, service])));
   }
   return found;
-}
-
-/** Fills in the changed paths behind each decision to run; returns changed paths that belong to no service. */
-async function addPaths(options: ExplainOptions, rules: Rules, selected: Selected[]): Promise<string[]> {
-  const { repository, revision } = options;
-  const running = selected.filter(({ decision, previous }) => decision === 'run' && previous !== null);
-  const compared = running.map(({ previous }) => previous ?? '');
-  // Where nothing runs, what was changed is the reason.
-  const commits = [...new Set(compared.length > 0 ? compared : options.befores.slice(-1))].slice(
-    0,
-    MAX_COMPARED,
-  );
-  if (commits.length === 0) return [];
-  const trees = await repository.rootTrees([...commits, revision]);
-  const to = trees.get(revision);
-  if (to === undefined) return [];
-  const pairs = commits.flatMap((commit) => {
-    const from = trees.get(commit);
-    return from === undefined ? [] : [{ commit, from, to }];
-  });
-  const changed = await repository.changedPaths(pairs);
-  const match = createPathMatcher(rules);
-  const unmatched = new Set<string>();
-  for (const [index, { commit }] of pairs.entries()) {
-    const byService = new Map<string, string[]>();
-    const everyones: string[] = [];
-    const add = (id: string, path: string) => {
-      const paths = byService.get(id);
-      if (paths) paths.push(path);
-      else byService.set(id, [path]);
-    };
-    for (const path of changed[index] ?? []) {
-      const touched = match(path);
-      if (touched.kind === 'none') unmatched.add(path);
-      else if (touched.kind === 'service') add(touched.service.id, path);
-      else if (touched.services === null) everyones.push(path);
-      else for (const id of touched.services) add(id, path);
-    }
-    for (const decision of running) {
-      if (decision.previous !== commit) continue;
-      decision.paths = [...(byService.get(decision.service) ?? []), ...everyones].slice(0, SHOWN_PATHS);
-    }
-  }
-  return [...unmatched].slice(0, SHOWN_UNMATCHED);
 }
