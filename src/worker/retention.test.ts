@@ -1,43 +1,94 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
-import type { RunStore } from '../runs/run-store.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
+import type { ReporterName, RunStore } from '../runs/run-store.ts';
+import { pushRequest } from '../stores/run-store-contract.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { startRetention } from './retention.ts';
 
 const DAY_MS = 86_400_000;
-const NOW = 1_000 * DAY_MS;
 
-function start(prune: RunStore['prune'], retentionDays: number) {
+let directory: string;
+let store: RunStore;
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'iac-retention-'));
+  store = await createSqliteStore({ directory });
+});
+afterEach(async () => {
+  await store.close();
+  await rm(directory, { recursive: true });
+});
+
+/** As it would be so many days from now. */
+function start(
+  days: number,
+  retentionDays: number,
+  { from = store, reporters = [] }: { from?: RunStore; reporters?: ReporterName[] } = {},
+) {
   const log = pino({ level: 'silent' });
-  const reporters = ['commit-status'] as const;
   const retentionMs = retentionDays * DAY_MS;
-  return startRetention({ store: { prune }, retentionMs, reporters, now: () => NOW, log, firstMs: 1 });
+  const now = (): number => Date.now() + days * DAY_MS;
+  return startRetention({ store: from, retentionMs, reporters, now, log, firstMs: 1 });
+}
+
+async function endedRun(): Promise<string> {
+  const { run } = await store.enqueue(pushRequest());
+  await store.requestCancel(run.id, 'ada');
+  return run.id;
+}
+
+async function left(): Promise<string[]> {
+  return (await store.runs({ limit: 1_000 })).map(({ id }) => id);
 }
 
 describe('The retention', () => {
-  it('goes on as long as there is more, also after a failure at the start of the next time', async () => {
-    const asked: Parameters<RunStore['prune']>[0][] = [];
-    const retention = start(async (options) => asked.push(options) < 5, 90);
-    await expect.poll(() => asked.length).toBe(5);
-    expect(new Set(asked.map(({ before }) => before))).toEqual(new Set([NOW - 90 * DAY_MS]));
-    expect(asked[0]).toMatchObject({ deliveriesBefore: NOW - 90 * DAY_MS, reporters: ['commit-status'] });
+  it('deletes in small parts, and goes on as long as there is more', async () => {
+    const ended = await Promise.all(Array.from({ length: 120 }, endedRun));
+    const { run: waiting } = await store.enqueue(pushRequest());
+    const counting = failAtCall(store, Number.POSITIVE_INFINITY, { only: ['prune'] });
+    const retention = start(91, 90, { from: counting.store });
+    await expect.poll(left, { timeout: 20_000 }).toEqual([waiting.id]);
     await retention.stop();
+    expect(ended.length / 50).toBeLessThan(counting.calls());
+  });
+
+  it.each<[string, number, ReporterName[]]>([
+    ['what is younger', 89, []],
+    ['what a reporter at work has still to tell', 91, ['commit-status']],
+  ])('keeps %s', async (_what, days, reporters) => {
+    const run = await endedRun();
+    const counting = failAtCall(store, Number.POSITIVE_INFINITY, { only: ['prune'] });
+    const retention = start(days, 90, { from: counting.store, reporters });
+    await expect.poll(() => counting.calls(), { timeout: 20_000 }).toBe(1);
+    await retention.stop();
+    await store.check();
+    expect(await left()).toEqual([run]);
   });
 
   it('keeps deliveries as long as GitHub lists them', async () => {
-    const asked: number[] = [];
-    const retention = start(async ({ deliveriesBefore }) => asked.push(deliveriesBefore) < 1, 1);
-    await expect.poll(() => asked).toEqual([NOW - 4 * DAY_MS]);
-    await retention.stop();
+    const delivery = { deliveryId: 'd1', event: 'ping', decision: 'ignored', detail: 'A ping' } as const;
+    await store.recordDelivery({ ...delivery, runId: null, request: null });
+    const kept = async () => (await store.deliveries({ limit: 10 })).length;
+    await endedRun();
+    const early = start(3, 1);
+    await expect.poll(left, { timeout: 20_000 }).toEqual([]);
+    await early.stop();
+    expect(await kept()).toBe(1);
+    const late = start(5, 1);
+    await expect.poll(kept, { timeout: 20_000 }).toBe(0);
+    await late.stop();
   });
 
   it('survives a store that cannot be written, and stops at once', async () => {
-    let calls = 0;
-    const retention = start(async () => {
-      calls += 1;
-      throw new Error('The disk is full.');
-    }, 90);
-    await expect.poll(() => calls).toBe(1);
+    const run = await endedRun();
+    const away = failAtCall(store, 1, { times: Number.POSITIVE_INFINITY });
+    const retention = start(91, 90, { from: away.store });
+    await expect.poll(() => away.calls(), { timeout: 20_000 }).toBe(1);
     await retention.stop();
-    expect(calls).toBe(1);
+    expect(away.calls()).toBe(1);
+    expect(await left()).toEqual([run]);
   });
 });
