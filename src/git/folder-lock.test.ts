@@ -73,6 +73,13 @@ it('is free soon after its holder was killed, however long a holder may be silen
   expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
 });
 
+it('leaves nothing behind of processes that were killed taking it', async () => {
+  const { directory, lock } = newLock();
+  mkdirSync(`${directory}.lock-abcdef`, { recursive: true });
+  await lock.hold(undefined, async () => undefined);
+  expect(readdirSync(path.dirname(directory))).toEqual([]);
+});
+
 it('never lets two in while holders are killed', async () => {
   const { directory } = newLock();
   const all = [];

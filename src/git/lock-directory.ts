@@ -17,7 +17,7 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isAlive, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
 
 /** Nobody ends the last git of a dead process, so it gets a moment to end by itself. */
@@ -78,9 +78,11 @@ export async function takeLock(path: string, options: LockOptions): Promise<(() 
     await rename(staging, path);
   } catch (error) {
     await rm(staging, { recursive: true, force: true }).catch(() => undefined);
-    if (['ENOTEMPTY', 'EEXIST'].includes(codeOf(error))) return null;
+    // The last one if a holder has cleared our directory away.
+    if (['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(codeOf(error))) return null;
     throw error;
   }
+  await removeStagings(path).catch(() => undefined);
   const file = join(path, token);
   const stopSigns = giveSigns(file, options);
   return async () => {
@@ -90,6 +92,19 @@ export async function takeLock(path: string, options: LockOptions): Promise<(() 
     // Fails when somebody else holds the lock by now, which is right.
     await rmdir(path).catch(() => undefined);
   };
+}
+
+/** Removes what processes left that were killed while they took the lock, and nothing of one that lives. */
+async function removeStagings(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}-`)) continue;
+    const staging = join(dirname(path), name);
+    const [token] = await readdir(staging);
+    if (token !== undefined && (await isOfDeadProcess(token)))
+      await rm(join(staging, token), { force: true });
+    // Fails unless it is empty. A process that was about to write its token tries again.
+    await rmdir(staging).catch(() => undefined);
+  }
 }
 
 /** Removes the lock `name` in `directory`, whoever holds it, and what processes left that were killed taking it. */
