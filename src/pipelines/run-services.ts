@@ -6,6 +6,7 @@ import type { Mirror } from '../git/mirror.ts';
 import type { Workspace } from '../git/workspace.ts';
 import { configHash } from './config-hash.ts';
 import type { Explained } from './explain.ts';
+import { missingContent } from './missing-content.ts';
 import type { OutsideOptions, OutsideView } from './outside.ts';
 import { createOutsideWriter } from './outside-writes.ts';
 import type { PipelineContext } from './pipeline.ts';
@@ -58,11 +59,25 @@ export async function runServices(
   });
   try {
     await options.workspace.moveTo(revision, signal);
+    await sayWhatIsMissing(options, context, revision, toSync);
     return await runTasks(options, { ...context, signal }, { toSync, explained, outside });
   } finally {
     await removeTaskFolder(path.join(options.tempDir, context.run.id));
     await release();
   }
+}
+
+async function sayWhatIsMissing(
+  { mirror, workspace }: RunServicesOptions,
+  { emit }: PipelineContext<'sync'>,
+  revision: string,
+  toSync: readonly ServiceToSync[],
+): Promise<void> {
+  const { directory } = workspace;
+  const folders = toSync.map(({ service }) => service.folder);
+  const remarks = await missingContent({ repository: mirror, revision, directory, folders });
+  if (remarks.length === 0) return;
+  await emit(...remarks.map((message) => ({ type: 'run.notice', level: 'warning', message }) as const));
 }
 
 async function runTasks(
