@@ -45,6 +45,9 @@ export class StoreUnavailableError extends RunnerError {}
 /** So many runs wait already that no more are taken. Nothing was stored. */
 export class QueueFullError extends StoreUnavailableError {}
 
+/** The nonce of a request was spent before. Nothing was stored. */
+export class NonceSpentError extends RunnerError {}
+
 /** What runs has to end: all its graces together are cut to `endWithinMs`. */
 export class MustEndError extends RunnerError {
   readonly endWithinMs: number;

@@ -5,7 +5,7 @@ import type { NewDelivery } from './delivery.ts';
 import { type DeployInput, deployGroup } from './deployment.ts';
 import { type PlanInput, planGroup } from './plan-comment.ts';
 import { type PreviewInput, previewGroup, type Run, type SyncInput, syncGroup, type Trigger } from './run.ts';
-import type { RunStore } from './run-store.ts';
+import type { Nonce, RunStore } from './run-store.ts';
 import { meaningOf } from './sync-intent.ts';
 
 interface Asked {
@@ -20,6 +20,8 @@ export interface SyncRequest extends Asked {
   input: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
   /** False for a push that does not contain those before it: their outcome is not its own. */
   covers?: boolean;
+  /** Spent with the run, so that a request which could not be stored can be sent again. */
+  nonce?: Nonce | undefined;
 }
 
 export interface PreviewRequest extends Asked {
@@ -60,7 +62,7 @@ const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
  */
 export function enqueueSync(
   store: RunStore,
-  { covers = true, dedupeKey = null, delivery, ...request }: SyncRequest,
+  { covers = true, dedupeKey = null, delivery, nonce, ...request }: SyncRequest,
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...request.trigger };
   const input: SyncInput = { ...PLAIN, ...request.input };
@@ -74,7 +76,7 @@ export function enqueueSync(
       coalesce: covers && coalesces,
       concurrencyGroup: syncGroup(input.branch),
     },
-    { delivery: accepted(trigger, delivery) },
+    { delivery: accepted(trigger, delivery), nonce },
   );
 }
 

@@ -116,15 +116,22 @@ export interface RunTally {
   boundsSeconds: number[];
 }
 
+/** Makes a request good once. */
+export interface Nonce {
+  value: string;
+  /** Milliseconds since the epoch: until then it is remembered. */
+  expiresAt: number;
+}
+
 export interface RunStore {
   /**
    * Stores the run, or finds the one the dedupe key already stands for; with it, in the same transaction, the
-   * delivery that asked for it, and what is sealed for the run. Throws QueueFullError when a new run would be one
-   * too many.
+   * delivery that asked for it, what is sealed for the run, and its nonce. Throws QueueFullError when a new run would
+   * be one too many, and NonceSpentError; nothing is stored then, and the nonce stays as it was.
    */
   enqueue(
     request: RunRequest,
-    beside?: { delivery?: NewDelivery | undefined; sealed?: string | undefined },
+    beside?: { delivery?: NewDelivery | undefined; sealed?: string | undefined; nonce?: Nonce | undefined },
   ): Promise<{ run: Run; created: boolean }>;
   /**
    * What was stored beside a run, sealed by the caller; null when there is none. It goes when the run ends, or once

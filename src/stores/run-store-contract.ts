@@ -1,7 +1,7 @@
 /** What every store must do, as one test suite; each store's own test file calls it with a way to open one. */
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { StaleLeaseError } from '../errors.ts';
+import { NonceSpentError, StaleLeaseError } from '../errors.ts';
 import type { OutsideHash } from '../runs/config-hashes.ts';
 import { type PlanRun, type Run, type RunRequest, requestedPriority, type SyncRun } from '../runs/run.ts';
 import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
@@ -923,6 +923,14 @@ export function describeRunStore(
       expect(await store.spendNonce('one', later)).toBe(false);
       expect(await store.spendNonce('two', later)).toBe(true);
       expect([await store.isNonceSpent('one'), await store.isNonceSpent('three')]).toEqual([true, false]);
+    });
+
+    it('spends the nonce of a request with its run: once, and not when the run was not stored', async () => {
+      const nonce = { value: 'of-a-request', expiresAt: Date.now() + 60_000 };
+      const { run } = await store.enqueue(pushRequest(), { nonce });
+      await expect(store.enqueue(pushRequest(), { nonce })).rejects.toThrow(NonceSpentError);
+      expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual([run.id]);
+      expect(await store.spendNonce(nonce.value, nonce.expiresAt)).toBe(false);
     });
 
     it('keeps a key once made', async () => {

@@ -2,7 +2,7 @@
 
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
-import { RequestError } from '../errors.ts';
+import { NonceSpentError, RequestError } from '../errors.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Selection } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -56,13 +56,12 @@ export function createSyncApi(options: SyncApiOptions): Handler {
     if (revision !== null && !(await options.isOnBranch(revision))) {
       throw new RequestError(400, `The commit ${revision} is not on ${options.branch}`);
     }
-    // Last of the checks, so that a refused request may be corrected and sent again.
-    if (stamp && !(await options.store.spendNonce(stamp.nonce, options.now() + 2 * TIMESTAMP_WINDOW_MS))) {
-      throw new RequestError(401, 'This nonce was used before; sign the request anew');
-    }
     const announced = selection.services;
-    const { run } = await enqueueSync(options.store, {
+    const expiresAt = options.now() + 2 * TIMESTAMP_WINDOW_MS;
+    const stored = enqueueSync(options.store, {
       trigger: { source: 'sync_api' },
+      // A request that was refused, or could not be stored, may be sent again.
+      nonce: stamp && { value: stamp.nonce, expiresAt },
       input: {
         branch: options.branch,
         revision,
@@ -72,6 +71,10 @@ export function createSyncApi(options: SyncApiOptions): Handler {
         unpin,
         announced,
       },
+    });
+    const { run } = await stored.catch((error: unknown) => {
+      if (!(error instanceof NonceSpentError)) throw error;
+      throw new RequestError(401, 'This nonce was used before; sign the request again', { cause: error });
     });
     return context.json({
       status: 'accepted',

@@ -1,10 +1,10 @@
 /** Takes requests in: the run, what it is called again by, its delivery and what is sealed, in one step. */
 
 import { randomUUID } from 'node:crypto';
-import type { NewDelivery } from '../../runs/delivery.ts';
+import { NonceSpentError } from '../../errors.ts';
 import type { Run, RunRequest } from '../../runs/run.ts';
 import { answersAgain, QUEUED_MESSAGES, supersededBy } from '../../runs/run-decisions.ts';
-import { REPORTERS_OF } from '../../runs/run-store.ts';
+import { type Nonce, REPORTERS_OF, type RunStore } from '../../runs/run-store.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
 import { draftEvent, draftEvents, readBackground } from './append-events.ts';
 import { draftDelivery } from './deliveries.ts';
@@ -13,15 +13,18 @@ import { NEW_DELIVERY, NEW_RUN } from './keys.ts';
 import { type Room, untilCommitted } from './room.ts';
 import { draftInsert, readStoredRun } from './stored-run.ts';
 
+const KEPT_NONCES_MS = 86_400_000;
+
 /** As in RunStore. */
 export async function enqueue(
   room: Room,
   request: RunRequest,
-  beside: { delivery?: NewDelivery | undefined; sealed?: string | undefined } = {},
+  beside: NonNullable<Parameters<RunStore['enqueue']>[1]> = {},
 ): Promise<{ run: Run; created: boolean }> {
-  const { delivery, sealed } = beside;
+  const { delivery, sealed, nonce } = beside;
   return untilCommitted(async () => {
     const draft = createDraft();
+    if (nonce) await draftNonce(room, draft, nonce);
     const { run, created } = await draftEnqueue(room, draft, request, room.queueLimit);
     if (created && sealed !== undefined) draft.writes.push(['SET', room.keys.sealed(run.id), sealed]);
     if (delivery) {
@@ -31,6 +34,20 @@ export async function enqueue(
     if (draft.writes.length === 0) return { done: { run, created } };
     return (await room.committer.commit(draft)) && { done: { run, created } };
   });
+}
+
+async function draftNonce(
+  { connection, keys }: Room,
+  draft: Draft,
+  { value, expiresAt }: Nonce,
+): Promise<void> {
+  const asked: [string, string, string] = ['ZSCORE', keys.nonces, value];
+  const known = await connection.call(...asked);
+  if (known !== null) throw new NonceSpentError('The nonce of the request was spent before.');
+  expectSame(draft, asked, null);
+  draft.writes.push(['ZADD', keys.nonces, expiresAt, value]);
+  // The latest are kept longer, so that a clock that was wrong for a while does not forget what was spent before.
+  draft.writes.push(['ZREMRANGEBYSCORE', keys.nonces, '-inf', Date.now() - KEPT_NONCES_MS]);
 }
 
 /** Finds the run that the request stands for already, or adds a new one to the draft. */

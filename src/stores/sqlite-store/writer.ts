@@ -1,7 +1,7 @@
 /** Calls to the writer thread: batched on the way out, answered when committed, failed when the thread dies. */
 
 import { Worker } from 'node:worker_threads';
-import { QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
 import type { OpenAnswer, WriteAnswer, WriteCall, WriteName } from './writer-thread.ts';
 
 export interface Writer {
@@ -116,6 +116,7 @@ function settle(pending: Map<number, Pending>, answer: WriteAnswer): void {
   pending.delete(answer.id);
   if (answer.ok) call.resolve(answer.result);
   else if (answer.failure === 'stale_lease') call.reject(new StaleLeaseError(answer.runId));
+  else if (answer.failure === 'nonce_spent') call.reject(new NonceSpentError(answer.message));
   else if (answer.failure === 'queue_full') {
     call.reject(
       new QueueFullError(answer.message, {

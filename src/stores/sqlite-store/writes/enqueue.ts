@@ -1,15 +1,15 @@
 /** A new run, or the earlier one that answers the request. */
 
-import { QueueFullError } from '../../../errors.ts';
-import type { NewDelivery } from '../../../runs/delivery.ts';
+import { NonceSpentError, QueueFullError } from '../../../errors.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
 import { answersAgain, QUEUED_MESSAGES } from '../../../runs/run-decisions.ts';
-import { REPORTERS_OF } from '../../../runs/run-store.ts';
+import { REPORTERS_OF, type RunStore } from '../../../runs/run-store.ts';
 import { timeOrderedId } from '../../time-ordered-id.ts';
 import { insertEvent } from '../append-events.ts';
 import { noteQueued } from '../claimable.ts';
 import type { Database } from '../database.ts';
 import { HOLDING_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
+import { spendNonce } from './beside-runs.ts';
 import { recordDelivery } from './deliveries.ts';
 import { saveBeside, supersede } from './stored-runs.ts';
 import type { Written } from './written.ts';
@@ -17,9 +17,12 @@ import type { Written } from './written.ts';
 export function enqueue(
   database: Database,
   request: RunRequest,
-  { delivery, sealed }: { delivery?: NewDelivery | undefined; sealed?: string | undefined } = {},
+  { delivery, sealed, nonce }: NonNullable<Parameters<RunStore['enqueue']>[1]> = {},
   queueLimit = Number.POSITIVE_INFINITY,
 ): Written<{ run: Run; created: boolean }> {
+  if (nonce && !spendNonce(database, nonce.value, nonce.expiresAt).result) {
+    throw new NonceSpentError('The nonce of the request was spent before.');
+  }
   const written = findOrInsert(database, request, queueLimit);
   const { run, created } = written.result;
   if (created && sealed !== undefined) saveBeside(database, 'sealed', run.id, sealed);
