@@ -24,6 +24,7 @@ export interface Access {
   opensRun(c: Context, runId: string): boolean;
   /** Sets the session cookie when `token` is one of the API tokens; false, and no cookie, otherwise. Throws likewise. */
   signIn(c: Context, token: string): boolean;
+  addressOf(c: Context): string;
   /** Removes the cookie and ends its session, wherever else the cookie may be kept. */
   signOut(c: Context): Promise<void>;
 }
@@ -105,6 +106,8 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
       });
       return true;
     },
+
+    addressOf: options.gate.addressOf,
 
     async signOut(c) {
       const session = sessionOf(c);

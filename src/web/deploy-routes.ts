@@ -16,6 +16,7 @@ import { createGuards, type RunPageEnv } from './guards.ts';
 import { isBrowser, pageHeaders } from './page-headers.ts';
 import { refuse } from './refusals.ts';
 import { createRunStreams, type RunStreams } from './run-stream.ts';
+import { createStreamSeats } from './stream-seats.ts';
 
 export interface DeployRoutesOptions {
   store: Pick<RunStore, 'run' | 'runs' | 'events' | 'watch'>;
@@ -55,7 +56,12 @@ export function createDeployRoutes(options: DeployRoutesOptions): DeployRoutes {
     notFound: answerUnknown,
   });
   const statuses = createDeployStatuses(options);
-  const streams = createRunStreams({ store, maxStreams, maxStreamMs: MAX_STREAM_MS, onError: onStreamError });
+  const streams = createRunStreams({
+    store,
+    seats: createStreamSeats(options.access, maxStreams),
+    maxStreamMs: MAX_STREAM_MS,
+    onError: onStreamError,
+  });
   const routes = new Hono<RunPageEnv>();
   // Also of /deploy itself, and before everything: a preflight has no credentials.
   routes.use('/deploy/*', pageHeaders(), crossOrigin(options.allowedOrigins));
@@ -129,7 +135,7 @@ async function streamLogs(
   if (!/^\d{1,15}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
   const run = deployOf(c);
   const words = createDeployWords(run.id, await statuses.progressAt(run, Number(after)));
-  return streams.open(c, run.id, Number(after), words) ?? jsonError(c, 503, 'Too many open streams.');
+  return streams.open(c, Number(after), words) ?? jsonError(c, 503, 'Too many open streams.');
 }
 
 /** Newest first: those of one target with `git_url` and `path`, older ones with `before`. */

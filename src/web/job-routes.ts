@@ -11,6 +11,7 @@ import { jsonError } from './error-answer.ts';
 import { pageHeaders } from './page-headers.ts';
 import { askForCredentials } from './refusals.ts';
 import { sseMessage } from './run-messages.ts';
+import { createStreamSeats } from './stream-seats.ts';
 
 export interface JobRoutesOptions {
   reader: Pick<JobReader, 'read'>;
@@ -51,6 +52,7 @@ const NUMBERS: ReadonlySet<string> = new Set([
 
 export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
   const { reader, access, maxStreams = DEFAULT_MAX_STREAMS, onStreamError = () => {} } = options;
+  const seats = createStreamSeats(access, maxStreams);
   const open = new Set<SseStream>();
   let closing = false;
   const routes = new Hono();
@@ -73,12 +75,14 @@ export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
     if (!/^\d{1,9}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
     const found = isJobId(jobId) && (await reader.read(jobId, 0, 1)).fields !== null;
     if (!found) return jsonError(c, 404, 'Job not found');
-    if (closing || open.size >= maxStreams) return jsonError(c, 503, 'Too many open streams.');
+    const free = closing ? null : seats.take(c, null);
+    if (free === null) return jsonError(c, 503, 'Too many open streams.');
+    if (c.req.method === 'HEAD') free();
     if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' });
     c.header('X-Accel-Buffering', 'no');
     return streamSSE(
       c,
-      (stream) => serve(stream, jobId, Number(after)),
+      (stream) => serve(stream, jobId, Number(after)).finally(free),
       async (error, stream) => {
         stream.abort();
         onStreamError(error);

@@ -20,6 +20,7 @@ import { readHistory, readLogText } from './run-log.ts';
 import { createPageWords } from './run-messages.ts';
 import { runPage } from './run-page.ts';
 import { createRunStreams } from './run-stream.ts';
+import { createStreamSeats } from './stream-seats.ts';
 import { HISTORY_LENGTH } from './target-history.ts';
 import { createTextStreams, type TextStreams } from './text-streams.ts';
 import { isToolRun, readRoots, readToolDetails } from './tool-details.ts';
@@ -78,8 +79,13 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
     onStreamError = () => {},
   } = options;
   const { signedIn, mayRead, mayOperate, mayApprove } = createGuards(options);
-  const streams = createRunStreams({ store, maxStreams, onError: onStreamError });
-  const texts = createTextStreams(maxStreams);
+  const { access } = options;
+  const streams = createRunStreams({
+    store,
+    seats: createStreamSeats(access, maxStreams),
+    onError: onStreamError,
+  });
+  const texts = createTextStreams(createStreamSeats(access, maxStreams));
   const routes = new Hono<RunPageEnv>();
   routes.use('/runs/*', pageHeaders());
   routes.get('/', (c) => c.redirect('/runs'));
@@ -90,7 +96,7 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   routes.get('/runs/:id/events', mayRead, (c) => {
     const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
     if (!/^\d{1,15}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
-    const response = streams.open(c, c.var.run.id, Number(after), createPageWords(c.var.run.kind));
+    const response = streams.open(c, Number(after), createPageWords(c.var.run.kind));
     return response ?? jsonError(c, 503, 'Too many open streams.');
   });
   routes.post('/runs/:id/retry', mayOperate, (c) => act(c, retry, options));
@@ -195,7 +201,7 @@ function sendText(c: RunContext, texts: TextStreams, read: () => AsyncGenerator<
   const headers = { 'Content-Type': 'text/plain; charset=utf-8' };
   // Nobody would read the text of a HEAD request to its end.
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
-  const text = texts.open(read());
+  const text = texts.open(c, read());
   return text ? c.body(text, 200, headers) : jsonError(c, 503, 'Too many open texts.');
 }
 

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RunEventBody } from '../runs/run-events.ts';
-import { AS_VIEWER, createTestPages } from './pages.fixtures.ts';
+import { signRunLink } from './access.ts';
+import { AS_VIEWER, createTestPages, LINK_KEY } from './pages.fixtures.ts';
 import { createStoredRuns, type StoredRuns } from './runs.fixtures.ts';
 
 const END: RunEventBody = {
@@ -205,5 +206,15 @@ describe('the event stream of a run', () => {
     const response = await app.request('/runs/r1/events', { headers: AS_VIEWER });
     expect(await response.text()).not.toContain('disk on fire');
     expect(problems).toEqual([new Error('disk on fire')]);
+  });
+
+  it('of one public link are 20 at most, and whoever is signed in still finds a place', async () => {
+    const { app, closeStreams } = createTestPages(createRun());
+    const link = `/runs/r1/events?key=${signRunLink(LINK_KEY, 'r1')}`;
+    const statuses = [];
+    for (let reader = 0; reader < 25; reader += 1) statuses.push((await app.request(link)).status);
+    expect(statuses).toEqual([...Array(20).fill(200), ...Array(5).fill(503)]);
+    expect((await app.request('/runs/r1/events', { headers: AS_VIEWER })).status).toBe(200);
+    closeStreams();
   });
 });

@@ -5,14 +5,16 @@ import { streamSSE } from 'hono/streaming';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import type { RunPageEnv } from './guards.ts';
 import { EVENTS_PER_READ, lastSequence } from './run-log.ts';
+import type { StreamSeats } from './stream-seats.ts';
 
 type EventSource = Pick<RunStore, 'run' | 'events' | 'watch'>;
 type SseStream = Parameters<Parameters<typeof streamSSE>[1]>[0];
 
 export interface RunStreamsOptions {
   store: EventSource;
-  maxStreams: number;
+  seats: StreamSeats;
   /** Told when a stream broke off because the store failed. */
   onError: (error: unknown) => void;
   /** After so long the client has to come back, and to show that it may still read. Default an hour. */
@@ -29,9 +31,10 @@ export interface StreamWords {
 
 export interface RunStreams {
   /**
-   * Answers with the run's events after sequence number `after`, in `words`; null when too many streams are open.
+   * Answers with the events of the context's run after sequence number `after`, in `words`; null when too many
+   * streams are open.
    */
-  open(c: Context, runId: string, after: number, words: StreamWords): Response | null;
+  open(c: Context<RunPageEnv>, after: number, words: StreamWords): Response | null;
   /** Ends all streams at shutdown and opens no more. Clients come back with Last-Event-ID. */
   close(): void;
 }
@@ -46,7 +49,7 @@ interface Followed {
 }
 
 export function createRunStreams(options: RunStreamsOptions): RunStreams {
-  const { store, maxStreams, onError, maxStreamMs = MAX_STREAM_MS } = options;
+  const { store, seats, onError, maxStreamMs = MAX_STREAM_MS } = options;
   const open = new Set<SseStream>();
   let closing = false;
 
@@ -62,14 +65,18 @@ export function createRunStreams(options: RunStreamsOptions): RunStreams {
   }
 
   return {
-    open(c, runId, after, words) {
-      if (closing || open.size >= maxStreams) return null;
+    open(c, after, words) {
+      const runId = c.var.run.id;
+      if (closing) return null;
+      const free = seats.take(c, c.var.identity === null ? runId : null);
+      if (free === null) return null;
       // Nobody would read the stream of a HEAD request, so it would never end.
+      if (c.req.method === 'HEAD') free();
       if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' });
       c.header('X-Accel-Buffering', 'no');
       return streamSSE(
         c,
-        (stream) => serve(stream, { runId, after, words }),
+        (stream) => serve(stream, { runId, after, words }).finally(free),
         // The client comes back and asks again from its last line; it must not read about our inside.
         async (error, stream) => {
           stream.abort();

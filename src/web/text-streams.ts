@@ -1,33 +1,36 @@
 /** Long texts as the bodies of answers, made as fast as their receivers take them. */
 
+import type { Context } from 'hono';
+import type { RunPageEnv } from './guards.ts';
+import type { StreamSeats } from './stream-seats.ts';
+
 export interface TextStreams {
   /** Null while too many are being read. */
-  open(parts: AsyncGenerator<string, void>): ReadableStream<Uint8Array> | null;
+  open(c: Context<RunPageEnv>, parts: AsyncGenerator<string, void>): ReadableStream<Uint8Array> | null;
 }
 
-/** Each that is open holds a part of its text, however slow its receiver is: so there are at most `maxOpen`. */
-export function createTextStreams(maxOpen: number): TextStreams {
-  const open = new Set<AsyncGenerator<string, void>>();
+/** Each that is open holds a part of its text, however slow its receiver is: so each takes a seat. */
+export function createTextStreams(seats: StreamSeats): TextStreams {
   const encoder = new TextEncoder();
   return {
-    open(parts) {
-      if (open.size >= maxOpen) return null;
-      open.add(parts);
+    open(c, parts) {
+      const free = seats.take(c, c.var.identity === null ? c.var.run.id : null);
+      if (free === null) return null;
       return new ReadableStream<Uint8Array>(
         {
           async pull(controller) {
             try {
               const { done, value } = await parts.next();
               if (!done) return controller.enqueue(encoder.encode(value));
-              open.delete(parts);
+              free();
               controller.close();
             } catch (error) {
-              open.delete(parts);
+              free();
               throw error;
             }
           },
           async cancel() {
-            open.delete(parts);
+            free();
             await parts.return();
           },
         },
