@@ -117,6 +117,8 @@ async function outcomeOf(
 ): Promise<Outcome | HandedBack> {
   const { pipelines, draining, stopping } = options;
   try {
+    // It was claimed just before the end began: nothing starts any more.
+    draining.throwIfAborted();
     return await perform(pipelines, run, covers, { signal, draining, emit: steps.emit });
   } catch (error) {
     const cause: unknown = signal.aborted ? signal.reason : error;

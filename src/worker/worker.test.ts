@@ -69,6 +69,24 @@ describe('A worker', () => {
     expect(await stateOf(after)).toBe('queued');
   });
 
+  it('hands back, without beginning it, what an answer brings that was on its way when the process began to end', async () => {
+    const ending = new AbortController();
+    const id = await enqueue('late');
+    let begun = 0;
+    const claim: RunStore['claim'] = async (options) => {
+      const answer = await store.claim(options);
+      ending.abort();
+      return answer;
+    };
+    const count: Sync = async () => {
+      begun += 1;
+      return SUCCESS;
+    };
+    const worker = start(count, { store: { ...store, claim }, ending: ending.signal });
+    await worker.drain();
+    expect([begun, await stateOf(id)]).toEqual([0, 'queued']);
+  });
+
   it('asks for a run only when there may be one, not with each line that a task prints', async () => {
     const counted = failAtCall(store, Number.POSITIVE_INFINITY, { only: ['claim'] });
     const printing: Sync = async ({ emit }) => {
