@@ -1,10 +1,12 @@
 /** Where a deployment is worked on: the folder of its checkout and its plan, laid out the first time and again. */
 
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { RemoteRepositories } from '../git/remote-repositories.ts';
 import type { GitAuth, KeptPlan } from '../runs/deployment.ts';
 import type { DeployRun } from '../runs/run.ts';
 import { checkOutForRun } from './check-out.ts';
+import { removeFolder } from './open-folder.ts';
 import type { PipelineContext } from './pipeline.ts';
 import { plannedStep } from './planned-steps.ts';
 import { makeRunFolder, openRunFolder, type RunFolderOptions } from './run-folder.ts';
@@ -72,4 +74,16 @@ export async function layOutAgain(
     ...['clone', 'init'].map((step, position) => plannedStep(step, position, message)),
   );
   await layOut(options, context, place, { ...layout, ref: run.revision ?? undefined });
+}
+
+/** The plan and what `init` leaves hold values of variables and of the backend: nobody needs them any more. */
+export async function forgetSecrets(
+  { stepUser }: RunFolderOptions,
+  { folder, planFile }: DeployPlace,
+): Promise<void> {
+  await rm(planFile, { force: true });
+  for (const name of ['data', 'tmp']) {
+    // What stays is removed with the folder, a day later.
+    await removeFolder(path.join(folder, name), stepUser).catch(() => undefined);
+  }
 }

@@ -1,22 +1,29 @@
 /** The deployment: clone, init, plan, checks, then what was approved is applied, exactly. Reads like the shell script it replaces. */
 
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import type { PlanCheck } from '../config.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { Step } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
-import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
-import { type DeployPlace, type DeployPlaceOptions, layOut, layOutAgain, placeOf } from './deploy-place.ts';
+import {
+  type DeployPlace,
+  type DeployPlaceOptions,
+  forgetSecrets,
+  layOut,
+  layOutAgain,
+  placeOf,
+} from './deploy-place.ts';
+import { planFlags, withTool } from './deploy-tool.ts';
 import type { AwaitingApproval, Ended, Outcome, PipelineContext } from './pipeline.ts';
 import { blockPending, plannedStep } from './planned-steps.ts';
 import { checkStep, runChecks } from './terraform/checks.ts';
 import { keepPlan, restorePlan } from './terraform/kept-plan.ts';
 import { digestOf } from './terraform/plan-file.ts';
 import { summaryWords } from './terraform/plan-summary.ts';
-import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
+import type { PrepareOptions } from './terraform/prepare-tool.ts';
 import { type InitOptions, initialise, makePlan, readOutputs } from './terraform/tool-phases.ts';
-import { resolveVarFiles } from './terraform/var-files.ts';
 import { finishStep, type PreparedTool, runToolStep, StepFailed } from './tool-step.ts';
 
 export interface DeployOptions extends InitOptions, PrepareOptions, DeployPlaceOptions {
@@ -40,6 +47,13 @@ const UNREADABLE = 'The credentials of the request cannot be read';
 
 /** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
 export async function deploy(options: DeployOptions, context: Context): Promise<Outcome> {
+  const place = placeOf(options, context.run);
+  const outcome = await deployAt(options, context, place);
+  if (outcome.state !== 'awaiting_approval') await forgetSecrets(options, place);
+  return outcome;
+}
+
+async function deployAt(options: DeployOptions, context: Context, place: DeployPlace): Promise<Outcome> {
   const { run } = context;
   const steps = await options.steps(run.id);
   const apply = steps.find(({ id }) => id === 'apply');
@@ -47,7 +61,6 @@ export async function deploy(options: DeployOptions, context: Context): Promise<
   if (apply && apply.state !== 'pending' && apply.state !== 'succeeded') return interrupted(context, steps);
   const secrets = await options.openSecrets(run.id);
   if (secrets === null) return { state: 'errored', reason: 'credentials_lost', message: UNREADABLE };
-  const place = placeOf(options, run);
   try {
     const decision = await options.latestDecision(run.id);
     // What was applied is only brought to its end, also when nobody was asked for approval.
@@ -83,7 +96,12 @@ async function planAndPause(
       planFile: place.planFile,
       flags: await planFlags(context, tool.cwd, place, secrets),
     });
-    await runChecks(options, tool, context, { checks: options.checks, jsonFile });
+    try {
+      await runChecks(options, tool, context, { checks: options.checks, jsonFile });
+    } finally {
+      // It holds the values of all variables in the clear.
+      await rm(jsonFile, { force: true });
+    }
     if (run.input.operation === 'drift') return drifted(summary);
     if (run.input.autoApprove) {
       await requireStillWanted(options, context);
@@ -166,57 +184,28 @@ async function applyPlan(
   if (output && output.state !== 'pending') {
     await context.emit(plannedStep('output', output.position, 'To be read again'));
   }
-  const outputs = await readOutputs(options, tool, context);
-  await context.emit({ type: 'run.outputs', outputs });
+  const unread = await tellOutputs(options, context, tool);
   const summary = (await options.latestPlan(run.id))?.summary ?? null;
   const verb = run.input.operation === 'destroy' ? 'Destroyed' : 'Applied';
-  return { state: 'succeeded', reason: null, message: `${verb}: ${summaryWords(summary)}` };
+  const words = `${verb}: ${summaryWords(summary)}`;
+  return { state: 'succeeded', reason: null, message: unread === null ? words : `${words}; ${unread}` };
 }
 
-/** Gives the tool to `work`, with its credentials on the disk only as long as that takes. */
-async function withTool<T>(
+/** What was applied stays applied, so a problem with the outputs is a remark and no failure. Returns it, or null. */
+async function tellOutputs(
   options: DeployOptions,
   context: Context,
-  place: DeployPlace,
-  secrets: DeploySecrets,
-  work: (tool: PreparedTool, prefaceLines: string[]) => Promise<T>,
-): Promise<T> {
-  const { run, signal } = context;
-  const prepared = await prepareTool(options, {
-    runId: run.id,
-    folder: place.folder,
-    checkout: place.checkout,
-    directory: run.input.path,
-    tool: run.input.tool,
-    version: run.input.toolVersion,
-    environment: secrets.environment,
-    timeoutMs: run.input.timeoutMs,
-    trusted: true,
-    secrets: flagSecrets([...secrets.initFlags, ...secrets.planFlags]),
-    signal,
-  });
+  tool: PreparedTool,
+): Promise<string | null> {
   try {
-    return await work(prepared.tool, prepared.remarks);
-  } finally {
-    await prepared.release();
+    await context.emit({ type: 'run.outputs', outputs: await readOutputs(options, tool, context) });
+    return null;
+  } catch (error) {
+    if (!(error instanceof StepFailed)) throw error;
+    const message = `The outputs could not be read: ${error.message}`;
+    await context.emit({ type: 'run.notice', level: 'warning', message });
+    return 'the outputs could not be read';
   }
-}
-
-/** Files that flags name are looked at, too, wherever links lead. */
-async function planFlags(
-  context: Context,
-  cwd: string,
-  { checkout }: DeployPlace,
-  { planFlags: flags }: DeploySecrets,
-): Promise<string[]> {
-  const { input } = context.run;
-  await resolveVarFiles(flagFiles('plan', flags), context, { cwd, checkout });
-  const files = await resolveVarFiles(input.tfvarsFiles, context, { cwd, checkout });
-  return [
-    ...(input.operation === 'destroy' ? ['-destroy'] : []),
-    ...flags,
-    ...files.map((file) => `-var-file=${file}`),
-  ];
 }
 
 async function announce(options: DeployOptions, { run, emit }: Context): Promise<void> {

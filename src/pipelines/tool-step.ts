@@ -44,6 +44,8 @@ export class StepFailed extends Error {
 interface ToolCall {
   step: string;
   argv: readonly string[];
+  /** Shown after `argv`, and given to the tool in its environment: everybody may read the arguments of a process. */
+  flags?: readonly string[];
   /** False leaves the step open for what still belongs to it. */
   finish?: boolean;
   /** Remarks of ours, logged before what the tool says. */
@@ -58,17 +60,24 @@ export async function runToolStep(
   { executor, interruptGraceMs }: ToolOptions,
   tool: PreparedTool,
   context: StepContext,
-  { step, argv, finish = true, prefaceLines = [] }: ToolCall,
+  { step, argv, flags = [], finish = true, prefaceLines = [] }: ToolCall,
 ): Promise<void> {
   context.draining.throwIfAborted();
   const command = [tool.program, ...argv] as const;
   const said = createErrorFinder();
-  await context.emit({ type: 'step.started', step, command: shownCommand(command), ledger: null });
+  const shown = shownCommand([...command, ...flags]);
+  await context.emit({ type: 'step.started', step, command: shown, ledger: null });
   if (prefaceLines.length > 0) {
     await context.emit({ type: 'step.log', step, stream: 'stderr', lines: [...prefaceLines] });
   }
   const result = await executor.run(
-    { ...tool, argv: command, signal: context.signal, interruptGraceMs },
+    {
+      ...tool,
+      env: { ...tool.env, ...flagVariable(argv[0], flags) },
+      argv: command,
+      signal: context.signal,
+      interruptGraceMs,
+    },
     {
       onStart: ({ pid, startTicks }) => void context.emit({ type: 'step.process', step, pid, startTicks }),
       onLines(stream, lines) {
@@ -88,6 +97,13 @@ export async function runToolStep(
     throw new Error(`Step ${step} was cancelled by nobody.`);
   }
   throw new StepFailed({ state: end.state, reason: end.reason, message: end.message });
+}
+
+/** Both tools put these before their own arguments: https://developer.hashicorp.com/terraform/cli/config/environment-variables */
+function flagVariable(command: string | undefined, flags: readonly string[]): Record<string, string> {
+  if (command === undefined || flags.length === 0) return {};
+  const quoted = flags.map((flag) => `'${flag.replaceAll("'", String.raw`'\''`)}'`);
+  return { [`TF_CLI_ARGS_${command}`]: quoted.join(' ') };
 }
 
 /** stdout of a command of the tool that is not shown. Throws StepFailed, with the step's end stored, unless it exits with 0. */

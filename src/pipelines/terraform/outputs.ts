@@ -36,11 +36,6 @@ export function readOutputsJson(json: string): ReadOutputs | null {
   };
 }
 
-/** The outputs alone; none when the text is not what `output -json` gives. */
-export function parseOutputs(json: string): Record<string, DeployOutput> {
-  return readOutputsJson(json)?.outputs ?? {};
-}
-
 /** As `output -json` writes them, with words in place of the sensitive values. */
 export function outputsText(outputs: Readonly<Record<string, DeployOutput>>): string {
   const shown = Object.entries(outputs).map(([name, { sensitive, type, value }]) => [

@@ -16,7 +16,7 @@ import {
   StepFailed,
   type ToolOptions,
 } from '../tool-step.ts';
-import { parseOutputs } from './outputs.ts';
+import { readOutputsJson } from './outputs.ts';
 import { digestOf, madeAt, takePlan } from './plan-file.ts';
 import { summarizePlan, summaryWords } from './plan-summary.ts';
 
@@ -39,10 +39,10 @@ export async function initialise(
     step = 'init',
   }: { flags: readonly string[]; prefaceLines: readonly string[]; step?: string },
 ): Promise<void> {
-  const argv = ['init', '-input=false', ...flags];
   await runToolStep({ ...options, executor: options.initExecutor }, tool, context, {
     step,
-    argv,
+    argv: ['init', '-input=false'],
+    flags,
     prefaceLines,
   });
 }
@@ -73,14 +73,8 @@ export async function makePlan(
   context: StepContext,
   { planFile, flags, step = 'plan', plain = false, maxCharacters = MAX_PLAN_CHARACTERS }: PlanWishes,
 ): Promise<MadePlan> {
-  const argv = [
-    'plan',
-    '-input=false',
-    ...(plain ? ['-no-color'] : []),
-    `-out=${madeAt(planFile)}`,
-    ...flags,
-  ];
-  await runToolStep(options, tool, context, { step, argv, finish: false });
+  const argv = ['plan', '-input=false', ...(plain ? ['-no-color'] : []), `-out=${madeAt(planFile)}`];
+  await runToolStep(options, tool, context, { step, argv, flags, finish: false });
   await take(planFile, context, step);
   const digest = await digestOf(planFile);
   const shown = await captureTool(options, tool, context, { step, argv: ['show', '-no-color', planFile] });
@@ -115,7 +109,12 @@ export async function readOutputs(
   const step = 'output';
   const argv = ['output', '-json'];
   await context.emit({ type: 'step.started', step, command: [tool.program, ...argv], ledger: null });
-  const outputs = parseOutputs(await captureTool(options, tool, context, { step, argv }));
+  const outputs = readOutputsJson(await captureTool(options, tool, context, { step, argv }))?.outputs;
+  if (outputs === undefined) {
+    const message = `${step}: what the tool said is not understood`;
+    await finishStep(context, step, 'failed', message);
+    throw new StepFailed({ state: 'failed', reason: 'step_failed', message });
+  }
   await finishStep(context, step, 'succeeded', `${Object.keys(outputs).length} output(s)`, 0);
   return outputs;
 }

@@ -1,0 +1,102 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../errors.ts';
+import { canariesBelow } from '../faults/canaries-below.fixture.ts';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
+import { openDeployRoom } from './deploy-room.fixture.ts';
+
+describe('A deployment', { timeout: 120_000 }, () => {
+  it('that was applied has succeeded, also when its outputs cannot be read', async () => {
+    for (const output of ['exit 1', 'echo nonsense']) {
+      const room = await openDeployRoom({ output });
+      const run = await room.ask();
+      expect(await room.work(await room.claim())).toEqual({
+        state: 'succeeded',
+        reason: null,
+        message: 'Applied: 1 to add, 0 to change, 0 to destroy; the outputs could not be read',
+      });
+      const steps = await room.store.steps(run.id);
+      expect(steps.map(({ id, state }) => `${id} ${state}`).slice(-2)).toEqual([
+        'apply succeeded',
+        'output failed',
+      ]);
+    }
+  });
+
+  it('F41: leaves no value of a variable or of the backend in a file when it has ended, and none in an argument', async () => {
+    const room = await openDeployRoom({ plan: 'echo "[$TF_CLI_ARGS_plan]"' });
+    const run = await room.ask();
+    const planFlags = ['-var', 'password=CANARY-it\'s a \\ "flag"', '-target=a.b'];
+    const initFlags = ['-backend-config=secret_key=CANARY-init'];
+    await room.work(await room.claim(), room.store, { environment: {}, git: null, initFlags, planFlags });
+    expect(room.argv().join('\n')).not.toContain('CANARY');
+    expect(existsSync(path.join(room.directory, run.id))).toBe(true);
+    expect(canariesBelow(room.directory)).toEqual([]);
+    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    const commands = events.flatMap((event) =>
+      event.type === 'step.started' ? [event.command.join(' ')] : [],
+    );
+    expect(commands.find((command) => command.includes(' plan '))).toMatch(
+      /-var password=\*{4} -target=a\.b$/,
+    );
+    const lines = events.flatMap((event) => (event.type === 'step.log' ? event.lines : []));
+    expect(lines.find((line) => line.startsWith('['))).toMatch(/^\['-var' 'password=.*' '-target=a\.b'\]$/);
+  });
+
+  it('whose tool dies at any of its lines ends, and is applied at most once', async () => {
+    const ends: string[] = [];
+    for (let n = 1; ; n += 1) {
+      const room = await openDeployRoom();
+      room.dieAt(n);
+      const run = await room.ask();
+      const outcome = await room.work(await room.claim());
+      ends.push(outcome.state);
+      expect(room.applied()).toBeLessThanOrEqual(1);
+      if (outcome.state === 'succeeded') expect(room.applied()).toBe(1);
+      expect(existsSync(path.join(room.directory, run.id, 'cli.tfrc'))).toBe(false);
+      expect(canariesBelow(room.directory)).toEqual([]);
+      if (n > 9) break;
+    }
+    // init; plan twice; show twice; apply twice; output; and nothing any more.
+    expect(ends).toEqual([
+      ...Array.from({ length: 7 }, () => 'failed'),
+      ...Array.from({ length: 3 }, () => 'succeeded'),
+    ]);
+  });
+
+  it('whose store fails at any call is applied at most once, and only as it was approved', async () => {
+    const room = await openDeployRoom();
+    for (let n = 1; ; n += 1) {
+      const before = room.applied();
+      const run = await room.ask({ autoApprove: false });
+      const failing = failAtCall(room.store, n);
+      const attempt = async () => {
+        const claim = await room.claim();
+        try {
+          const outcome = await room.work(claim, failing.store);
+          await room.end(claim, outcome);
+          return outcome;
+        } catch (error) {
+          if (!(error instanceof StoreUnavailableError)) throw error;
+          await room.putBack(claim);
+          const again = await room.claim();
+          const outcome = await room.work(again, failing.store);
+          await room.end(again, outcome);
+          return outcome;
+        }
+      };
+      let outcome = await attempt();
+      expect(room.applied()).toBe(before);
+      expect(outcome.state).toBe('awaiting_approval');
+      await room.store.decide(run.id, 'approved', 'ada');
+      outcome = await attempt();
+      const times = room.applied() - before;
+      expect(times).toBeLessThanOrEqual(1);
+      if (outcome.state === 'succeeded') expect(times).toBe(1);
+      else expect(outcome).toMatchObject({ state: 'failed', reason: 'interrupted' });
+      expect(existsSync(path.join(room.directory, run.id, 'cli.tfrc'))).toBe(false);
+      if (failing.failed().length === 0) break;
+    }
+  });
+});
