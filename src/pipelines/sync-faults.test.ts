@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { failingFiles, whileCallFails } from '../faults/failing-files.fixture.ts';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { SyncRun } from '../runs/run.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
@@ -148,5 +149,27 @@ describe('A sync whose task is killed', () => {
     const run = await askForced(world);
     expect(await world.work()).toMatchObject({ state: 'succeeded' });
     await expectNothingLeft(world, run);
+  });
+});
+
+describe('A sync whose store fails once', () => {
+  it('ends or goes on later, and the next one works', { timeout: 300_000 }, async () => {
+    const world = await worldWithRedis();
+    let failures = 0;
+    for (let call = 1; ; call += 1) {
+      const run = await askForced(world);
+      const failing = failAtCall(world.store, call);
+      await world.work(failing.store);
+      const [failed] = failing.failed();
+      const state = (await world.store.run(run.id))?.state;
+      expect(['succeeded', 'queued'], `${call}: ${failed}`).toContain(state);
+      // Put off until the store is back: nothing of it is under way meanwhile.
+      if (state === 'queued') await world.store.requestCancel(run.id, 'test');
+      await expectNothingLeft(world, run);
+      if (state === 'queued') await expectNextWorks(world);
+      if (failed === undefined) break;
+      failures += 1;
+    }
+    expect(failures).toBeGreaterThan(3);
   });
 });
