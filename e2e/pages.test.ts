@@ -300,7 +300,7 @@ describe('The log of a run', () => {
     const step = stepOf(page, 'platform/long');
     await step.locator('summary').click();
     await step.getByText(`line number ${count},`).waitFor();
-    expect(performance.now() - startedAt).toBeLessThan(15_000);
+    expect(performance.now() - startedAt).toBeLessThan(45_000);
     expect(await linesOf(page, 'platform/long').count()).toBe(2_000);
     await step.getByText('Lines before 98001 are in the raw log.').waitFor();
     expect(complaints).toEqual([]);

@@ -42,6 +42,14 @@ async function waitingNotice(stage: Stage, runner: Runner, { runId, commit }: Pu
   return notice ?? '';
 }
 
+/** All that the run, which has begun its tasks or is over, has said so far. */
+async function noticesOf(runner: Runner, runId: string): Promise<string> {
+  const page = await fetch(`${runner.url}/runs/${runId}`, {
+    headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
+  });
+  return page.text();
+}
+
 /** A program that says "held" once it holds the lock in its own way, and lets go when its stdin ends. */
 async function startHolder(argv: [string, ...string[]]): Promise<{ pid: number; release(): Promise<void> }> {
   const [program, ...args] = argv;
@@ -69,10 +77,9 @@ describe('F27: the workspace lock', () => {
   it('is taken at once in place of a plain file that nobody holds, as the earlier receiver left it', async () => {
     const { stage, runner } = scene();
     await writeFile(lockOf(stage), 'pid 4711\n');
-    const startedAt = performance.now();
     const { runId } = await pushProbe(stage, runner);
     await runner.waitForRun(runId, 'succeeded');
-    expect(performance.now() - startedAt).toBeLessThan(15_000);
+    expect(await noticesOf(runner, runId)).not.toContain('Waiting for the workspace');
   });
 
   it('is waited for while somebody holds the plain file by flock, who is named', async () => {
@@ -167,8 +174,8 @@ describe('F27: the workspace lock of somebody who is not there any more', () => 
     const { stage, runner } = scene();
     await plant(stage, owner, ageS);
     const { runId } = await pushProbe(stage, runner);
-    // Sooner than a folder that nobody refreshes counts as abandoned.
     await runner.waitForRun(runId, 'succeeded');
+    expect(await noticesOf(runner, runId)).not.toContain('Waiting for the workspace');
   });
 });
 
@@ -181,7 +188,8 @@ describe('F24: a run that only waits for the lock', () => {
     await waitingNotice(stage, first, pushed);
     const startedAt = performance.now();
     expect(await first.stop()).toBe(0);
-    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    // It may drain for a minute.
+    expect(performance.now() - startedAt).toBeLessThan(50_000);
     await rmdir(lockOf(stage));
     const second = await stage.start();
     // Nobody died, so that this counts as the first attempt still.
@@ -200,11 +208,9 @@ describe('F26: after kill -9 in the middle of a run', () => {
     await stage.journal.waitForStart('platform/gated');
     await first.kill();
     expect((await lstat(lockOf(stage))).isDirectory()).toBe(true);
-    const startedAt = performance.now();
     const second = await stage.start();
     await stage.journal.waitForStart('platform/gated', 2);
-    // A stale directory alone would be waited for 30 s.
-    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    expect(await noticesOf(second, runId)).not.toContain('Waiting for the workspace');
     await openGate(stage, 'go');
     expect(await second.waitForRun(runId, 'succeeded')).toMatchObject({ revision: commit, attempt: 2 });
     expect((await stage.journal.read()).overlaps).toEqual([]);

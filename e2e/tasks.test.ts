@@ -45,7 +45,7 @@ describe('A task that does not end', () => {
     const { runId, commit } = await pushRun(stage, runner, 'Add a stubborn task');
     const run = await runner.waitForRun(runId, 'timed_out');
     // 4 s, then 5 s of grace; the rest is room for a loaded machine.
-    expect(performance.now() - startedAt).toBeLessThan(25_000);
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
     expect(run).toMatchObject({ reason: 'step_timed_out', message: '1/1 service(s) failed to sync' });
     expect(run.steps).toMatchObject([{ state: 'timed_out', message: 'Timed out after 4 s' }]);
     expect(await readLog(runner, runId)).toContain(UP);

@@ -151,7 +151,7 @@ describe.skipIf(withoutRedis !== null)(`Two servers behind one address${because(
     expect(await bystander.waitForRun(runId, 'cancelled')).toMatchObject({
       reason: 'cancelled_by_request',
     });
-    expect(performance.now() - from).toBeLessThan(15_000);
+    expect(performance.now() - from).toBeLessThan(50_000);
   });
 });
 

@@ -22,7 +22,7 @@ const ONLY_IN: [module: string, room: string][] = [
   ['execa', 'process'],
   ['node:child_process', 'process'],
   ['node:sqlite', 'stores'],
-  ['proper-lockfile', 'pipelines|git'],
+  ['proper-lockfile', 'pipelines'],
   ['@octokit/rest', 'reporters'],
 ];
 
