@@ -8,7 +8,7 @@ const HEAD = 'b'.repeat(40);
 function run(source: Trigger['source'], input: Partial<SyncInput>, more: Partial<SyncRun> = {}): SyncRun {
   const trigger = { source, actor: null, deliveryId: null, retryOf: null };
   const asked = { selection: { mode: 'changed' }, force: false, dryRun: false, revision: null, ...input };
-  return { trigger, input: asked, notBefore: 0, revision: null, ...more } as SyncRun;
+  return { trigger, input: asked, attempt: 1, revision: null, ...more } as SyncRun;
 }
 
 describe('The intent of a run that an earlier version stored', () => {
@@ -37,13 +37,14 @@ describe('What a sync means', () => {
   });
 
   it('takes the head when it follows the branch and names no commit, or had to wait', () => {
-    const takesHead = (input: Partial<SyncInput>, notBefore = 0) =>
-      meaningOf(run('webhook', input, { notBefore })).takesHead;
+    const takesHead = (input: Partial<SyncInput>, found: string | null = null, attempt = 1) =>
+      meaningOf(run('webhook', input, { revision: found, attempt })).takesHead;
     expect(takesHead({ intent: 'follow' })).toBe(true);
     expect(takesHead({ intent: 'follow', revision: COMMIT })).toBe(false);
-    expect(takesHead({ intent: 'follow', revision: COMMIT }, 1)).toBe(true);
-    expect(takesHead({ intent: 'exact', revision: COMMIT }, 1)).toBe(false);
-    expect(takesHead({ intent: 'back', revision: COMMIT }, 1)).toBe(false);
+    expect(takesHead({ intent: 'follow', revision: COMMIT }, COMMIT)).toBe(true);
+    expect(takesHead({ intent: 'follow', revision: COMMIT }, COMMIT, 2)).toBe(false);
+    expect(takesHead({ intent: 'exact', revision: COMMIT }, COMMIT)).toBe(false);
+    expect(takesHead({ intent: 'back', revision: COMMIT }, COMMIT)).toBe(false);
   });
 
   it('gives way to the head, when its commit is not on the branch, unless it goes back', () => {

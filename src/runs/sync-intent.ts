@@ -16,20 +16,22 @@ export interface SyncMeaning {
 }
 
 /** Stored runs of earlier versions have no intent: theirs follows from who asked. */
-export function meaningOf({ trigger, input, notBefore }: Asked): SyncMeaning {
+export function meaningOf({ trigger, input, revision, attempt }: Asked): SyncMeaning {
+  // It found its commit before and was put off, which is no attempt; one that was cut off goes on where it was.
+  const hadToWait = revision !== null && attempt <= 1;
   const intent = input.intent ?? intentBefore({ trigger, input });
   const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
   return {
     intent,
     coalesces: intent === 'follow' && leavesChoice,
     goesBack: intent === 'back',
-    takesHead: intent === 'follow' && (input.revision === null || notBefore > 0),
+    takesHead: intent === 'follow' && (input.revision === null || hadToWait),
     waitsForWindow: !input.force && !input.dryRun,
     offBranch: intent === 'back' ? null : 'head',
   };
 }
 
-type Asked = Pick<SyncRun, 'trigger' | 'input' | 'notBefore'>;
+type Asked = Pick<SyncRun, 'trigger' | 'input' | 'revision' | 'attempt'>;
 
 /** The intent and the commit of the run that repeats `run`: what it did, or was about to do. */
 export function retryOf(run: SyncRun): Pick<SyncInput, 'intent' | 'revision'> {
