@@ -10,6 +10,8 @@ export interface Defect {
   what: string;
   /** The invariants that must notice it: being caught by another proves nothing. */
   breaks: readonly string[];
+  /** The fault without which it does no harm; it then happens in every round. */
+  needs?: string;
   /** Exact texts, each of which must stand exactly once in its file. */
   patches: readonly { file: string; from: string; to: string }[];
 }
@@ -93,6 +95,60 @@ export const DEFECTS: readonly Defect[] = [
         file: 'reporters/status-teller.ts',
         from: "if (outcome.kind !== 'ok') return keepFailure(owed, outcome);",
         to: '',
+      },
+    ],
+  },
+  {
+    name: 'fractional-time',
+    what: 'the time of the next try is stored as a fraction, which the table refuses',
+    breaks: ['every status ends'],
+    needs: 'GitHub',
+    patches: [
+      {
+        file: 'reporters/write-lane.ts',
+        from: 'return Math.ceil(clock() + ms);',
+        to: 'return Math.ceil(clock() + ms) + 0.5;',
+      },
+    ],
+  },
+  {
+    name: 'pace-by-the-wall-clock',
+    what: 'the pace of reports follows the time of the machine, also when somebody sets it back',
+    breaks: ['every status ends'],
+    needs: 'clock',
+    patches: [
+      { file: 'reporters/write-lane.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
+      { file: 'reporters/telling-loop.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
+    ],
+  },
+  {
+    name: 'full-disk-accepted',
+    what: 'a push that the store cannot take is answered 200',
+    breaks: ['accepted means stored'],
+    needs: 'full disk',
+    patches: [
+      {
+        file: 'triggers/github-webhook.ts',
+        from: `  });
+  return accepted(run, push.after, runUrl(run.id));`,
+        to: `  }).catch(() => ({ run: { id: deliveryId ?? '', kind: 'sync', input: { announced: services } } }));
+  return accepted(run, push.after, runUrl(run.id));`,
+      },
+    ],
+  },
+  {
+    name: 'database-opened-by-hand',
+    what: 'the database file is opened and closed outside SQLite, which drops the locks of the process',
+    breaks: ['accepted means stored'],
+    needs: 'I/O error',
+    patches: [
+      {
+        file: 'stores/sqlite-store/database.ts',
+        from: `  // SQLite gives its mode to -wal and -shm, too.
+  createPrivateFile(file);`,
+        to: `  createPrivateFile(file);
+  const files = process.getBuiltinModule('node:fs');
+  files.closeSync(files.openSync(file, 'r'));`,
       },
     ],
   },

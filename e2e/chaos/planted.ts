@@ -20,7 +20,14 @@ async function tryDefect(defect: Defect, invoke: readonly string[]): Promise<boo
   try {
     const source = await plant(defect, join(folder, defect.name));
     const rounds = Number(values.rounds);
-    const result = await runChaos({ rounds, seed: Number(values.seed), invoke, source, log: () => {} });
+    const result = await runChaos({
+      rounds,
+      seed: Number(values.seed),
+      invoke,
+      source,
+      always: defect.needs,
+      log: () => {},
+    });
     const [other] = result.problems;
     const problem = result.problems.find(({ invariant }) => defect.breaks.includes(invariant));
     const { invariant, detail } = problem ?? other ?? { invariant: 'nothing', detail: 'all promises held' };

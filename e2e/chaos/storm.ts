@@ -8,16 +8,20 @@ import { pushes } from './storm-pushes.ts';
 import { requests } from './storm-requests.ts';
 import type { World } from './world.ts';
 
+const TROUBLES = [...faults, ...hardships];
+
 /**
  * A few pushes and requests and one or two faults, in any order, begun at random distances and overlapping. The
- * number of runs is kept small, because the server writes one commit status a second.
+ * number of runs is kept small, because the server writes one commit status a second. The fault named by `always` is
+ * added.
  */
-export async function brew(world: World): Promise<void> {
+export async function brew(world: World, always?: string): Promise<void> {
   const { random } = world;
   const events = [
     ...draw(world, pushes, random.between(1, 2)),
     ...draw(world, requests, random.between(0, 1)),
-    ...draw(world, [...faults, ...hardships], random.between(1, 2)),
+    ...draw(world, TROUBLES, random.between(1, 2)),
+    ...TROUBLES.filter(({ name }) => name === always),
   ];
   const shuffled = random.some(events, events.length);
   const under = shuffled.map(async ({ happen }, index) => {
