@@ -53,7 +53,7 @@ export const DEFECTS: readonly Defect[] = [
       {
         file: 'worker/recover.ts',
         // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of the program.
-        from: 'const marked = endMarkedProcesses({ marker: `IAC_RUN_ID=${id}`, graceMs: GRACE_MS });',
+        from: 'const marked = endMarkedProcesses({ marker: `IAC_RUN_ID=${runId}`, graceMs: GRACE_MS });',
         to: 'const marked = [];',
       },
     ],
@@ -108,6 +108,12 @@ export const DEFECTS: readonly Defect[] = [
         file: 'reporters/write-lane.ts',
         from: 'return Math.ceil(clock() + ms);',
         to: 'return Math.ceil(clock() + ms) + 0.5;',
+      },
+      // The store rounds every number as well.
+      {
+        file: 'stores/sqlite-store/database.ts',
+        from: 'return Math.round(value);',
+        to: 'return value;',
       },
     ],
   },
