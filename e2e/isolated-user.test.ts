@@ -158,10 +158,13 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     expect(planned.plan_output).toContain('hello users');
 
     const folder = join(deployments, id);
-    expect(readdirSync(folder).sort()).toEqual(['checkout', 'data', 'home', 'tfplan', 'tfplan.json', 'tmp']);
-    expect(
-      ['', 'tfplan', 'tfplan.json', 'checkout', 'checkout/.git'].map((name) => modeOf(join(folder, name))),
-    ).toEqual(['2750', '640', '640', '2770', '2770']);
+    expect(readdirSync(folder).sort()).toEqual(['checkout', 'data', 'home', 'tfplan', 'tmp']);
+    expect(['', 'tfplan', 'checkout', 'checkout/.git'].map((name) => modeOf(join(folder, name)))).toEqual([
+      '2750',
+      '640',
+      '2770',
+      '2770',
+    ]);
     expect(lstatSync(join(folder, 'tfplan')).uid).toBe(server.uid);
     const plan = readFileSync(join(folder, 'tfplan'));
     for (const line of [
