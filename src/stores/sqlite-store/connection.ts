@@ -43,6 +43,7 @@ export function isUnavailable(error: unknown): boolean {
 export function openConnection(file: string): Connection {
   let database: Database | null = openForWriting(file);
   let idle: NodeJS.Timeout | undefined;
+  let isClosed = false;
 
   function failed(error: unknown): void {
     if (!isDistrusted(error)) return;
@@ -67,17 +68,20 @@ export function openConnection(file: string): Connection {
 
   function schedule(): void {
     clearTimeout(idle);
-    idle = setTimeout(shorten, IDLE_MS);
+    // The thread would not end before the timer does.
+    if (!isClosed) idle = setTimeout(shorten, IDLE_MS);
   }
 
   return {
     use() {
+      if (isClosed) throw new StoreUnavailableError('The store is closed.');
       database ??= openForWriting(file);
       return database;
     },
     failed,
     written: schedule,
     close() {
+      isClosed = true;
       clearTimeout(idle);
       database?.close();
     },

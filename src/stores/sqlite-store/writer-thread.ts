@@ -53,21 +53,20 @@ function start(): void {
   }
   port.postMessage({ opened: true } satisfies OpenAnswer);
   let waiting: WriteCall[] = [];
+  const commitWaiting = (): void => {
+    const calls = waiting;
+    waiting = [];
+    if (calls.length > 0) port.postMessage(commit(connection, calls));
+  };
   port.on('message', (message: WriteCall[] | 'close') => {
     if (message === 'close') {
-      if (waiting.length > 0) port.postMessage(commit(connection, waiting));
+      commitWaiting();
       connection.close();
       ownership.close();
       port.close();
       return;
     }
-    if (waiting.length === 0) {
-      setImmediate(() => {
-        const calls = waiting;
-        waiting = [];
-        if (calls.length > 0) port.postMessage(commit(connection, calls));
-      });
-    }
+    if (waiting.length === 0) setImmediate(commitWaiting);
     waiting = waiting.length === 0 ? message : waiting.concat(message);
   });
 }
