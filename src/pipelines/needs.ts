@@ -2,7 +2,7 @@
 
 import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
 import type { Selected } from './select-services.ts';
-import type { Rules } from './service-rules.ts';
+import { ofService, type Rules } from './service-rules.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface NeedsInput {
@@ -26,7 +26,7 @@ export function blockByNeeds(input: NeedsInput): Selected[] {
   const blocked = new Map<string, string>();
   const byNeed = new Map<string, string[]>();
   for (const { service } of waiting) {
-    for (const need of needs[service] ?? []) {
+    for (const need of ofService(needs, service) ?? []) {
       const others = byNeed.get(need);
       if (others) others.push(service);
       else byNeed.set(need, [service]);

@@ -11,6 +11,7 @@ import type { OutsideOptions, OutsideView } from './outside.ts';
 import { createOutsideWriter } from './outside-writes.ts';
 import type { PipelineContext } from './pipeline.ts';
 import { schedule } from './schedule.ts';
+import { ofService } from './service-rules.ts';
 import { takeSyncLock } from './sync-lock.ts';
 import {
   type ServiceOutcome,
@@ -94,7 +95,7 @@ async function runTasks(
       ...item,
       id: item.service.id,
       wave: item.service.wave,
-      needs: explained.loaded.rules.needs[item.service.id] ?? [],
+      needs: ofService(explained.loaded.rules.needs, item.service.id) ?? [],
     })),
     limit: options.concurrency,
     async work(item) {
@@ -141,7 +142,7 @@ async function servicesToSync(
   const compose = await options.mirror.blobs(running.flatMap(({ at }) => at.compose ?? []));
   return running.map(({ at, inputs }) => ({
     service: at,
-    timeoutMs: loaded.rules.timeoutsMs[at.id] ?? null,
+    timeoutMs: ofService(loaded.rules.timeoutsMs, at.id) ?? null,
     ledger: {
       scope: run.concurrencyGroup,
       service: at.id,

@@ -80,4 +80,11 @@ describe('schedule', () => {
   it('does nothing for nothing', async () => {
     expect((await play([], 1)).began).toEqual([]);
   });
+
+  it('follows a chain of needs that is longer than calls can be nested', async () => {
+    const links = Array.from({ length: 6_000 }, (_, index) => item(`s${index}`, 0, `s${index + 1}`));
+    const { began, blocked } = await play([...links, item('s6000', 7)], 4, ['s6000']);
+    expect(began).toEqual(['s6000 after nothing']);
+    expect(blocked).toHaveLength(links.length);
+  });
 });

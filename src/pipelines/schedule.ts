@@ -60,18 +60,22 @@ function waveOf(waves: ReadonlyMap<string, number>, id: string): number {
   return waves.get(id) ?? 0;
 }
 
-/** An item's own wave, or the latest among what it needs. Circles are refused where rules are read. */
+/**
+ * An item's own wave, or the latest among what it needs. Circles are refused where rules are read. The stack is a list,
+ * because a chain of needs may be longer than calls can be nested.
+ */
 function effectiveWaves(byId: ReadonlyMap<string, Scheduled>): Map<string, number> {
   const waves = new Map<string, number>();
-  function visit(item: Scheduled): number {
-    const known = waves.get(item.id);
-    if (known !== undefined) return known;
-    waves.set(item.id, item.wave);
-    const needed = item.needs.flatMap((id) => byId.get(id) ?? []).map(visit);
-    const wave = Math.max(item.wave, ...needed);
-    waves.set(item.id, wave);
-    return wave;
+  const entered = new Set<string>();
+  const stack = [...byId.values()];
+  for (let item = stack.at(-1); item !== undefined; item = stack.at(-1)) {
+    const needed = item.needs.flatMap((id) => byId.get(id) ?? []);
+    const open = entered.has(item.id) ? [] : needed.filter(({ id }) => !waves.has(id));
+    entered.add(item.id);
+    stack.push(...open);
+    if (open.length > 0) continue;
+    stack.pop();
+    waves.set(item.id, Math.max(item.wave, ...needed.map(({ id }) => waveOf(waves, id))));
   }
-  for (const item of byId.values()) visit(item);
   return waves;
 }

@@ -46,6 +46,11 @@ export interface TerraformRules {
   roots: readonly PlanRoot[] | null;
 }
 
+/** What the rules say of one service; a service may be called `constructor`. */
+export function ofService<T>(values: Readonly<Record<string, T>>, service: string): T | undefined {
+  return Object.hasOwn(values, service) ? values[service] : undefined;
+}
+
 export const DEFAULT_RULES: Rules = {
   services: [
     { match: 'platform/{nn}.{service}/deploy.py', id: 'platform/{service}', task: '{service}.sync' },
