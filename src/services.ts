@@ -37,9 +37,6 @@ import { startRetention } from './worker/retention.ts';
 /** Those that have their own credentials, or none. */
 const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
 
-/** An executor that is silent gets its graces before what it may have started is ended. */
-const LAST_PROBES_MS = 40_000;
-
 /** Starts the whole server. When it resolves, requests are answered and work is done. Resolves to what cuts a drain short. */
 export async function startServices(config: Config, log: Logger, life: Lifetime): Promise<() => void> {
   const work = await prepareWork(config, log, life);
@@ -48,7 +45,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   const links = await createLinks(config, store);
   const deployApi = buildDeployApi(config, store, tools, opened.fleet);
   const readiness = buildReadiness(config, store, work.sync);
-  life.onEnd('readiness', readiness.stop, LAST_PROBES_MS);
+  life.onEnd('readiness', readiness.stop);
   // Made before the doors that nudge it, started after them.
   let reconciler: Reconciler | null = null;
   const lastGoodRules = async () => (await store.ledger(syncGroup(config.git.branch))).rules;

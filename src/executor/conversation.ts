@@ -45,6 +45,8 @@ const MAX_WORDS_BYTES = 8 * 1024;
 const MAX_WORDS_LINES = 3;
 const MAX_WORDS_CHARACTERS = 300;
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** What has to end is not waited for longer than this by somebody who only wants to hear how it ended. */
+const LAST_ANSWER_MS = 5_000;
 /** Signs of life in the time of a silence. */
 const SIGNS = 6;
 
@@ -61,7 +63,7 @@ export async function converse(
   if (signal.aborted) return { kind: 'cancelled' };
   const giveUp = new AbortController();
   const state = createState(options.mask);
-  const dialogue = createDialogue(options, conversation, state, () => giveUp.abort());
+  const dialogue = createDialogue(options, conversation, state, () => giveUp.abort(signal.reason));
   signal.addEventListener('abort', dialogue.cancel, { once: true });
   try {
     const end = await superviseProcess(
@@ -115,8 +117,12 @@ function createDialogue(
     const reason: unknown = signal.reason;
     const limitMs = reason instanceof MustEndError ? reason.endWithinMs : null;
     sayLast({ end_within_ms: limitMs });
-    const graceMs = state.isStarted() ? Math.min(endingMs, limitMs ?? endingMs) : 0;
-    wait(graceMs + endLimitMs, 'did not end the command when it was told to');
+    wait(patienceMs(limitMs), 'did not end the command when it was told to');
+  }
+  function patienceMs(limitMs: number | null): number {
+    if (limitMs === null) return endLimitMs + (state.isStarted() ? endingMs : 0);
+    if (!state.isStarted()) return Math.min(endLimitMs, limitMs);
+    return Math.min(endingMs, limitMs) + Math.min(endLimitMs, LAST_ANSWER_MS);
   }
   function sayLast(word: LastWord): void {
     if (input.writable) input.end(`${JSON.stringify(word)}\n`);

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { EXEC, executorThat, isRunning, run, shell } from './isolated.fixture.ts';
+import { MustEndError } from '../errors.ts';
+import { create, EXEC, executorThat, isRunning, run, shell } from './isolated.fixture.ts';
 
 const STARTED = `'{"type":"started","pid":1,"start_ticks":"0","started_at":"2026-01-01T00:00:00Z"}'`;
 const LOG = `'{"type":"log","stream":"stdout","text":"line\\n"}'`;
@@ -18,6 +19,15 @@ const FINISHED = `'${JSON.stringify({
   ended_at: '2026-01-01T00:00:00Z',
   end: { kind: 'exited', exitCode: 0 },
 })}'`;
+
+it('An executor that is silent is not waited for when what it was asked has to end', async () => {
+  const cancel = new AbortController();
+  const silent = { ...(await executorThat('echo up >&2; exec sleep 600')), startLimitMs: 600_000 };
+  const executor = create({ ...silent, endLimitMs: 600_000, killGraceMs: 600_000 });
+  const captured = executor.capture(shell('true', { signal: cancel.signal }));
+  cancel.abort(new MustEndError('The server stops.', 0));
+  expect(await captured).toEqual({ kind: 'failed', problem: expect.any(String) });
+});
 
 describe('an executor that fails', () => {
   it.each([

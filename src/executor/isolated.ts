@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
+import { MustEndError } from '../errors.ts';
 import { taskSecrets } from '../process/environment.ts';
 import type { ProcessLimits } from '../process/limits.ts';
 import { createOutputLines, MAX_OUTPUT_BYTES } from '../process/output-lines.ts';
@@ -148,7 +149,9 @@ async function carryOut(
     isKnown = result.kind !== 'lost';
     return result;
   } finally {
-    if (!isKnown) await endMarkedProcesses({ marker: `IAC_PROCESS_ID=${processId}`, graceMs: endingMs });
+    const { reason } = signal as { reason: unknown };
+    const graceMs = reason instanceof MustEndError ? Math.min(endingMs, reason.endWithinMs) : endingMs;
+    if (!isKnown) await endMarkedProcesses({ marker: `IAC_PROCESS_ID=${processId}`, graceMs });
   }
 }
 

@@ -3,6 +3,7 @@
 import { access, constants } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { MustEndError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import { makeFolder } from '../make-folder.ts';
 import { isOpen } from '../pipelines/open-folder.ts';
@@ -52,7 +53,7 @@ export function buildReadiness(
     look,
     signal,
     async stop() {
-      ending.abort();
+      ending.abort(new MustEndError('The server stops.', 0));
       await settled();
     },
   };
