@@ -1,10 +1,8 @@
 /** The composition root: from Config to everything that runs, and its release in reverse order. */
 
 import { createSecretKey } from 'node:crypto';
-import type { Handler } from 'hono';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
-import { RequestError } from './errors.ts';
 import { createBranchRules } from './pipelines/branch-rules.ts';
 import { createKnownServices } from './pipelines/known-services.ts';
 import { createRedactor } from './process/redact.ts';
@@ -26,11 +24,12 @@ import { steadyNow } from './steady-clock.ts';
 import { createGitHubWebhook } from './triggers/github-webhook.ts';
 import { createInbox } from './triggers/inbox.ts';
 import { createMissedDeliveries } from './triggers/missed-deliveries.ts';
+import { countRefusedTokens } from './triggers/pubsub-push.ts';
 import { type Reconciler, startReconciler } from './triggers/reconcile.ts';
 import { createSyncApi } from './triggers/sync-api.ts';
 import { VERSION } from './version.ts';
 import { createApp } from './web/app.ts';
-import { createGate, type Gate } from './web/gate.ts';
+import { createGate } from './web/gate.ts';
 import { startServer } from './web/server.ts';
 import { startRetention } from './worker/retention.ts';
 
@@ -95,7 +94,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
       runUrl: links.signed,
       now: Date.now,
     }),
-    pubsubPush: noteRefusedTokens(plans.pubsubPush, gate),
+    pubsubPush: countRefusedTokens(gate, plans.pubsubPush),
     pages: pages.apps,
     isHealthy: store.isAlive,
     readiness: async () => JSON.parse(mask(JSON.stringify(await readiness.look()))),
@@ -182,20 +181,6 @@ function missedDeliveries({ github, server }: Config, store: RunStore, log: Logg
   const hook = createHookReader({ apiUrl, token, version: VERSION, repository: { owner, repo }, hookUrl });
   const look = createMissedDeliveries({ ...hook, store, now: steadyNow, log });
   return () => void look();
-}
-
-/** A token signed by an issuer cannot be guessed, so such failures are logged and counted, and not slowed down. */
-function noteRefusedTokens(pubsubPush: Handler, gate: Gate): Handler {
-  return async (context, next) => {
-    try {
-      return await pubsubPush(context, next);
-    } catch (error) {
-      const isRefused = error instanceof RequestError && error.status === 401;
-      if (isRefused && context.req.header('authorization'))
-        gate.failed(context, 'pubsub_token', error.message);
-      throw error;
-    }
-  };
 }
 
 function shownHost(host: string): string {

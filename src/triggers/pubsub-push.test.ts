@@ -2,12 +2,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Hono } from 'hono';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { RequestError, StoreUnavailableError } from '../errors.ts';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createTestGate } from '../web/access.fixture.ts';
+import { requestErrorAnswer } from '../web/error-answer.ts';
+import type { Gate } from '../web/gate.ts';
+import { ACCOUNT, AUDIENCE, goodClaims, ISSUER, startKeyServer } from './key-server.fixture.ts';
+import { createOidcVerifier } from './oidc.ts';
 import { openPlanSecrets } from './plan-secrets.ts';
-import { createPubsubPush, type PubsubPushOptions } from './pubsub-push.ts';
+import { countRefusedTokens, createPubsubPush, type PubsubPushOptions } from './pubsub-push.ts';
 import { createSealer } from './seal.ts';
 
 const TOKEN = 'ghs_CANARY0123456789';
@@ -51,29 +57,40 @@ describe('POST /pubsub/push', () => {
     await rm(directory, { recursive: true });
   });
 
-  function push(body: unknown, changes: Partial<PubsubPushOptions> = {}) {
+  function push(
+    body: unknown,
+    changes: Partial<PubsubPushOptions> = {},
+    { gate = createTestGate(), authorization }: { gate?: Gate; authorization?: string } = {},
+  ) {
     const keep = (fields: object, message: string) =>
       void logged.push(JSON.stringify({ ...fields, message }));
     const app = new Hono();
     app.post(
       '/pubsub/push',
-      createPubsubPush({
-        store,
-        pubsub: { verify: null },
-        seal: sealer.seal,
-        protocols: ['https', 'ssh'],
-        allowedHosts: ['api.github.com', 'github.com'],
-        apiUrl: 'https://api.github.com',
-        log: { info: keep, warn: keep },
-        ...changes,
-      }),
+      countRefusedTokens(
+        gate,
+        createPubsubPush({
+          store,
+          pubsub: { verify: null },
+          seal: sealer.seal,
+          protocols: ['https', 'ssh'],
+          allowedHosts: ['api.github.com', 'github.com'],
+          apiUrl: 'https://api.github.com',
+          log: { info: keep, warn: keep },
+          ...changes,
+        }),
+      ),
     );
     app.onError((error, c) => {
-      if (error instanceof RequestError) return c.json({ error: error.message }, error.status);
+      if (error instanceof RequestError) return requestErrorAnswer(c, error);
       return c.json({ error: error.message }, error instanceof StoreUnavailableError ? 503 : 500);
     });
     const text = typeof body === 'string' ? body : JSON.stringify(body);
-    return app.request('/pubsub/push', { method: 'POST', body: text });
+    return app.request('/pubsub/push', {
+      method: 'POST',
+      body: text,
+      ...(authorization !== undefined && { headers: { authorization } }),
+    });
   }
 
   it('stores the plan with its token sealed, then answers 204', async () => {
@@ -223,17 +240,42 @@ describe('POST /pubsub/push', () => {
     }
     const response = await push(envelope(planRequest()), { pubsub: { verify } });
     expect(response.status).toBe(401);
-    expect(await response.json()).toEqual({ error: 'A bearer token is needed' });
+    expect(await response.json()).toMatchObject({ error: 'A bearer token is needed' });
     expect(await store.runs({ limit: 1 })).toEqual([]);
     expect(await store.deliveries({ limit: 1 })).toEqual([]);
   });
 
+  it('is 429 after ten bad tokens within a minute, and takes a good one all the same', async () => {
+    const keys = await startKeyServer();
+    onTestFinished(keys.close);
+    const verify = createOidcVerifier({
+      audience: AUDIENCE,
+      issuer: ISSUER,
+      jwksUrl: keys.url,
+      serviceAccount: ACCOUNT,
+    });
+    const gate = createTestGate();
+    const send = (authorization: string) =>
+      push(envelope(planRequest()), { pubsub: { verify } }, { gate, authorization });
+    const bad = `Bearer ${await keys.sign({ ...goodClaims(), aud: 'https://other.example.com' })}`;
+    for (let time = 1; time <= 10; time += 1) expect((await send(bad)).status).toBe(401);
+    const refused = await send(bad);
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers.get('Retry-After'))).toBeGreaterThan(0);
+    expect(await refused.json()).toMatchObject({ error: expect.stringContaining('wait a minute') });
+    expect(await store.runs({ limit: 1 })).toEqual([]);
+    expect(gate.failures().get('pubsub_token')).toBe(11);
+    expect((await send(`Bearer ${await keys.sign(goodClaims())}`)).status).toBe(204);
+    expect(await store.runs({ limit: 2 })).toHaveLength(1);
+  });
+
   it('F17: is 503 when it could not be stored, so that it comes again', async () => {
-    const full = async () => {
-      throw new StoreUnavailableError('The disk is full.');
-    };
-    const broken = { ...store, enqueue: full, recordDelivery: full };
-    expect((await push(envelope(planRequest()), { store: broken })).status).toBe(503);
-    expect((await push('{', { store: broken })).status).toBe(503);
+    for (const [before, body] of [envelope(planRequest()), '{'].entries()) {
+      const failing = failAtCall(store, 1);
+      expect((await push(body, { store: failing.store })).status).toBe(503);
+      expect(await store.deliveries({ limit: 10 })).toHaveLength(before);
+      expect((await push(body, { store: failing.store })).status).toBe(204);
+      expect(await store.deliveries({ limit: 10 })).toHaveLength(before + 1);
+    }
   });
 });

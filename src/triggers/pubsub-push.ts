@@ -49,6 +49,24 @@ export function createPubsubPush(options: PubsubPushOptions): Handler {
   };
 }
 
+/** Notes that a token was refused; returns the error to answer with, 401 or 429. */
+export interface TokenGate {
+  failed(context: Context, credential: 'pubsub_token', message: string): RequestError;
+}
+
+/** Counts the refused tokens of an address. A good token is taken from any address, however often others were refused. */
+export function countRefusedTokens(gate: TokenGate, push: Handler): Handler {
+  return async (context, next) => {
+    try {
+      return await push(context, next);
+    } catch (error) {
+      const isRefused = error instanceof RequestError && error.status === 401;
+      if (!isRefused || !context.req.header('authorization')) throw error;
+      throw gate.failed(context, 'pubsub_token', error.message);
+    }
+  };
+}
+
 /** Throws StoreUnavailableError: only then is the message to come again. */
 async function take(options: PubsubPushOptions, body: unknown): Promise<void> {
   const envelope = envelopeSchema.safeParse(body);
