@@ -119,9 +119,9 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   life.onEnd(
     'reporters',
     await onlyOne(opened, 'tell', log, async () => [
-      ...startStatuses(config, store, links.signed, log),
-      plans.startComments(links.signed),
-      startEvents(config, store, links.plain, log),
+      ...startStatuses(config, store, links.signed, { log, onFailure: life.fail }),
+      plans.startComments(links.signed, life.fail),
+      startEvents(config, store, links.plain, { log, onFailure: life.fail }),
     ]),
   );
   if (config.selfHeal && !config.dokploy)
@@ -158,7 +158,7 @@ function startStatuses(
   { github }: Config,
   store: RunStore,
   runUrl: (runId: string) => string,
-  log: Logger,
+  loop: { log: Logger; onFailure(error: unknown): void },
 ): (() => Promise<void>)[] {
   if (!github) return [];
   const { owner, repo, apiUrl, token } = github;
@@ -168,7 +168,7 @@ function startStatuses(
     comments: { store, client: createGitHubComments({ apiUrl, token, version: VERSION }) },
     repository: { owner, repo },
     runUrl,
-    log,
+    ...loop,
   });
   return [() => reporter.stop()];
 }

@@ -5,7 +5,7 @@ import { startTellingLoop, type TellingLoop, type TellingLoopOptions } from './t
 
 export interface EventWebhookOptions
   extends Omit<EventTellerOptions, 'onEnd'>,
-    Pick<TellingLoopOptions, 'sleep'> {
+    Pick<TellingLoopOptions, 'sleep' | 'onFailure'> {
   store: EventTellerOptions['store'] & TellingLoopOptions['store'];
 }
 

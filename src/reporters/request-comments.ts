@@ -8,7 +8,7 @@ import { createWriteLane, type WriteLaneOptions } from './write-lane.ts';
 export interface RequestCommentsOptions
   extends Omit<PlanCommentsOptions, 'credential' | 'store'>,
     Omit<CommentTellerOptions, 'lane' | 'store'>,
-    Pick<TellingLoopOptions, 'sleep'>,
+    Pick<TellingLoopOptions, 'sleep' | 'onFailure'>,
     WriteLaneOptions {
   store: PlanCommentsOptions['store'] & CommentTellerOptions['store'] & TellingLoopOptions['store'];
 }

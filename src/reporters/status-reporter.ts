@@ -10,11 +10,14 @@ import {
   planComments,
   previewComments,
 } from './sticky-comments.ts';
-import { startTellingLoop, type Teller } from './telling-loop.ts';
+import { startTellingLoop, type Teller, type TellingLoopOptions } from './telling-loop.ts';
 import type { WakeUp } from './wake-up.ts';
 import { createWriteLane, type WriteLaneOptions } from './write-lane.ts';
 
-export interface StatusReporterOptions extends Omit<StatusTellerOptions, 'lane'>, WriteLaneOptions {
+export interface StatusReporterOptions
+  extends Omit<StatusTellerOptions, 'lane'>,
+    Pick<TellingLoopOptions, 'onFailure'>,
+    WriteLaneOptions {
   /** How comments of pull requests are told, too, in our own name. */
   comments?: Pick<PreviewCommentsOptions, 'client'> & {
     store: PreviewCommentsOptions['store'] & PlanCommentsOptions['store'];

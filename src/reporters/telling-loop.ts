@@ -1,6 +1,6 @@
 /** The loop of a reporter: sends what the store says was not sent yet, rests when all is sent, wakes when something changes. */
 
-import { describeError } from '../errors.ts';
+import { describeError, StoreUnavailableError } from '../errors.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { backoffMs, SECOND } from './backoff.ts';
@@ -20,6 +20,11 @@ export interface Teller {
 export interface TellingLoopOptions {
   store: Pick<RunStore, 'watch'>;
   log: { warn(fields: object, message: string): void };
+  /**
+   * Called with the error when one of them has done nothing for long but fail by a defect, which only a restart may
+   * help. Default: it ends the process as unhandled.
+   */
+  onFailure?: ((error: unknown) => void) | undefined;
   /** In the order in which they have their turn. */
   tellers: readonly Teller[];
   /** Now, in ms since the epoch. */
@@ -40,6 +45,8 @@ export interface TellingLoop {
 const MAX_STORE_BACKOFF_MS = 60 * SECOND;
 /** The store is read again this often, for changes that were made in another process. */
 const REREAD_MS = 5 * SECOND;
+/** A defect that goes on for so long does not go away by itself. */
+const HOPELESS_MS = 600 * SECOND;
 /** A run that writes its log wakes us many times a second; this is how often we look. */
 const MIN_ROUND_MS = 100;
 
@@ -52,7 +59,7 @@ export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
   let stopping = createWakeUp();
   let waiting: Array<() => void> = [];
   const unwatch = store.watch(() => waking.wake());
-  const turns = options.tellers.map((teller) => createTurn(teller, options.log, clock));
+  const turns = options.tellers.map((teller) => createTurn(teller, options, clock));
 
   /** Sends what is due. Returns the ms until the next round and what may cut them short. */
   async function round(): Promise<{ waitMs: number; until: WakeUp }> {
@@ -102,14 +109,29 @@ export function startTellingLoop(options: TellingLoopOptions): TellingLoop {
   };
 }
 
-/** The turn of a teller, which is left out while it waits after a failure. It never throws. */
+/** The turn of a teller, which is left out while it waits after a failure. It never throws, unless it is hopeless. */
 function createTurn(
   { what, tellNext }: Teller,
-  log: TellingLoopOptions['log'],
+  { log, onFailure = fail }: Pick<TellingLoopOptions, 'log' | 'onFailure'>,
   clock: () => number,
 ): () => Promise<number | null> {
   let failures = 0;
   let retryAt = 0;
+  /** Since then nothing came of it but errors that are no fault of the store. */
+  let brokenSince: number | null = null;
+
+  function noteFailure(error: unknown): number {
+    failures += 1;
+    const waitMs = backoffMs(SECOND, failures, MAX_STORE_BACKOFF_MS);
+    retryAt = clock() + waitMs;
+    const isAway = error instanceof StoreUnavailableError;
+    brokenSince = isAway ? null : (brokenSince ?? clock());
+    const why = isAway ? 'the store could not be read or written' : 'the runner has a defect';
+    log.warn({ problem: describeError(error), waitMs }, `${what} wait: ${why}`);
+    if (brokenSince !== null && clock() - brokenSince >= HOPELESS_MS) onFailure(error);
+    return waitMs;
+  }
+
   return async function takeTurn() {
     const leftMs = retryAt - clock();
     // A longer wait is of a clock that was set back since.
@@ -117,16 +139,14 @@ function createTurn(
     try {
       const waitMs = await tellNext();
       failures = 0;
+      brokenSince = null;
       return waitMs;
     } catch (error) {
-      failures += 1;
-      const waitMs = backoffMs(SECOND, failures, MAX_STORE_BACKOFF_MS);
-      retryAt = clock() + waitMs;
-      log.warn(
-        { problem: describeError(error), waitMs },
-        `${what} wait: the store could not be read or written`,
-      );
-      return waitMs;
+      return noteFailure(error);
     }
   };
+}
+
+function fail(error: unknown): never {
+  throw error;
 }

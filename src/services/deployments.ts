@@ -212,11 +212,11 @@ export function startEvents(
   { deploy: { eventWebhook }, remotes: rules }: Config,
   store: RunStore,
   runUrl: (runId: string) => string,
-  log: Logger,
+  loop: { log: Logger; onFailure(error: unknown): void },
 ): () => Promise<void> {
   const client =
     eventWebhook && createEventWebhookClient({ secret: eventWebhook.secret, rules, version: VERSION });
-  const events = startEventWebhooks({ store, client, url: eventWebhook?.url ?? null, runUrl, log });
+  const events = startEventWebhooks({ store, client, url: eventWebhook?.url ?? null, runUrl, ...loop });
   return () => events.stop();
 }
 

@@ -48,7 +48,7 @@ export interface Plans {
   /** For the webhook: where heads of our own pull requests come from; null when they are not planned. */
   ownPulls: PullRequestOptions['plans'];
   /** Writes the comments of plans whose requests brought a token. Resolves when none is being written any more. */
-  startComments(runUrl: (runId: string) => string): () => Promise<void>;
+  startComments(runUrl: (runId: string) => string, onFailure: (error: unknown) => void): () => Promise<void>;
 }
 
 export async function buildPlans(
@@ -93,11 +93,12 @@ export async function buildPlans(
     pubsubPush: buildPubsubPush(config, store, room, log),
     repository,
     ownPulls: config.plans.pullRequests ? ownSource(config) : null,
-    startComments(runUrl) {
+    startComments(runUrl, onFailure) {
       const comments = startRequestComments({
         store,
         log,
         runUrl,
+        onFailure,
         async openClient(run) {
           const token = await tokenOf(run);
           if (token === null) return null;
