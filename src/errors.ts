@@ -66,6 +66,13 @@ export class StaleLeaseError extends MustEndError {
   }
 }
 
+/** Somebody cancelled the run: the reason with which its signal is aborted. */
+export class CancelRequested extends RunnerError {
+  constructor(by: string) {
+    super(`Cancelled by ${by}`);
+  }
+}
+
 /** The workspace cannot be had: somebody else holds, or took, its lock, or the file system refuses it. */
 export class WorkspaceBusyError extends RunnerError {}
 

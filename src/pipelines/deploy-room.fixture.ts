@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
 import { loadPlumbing } from '../config.ts';
 import { createLocalExecutor } from '../executor/local.ts';
@@ -14,6 +15,7 @@ import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { createEventWriter } from '../worker/event-writer.ts';
+import { executeRun } from '../worker/execute-run.ts';
 import { type DeployOptions, deploy } from './deploy.ts';
 import type { Outcome } from './pipeline.ts';
 import { writeTree } from './terraform/terraform.fixture.ts';
@@ -96,6 +98,8 @@ esac
     directory,
     /** The tool dies as it says its `n`-th line. */
     dieAt: (n: number) => writeTree(world.root, { dies: `${n}\n`, said: '' }),
+    /** The path of a file that the tool can be made to write. */
+    fileNamed: inRoot,
     applied: () => linesOf(inRoot('applied')).length,
     argv: () => linesOf(inRoot('argv')),
     async ask(input: Partial<DeployInput> = {}): Promise<DeployRun> {
@@ -137,6 +141,27 @@ esac
       } finally {
         await writer.finish([]);
       }
+    },
+    /** The whole attempt of a worker, with its lease, its signals and its last words. */
+    execute(claim: Claim): Promise<void> {
+      const never = async (): Promise<never> => {
+        throw new Error('It is no deployment.');
+      };
+      const { signal } = new AbortController();
+      return executeRun(
+        {
+          store,
+          pipelines: {
+            ...{ sync: never, preview: never, plan: never, command: never },
+            deploy: (context) => deploy(optionsFor(store, NO_SECRETS), context),
+          },
+          leaseMs: 600_000,
+          draining: signal,
+          stopping: signal,
+          log: pino({ level: 'silent' }),
+        },
+        claim,
+      );
     },
     /** Stores how an attempt ended. */
     async end({ lease }: Claim, outcome: Outcome): Promise<void> {

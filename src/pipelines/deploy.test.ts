@@ -24,6 +24,29 @@ describe('A deployment', { timeout: 120_000 }, () => {
     }
   });
 
+  it('that was applied has succeeded, also when it is cancelled while its outputs are read', async () => {
+    const room = await openDeployRoom({ output: 'echo > "$(dirname "$0")/../reading"; sleep 600' });
+    const run = await room.ask();
+    const execution = room.execute(await room.claim());
+    await expect.poll(() => existsSync(room.fileNamed('reading')), { timeout: 60_000 }).toBe(true);
+    await room.store.requestCancel(run.id, 'ada');
+    await execution;
+    expect(await room.store.run(run.id)).toMatchObject({
+      state: 'succeeded',
+      reason: null,
+      message:
+        'Applied: 1 to add, 0 to change, 0 to destroy; the outputs were not read, as the run was cancelled',
+    });
+    const steps = await room.store.steps(run.id);
+    expect(steps.map(({ id, state }) => `${id} ${state}`).slice(-2)).toEqual([
+      'apply succeeded',
+      'output cancelled',
+    ]);
+    const [notice] = await room.store.eventsOf(run.id, 'run.notice');
+    expect(notice?.message).toBe('The outputs were not read, as the run was cancelled after the apply');
+    expect(existsSync(path.join(room.directory, run.id, 'cli.tfrc'))).toBe(false);
+  });
+
   it('F41: leaves no value of a variable or of the backend in a file when it has ended, and none in an argument', async () => {
     const room = await openDeployRoom({ plan: 'echo "[$TF_CLI_ARGS_plan]"' });
     const run = await room.ask();

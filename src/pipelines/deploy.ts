@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { PlanCheck } from '../config.ts';
+import { CancelRequested } from '../errors.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { Step } from '../runs/run.ts';
@@ -184,8 +185,8 @@ async function applyPlan(
   if (output && output.state !== 'pending') {
     await context.emit(plannedStep('output', output.position, 'To be read again'));
   }
-  const unread = await tellOutputs(options, context, tool);
   const summary = (await options.latestPlan(run.id))?.summary ?? null;
+  const unread = await tellOutputs(options, context, tool);
   const verb = run.input.operation === 'destroy' ? 'Destroyed' : 'Applied';
   const words = `${verb}: ${summaryWords(summary)}`;
   return { state: 'succeeded', reason: null, message: unread === null ? words : `${words}; ${unread}` };
@@ -201,11 +202,20 @@ async function tellOutputs(
     await context.emit({ type: 'run.outputs', outputs: await readOutputs(options, tool, context) });
     return null;
   } catch (error) {
+    if (error instanceof CancelRequested) return outputsNotRead(context);
     if (!(error instanceof StepFailed)) throw error;
     const message = `The outputs could not be read: ${error.message}`;
     await context.emit({ type: 'run.notice', level: 'warning', message });
     return 'the outputs could not be read';
   }
+}
+
+/** The cancel came after the apply, so it cannot make the deployment one that was not done. */
+async function outputsNotRead(context: Context): Promise<string> {
+  await finishStep(context, 'output', 'cancelled', 'Ended before it was done');
+  const message = 'The outputs were not read, as the run was cancelled after the apply';
+  await context.emit({ type: 'run.notice', level: 'warning', message });
+  return 'the outputs were not read, as the run was cancelled';
 }
 
 async function announce(options: DeployOptions, { run, emit }: Context): Promise<void> {

@@ -1,7 +1,13 @@
 /** One run from claim to outcome: its lease, its signals, its events, and what its end means. */
 
 import type { Logger } from 'pino';
-import { describeError, isDiskFull, StaleLeaseError, StoreUnavailableError } from '../errors.ts';
+import {
+  CancelRequested,
+  describeError,
+  isDiskFull,
+  StaleLeaseError,
+  StoreUnavailableError,
+} from '../errors.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
 import type { Run, RunKind } from '../runs/run.ts';
 import { mayBeHandedBack } from '../runs/run-decisions.ts';
@@ -37,14 +43,6 @@ interface HandedBack {
   notBefore: number;
   message: string;
   handedBack: boolean;
-}
-
-class CancelRequested extends Error {
-  readonly by: string;
-  constructor(by: string) {
-    super(`Cancelled by ${by}`);
-    this.by = by;
-  }
 }
 
 const WORDS: Partial<Record<Outcome['state'], string>> = {
