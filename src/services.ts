@@ -100,7 +100,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     readiness: async () => JSON.parse(mask(JSON.stringify(await readiness.look()))),
     log,
   });
-  const server = await startServer(app, { ...config.server, gate });
+  const server = await startServer(app, { ...config.server, gate, log, onFailure: life.fail });
   life.onEnd('server', () => server.close());
   life.onEnd('event streams', pages.closeStreams);
   links.listeningOn(server.port);

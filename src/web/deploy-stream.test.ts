@@ -226,7 +226,13 @@ describe('The log stream of a deployment', () => {
   it('goes over real connections, to two clients at once, and is closed with the server', async () => {
     const { lease } = await claimNext(stage.store());
     await stage.store().append(lease, [...planned('init'), begun('init'), logged('init', 'first')]);
-    const running = await startServer(server.app, { host: '127.0.0.1', port: 0, gate: { watch() {} } });
+    const running = await startServer(server.app, {
+      host: '127.0.0.1',
+      port: 0,
+      gate: { watch() {} },
+      log: { warn() {} },
+      onFailure() {},
+    });
     const address = `http://127.0.0.1:${running.port}/deploy/${id}`;
     const readers = [];
     for (let client = 0; client < 2; client += 1) {

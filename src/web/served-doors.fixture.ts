@@ -61,6 +61,8 @@ export async function serveDoors({ routes, stalledReaderMs, ...overrides }: Door
   });
   if (routes) app.route('/', routes as unknown as Hono);
   const server = await startServer(app, {
+    log,
+    onFailure() {},
     host: '127.0.0.1',
     port: 0,
     gate,

@@ -13,6 +13,18 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const CHECK_MS = 1_000;
 /** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
 const MAX_HEADERS_BYTES = 32 * 1024;
+/**
+ * Of one connection, or of a machine that is short of something for now: the next connection may be accepted. `accept`
+ * passes on errors of the network, too.
+ */
+const PASSING = new Set([
+  ...['EAGAIN', 'EINTR', 'ECONNABORTED', 'EPROTO', 'EPERM', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
+  ...['ENETDOWN', 'ENETUNREACH', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENOPROTOOPT', 'ENONET', 'EOPNOTSUPP'],
+]);
+/** When none was accepted for so long, although clients came, only a new start may help. */
+const HOPELESS_MS = 60_000;
+/** Without an error for so long, nobody tried in between: it begins again. */
+const QUIET_MS = 30_000;
 /** What answers are still under way at the close get this long. */
 const CLOSE_GRACE_MS = 2_000;
 const MAX_CONNECTIONS = 2_000;
@@ -31,13 +43,16 @@ export interface ServerOptions {
   port: number;
   gate: Pick<Gate, 'watch'>;
   stalledReaderMs?: number;
+  log: { warn(fields: object, message: string): void };
+  /** Called with the error after which no connection can be accepted any more. */
+  onFailure(error: unknown): void;
+  /** Now, in ms, by a clock that never jumps. */
+  clock?: () => number;
 }
 
 /** Resolves once listening; rejects when the address cannot be had. */
-export function startServer(
-  app: Hono,
-  { host, port, gate, stalledReaderMs = STALLED_READER_MS }: ServerOptions,
-): Promise<RunningServer> {
+export function startServer(app: Hono, options: ServerOptions): Promise<RunningServer> {
+  const { host, port, gate, stalledReaderMs = STALLED_READER_MS } = options;
   return new Promise((resolve, reject) => {
     const server = serve({
       fetch: app.fetch,
@@ -54,8 +69,11 @@ export function startServer(
     server.setTimeout(stalledReaderMs, (socket) => endIdle(socket, stalledReaderMs));
     gate.watch(server);
     server.on('clientError', answerBroken);
-    server.once('error', (cause) => reject(notListening(`${host}:${port}`, cause)));
+    const refuse = (cause: Error): void => reject(notListening(`${host}:${port}`, cause));
+    server.once('error', refuse);
     server.once('listening', () => {
+      watchAccepting(server, options);
+      server.off('error', refuse);
       const address = server.address();
       resolve({
         port: typeof address === 'object' && address ? address.port : port,
@@ -69,6 +87,27 @@ function notListening(address: string, cause: Error): RunnerError {
   return new RunnerError(`Listening on ${address} failed: ${cause.message}.`, {
     nextAction: 'Free the port, or set HOST and WEBHOOK_PORT to an address of this machine that is free.',
     cause,
+  });
+}
+
+/** Errors of the listening socket: one that cannot accept any more fails, also when it is only short of something. */
+function watchAccepting(
+  server: Server,
+  { log, onFailure, clock = () => performance.now() }: Pick<ServerOptions, 'log' | 'onFailure' | 'clock'>,
+): void {
+  let refusing: { since: number; latest: number } | null = null;
+  server.on('connection', () => {
+    refusing = null;
+  });
+  server.on('error', (err: NodeJS.ErrnoException) => {
+    const now = clock();
+    const isPassing = PASSING.has(err.code ?? '');
+    if (refusing === null || now - refusing.latest > QUIET_MS) {
+      if (isPassing) log.warn({ err }, 'connections cannot be accepted at the moment');
+      refusing = { since: now, latest: now };
+    }
+    refusing.latest = now;
+    if (!isPassing || now - refusing.since >= HOPELESS_MS) onFailure(err);
   });
 }
 

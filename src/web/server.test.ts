@@ -1,0 +1,70 @@
+/** The listening socket: what it goes on after, and what ends the process. */
+
+import type { Server } from 'node:http';
+import { Hono } from 'hono';
+import { expect, it, onTestFinished } from 'vitest';
+import { startServer } from './server.ts';
+
+async function listen() {
+  const seen = { failures: [] as unknown[], warnings: [] as string[] };
+  const time = { now: 0 };
+  const servers: Server[] = [];
+  const running = await startServer(
+    new Hono().get('/', (context) => context.text('here')),
+    {
+      host: '127.0.0.1',
+      port: 0,
+      gate: { watch: (server) => void servers.push(server as Server) },
+      log: { warn: (_fields, message) => void seen.warnings.push(message) },
+      onFailure: (error) => void seen.failures.push(error),
+      clock: () => time.now,
+    },
+  );
+  onTestFinished(running.close);
+  return {
+    ...{ seen, time },
+    /** As Node does when the kernel refuses the next connection. */
+    refuse: (code: string): void =>
+      void servers[0]?.emit('error', Object.assign(new Error(`accept ${code}`), { code })),
+    visit: async () =>
+      (await fetch(`http://127.0.0.1:${running.port}/`, { headers: { connection: 'close' } })).text(),
+  };
+}
+
+it('A server that cannot accept connections any more ends the process', async () => {
+  const { seen, refuse } = await listen();
+  refuse('EBADF');
+  expect(seen.failures).toEqual([expect.objectContaining({ code: 'EBADF' })]);
+});
+
+it('A connection that cannot be accepted ends nothing, however often there is one', async () => {
+  const { seen, time, refuse, visit } = await listen();
+  for (let minute = 0; minute < 10; minute += 1) {
+    refuse('ECONNABORTED');
+    refuse('EMFILE');
+    time.now += 60_000;
+    expect(await visit()).toBe('here');
+  }
+  expect(seen.failures).toEqual([]);
+  expect(new Set(seen.warnings)).toEqual(new Set(['connections cannot be accepted at the moment']));
+  expect(seen.warnings).toHaveLength(10);
+});
+
+it('A server that has accepted nothing for a minute, for want of files, ends the process', async () => {
+  const { seen, time, refuse } = await listen();
+  for (let since = 0; since < 60_000; since += 20_000) {
+    refuse('EMFILE');
+    time.now += 20_000;
+    expect(seen.failures).toEqual([]);
+  }
+  refuse('EMFILE');
+  expect(seen.failures).toEqual([expect.objectContaining({ code: 'EMFILE' })]);
+});
+
+it('A server to which nobody came for an hour has not failed for an hour', async () => {
+  const { seen, time, refuse } = await listen();
+  refuse('EMFILE');
+  time.now += 3_600_000;
+  refuse('EMFILE');
+  expect(seen.failures).toEqual([]);
+});
