@@ -49,7 +49,6 @@ describe('Readers of a large log that stop reading', () => {
     }
     await commitChange(stage.repository, ['platform/redis'], 'Change redis');
     const pushed = await stage.push(runner);
-    expect(pushed.durationMs).toBeLessThan(5_000);
     await runner.waitForRun(acceptedRun(pushed), 'succeeded');
     const after = await memoryOf(runner.pid);
     // 60 MB of log each, if they were held.

@@ -191,10 +191,10 @@ describe('iac-runner exec', () => {
   });
 
   it('F29: is not held up by a leftover that keeps the pipe open', async () => {
-    await toolDoes('env -i setsid sleep 8 & echo done; exit 0');
+    await toolDoes('env -i setsid sleep 60 & echo done; exit 0');
     const response = await answer(request());
     expect(response).toMatchObject({ success: true, output: 'done\n' });
-    expect(Date.parse(response.ended_at) - Date.parse(response.started_at)).toBeLessThan(4_000);
+    expect(Date.parse(response.ended_at) - Date.parse(response.started_at)).toBeLessThan(30_000);
   });
 
   it('F32: gives 20 MB of output whole, and of more the beginning and the end', async () => {
