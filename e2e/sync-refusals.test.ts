@@ -1,9 +1,13 @@
 /** What /sync refuses: then nothing runs, and the answer names what was wrong. */
 
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { expectNothingStored, sync } from './support/deliveries.ts';
 import { commitChange } from './support/platform-services.ts';
+import type { Runner } from './support/runner.ts';
+import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { shareStage } from './support/shared-stage.ts';
+import { setTestStage } from './support/test-stage.ts';
 
 describe('A request that makes no sense', () => {
   const shared = shareStage('sync-refusals');
@@ -171,5 +175,40 @@ describe('A request that makes no sense', () => {
         expect(await response.json()).toEqual({ error: expect.stringContaining('POST') });
       }
     }
+  });
+});
+
+describe('The secret that signs /sync', () => {
+  const SYNC_SECRET = 'e2e-sync-secret-83aa';
+  const PREVIOUS = 'e2e-previous-sync-secret-21dd';
+  const WEBHOOK_PREVIOUS = 'e2e-previous-webhook-secret-77fe';
+  const signed = (runner: Runner, path: string, secret: string) => {
+    const headers = { 'x-github-event': 'ping', 'x-github-delivery': randomUUID() };
+    return runner.signedPost(path, { services: ['platform/redis'], dry_run: true }, { secret, headers });
+  };
+  /** What a request is answered that is signed with each of them, and with one that nobody set. */
+  async function statuses(runner: Runner, path: string): Promise<number[]> {
+    const found: number[] = [];
+    for (const secret of [SYNC_SECRET, PREVIOUS, WEBHOOK_SECRET, WEBHOOK_PREVIOUS, 'nobody-knows-it']) {
+      found.push((await signed(runner, path, secret)).status);
+    }
+    return found;
+  }
+
+  it('is SYNC_SECRET, or the one before it, and those of the webhook where none is set', async () => {
+    const stage = await setTestStage('sync-secret');
+    const environment = { WEBHOOK_SECRET_PREVIOUS: WEBHOOK_PREVIOUS };
+    const shared = await stage.start({ environment });
+    expect(await statuses(shared, '/sync')).toEqual([401, 401, 200, 200, 401]);
+    await shared.stop();
+    const apart = await stage.start({ environment: { ...environment, SYNC_SECRET } });
+    expect(await statuses(apart, '/sync')).toEqual([200, 401, 401, 401, 401]);
+    expect(await statuses(apart, '/webhook')).toEqual([401, 401, 200, 200, 401]);
+    await apart.stop();
+    const rotated = await stage.start({
+      environment: { ...environment, SYNC_SECRET, SYNC_SECRET_PREVIOUS: PREVIOUS },
+    });
+    expect(await statuses(rotated, '/sync')).toEqual([200, 200, 401, 401, 401]);
+    expect(await statuses(rotated, '/webhook')).toEqual([401, 401, 200, 200, 401]);
   });
 });
