@@ -10,7 +10,7 @@ import { createRemoteRepositories } from '../git/remote-repositories.ts';
 import { createWorld } from '../git/test-support.ts';
 import type { DeployInput, DeploySecrets } from '../runs/deployment.ts';
 import { enqueueDeploy } from '../runs/enqueue.ts';
-import type { DeployRun } from '../runs/run.ts';
+import type { DeployRun, RunKind } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
@@ -95,7 +95,9 @@ esac
 
   return {
     store,
+    world,
     directory,
+    optionsFor,
     /** The tool dies as it says its `n`-th line. */
     dieAt: (n: number) => writeTree(world.root, { dies: `${n}\n`, said: '' }),
     /** The path of a file that the tool can be made to write. */
@@ -125,8 +127,8 @@ esac
       if (run.kind !== 'deploy') throw new Error('It is no deployment.');
       return run;
     },
-    async claim(): Promise<Claim> {
-      const claim = await store.claim({ owner: 'test', leaseMs: 600_000, kinds: ['deploy'] });
+    async claim(kind: RunKind = 'deploy'): Promise<Claim> {
+      const claim = await store.claim({ owner: 'test', leaseMs: 600_000, kinds: [kind] });
       if (!claim) throw new Error('There is nothing to claim.');
       return claim;
     },

@@ -1,0 +1,138 @@
+/** Plans and comment commands whose store, or whose tool, fails at any point. */
+
+import { describe, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../errors.ts';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
+import { isFinal, type Run } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import type { Outcome } from './pipeline.ts';
+import { openPullRoom, type PullRoom } from './pull-room.fixture.ts';
+
+/** Attempts until the run has ended, or waits: for an approval, or for its deployments. */
+async function attempt(
+  room: PullRoom,
+  kind: 'plan' | 'command',
+  seen: RunStore = room.store,
+): Promise<Outcome> {
+  for (;;) {
+    const claim = await room.claim(kind);
+    try {
+      const outcome = await room.perform(claim, seen);
+      if (outcome.state === 'queued') await room.putBack(claim);
+      else await room.end(claim, outcome);
+      return outcome;
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      await room.putBack(claim);
+    }
+  }
+}
+
+/** A command to its end, with the deployments that it asks for. */
+async function obey(room: PullRoom, seen: RunStore = room.store): Promise<Outcome> {
+  for (;;) {
+    const outcome = await attempt(room, 'command', seen);
+    if (outcome.state !== 'queued') return outcome;
+    const claim = await room.claim();
+    await room.end(claim, await room.work(claim));
+  }
+}
+
+const deploymentsOf = async ({ store }: PullRoom) =>
+  (await store.runs({ limit: 1_000 })).filter(({ kind }) => kind === 'deploy');
+
+async function expectOver(room: PullRoom, run: Run): Promise<void> {
+  const { state } = (await room.store.run(run.id)) ?? run;
+  expect(isFinal(state)).toBe(true);
+  const steps = await room.store.steps(run.id);
+  expect(steps.filter((step) => step.state === 'pending' || step.state === 'running')).toEqual([]);
+  expect(room.leftOf(run.id)).toEqual([]);
+}
+
+describe('The plan of a pull request', { timeout: 300_000 }, () => {
+  it('whose store fails at any call ends, and starts nothing before it is approved', async () => {
+    const room = await openPullRoom();
+    for (let n = 1; ; n += 1) {
+      const run = await room.askForPlan(`p${n}`);
+      const failing = failAtCall(room.store, n);
+      const before = room.argv().length;
+      expect((await attempt(room, 'plan', failing.store)).state).toBe('awaiting_approval');
+      expect(room.argv()).toHaveLength(before);
+      expect(room.leftOf(run.id)).toEqual([]);
+      await room.store.decide(run.id, 'approved', 'ada');
+      expect(await attempt(room, 'plan', failing.store)).toMatchObject({
+        state: 'succeeded',
+        message: 'Planned: 1 to add, 0 to change, 0 to destroy',
+      });
+      await expectOver(room, run);
+      if (failing.failed().length === 0) break;
+    }
+    expect(room.applied()).toBe(0);
+    expect(room.argv().filter((line) => line.startsWith('apply'))).toEqual([]);
+  });
+
+  it('whose tool dies at any of its lines ends, and leaves nothing behind', async () => {
+    const room = await openPullRoom();
+    const ends: string[] = [];
+    for (let n = 1; n <= 6; n += 1) {
+      room.dieAt(n);
+      const run = await room.askForPlan(`p${n}`);
+      await attempt(room, 'plan');
+      await room.store.decide(run.id, 'approved', 'ada');
+      ends.push((await attempt(room, 'plan')).state);
+      await expectOver(room, run);
+    }
+    // init; plan twice; show twice; and nothing any more.
+    expect(ends).toEqual([...Array.from({ length: 5 }, () => 'failed'), 'succeeded']);
+  });
+});
+
+describe('The command of a comment', { timeout: 300_000 }, () => {
+  it('whose store fails at any call ends, and applies what was approved once', async () => {
+    const room = await openPullRoom();
+    for (let n = 1; ; n += 1) {
+      const run = await room.askForApply(n);
+      const failing = failAtCall(room.store, n);
+      expect(await obey(room, failing.store)).toMatchObject({ state: 'succeeded' });
+      expect(room.applied()).toBe(n);
+      expect(await deploymentsOf(room)).toHaveLength(n);
+      await expectOver(room, run);
+      if (failing.failed().length === 0) break;
+    }
+  });
+
+  it('whose store fails at any call applies nothing that is not approved', async () => {
+    const room = await openPullRoom();
+    room.github.approved = false;
+    for (let n = 1; ; n += 1) {
+      const run = await room.askForApply(n);
+      const failing = failAtCall(room.store, n);
+      expect(await obey(room, failing.store)).toMatchObject({ state: 'failed', reason: 'not_approved' });
+      await expectOver(room, run);
+      if (failing.failed().length === 0) break;
+    }
+    expect(await deploymentsOf(room)).toEqual([]);
+    expect(room.argv()).toEqual([]);
+  });
+
+  it('whose tool dies at any of its lines ends, and is applied at most once', async () => {
+    const room = await openPullRoom();
+    const ends: string[] = [];
+    for (let n = 1; n <= 9; n += 1) {
+      room.dieAt(n);
+      const before = room.applied();
+      const run = await room.askForApply(n);
+      const { state } = await obey(room);
+      ends.push(state);
+      expect(room.applied() - before).toBeLessThanOrEqual(1);
+      if (state === 'succeeded') expect(room.applied() - before).toBe(1);
+      await expectOver(room, run);
+      expect(await deploymentsOf(room)).toHaveLength(n);
+    }
+    // The outputs, which are read last, are no part of what was to be applied.
+    expect(ends).toEqual([
+      ...Array.from({ length: 7 }, () => 'failed'),
+      ...Array.from({ length: 2 }, () => 'succeeded'),
+    ]);
+  });
+});
