@@ -108,6 +108,10 @@ needs:
     await stage.repository.write('apps/01.redis/deploy.py', '');
     await stage.repository.write('apps/01.redis/compose.yaml', 'services: {}\n');
     const runner = await stage.start();
+    // Else the first look at the branch may already find the rules that are pushed next.
+    await until('the branch to be met', () =>
+      runner.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time')),
+    );
     const rules = await stage.repository.commit('Own layout');
     expect((await stage.push(runner)).body).toMatchObject({ status: 'accepted', services: [] });
     await runner.waitForRun((run) => run.revision === rules, 'final');
