@@ -1,19 +1,36 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { FailedDeliveries } from '../reporters/hook-deliveries.ts';
-import type { NewDelivery } from '../runs/delivery.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { createMissedDeliveries } from './missed-deliveries.ts';
 
 const MINUTE_MS = 60_000;
 const START = Date.parse('2026-03-01T12:00:00Z');
 
-function createLooker(answer: () => FailedDeliveries, recordMissed = async (_: readonly NewDelivery[]) => 1) {
+let directory: string;
+let store: RunStore;
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'iac-missed-'));
+  store = await createSqliteStore({ directory });
+});
+afterEach(async () => {
+  await store.close();
+  await rm(directory, { recursive: true });
+});
+
+function createLooker(answer: () => FailedDeliveries, seen: RunStore = store) {
   const said: string[] = [];
   const asked: number[] = [];
   const clock = { now: START };
   const log = pino({ level: 'info' }, { write: (line: string) => void said.push(JSON.parse(line).msg) });
   const look = createMissedDeliveries({
-    store: { recordMissed },
+    store: seen,
     failedDeliveries: async (since) => {
       asked.push(since);
       return answer();
@@ -25,33 +42,32 @@ function createLooker(answer: () => FailedDeliveries, recordMissed = async (_: r
 }
 
 describe('Looking for missed deliveries', () => {
-  it('F11: records those of three days, oldest first, with what GitHub got and when', async () => {
-    const recorded: NewDelivery[] = [];
+  it('F11: records those of three days, oldest first, with what GitHub got and when, and each of them once', async () => {
     const failed = [
       { deliveryId: 'late', event: 'push', statusCode: 502, deliveredAt: START },
       { deliveryId: 'early', event: 'p<b>ing', statusCode: 0, deliveredAt: START - 1_000 },
     ];
-    const { look, said, asked } = createLooker(
-      () => ({ kind: 'ok', failed }),
-      async (missed) => recorded.push(...missed),
-    );
+    const { look, said, asked, clock } = createLooker(() => ({ kind: 'ok', failed }));
     await look();
-    const nothing = { decision: 'missed', runId: null, request: null };
-    expect(recorded).toEqual([
-      {
-        ...nothing,
-        deliveryId: 'early',
-        event: 'pbing',
-        detail: 'GitHub got no answer at 2026-03-01T11:59:59.000Z',
-      },
+    clock.now += 10 * MINUTE_MS;
+    await look();
+    const nothing = { decision: 'missed', runId: null };
+    // The newest comes first.
+    expect(await store.deliveries({ limit: 10 })).toMatchObject([
       {
         ...nothing,
         deliveryId: 'late',
         event: 'push',
         detail: 'GitHub got HTTP 502 at 2026-03-01T12:00:00.000Z',
       },
+      {
+        ...nothing,
+        deliveryId: 'early',
+        event: 'pbing',
+        detail: 'GitHub got no answer at 2026-03-01T11:59:59.000Z',
+      },
     ]);
-    expect(asked).toEqual([START - 3 * 86_400_000]);
+    expect(asked[0]).toBe(START - 3 * 86_400_000);
     expect(said).toEqual(['deliveries were missed']);
   });
 
@@ -87,13 +103,15 @@ describe('Looking for missed deliveries', () => {
     },
   );
 
-  it('survives a store that cannot be written', async () => {
+  it('survives a store that cannot be written, and records them the next time', async () => {
     const failed = [{ deliveryId: 'a', event: 'push', statusCode: 0, deliveredAt: START }];
-    const { look, said } = createLooker(
-      () => ({ kind: 'ok', failed }),
-      () => Promise.reject(new Error('full')),
-    );
+    const failing = failAtCall(store, 1);
+    const { look, said, clock } = createLooker(() => ({ kind: 'ok', failed }), failing.store);
     await look();
     expect(said).toEqual(['missed deliveries not stored; it is tried again']);
+    expect(await store.deliveries({ limit: 10 })).toEqual([]);
+    clock.now += 10 * MINUTE_MS;
+    await look();
+    expect(await store.deliveries({ limit: 10 })).toMatchObject([{ deliveryId: 'a', decision: 'missed' }]);
   });
 });
