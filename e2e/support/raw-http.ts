@@ -21,9 +21,15 @@ export interface RawConnection {
   closed: Promise<void>;
 }
 
-export async function openRaw(url: string): Promise<RawConnection> {
+/** `from` is an address of this machine to connect from, such as 127.0.0.2. */
+export async function openRaw(url: string, from?: string): Promise<RawConnection> {
   const { hostname, port } = new URL(url);
-  const socket = connect({ host: hostname, port: Number(port), noDelay: true });
+  const socket = connect({
+    host: hostname,
+    port: Number(port),
+    noDelay: true,
+    ...(from !== undefined && { localAddress: from }),
+  });
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve);
     socket.once('error', reject);
