@@ -1,5 +1,6 @@
 import { Webhook } from 'standardwebhooks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../errors.ts';
 import type { PlanSummary } from '../runs/deployment.ts';
 import {
   answer,
@@ -360,7 +361,8 @@ describe('An event that is under way when the server stops', () => {
     const { store } = deployments;
     const full: Deployments['store'] = {
       ...store,
-      saveReport: (report) => (isFull ? Promise.reject(new Error('disk is full')) : store.saveReport(report)),
+      saveReport: (report) =>
+        isFull ? Promise.reject(new StoreUnavailableError('The disk is full.')) : store.saveReport(report),
     };
     await endOne();
     const fast = createFastTime();
