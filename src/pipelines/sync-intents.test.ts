@@ -2,7 +2,8 @@
 
 import { renameSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { SyncInput } from '../runs/run.ts';
+import type { SyncInput, SyncRun } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
 import { retryRun } from '../triggers/run-actions.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
@@ -174,6 +175,110 @@ describe('A rollback', () => {
     expect(world.tasks()).toEqual([]);
     expect(await pinOf(world)).toBeUndefined();
   });
+});
+
+describe('A forced push', () => {
+  /** Takes the latest commits off the branch and puts another one in their place. */
+  async function rewrite(world: SyncWorld, back: string, content: string): Promise<string> {
+    await world.shell(['reset', '--quiet', '--hard', back]);
+    return world.commit(compose(content));
+  }
+
+  const gone = (commit: string, synced: string) => ({
+    state: 'superseded',
+    reason: 'not_on_branch',
+    message: expect.stringContaining(`${commit.slice(0, 8)} is not on main`),
+    coveredBy: synced,
+  });
+
+  it(
+    'takes commits off the branch that then share no outcome, though a newer push covers them',
+    TIMES,
+    async () => {
+      const world = await worldWithRedis();
+      const kept = await world.commit(compose('kept'));
+      const keptPush = await world.pushed(kept);
+      const lost = await world.commit(compose('lost'));
+      const lostPush = await world.pushed(lost);
+      const head = await rewrite(world, kept, 'head');
+      const push = await world.pushed(head);
+      expect(await world.work()).toMatchObject({ id: push.id, state: 'succeeded', revision: head });
+      expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, push.id));
+      expect(await world.store.run(keptPush.id)).toMatchObject({
+        reason: 'covered_by_newer',
+        coveredBy: push.id,
+      });
+      expect(world.tasks()).toEqual([`redis.sync ${head}`]);
+    },
+  );
+
+  it(
+    'is followed by the head, whose outcome is that of the commits which it contains, and of no others',
+    TIMES,
+    async () => {
+      const world = await worldWithRedis();
+      const kept = await world.commit(compose('kept'));
+      const keptPush = await world.pushed(kept);
+      const lost = await world.commit(compose('lost'));
+      const lostPush = await world.pushed(lost);
+      const late = await world.pushed(await world.commit(compose('late')));
+      const head = await rewrite(world, kept, 'head');
+      expect(await world.work()).toMatchObject({ id: late.id, reason: 'not_on_branch' });
+      // Rewritten again before the head is worked on, and one more push is lost with it.
+      const laterLost = await world.pushed(head);
+      const last = await rewrite(world, kept, 'last');
+      expect(await world.work()).toMatchObject({ id: laterLost.id, reason: 'not_on_branch' });
+      const followUp = await world.work();
+      expect(followUp).toMatchObject({ state: 'succeeded', revision: last });
+      expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, late.id));
+      expect(await world.store.run(keptPush.id)).toMatchObject({ reason: 'covered_by_newer' });
+      expect(world.tasks()).toEqual([`redis.sync ${last}`]);
+      expect(await world.work()).toBeNull();
+    },
+  );
+
+  it(
+    'is followed by the head, which covers a push that waited, and that one does not share its success',
+    TIMES,
+    async () => {
+      const world = await worldWithRedis();
+      const base = await world.shell(['rev-parse', 'HEAD']);
+      const first = await world.pushed(await world.commit(compose('first lost')));
+      const lost = await world.commit(compose('lost'));
+      const head = await rewrite(world, base, 'head');
+      const waiting: SyncRun[] = [];
+      const store: RunStore = {
+        ...world.store,
+        async append(...values) {
+          if (waiting.length === 0) waiting.push(await world.pushed(lost));
+          return world.store.append(...values);
+        },
+      };
+      expect(await world.work(store)).toMatchObject({ id: first.id, reason: 'not_on_branch' });
+      const followUp = await world.work();
+      expect(followUp).toMatchObject({ state: 'succeeded', revision: head });
+      expect(await world.store.run(waiting[0]?.id ?? '')).toMatchObject(gone(lost, followUp?.id ?? ''));
+      expect(await world.work()).toBeNull();
+    },
+  );
+
+  it(
+    'with two commits of the branch that do not contain each other is synced where both are',
+    TIMES,
+    async () => {
+      const world = await worldWithRedis();
+      const base = await world.shell(['rev-parse', 'HEAD']);
+      const one = await world.commit(compose('one'));
+      await world.pushed(one);
+      await world.shell(['reset', '--quiet', '--hard', base]);
+      const two = await world.commit({ 'README.md': 'two' });
+      await world.pushed(two);
+      await world.shell(['merge', '--quiet', '--no-edit', one]);
+      const head = await world.commit({ 'README.md': 'merged' });
+      expect(await world.work()).toMatchObject({ state: 'succeeded', revision: head });
+      expect(world.tasks()).toEqual([`redis.sync ${head}`]);
+    },
+  );
 });
 
 async function deployUnpinned(world: SyncWorld): Promise<void> {

@@ -4,10 +4,16 @@ import type { Mirror } from '../git/mirror.ts';
 import type { SyncRun } from '../runs/run.ts';
 import { meaningOf } from '../runs/sync-intent.ts';
 
-export type SyncTarget =
-  | { kind: 'commit'; revision: string }
+export type SyncTarget = {
+  /** Covered runs whose commits are not on the branch, so that they have no part in the outcome. */
+  offBranch: readonly SyncRun[];
+  /** What is worked on, and contains the commits of all other covered runs; or the head that is synced instead. */
+  commit: string;
+} & (
+  | { kind: 'commit' }
   /** The commit that was asked for is not on the branch any more, or never was. */
-  | { kind: 'not_on_branch'; revision: string; head: string };
+  | { kind: 'not_on_branch'; revision: string }
+);
 
 /**
  * Fetches the branch and picks the commit. A commit that is on the branch is worked on as itself even when the
@@ -22,15 +28,23 @@ export async function resolveTarget(
 ): Promise<SyncTarget> {
   const { head } = await mirror.fetch(signal);
   const { revision } = run.input;
-  if (revision === null || revision === head) return { kind: 'commit', revision: head };
-  const { takesHead } = meaningOf(run);
-  const others = covers.map(({ input }) => input.revision ?? head);
-  const wanted = [...new Set([revision, ...others])];
-  const located = await mirror.locate(wanted);
+  const asked = [run, ...covers].map(({ input }) => input.revision ?? head);
+  const wanted = [...new Set(asked)].filter((other) => other !== head);
+  const located = wanted.length > 0 ? await mirror.locate(wanted) : null;
+  const isOnBranch = (other: string | null): boolean =>
+    other === null || other === head || located?.get(other) === 'on_branch';
+  const offBranch = covers.filter(({ input }) => !isOnBranch(input.revision));
   // Also when it covers commits that are on the branch: its own status must not tell of their success.
-  if (located.get(revision) !== 'on_branch') return { kind: 'not_on_branch', revision, head };
-  if (takesHead) return { kind: 'commit', revision: head };
-  const onBranch = wanted.filter((other) => located.get(other) === 'on_branch');
-  const [newest = revision] = onBranch.length > 1 ? await mirror.tips(onBranch) : onBranch;
-  return { kind: 'commit', revision: newest };
+  if (revision !== null && !isOnBranch(revision)) {
+    return { kind: 'not_on_branch', revision, commit: head, offBranch };
+  }
+  const onBranch = [...new Set(asked.filter(isOnBranch))];
+  const isHead = meaningOf(run).takesHead || onBranch.includes(head);
+  const [newest = head, other] = isHead ? [head] : await newestOf(mirror, onBranch);
+  // Of two that do not contain each other, the head contains both.
+  return { kind: 'commit', commit: other === undefined ? newest : head, offBranch };
+}
+
+async function newestOf(mirror: Mirror, commits: string[]): Promise<string[]> {
+  return commits.length > 1 ? mirror.tips(commits) : commits;
 }

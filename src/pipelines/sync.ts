@@ -14,7 +14,7 @@ import { type Selected, short } from './select-services.ts';
 import { digest } from './snapshot.ts';
 import { conclude, endsOfOpenSteps, outcomeOf } from './sync-outcome.ts';
 import { planned } from './sync-steps.ts';
-import { resolveTarget } from './sync-target.ts';
+import { resolveTarget, type SyncTarget } from './sync-target.ts';
 import { nextOpening } from './sync-windows.ts';
 
 /** The decisions that count as the N of "Syncing N service(s)...". */
@@ -33,8 +33,9 @@ export async function sync(options: SyncOptions, context: PipelineContext<'sync'
   try {
     await keepBaseline(options, context);
     const target = await resolveTarget(options.mirror, context.run, context.covers, context.signal);
-    if (target.kind === 'not_on_branch') return replaced(context, target.revision, target.head);
-    const commit = await options.mirror.commit(target.revision);
+    await leaveOut(context, target);
+    if (target.kind === 'not_on_branch') return replaced(context, target.revision, target.commit);
+    const commit = await options.mirror.commit(target.commit);
     await context.emit({ type: 'run.revision', revision: commit.id, subject: commit.subject });
     return await syncRevision(options, context, commit.id);
   } catch (error) {
@@ -57,6 +58,18 @@ async function keepBaseline(
   if (run.input.selection.mode !== 'changed' || (await options.ledger(scope)).baseline !== null) return;
   const { before } = (covers[0] ?? run).input;
   await emit({ type: 'run.baseline', scope, commit: before ?? NO_COMMIT });
+}
+
+/** Whoever pushed what a forced push took off the branch is not told that it was synced. */
+async function leaveOut(
+  { run, emit }: PipelineContext<'sync'>,
+  { offBranch, commit }: SyncTarget,
+): Promise<void> {
+  const runs = offBranch.map(({ id, input }) => {
+    const asked = short(input.revision ?? '');
+    return { id, message: `${asked} is not on ${run.input.branch}; ${short(commit)} is synced instead` };
+  });
+  if (runs.length > 0) await emit({ type: 'run.uncovers', runs });
 }
 
 /** A commit that is not on the branch is never checked out; the branch head takes its place, or nothing does. */

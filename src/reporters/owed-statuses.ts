@@ -90,19 +90,26 @@ async function readUnsettledRuns(store: ReportingStore): Promise<Map<string, Owe
   return byRun;
 }
 
-/** The run whose outcome `run` has: itself, or the end of its chain of covering runs. */
+/** The run whose outcome `run` has: itself, or the end of its chain of covering runs and of those that follow them. */
 async function readSource(store: ReportingStore, run: Run, known: Map<string, Run | null>): Promise<Run> {
   let source = run;
   const passed = new Set<string>();
-  while (sharesOutcome(source) && !passed.has(source.id)) {
+  while (!passed.has(source.id)) {
+    const id = passesOn(source, run);
+    if (id === null) return source;
     passed.add(source.id);
-    const id = source.coveredBy;
     const covering = known.has(id) ? known.get(id) : await store.run(id);
     known.set(id, covering ?? null);
     if (!covering) return source;
     source = covering;
   }
   return source;
+}
+
+/** One that is not on the branch has its own outcome, but those that it covered are synced by what follows it. */
+function passesOn(source: Run, run: Run): string | null {
+  const isFollowed = source.id !== run.id && source.reason === 'not_on_branch';
+  return isFollowed || sharesOutcome(source) ? source.coveredBy : null;
 }
 
 async function readStatuses(

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../errors.ts';
 import { createReporting, type Reporting, RUNNING, SUCCEEDED, SYNCED } from './reporting.fixture.ts';
 import { answer } from './scripted-github.fixture.ts';
 import { aPreview, aRun } from './stored-runs.fixture.ts';
@@ -96,6 +97,32 @@ describe('several runs', () => {
     expect(new Set(github.standing.values())).toEqual(new Set(['failure: 1/1 service(s) failed to sync']));
     expect(github.standing.size).toBe(3);
     expect(github.seen.every(({ targetUrl }) => targetUrl.endsWith(runs.idOf('run-3')))).toBe(true);
+    expect(await unsettled()).toEqual([]);
+  });
+
+  it('that are covered by one that is not on the branch share the outcome of what follows that one', async () => {
+    const { github, put, start, runs, unsettled } = reporting;
+    for (const [name, sha] of Object.entries({
+      'run-1': 'aaa',
+      'run-2': 'bbb',
+      'run-3': 'ccc',
+      'run-4': 'ddd',
+    }))
+      await put(name, sha);
+    const lost = { state: 'superseded', reason: 'not_on_branch', message: 'Not on main' } as const;
+    await runs.change('run-1', { state: 'superseded', reason: 'covered_by_newer', coveredBy: 'run-2' });
+    await runs.change('run-2', { ...lost, coveredBy: 'run-4' });
+    await runs.change('run-3', { ...lost, coveredBy: 'run-4' });
+    await runs.change('run-4', { ...RUNNING, revision: 'ddd' });
+    const { idle } = await start();
+    await runs.change('run-4', SUCCEEDED);
+    await idle();
+    expect(Object.fromEntries(github.standing)).toEqual({
+      aaa: SYNCED,
+      bbb: 'error: Not on main',
+      ccc: 'error: Not on main',
+      ddd: SYNCED,
+    });
     expect(await unsettled()).toEqual([]);
   });
 
@@ -199,7 +226,7 @@ describe('a restart', () => {
     await runs.put(aRun({ ...RUNNING, revision: 'aaa' }));
     github.script = [
       async (_response, accept) => {
-        runs.failure = new Error('disk full');
+        runs.failure = new StoreUnavailableError('The disk is full.');
         accept();
       },
     ];
@@ -236,7 +263,7 @@ describe('a restart', () => {
 
 it('a store that cannot keep what was told does not make the reporter tell it again', async () => {
   const { github, logged, put, start, runs, unsettled } = reporting;
-  runs.failure = new Error('disk full');
+  runs.failure = new StoreUnavailableError('The disk is full.');
   await put('run-1', 'aaa', SUCCEEDED);
   const reporter = await start();
   await expect.poll(() => logged.length).toBeGreaterThan(10);

@@ -19,6 +19,8 @@ const EVENT_TYPES: Record<RunEventBody['type'], true> = {
   'run.examined': true,
   'run.pinned': true,
   'run.rules': true,
+  'run.uncovers': true,
+  'run.uncovered': true,
   'run.notice': true,
   'run.planned': true,
   'run.diagnosed': true,

@@ -28,6 +28,17 @@ export function supersededBy({ kind }: Run, coveredBy: string): RunEventBody {
   return { type: 'run.finished', state: 'superseded', reason: 'covered_by_newer', message, coveredBy };
 }
 
+/** A covered run whose commit turns out not to be on the branch. Nothing when it is none, or is so already. */
+export function uncovered({ state, reason }: Run, message: string): RunEventBody[] {
+  const isCovered = state === 'superseded' && reason === 'covered_by_newer';
+  return isCovered ? [{ type: 'run.uncovered', message }] : [];
+}
+
+/** The covered runs that events are about, too. */
+export function uncoveredBy(events: readonly RunEventBody[]): { id: string; message: string }[] {
+  return events.flatMap((event) => (event.type === 'run.uncovers' ? event.runs : []));
+}
+
 /** A run whose worker is gone. `openSteps` are those that have begun to wait or run and not ended. */
 export function takenBack(run: Run, openSteps: readonly string[], maxAttempts: number): RunEventBody[] {
   if (run.cancelRequestedBy === null && run.attempt < maxAttempts) {

@@ -79,6 +79,10 @@ export type RunEventBody =
   | { type: 'run.examined'; scope: string; commit: string }
   | { type: 'run.pinned'; scope: string; services: string[]; commit: string | null }
   | { type: 'run.rules'; scope: string; text: string | null }
+  /** Of these runs, which this one covers, the commits are not on the branch: they do not share its outcome. */
+  | { type: 'run.uncovers'; runs: { id: string; message: string }[] }
+  /** What follows from that for each of them. */
+  | { type: 'run.uncovered'; message: string }
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
   /** `summary` is null when the tool could not say. `text` is the plan as people read it, without colours. */
   | { type: 'run.planned'; step: string; summary: PlanSummary | null; text: string }
@@ -172,6 +176,8 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
       };
     case 'run.decided':
       return decided(run, event);
+    case 'run.uncovered':
+      return { ...run, reason: 'not_on_branch', message: event.message };
     case 'run.finished':
       return {
         ...run,

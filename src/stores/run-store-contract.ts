@@ -215,6 +215,31 @@ export function describeRunStore(
         expect(await store.run(manual.run.id)).toMatchObject({ state: 'queued' });
       });
 
+      it('keeps covered runs apart whose commits are not on the branch, from then on and for good', async () => {
+        const [gone, kept] = [await store.enqueue(pushRequest()), await store.enqueue(pushRequest())];
+        await store.enqueue(pushRequest());
+        const { lease, covers } = await claim();
+        expect(covers.map(({ id }) => id)).toEqual([gone.run.id, kept.run.id]);
+        const changed: string[] = [];
+        const unwatch = store.watch((id) => void changed.push(id));
+        const runs = [gone.run.id, 'no such run'].map((id) => ({ id, message: 'Not on main' }));
+        await store.append(lease, [{ type: 'run.uncovers', runs }]);
+        await store.append(lease, [{ type: 'run.uncovers', runs }]);
+        unwatch();
+        expect(changed.filter((id) => id === gone.run.id)).toHaveLength(1);
+        const of = { state: 'superseded', coveredBy: lease.runId };
+        expect(await store.run(gone.run.id)).toMatchObject({
+          ...of,
+          reason: 'not_on_branch',
+          message: 'Not on main',
+        });
+        expect(await store.run(kept.run.id)).toMatchObject({ ...of, reason: 'covered_by_newer' });
+        const types = (await store.events(gone.run.id, { after: 0, limit: 10 })).map(({ type }) => type);
+        expect(types).toEqual(['run.queued', 'run.finished', 'run.uncovered']);
+        await store.takeBack({ all: true, maxAttempts: 3 });
+        expect((await claim()).covers.map(({ id }) => id)).toEqual([kept.run.id]);
+      });
+
       it('never gives one run to two workers', async () => {
         for (let i = 0; i < 20; i += 1) {
           await store.enqueue(pushRequest({ concurrencyGroup: `sync:${i}` }));
@@ -468,6 +493,21 @@ export function describeRunStore(
         const ended = await store.run(run.id);
         const [next] = await store.runs({ state: 'queued', limit: 10 });
         expect(ended).toMatchObject({ state: 'superseded', coveredBy: next?.id });
+      });
+
+      it('covers what the run covered that it follows, however long the chain', async () => {
+        const first = await store.enqueue(pushRequest());
+        await store.enqueue(pushRequest());
+        const end: RunEventBody = {
+          ...{ type: 'run.finished', state: 'superseded', reason: 'not_on_branch' },
+          ...{ message: 'Not on main', coveredBy: null },
+        };
+        for (let length = 0; length < 3; length += 1) {
+          const { lease, covers } = await claim();
+          expect(covers.map(({ id }) => id)).toEqual([first.run.id]);
+          await store.append(lease, [end], pushRequest({}, 'b'.repeat(40)));
+        }
+        expect((await claim()).covers.map(({ id }) => id)).toEqual([first.run.id]);
       });
     });
 

@@ -72,6 +72,11 @@ function describeChange(event: RunEvent, kind: RunKind): Change | null {
       const data = { state, reason, next_action, message, covered_by: coveredBy, finished_at: at };
       return { name: 'run', data };
     }
+    case 'run.uncovered': {
+      const reason = 'not_on_branch';
+      const next_action = nextActionOf({ kind, reason });
+      return { name: 'run', data: { reason, next_action, message: plainLine(event.message) } };
+    }
     case 'run.notice':
       return { name: 'notice', data: { level: event.level, message: plainLine(event.message) } };
     case 'run.planned':

@@ -3,13 +3,13 @@
 import { randomUUID } from 'node:crypto';
 import { StaleLeaseError } from '../../errors.ts';
 import { RUN_KINDS, type Run, type RunKind, type RunRequest } from '../../runs/run.ts';
-import { areLast, completed, supersededBy } from '../../runs/run-decisions.ts';
+import { areLast, completed, supersededBy, uncovered, uncoveredBy } from '../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Claim, Lease } from '../../runs/run-store.ts';
 import { draftEvents, readBackground } from './append-events.ts';
 import { UncertainOutcomeError } from './connection.ts';
 import { openSteps } from './decisions.ts';
-import { createDraft, expectSame } from './draft.ts';
+import { createDraft, type Draft, expectSame } from './draft.ts';
 import { draftEnqueue } from './enqueue.ts';
 import { type Room, untilCommitted } from './room.ts';
 import { NEXT, RENEW } from './scripts.ts';
@@ -140,14 +140,21 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
     return { run: stored.run, lease, covers: await coveredBy(runId) };
   }
 
-  /** Also those covered by an earlier attempt, or before the run was put off. */
+  /**
+   * Also those covered by an earlier attempt, or before the run was put off, and those of a run that this one follows
+   * because its commit is not on the branch.
+   */
   async function coveredBy(id: string): Promise<Run[]> {
-    const ids = texts(await connection.call('SMEMBERS', keys.covered(id))).map(String);
-    const stored = await readStoredRuns(connection, keys, ids);
-    return stored
-      .flatMap((one) => (one?.run.reason === 'covered_by_newer' ? [one] : []))
-      .toSorted((left, right) => left.number - right.number)
-      .map(({ run }) => run);
+    const followed = [id];
+    const covered: StoredRun[] = [];
+    for (const next of followed) {
+      const ids = texts(await connection.call('SMEMBERS', keys.covered(next))).map(String);
+      for (const stored of await readStoredRuns(connection, keys, ids)) {
+        if (stored?.run.reason === 'covered_by_newer') covered.push(stored);
+        if (stored?.run.reason === 'not_on_branch') followed.push(stored.run.id);
+      }
+    }
+    return covered.toSorted((left, right) => left.number - right.number).map(({ run }) => run);
   }
 
   async function renew({ runId, token }: Lease, leaseMs: number): Promise<void> {
@@ -204,10 +211,25 @@ export function createWork(room: Room, tools: () => Promise<readonly string[] | 
     if (after.run.state === 'awaiting_approval' && canGoOnAnywhere(after.run, keptPlan)) {
       draftNearHome(draft, keys, after.run.id);
     }
+    await draftUncovered(draft, toAppend, operation);
     const committed = await committer.commit(draft);
     if (!committed) return false;
     if (after.run.state === 'running') known.set(after.run.id, after);
     return { done: undefined };
+  }
+
+  async function draftUncovered(
+    draft: Draft,
+    events: readonly RunEventBody[],
+    operation: string,
+  ): Promise<void> {
+    for (const { id, message } of uncoveredBy(events)) {
+      const stored = await readStoredRun(connection, keys, id);
+      const follows = stored ? uncovered(stored.run, message) : [];
+      if (!stored || follows.length === 0) continue;
+      const nothing = { steps: new Map(), ledger: new Map(), commentOwed: null };
+      draftEvents(draft, keys, stored, follows, nothing, { at: Date.now(), operation });
+    }
   }
 
   return { claim, renew, append };

@@ -47,11 +47,20 @@ export function claim(
   };
 }
 
-/** Also those covered by an earlier attempt, or before the run was put off. */
+/**
+ * Also those covered by an earlier attempt, or before the run was put off, and those of a run that this one follows
+ * because its commit is not on the branch.
+ */
 function coveredBy(database: Database, id: string): Run[] {
   return database
     .all(
-      `SELECT ${RUN_COLUMNS} FROM runs WHERE covered_by = ? AND reason = 'covered_by_newer' ORDER BY number`,
+      `WITH RECURSIVE followed (id) AS (
+         SELECT ?
+         UNION
+         SELECT runs.id FROM followed JOIN runs ON covered_by = followed.id AND reason = 'not_on_branch'
+       )
+       SELECT ${RUN_COLUMNS} FROM runs
+       WHERE covered_by IN (SELECT id FROM followed) AND reason = 'covered_by_newer' ORDER BY number`,
       id,
     )
     .map((row) => toStoredRun(row).run);

@@ -9,7 +9,7 @@ import { appendEvents } from '../append-events.ts';
 import type { Database } from '../database.ts';
 import { RUN_COLUMNS, toStoredRun } from '../rows.ts';
 import { enqueue } from './enqueue.ts';
-import { openSteps, saveBeside } from './stored-runs.ts';
+import { openSteps, saveBeside, uncover } from './stored-runs.ts';
 import type { Written } from './written.ts';
 
 export function renew(database: Database, lease: Lease, leaseMs: number): Written<null> {
@@ -50,6 +50,7 @@ export function append(
   }
   if (keptPlan !== undefined) saveBeside(database, 'kept_plans', lease.runId, keptPlan);
   appendEvents(database, stored, toAppend, Date.now());
+  changed.push(...uncover(database, toAppend));
   return { result: null, changed };
 }
 

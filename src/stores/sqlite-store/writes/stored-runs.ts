@@ -1,6 +1,7 @@
 /** What several writes do with a stored run. */
 
-import { supersededBy } from '../../../runs/run-decisions.ts';
+import { supersededBy, uncovered, uncoveredBy } from '../../../runs/run-decisions.ts';
+import type { RunEventBody } from '../../../runs/run-events.ts';
 import { appendEvents } from '../append-events.ts';
 import type { Database } from '../database.ts';
 import { RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
@@ -19,6 +20,16 @@ export function openSteps(database: Database, { number }: StoredRun): string[] {
 
 export function supersede(database: Database, stored: StoredRun, coveredBy: string): void {
   appendEvents(database, stored, [supersededBy(stored.run, coveredBy)], Date.now());
+}
+
+/** Writes to covered runs what events of the covering one say of them. Returns those that changed. */
+export function uncover(database: Database, events: readonly RunEventBody[]): string[] {
+  return uncoveredBy(events).flatMap(({ id, message }) => {
+    const stored = findRun(database, id);
+    const follows = stored ? uncovered(stored.run, message) : [];
+    if (stored && follows.length > 0) appendEvents(database, stored, follows, Date.now());
+    return follows.length > 0 ? [id] : [];
+  });
 }
 
 export function saveBeside(
