@@ -8,6 +8,7 @@ import { NO_COMMIT } from './support/push-payload.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { openGate } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
+import { until } from './support/until.ts';
 
 describe('The first time a branch is met', () => {
   it('runs what the push changed and leaves alone what was there before', async () => {
@@ -25,6 +26,10 @@ describe('The first time a branch is met', () => {
     const stage = await setTestStage('zeros');
     const { repository, journal } = stage;
     const runner = await stage.start({ environment: { GIT_BRANCH: 'fresh' } });
+    // Else the first look at the branch may find it just created, and take what it holds as deployed.
+    await until('the first look', () =>
+      runner.logs().find(({ msg }) => /^reconcile failed/.test(String(msg))),
+    );
     await repository.git('checkout', '--quiet', '-b', 'fresh');
     const created = await repository.push();
     expect(created.before).toBe(NO_COMMIT);
