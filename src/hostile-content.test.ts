@@ -108,8 +108,23 @@ describe('No content holds up the event loop for long', { timeout: 120_000 }, ()
     expect(await slowOnes(parse, hostileTexts(100_000))).toEqual([]);
   });
 
-  it('as a small rules file', async () => {
-    expect(await slowOnes(readRules, hostileTexts(2_000))).toEqual([]);
+  // What doubles with each level is slow long before a text is large, and too deep to be read when it is.
+  it.each([100, 300, 600, 1_000, 2_000])('as a small rules file of %i characters', async (size) => {
+    expect(await slowOnes(readRules, hostileTexts(size))).toEqual([]);
+  });
+
+  it.each([100, 200, 400])('as a small rules file with keys that are %i levels deep', async (levels) => {
+    const texts = ['? ', '{', '{[', '{? ', '- ? ', '[{'].map((piece): [string, string] => [
+      piece,
+      `${piece.repeat(levels)}1`,
+    ]);
+    const closed: [string, string][] = [
+      ['{ closed', `${'{'.repeat(levels)}${'}: 1'.repeat(levels)}`],
+      ['{[ closed', `${'{['.repeat(levels)}${']: 1}'.repeat(levels)}`],
+      ['{? closed', `${'{? '.repeat(levels)}${'}'.repeat(levels)}`],
+      ['[ closed', `${'['.repeat(levels)}${']'.repeat(levels)}`],
+    ];
+    expect(await slowOnes(readRules, [...texts, ...closed])).toEqual([]);
   });
 
   it('as a large rules file', async () => {

@@ -1,6 +1,6 @@
 /** YAML files that people write: read by a schema, with the line and field of every mistake. */
 
-import { isScalar, LineCounter, parseDocument, visit } from 'yaml';
+import { isCollection, isPair, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 
 export interface FileProblem {
@@ -23,6 +23,8 @@ export type ParsedFile<Value> =
 type YamlDocument = ReturnType<typeof parseDocument>;
 
 const MAX_BYTES = 256 * 1024;
+/** Rules need five levels. */
+const MAX_DEPTH = 50;
 const MAX_PROBLEMS = 20;
 const MAX_SHOWN = 300;
 
@@ -45,10 +47,8 @@ export function parseYamlFile<Schema extends z.ZodType>(
       })),
     );
   }
-  const repeated = repeatedKey(document);
-  if (repeated !== null) {
-    return wrong([{ line: lineAt(repeated, lines), field: '', message: 'Map keys must be unique' }]);
-  }
+  const problem = refused(document);
+  if (problem) return wrong([{ line: lineAt(problem.node, lines), field: '', message: problem.message }]);
   const problemAt = (path: readonly PropertyKey[], message: string): FileProblem => ({
     line: lineOf(document, lines, path),
     field: shortened(path.join('.')),
@@ -78,24 +78,31 @@ function readDocument(text: string, lineCounter: LineCounter): YamlDocument | nu
   }
 }
 
-/** The second of two equal keys of one map, or null. Keys that are no scalars are refused by every schema. */
-function repeatedKey(document: YamlDocument): unknown {
-  let repeated: unknown = null;
-  visit(document, {
-    Map(_key, map) {
-      const seen = new Set<unknown>();
-      for (const { key } of map.items) {
-        const name = isScalar(key) ? key.value : key;
-        if (seen.has(name)) {
-          repeated = key;
-          return visit.BREAK;
-        }
-        seen.add(name);
+/**
+ * What no schema is asked about, or null. It is looked for before the document is made a value, because that writes
+ * keys which are no scalars as text, again and again for each level. Without recursion, so that any depth can be told.
+ */
+function refused(document: YamlDocument): { node: unknown; message: string } | null {
+  const waiting: { node: unknown; depth: number }[] = [{ node: document.contents, depth: 0 }];
+  // What is added on the way is visited, too.
+  for (const { node, depth } of waiting) {
+    if (!isCollection(node)) continue;
+    if (depth >= MAX_DEPTH) return { node, message: 'it is nested too deeply' };
+    const seen = new Set<unknown>();
+    for (const item of node.items) {
+      if (!isPair(item)) {
+        waiting.push({ node: item, depth: depth + 1 });
+        continue;
       }
-      return undefined;
-    },
-  });
-  return repeated;
+      const { key, value } = item;
+      if (key !== null && !isScalar(key)) return { node: key, message: 'Map keys must be plain text' };
+      const name = key?.value ?? null;
+      if (seen.has(name)) return { node: key, message: 'Map keys must be unique' };
+      seen.add(name);
+      waiting.push({ node: value, depth: depth + 1 });
+    }
+  }
+  return null;
 }
 
 /** Keys and messages may repeat the whole file. */

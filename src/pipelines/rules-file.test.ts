@@ -97,6 +97,12 @@ signatures: required
     ['a timeout of nothing', 'timeouts:\n  a: 0\n', /line 2, timeouts\.a/],
     ['a key twice in a nested map', 'needs:\n  a: []\n  b: []\n  a: []\n', /line 4: .*unique/],
     ['what is nested too deeply', '['.repeat(100_000), /\.iac-runner\.yaml/],
+    ['a key that is a list', 'exclude: []\n? [a]\n: b\n', /line 2: .*plain text/],
+    [
+      'a list too deep for any rule',
+      `shared: ${'['.repeat(60)}${']'.repeat(60)}`,
+      /line 1: .*nested too deeply/,
+    ],
     [
       'an id that no rule makes, in exclude',
       'exclude:\n  - platform/a\n  - plattform/b\n',
