@@ -58,6 +58,9 @@ export class MustEndError extends RunnerError {
   }
 }
 
+/** A part that only sends has a defect. The process ends for it, but work that runs may end first. */
+export class ReporterFailedError extends RunnerError {}
+
 /** Another worker holds this run now, or may do so soon; whoever sees this must stop working on it. */
 export class StaleLeaseError extends MustEndError {
   constructor(runId: string, endWithinMs = 1_000) {

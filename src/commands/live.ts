@@ -1,6 +1,7 @@
 /** A program that runs for long: until it is stopped, or until a part fails that it cannot do its work without. */
 
 import type { Logger } from 'pino';
+import { ReporterFailedError } from '../errors.ts';
 import { createLifetime, type Lifetime } from '../services/lifetime.ts';
 import { listenToSignals } from './signals.ts';
 
@@ -25,11 +26,9 @@ export async function live(log: Logger, start: (life: Lifetime) => Promise<Hurry
   const end = await Promise.race([signals.first, failed]);
   if (typeof end === 'string') log.info({ signal: end }, 'stopping');
   else {
-    log.fatal(
-      { err: end.error },
-      'a part has failed that nothing works without; ending, to be started again',
-    );
-    hurry();
+    log.fatal({ err: end.error }, 'a part has failed for good; ending, to be started again');
+    // A report that is not sent is no reason to cut work off.
+    if (!(end.error instanceof ReporterFailedError)) hurry();
   }
   const isClean = await life.end();
   log.info('stopped');

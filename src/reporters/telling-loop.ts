@@ -1,6 +1,6 @@
 /** The loop of a reporter: sends what the store says was not sent yet, rests when all is sent, wakes when something changes. */
 
-import { describeError, StoreUnavailableError } from '../errors.ts';
+import { describeError, ReporterFailedError, StoreUnavailableError } from '../errors.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { backoffMs, SECOND } from './backoff.ts';
@@ -21,10 +21,10 @@ export interface TellingLoopOptions {
   store: Pick<RunStore, 'watch'>;
   log: { warn(fields: object, message: string): void };
   /**
-   * Called with the error when one of them has done nothing for long but fail by a defect, which only a restart may
-   * help. Default: it ends the process as unhandled.
+   * Called when one of them has only failed for long, by a defect that a restart may help. Default: it ends the process
+   * as unhandled.
    */
-  onFailure?: ((error: unknown) => void) | undefined;
+  onFailure?: ((error: ReporterFailedError) => void) | undefined;
   /** In the order in which they have their turn. */
   tellers: readonly Teller[];
   /** Now, in ms since the epoch. */
@@ -128,7 +128,8 @@ function createTurn(
     brokenSince = isAway ? null : (brokenSince ?? clock());
     const why = isAway ? 'the store could not be read or written' : 'the runner has a defect';
     log.warn({ problem: describeError(error), waitMs }, `${what} wait: ${why}`);
-    if (brokenSince !== null && clock() - brokenSince >= HOPELESS_MS) onFailure(error);
+    if (brokenSince !== null && clock() - brokenSince >= HOPELESS_MS)
+      onFailure(new ReporterFailedError(`The ${what} cannot be sent because of a defect.`, { cause: error }));
     return waitMs;
   }
 

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { ReporterFailedError } from '../errors.ts';
 import { createLifetime, type Lifetime } from './lifetime.ts';
 
 const NAMES = ['store', 'server', 'worker', 'reconcile'];
@@ -70,5 +71,14 @@ describe('The end of a process', () => {
     life.fail(new Error('the writer is gone'));
     life.fail(new Error('and so is another'));
     expect(await life.failed).toMatchObject({ message: 'the writer is gone' });
+  });
+
+  it('says which failure it came for', async () => {
+    const { life } = lifetime();
+    const failure = new ReporterFailedError('The commit statuses cannot be sent because of a defect.');
+    life.fail(failure);
+    life.fail(new Error('and another part'));
+    await life.end();
+    expect(life.ending.reason).toBe(failure);
   });
 });

@@ -2,12 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { ReporterFailedError } from '../errors.ts';
 
 /** A release that takes longer is left alone, so that the next one has its turn before a supervisor kills us. */
 const RELEASE_MS = 15_000;
 
 export interface Lifetime {
-  /** Aborted as soon as the end begins: from then on nothing new may start. */
+  /** Aborted as soon as the end begins, with the failure if there was one: from then on nothing new may start. */
   ending: AbortSignal;
   /** Resolves to the first error that a part cannot go on after. The process then has to end. */
   failed: Promise<Error>;
@@ -29,7 +30,8 @@ export function createLifetime(log: Logger): Lifetime {
   const failed = Promise.withResolvers<Error>();
   const releases: Release[] = [];
   let ended: Promise<boolean> | null = null;
-  let hasFailed = false;
+  let firstFailure: Error | undefined;
+  let isHurried = false;
 
   async function runAll(): Promise<boolean> {
     let isClean = true;
@@ -42,7 +44,7 @@ export function createLifetime(log: Logger): Lifetime {
   async function run({ name, release, limitMs }: Release): Promise<boolean> {
     const done = new AbortController();
     // Nobody waits long for a process that cannot do its work.
-    const limit = hasFailed ? Math.min(limitMs, RELEASE_MS) : limitMs;
+    const limit = isHurried ? Math.min(limitMs, RELEASE_MS) : limitMs;
     const late = sleep(limit, 'late', { signal: done.signal }).catch(() => 'late');
     try {
       const outcome = await Promise.race([Promise.resolve(release()), late]);
@@ -60,15 +62,17 @@ export function createLifetime(log: Logger): Lifetime {
     ending: ending.signal,
     failed: failed.promise,
     fail(error) {
-      hasFailed = true;
-      failed.resolve(error instanceof Error ? error : new Error(String(error)));
+      const failure = error instanceof Error ? error : new Error(String(error));
+      firstFailure ??= failure;
+      isHurried ||= !(failure instanceof ReporterFailedError);
+      failed.resolve(failure);
     },
     onEnd(name, release, limitMs = RELEASE_MS) {
       if (ended) void run({ name, release, limitMs });
       else releases.push({ name, release, limitMs });
     },
     end() {
-      ending.abort();
+      ending.abort(firstFailure);
       ended ??= runAll();
       return ended;
     },

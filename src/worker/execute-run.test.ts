@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MustEndError, StoreUnavailableError } from '../errors.ts';
+import { MustEndError, ReporterFailedError, StoreUnavailableError } from '../errors.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
 import { nextActionOf } from '../runs/next-action.ts';
@@ -235,14 +235,14 @@ describe('executing a run', () => {
 
   describe('by a server that stops', () => {
     /** One attempt of a run whose step goes on until it is ended. */
-    async function cutOff(begins: boolean): Promise<void> {
+    async function cutOff(begins: boolean, why?: Error): Promise<void> {
       const claim = await store.claim({ owner: 'one:1', leaseMs: 60_000 });
       if (!claim) throw new Error('Nothing to claim.');
       const [draining, stopping] = [new AbortController(), new AbortController()];
       const works = async ({ signal, emit }: PipelineContext<'sync'>): Promise<Outcome> => {
         await emit({ type: 'step.planned', step: 'a', position: 0, wave: 0, message: '' });
         if (begins) await emit({ type: 'step.started', step: 'a', command: ['sleep'], ledger: null });
-        draining.abort();
+        draining.abort(why);
         stopping.abort();
         await sleep(60_000, undefined, { signal }).catch(() => undefined);
         const ended = { type: 'step.finished', step: 'a', state: 'cancelled', message: 'Ended' } as const;
@@ -264,6 +264,13 @@ describe('executing a run', () => {
       expect(ended).toMatchObject({ state: 'errored', reason: 'handed_back_too_often' });
       expect(ended?.message).toContain('handed back 5 times');
       expect(ended && nextActionOf(ended)).toContain('See whether a task of this run stops the server');
+    });
+
+    it('is handed back as often as need be by servers that stop for a reporter of their own', async () => {
+      const { run } = await store.enqueue(pushRequest());
+      const why = new ReporterFailedError('The commit statuses cannot be sent because of a defect.');
+      for (let attempt = 1; attempt <= 8; attempt += 1) await cutOff(true, why);
+      expect(await store.run(run.id)).toMatchObject({ state: 'queued', handBacks: 0, attempt: 0 });
     });
 
     it('is handed back as often as need be when nothing of it had begun', async () => {

@@ -5,6 +5,7 @@ import {
   CancelRequested,
   describeError,
   isDiskFull,
+  ReporterFailedError,
   StaleLeaseError,
   StoreUnavailableError,
 } from '../errors.ts';
@@ -22,7 +23,7 @@ export interface ExecuteOptions {
   leaseMs: number;
   /** Others may take the run once its lease has ended: then it is given up before that. */
   isShared?: boolean;
-  /** Aborted at the start of a drain: no further step begins. */
+  /** Aborted at the start of a drain, with the failure that ends the server, if any: no further step begins. */
   draining: AbortSignal;
   /** Aborted at the end of a drain: what still runs is ended. */
   stopping: AbortSignal;
@@ -37,7 +38,7 @@ const AWAY_MS = 15_000;
 /** After the end of a drain. */
 const LAST_WORDS_MS = 10_000;
 
-/** By a server that stops; `handedBack` when that cut off what ran. */
+/** A server that stops hands the run back. `handedBack` says that this cut off a step, and counts against the run. */
 interface HandedBack {
   state: 'queued';
   notBefore: number;
@@ -125,7 +126,7 @@ async function outcomeOf(
       return { state: 'cancelled', reason: 'cancelled_by_request', message: cause.message };
     }
     if (draining.aborted || stopping.aborted) {
-      return handBack(run, steps.wasCut());
+      return handBack(run, { wasCut: steps.wasCut(), why: draining.reason });
     }
     if (error instanceof StoreUnavailableError) {
       log.warn({ err: error }, 'the run needed a store that is away');
@@ -138,11 +139,15 @@ async function outcomeOf(
   }
 }
 
-/** A task that stops its own server would be handed back, and stop the next one, for ever. */
-function handBack(run: Run, wasCut: boolean): Outcome | HandedBack {
-  if (!wasCut || mayBeHandedBack(run)) {
+/**
+ * A task that stops its own server would be handed back, and stop the next one, for ever. It has no part in it when
+ * the server stops for a reporter of its own.
+ */
+function handBack(run: Run, { wasCut, why }: { wasCut: boolean; why: unknown }): Outcome | HandedBack {
+  const mayBeToBlame = wasCut && !(why instanceof ReporterFailedError);
+  if (!mayBeToBlame || mayBeHandedBack(run)) {
     const message = 'Handed back by a server that is stopping; waiting to go on.';
-    return { state: 'queued', notBefore: 0, message, handedBack: wasCut };
+    return { state: 'queued', notBefore: 0, message, handedBack: mayBeToBlame };
   }
   const message = `Cut off by a server that was stopped, after it had been handed back ${run.handBacks} times for that`;
   return { state: 'errored', reason: 'handed_back_too_often', message };

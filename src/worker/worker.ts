@@ -120,7 +120,7 @@ export function startWorker(options: WorkerOptions): Worker {
   pump();
 
   function claimNoMore(): void {
-    draining.abort();
+    draining.abort(options.ending?.reason);
     unwatch();
     clearInterval(poll);
   }
