@@ -3,8 +3,10 @@
 import { renameSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { SyncInput, SyncRun } from '../runs/run.ts';
+import type { RunEventBody } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { retryRun } from '../triggers/run-actions.ts';
+import { sync } from './sync.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
 const REDIS = 'platform/redis';
@@ -62,6 +64,46 @@ describe('What was pushed while a window was closed', () => {
     expect((await world.due()).services).toEqual([]);
   });
 
+  it('is not taken back by a run that is cut off behind the opening', TIMES, async () => {
+    const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
+    const both = (content: string) => ({
+      ...compose(content),
+      'platform/02.dashy/deploy.py': `# ${content}`,
+    });
+    await world.pushed(await world.commit(both('second')));
+    await world.work();
+    world.forgetTasks();
+    world.clock.now = CLOSED;
+    await world.commit(both('bad'));
+    const { head } = await world.due();
+    await world.ask({ trigger: { source: 'reconcile' }, input: { revision: head } });
+    await world.work();
+    const fix = await world.commit(both('fix'));
+    world.clock.now = OPEN;
+    await cutOffAfterOneService(world);
+    expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: fix, attempt: 2 });
+    expect(world.tasks()).toEqual([`redis.sync ${fix}`, `dashy.sync ${fix}`]);
+    expect((await world.due()).services).toEqual([]);
+  });
+
+  it('is given up by a run that is cut off when a forced push takes it off the branch', TIMES, async () => {
+    const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
+    world.clock.now = CLOSED;
+    const kept = await world.commit(compose('kept'));
+    await world.pushed(kept);
+    await world.work();
+    const lost = await world.commit(compose('lost'));
+    world.clock.now = OPEN;
+    await cutOffAfterOneService(world);
+    expect(world.tasks()).toEqual([`redis.sync ${lost}`]);
+    await world.shell(['reset', '--quiet', '--hard', kept]);
+    const head = await world.commit(compose('head'));
+    expect(await world.work()).toMatchObject({ state: 'superseded', reason: 'not_on_branch' });
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: head });
+    expect(world.tasks()).toEqual([`redis.sync ${lost}`, `redis.sync ${head}`]);
+  });
+
   it('by a push behind what reconcile found, too, and the push has the outcome', TIMES, async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
@@ -91,6 +133,20 @@ describe('What was pushed while a window was closed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
   });
 });
+
+/** As when the server is killed, and another one takes its run back. */
+async function cutOffAfterOneService({ store, options }: SyncWorld): Promise<void> {
+  const claim = await store.claim({ owner: 'test:1', leaseMs: 60_000 });
+  if (claim?.run.kind !== 'sync') throw new Error('There is no sync to claim.');
+  const { signal } = new AbortController();
+  const emit = async (...events: RunEventBody[]) => {
+    await store.append(claim.lease, events);
+    if (events.some(({ type }) => type === 'step.finished')) throw new Error('The server was killed.');
+  };
+  const context = { run: claim.run, covers: [], signal, draining: signal, emit };
+  await expect(sync(options, context)).rejects.toThrow('The server was killed.');
+  await store.takeBack({ all: true, maxAttempts: 3 });
+}
 
 describe('A rollback', () => {
   it('that failed is retried as a rollback', TIMES, async () => {

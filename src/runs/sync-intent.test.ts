@@ -47,6 +47,14 @@ describe('What a sync means', () => {
     expect(takesHead({ intent: 'back', revision: COMMIT }, COMMIT)).toBe(false);
   });
 
+  it('goes on, when it follows the branch and was cut off, at the commit that it was at', () => {
+    const commit = (input: Partial<SyncInput>, found: string | null) =>
+      meaningOf(run('webhook', input, { revision: found, attempt: 2 })).commit;
+    expect(commit({ intent: 'follow', revision: COMMIT }, HEAD)).toBe(HEAD);
+    expect(commit({ intent: 'follow', revision: COMMIT }, null)).toBe(COMMIT);
+    expect(commit({ intent: 'back', revision: COMMIT }, COMMIT)).toBe(COMMIT);
+  });
+
   it('gives way to the head, when its commit is not on the branch, unless it goes back', () => {
     expect(meaningOf(run('webhook', { intent: 'follow', revision: COMMIT })).offBranch).toBe('head');
     expect(meaningOf(run('retry', { intent: 'exact', revision: COMMIT })).offBranch).toBe('head');

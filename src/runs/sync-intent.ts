@@ -10,6 +10,8 @@ export interface SyncMeaning {
   goesBack: boolean;
   /** Means where the branch is when the run begins, as the run had to wait and the branch may have moved on. */
   takesHead: boolean;
+  /** The commit to work on unless the head is taken: of a run that was cut off, the one that it was at. */
+  commit: string | null;
   waitsForWindow: boolean;
   /** What takes the place of a commit that is not on the branch; null: nothing, the run ends. */
   offBranch: 'head' | null;
@@ -20,12 +22,14 @@ export function meaningOf({ trigger, input, revision, attempt }: Asked): SyncMea
   // It found its commit before and was put off, which is no attempt; one that was cut off goes on where it was.
   const hadToWait = revision !== null && attempt <= 1;
   const intent = input.intent ?? intentBefore({ trigger, input });
+  const isFollowing = intent === 'follow' && input.revision !== null;
   const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
   return {
     intent,
     coalesces: intent === 'follow' && leavesChoice,
     goesBack: intent === 'back',
     takesHead: intent === 'follow' && (input.revision === null || hadToWait),
+    commit: isFollowing ? (revision ?? input.revision) : input.revision,
     waitsForWindow: !input.force && !input.dryRun,
     offBranch: intent === 'back' ? null : 'head',
   };
