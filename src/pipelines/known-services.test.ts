@@ -28,10 +28,10 @@ async function createWorld() {
   }
   await shell(['init', '--quiet', '--bare']);
   let commits = 0;
-  async function push(service: string, rules = ''): Promise<void> {
+  async function push(service: string, rules = '', wave = '01'): Promise<void> {
     commits += 1;
     const from = commits > 1 ? 'from refs/heads/main^0\n' : '';
-    const deploy = `M 100644 inline platform/01.${service}/deploy.py\ndata 0\n\n`;
+    const deploy = `M 100644 inline platform/${wave}.${service}/deploy.py\ndata 0\n\n`;
     const file = rules && `M 100644 inline .iac-runner.yaml\ndata ${rules.length}\n${rules}\n`;
     const header = 'commit refs/heads/main\ncommitter T <t@example.com> 0 +0000\ndata 0\n';
     await shell(['fast-import', '--quiet'], `${header}${from}${deploy}${file}`);
@@ -71,12 +71,37 @@ it('another head, and other rules, are looked at anew', async () => {
   await mirror.fetch();
   let lastGood: string | null = null;
   const { services, known } = createKnownServices({ mirror, lastGoodRules: async () => lastGood });
-  expect(await services(['platform/redis'])).toEqual({ runnable: ['platform/redis'], excluded: [] });
+  expect(await services(['platform/redis'])).toEqual({
+    runnable: ['platform/redis'],
+    excluded: [],
+    ambiguous: new Map(),
+  });
   lastGood = 'exclude: [platform/redis]\n';
-  expect(await services(['platform/redis'])).toEqual({ runnable: [], excluded: ['platform/redis'] });
+  expect(await services(['platform/redis'])).toEqual({
+    runnable: [],
+    excluded: ['platform/redis'],
+    ambiguous: new Map(),
+  });
   await push('vault');
   expect((await services(['platform/vault'])).runnable).toEqual(['platform/vault']);
   expect(await known()).toEqual(['platform/vault']);
+});
+
+it('an id that two folders claim comes with both of them, and does not run', async () => {
+  const { push, mirror } = await createWorld();
+  await push('redis');
+  await push('redis', '', '07');
+  const { services } = createKnownServices({ mirror, lastGoodRules: async () => null });
+  expect(await services(['platform/redis'])).toEqual({
+    runnable: [],
+    excluded: [],
+    ambiguous: new Map([
+      [
+        'platform/redis',
+        'Two folders claim the id platform/redis: platform/01.redis and platform/07.redis. Rename one of them.',
+      ],
+    ]),
+  });
 });
 
 it('a look that failed says why', async () => {

@@ -2,12 +2,15 @@
 
 import { describeError, GitError, RequestError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
+import { describeDuplicate } from './discover-services.ts';
 import { loadRules } from './load-rules.ts';
 import { snapshotAt } from './snapshot.ts';
 
 export interface ServiceIds {
   runnable: readonly string[];
   excluded: readonly string[];
+  /** Ids that several folders claim, which are never run → a sentence that names the folders. */
+  ambiguous: ReadonlyMap<string, string>;
 }
 
 export interface KnownServices {
@@ -42,10 +45,11 @@ export function createKnownServices(options: {
 
   async function lookAt(head: string, lastGood: string | null): Promise<ServiceIds> {
     const { rules } = await loadRules(mirror, head, lastGood);
-    const { services } = await snapshotAt({ repository: mirror, rules }, head);
+    const { services, duplicates } = await snapshotAt({ repository: mirror, rules }, head);
     const ids = (runnable: boolean) =>
       services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
-    return { runnable: ids(true).sort(), excluded: ids(false).sort() };
+    const ambiguous = new Map(duplicates.map((duplicate) => [duplicate.id, describeDuplicate(duplicate)]));
+    return { runnable: ids(true).sort(), excluded: ids(false).sort(), ambiguous };
   }
 
   /** Whoever asked may ask again: that git failed is not their fault, nor ours. */

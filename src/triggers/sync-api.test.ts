@@ -1,5 +1,6 @@
 /** POST /sync: what becomes of a request that could not be stored, and which secrets sign it. */
 
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,6 +15,7 @@ import { signedHeaders } from './signature.ts';
 import { createSyncApi } from './sync-api.ts';
 
 const SECRET = 'the secret of this test';
+const AMBIGUOUS = new Map([['platform/minio', 'Two folders claim the id platform/minio: a and b.']]);
 const BODY = JSON.stringify({ services: ['platform/redis'] });
 
 let directory: string;
@@ -39,7 +41,7 @@ function serve(over: RunStore): Hono {
       gate: createTestGate(),
       branch: 'main',
       requireTimestamp: true,
-      services: async () => ({ runnable: ['platform/redis'], excluded: [] }),
+      services: async () => ({ runnable: ['platform/redis'], excluded: [], ambiguous: AMBIGUOUS }),
       isOnBranch: async () => true,
       runUrl: (runId) => `http://localhost/runs/${runId}`,
       now: Date.now,
@@ -79,4 +81,30 @@ it('A signed request is good once, also when many of it come at the same time', 
   expect(statuses.toSorted()).toEqual([200, ...Array(9).fill(401)]);
   expect(await send(app, 'nonce-of-many')).toBe(401);
   expect(await store.runs({ limit: 10 })).toHaveLength(1);
+});
+
+async function refusalOf(body: object): Promise<unknown> {
+  const text = JSON.stringify(body);
+  const stamp = { timestamp: String(Math.floor(Date.now() / 1000)), nonce: randomUUID() };
+  const headers = await signedHeaders(SECRET, text, stamp);
+  const response = await serve(store).request('/sync', { method: 'POST', headers, body: text });
+  expect(response.status).toBe(400);
+  expect(await store.runs({ limit: 1 })).toEqual([]);
+  return response.json();
+}
+
+it('An id that several folders claim is refused with the folders that claim it', async () => {
+  expect(await refusalOf({ services: ['platform/minio', 'platform/nope', 'platform/redis'] })).toEqual({
+    error: 'Unknown service "platform/nope"; Two folders claim the id platform/minio: a and b.',
+  });
+});
+
+it.each([
+  ['turns the text around', '\u202e'],
+  ['has no width', '\u200b'],
+  ['is a tag', '\u{e0041}'],
+])('A character that %s is not repeated in an error', async (_what, character) => {
+  const name = `a${character}b`;
+  expect(await refusalOf({ services: [name] })).toEqual({ error: 'Unknown service "a\ufffdb"' });
+  expect(await refusalOf({ all: true, [name]: 1 })).toEqual({ error: 'Unrecognized key: "a\ufffdb"' });
 });

@@ -6,6 +6,7 @@ import { NonceSpentError, RequestError } from '../errors.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Selection } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { replaceUnseen } from '../runs/unseen-characters.ts';
 import { type Secret, type Stamp, stampPrefix } from './signature.ts';
 import { type Gate, readSignedJson } from './signed-body.ts';
 
@@ -22,12 +23,19 @@ export interface SyncApiOptions {
   branch: string;
   /** Refuse requests that are not signed with a time and a nonce. */
   requireTimestamp: boolean;
-  /** What the branch holds now: runnable and excluded services. Fetches when `named` has an unknown one. */
-  services(named: readonly string[]): Promise<{ runnable: readonly string[]; excluded: readonly string[] }>;
+  /** What the branch holds now. Fetches when `named` has an unknown one. */
+  services(named: readonly string[]): Promise<ServiceIds>;
   /** Whether a commit is on the branch. */
   isOnBranch(revision: string): Promise<boolean>;
   runUrl(runId: string): string;
   now(): number;
+}
+
+interface ServiceIds {
+  runnable: readonly string[];
+  excluded: readonly string[];
+  /** Ids that several folders claim → a sentence that names the folders. */
+  ambiguous: ReadonlyMap<string, string>;
 }
 
 const syncSchema = z.strictObject({
@@ -107,8 +115,10 @@ function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
   return rest > 0 ? `${shown}; and ${rest} more` : shown;
 }
 
+/** A name of the request. Nothing in it may hide, or turn around, what stands beside it. */
 function quoted(name: string): string {
-  return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
+  const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
+  return replaceUnseen(JSON.stringify(shown.toWellFormed()), '\ufffd');
 }
 
 async function select(
@@ -118,23 +128,24 @@ async function select(
   const named = [...new Set(body.services ?? [])].sort();
   if (body.all !== true && named.length === 0) throw new RequestError(400, 'No services specified');
   // "All" is what the branch holds now; a wrong name beside it is refused like any other.
-  const { runnable, excluded } = await options.services(body.all === true ? [] : named);
-  const known = new Set(runnable);
+  const ids = await options.services(body.all === true ? [] : named);
+  const known = new Set(ids.runnable);
   const refused = named.filter((name) => !known.has(name));
-  if (refused.length > 0) throw new RequestError(400, refusal(refused, new Set(excluded)));
-  if (body.all === true) return { mode: { mode: 'all' }, services: [...runnable] };
+  if (refused.length > 0) throw new RequestError(400, refusal(refused, ids));
+  if (body.all === true) return { mode: { mode: 'all' }, services: [...ids.runnable] };
   return { mode: { mode: 'services', services: named }, services: named };
 }
 
-function refusal(names: string[], excluded: ReadonlySet<string>): string {
-  const parts = names
-    .slice(0, 10)
-    .map(
-      (name) =>
-        `${excluded.has(name) ? 'Excluded' : 'Unknown'} service ${JSON.stringify(name.slice(0, 100))}`,
-    );
-  if (names.length > 10) parts.push(`and ${names.length - 10} more`);
-  return parts.join(', ');
+function refusal(names: string[], { excluded, ambiguous }: ServiceIds): string {
+  const shown = names.slice(0, SHOWN_PROBLEMS);
+  const isExcluded = new Set(excluded);
+  const kind = (name: string) => (isExcluded.has(name) ? 'Excluded' : 'Unknown');
+  const parts = shown
+    .filter((name) => !ambiguous.has(name))
+    .map((name) => `${kind(name)} service ${quoted(name)}`);
+  if (names.length > shown.length) parts.push(`and ${names.length - shown.length} more`);
+  const sentences = shown.flatMap((name) => ambiguous.get(name) ?? []);
+  return [...(parts.length > 0 ? [parts.join(', ')] : []), ...sentences].join('; ');
 }
 
 /** The time and nonce of the request, or undefined when it has none and needs none. */
