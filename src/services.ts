@@ -24,7 +24,6 @@ import { steadyNow } from './steady-clock.ts';
 import { createGitHubWebhook } from './triggers/github-webhook.ts';
 import { createInbox } from './triggers/inbox.ts';
 import { createMissedDeliveries } from './triggers/missed-deliveries.ts';
-import { countRefusedTokens } from './triggers/pubsub-push.ts';
 import { type Reconciler, startReconciler } from './triggers/reconcile.ts';
 import { createSyncApi } from './triggers/sync-api.ts';
 import { VERSION } from './version.ts';
@@ -94,7 +93,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
       runUrl: links.signed,
       now: Date.now,
     }),
-    pubsubPush: countRefusedTokens(gate, plans.pubsubPush),
+    pubsubPush: plans.pubsubPush(gate),
     pages: pages.apps,
     isHealthy: store.isAlive,
     readiness: async () => JSON.parse(mask(JSON.stringify(await readiness.look()))),

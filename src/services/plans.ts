@@ -24,7 +24,7 @@ import type { PlanRun } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createOidcVerifier } from '../triggers/oidc.ts';
 import { openPlanSecrets } from '../triggers/plan-secrets.ts';
-import { createPubsubPush } from '../triggers/pubsub-push.ts';
+import { createPubsubPush, type PubsubGate, type PubsubPushOptions } from '../triggers/pubsub-push.ts';
 import type { PullRequestOptions } from '../triggers/pull-request.ts';
 import { VERSION } from '../version.ts';
 import type { ToolRoom } from './deployments.ts';
@@ -42,7 +42,7 @@ const NO_WALL = 'Neither EXECUTOR_COMMAND nor TRUST_PULL_REQUEST_AUTHORS is set 
 
 export interface Plans {
   pipeline: Pipeline<'plan'>;
-  pubsubPush: Handler;
+  pubsubPush(gate: PubsubGate): Handler;
   /** The operator's own, for heads of pull requests. */
   repository: Pick<RemoteRepositories, 'open'>;
   /** For the webhook: where heads of our own pull requests come from; null when they are not planned. */
@@ -85,12 +85,13 @@ export async function buildPlans(
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
     now: Date.now,
   };
+  const pushes = pubsubPushes(config, store, room, log);
   return {
     pipeline: async (context) =>
       config.wall.pullRequests
         ? plan(options, context)
         : { state: 'errored', reason: 'no_wall', message: NO_WALL },
-    pubsubPush: buildPubsubPush(config, store, room, log),
+    pubsubPush: (gate) => createPubsubPush({ ...pushes, gate }),
     repository,
     ownPulls: config.plans.pullRequests ? ownSource(config) : null,
     startComments(runUrl, onFailure) {
@@ -164,9 +165,14 @@ async function buildRepositories(config: Config, log: Logger) {
   return repositories;
 }
 
-function buildPubsubPush(config: Config, store: RunStore, { sealer }: ToolRoom, log: Logger): Handler {
+function pubsubPushes(
+  config: Config,
+  store: RunStore,
+  { sealer }: ToolRoom,
+  log: Logger,
+): Omit<PubsubPushOptions, 'gate'> {
   const { pubsub, allowedHosts } = config.plans;
-  return createPubsubPush({
+  return {
     store,
     pubsub: pubsub && { verify: pubsub.oidc && createOidcVerifier(pubsub.oidc) },
     seal: sealer.seal,
@@ -174,5 +180,5 @@ function buildPubsubPush(config: Config, store: RunStore, { sealer }: ToolRoom, 
     allowedHosts,
     apiUrl: config.githubApiUrl,
     log,
-  });
+  };
 }

@@ -13,7 +13,7 @@ import type { Gate } from '../web/gate.ts';
 import { ACCOUNT, AUDIENCE, goodClaims, ISSUER, startKeyServer } from './key-server.fixture.ts';
 import { createOidcVerifier } from './oidc.ts';
 import { openPlanSecrets } from './plan-secrets.ts';
-import { countRefusedTokens, createPubsubPush, type PubsubPushOptions } from './pubsub-push.ts';
+import { createPubsubPush, type PubsubPushOptions } from './pubsub-push.ts';
 import { createSealer } from './seal.ts';
 
 const TOKEN = 'ghs_CANARY0123456789';
@@ -67,28 +67,27 @@ describe('POST /pubsub/push', () => {
     const app = new Hono();
     app.post(
       '/pubsub/push',
-      countRefusedTokens(
+      createPubsubPush({
+        store,
+        pubsub: { verify: null },
         gate,
-        createPubsubPush({
-          store,
-          pubsub: { verify: null },
-          seal: sealer.seal,
-          protocols: ['https', 'ssh'],
-          allowedHosts: ['api.github.com', 'github.com'],
-          apiUrl: 'https://api.github.com',
-          log: { info: keep, warn: keep },
-          ...changes,
-        }),
-      ),
+        seal: sealer.seal,
+        protocols: ['https', 'ssh'],
+        allowedHosts: ['api.github.com', 'github.com'],
+        apiUrl: 'https://api.github.com',
+        log: { info: keep, warn: keep },
+        ...changes,
+      }),
     );
     app.onError((error, c) => {
       if (error instanceof RequestError) return requestErrorAnswer(c, error);
       return c.json({ error: error.message }, error instanceof StoreUnavailableError ? 503 : 500);
     });
-    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    const isRaw = typeof body === 'string' || body instanceof ReadableStream;
     return app.request('/pubsub/push', {
       method: 'POST',
-      body: text,
+      body: isRaw ? body : JSON.stringify(body),
+      duplex: 'half',
       ...(authorization !== undefined && { headers: { authorization } }),
     });
   }
@@ -254,7 +253,8 @@ describe('POST /pubsub/push', () => {
       jwksUrl: keys.url,
       serviceAccount: ACCOUNT,
     });
-    const gate = createTestGate();
+    let verified = 0;
+    const gate = { ...createTestGate(), verified: () => void verified++ };
     const send = (authorization: string) =>
       push(envelope(planRequest()), { pubsub: { verify } }, { gate, authorization });
     const bad = `Bearer ${await keys.sign({ ...goodClaims(), aud: 'https://other.example.com' })}`;
@@ -265,8 +265,22 @@ describe('POST /pubsub/push', () => {
     expect(await refused.json()).toMatchObject({ error: expect.stringContaining('wait a minute') });
     expect(await store.runs({ limit: 1 })).toEqual([]);
     expect(gate.failures().get('pubsub_token')).toBe(11);
+    expect(verified).toBe(0);
     expect((await send(`Bearer ${await keys.sign(goodClaims())}`)).status).toBe(204);
+    expect(verified).toBe(1);
     expect(await store.runs({ limit: 2 })).toHaveLength(1);
+  });
+
+  it('is 503 for a body that is not finished when the bodies of strangers need the room', async () => {
+    const gate = createTestGate({ unverifiedBytes: 100_000 });
+    const unfinished = () =>
+      new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(60_000)) });
+    const answers = [unfinished(), unfinished()].map((body) => push(body, {}, { gate }));
+    const first = await Promise.race(answers);
+    expect(first.status).toBe(503);
+    expect(first.headers.get('Retry-After')).not.toBeNull();
+    expect(await store.deliveries({ limit: 1 })).toEqual([]);
+    expect((await push(envelope(planRequest()), {}, { gate })).status).toBe(204);
   });
 
   it('F17: is 503 when it could not be stored, so that it comes again', async () => {

@@ -13,6 +13,7 @@ export interface PubsubPushOptions extends PlanRequestRules {
   store: RunStore;
   /** Null: the endpoint is off. `verify` null: anybody may push. */
   pubsub: { verify: VerifyBearer | null } | null;
+  gate: PubsubGate;
   seal(text: string): string;
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
@@ -32,16 +33,26 @@ const envelopeSchema = z.object({
   subscription: z.string().max(300).nullish(),
 });
 
+/** Bounds the senders who have not proved who they are. */
+export interface PubsubGate {
+  /** The whole body. Throws RequestError 413, 503 or 400. */
+  readBody(context: Context, maxBytes: number): Promise<Uint8Array>;
+  /** The sender proved who they are. */
+  verified(context: Context): void;
+  /** Notes that a token was refused; returns the error to answer with, 401 or 429. */
+  failed(context: Context, credential: 'pubsub_token', message: string): RequestError;
+}
+
 export function createPubsubPush(options: PubsubPushOptions): Handler {
-  const { pubsub } = options;
+  const { pubsub, gate } = options;
   return async function pubsubPush(context) {
     if (pubsub === null)
       throw new RequestError(
         404,
         'Nothing is at /pubsub/push: PUBSUB_AUDIENCE and PUBSUB_SERVICE_ACCOUNT are not set',
       );
-    await pubsub.verify?.(context.req.header('authorization'));
-    const body = await readBounded(context);
+    if (pubsub.verify) await requireToken(pubsub.verify, gate, context);
+    const body = await readBounded(gate, context);
     await (body === null
       ? setAside(options, null, 'The message is larger than 1 MiB')
       : take(options, parseJson(body)));
@@ -49,22 +60,16 @@ export function createPubsubPush(options: PubsubPushOptions): Handler {
   };
 }
 
-/** Notes that a token was refused; returns the error to answer with, 401 or 429. */
-export interface TokenGate {
-  failed(context: Context, credential: 'pubsub_token', message: string): RequestError;
-}
-
 /** Counts the refused tokens of an address. A good token is taken from any address, however often others were refused. */
-export function countRefusedTokens(gate: TokenGate, push: Handler): Handler {
-  return async (context, next) => {
-    try {
-      return await push(context, next);
-    } catch (error) {
-      const isRefused = error instanceof RequestError && error.status === 401;
-      if (!isRefused || !context.req.header('authorization')) throw error;
-      throw gate.failed(context, 'pubsub_token', error.message);
-    }
-  };
+async function requireToken(verify: VerifyBearer, gate: PubsubGate, context: Context): Promise<void> {
+  const authorization = context.req.header('authorization');
+  try {
+    await verify(authorization);
+  } catch (error) {
+    const isRefused = error instanceof RequestError && error.status === 401;
+    throw isRefused && authorization ? gate.failed(context, 'pubsub_token', error.message) : error;
+  }
+  gate.verified(context);
 }
 
 /** Throws StoreUnavailableError: only then is the message to come again. */
@@ -106,15 +111,13 @@ async function setAside(
 }
 
 /** Null for more than we take. Pub/Sub would send again whatever is answered with a 413. */
-async function readBounded(context: Context): Promise<Uint8Array | null> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of context.req.raw.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) return null;
-    chunks.push(chunk);
+async function readBounded(gate: PubsubGate, context: Context): Promise<Uint8Array | null> {
+  try {
+    return await gate.readBody(context, MAX_BODY_BYTES);
+  } catch (error) {
+    if (error instanceof RequestError && error.status === 413) return null;
+    throw error;
   }
-  return Buffer.concat(chunks);
 }
 
 /** Undefined for what is no JSON. */

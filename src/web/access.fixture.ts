@@ -2,10 +2,15 @@
 
 import type { ApiToken } from '../config.ts';
 import { type AccessOptions, createAccess } from './access.ts';
-import { createGate } from './gate.ts';
+import { createGate, type GateOptions } from './gate.ts';
 
-export function createTestGate() {
-  return createGate({ trustedProxies: [], clock: () => performance.now(), log: { warn() {} } });
+export function createTestGate(options: Partial<GateOptions> = {}) {
+  return createGate({
+    trustedProxies: [],
+    clock: () => performance.now(),
+    log: { warn() {} },
+    ...options,
+  });
 }
 
 export const LINK_KEY = Buffer.alloc(32, 2);
