@@ -40,6 +40,24 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
 }
 
+/** What a person can do about an error that makes the store unavailable, by its cause. */
+export function adviceFor(error: unknown): string {
+  if (error instanceof StoreUnavailableError && error.nextAction !== null) return error.nextAction;
+  switch (resultCode(error)) {
+    case 5: // SQLITE_BUSY
+    case 6: // SQLITE_LOCKED
+      return 'Another process holds the database: find it with `fuser -v iac-runner.db` in DATA_DIR, and end it.';
+    case 8: // SQLITE_READONLY
+    case 14: // SQLITE_CANTOPEN
+      return 'Check the owner and permissions of DATA_DIR, and that its file system can be written.';
+    case 11: // SQLITE_CORRUPT
+    case 26: // SQLITE_NOTADB
+      return 'Check the health of the disk under DATA_DIR, and restore iac-runner.db from a backup.';
+    default:
+      return 'Check the free space and health of the disk under DATA_DIR.';
+  }
+}
+
 export function openConnection(file: string): Connection {
   let database: Database | null = openForWriting(file);
   let idle: NodeJS.Timeout | undefined;

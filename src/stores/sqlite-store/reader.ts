@@ -1,7 +1,7 @@
 /** The reading connection over its life: opened again after an error that makes it doubtful. */
 
 import { StoreUnavailableError } from '../../errors.ts';
-import { isDistrusted, isUnavailable } from './connection.ts';
+import { adviceFor, isDistrusted, isUnavailable } from './connection.ts';
 import { type Database, openForReading } from './database.ts';
 
 export interface Reader {
@@ -21,7 +21,7 @@ export function openReader(file: string): Reader {
     if (!isUnavailable(error)) return error;
     const reason = error instanceof Error ? error.message : String(error);
     return new StoreUnavailableError(`The store cannot be read: ${reason}.`, {
-      nextAction: 'Check the health of the disk under DATA_DIR.',
+      nextAction: adviceFor(error),
       cause: error,
     });
   }

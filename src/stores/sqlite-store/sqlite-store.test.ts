@@ -140,7 +140,11 @@ describe('The SQLite file', () => {
     const other = new DatabaseSync(path.join(directory, 'iac-runner.db'));
     other.exec('BEGIN IMMEDIATE');
     // Refused after the time that SQLite waits, when the lease is long over.
-    await expect(store.renew(claimed.lease, 60_000)).rejects.toThrow(StoreUnavailableError);
+    const refused: unknown = await store.renew(claimed.lease, 60_000).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(StoreUnavailableError);
+    expect(refused).toMatchObject({
+      nextAction: expect.stringContaining('Another process holds the database'),
+    });
     other.exec('ROLLBACK');
     other.close();
     // Nobody else took it, so it is still ours.

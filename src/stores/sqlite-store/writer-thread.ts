@@ -5,7 +5,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { NonceSpentError, QueueFullError, StaleLeaseError } from '../../errors.ts';
-import { type Connection, isUnavailable, openConnection } from './connection.ts';
+import { adviceFor, type Connection, isUnavailable, openConnection } from './connection.ts';
 import type { Database } from './database.ts';
 import { holdOwnership } from './ownership.ts';
 import type { Written } from './writes/written.ts';
@@ -22,12 +22,8 @@ export interface WriteCall {
 export type WriteAnswer =
   | { id: number; ok: true; result: unknown; changed: string[]; mayClaim: boolean }
   | { id: number; ok: false; failure: 'stale_lease'; runId: string }
-  | {
-      id: number;
-      ok: false;
-      failure: 'unavailable' | 'queue_full' | 'nonce_spent' | 'defect';
-      message: string;
-    };
+  | { id: number; ok: false; failure: 'unavailable'; message: string; nextAction: string }
+  | { id: number; ok: false; failure: 'queue_full' | 'nonce_spent' | 'defect'; message: string };
 
 /** The first message: whether the store could be opened. */
 export type OpenAnswer = { opened: true } | { opened: false; message: string; nextAction: string | null };
@@ -118,7 +114,8 @@ function failed(call: WriteCall, error: unknown): WriteAnswer {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof QueueFullError) return { id: call.id, ok: false, failure: 'queue_full', message };
   if (error instanceof NonceSpentError) return { id: call.id, ok: false, failure: 'nonce_spent', message };
-  return { id: call.id, ok: false, failure: isUnavailable(error) ? 'unavailable' : 'defect', message };
+  if (!isUnavailable(error)) return { id: call.id, ok: false, failure: 'defect', message };
+  return { id: call.id, ok: false, failure: 'unavailable', message, nextAction: adviceFor(error) };
 }
 
 start();

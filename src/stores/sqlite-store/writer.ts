@@ -126,7 +126,7 @@ function settle(pending: Map<number, Pending>, answer: WriteAnswer): void {
   } else if (answer.failure === 'unavailable') {
     call.reject(
       new StoreUnavailableError(`The store cannot be written: ${answer.message}.`, {
-        nextAction: 'Check the free space and health of the disk under DATA_DIR.',
+        nextAction: answer.nextAction,
       }),
     );
   } else call.reject(new Error(answer.message));
@@ -139,7 +139,8 @@ function expire(pending: Map<number, Pending>): void {
     pending.delete(id);
     call.reject(
       new StoreUnavailableError('The store did not answer in time.', {
-        nextAction: 'Try again; check the disk under DATA_DIR when it stays so.',
+        nextAction:
+          'Try again; when it stays so, check the disk under DATA_DIR, and whether another process holds the database.',
       }),
     );
   }
