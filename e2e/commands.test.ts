@@ -58,6 +58,8 @@ describe('The command line', () => {
       ['sync', '--nope', 'platform/redis'],
       ['sign', '{}', '{}'],
       ['sign', '--file', 'x', '{}'],
+      ['sign', ''],
+      ['sign', '--curl', ' '],
       ['services', '/nonexistent/folder'],
       ['services', '.', '.'],
     ];

@@ -35,6 +35,11 @@ Example:
       },
     });
     const body = await readBody(positionals, values.file);
+    if (body.trim() === '') {
+      throw new UsageError(
+        'There is no body to sign: give one, e.g. \'{"all":true}\', by --file, or on standard input.',
+      );
+    }
     const config = loadClientConfig();
     const headers = await signedHeaders(config.secret, body, values.timestamp ? newStamp() : undefined);
     const url = `${values.url ?? config.url}/sync`;

@@ -225,6 +225,7 @@ describe('GET /deploy', () => {
     const second = Object((await ask(first.next)).body);
     expect(second).toMatchObject({ deployments: [{ deployment_id: ids[4] }], next: null });
     expect((await ask('/deploy?limit=0')).status).toBe(400);
+    expect((await ask('/deploy?before=zzz')).status).toBe(400);
     expect((await ask('/deploy?git_url=/etc')).status).toBe(400);
   });
 });

@@ -145,6 +145,9 @@ async function listDeployments(c: DeployContext, { store, api, runUrl }: DeployR
   if (size < 1 || size > MAX_PER_PAGE) return jsonError(c, 400, `limit: must be from 1 to ${MAX_PER_PAGE}`);
   const group = gitUrl === undefined ? undefined : api.groupOf(gitUrl, path);
   if (group === null) return jsonError(c, 400, 'git_url or path: nothing is deployed there');
+  if (before !== undefined && (await store.run(before)) === null) {
+    return jsonError(c, 400, 'before: must be the id of a deployment that is kept');
+  }
   const found = await store.runs({
     kind: 'deploy',
     limit: size + 1,

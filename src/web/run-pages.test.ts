@@ -126,6 +126,20 @@ describe('the list of runs', () => {
     expect(await ask('nonsense')).toMatchObject({ error: expect.stringContaining('queued, running') });
   });
 
+  it('is refused before a run that does not exist, as a page and as JSON', async () => {
+    const { app } = createPages();
+    for (const before of ['zzz', '', '%00']) {
+      const json = await app.request(`/runs?before=${before}`, { headers: { ...AS_VIEWER, ...WANTS_JSON } });
+      expect({ before, status: json.status, body: await json.json() }).toEqual({
+        before,
+        status: 400,
+        body: expect.objectContaining({ error: 'Before must be the id of a run that is kept.' }),
+      });
+      const page = await app.request(`/runs?before=${before}`, { headers: { ...AS_VIEWER, ...BROWSER } });
+      expect(page.status).toBe(400);
+    }
+  });
+
   it('is where the root leads', async () => {
     const response = await createPages().app.request('/');
     expect(response.headers.get('Location')).toBe('/runs');

@@ -112,6 +112,13 @@ async function listRuns(c: RunContext, { store, assets, clock, commitUrl, runUrl
   if (typeof filter === 'string') return refuse(c, { assets, identity }, { status: 400, error: filter });
   const { kind, state } = filter;
   const before = c.req.query('before');
+  if (before !== undefined && (await store.run(before)) === null) {
+    return refuse(
+      c,
+      { assets, identity },
+      { status: 400, error: 'Before must be the id of a run that is kept.' },
+    );
+  }
   const found = await store.runs({
     limit: RUNS_PER_PAGE + 1,
     ...(kind !== null && { kind }),
