@@ -4,8 +4,11 @@ import { describe, expect, it } from 'vitest';
 import { createWorld, PATH } from './git/test-support.ts';
 import { hostileTexts, longestTurnMs } from './hostile-content.fixture.ts';
 import { explainRange } from './pipelines/explain-range.ts';
+import { missingContent } from './pipelines/missing-content.ts';
 import { readRules } from './pipelines/read-rules.ts';
-import { readSource } from './pipelines/terraform/changed-roots.ts';
+import { DEFAULT_RULES } from './pipelines/service-rules.ts';
+import { createSharedFiles } from './pipelines/shared-files.ts';
+import { changedRoots, readSource } from './pipelines/terraform/changed-roots.ts';
 import { diagnose } from './pipelines/terraform/diagnosis.ts';
 import { readOutputsJson } from './pipelines/terraform/outputs.ts';
 import { summarizePlan } from './pipelines/terraform/plan-summary.ts';
@@ -136,27 +139,34 @@ describe('No content holds up the event loop for long', { timeout: 120_000 }, ()
   });
 });
 
-/** A commit of these files, all of them empty but the rules, and its explanation when nothing was ever synced. */
-async function explained(files: readonly string[], rules: string) {
+/** A commit of the rules, one of these files, all of them empty, and its explanation, as of the first or of nothing. */
+async function explained(files: readonly string[], rules: string, options = { isFirst: true }) {
+  const { mirror, base, head } = await repositoryOf(files, { '.iac-runner.yaml': rules });
+  return longestTurnMs(() => explainRange(mirror, { from: options.isFirst ? null : base, to: head }));
+}
+
+async function repositoryOf(files: readonly string[], contents: Record<string, string>) {
   const world = await createWorld();
   const data = (text: string) => `data ${Buffer.byteLength(text)}\n${text}`;
-  const lines = ['commit refs/heads/main', 'mark :1', 'committer T <t@example.com> 0 +0000', data('Hostile')];
+  const lines = ['commit refs/heads/main', 'committer T <t@example.com> 0 +0000', data('Rules')];
+  for (const [file, text] of Object.entries(contents)) lines.push(`M 100644 inline ${file}`, data(text));
+  lines.push('', 'commit refs/heads/main', 'committer T <t@example.com> 1 +0000', data('Hostile'));
   for (const file of files) lines.push(`M 100644 inline ${file}`, data(''));
-  lines.push('M 100644 inline .iac-runner.yaml', data(rules), '');
   const imported = await captureProcess({
     argv: ['git', 'fast-import', '--quiet'],
     cwd: world.remote,
     env: { PATH, HOME: world.root, GIT_CONFIG_NOSYSTEM: '1' },
     timeoutMs: 60_000,
-    input: lines.join('\n'),
+    input: `${lines.join('\n')}\n`,
   });
   if (imported.kind !== 'exited' || imported.exitCode !== 0) throw new Error(JSON.stringify(imported));
   const { head } = await world.mirror.fetch();
-  return longestTurnMs(() => explainRange(world.mirror, { from: null, to: head }));
+  const base = await world.shell(['rev-parse', 'main~1'], world.remote);
+  return { mirror: world.mirror, base, head, root: world.root };
 }
 
 describe('No repository holds up the event loop for long', { timeout: 120_000 }, () => {
-  const many = (count: number, make: (index: number) => string) =>
+  const many = <Item>(count: number, make: (index: number) => Item) =>
     Array.from({ length: count }, (_, i) => make(i));
   it.each<[string, string[], string]>([
     ['20,000 folders of one id', many(20_000, (i) => `platform/${i}.a/deploy.py`), ''],
@@ -177,5 +187,56 @@ describe('No repository holds up the event loop for long', { timeout: 120_000 },
     ],
   ])('with %s', async (_name, files, rules) => {
     expect(await explained(files, rules)).toBeLessThan(MAX_TURN_MS);
+  });
+
+  it.each<[string, string[]]>([
+    ['50 of them', many(50, (i) => `platform/01.s${i}/deploy.py`)],
+    ['none of them', ['README']],
+  ])('with 20,000 changed files of 25,000 services, where the repository has %s', async (_name, services) => {
+    const named = many(25_000, (i) => `s${i}`).join();
+    const rules = `services:
+  - { match: "platform/{nn}.{service}/deploy.py", id: "{service}", task: t }
+shared:
+  - { path: libs, services: [${named}] }
+`;
+    const files = [...services, ...many(20_000, (i) => `libs/f${i}`)];
+    expect(await explained(files, rules, { isFirst: false })).toBeLessThan(MAX_TURN_MS);
+  });
+
+  it.each(['filter=lfs', 'text'])(
+    'with 20,000 files, 2,000 services and the attribute %s',
+    async (attribute) => {
+      const { mirror, head, root } = await repositoryOf(
+        many(20_000, (i) => `assets/f${i}`),
+        { '.gitattributes': `*.bin ${attribute}\n` },
+      );
+      const folders = many(2_000, (i) => `platform/01.service-${i}`);
+      const checkout = { repository: mirror, revision: head, directory: root, folders };
+      expect(await longestTurnMs(() => missingContent(checkout))).toBeLessThan(MAX_TURN_MS);
+    },
+  );
+
+  it('with 2,000 changed files at 800 levels', async () => {
+    const { mirror, base, head } = await repositoryOf(['a/main.tf'], { README: '' });
+    const changed = many(2_000, (i) => `f${i}/${'a/'.repeat(800)}x.tfvars`);
+    const plan = () => changedRoots({ repository: mirror, head, base, changed });
+    expect(await longestTurnMs(plan)).toBeLessThan(MAX_TURN_MS);
+  });
+
+  it('with 20,000 pushed paths of 5,000 services', async () => {
+    const shared = [{ path: 's', services: many(5_000, (i) => `s${i}`) }];
+    const paths = many(20_000, (i) => `s/f${i}`);
+    expect(await longestTurnMs(() => servicesNamedBy(paths, { ...DEFAULT_RULES, shared }))).toBeLessThan(
+      MAX_TURN_MS,
+    );
+  });
+
+  it('with 2,000 services and 20,000 shared paths, as earlier versions stored them', async () => {
+    const shared = many(20_000, (i) => ({ path: `a${i}`, services: i === 0 ? ['s0'] : null }));
+    const files = createSharedFiles({ ...DEFAULT_RULES, shared });
+    const { asStoredBefore } = files.digests();
+    const work = () => many(2_000, (i) => `s${i}`).map(asStoredBefore);
+    expect(await longestTurnMs(work)).toBeLessThan(MAX_TURN_MS);
+    expect(asStoredBefore('s0')).not.toBe(asStoredBefore('s1'));
   });
 });

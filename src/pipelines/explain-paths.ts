@@ -39,6 +39,10 @@ export async function addPaths(
   const commits = running.size > 0 ? [...running.keys()] : befores.slice(-1);
   const unmatched = new Set<string>();
   const match = createPathMatcher(rules);
+  const sharedBy = sharedEntriesOf(
+    rules,
+    new Set([...running.values()].flat().map(({ service }) => service)),
+  );
   let left = MAX_PATHS;
   const isEnough = () => left <= 0;
   for await (const { commit, paths } of comparisons(repository, { commits, revision, isEnough })) {
@@ -50,12 +54,11 @@ export async function addPaths(
     left -= paths.length;
     const sorted = await sortPaths(paths, match);
     for (const path of sorted.unmatched) unmatched.add(path);
-    for (const decision of decisions) {
-      decision.paths = [...(sorted.byService.get(decision.service) ?? []), ...sorted.everyones].slice(
-        0,
-        SHOWN_PATHS,
-      );
-    }
+    await eachInTurns(decisions, (decision) => {
+      const shared = sharedBy.get(decision.service) ?? [];
+      const own = [decision.service, ...shared].flatMap((owner) => sorted.byOwner.get(owner) ?? []);
+      decision.paths = [...own, ...sorted.everyones].slice(0, SHOWN_PATHS);
+    });
   }
   return [...unmatched].slice(0, SHOWN_UNMATCHED);
 }
@@ -79,21 +82,40 @@ async function* comparisons(
   }
 }
 
+/** What a path may belong to: a service by its id, or an entry of shared paths by its list of services. */
+type Owner = string | readonly string[];
+
+/** No more paths are kept than are shown. An entry may name very many services, so its paths are kept once. */
 async function sortPaths(paths: readonly string[], match: ReturnType<typeof createPathMatcher>) {
-  const byService = new Map<string, string[]>();
+  const byOwner = new Map<Owner, string[]>();
   const everyones: string[] = [];
   const unmatched: string[] = [];
-  const add = (id: string, path: string) => {
-    const others = byService.get(id);
-    if (others) others.push(path);
-    else byService.set(id, [path]);
+  const add = (owner: Owner, path: string) => {
+    const others = byOwner.get(owner);
+    if (!others) byOwner.set(owner, [path]);
+    else if (others.length < SHOWN_PATHS) others.push(path);
   };
   await eachInTurns(paths, (path) => {
     const touched = match(path);
-    if (touched.kind === 'none') unmatched.push(path);
-    else if (touched.kind === 'service') add(touched.service.id, path);
-    else if (touched.services === null) everyones.push(path);
-    else for (const id of touched.services) add(id, path);
+    if (touched.kind === 'service') add(touched.service.id, path);
+    else if (touched.kind === 'shared' && touched.services !== null) add(touched.services, path);
+    else if (touched.kind === 'shared') {
+      if (everyones.length < SHOWN_PATHS) everyones.push(path);
+    } else if (unmatched.length < SHOWN_UNMATCHED) unmatched.push(path);
   });
-  return { byService, everyones, unmatched };
+  return { byOwner, everyones, unmatched };
+}
+
+/** For each of these services the entries of shared paths that name it. */
+function sharedEntriesOf(rules: Rules, services: ReadonlySet<string>): Map<string, Owner[]> {
+  const entries = new Map<string, Owner[]>();
+  for (const { services: named } of rules.shared) {
+    for (const id of new Set(named)) {
+      if (named === null || !services.has(id)) continue;
+      const others = entries.get(id);
+      if (others) others.push(named);
+      else entries.set(id, [named]);
+    }
+  }
+  return entries;
 }

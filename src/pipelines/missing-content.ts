@@ -2,8 +2,10 @@
 
 import { open } from 'node:fs/promises';
 import path from 'node:path';
+import { eachInTurns } from '../event-loop.ts';
 import type { TreeEntry } from '../git/mirror.ts';
 import type { RepositoryReader } from '../git/repository-reader.ts';
+import { createPathTree } from './path-tree.ts';
 
 const LFS_POINTER = 'version https://git-lfs.github.com/spec/';
 const SHOWN = 5;
@@ -24,11 +26,16 @@ export interface CheckoutAtCommit {
 export async function missingContent(checkout: CheckoutAtCommit): Promise<string[]> {
   const { repository, revision, folders } = checkout;
   const entries = await repository.listTree(revision);
-  const submodules = entries.filter(({ type }) => type === 'commit').map((entry) => entry.path);
-  const files = entries
-    .filter(({ mode, path: file }) => /^100/.test(mode) && folders.some((one) => file.startsWith(`${one}/`)))
-    .slice(0, MAX_FILES);
-  const pointers = (await usesLfs(repository, entries)) ? await lfsPointers(checkout, files) : [];
+  const submodules: string[] = [];
+  const attributes: TreeEntry[] = [];
+  await eachInTurns(entries, (entry) => {
+    if (entry.type === 'commit') submodules.push(entry.path);
+    else if (entry.type === 'blob' && path.posix.basename(entry.path) === '.gitattributes')
+      attributes.push(entry);
+  });
+  const pointers = (await usesLfs(repository, attributes))
+    ? await lfsPointers(checkout, await filesIn(folders, entries))
+    : [];
   return [
     submodules.length > 0
       ? `Submodules are not fetched, so these folders are empty: ${shown(submodules)}. Let the task fetch them, or keep their files in this repository.`
@@ -41,14 +48,22 @@ export async function missingContent(checkout: CheckoutAtCommit): Promise<string
 
 async function usesLfs(
   repository: CheckoutAtCommit['repository'],
-  entries: readonly TreeEntry[],
+  attributes: readonly TreeEntry[],
 ): Promise<boolean> {
-  const attributes = entries.filter(
-    ({ type, path: file }) => type === 'blob' && path.posix.basename(file) === '.gitattributes',
-  );
   if (attributes.length === 0) return false;
   const contents = await repository.blobs(attributes.map(({ id }) => id));
   return [...contents.values()].some((content) => content.includes('filter=lfs'));
+}
+
+/** The regular files in these folders. */
+async function filesIn(folders: readonly string[], entries: readonly TreeEntry[]): Promise<TreeEntry[]> {
+  const foldersAlong = createPathTree(folders.map((folder) => [folder, true]));
+  const files: TreeEntry[] = [];
+  await eachInTurns(entries, (entry) => {
+    if (files.length >= MAX_FILES || !entry.mode.startsWith('100')) return;
+    if (foldersAlong(entry.path).length > 0) files.push(entry);
+  });
+  return files;
 }
 
 async function lfsPointers({ directory }: CheckoutAtCommit, files: readonly TreeEntry[]): Promise<string[]> {

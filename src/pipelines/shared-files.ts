@@ -48,25 +48,38 @@ function partOf(services: Part['services'], entries: readonly TreeEntry[]): Part
 
 function digestsOf(parts: readonly Part[]): SharedDigests {
   const everyones = digest(parts.flatMap(({ services, digest }) => (services === null ? [digest] : [])));
-  const own = new Map<string, string[]>();
-  for (const { services, digest } of parts) {
-    for (const service of new Set(services)) {
-      const digests = own.get(service);
-      if (digests) digests.push(digest);
-      else own.set(service, [digest]);
+  const own = new Map<string, Part[]>();
+  for (const part of parts) {
+    for (const service of new Set(part.services)) {
+      const others = own.get(service);
+      if (others) others.push(part);
+      else own.set(service, [part]);
     }
   }
   return {
     of(service) {
-      const digests = own.get(service);
-      return digests ? digest([everyones, ...digests]) : everyones;
+      const named = own.get(service);
+      return named ? digest([everyones, ...named.map(({ digest }) => digest)]) : everyones;
     },
-    asStoredBefore: (service) =>
-      digest(
-        parts.flatMap(({ services, before }) =>
-          services === null || services.includes(service) ? [before] : [],
-        ),
-      ),
+    asStoredBefore: storedBefore(parts, own),
+  };
+}
+
+/** In the order of the rules. Made once for all services that the same entries name, because both can be many. */
+function storedBefore(
+  parts: readonly Part[],
+  own: ReadonlyMap<string, readonly Part[]>,
+): SharedDigests['asStoredBefore'] {
+  const places = new Map(parts.map((part, place) => [part, place]));
+  const known = new Map<string, string>();
+  return (service) => {
+    const named = new Set(own.get(service));
+    const key = [...named].map((part) => places.get(part)).join(' ');
+    const stored =
+      known.get(key) ??
+      digest(parts.flatMap((part) => (part.services === null || named.has(part) ? [part.before] : [])));
+    known.set(key, stored);
+    return stored;
   };
 }
 

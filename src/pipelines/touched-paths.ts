@@ -51,10 +51,13 @@ export const ALL_SERVICES = '__all__';
 export function servicesNamedBy(paths: Iterable<string>, rules: Rules = DEFAULT_RULES): string[] {
   const match = createPathMatcher(rules);
   const named = new Set<string>();
+  // Many paths may belong to one entry that names many services.
+  const shared = new Set<readonly string[] | null>();
   for (const path of paths) {
     const touched = match(path);
-    if (touched.kind === 'shared') for (const id of touched.services ?? [ALL_SERVICES]) named.add(id);
+    if (touched.kind === 'shared') shared.add(touched.services);
     if (touched.kind === 'service') named.add(touched.service.id);
   }
+  for (const services of shared) for (const id of services ?? [ALL_SERVICES]) named.add(id);
   return [...named].sort();
 }

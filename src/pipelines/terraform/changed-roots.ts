@@ -1,8 +1,8 @@
 /** The root modules that a pull request changes: as its rules list them, or found by their files. */
 
 import { posix } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { RunnerError } from '../../errors.ts';
+import { eachInTurns } from '../../event-loop.ts';
 import type { RemoteRepository } from '../../git/remote-repositories.ts';
 import type { RepositoryReader } from '../../git/repository-reader.ts';
 import type { PlanRoot } from '../../runs/plan-comment.ts';
@@ -37,6 +37,7 @@ const BACKEND = /^[ \t]*(?:backend[ \t]+"|cloud[ \t]*\{)/m;
 const MAX_FILE_CHARACTERS = 1024 * 1024;
 /** More references in one file are not followed. */
 const MAX_REFERENCES = 1_000;
+const MAX_PATH_CHARACTERS = 4_096;
 const MAX_REMARKS = 10;
 
 interface Folder {
@@ -63,7 +64,7 @@ export async function changedRoots(question: ChangedRootsQuestion): Promise<Chan
   if (problem !== undefined) throw new RunnerError(problem);
   const folders = await readFolders(repository, head);
   const known = rootsBy(rules, folders);
-  const affected = affectedBy(folders, changed);
+  const affected = await affectedBy(folders, changed);
   const missing = known.filter(({ directory }) => !folders.has(directory));
   const removed = await removedRoots(question, folders);
   const listed = new Set(removed);
@@ -79,7 +80,7 @@ export async function changedRoots(question: ChangedRootsQuestion): Promise<Chan
       ...missing
         .filter(({ directory }) => !listed.has(directory))
         .map(({ directory }) => `terraform.roots names ${directory}, which has no .tf or .tofu file`),
-      ...strays(folders, changed).map((path) => `${path} is changed, and no root is known to use it`),
+      ...(await strays(folders, changed)).map((path) => `${path} is changed, and no root is known to use it`),
     ]),
   };
 }
@@ -122,7 +123,7 @@ async function readFolders(repository: RepositoryReader, revision: string): Prom
   );
   const contents = await repository.blobs(files.map(({ id }) => id));
   const folders = new Map<string, Folder>();
-  for (const { path, id } of files) {
+  await eachInTurns(files, ({ path, id }) => {
     const directory = posix.dirname(path);
     const folder = folders.get(directory) ?? {
       path: directory,
@@ -132,9 +133,7 @@ async function readFolders(repository: RepositoryReader, revision: string): Prom
     };
     readSource(folder, contents.get(id)?.toString('utf8', 0, MAX_FILE_CHARACTERS) ?? '');
     folders.set(directory, folder);
-    // Others are waiting, too.
-    await setImmediate();
-  }
+  });
   return folders;
 }
 
@@ -175,7 +174,7 @@ function rootFolders(folders: Folders): string[] {
 }
 
 /** The folders that a changed path belongs to, those that name it, and all that call these, over any number of calls. */
-function affectedBy(folders: Folders, changed: readonly string[]): Set<string> {
+async function affectedBy(folders: Folders, changed: readonly string[]): Promise<Set<string>> {
   const callers = new Map<string, string[]>();
   for (const { path, calls } of folders.values()) {
     for (const called of calls) {
@@ -186,8 +185,8 @@ function affectedBy(folders: Folders, changed: readonly string[]): Set<string> {
   }
   const affected = new Set<string>();
   const waiting = [
-    ...ownersOf(folders, changed),
-    ...readersOf(folders, changed),
+    ...(await ownersOf(folders, changed)),
+    ...(await readersOf(folders, changed)),
     ...goneFrom(folders, changed),
   ];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
@@ -199,30 +198,31 @@ function affectedBy(folders: Folders, changed: readonly string[]): Set<string> {
 }
 
 /** For each path the closest folder above it that has a module. */
-function ownersOf(folders: Folders, paths: readonly string[]): Set<string> {
+async function ownersOf(folders: Folders, paths: readonly string[]): Promise<Set<string>> {
   const owners = new Set<string>();
-  const seen = new Set<string>();
-  for (const path of paths) {
-    for (let folder = posix.dirname(path); !seen.has(folder); folder = posix.dirname(folder)) {
-      seen.add(folder);
-      if (folders.has(folder)) {
-        owners.add(folder);
-        break;
-      }
-    }
-  }
+  await eachInTurns(new Set(paths.map((path) => posix.dirname(path))), (directory) => {
+    const owner = upFrom(directory).find((part) => folders.has(part));
+    if (owner !== undefined) owners.add(owner);
+  });
   return owners;
 }
 
 /** The folders with a file that names one of these paths, or a folder above it. */
-function readersOf(folders: Folders, paths: readonly string[]): string[] {
-  const named = new Set<string>();
-  for (const path of paths) {
-    for (let part = path; !named.has(part); part = posix.dirname(part)) named.add(part);
-  }
-  return [...folders.values()]
-    .filter(({ reads }) => [...reads].some((read) => named.has(read)))
-    .map(({ path }) => path);
+async function readersOf(folders: Folders, paths: readonly string[]): Promise<string[]> {
+  const read = new Set([...folders.values()].flatMap(({ reads }) => [...reads]));
+  const changed = new Set<string>();
+  await eachInTurns(paths, (path) => {
+    for (const part of upFrom(path)) if (read.has(part)) changed.add(part);
+  });
+  return [...folders.values()].filter(({ reads }) => !reads.isDisjointFrom(changed)).map(({ path }) => path);
+}
+
+/** The path and the folders above it. They are not kept, because those of deep paths would fill the memory. */
+function* upFrom(path: string): Generator<string> {
+  // What is longer cannot be checked out.
+  if (path.length > MAX_PATH_CHARACTERS) return;
+  for (let part = path; part !== '.'; part = posix.dirname(part)) yield part;
+  yield '.';
 }
 
 /** The folders that have lost their last source file. */
@@ -232,15 +232,13 @@ function goneFrom(folders: Folders, changed: readonly string[]): Set<string> {
 }
 
 /** Files of variables that nothing seems to use: whoever uses them does so by a flag that is not known here. */
-function strays(folders: Folders, changed: readonly string[]): string[] {
-  const named = new Set([...folders.values()].flatMap(({ reads }) => [...reads]));
-  return changed.filter((path) => {
-    if (!VARIABLES_FILE.test(path)) return false;
-    for (let part = path; part !== '.'; part = posix.dirname(part)) {
-      if (named.has(part) || folders.has(part)) return false;
-    }
-    return !named.has('.') && !folders.has('.');
+async function strays(folders: Folders, changed: readonly string[]): Promise<string[]> {
+  const used = new Set([...folders.values()].flatMap(({ path, reads }) => [path, ...reads]));
+  const found: string[] = [];
+  await eachInTurns(changed, (path) => {
+    if (VARIABLES_FILE.test(path) && !upFrom(path).some((part) => used.has(part))) found.push(path);
   });
+  return found;
 }
 
 function atMost(remarks: readonly string[]): string[] {
