@@ -16,8 +16,8 @@ export interface ChaosOptions {
   invoke: readonly string[];
   /** Folder of the server's modules; default: src. */
   source?: string;
-  /** The name of a fault that happens in every round. */
-  always?: string | undefined;
+  /** The name of the only fault, which then happens in every round. */
+  only?: string | undefined;
   /** Gets a line after each round. */
   log(line: string): void;
 }
@@ -53,7 +53,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
 
 async function play(
   world: World,
-  { rounds, log, always }: ChaosOptions,
+  { rounds, log, only }: ChaosOptions,
 ): Promise<Pick<ChaosResult, 'rounds' | 'problems'>> {
   const judge = createJudge(world);
   for (let round = 1; round <= rounds; round += 1) {
@@ -61,7 +61,7 @@ async function play(
     const interval = world.random.chance(0.7) ? 1 : 0;
     world.setReconcileInterval(interval);
     world.story.tell(`round ${round}, reconcile interval ${interval} s from the next start on`);
-    await brew(world, always);
+    await brew(world, only);
     const stormMs = performance.now() - begun;
     world.story.tell('calm');
     const problems = await judge.judge();

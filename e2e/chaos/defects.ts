@@ -10,7 +10,7 @@ export interface Defect {
   what: string;
   /** The invariants that must notice it: being caught by another proves nothing. */
   breaks: readonly string[];
-  /** The fault without which it does no harm; it then happens in every round. */
+  /** The fault without which it does no harm; it is then the only one, and happens in every round. */
   needs?: string;
   /** Exact texts, each of which must stand exactly once in its file. */
   patches: readonly { file: string; from: string; to: string }[];
@@ -155,6 +155,24 @@ export const DEFECTS: readonly Defect[] = [
         to: `  createPrivateFile(file);
   const files = process.getBuiltinModule('node:fs');
   files.closeSync(files.openSync(file, 'r'));`,
+      },
+    ],
+  },
+  {
+    name: 'last-words-given-up',
+    what: 'the end of a run is tried once while the store is locked, and runs are taken back only at a start',
+    breaks: ['accepted means stored', 'every status ends'],
+    needs: 'locked store',
+    patches: [
+      {
+        file: 'worker/event-writer.ts',
+        from: 'if (!(error instanceof StoreUnavailableError)) throw error;',
+        to: 'throw error;',
+      },
+      {
+        file: 'services/work.ts',
+        from: 'intervalMs: config.leaseMs * TAKE_BACK_PART,',
+        to: 'intervalMs: 2 ** 31 - 1 + 0 * TAKE_BACK_PART,',
       },
     ],
   },

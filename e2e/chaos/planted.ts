@@ -25,7 +25,7 @@ async function tryDefect(defect: Defect, invoke: readonly string[]): Promise<boo
       seed: Number(values.seed),
       invoke,
       source,
-      always: defect.needs,
+      only: defect.needs,
       log: () => {},
     });
     const [other] = result.problems;

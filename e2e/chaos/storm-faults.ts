@@ -8,8 +8,8 @@ import { processesMentioning } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 import { nowNs } from './facts.ts';
 import type { StormEvent } from './storm-event.ts';
-import { deliver, pushChange } from './storm-pushes.ts';
-import { SLOW_SERVICE, type World } from './world.ts';
+import { deliver, pushChange, pushSlowTask } from './storm-pushes.ts';
+import type { World } from './world.ts';
 
 /** Something should be going on when a fault comes. */
 async function lead({ server, random }: World): Promise<void> {
@@ -47,18 +47,9 @@ async function killWhileAnswering(world: World): Promise<void> {
 
 /** The slow service's first sync of a commit outlives the server that began it. */
 async function orphanTask(world: World): Promise<void> {
-  const { stage, server, story } = world;
-  const push = await pushChange(world, [SLOW_SERVICE]);
-  await deliver(world, push);
-  const begun = async () => {
-    const { syncs } = await stage.journal.read();
-    return syncs.find(({ service, commit }) => service === SLOW_SERVICE && commit === push.after);
-  };
-  await until('the slow service to start', begun, { timeoutMs: 5_000 }).catch(() =>
-    story.tell('the slow service has not started in time to be orphaned'),
-  );
-  server.hit('SIGKILL');
-  await server.revive(0);
+  await pushSlowTask(world);
+  world.server.hit('SIGKILL');
+  await world.server.revive(0);
 }
 
 async function restart(world: World): Promise<void> {

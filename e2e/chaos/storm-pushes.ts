@@ -5,11 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FOLDERS } from '../support/platform-services.ts';
 import { buildPushPayload } from '../support/push-payload.ts';
 import { WEBHOOK_SECRET } from '../support/runner-environment.ts';
+import { until } from '../support/until.ts';
 import type { Delivery } from '../support/webhook-sender.ts';
 import { nowNs, type RecordedPush } from './facts.ts';
 import { readAccepted } from './read-answer.ts';
 import type { StormEvent } from './storm-event.ts';
-import { commitMark, type World } from './world.ts';
+import { commitMark, SLOW_SERVICE, type World } from './world.ts';
 
 const SERVICES = Object.keys(FOLDERS);
 const short = (commit: string): string => commit.slice(0, 8);
@@ -63,6 +64,20 @@ export async function deliver(
   const answer = accepted ? `run ${short(accepted)}` : (delivery.status ?? 'no answer');
   story.tell(`${how} of ${short(after)}: ${answer}`);
   return delivery;
+}
+
+/** Pushes a change of the slow service and waits until its task has started. */
+export async function pushSlowTask(world: World): Promise<void> {
+  const { stage, story } = world;
+  const push = await pushChange(world, [SLOW_SERVICE]);
+  await deliver(world, push);
+  const started = async () => {
+    const { syncs } = await stage.journal.read();
+    return syncs.find(({ service, commit }) => service === SLOW_SERVICE && commit === push.after);
+  };
+  await until('the slow service to start', started, { timeoutMs: 5_000 }).catch(() =>
+    story.tell('the slow service has not started in time'),
+  );
 }
 
 async function deliverTwice(world: World, push: RecordedPush): Promise<void> {

@@ -12,16 +12,17 @@ const TROUBLES = [...faults, ...hardships];
 
 /**
  * A few pushes and requests and one or two faults, in any order, begun at random distances and overlapping. The
- * number of runs is kept small, because the server writes one commit status a second. The fault named by `always` is
- * added.
+ * number of runs is kept small, because the server writes one commit status a second. With `only`
+ * the fault of that name is the only one.
  */
-export async function brew(world: World, always?: string): Promise<void> {
+export async function brew(world: World, only?: string): Promise<void> {
   const { random } = world;
   const events = [
     ...draw(world, pushes, random.between(1, 2)),
     ...draw(world, requests, random.between(0, 1)),
-    ...draw(world, TROUBLES, random.between(1, 2)),
-    ...TROUBLES.filter(({ name }) => name === always),
+    ...(only === undefined
+      ? draw(world, TROUBLES, random.between(1, 2))
+      : TROUBLES.filter(({ name }) => name === only)),
   ];
   const shuffled = random.some(events, events.length);
   const under = shuffled.map(async ({ happen }, index) => {
