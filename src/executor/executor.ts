@@ -1,6 +1,7 @@
 /** The port through which a pipeline runs a step's command. */
 
 import type { OutputStream } from '../runs/run-events.ts';
+import type { CapturedText } from './captured-text.ts';
 
 export interface StepCommand {
   /** The program and its arguments; never a shell line. */
@@ -37,13 +38,13 @@ export type StepResult =
   /** The executor itself failed: how far the command came is not known. */
   | { kind: 'lost'; message: string };
 
-/** What a program said on stdout, neither masked nor cut; `stderr` is its last 64 KiB. */
+/** What a program said on stdout, not cut; `stderr` is its last 64 KiB. That and `problem` are masked. */
 export type CapturedOutput =
-  | { kind: 'exited'; exitCode: number; stdout: string; stderr: string }
+  | { kind: 'exited'; exitCode: number; stdout: CapturedText; stderr: string }
   | { kind: 'failed'; problem: string };
 
 export interface Executor {
   run(command: StepCommand, hooks: StepHooks): Promise<StepResult>;
-  /** For output that is read by us and shown to nobody, e.g. JSON. Not ended by an interrupt first. */
+  /** For output that is read by us, e.g. JSON. Not ended by an interrupt first. */
   capture(command: StepCommand): Promise<CapturedOutput>;
 }

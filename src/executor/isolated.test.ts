@@ -118,16 +118,17 @@ describe('isolated executor', () => {
     expect(isRunning(lines[0])).toBe(false);
   });
 
-  it('captures output as it is, and says why it could not', async () => {
+  it('captures output, to be shown masked and to be parsed as it is, and says why it could not', async () => {
     const executor = create({ secrets: ['canary-canary'] });
-    expect(await executor.capture(shell('echo canary-canary; echo problem >&2; exit 3'))).toEqual({
-      kind: 'exited',
-      exitCode: 3,
-      stdout: 'canary-canary\n',
-      stderr: 'problem\n',
-    });
+    const said = await executor.capture(
+      shell('echo canary-canary; echo problem with canary-canary >&2; exit 3'),
+    );
+    if (said.kind !== 'exited') throw new Error(said.problem);
+    expect(said).toMatchObject({ exitCode: 3, stderr: 'problem with ****\n' });
+    expect(said.stdout.unmasked).toBe('canary-canary\n');
+    expect(await said.stdout.shown()).toBe('****\n');
     const big = await executor.capture(shell('head -c 20971520 /dev/zero | tr "\\0" x'));
-    expect(big.kind === 'exited' && big.stdout.length).toBe(20_971_520);
+    expect(big.kind === 'exited' && big.stdout.unmasked.length).toBe(20_971_520);
     expect(await executor.capture(shell('sleep 9', { timeoutMs: 200 }))).toEqual({
       kind: 'failed',
       problem: 'timed out after 0.2 s',

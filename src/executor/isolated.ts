@@ -9,6 +9,7 @@ import { createOutputLines, MAX_OUTPUT_BYTES } from '../process/output-lines.ts'
 import { endMarkedProcesses, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
 import { createRedactor } from '../process/redact.ts';
 import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
+import { createCapturedText } from './captured-text.ts';
 import { type Conversation, converse } from './conversation.ts';
 import type { CapturedOutput, Executor, StepCommand, StepHooks, StepResult } from './executor.ts';
 import { MAX_CAPTURED_BYTES } from './local.ts';
@@ -97,8 +98,9 @@ async function captureOutput(
     onLeftOut() {},
   });
   if (tooMuch.signal.aborted) return { kind: 'failed', problem: tooMuchOutput(MAX_CAPTURED_BYTES) };
-  if (result.kind === 'exited') return { ...result, stdout: stdout.join(''), stderr: stderr.toString() };
-  return { kind: 'failed', problem: capturedProblem(result, command.timeoutMs) };
+  const said = createCapturedText(stdout.join(''), secretsOf(options, command));
+  if (result.kind === 'exited') return { ...result, stdout: said, stderr: said.mask(stderr.toString()) };
+  return { kind: 'failed', problem: said.mask(capturedProblem(result, command.timeoutMs)) };
 }
 
 const MAX_STDERR_BYTES = 64 * 1024;

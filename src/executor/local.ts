@@ -7,7 +7,8 @@ import type { ProcessLimits } from '../process/limits.ts';
 import { runProcess } from '../process/run-process.ts';
 import type { Watchdog } from '../process/watchdog.ts';
 import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
-import type { Executor } from './executor.ts';
+import { createCapturedText } from './captured-text.ts';
+import type { Executor, StepCommand } from './executor.ts';
 
 export interface LocalExecutorOptions {
   /** Masked in every output, beside what the names of a step's variables tell to be secret. */
@@ -44,12 +45,13 @@ export function createLocalExecutor(options: LocalExecutorOptions = {}): Executo
             IAC_PROCESS_ID: processId,
           },
           marker: `IAC_PROCESS_ID=${processId}`,
-          secrets: [...(options.secrets ?? []), ...(command.secrets ?? []), ...taskSecrets(command.env)],
+          secrets: secretsOf(options, command),
         },
         hooks,
       );
     },
-    async capture({ argv, cwd, env, timeoutMs, signal, input }) {
+    async capture(command) {
+      const { argv, cwd, env, timeoutMs, signal, input } = command;
       const result = await captureProcess({
         argv,
         cwd,
@@ -61,14 +63,21 @@ export function createLocalExecutor(options: LocalExecutorOptions = {}): Executo
         watchdog: options.watchdog ?? null,
         maxOutputBytes: MAX_CAPTURED_BYTES,
       });
+      const said = (text: string) => createCapturedText(text, secretsOf(options, command));
       switch (result.kind) {
-        case 'exited':
-          return { ...result, stdout: result.stdout.toString() };
+        case 'exited': {
+          const stdout = said(result.stdout.toString());
+          return { ...result, stdout, stderr: stdout.mask(result.stderr) };
+        }
         case 'too_much_output':
           return { kind: 'failed', problem: tooMuchOutput(MAX_CAPTURED_BYTES) };
         default:
-          return { kind: 'failed', problem: capturedProblem(result, timeoutMs) };
+          return { kind: 'failed', problem: said('').mask(capturedProblem(result, timeoutMs)) };
       }
     },
   };
+}
+
+function secretsOf(options: LocalExecutorOptions, { secrets = [], env }: StepCommand): string[] {
+  return [...(options.secrets ?? []), ...secrets, ...taskSecrets(env)];
 }

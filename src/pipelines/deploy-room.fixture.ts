@@ -29,8 +29,8 @@ const PLAN = JSON.stringify({
 
 export type Tool = Partial<Record<'init' | 'plan' | 'show' | 'apply' | 'output', string>>;
 
-/** `tool` are shell lines that run before what the stand-in does for that command. */
-export async function openDeployRoom(tool: Tool = {}) {
+/** `tool` are shell lines that run before what the stand-in does for that command. `ofServer` are secrets of the server. */
+export async function openDeployRoom(tool: Tool = {}, ofServer: readonly string[] = []) {
   const world = await createWorld();
   await world.commit({ 'main.tf': '' });
   const inRoot = (name: string): string => path.join(world.root, name);
@@ -41,7 +41,7 @@ for word in "$@"; do case "$word" in -out=*) out=\${word#-out=};; esac; done
 say() { echo "$1"; echo "$1" >> ${inRoot('said')}; [ "$(wc -l < ${inRoot('said')})" -ne "$(cat ${inRoot('dies')})" ] || kill -9 $$; }
 case "$1" in
   init) ${tool.init ?? ':'}; say 'Initializing'; mkdir -p "$TF_DATA_DIR"; echo CANARY-backend > "$TF_DATA_DIR/terraform.tfstate" ;;
-  plan) ${tool.plan ?? ':'}; say 'Planning'; echo "a plan" > "$out"; say 'Planned' ;;
+  plan) ${tool.plan ?? ':'}; say 'Planning'; echo "a plan" >> "$out"; say 'Planned' ;;
   show) ${tool.show ?? ':'}; if [ "$2" = -json ]; then say '${PLAN}'; else say '+ a.b'; fi ;;
   apply) ${tool.apply ?? ':'}; say 'Applying'; echo applied >> ${inRoot('applied')}; say 'Applied' ;;
   output) ${tool.output ?? ':'}; say '{}' ;;
@@ -52,7 +52,7 @@ esac
   });
   const store = await createSqliteStore({ directory: inRoot('data') });
   onTestFinished(() => store.close());
-  const executor = createLocalExecutor();
+  const executor = createLocalExecutor({ secrets: ofServer });
   const repositories = createRemoteRepositories({
     directory: inRoot('repositories'),
     path: PATH,

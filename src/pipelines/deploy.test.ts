@@ -47,6 +47,52 @@ describe('A deployment', { timeout: 120_000 }, () => {
     expect(existsSync(path.join(room.directory, run.id, 'cli.tfrc'))).toBe(false);
   });
 
+  it('F41: shows no secret in its plan, its outputs or its errors, and applies the plan as it is', async () => {
+    const secret = 'canary-of-the-server';
+    const plan = {
+      resource_changes: [{ address: `a.b["${secret}"]`, change: { actions: ['create'] } }],
+      output_changes: { [secret]: { actions: ['create'] } },
+    };
+    const outputs = {
+      plain: { type: ['object', { [secret]: 'string' }], value: { [secret]: [`-${secret}-`] } },
+      resource: { type: 'string', value: Buffer.from(secret).toString('base64') },
+    };
+    const room = await openDeployRoom(
+      {
+        plan: `echo '${secret}' > "$out"`,
+        show: `if [ "$2" = -json ]; then echo '${JSON.stringify(plan)}'; exit; else echo '+ ${secret}'; fi`,
+        apply: `grep -q '${secret}' "$3" || exit 1`,
+        output: `echo '${JSON.stringify(outputs)}'; exit`,
+      },
+      [secret, 'resource', 'sensitive'],
+    );
+    const run = await room.ask();
+    expect(await room.work(await room.claim())).toMatchObject({
+      state: 'succeeded',
+      message: 'Applied: 1 to add, 0 to change, 0 to destroy',
+    });
+    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    expect(JSON.stringify(events)).not.toMatch(new RegExp(`${secret}|${outputs.resource.value}`));
+    const planned = events.find(({ type }) => type === 'run.planned');
+    expect(planned).toMatchObject({
+      text: expect.stringMatching(/^\+ \*{4}$/m),
+      summary: { resources: [{ address: 'a.b["****"]', action: 'create' }], outputs: ['****'] },
+    });
+    expect(events.find(({ type }) => type === 'run.outputs')).toMatchObject({
+      outputs: {
+        plain: { sensitive: false, type: ['object', { '****': 'string' }], value: { '****': ['-****-'] } },
+        '****': { sensitive: false, value: '****' },
+      },
+    });
+
+    const failing = await openDeployRoom({ apply: `echo 'Error: ${secret} is wrong'; exit 1` }, [secret]);
+    await failing.ask();
+    expect(await failing.work(await failing.claim())).toMatchObject({
+      state: 'failed',
+      message: 'apply failed with exit code 1: **** is wrong',
+    });
+  });
+
   it('F41: leaves no value of a variable or of the backend in a file when it has ended, and none in an argument', async () => {
     const room = await openDeployRoom({ plan: 'echo "[$TF_CLI_ARGS_plan]"' });
     const run = await room.ask();

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { expectNoViolations, startLocalGithub } from '../../e2e/support/local-github.ts';
-import { loadPlumbing } from '../config.ts';
+import { loadPlumbing, type PlanCheck } from '../config.ts';
 import { createIsolatedExecutor } from '../executor/isolated.ts';
 import { createLocalExecutor } from '../executor/local.ts';
 import { createRemoteRepositories } from '../git/remote-repositories.ts';
@@ -214,6 +214,28 @@ describe('The plan of a pull request', () => {
     expect(body).toContain(`[full log](https://iac.example.com/runs/${run.id})`);
     expect(readdirSync(room.directory)).toEqual([]);
     expect(await room.store.sealed(run.id)).toBeNull();
+  });
+
+  it('F41: shows no secret of the server, in its comment or anywhere else', async (context) => {
+    const secret = 'canary-of-the-server';
+    const executor = createLocalExecutor({ secrets: [secret] });
+    const checks: PlanCheck[] = [{ name: 'print', argv: ['grep', '-o', secret, '{plan}'], required: true }];
+    const room = await openRoom(context, { executor, initExecutor: executor, checks });
+    const resource = `resource "terraform_data" "x" {\n  for_each = toset(["${secret}"])\n  input = each.key\n}\n`;
+    const run = await room.ask({ revision: await room.world.commit({ 'main.tf': resource }) });
+    expect(await room.ended(run.id)).toMatchObject({ state: 'succeeded' });
+    await room.told();
+    const body = commentIn(room) ?? '';
+    expect(body).toContain('terraform_data.x["****"] will be created');
+    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    expect(events.find(({ type }) => type === 'run.planned')).toMatchObject({
+      summary: { resources: [{ address: 'terraform_data.x["****"]', action: 'create' }] },
+    });
+    // The check saw it, so it judges what would be done, and what it printed is masked.
+    expect(events.find(({ type }) => type === 'run.checked')).toMatchObject({ passed: true });
+    expect(`${body}${JSON.stringify(events.filter(({ type }) => type !== 'step.started'))}`).not.toContain(
+      secret,
+    );
   });
 
   it('F42: is made by another user where that one may come, and leaves nothing behind', async (context) => {

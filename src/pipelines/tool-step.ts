@@ -1,5 +1,6 @@
 /** Runs one command of Terraform or OpenTofu as a step: its log, its process, and how it ended. */
 
+import type { CapturedText } from '../executor/captured-text.ts';
 import type { Executor, StepResult } from '../executor/executor.ts';
 import type { RunReason, RunState, StepState } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
@@ -106,13 +107,13 @@ function flagVariable(command: string | undefined, flags: readonly string[]): Re
   return { [`TF_CLI_ARGS_${command}`]: quoted.join(' ') };
 }
 
-/** stdout of a command of the tool that is not shown. Throws StepFailed, with the step's end stored, unless it exits with 0. */
+/** stdout of a command of the tool that has no log. Throws StepFailed, with the step's end stored, unless it exits with 0. */
 export async function captureTool(
   { executor }: ToolOptions,
   tool: PreparedTool,
   context: StepContext,
   { step, argv }: { step: string; argv: readonly string[] },
-): Promise<string> {
+): Promise<CapturedText> {
   const result = await executor.capture({ ...tool, argv: [tool.program, ...argv], signal: context.signal });
   if (result.kind === 'exited' && result.exitCode === 0) return result.stdout;
   context.signal.throwIfAborted();

@@ -70,5 +70,5 @@ async function askExecutor(
   });
   if (result.kind === 'failed') return `: ${result.problem}`;
   if (result.exitCode !== 0) return `: ${result.stderr.trim().split('\n').at(-1) || argv[0]}`;
-  return expected === undefined || result.stdout === expected ? null : ', but another folder';
+  return expected === undefined || result.stdout.unmasked === expected ? null : ', but another folder';
 }

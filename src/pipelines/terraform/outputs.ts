@@ -1,6 +1,7 @@
 /** Reads what `output -json` tells, without keeping or showing what is sensitive. */
 
 import { z } from 'zod';
+import type { CapturedText } from '../../executor/captured-text.ts';
 import type { DeployOutput } from '../../runs/deployment.ts';
 
 const outputsSchema = z.record(
@@ -34,6 +35,18 @@ export function readOutputsJson(json: string): ReadOutputs | null {
     ),
     secrets: [...new Set(secrets)],
   };
+}
+
+/** Without what is secret to the server or the run, whether the configuration calls it sensitive or not. */
+export async function maskOutputs(
+  outputs: Readonly<Record<string, DeployOutput>>,
+  { mask, masked }: Pick<CapturedText, 'mask' | 'masked'>,
+): Promise<Record<string, DeployOutput>> {
+  const shown: [string, DeployOutput][] = [];
+  for (const [name, { sensitive, type, value }] of Object.entries(outputs)) {
+    shown.push([mask(name), { sensitive, type: await masked(type), value: await masked(value) }]);
+  }
+  return Object.fromEntries(shown);
 }
 
 /** As `output -json` writes them, with words in place of the sensitive values. */

@@ -50,6 +50,17 @@ export function summarizePlan(json: string): PlanSummary | null {
   return hasChanges(summary) ? summary : { ...summary, ...some('refresh', refreshed(plan)) };
 }
 
+/** For people: an address may hold the key of an instance, and that anything. */
+export function maskSummary(summary: PlanSummary | null, mask: (text: string) => string): PlanSummary | null {
+  return (
+    summary && {
+      ...summary,
+      resources: summary.resources.map(({ address, action }) => ({ address: mask(address), action })),
+      outputs: summary.outputs.map(mask),
+    }
+  );
+}
+
 function some(name: 'import' | 'forget' | 'move' | 'refresh', count: number): Partial<PlanSummary> {
   return count > 0 ? { [name]: count } : {};
 }

@@ -4,6 +4,7 @@ import { realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describeError } from '../../errors.ts';
 import { resolveInside } from '../../git/inside.ts';
+import { taskSecrets } from '../../process/environment.ts';
 import type { Tool } from '../../runs/deployment.ts';
 import { gitTrust, isOpen, letGroupRead, makeWorkFolder } from '../open-folder.ts';
 import { type PreparedTool, StepFailed } from '../tool-step.ts';
@@ -85,7 +86,8 @@ export async function prepareTool(options: PrepareOptions, wanted: Preparation):
       program: found.program,
       cwd,
       env: (await isOpen(folder)) ? { ...gitTrust(await realpath(wanted.checkout)), ...env } : env,
-      secrets: token === null ? wanted.secrets : [...wanted.secrets, token],
+      // Those of the environment, too: checks do not get it, and are shown a plan that may hold them.
+      secrets: [...wanted.secrets, ...taskSecrets(env), ...(token === null ? [] : [token])],
       timeoutMs: wanted.timeoutMs,
     },
     remarks,

@@ -16,9 +16,9 @@ import {
   StepFailed,
   type ToolOptions,
 } from '../tool-step.ts';
-import { readOutputsJson } from './outputs.ts';
+import { maskOutputs, readOutputsJson } from './outputs.ts';
 import { digestOf, madeAt, takePlan } from './plan-file.ts';
-import { summarizePlan, summaryWords } from './plan-summary.ts';
+import { maskSummary, summarizePlan, summaryWords } from './plan-summary.ts';
 
 /** What people see of a plan. Larger ones are cut in the middle. */
 const MAX_PLAN_CHARACTERS = 16 * 1024 * 1024;
@@ -80,10 +80,11 @@ export async function makePlan(
   const shown = await captureTool(options, tool, context, { step, argv: ['show', '-no-color', planFile] });
   const json = await captureTool(options, tool, context, { step, argv: ['show', '-json', planFile] });
   const jsonFile = path.join(path.dirname(planFile), `${path.basename(planFile)}.json`);
-  await writeFile(jsonFile, json, { mode: 0o600 });
+  // Not masked: checks judge what will be done. What they say is masked as any output.
+  await writeFile(jsonFile, json.unmasked, { mode: 0o600 });
   await letGroupRead(jsonFile);
-  const summary = summarizePlan(json);
-  const text = cutInTheMiddle(shown.trim(), maxCharacters);
+  const summary = maskSummary(summarizePlan(json.unmasked), json.mask);
+  const text = cutInTheMiddle((await shown.shown()).trim(), maxCharacters);
   await context.emit({ type: 'run.planned', step, summary, text });
   await finishStep(context, step, 'succeeded', summaryWords(summary), 0);
   return { summary, digest, jsonFile, text };
@@ -109,12 +110,14 @@ export async function readOutputs(
   const step = 'output';
   const argv = ['output', '-json'];
   await context.emit({ type: 'step.started', step, command: [tool.program, ...argv], ledger: null });
-  const outputs = readOutputsJson(await captureTool(options, tool, context, { step, argv }))?.outputs;
-  if (outputs === undefined) {
+  const said = await captureTool(options, tool, context, { step, argv });
+  const read = readOutputsJson(said.unmasked);
+  if (read === null) {
     const message = `${step}: what the tool said is not understood`;
     await finishStep(context, step, 'failed', message);
     throw new StepFailed({ state: 'failed', reason: 'step_failed', message });
   }
+  const outputs = await maskOutputs(read.outputs, said);
   await finishStep(context, step, 'succeeded', `${Object.keys(outputs).length} output(s)`, 0);
   return outputs;
 }

@@ -95,9 +95,10 @@ export async function checkTool(
   if (result.kind === 'failed') return { ok: false, problem: result.problem };
   if (result.exitCode !== 0)
     return { ok: false, problem: `version -json ended with exit code ${result.exitCode}` };
-  const said = versionSchema.safeParse(parsed(result.stdout)).data?.terraform_version;
+  const said = versionSchema.safeParse(parsed(result.stdout.unmasked)).data?.terraform_version;
   if (said === undefined) return { ok: false, problem: 'version -json told no version' };
-  if (version !== null && said !== version) return { ok: false, problem: `it says that it is ${said}` };
+  if (version !== null && said !== version)
+    return { ok: false, problem: `it says that it is ${result.stdout.mask(said)}` };
   return { ok: true, version: said };
 }
 

@@ -1,0 +1,65 @@
+/** What a captured program said: masked for people, and as it came for programs. */
+
+import { eachInTurns } from '../event-loop.ts';
+import { createRedactor } from '../process/redact.ts';
+
+export interface CapturedText {
+  /** For parsers, and for files that nobody is shown. What is taken out of it goes through `mask` or `masked`. */
+  unmasked: string;
+  /** The whole text as it may be shown and stored. */
+  shown(): Promise<string>;
+  mask(text: string): string;
+  /** A value that was parsed out of it, with all its strings, numbers and keys masked. It is changed in place. */
+  masked(value: unknown): Promise<unknown>;
+}
+
+export function createCapturedText(text: string, secrets: Iterable<string>): CapturedText {
+  const mask = createRedactor(secrets);
+  return {
+    unmasked: text,
+    mask,
+    async shown() {
+      if (mask.longestLength === 0) return text;
+      const lines: string[] = [];
+      // No form of a secret goes beyond its line.
+      await eachInTurns(text.split('\n'), (line) => lines.push(mask(line)));
+      return lines.join('\n');
+    },
+    async masked(value) {
+      const root = { value };
+      if (mask.longestLength > 0) await eachInTurns(objectsIn(root), (object) => maskEntries(object, mask));
+      return root.value;
+    },
+  };
+}
+
+/** Not recursive: values may be nested as deep as their maker likes. Each is given after its entries were looked at. */
+function* objectsIn(root: object): Generator<object> {
+  const left: unknown[] = [root];
+  while (left.length > 0) {
+    const next = left.pop();
+    if (typeof next !== 'object' || next === null) continue;
+    for (const inner of Object.values(next)) {
+      if (typeof inner === 'object' && inner !== null) left.push(inner);
+    }
+    yield next;
+  }
+}
+
+function maskEntries(object: object, mask: (text: string) => string): void {
+  for (const [key, value] of Object.entries(object) as [string, unknown][]) {
+    const isText = typeof value === 'string' || typeof value === 'number';
+    const text = isText ? mask(String(value)) : '';
+    const shown = isText && text !== String(value) ? text : value;
+    const shownKey = Array.isArray(object) ? key : mask(key);
+    if (shownKey === key && shown === value) continue;
+    if (shownKey !== key) Reflect.deleteProperty(object, key);
+    // Not assigned: a key may be `__proto__`.
+    Object.defineProperty(object, shownKey, {
+      value: shown,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
+  }
+}
