@@ -10,6 +10,8 @@ interface Fault {
   code: string;
   /** Counts only calls about paths that begin like this; left out: all. */
   below?: string;
+  /** Happens before the call, which does not fail then. */
+  meanwhile?: () => Promise<void>;
 }
 
 let counting: (Fault & { calls: number; failed: string | null }) | null = null;
@@ -39,7 +41,8 @@ function counted(name: string, call: (...args: unknown[]) => unknown) {
     counting.calls += 1;
     if (counting.calls !== counting.call) return call(...args);
     counting.failed = `${name} ${String(args[0])}`;
-    const { code } = counting;
+    const { code, meanwhile } = counting;
+    if (meanwhile) return meanwhile().then(() => call(...args));
     const message = `${code}: a fault of the test, ${name} '${String(args[0])}'`;
     return Promise.reject(Object.assign(new Error(message), { code, syscall: name, path: args[0] }));
   };

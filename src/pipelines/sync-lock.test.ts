@@ -3,6 +3,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   utimesSync,
@@ -94,6 +95,22 @@ describe('F27: the owner of the workspace lock', () => {
     const release = await take();
     expect(waits).toEqual([]);
     await release();
+  });
+
+  it('that ran here and is dead leaves a lock that one of two gets, whenever the other one comes', async () => {
+    for (let call = 1; ; call += 1) {
+      const { take, lock, workspaceDir } = await heldByAnother(DEAD);
+      const taken: Array<() => Promise<void>> = [];
+      const tryOnce = async () => {
+        const release = await take().catch(() => null);
+        if (release) taken.push(release);
+      };
+      const paused = await whileCallFails({ call, code: '', meanwhile: tryOnce }, tryOnce);
+      expect([call, paused, taken.length, existsSync(lock)]).toEqual([call, paused, 1, true]);
+      await taken[0]?.();
+      expect(readdirSync(workspaceDir)).toEqual([]);
+      if (paused === null) break;
+    }
   });
 
   it('that runs here is named', async () => {

@@ -1,6 +1,7 @@
 /** The lock `$WORKSPACE_DIR/.sync.lock`: one sync at a time works in the workspace, whoever starts it. */
 
-import { lstat, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { lstat, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -67,6 +68,7 @@ export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
 
 async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() => Promise<void>) | null> {
   const { default: lockfile } = await import('proper-lockfile');
+  const before = await folderIdentity(lockPath);
   const release = await lockfile
     .lock(options.workspaceDir, {
       realpath: false,
@@ -78,7 +80,7 @@ async function tryLock(lockPath: string, options: SyncLockOptions): Promise<(() 
     .catch(async (error: unknown) => {
       const code = error instanceof Error && 'code' in error ? error.code : null;
       // Abandoned with something in it, which proper-lockfile does not remove.
-      if (code === 'ENOTEMPTY') await rm(lockPath, { recursive: true, force: true });
+      if (code === 'ENOTEMPTY') await removeFolder(lockPath, before);
       else if (code !== 'ELOCKED') throw error;
       return null;
     });
@@ -98,8 +100,7 @@ async function letGo(lockPath: string, folder: string | null, release: () => Pro
   await rm(ownerFile(lockPath), { force: true }).catch(() => undefined);
   await release().catch(async () => {
     // It was taken from us, as onLost has said, or something lies in it.
-    if (folder === null || folder !== (await folderIdentity(lockPath))) return;
-    await rm(lockPath, { recursive: true, force: true }).catch(() => undefined);
+    await removeFolder(lockPath, folder).catch(() => undefined);
   });
 }
 
@@ -131,13 +132,50 @@ async function removeLeftover(lockPath: string): Promise<string | null> {
   if (found === null) return null;
   if (found.isDirectory()) {
     const owner = await readOwner(lockPath);
-    if (owner && isKnownDead(owner)) await rm(lockPath, { recursive: true, force: true });
+    if (owner && isKnownDead(owner)) await removeLockOf(owner, lockPath);
     return null;
   }
   const holder = found.isFile() ? await flockHolder(lockPath) : null;
   // Removes a link itself, never what it points to.
   if (holder === null) await rm(lockPath, { force: true });
   return holder;
+}
+
+/**
+ * Others may judge the same dead owner, and one of them may hold the lock by now. Only the one that gets hold of the
+ * owner's file removes the folder that this file names.
+ */
+async function removeLockOf({ folder }: Owner, lockPath: string): Promise<void> {
+  const claim = `${ownerFile(lockPath)}.${randomUUID()}`;
+  if (!(await renameIfThere(ownerFile(lockPath), claim))) return;
+  let isOver = false;
+  try {
+    if (ownerSchema.parse(JSON.parse(await readFile(claim, 'utf8'))).folder !== folder) return;
+    await removeFolder(lockPath, folder);
+    isOver = true;
+  } finally {
+    await (isOver ? rm(claim) : rename(claim, ownerFile(lockPath))).catch(() => undefined);
+  }
+}
+
+/** Removes the folder of the lock, with all that lies in it, if it is the one that was judged. */
+async function removeFolder(lockPath: string, judged: string | null): Promise<void> {
+  if (judged === null || judged !== (await folderIdentity(lockPath))) return;
+  const away = `${lockPath}.${randomUUID()}`;
+  if (!(await renameIfThere(lockPath, away))) return;
+  // Another process may have put its folder there after the look.
+  if (judged !== (await folderIdentity(away))) await rename(away, lockPath);
+  else await rm(away, { recursive: true, force: true }).catch(() => undefined);
+}
+
+async function renameIfThere(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /** Of a process that cannot be seen from here, only the age of its lock says whether it lives. */
