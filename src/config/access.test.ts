@@ -30,4 +30,11 @@ describe('API_TOKENS', () => {
     expect(load).toThrow(/API_TOKENS is wrong: expected .*16 or more characters/);
     expect(load).not.toThrow(tokens);
   });
+
+  it('are refused when two have the same token, by their names and without the token', () => {
+    const token = '0123456789abcdef';
+    const load = () => loadConfig({ ...GIVEN, API_TOKENS: `ada:admin:${token},board:viewer:${token}` });
+    expect(load).toThrow(/^API_TOKENS is wrong: .* ada and board have the same token: give each its own\.$/m);
+    expect(load).not.toThrow(token);
+  });
 });

@@ -27,7 +27,19 @@ const tokens = text.transform((value, context): ApiToken[] => {
     return [];
   });
 });
-const uniqueTokens = tokens.refine((list) => new Set(list.map(({ name }) => name)).size === list.length);
+const uniqueTokens = tokens.superRefine((list, context) => {
+  const names = new Set<string>();
+  const owners = new Map<string, string>();
+  for (const { name, token } of list) {
+    const owner = owners.get(token);
+    const problem = names.has(name)
+      ? `The name ${name} stands there twice.`
+      : owner !== undefined && `${owner} and ${name} have the same token: give each its own.`;
+    if (problem) context.addIssue({ code: 'custom', params: { problem } });
+    names.add(name);
+    owners.set(token, name);
+  }
+});
 
 const optionalSecret = secret.optional().transform((value) => value ?? null);
 
@@ -70,7 +82,7 @@ export const TOKEN_VARIABLES = {
   API_TOKENS: variable({
     schema: uniqueTokens,
     expected:
-      'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that stand in no example, each name once',
+      'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that stand in no example, each name and each token once',
     example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
     description:
       'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin). Make tokens with `openssl rand -hex 32`.',

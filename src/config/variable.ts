@@ -45,11 +45,18 @@ export function parse<T extends Table>(
     const result = schema.safeParse(given ?? (fallback.startsWith('(') ? undefined : fallback));
     const isOurs = namesVariables && [result.data].flat().some((one) => never.includes(String(one)));
     if (result.success && !isOurs) return [name, result.data];
-    problems.push(problemWith(table, name, given));
+    const details = result.success ? [] : result.error.issues.flatMap(problemOf);
+    problems.push([problemWith(table, name, given), ...details].join(' '));
     return [name, undefined];
   });
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return Object.fromEntries(entries) as ValuesOf<T>;
+}
+
+/** What a schema says of its own in a sentence, which never holds a secret. */
+function problemOf(issue: z.core.$ZodIssue): string[] {
+  const problem: unknown = issue.code === 'custom' ? issue.params?.problem : undefined;
+  return typeof problem === 'string' ? [problem] : [];
 }
 
 /** One line for the reader, without the value, which may be a secret. */

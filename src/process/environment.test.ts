@@ -15,6 +15,12 @@ it('F41: knows secret values by the names of their variables', () => {
     SSH_PASSPHRASE: '10',
     SMTP_PASS: '11',
     REDIS_AUTH: '12',
+    SECRET1: '13',
+    DB_PASSWORD2_OLD: '14',
+    API_KEY2: '15',
+    SLACK_WEBHOOK: '16',
+    slack_webhook_url: '17',
+    WEBHOOK2: '18',
   };
   const harmless = {
     PWD: '/w',
@@ -24,6 +30,8 @@ it('F41: knows secret values by the names of their variables', () => {
     TOKENIZER: 'x',
     BYPASS: 'x',
     ENV: 'prod',
+    WEBHOOK_PORT: '8000',
+    WEBHOOK_URL_PATH: '/in',
   };
   expect(taskSecrets({ ...secret, ...harmless, EMPTY_TOKEN: '' })).toEqual(Object.values(secret));
 });

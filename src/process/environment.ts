@@ -1,9 +1,11 @@
 /** Tells which values of an environment are secret. */
 
 const SECRET_NAMES = [
-  /(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|ACCESSKEY|PRIVATEKEY)S?(_|$)/,
-  /(^|_)(KEYS?|PASS|PAT|COOKIE|DSN)(_|$)/,
-  /_(AUTH|PWD)$/,
+  /(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|ACCESSKEY|PRIVATEKEY)S?\d*(_|$)/,
+  /(^|_)(KEYS?|PASS|PAT|COOKIE|DSN)\d*(_|$)/,
+  /_(AUTH|PWD)\d*$/,
+  // Whoever knows the address may post to it.
+  /(^|_)WEBHOOKS?\d*(_URLS?\d*)?$/,
 ];
 
 /** Values to be masked in output: of variables with a secret's name, and passwords inside of URLs. */
