@@ -9,7 +9,8 @@ export const rollbackCommand: Command = {
   help: `Usage: iac-runner rollback SERVICE... --to COMMIT [--force] [--follow] [--url URL]
 
 Syncs the services as of COMMIT, a full commit id of the branch, and pins them there: pushes, sync --all and
-reconciliation leave them alone until iac-runner unpin. Signed with WEBHOOK_SECRET.
+reconciliation leave them alone until iac-runner unpin. Signed with SYNC_SECRET, or with
+WEBHOOK_SECRET where that is not set.
 
 Options:
   --to COMMIT       where to go, 40 hexadecimal digits

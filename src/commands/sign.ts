@@ -12,7 +12,8 @@ export const signCommand: Command = {
   summary: 'Print the headers, or a curl command, for a signed request.',
   help: `Usage: iac-runner sign [--curl] [--url URL] [--timestamp] [BODY | --file FILE | -]
 
-Signs BODY (JSON, e.g. '{"all":true}') with WEBHOOK_SECRET for POST /sync and prints the headers to send.
+Signs BODY (JSON, e.g. '{"all":true}') for POST /sync with SYNC_SECRET, or with WEBHOOK_SECRET where that is not set,
+and prints the headers to send.
 BODY "-" or none reads standard input. The secret itself is never printed.
 
 Options:

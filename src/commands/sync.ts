@@ -8,7 +8,8 @@ export const syncCommand: Command = {
   summary: 'Ask a running server to sync services.',
   help: `Usage: iac-runner sync [--url URL] [--force] [--dry-run] [--follow] (--all | SERVICE...)
 
-Sends a request signed with WEBHOOK_SECRET to the server and prints the run's address.
+Sends a request signed with SYNC_SECRET, or with WEBHOOK_SECRET where that is not set, to the server and prints the
+run's address.
 SERVICE is an id such as platform/postgres; unchanged services are skipped unless --force is given.
 
 Options:

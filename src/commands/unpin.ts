@@ -9,7 +9,7 @@ export const unpinCommand: Command = {
   help: `Usage: iac-runner unpin SERVICE... [--follow] [--url URL]
 
 Ends what iac-runner rollback began: the services are synced as of the branch head, and pushes reach them again.
-Signed with WEBHOOK_SECRET.
+Signed with SYNC_SECRET, or with WEBHOOK_SECRET where that is not set.
 
 Options:
   --follow          show the run as it goes, and exit with 0 only when it succeeded
