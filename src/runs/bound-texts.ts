@@ -5,6 +5,9 @@ import type { Explanation, RunEventBody } from './run-events.ts';
 /** Every list of runs shows messages whole. */
 export const MAX_MESSAGE_CHARACTERS = 1_000;
 const MAX_NOTES = 200;
+/** An explanation is sent whole to everyone who looks at the run. */
+const MAX_PATHS = 5_000;
+const MAX_PATH_CHARACTERS = 300;
 
 /** The same event with no text longer than it may be. Logs, plans and outputs have bounds of their own. */
 export function boundTexts<T extends RunEventBody>(event: T): T {
@@ -20,23 +23,38 @@ export function boundTexts<T extends RunEventBody>(event: T): T {
   }
 }
 
-function boundExplanation(explanation: Explanation): Explanation {
-  return {
-    ...explanation,
-    notes: boundNotes(explanation.notes),
-    services: explanation.services.map((one) => ({ ...one, because: bound(one.because) })),
+/** Paths are cut one by one; of all that are listed together the first ones are kept. */
+function boundExplanation({ revision, notes, services, unmatched }: Explanation): Explanation {
+  let left = MAX_PATHS;
+  let leftOut = 0;
+  const listed = (paths: readonly string[]): string[] => {
+    const kept = paths.slice(0, left);
+    left -= kept.length;
+    leftOut += paths.length - kept.length;
+    return kept.map((path) => bound(path, MAX_PATH_CHARACTERS));
   };
+  const bounded = {
+    unmatched: listed(unmatched),
+    services: services.map((one) => ({
+      ...one,
+      folder: bound(one.folder, MAX_PATH_CHARACTERS),
+      because: bound(one.because),
+      paths: listed(one.paths),
+    })),
+  };
+  const remarks = leftOut > 0 ? [`${leftOut} more changed paths are not listed.`] : [];
+  return { revision, notes: [...boundNotes(notes), ...remarks], ...bounded };
 }
 
 function boundNotes(notes: readonly string[]): string[] {
   const left = notes.length - MAX_NOTES;
   const more = left > 0 ? [`${left} more remarks are left out.`] : [];
-  return [...notes.slice(0, MAX_NOTES).map(bound), ...more];
+  return [...notes.slice(0, MAX_NOTES).map((note) => bound(note)), ...more];
 }
 
-function bound(text: string): string {
-  if (text.length <= MAX_MESSAGE_CHARACTERS) return text;
+function bound(text: string, most = MAX_MESSAGE_CHARACTERS): string {
+  if (text.length <= most) return text;
   // A character that the cut halves is left out.
-  const start = text.slice(0, MAX_MESSAGE_CHARACTERS - 1).replace(/[\ud800-\udbff]$/, '');
+  const start = text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '');
   return `${start}…`;
 }
