@@ -133,6 +133,8 @@ signatures: required
       'services:\n  - match: a/{nn}.{service}/x\n    id: "{service}"\n    task: x\nexclude: [platform/a]\n',
       /line 5, exclude\.0: no rule makes a service platform\/a/,
     ],
+    ['".." behind a line break', 'terraform:\n  roots: ["a\\n/../.."]\n', /line 2, terraform\.roots\.0/],
+    ['".." behind a line separator', 'shared: ["a\\u2028/../.."]\n', /line 1, shared\.0/],
     ['an alias', 'a: &x [1]\nexclude: *x\n', /aliases/],
     ['something huge', `# ${'x'.repeat(300_000)}\n`, /larger than 256 KiB/],
   ])('names line and field of %s', (_name, text, expected) => {

@@ -15,7 +15,7 @@ const serviceId = z
 const repositoryPath = z
   .string()
   .regex(
-    /^(?!\/)(?!.*(^|\/)\.{1,2}(\/|$))[^\0]+[^/\0]$|^[^/.\0]$/,
+    /^(?!\/)(?![\s\S]*(^|\/)\.{1,2}(\/|$))[^\0]+[^/\0]$|^[^/.\0]$/,
     'expected a path in the repository, without ".." and without a slash at its ends',
   )
   .describe('A file or folder of the repository, e.g. libs/common');
