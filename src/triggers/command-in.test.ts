@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { longestTurnMs } from '../hostile-content.fixture.ts';
 import { commandIn } from './command-in.ts';
 
 const APPLY = 'iac-runner apply';
@@ -76,10 +77,8 @@ describe('The command in a comment', () => {
     'iac-runner apply ',
     '   \n',
     '\r',
-  ])('is looked for within 200 ms in a comment full of %j', (piece) => {
+  ])('is looked for within 200 ms in a comment full of %j', async (piece) => {
     const body = piece.repeat(LENGTH / piece.length);
-    const startedAt = performance.now();
-    commandIn(`${body}\n${APPLY}x`);
-    expect(performance.now() - startedAt).toBeLessThan(200);
+    expect(await longestTurnMs(() => commandIn(`${body}\n${APPLY}x`))).toBeLessThan(200);
   });
 });
