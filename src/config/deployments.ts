@@ -11,8 +11,8 @@ import {
   hosts,
   httpUrl,
   names,
+  optionalKey,
   optionalPath,
-  optionalText,
   positiveSeconds,
   seconds,
   text,
@@ -112,7 +112,7 @@ export const DEPLOYMENT_VARIABLES = {
     default: '(none)',
   }),
   ENCRYPTION_KEY: variable({
-    schema: optionalText,
+    schema: optionalKey,
     expected: 'a key of 32 bytes: 64 hexadecimal digits, 44 characters of base64, or 32 characters',
     example: 'the output of `openssl rand -hex 32`',
     description:
@@ -121,8 +121,8 @@ export const DEPLOYMENT_VARIABLES = {
     secret: 'all',
   }),
   ENCRYPTION_KEY_PREVIOUS: variable({
-    schema: optionalText,
-    expected: 'the key that was in use before',
+    schema: optionalKey,
+    expected: 'a key of 32 bytes: 64 hexadecimal digits, 44 characters of base64, or 32 characters',
     example: 'the previous value of ENCRYPTION_KEY',
     description:
       'Still opens what it has sealed. What a key derived from WEBHOOK_SECRET or WEBHOOK_SECRET_PREVIOUS has sealed is always opened.',

@@ -39,6 +39,17 @@ export const httpUrl = text
   .transform((value) => value.replace(/\/+$/, ''));
 export const secret = text.min(8).refine((value) => !isPlaceholder(value));
 export const optionalText = text.optional().transform((value) => value || null);
+/** 64 hexadecimal digits, 44 characters of base64, or 32 bytes as they are, which may begin or end with a blank. */
+export const optionalKey = z
+  .string()
+  .refine(
+    (value) =>
+      /^\s*([0-9a-f]{64}|[A-Za-z0-9+/]{43}=)\s*$/i.test(value) ||
+      [value, value.trim()].some((key) => Buffer.byteLength(key) === 32),
+  )
+  .transform((value) => value.trim())
+  .optional()
+  .transform((value) => value ?? null);
 export const words = text
   .min(1)
   .refine((value) => !/["'`$;&|<>\\]/.test(value))

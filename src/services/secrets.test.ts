@@ -17,6 +17,8 @@ const MARKED = Object.entries(TABLE).filter(([, variable]) => variable.secret !=
 const canaryOf = (name: string) => `canary-${name.toLowerCase().replaceAll('_', '-')}`;
 const FORMS: Record<string, string> = {
   API_TOKENS: `ada:admin:${canaryOf('API_TOKENS')}`,
+  ENCRYPTION_KEY: canaryOf('ENCRYPTION_KEY').padEnd(32, '-'),
+  ENCRYPTION_KEY_PREVIOUS: canaryOf('ENCRYPTION_KEY_PREVIOUS').padEnd(32, '-'),
   EVENT_WEBHOOK_SECRET: `whsec_${Buffer.from(canaryOf('EVENT_WEBHOOK_SECRET')).toString('base64')}`,
   GIT_REPO_URL: `https://user:${canaryOf('GIT_REPO_URL')}@github.com/acme/platform.git`,
   REDIS_URL: `redis://:${canaryOf('REDIS_URL')}@redis.example.com:6379`,
@@ -85,38 +87,54 @@ describe('A variable that holds a secret', () => {
   });
 
   it('is masked for the agent of a worker, too, and refused to it', () => {
-    const environment = { REDIS_URL: FORMS.REDIS_URL, ENCRYPTION_KEY: canaryOf('ENCRYPTION_KEY') };
+    const environment = { REDIS_URL: FORMS.REDIS_URL, ENCRYPTION_KEY: FORMS.ENCRYPTION_KEY };
     const { jobs } = loadWorkerConfig(environment);
     expect(jobs && secretsOf(jobs)).toEqual(
-      expect.arrayContaining([canaryOf('REDIS_URL'), canaryOf('ENCRYPTION_KEY')]),
+      expect.arrayContaining([canaryOf('REDIS_URL'), FORMS.ENCRYPTION_KEY]),
     );
     expect(() => loadWorkerConfig({ ...environment, AGENT_ENV: 'REDIS_URL' })).toThrow('AGENT_ENV is wrong');
   });
 });
 
+describe('A key that is none of 32 bytes', () => {
+  it.each(['ENCRYPTION_KEY', 'ENCRYPTION_KEY_PREVIOUS'])('is refused as %s, and not shown', (name) => {
+    for (const value of ['short', 'x', 'g'.repeat(64), 'a'.repeat(31), 'é'.repeat(32)]) {
+      expect(() => loadConfig({ ...ENVIRONMENT, [name]: value })).toThrow(
+        new RegExp(
+          `^${name} is wrong: expected a key of 32 bytes: 64 hexadecimal digits, 44 characters of base64, or 32 characters, e\\.g\\. the [^\n]*$`,
+        ),
+      );
+    }
+    const forms = ['0a'.repeat(32), Buffer.alloc(32).toString('base64'), ' a key between blanks'.padEnd(32)];
+    for (const value of forms) loadConfig({ ...ENVIRONMENT, [name]: value });
+  });
+});
+
 describe('What was sealed', () => {
   const GIVEN = { WEBHOOK_SECRET: 'the first webhook secret', GIT_REPO_URL: '/srv/platform.git' };
+  const FIRST = 'the first key, 32 characters now';
+  const SECOND = 'the next key, of 32 bytes, again';
   const sealerOf = (environment: Record<string, string>) =>
     createSealer(loadConfig({ ...GIVEN, ...environment }).sealingKeys);
 
   it('is opened after ENCRYPTION_KEY is set for the first time, and is sealed with that from then on', () => {
     const before = sealerOf({}).seal('credentials');
-    const after = sealerOf({ ENCRYPTION_KEY: 'the first key' });
+    const after = sealerOf({ ENCRYPTION_KEY: FIRST });
     expect(after.open(before)).toBe('credentials');
     const again = after.seal('credentials');
-    expect(createSealer(['the first key']).open(again)).toBe('credentials');
+    expect(createSealer([FIRST]).open(again)).toBe('credentials');
   });
 
   it('is opened after ENCRYPTION_KEY or WEBHOOK_SECRET was replaced, while the previous one is known', () => {
-    const byKey = sealerOf({ ENCRYPTION_KEY: 'the first key' }).seal('credentials');
-    const keys = { ENCRYPTION_KEY: 'the second key', ENCRYPTION_KEY_PREVIOUS: 'the first key' };
+    const byKey = sealerOf({ ENCRYPTION_KEY: FIRST }).seal('credentials');
+    const keys = { ENCRYPTION_KEY: SECOND, ENCRYPTION_KEY_PREVIOUS: FIRST };
     expect(sealerOf(keys).open(byKey)).toBe('credentials');
     const bySecret = sealerOf({}).seal('credentials');
     const secrets = {
       WEBHOOK_SECRET: 'the second webhook secret',
       WEBHOOK_SECRET_PREVIOUS: GIVEN.WEBHOOK_SECRET,
     };
-    expect(sealerOf({ ...secrets, ENCRYPTION_KEY: 'the first key' }).open(bySecret)).toBe('credentials');
+    expect(sealerOf({ ...secrets, ENCRYPTION_KEY: FIRST }).open(bySecret)).toBe('credentials');
     expect(sealerOf(secrets).open(bySecret)).toBe('credentials');
   });
 });
