@@ -175,7 +175,7 @@ describe('A sync with EXECUTOR=isolated', () => {
       const { status, body } = await runner.getJson('/ready', null);
       expect({ status, body }).toMatchObject({
         status: 503,
-        body: { checks: { step_folders: { problem: 'no answer in time' } } },
+        body: { checks: { step_folders: { problem: 'The check did not answer in time.' } } },
       });
     }
     // By /ready, however often that is asked for, and once by the server at its start.

@@ -4,8 +4,9 @@ import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Executor } from '../executor/executor.ts';
 import { createLocalExecutor } from '../executor/local.ts';
-import { checkExecutor, checkTaskRunner } from './program-checks.ts';
+import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks.ts';
 
+const COMMAND = { argv: ['no-such-program'] as const, cwd: '/', env: {}, timeoutMs: 60_000 };
 const NO_LIMITS = { cpuSeconds: null, memoryBytes: null, openFiles: null };
 
 /** A task runner that says so when it was started. */
@@ -46,9 +47,35 @@ describe.each([
       new RegExp(`^${program} was not found.*INVOKE_COMMAND`),
     );
   });
+
+  it('is found by an absolute path, and not known yet by a relative one, before the first checkout', async () => {
+    const { folder, settings, options } = createPlace();
+    rmSync(options.checkout, { recursive: true });
+    expect(await checkTaskRunner(settings(path.join(folder, 'deploy'), command), options)).toBe(null);
+    expect(await checkTaskRunner(settings('./deploy', command), options)).toEqual({
+      note: './deploy is looked up in the checkout, and there is none before the first sync.',
+    });
+    const absent = settings(path.join(folder, 'no-such'), command);
+    await expect(checkTaskRunner(absent, options)).rejects.toThrow('INVOKE_COMMAND');
+  });
+});
+
+it('A workspace that is a file is said to be one', async () => {
+  const { folder } = createPlace();
+  const workspaceDir = path.join(folder, 'deploy');
+  await expect(checkWorkspace({ workspaceDir })).rejects.toThrow(
+    `WORKSPACE_DIR ${workspaceDir} is a file, not a folder. Set it to a folder.`,
+  );
 });
 
 describe('An executor', () => {
+  it('that cannot be started is described in sentences with one full stop each', async () => {
+    const { settings, options } = createPlace();
+    const capture = () => options.executor.capture({ ...COMMAND, signal: options.signal });
+    const check = checkTaskRunner(settings('deploy', ['x']), { ...options, executor: { capture } });
+    await expect(check).rejects.toThrow(/was not found; install it or correct PATH\. Install invoke/);
+  });
+
   it('that sees the workspace is well', async () => {
     const { settings, options } = createPlace();
     await checkExecutor(settings('deploy', ['elsewhere']), options);

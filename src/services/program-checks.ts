@@ -1,10 +1,12 @@
 /** Whether the programs that the work needs are there. Tasks are never started for it: programs are looked up. */
 
 import { randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { access, constants, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Config } from '../config.ts';
 import type { Executor } from '../executor/executor.ts';
+import { makeFolder } from '../make-folder.ts';
 import { findProgram, isProgram } from '../process/find-program.ts';
 import { isElsewhere, stepPlumbing } from './executor.ts';
 
@@ -23,23 +25,47 @@ export interface ProgramChecksOptions {
   signal: AbortSignal;
 }
 
-/** The program of INVOKE_COMMAND, where it will run. */
-export async function checkTaskRunner(config: Settings, options: ProgramChecksOptions): Promise<void> {
+/** The program of INVOKE_COMMAND, where it will run. The note is on what cannot be known yet. */
+export async function checkTaskRunner(
+  config: Settings,
+  options: ProgramChecksOptions,
+): Promise<{ note: string } | null> {
   const [program] = config.invokeCommand;
+  // A relative path is looked up from where tasks are started.
+  const isRelative = program.includes('/') && !path.isAbsolute(program);
+  if (isRelative && !existsSync(options.checkout)) {
+    return { note: `${program} is looked up in the checkout, and there is none before the first sync.` };
+  }
   if (isElsewhere(config.executor.command)) {
     const script = 'command -v -- "$1" > /dev/null';
-    // A path is looked up from where tasks are started.
-    const [cwd, name] = program.includes('/') ? [options.checkout, program] : ['/', program];
-    const problem = await askExecutor(config, options, ['sh', '-c', `cd "$2" && ${script}`, 'sh', name, cwd]);
+    const cwd = isRelative ? options.checkout : '/';
+    const problem = await askExecutor(config, options, [
+      'sh',
+      '-c',
+      `cd "$2" && ${script}`,
+      'sh',
+      program,
+      cwd,
+    ]);
     if (problem !== null) {
       throw new Error(`${program} was not found there${problem}. ${REMEDY} Or look at EXECUTOR_COMMAND.`);
     }
-    return;
+    return null;
   }
   const isThere = program.includes('/')
     ? await isProgram(path.resolve(options.checkout, program))
     : (await findProgram(config.plumbing.PATH ?? '', program)) !== null;
   if (!isThere) throw new Error(`${program} was not found. ${REMEDY}`);
+  return null;
+}
+
+export async function checkWorkspace({ workspaceDir }: Pick<Config, 'workspaceDir'>): Promise<void> {
+  const found = statSync(workspaceDir, { throwIfNoEntry: false });
+  if (found && !found.isDirectory()) {
+    throw new Error(`WORKSPACE_DIR ${workspaceDir} is a file, not a folder. Set it to a folder.`);
+  }
+  makeFolder(workspaceDir);
+  await access(workspaceDir, constants.W_OK | constants.X_OK);
 }
 
 /** Whether the executor sees the files of WORKSPACE_DIR, and not a folder of its own by that name. */
@@ -68,7 +94,9 @@ async function askExecutor(
     timeoutMs: TIMEOUT_MS,
     signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   });
-  if (result.kind === 'failed') return `: ${result.problem}`;
-  if (result.exitCode !== 0) return `: ${result.stderr.trim().split('\n').at(-1) || argv[0]}`;
+  if (result.kind === 'failed') return `: ${result.problem.replace(/\.$/, '')}`;
+  if (result.exitCode !== 0) {
+    return `: ${(result.stderr.trim().split('\n').at(-1) || argv[0]).replace(/\.$/, '')}`;
+  }
   return expected === undefined || result.stdout.unmasked === expected ? null : ', but another folder';
 }

@@ -1,11 +1,9 @@
 /** What the server needs to do its work, and how each of it is looked at. */
 
-import { access, constants } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { MustEndError } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
-import { makeFolder } from '../make-folder.ts';
 import { isOpen } from '../pipelines/open-folder.ts';
 import { stepFolderProblem } from '../pipelines/try-step-folder.ts';
 import { captureProcess } from '../process/capture.ts';
@@ -13,7 +11,7 @@ import type { RunStore } from '../runs/run-store.ts';
 import { createReadiness, type ReadinessProbe } from '../web/readiness.ts';
 import { branchChecks } from './branch-checks.ts';
 import { buildExecutor, buildStepUser, isElsewhere } from './executor.ts';
-import { checkExecutor, checkTaskRunner } from './program-checks.ts';
+import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks.ts';
 import { buildGit, requireSpace, secretsOf } from './sync.ts';
 
 const PROBE_TIMEOUT_MS = 5_000;
@@ -57,11 +55,6 @@ export function buildReadiness(
       await settled();
     },
   };
-}
-
-async function checkWorkspace({ workspaceDir }: Config): Promise<void> {
-  makeFolder(workspaceDir);
-  await access(workspaceDir, constants.W_OK | constants.X_OK);
 }
 
 /** Null when nobody else is to work in DEPLOY_DIR. Once it was well it is not tried again. */

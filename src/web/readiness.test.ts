@@ -17,7 +17,10 @@ describe('Readiness', () => {
       () => nowMs,
       20,
     );
-    const tooLate = { well: { status: 'ok' }, slow: { status: 'failed', problem: 'no answer in time' } };
+    const tooLate = {
+      well: { status: 'ok' },
+      slow: { status: 'failed', problem: 'The check did not answer in time.' },
+    };
     for (let poll = 0; poll < 5; poll += 1) {
       expect(await probe.look()).toEqual({ status: 'not_ready', checks: tooLate });
       nowMs += 6_000;

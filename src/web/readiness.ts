@@ -3,10 +3,13 @@
 export interface Readiness {
   /** Degraded: the work is done, but somebody should look. */
   status: 'ready' | 'degraded' | 'not_ready';
-  checks: Record<string, { status: 'ok' } | { status: 'degraded' | 'failed'; problem: string }>;
+  checks: Record<
+    string,
+    { status: 'ok'; note?: string } | { status: 'degraded' | 'failed'; problem: string }
+  >;
 }
 
-/** Resolves to a text that says what degrades the work, or to anything else. */
+/** Resolves to a text that says what degrades the work, to a note on what is well, or to anything else. */
 type Check = () => Promise<unknown>;
 
 /** A check throws an error whose message says what is wrong and what to do. */
@@ -64,13 +67,18 @@ async function outcome(running: ReturnType<Check>, timeoutMs: number): Promise<R
   let timer: NodeJS.Timeout | undefined;
   try {
     const tooLate = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error('no answer in time')), timeoutMs);
+      timer = setTimeout(() => reject(new Error('The check did not answer in time.')), timeoutMs);
     });
     const problem = await Promise.race([running, tooLate]);
-    return typeof problem === 'string' ? { status: 'degraded', problem } : { status: 'ok' };
+    if (typeof problem === 'string') return { status: 'degraded', problem };
+    return isNote(problem) ? { status: 'ok', note: problem.note } : { status: 'ok' };
   } catch (error) {
     return { status: 'failed', problem: error instanceof Error ? error.message : String(error) };
   } finally {
     clearTimeout(timer);
   }
+}
+
+function isNote(value: unknown): value is { note: string } {
+  return typeof value === 'object' && value !== null && 'note' in value && typeof value.note === 'string';
 }
