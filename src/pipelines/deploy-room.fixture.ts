@@ -65,6 +65,7 @@ esac
   });
   const searched = `${inRoot('bin')}:${PATH}`;
   const directory = inRoot('deployments');
+  const lost = new Set<string>();
 
   function optionsFor(seen: RunStore, secrets: DeploySecrets): DeployOptions {
     return {
@@ -72,7 +73,7 @@ esac
       initExecutor: executor,
       stepUser: null,
       interruptGraceMs: 1_000,
-      tools: { path: searched, toolsDir: null },
+      tools: { path: lost.has('tool') ? '' : searched, toolsDir: null },
       plumbing: { PATH: searched },
       gitProtocols: ['https'],
       registryUrl: null,
@@ -81,10 +82,12 @@ esac
       repositories,
       ownRepository: repositories,
       withdrawn: async () => null,
+      hasWall: !lost.has('wall'),
       steps: seen.steps,
       latestDecision: (id) => seen.latestEvent(id, 'run.decided'),
       latestPlan: (id) => seen.latestEvent(id, 'run.planned'),
-      openSecrets: async (id) => ((await seen.sealed(id)) === null ? null : secrets),
+      openSecrets: async (id) =>
+        lost.has('credentials') || (await seen.sealed(id)) === null ? null : secrets,
       sealPlan: JSON.stringify,
       openPlan: async (id) => JSON.parse((await seen.keptPlan(id)) ?? 'null'),
       checks: [],
@@ -98,6 +101,8 @@ esac
     world,
     directory,
     optionsFor,
+    /** From now on the `wall`, the `credentials` or the `tool` is not there. */
+    lose: (what: string) => lost.add(what),
     /** The tool dies as it says its `n`-th line. */
     dieAt: (n: number) => writeTree(world.root, { dies: `${n}\n`, said: '' }),
     /** The path of a file that the tool can be made to write. */

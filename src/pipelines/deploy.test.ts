@@ -1,10 +1,25 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../errors.ts';
 import { canariesBelow } from '../faults/canaries-below.fixture.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
+import type { RunStore } from '../runs/run-store.ts';
 import { openDeployRoom } from './deploy-room.fixture.ts';
+
+/** As when the server is killed between the apply and the outputs. */
+function cutOffAtOutput(store: RunStore): RunStore {
+  return {
+    ...store,
+    async append(...values) {
+      const [, events] = values;
+      if (events.some((event) => event.type === 'step.started' && event.step === 'output')) {
+        throw new Error('The server was killed.');
+      }
+      return store.append(...values);
+    },
+  };
+}
 
 describe('A deployment', { timeout: 120_000 }, () => {
   it('that was applied has succeeded, also when its outputs cannot be read', async () => {
@@ -91,6 +106,32 @@ describe('A deployment', { timeout: 120_000 }, () => {
       state: 'failed',
       message: 'apply failed with exit code 1: **** is wrong',
     });
+  });
+
+  it('that was applied has succeeded, also when it was cut off then and nothing that it needs is there any more', async () => {
+    const losses = ['remote', 'tool', 'credentials', 'wall'] as const;
+    for (const lost of losses) {
+      const room = await openDeployRoom();
+      const run = await room.ask(lost === 'wall' ? { needsWall: true } : {});
+      await expect(room.work(await room.claim(), cutOffAtOutput(room.store))).rejects.toThrow('killed');
+      await room.store.takeBack({ all: true, maxAttempts: 3 });
+      rmSync(room.directory, { recursive: true, force: true });
+      // What was fetched of it before, too.
+      const remote = [room.world.remote, room.fileNamed('repositories')];
+      for (const name of lost === 'remote' ? remote : []) rmSync(name, { recursive: true });
+      room.lose(lost);
+      const claim = await room.claim();
+      const outcome = await room.work(claim);
+      expect(outcome, lost).toEqual({
+        state: 'succeeded',
+        reason: null,
+        message: 'Applied: 1 to add, 0 to change, 0 to destroy; the outputs could not be read',
+      });
+      await room.end(claim, outcome);
+      const steps = await room.store.steps(run.id);
+      expect(steps.filter(({ state }) => state === 'pending' || state === 'running')).toEqual([]);
+      expect(room.applied()).toBe(1);
+    }
   });
 
   it('F41: leaves no value of a variable or of the backend in a file when it has ended, and none in an argument', async () => {

@@ -3,11 +3,11 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { PlanCheck } from '../config.ts';
-import { CancelRequested } from '../errors.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { Step } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
+import { type AppliedOptions, endApplied } from './deploy-applied.ts';
 import {
   type DeployPlace,
   type DeployPlaceOptions,
@@ -27,12 +27,12 @@ import type { PrepareOptions } from './terraform/prepare-tool.ts';
 import { type InitOptions, initialise, makePlan, readOutputs } from './terraform/tool-phases.ts';
 import { finishStep, type PreparedTool, runToolStep, StepFailed } from './tool-step.ts';
 
-export interface DeployOptions extends InitOptions, PrepareOptions, DeployPlaceOptions {
+export interface DeployOptions extends InitOptions, PrepareOptions, DeployPlaceOptions, AppliedOptions {
+  /** Code that an operator asks for may run here. */
+  hasWall: boolean;
   /** Why the commit is not to be deployed any more although a comment asked for it, or null. */
   withdrawn(asked: CommandInput, commit: string, signal: AbortSignal): Promise<string | null>;
-  steps(runId: string): Promise<Step[]>;
   latestDecision(runId: string): Promise<Extract<RunEvent, { type: 'run.decided' }> | null>;
-  latestPlan(runId: string): Promise<Extract<RunEvent, { type: 'run.planned' }> | null>;
   /** Null when they cannot be read any more. */
   openSecrets(runId: string): Promise<DeploySecrets | null>;
   sealPlan(plan: KeptPlan): string;
@@ -44,6 +44,8 @@ export interface DeployOptions extends InitOptions, PrepareOptions, DeployPlaceO
 }
 
 type Context = PipelineContext<'deploy'>;
+/** A server with a wall accepted it, and this machine has none. */
+const NO_WALL = 'An operator requested it, and neither EXECUTOR_COMMAND nor TRUST_OPERATORS is set here';
 const UNREADABLE = 'The credentials of the request cannot be read';
 
 /** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
@@ -60,16 +62,12 @@ async function deployAt(options: DeployOptions, context: Context, place: DeployP
   const apply = steps.find(({ id }) => id === 'apply');
   // Never applied again by itself: nobody but the tool's own state knows how far it came.
   if (apply && apply.state !== 'pending' && apply.state !== 'succeeded') return interrupted(context, steps);
-  const secrets = await options.openSecrets(run.id);
-  if (secrets === null) return { state: 'errored', reason: 'credentials_lost', message: UNREADABLE };
+  if (apply?.state === 'succeeded') return goOnBehindApply(options, context, place);
   try {
+    const secrets = await requireSecrets(options, context);
     const decision = await options.latestDecision(run.id);
-    // What was applied is only brought to its end, also when nobody was asked for approval.
-    if (decision?.decision === 'approved' || apply?.state === 'succeeded') {
-      return await applyApproved(options, context, place, secrets, {
-        digest: decision?.subject ?? '',
-        isApplied: apply?.state === 'succeeded',
-      });
+    if (decision?.decision === 'approved') {
+      return await applyApproved(options, context, place, secrets, decision.subject);
     }
     return await planAndPause(options, context, place, secrets);
   } catch (error) {
@@ -77,6 +75,16 @@ async function deployAt(options: DeployOptions, context: Context, place: DeployP
     await blockPending(context, await options.steps(run.id));
     return error.outcome;
   }
+}
+
+/** Throws StepFailed when this machine must not start its code, or its credentials cannot be read any more. */
+async function requireSecrets(options: DeployOptions, { run }: Context): Promise<DeploySecrets> {
+  if (run.input.needsWall && !options.hasWall) {
+    throw new StepFailed({ state: 'errored', reason: 'no_wall', message: NO_WALL });
+  }
+  const secrets = await options.openSecrets(run.id);
+  if (secrets !== null) return secrets;
+  throw new StepFailed({ state: 'errored', reason: 'credentials_lost', message: UNREADABLE });
 }
 
 /** Everything up to the approval, and beyond it when none is asked for. */
@@ -146,21 +154,45 @@ async function applyApproved(
   context: Context,
   place: DeployPlace,
   secrets: DeploySecrets,
-  { digest, isApplied }: { digest: string; isApplied: boolean },
+  digest: string,
 ): Promise<Outcome> {
   // An attempt that was cut off may have left one that was never shown.
-  const isThere = isApplied ? existsSync(place.planFile) : (await digestOf(place.planFile)) === digest;
+  const isThere = (await digestOf(place.planFile)) === digest;
   const plan = isThere ? null : await options.openPlan(context.run.id);
-  if (!isThere) {
-    if (!plan && !isApplied) return planLost(context, await options.steps(context.run.id));
-    await layOutAgain(options, context, place, { auth: secrets.git, plan });
-  }
+  if (!isThere && !plan) return planLost(context, await options.steps(context.run.id));
+  return withToolAgain(options, context, place, secrets, { isThere, plan }, (tool) =>
+    applyPlan(options, context, place, tool, digest),
+  );
+}
+
+/** What an attempt that was cut off has applied is brought to its end, also when nobody was asked for approval. */
+function goOnBehindApply(options: DeployOptions, context: Context, place: DeployPlace): Promise<Outcome> {
+  return endApplied(options, context, async () => {
+    const secrets = await requireSecrets(options, context);
+    const isThere = existsSync(place.planFile);
+    const plan = isThere ? null : await options.openPlan(context.run.id);
+    return withToolAgain(options, context, place, secrets, { isThere, plan }, (tool) =>
+      readOutputs(options, tool, context),
+    );
+  });
+}
+
+/** Where the plan was shown; what is not there any more is laid out again. */
+async function withToolAgain<T>(
+  options: DeployOptions,
+  context: Context,
+  place: DeployPlace,
+  secrets: DeploySecrets,
+  { isThere, plan }: { isThere: boolean; plan: KeptPlan | null },
+  work: (tool: PreparedTool) => Promise<T>,
+): Promise<T> {
+  if (!isThere) await layOutAgain(options, context, place, { auth: secrets.git, plan });
   return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
     if (!isThere) {
       await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
       if (plan) await restorePlan(plan, place.planFile);
     }
-    return applyPlan(options, context, place, tool, digest);
+    return work(tool);
   });
 }
 
@@ -172,50 +204,10 @@ async function applyPlan(
   tool: PreparedTool,
   digest: string,
 ): Promise<Outcome> {
-  const { run } = context;
-  const steps = await options.steps(run.id);
-  if (steps.find(({ id }) => id === 'apply')?.state !== 'succeeded') {
-    if ((await digestOf(planFile)) !== digest) {
-      return planLost(context, steps);
-    }
-    await runToolStep(options, tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
-  }
-  const output = steps.find(({ id }) => id === 'output');
-  // An attempt before this one was cut off while it read them.
-  if (output && output.state !== 'pending') {
-    await context.emit(plannedStep('output', output.position, 'To be read again'));
-  }
-  const summary = (await options.latestPlan(run.id))?.summary ?? null;
-  const unread = await tellOutputs(options, context, tool);
-  const verb = run.input.operation === 'destroy' ? 'Destroyed' : 'Applied';
-  const words = `${verb}: ${summaryWords(summary)}`;
-  return { state: 'succeeded', reason: null, message: unread === null ? words : `${words}; ${unread}` };
-}
-
-/** What was applied stays applied, so a problem with the outputs is a remark and no failure. Returns it, or null. */
-async function tellOutputs(
-  options: DeployOptions,
-  context: Context,
-  tool: PreparedTool,
-): Promise<string | null> {
-  try {
-    await context.emit({ type: 'run.outputs', outputs: await readOutputs(options, tool, context) });
-    return null;
-  } catch (error) {
-    if (error instanceof CancelRequested) return outputsNotRead(context);
-    if (!(error instanceof StepFailed)) throw error;
-    const message = `The outputs could not be read: ${error.message}`;
-    await context.emit({ type: 'run.notice', level: 'warning', message });
-    return 'the outputs could not be read';
-  }
-}
-
-/** The cancel came after the apply, so it cannot make the deployment one that was not done. */
-async function outputsNotRead(context: Context): Promise<string> {
-  await finishStep(context, 'output', 'cancelled', 'Ended before it was done');
-  const message = 'The outputs were not read, as the run was cancelled after the apply';
-  await context.emit({ type: 'run.notice', level: 'warning', message });
-  return 'the outputs were not read, as the run was cancelled';
+  const steps = await options.steps(context.run.id);
+  if ((await digestOf(planFile)) !== digest) return planLost(context, steps);
+  await runToolStep(options, tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
+  return endApplied(options, context, () => readOutputs(options, tool, context));
 }
 
 async function announce(options: DeployOptions, { run, emit }: Context): Promise<void> {

@@ -22,14 +22,14 @@ export function meaningOf({ trigger, input, revision, attempt }: Asked): SyncMea
   // It found its commit before and was put off, which is no attempt; one that was cut off goes on where it was.
   const hadToWait = revision !== null && attempt <= 1;
   const intent = input.intent ?? intentBefore({ trigger, input });
-  const isFollowing = intent === 'follow' && input.revision !== null;
+  const wasCutOff = intent === 'follow' && input.revision !== null && attempt > 1;
   const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
   return {
     intent,
     coalesces: intent === 'follow' && leavesChoice,
     goesBack: intent === 'back',
     takesHead: intent === 'follow' && (input.revision === null || hadToWait),
-    commit: isFollowing ? (revision ?? input.revision) : input.revision,
+    commit: wasCutOff ? (revision ?? input.revision) : input.revision,
     waitsForWindow: !input.force && !input.dryRun,
     offBranch: intent === 'back' ? null : 'head',
   };

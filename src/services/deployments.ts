@@ -123,6 +123,7 @@ export function buildDeploy(
   const options: DeployOptions = {
     ...room,
     ...comments,
+    hasWall: config.wall.operators,
     steps: store.steps,
     latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
     latestPlan: (runId) => store.latestEvent(runId, 'run.planned'),
@@ -133,14 +134,8 @@ export function buildDeploy(
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
     now: Date.now,
   };
-  return async (context) =>
-    context.run.input.needsWall && !config.wall.operators
-      ? { state: 'errored', reason: 'no_wall', message: NO_WALL }
-      : deploy(options, context);
+  return (context) => deploy(options, context);
 }
-
-/** A server with a wall accepted it, and this machine has none. */
-const NO_WALL = 'An operator requested it, and neither EXECUTOR_COMMAND nor TRUST_OPERATORS is set here';
 
 /** What we have sealed ourselves; null when it is gone, or was sealed with a key that nobody has any more. */
 function opened<T>({ open }: Sealer, sealed: string | null): T | null {
