@@ -76,14 +76,16 @@ export async function layOutAgain(
   await layOut(options, context, place, { ...layout, ref: run.revision ?? undefined });
 }
 
-/** The plan and what `init` leaves hold values of variables and of the backend: nobody needs them any more. */
-export async function forgetSecrets(
-  { stepUser }: RunFolderOptions,
-  { folder, planFile }: DeployPlace,
-): Promise<void> {
-  await rm(planFile, { force: true });
+/**
+ * The plan and what `init` leaves hold values of variables and of the backend, and the configuration of an attempt that
+ * was killed a token: nobody needs them any more.
+ */
+export async function forgetSecrets({ stepUser }: RunFolderOptions, folder: string): Promise<void> {
+  for (const name of ['tfplan', 'tfplan.json', 'cli.tfrc']) {
+    await rm(path.join(folder, name), { force: true });
+  }
   for (const name of ['data', 'tmp']) {
-    // What stays is removed with the folder, a day later.
+    // What stays is tried again by whoever looks after the folders, and removed with the folder, a day later.
     await removeFolder(path.join(folder, name), stepUser).catch(() => undefined);
   }
 }

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { PlanCheck } from '../config.ts';
+import { CancelRequested, StaleLeaseError } from '../errors.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { type DeploySecrets, hasChanges, type KeptPlan, type PlanSummary } from '../runs/deployment.ts';
 import type { Step } from '../runs/run.ts';
@@ -51,9 +52,18 @@ const UNREADABLE = 'The credentials of the request cannot be read';
 /** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
 export async function deploy(options: DeployOptions, context: Context): Promise<Outcome> {
   const place = placeOf(options, context.run);
-  const outcome = await deployAt(options, context, place);
-  if (outcome.state !== 'awaiting_approval') await forgetSecrets(options, place);
-  return outcome;
+  let isEnded = false;
+  try {
+    const outcome = await deployAt(options, context, place);
+    isEnded = outcome.state !== 'awaiting_approval';
+    return outcome;
+  } catch (error) {
+    // Whatever else is thrown may hand it back, or belongs to another worker by now; housekeeping looks after these.
+    isEnded = context.signal.reason instanceof CancelRequested && !(error instanceof StaleLeaseError);
+    throw error;
+  } finally {
+    if (isEnded) await forgetSecrets(options, place.folder);
+  }
 }
 
 async function deployAt(options: DeployOptions, context: Context, place: DeployPlace): Promise<Outcome> {

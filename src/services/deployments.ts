@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { clearRemoteLocks, createRemoteRepositories } from '../git/remote-repositories.ts';
 import { type DeployOptions, deploy } from '../pipelines/deploy.ts';
+import { forgetSecrets } from '../pipelines/deploy-place.ts';
 import { isOpen, removeFolder, type StepUser } from '../pipelines/open-folder.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { RunFolderOptions } from '../pipelines/run-folder.ts';
@@ -178,7 +179,8 @@ export function startHousekeeping(
   const user: StepUser | null = stepUser && ((argv) => stepUser(argv, signal));
   const approvals = startApprovals({ store, now: Date.now, log });
   const remove = (folder: string) => removeFolder(folder, user);
-  const folders = startRunFolders({ store, directory, remove, now: Date.now, log });
+  const forget = (folder: string) => forgetSecrets({ stepUser: user }, folder);
+  const folders = startRunFolders({ store, directory, remove, forgetSecrets: forget, now: Date.now, log });
   const tried = stepUser && sayWhenOutOfReach({ directory, stepUser, signal, log });
   return async () => {
     ending.abort();

@@ -1,4 +1,4 @@
-/** Removes the folders of deployments: a day after their end, and what belongs to no run. */
+/** The folders of deployments: secrets are removed when these have ended, the rest a day later, and what belongs to no run. */
 
 import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,7 +8,7 @@ import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
 const FIRST_MS = 10_000;
-const INTERVAL_MS = 600_000;
+const INTERVAL_MS = 60_000;
 const KEPT_MS = 86_400_000;
 const LEFT_OVER_MS = 600_000;
 /** The form of a run's id: nothing else in the folder is ours. */
@@ -18,6 +18,8 @@ export interface RunFoldersOptions {
   store: Pick<RunStore, 'run'>;
   /** Holds a folder for each run, named by its id. */
   directory: string;
+  /** Removes what is secret in one. A deployment may end without a worker: rejected, or out of time. */
+  forgetSecrets(folder: string): Promise<void>;
   /** Removes one with all in it. */
   remove(folder: string): Promise<void>;
   now(): number;
@@ -31,7 +33,7 @@ export function startRunFolders(options: RunFoldersOptions): { stop(): Promise<v
   async function run(): Promise<void> {
     for (let pause = FIRST_MS; ; pause = INTERVAL_MS) {
       await sleep(pause, undefined, { signal, ref: false });
-      await removeOldFolders(options);
+      await tidyFolders(options);
     }
   }
 
@@ -48,7 +50,7 @@ export function startRunFolders(options: RunFoldersOptions): { stop(): Promise<v
 }
 
 /** Never throws: what cannot be removed is logged and tried again the next time. */
-export async function removeOldFolders(options: RunFoldersOptions): Promise<void> {
+export async function tidyFolders(options: RunFoldersOptions): Promise<void> {
   const { store, directory, now, log } = options;
   const names = await readdir(directory).catch(() => []);
   for (const name of names.filter((entry) => RUN_ID.test(entry))) {
@@ -57,8 +59,12 @@ export async function removeOldFolders(options: RunFoldersOptions): Promise<void
       const folder = path.join(directory, name);
       const keptUntil = run === null ? await untilLeftOver(folder) : untilForgotten(run);
       if (keptUntil < now()) await options.remove(folder);
+      else if (run !== null && run.finishedAt !== null) await options.forgetSecrets(folder);
     } catch (error) {
-      log.warn({ err: error, folder: name }, 'the folder of a deployment could not be removed');
+      log.warn(
+        { err: error, folder: name },
+        'the folder of a deployment could not be tidied; it is tried again in a minute',
+      );
     }
   }
 }
