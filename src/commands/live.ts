@@ -40,12 +40,13 @@ async function startOrRelease(
   start: (life: Lifetime) => Promise<Hurry>,
   failed: Promise<{ error: Error }>,
 ): Promise<Hurry> {
+  const starting = start(life);
   try {
-    const started = await Promise.race([start(life), failed]);
+    const started = await Promise.race([starting, failed]);
     if (typeof started === 'function') return started;
     throw started.error;
   } catch (error) {
-    await life.end();
+    await life.end(starting);
     throw error;
   }
 }

@@ -45,7 +45,7 @@ export function ruleOf(rules: Rules, path: string): string | null {
 }
 
 /** Stands for every service in answers that are given before the repository was looked at. */
-export const ALL_SERVICES = '__all__';
+const ALL_SERVICES = '__all__';
 
 /** The services that a push payload names, sorted, with `__all__` when a shared path changed. */
 export function servicesNamedBy(paths: Iterable<string>, rules: Rules = DEFAULT_RULES): string[] {

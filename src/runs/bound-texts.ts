@@ -3,7 +3,7 @@
 import type { Explanation, RunEventBody } from './run-events.ts';
 
 /** Every list of runs shows messages whole. */
-export const MAX_MESSAGE_CHARACTERS = 1_000;
+const MAX_MESSAGE_CHARACTERS = 1_000;
 const MAX_NOTES = 200;
 /** An explanation is sent whole to everyone who looks at the run. */
 const MAX_PATHS = 5_000;

@@ -66,6 +66,23 @@ describe('The end of a process', () => {
     await released.promise;
   });
 
+  it('waits for a start that goes on, and releases what that still acquires before the rest', async () => {
+    const { life } = lifetime();
+    const released: string[] = [];
+    life.onEnd('store', () => void released.push('store'));
+    const starting = Promise.withResolvers<void>();
+    const ended = life.end(starting.promise);
+    await new Promise(setImmediate);
+    expect(released).toEqual([]);
+    life.onEnd('worker', async () => {
+      await new Promise(setImmediate);
+      released.push('worker');
+    });
+    starting.reject(new Error('The start was given up.'));
+    expect(await ended).toBe(true);
+    expect(released).toEqual(['worker', 'store']);
+  });
+
   it('comes when a part fails, with the first cause', async () => {
     const { life } = lifetime();
     life.fail(new Error('the writer is gone'));

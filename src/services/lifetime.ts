@@ -15,8 +15,11 @@ export interface Lifetime {
   fail(error: unknown): void;
   /** Registers the release of something that was just acquired. */
   onEnd(name: string, release: () => Promise<void> | void, limitMs?: number): void;
-  /** Runs every release once, the latest first. False when one of them threw or took too long; both are logged. */
-  end(): Promise<boolean>;
+  /**
+   * Runs every release once, the latest first, when `started` has settled, which is not waited for too long. False when
+   * a release threw or took too long; both are logged.
+   */
+  end(started?: Promise<unknown>): Promise<boolean>;
 }
 
 interface Release {
@@ -32,9 +35,18 @@ export function createLifetime(log: Logger): Lifetime {
   let ended: Promise<boolean> | null = null;
   let firstFailure: Error | undefined;
   let isHurried = false;
+  /** The releases run, or have run. */
+  let hasBegun = false;
 
-  async function runAll(): Promise<boolean> {
-    let isClean = true;
+  async function runAll(started: Promise<unknown>): Promise<boolean> {
+    // A start goes on after a part has failed. It needs the parts it has, and what it still acquires goes before them.
+    const release = () =>
+      started.then(
+        () => undefined,
+        () => undefined,
+      );
+    let isClean = await run({ name: 'start', release, limitMs: RELEASE_MS });
+    hasBegun = true;
     for (let next = releases.pop(); next; next = releases.pop()) {
       isClean = (await run(next)) && isClean;
     }
@@ -68,12 +80,12 @@ export function createLifetime(log: Logger): Lifetime {
       failed.resolve(failure);
     },
     onEnd(name, release, limitMs = RELEASE_MS) {
-      if (ended) void run({ name, release, limitMs });
+      if (hasBegun) void run({ name, release, limitMs });
       else releases.push({ name, release, limitMs });
     },
-    end() {
+    end(started = Promise.resolve()) {
       ending.abort(firstFailure);
-      ended ??= runAll();
+      ended ??= runAll(started);
       return ended;
     },
   };
