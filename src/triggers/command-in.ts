@@ -6,6 +6,10 @@ import { COMMANDS, type Command } from '../runs/command.ts';
 const MAX_CHARACTERS = 65_536;
 /** What can make the next lines of a paragraph a code span, a link, a footnote, a formula, a quotation or struck text. */
 const REACHES_ON = /[`[<>$~]/;
+/** The second row of a table: the rows after it go on to the next blank line. */
+const TABLE = /^(?=[^-]*-)(?=[^|:]*[|:])[ \t|:-]+$/;
+/** A line that makes what stands above it a heading, or the head of a table. */
+const UNDERLINE = /^[ \t]*[=|:-][ \t=|:-]*$/;
 /** Raw HTML: a tag, a comment or a declaration. It can hide everything after it, or show it as code. */
 const HTML = /<[A-Za-z/!?]/;
 const FENCE = /^(`{3,})[^`]*$|^(~{3,})/;
@@ -22,21 +26,32 @@ export function commandIn(body: string): Command | null {
   if (body.length > MAX_CHARACTERS) return null;
   let fence: string | null = null;
   let isPlain = true;
-  for (const line of body.split(/\r\n?|\n/)) {
+  const lines = body.split(/\r\n?|\n/);
+  for (const [index, line] of lines.entries()) {
     if (fence !== null) {
       if (closes(fence, line)) fence = null;
       isPlain = true;
       continue;
     }
     const said = isPlain ? COMMANDS.find((command) => isCommand(line, command)) : undefined;
-    if (said !== undefined) return said;
+    if (said !== undefined && !isUnderlined(lines, index)) return said;
     const [, backticks, tildes] = FENCE.exec(line) ?? [];
     fence = backticks ?? tildes ?? null;
     if (fence === null && (HTML.test(line) || MAYBE_FENCE.test(line))) return null;
     // A paragraph ends with a blank line.
-    isPlain = isBlank(line) || (isPlain && !REACHES_ON.test(line));
+    isPlain = isBlank(line) || (isPlain && said === undefined && !REACHES_ON.test(line) && !TABLE.test(line));
   }
   return null;
+}
+
+/** Whether a line below, in the same paragraph, makes this one part of a heading or table. */
+function isUnderlined(lines: readonly string[], index: number): boolean {
+  for (let below = index + 1; below < lines.length; below += 1) {
+    const line = lines[below] ?? '';
+    if (isBlank(line)) return false;
+    if (UNDERLINE.test(line)) return true;
+  }
+  return false;
 }
 
 /** Four blanks or a tab would make it code. */
