@@ -33,7 +33,9 @@ export function commandIn(body: string): Command | null {
       isPlain = true;
       continue;
     }
-    const said = isPlain ? COMMANDS.find((command) => isCommand(line, command)) : undefined;
+    const said: Command | undefined = isPlain
+      ? COMMANDS.find((command) => isCommand(line, command))
+      : undefined;
     if (said !== undefined && !isUnderlined(lines, index)) return said;
     const [, backticks, tildes] = FENCE.exec(line) ?? [];
     fence = backticks ?? tildes ?? null;
