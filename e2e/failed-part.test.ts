@@ -31,7 +31,7 @@ it.each([
     expect(await runner.exited).toEqual({ exitCode: 1, signal: null });
     const said = JSON.stringify(runner.logs());
     expect(said).toContain(cause);
-    expect(said).toContain('nothing works without');
+    expect(said).toContain('a part has failed for good');
     expect(said).toContain('"msg":"stopped"');
     const next = await stage.start();
     await openGate(stage, 'slow');

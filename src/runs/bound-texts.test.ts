@@ -1,9 +1,8 @@
 import { expect, it } from 'vitest';
 import { boundTexts } from './bound-texts.ts';
-import type { ServiceDecision } from './run-events.ts';
+import type { Explanation, ServiceDecision } from './run-events.ts';
 
-it('an explanation lists 5,000 paths of 300 characters at most, and says how many it leaves out', () => {
-  const paths = Array.from({ length: 20 }, (_, i) => `libs/${'x'.repeat(4_000)}/${i}`);
+function explanationWith(paths: string[]): Explanation {
   const services = Array.from(
     { length: 2_000 },
     (_, i): ServiceDecision => ({
@@ -15,12 +14,30 @@ it('an explanation lists 5,000 paths of 300 characters at most, and says how man
       paths,
     }),
   );
-  const explanation = { revision: 'a', notes: ['A note.'], services, unmatched: paths };
-  const bounded = boundTexts({ type: 'run.explained', explanation }).explanation;
-  const listed = [...bounded.unmatched, ...bounded.services.flatMap((one) => one.paths)];
-  expect(listed).toHaveLength(5_000);
-  expect([...listed, bounded.services[0]?.folder].every((path) => path?.length === 300)).toBe(true);
-  expect(bounded.services).toHaveLength(2_000);
-  expect(bounded.notes).toEqual(['A note.', '35020 more changed paths are not listed.']);
-  expect(boundTexts({ type: 'run.explained', explanation: bounded }).explanation).toEqual(bounded);
+  return { revision: 'a', notes: ['A note.'], services, unmatched: paths };
+}
+
+function bounded(explanation: Explanation): Explanation {
+  return boundTexts({ type: 'run.explained', explanation }).explanation;
+}
+
+function listedIn({ unmatched, services }: Explanation): string[] {
+  return [...unmatched, ...services.flatMap(({ paths }) => paths)];
+}
+
+it('an explanation lists 5,000 paths at most, and says how many it leaves out', () => {
+  const explanation = bounded(explanationWith(Array.from({ length: 20 }, (_, i) => `libs/${i}`)));
+  expect(listedIn(explanation)).toHaveLength(5_000);
+  expect(explanation.services).toHaveLength(2_000);
+  expect(explanation.services[0]?.folder).toHaveLength(300);
+  expect(explanation.notes).toEqual(['A note.', '35020 more changed paths are not listed.']);
+  expect(bounded(explanation)).toEqual(explanation);
+});
+
+it('an explanation lists long paths whole, as far as 1,500,000 characters go', () => {
+  const paths = Array.from({ length: 20 }, (_, i) => `libs/${'x'.repeat(3_985)}/${i}`.padEnd(4_000, 'x'));
+  const explanation = bounded(explanationWith(paths));
+  expect(listedIn(explanation)).toHaveLength(375);
+  expect(listedIn(explanation).slice(0, 20)).toEqual(paths);
+  expect(explanation.notes).toEqual(['A note.', '39645 more changed paths are not listed.']);
 });

@@ -7,7 +7,10 @@ const MAX_MESSAGE_CHARACTERS = 1_000;
 const MAX_NOTES = 200;
 /** An explanation is sent whole to everyone who looks at the run. */
 const MAX_PATHS = 5_000;
-const MAX_PATH_CHARACTERS = 300;
+const MAX_CHARACTERS_OF_PATHS = 1_500_000;
+/** Linux has no longer ones. */
+const MAX_PATH_CHARACTERS = 4_096;
+const MAX_FOLDER_CHARACTERS = 300;
 
 /** The same event with no text longer than it may be. Logs, plans and outputs have bounds of their own. */
 export function boundTexts<T extends RunEventBody>(event: T): T {
@@ -26,18 +29,24 @@ export function boundTexts<T extends RunEventBody>(event: T): T {
 /** Paths are cut one by one; of all that are listed together the first ones are kept. */
 function boundExplanation({ revision, notes, services, unmatched }: Explanation): Explanation {
   let left = MAX_PATHS;
+  let charactersLeft = MAX_CHARACTERS_OF_PATHS;
   let leftOut = 0;
-  const listed = (paths: readonly string[]): string[] => {
-    const kept = paths.slice(0, left);
-    left -= kept.length;
-    leftOut += paths.length - kept.length;
-    return kept.map((path) => bound(path, MAX_PATH_CHARACTERS));
-  };
+  const listed = (paths: readonly string[]): string[] =>
+    paths.flatMap((whole) => {
+      const path = bound(whole, MAX_PATH_CHARACTERS);
+      if (left === 0 || path.length > charactersLeft) {
+        leftOut += 1;
+        return [];
+      }
+      left -= 1;
+      charactersLeft -= path.length;
+      return [path];
+    });
   const bounded = {
     unmatched: listed(unmatched),
     services: services.map((one) => ({
       ...one,
-      folder: bound(one.folder, MAX_PATH_CHARACTERS),
+      folder: bound(one.folder, MAX_FOLDER_CHARACTERS),
       because: bound(one.because),
       paths: listed(one.paths),
     })),
