@@ -133,8 +133,10 @@ export const DEPLOYMENT_VARIABLES = {
     schema: httpUrl.optional().transform((value) => value ?? null),
     expected: 'an http(s) URL',
     example: 'https://hooks.example.com/iac',
-    description: 'Told of what becomes of every deployment, besides its own `callback_url`.',
+    description: 'Gets an event for each change of every deployment, besides its own `callback_url`.',
     default: '(none)',
+    // The path of such an address is often all that its receiver asks for.
+    secret: 'all',
   }),
   EVENT_WEBHOOK_SECRET: variable({
     schema: text

@@ -20,6 +20,7 @@ const FORMS: Record<string, string> = {
   ENCRYPTION_KEY: canaryOf('ENCRYPTION_KEY').padEnd(32, '-'),
   ENCRYPTION_KEY_PREVIOUS: canaryOf('ENCRYPTION_KEY_PREVIOUS').padEnd(32, '-'),
   EVENT_WEBHOOK_SECRET: `whsec_${Buffer.from(canaryOf('EVENT_WEBHOOK_SECRET')).toString('base64')}`,
+  EVENT_WEBHOOK_URL: `https://hooks.example.com/${canaryOf('EVENT_WEBHOOK_URL')}`,
   GIT_REPO_URL: `https://user:${canaryOf('GIT_REPO_URL')}@github.com/acme/platform.git`,
   REDIS_URL: `redis://:${canaryOf('REDIS_URL')}@redis.example.com:6379`,
   STORE_URL: `rediss://:${canaryOf('STORE_URL')}@redis.example.com:6379`,
