@@ -3,6 +3,7 @@
 import type { CommitStatus } from '../support/github-statuses.ts';
 import type { LocalGithub } from '../support/local-github.ts';
 import { completed, type Evidence, type Problem } from './evidence.ts';
+import { nowNs } from './facts.ts';
 import { SERVICE_FOLDERS } from './history.ts';
 
 const SERVICES = Object.keys(SERVICE_FOLDERS);
@@ -42,7 +43,8 @@ function lieIn(evidence: Evidence, status: CommitStatus): string | null {
     case 'success':
       return lieInSuccess(evidence, status, runId);
     case 'failure':
-      return facts.taskKills.some((kill) => kill.runId === runId) ? null : 'no task of its run was killed';
+      if (facts.taskKills.some((kill) => kill.runId === runId)) return null;
+      return diskTroubled(evidence, nowNs()) ? null : 'no task of its run was killed, and no disk failed';
     case 'error': {
       const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
       if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
@@ -86,12 +88,19 @@ function unsynced(evidence: Evidence, { sha, at }: CommitStatus, services: reado
 }
 
 /** Pinned by a rollback, or visibly failed before: other runs do not tell of it. */
-function isExcused({ facts, journal }: Evidence, service: string, toldNs: bigint): boolean {
+function isExcused(evidence: Evidence, service: string, toldNs: bigint): boolean {
+  const { facts, journal } = evidence;
   return (
+    diskTroubled(evidence, toldNs) ||
     facts.taskKills.some((kill) => kill.service === service && kill.atNs < toldNs) ||
     journal.syncs.some((e) => e.service === service && e.endedNs === null && e.startedNs < toldNs) ||
     facts.syncRequests.some((r) => r.revision !== null && r.services.includes(service) && r.atNs < toldNs)
   );
+}
+
+/** A task fails truthfully when it cannot write: its own files are on the small disk, too. */
+function diskTroubled({ facts }: Evidence, beforeNs: bigint): boolean {
+  return facts.hardships.some(({ what, atNs }) => atNs < beforeNs && /disk is full|I\/O error/.test(what));
 }
 
 function epochMinusMonotonicNs(): bigint {
