@@ -12,8 +12,8 @@ const TROUBLES = [...faults, ...hardships];
 
 /**
  * A few pushes and requests and one or two faults, in any order, begun at random distances and overlapping. The
- * number of runs is kept small, because the server writes one commit status a second. With `only`
- * the fault of that name is the only one.
+ * number of runs is kept small, because the server writes one commit status a second. When `only` is
+ * given, the fault of that name is the only one.
  */
 export async function brew(world: World, only?: string): Promise<void> {
   const { random } = world;
