@@ -100,6 +100,8 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     });
     const done = await api.waitForState(id, 'success');
     expect(JSON.parse(done.apply_output ?? '').greeting.value).toBe('hello two words');
+    expect(done.plan_log).toContain('hello ****');
+    expect(`${done.plan_log}${done.apply_log}`).not.toContain('two words');
   });
 
   it('destroy only after approval, what was applied before', async () => {

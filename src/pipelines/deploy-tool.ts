@@ -1,7 +1,7 @@
 /** The tool as a deployment uses it: made ready for its work, and with the flags that it asks for. */
 
 import type { DeploySecrets } from '../runs/deployment.ts';
-import { flagFiles, flagSecrets } from '../runs/tool-flags.ts';
+import { flagFiles, flagSecrets, givenValues } from '../runs/tool-flags.ts';
 import type { DeployPlace } from './deploy-place.ts';
 import type { PipelineContext } from './pipeline.ts';
 import { type PrepareOptions, prepareTool } from './terraform/prepare-tool.ts';
@@ -30,6 +30,7 @@ export async function withTool<T>(
     timeoutMs: run.input.timeoutMs,
     trusted: true,
     secrets: flagSecrets([...secrets.initFlags, ...secrets.planFlags]),
+    given: givenValues(secrets),
     signal,
   });
   try {

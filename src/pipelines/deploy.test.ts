@@ -111,6 +111,41 @@ describe('A deployment', { timeout: 300_000 }, () => {
     });
   });
 
+  it('F41: repeats no value of a variable in its logs, and shows it in the plan to approve and in the outputs', async () => {
+    const told = '"warning-canary" and "list-canary", 123456789 of them';
+    const output = JSON.stringify({ thing: { type: 'string', value: 'warning-canary' } });
+    const room = await openDeployRoom({
+      plan: `echo '${told}'`,
+      show: `[ "$2" = -json ] || echo '${told}'`,
+      apply: `echo '${told}'`,
+      output: `echo '${output}'; exit`,
+    });
+    const secrets = {
+      environment: { TF_VAR_list: '["list-canary"]' },
+      ...{ git: null, initFlags: [], planFlags: ['-var=thing=warning-canary', '-var=size=123456789'] },
+    };
+    const run = await room.ask();
+    expect(await room.work(await room.claim(), room.store, secrets)).toMatchObject({ state: 'succeeded' });
+    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    const lines = events.flatMap((event) => (event.type === 'step.log' ? event.lines : []));
+    const masked = '"****" and "****", 123456789 of them';
+    expect(lines.filter((line) => line.includes('of them'))).toEqual([masked, masked]);
+    expect(JSON.stringify(lines)).not.toContain('canary');
+    expect(events.find(({ type }) => type === 'run.planned')).toMatchObject({
+      text: expect.stringContaining(told),
+    });
+    expect(events.find(({ type }) => type === 'run.outputs')).toMatchObject({
+      outputs: { thing: { value: 'warning-canary' } },
+    });
+
+    const failing = await openDeployRoom({ apply: `echo 'Error: ${told}'; exit 1` });
+    await failing.ask();
+    expect(await failing.work(await failing.claim(), failing.store, secrets)).toMatchObject({
+      state: 'failed',
+      message: `apply failed with exit code 1: ${masked}`,
+    });
+  });
+
   it('that was applied has succeeded, also when it was cut off then and nothing that it needs is there any more', async () => {
     const losses = ['remote', 'tool', 'credentials', 'wall'] as const;
     for (const lost of losses) {

@@ -150,6 +150,7 @@ async function planRoot(
       // Whoever opens a pull request is nobody we know.
       trusted: false,
       secrets,
+      given: [],
       signal,
     });
     try {

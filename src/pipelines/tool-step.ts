@@ -20,8 +20,13 @@ export interface PreparedTool {
   /** The root module's folder. */
   cwd: string;
   env: Record<string, string>;
-  /** Masked in every log. */
+  /** Masked in every log, and in plans and outputs as they are shown. */
   secrets: readonly string[];
+  /**
+   * The values of variables that the request gave, masked in logs alone: a plan that is to be approved, and outputs that
+   * others work with, have to hold them.
+   */
+  given: readonly string[];
   timeoutMs: number;
 }
 
@@ -75,6 +80,7 @@ export async function runToolStep(
     {
       ...tool,
       env: { ...tool.env, ...flagVariable(argv[0], flags) },
+      secrets: [...tool.secrets, ...tool.given],
       argv: command,
       signal: context.signal,
       interruptGraceMs,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { flagFiles, flagSecrets, flagsProblem, shownCommand, splitFlags } from './tool-flags.ts';
+import { flagFiles, flagSecrets, flagsProblem, givenValues, shownCommand, splitFlags } from './tool-flags.ts';
 
 describe('Splitting flags', () => {
   it.each<[text: string, flags: string[]]>([
@@ -126,5 +126,26 @@ describe('Flags of a request', () => {
         '-var=key=path',
       ]),
     ).toEqual(['p w', 's=k']);
+  });
+
+  it('F41: all their values are known, with the strings within them, but for plain numbers', () => {
+    const given = givenValues({
+      git: null,
+      initFlags: ['-backend-config=bucket=bucket-canary', '-backend-config=of.hcl'],
+      planFlags: [
+        ...['-var', 'thing=plain canary', '-var=size=123456789', '-var=part=-1234.5678', '-var=none='],
+        '-var=list=["one canary", "quoted \\"canary\\""]',
+        '-var={"key canary":{"inner":"map canary"},x=["$${hcl} \\. canary"]}',
+        '-target=a.b["target"]',
+      ],
+      environment: { TF_VAR_thing: '["environment canary"]', AWS_REGION: 'eu-central-1' },
+    });
+    expect(given).toEqual([
+      'bucket-canary',
+      'plain canary',
+      ...['["one canary", "quoted \\"canary\\""]', 'one canary', 'quoted "canary"'],
+      ...['["$${hcl} \\. canary"]}', '$${hcl} \\. canary'],
+      ...['["environment canary"]', 'environment canary'],
+    ]);
   });
 });

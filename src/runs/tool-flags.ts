@@ -1,5 +1,7 @@
 /** Flags for Terraform and OpenTofu that come in requests: split without a shell, and only those that stay in their place. */
 
+import type { DeploySecrets } from './deployment.ts';
+
 export type FlaggedCommand = 'init' | 'plan';
 
 export type SplitFlags = { ok: true; flags: string[] } | { ok: false; problem: string };
@@ -151,14 +153,46 @@ export function shownCommand(argv: readonly string[]): string[] {
   });
 }
 
-/** Values given by `-var` and `-backend-config`, which may be secret: to be masked in logs when their name says so. */
+/** Values of `-var` and `-backend-config` whose names say that they are secret: masked in all that is shown. */
 export function flagSecrets(flags: readonly string[]): string[] {
+  return assignments(flags).flatMap(([name, value]) =>
+    /token|secret|passw|credential|_key$|conn_str|sas_/i.test(name) ? [value] : [],
+  );
+}
+
+/**
+ * All values of `-var`, `-backend-config` and `TF_VAR_…`, which the tool may repeat: masked in the logs of steps. The
+ * strings within a list or a map come apart. A number says nothing by itself, and may stand anywhere.
+ */
+export function givenValues({ environment, initFlags, planFlags }: DeploySecrets): string[] {
+  const variables = Object.entries(environment).filter(([name]) => name.startsWith('TF_VAR_'));
+  const values = [...assignments([...initFlags, ...planFlags]), ...variables].map(([, value]) => value);
+  const given = values.flatMap((value) => [value, ...stringsIn(value)]);
+  return [...new Set(given)].filter((value) => !/^-?\d+(\.\d+)?$/.test(value));
+}
+
+/** The quoted strings of HCL or JSON, but for keys. */
+function stringsIn(value: string): string[] {
+  const literals = value.matchAll(/("(?:[^"\\]|\\.)*")(\s*[=:])?/gs);
+  return [...literals].flatMap(([, literal = '', isKey]) => (isKey ? [] : [unquoted(literal)]));
+}
+
+function unquoted(literal: string): string {
+  try {
+    return String(JSON.parse(literal));
+  } catch {
+    return literal.slice(1, -1);
+  }
+}
+
+/** The names and values that `-var` and `-backend-config` give. */
+function assignments(flags: readonly string[]): [name: string, value: string][] {
   return flags.flatMap((word, index) => {
     const previous = flags[index - 1] ?? '';
     const assigned = /^--?(?:var|backend-config)=(.*)$/s.exec(word)?.[1];
     const text = assigned ?? (/^--?(?:var|backend-config)$/.test(previous) ? word : '');
     const [, name = '', value = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
-    return /token|secret|passw|credential|_key$|conn_str|sas_/i.test(name) ? [value] : [];
+    return name === '' ? [] : [[name, value] as [string, string]];
   });
 }
 

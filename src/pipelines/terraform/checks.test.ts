@@ -30,6 +30,7 @@ async function judge(checks: PlanCheck[], signal = new AbortController().signal)
         TF_VAR_a: 'b',
       },
       secrets: ['hunter2-hunter2'],
+      given: ['value-of-the-request'],
       timeoutMs: 5_000,
     },
     { signal, draining: new AbortController().signal, emit: async (...more) => void events.push(...more) },
@@ -61,7 +62,7 @@ describe('Checks of a plan', () => {
 
   it('are all run; those that are required decide', async () => {
     const checks = [
-      check('a', 'echo hunter2-hunter2; exit 3', true),
+      check('a', 'echo hunter2-hunter2; echo value-of-the-request; exit 3', true),
       check('b', 'exit 1'),
       check('c', 'true', true),
     ];
@@ -75,9 +76,9 @@ describe('Checks of a plan', () => {
     expect(result).toMatchObject({
       outcome: { state: 'failed', reason: 'check_failed', message: 'Required check not passed: a' },
     });
-    expect(lines).toEqual(['****']);
+    expect(lines).toEqual(['****', '****']);
     expect(said).toEqual([
-      ['check-a', false, 'Failed with exit code 3', ['****']],
+      ['check-a', false, 'Failed with exit code 3', ['****', '****']],
       ['check-b', false, 'Failed with exit code 1', []],
       ['check-c', true, 'Passed', []],
     ]);

@@ -72,7 +72,7 @@ async function runCheck(
       timeoutMs: tool.timeoutMs,
       signal: context.signal,
       interruptGraceMs,
-      secrets: tool.secrets,
+      secrets: [...tool.secrets, ...tool.given],
     },
     {
       onStart: ({ pid, startTicks }) => void context.emit({ type: 'step.process', step, pid, startTicks }),

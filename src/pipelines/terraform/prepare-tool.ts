@@ -39,6 +39,7 @@ export interface Preparation {
   trusted: boolean;
   /** Masked in every log. */
   secrets: readonly string[];
+  given: readonly string[];
   signal: AbortSignal;
 }
 
@@ -88,6 +89,7 @@ export async function prepareTool(options: PrepareOptions, wanted: Preparation):
       env: (await isOpen(folder)) ? { ...gitTrust(await realpath(wanted.checkout)), ...env } : env,
       // Those of the environment, too: checks do not get it, and are shown a plan that may hold them.
       secrets: [...wanted.secrets, ...taskSecrets(env), ...(token === null ? [] : [token])],
+      given: wanted.given,
       timeoutMs: wanted.timeoutMs,
     },
     remarks,
