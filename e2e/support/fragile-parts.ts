@@ -4,7 +4,10 @@ import type { Worker } from 'node:worker_threads';
 
 // SIGUSR2: its threads die.
 process.on('worker', (thread: Worker) => {
-  process.on('SIGUSR2', () => void thread.terminate());
+  process.on('SIGUSR2', () => {
+    void thread.terminate();
+    process.stderr.write('Its threads die.\n');
+  });
 });
 
 // SIGWINCH: an error that nobody handles.

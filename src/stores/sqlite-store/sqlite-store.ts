@@ -7,7 +7,7 @@ import { openReader } from './reader.ts';
 import * as reads from './reads.ts';
 import { startWriter } from './writer.ts';
 
-/** A request is answered 503 when its commit takes longer; the commit may still happen and be found again. */
+/** A request whose commit has not begun by then is answered 503, and never stored. */
 const REQUEST_TIMEOUT_MS = 4_000;
 
 export interface SqliteStoreOptions {

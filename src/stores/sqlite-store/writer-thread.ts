@@ -8,6 +8,7 @@ import { NonceSpentError, QueueFullError, StaleLeaseError } from '../../errors.t
 import { adviceFor, type Connection, isUnavailable, openConnection } from './connection.ts';
 import type { Database } from './database.ts';
 import { holdOwnership } from './ownership.ts';
+import { putBack, type Turn, take } from './turn.ts';
 import type { Written } from './writes/written.ts';
 import { WRITES } from './writes.ts';
 
@@ -17,6 +18,8 @@ export interface WriteCall {
   id: number;
   name: WriteName;
   arguments: unknown[];
+  /** Null when the caller waits without a limit. */
+  turn: Turn | null;
 }
 
 export type WriteAnswer =
@@ -77,12 +80,15 @@ function commit(connection: Connection, calls: WriteCall[]): WriteAnswer[] {
     database = connection.use();
     database.raw.exec('BEGIN IMMEDIATE');
     const current = database;
-    const answers = calls.map((call) => write(current, call));
+    // Taken only now: the lock may have been waited for until their callers gave up.
+    const taken = calls.filter(({ turn }) => turn === null || take(turn));
+    const answers = taken.map((call) => write(current, call));
     database.raw.exec('COMMIT');
     return answers;
   } catch (error) {
     rollBack(database);
     connection.failed(error);
+    for (const { turn } of calls) if (turn) putBack(turn);
     // What the disk or another process refuses now, it refuses to each of them.
     if (calls.length === 1 || isUnavailable(error)) return calls.map((call) => failed(call, error));
     return calls.flatMap((call) => commit(connection, [call]));

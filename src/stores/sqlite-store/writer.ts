@@ -2,10 +2,14 @@
 
 import { Worker } from 'node:worker_threads';
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import { createTurn, giveUp, type Turn } from './turn.ts';
 import type { OpenAnswer, WriteAnswer, WriteCall, WriteName } from './writer-thread.ts';
 
 export interface Writer {
-  /** Resolves after the fsync. Without `timeoutMs` it waits until the outcome is certain. */
+  /**
+   * Resolves after the fsync. What is not being committed after `timeoutMs` is never written, and fails; the outcome of a
+   * commit under way is waited for.
+   */
   call<T>(name: WriteName, values: unknown[], timeoutMs?: number): Promise<T>;
   /** False once the thread has died. */
   isAlive(): boolean;
@@ -15,8 +19,9 @@ export interface Writer {
 interface Pending {
   resolve(value: unknown): void;
   reject(error: Error): void;
-  /** Absolute time after which the caller no longer waits. */
+  /** Absolute time after which the caller gives up, unless the write is being committed. */
   deadline: number;
+  turn: Turn | null;
 }
 
 const EXPIRY_CHECK_MS = 250;
@@ -41,7 +46,11 @@ export async function startWriter(
   function die(error: Error): void {
     if (!dead && !isClosing) onFailure?.(error);
     dead ??= error;
-    for (const call of pending.values()) call.reject(error);
+    for (const { turn, reject } of pending.values()) {
+      // Its commit may have been made: nobody is to believe that it was not.
+      const isUncertain = turn !== null && !giveUp(turn);
+      reject(isUncertain ? new Error(`${error.message} Whether this was written is not known.`) : error);
+    }
     pending.clear();
   }
 
@@ -64,14 +73,16 @@ export async function startWriter(
   expiry.unref();
 
   return {
-    call<T>(name: WriteName, values: unknown[], timeoutMs = Number.POSITIVE_INFINITY) {
+    call<T>(name: WriteName, values: unknown[], timeoutMs?: number) {
       return new Promise<T>((resolve, reject) => {
         if (dead) return reject(dead);
         lastId += 1;
+        const turn = timeoutMs === undefined ? null : createTurn();
         pending.set(lastId, {
           resolve: (value) => resolve(value as T),
           reject,
-          deadline: performance.now() + timeoutMs,
+          deadline: performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY),
+          turn,
         });
         if (outgoing.length === 0) {
           setImmediate(() => {
@@ -79,7 +90,7 @@ export async function startWriter(
             outgoing = [];
           });
         }
-        outgoing.push({ id: lastId, name, arguments: values });
+        outgoing.push({ id: lastId, name, arguments: values, turn });
       });
     },
     isAlive: () => dead === null,
@@ -135,7 +146,7 @@ function settle(pending: Map<number, Pending>, answer: WriteAnswer): void {
 function expire(pending: Map<number, Pending>): void {
   const now = performance.now();
   for (const [id, call] of pending) {
-    if (call.deadline > now) continue;
+    if (call.deadline > now || (call.turn && !giveUp(call.turn))) continue;
     pending.delete(id);
     call.reject(
       new StoreUnavailableError('The store did not answer in time.', {

@@ -1,0 +1,51 @@
+/** A request that was answered "not stored" is not stored, however late the store gets to it. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../../errors.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { pushRequest } from '../run-store-contract.ts';
+import { createSqliteStore } from './sqlite-store.ts';
+
+let directory: string;
+let store: RunStore;
+beforeEach(async () => {
+  directory = mkdtempSync(path.join(tmpdir(), 'iac-store-'));
+  store = await createSqliteStore({ directory, requestTimeoutMs: 500 });
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+it('F18: a request whose time is over while another program holds the store is never stored', async () => {
+  const { run } = await store.enqueue(pushRequest({ coalesce: false }));
+  const nonce = { value: 'of-a-request', expiresAt: Date.now() + 60_000 };
+  const other = new DatabaseSync(path.join(directory, 'iac-runner.db'));
+  other.exec('BEGIN IMMEDIATE');
+  const requests = [
+    store.enqueue(pushRequest({ coalesce: false }), { nonce }),
+    store.recordDelivery({
+      ...{ deliveryId: 'd1', event: 'push', decision: 'ignored', detail: '' },
+      ...{ runId: null, request: null },
+    }),
+    store.requestCancel(run.id, 'ada'),
+    store.spendNonce('of-a-session', nonce.expiresAt),
+  ];
+  for (const { status, reason } of (await Promise.allSettled(requests)) as PromiseRejectedResult[]) {
+    expect(status).toBe('rejected');
+    expect(reason).toBeInstanceOf(StoreUnavailableError);
+  }
+  other.exec('ROLLBACK');
+  other.close();
+  // Has no limit, and its turn comes after theirs.
+  await store.saveBaseline('sync:main', 'c1');
+  expect(await store.runs({ limit: 10 })).toMatchObject([{ id: run.id, state: 'queued' }]);
+  expect(await store.deliveries({ limit: 10 })).toEqual([]);
+  expect(await store.isNonceSpent('of-a-session')).toBe(false);
+  // The same request is as good as before.
+  expect(await store.enqueue(pushRequest(), { nonce })).toMatchObject({ created: true });
+});
