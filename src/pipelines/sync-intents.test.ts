@@ -64,6 +64,23 @@ describe('What was pushed while a window was closed', () => {
     expect((await world.due()).services).toEqual([]);
   });
 
+  it('is left out, too, by a run that is cut off at the opening before it has a step', TIMES, async () => {
+    const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
+    world.clock.now = CLOSED;
+    await world.commit(compose('bad'));
+    const { head } = await world.due();
+    const found = await world.ask({ trigger: { source: 'reconcile' }, input: { revision: head } });
+    await world.work();
+    const fix = await world.commit(compose('fix'));
+    world.clock.now = OPEN;
+    expect(await world.store.claim({ owner: 'test:1', leaseMs: 60_000 })).toMatchObject({
+      run: { id: found.id, revision: head },
+    });
+    await world.store.takeBack({ all: true, maxAttempts: 3 });
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: fix, attempt: 2 });
+    expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
+  });
+
   it('is not taken back by a run that is cut off behind the opening', TIMES, async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     const both = (content: string) => ({

@@ -2,7 +2,8 @@
 
 import type { Mirror } from '../git/mirror.ts';
 import type { SyncRun } from '../runs/run.ts';
-import { meaningOf } from '../runs/sync-intent.ts';
+import type { SyncPlace } from '../runs/sync-intent.ts';
+import type { PipelineContext } from './pipeline.ts';
 
 export type SyncTarget = {
   /** Covered runs whose commits are not on the branch, so that they have no part in the outcome. */
@@ -17,18 +18,16 @@ export type SyncTarget = {
 
 /**
  * Fetches the branch and picks the commit. A commit that is on the branch is worked on as itself even when the
- * branch has moved on, unless the run had to wait and follows the branch. A run that was cut off goes on at the commit
- * that it was at, and never goes back. Of several coalesced ones the one that contains the others wins, in whatever
- * order they were delivered.
+ * branch has moved on, unless the run had to wait and follows the branch. A run whose steps were cut off goes on at
+ * the commit that it was at, and never goes back. Of several coalesced ones the one that contains the others wins, in
+ * whatever order they were delivered.
  */
 export async function resolveTarget(
   mirror: Mirror,
-  run: SyncRun,
-  covers: readonly SyncRun[],
-  signal: AbortSignal,
+  { run, covers, signal }: PipelineContext<'sync'>,
+  { commit, takesHead }: SyncPlace,
 ): Promise<SyncTarget> {
   const { head } = await mirror.fetch(signal);
-  const { commit, takesHead } = meaningOf(run);
   const own = [run.input.revision ?? head, commit ?? head];
   const asked = [commit ?? head, ...covers.map(({ input }) => input.revision ?? head)];
   const wanted = [...new Set([...own, ...asked])].filter((other) => other !== head);

@@ -3,7 +3,7 @@
 import { describeError } from '../errors.ts';
 import type { RunRequest, Step, SyncInput } from '../runs/run.ts';
 import type { Ledger } from '../runs/run-store.ts';
-import { meaningOf, type SyncMeaning } from '../runs/sync-intent.ts';
+import { meaningOf, placeOf, type SyncMeaning } from '../runs/sync-intent.ts';
 import { environmentLines } from './config-hash.ts';
 import { type Explained, explain, NO_COMMIT } from './explain.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
@@ -32,7 +32,8 @@ export interface SyncOptions extends RunServicesOptions {
 export async function sync(options: SyncOptions, context: PipelineContext<'sync'>): Promise<Outcome> {
   try {
     await keepBaseline(options, context);
-    const target = await resolveTarget(options.mirror, context.run, context.covers, context.signal);
+    const hasSteps = (await options.steps(context.run.id)).length > 0;
+    const target = await resolveTarget(options.mirror, context, placeOf(context.run, hasSteps));
     await leaveOut(context, target);
     if (target.kind === 'not_on_branch') return replaced(context, target.revision, target.commit);
     const commit = await options.mirror.commit(target.commit);

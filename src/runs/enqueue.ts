@@ -66,7 +66,7 @@ export function enqueueSync(
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...request.trigger };
   const input: SyncInput = { ...PLAIN, ...request.input };
-  const { intent, coalesces } = meaningOf({ trigger, input, revision: null, attempt: 0 });
+  const { intent, coalesces } = meaningOf({ trigger, input });
   return store.enqueue(
     {
       kind: 'sync',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { SyncInput, SyncRun, Trigger } from './run.ts';
-import { meaningOf, retryOf } from './sync-intent.ts';
+import { meaningOf, placeOf, retryOf } from './sync-intent.ts';
 
 const COMMIT = 'a'.repeat(40);
 const HEAD = 'b'.repeat(40);
@@ -9,6 +9,12 @@ function run(source: Trigger['source'], input: Partial<SyncInput>, more: Partial
   const trigger = { source, actor: null, deliveryId: null, retryOf: null };
   const asked = { selection: { mode: 'changed' }, force: false, dryRun: false, revision: null, ...input };
   return { trigger, input: asked, attempt: 1, revision: null, ...more } as SyncRun;
+}
+
+interface Before {
+  revision?: string | null;
+  attempt?: number;
+  hasSteps?: boolean;
 }
 
 describe('The intent of a run that an earlier version stored', () => {
@@ -36,25 +42,6 @@ describe('What a sync means', () => {
     expect(coalesces({ intent: 'back', revision: COMMIT })).toBe(false);
   });
 
-  it('takes the head when it follows the branch and names no commit, or had to wait', () => {
-    const takesHead = (input: Partial<SyncInput>, found: string | null = null, attempt = 1) =>
-      meaningOf(run('webhook', input, { revision: found, attempt })).takesHead;
-    expect(takesHead({ intent: 'follow' })).toBe(true);
-    expect(takesHead({ intent: 'follow', revision: COMMIT })).toBe(false);
-    expect(takesHead({ intent: 'follow', revision: COMMIT }, COMMIT)).toBe(true);
-    expect(takesHead({ intent: 'follow', revision: COMMIT }, COMMIT, 2)).toBe(false);
-    expect(takesHead({ intent: 'exact', revision: COMMIT }, COMMIT)).toBe(false);
-    expect(takesHead({ intent: 'back', revision: COMMIT }, COMMIT)).toBe(false);
-  });
-
-  it('goes on, when it follows the branch and was cut off, at the commit that it was at', () => {
-    const commit = (input: Partial<SyncInput>, found: string | null) =>
-      meaningOf(run('webhook', input, { revision: found, attempt: 2 })).commit;
-    expect(commit({ intent: 'follow', revision: COMMIT }, HEAD)).toBe(HEAD);
-    expect(commit({ intent: 'follow', revision: COMMIT }, null)).toBe(COMMIT);
-    expect(commit({ intent: 'back', revision: COMMIT }, COMMIT)).toBe(COMMIT);
-  });
-
   it('gives way to the head, when its commit is not on the branch, unless it goes back', () => {
     expect(meaningOf(run('webhook', { intent: 'follow', revision: COMMIT })).offBranch).toBe('head');
     expect(meaningOf(run('retry', { intent: 'exact', revision: COMMIT })).offBranch).toBe('head');
@@ -67,6 +54,33 @@ describe('What a sync means', () => {
         meaningOf(run('sync_api', { intent, revision: COMMIT, ...input })).waitsForWindow;
       expect([waits({}), waits({ force: true }), waits({ dryRun: true })]).toEqual([true, false, false]);
     }
+  });
+});
+
+describe('Where a sync works', () => {
+  const place = (
+    input: Partial<SyncInput>,
+    { revision = null, attempt = 1, hasSteps = false }: Before = {},
+  ) => placeOf(run('webhook', input, { revision, attempt }), hasSteps);
+  const follow = { intent: 'follow', revision: COMMIT } as const;
+
+  it('is at the head when it follows the branch and names no commit, or had to wait', () => {
+    expect(place({ intent: 'follow' }).takesHead).toBe(true);
+    expect(place(follow)).toEqual({ takesHead: false, commit: COMMIT });
+    expect(place(follow, { revision: COMMIT }).takesHead).toBe(true);
+    for (const intent of ['exact', 'back'] as const) {
+      const before = { revision: COMMIT, attempt: 2 };
+      expect(place({ ...follow, intent }, before)).toEqual({ takesHead: false, commit: COMMIT });
+    }
+  });
+
+  it('is at the commit of its steps when they were cut off, and at the head when there were none', () => {
+    const cutOff = { revision: HEAD, attempt: 2 };
+    expect(place(follow, { ...cutOff, hasSteps: true })).toEqual({ takesHead: false, commit: HEAD });
+    expect(place(follow, cutOff).takesHead).toBe(true);
+    // It was put off, or handed back, which is no attempt.
+    expect(place(follow, { ...cutOff, attempt: 1, hasSteps: true }).takesHead).toBe(true);
+    expect(place(follow, { attempt: 2 })).toEqual({ takesHead: false, commit: COMMIT });
   });
 });
 
