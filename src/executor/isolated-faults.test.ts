@@ -73,6 +73,7 @@ describe('an executor that fails', () => {
     const options = await executorThat(script);
     const { result } = await run(shell('true'), {
       ...options,
+      ...(message.includes('within 2 s') ? { startLimitMs: 2_000 } : {}),
       ...(script === '' ? { command: ['/no/such/executor'] } : {}),
     });
     expect(result).toEqual({ kind: 'lost', message: expect.stringContaining(`The executor ${message}`) });
@@ -89,13 +90,14 @@ describe('an executor that fails', () => {
   it('because it does not end a step in time, is killed', async () => {
     const script = `trap '' TERM HUP; say ${STARTED}; while :; do sleep 1; done`;
     const options = await executorThat(script);
-    const { result } = await run(shell('true', { timeoutMs: 100 }), options);
+    const { result } = await run(shell('true', { timeoutMs: 100 }), { ...options, endLimitMs: 500 });
     expect(result).toEqual({ kind: 'lost', message: 'The executor did not end the command in time' });
   });
 
   it('because it does not heed a cancel, is killed', async () => {
     const cancel = new AbortController();
-    const options = await executorThat(`say ${STARTED}; say ${LOG}; exec sleep 300`);
+    const program = await executorThat(`say ${STARTED}; say ${LOG}; exec sleep 300`);
+    const options = { ...program, endLimitMs: 500 };
     const { result } = await run(shell('true', { signal: cancel.signal }), options, () => cancel.abort());
     expect(result).toEqual({
       kind: 'lost',
@@ -105,7 +107,7 @@ describe('an executor that fails', () => {
 
   it('does not hold up a step that has ended by staying', async () => {
     const options = await executorThat(`say ${STARTED}; say ${LOG}; say ${FINISHED}; exec sleep 300`);
-    const { result, lines } = await run(shell('true'), options);
+    const { result, lines } = await run(shell('true'), { ...options, endLimitMs: 500 });
     expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['line']]);
   });
 
@@ -121,10 +123,10 @@ describe('an executor that fails', () => {
 
   it('F25: killed, leaves nothing of the step behind on this machine', async () => {
     let pid: string | undefined;
-    const { result } = await run(shell('echo $$; echo $PPID; sleep 600'), {}, (lines) => {
-      pid ??= lines[0];
-      const executor = Number(lines[1]);
-      if (executor > 1) process.kill(executor, 'SIGKILL');
+    const { result } = await run(shell('echo $$ $PPID; sleep 600'), {}, ([line = '']) => {
+      const [step, executor] = line.split(' ');
+      pid = step;
+      if (Number(executor) > 1) process.kill(Number(executor), 'SIGKILL');
     });
     expect(result).toEqual({
       kind: 'lost',
@@ -144,7 +146,7 @@ describe('a caller that dies', () => {
 
 describe('a caller that stands still', () => {
   it('F22: has its step ended by the executor, and is told so when it goes on', async () => {
-    const { caller, pid, output } = await startCaller({ silenceMs: 1_000 });
+    const { caller, pid, output } = await startCaller({ silenceMs: 3_000 });
     caller.kill('SIGSTOP');
     await gone(pid);
     caller.kill('SIGCONT');
@@ -156,7 +158,7 @@ describe('a caller that stands still', () => {
   });
 
   it('is no caller that has nothing to say: a step may take longer than any silence', async () => {
-    const { result, lines } = await run(shell('sleep 2; echo done'), { silenceMs: 600 });
+    const { result, lines } = await run(shell('sleep 4; echo done'), { silenceMs: 3_000 });
     expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['done']]);
   });
 });

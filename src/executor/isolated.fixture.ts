@@ -59,7 +59,7 @@ export async function executorThat(script: string): Promise<Partial<IsolatedExec
   const program = join(folder, 'executor');
   await writeFile(program, `#!/bin/sh\nsay() { printf '%s\\n' "$1"; }\n${script}\n`);
   await chmod(program, 0o755);
-  return { command: [program], startLimitMs: 2_000, endLimitMs: 500, killGraceMs: 500 };
+  return { command: [program], killGraceMs: 500 };
 }
 
 export function isRunning(pid: string | undefined): boolean {

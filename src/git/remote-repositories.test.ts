@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { lstat, mkdir, readdir, readFile, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -356,16 +357,22 @@ describe('The cache of repositories', () => {
     const stage = await createRemoteStage();
     await stage.commit({ a: '1' });
     const cancel = new AbortController();
-    stage.onRequest(() => new Promise((resolve) => cancel.signal.addEventListener('abort', () => resolve())));
+    const asked = Promise.withResolvers<void>();
+    stage.onRequest(async () => {
+      asked.resolve();
+      if (!cancel.signal.aborted) await once(cancel.signal, 'abort');
+    });
     const repository = await open(stage);
     const first = repository.fetch('main', cancel.signal);
     const second = (await open(stage)).fetch('main', cancel.signal);
-    setTimeout(() => cancel.abort(new Error('cancelled by somebody')), 200);
+    const settled = Promise.allSettled([first, second]);
+    await asked.promise;
+    cancel.abort(new Error('cancelled by somebody'));
     const cancelled = {
       status: 'rejected',
       reason: expect.objectContaining({ message: 'cancelled by somebody' }),
     };
-    expect(await Promise.allSettled([first, second])).toEqual([cancelled, cancelled]);
+    expect(await settled).toEqual([cancelled, cancelled]);
     stage.onRequest(async () => undefined);
     await (await open(stage)).fetch('main');
   });

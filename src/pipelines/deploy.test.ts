@@ -46,7 +46,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     const room = await openDeployRoom({ output: 'echo > "$(dirname "$0")/../reading"; sleep 600' });
     const run = await room.ask();
     const execution = room.execute(await room.claim());
-    await expect.poll(() => existsSync(room.fileNamed('reading')), { timeout: 60_000 }).toBe(true);
+    await expect.poll(() => existsSync(room.fileNamed('reading'))).toBe(true);
     await room.store.requestCancel(run.id, 'ada');
     await execution;
     expect(await room.store.run(run.id)).toMatchObject({
@@ -196,7 +196,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     const room = await openDeployRoom({ plan: 'echo > "$(dirname "$0")/../planning"; sleep 600' });
     const run = await room.ask();
     const execution = room.execute(await room.claim());
-    await expect.poll(() => existsSync(room.fileNamed('planning')), { timeout: 60_000 }).toBe(true);
+    await expect.poll(() => existsSync(room.fileNamed('planning'))).toBe(true);
     expect(canariesBelow(room.directory)).not.toEqual([]);
     await room.store.requestCancel(run.id, 'ada');
     await execution;

@@ -95,10 +95,11 @@ describe('A file that a step has made', () => {
     writeHole(at('hole'), GIB);
     const copy = path.join(root, 'copy');
     const ending = new AbortController();
-    setTimeout(() => ending.abort(new Error('told to stop')), 50);
-    await expect(copyMadeFile(work, at('hole'), copy, limits(GIB, ending.signal))).rejects.toThrow(
-      'told to stop',
-    );
+    const copying = copyMadeFile(work, at('hole'), copy, limits(GIB, ending.signal));
+    const stopped = expect(copying).rejects.toThrow('told to stop');
+    await expect.poll(() => existsSync(copy), { interval: 1 }).toBe(true);
+    ending.abort(new Error('told to stop'));
+    await stopped;
     expect(lstatSync(copy).size).toBeLessThan(GIB);
   });
 });
@@ -142,9 +143,13 @@ describe('A folder that a step has made', () => {
     const { root, work, in: at } = setUp();
     writeHole(at('hole'), GIB);
     const ending = new AbortController();
-    setTimeout(() => ending.abort(new Error('told to stop')), 50);
-    const copying = copyMadeFolder(work, path.join(root, 'copy'), limits(GIB, ending.signal));
-    await expect(copying).rejects.toThrow('told to stop');
+    const copy = path.join(root, 'copy');
+    const stopped = expect(copyMadeFolder(work, copy, limits(GIB, ending.signal))).rejects.toThrow(
+      'told to stop',
+    );
+    await expect.poll(() => existsSync(path.join(copy, 'hole')), { interval: 1 }).toBe(true);
+    ending.abort(new Error('told to stop'));
+    await stopped;
   });
 
   it('F38: is not the way to others, when links are put in place of its folders all the time', async () => {

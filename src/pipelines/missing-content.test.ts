@@ -3,9 +3,7 @@ import { createSyncWorld } from './sync-world.fixture.ts';
 
 const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`;
 
-it('a run says which submodules are empty and which files are only pointers', {
-  timeout: 60_000,
-}, async () => {
+it('a run says which submodules are empty and which files are only pointers', async () => {
   const world = await createSyncWorld();
   await world.commit({
     '.gitattributes': '*.bin filter=lfs diff=lfs merge=lfs -text\n',
@@ -29,7 +27,7 @@ it('a run says which submodules are empty and which files are only pointers', {
   ]);
 });
 
-it('a run without them says nothing', { timeout: 60_000 }, async () => {
+it('a run without them says nothing', async () => {
   const world = await createSyncWorld();
   await world.commit({ '.gitattributes': '*.py text\n', 'platform/01.redis/deploy.py': POINTER });
   const { id } = await world.ask({ trigger: { source: 'sync_api' }, input: { selection: { mode: 'all' } } });

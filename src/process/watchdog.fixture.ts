@@ -11,6 +11,7 @@ const watchdog = startWatchdog({
   graceMs: 500,
   onReplaced: () => process.stdout.write('replaced\n'),
 });
+process.on('SIGHUP', () => process.stdout.write('a turn later\n'));
 // Takes all the files that it may have, for a second.
 process.on('SIGUSR2', () => {
   const taken: number[] = [];

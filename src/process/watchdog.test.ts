@@ -35,6 +35,12 @@ function gone(process: ProcessIdentity): Promise<true> {
   return until(() => (isAlive(process) ? null : true));
 }
 
+/** Resolves after the holder has ended what it was doing: a watchdog that was there before knows what is held. */
+async function aTurnOf(holder: ChildProcess, output: () => string): Promise<void> {
+  holder.kill('SIGHUP');
+  await until(() => (output().includes('a turn later') ? true : null));
+}
+
 /** The child of a holder that is its watchdog. */
 function watchdogOf(holder: ChildProcess): ProcessIdentity | null {
   for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
@@ -73,7 +79,7 @@ describe('watchdog', () => {
   });
 
   it('F22: ends the task of a process that stands still, and the process finds that when it goes on', async () => {
-    const { child, task, output } = await startHolder(1_000, 'sleep 600');
+    const { child, task, output } = await startHolder(3_000, 'sleep 600');
     child.kill('SIGSTOP');
     await gone(task);
     child.kill('SIGCONT');
@@ -82,7 +88,7 @@ describe('watchdog', () => {
   });
 
   it('leaves a task alone whose process is well, and goes with it', async () => {
-    const { task, watchdog, output } = await startHolder(600, 'sleep 2; echo done');
+    const { task, watchdog, output } = await startHolder(3_000, 'sleep 4; echo done');
     await until(() => (output().includes('closed') ? true : null));
     expect(output()).toMatch(/done\n\{"kind":"exited","exitCode":0\}\nclosed/);
     await Promise.all([gone(task), gone(watchdog)]);
@@ -93,7 +99,7 @@ describe('watchdog', () => {
     process.kill(watchdog.pid, 'SIGKILL');
     await until(() => (output().includes('replaced') ? true : null));
     await until(() => watchdogOf(child));
-    await sleep(500);
+    await aTurnOf(child, output);
     child.kill('SIGKILL');
     await gone(task);
   });
@@ -105,7 +111,7 @@ describe('watchdog', () => {
     process.kill(watchdog.pid, 'SIGKILL');
     await until(() => (output().includes('replaced') ? true : null));
     await until(() => watchdogOf(child));
-    await sleep(500);
+    await aTurnOf(child, output);
     child.kill('SIGKILL');
     await gone(task);
   });

@@ -106,7 +106,6 @@ describe('A receiver that fails at its n-th request', () => {
         await expectTold(ids, 1, `${what}, request ${n + 1}`);
       }
     },
-    60_000,
   );
 });
 
@@ -127,6 +126,5 @@ describe('A store that fails at its n-th call', () => {
       }
       expect(n).toBeGreaterThan(20);
     },
-    60_000,
   );
 });

@@ -24,8 +24,8 @@ it('F44: a token that may not write statuses still writes comments', async () =>
   const isAllowed = github.misbehave({ how: MISBEHAVIOURS.forbidden, times: 'forever', path: /statuses/ });
   await runs.put(aPreview({ id: 'preview', ...SUCCEEDED, message: 'Merging this will sync nothing' }));
   const { idle } = await start();
-  await expect.poll(() => github.comments.of(7), { timeout: 15_000 }).toHaveLength(1);
-  await expect.poll(() => runs.settledRuns, { timeout: 15_000 }).toEqual(['preview']);
+  await expect.poll(() => github.comments.of(7)).toHaveLength(1);
+  await expect.poll(() => runs.settledRuns).toEqual(['preview']);
   isAllowed();
   await idle();
   expect(github.statuses.latest('a'.repeat(40))).toMatchObject({ state: 'success' });

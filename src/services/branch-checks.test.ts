@@ -6,7 +6,6 @@ import type { Ledger } from '../runs/run-store.ts';
 import { createReadiness } from '../web/readiness.ts';
 import { branchChecks } from './branch-checks.ts';
 
-const TIMES = { timeout: 60_000 };
 const MINUTE_MS = 60_000;
 const EMPTY: Ledger = { entries: new Map(), baseline: null, examined: null, pins: new Map(), rules: null };
 
@@ -38,12 +37,12 @@ async function createLook(settings: { branch?: string; commitSigners?: string; i
   };
 }
 
-it('is ready while the remote answers and has the branch, also before the first fetch', TIMES, async () => {
+it('is ready while the remote answers and has the branch, also before the first fetch', async () => {
   const { look } = await createLook();
   expect(await look()).toEqual({ status: 'ready', said: {} });
 });
 
-it('is not ready with a branch that is not there, which it names', TIMES, async () => {
+it('is not ready with a branch that is not there, which it names', async () => {
   const { look } = await createLook({ branch: 'production' });
   expect(await look()).toEqual({
     status: 'not_ready',
@@ -51,7 +50,7 @@ it('is not ready with a branch that is not there, which it names', TIMES, async 
   });
 });
 
-it('is not ready with a remote that refuses, and is again when it answers', TIMES, async () => {
+it('is not ready with a remote that refuses, and is again when it answers', async () => {
   const { world, look } = await createLook();
   renameSync(world.remote, `${world.remote}.away`);
   const { status, said } = await look();
@@ -61,7 +60,7 @@ it('is not ready with a remote that refuses, and is again when it answers', TIME
   expect(await look()).toEqual({ status: 'ready', said: {} });
 });
 
-it('is degraded, and ready all the same, with rules that are broken at the head', TIMES, async () => {
+it('is degraded, and ready all the same, with rules that are broken at the head', async () => {
   const { world, look } = await createLook();
   await world.commit({ '.iac-runner.yaml': 'needs: [\n' });
   await world.mirror.fetch();
@@ -70,7 +69,7 @@ it('is degraded, and ready all the same, with rules that are broken at the head'
   expect(said.rules).toMatch(/\.iac-runner\.yaml.*The last good rules are used\./s);
 });
 
-it('is not ready without the file of signers, when commits must be signed', TIMES, async () => {
+it('is not ready without the file of signers, when commits must be signed', async () => {
   const file = path.join(import.meta.dirname, 'no-such-signers');
   expect((await (await createLook({ isDemanded: true, commitSigners: file })).look()).said).toEqual({
     signers: expect.stringMatching(/COMMIT_SIGNERS cannot be read: ENOENT.*no-such-signers/),

@@ -117,7 +117,7 @@ describe('A reader that takes nothing of its answer', () => {
       c.env.outgoing.once('close', () => cut.emit(c.req.param('reader')));
       return c.body('x'.repeat(64 * MIB));
     });
-    const doors = await serve({ stalledReaderMs: 1_000, routes });
+    const doors = await serve({ stalledReaderMs: 3_000, routes });
     let slowEnded = false;
     cut.once('slow', () => {
       slowEnded = true;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { MustEndError, ReporterFailedError, StoreUnavailableError } from '../errors.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
@@ -74,24 +74,24 @@ describe('executing a run', () => {
   it('F22: gives a run up before its lease ends when that cannot be renewed, with time for its steps to end', async () => {
     const leaseMs = 2_000;
     const claim = await claimed(leaseMs);
-    const startedAt = performance.now();
-    const cut: RunStore = {
-      ...store,
-      async renew() {
-        throw new StoreUnavailableError('The store is away.');
-      },
-    };
+    const away = failAtCall(store, 1, { times: Number.POSITIVE_INFINITY, only: ['renew'] });
+    // Time passes only when the test says so, however busy the machine is.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const endsAt = performance.now() + leaseMs;
     let leftMs = 0;
-    const waits = async ({ signal }: PipelineContext<'sync'>): Promise<Outcome> => {
-      await sleep(60_000, undefined, { signal }).catch(() => undefined);
-      const reason: unknown = signal.reason;
-      if (reason instanceof MustEndError) {
-        leftMs = startedAt + leaseMs - performance.now() - reason.endWithinMs;
-      }
-      signal.throwIfAborted();
-      return SUCCESS;
-    };
-    await executeRun(options(waits, { store: cut, leaseMs, isShared: true }), claim);
+    const waits = ({ signal }: PipelineContext<'sync'>): Promise<Outcome> =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          const reason: unknown = signal.reason;
+          if (reason instanceof MustEndError) leftMs = endsAt - performance.now() - reason.endWithinMs;
+          reject(reason);
+        });
+      });
+    const execution = executeRun(options(waits, { store: away.store, leaseMs, isShared: true }), claim);
+    await vi.advanceTimersByTimeAsync(leaseMs);
+    await execution;
+    expect(away.failed().length).toBeGreaterThan(1);
     expect(leftMs).toBeGreaterThan(0);
     // Somebody else's to end.
     expect(await store.run(claim.run.id)).toMatchObject({ state: 'running' });
@@ -127,7 +127,7 @@ describe('executing a run', () => {
     const leaseMs = 200;
     const execution = executeRun(options(waits, { store: away.store, leaseMs }), claim);
     await store.requestCancel(claim.run.id, 'ada');
-    await expect.poll(() => away.failed().includes('append'), { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => away.failed().includes('append')).toBe(true);
     await sleep(3 * leaseMs);
     away.heal();
     await execution;
@@ -144,7 +144,7 @@ describe('executing a run', () => {
       ),
       claim,
     );
-    await expect.poll(() => away.failed().length, { timeout: 10_000 }).toBeGreaterThan(1);
+    await expect.poll(() => away.failed().length).toBeGreaterThan(1);
     away.heal();
     await execution;
     expect(await stored(claim.run.id)).toEqual(ALL_OF_ONE_STEP);
@@ -162,7 +162,7 @@ describe('executing a run', () => {
       ),
       claim,
     );
-    await expect.poll(() => away.failed().length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => away.failed().length).toBeGreaterThan(0);
     await store.requestCancel(claim.run.id, 'ada');
     away.heal();
     await execution;
@@ -180,7 +180,7 @@ describe('executing a run', () => {
       ),
       claim,
     );
-    await expect.poll(() => away.failed().includes('append'), { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => away.failed().includes('append')).toBe(true);
     await store.takeBack({ all: false, maxAttempts: 9 });
     const other = await store.claim({ owner: 'two:2', leaseMs: 60_000 });
     away.heal();
@@ -202,7 +202,7 @@ describe('executing a run', () => {
       ),
       claim,
     );
-    await expect.poll(() => away.failed().includes('append'), { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => away.failed().includes('append')).toBe(true);
     stopping.abort();
     await execution;
     expect(await store.takeBack({ all: true, maxAttempts: 9 })).toEqual([claim.run.id]);

@@ -50,7 +50,7 @@ describe('The retention', () => {
     const { run: waiting } = await store.enqueue(pushRequest());
     const counting = failAtCall(store, Number.POSITIVE_INFINITY, { only: ['prune'] });
     const retention = start(91, 90, { from: counting.store });
-    await expect.poll(left, { timeout: 20_000 }).toEqual([waiting.id]);
+    await expect.poll(left).toEqual([waiting.id]);
     await retention.stop();
     expect(ended.length / 50).toBeLessThan(counting.calls());
   });
@@ -62,7 +62,7 @@ describe('The retention', () => {
     const run = await endedRun();
     const counting = failAtCall(store, Number.POSITIVE_INFINITY, { only: ['prune'] });
     const retention = start(days, 90, { from: counting.store, reporters });
-    await expect.poll(() => counting.calls(), { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => counting.calls()).toBe(1);
     await retention.stop();
     await store.check();
     expect(await left()).toEqual([run]);
@@ -74,11 +74,11 @@ describe('The retention', () => {
     const kept = async () => (await store.deliveries({ limit: 10 })).length;
     await endedRun();
     const early = start(3, 1);
-    await expect.poll(left, { timeout: 20_000 }).toEqual([]);
+    await expect.poll(left).toEqual([]);
     await early.stop();
     expect(await kept()).toBe(1);
     const late = start(5, 1);
-    await expect.poll(kept, { timeout: 20_000 }).toBe(0);
+    await expect.poll(kept).toBe(0);
     await late.stop();
   });
 
@@ -86,7 +86,7 @@ describe('The retention', () => {
     const run = await endedRun();
     const away = failAtCall(store, 1, { times: Number.POSITIVE_INFINITY });
     const retention = start(91, 90, { from: away.store });
-    await expect.poll(() => away.calls(), { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => away.calls()).toBe(1);
     await retention.stop();
     expect(away.calls()).toBe(1);
     expect(await left()).toEqual([run]);

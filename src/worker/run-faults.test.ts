@@ -97,7 +97,7 @@ async function workOn({ store: faulty = store, script = OUTPUT, executor }: Atte
         if (claim) await executeRun({ ...options, log: pino({ level: 'silent' }) }, claim);
         return (await store.run(run.id))?.finishedAt ?? null;
       },
-      { timeout: 30_000, interval: 50 },
+      { interval: 50 },
     )
     .not.toBeNull();
   const ended = await store.run(run.id);

@@ -12,9 +12,6 @@ import { pushRequest } from '../stores/run-store-contract.ts';
 import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { startTakeBack, type TakeBackOptions } from './take-back.ts';
 
-/** On a busy machine. */
-const PATIENT = { timeout: 15_000 };
-
 let directory: string;
 let store: RunStore;
 const children: ChildProcess[] = [];
@@ -69,7 +66,7 @@ describe('Runs of a store that is only ours', () => {
       return store.takeBack(options);
     };
     start({ store: { ...store, takeBack }, held: () => [] });
-    await expect.poll(() => stateOf(id), PATIENT).toBe('queued');
+    await expect.poll(() => stateOf(id)).toBe('queued');
     expect(livedWhenTaken).toEqual([false]);
     expect(await store.run(id)).toMatchObject({ attempt: 1 });
   });
@@ -84,10 +81,10 @@ describe('Runs of a store that is only ours', () => {
         return isClaiming ? null : [working.id];
       },
     });
-    await expect.poll(() => looks, PATIENT).toBeGreaterThan(6);
+    await expect.poll(() => looks).toBeGreaterThan(6);
     expect(await stateOf(other.id)).toBe('running');
     isClaiming = false;
-    await expect.poll(() => stateOf(other.id), PATIENT).toBe('queued');
+    await expect.poll(() => stateOf(other.id)).toBe('queued');
     expect(await stateOf(working.id)).toBe('running');
     expect(lives(working.child)).toBe(true);
     await store.renew(working.lease, 600_000);
@@ -98,7 +95,7 @@ describe('Runs of a store that is only ours', () => {
     const answers = [[ending.id], [begun.id]];
     let looks = 0;
     start({ held: () => answers[looks++ % 2] ?? null });
-    await expect.poll(() => looks, PATIENT).toBeGreaterThan(6);
+    await expect.poll(() => looks).toBeGreaterThan(6);
     expect([await stateOf(begun.id), await stateOf(ending.id)]).toEqual(['running', 'running']);
   });
 
@@ -109,14 +106,13 @@ describe('Runs of a store that is only ours', () => {
         const { id, child } = await beginRun(`group-${n}`);
         const failing = failAtCall(store, n, { afterwards });
         const { stop } = start({ store: failing.store, held: () => [] });
-        await expect.poll(() => stateOf(id), PATIENT).toBe('queued');
+        await expect.poll(() => stateOf(id)).toBe('queued');
         expect([n, lives(child), (await store.run(id))?.attempt]).toEqual([n, false, 1]);
         await stop();
         isOver = failing.failed().length === 0;
         await store.requestCancel(id, 'the test');
       }
     },
-    60_000,
   );
 });
 
@@ -127,7 +123,7 @@ describe('Runs of a store that others use, too', () => {
     const working = await beginRun('working');
     const failing = failAtCall(store, 1);
     start({ store: failing.store });
-    await expect.poll(() => stateOf(run.id), PATIENT).toBe('queued');
+    await expect.poll(() => stateOf(run.id)).toBe('queued');
     expect(failing.failed()).toEqual(['takeBack']);
     expect(await stateOf(working.id)).toBe('running');
   });

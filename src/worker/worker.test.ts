@@ -12,8 +12,6 @@ import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { startWorker, type Worker, type WorkerOptions } from './worker.ts';
 
 const SUCCESS: Outcome = { state: 'succeeded', reason: null, message: 'Done' };
-/** On a busy machine. */
-const PATIENT = { timeout: 15_000 };
 
 let directory: string;
 let store: RunStore;
@@ -61,7 +59,7 @@ describe('A worker', () => {
     const ending = new AbortController();
     start(async () => SUCCESS, { ending: ending.signal });
     const before = await enqueue('before');
-    await expect.poll(() => stateOf(before), PATIENT).toBe('succeeded');
+    await expect.poll(() => stateOf(before)).toBe('succeeded');
     ending.abort();
     const after = await enqueue('after');
     // Were it claimed, that would have been written before this.
@@ -99,10 +97,10 @@ describe('A worker', () => {
     start(printing, { store: counted.store });
     for (const group of ['a', 'b', 'c']) await enqueue(group);
     const waiting = [await enqueue('a'), await enqueue('b')];
-    for (const id of waiting) await expect.poll(() => stateOf(id), PATIENT).toBe('succeeded');
+    for (const id of waiting) await expect.poll(() => stateOf(id)).toBe('succeeded');
     // Five runs, some empty answers after them, and one every five seconds on a slow machine.
     expect(counted.calls()).toBeLessThan(60);
-  }, 60_000);
+  });
 
   it('says so when it cannot claim any more by a defect', async () => {
     const failing = failAtCall(store, 1, { error: new Error('no such column'), only: ['claim'] });
@@ -121,11 +119,11 @@ describe('A worker', () => {
       const failing = failAtCall(store, n);
       const ids = [await enqueue(`a-${n}`), await enqueue(`b-${n}`)];
       const worker = start(emitting, { store: failing.store });
-      for (const id of ids) await expect.poll(() => stateOf(id), PATIENT).toBe('succeeded');
+      for (const id of ids) await expect.poll(() => stateOf(id)).toBe('succeeded');
       await worker.drain();
       isOver = failing.failed().length === 0;
     }
-  }, 60_000);
+  });
 
   it('hands every run back whichever call of the store fails while it drains', async () => {
     for (let n = 1, isOver = false; !isOver; n += 1) {
@@ -149,5 +147,5 @@ describe('A worker', () => {
       isOver = failing.failed().length === 0;
       await store.requestCancel(id, 'the test');
     }
-  }, 60_000);
+  });
 });

@@ -108,7 +108,6 @@ describe('The run that is claimed', () => {
         }
       }
     },
-    60_000,
   );
 
   it('is found without reading a table or an index to its end, so that it costs the same in a long queue', () => {
