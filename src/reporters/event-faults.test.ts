@@ -96,35 +96,29 @@ describe('A receiver that fails at its n-th request', () => {
     ['hangs', () => undefined],
     ['fails', answer(500)],
     ['cuts its answer before its status is whole', (response) => void response.socket?.end('HTTP/1.1 2')],
-  ])(
-    'that %s gets every event in the end',
-    async (what, how) => {
-      const events = await start();
-      for (let n = 0; n < 5; n += 1) {
-        receiver.script = [...Array.from({ length: n }, () => answer(204)), how];
-        const ids = await play(events);
-        await expectTold(ids, 1, `${what}, request ${n + 1}`);
-      }
-    },
-  );
+  ])('that %s gets every event in the end', async (what, how) => {
+    const events = await start();
+    for (let n = 0; n < 5; n += 1) {
+      receiver.script = [...Array.from({ length: n }, () => answer(204)), how];
+      const ids = await play(events);
+      await expectTold(ids, 1, `${what}, request ${n + 1}`);
+    }
+  });
 });
 
 describe('A store that fails at its n-th call', () => {
   it.each([
     ['and has not done it', false],
     ['and has done it', true],
-  ])(
-    '%s: every event is sent once',
-    async (what, afterwards) => {
-      let n = 1;
-      for (let isMet = true; isMet && n < MOST_CALLS; n += 1) {
-        const failing = failAtCall(deployments.store, n, { afterwards });
-        const ids = await play(await start(failing.store));
-        const [failed] = failing.failed();
-        isMet = failed !== undefined;
-        await expectTold(ids, 0, `call ${n} (${failed}) fails ${what}`);
-      }
-      expect(n).toBeGreaterThan(20);
-    },
-  );
+  ])('%s: every event is sent once', async (what, afterwards) => {
+    let n = 1;
+    for (let isMet = true; isMet && n < MOST_CALLS; n += 1) {
+      const failing = failAtCall(deployments.store, n, { afterwards });
+      const ids = await play(await start(failing.store));
+      const [failed] = failing.failed();
+      isMet = failed !== undefined;
+      await expectTold(ids, 0, `call ${n} (${failed}) fails ${what}`);
+    }
+    expect(n).toBeGreaterThan(20);
+  });
 });

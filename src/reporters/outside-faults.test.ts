@@ -89,48 +89,42 @@ describe('F44: A GitHub that fails at its n-th request', () => {
     ['cuts its answer', MISBEHAVIOURS.cut, true],
     ['fails', MISBEHAVIOURS.serverError, false],
     ['refuses the token', MISBEHAVIOURS.badCredentials, false],
-  ])(
-    'that %s shows every outcome in the end',
-    async (what, how, takesEffect) => {
-      const { github, start } = reporting;
-      const reporter = await start();
-      let n = 0;
-      for (let isMet = true; isMet && n < MOST_CALLS; n += 1) {
-        const before = github.requests.length;
-        const stop = github.misbehave({ how, takesEffect, after: n, times: 1 });
-        const story = createStory(n + 1);
-        await play(story, reporter);
-        isMet = github.requests.length - before > n;
-        stop();
-        const doubles = takesEffect ? 1 : 0;
-        await expectTold(story, doubles, `${what}, request ${n + 1}`);
-      }
-      // Four statuses, and twice the question who we are, a list and a comment.
-      expect(n).toBeGreaterThan(10);
-    },
-  );
+  ])('that %s shows every outcome in the end', async (what, how, takesEffect) => {
+    const { github, start } = reporting;
+    const reporter = await start();
+    let n = 0;
+    for (let isMet = true; isMet && n < MOST_CALLS; n += 1) {
+      const before = github.requests.length;
+      const stop = github.misbehave({ how, takesEffect, after: n, times: 1 });
+      const story = createStory(n + 1);
+      await play(story, reporter);
+      isMet = github.requests.length - before > n;
+      stop();
+      const doubles = takesEffect ? 1 : 0;
+      await expectTold(story, doubles, `${what}, request ${n + 1}`);
+    }
+    // Four statuses, and twice the question who we are, a list and a comment.
+    expect(n).toBeGreaterThan(10);
+  });
 });
 
 describe('A store that fails at its n-th call', () => {
   it.each([
     ['and has not done it', false],
     ['and has done it', true],
-  ])(
-    '%s: every outcome is sent once',
-    async (what, afterwards) => {
-      const { runs, start } = reporting;
-      let n = 1;
-      for (let isMet = true; isMet && n < MOST_CALLS; n += 1) {
-        const failing = failAtCall(runs.store, n, { afterwards });
-        const story = createStory(n);
-        await play(story, await start(failing.store));
-        const [failed] = failing.failed();
-        isMet = failed !== undefined;
-        await expectTold(story, 0, `call ${n} (${failed}) fails ${what}`);
-      }
-      expect(n).toBeGreaterThan(20);
-    },
-  );
+  ])('%s: every outcome is sent once', async (what, afterwards) => {
+    const { runs, start } = reporting;
+    let n = 1;
+    for (let isMet = true; isMet && n < MOST_CALLS; n += 1) {
+      const failing = failAtCall(runs.store, n, { afterwards });
+      const story = createStory(n);
+      await play(story, await start(failing.store));
+      const [failed] = failing.failed();
+      isMet = failed !== undefined;
+      await expectTold(story, 0, `call ${n} (${failed}) fails ${what}`);
+    }
+    expect(n).toBeGreaterThan(20);
+  });
 
   it('for good holds up nothing once it is well again', async () => {
     const { logged, runs, start } = reporting;

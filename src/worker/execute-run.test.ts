@@ -76,7 +76,9 @@ describe('executing a run', () => {
     const claim = await claimed(leaseMs);
     const away = failAtCall(store, 1, { times: Number.POSITIVE_INFINITY, only: ['renew'] });
     // Time passes only when the test says so, however busy the machine is.
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
+    vi.useFakeTimers({
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
+    });
     onTestFinished(() => void vi.useRealTimers());
     const endsAt = performance.now() + leaseMs;
     let leftMs = 0;

@@ -48,7 +48,9 @@ describe.skipIf(missing)(
       /** By the clock of Redis, which also numbers the entries. */
       const ageMs = async (): Promise<number> => {
         const [seconds, microseconds] = await redis.time();
-        return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000) - Number.parseInt(entry, 10);
+        return (
+          Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000) - Number.parseInt(entry, 10)
+        );
       };
       await expect.poll(ageMs).toBeGreaterThanOrEqual(300);
       await produce(redis, { id: 'waits-too' });

@@ -66,49 +66,46 @@ function ending(choice: number): RunEventBody {
 }
 
 describe('The run that is claimed', () => {
-  it.each([1, 2, 3, 4, 5])(
-    'is the one that looking at all runs finds, in history %i',
-    async (seed) => {
-      const next = random(seed);
-      const pick = <T>(values: readonly [T, ...T[]] | readonly T[]): T =>
-        values[Math.floor(next() * values.length)] as T;
-      const claims: Claim[] = [];
-      for (let step = 0; step < 250; step += 1) {
-        const choice = next();
-        if (choice < 0.45) {
-          const number = Math.floor(next() * 6);
-          const priority = Math.floor(next() * 3);
-          const deploy = { concurrencyGroup: `deploy:${number}`, priority, labels: pick(LABELS) };
-          await store.enqueue(
-            pick([
-              deployRequest(deploy),
-              pushRequest({ concurrencyGroup: `sync:${number}`, coalesce: false }),
-              planRequest({ concurrencyGroup: `plan:${number}` }),
-            ]),
-          );
-        } else if (choice < 0.8) {
-          const kinds = next() < 0.5 ? RUN_KINDS : RUN_KINDS.filter(() => next() < 0.5);
-          const labels = pick([null, ...LABELS]);
-          const expected = await expectedNext(kinds, labels);
-          const claim = await store.claim({
-            owner: 'w',
-            leaseMs: 60_000,
-            kinds,
-            labels: labels ?? undefined,
-          });
-          // A plan supersedes the older ones of its group, and is the newest of them.
-          expect([step, claim?.run.concurrencyGroup]).toEqual([step, expected?.concurrencyGroup]);
-          if (claim?.run.kind !== 'plan') expect([step, claim?.run.id]).toEqual([step, expected?.id]);
-          if (claim) claims.push(claim);
-        } else {
-          const [claim] = claims.splice(Math.floor(next() * claims.length), 1);
-          if (claim) await store.append(claim.lease, [ending(next())]);
-          const [waiting] = await store.runs({ state: 'awaiting_approval', limit: 1 });
-          if (waiting && next() < 0.5) await store.decide(waiting.id, 'approved', 'ada');
-        }
+  it.each([1, 2, 3, 4, 5])('is the one that looking at all runs finds, in history %i', async (seed) => {
+    const next = random(seed);
+    const pick = <T>(values: readonly [T, ...T[]] | readonly T[]): T =>
+      values[Math.floor(next() * values.length)] as T;
+    const claims: Claim[] = [];
+    for (let step = 0; step < 250; step += 1) {
+      const choice = next();
+      if (choice < 0.45) {
+        const number = Math.floor(next() * 6);
+        const priority = Math.floor(next() * 3);
+        const deploy = { concurrencyGroup: `deploy:${number}`, priority, labels: pick(LABELS) };
+        await store.enqueue(
+          pick([
+            deployRequest(deploy),
+            pushRequest({ concurrencyGroup: `sync:${number}`, coalesce: false }),
+            planRequest({ concurrencyGroup: `plan:${number}` }),
+          ]),
+        );
+      } else if (choice < 0.8) {
+        const kinds = next() < 0.5 ? RUN_KINDS : RUN_KINDS.filter(() => next() < 0.5);
+        const labels = pick([null, ...LABELS]);
+        const expected = await expectedNext(kinds, labels);
+        const claim = await store.claim({
+          owner: 'w',
+          leaseMs: 60_000,
+          kinds,
+          labels: labels ?? undefined,
+        });
+        // A plan supersedes the older ones of its group, and is the newest of them.
+        expect([step, claim?.run.concurrencyGroup]).toEqual([step, expected?.concurrencyGroup]);
+        if (claim?.run.kind !== 'plan') expect([step, claim?.run.id]).toEqual([step, expected?.id]);
+        if (claim) claims.push(claim);
+      } else {
+        const [claim] = claims.splice(Math.floor(next() * claims.length), 1);
+        if (claim) await store.append(claim.lease, [ending(next())]);
+        const [waiting] = await store.runs({ state: 'awaiting_approval', limit: 1 });
+        if (waiting && next() < 0.5) await store.decide(waiting.id, 'approved', 'ada');
       }
-    },
-  );
+    }
+  });
 
   it('is found without reading a table or an index to its end, so that it costs the same in a long queue', () => {
     const database = new DatabaseSync(path.join(directory, 'iac-runner.db'));
