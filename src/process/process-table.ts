@@ -1,6 +1,6 @@
 /** Finds and ends processes through /proc, telling reused process ids apart by their start time. */
 
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -205,9 +205,18 @@ function readStat(pid: number): ProcessStat | null {
   };
 }
 
+/** Every process that ends has all of /proc read: one buffer for all of it, as readFileSync takes 64 KiB for each. */
+const buffer = Buffer.alloc(1_024);
+
+/** The beginning of a file of /proc, which holds all that is asked for here. */
 function readProcFile(path: string): string | null {
   try {
-    return readFileSync(path, 'latin1');
+    const file = openSync(path, 'r');
+    try {
+      return buffer.toString('latin1', 0, readSync(file, buffer));
+    } finally {
+      closeSync(file);
+    }
   } catch (error) {
     return unlessShortage(error);
   }
