@@ -43,12 +43,26 @@ async function expectNextWorks(world: SyncWorld): Promise<void> {
   expect([next?.state, next?.message]).toEqual(['succeeded', '1 service(s) synced successfully']);
 }
 
+/**
+ * For sweeps. The next sync comes as far as the one that failed, and one call further, so that not each has to be
+ * followed by a whole one.
+ */
+function followUp(world: SyncWorld) {
+  let failures = 0;
+  return async (run: SyncRun, hasWorked: boolean): Promise<void> => {
+    await expectNothingLeft(world, run);
+    failures = hasWorked ? 0 : failures + 1;
+    if (failures % 5 === 4) await expectNextWorks(world);
+  };
+}
+
 describe.each([
   { code: 'ENOSPC', reason: 'disk_full', below: 'everything' as const },
   { code: 'EACCES', reason: 'workspace_unavailable', below: 'the files of its tasks' as const },
 ])('A sync whose file system fails once with $code below $below', ({ code, reason, below }) => {
   it('ends with the true reason, and the next one works', { timeout: 300_000 }, async () => {
     const world = await worldWithRedis();
+    const follow = followUp(world);
     const place = { everything: world.root, 'the files of its tasks': world.options.tempDir }[below];
     const failed: string[] = [];
     for (let call = 1; ; call += 1) {
@@ -56,11 +70,10 @@ describe.each([
       const hit = await whileCallFails({ call, code, below: place }, async () => void (await world.work()));
       const ended = await world.store.run(run.id);
       if (ended?.state !== 'succeeded') {
-        expect([hit, ended?.state, ended?.reason]).toEqual([hit, 'errored', reason]);
+        expect([hit, ended?.state, ended?.reason]).toEqual([expect.any(String), 'errored', reason]);
         expect((await world.notices(run.id)).join('\n')).toContain(`${code}: `);
       }
-      await expectNothingLeft(world, run);
-      if (ended?.state !== 'succeeded') await expectNextWorks(world);
+      await follow(run, ended?.state === 'succeeded');
       if (hit === null) break;
       failed.push(hit);
     }
@@ -100,6 +113,7 @@ exec /usr/bin/git "$@"
 
   it('says so, and the next one works', { timeout: 300_000 }, async () => {
     const { world, whileGitDies } = await worldWithMortalGit();
+    const follow = followUp(world);
     let deaths = 0;
     for (let call = 1; ; call += 1) {
       const run = await askForced(world);
@@ -114,17 +128,14 @@ exec /usr/bin/git "$@"
         expect([call, ended?.state, ended?.reason]).toEqual([call, 'errored', 'git_unavailable']);
         expect((await world.notices(run.id)).join('\n')).toContain('SIGKILL');
       }
-      await expectNothingLeft(world, run);
-      await expectNextWorks(world);
+      await follow(run, ended?.state === 'succeeded');
     }
     expect(deaths).toBeGreaterThan(5);
   });
 });
 
 describe('A sync whose task is killed', () => {
-  it('at any of its lines ends, leaves no process, and the next one works', {
-    timeout: 120_000,
-  }, async () => {
+  it('at any of its lines ends, leaves no process, and the next one works', async () => {
     const world = await worldWithRedis();
     for (const line of [1, 2, 3]) {
       const lines = `for n in 1 2 3; do echo $n; [ $n != ${line} ] || kill -KILL $$; done`;
@@ -140,7 +151,7 @@ describe('A sync whose task is killed', () => {
     await expectNextWorks(world);
   });
 
-  it('may leave folders that nobody may write', { timeout: 60_000 }, async () => {
+  it('may leave folders that nobody may write', async () => {
     const world = await worldWithRedis();
     world.script(
       'redis.sync',
