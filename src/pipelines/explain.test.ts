@@ -2,16 +2,16 @@ import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createWorld } from '../git/test-support.ts';
-import type { Ledger, LedgerEntry } from '../runs/run-store.ts';
 import { type ExplainOptions, explain } from './explain.ts';
 import { explainRange } from './explain-range.ts';
+import { type Attempt, useLedgers } from './ledgers.fixture.ts';
 import { inputsOf } from './service-inputs.ts';
 import { DEFAULT_RULES } from './service-rules.ts';
 import { snapshotAt } from './snapshot.ts';
 
 type World = Awaited<ReturnType<typeof createWorld>>;
 
-const EMPTY: Ledger = { entries: new Map(), baseline: null, examined: null, pins: new Map(), rules: null };
+const past = useLedgers();
 
 async function explained({ mirror }: World, revision: string, options: Partial<ExplainOptions> = {}) {
   await mirror.fetch();
@@ -20,7 +20,7 @@ async function explained({ mirror }: World, revision: string, options: Partial<E
     runId: 'run-1',
     revision,
     befores: [],
-    ledger: EMPTY,
+    ledger: options.ledger ?? (await past({})).ledger,
     selection: { mode: 'changed' },
     force: false,
     rollback: false,
@@ -31,24 +31,14 @@ async function explained({ mirror }: World, revision: string, options: Partial<E
   });
 }
 
-/** The service as a sync of this commit leaves it. */
-async function syncedAt({ mirror }: World, commit: string, id: string): Promise<LedgerEntry> {
+/** A sync of the service at this commit. */
+async function syncedAt({ mirror }: World, commit: string, id: string): Promise<Attempt> {
   const target = await snapshotAt({ repository: mirror, rules: DEFAULT_RULES }, commit);
   const service = target.byId.get(id);
   if (!service) throw new Error(`There is no ${id} at ${commit}.`);
   const inputs = inputsOf({ service, target, environmentDigest: '' });
   const { folder, tree, shared } = service;
-  return {
-    service: id,
-    folder,
-    synced: { commit, tree, shared, inputs, configHash: null, runId: 'run-0', at: 0 },
-    attemptedCommit: commit,
-    attemptedRunId: 'run-0',
-    outcome: 'succeeded',
-    attempts: 0,
-    attemptedInputs: '',
-    attemptedAt: 0,
-  };
+  return { fact: { service: id, folder, commit, tree, shared, inputs }, outcome: 'succeeded' };
 }
 
 describe('explain', () => {
@@ -62,10 +52,10 @@ describe('explain', () => {
     for (const name of names) commits.push(await world.commit({ [`platform/01.${name}/mark`]: '' }));
     const head = await world.commit({ ...files('new'), README: 'new' });
     await world.mirror.fetch();
-    const entries = await Promise.all(
+    const attempts = await Promise.all(
       names.map((name, index) => syncedAt(world, commits[index] ?? '', `platform/${name}`)),
     );
-    const ledger = { ...EMPTY, entries: new Map(entries.map((entry) => [entry.service, entry])) };
+    const { ledger } = await past({ attempts });
     const { explanation } = await explained(world, head, { ledger });
     expect(explanation.services.map(({ service, paths }) => [service, paths])).toEqual(
       names.toSorted().map((name) => [`platform/${name}`, [`platform/01.${name}/compose.yaml`]]),
@@ -94,7 +84,7 @@ describe('explain', () => {
     const task = await world.commit({ '.iac-runner.yaml': rule('platform/{service}', '{service}.deploy') });
     const id = await world.commit({ '.iac-runner.yaml': rule('{service}', '{service}.sync') });
     await world.mirror.fetch();
-    const ledger = { ...EMPTY, baseline: first };
+    const { ledger } = await past({ baseline: first });
     const decided = async (revision: string) =>
       (await explained(world, revision, { ledger })).explanation.services.map(
         ({ service, decision }) => `${service}: ${decision}`,

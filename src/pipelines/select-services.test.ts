@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { TreeEntry } from '../git/mirror.ts';
-import type { LedgerEntry } from '../runs/run-store.ts';
+import { type Attempt, type Past, useLedgers } from './ledgers.fixture.ts';
 import { type SelectionInput, selectServices } from './select-services.ts';
 import { inputsOf } from './service-inputs.ts';
 import { DEFAULT_RULES, type Rules, type ServiceRule } from './service-rules.ts';
@@ -36,61 +36,45 @@ function asked(...services: string[]): Partial<SelectionInput> {
   return { selection: { mode: 'services', services } };
 }
 
-/** As this version stores it. */
-function syncedNow(target: Snapshot, id: string): LedgerEntry {
-  const service = target.byId.get(id);
-  const entry = synced(target, id);
-  if (!service || !entry.synced) throw new Error(`No ${id} at ${target.commit}.`);
-  const inputs = inputsOf({ service, target, environmentDigest: 'env' });
-  return { ...entry, synced: { ...entry.synced, inputs } };
+type Form = 'as this version stores it' | 'as earlier versions stored it';
+
+/** Its task was started at this commit. Earlier versions stored one digest of the inputs. */
+function tried(
+  at: Snapshot,
+  id: string,
+  outcome: Attempt['outcome'],
+  form: Form = 'as earlier versions stored it',
+): Attempt {
+  const service = at.byId.get(id);
+  if (!service) throw new Error(`No ${id} at ${at.commit}.`);
+  const { folder, tree, shared } = service;
+  const inputs =
+    form === 'as this version stores it'
+      ? inputsOf({ service, target: at, environmentDigest: 'env' })
+      : digest([folder, tree, shared, 'env']);
+  return { fact: { service: id, folder, commit: at.commit, tree, shared, inputs }, outcome };
 }
 
-/** As earlier versions stored it, with one digest of the inputs. */
-function synced(at: Snapshot, service: string, overrides: Partial<LedgerEntry> = {}): LedgerEntry {
-  const found = at.services.find(({ id }) => id === service);
-  if (!found) throw new Error(`No ${service} at ${at.commit}.`);
-  return {
-    service,
-    folder: found.folder,
-    attemptedCommit: at.commit,
-    attemptedRunId: 'run-0',
-    outcome: 'succeeded',
-    attempts: 0,
-    attemptedInputs: '',
-    attemptedAt: 0,
-    synced: {
-      commit: at.commit,
-      tree: found.tree,
-      shared: found.shared,
-      inputs: digest([found.folder, found.tree, found.shared, 'env']),
-      configHash: null,
-      runId: 'run-0',
-      at: 0,
-    },
-    ...overrides,
-  };
-}
+const synced = (at: Snapshot, id: string): Attempt => tried(at, id, 'succeeded');
+const syncedNow = (at: Snapshot, id: string): Attempt =>
+  tried(at, id, 'succeeded', 'as this version stores it');
 
-function select(target: Snapshot, entries: LedgerEntry[], overrides: Partial<SelectionInput> = {}) {
-  const selected = selectServices(inputOf(target, entries, overrides));
+const past = useLedgers();
+
+async function select(target: Snapshot, attempts: Attempt[], overrides: Partial<SelectionInput> = {}) {
+  const selected = selectServices(await inputOf(target, attempts, overrides));
   return Object.fromEntries(selected.map(({ service, decision }) => [service, decision]));
 }
 
-function inputOf(
+async function inputOf(
   target: Snapshot,
-  entries: LedgerEntry[],
+  attempts: Attempt[],
   overrides: Partial<SelectionInput> = {},
-): SelectionInput {
+): Promise<SelectionInput> {
   return {
     runId: 'run-1',
     target,
-    ledger: {
-      entries: new Map(entries.map((entry) => [entry.service, entry])),
-      baseline: null,
-      examined: null,
-      pins: new Map(),
-      rules: null,
-    },
+    ledger: overrides.ledger ?? (await past({ attempts })).ledger,
     baselines: [],
     selection: { mode: 'changed' },
     force: false,
@@ -142,49 +126,41 @@ describe('selectServices of what changed', () => {
       { [POSTGRES]: 'p1', [REDIS]: 'r1', 'platform/05.redis': 'r1', libs: 'l1' },
       { 'platform/redis': 'invalid' },
     ],
-  ])('with %s changed', (_name, folders, expected) => {
+  ])('with %s changed', async (_name, folders, expected) => {
     const untouched = { 'platform/postgres': 'not_chosen', 'platform/redis': 'not_chosen' };
-    expect(select(commit('c2', folders), ledger)).toEqual({ ...untouched, ...expected });
+    expect(await select(commit('c2', folders), ledger)).toEqual({ ...untouched, ...expected });
   });
 
-  it('runs again what failed or was cut off, though nothing changed', () => {
+  it('runs again what failed or was cut off, though nothing changed', async () => {
     const entries = [
-      synced(first, 'platform/postgres', { outcome: 'failed' }),
-      synced(first, 'platform/redis', { outcome: 'started' }),
+      ...ledger,
+      tried(first, 'platform/postgres', 'failed'),
+      tried(first, 'platform/redis', 'started'),
     ];
-    expect(select(first, entries)).toEqual({ 'platform/postgres': 'run', 'platform/redis': 'run' });
+    expect(await select(first, entries)).toEqual({ 'platform/postgres': 'run', 'platform/redis': 'run' });
   });
 
-  it('runs a service that was removed and is back, also when it is as it was', () => {
-    const entries = [
-      synced(first, 'platform/postgres'),
-      synced(first, 'platform/redis', { outcome: 'removed' }),
-    ];
-    expect(select(first, entries)).toMatchObject({ 'platform/redis': 'run' });
+  it('runs a service that was removed and is back, also when it is as it was', async () => {
+    const entries = [...ledger, tried(first, 'platform/redis', 'removed')];
+    expect(await select(first, entries)).toMatchObject({ 'platform/redis': 'run' });
   });
 
-  it('reports a removal once', () => {
+  it('reports a removal once', async () => {
     const target = commit('c2', { [POSTGRES]: 'p1', libs: 'l1' });
-    const entries = [
-      synced(first, 'platform/postgres'),
-      synced(first, 'platform/redis', { outcome: 'removed' }),
-    ];
-    expect(select(target, entries)).toEqual({ 'platform/postgres': 'not_chosen' });
+    const entries = [...ledger, tried(first, 'platform/redis', 'removed')];
+    expect(await select(target, entries)).toEqual({ 'platform/postgres': 'not_chosen' });
   });
 
-  it('F7: leaves alone what was synced, or only attempted, at a newer commit, and does not call it removed', () => {
+  it('F7: leaves alone what was synced, or only attempted, at a newer commit, and does not call it removed', async () => {
     const older = commit('c0', { [POSTGRES]: 'p0', libs: 'l1' });
-    const entries = [
-      synced(first, 'platform/postgres', { outcome: 'failed', synced: null }),
-      synced(first, 'platform/redis'),
-    ];
-    expect(select(older, entries, { newer: new Set(['c1']) })).toEqual({
+    const entries = [tried(first, 'platform/postgres', 'failed'), synced(first, 'platform/redis')];
+    expect(await select(older, entries, { newer: new Set(['c1']) })).toEqual({
       'platform/postgres': 'newer_synced',
     });
   });
 
-  it('ignores a changed environment, which only matters to what is asked for by name', () => {
-    expect(select(first, ledger, { environmentDigest: 'other' })).toMatchObject({
+  it('ignores a changed environment, which only matters to what is asked for by name', async () => {
+    expect(await select(first, ledger, { environmentDigest: 'other' })).toMatchObject({
       'platform/redis': 'not_chosen',
     });
   });
@@ -194,27 +170,29 @@ describe('selectServices of what was never synced', () => {
   const before = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
   const after = commit('c2', { [POSTGRES]: 'p1', [REDIS]: 'r2', libs: 'l1' });
 
-  it('compares with the commit before the push', () => {
-    expect(select(after, [], { baselines: [before] })).toEqual({
+  it('compares with the commit before the push', async () => {
+    expect(await select(after, [], { baselines: [before] })).toEqual({
       'platform/postgres': 'not_chosen',
       'platform/redis': 'run',
     });
   });
 
-  it('F39: widens to all when that commit is unknown or there is none', () => {
+  it('F39: widens to all when that commit is unknown or there is none', async () => {
     const all = { 'platform/postgres': 'run', 'platform/redis': 'run' };
-    expect(select(after, [], { baselines: [null] })).toEqual(all);
-    expect(select(after, [], { baselines: [] })).toEqual(all);
-    expect(select(after, [], { baselines: [after, null] })).toEqual(all);
+    expect(await select(after, [], { baselines: [null] })).toEqual(all);
+    expect(await select(after, [], { baselines: [] })).toEqual(all);
+    expect(await select(after, [], { baselines: [after, null] })).toEqual(all);
   });
 
-  it('also finds what a lost push changed since the first commit ever seen', () => {
-    expect(select(after, [], { baselines: [before, after] })).toMatchObject({ 'platform/redis': 'run' });
+  it('also finds what a lost push changed since the first commit ever seen', async () => {
+    expect(await select(after, [], { baselines: [before, after] })).toMatchObject({
+      'platform/redis': 'run',
+    });
   });
 
-  it('reports what the commit before had and this one has not', () => {
+  it('reports what the commit before had and this one has not', async () => {
     const target = commit('c2', { [POSTGRES]: 'p1', libs: 'l1' });
-    expect(select(target, [], { baselines: [before] })).toMatchObject({ 'platform/redis': 'removed' });
+    expect(await select(target, [], { baselines: [before] })).toMatchObject({ 'platform/redis': 'removed' });
   });
 });
 
@@ -222,85 +200,87 @@ describe('selectServices by name', () => {
   const at = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', 'bootstrap/01.vault': 'v1' });
   const ledger = [synced(at, 'platform/postgres')];
 
-  it('chooses what is named and skips it when nothing it depends on changed', () => {
+  it('chooses what is named and skips it when nothing it depends on changed', async () => {
     const selection = { mode: 'services', services: ['platform/postgres', 'platform/redis'] } as const;
-    expect(select(at, ledger, { selection: { ...selection, services: [...selection.services] } })).toEqual({
+    expect(
+      await select(at, ledger, { selection: { ...selection, services: [...selection.services] } }),
+    ).toEqual({
       'platform/postgres': 'skipped',
       'platform/redis': 'run',
       'bootstrap/vault': 'excluded',
     });
   });
 
-  it('runs it all the same by force, and when the environment changed', () => {
+  it('runs it all the same by force, and when the environment changed', async () => {
     const selection = { mode: 'all' } as const;
-    expect(select(at, ledger, { selection, force: true })).toMatchObject({ 'platform/postgres': 'run' });
-    expect(select(at, ledger, { selection, environmentDigest: 'other' })).toMatchObject({
+    expect(await select(at, ledger, { selection, force: true })).toMatchObject({
+      'platform/postgres': 'run',
+    });
+    expect(await select(at, ledger, { selection, environmentDigest: 'other' })).toMatchObject({
       'platform/postgres': 'run',
     });
   });
 
-  it('never runs excluded ones, not even by force', () => {
+  it('never runs excluded ones, not even by force', async () => {
     const selection = { mode: 'services' as const, services: ['bootstrap/vault'] };
-    expect(select(at, [], { selection, force: true })).toMatchObject({ 'bootstrap/vault': 'excluded' });
+    expect(await select(at, [], { selection, force: true })).toMatchObject({ 'bootstrap/vault': 'excluded' });
   });
 
-  it('says of a name that is gone that there is no such service', () => {
+  it('says of a name that is gone that there is no such service', async () => {
     const selection = { mode: 'services' as const, services: ['platform/gone'] };
-    expect(select(at, [], { selection })).toMatchObject({ 'platform/gone': 'invalid' });
+    expect(await select(at, [], { selection })).toMatchObject({ 'platform/gone': 'invalid' });
   });
 
-  it('does not repeat what an earlier attempt of the same run has done', () => {
-    expect(select(at, ledger, { selection: { mode: 'all' }, force: true, runId: 'run-0' })).toMatchObject({
-      'platform/postgres': 'done',
-    });
+  it('does not repeat what an earlier attempt of the same run has done', async () => {
+    const { ledger: ownLedger, runId } = await past({ attempts: ledger });
+    const again = { selection: { mode: 'all' }, force: true, ledger: ownLedger, runId } as const;
+    expect(await select(at, [], again)).toMatchObject({ 'platform/postgres': 'done' });
   });
 });
 
 describe('selectServices of pinned services', () => {
   const old = commit('old', { [POSTGRES]: 'p1', [REDIS]: 'r1' });
   const head = commit('head', { [POSTGRES]: 'p2', [REDIS]: 'r2' });
-  const entries = [
-    synced(old, 'platform/postgres', { attemptedCommit: 'old', outcome: 'failed' }),
+  const attempts = [
+    synced(old, 'platform/postgres'),
+    tried(old, 'platform/postgres', 'failed'),
     synced(old, 'platform/redis'),
   ];
-  const ledger = {
-    entries: new Map(entries.map((entry) => [entry.service, entry])),
-    baseline: null,
-    examined: null,
-    pins: new Map([['platform/postgres', 'old']]),
-    rules: null,
-  };
+  const pin = { service: 'platform/postgres', commit: 'old' };
   const pinned = { 'platform/postgres': 'pinned', 'platform/redis': 'run' };
 
-  it('leaves them alone whatever is asked, until a rollback or an unpin', () => {
-    expect(select(head, [], { ledger })).toEqual(pinned);
-    expect(select(head, [], { ledger, selection: { mode: 'all' } })).toEqual(pinned);
-    expect(select(head, [], { ledger, selection: { mode: 'all' }, force: true })).toEqual(pinned);
+  it('leaves them alone whatever is asked, until a rollback or an unpin', async () => {
+    const { ledger } = await past({ attempts, pin });
+    expect(await select(head, [], { ledger })).toEqual(pinned);
+    expect(await select(head, [], { ledger, selection: { mode: 'all' } })).toEqual(pinned);
+    expect(await select(head, [], { ledger, selection: { mode: 'all' }, force: true })).toEqual(pinned);
     const asked = { ledger, selection: { mode: 'all' as const } };
-    expect(select(head, [], { ...asked, unpin: true })).toMatchObject({ 'platform/postgres': 'run' });
-    expect(select(head, [], { ...asked, rollback: true })).toMatchObject({ 'platform/postgres': 'run' });
+    expect(await select(head, [], { ...asked, unpin: true })).toMatchObject({ 'platform/postgres': 'run' });
+    expect(await select(head, [], { ...asked, rollback: true })).toMatchObject({
+      'platform/postgres': 'run',
+    });
   });
 
-  it('lets them go where they are pinned, also although newer commits were tried since', () => {
+  it('lets them go where they are pinned, also although newer commits were tried since', async () => {
     const selection = { mode: 'services' as const, services: ['platform/postgres'] };
-    const tried = synced(head, 'platform/postgres', { outcome: 'failed' });
-    const failed = { ...ledger, entries: new Map([['platform/postgres', tried]]) };
+    const since = [synced(head, 'platform/postgres'), tried(head, 'platform/postgres', 'failed')];
+    const { ledger: failed } = await past({ attempts: since, pin });
     const newer = new Set(['head']);
-    expect(select(old, [], { ledger: failed, selection, newer })).toMatchObject({
+    expect(await select(old, [], { ledger: failed, selection, newer })).toMatchObject({
       'platform/postgres': 'run',
     });
     const elsewhere = commit('older', { [POSTGRES]: 'p0', [REDIS]: 'r0' });
-    expect(select(elsewhere, [], { ledger: failed, selection, newer })).toMatchObject({
+    expect(await select(elsewhere, [], { ledger: failed, selection, newer })).toMatchObject({
       'platform/postgres': 'pinned',
     });
-    expect(select(old, [], { ledger: { ...failed, pins: new Map() }, selection, newer })).toMatchObject({
+    expect(await select(old, since, { selection, newer })).toMatchObject({
       'platform/postgres': 'newer_synced',
     });
   });
 });
 
 describe('snapshotOf', () => {
-  it('F38: does not take a linked deploy.py for a service', () => {
+  it('F38: does not take a linked deploy.py for a service', async () => {
     const entries: TreeEntry[] = [
       { mode: '040000', type: 'tree', id: 't', path: POSTGRES },
       { mode: '120000', type: 'blob', id: 'b', path: `${POSTGRES}/deploy.py` },
@@ -308,7 +288,7 @@ describe('snapshotOf', () => {
     expect(snapshotOf('c', entries, DEFAULT_RULES).services).toEqual([]);
   });
 
-  it('notices what shadows the module platform', () => {
+  it('notices what shadows the module platform', async () => {
     const entries: TreeEntry[] = [{ mode: '100644', type: 'blob', id: 'b', path: 'platform/__init__.py' }];
     expect(snapshotOf('c', entries, DEFAULT_RULES).shadowsPlatform).toBe(true);
   });
@@ -316,61 +296,54 @@ describe('snapshotOf', () => {
 
 describe('selectServices of what was changed outside', () => {
   const first = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
-  const entries = [synced(first, 'platform/postgres'), synced(first, 'platform/redis')];
+  const second = commit('c2', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
+  const attempts = [synced(first, 'platform/postgres'), synced(first, 'platform/redis')];
   const drifted = (heal: boolean) => {
     const drift = { service: 'platform/redis', because: 'Changed outside.', heal, isNew: true };
     return { drifted: new Map([['platform/redis', drift]]) };
   };
   const asked = { selection: { mode: 'all' } } as const;
 
-  it.each<[string, LedgerEntry[], Partial<SelectionInput>, Record<string, string>]>([
-    ['runs what is to be healed', entries, drifted(true), { 'platform/redis': 'run' }],
-    ['leaves alone what is only reported', entries, drifted(false), { 'platform/redis': 'not_chosen' }],
+  it.each<[string, Past, Partial<SelectionInput>, Record<string, string>]>([
+    ['runs what is to be healed', { attempts }, drifted(true), { 'platform/redis': 'run' }],
+    ['leaves alone what is only reported', { attempts }, drifted(false), { 'platform/redis': 'not_chosen' }],
     [
       'runs it for whoever asks, healing or not',
-      entries,
+      { attempts },
       { ...asked, ...drifted(false) },
       { 'platform/redis': 'run', 'platform/postgres': 'skipped' },
     ],
     [
       'leaves a pinned service where it is',
-      entries,
-      {
-        ...drifted(true),
-        ledger: {
-          entries: new Map(entries.map((entry) => [entry.service, entry])),
-          baseline: null,
-          examined: null,
-          pins: new Map([['platform/redis', 'c0']]),
-          rules: null,
-        },
-      },
+      { attempts, pin: { service: 'platform/redis', commit: 'c0' } },
+      drifted(true),
       { 'platform/redis': 'pinned' },
     ],
     [
       'moves nothing backwards for it',
-      [synced(first, 'platform/redis', { attemptedCommit: 'c2' })],
+      { attempts: [...attempts, tried(second, 'platform/redis', 'failed')] },
       { ...drifted(true), newer: new Set(['c2']) },
       { 'platform/redis': 'newer_synced' },
     ],
-  ])('%s', (_what, ledger, overrides, expected) => {
-    expect(select(first, ledger, overrides)).toMatchObject(expected);
+  ])('%s', async (_what, before, overrides, expected) => {
+    const { ledger } = await past(before);
+    expect(await select(first, [], { ...overrides, ledger })).toMatchObject(expected);
   });
 });
 
 describe('selectServices where two folders have one id', () => {
   const target = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', 'platform/05.redis': 'r1' });
 
-  it('refuses that id alone', () => {
-    expect(select(target, [])).toEqual({ 'platform/postgres': 'run', 'platform/redis': 'invalid' });
-    expect(select(target, [], asked('platform/redis'))).toEqual({
+  it('refuses that id alone', async () => {
+    expect(await select(target, [])).toEqual({ 'platform/postgres': 'run', 'platform/redis': 'invalid' });
+    expect(await select(target, [], asked('platform/redis'))).toEqual({
       'platform/postgres': 'not_chosen',
       'platform/redis': 'invalid',
     });
   });
 
-  it('does not concern who asks for another service', () => {
-    expect(select(target, [], asked('platform/postgres'))).toEqual({
+  it('does not concern who asks for another service', async () => {
+    expect(await select(target, [], asked('platform/postgres'))).toEqual({
       'platform/postgres': 'run',
       'platform/redis': 'not_chosen',
     });
@@ -381,33 +354,33 @@ describe('selectServices after a change of the rules alone', () => {
   const folders = { [POSTGRES]: 'p1', [REDIS]: 'r1' };
   const before = commit('c1', folders);
 
-  it('runs a service whose task changed, also when it is asked for', () => {
+  it('runs a service whose task changed, also when it is asked for', async () => {
     const target = commit('c2', folders, rulesWith({ task: '{service}.deploy' }));
     const entries = [syncedNow(before, 'platform/postgres'), syncedNow(before, 'platform/redis')];
     const both = { 'platform/postgres': 'run', 'platform/redis': 'run' };
-    expect(select(target, entries)).toEqual(both);
-    expect(select(target, entries, { selection: { mode: 'all' } })).toEqual(both);
-    expect(select(before, entries)).toEqual({
+    expect(await select(target, entries)).toEqual(both);
+    expect(await select(target, entries, { selection: { mode: 'all' } })).toEqual(both);
+    expect(await select(before, entries)).toEqual({
       'platform/postgres': 'not_chosen',
       'platform/redis': 'not_chosen',
     });
   });
 
-  it('runs a service whose task changed since the first push seen', () => {
+  it('runs a service whose task changed since the first push seen', async () => {
     const target = commit('c2', folders, rulesWith({ task: '{service}.deploy' }));
     const ownServices = new Map([
       ['c1', new Map(before.services.map((service) => [service.folder, service]))],
     ]);
     const baseline = commit('c1', folders, rulesWith({ task: '{service}.deploy' }));
-    expect(select(target, [], { baselines: [baseline], ownServices })).toEqual({
+    expect(await select(target, [], { baselines: [baseline], ownServices })).toEqual({
       'platform/postgres': 'run',
       'platform/redis': 'run',
     });
   });
 
-  it('says that a folder has another id, not that it is gone', () => {
+  it('says that a folder has another id, not that it is gone', async () => {
     const target = commit('c2', folders, rulesWith({ id: 'apps/{service}' }));
-    const found = selectServices(inputOf(target, [syncedNow(before, 'platform/redis')]));
+    const found = selectServices(await inputOf(target, [syncedNow(before, 'platform/redis')]));
     expect(found.find(({ service }) => service === 'platform/redis')).toMatchObject({
       decision: 'removed',
       because:
@@ -432,29 +405,31 @@ describe('selectServices of shared entries that are no plain files', () => {
     ['a link that leads elsewhere', entry('120000', 'a'), entry('120000', 'b')],
     ['a file that can be executed now', entry('100644', 'a'), entry('100755', 'a')],
     ['a link in place of a file', entry('100644', 'a'), entry('120000', 'a')],
-  ])('runs what depends on %s', (_name, before, after) => {
+  ])('runs what depends on %s', async (_name, before, after) => {
     const ledger = [syncedNow(at('c1', before), 'platform/redis')];
-    expect(select(at('c2', after), ledger)).toEqual({ 'platform/redis': 'run' });
-    expect(select(at('c2', after), ledger, { selection: { mode: 'all' } })).toEqual({
+    expect(await select(at('c2', after), ledger)).toEqual({ 'platform/redis': 'run' });
+    expect(await select(at('c2', after), ledger, { selection: { mode: 'all' } })).toEqual({
       'platform/redis': 'run',
     });
-    expect(select(at('c2', before), ledger)).toEqual({ 'platform/redis': 'not_chosen' });
+    expect(await select(at('c2', before), ledger)).toEqual({ 'platform/redis': 'not_chosen' });
   });
 
   it.each([
     ['a submodule', entry('160000', 'a')],
     ['a link', entry('120000', 'a')],
-  ])('runs nothing because an earlier version stored its digest without %s', (_name, special) => {
+  ])('runs nothing because an earlier version stored its digest without %s', async (_name, special) => {
     const target = at('c1', special);
     const plain = at('c1');
     const ledger = [synced(plain, 'platform/redis')];
-    expect(select(target, ledger)).toEqual({ 'platform/redis': 'not_chosen' });
-    expect(select(target, ledger, { selection: { mode: 'all' } })).toEqual({ 'platform/redis': 'skipped' });
+    expect(await select(target, ledger)).toEqual({ 'platform/redis': 'not_chosen' });
+    expect(await select(target, ledger, { selection: { mode: 'all' } })).toEqual({
+      'platform/redis': 'skipped',
+    });
   });
 
-  it('runs nothing because an earlier version stored its digest without modes', () => {
+  it('runs nothing because an earlier version stored its digest without modes', async () => {
     const ledger = [synced(at('c1', entry('100644', 'a')), 'platform/redis')];
     const target = at('c1', entry('100755', 'a'));
-    expect(select(target, ledger)).toEqual({ 'platform/redis': 'not_chosen' });
+    expect(await select(target, ledger)).toEqual({ 'platform/redis': 'not_chosen' });
   });
 });
