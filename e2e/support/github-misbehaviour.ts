@@ -9,6 +9,8 @@ export type Misbehaviour =
   | { kind: 'reset' }
   /** The right answer, late. */
   | { kind: 'slow'; delayMs: number }
+  /** The right answer, once this has happened. */
+  | { kind: 'held'; until: Promise<unknown> }
   /** The right answer with only half of its JSON, as a complete HTTP message. */
   | { kind: 'truncated' }
   /** The right answer, cut off in the middle of its body. */
@@ -25,7 +27,7 @@ export interface Script {
   path?: RegExp;
   /**
    * True: the request takes effect and only the answer goes wrong, as when a proxy fails afterwards. Those that
-   * carry the right answer (slow, truncated, cut) always take effect.
+   * carry the right answer (slow, held, truncated, cut) always take effect.
    */
   takesEffect?: boolean;
 }

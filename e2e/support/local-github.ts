@@ -121,6 +121,8 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
       response.destroy();
     });
   });
+  // The caller closes what is idle. A connection that is closed while a request arrives would cost it a second try.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${portOf(server.address())}`;
   return {
@@ -181,7 +183,7 @@ function createRecorder(requests: RecordedRequest[]): Recorder {
 }
 
 function carriesRightAnswer({ how }: Script): boolean {
-  return how.kind === 'slow' || how.kind === 'truncated' || how.kind === 'cut';
+  return ['slow', 'held', 'truncated', 'cut'].includes(how.kind);
 }
 
 function send(response: ServerResponse, { status, body, headers }: ApiAnswer): void {
@@ -208,7 +210,8 @@ async function misanswer(response: ServerResponse, { how }: Script, right: ApiAn
       response.socket?.resetAndDestroy();
       return;
     case 'slow':
-      await sleep(how.delayMs);
+    case 'held':
+      await (how.kind === 'slow' ? sleep(how.delayMs) : how.until);
       return send(response, right ?? refusal(500, 'Server Error'));
     case 'truncated':
     case 'cut': {

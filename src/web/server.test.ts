@@ -5,6 +5,9 @@ import { Hono } from 'hono';
 import { expect, it, onTestFinished } from 'vitest';
 import { startServer } from './server.ts';
 
+/** Google's load balancers. */
+const LONGEST_IDLE_PROXY_S = 600;
+
 async function listen() {
   const seen = { failures: [] as unknown[], warnings: [] as string[] };
   const time = { now: 0 };
@@ -23,6 +26,7 @@ async function listen() {
   onTestFinished(running.close);
   return {
     ...{ seen, time },
+    url: `http://127.0.0.1:${running.port}/`,
     /** As Node does when the kernel refuses the next connection. */
     refuse: (code: string): void =>
       void servers[0]?.emit('error', Object.assign(new Error(`accept ${code}`), { code })),
@@ -67,4 +71,12 @@ it('A server to which nobody came for an hour has not failed for an hour', async
   time.now += 3_600_000;
   refuse('EMFILE');
   expect(seen.failures).toEqual([]);
+});
+
+it('An idle connection stays open for longer than a proxy keeps it, so that no delivery arrives while it is closed', async () => {
+  const { url } = await listen();
+  const answer = await fetch(url);
+  await answer.text();
+  const seconds = Number(/^timeout=(\d+)$/.exec(answer.headers.get('keep-alive') ?? '')?.[1]);
+  expect(seconds).toBeGreaterThan(LONGEST_IDLE_PROXY_S);
 });

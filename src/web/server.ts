@@ -11,6 +11,11 @@ import { answerRaw, type HttpSocket } from './raw-answer.ts';
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const CHECK_MS = 1_000;
+/**
+ * Longer than proxies keep an idle connection: Traefik 90 s, Caddy 2 minutes, load balancers of Google 10 minutes. When
+ * the server closes first, it resets a delivery that is arriving, and the proxy cannot send that a second time.
+ */
+const KEEP_ALIVE_MS = 620_000;
 /** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
 const MAX_HEADERS_BYTES = 32 * 1024;
 /**
@@ -61,6 +66,7 @@ export function startServer(app: Hono, options: ServerOptions): Promise<RunningS
       serverOptions: {
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
         connectionsCheckingInterval: CHECK_MS,
         maxHeaderSize: MAX_HEADERS_BYTES,
       },
