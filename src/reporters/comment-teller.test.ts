@@ -3,6 +3,7 @@ import { MISBEHAVIOURS } from '../../e2e/support/github-misbehaviour.ts';
 import { expectNoViolations, type LocalGithub, startLocalGithub } from '../../e2e/support/local-github.ts';
 import { createCommentTeller } from './comment-teller.ts';
 import { createGitHubComments } from './github-comments.ts';
+import { createSetAside } from './set-aside.ts';
 import { planComments, previewComments } from './sticky-comments.ts';
 import { aPlan as anyPlan, aPreview, createStoredRuns, type StoredRuns } from './stored-runs.fixture.ts';
 import { createWriteLane } from './write-lane.ts';
@@ -35,7 +36,7 @@ function createTelling(): () => Promise<number | null> {
   const { store } = runs;
   const client = createGitHubComments({ apiUrl: github.url, token: TOKEN, version: '1' });
   const runUrl = (id: string) => `https://runner.example/runs/${runs.nameOf(id)}`;
-  const log = { info: () => undefined, warn: () => undefined };
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const lane = createWriteLane({ clock: () => now, random: () => 0 });
   const previews = previewComments({ store, client, repository: REPOSITORY, runUrl });
   const plans = planComments({
@@ -46,7 +47,8 @@ function createTelling(): () => Promise<number | null> {
   });
   const tellPreview = createCommentTeller({ store, log, lane }, previews);
   const tellPlan = createCommentTeller({ store, log, lane }, plans);
-  return async () => (await tellPreview()) ?? tellPlan();
+  const aside = createSetAside('comments', log);
+  return async () => (await tellPreview(aside)) ?? tellPlan(aside);
 }
 
 /** Until nothing is left, or until `rounds` are over; the waits between them. */

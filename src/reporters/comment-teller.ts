@@ -5,6 +5,7 @@ import { isFinal, type Run } from '../runs/run.ts';
 import { blankReport, type Report, type ReporterName, type RunStore } from '../runs/run-store.ts';
 import type { SendOutcome } from './github-answer.ts';
 import type { CommentRequest, GitHubComments } from './github-comments.ts';
+import type { SetAside } from './set-aside.ts';
 import { isWorn, type ReporterLog } from './status-teller.ts';
 import type { WriteLane } from './write-lane.ts';
 
@@ -39,39 +40,59 @@ const NEXT_ROUND_MS = 100;
 export function createCommentTeller<Told extends Run>(
   options: CommentTellerOptions,
   comment: StickyComment<Told>,
-): () => Promise<number | null> {
-  const { store, lane } = options;
-  return async function tellNext() {
+): (aside: SetAside) => Promise<number | null> {
+  return async function tellNext(aside) {
     let waitMs: number | null = null;
-    for (const run of await owedRuns(store, comment)) {
-      const report =
-        (await store.reports(comment.reporter, run.id))[0] ??
-        blankReport(comment.reporter, run.id, targetOf(run));
-      if (report.settled && isFinal(run.state)) {
-        await store.settleRun(comment.reporter, run.id);
-        continue;
-      }
-      // A run that waits for somebody stays as it was told.
-      if (!isFinal(run.state) && (report.settled || report.told?.startsWith(`${run.state} `))) continue;
-      const ms = lane.earliest({ promised: false, notBefore: report.notBefore }) - lane.now();
-      if (ms <= 0) {
-        await tell(options, comment, run, report);
+    for (const run of await owedRuns(options.store, comment, aside)) {
+      if (aside.has(run)) continue;
+      const told = await aside.guard(run, () => tellIfDue(options, comment, run));
+      if (told === 'told') {
+        aside.cameThrough();
         return NEXT_ROUND_MS;
       }
-      waitMs = Math.min(waitMs ?? ms, ms);
+      if (typeof told === 'number') waitMs = Math.min(waitMs ?? told, told);
     }
     return waitMs;
   };
+}
+
+/** Resolves to the ms to wait, when it is not due yet. */
+async function tellIfDue<Told extends Run>(
+  options: CommentTellerOptions,
+  comment: StickyComment<Told>,
+  run: Told,
+): Promise<'told' | 'nothing' | number> {
+  const { store, lane } = options;
+  const { reporter } = comment;
+  const report = (await store.reports(reporter, run.id))[0] ?? blankReport(reporter, run.id, targetOf(run));
+  if (report.settled && isFinal(run.state)) {
+    await store.settleRun(reporter, run.id);
+    return 'nothing';
+  }
+  // A run that waits for somebody stays as it was told.
+  if (!isFinal(run.state) && (report.settled || report.told?.startsWith(`${run.state} `))) return 'nothing';
+  const ms = lane.earliest({ promised: false, notBefore: report.notBefore }) - lane.now();
+  if (ms > 0) return ms;
+  await tell(options, comment, run, report);
+  return 'told';
 }
 
 /** The newest outcome for each comment, unless a newer one is on its way. Older ones are settled unsaid. */
 async function owedRuns<Told extends Run>(
   store: CommentTellerOptions['store'],
   { reporter, concerns, keyOf, isTelling }: StickyComment<Told>,
+  aside: SetAside,
 ): Promise<Told[]> {
-  const runs = (await store.unreported(reporter, READ_LIMIT)).filter(concerns);
+  const byKey = new Map<string, Told[]>();
+  for (const run of await store.unreported(reporter, READ_LIMIT)) {
+    await aside.guard(run, async () => {
+      if (!concerns(run)) return;
+      const key = keyOf(run);
+      byKey.set(key, [...(byKey.get(key) ?? []), run]);
+    });
+  }
   const owed: Told[] = [];
-  for (const ofOne of Map.groupBy(runs, keyOf).values()) {
+  for (const ofOne of byKey.values()) {
     const speaker = ofOne.findLast(isTelling);
     for (const run of ofOne) {
       if (isFinal(run.state) && run !== speaker) await store.settleRun(reporter, run.id);

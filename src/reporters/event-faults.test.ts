@@ -44,7 +44,7 @@ async function start(store: RunStore = deployments.store): Promise<EventWebhooks
     client: createEventWebhookClient({ secret: SECRET, rules, version: '1', timeoutMs: 1_000 }),
     url: receiver.url,
     runUrl: (id) => `https://runner.example/runs/${id}`,
-    log: { info: () => undefined, warn: () => undefined },
+    log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     random: () => 0,
     ...createFastTime(60),
   });

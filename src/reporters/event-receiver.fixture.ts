@@ -83,6 +83,8 @@ export const SUMMARY: PlanSummary = {
 
 export interface Deployments {
   store: RunStore;
+  /** Of the store. */
+  directory: string;
   /** Stores a deployment and returns its id. */
   deploy(input?: Partial<DeployInput>): Promise<string>;
   /** A worker takes the next one. */
@@ -98,6 +100,7 @@ export async function createDeployments(): Promise<Deployments> {
   const store = await createSqliteStore({ directory });
   return {
     store,
+    directory,
     async deploy(input = {}) {
       const { run } = await enqueueDeploy(store, {
         trigger: { source: 'deploy_api', actor: 'ada' },

@@ -6,6 +6,7 @@ import { blankReport, type Report, type RunStore } from '../runs/run-store.ts';
 import { type DeployEvent, type DeployFacts, deployEvents, eventId, eventText } from './deploy-events.ts';
 import { type EventWebhookClient, failedTry, LONGEST_PAUSE_MS } from './event-webhook-client.ts';
 import type { SendOutcome } from './github-answer.ts';
+import type { SetAside } from './set-aside.ts';
 import { isWorn, type ReporterLog } from './status-teller.ts';
 import { createWriteLane, type WriteLane, type WriteLaneOptions } from './write-lane.ts';
 
@@ -27,7 +28,7 @@ export interface EventTeller {
    * Begins what is due. Resolves to the ms until there is more to do, or to null when nothing is left to tell; throws
    * what the store throws.
    */
-  tellNext(): Promise<number | null>;
+  tellNext(aside: SetAside): Promise<number | null>;
   /** Ends the tries under way; they are made again after the next start. */
   stop(): Promise<void>;
 }
@@ -63,7 +64,7 @@ export function createEventTeller(options: EventTellerOptions): EventTeller {
   /** By host. */
   const underWay = new Map<string, Promise<void>>();
   /** What came of tries, as long as the store cannot keep it: until then nothing more is sent. */
-  const unkept = new Set<Report>();
+  const unkept = new Map<Report, DeployRun>();
 
   function laneOf(host: string): WriteLane {
     const { clock, random } = options;
@@ -79,27 +80,29 @@ export function createEventTeller(options: EventTellerOptions): EventTeller {
       underWay.delete(host);
       if (stopping.signal.aborted) return;
       lane.record(outcome);
-      unkept.add(afterTry(options, owed, outcome, lane));
+      unkept.set(afterTry(options, owed, outcome, lane), owed.facts.run);
       options.onEnd();
     });
     underWay.set(host, sending);
   }
 
   return {
-    async tellNext() {
-      for (const report of unkept) {
-        await store.saveReport(report);
+    async tellNext(aside) {
+      for (const [report, run] of unkept) {
+        await aside.guard(run, () => store.saveReport(report));
         unkept.delete(report);
       }
-      const owed = await readOwed(options);
+      const owed = await readOwed(options, aside);
       forgetOthers(lanes, owed, underWay);
       let waitMs: number | null = null;
       for (const next of owed) {
         if (client === null || underWay.has(next.host) || underWay.size >= MAX_AT_ONCE) continue;
         const lane = laneOf(next.host);
         const ms = lane.earliest({ promised: true, notBefore: next.report.notBefore }) - lane.now();
-        if (ms <= 0) begin(next, lane, client);
-        else waitMs = Math.min(waitMs ?? ms, ms);
+        if (ms <= 0) {
+          begin(next, lane, client);
+          aside.cameThrough();
+        } else waitMs = Math.min(waitMs ?? ms, ms);
       }
       return underWay.size > 0 ? Math.min(waitMs ?? UNDER_WAY_MS, UNDER_WAY_MS) : waitMs;
     },
@@ -121,15 +124,11 @@ function forgetOthers(
 }
 
 /** What is left to tell: what was never tried first, so that news does not queue behind what nobody takes. */
-async function readOwed(options: EventTellerOptions): Promise<Owed[]> {
+async function readOwed(options: EventTellerOptions, aside: SetAside): Promise<Owed[]> {
   const owed: Owed[] = [];
   for (const run of await options.store.unreported(REPORTER, READ_LIMIT)) {
-    if (run.kind !== 'deploy') continue;
-    const targets = targetsOf(options, run);
-    if (targets.length === 0) await options.store.settleRun(REPORTER, run.id);
-    // One that waits in the queue has nothing to tell.
-    else if (run.startedAt !== null || run.finishedAt !== null)
-      owed.push(...(await owedOf(options, run, targets)));
+    if (run.kind !== 'deploy' || aside.has(run)) continue;
+    owed.push(...((await aside.guard(run, () => owedOf(options, run))) ?? []));
   }
   return owed.toSorted((a, b) => a.report.notBefore - b.report.notBefore);
 }
@@ -142,8 +141,11 @@ function targetsOf({ url }: EventTellerOptions, { input: { callbackUrl } }: Depl
 }
 
 /** On the way a run that has nothing more to tell anybody is settled. */
-async function owedOf(options: EventTellerOptions, run: DeployRun, targets: Target[]): Promise<Owed[]> {
+async function owedOf(options: EventTellerOptions, run: DeployRun): Promise<Owed[]> {
   const { store, client } = options;
+  const targets = targetsOf(options, run);
+  // One that waits in the queue has nothing to tell.
+  if (targets.length > 0 && run.startedAt === null && run.finishedAt === null) return [];
   const known = await store.reports(REPORTER, run.id);
   const reports = targets.map(
     ({ name }) => known.find(({ target }) => target === name) ?? blankReport(REPORTER, run.id, name),

@@ -74,7 +74,7 @@ async function start({ url = receiver.url, secret = SECRET, client, store, fast,
         : createEventWebhookClient({ secret, rules: LISTED, version: '1', timeoutMs: 2_000, ...client }),
     url,
     runUrl: runUrl ?? ((id) => `https://runner.example/runs/${id}`),
-    log: { info: () => undefined, warn: () => undefined },
+    log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     random: () => 0,
     ...fast,
   });

@@ -17,7 +17,9 @@ export interface LocalReporting {
   runs: StoredRuns;
   logged: string[];
   /** Starts the reporter, or stops it and starts another one. */
-  start(store?: RunStore): Promise<StatusReporter>;
+  start(store?: RunStore, onFailure?: (error: Error) => void): Promise<StatusReporter>;
+  /** Now, on its fast clock. */
+  clock(): number;
   close(): Promise<void>;
 }
 
@@ -32,7 +34,8 @@ export async function createLocalReporting(timeoutMs = 10_000): Promise<LocalRep
     github,
     runs,
     logged,
-    async start(store = runs.store) {
+    clock: time.clock,
+    async start(store = runs.store, onFailure) {
       await reporter?.stop();
       const access = { apiUrl: github.url, token: TOKEN, version: '1', timeoutMs };
       reporter = startStatusReporter({
@@ -41,8 +44,9 @@ export async function createLocalReporting(timeoutMs = 10_000): Promise<LocalRep
         comments: { store, client: createGitHubComments(access) },
         repository: REPOSITORY,
         runUrl: (runId) => `https://runner.example/runs/${runId}`,
-        log: { info: say, warn: say },
+        log: { info: say, warn: say, error: say },
         random: () => 0,
+        onFailure,
         ...time,
       });
       return reporter;

@@ -3,6 +3,7 @@
 import type { Run } from '../runs/run.ts';
 import { blankReport, type Report, type RunStore } from '../runs/run-store.ts';
 import { type CommitStatus, commitStatus, sharesOutcome, statusTargets } from './commit-status.ts';
+import type { SetAside } from './set-aside.ts';
 
 export type ReportingStore = Pick<
   RunStore,
@@ -37,13 +38,15 @@ export function toldWords(status: CommitStatus): string {
  * Reads what is left to tell, the most pressing first: final states by the time they were reached, then pending
  * ones by the age of their run. On the way everything that has been told for good is settled.
  */
-export async function readOwedStatuses(store: ReportingStore): Promise<OwedStatus[]> {
-  const byRun = await readUnsettledRuns(store);
+export async function readOwedStatuses(store: ReportingStore, aside: SetAside): Promise<OwedStatus[]> {
+  const byRun = await readUnsettledRuns(store, aside);
   const byTarget = Map.groupBy(
     [...byRun.values()].flat(),
     ({ run, report }) => `${run.kind} ${report.target}`,
   );
   const owed: OwedStatus[] = [];
+  const settleOne = (status: OwedStatus, problem: string | null): Promise<unknown> =>
+    aside.guard(status.run, () => settle(store, byRun.get(status.run.id) ?? [], status, problem));
   for (const statuses of byTarget.values()) {
     const speaker = statuses.reduce((newest, next) => (next.endedAt >= newest.endedAt ? next : newest));
     if (!speaker.report.settled && isNews(speaker)) {
@@ -54,9 +57,9 @@ export async function readOwedStatuses(store: ReportingStore): Promise<OwedStatu
     // were it gone first and we cut off here, the next one would take its place.
     const problem = speaker.report.settled ? speaker.report.problem : null;
     for (const status of statuses) {
-      if (status !== speaker) await settle(store, byRun.get(status.run.id) ?? [], status, problem);
+      if (status !== speaker) await settleOne(status, problem);
     }
-    await settle(store, byRun.get(speaker.run.id) ?? [], speaker, problem);
+    await settleOne(speaker, problem);
   }
   return owed.toSorted((a, b) => rank(a) - rank(b) || (a.final && b.final ? a.endedAt - b.endedAt : 0));
 }
@@ -74,20 +77,31 @@ function isNews({ report, status, final, run, source }: OwedStatus): boolean {
 }
 
 /** The statuses of each unreported run, oldest run first. A run with nothing to say is settled at once. */
-async function readUnsettledRuns(store: ReportingStore): Promise<Map<string, OwedStatus[]>> {
-  const known = new Map<string, Run | null>();
+async function readUnsettledRuns(store: ReportingStore, aside: SetAside): Promise<Map<string, OwedStatus[]>> {
+  const runs = await store.unreported(REPORTER, READ_LIMIT);
+  // All as they were at one moment: a run read again may have ended, and so those it covers before itself.
+  const known = new Map<string, Run | null>(runs.map((run) => [run.id, run]));
   const byRun = new Map<string, OwedStatus[]>();
-  for (const run of await store.unreported(REPORTER, READ_LIMIT)) {
-    const source = await readSource(store, run, known);
-    const status = commitStatus(run, source);
-    const statuses = status ? await readStatuses(store, run, source, status) : [];
-    const mayStillSpeak = status?.state === 'pending';
-    if (!mayStillSpeak && statuses.every(({ report }) => report.settled)) {
-      await store.settleRun(REPORTER, run.id);
-    }
-    if (statuses.length > 0) byRun.set(run.id, statuses);
+  for (const run of runs) {
+    const statuses = await aside.guard(run, () => readUnsettled(store, run, known));
+    if (statuses !== null && statuses.length > 0) byRun.set(run.id, statuses);
   }
   return byRun;
+}
+
+async function readUnsettled(
+  store: ReportingStore,
+  run: Run,
+  known: Map<string, Run | null>,
+): Promise<OwedStatus[]> {
+  const source = await readSource(store, run, known);
+  const status = commitStatus(run, source);
+  const statuses = status ? await readStatuses(store, run, source, status) : [];
+  const mayStillSpeak = status?.state === 'pending';
+  if (!mayStillSpeak && statuses.every(({ report }) => report.settled)) {
+    await store.settleRun(REPORTER, run.id);
+  }
+  return statuses;
 }
 
 /** The run whose outcome `run` has: itself, or the end of its chain of covering runs and of those that follow them. */

@@ -41,6 +41,7 @@ export async function createReporting({
   const log = {
     info: (_fields: object, message: string) => logged.push(message),
     warn: (_fields: object, message: string) => logged.push(message),
+    error: (_fields: object, message: string) => logged.push(message),
   };
   let reporter: StatusReporter | null = null;
   return {

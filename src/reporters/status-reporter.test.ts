@@ -141,6 +141,25 @@ describe('several runs', () => {
     expect(seen()).toEqual(['bbb pending: Syncing 1 service(s)...', `bbb ${SYNCED}`, `aaa ${SYNCED}`]);
   });
 
+  it('that end while they are read have the commit really worked on first, too', async () => {
+    const { put, seen, start, runs } = reporting;
+    await put('run-1', 'aaa');
+    await put('run-2', 'bbb');
+    await runs.change('run-1', { state: 'superseded', coveredBy: 'run-2' });
+    await runs.change('run-2', RUNNING);
+    const { run } = runs.store;
+    let isRead = false;
+    runs.store.run = async (id) => {
+      if (!isRead) {
+        isRead = true;
+        await runs.change('run-2', SUCCEEDED);
+      }
+      return run(id);
+    };
+    await (await start()).idle();
+    expect(seen()).toEqual([`bbb ${SYNCED}`, `aaa ${SYNCED}`]);
+  });
+
   it('of one commit, 300 superseded, send one status', async () => {
     const { put, seen, start, runs, unsettled } = reporting;
     const together = { concurrencyGroup: 'main', coalesce: true };

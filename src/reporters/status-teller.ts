@@ -1,15 +1,17 @@
 /** Tells one status at a time, and decides about retries and giving up. */
 
-import type { RunKind } from '../runs/run.ts';
+import type { Run, RunKind } from '../runs/run.ts';
 import type { Report } from '../runs/run-store.ts';
 import type { SendOutcome } from './github-answer.ts';
 import type { GitHubClient } from './github-client.ts';
 import { type OwedStatus, type ReportingStore, readOwedStatuses, toldWords } from './owed-statuses.ts';
+import type { SetAside } from './set-aside.ts';
 import type { WriteLane } from './write-lane.ts';
 
 export interface ReporterLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
 }
 
 export interface StatusTellerOptions {
@@ -39,15 +41,17 @@ const NEXT_ROUND_MS = 100;
  * Makes the function of one round: it tells at most one status and returns the ms until the next round, or null
  * when nothing is left to tell. It throws what the store throws.
  */
-export function createStatusTeller(options: StatusTellerOptions): () => Promise<number | null> {
+export function createStatusTeller(
+  options: StatusTellerOptions,
+): (aside: SetAside) => Promise<number | null> {
   const { store, client, repository, runUrl, log, lane } = options;
   const toWhom = { repository: `${repository.owner}/${repository.repo}` };
 
   /** What came of the last try, as long as the store cannot keep it: GitHub takes only 1,000 statuses a commit. */
-  let unkept: Report | null = null;
+  let unkept: { run: Run; report: Report } | null = null;
 
-  async function keep(report: Report): Promise<void> {
-    unkept = report;
+  async function keep(run: Run, report: Report): Promise<void> {
+    unkept = { run, report };
     await store.saveReport(report);
     unkept = null;
   }
@@ -64,11 +68,11 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
         : 'it is left out; the outcome will be sent';
       log.warn(fields, `commit status is undeliverable; ${next}`);
       const tries = Math.max(failures, PENDING_TRIES);
-      return keep({ ...report, failures: tries, problem, notBefore: 0, settled: owed.final });
+      return keep(run, { ...report, failures: tries, problem, notBefore: 0, settled: owed.final });
     }
     const notBefore = lane.retryAt(outcome, failures);
     log.warn({ ...fields, nextTry: new Date(notBefore).toISOString() }, 'commit status not sent yet');
-    await keep({ ...report, failures, problem, notBefore });
+    await keep(run, { ...report, failures, problem, notBefore });
   }
 
   async function tell(owed: OwedStatus): Promise<void> {
@@ -90,12 +94,16 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
     lane.record(outcome);
     if (outcome.kind !== 'ok') return keepFailure(owed, outcome);
     log.info({ runId: run.id, ...toWhom, commit: report.target, status: status.state }, 'commit status sent');
-    await keep({ ...report, told: toldWords(status), failures: 0, problem: null, notBefore: 0 });
+    await keep(run, { ...report, told: toldWords(status), failures: 0, problem: null, notBefore: 0 });
   }
 
-  return async function tellNext() {
-    if (unkept) await keep(unkept);
-    const owed = await readOwedStatuses(store);
+  return async function tellNext(aside) {
+    if (unkept) {
+      const { run, report } = unkept;
+      await aside.guard(run, () => keep(run, report));
+      unkept = null;
+    }
+    const owed = (await readOwedStatuses(store, aside)).filter(({ run }) => !aside.has(run));
     const worthIt = owed.filter(({ final, report }) => final || report.failures < PENDING_TRIES);
     const now = lane.now();
     let waitMs: number | null = null;
@@ -103,7 +111,8 @@ export function createStatusTeller(options: StatusTellerOptions): () => Promise<
       const promised = status.final && status.run.kind === 'sync';
       const at = lane.earliest({ promised, notBefore: status.report.notBefore });
       if (at <= now) {
-        await tell(status);
+        if ((await aside.guard(status.run, () => tell(status))) === null) continue;
+        aside.cameThrough();
         return NEXT_ROUND_MS;
       }
       waitMs = Math.min(waitMs ?? at - now, at - now);

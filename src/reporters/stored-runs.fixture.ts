@@ -105,6 +105,8 @@ export type Reached = Partial<
 export interface StoredRuns {
   /** The real store; its reports can be made to fail. */
   store: RunStore;
+  /** Of the store. */
+  directory: string;
   /** Stores a run and brings it to its state. Its `id` is a name that only the test knows. */
   put(run: Run): Promise<void>;
   /** Brings a run further. */
@@ -164,6 +166,7 @@ export async function createStoredRuns(): Promise<StoredRuns> {
         runs.settledRuns.push(nameOf(runId));
       },
     },
+    directory,
     savedReports: [],
     settledRuns: [],
     failure: null,

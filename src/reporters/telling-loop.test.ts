@@ -18,7 +18,7 @@ it('A reporter is woken by a thousand changes without a single abort, and looks 
         return () => undefined;
       },
     },
-    log: { warn: () => undefined },
+    log: { warn: () => undefined, error: () => undefined },
     // Only a change ends the rest after which the store is read again.
     async sleep(ms, until) {
       if (ms >= 5_000) await until.due;
@@ -62,7 +62,7 @@ async function failFor(minutes: number, errors: (at: number) => Error): Promise<
   const startedAt = now;
   const loop = startTellingLoop({
     store: sqlite,
-    log: { warn: () => undefined },
+    log: { warn: () => undefined, error: () => undefined },
     clock: () => now,
     async sleep(ms) {
       await new Promise(setImmediate);

@@ -4,6 +4,7 @@ import { describeError, ReporterFailedError, StoreUnavailableError } from '../er
 import type { RunStore } from '../runs/run-store.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { backoffMs, SECOND } from './backoff.ts';
+import { createSetAside, type SetAside } from './set-aside.ts';
 import { createWakeUp, sleepUntil, type WakeUp } from './wake-up.ts';
 
 /** One that sends in the loop. When it throws, it waits alone, and longer each time; the others go on. */
@@ -11,15 +12,15 @@ export interface Teller {
   /** What it sends, for the log: "commit statuses". */
   what: string;
   /**
-   * Sends what is due. Resolves to the ms until there is more to do, or to null when nothing is left to send; throws
-   * what the store throws.
+   * Sends what is due, but for runs set aside. Resolves to the ms until there is more to do, or to null when nothing is
+   * left to send; throws what the store throws.
    */
-  tellNext(): Promise<number | null>;
+  tellNext(aside: SetAside): Promise<number | null>;
 }
 
 export interface TellingLoopOptions {
   store: Pick<RunStore, 'watch'>;
-  log: { warn(fields: object, message: string): void };
+  log: { warn(fields: object, message: string): void; error(fields: object, message: string): void };
   /**
    * Called when one of them has only failed for long, by a defect that a restart may help. Default: it ends the process
    * as unhandled.
@@ -115,6 +116,7 @@ function createTurn(
   { log, onFailure = fail }: Pick<TellingLoopOptions, 'log' | 'onFailure'>,
   clock: () => number,
 ): () => Promise<number | null> {
+  const aside = createSetAside(what, log);
   let failures = 0;
   let retryAt = 0;
   /** Since then nothing came of it but errors that are no fault of the store. */
@@ -138,7 +140,8 @@ function createTurn(
     // A longer wait is of a clock that was set back since.
     if (leftMs > 0 && leftMs <= MAX_STORE_BACKOFF_MS) return leftMs;
     try {
-      const waitMs = await tellNext();
+      const waitMs = await tellNext(aside);
+      aside.judge();
       failures = 0;
       brokenSince = null;
       return waitMs;

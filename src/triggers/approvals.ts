@@ -1,6 +1,7 @@
 /** Ends what awaited approval for too long. */
 
 import type { Logger } from 'pino';
+import { StoreUnavailableError } from '../errors.ts';
 import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
@@ -49,13 +50,23 @@ export function startApprovals(options: ApprovalsOptions): { stop(): Promise<voi
   };
 }
 
-/** A decision made meanwhile holds: the store takes the first. */
+/**
+ * A decision made meanwhile holds: the store takes the first. A run that cannot be ended keeps no other from it; the
+ * first such error is thrown.
+ */
 export async function expireApprovals({ store, now, log }: ApprovalsOptions): Promise<void> {
+  const defects: unknown[] = [];
   for (const run of await awaiting(store)) {
     if (run.approvalExpiresAt === null || run.approvalExpiresAt > now()) continue;
-    const result = await store.decide(run.id, 'expired', EXPIRED_BY);
-    if (result?.decided) log.info({ run_id: run.id }, 'approval expired');
+    try {
+      const result = await store.decide(run.id, 'expired', EXPIRED_BY);
+      if (result?.decided) log.info({ run_id: run.id }, 'approval expired');
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) throw error;
+      defects.push(error);
+    }
   }
+  if (defects.length > 0) throw defects[0];
 }
 
 /** Read whole before any is ended, as a run that has left the state is no place to read on from. */

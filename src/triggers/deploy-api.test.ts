@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { planRequest } from '../stores/run-store-contract.ts';
 import { expireApprovals, startApprovals } from './approvals.ts';
@@ -238,6 +239,24 @@ describe('An approval that nobody gives', () => {
       reason: 'The approval has expired: nobody approved in time',
     });
     expect(await stage.store().run(id)).toMatchObject({ state: 'cancelled', reason: 'approval_expired' });
+  });
+
+  it('expires, whatever is damaged of another one', async () => {
+    const ids: string[] = [];
+    for (const name of ['first', 'second', 'third']) {
+      ids.push(await startOne({ path: name }));
+      await showPlan(stage.clock.now);
+    }
+    const database = new DatabaseSync(path.join(stage.directory, 'iac-runner.db'));
+    database
+      .prepare(`UPDATE events SET data = '{' WHERE type = 'run.awaiting_approval'
+        AND run = (SELECT number FROM runs WHERE id = ?)`)
+      .run(ids[1] ?? '');
+    database.close();
+    const approvals = { store: stage.store(), now: () => stage.clock.now, log: SILENT };
+    await expect(expireApprovals(approvals)).rejects.toThrow('JSON');
+    const states = await Promise.all(ids.map(async (id) => (await stage.store().run(id))?.state));
+    expect(states).toEqual(['cancelled', 'awaiting_approval', 'cancelled']);
   });
 
   it('is found among very many', async () => {
