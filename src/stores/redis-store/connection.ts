@@ -10,6 +10,8 @@ export type Reply = string | number | null | Reply[];
 export interface Connection {
   /** Its number, as in the address. */
   database: number;
+  /** Of each call. */
+  timeoutMs: number;
   /** One command. Throws StoreUnavailableError: refused, not connected, or not answered in time. */
   call(command: string, ...values: (string | number)[]): Promise<Reply>;
   /** Several commands in one round trip; the first that fails is thrown. */
@@ -93,6 +95,7 @@ export function openConnection(options: ConnectionOptions): Connection {
 
   return {
     database: redis.options.db ?? 0,
+    timeoutMs,
     call: (command, ...values) => attempt(() => redis.call(command, ...values) as Promise<Reply>),
     all: (commands) =>
       commands.length === 0

@@ -61,7 +61,7 @@ export function requestCancel(room: Room, runId: string, by: string): Promise<Ru
   return untilCommitted(async () => {
     const stored = await readStoredRun(connection, keys, runId);
     if (!stored || isFinal(stored.run.state)) return { done: stored?.run ?? null };
-    const draft = createDraft();
+    const draft = createDraft({ isRequest: true });
     const events = cancelRequested(stored.run, await openSteps(room, stored.run), by);
     if (events.length === 0) return { done: stored.run };
     const run = await draftDecision(room, draft, stored, events);
@@ -84,7 +84,7 @@ export function decide(
     if (stored.run.state !== 'awaiting_approval' || awaited?.type !== 'run.awaiting_approval') {
       return { done: { run: stored.run, decided: false } };
     }
-    const draft = createDraft();
+    const draft = createDraft({ isRequest: true });
     const open = await openSteps(room, stored.run);
     const run = await draftDecision(
       room,

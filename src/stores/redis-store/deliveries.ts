@@ -35,7 +35,7 @@ export function draftDelivery(
 
 export async function recordDelivery(room: Room, delivery: NewDelivery): Promise<void> {
   const { connection, keys, committer } = room;
-  const draft = createDraft();
+  const draft = createDraft({ isRequest: true });
   draftDelivery(draft, keys, NEW_DELIVERY, delivery);
   await committer.commit(draft);
   if (delivery.decision !== 'refused') return;

@@ -1,6 +1,6 @@
 /** What a write is going to do, with all it rests on: committed whole, or not at all when that has changed meanwhile. */
 
-import { QueueFullError } from '../../errors.ts';
+import { QueueFullError, StoreUnavailableError } from '../../errors.ts';
 import type { Lease } from '../../runs/run-store.ts';
 import type { Connection, Reply } from './connection.ts';
 import type { Keys } from './keys.ts';
@@ -13,12 +13,14 @@ export interface Draft {
   writes: Word[][];
   /** Runs whose watchers are told. */
   changed: string[];
+  /** Somebody waits for it who is answered "not stored" in the end: Redis refuses it when it comes to it too late. */
+  isRequest: boolean;
   /** A lease to be granted with it. */
   lease?: { runId: string; owner: string; leaseMs: number };
 }
 
-export function createDraft(): Draft {
-  return { checks: [], writes: [], changed: [] };
+export function createDraft({ isRequest = false } = {}): Draft {
+  return { checks: [], writes: [], changed: [], isRequest };
 }
 
 /** Fails the commit unless `command` still answers `found`; null when there was nothing. */
@@ -39,6 +41,8 @@ export interface Committer {
   commit(draft: Draft): Promise<{ token: Lease['token'] } | false>;
 }
 
+/** Of the time of a call. What is left is for the answer: a write is not begun when nobody would hear of it. */
+const REQUEST_PART = 0.75;
 /** Other processes' changes are kept for those who are just away. */
 const KEPT_CHANGES = 10_000;
 
@@ -50,9 +54,11 @@ export function createCommitter(
   onChange: (runId: string) => void,
 ): Committer {
   return {
-    async commit({ checks, writes, changed, lease }) {
+    async commit({ checks, writes, changed, isRequest, lease }) {
+      const deadline = isRequest ? (await timeOf(connection)) + connection.timeoutMs * REQUEST_PART : '';
       const all = changed.length === 0 ? writes : [...writes, telling(keys, instance, changed)];
       const reply = await connection.evaluate(COMMIT, [
+        deadline,
         checks.length,
         ...checks.flatMap(({ operator, expected, command }) => [operator, expected, ...counted(command)]),
         all.length,
@@ -62,11 +68,19 @@ export function createCommitter(
       ]);
       const [outcome, value] = Array.isArray(reply) ? reply : [];
       if (outcome === 'full') throw queueFull(String(value));
+      if (outcome === 'late') throw tooLate();
       if (outcome !== 'committed') return false;
       for (const runId of changed) onChange(runId);
       return { token: Number(value ?? 0) };
     },
   };
+}
+
+/** By the clock of Redis, as ours may be another. */
+async function timeOf(connection: Connection): Promise<number> {
+  const reply = await connection.call('TIME');
+  const [seconds = 0, microseconds = 0] = Array.isArray(reply) ? reply.map(Number) : [];
+  return seconds * 1_000 + microseconds / 1_000;
 }
 
 function counted(words: Word[]): Word[] {
@@ -80,6 +94,12 @@ function telling(keys: Keys, instance: string, changed: string[]): Word[] {
 
 function leaseWords(keys: Keys, { runId, owner, leaseMs }: NonNullable<Draft['lease']>): Word[] {
   return [keys.run(runId), runId, owner, leaseMs, keys.leases, keys.token];
+}
+
+function tooLate(): StoreUnavailableError {
+  return new StoreUnavailableError('Redis came to the request too late, so nothing was stored.', {
+    nextAction: 'Try again; if it stays so, look at what keeps Redis busy.',
+  });
 }
 
 function queueFull(queued: string): QueueFullError {

@@ -23,7 +23,7 @@ export async function enqueue(
 ): Promise<{ run: Run; created: boolean }> {
   const { delivery, sealed, nonce } = beside;
   return untilCommitted(async () => {
-    const draft = createDraft();
+    const draft = createDraft({ isRequest: true });
     if (nonce) await draftNonce(room, draft, nonce);
     const { run, created } = await draftEnqueue(room, draft, request, room.queueLimit);
     if (created && sealed !== undefined) draft.writes.push(['SET', room.keys.sealed(run.id), sealed]);

@@ -177,6 +177,30 @@ describe.skipIf(!hasRedisServer())('The Redis store (needs redis-server)', () =>
     });
   });
 
+  it('F51: never stores a request whose time was over before Redis got to it', async () => {
+    await serve();
+    const store = await open({ requestTimeoutMs: 500 });
+    const { run } = await store.enqueue(pushRequest({ coalesce: false }));
+    const nonce = { value: 'of-a-request', expiresAt: Date.now() + 60_000 };
+    const delivery = { deliveryId: 'd1', event: 'push', decision: 'ignored', detail: '' } as const;
+    const admin = server.client();
+    for (const request of [
+      () => store.enqueue(pushRequest({ coalesce: false }), { nonce }),
+      () => store.recordDelivery({ ...delivery, runId: null, request: null }),
+      () => store.requestCancel(run.id, 'ada'),
+    ]) {
+      // Reads are answered; what may write is taken in, and done when the pause is over.
+      await admin.call('CLIENT', 'PAUSE', '60000', 'WRITE');
+      await expect(request()).rejects.toThrow(StoreUnavailableError);
+      await admin.call('CLIENT', 'UNPAUSE');
+      // Comes after it, as it takes the same way.
+      await back(store);
+    }
+    expect(await store.runs({ limit: 10 })).toMatchObject([{ id: run.id, state: 'queued' }]);
+    expect(await store.deliveries({ limit: 10 })).toEqual([]);
+    expect(await store.enqueue(pushRequest(), { nonce })).toMatchObject({ created: true });
+  });
+
   describe('F51: when Redis refuses', () => {
     it('a wrong password, or none, is said at the start', async () => {
       await serve('--requirepass', 'right');

@@ -21,7 +21,7 @@ import { requireSchema } from './schema.ts';
 import { SPEND_NONCE } from './scripts.ts';
 import { createWork } from './work.ts';
 
-/** A request is answered 503 when its write takes longer; it may still happen and be found again. */
+/** A request is answered 503 when its write takes longer. It is not made later; at most its answer was lost. */
 const REQUEST_TIMEOUT_MS = 4_000;
 /** At a start Redis may be starting, too. */
 const CONNECT_TIMEOUT_MS = 15_000;

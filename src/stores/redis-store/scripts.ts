@@ -22,7 +22,7 @@ local function text(number) return string.format('%.0f', number) end
 `;
 
 /**
- * Writes all or nothing: only when every check still holds, and every key is of the type that its command needs, as
+ * Writes all or nothing: only before the deadline, if there is one, and when every check still holds, and every key is of the type that its command needs, as
  * an error in the middle would not undo what came before. Numbers of new runs and deliveries are given out here, so that
  * they have no gaps and the order of the commits. Out of memory is refused by Redis at the first write.
  * A granted lease gets a token above all others; from the clock, so that it stays so after a loss of the counter.
@@ -35,6 +35,8 @@ local function take_all()
   for index = 1, tonumber(take()) do all[index] = take() end
   return all
 end
+local deadline = take()
+if deadline ~= '' and now() > tonumber(deadline) then return {'late', ''} end
 for _ = 1, tonumber(take()) do
   local operator, expected, command = take(), take(), take_all()
   local found = redis.call(unpack(command))
