@@ -14,6 +14,7 @@ import {
   rm,
   rmdir,
   stat,
+  unlink,
   utimes,
   writeFile,
 } from 'node:fs/promises';
@@ -87,8 +88,10 @@ export async function takeLock(path: string, options: LockOptions): Promise<(() 
   const stopSigns = giveSigns(file, options);
   return async () => {
     stopSigns();
-    // A token that cannot be removed becomes stale.
-    await rm(file, { force: true }).catch(() => undefined);
+    await rm(file, { force: true })
+      // Everybody would wait until the token is stale, and the error may have passed.
+      .catch(() => unlink(file))
+      .catch(() => undefined);
     // Fails when somebody else holds the lock by now, which is right.
     await rmdir(path).catch(() => undefined);
   };
@@ -167,7 +170,8 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-function orIfMissing<T>(value: T): (error: unknown) => T {
+/** For what may not be there: `value` instead of the error ENOENT. */
+export function orIfMissing<T>(value: T): (error: unknown) => T {
   return (error) => {
     if (codeOf(error) === 'ENOENT') return value;
     throw error;
