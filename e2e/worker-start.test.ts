@@ -1,5 +1,6 @@
 /** What machines that share a Redis refuse at their start, with nothing begun. Needs redis-server. */
 
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
@@ -78,5 +79,18 @@ describe.skipIf(withoutRedis !== null)(`A machine that starts${because(withoutRe
     const worker = await jobs.startWorker({ AGENT_COMMAND: 'true' });
     await until('the warning', () => (worker.output().includes('the agent runs as the user') ? true : null));
     expect((await jobs.ended(id)).status).toBe('success');
+  });
+
+  it('for jobs with an executor that says nothing stops as soon as it is asked to', async () => {
+    const jobs = await setJobStage('worker-start-silent');
+    onTestFinished(() => jobs.close());
+    const { id } = await jobs.job();
+    const silent = await jobs.writeAgent('kill -TERM $PPID; exec sleep 600', 'silent');
+    const executor = { EXECUTOR: 'isolated', EXECUTOR_COMMAND: silent };
+    await expect(jobs.startWorker({ AGENT_COMMAND: 'true', ...executor })).rejects.toThrow(
+      /^The worker ended with 0: /,
+    );
+    expect(await jobs.hash(id)).toMatchObject({ status: 'pending' });
+    expect(await readdir(jobs.tempDir)).toEqual([]);
   });
 });

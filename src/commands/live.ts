@@ -20,33 +20,25 @@ export async function live(log: Logger, start: (life: Lifetime) => Promise<Hurry
       life.fail(err);
     });
   }
+  const stopped = signals.first.then((signal) => ({ signal }));
   const failed = life.failed.then((error) => ({ error }));
-  const hurry = await startOrRelease(life, start, failed);
-  signals.onAnother(hurry);
-  const end = await Promise.race([signals.first, failed]);
-  if (typeof end === 'string') log.info({ signal: end }, 'stopping');
-  else {
-    log.fatal({ err: end.error }, 'a part has failed for good; ending, to be started again');
-    // A report that is not sent is no reason to cut work off.
-    if (!(end.error instanceof ReporterFailedError)) hurry();
-  }
-  const isClean = await life.end();
-  log.info('stopped');
-  return typeof end === 'string' && isClean;
-}
-
-async function startOrRelease(
-  life: Lifetime,
-  start: (life: Lifetime) => Promise<Hurry>,
-  failed: Promise<{ error: Error }>,
-): Promise<Hurry> {
   const starting = start(life);
+  starting.then(signals.onAnother, () => undefined);
   try {
-    const started = await Promise.race([starting, failed]);
-    if (typeof started === 'function') return started;
-    throw started.error;
+    const soFar = await Promise.race([starting, failed, stopped]);
+    if ('error' in soFar) throw soFar.error;
   } catch (error) {
     await life.end(starting);
     throw error;
   }
+  const end = await Promise.race([stopped, failed]);
+  if ('signal' in end) log.info(end, 'stopping');
+  else {
+    log.fatal({ err: end.error }, 'a part has failed for good; ending, to be started again');
+    // A report that is not sent is no reason to cut work off.
+    if (!(end.error instanceof ReporterFailedError)) (await starting)();
+  }
+  const isClean = await life.end(starting);
+  log.info('stopped');
+  return 'signal' in end && isClean;
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { JobsConfig } from '../config.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, MustEndError } from '../errors.ts';
 import type { Executor } from '../executor/executor.ts';
 import { createRemoteRepositories } from '../git/remote-repositories.ts';
 import { makeOwnFolder } from '../make-folder.ts';
@@ -54,7 +54,7 @@ export async function startJobWorker(config: JobsConfig, log: Logger, life: Life
   makeOwnFolder('TEMP_DIR', config.tempDir);
   makeOwnFolder(config.stateDir === null ? 'TMPDIR' : 'DATA_DIR', stateDir);
   const stepUser = agent && buildStepUser(config, executorOf(config, stateDir, null));
-  if (stepUser) await requireStepFolder(config, stepUser);
+  if (stepUser) await requireStepFolder(config, stepUser, life.ending);
   const runnerId = config.runnerId ?? `${hostname()}:${process.pid}`;
   const store = await openJobStore({
     url: config.redisUrl,
@@ -112,9 +112,19 @@ function executorOf(config: JobsConfig, stateDir: string, watchdog: Watchdog | n
   );
 }
 
-/** Else each job would be taken, and fail. */
-async function requireStepFolder({ tempDir }: JobsConfig, stepUser: StepUser): Promise<void> {
-  const problem = await stepFolderProblem('TEMP_DIR', tempDir, stepUser);
+/** Else each job would be taken, and fail. An executor that says nothing is waited for until `ending` at most. */
+async function requireStepFolder(
+  { tempDir }: JobsConfig,
+  stepUser: StepUser,
+  ending: AbortSignal,
+): Promise<void> {
+  ending.throwIfAborted();
+  const stop = new AbortController();
+  ending.addEventListener('abort', () => stop.abort(new MustEndError('The worker stops.', 0)), {
+    once: true,
+  });
+  const problem = await stepFolderProblem('TEMP_DIR', tempDir, stepUser, stop.signal);
+  ending.throwIfAborted();
   if (problem !== null) throw new ConfigError(problem, { nextAction: 'See docs/executor.md.' });
 }
 

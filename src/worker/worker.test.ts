@@ -67,6 +67,14 @@ describe('A worker', () => {
     expect(await stateOf(after)).toBe('queued');
   });
 
+  it('claims nothing when the process began to end before it was started', async () => {
+    const waiting = await enqueue('waiting');
+    start(async () => SUCCESS, { ending: AbortSignal.abort() });
+    // Were it claimed, that would have been written before this.
+    for (let i = 0; i < 20; i += 1) await store.check();
+    expect(await stateOf(waiting)).toBe('queued');
+  });
+
   it('hands back, without beginning it, what an answer brings that was on its way when the process began to end', async () => {
     const ending = new AbortController();
     const id = await enqueue('late');

@@ -117,6 +117,8 @@ export function startWorker(options: WorkerOptions): Worker {
     if (kindsWithRoom().length > 0) pump();
   });
   const poll = setInterval(pump, POLL_MS);
+  // The end may have come while everything else was started.
+  if (options.ending?.aborted) claimNoMore();
   pump();
 
   function claimNoMore(): void {
