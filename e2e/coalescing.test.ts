@@ -140,7 +140,7 @@ describe('Pushes behind a sync that takes its time', () => {
 
   it('never told GitHub of a success that was none, and left nothing pending', async () => {
     const { stage, runner } = shared();
-    await statusesToSettle(stage, runner, 80_000);
+    await statusesToSettle(stage, runner);
     await expectNoFalseSuccess(stage, runner);
     expect((await stage.journal.read()).overlaps).toEqual([]);
   });

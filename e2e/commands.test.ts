@@ -12,6 +12,7 @@ import { runProgram } from './support/runner.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { shareStage } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
+import { PATIENCE_MS } from './support/until.ts';
 
 const USAGE = 2;
 const CONFIGURATION = 3;
@@ -174,10 +175,10 @@ describe('iac-runner sign', () => {
       const { exitCode, stdout: command } = await runProgram(args, stage.runnerOptions);
       expect(exitCode).toBe(0);
       expect(command).not.toContain(WEBHOOK_SECRET);
-      const sent = await execa('sh', { input: command, reject: false, timeout: 30_000 });
+      const sent = await execa('sh', { input: command, reject: false, timeout: PATIENCE_MS });
       expect({ body, stdout: sent.stdout }).toEqual({ body, stdout: expect.stringMatching(answer) });
       if (!more.includes('--timestamp')) continue;
-      const again = await execa('sh', { input: command, reject: false, timeout: 30_000 });
+      const again = await execa('sh', { input: command, reject: false, timeout: PATIENCE_MS });
       expect(again.exitCode).not.toBe(0);
       expect(again.stdout).toContain('nonce');
     }

@@ -9,7 +9,7 @@ import { killProcessesMentioning, processesMentioning } from './support/processe
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { API_TOKENS, WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { makeTemporaryFolder, removeFolder } from './support/temporary-folder.ts';
-import { until } from './support/until.ts';
+import { PATIENCE_MS, until } from './support/until.ts';
 
 let folder: string;
 
@@ -28,7 +28,7 @@ function startDemo() {
     env: { TMPDIR: folder },
     stdin: 'ignore',
     reject: false,
-    timeout: 85_000,
+    timeout: PATIENCE_MS,
   });
   let said = '';
   demo.stdout.on('data', (chunk: Buffer) => {

@@ -197,7 +197,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     const { stage, api, calls } = await setUp('deploy-timeout');
     await stage.addTool('9.9.9', slow('plan', 300, calls));
     const id = await api.start({ tool_version: '9.9.9', timeout: 1 });
-    const failed = await api.waitForState(id, 'failed', 90_000);
+    const failed = await api.waitForState(id, 'failed');
     expect(failed).toMatchObject({ phase: 'plan', error: expect.stringContaining('timed out') });
   }, 120_000);
 
@@ -253,7 +253,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     const first = await api.start({ auto_approve: true });
     const low = await api.start({ auto_approve: true, priority: -1 });
     const high = await api.start({ auto_approve: true, priority: 10 });
-    for (const id of [first, low, high]) await api.waitForState(id, 'success', 90_000);
+    for (const id of [first, low, high]) await api.waitForState(id, 'success');
     const endOf = async (id: string) => Date.parse((await api.status(id)).ended_at ?? '');
     expect(await endOf(high)).toBeLessThan(await endOf(low));
   });

@@ -82,7 +82,7 @@ describe.skipIf(unavailable !== null)(`The log of a deployment${because(unavaila
     );
     await stage.commit({ 'large/main.tf': resources.join('\n') });
     const id = await api.start({ git_url: stage.gitUrl, path: 'large' });
-    const planned = await api.waitForState(id, 'awaiting_approval', 120_000);
+    const planned = await api.waitForState(id, 'awaiting_approval');
     expect(planned.plan_output?.length).toBeGreaterThan(5_000_000);
     await api.reject(id);
     const messages = await listen(id);

@@ -26,14 +26,13 @@ interface Said {
   status: number | null;
   body: unknown;
   retryAfter: string | null;
-  durationMs: number;
 }
 
 /** Commits a change, pushes it and says how the webhook was answered. */
 async function push(stage: Stage, runner: Runner, services: string[], why: string): Promise<Said> {
   await commitChange(stage.repository, services, why);
-  const { status, body, headers, durationMs } = await stage.push(runner);
-  return { status, body, retryAfter: headers.get('retry-after'), durationMs };
+  const { status, body, headers } = await stage.push(runner);
+  return { status, body, retryAfter: headers.get('retry-after') };
 }
 
 /** Ids of all runs, as the file holds them, which must be sound. */

@@ -226,7 +226,7 @@ describe('Histories of one branch', () => {
 
   it('never told GitHub of a success that was none, and left nothing pending', async () => {
     const { stage, runner } = shared();
-    await statusesToSettle(stage, runner, 80_000);
+    await statusesToSettle(stage, runner);
     await expectNoFalseSuccess(stage, runner);
     for (const [sha, state] of shown) {
       const latest = stage.github.statuses.latest(sha);

@@ -22,8 +22,8 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     }
   }
 
-  async function succeeded(stage: JobStage, ids: string[], timeoutMs = 30_000): Promise<void> {
-    for (const id of ids) expect(await stage.ended(id, timeoutMs)).toMatchObject({ status: 'success' });
+  async function succeeded(stage: JobStage, ids: string[]): Promise<void> {
+    for (const id of ids) expect(await stage.ended(id)).toMatchObject({ status: 'success' });
     await ofOneCommitEach(stage, ids);
   }
 

@@ -67,10 +67,8 @@ async function runToDeath(
     dead = true;
   });
   const delivery = await deliverMove(stage, doomed, moved);
-  await until(
-    'death or the end of the run',
-    () => (dead || stage.github.statuses.latest(commit)?.state === 'success' ? true : null),
-    { timeoutMs: 60_000 },
+  await until('death or the end of the run', () =>
+    dead || stage.github.statuses.latest(commit)?.state === 'success' ? true : null,
   );
   await killProcessesMentioning(stage.folder);
   return delivery.status === 200 ? acceptedRun(delivery) : null;

@@ -156,7 +156,7 @@ needs:
     const { body } = await stage.push(runner);
     const { run_id: runId } = body as { run_id: string };
     await expect
-      .poll(async () => (await runner.getJson(`/runs/${runId}`)).body, { timeout: 20_000 })
+      .poll(async () => (await runner.getJson(`/runs/${runId}`)).body)
       .toMatchObject({ state: 'queued', message: expect.stringMatching(/^Waiting for the sync window at /) });
     await until('the status to say so', () =>
       stage.github.statuses.latest(commit)?.description?.startsWith('Waiting for the sync window at ')

@@ -3,6 +3,7 @@
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, onTestFinished, type TestContext } from 'vitest';
 import { chromiumOrSkip } from './obtained.ts';
+import { PATIENCE_MS } from './until.ts';
 
 export interface WatchedPage {
   page: Page;
@@ -19,8 +20,6 @@ const FLAGS = [
   '--disable-sync',
   '--no-first-run',
 ];
-/** Longer than anything on a page takes, also on a loaded machine. */
-const PATIENCE_MS = 60_000;
 
 /**
  * One browser for all tests of a file, started by the first that opens a page. Each page has a profile of its own

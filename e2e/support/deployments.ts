@@ -11,7 +11,7 @@ import { obtainedInvoke } from './obtained.ts';
 import type { Runner } from './runner.ts';
 import { API_TOKENS } from './runner-environment.ts';
 import { type Stage, setStage } from './stage.ts';
-import { until } from './until.ts';
+import { PATIENCE_MS, until } from './until.ts';
 
 export const GIT_USER = 'deployer';
 export const GIT_PASSWORD = 'git-password-CANARY-91';
@@ -188,7 +188,7 @@ export function deploymentClient(runner: () => Runner, gitUrl: string) {
       id: string,
       what: string,
       reached: (status: DeploymentStatus) => boolean,
-      timeoutMs = 60_000,
+      timeoutMs = PATIENCE_MS,
     ): Promise<DeploymentStatus> {
       let seen: DeploymentStatus | null = null;
       return until(

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { API_TOKENS } from './runner-environment.ts';
+import { PATIENCE_MS } from './until.ts';
 
 export interface StreamMessage {
   /** Null for messages without one, such as `end`. */
@@ -31,8 +32,6 @@ export interface StreamOptions {
   runId: string;
   /** Sent as Last-Event-ID; without it the stream begins at the start. */
   lastEventId?: number;
-  /** Default 60 s. */
-  timeoutMs?: number;
 }
 
 /** Yields messages as they come. Returns when the server ends the stream, whether or not it said `end`. */
@@ -43,13 +42,13 @@ export function readStream(options: StreamOptions): AsyncGenerator<StreamMessage
 /** Likewise of any stream. */
 export async function* readMessages(
   address: string,
-  { lastEventId, timeoutMs = 60_000 }: Pick<StreamOptions, 'lastEventId' | 'timeoutMs'> = {},
+  { lastEventId }: Pick<StreamOptions, 'lastEventId'> = {},
 ): AsyncGenerator<StreamMessage> {
   const resume: Record<string, string> =
     lastEventId === undefined ? {} : { 'last-event-id': `${lastEventId}` };
   const response = await fetch(address, {
     headers: { authorization: `Bearer ${API_TOKENS.viewer}`, accept: 'text/event-stream', ...resume },
-    signal: AbortSignal.timeout(timeoutMs),
+    signal: AbortSignal.timeout(PATIENCE_MS),
   });
   if (!response.ok || !response.body) throw new Error(`The stream was answered ${response.status}.`);
   let rest = '';
@@ -82,7 +81,7 @@ export function logMessage({ id, event, data }: StreamMessage): LogMessage | nul
 /** Every log line, coming back with Last-Event-ID as often as the stream breaks off before its `end`. */
 export async function* followLog(options: StreamOptions): AsyncGenerator<LogMessage> {
   let lastEventId = options.lastEventId;
-  const deadline = performance.now() + (options.timeoutMs ?? 60_000);
+  const deadline = performance.now() + PATIENCE_MS;
   while (performance.now() < deadline) {
     try {
       for await (const message of readStream({

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { git, gitAgrees } from './git.ts';
-import { until } from './until.ts';
+import { PATIENCE_MS, until } from './until.ts';
 
 /** https://docs.github.com/en/rest/commits/statuses#create-a-commit-status */
 const MOST_STATUSES = 1_000;
@@ -112,7 +112,7 @@ export function createStatusBook(options: {
   return {
     history,
     latest: (sha, context) => history(sha, context).at(-1),
-    waitFor({ sha, state, context, timeoutMs = 60_000 }) {
+    waitFor({ sha, state, context, timeoutMs = PATIENCE_MS }) {
       const probe = (): CommitStatus | undefined => {
         const latest = history(sha, context).at(-1);
         return latest?.state === state ? latest : undefined;

@@ -54,7 +54,7 @@ export interface JobStage {
   /** The lines of a job's output. */
   lines(id: string): Promise<string[]>;
   /** Waits for a final status; gives the hash. */
-  ended(id: string, timeoutMs?: number): Promise<Record<string, string>>;
+  ended(id: string): Promise<Record<string, string>>;
   /** The log lines of all workers there were. */
   workerLogs(): Record<string, unknown>[];
   /** Runs git in the bare repository. */
@@ -152,7 +152,7 @@ export async function setJobStage(name: string, ...redisOptions: string[]): Prom
       const texts = await redis.lrange(`job:${id}:output`, 0, -1);
       return texts.map((text) => String((JSON.parse(text) as { line: unknown }).line));
     },
-    ended(id, timeoutMs = 60_000) {
+    ended(id) {
       let seen: Record<string, string> = {};
       return until(
         `the end of job ${id}`,
@@ -162,7 +162,7 @@ export async function setJobStage(name: string, ...redisOptions: string[]): Prom
             ? seen
             : null;
         },
-        { timeoutMs, seen: () => seen },
+        { seen: () => seen },
       );
     },
     workerLogs: () => workers.flatMap((worker) => worker.logs()),

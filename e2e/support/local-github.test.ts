@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => github.close());
 
-function client(auth = TOKEN, timeoutMs = 5_000): Octokit {
+function client(auth = TOKEN, timeoutMs = 60_000): Octokit {
   const limited: typeof fetch = (input, init) =>
     fetch(input, { ...init, signal: AbortSignal.timeout(timeoutMs) });
   return new Octokit({ auth, baseUrl: github.url, log: QUIET, request: { fetch: limited } });

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { API_TOKENS, WEBHOOK_SECRET } from './runner-environment.ts';
-import { until } from './until.ts';
+import { PATIENCE_MS, until } from './until.ts';
 import { parseBody, signBody } from './webhook-sender.ts';
 
 export interface Answer {
@@ -49,7 +49,7 @@ export interface RunnerClient {
   runs(): Promise<ListedRun[]>;
   /**
    * Waits for the run with this id, or the newest that fits, to reach the state (`final`: any last one). Throws as
-   * soon as it ends in another, and after `timeoutMs` (60 s).
+   * soon as it ends in another, and after `timeoutMs`.
    */
   waitForRun(
     which: string | ((run: ListedRun) => boolean),
@@ -64,7 +64,7 @@ export function createRunnerClient(url: () => string): RunnerClient {
     const authorization: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
     const headers = { accept: 'application/json', ...authorization };
     return readAnswer(
-      await fetch(url() + path, { headers, redirect: 'manual', signal: AbortSignal.timeout(15_000) }),
+      await fetch(url() + path, { headers, redirect: 'manual', signal: AbortSignal.timeout(PATIENCE_MS) }),
     );
   }
 
@@ -91,11 +91,11 @@ export function createRunnerClient(url: () => string): RunnerClient {
         headers: { 'content-type': 'application/json', 'x-hub-signature-256': signature, ...headers },
         body: bytes,
         redirect: 'manual',
-        signal: AbortSignal.timeout(30_000),
+        signal: AbortSignal.timeout(PATIENCE_MS),
       });
       return readAnswer(response);
     },
-    async waitForRun(which, state, { timeoutMs = 60_000 } = {}) {
+    async waitForRun(which, state, { timeoutMs = PATIENCE_MS } = {}) {
       let seen: DetailedRun | null = null;
       const probe = async (): Promise<DetailedRun | null> => {
         const id = typeof which === 'string' ? which : (await runs()).find(which)?.run_id;

@@ -6,11 +6,11 @@ import { execa } from 'execa';
 import { PROJECT_ROOT } from './project-root.ts';
 import { createRunnerClient, type RunnerClient } from './runner-client.ts';
 import { type RunnerOptions, runnerEnvironment } from './runner-environment.ts';
-import { until } from './until.ts';
+import { PATIENCE_MS, until } from './until.ts';
 
 const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')] as const;
 /** Longer than a drain takes. */
-const STOP_LIMIT_MS = 60_000;
+const STOP_LIMIT_MS = PATIENCE_MS;
 
 export interface RunnerExit {
   exitCode: number | null;
@@ -27,7 +27,7 @@ export interface Runner extends RunnerClient {
   output(): string;
   exited: Promise<RunnerExit>;
   signal(name: NodeJS.Signals): void;
-  /** SIGTERM; gives the exit code. After 60 s it is killed and this throws. */
+  /** SIGTERM; gives the exit code. After two minutes it is killed and this throws. */
   stop(): Promise<number | null>;
   /** SIGKILL to the server alone: what it started lives on. */
   kill(): Promise<void>;
@@ -36,17 +36,13 @@ export interface Runner extends RunnerClient {
 export interface StartOptions extends RunnerOptions {
   /** In place of `node src/cli.ts serve`. */
   program?: readonly string[];
-  /** Until it is listening and healthy; 30 s. */
-  readyTimeoutMs?: number;
 }
 
 /** Starts `serve` and waits until it is listening and `/health` answers 200. Throws with its output otherwise. */
 export async function startRunner(options: StartOptions): Promise<Runner> {
   const server = await launch([...(options.program ?? [...PROGRAM, 'serve'])], options);
   try {
-    const url = await until('the line "listening"', () => listeningUrl(server), {
-      timeoutMs: options.readyTimeoutMs ?? 30_000,
-    });
+    const url = await until('the line "listening"', () => listeningUrl(server));
     const runner = { ...server, url, ...createRunnerClient(() => url) };
     await until('health', async () => ((await runner.getJson('/health', null)).status === 200 ? true : null));
     return runner;
@@ -56,7 +52,7 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
   }
 }
 
-/** Runs another command of the program, or a `serve` that must refuse to start, to its end (60 s at most). */
+/** Runs another command of the program, or a `serve` that must refuse to start, to its end (two minutes at most). */
 export async function runProgram(
   args: readonly string[],
   options: RunnerOptions,
@@ -71,7 +67,7 @@ export async function runProgram(
     extendEnv: false,
     reject: false,
     ...(input === undefined ? { stdin: 'ignore' } : { input }),
-    timeout: 60_000,
+    timeout: PATIENCE_MS,
   });
   return { exitCode: result.exitCode ?? null, stdout: result.stdout, stderr: result.stderr };
 }

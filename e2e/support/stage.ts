@@ -19,7 +19,7 @@ export interface Stage {
   /** What every server of this stage is started with; for `runProgram`. */
   runnerOptions: RunnerOptions;
   /** Starts a server; a second one, or one after `kill()`, finds the same workspace and data. */
-  start(options?: Pick<StartOptions, 'environment' | 'program' | 'readyTimeoutMs'>): Promise<Runner>;
+  start(options?: Pick<StartOptions, 'environment' | 'program'>): Promise<Runner>;
   /** Pushes what was committed and delivers the webhook for it. */
   push(runner: Runner, options?: { force?: boolean; refspec?: string }): Promise<Delivery>;
   /** Ends all that was started and, unless told to keep it, removes the folder. */

@@ -15,7 +15,7 @@ function toldCommits({ github }: Stage): string[] {
 }
 
 /** Waits until no commit shows a pending status and every run that ended has told so. */
-export async function statusesToSettle(stage: Stage, runner: Runner, timeoutMs = 60_000): Promise<void> {
+export async function statusesToSettle(stage: Stage, runner: Runner): Promise<void> {
   const { github, repository } = stage;
   const owed = async (): Promise<string[]> => {
     const runs = await runner.runs();
@@ -36,7 +36,7 @@ export async function statusesToSettle(stage: Stage, runner: Runner, timeoutMs =
       open = await owed();
       return open.length === 0 ? true : null;
     },
-    { timeoutMs, seen: () => open.map((sha) => [sha, github.statuses.latest(sha)]) },
+    { seen: () => open.map((sha) => [sha, github.statuses.latest(sha)]) },
   );
 }
 

@@ -2,11 +2,14 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Gives the first value of `probe` that is neither undefined nor null. Throws after `timeoutMs`: then something hangs. */
+/** Something hangs that takes longer, also on a machine that is busy with other work. */
+export const PATIENCE_MS = 120_000;
+
+/** Gives the first value of `probe` that is neither undefined nor null. Throws after `timeoutMs`. */
 export async function until<T>(
   what: string,
   probe: () => T | null | undefined | Promise<T | null | undefined>,
-  { timeoutMs = 60_000, seen }: { timeoutMs?: number; seen?: () => unknown } = {},
+  { timeoutMs = PATIENCE_MS, seen }: { timeoutMs?: number; seen?: () => unknown } = {},
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

@@ -1,16 +1,17 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { createWorld } from '../git/test-support.ts';
-import type { Ledger } from '../runs/run-store.ts';
+import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
 import { createReadiness } from '../web/readiness.ts';
 import { branchChecks } from './branch-checks.ts';
 
 const MINUTE_MS = 60_000;
-const EMPTY: Ledger = { entries: new Map(), baseline: null, examined: null, pins: new Map(), rules: null };
 
 async function createLook(settings: { branch?: string; commitSigners?: string; isDemanded?: boolean } = {}) {
   const world = await createWorld();
+  const store = await createSqliteStore({ directory: path.join(world.root, 'store') });
+  onTestFinished(() => store.close());
   const { branch = 'main', commitSigners = null, isDemanded = false } = settings;
   let now = 0;
   const checks = branchChecks(
@@ -18,7 +19,7 @@ async function createLook(settings: { branch?: string; commitSigners?: string; i
     {
       git: world.git,
       mirror: world.mirror,
-      ledger: async () => EMPTY,
+      ledger: store.ledger,
       now: () => now,
       signal: new AbortController().signal,
     },
