@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** A test ends by what happens; a limit only says that something hangs, also on a machine that is busy with other work. */
-const LIMITS = { hookTimeout: 180_000, expect: { poll: { timeout: 60_000 } } };
+const LIMITS = { testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { timeout: 120_000 } } };
 
 /** In this order, so that none of them is left to run alone at the end. */
 const LONGEST = [
@@ -32,13 +32,12 @@ export default defineConfig({
     maxWorkers: Math.min(2 * availableParallelism(), 8),
     sequence: { sequencer: LongestFirst },
     projects: [
-      { test: { name: 'unit', include: ['src/**/*.test.ts'], testTimeout: 120_000, ...LIMITS } },
+      { test: { name: 'unit', include: ['src/**/*.test.ts'], ...LIMITS } },
       {
         test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
           globalSetup: ['e2e/support/global-setup.ts'],
-          testTimeout: 240_000,
           ...LIMITS,
         },
       },

@@ -199,7 +199,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     const id = await api.start({ tool_version: '9.9.9', timeout: 1 });
     const failed = await api.waitForState(id, 'failed');
     expect(failed).toMatchObject({ phase: 'plan', error: expect.stringContaining('timed out') });
-  }, 120_000);
+  });
 
   it('expire when nobody approves in time', async () => {
     const { api } = await setUp('deploy-expire', { APPROVAL_TIMEOUT: '2' });

@@ -47,7 +47,7 @@ describe('F10: A signed but odd payload', () => {
     'with a path of 1 MiB': `{"ref":"refs/heads/main","commits":[{"added":["libs/${'x/'.repeat(MIB / 2)}"]}]}`,
   };
 
-  it('is refused or run to an end, and never stops the next start', { timeout: 120_000 }, async () => {
+  it('is refused or run to an end, and never stops the next start', async () => {
     const stage = await setTestStage('odd');
     let runner = await stage.start();
     await expectNothingStored(runner, async () => {

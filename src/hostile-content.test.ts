@@ -106,7 +106,7 @@ async function slowOnes(
   return slow;
 }
 
-describe('No content holds up the event loop for long', { timeout: 120_000 }, () => {
+describe('No content holds up the event loop for long', () => {
   it.each(Object.entries(PARSERS))('as %s', async (_parser, parse) => {
     expect(await slowOnes(parse, hostileTexts(100_000))).toEqual([]);
   });

@@ -3,7 +3,6 @@ import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
 const REDIS = 'platform/redis';
 const DASHY = 'platform/dashy';
-const TIMES = { timeout: 120_000 };
 const MINUTE_MS = 60_000;
 const RULES = { '.iac-runner.yaml': `needs:\n  ${DASHY}: [${REDIS}]\n` };
 
@@ -46,7 +45,7 @@ async function worldWhereRedisFails(): Promise<SyncWorld> {
 }
 
 describe('A service that needs one whose last sync failed', () => {
-  it('is left alone by reconcile, until both are due, and then runs after it', TIMES, async () => {
+  it('is left alone by reconcile, until both are due, and then runs after it', async () => {
     const world = await worldWhereRedisFails();
     world.clock.now = Date.now();
     expect((await world.due()).services).toEqual([]);
@@ -59,7 +58,7 @@ describe('A service that needs one whose last sync failed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${head}`, `dashy.sync ${head}`]);
   });
 
-  it('is blocked when it is asked for by name, unless by force', TIMES, async () => {
+  it('is blocked when it is asked for by name, unless by force', async () => {
     const world = await worldWhereRedisFails();
     const { id } = await askFor(world, DASHY);
     expect(await world.work()).toMatchObject({
@@ -76,7 +75,7 @@ describe('A service that needs one whose last sync failed', () => {
     expect(world.tasks()).toHaveLength(1);
   });
 
-  it('runs again once that one has succeeded by itself', TIMES, async () => {
+  it('runs again once that one has succeeded by itself', async () => {
     const world = await worldWhereRedisFails();
     world.repair('redis.sync');
     await askFor(world, REDIS);
@@ -86,7 +85,7 @@ describe('A service that needs one whose last sync failed', () => {
 });
 
 describe('A service that needs one that was never synced', () => {
-  it('is blocked, when the first one is new', TIMES, async () => {
+  it('is blocked, when the first one is new', async () => {
     const world = await createSyncWorld();
     const before = await world.commit({ ...RULES, ...dashy('one') });
     await push(world, dashy('two'), before);
@@ -99,7 +98,7 @@ describe('A service that needs one that was never synced', () => {
     ]);
   });
 
-  it('runs, when the branch held both when it was first met', TIMES, async () => {
+  it('runs, when the branch held both when it was first met', async () => {
     const world = await createSyncWorld();
     const before = await world.commit({ ...RULES, ...redis('one'), ...dashy('one') });
     const pushed = await push(world, dashy('two'), before);
@@ -107,7 +106,7 @@ describe('A service that needs one that was never synced', () => {
     expect(world.tasks()).toEqual([`dashy.sync ${pushed.commit}`]);
   });
 
-  it('and so is what needs it in turn', TIMES, async () => {
+  it('and so is what needs it in turn', async () => {
     const world = await createSyncWorld();
     const vault = { 'platform/03.vault/deploy.py': '' };
     const chain = { '.iac-runner.yaml': `needs:\n  ${DASHY}: [${REDIS}]\n  platform/vault: [${DASHY}]\n` };

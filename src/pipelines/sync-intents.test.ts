@@ -10,7 +10,6 @@ import { sync } from './sync.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
 const REDIS = 'platform/redis';
-const TIMES = { timeout: 120_000 };
 
 /** A long time ago, so that what waits for a window may begin as soon as the test asks. */
 const CLOSED = Date.parse('2026-03-02T09:00:00Z');
@@ -50,7 +49,7 @@ async function deploy(world: SyncWorld, content: string): Promise<string> {
 }
 
 describe('What was pushed while a window was closed', () => {
-  it('by pushes that were missed, is at its opening deployed at the newest commit only', TIMES, async () => {
+  it('by pushes that were missed, is at its opening deployed at the newest commit only', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.commit(compose('bad'));
@@ -64,7 +63,7 @@ describe('What was pushed while a window was closed', () => {
     expect((await world.due()).services).toEqual([]);
   });
 
-  it('is left out, too, by a run that is cut off at the opening before it has a step', TIMES, async () => {
+  it('is left out, too, by a run that is cut off at the opening before it has a step', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.commit(compose('bad'));
@@ -81,7 +80,7 @@ describe('What was pushed while a window was closed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
   });
 
-  it('is not taken back by a run that is cut off behind the opening', TIMES, async () => {
+  it('is not taken back by a run that is cut off behind the opening', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     const both = (content: string) => ({
       ...compose(content),
@@ -104,7 +103,7 @@ describe('What was pushed while a window was closed', () => {
     expect((await world.due()).services).toEqual([]);
   });
 
-  it('is given up by a run that is cut off when a forced push takes it off the branch', TIMES, async () => {
+  it('is given up by a run that is cut off when a forced push takes it off the branch', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     const kept = await world.commit(compose('kept'));
@@ -121,7 +120,7 @@ describe('What was pushed while a window was closed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${lost}`, `redis.sync ${head}`]);
   });
 
-  it('by a push behind what reconcile found, too, and the push has the outcome', TIMES, async () => {
+  it('by a push behind what reconcile found, too, and the push has the outcome', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.commit(compose('bad'));
@@ -136,7 +135,7 @@ describe('What was pushed while a window was closed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
   });
 
-  it('on both sides of a request by name, too', TIMES, async () => {
+  it('on both sides of a request by name, too', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.pushed(await world.commit(compose('bad')));
@@ -166,7 +165,7 @@ async function cutOffAfterOneService({ store, options }: SyncWorld): Promise<voi
 }
 
 describe('A rollback', () => {
-  it('that failed is retried as a rollback', TIMES, async () => {
+  it('that failed is retried as a rollback', async () => {
     const world = await worldWithRedis();
     const good = await deploy(world, 'good');
     await deploy(world, 'bad');
@@ -181,7 +180,7 @@ describe('A rollback', () => {
     expect(await pinOf(world)).toBe(good);
   });
 
-  it('that an earlier version stored is one still', TIMES, async () => {
+  it('that an earlier version stored is one still', async () => {
     const world = await worldWithRedis();
     const good = await deploy(world, 'good');
     await deploy(world, 'bad');
@@ -204,7 +203,7 @@ describe('A rollback', () => {
     expect(await pinOf(world)).toBe(good);
   });
 
-  it('to the head ends an earlier one: the service follows the branch again', TIMES, async () => {
+  it('to the head ends an earlier one: the service follows the branch again', async () => {
     const world = await worldWithRedis();
     const good = await deploy(world, 'good');
     const head = await deploy(world, 'head');
@@ -216,7 +215,7 @@ describe('A rollback', () => {
     expect(await pinOf(world)).toBeUndefined();
   });
 
-  it('waits for a window and says how not to; forced it does not', TIMES, async () => {
+  it('waits for a window and says how not to; forced it does not', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     const good = await deploy(world, 'good');
     await deploy(world, 'bad');
@@ -232,7 +231,7 @@ describe('A rollback', () => {
     expect(world.tasks()).toEqual([`redis.sync ${good}`]);
   });
 
-  it('to a commit that has left the branch deploys nothing, and says so', TIMES, async () => {
+  it('to a commit that has left the branch deploys nothing, and says so', async () => {
     const world = await worldWithRedis();
     const kept = await world.shell(['rev-parse', 'HEAD']);
     const gone = await deploy(world, 'gone');
@@ -264,94 +263,78 @@ describe('A forced push', () => {
     coveredBy: synced,
   });
 
-  it(
-    'takes commits off the branch that then share no outcome, though a newer push covers them',
-    TIMES,
-    async () => {
-      const world = await worldWithRedis();
-      const kept = await world.commit(compose('kept'));
-      const keptPush = await world.pushed(kept);
-      const lost = await world.commit(compose('lost'));
-      const lostPush = await world.pushed(lost);
-      const head = await rewrite(world, kept, 'head');
-      const push = await world.pushed(head);
-      expect(await world.work()).toMatchObject({ id: push.id, state: 'succeeded', revision: head });
-      expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, push.id));
-      expect(await world.store.run(keptPush.id)).toMatchObject({
-        reason: 'covered_by_newer',
-        coveredBy: push.id,
-      });
-      expect(world.tasks()).toEqual([`redis.sync ${head}`]);
-    },
-  );
+  it('takes commits off the branch that then share no outcome, though a newer push covers them', async () => {
+    const world = await worldWithRedis();
+    const kept = await world.commit(compose('kept'));
+    const keptPush = await world.pushed(kept);
+    const lost = await world.commit(compose('lost'));
+    const lostPush = await world.pushed(lost);
+    const head = await rewrite(world, kept, 'head');
+    const push = await world.pushed(head);
+    expect(await world.work()).toMatchObject({ id: push.id, state: 'succeeded', revision: head });
+    expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, push.id));
+    expect(await world.store.run(keptPush.id)).toMatchObject({
+      reason: 'covered_by_newer',
+      coveredBy: push.id,
+    });
+    expect(world.tasks()).toEqual([`redis.sync ${head}`]);
+  });
 
-  it(
-    'is followed by the head, whose outcome is that of the commits which it contains, and of no others',
-    TIMES,
-    async () => {
-      const world = await worldWithRedis();
-      const kept = await world.commit(compose('kept'));
-      const keptPush = await world.pushed(kept);
-      const lost = await world.commit(compose('lost'));
-      const lostPush = await world.pushed(lost);
-      const late = await world.pushed(await world.commit(compose('late')));
-      const head = await rewrite(world, kept, 'head');
-      expect(await world.work()).toMatchObject({ id: late.id, reason: 'not_on_branch' });
-      // Rewritten again before the head is worked on, and one more push is lost with it.
-      const laterLost = await world.pushed(head);
-      const last = await rewrite(world, kept, 'last');
-      expect(await world.work()).toMatchObject({ id: laterLost.id, reason: 'not_on_branch' });
-      const followUp = await world.work();
-      expect(followUp).toMatchObject({ state: 'succeeded', revision: last });
-      expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, late.id));
-      expect(await world.store.run(keptPush.id)).toMatchObject({ reason: 'covered_by_newer' });
-      expect(world.tasks()).toEqual([`redis.sync ${last}`]);
-      expect(await world.work()).toBeNull();
-    },
-  );
+  it('is followed by the head, whose outcome is that of the commits which it contains, and of no others', async () => {
+    const world = await worldWithRedis();
+    const kept = await world.commit(compose('kept'));
+    const keptPush = await world.pushed(kept);
+    const lost = await world.commit(compose('lost'));
+    const lostPush = await world.pushed(lost);
+    const late = await world.pushed(await world.commit(compose('late')));
+    const head = await rewrite(world, kept, 'head');
+    expect(await world.work()).toMatchObject({ id: late.id, reason: 'not_on_branch' });
+    // Rewritten again before the head is worked on, and one more push is lost with it.
+    const laterLost = await world.pushed(head);
+    const last = await rewrite(world, kept, 'last');
+    expect(await world.work()).toMatchObject({ id: laterLost.id, reason: 'not_on_branch' });
+    const followUp = await world.work();
+    expect(followUp).toMatchObject({ state: 'succeeded', revision: last });
+    expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, late.id));
+    expect(await world.store.run(keptPush.id)).toMatchObject({ reason: 'covered_by_newer' });
+    expect(world.tasks()).toEqual([`redis.sync ${last}`]);
+    expect(await world.work()).toBeNull();
+  });
 
-  it(
-    'is followed by the head, which covers a push that waited, and that one does not share its success',
-    TIMES,
-    async () => {
-      const world = await worldWithRedis();
-      const base = await world.shell(['rev-parse', 'HEAD']);
-      const first = await world.pushed(await world.commit(compose('first lost')));
-      const lost = await world.commit(compose('lost'));
-      const head = await rewrite(world, base, 'head');
-      const waiting: SyncRun[] = [];
-      const store: RunStore = {
-        ...world.store,
-        async append(...values) {
-          if (waiting.length === 0) waiting.push(await world.pushed(lost));
-          return world.store.append(...values);
-        },
-      };
-      expect(await world.work(store)).toMatchObject({ id: first.id, reason: 'not_on_branch' });
-      const followUp = await world.work();
-      expect(followUp).toMatchObject({ state: 'succeeded', revision: head });
-      expect(await world.store.run(waiting[0]?.id ?? '')).toMatchObject(gone(lost, followUp?.id ?? ''));
-      expect(await world.work()).toBeNull();
-    },
-  );
+  it('is followed by the head, which covers a push that waited, and that one does not share its success', async () => {
+    const world = await worldWithRedis();
+    const base = await world.shell(['rev-parse', 'HEAD']);
+    const first = await world.pushed(await world.commit(compose('first lost')));
+    const lost = await world.commit(compose('lost'));
+    const head = await rewrite(world, base, 'head');
+    const waiting: SyncRun[] = [];
+    const store: RunStore = {
+      ...world.store,
+      async append(...values) {
+        if (waiting.length === 0) waiting.push(await world.pushed(lost));
+        return world.store.append(...values);
+      },
+    };
+    expect(await world.work(store)).toMatchObject({ id: first.id, reason: 'not_on_branch' });
+    const followUp = await world.work();
+    expect(followUp).toMatchObject({ state: 'succeeded', revision: head });
+    expect(await world.store.run(waiting[0]?.id ?? '')).toMatchObject(gone(lost, followUp?.id ?? ''));
+    expect(await world.work()).toBeNull();
+  });
 
-  it(
-    'with two commits of the branch that do not contain each other is synced where both are',
-    TIMES,
-    async () => {
-      const world = await worldWithRedis();
-      const base = await world.shell(['rev-parse', 'HEAD']);
-      const one = await world.commit(compose('one'));
-      await world.pushed(one);
-      await world.shell(['reset', '--quiet', '--hard', base]);
-      const two = await world.commit({ 'README.md': 'two' });
-      await world.pushed(two);
-      await world.shell(['merge', '--quiet', '--no-edit', one]);
-      const head = await world.commit({ 'README.md': 'merged' });
-      expect(await world.work()).toMatchObject({ state: 'succeeded', revision: head });
-      expect(world.tasks()).toEqual([`redis.sync ${head}`]);
-    },
-  );
+  it('with two commits of the branch that do not contain each other is synced where both are', async () => {
+    const world = await worldWithRedis();
+    const base = await world.shell(['rev-parse', 'HEAD']);
+    const one = await world.commit(compose('one'));
+    await world.pushed(one);
+    await world.shell(['reset', '--quiet', '--hard', base]);
+    const two = await world.commit({ 'README.md': 'two' });
+    await world.pushed(two);
+    await world.shell(['merge', '--quiet', '--no-edit', one]);
+    const head = await world.commit({ 'README.md': 'merged' });
+    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: head });
+    expect(world.tasks()).toEqual([`redis.sync ${head}`]);
+  });
 });
 
 async function deployUnpinned(world: SyncWorld): Promise<void> {

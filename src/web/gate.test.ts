@@ -115,7 +115,8 @@ describe('A reader that takes nothing of its answer', () => {
     const routes = new Hono<{ Bindings: HttpBindings }>();
     routes.get('/large/:reader', (c) => {
       c.env.outgoing.once('close', () => cut.emit(c.req.param('reader')));
-      return c.body('x'.repeat(64 * MIB));
+      // More than the buffers on the way hold.
+      return c.body('x'.repeat(16 * MIB));
     });
     const doors = await serve({ stalledReaderMs: 3_000, routes });
     let slowEnded = false;
@@ -125,11 +126,12 @@ describe('A reader that takes nothing of its answer', () => {
     const slow = await doors.open('GET /large/slow HTTP/1.1\r\nHost: localhost\r\n\r\n');
     slow.socket.on('data', () => {
       slow.socket.pause();
-      setTimeout(() => slow.socket.resume(), 10);
+      setTimeout(() => slow.socket.resume(), 50);
     });
+    const stalledEnded = once(cut, 'stalled');
     const stalled = await doors.open('GET /large/stalled HTTP/1.1\r\nHost: localhost\r\n\r\n');
     stalled.socket.pause();
-    await once(cut, 'stalled');
+    await stalledEnded;
     expect(slowEnded).toBe(false);
   });
 });

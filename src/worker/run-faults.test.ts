@@ -140,7 +140,7 @@ async function storedLines({ id }: Run): Promise<string[]> {
   return events.slice(from).flatMap((event) => (event.type === 'step.log' ? event.lines : []));
 }
 
-describe('A run', { timeout: 120_000 }, () => {
+describe('A run', () => {
   it.each([
     ['is away', 'append', new StoreUnavailableError('The store is away.')],
     ['is away', 'run', new StoreUnavailableError('The store is away.')],
