@@ -40,7 +40,7 @@ async function usageOf(stage: Stage): Promise<Usage> {
 }
 
 it(`F40c: of a 5 MiB repository grows by its runs and its history alone, in ${RUNS} runs`, {
-  timeout: 90_000 + RUNS * 3_000,
+  timeout: 240_000 + RUNS * 10_000,
 }, async () => {
   const stage = await setTestStage('growth');
   await stage.repository.write('platform/04.dashy/picture.bin', randomBytes(LARGE_FILE));

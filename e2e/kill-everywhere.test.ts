@@ -96,7 +96,7 @@ function chosenPoints(last: number, points: number): number[] {
 describe('A server that is killed', () => {
   it.for(CALLS)(
     'F15: at any write of $what has kept what it acknowledged, and its run ends',
-    { timeout: ALL_POINTS ? 3_600_000 : 240_000 },
+    { timeout: ALL_POINTS ? 3_600_000 : 600_000 },
     async ({ calls, points }, context: TestContext) => {
       await straceOrSkip(context);
       const stage = await setTestStage('kill-everywhere');

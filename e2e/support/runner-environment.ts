@@ -53,6 +53,8 @@ export function runnerEnvironment(options: RunnerOptions): Record<string, string
     TRUSTED_PROXIES: '127.0.0.1',
     GIT_REPO_URL: options.repositoryPath,
     GIT_BRANCH: 'main',
+    // Not by itself in the middle of a test: it would find pushes before their deliveries come.
+    RECONCILE_INTERVAL: '86400',
     WORKSPACE_DIR: join(folder, 'workspace'),
     DATA_DIR: join(folder, 'data'),
     GITHUB_API_URL: github?.url,
