@@ -204,8 +204,8 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
   it('expire when nobody approves in time', async () => {
     const { api } = await setUp('deploy-expire', { APPROVAL_TIMEOUT: '2' });
     const id = await api.start();
-    await api.waitForState(id, 'awaiting_approval');
-    await api.waitForState(id, 'cancelled');
+    const expired = await api.waitForState(id, 'cancelled');
+    expect(expired).toMatchObject({ phase: 'plan', error: 'Nobody approved in time' });
     expect((await api.approve(id)).status).toBe(409);
   });
 

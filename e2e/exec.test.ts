@@ -135,7 +135,7 @@ describe('iac-runner exec', () => {
 
   it('F28: ends a tool whose time is up with all it started, and gives what it had said', async () => {
     await toolDoes('echo begun; sleep 300 & echo $!; sleep 300; echo never');
-    const response = await answer(request({ timeout: 0.02 }));
+    const response = await answer(request({ timeout: 0.1 }));
     expect(response).toMatchObject({ success: false, exit_code: 1, error_msg: 'signal: killed' });
     expect(response.output).toMatch(/^begun\n\d+\n$/);
     expect(await processesMentioning(folder)).toEqual([]);
@@ -307,7 +307,7 @@ describe('iac-runner exec --stream', () => {
     for (const word of [null, { end_within_ms: 500 }]) {
       const { child, exited, soFar } = begin(['--stream']);
       const program = { argv: ['sh', '-c', script], work_dir: folder, env_vars: { PATH: '/usr/bin:/bin' } };
-      const graces = { interrupt_ms: 60_000, silence_ms: word === null ? 1_000 : 3_600_000 };
+      const graces = { interrupt_ms: 60_000, silence_ms: word === null ? 4_000 : 3_600_000 };
       child.stdin.write(`${JSON.stringify({ ...program, ...graces, attached: true })}\n`);
       await until('the trap', () => (soFar().includes('up') ? true : null));
       if (word === null) child.stdin.end();
