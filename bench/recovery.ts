@@ -15,7 +15,7 @@ import { digest, type Snapshot, snapshotAt } from '../src/pipelines/snapshot.ts'
 import { enqueueSync } from '../src/runs/enqueue.ts';
 import type { RunEventBody } from '../src/runs/run-events.ts';
 import type { RunStore } from '../src/runs/run-store.ts';
-import { createSqliteStore } from '../src/stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../src/stores/sqlite/sqlite-store.ts';
 import type { Bench, Row } from './bench.ts';
 import { fetchedMirror } from './selection.ts';
 import { BUILT_PROGRAM, withFolder, writeTask } from './support/built-runner.ts';

@@ -7,7 +7,7 @@ import type { RunEventBody } from '../src/runs/run-events.ts';
 import type { RunStore } from '../src/runs/run-store.ts';
 import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
 import { createRedisStore } from '../src/stores/redis-store/redis-store.ts';
-import { createSqliteStore } from '../src/stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../src/stores/sqlite/sqlite-store.ts';
 import type { Bench, Row } from './bench.ts';
 import { withFolder } from './support/built-runner.ts';
 import { median, perSecond, spread, times } from './support/statistics.ts';

@@ -6,7 +6,7 @@ import path from 'node:path';
 const ROOT = path.join(import.meta.dirname, '..');
 
 /** Folders below src without any TypeScript. */
-const ASSET_FOLDERS = ['stores/sqlite-store/migrations', 'web/assets'];
+const ASSET_FOLDERS = ['stores/sql/schema', 'stores/sqlite/migrations', 'web/assets'];
 
 function isCopied(file: string): boolean {
   return ASSET_FOLDERS.some((folder) => file.startsWith(folder + path.sep));

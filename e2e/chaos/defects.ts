@@ -32,7 +32,7 @@ export const DEFECTS: readonly Defect[] = [
       },
       // The answer can only name the run when its id is known before it is stored.
       {
-        file: 'stores/sqlite-store/writes/enqueue.ts',
+        file: 'stores/sql/writes/enqueue.ts',
         from: `    timeOrderedId(now),
     request.kind,`,
         to: `    request.trigger.deliveryId ?? timeOrderedId(now),
@@ -111,7 +111,7 @@ export const DEFECTS: readonly Defect[] = [
       },
       // The store rounds every number as well.
       {
-        file: 'stores/sqlite-store/database.ts',
+        file: 'stores/sqlite/database.ts',
         from: 'return Math.round(value);',
         to: 'return value;',
       },
@@ -149,7 +149,7 @@ export const DEFECTS: readonly Defect[] = [
     needs: 'I/O error',
     patches: [
       {
-        file: 'stores/sqlite-store/database.ts',
+        file: 'stores/sqlite/database.ts',
         from: `  // SQLite gives its mode to -wal and -shm, too.
   createPrivateFile(file);`,
         to: `  createPrivateFile(file);

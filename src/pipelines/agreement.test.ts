@@ -13,7 +13,7 @@ import { captureProcess } from '../process/capture.ts';
 import type { PreviewInput, RunRequest, SyncInput } from '../runs/run.ts';
 import type { ServiceDecision } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { executeRun } from '../worker/execute-run.ts';
 import { explainRange } from './explain-range.ts';
 import { preview } from './preview.ts';

@@ -13,7 +13,7 @@ import { enqueueDeploy } from '../runs/enqueue.ts';
 import type { DeployRun, RunKind } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { createEventWriter } from '../worker/event-writer.ts';
 import { executeRun } from '../worker/execute-run.ts';
 import { type DeployOptions, deploy } from './deploy.ts';

@@ -6,7 +6,7 @@ import { RunnerError } from '../errors.ts';
 import type { ConfigHashes } from '../runs/config-hashes.ts';
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { lookOutside, type OutsideOptions } from './outside.ts';
 import { createOutsideWriter, writeOwed } from './outside-writes.ts';
 

@@ -15,7 +15,7 @@ import { enqueuePlan } from '../runs/enqueue.ts';
 import type { PlanInput } from '../runs/plan-comment.ts';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startWorker } from '../worker/worker.ts';
 import { createStepUser } from './open-folder.ts';
 import { type PlanOptions, plan } from './plan.ts';

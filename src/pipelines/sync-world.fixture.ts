@@ -9,7 +9,7 @@ import { createWorld, PATH } from '../git/test-support.ts';
 import { enqueueSync, type SyncRequest } from '../runs/enqueue.ts';
 import { isFinal, type Run, type Step, type SyncRun, syncGroup } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { executeRun } from '../worker/execute-run.ts';
 import { dueServices } from './due-services.ts';
 import { type SyncOptions, sync } from './sync.ts';

@@ -10,7 +10,7 @@ import { enqueueDeploy } from '../runs/enqueue.ts';
 import type { FinalRunState } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 
 export interface SeenEvent {
   at: number;

@@ -15,7 +15,7 @@ import {
 } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, Report, RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import type { WakeUp } from './wake-up.ts';
 
 export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['input']> = {}): SyncRun {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { ReporterFailedError, StoreUnavailableError } from '../errors.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startTellingLoop } from './telling-loop.ts';
 
 it('A reporter is woken by a thousand changes without a single abort, and looks again after them', async () => {

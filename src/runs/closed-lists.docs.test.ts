@@ -57,7 +57,7 @@ describe('docs/architecture.md', () => {
   });
 
   it('has every table of the SQLite store', () => {
-    const folder = join(import.meta.dirname, '../stores/sqlite-store/migrations');
+    const folder = join(import.meta.dirname, '../stores/sql/migrations');
     const made = new Set<string>();
     for (const name of readdirSync(folder).sort()) {
       const sql = readFileSync(join(folder, name), 'utf8');

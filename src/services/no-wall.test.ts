@@ -8,7 +8,7 @@ import { createWorld } from '../git/test-support.ts';
 import type { Pipelines } from '../pipelines/pipeline.ts';
 import { enqueueDeploy, enqueuePlan } from '../runs/enqueue.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { executeRun } from '../worker/execute-run.ts';
 import { buildDeploy, buildToolRoom } from './deployments.ts';
 import { buildPlans } from './plans.ts';

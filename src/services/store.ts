@@ -12,8 +12,8 @@ import type { Fleet } from '../runs/fleet.ts';
 import { syncGroup } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { shownAddress } from '../stores/redis-store/connection.ts';
-import { holdOwnership } from '../stores/sqlite-store/ownership.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { holdOwnership } from '../stores/sqlite/ownership.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startRole } from '../worker/role.ts';
 import { createOwnTools } from './deployments.ts';
 

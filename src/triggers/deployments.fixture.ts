@@ -6,7 +6,7 @@ import path from 'node:path';
 import { pino } from 'pino';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { createDeployApi } from './deploy-api.ts';
 import { createSealer } from './seal.ts';
 

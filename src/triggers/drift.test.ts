@@ -7,7 +7,7 @@ import { ConfigError } from '../errors.ts';
 import { enqueueDeploy } from '../runs/enqueue.ts';
 import type { DeployRun } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startDriftChecks } from './drift.ts';
 import { createSealer } from './seal.ts';
 

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { FailedDeliveries } from '../reporters/hook-deliveries.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { createMissedDeliveries } from './missed-deliveries.ts';
 
 const MINUTE_MS = 60_000;

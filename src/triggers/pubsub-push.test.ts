@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import { RequestError, StoreUnavailableError } from '../errors.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { createTestGate } from '../web/access.fixture.ts';
 import { requestErrorAnswer } from '../web/error-answer.ts';
 import type { Gate } from '../web/gate.ts';

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { RequestError, StoreUnavailableError } from '../errors.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { createTestGate } from '../web/access.fixture.ts';
 import { signedHeaders } from './signature.ts';
 import { createSyncApi } from './sync-api.ts';

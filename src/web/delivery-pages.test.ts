@@ -4,9 +4,9 @@ import { z } from 'zod';
 import type { NewDelivery } from '../runs/delivery.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { readDeliveries, readDelivery } from '../stores/sqlite-store/reads.ts';
-import { recordDelivery } from '../stores/sqlite-store/writes/deliveries.ts';
-import { enqueue } from '../stores/sqlite-store/writes/enqueue.ts';
+import { readDeliveries, readDelivery } from '../stores/sql/reads.ts';
+import { recordDelivery } from '../stores/sql/writes/deliveries.ts';
+import { enqueue } from '../stores/sql/writes/enqueue.ts';
 import { replayDelivery } from '../triggers/replay.ts';
 import { createTestAccess, createTestGate } from './access.fixture.ts';
 import { loadAssets } from './assets.ts';
@@ -27,17 +27,19 @@ const ListBody = z.object({
 
 function createPages(count: number) {
   const runs = createStoredRuns();
-  const { database } = runs;
   function store(delivery: NewDelivery): void {
-    recordDelivery(database, delivery);
-    database.run('UPDATE deliveries SET received_at = ?', START_AT);
+    runs.write((transaction) => recordDelivery(transaction, delivery));
+    runs.write((transaction) => transaction.run('UPDATE deliveries SET received_at = ?', START_AT));
   }
   for (let number = 1; number <= count; number += 1) store(aDelivery(number));
   const reader: DeliveryRoutesOptions['store'] & Pick<RunStore, 'enqueue'> = {
     ...runs,
-    delivery: async (number) => readDelivery(database, number),
-    deliveries: async (filter) => readDeliveries(database, filter),
-    enqueue: async (request, beside) => enqueue(database, request, beside).result,
+    delivery: (number) => runs.read((database) => readDelivery(database, number)),
+    deliveries: (filter) => runs.read((database) => readDeliveries(database, filter)),
+    enqueue: (request, beside) =>
+      new Promise((resolve) => {
+        runs.write(async (transaction) => resolve((await enqueue(transaction, request, beside)).result));
+      }),
   };
   const gate = createTestGate();
   const access = createTestAccess({ tokens: TOKENS, store: runs, gate, clock: () => START_AT });

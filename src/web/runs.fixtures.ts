@@ -16,12 +16,13 @@ import {
 } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Report, RunStore } from '../runs/run-store.ts';
-import { appendEvents } from '../stores/sqlite-store/append-events.ts';
-import { type Database, openForWriting } from '../stores/sqlite-store/database.ts';
-import * as reads from '../stores/sqlite-store/reads.ts';
-import { saveReport, spendNonce } from '../stores/sqlite-store/writes/beside-runs.ts';
-import { enqueue } from '../stores/sqlite-store/writes/enqueue.ts';
-import { findRun } from '../stores/sqlite-store/writes/stored-runs.ts';
+import { appendEvents } from '../stores/sql/append-events.ts';
+import type { Database, Transaction } from '../stores/sql/database.ts';
+import * as reads from '../stores/sql/reads.ts';
+import { saveReport, spendNonce } from '../stores/sql/writes/beside-runs.ts';
+import { enqueue } from '../stores/sql/writes/enqueue.ts';
+import { findRun } from '../stores/sql/writes/stored-runs.ts';
+import { openForWriting } from '../stores/sqlite/database.ts';
 import type { RunReader } from './run-pages.ts';
 
 export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
@@ -29,8 +30,9 @@ export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
 type PreviewOverrides = Partial<PreviewRun> & Pick<PreviewRun, 'kind' | 'input'>;
 
 export interface StoredRuns extends RunReader, Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally'> {
-  /** For what only the store's own functions can write. */
-  database: Database;
+  /** Runs one of the store's own writes; each write and read waits for those before it. */
+  write(perform: (transaction: Transaction) => Promise<unknown>): void;
+  read<T>(query: (database: Database) => Promise<T>): Promise<T>;
   add(id: string, overrides?: Partial<SyncRun>): SyncRun;
   addPreview(id: string, overrides: PreviewOverrides): void;
   addDeploy(id: string, input?: Partial<DeployInput>, overrides?: Partial<DeployRun>): void;
@@ -42,38 +44,44 @@ export interface StoredRuns extends RunReader, Pick<RunStore, 'spendNonce' | 'is
   largestRead(): number;
 }
 
-const opened: (() => void)[] = [];
-afterAll(() => {
-  for (const close of opened.splice(0)) close();
+const opened: (() => Promise<void>)[] = [];
+afterAll(async () => {
+  for (const close of opened.splice(0)) await close();
 });
 
 export function createStoredRuns(): StoredRuns {
-  const database = openDatabase();
+  const database = openDatabase(() => turn);
   const listeners = new Set<(runId: string, mayClaim: boolean) => void>();
   let largest = 0;
+  let turn: Promise<unknown> = Promise.resolve();
+  function write(perform: (transaction: Transaction) => Promise<unknown>): void {
+    turn = turn.then(() => perform(database));
+  }
+  async function read<T>(query: (database: Database) => Promise<T>): Promise<T> {
+    await turn;
+    return query(database);
+  }
+  const tellAll = async (id: string) => {
+    for (const listener of listeners) listener(id, true);
+  };
   const eventsOf: RunStore['eventsOf'] = async (runId, type) =>
-    reads.readEventsOf(database, runId, type) as never;
+    (await read((found) => reads.readEventsOf(found, runId, type))) as never;
   const latestEvent: RunStore['latestEvent'] = async (runId, type) =>
-    reads.readLatestEvent(database, runId, type) as never;
+    (await read((found) => reads.readLatestEvent(found, runId, type))) as never;
 
   function append(id: string, ...bodies: RunEventBody[]): void {
-    for (const body of bodies) {
-      const stored = findRun(database, id);
-      if (!stored) throw new Error(`No run ${id}.`);
-      const { events } =
-        database.get('SELECT count(*) AS events FROM events WHERE run = ?', stored.number) ?? {};
-      appendEvents(database, stored, [body], START_AT + Number(events) * 1000);
-    }
-    for (const listener of listeners) listener(id, true);
+    for (const body of bodies) write((transaction) => appendLater(transaction, id, body));
+    write(() => tellAll(id));
   }
 
   function put(run: Run): void {
-    putRun(database, run);
-    for (const listener of listeners) listener(run.id, true);
+    write((transaction) => putRun(transaction, run));
+    write(() => tellAll(run.id));
   }
 
   return {
-    database,
+    write,
+    read,
     add(id, overrides = {}) {
       const run = { ...newRun(id), ...overrides };
       put(run);
@@ -100,21 +108,24 @@ export function createStoredRuns(): StoredRuns {
     },
     append,
     largestRead: () => largest,
-    run: async (id) => reads.readRun(database, id),
-    runs: async (filter) => reads.readRuns(database, filter),
-    steps: async (id) => reads.readSteps(database, id),
+    run: (id) => read((found) => reads.readRun(found, id)),
+    runs: (filter) => read((found) => reads.readRuns(found, filter)),
+    steps: (id) => read((found) => reads.readSteps(found, id)),
     events: async (id, page) => {
-      const found = reads.readEvents(database, id, page);
+      const found = await read((all) => reads.readEvents(all, id, page));
       largest = Math.max(largest, found.length);
       return found;
     },
     eventsOf,
     latestEvent,
-    reports: async (reporter, id) => reads.readReports(database, reporter, id),
-    report: (report) => void saveReport(database, report),
-    tally: async () => reads.readTally(database),
-    spendNonce: async (nonce, expiresAt) => spendNonce(database, nonce, expiresAt).result,
-    isNonceSpent: async (nonce) => reads.isNonceSpent(database, nonce),
+    reports: (reporter, id) => read((found) => reads.readReports(found, reporter, id)),
+    report: (report) => write((transaction) => saveReport(transaction, report)),
+    tally: () => read(reads.readTally),
+    spendNonce: async (nonce, expiresAt) => {
+      await turn;
+      return (await spendNonce(database, nonce, expiresAt)).result;
+    },
+    isNonceSpent: (nonce) => read((found) => reads.isNonceSpent(found, nonce)),
     watch: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -122,21 +133,31 @@ export function createStoredRuns(): StoredRuns {
   };
 }
 
-function openDatabase(): Database {
+function openDatabase(lastWrite: () => Promise<unknown>): Transaction {
   const directory = mkdtempSync(path.join(tmpdir(), 'iac-pages-'));
   const database = openForWriting(path.join(directory, 'iac-runner.db'));
   // Nothing here has to outlive the test.
   database.raw.exec('PRAGMA synchronous = OFF');
-  opened.push(() => {
+  opened.push(async () => {
+    await lastWrite();
     database.close();
     rmSync(directory, { recursive: true, force: true });
   });
   return database;
 }
 
+/** A second after the event before it. */
+async function appendLater(transaction: Transaction, id: string, body: RunEventBody): Promise<void> {
+  const stored = await findRun(transaction, id);
+  if (!stored) throw new Error(`No run ${id}.`);
+  const sql = 'SELECT count(*) AS events FROM events WHERE run = ?';
+  const events = Number((await transaction.get(sql, stored.number))?.events);
+  await appendEvents({ ...transaction, now: async () => START_AT + events * 1_000 }, stored, [body]);
+}
+
 /** The columns of a run that a test may choose, as the store writes them. */
-function putRun(database: Database, run: Run): void {
-  const { id } = enqueue(database, run).result.run;
+async function putRun(transaction: Transaction, run: Run): Promise<void> {
+  const { id } = (await enqueue(transaction, run)).result.run;
   const columns = {
     ...{ id: run.id, state: run.state, reason: run.reason, message: run.message, revision: run.revision },
     ...{ subject: run.subject, attempt: run.attempt, cancel_requested_by: run.cancelRequestedBy },
@@ -145,12 +166,12 @@ function putRun(database: Database, run: Run): void {
     ...{ started_at: run.startedAt, finished_at: run.finishedAt },
   };
   const names = Object.keys(columns);
-  database.run(
+  await transaction.run(
     `UPDATE runs SET ${names.map((name) => `${name} = ?`).join(', ')} WHERE id = ?`,
     ...Object.values(columns),
     id,
   );
-  database.run(
+  await transaction.run(
     'UPDATE events SET at = ? WHERE run = (SELECT number FROM runs WHERE id = ?)',
     START_AT,
     run.id,

@@ -9,7 +9,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { pino } from 'pino';
 import { servicesNamedBy } from '../pipelines/touched-paths.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { createGitHubWebhook } from '../triggers/github-webhook.ts';
 import { createInbox } from '../triggers/inbox.ts';
 import { createApp } from './app.ts';

@@ -2,9 +2,9 @@ import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
 import type { OutsideHash } from '../runs/config-hashes.ts';
 import type { LedgerEntry } from '../runs/run-store.ts';
-import { saveLedger, savePin } from '../stores/sqlite-store/append-events.ts';
-import { readLedger, readOutsideHashes } from '../stores/sqlite-store/reads.ts';
-import { saveOutsideHashes } from '../stores/sqlite-store/writes/beside-runs.ts';
+import { saveLedger, savePin } from '../stores/sql/append-events.ts';
+import { readLedger, readOutsideHashes } from '../stores/sql/reads.ts';
+import { saveOutsideHashes } from '../stores/sql/writes/beside-runs.ts';
 import { createTestAccess } from './access.fixture.ts';
 import { loadAssets } from './assets.ts';
 import { createStoredRuns } from './runs.fixtures.ts';
@@ -49,10 +49,10 @@ function createPages(
   more: { hashes?: OutsideHash[]; options?: Partial<ServiceRoutesOptions> },
 ) {
   const runs = createStoredRuns();
-  const { database } = runs;
-  for (const one of entries) saveLedger(database, SCOPE, one);
-  savePin(database, SCOPE, 'platform/pinned', SHA, 'run-1');
-  saveOutsideHashes(database, SCOPE, more.hashes ?? []);
+  for (const one of entries) runs.write((transaction) => saveLedger(transaction, SCOPE, one));
+  const pin = { scope: SCOPE, service: 'platform/pinned', commit: SHA, runId: 'run-1' };
+  runs.write((transaction) => savePin(transaction, pin));
+  runs.write((transaction) => saveOutsideHashes(transaction, SCOPE, more.hashes ?? []));
   const access = createTestAccess({
     tokens: [{ name: 'vera', role: 'viewer', token: 'viewer-token' }],
     store: runs,
@@ -61,8 +61,8 @@ function createPages(
   const routes = createServiceRoutes({
     store: {
       ...runs,
-      ledger: async (scope) => readLedger(database, scope),
-      outsideHashes: async (scope) => readOutsideHashes(database, scope),
+      ledger: (scope) => runs.read((database) => readLedger(database, scope)),
+      outsideHashes: (scope) => runs.read((database) => readOutsideHashes(database, scope)),
     },
     scope: SCOPE,
     known: async () => ['platform/new'],

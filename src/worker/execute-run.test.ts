@@ -11,7 +11,7 @@ import { nextActionOf } from '../runs/next-action.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { type ExecuteOptions, executeRun } from './execute-run.ts';
 
 const SUCCESS: Outcome = { state: 'succeeded', reason: null, message: 'Done' };

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startTicksOf } from '../process/process-table.ts';
 import type { Lease, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { recover } from './recover.ts';
 
 const STEP = 'platform/redis';

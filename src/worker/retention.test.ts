@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { ReporterName, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startRetention } from './retention.ts';
 
 const DAY_MS = 86_400_000;

@@ -14,7 +14,7 @@ import { syncService } from '../pipelines/sync-service.ts';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { executeRun } from './execute-run.ts';
 
 const STEP = 'platform/redis';

@@ -9,7 +9,7 @@ import { failAtCall } from '../faults/failing-store.fixture.ts';
 import { startTicksOf } from '../process/process-table.ts';
 import type { Lease, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startTakeBack, type TakeBackOptions } from './take-back.ts';
 
 let directory: string;

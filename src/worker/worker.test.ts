@@ -8,7 +8,7 @@ import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext } from '../pipelines/pipeline.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startWorker, type Worker, type WorkerOptions } from './worker.ts';
 
 const SUCCESS: Outcome = { state: 'succeeded', reason: null, message: 'Done' };

@@ -5,7 +5,7 @@ import { NonceSpentError } from '../../errors.ts';
 import type { Run, RunRequest } from '../../runs/run.ts';
 import { answersAgain, QUEUED_MESSAGES, supersededBy } from '../../runs/run-decisions.ts';
 import { type Nonce, REPORTERS_OF, type RunStore } from '../../runs/run-store.ts';
-import { timeOrderedId } from '../time-ordered-id.ts';
+import { timeOrderedId } from '../sql/time-ordered-id.ts';
 import { draftEvent, draftEvents, readBackground } from './append-events.ts';
 import { draftDelivery } from './deliveries.ts';
 import { createDraft, type Draft, expectBelow, expectSame } from './draft.ts';

@@ -2,7 +2,7 @@
 
 import { statSync } from 'node:fs';
 import { QueueFullError, StoreUnavailableError } from '../../errors.ts';
-import { type Database, openForWriting } from './database.ts';
+import { openForWriting, type SqliteDatabase } from './database.ts';
 
 /** After so long without a write the write-ahead log is written back and cut to nothing. */
 const IDLE_MS = 5_000;
@@ -15,7 +15,7 @@ const UNAVAILABLE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26]);
 
 export interface Connection {
   /** Opens the file when it is not open; throws what that throws. */
-  use(): Database;
+  use(): SqliteDatabase;
   /** To be told of every failure. */
   failed(error: unknown): void;
   /** To be told of every batch. */
@@ -59,7 +59,7 @@ export function adviceFor(error: unknown): string {
 }
 
 export function openConnection(file: string): Connection {
-  let database: Database | null = openForWriting(file);
+  let database: SqliteDatabase | null = openForWriting(file);
   let idle: NodeJS.Timeout | undefined;
   let isClosed = false;
 
@@ -111,7 +111,7 @@ function logBytes(file: string): number {
 }
 
 /** False when a reader stands in the way. Waits for nobody, as writes would wait meanwhile. */
-function cutLog({ raw }: Database): boolean {
+function cutLog({ raw }: SqliteDatabase): boolean {
   const { timeout } = { timeout: 0, ...raw.prepare('PRAGMA busy_timeout').get() };
   raw.exec('PRAGMA busy_timeout = 0');
   try {

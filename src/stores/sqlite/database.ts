@@ -2,21 +2,15 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
+import { type Transaction, wholeNumber } from '../sql/database.ts';
+import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
 import { createPrivateFile } from './private-file.ts';
 
-export type Row = Record<string, SQLOutputValue>;
-
-/** A connection with its statements prepared once each. */
-export interface Database {
+/** A connection with its statements prepared once each. All of its promises are resolved when it gives them. */
+export interface SqliteDatabase extends Transaction {
   raw: DatabaseSync;
-  get(sql: string, ...values: SQLInputValue[]): Row | undefined;
-  all(sql: string, ...values: SQLInputValue[]): Row[];
-  iterate(sql: string, ...values: SQLInputValue[]): Iterable<Row>;
-  run(sql: string, ...values: SQLInputValue[]): number;
-  /** Set by a write after which a run can be claimed that could not before. */
-  mayClaim: boolean;
   close(): void;
 }
 
@@ -25,12 +19,15 @@ const BUSY_TIMEOUT_MS = 3_000;
 /** The write-ahead log is written back when it has this many pages of 4 KiB, and cut when it is longer than this. */
 const LOG_PAGES = 1_000;
 const LOG_LIMIT_BYTES = 16 * 1024 * 1024;
+/** As many free pages stay for new rows; more are given back, so many at once. */
+const FREE_PAGES = 10_000;
+const PAGES_AT_ONCE = 1_000;
 
 /**
  * Opens `file` for writing, creating it (mode 0600) and its folder (0700), and brings its schema up to date.
  * WAL with synchronous=FULL: a commit is on the disk before it is acknowledged (https://sqlite.org/pragma.html#pragma_synchronous).
  */
-export function openForWriting(file: string): Database {
+export function openForWriting(file: string): SqliteDatabase {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   if (sizeOf(file) === 0 && hasBeenUsed(file)) throw lostContent(file);
   // SQLite gives its mode to -wal and -shm, too.
@@ -79,7 +76,7 @@ function lostContent(file: string): StoreUnavailableError {
 }
 
 /** A second connection for reads; never blocked by the writer and never blocking it. */
-export function openForReading(file: string): Database {
+export function openForReading(file: string): SqliteDatabase {
   return withStatements(new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS }));
 }
 
@@ -88,31 +85,33 @@ function schemaVersion(raw: DatabaseSync): number {
 }
 
 function migrate(raw: DatabaseSync, file: string): void {
-  const directory = path.join(import.meta.dirname, 'migrations');
-  const migrations = readdirSync(directory)
-    .filter((name) => name.endsWith('.sql'))
-    .sort();
   const current = schemaVersion(raw);
-  if (current > migrations.length) {
+  if (current > SCHEMA_VERSION) {
     throw new StoreUnavailableError(`The store ${file} was written by a newer iac-runner.`, {
       nextAction: 'Start that version again, or restore the store from before the upgrade.',
     });
   }
-  for (const [index, name] of migrations.entries()) {
-    if (index < current) continue;
-    raw.exec('BEGIN IMMEDIATE');
-    try {
-      raw.exec(readFileSync(path.join(directory, name), 'utf8'));
-      raw.exec(`PRAGMA user_version = ${index + 1}`);
-      raw.exec('COMMIT');
-    } catch (error) {
-      if (raw.isTransaction) raw.exec('ROLLBACK');
-      throw error;
-    }
+  if (current === 0) return apply(raw, SCHEMA_FILE, SCHEMA_VERSION);
+  const directory = path.join(import.meta.dirname, 'migrations');
+  for (const [index, name] of readdirSync(directory).sort().entries()) {
+    if (index >= current) apply(raw, path.join(directory, name), index + 1);
   }
 }
 
-function withStatements(raw: DatabaseSync): Database {
+/** Runs a file of statements and notes the version, both or nothing. */
+function apply(raw: DatabaseSync, file: string, version: number): void {
+  raw.exec('BEGIN IMMEDIATE');
+  try {
+    raw.exec(readFileSync(file, 'utf8'));
+    raw.exec(`PRAGMA user_version = ${version}`);
+    raw.exec('COMMIT');
+  } catch (error) {
+    if (raw.isTransaction) raw.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+function withStatements(raw: DatabaseSync): SqliteDatabase {
   const statements = new Map<string, StatementSync>();
   function prepare(sql: string): StatementSync {
     let statement = statements.get(sql);
@@ -124,21 +123,23 @@ function withStatements(raw: DatabaseSync): Database {
   }
   return {
     raw,
-    get: (sql, ...values) => prepare(sql).get(...values.map(whole)),
-    all: (sql, ...values) => prepare(sql).all(...values.map(whole)),
-    iterate: (sql, ...values) => prepare(sql).iterate(...values.map(whole)),
-    run: (sql, ...values) => Number(prepare(sql).run(...values.map(whole)).changes),
+    get: async (sql, ...values) => prepare(sql).get(...values.map(wholeNumber)),
+    all: async (sql, ...values) => prepare(sql).all(...values.map(wholeNumber)),
+    run: async (sql, ...values) => Number(prepare(sql).run(...values.map(wholeNumber)).changes),
+    now: async () => Date.now(),
     mayClaim: false,
     close: () => raw.close(),
   };
 }
 
-/**
- * Every number that is stored is a time in milliseconds or a count. The tables refuse a fraction, such as a time that
- * was measured by performance.now(), so it is rounded here, in the one place that all values pass.
- */
-function whole(value: SQLInputValue): SQLInputValue {
-  if (typeof value !== 'number' || Number.isInteger(value)) return value;
-  if (!Number.isFinite(value)) throw new TypeError(`The store was given ${value} for a number.`);
-  return Math.round(value);
+/** Gives free pages at the end of the file back (https://sqlite.org/pragma.html#pragma_incremental_vacuum). */
+export function shrink(raw: DatabaseSync): boolean {
+  const free = freePages(raw);
+  if (free <= FREE_PAGES) return false;
+  raw.exec(`PRAGMA incremental_vacuum(${PAGES_AT_ONCE})`);
+  return freePages(raw) < free;
+}
+
+function freePages(raw: DatabaseSync): number {
+  return Number(raw.prepare('PRAGMA freelist_count').get()?.freelist_count);
 }

@@ -5,14 +5,12 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { NonceSpentError, QueueFullError, StaleLeaseError } from '../../errors.ts';
+import type { Transaction, Written } from '../sql/database.ts';
+import { WRITES, type WriteName } from '../sql/writes.ts';
 import { adviceFor, type Connection, isUnavailable, openConnection } from './connection.ts';
-import type { Database } from './database.ts';
+import { type SqliteDatabase, shrink } from './database.ts';
 import { holdOwnership } from './ownership.ts';
 import { putBack, type Turn, take } from './turn.ts';
-import type { Written } from './writes/written.ts';
-import { WRITES } from './writes.ts';
-
-export type WriteName = keyof typeof WRITES;
 
 export interface WriteCall {
   id: number;
@@ -52,19 +50,20 @@ function start(): void {
   }
   port.postMessage({ opened: true } satisfies OpenAnswer);
   let waiting: WriteCall[] = [];
-  const commitWaiting = (): void => {
+  const commitWaiting = async (): Promise<void> => {
     const calls = waiting;
     waiting = [];
-    if (calls.length > 0) port.postMessage(commit(connection, calls));
+    if (calls.length > 0) port.postMessage(await commit(connection, calls));
   };
-  port.on('message', (message: WriteCall[] | 'close') => {
+  port.on('message', async (message: WriteCall[] | 'close') => {
     if (message === 'close') {
-      commitWaiting();
+      await commitWaiting();
       connection.close();
       ownership.close();
       port.close();
       return;
     }
+    // All promises of the connection are resolved already, so a commit ends before the next message is taken.
     if (waiting.length === 0) setImmediate(commitWaiting);
     waiting = waiting.length === 0 ? message : waiting.concat(message);
   });
@@ -74,15 +73,16 @@ function start(): void {
  * Runs the calls in one transaction. When one of them fails, which is rare, nothing of it is kept and each is run
  * again in a transaction of its own, so that it undoes only itself. Savepoints would cost every call a journal.
  */
-function commit(connection: Connection, calls: WriteCall[]): WriteAnswer[] {
-  let database: Database | null = null;
+async function commit(connection: Connection, calls: WriteCall[]): Promise<WriteAnswer[]> {
+  let database: SqliteDatabase | null = null;
   try {
     database = connection.use();
     database.raw.exec('BEGIN IMMEDIATE');
-    const current = database;
-    // Taken only now: the lock may have been waited for until their callers gave up.
-    const taken = calls.filter(({ turn }) => turn === null || take(turn));
-    const answers = taken.map((call) => write(current, call));
+    const answers: WriteAnswer[] = [];
+    for (const call of calls) {
+      // Taken only now: the lock may have been waited for until its caller gave up.
+      if (call.turn === null || take(call.turn)) answers.push(await write(database, call));
+    }
     database.raw.exec('COMMIT');
     return answers;
   } catch (error) {
@@ -91,20 +91,26 @@ function commit(connection: Connection, calls: WriteCall[]): WriteAnswer[] {
     for (const { turn } of calls) if (turn) putBack(turn);
     // What the disk or another process refuses now, it refuses to each of them.
     if (calls.length === 1 || isUnavailable(error)) return calls.map((call) => failed(call, error));
-    return calls.flatMap((call) => commit(connection, [call]));
+    const answers: WriteAnswer[] = [];
+    for (const call of calls) answers.push(...(await commit(connection, [call])));
+    return answers;
   } finally {
     connection.written();
   }
 }
 
-function write(database: Database, call: WriteCall): WriteAnswer {
-  const perform = WRITES[call.name] as (database: Database, ...values: unknown[]) => Written<unknown>;
+async function write(database: SqliteDatabase, call: WriteCall): Promise<WriteAnswer> {
+  const perform = WRITES[call.name] as (
+    transaction: Transaction,
+    ...values: unknown[]
+  ) => Promise<Written<unknown>>;
   database.mayClaim = false;
-  const { result, changed } = perform(database, ...call.arguments);
+  let { result, changed } = await perform(database, ...call.arguments);
+  if (call.name === 'prune') result = shrink(database.raw) || result;
   return { id: call.id, ok: true, result, changed, mayClaim: database.mayClaim };
 }
 
-function rollBack(database: Database | null): void {
+function rollBack(database: SqliteDatabase | null): void {
   try {
     if (database?.raw.isTransaction) database.raw.exec('ROLLBACK');
   } catch {

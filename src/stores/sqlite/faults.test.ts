@@ -47,12 +47,13 @@ function copyFiles(name: string): string {
 
 function runsIn(database: string): string[] {
   const opened = openForWriting(database);
+  const all = (sql: string) => opened.raw.prepare(sql).all();
   try {
-    expect(opened.get('PRAGMA integrity_check')).toMatchObject({ integrity_check: 'ok' });
-    expect(opened.get("SELECT value FROM counters WHERE name = 'queued_runs'")).toMatchObject(
-      opened.get("SELECT count(*) AS value FROM runs WHERE state = 'queued'") ?? {},
+    expect(all('PRAGMA integrity_check')).toMatchObject([{ integrity_check: 'ok' }]);
+    expect(all("SELECT value FROM counters WHERE name = 'queued_runs'")).toMatchObject(
+      all("SELECT count(*) AS value FROM runs WHERE state = 'queued'"),
     );
-    return opened.all('SELECT id FROM runs ORDER BY number').map(({ id }) => String(id));
+    return all('SELECT id FROM runs ORDER BY number').map(({ id }) => String(id));
   } finally {
     opened.close();
   }

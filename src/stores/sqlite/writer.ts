@@ -2,15 +2,17 @@
 
 import { Worker } from 'node:worker_threads';
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import type { WriteResult } from '../sql/run-store.ts';
+import type { WriteName } from '../sql/writes.ts';
 import { createTurn, giveUp, type Turn } from './turn.ts';
-import type { OpenAnswer, WriteAnswer, WriteCall, WriteName } from './writer-thread.ts';
+import type { OpenAnswer, WriteAnswer, WriteCall } from './writer-thread.ts';
 
 export interface Writer {
   /**
    * Resolves after the fsync. What is not being committed after `timeoutMs` is never written, and fails; the outcome of a
    * commit under way is waited for.
    */
-  call<T>(name: WriteName, values: unknown[], timeoutMs?: number): Promise<T>;
+  call<Name extends WriteName>(name: Name, values: unknown[], timeoutMs?: number): Promise<WriteResult<Name>>;
   /** False once the thread has died. */
   isAlive(): boolean;
   close(): Promise<void>;
@@ -73,13 +75,13 @@ export async function startWriter(
   expiry.unref();
 
   return {
-    call<T>(name: WriteName, values: unknown[], timeoutMs?: number) {
-      return new Promise<T>((resolve, reject) => {
+    call<Name extends WriteName>(name: Name, values: unknown[], timeoutMs?: number) {
+      return new Promise<WriteResult<Name>>((resolve, reject) => {
         if (dead) return reject(dead);
         lastId += 1;
         const turn = timeoutMs === undefined ? null : createTurn();
         pending.set(lastId, {
-          resolve: (value) => resolve(value as T),
+          resolve: (value) => resolve(value as WriteResult<Name>),
           reject,
           deadline: performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY),
           turn,

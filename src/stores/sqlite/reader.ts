@@ -1,17 +1,18 @@
 /** The reading connection over its life: opened again after an error that makes it doubtful. */
 
 import { StoreUnavailableError } from '../../errors.ts';
+import type { Database } from '../sql/database.ts';
 import { adviceFor, isDistrusted, isUnavailable } from './connection.ts';
-import { type Database, openForReading } from './database.ts';
+import { openForReading, type SqliteDatabase } from './database.ts';
 
 export interface Reader {
   /** Throws StoreUnavailableError when the file cannot be read now; the next call tries again. */
-  read<T>(query: (database: Database) => T): T;
+  read<T>(query: (database: Database) => Promise<T>): Promise<T>;
   close(): void;
 }
 
 export function openReader(file: string): Reader {
-  let database: Database | null = openForReading(file);
+  let database: SqliteDatabase | null = openForReading(file);
 
   function failed(error: unknown): unknown {
     if (isDistrusted(error)) {
@@ -27,10 +28,10 @@ export function openReader(file: string): Reader {
   }
 
   return {
-    read(query) {
+    async read(query) {
       try {
         database ??= openForReading(file);
-        return query(database);
+        return await query(database);
       } catch (error) {
         throw failed(error);
       }
@@ -39,7 +40,7 @@ export function openReader(file: string): Reader {
   };
 }
 
-function closeQuietly(database: Database | null): void {
+function closeQuietly(database: SqliteDatabase | null): void {
   try {
     database?.close();
   } catch {

@@ -36,8 +36,8 @@ describe('The SQLite file', () => {
   it('F16: is written in WAL mode with synchronous=FULL', async () => {
     const { openForWriting } = await import('./database.ts');
     const database = openForWriting(path.join(directory, 'x.db'));
-    expect(database.get('PRAGMA journal_mode')).toMatchObject({ journal_mode: 'wal' });
-    expect(database.get('PRAGMA synchronous')).toMatchObject({ synchronous: 2 });
+    expect(await database.get('PRAGMA journal_mode')).toMatchObject({ journal_mode: 'wal' });
+    expect(await database.get('PRAGMA synchronous')).toMatchObject({ synchronous: 2 });
     database.close();
   });
 

@@ -3,24 +3,28 @@
 import { randomBytes } from 'node:crypto';
 import type { OutsideHash } from '../../../runs/config-hashes.ts';
 import type { Report } from '../../../runs/run-store.ts';
-import { dropSealed } from '../append-events.ts';
-import type { Database } from '../database.ts';
-import type { Written } from './written.ts';
+import { dropSealed, insertBaseline } from '../append-events.ts';
+import type { Transaction, Written } from '../database.ts';
+import { findRun } from './stored-runs.ts';
 
 const KEPT_NONCES = 1_000;
 
-export function saveBaseline(database: Database, scope: string, commit: string): Written<null> {
-  database.run(
-    'INSERT INTO baselines (scope, commit_id) VALUES (?, ?) ON CONFLICT DO NOTHING',
-    scope,
-    commit,
-  );
+export async function saveBaseline(
+  transaction: Transaction,
+  scope: string,
+  commit: string,
+): Promise<Written<null>> {
+  await insertBaseline(transaction, scope, commit);
   return { result: null, changed: [] };
 }
 
-export function saveOutsideHashes(database: Database, scope: string, hashes: OutsideHash[]): Written<null> {
+export async function saveOutsideHashes(
+  transaction: Transaction,
+  scope: string,
+  hashes: OutsideHash[],
+): Promise<Written<null>> {
   for (const hash of hashes) {
-    database.run(
+    await transaction.run(
       `INSERT INTO outside_hashes (scope, service, written, found, drifted, owed, since, problem, heals, healed_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (scope, service) DO UPDATE SET written = excluded.written, found = excluded.found,
@@ -41,42 +45,53 @@ export function saveOutsideHashes(database: Database, scope: string, hashes: Out
   return { result: null, changed: [] };
 }
 
-export function saveReport(database: Database, report: Report): Written<null> {
-  database.run(
+export async function saveReport(transaction: Transaction, report: Report): Promise<Written<null>> {
+  const stored = await findRun(transaction, report.runId);
+  // Nothing is left to report about a run that was deleted.
+  if (!stored) return { result: null, changed: [] };
+  await transaction.run(
     `INSERT INTO reports (reporter, run, target, told, settled, failures, not_before, problem)
-     SELECT ?, number, ?, ?, ?, ?, ?, ? FROM runs WHERE id = ?
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (reporter, run, target) DO UPDATE SET told = excluded.told, settled = excluded.settled,
        failures = excluded.failures, not_before = excluded.not_before, problem = excluded.problem`,
     report.reporter,
+    stored.number,
     report.target,
     report.told,
     report.settled ? 1 : 0,
     report.failures,
     report.notBefore,
     report.problem,
-    report.runId,
   );
   return { result: null, changed: [] };
 }
 
-export function settleRun(database: Database, reporter: string, runId: string): Written<null> {
-  database.run(
-    'DELETE FROM unreported WHERE reporter = ? AND run = (SELECT number FROM runs WHERE id = ?)',
-    reporter,
-    runId,
-  );
-  dropSealed(database, runId);
+export async function settleRun(
+  transaction: Transaction,
+  reporter: string,
+  runId: string,
+): Promise<Written<null>> {
+  const stored = await findRun(transaction, runId);
+  if (!stored) return { result: null, changed: [] };
+  const { run, number } = stored;
+  await transaction.run('DELETE FROM unreported WHERE reporter = ? AND run = ?', reporter, number);
+  if (run.finishedAt !== null) await dropSealed(transaction, number);
   return { result: null, changed: [] };
 }
 
-export function spendNonce(database: Database, nonce: string, expiresAt: number): Written<boolean> {
+export async function spendNonce(
+  transaction: Transaction,
+  nonce: string,
+  expiresAt: number,
+): Promise<Written<boolean>> {
   // The latest are kept longer, so that a clock that was wrong for a while does not forget what was spent before.
-  database.run(
+  await transaction.run(
     `DELETE FROM nonces WHERE expires_at < ? AND expires_at < (
-       SELECT expires_at FROM nonces ORDER BY expires_at DESC LIMIT 1 OFFSET ${KEPT_NONCES})`,
-    Date.now(),
+       SELECT expires_at FROM nonces ORDER BY expires_at DESC LIMIT 1 OFFSET ?)`,
+    await transaction.now(),
+    KEPT_NONCES,
   );
-  const added = database.run(
+  const added = await transaction.run(
     'INSERT INTO nonces (nonce, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING',
     nonce,
     expiresAt,
@@ -84,18 +99,22 @@ export function spendNonce(database: Database, nonce: string, expiresAt: number)
   return { result: added === 1, changed: [] };
 }
 
-export function key(database: Database, name: string): Written<Uint8Array> {
-  database.run('INSERT INTO keys (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING', name, randomBytes(32));
-  const value = database.get('SELECT value FROM keys WHERE name = ?', name)?.value;
+export async function key(transaction: Transaction, name: string): Promise<Written<Uint8Array>> {
+  await transaction.run(
+    'INSERT INTO keys (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING',
+    name,
+    randomBytes(32),
+  );
+  const value = (await transaction.get('SELECT value FROM keys WHERE name = ?', name))?.value;
   if (!(value instanceof Uint8Array)) throw new Error(`The key ${name} is unreadable.`);
   return { result: value, changed: [] };
 }
 
 /** A real write, so that a full or read-only disk is noticed. */
-export function check(database: Database): Written<null> {
-  database.run(
+export async function check(transaction: Transaction): Promise<Written<null>> {
+  await transaction.run(
     `INSERT INTO counters (name, value) VALUES ('checks', 1)
-     ON CONFLICT (name) DO UPDATE SET value = value + 1`,
+     ON CONFLICT (name) DO UPDATE SET value = counters.value + 1`,
   );
   return { result: null, changed: [] };
 }

@@ -7,15 +7,21 @@ import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
 import type { LedgerEntry, Report, RunTally } from '../../runs/run-store.ts';
 import type { Row } from './database.ts';
 
+/** Runs that ended are counted by the first of these that they took no longer than. */
+export const DURATION_BOUNDS_SECONDS = [5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400];
+
 export interface StoredRun {
   run: Run;
   number: number;
   nextSeq: number;
+  leaseOwner: string | null;
+  /** For how long the other machines leave the run to its home once it is approved, or null if it has no home. */
+  homeMs: number | null;
 }
 
 export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrency_group, coalesce, dedupe_key, "trigger",
   input, revision, subject, attempt, chosen, cancel_requested_by, covered_by, created_at, started_at,
-  finished_at, not_before, next_seq, priority, labels, approval_expires_at, hand_backs`;
+  finished_at, not_before, next_seq, priority, labels, approval_expires_at, hand_backs, lease_owner, home_ms`;
 
 /**
  * What waits, and what holds its group, which at most one of each does; a further condition begins with AND. The
@@ -51,7 +57,13 @@ export function toStoredRun(row: Row): StoredRun {
     labels: JSON.parse(String(row.labels)),
     approvalExpiresAt: row.approval_expires_at,
   } as Run;
-  return { run, number: Number(row.number), nextSeq: Number(row.next_seq) };
+  return {
+    run,
+    number: Number(row.number),
+    nextSeq: Number(row.next_seq),
+    leaseOwner: row.lease_owner === null ? null : String(row.lease_owner),
+    homeMs: row.home_ms === null ? null : Number(row.home_ms),
+  };
 }
 
 export const STEP_COLUMNS = 'id, position, wave, state, message, exit_code, started_at, finished_at';
@@ -140,7 +152,7 @@ export function toDelivery(row: Row): Delivery {
   } as Delivery;
 }
 
-export function toTally({ open, ended, bounds }: Record<'open' | 'ended' | 'bounds', Row[]>): RunTally {
+export function toTally({ open, ended }: Record<'open' | 'ended', Row[]>): RunTally {
   return {
     open: open.map(({ kind, state, runs }) => ({ kind, state, runs })),
     ended: ended.map(({ kind, state, up_to_s, runs, duration_ms }) => ({
@@ -150,6 +162,6 @@ export function toTally({ open, ended, bounds }: Record<'open' | 'ended' | 'boun
       runs,
       durationMs: duration_ms,
     })),
-    boundsSeconds: bounds.map((row) => row.up_to_s),
+    boundsSeconds: DURATION_BOUNDS_SECONDS,
   } as RunTally;
 }

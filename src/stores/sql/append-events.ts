@@ -1,0 +1,245 @@
+/** Appends events to a run's log and writes what follows from them: run, steps, ledger. */
+
+import { projectLedger } from '../../runs/project-ledger.ts';
+import type { Run, Step } from '../../runs/run.ts';
+import { projectRun, projectStep, type RunEventBody, sequenceWidth } from '../../runs/run-events.ts';
+import type { LedgerEntry } from '../../runs/run-store.ts';
+import { noteChanged } from './claimable.ts';
+import type { Transaction } from './database.ts';
+import {
+  DURATION_BOUNDS_SECONDS,
+  eventData,
+  STEP_COLUMNS,
+  type StoredRun,
+  toLedgerEntry,
+  toStep,
+} from './rows.ts';
+
+/** For how long the other machines leave an approved run to the one whose disk alone has its plan. */
+const ONLY_HOME_MS = 600_000;
+
+/** Returns the run after the events. The caller has checked the lease and holds the transaction. */
+export async function appendEvents(
+  transaction: Transaction,
+  stored: StoredRun,
+  events: readonly RunEventBody[],
+): Promise<Run> {
+  const at = await transaction.now();
+  let { run, nextSeq } = stored;
+  for (const event of events) {
+    await insertEvent(transaction, stored.number, { seq: nextSeq, at, event });
+    nextSeq += sequenceWidth(event);
+    run = projectRun(run, event, at);
+    await projectSteps(transaction, stored.number, event, at);
+    await saveFacts(transaction, run, event, at);
+  }
+  await saveRun(transaction, stored, run, nextSeq);
+  await saveHome(transaction, stored, run, at);
+  await noteChanged(transaction, stored.run, run);
+  if (run.finishedAt !== null && stored.run.finishedAt === null) {
+    await countEnding(transaction, run, run.finishedAt);
+    await dropSealed(transaction, stored.number);
+  }
+  return run;
+}
+
+/** Only the row: nothing is projected from the event. */
+export async function insertEvent(
+  transaction: Transaction,
+  run: number,
+  { seq, at, event }: { seq: number; at: number; event: RunEventBody },
+): Promise<void> {
+  await transaction.run(
+    'INSERT INTO events (run, seq, at, type, data) VALUES (?, ?, ?, ?, ?)',
+    run,
+    seq,
+    at,
+    event.type,
+    eventData(event),
+  );
+}
+
+async function saveRun(
+  transaction: Transaction,
+  { number }: StoredRun,
+  run: Run,
+  nextSeq: number,
+): Promise<void> {
+  await transaction.run(
+    `UPDATE runs SET state = ?, reason = ?, message = ?, revision = ?, subject = ?, attempt = ?, chosen = ?,
+       cancel_requested_by = ?, covered_by = ?, started_at = ?, finished_at = ?, not_before = ?, next_seq = ?,
+       priority = ?, approval_expires_at = ?, hand_backs = ?${run.state === 'running' ? '' : ', lease_token = NULL'}
+     WHERE number = ?`,
+    run.state,
+    run.reason,
+    run.message,
+    run.revision,
+    run.subject,
+    run.attempt,
+    run.chosen,
+    run.cancelRequestedBy,
+    run.coveredBy,
+    run.startedAt,
+    run.finishedAt,
+    run.notBefore,
+    nextSeq,
+    run.priority,
+    run.approvalExpiresAt,
+    run.handBacks,
+    number,
+  );
+}
+
+/** The machine that worked on a run until it waits for an approval is its home; its time there begins with the approval. */
+async function saveHome(transaction: Transaction, before: StoredRun, run: Run, at: number): Promise<void> {
+  const was = before.run.state;
+  if (was === 'running' && run.state === 'awaiting_approval') {
+    await transaction.run(
+      'UPDATE runs SET home = ?, home_ms = ? WHERE number = ?',
+      machineOf(before.leaseOwner ?? ''),
+      ONLY_HOME_MS,
+      before.number,
+    );
+  } else if (was !== 'queued' && run.state === 'queued' && before.homeMs !== null) {
+    const until = at + before.homeMs;
+    await transaction.run('UPDATE runs SET home_until = ? WHERE number = ?', until, before.number);
+  }
+}
+
+/** The owner of a lease without its process id. */
+export function machineOf(owner: string): string {
+  return owner.replace(/:\d+$/, '');
+}
+
+async function countEnding(transaction: Transaction, run: Run, finishedAt: number): Promise<void> {
+  const durationMs = Math.max(0, finishedAt - (run.startedAt ?? run.createdAt));
+  await transaction.run(
+    `INSERT INTO run_endings (kind, state, up_to_s, runs, duration_ms) VALUES (?, ?, ?, 1, ?)
+     ON CONFLICT (kind, state, up_to_s) DO UPDATE SET
+       runs = run_endings.runs + 1, duration_ms = run_endings.duration_ms + excluded.duration_ms`,
+    run.kind,
+    run.state,
+    DURATION_BOUNDS_SECONDS.find((seconds) => durationMs <= seconds * 1_000) ?? 0,
+    durationMs,
+  );
+}
+
+/** Both go with the run's end, but what is sealed stays until the comment that needs its token is sent. */
+export async function dropSealed(transaction: Transaction, run: number): Promise<void> {
+  await transaction.run('DELETE FROM kept_plans WHERE run = ?', run);
+  await transaction.run(
+    `DELETE FROM sealed WHERE run = ?
+       AND NOT EXISTS (SELECT 1 FROM unreported WHERE unreported.run = sealed.run AND reporter = 'plan-comment')`,
+    run,
+  );
+}
+
+async function projectSteps(
+  transaction: Transaction,
+  run: number,
+  event: RunEventBody,
+  at: number,
+): Promise<void> {
+  if (!('step' in event) || event.type === 'step.log') return;
+  const sql = `SELECT ${STEP_COLUMNS} FROM steps WHERE run = ? AND id = ?`;
+  const row = await transaction.get(sql, run, event.step);
+  const step = projectStep(row ? toStep(row) : undefined, event, at);
+  if (step) await saveStep(transaction, run, step);
+}
+
+async function saveStep(transaction: Transaction, run: number, step: Step): Promise<void> {
+  await transaction.run(
+    `INSERT INTO steps (run, id, position, wave, state, message, exit_code, started_at, finished_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (run, id) DO UPDATE SET position = excluded.position, wave = excluded.wave,
+       state = excluded.state, message = excluded.message, exit_code = excluded.exit_code,
+       started_at = excluded.started_at, finished_at = excluded.finished_at`,
+    run,
+    step.id,
+    step.position,
+    step.wave,
+    step.state,
+    step.message,
+    step.exitCode,
+    step.startedAt,
+    step.finishedAt,
+  );
+}
+
+async function saveFacts(transaction: Transaction, run: Run, event: RunEventBody, at: number): Promise<void> {
+  if (event.type === 'run.baseline') {
+    await insertBaseline(transaction, event.scope, event.commit);
+  } else if (event.type === 'run.examined') {
+    await transaction.run(
+      `INSERT INTO examined (scope, commit_id, run) VALUES (?, ?, ?)
+       ON CONFLICT (scope) DO UPDATE SET commit_id = excluded.commit_id, run = excluded.run`,
+      event.scope,
+      event.commit,
+      run.id,
+    );
+  } else if (event.type === 'run.rules') {
+    await saveRules(transaction, event.scope, event.text);
+  } else if (event.type === 'run.pinned') {
+    for (const service of event.services) {
+      await savePin(transaction, { scope: event.scope, service, commit: event.commit, runId: run.id });
+    }
+  } else if ('ledger' in event && event.ledger) {
+    const { scope, service } = event.ledger;
+    const row = await transaction.get('SELECT * FROM ledger WHERE scope = ? AND service = ?', scope, service);
+    const entry = projectLedger(row && toLedgerEntry(row), event, { runId: run.id, at });
+    if (entry) await saveLedger(transaction, scope, entry);
+  }
+}
+
+/** The first baseline of a branch stays. */
+export async function insertBaseline(transaction: Transaction, scope: string, commit: string): Promise<void> {
+  await transaction.run(
+    'INSERT INTO baselines (scope, commit_id) VALUES (?, ?) ON CONFLICT DO NOTHING',
+    scope,
+    commit,
+  );
+}
+
+export async function saveLedger(transaction: Transaction, scope: string, entry: LedgerEntry): Promise<void> {
+  await transaction.run(
+    `INSERT INTO ledger (scope, service, folder, attempted_commit, attempted_run, outcome, synced, synced_run,
+       attempts, attempted_inputs, attempted_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (scope, service) DO UPDATE SET folder = excluded.folder,
+       attempted_commit = excluded.attempted_commit, attempted_run = excluded.attempted_run,
+       outcome = excluded.outcome, synced = excluded.synced, synced_run = excluded.synced_run,
+       attempts = excluded.attempts, attempted_inputs = excluded.attempted_inputs,
+       attempted_at = excluded.attempted_at`,
+    scope,
+    entry.service,
+    entry.folder,
+    entry.attemptedCommit,
+    entry.attemptedRunId,
+    entry.outcome,
+    entry.synced && JSON.stringify(entry.synced),
+    entry.synced && entry.synced.runId,
+    entry.attempts,
+    entry.attemptedInputs,
+    entry.attemptedAt,
+  );
+}
+
+export async function savePin(
+  transaction: Transaction,
+  { scope, service, commit, runId }: { scope: string; service: string; commit: string | null; runId: string },
+): Promise<void> {
+  await transaction.run('DELETE FROM pins WHERE scope = ? AND service = ?', scope, service);
+  if (commit === null) return;
+  await transaction.run(
+    'INSERT INTO pins (scope, service, commit_id, run) VALUES (?, ?, ?, ?)',
+    scope,
+    service,
+    commit,
+    runId,
+  );
+}
+
+async function saveRules(transaction: Transaction, scope: string, text: string | null): Promise<void> {
+  await transaction.run('DELETE FROM rules WHERE scope = ?', scope);
+  if (text !== null) await transaction.run('INSERT INTO rules (scope, text) VALUES (?, ?)', scope, text);
+}

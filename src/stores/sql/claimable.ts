@@ -1,0 +1,126 @@
+/** Keeps the table of runs that can be claimed: every write that changes the state of a run calls one of these. */
+
+import { toolName } from '../../runs/deployment.ts';
+import type { Run, RunRequest } from '../../runs/run.ts';
+import type { Row, Transaction } from './database.ts';
+import { HOLDING_RUNS, QUEUED_RUNS } from './rows.ts';
+
+const COLUMNS = 'number, concurrency_group, kind, needs, priority, home, home_until';
+const TOOL = 'tool:';
+
+/** The list that `needs` holds: what a machine must have to work on the run. */
+export function needsOf({ kind, input, labels = [] }: Pick<RunRequest, 'kind' | 'input' | 'labels'>): string {
+  const tool = kind === 'deploy' && 'tool' in input ? [TOOL + toolName(input)] : [];
+  return JSON.stringify([...new Set([...labels, ...tool])].sort());
+}
+
+/** A machine that lists no labels or no tools takes runs with any. */
+export function hasAll(
+  needs: string,
+  labels: readonly string[] | null,
+  tools: readonly string[] | null,
+): boolean {
+  return (JSON.parse(needs) as string[]).every((need) =>
+    need.startsWith(TOOL)
+      ? (tools?.includes(need.slice(TOOL.length)) ?? true)
+      : (labels?.includes(need) ?? true),
+  );
+}
+
+/** After a run was added to the end of its group's queue. */
+export async function noteQueued(
+  transaction: Transaction,
+  { number, run, needs }: { number: number; run: Run; needs: string },
+): Promise<void> {
+  await countQueued(transaction, 1);
+  const group = run.concurrencyGroup;
+  if ((await isHeld(transaction, group)) || (await queuedWithHome(transaction, group))) return;
+  const added = await transaction.run(
+    `INSERT INTO claimable (number, concurrency_group, kind, needs, priority) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (concurrency_group, needs) DO UPDATE SET number = excluded.number, priority = excluded.priority
+       WHERE excluded.priority > claimable.priority`,
+    number,
+    group,
+    run.kind,
+    needs,
+    run.priority,
+  );
+  if (added > 0) transaction.mayClaim = true;
+}
+
+/** After a run was changed. */
+export async function noteChanged(transaction: Transaction, before: Run, after: Run): Promise<void> {
+  const joined = Number(after.state === 'queued') - Number(before.state === 'queued');
+  if (joined !== 0) await countQueued(transaction, joined);
+  const isSame =
+    before.state === after.state &&
+    before.priority === after.priority &&
+    before.notBefore === after.notBefore;
+  if (!isSame) await refresh(transaction, after.concurrencyGroup);
+}
+
+/** Before a claim: what had been put off until now can be claimed. */
+export async function noteTime(transaction: Transaction, now: number): Promise<void> {
+  const groups = await transaction.all(
+    `SELECT DISTINCT concurrency_group FROM runs INDEXED BY runs_put_off
+      WHERE state = 'queued' AND not_before > 0 AND not_before <= ?`,
+    now,
+  );
+  for (const { concurrency_group: group } of groups) {
+    await transaction.run(
+      `UPDATE runs SET not_before = 0 WHERE number IN (
+         SELECT number FROM ${QUEUED_RUNS} AND concurrency_group = ? AND not_before > 0 AND not_before <= ?)`,
+      String(group),
+      now,
+    );
+    await refresh(transaction, String(group));
+  }
+}
+
+/** The number of queued runs stands in a counter, so that the limit of the queue costs the same however long it is. */
+async function countQueued(transaction: Transaction, more: number): Promise<void> {
+  await transaction.run("UPDATE counters SET value = value + ? WHERE name = 'queued_runs'", more);
+}
+
+async function isHeld(transaction: Transaction, group: string): Promise<boolean> {
+  const sql = `SELECT 1 AS held FROM ${HOLDING_RUNS} AND concurrency_group = ? LIMIT 1`;
+  return (await transaction.get(sql, group)) !== undefined;
+}
+
+/** The run of a group that was approved and goes on before all others, or undefined. */
+function queuedWithHome(transaction: Transaction, group: string): Promise<Row | undefined> {
+  return transaction.get(
+    `SELECT number, not_before FROM runs INDEXED BY runs_with_home
+      WHERE state = 'queued' AND home IS NOT NULL AND concurrency_group = ? LIMIT 1`,
+    group,
+  );
+}
+
+async function refresh(transaction: Transaction, group: string): Promise<void> {
+  await transaction.run('DELETE FROM claimable WHERE concurrency_group = ?', group);
+  if (await isHeld(transaction, group)) return;
+  const atHome = await queuedWithHome(transaction, group);
+  if (atHome && Number(atHome.not_before) > 0) return;
+  const added = atHome
+    ? await transaction.run(
+        `INSERT INTO claimable (${COLUMNS}) SELECT ${COLUMNS} FROM runs WHERE number = ?`,
+        Number(atHome.number),
+      )
+    : await transaction.run(FIRST_OF_EACH_NEEDS, group, group, group);
+  if (added > 0) transaction.mayClaim = true;
+}
+
+/** Hops from one list of needs to the next, so that a long queue costs nothing. */
+const FIRST_OF_EACH_NEEDS = `WITH RECURSIVE lists (needs) AS (
+    SELECT min(needs) FROM ${QUEUED_RUNS} AND concurrency_group = ?
+    UNION ALL
+    SELECT (
+      SELECT min(needs) FROM ${QUEUED_RUNS} AND concurrency_group = ? AND needs > lists.needs)
+    FROM lists WHERE lists.needs IS NOT NULL
+  )
+  INSERT INTO claimable (${COLUMNS})
+  SELECT ${COLUMNS} FROM runs WHERE number IN (
+    SELECT (
+      SELECT number FROM ${QUEUED_RUNS} AND concurrency_group = ? AND needs = lists.needs AND not_before = 0
+      ORDER BY priority DESC, number LIMIT 1)
+    FROM lists WHERE lists.needs IS NOT NULL)`;

@@ -1,0 +1,41 @@
+/** The port that the statements of the store are written against. Each driver implements it for its connections. */
+
+export type Value = string | number | null | Uint8Array;
+export type Row = Record<string, unknown>;
+
+/** A connection. Placeholders are written as `?`. */
+export interface Database {
+  get(sql: string, ...values: Value[]): Promise<Row | undefined>;
+  all(sql: string, ...values: Value[]): Promise<Row[]>;
+  /** Resolves to the number of rows that changed. */
+  run(sql: string, ...values: Value[]): Promise<number>;
+  /** Milliseconds since the epoch, by the one clock that all machines of this store go by. */
+  now(): Promise<number>;
+}
+
+/** A connection on which a transaction has begun. */
+export interface Transaction extends Database {
+  /** Set by a write after which a run can be claimed that could not before. */
+  mayClaim: boolean;
+}
+
+/** The result of a write, and the runs that it changed: their watchers hear of it after the commit. */
+export interface Written<T> {
+  result: T;
+  changed: string[];
+}
+
+/** A placeholder for each value, as the list of an `IN`; nothing is in the list of no values. */
+export function placeholders(values: readonly unknown[]): string {
+  return values.length === 0 ? '(NULL)' : `(${values.map(() => '?').join(', ')})`;
+}
+
+/**
+ * Every number that is stored is a time in milliseconds or a count. The tables refuse a fraction, such as a time that
+ * was measured by performance.now(), so each driver rounds here what it binds.
+ */
+export function wholeNumber(value: Value): Value {
+  if (typeof value !== 'number' || Number.isInteger(value)) return value;
+  if (!Number.isFinite(value)) throw new TypeError(`The store was given ${value} for a number.`);
+  return Math.round(value);
+}

@@ -1,0 +1,244 @@
+/** Every read of the store. */
+
+import type { OutsideHash } from '../../runs/config-hashes.ts';
+import type { Delivery } from '../../runs/delivery.ts';
+import type { Run, Step } from '../../runs/run.ts';
+import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
+import type { Ledger, Report, RunFilter, RunTally } from '../../runs/run-store.ts';
+import type { Database, Value } from './database.ts';
+import {
+  HOLDING_RUNS,
+  QUEUED_RUNS,
+  RUN_COLUMNS,
+  STEP_COLUMNS,
+  toDelivery,
+  toEvent,
+  toLedgerEntry,
+  toOutsideHash,
+  toReport,
+  toStep,
+  toStoredRun,
+  toTally,
+} from './rows.ts';
+
+/** A page of events ends after about this much text, so that no reader holds a whole log. */
+const PAGE_BYTES = 1024 * 1024;
+/** One row holds up to 64 KiB of log. */
+const ROWS_AT_ONCE = 32;
+
+async function runsFrom(database: Database, sql: string, ...values: Value[]): Promise<Run[]> {
+  return (await database.all(sql, ...values)).map((row) => toStoredRun(row).run);
+}
+
+export async function readRun(database: Database, id: string): Promise<Run | null> {
+  const [run = null] = await runsFrom(database, `SELECT ${RUN_COLUMNS} FROM runs WHERE id = ?`, id);
+  return run;
+}
+
+async function numberOf(database: Database, runId: string): Promise<number | null> {
+  const row = await database.get('SELECT number FROM runs WHERE id = ?', runId);
+  return row ? Number(row.number) : null;
+}
+
+export async function readRuns(database: Database, filter: RunFilter): Promise<Run[]> {
+  const { state, kind, concurrencyGroup, limit } = filter;
+  const before = filter.before ? ((await numberOf(database, filter.before)) ?? 0) : Number.MAX_SAFE_INTEGER;
+  const conditions = Object.entries({ state, kind, concurrency_group: concurrencyGroup }).flatMap(
+    ([column, value]) => (value === undefined ? [] : [{ text: `${column} = ? AND `, value }]),
+  );
+  return runsFrom(
+    database,
+    `SELECT ${RUN_COLUMNS} FROM runs WHERE ${conditions.map(({ text }) => text).join('')}number < ?
+      ORDER BY number DESC LIMIT ?`,
+    ...conditions.map(({ value }) => value),
+    before,
+    limit,
+  );
+}
+
+export async function isNonceSpent(database: Database, nonce: string): Promise<boolean> {
+  return (await database.get('SELECT 1 AS spent FROM nonces WHERE nonce = ?', nonce)) !== undefined;
+}
+
+/** Reads what was sealed beside a run; null if there is nothing. */
+export async function readBeside(
+  database: Database,
+  table: 'sealed' | 'kept_plans',
+  runId: string,
+): Promise<string | null> {
+  const sql = `SELECT text FROM ${table} WHERE run = (SELECT number FROM runs WHERE id = ?)`;
+  const text = (await database.get(sql, runId))?.text;
+  return typeof text === 'string' ? text : null;
+}
+
+export async function readSteps(database: Database, runId: string): Promise<Step[]> {
+  const rows = await database.all(
+    `SELECT ${STEP_COLUMNS} FROM steps WHERE run = (SELECT number FROM runs WHERE id = ?) ORDER BY position`,
+    runId,
+  );
+  return rows.map(toStep);
+}
+
+export async function readEvents(
+  database: Database,
+  runId: string,
+  { after, limit }: { after: number; limit: number },
+): Promise<RunEvent[]> {
+  const number = await numberOf(database, runId);
+  if (number === null) return [];
+  // The chunk that holds line `after` may hold later lines too, so the scan begins at that chunk.
+  const first = 'SELECT max(seq) AS seq FROM events WHERE run = ? AND seq <= ?';
+  let from = Number((await database.get(first, number, after))?.seq ?? 0);
+  const events: RunEvent[] = [];
+  let bytes = 0;
+  while (true) {
+    const rows = await database.all(
+      'SELECT seq, at, type, data FROM events WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?',
+      number,
+      from,
+      ROWS_AT_ONCE,
+    );
+    for (const row of rows) {
+      const event = toEvent(runId, row);
+      from = event.seq + 1;
+      if (event.seq + sequenceWidth(event) - 1 <= after) continue;
+      events.push(event);
+      bytes += String(row.data).length;
+      if (events.length >= limit || bytes >= PAGE_BYTES) return events;
+    }
+    if (rows.length < ROWS_AT_ONCE) return events;
+  }
+}
+
+export async function readLatestEvent(
+  database: Database,
+  runId: string,
+  type: RunEvent['type'],
+): Promise<RunEvent | null> {
+  const row = await database.get(
+    `SELECT seq, at, type, data FROM events
+      WHERE run = (SELECT number FROM runs WHERE id = ?) AND type = ? AND type <> 'step.log'
+      ORDER BY seq DESC LIMIT 1`,
+    runId,
+    type,
+  );
+  return row ? toEvent(runId, row) : null;
+}
+
+export async function readEventsOf(
+  database: Database,
+  runId: string,
+  type: RunEvent['type'],
+): Promise<RunEvent[]> {
+  const rows = await database.all(
+    `SELECT seq, at, type, data FROM events
+      WHERE run = (SELECT number FROM runs WHERE id = ?) AND type = ? AND type <> 'step.log' ORDER BY seq`,
+    runId,
+    type,
+  );
+  return rows.map((row) => toEvent(runId, row));
+}
+
+export async function readLedger(database: Database, scope: string): Promise<Ledger> {
+  const entries = (await database.all('SELECT * FROM ledger WHERE scope = ?', scope)).map(toLedgerEntry);
+  const pins = await database.all('SELECT service, commit_id FROM pins WHERE scope = ?', scope);
+  const rules = (await database.get('SELECT text FROM rules WHERE scope = ?', scope))?.text;
+  const baseline = await database.get('SELECT commit_id FROM baselines WHERE scope = ?', scope);
+  const examined = await database.get('SELECT commit_id, run FROM examined WHERE scope = ?', scope);
+  return {
+    entries: new Map(entries.map((entry) => [entry.service, entry])),
+    baseline: baseline ? String(baseline.commit_id) : null,
+    examined: examined ? { commit: String(examined.commit_id), runId: String(examined.run) } : null,
+    rules: typeof rules === 'string' ? rules : null,
+    pins: new Map(pins.map((row) => [String(row.service), String(row.commit_id)])),
+  };
+}
+
+export async function readOutsideHashes(
+  database: Database,
+  scope: string,
+): Promise<Map<string, OutsideHash>> {
+  const rows = await database.all('SELECT * FROM outside_hashes WHERE scope = ?', scope);
+  return new Map(rows.map((row) => [String(row.service), toOutsideHash(row)]));
+}
+
+export async function readTally(database: Database): Promise<RunTally> {
+  return toTally({
+    open: await database.all(
+      `SELECT kind, state, count(*) AS runs FROM runs
+        WHERE state IN ('queued', 'running', 'awaiting_approval') GROUP BY kind, state`,
+    ),
+    ended: await database.all('SELECT * FROM run_endings ORDER BY kind, state, up_to_s'),
+  });
+}
+
+export function readUnreported(database: Database, reporter: string, limit: number): Promise<Run[]> {
+  return runsFrom(
+    database,
+    `SELECT ${RUN_COLUMNS} FROM runs
+      WHERE number IN (SELECT run FROM unreported WHERE reporter = ? ORDER BY run LIMIT ?)
+      ORDER BY number`,
+    reporter,
+    limit,
+  );
+}
+
+export async function readReports(database: Database, reporter: string, runId: string): Promise<Report[]> {
+  const rows = await database.all(
+    'SELECT * FROM reports WHERE reporter = ? AND run = (SELECT number FROM runs WHERE id = ?)',
+    reporter,
+    runId,
+  );
+  return rows.map((row) => toReport(runId, row));
+}
+
+export function readActive(database: Database, concurrencyGroup: string): Promise<Run[]> {
+  return runsFrom(
+    database,
+    `SELECT ${RUN_COLUMNS} FROM ${QUEUED_RUNS} AND concurrency_group = ?
+     UNION ALL
+     SELECT ${RUN_COLUMNS} FROM ${HOLDING_RUNS} AND concurrency_group = ?`,
+    concurrencyGroup,
+    concurrencyGroup,
+  );
+}
+
+export async function readProcesses(
+  database: Database,
+  runId: string,
+): Promise<{ step: string; pid: number; startTicks: string }[]> {
+  const steps = await readSteps(database, runId);
+  const running = new Set(steps.filter(({ state }) => state === 'running').map(({ id }) => id));
+  const events = (await readEventsOf(database, runId, 'step.process')) as Extract<
+    RunEvent,
+    { type: 'step.process' }
+  >[];
+  return events
+    .filter(({ step }) => running.has(step))
+    .map(({ step, pid, startTicks }) => ({ step, pid, startTicks }));
+}
+
+export async function readDeliveries(
+  database: Database,
+  filter: { before?: number; decision?: Delivery['decision']; limit: number },
+): Promise<Delivery[]> {
+  const { before = Number.MAX_SAFE_INTEGER, decision, limit } = filter;
+  const rows = decision
+    ? await database.all(
+        'SELECT * FROM deliveries WHERE decision = ? AND number < ? ORDER BY number DESC LIMIT ?',
+        decision,
+        before,
+        limit,
+      )
+    : await database.all(
+        'SELECT * FROM deliveries WHERE number < ? ORDER BY number DESC LIMIT ?',
+        before,
+        limit,
+      );
+  return rows.map(toDelivery);
+}
+
+export async function readDelivery(database: Database, number: number): Promise<Delivery | null> {
+  const row = await database.get('SELECT * FROM deliveries WHERE number = ?', number);
+  return row ? toDelivery(row) : null;
+}

@@ -1,0 +1,102 @@
+/** The port that runs are stored through, on top of whichever driver reads and writes. */
+
+import type { Fleet } from '../../runs/fleet.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import type { Database } from './database.ts';
+import { readOldestWaiting, readWorkers } from './fleet.ts';
+import * as reads from './reads.ts';
+import type { WRITES, WriteName } from './writes.ts';
+
+/** A request whose commit has not started by then is answered 503, and never stored. */
+const REQUEST_TIMEOUT_MS = 4_000;
+
+export type WriteResult<Name extends WriteName> = Awaited<ReturnType<(typeof WRITES)[Name]>>['result'];
+
+export interface Driver {
+  /**
+   * Runs one of WRITES in a transaction, and resolves after the commit. What is not being committed after `timeoutMs` is
+   * never written, and fails; without it the call waits until the outcome is certain.
+   */
+  write<Name extends WriteName>(
+    name: Name,
+    values: unknown[],
+    timeoutMs?: number,
+  ): Promise<WriteResult<Name>>;
+  read<T>(query: (database: Database) => Promise<T>): Promise<T>;
+  watch: RunStore['watch'];
+  isAlive(): boolean;
+  close(): Promise<void>;
+}
+
+export interface SqlStoreOptions {
+  requestTimeoutMs?: number | undefined;
+  /** Queued runs at most; a request for one more is refused. Default: any number. */
+  queueLimit?: number | undefined;
+  /** The tools that this machine has, each as of `toolName`; null if it takes deployments by any. */
+  tools?: (() => Promise<readonly string[] | null>) | undefined;
+  /** Whether other machines share the store. */
+  isShared: boolean;
+}
+
+export function createSqlStore(driver: Driver, options: SqlStoreOptions): RunStore & { fleet: Fleet } {
+  const { write, read } = driver;
+  const { requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit, isShared } = options;
+  const tools = options.tools ?? (async () => null);
+  return {
+    // Somebody waits for the answer of these: they are bounded in time.
+    enqueue: (request, beside) => write('enqueue', [request, beside, queueLimit], timeoutMs),
+    recordDelivery: async (delivery) => void (await write('recordDelivery', [delivery], timeoutMs)),
+    requestCancel: (runId, by) => write('requestCancel', [runId, by], timeoutMs),
+    decide: (runId, decision, by) => write('decide', [runId, decision, by], timeoutMs),
+    spendNonce: (nonce, expiresAt) => write('spendNonce', [nonce, expiresAt], timeoutMs),
+    check: async () => void (await write('check', [], timeoutMs)),
+    key: async (name) => Buffer.from(await write('key', [name], timeoutMs)),
+    // Writes of a worker wait for their certain outcome: a late success must not be repeated.
+    claim: async (claim) => write('claim', [claim, { tools: await tools(), isShared }]),
+    renew: async (lease, leaseMs) => void (await write('renew', [lease, leaseMs])),
+    append: async (...values) => void (await write('append', values)),
+    takeBack: (taking) => write('takeBack', [taking]),
+    saveBaseline: async (scope, commit) => void (await write('saveBaseline', [scope, commit])),
+    saveOutsideHashes: async (scope, hashes) => void (await write('saveOutsideHashes', [scope, hashes])),
+    saveReport: async (report) => void (await write('saveReport', [report])),
+    recordMissed: (missed) => write('recordMissed', [missed]),
+    prune: (pruning) => write('prune', [pruning]),
+    settleRun: async (reporter, runId) => void (await write('settleRun', [reporter, runId])),
+
+    isNonceSpent: (nonce) => read((database) => reads.isNonceSpent(database, nonce)),
+    sealed: (runId) => read((database) => reads.readBeside(database, 'sealed', runId)),
+    keptPlan: (runId) => read((database) => reads.readBeside(database, 'kept_plans', runId)),
+    run: (id) => read((database) => reads.readRun(database, id)),
+    active: (group) => read((database) => reads.readActive(database, group)),
+    processes: (runId) => read((database) => reads.readProcesses(database, runId)),
+    deliveries: (filter) => read((database) => reads.readDeliveries(database, filter)),
+    delivery: (number) => read((database) => reads.readDelivery(database, number)),
+    runs: (filter) => read((database) => reads.readRuns(database, filter)),
+    steps: (runId) => read((database) => reads.readSteps(database, runId)),
+    events: (runId, page) => read((database) => reads.readEvents(database, runId, page)),
+    latestEvent: (runId, type) => read((database) => reads.readLatestEvent(database, runId, type)) as never,
+    eventsOf: (runId, type) => read((database) => reads.readEventsOf(database, runId, type)) as never,
+    ledger: (scope) => read((database) => reads.readLedger(database, scope)),
+    outsideHashes: (scope) => read((database) => reads.readOutsideHashes(database, scope)),
+    tally: () => read(reads.readTally),
+    unreported: (reporter, limit) => read((database) => reads.readUnreported(database, reporter, limit)),
+    reports: (reporter, runId) => read((database) => reads.readReports(database, reporter, runId)),
+
+    fleet: {
+      async beat(sign) {
+        await write('beat', [{ ...sign, tools: await tools() }]);
+      },
+      leave: async (owner) => void (await write('leave', [owner])),
+      workers: () => read(readWorkers),
+      oldestWaiting: () => read(readOldestWaiting),
+      hold: (role, owner, leaseMs) => write('hold', [role, owner, leaseMs]),
+      release: async (role, owner) => void (await write('release', [role, owner])),
+      // The key is made with the store, so it names the data.
+      identity: async () => Buffer.from(await write('key', ['identity'])).toString('hex'),
+    },
+
+    watch: driver.watch,
+    isAlive: driver.isAlive,
+    close: driver.close,
+  };
+}

@@ -1,0 +1,24 @@
+/** Those who want to hear of changes of runs. */
+
+import type { RunStore } from '../../runs/run-store.ts';
+
+export interface Watchers {
+  watch: RunStore['watch'];
+  tell(runId: string, mayClaim: boolean): void;
+  clear(): void;
+}
+
+export function createWatchers(): Watchers {
+  const listeners = new Set<{ hear(runId: string, mayClaim: boolean): void }>();
+  return {
+    watch(hear) {
+      const listener = { hear };
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    tell(runId, mayClaim) {
+      for (const { hear } of [...listeners]) hear(runId, mayClaim);
+    },
+    clear: () => listeners.clear(),
+  };
+}

@@ -1,0 +1,64 @@
+/** What several writes do with a stored run. */
+
+import { supersededBy, uncovered, uncoveredBy } from '../../../runs/run-decisions.ts';
+import type { RunEventBody } from '../../../runs/run-events.ts';
+import { appendEvents } from '../append-events.ts';
+import type { Transaction, Value } from '../database.ts';
+import { RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
+
+/** `rest` is the statement after the columns, from FROM on. */
+export async function storedRuns(
+  transaction: Transaction,
+  rest: string,
+  ...values: Value[]
+): Promise<StoredRun[]> {
+  return (await transaction.all(`SELECT ${RUN_COLUMNS} ${rest}`, ...values)).map(toStoredRun);
+}
+
+export async function findRun(transaction: Transaction, id: string): Promise<StoredRun | null> {
+  const [stored = null] = await storedRuns(transaction, 'FROM runs WHERE id = ?', id);
+  return stored;
+}
+
+/** The steps that a run which waits, or is nobody's any more, has still open. */
+export async function openSteps(transaction: Transaction, { number }: StoredRun): Promise<string[]> {
+  const rows = await transaction.all(
+    "SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')",
+    number,
+  );
+  return rows.map((row) => String(row.id));
+}
+
+export async function supersede(
+  transaction: Transaction,
+  stored: StoredRun,
+  coveredBy: string,
+): Promise<void> {
+  await appendEvents(transaction, stored, [supersededBy(stored.run, coveredBy)]);
+}
+
+/** Writes to covered runs what events of the covering one say of them. Resolves to those that changed. */
+export async function uncover(transaction: Transaction, events: readonly RunEventBody[]): Promise<string[]> {
+  const changed: string[] = [];
+  for (const { id, message } of uncoveredBy(events)) {
+    const stored = await findRun(transaction, id);
+    const follows = stored ? uncovered(stored.run, message) : [];
+    if (!stored || follows.length === 0) continue;
+    await appendEvents(transaction, stored, follows);
+    changed.push(id);
+  }
+  return changed;
+}
+
+export async function saveBeside(
+  transaction: Transaction,
+  table: 'sealed' | 'kept_plans',
+  run: number,
+  text: string,
+): Promise<void> {
+  await transaction.run(
+    `INSERT INTO ${table} (run, text) VALUES (?, ?) ON CONFLICT (run) DO UPDATE SET text = excluded.text`,
+    run,
+    text,
+  );
+}
