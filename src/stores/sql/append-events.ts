@@ -217,7 +217,7 @@ export async function saveLedger(transaction: Transaction, scope: string, entry:
     entry.attemptedRunId,
     entry.outcome,
     entry.synced && JSON.stringify(entry.synced),
-    entry.synced && entry.synced.runId,
+    entry.synced?.runId ?? null,
     entry.attempts,
     entry.attemptedInputs,
     entry.attemptedAt,

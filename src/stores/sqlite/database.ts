@@ -91,7 +91,10 @@ function migrate(raw: DatabaseSync, file: string): void {
       nextAction: 'Start that version again, or restore the store from before the upgrade.',
     });
   }
-  if (current === 0) return apply(raw, SCHEMA_FILE, SCHEMA_VERSION);
+  if (current === 0) {
+    apply(raw, SCHEMA_FILE, SCHEMA_VERSION);
+    return;
+  }
   const directory = path.join(import.meta.dirname, 'migrations');
   for (const [index, name] of readdirSync(directory).sort().entries()) {
     if (index >= current) apply(raw, path.join(directory, name), index + 1);

@@ -1,0 +1,93 @@
+/** Tells watchers which runs other processes changed (https://www.postgresql.org/docs/current/sql-notify.html). */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from 'pg';
+import { z } from 'zod';
+import { connect, drop } from './connection.ts';
+
+export interface Change {
+  runs: string[];
+  mayClaim: boolean;
+}
+
+/** A notification holds up to 8,000 bytes; an id has 36. */
+const RUNS_AT_ONCE = 100;
+const RETRY_MS = 500;
+/** A connection that hears nothing may be dead without anybody knowing, so it is asked. */
+const CHECK_MS = 5_000;
+/** After an interruption, runs that ended less than this before it are told again, too. */
+const OVERLAP_MS = 60_000;
+
+const payloadSchema = z.object({ by: z.string(), runs: z.array(z.string()), mayClaim: z.boolean() });
+
+/** The notifications of a transaction. */
+export function toPayloads(by: string, changes: readonly Change[]): string[] {
+  const runs = [...new Set(changes.flatMap((change) => change.runs))];
+  const mayClaim = changes.some((change) => change.mayClaim);
+  const count = Math.ceil(runs.length / RUNS_AT_ONCE);
+  return Array.from({ length: count }, (_, index) =>
+    JSON.stringify({ by, runs: runs.slice(index * RUNS_AT_ONCE, (index + 1) * RUNS_AT_ONCE), mayClaim }),
+  );
+}
+
+/**
+ * Calls `onChange` for what others than `instance` wrote. After an interruption it is called for every run that may have
+ * changed meanwhile. Resolves when it listens.
+ */
+export async function followNews(
+  url: string,
+  instance: string,
+  onChange: (change: Change) => void,
+): Promise<{ stop(): void }> {
+  let client: Client | null = null;
+  let isStopped = false;
+  let lastHeard = Date.now();
+
+  async function listen(): Promise<Client> {
+    const opened = await connect(url);
+    opened.on('notification', ({ payload = '' }) => {
+      const { by, ...change } = payloadSchema.parse(JSON.parse(payload));
+      if (by !== instance) onChange(change);
+    });
+    await opened.query('LISTEN iac_runner');
+    return opened;
+  }
+
+  /** Everything that is open, and what ended since the connection was last known to work. */
+  async function catchUp(on: Client): Promise<void> {
+    const since = lastHeard - OVERLAP_MS;
+    const { rows } = await on.query<{ id: string }>(
+      `SELECT id FROM runs WHERE state IN ('queued', 'running', 'awaiting_approval') OR finished_at >= $1`,
+      [since],
+    );
+    onChange({ runs: rows.map(({ id }) => id), mayClaim: true });
+  }
+
+  async function follow(): Promise<void> {
+    while (!isStopped) {
+      await sleep(client ? CHECK_MS : RETRY_MS, undefined, { ref: false });
+      if (isStopped) return;
+      try {
+        if (client) await client.query('SELECT 1');
+        else {
+          client = await listen();
+          await catchUp(client);
+        }
+        lastHeard = Date.now();
+      } catch {
+        // The database is away, which every other call says. What was missed is told when it is back.
+        if (client) drop(client);
+        client = null;
+      }
+    }
+  }
+
+  client = await listen();
+  void follow();
+  return {
+    stop() {
+      isStopped = true;
+      if (client) drop(client);
+    },
+  };
+}

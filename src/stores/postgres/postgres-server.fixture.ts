@@ -1,0 +1,142 @@
+/** A real PostgreSQL for tests: a server of its own on a free port, with a database for whoever asks. */
+
+import { execFileSync, spawn } from 'node:child_process';
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+
+/** Debian keeps the programs off the PATH, in a folder for each version. */
+function findPrograms(): string | null {
+  const debian = '/usr/lib/postgresql';
+  const versions = existsSync(debian) ? readdirSync(debian).toSorted((a, b) => Number(b) - Number(a)) : [];
+  const folders = [
+    ...versions.map((version) => path.join(debian, version, 'bin')),
+    ...(process.env.PATH ?? '').split(':'),
+  ];
+  return folders.find((folder) => existsSync(path.join(folder, 'initdb'))) ?? null;
+}
+
+const programs = findPrograms();
+
+/** For the title of tests that are skipped without it; null when it is there. */
+export const withoutPostgres: string | null = programs === null ? 'postgresql is not installed' : null;
+
+export interface PostgresServer {
+  port: number;
+  /** Makes an empty database and gives its address. */
+  createDatabase(): Promise<string>;
+  /** Kills the server as a power loss would. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and data. */
+  start(): Promise<void>;
+  /** Sends a signal to every process of the server, e.g. SIGSTOP. */
+  signal(name: NodeJS.Signals): void;
+  remove(): Promise<void>;
+}
+
+/** PostgreSQL refuses to run as root, so its processes run as another user then. */
+function serverUser(): { uid?: number; gid?: number } {
+  if (userInfo().uid !== 0) return {};
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      const id = (flag: string) => Number(execFileSync('id', [flag, name], { encoding: 'utf8' }));
+      return { uid: id('-u'), gid: id('-g') };
+    } catch {
+      // The next one.
+    }
+  }
+  throw new Error('No user is there that PostgreSQL can run as.');
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('The system gave no port.');
+  return address.port;
+}
+
+/** `settings` are lines of postgresql.conf, such as `synchronous_commit=off`. */
+export async function startPostgres(...settings: string[]): Promise<PostgresServer> {
+  if (programs === null) throw new Error('PostgreSQL is not installed.');
+  const program = (name: string) => path.join(programs, name);
+  const user = serverUser();
+  const folder = mkdtempSync(path.join(tmpdir(), 'iac-postgres-'));
+  if (user.uid !== undefined && user.gid !== undefined) chownSync(folder, user.uid, user.gid);
+  const data = path.join(folder, 'data');
+  execFileSync(
+    program('initdb'),
+    ['--auth=trust', '--username=iac', '--encoding=UTF8', '--locale=C.UTF-8', '--no-sync', '-D', data],
+    { ...user, cwd: folder, stdio: 'pipe' },
+  );
+  const port = await freePort();
+  let server: ReturnType<typeof spawn> | null = null;
+  let databases = 0;
+
+  async function query(sql: string): Promise<void> {
+    const client = new Client({ host: '127.0.0.1', port, user: 'iac', database: 'postgres' });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      await client.query(sql);
+    } finally {
+      await client.end();
+    }
+  }
+
+  async function start(): Promise<void> {
+    const options = [`port=${port}`, 'listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`];
+    // The commit waits for the kernel, not for the disk: the machine of a test does not lose power.
+    const quick = ['wal_sync_method=fdatasync', 'max_connections=200', 'shared_buffers=32MB'];
+    const flags = [...options, ...quick, ...settings].flatMap((setting) => ['-c', setting]);
+    server = spawn(program('postgres'), ['-D', data, ...flags], {
+      ...user,
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'ignore'],
+      // A group of its own, so that a signal reaches every process of it.
+      detached: true,
+    });
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await query('SELECT 1');
+      } catch (error) {
+        if (tries > 600 || server.exitCode !== null) throw error;
+        await sleep(50);
+      }
+    }
+  }
+
+  function signal(name: NodeJS.Signals): void {
+    if (server?.pid !== undefined && server.exitCode === null) process.kill(-server.pid, name);
+  }
+
+  async function kill(): Promise<void> {
+    const ended = server;
+    if (!ended || ended.exitCode !== null || ended.signalCode !== null) return;
+    const gone = new Promise((resolve) => ended.once('exit', resolve));
+    signal('SIGKILL');
+    await gone;
+  }
+
+  await start();
+  return {
+    port,
+    async createDatabase() {
+      databases += 1;
+      const name = `iac_${databases}`;
+      await query(`CREATE DATABASE ${name}`);
+      return `postgres://iac@127.0.0.1:${port}/${name}`;
+    },
+    kill,
+    start,
+    signal,
+    async remove() {
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,25 @@
+import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
+import { describeRunStore } from '../run-store-contract.ts';
+import { type PostgresServer, startPostgres, withoutPostgres } from './postgres-server.fixture.ts';
+import { createPostgresStore } from './postgres-store.ts';
+
+describe.skipIf(withoutPostgres !== null)(
+  `With PostgreSQL${withoutPostgres ? ` (skipped: ${withoutPostgres})` : ''}`,
+  () => {
+    let server: PostgresServer;
+    let url: string;
+    beforeAll(async () => {
+      server = await startPostgres();
+    });
+    afterAll(() => server.remove());
+    beforeEach(async () => {
+      url = await server.createDatabase();
+    });
+
+    describeRunStore(
+      'The PostgreSQL store',
+      () => createPostgresStore({ url }),
+      async () => {},
+    );
+  },
+);

@@ -1,0 +1,84 @@
+/** Looks at a start whether the database keeps the promises, and makes or checks the tables. */
+
+import { readFileSync } from 'node:fs';
+import type { Client } from 'pg';
+import { StoreUnavailableError } from '../../errors.ts';
+import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
+import { SCHEMA, shownAddress } from './connection.ts';
+import { toPostgresSchema } from './dialect.ts';
+
+const OLDEST_VERSION = 140_000;
+/** Only one process at a time makes the tables. Any number that nobody else uses in this database. */
+const MIGRATION_LOCK = 7_262_017;
+
+/** Resolves to one sentence for each setting that puts the promises at risk. Throws if the database cannot be used. */
+export async function inspectServer(client: Client, url: string): Promise<string[]> {
+  const address = shownAddress(url);
+  // As the server has them: this session has set its own.
+  const { rows } = await client.query<{ name: string; value: string }>(
+    `SELECT name, coalesce(reset_val, setting) AS value FROM pg_settings
+      WHERE name IN ('server_version_num', 'server_version', 'fsync', 'full_page_writes', 'synchronous_commit')
+     UNION ALL SELECT 'replica', pg_is_in_recovery()::text`,
+  );
+  const value = (name: string) => rows.find((row) => row.name === name)?.value ?? '';
+  if (Number(value('server_version_num')) < OLDEST_VERSION) {
+    throw new StoreUnavailableError(`PostgreSQL at ${address} is version ${value('server_version')}.`, {
+      nextAction: 'Use version 14 or newer.',
+    });
+  }
+  if (value('replica') === 'true') {
+    throw new StoreUnavailableError(`PostgreSQL at ${address} is a replica, which only reads.`, {
+      nextAction: 'Point STORE_URL to the primary.',
+    });
+  }
+  if (value('fsync') === 'off') {
+    throw new StoreUnavailableError(
+      `PostgreSQL at ${address} does not write to the disk before it answers (fsync = off).`,
+      { nextAction: 'Set fsync = on: otherwise a power loss takes with it what was accepted.' },
+    );
+  }
+  const warnings: string[] = [];
+  if (value('synchronous_commit') === 'off') {
+    warnings.push(
+      'PostgreSQL is set to synchronous_commit = off. iac-runner sets it to on for its own connections; a proxy that takes this away would lose what was accepted.',
+    );
+  }
+  if (value('full_page_writes') === 'off') {
+    warnings.push('PostgreSQL is set to full_page_writes = off: a power loss can damage its files.');
+  }
+  return warnings;
+}
+
+/** Makes the tables of a new store; refuses those of a newer version. */
+export async function prepareTables(client: Client, url: string): Promise<void> {
+  await client.query('BEGIN');
+  try {
+    await client.query(`SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`);
+    const { rows } = await client.query<{ known: string | null }>(
+      `SELECT to_regclass('${SCHEMA}.schema_version')::text AS known`,
+    );
+    if (rows[0]?.known) await checkVersion(client, url);
+    else await makeTables(client);
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+async function checkVersion(client: Client, url: string): Promise<void> {
+  const { rows } = await client.query<{ version: number }>('SELECT version FROM schema_version');
+  if ((rows[0]?.version ?? 0) > SCHEMA_VERSION) {
+    throw new StoreUnavailableError(
+      `The store in PostgreSQL at ${shownAddress(url)} was written by a newer iac-runner.`,
+      { nextAction: 'Start that version again, or restore the database from before the upgrade.' },
+    );
+  }
+}
+
+async function makeTables(client: Client): Promise<void> {
+  await client.query(`CREATE SCHEMA IF NOT EXISTS ${SCHEMA}`);
+  await client.query(toPostgresSchema(readFileSync(SCHEMA_FILE, 'utf8')));
+  await client.query('CREATE TABLE schema_version (version BIGINT NOT NULL)');
+  await client.query(`INSERT INTO schema_version VALUES (${SCHEMA_VERSION})`);
+}

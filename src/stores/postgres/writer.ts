@@ -1,0 +1,204 @@
+/**
+ * Runs the writes on one connection: all calls that arrive while one commit waits for the disk share the next one.
+ * Every transaction takes the same lock first, so machines that share the database write one after the other, as
+ * threads do that share a file: each statement may rely on what it has read.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Client, escapeLiteral } from 'pg';
+import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import type { Transaction, Written } from '../sql/database.ts';
+import type { Driver } from '../sql/run-store.ts';
+import { WRITES, type WriteName } from '../sql/writes.ts';
+import { connect, drop, isConnectionLost, isUnavailable, statementsOf, unavailable } from './connection.ts';
+import { type Change, toPayloads } from './news.ts';
+
+/** The lock that every writing transaction holds. Any number that nobody else uses in this database. */
+const WRITE_LOCK = 7_262_018;
+const BATCH = 200;
+const RETRY_MS = 500;
+const EXPIRY_CHECK_MS = 250;
+
+interface Call {
+  name: WriteName;
+  values: unknown[];
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+  timeoutMs: number;
+  /** By performance.now(): the caller gives up then, unless the call was taken into a transaction. */
+  deadline: number;
+  state: 'waiting' | 'taken' | 'given_up';
+}
+
+interface Outcome {
+  call: Call;
+  written: Written<unknown>;
+  mayClaim: boolean;
+}
+
+export interface Writer {
+  write: Driver['write'];
+  close(): Promise<void>;
+}
+
+export function startWriter(url: string, instance: string, onChange: (change: Change) => void): Writer {
+  let client: Client | null = null;
+  let waiting: Call[] = [];
+  /** The calls that wait for a transaction to begin. */
+  let next: readonly Call[] = [];
+  let working: Promise<void> | null = null;
+  let isClosed = false;
+
+  async function use(): Promise<Client> {
+    if (client) return client;
+    const opened = await connect(url, () => {
+      if (client === opened) client = null;
+    });
+    client = opened;
+    return opened;
+  }
+
+  function forget(lost: Client): void {
+    if (client === lost) client = null;
+    drop(lost);
+  }
+
+  async function work(): Promise<void> {
+    while (waiting.length > 0) {
+      next = waiting.splice(0, BATCH);
+      await commit(next).catch((error) => {
+        for (const call of next) fail(call, error);
+      });
+    }
+    working = null;
+  }
+
+  /** Runs the calls in one transaction. When one of them fails, each is run again in a transaction of its own. */
+  async function commit(calls: readonly Call[]): Promise<void> {
+    const current = await use();
+    let transactionId = '';
+    const outcomes: Outcome[] = [];
+    try {
+      const { transaction, id } = await begin(current);
+      transactionId = id;
+      for (const call of calls) {
+        // Taken only now: the lock may have been waited for until the callers gave up.
+        if (call.state === 'given_up') continue;
+        call.state = 'taken';
+        outcomes.push(await perform(transaction, call));
+      }
+    } catch (error) {
+      if (isConnectionLost(error)) forget(current);
+      else await current.query('ROLLBACK').catch(() => forget(current));
+      if (calls.length === 1 || isUnavailable(error)) throw error;
+      for (const call of calls) await commit([call]).catch((alone) => fail(call, alone));
+      return;
+    }
+    const changes = outcomes.map(({ written, mayClaim }) => ({ runs: written.changed, mayClaim }));
+    const news = toPayloads(instance, changes).map(
+      (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
+    );
+    try {
+      const results = await current.query(`${news.join(' ')} COMMIT`);
+      const last = [results].flat().at(-1);
+      if (last?.command !== 'COMMIT') throw new Error('The database rolled the transaction back.');
+    } catch (error) {
+      if (!isConnectionLost(error)) throw error;
+      forget(current);
+      limitUncertain(calls);
+      if (!(await wasCommitted(transactionId))) throw unavailable('written', error);
+    }
+    for (const { call, written } of outcomes) call.resolve(written.result);
+    for (const change of changes) onChange(change);
+  }
+
+  async function begin(on: Client): Promise<{ transaction: Transaction; id: string }> {
+    const results = await on.query(
+      `BEGIN; SELECT pg_advisory_xact_lock(${WRITE_LOCK});
+       SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_current_xact_id()::text AS id`,
+    );
+    const row = [results].flat().at(-1)?.rows[0] as { now: number; id: string };
+    const transaction = { ...statementsOf(on), now: async () => row.now, mayClaim: false };
+    return { transaction, id: row.id };
+  }
+
+  /** The connection broke while COMMIT was under way: only the database knows the outcome, so it is asked. */
+  async function wasCommitted(transactionId: string): Promise<boolean> {
+    while (true) {
+      try {
+        const on = await use();
+        const { rows } = await on.query('SELECT pg_xact_status($1::xid8) AS status', [transactionId]);
+        const status: unknown = rows[0]?.status;
+        if (status !== 'in progress') return status === 'committed';
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+        if (isClosed) throw error;
+      }
+      await sleep(RETRY_MS);
+    }
+  }
+
+  const expiry = setInterval(() => {
+    const now = performance.now();
+    for (const call of [...next, ...waiting]) {
+      if (call.state !== 'waiting' || call.deadline > now) continue;
+      call.state = 'given_up';
+      call.reject(
+        new StoreUnavailableError('The database did not answer in time, and nothing was stored.', {
+          nextAction: 'Try again; if it stays so, look into the log of the database.',
+        }),
+      );
+    }
+    waiting = waiting.filter(({ state }) => state === 'waiting');
+  }, EXPIRY_CHECK_MS);
+  expiry.unref();
+
+  return {
+    write: (name, values, timeoutMs = Number.POSITIVE_INFINITY) =>
+      new Promise((resolve, reject) => {
+        if (isClosed) return reject(new StoreUnavailableError('The store is closed.'));
+        waiting.push({
+          ...{ name, values, reject, timeoutMs },
+          resolve: resolve as (value: unknown) => void,
+          deadline: performance.now() + timeoutMs,
+          state: 'waiting',
+        });
+        working ??= new Promise<void>((done) => setImmediate(done)).then(work);
+      }),
+    async close() {
+      isClosed = true;
+      clearInterval(expiry);
+      await working;
+      await client?.end().catch(() => undefined);
+    },
+  };
+}
+
+async function perform(transaction: Transaction, call: Call): Promise<Outcome> {
+  const write = WRITES[call.name] as (
+    transaction: Transaction,
+    ...values: unknown[]
+  ) => Promise<Written<unknown>>;
+  transaction.mayClaim = false;
+  const written = await write(transaction, ...call.values);
+  return { call, written, mayClaim: transaction.mayClaim };
+}
+
+function fail(call: Call, error: unknown): void {
+  const isAnswer =
+    error instanceof StaleLeaseError || error instanceof QueueFullError || error instanceof NonceSpentError;
+  if (!isAnswer && isUnavailable(error)) call.reject(unavailable('written', error));
+  else call.reject(error instanceof Error ? error : new Error(String(error)));
+}
+
+/** Somebody waits for the answer of these, and the outcome may stay unknown for as long as the database is away. */
+function limitUncertain(calls: readonly Call[]): void {
+  for (const { timeoutMs, reject } of calls) {
+    if (!Number.isFinite(timeoutMs)) continue;
+    const uncertain = new StoreUnavailableError(
+      'The connection to the database broke during the commit: it may have stored this, or not.',
+      { nextAction: 'Try again; the same delivery or request is stored once.' },
+    );
+    setTimeout(() => reject(uncertain), timeoutMs).unref();
+  }
+}
