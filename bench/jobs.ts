@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { PROJECT_ROOT } from '../e2e/support/project-root.ts';
 import { until } from '../e2e/support/until.ts';
 import { produce } from '../src/stores/redis-jobs/jobs.fixture.ts';
-import { type RedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { type RedisServer, startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
 import type { Bench, Row } from './bench.ts';
 import { startTrivialConsumer } from './support/job-consumer.ts';
 import { median, percentile, perSecond, spread, times } from './support/statistics.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { RunRequest } from '../src/runs/run.ts';
 import type { RunEventBody } from '../src/runs/run-events.ts';
 import type { RunStore } from '../src/runs/run-store.ts';
-import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
 import { createRedisStore } from '../src/stores/redis-store/redis-store.ts';
 import { createSqliteStore } from '../src/stores/sqlite/sqlite-store.ts';
 import type { Bench, Row } from './bench.ts';

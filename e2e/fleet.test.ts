@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
-import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
 import { because } from './support/because.ts';
 import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
 import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RunRequest } from '../src/runs/run.ts';
-import { type RedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { type RedisServer, startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
 import { createRedisStore } from '../src/stores/redis-store/redis-store.ts';
 import { because } from './support/because.ts';
 import { logMessage, readStream } from './support/event-stream.ts';

@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
 import { because } from './support/because.ts';
 import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
 import { writeGatedService } from './support/platform-services.ts';

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RedisServer, startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { type RedisServer, startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
 import { because } from './support/because.ts';
 import { idle } from './support/deliveries.ts';
 import { followLog } from './support/event-stream.ts';

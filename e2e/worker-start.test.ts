@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedisServer } from '../src/stores/redis-store/redis-server.fixture.ts';
+import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
 import { because } from './support/because.ts';
 import { setJobStage } from './support/jobs.ts';
 import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';

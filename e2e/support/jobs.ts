@@ -11,7 +11,7 @@ import {
   produce,
   sealToken,
 } from '../../src/stores/redis-jobs/jobs.fixture.ts';
-import { type RedisServer, startRedisServer } from '../../src/stores/redis-store/redis-server.fixture.ts';
+import { type RedisServer, startRedisServer } from '../../src/stores/redis-jobs/redis-server.fixture.ts';
 import { git } from './git.ts';
 import { type GitServer, serveGitOverHttp } from './git-over-http.ts';
 import { killProcessesMentioning } from './processes.ts';

@@ -1,7 +1,7 @@
 /** Machines that share a Redis, as far as a test on one machine can have them: each with folders and a name of its own. */
 
 import { join } from 'node:path';
-import { hasRedisServer, type RedisServer } from '../../src/stores/redis-store/redis-server.fixture.ts';
+import { hasRedisServer, type RedisServer } from '../../src/stores/redis-jobs/redis-server.fixture.ts';
 
 /** For a Redis that loses nothing. */
 export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'] as const;

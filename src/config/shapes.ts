@@ -73,6 +73,9 @@ export const hosts = names
   .transform((list) => list ?? [])
   .refine((list) => list.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?$/i.test(host)));
 /** With the number of a database, or none. */
+export const postgresUrl = text.refine(
+  (value) => /^postgres(ql)?:\/\/[^\s/]+\/[^\s/]+$/i.test(value) && URL.canParse(value),
+);
 export const redisUrl = text.refine(
   (value) => /^rediss?:\/\/[^\s/]+(\/\d{0,4})?([?#]\S*)?$/i.test(value) && URL.canParse(value),
 );

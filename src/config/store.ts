@@ -1,15 +1,16 @@
 /** The store when several machines share it, and what this machine is among them. */
 
-import { labels, positiveSeconds, redisUrl, text } from './shapes.ts';
+import { labels, positiveSeconds, postgresUrl, text } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
 
 export const STORE_VARIABLES = {
   STORE_URL: variable({
-    schema: redisUrl.optional().transform((value) => value ?? null),
-    expected: 'an address of a Redis, redis:// or with TLS rediss://',
-    example: 'rediss://:password@redis.example.com:6379',
+    schema: postgresUrl.optional().transform((value) => value ?? null),
+    expected:
+      'the address of a PostgreSQL database, postgres://user:password@host/database (Redis does not hold the store any more)',
+    example: 'postgres://runner:password@postgres.example.com/runner',
     description:
-      'Keeps the store in Redis, so that several machines share the work; see redis.md. Unset: a file in DATA_DIR.',
+      'Keeps the store in PostgreSQL, so that several machines share the work; see postgres.md. Unset: a file in DATA_DIR.',
     default: '(none)',
     secret: 'in_url',
   }),
@@ -42,7 +43,7 @@ export const STORE_VARIABLES = {
 } as const;
 
 export interface StoreConfig {
-  /** The Redis that is the store, or null: a file in `dataDir`. */
+  /** The PostgreSQL database that is the store, or null: a file in `dataDir`. */
   storeUrl: string | null;
   workerId: string | null;
   /** How long a worker may be silent before another takes its runs over. */

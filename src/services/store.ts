@@ -1,4 +1,4 @@
-/** Opens the store that is configured: a file in DATA_DIR, or a Redis that several machines share. */
+/** Opens the store that is configured: a file in DATA_DIR, or a PostgreSQL database that several machines share. */
 
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { enqueueSync } from '../runs/enqueue.ts';
 import type { Fleet } from '../runs/fleet.ts';
 import { syncGroup } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { shownAddress } from '../stores/redis-store/connection.ts';
+import { shownAddress } from '../stores/postgres/connection.ts';
 import { holdOwnership } from '../stores/sqlite/ownership.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startRole } from '../worker/role.ts';
@@ -46,14 +46,14 @@ export async function openStore(
   // Mirror, checkout and folders of deployments are still this machine's own.
   const ownership = holdOwnership(dataDir);
   try {
-    const { createRedisStore } = await import('../stores/redis-store/redis-store.ts');
-    const store = await createRedisStore({
+    const { createPostgresStore } = await import('../stores/postgres/postgres-store.ts');
+    const store = await createPostgresStore({
       url: storeUrl,
       queueLimit,
       tools: createOwnTools(config),
       onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
     });
-    log.info({ store: shownAddress(storeUrl) }, 'store in Redis');
+    log.info({ store: shownAddress(storeUrl) }, 'store in PostgreSQL');
     const id = machineId(dataDir);
     const machine = config.workerId ?? `${hostname()}-${id}`;
     const owner = `${machine}:${process.pid}`;
@@ -116,7 +116,7 @@ async function takeName(
 }
 
 /**
- * Looks whether the data is still that of before. A Redis that came back empty knows neither what was accepted nor
+ * Looks whether the data is still that of before. A database that was emptied or restored knows neither what was accepted nor
  * what was synced: then every service is synced once more, as that is the only state that is surely right.
  */
 export async function mendLoss(
@@ -131,7 +131,7 @@ export async function mendLoss(
   if (known === identity) return;
   if (known !== null) {
     log.error(
-      'the data in Redis is gone, or another: runs, logs and the ledger of before; all is synced anew',
+      'the store is another one than before: its runs, logs and ledger are gone, so every service is synced again',
     );
     await enqueueSync(store, {
       trigger: { source: 'reconcile' },

@@ -6,7 +6,7 @@ import {
   hasRedisServer,
   type RedisServer,
   startRedisServer,
-} from '../stores/redis-store/redis-server.fixture.ts';
+} from '../stores/redis-jobs/redis-server.fixture.ts';
 import { createTestAccess } from './access.fixture.ts';
 import { createJobRoutes, type JobRoutesOptions } from './job-routes.ts';
 import { createStoredRuns } from './runs.fixtures.ts';

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer, type RedisServer, startRedisServer } from '../redis-store/redis-server.fixture.ts';
 import { openJobReader } from './job-reader.ts';
 import { openJobStore } from './job-store.ts';
 import { produce } from './jobs.fixture.ts';
+import { hasRedisServer, type RedisServer, startRedisServer } from './redis-server.fixture.ts';
 
 const missing = !hasRedisServer();
 

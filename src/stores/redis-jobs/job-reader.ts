@@ -1,8 +1,7 @@
 /** Reads what is shown of jobs: the hash and the lines of one, and how long their queue is. Writes nothing. */
 
 import { createHash } from 'node:crypto';
-import { openConnection, type Reply } from '../redis-store/connection.ts';
-import type { Script } from '../redis-store/scripts.ts';
+import { openConnection, type Reply, type Script } from './connection.ts';
 import { jobKey, LEASES, outputKey, STREAM } from './job-keys.ts';
 import { listOf } from './job-replies.ts';
 
@@ -66,7 +65,7 @@ const TIMEOUT_MS = 4_000;
 
 /** Connects with the first that is read. */
 export function openJobReader(url: string): JobReader {
-  const connection = openConnection({ url, timeoutMs: TIMEOUT_MS, variable: 'REDIS_URL' });
+  const connection = openConnection({ url, timeoutMs: TIMEOUT_MS });
   return {
     async read(jobId, after, limit) {
       try {

@@ -1,7 +1,7 @@
 /** What is said of jobs in Redis, and how its answers are read. */
 
 import type { GitProvider, Job, JobLineStream } from '../../runs/job.ts';
-import type { Reply } from '../redis-store/connection.ts';
+import type { Reply } from './connection.ts';
 
 /** The right to work on a job. Whoever begins it anew gets another token, and this one is worth nothing any more. */
 export interface JobLease {

@@ -1,7 +1,7 @@
 /** The scripts of jobs: each is one step that no other command comes between. */
 
 import { createHash } from 'node:crypto';
-import type { Script } from '../redis-store/scripts.ts';
+import type { Script } from './connection.ts';
 import { TAKE } from './job-begin-script.ts';
 import { CLOSE, COMMON } from './job-script-parts.ts';
 

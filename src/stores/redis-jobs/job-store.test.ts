@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { hasRedisServer, type RedisServer, startRedisServer } from '../redis-store/redis-server.fixture.ts';
 import { type JobStore, type JobStoreOptions, openJobStore, type StartedJob } from './job-store.ts';
 import { addEntry, type JobFields, produce } from './jobs.fixture.ts';
+import { hasRedisServer, type RedisServer, startRedisServer } from './redis-server.fixture.ts';
 
 const missing = !hasRedisServer();
 const NEVER = new AbortController().signal;

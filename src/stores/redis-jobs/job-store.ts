@@ -2,10 +2,9 @@
 
 import { describeError } from '../../errors.ts';
 import type { GitProvider } from '../../runs/job.ts';
-import { openConnection, type Reply, waitUntilReady } from '../redis-store/connection.ts';
-import { inspectServer } from '../redis-store/inspect-server.ts';
-import type { Script } from '../redis-store/scripts.ts';
+import { openConnection, type Reply, type Script, waitUntilReady } from './connection.ts';
 import { gather } from './gather.ts';
+import { inspectServer } from './inspect-server.ts';
 import { GROUP, LEASES, providerKey, STREAM } from './job-keys.ts';
 import {
   type Begun,
@@ -93,7 +92,7 @@ export const UNTOUCHED_AT_ONCE = 500;
 /** Throws StoreUnavailableError when Redis cannot be reached or refuses us. */
 export async function openJobStore(options: JobStoreOptions): Promise<JobStore> {
   const { timeoutMs = TIMEOUT_MS, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
-  const connection = openConnection({ url: options.url, timeoutMs, variable: 'REDIS_URL' });
+  const connection = openConnection({ url: options.url, timeoutMs });
   try {
     await waitUntilReady(connection, connectTimeoutMs);
   } catch (error) {

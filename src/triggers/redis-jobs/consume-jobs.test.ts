@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type JobStore, openJobStore } from '../../stores/redis-jobs/job-store.ts';
 import { produce } from '../../stores/redis-jobs/jobs.fixture.ts';
-import { hasRedisServer, startRedisServer } from '../../stores/redis-store/redis-server.fixture.ts';
+import { hasRedisServer, startRedisServer } from '../../stores/redis-jobs/redis-server.fixture.ts';
 import { consumeJobs } from './consume-jobs.ts';
 
 const missing = !hasRedisServer();

@@ -20,7 +20,7 @@ export async function inspectServer(connection: Connection, url: string): Promis
   }
   if (fact('role') !== 'master') {
     throw new StoreUnavailableError(`Redis at ${address} is a replica, which cannot be written to.`, {
-      nextAction: 'Point STORE_URL to the primary.',
+      nextAction: 'Point REDIS_URL to the primary.',
     });
   }
   const warnings: string[] = [];

@@ -3,7 +3,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { StoreUnavailableError } from '../../errors.ts';
-import type { Script } from './scripts.ts';
+
+/** A script that Redis runs as one step that no other command comes between. */
+export interface Script {
+  lua: string;
+  sha1: string;
+}
 
 export type Reply = string | number | null | Reply[];
 
@@ -27,8 +32,6 @@ export interface ConnectionOptions {
   url: string;
   /** Of each call. */
   timeoutMs: number;
-  /** The variable that holds `url`, for people; STORE_URL unless told. */
-  variable?: string;
 }
 
 /** The outcome is not known: Redis may have done it, or may do it still. */
@@ -39,15 +42,15 @@ const RETRY_MS = 2_000;
 /** What is wrong by Redis' own code (the first word of its errors), and what to do. */
 const NEXT_ACTIONS: Record<string, string> = {
   OOM: 'Raise maxmemory of Redis, or remove what else is in it; it must not evict keys.',
-  READONLY: 'Point STORE_URL to the primary: this Redis is a replica.',
-  NOAUTH: 'Put the password into STORE_URL: redis://:password@host.',
-  WRONGPASS: 'Correct the user and password in STORE_URL.',
-  NOPERM: 'Give the user of STORE_URL all commands on keys that begin with iac-runner: and on scripts.',
+  READONLY: 'Point REDIS_URL to the primary: this Redis is a replica.',
+  NOAUTH: 'Put the password into REDIS_URL: redis://:password@host.',
+  WRONGPASS: 'Correct the user and password in REDIS_URL.',
+  NOPERM: 'Give the user of REDIS_URL all commands on keys that begin with iac-runner: and on scripts.',
   LOADING: 'Wait until Redis has read its data.',
   BUSY: 'Another script blocks Redis; wait, or end it with SCRIPT KILL.',
   MISCONF: 'Redis cannot save to its disk: free space there and read its log.',
   WRONGTYPE: 'Another program has written to a key of ours: give each its own prefix or database.',
-  MASTERDOWN: 'The replica has lost its primary; point STORE_URL to the primary.',
+  MASTERDOWN: 'The replica has lost its primary; point REDIS_URL to the primary.',
 };
 
 /** Never lets a call end before its answer or its time: no endless queue while Redis is away. */
@@ -146,23 +149,19 @@ export function shownAddress(url: string): string {
   return parsed === null ? 'redis' : `${parsed.protocol}//${parsed.host}${parsed.pathname}`;
 }
 
-/** The variable in it is STORE_URL. */
 function nextActionAt(message: string): string {
-  if (message.includes('DB index')) return 'Correct the number at the end of STORE_URL.';
+  if (message.includes('DB index')) return 'Correct the number at the end of REDIS_URL.';
   const code = /^(?:ERR )?([A-Z]{3,})\b/.exec(message)?.[1];
   return NEXT_ACTIONS[code ?? ''] ?? 'Read the log of Redis.';
 }
 
-function unavailable(
-  cause: unknown,
-  { url, variable = 'STORE_URL' }: Pick<ConnectionOptions, 'url' | 'variable'>,
-): StoreUnavailableError {
+function unavailable(cause: unknown, { url }: Pick<ConnectionOptions, 'url'>): StoreUnavailableError {
   if (cause instanceof StoreUnavailableError) return cause;
   const message = cause instanceof Error ? cause.message : String(cause ?? 'not connected');
   const address = shownAddress(url);
   if (cause instanceof Error && cause.name === 'ReplyError') {
     return new StoreUnavailableError(`Redis at ${address} refuses: ${message}.`, {
-      nextAction: nextActionAt(message).replaceAll('STORE_URL', variable),
+      nextAction: nextActionAt(message),
       cause,
     });
   }
