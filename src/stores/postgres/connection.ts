@@ -29,8 +29,11 @@ const SETTINGS = [
   `SET idle_in_transaction_session_timeout TO ${IDLE_IN_TRANSACTION_MS}`,
 ].join('; ');
 
-/** Connects, or throws StoreUnavailableError. `onEnd` is called once when the connection is gone, whoever ended it. */
-export async function connect(url: string, onEnd: () => void = () => undefined): Promise<Client> {
+/** Connects, or throws StoreUnavailableError. `onEnd` is called once when an open connection is gone. */
+export async function connect(
+  url: string,
+  onEnd: (client: Client) => void = () => undefined,
+): Promise<Client> {
   const client = new Client({
     connectionString: url,
     application_name: 'iac-runner',
@@ -45,10 +48,10 @@ export async function connect(url: string, onEnd: () => void = () => undefined):
   });
   // Without a listener, the loss of an idle connection would end the process.
   client.on('error', () => undefined);
-  client.once('end', onEnd);
   try {
     await client.connect();
     await client.query(SETTINGS);
+    client.once('end', () => onEnd(client));
     return client;
   } catch (error) {
     drop(client);

@@ -1,14 +1,13 @@
-/** What the Redis store does for several machines that are not alike: tools, plans on one disk, signs of life. */
+/** Several machines that are not alike share the store: tools, plans on one disk, signs of life, roles. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Client } from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { RunRequest } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Claim, RunStore } from '../../runs/run-store.ts';
 import { deployRequest } from '../run-store-contract.ts';
-import { hasRedisServer, type RedisServer, startRedisServer } from './redis-server.fixture.ts';
-import { createRedisStore } from './redis-store.ts';
-
-const missing = !hasRedisServer();
+import { type PostgresServer, startPostgres, withoutPostgres } from './postgres-server.fixture.ts';
+import { createPostgresStore } from './postgres-store.ts';
 
 const FINISHED: RunEventBody = {
   type: 'run.finished',
@@ -28,27 +27,40 @@ function deploymentBy(
   return { ...request, input: { ...request.input, tool, toolVersion } };
 }
 
-describe.skipIf(missing)(
-  `Several machines${missing ? ' (skipped: redis-server is not installed)' : ''}`,
+describe.skipIf(withoutPostgres !== null)(
+  `Several machines${withoutPostgres ? ` (skipped: ${withoutPostgres})` : ''}`,
   () => {
-    let server: RedisServer;
+    let server: PostgresServer;
+    let url: string;
     const stores: RunStore[] = [];
 
     beforeAll(async () => {
-      server = await startRedisServer();
+      server = await startPostgres();
     });
     afterAll(() => server.remove());
-    beforeEach(async () => void (await server.client().flushall()));
+    beforeEach(async () => {
+      url = await server.createDatabase();
+    });
     afterEach(async () => {
-      vi.useRealTimers();
       await Promise.all(stores.splice(0).map((store) => store.close()));
     });
 
-    /** `tools` may change meanwhile; null: not told. */
+    /** `tools` may change meanwhile; null: not known. */
     async function open(tools: string[] | null = null) {
-      const store = await createRedisStore({ url: server.url, ...(tools && { tools: async () => tools }) });
+      const store = await createPostgresStore({ url, ...(tools && { tools: async () => tools }) });
       stores.push(store);
       return store;
+    }
+    /** Lets the time of the database pass, by moving the times that it has stored. */
+    async function pass(ms: number): Promise<void> {
+      const client = new Client({ connectionString: url });
+      await client.connect();
+      for (const table of ['runs', 'claimable']) {
+        await client.query(`UPDATE iac_runner.${table} SET home_until = home_until - ${ms}`);
+      }
+      await client.query(`UPDATE iac_runner.workers SET at = at - ${ms}`);
+      await client.query(`UPDATE iac_runner.roles SET expires_at = expires_at - ${ms}`);
+      await client.end();
     }
     async function claim(store: RunStore, owner = 'machine-1:17'): Promise<Claim> {
       const claimed = await store.claim({ owner, leaseMs: 600_000 });
@@ -82,7 +94,7 @@ describe.skipIf(missing)(
       expect((await claim(store)).run.id).toBe(run.id);
     });
 
-    it('tell with each sign of life which tools they have, also when those of an older version do not', async () => {
+    it('give signs of life with the tools that they have now, and are forgotten when they give none', async () => {
       const tools: string[] = [];
       const { fleet } = await open(tools);
       const sign = {
@@ -97,14 +109,41 @@ describe.skipIf(missing)(
       await fleet.beat(sign);
       tools.push('tofu 1.9.0');
       await fleet.beat(sign);
-      await server
-        .client()
-        .hset('iac-runner:workers', 'old:1', JSON.stringify({ ...sign, owner: 'old:1', at: Date.now() }));
+      await fleet.beat({ ...sign, owner: 'a:1' });
       const { workers } = await fleet.workers();
-      expect(workers.map(({ owner, tools: told }) => [owner, told])).toEqual([
+      expect(workers.map(({ owner, tools: known }) => [owner, known])).toEqual([
+        ['a:1', ['tofu 1.9.0']],
         ['m:1', ['tofu 1.9.0']],
-        ['old:1', null],
       ]);
+      await fleet.leave('a:1');
+      await pass(599_000);
+      expect((await fleet.workers()).workers).toHaveLength(1);
+      await pass(2_000);
+      expect((await fleet.workers()).workers).toEqual([]);
+    });
+
+    it('hold a role one at a time, until it is given back or its time is over', async () => {
+      const { fleet } = await open();
+      expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
+      expect(await fleet.hold('tell', 'b', 60_000)).toBe(false);
+      await pass(50_000);
+      expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
+      await pass(50_000);
+      expect(await fleet.hold('tell', 'b', 60_000)).toBe(false);
+      await pass(20_000);
+      expect(await fleet.hold('tell', 'b', 60_000)).toBe(true);
+      await fleet.release('tell', 'a');
+      expect(await fleet.hold('tell', 'a', 60_000)).toBe(false);
+      await fleet.release('tell', 'b');
+      expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
+    });
+
+    it('know the oldest run that waits, and the name of the data', async () => {
+      const [one, two] = [await open(), await open()];
+      expect(await one.fleet.oldestWaiting()).toBeNull();
+      const { run } = await one.enqueue(deploymentBy('tofu', null));
+      expect(await two.fleet.oldestWaiting()).toBe(run.createdAt);
+      expect(await two.fleet.identity()).toBe(await one.fleet.identity());
     });
 
     /** The next run, on machine-1. */
@@ -122,19 +161,18 @@ describe.skipIf(missing)(
       ['is of whatever version is on the PATH', deploymentBy('terraform', null), 'v1.plan', 600_000],
     ])('leave an approved run whose plan %s', (_what, request, kept, leftMs) => {
       it(`and its group to the machine that made it, for ${leftMs / 1_000} s`, async () => {
-        vi.useFakeTimers({ toFake: ['Date'] });
         const store = await open();
         const { run } = await store.enqueue(request, { sealed: 'v1.sealed' });
         await pause(store, kept);
         const later = await store.enqueue(request);
         // However long the approval takes.
-        vi.setSystemTime(Date.now() + 1_800_000);
+        await pass(1_800_000);
         await store.decide(run.id, 'approved', 'ada');
         const another = () => store.claim({ owner: 'machine-2:4', leaseMs: 60_000 });
         expect(await another()).toBeNull();
-        vi.setSystemTime(Date.now() + leftMs - 1_000);
+        await pass(leftMs - 10_000);
         expect(await another()).toBeNull();
-        vi.setSystemTime(Date.now() + 1_000);
+        await pass(10_000);
         const approved = await another();
         expect(approved?.run.id).toBe(run.id);
         if (approved) await store.append(approved.lease, [FINISHED]);
@@ -154,7 +192,6 @@ describe.skipIf(missing)(
       ['that lack its tool', ['tofu'], []],
       ['that lack one of its labels', ['terraform 1.9.0', 'tofu'], ['linux']],
     ])('take nothing of its group before an approved run, also those %s', async (_what, tools, labels) => {
-      vi.useFakeTimers({ toFake: ['Date'] });
       const [home, other] = [await open(), await open(tools)];
       const ask = { ...deploymentBy('terraform', '1.9.0'), labels };
       const { run } = await home.enqueue(ask);
@@ -163,7 +200,7 @@ describe.skipIf(missing)(
       await home.enqueue({ ...deploymentBy('tofu', null), priority: 1000 });
       const elsewhere = await home.enqueue({ ...deploymentBy('tofu', null, 'deploy:other') });
       await home.decide(run.id, 'approved', 'ada');
-      vi.setSystemTime(Date.now() + 3_600_000);
+      await pass(3_600_000);
       const next = () => other.claim({ owner: 'machine-2:4', leaseMs: 60_000, labels: [] });
       expect((await next())?.run.id).toBe(elsewhere.run.id);
       expect(await next()).toBeNull();

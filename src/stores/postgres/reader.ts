@@ -20,13 +20,13 @@ export function openReader(url: string): Reader {
   async function take(): Promise<Client> {
     if (busy >= CONNECTIONS) await new Promise<void>((resolve) => queue.push(resolve));
     else busy += 1;
-    const client = idle.pop();
-    if (client) return client;
-    const opened = await connect(url, () => {
-      const place = idle.indexOf(opened);
-      if (place >= 0) idle.splice(place, 1);
-    });
-    return opened;
+    return (
+      idle.pop() ??
+      connect(url, (ended) => {
+        const place = idle.indexOf(ended);
+        if (place >= 0) idle.splice(place, 1);
+      })
+    );
   }
 
   function giveBack(): void {

@@ -50,12 +50,10 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
   let isClosed = false;
 
   async function use(): Promise<Client> {
-    if (client) return client;
-    const opened = await connect(url, () => {
-      if (client === opened) client = null;
+    client ??= await connect(url, (ended) => {
+      if (client === ended) client = null;
     });
-    client = opened;
-    return opened;
+    return client;
   }
 
   function forget(lost: Client): void {
