@@ -42,6 +42,9 @@ export class RequestError extends RunnerError {
 /** The store could not commit (full disk, lock, time limit). Nothing may be acknowledged. */
 export class StoreUnavailableError extends RunnerError {}
 
+/** The store cannot be reached now; it may be there later, without anybody's doing. */
+export class StoreUnreachableError extends StoreUnavailableError {}
+
 /** So many runs wait already that no more are taken. Nothing was stored. */
 export class QueueFullError extends StoreUnavailableError {}
 

@@ -28,8 +28,9 @@ import { type Reconciler, startReconciler } from './triggers/reconcile.ts';
 import { createSyncApi } from './triggers/sync-api.ts';
 import { VERSION } from './version.ts';
 import { createApp } from './web/app.ts';
+import { createFront } from './web/front.ts';
 import { createGate } from './web/gate.ts';
-import { startServer } from './web/server.ts';
+import { type RunningServer, startServer } from './web/server.ts';
 import { startRetention } from './worker/retention.ts';
 
 /** Those that have their own credentials, or none. */
@@ -37,6 +38,19 @@ const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'pla
 
 /** Starts the whole server. When it resolves, requests are answered and work is done. Resolves to what cuts a drain short. */
 export async function startServices(config: Config, log: Logger, life: Lifetime): Promise<() => void> {
+  const gate = createGate({
+    trustedProxies: config.server.trustedProxies,
+    clock: () => performance.now(),
+    log,
+  });
+  const front = createFront(() => 'The database cannot be reached. Check that it runs, and STORE_URL.');
+  const listen = async (): Promise<RunningServer> => {
+    const listening = await startServer(front, { ...config.server, gate, log, onFailure: life.fail });
+    life.onEnd('server', () => listening.close());
+    return listening;
+  };
+  // A database may be away for a while, a file is not.
+  const early = config.storeUrl === null ? null : await listen();
   const work = await prepareWork(config, log, life);
   const { opened, store, plans, tools } = work;
   const { mirror, due } = work.sync;
@@ -48,11 +62,6 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   let reconciler: Reconciler | null = null;
   const lastGoodRules = async () => (await store.ledger(syncGroup(config.git.branch))).rules;
   const known = createKnownServices({ mirror, lastGoodRules });
-  const gate = createGate({
-    trustedProxies: config.server.trustedProxies,
-    clock: () => performance.now(),
-    log,
-  });
   const keysOf = (secrets: readonly string[]) => secrets.map((secret) => createSecretKey(secret, 'utf8'));
   const mask = createRedactor(secretsOf(config));
   const pages = await buildPages(
@@ -99,8 +108,10 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     readiness: async () => JSON.parse(mask(JSON.stringify(await readiness.look()))),
     log,
   });
-  const server = await startServer(app, { ...config.server, gate, log, onFailure: life.fail });
-  life.onEnd('server', () => server.close());
+  front.show(app);
+  const server = early ?? (await listen());
+  // The doors close before the store does.
+  if (early) life.onEnd('server', () => early.close());
   life.onEnd('event streams', pages.closeStreams);
   links.listeningOn(server.port);
   log.info(

@@ -4,9 +4,11 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, describeError, StoreUnreachableError } from '../errors.ts';
+
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Fleet } from '../runs/fleet.ts';
 import { syncGroup } from '../runs/run.ts';
@@ -16,6 +18,7 @@ import { holdOwnership } from '../stores/sqlite/ownership.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { startRole } from '../worker/role.ts';
 import { createOwnTools } from './deployments.ts';
+import type { Lifetime } from './lifetime.ts';
 
 export interface OpenStore {
   store: RunStore;
@@ -29,17 +32,13 @@ export interface OpenStore {
 }
 
 /**
- * Throws StoreUnavailableError: DATA_DIR in use, or the store not reached, refused, or written by a newer version.
- * Calls `onFailure` when an open store has failed for good.
+ * Throws StoreUnavailableError: DATA_DIR in use, or the store refused, or written by a newer version. Waits for a
+ * database that cannot be reached, until `life.ending`. An open store that has failed for good ends the process.
  */
-export async function openStore(
-  config: Config,
-  log: Logger,
-  onFailure: (error: Error) => void,
-): Promise<OpenStore> {
+export async function openStore(config: Config, log: Logger, life: Lifetime): Promise<OpenStore> {
   const { dataDir, storeUrl, queueLimit } = config;
   if (storeUrl === null) {
-    const store = await createSqliteStore({ directory: dataDir, queueLimit, onFailure });
+    const store = await createSqliteStore({ directory: dataDir, queueLimit, onFailure: life.fail });
     const machine = config.workerId ?? hostname();
     return { store, machine, owner: `${machine}:${process.pid}`, fleet: null, release: store.close };
   }
@@ -47,12 +46,17 @@ export async function openStore(
   const ownership = holdOwnership(dataDir);
   try {
     const { createPostgresStore } = await import('../stores/postgres/postgres-store.ts');
-    const store = await createPostgresStore({
-      url: storeUrl,
-      queueLimit,
-      tools: createOwnTools(config),
-      onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
-    });
+    const store = await onceReachable(
+      () =>
+        createPostgresStore({
+          url: storeUrl,
+          queueLimit,
+          tools: createOwnTools(config),
+          onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
+        }),
+      life.ending,
+      log,
+    );
     log.info({ store: shownAddress(storeUrl) }, 'store in PostgreSQL');
     const id = machineId(dataDir);
     const machine = config.workerId ?? `${hostname()}-${id}`;
@@ -74,6 +78,21 @@ export async function openStore(
   } catch (error) {
     ownership.close();
     throw error;
+  }
+}
+
+const RETRY_MS = 1_000;
+
+/** A database that is being started, or that the network does not lead to yet, is no reason to end. */
+async function onceReachable<T>(open: () => Promise<T>, ending: AbortSignal, log: Logger): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await open();
+    } catch (error) {
+      if (!(error instanceof StoreUnreachableError) || ending.aborted) throw error;
+      if (tries === 0) log.warn({ problem: describeError(error) }, 'waiting for the database');
+    }
+    await sleep(RETRY_MS, undefined, { signal: ending }).catch(() => undefined);
   }
 }
 

@@ -40,7 +40,7 @@ export async function prepareWork(config: Config, log: Logger, life: Lifetime) {
   await requireLimits(config);
   warnOfMissingWall(config, log);
   const [opened] = await Promise.all([
-    openStore(config, log, life.fail),
+    openStore(config, log, life),
     // While the store's thread starts.
     loadProcessLibrary(),
   ]);

@@ -56,7 +56,7 @@ export interface ServerOptions {
 }
 
 /** Resolves once listening; rejects when the address cannot be had. */
-export function startServer(app: Hono, options: ServerOptions): Promise<RunningServer> {
+export function startServer(app: Pick<Hono, 'fetch'>, options: ServerOptions): Promise<RunningServer> {
   const { host, port, gate, stalledReaderMs = STALLED_READER_MS } = options;
   return new Promise((resolve, reject) => {
     const server = serve({

@@ -1,7 +1,7 @@
 /** Connections to the database: how they are made, and what their errors mean. */
 
 import { Client, types } from 'pg';
-import { StoreUnavailableError } from '../../errors.ts';
+import { StoreUnavailableError, StoreUnreachableError } from '../../errors.ts';
 import { type Database, type Row, type Value, wholeNumber } from '../sql/database.ts';
 import { toPostgres } from './dialect.ts';
 
@@ -128,8 +128,12 @@ function isFromConnection(error: Error): boolean {
 export function unavailable(did: 'reached' | 'read' | 'written', error: unknown): StoreUnavailableError {
   if (error instanceof StoreUnavailableError) return error;
   const reason = error instanceof Error ? error.message || String(error) : String(error);
-  return new StoreUnavailableError(`The database cannot be ${did}: ${reason}.`, {
-    nextAction: adviceFor(sqlState(error)),
+  const state = sqlState(error);
+  // Not there, being started or stopped, or without room for another connection.
+  const Problem =
+    state === null || /^(08|57P|53300)/.test(state) ? StoreUnreachableError : StoreUnavailableError;
+  return new Problem(`The database cannot be ${did}: ${reason}.`, {
+    nextAction: adviceFor(state),
     cause: error,
   });
 }
