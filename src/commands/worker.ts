@@ -13,7 +13,7 @@ export const workerCommand: Command = {
   help: `Usage: iac-runner worker [--labels aws,linux] [--concurrency 4]
 
 With STORE_URL set: works on the runs that servers with the same STORE_URL have taken in. Needs the rest of their
-configuration, too, and a DATA_DIR and a WORKSPACE_DIR of its own; docs/redis.md tells more.
+configuration, too, and a DATA_DIR and a WORKSPACE_DIR of its own; docs/postgres.md says more.
 
   --labels        takes deployments whose labels are all among these; default WORKER_LABELS, or any
   --concurrency   runs worked on at once

@@ -1,4 +1,4 @@
-/** How long a machine may be silent is a minute, or what the operator says within bounds. */
+/** Where the store is, and for how long a machine may be silent. */
 
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../config.ts';
@@ -20,4 +20,30 @@ describe('LEASE_SECONDS', () => {
       /^LEASE_SECONDS is wrong: expected whole seconds from 10 to 600, e\.g\. 60\.$/,
     );
   });
+});
+
+describe('STORE_URL', () => {
+  it.each([
+    undefined,
+    'postgres://runner:password@postgres.internal/runner',
+    'postgresql://runner@[::1]:5433/runner?sslmode=verify-full',
+  ])('as %j is taken', (value) => {
+    expect(loadConfig({ ...BASE, STORE_URL: value }).storeUrl).toBe(value ?? null);
+  });
+
+  it.each(['redis://redis:6379', 'rediss://:secret-password@redis:6379/2'])(
+    'as %j is refused with the name of what it has to be, and without its password',
+    (value) => {
+      const load = () => loadConfig({ ...BASE, STORE_URL: value });
+      expect(load).toThrow(/^STORE_URL is wrong: expected the address of a PostgreSQL database/);
+      expect(load).not.toThrow('secret-password');
+    },
+  );
+
+  it.each(['postgres://host', 'postgres:///runner', 'mysql://host/runner', 'runner'])(
+    'as %j is refused',
+    (value) => {
+      expect(() => loadConfig({ ...BASE, STORE_URL: value })).toThrow(/^STORE_URL is wrong/);
+    },
+  );
 });

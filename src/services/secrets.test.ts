@@ -23,7 +23,7 @@ const FORMS: Record<string, string> = {
   EVENT_WEBHOOK_URL: `https://hooks.example.com/${canaryOf('EVENT_WEBHOOK_URL')}`,
   GIT_REPO_URL: `https://user:${canaryOf('GIT_REPO_URL')}@github.com/acme/platform.git`,
   REDIS_URL: `redis://:${canaryOf('REDIS_URL')}@redis.example.com:6379`,
-  STORE_URL: `rediss://:${canaryOf('STORE_URL')}@redis.example.com:6379`,
+  STORE_URL: `postgres://runner:${canaryOf('STORE_URL')}@postgres.example.com/runner`,
 };
 /** Variables of others, which no task gets either: TASK_ENV does not name them. */
 const OTHERS = {

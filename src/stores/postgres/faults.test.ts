@@ -44,7 +44,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
 
   const request = () => pushRequest({ coalesce: false });
 
-  it('that was killed loses nothing that was stored, and is used again once it is back', async () => {
+  it('F49: that was killed loses nothing that was stored, and is used again once it is back', async () => {
     const store = await open({ requestTimeoutMs: 2_000 });
     const before = await store.enqueue(request());
     await server.kill();
@@ -56,7 +56,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     expect(found.map(({ id }) => id)).toEqual([after.run.id, before.run.id]);
   });
 
-  it('that stands still stores nothing of a request that was answered "not stored"', async () => {
+  it('F51: that stands still stores nothing of a request that was answered "not stored"', async () => {
     const store = await open({ requestTimeoutMs: 500 });
     // Another machine holds the lock of all writes, as a paused one would.
     const other = await connect();
@@ -67,7 +67,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual([run.id]);
   });
 
-  it('ends the session of a machine that stopped in the middle of a write, so that the others go on', async () => {
+  it('F50: ends the session of a machine that stopped in the middle of a write, so that the others go on', async () => {
     const store = await open({ requestTimeoutMs: 60_000 });
     const paused = await connect();
     await paused.query('SET idle_in_transaction_session_timeout TO 1000');
@@ -185,7 +185,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     await expect.poll(() => heard).toEqual([run.id]);
   });
 
-  it('never gives one run to two machines, however many claim at the same moment', async () => {
+  it('F50: never gives one run to two machines, however many claim at the same moment', async () => {
     const all = await Promise.all(Array.from({ length: 4 }, () => open()));
     const [first] = all;
     if (!first) throw new Error('No store was opened.');
@@ -238,7 +238,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     expect(await two?.run(made?.run.id ?? '')).toEqual(made?.run);
   });
 
-  it('that is not there says so with the address and the remedy, and without the password', async () => {
+  it('F51: that is not there says so with the address and the remedy, and without the password', async () => {
     const nowhere = url.replace('iac@', 'iac:secret-password@').replace(/:\d+\//, ':1/');
     const opening = open({ url: nowhere });
     await expect(opening).rejects.toThrow(StoreUnavailableError);

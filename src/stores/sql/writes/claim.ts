@@ -31,7 +31,7 @@ export async function claim(
   const covered = next.run.coalesce ? await queuedCoalescing(transaction, next) : [];
   const chosen = covered.pop() ?? next;
   const { owner, leaseMs } = options;
-  const token = await nextToken(transaction);
+  const token = await nextToken(transaction, now);
   await transaction.run(
     'UPDATE runs SET lease_owner = ?, lease_token = ?, lease_expires_at = ? WHERE number = ?',
     owner,
@@ -48,11 +48,14 @@ export async function claim(
   };
 }
 
-/** A fencing token: it grows with every claim. */
-async function nextToken(transaction: Transaction): Promise<number> {
+/** A fencing token: it grows with every claim. It comes from the clock, so that it grows over a loss of the counter, too. */
+async function nextToken(transaction: Transaction, now: number): Promise<number> {
   const row = await transaction.get(
-    `INSERT INTO counters (name, value) VALUES ('fencing_token', 1)
-     ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value`,
+    `INSERT INTO counters (name, value) VALUES ('fencing_token', ?)
+     ON CONFLICT (name) DO UPDATE SET
+       value = CASE WHEN counters.value < excluded.value THEN excluded.value ELSE counters.value + 1 END
+     RETURNING value`,
+    now,
   );
   return Number(row?.value);
 }
