@@ -1,5 +1,6 @@
 /** Connections to the database: how they are made, and what their errors mean. */
 
+import type { Socket } from 'node:net';
 import { Client, types } from 'pg';
 import { StoreUnavailableError, StoreUnreachableError } from '../../errors.ts';
 import { type Database, type Row, type Value, wholeNumber } from '../sql/database.ts';
@@ -62,9 +63,9 @@ export async function connect(
 /** Ends a connection without waiting for the database, which may be gone. */
 export function drop(client: Client): void {
   client.end().catch(() => undefined);
-  // `end` waits for queries that are under way, which a stalled database never answers.
-  const { stream } = client as unknown as { stream?: { destroy(): void } };
-  stream?.destroy();
+  // `end` waits for queries that are under way, which a stalled database never answers. The types lack the connection.
+  const { connection } = client as unknown as { connection: { stream: Socket } };
+  connection.stream.destroy();
 }
 
 export function statementsOf(client: Client): Omit<Database, 'now'> {

@@ -177,10 +177,14 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     });
   });
 
-  it('tells each machine what the others wrote', async () => {
+  it('tells each machine what the others wrote, and leaves notifications of strangers alone', async () => {
     const [store, other] = [await open(), await open()];
     const heard: string[] = [];
     store.watch((runId) => heard.push(runId));
+    const stranger = await connect();
+    for (const payload of ['', 'not JSON', '{"by":1}']) {
+      await stranger.query("SELECT pg_notify('iac_runner', $1)", [payload]);
+    }
     const { run } = await other.enqueue(request());
     await expect.poll(() => heard).toEqual([run.id]);
   });

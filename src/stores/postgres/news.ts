@@ -18,7 +18,18 @@ const CHECK_MS = 5_000;
 /** After an interruption, runs that ended less than this before it are told again, too. */
 const OVERLAP_MS = 60_000;
 
-const payloadSchema = z.object({ by: z.string(), runs: z.array(z.string()), mayClaim: z.boolean() });
+/** Every user of the database may send notifications, so one of another form is left alone. */
+const payloadSchema = z
+  .string()
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      context.addIssue('not JSON');
+      return z.NEVER;
+    }
+  })
+  .pipe(z.object({ by: z.string(), runs: z.array(z.string()), mayClaim: z.boolean() }));
 
 /** The notifications of a transaction. */
 export function toPayloads(by: string, changes: readonly Change[]): string[] {
@@ -45,9 +56,9 @@ export async function followNews(
 
   async function listen(): Promise<Client> {
     const opened = await connect(url);
-    opened.on('notification', ({ payload = '' }) => {
-      const { by, ...change } = payloadSchema.parse(JSON.parse(payload));
-      if (by !== instance) onChange(change);
+    opened.on('notification', ({ payload }) => {
+      const change = payloadSchema.safeParse(payload);
+      if (change.success && change.data.by !== instance) onChange(change.data);
     });
     await opened.query('LISTEN iac_runner');
     return opened;

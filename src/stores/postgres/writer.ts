@@ -5,9 +5,9 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Client, escapeLiteral } from 'pg';
+import { type Client, escapeLiteral, type QueryResult } from 'pg';
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
-import type { Transaction, Written } from '../sql/database.ts';
+import type { Row, Transaction, Written } from '../sql/database.ts';
 import type { Driver } from '../sql/run-store.ts';
 import { WRITES, type WriteName } from '../sql/writes.ts';
 import { connect, drop, isConnectionLost, isUnavailable, statementsOf, unavailable } from './connection.ts';
@@ -74,17 +74,17 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
   /** Runs the calls in one transaction. When one of them fails, each is run again in a transaction of its own. */
   async function commit(calls: readonly Call[]): Promise<void> {
     const current = await use();
-    let transactionId = '';
+    let transactionId: string | null = null;
     const outcomes: Outcome[] = [];
     try {
-      const { transaction, id } = await begin(current);
-      transactionId = id;
+      const transaction = await begin(current);
       for (const call of calls) {
         // Taken only now: the lock may have been waited for until the callers gave up.
         if (call.state === 'given_up') continue;
         call.state = 'taken';
         outcomes.push(await perform(transaction, call));
       }
+      transactionId = await announce(current, outcomes);
     } catch (error) {
       if (isConnectionLost(error)) forget(current);
       else await current.query('ROLLBACK').catch(() => forget(current));
@@ -92,32 +92,29 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
       for (const call of calls) await commit([call]).catch((alone) => fail(call, alone));
       return;
     }
-    const changes = outcomes.map(({ written, mayClaim }) => ({ runs: written.changed, mayClaim }));
-    const news = toPayloads(instance, changes).map(
-      (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
-    );
     try {
-      const results = await current.query(`${news.join(' ')} COMMIT`);
-      const last = [results].flat().at(-1);
-      if (last?.command !== 'COMMIT') throw new Error('The database rolled the transaction back.');
+      const { command } = await current.query('COMMIT');
+      if (command !== 'COMMIT') throw new Error('The database rolled the transaction back.');
     } catch (error) {
       if (!isConnectionLost(error)) throw error;
       forget(current);
       limitUncertain(calls);
-      if (!(await wasCommitted(transactionId))) throw unavailable('written', error);
+      // Without an id nothing was written that could be lost.
+      if (transactionId !== null && !(await wasCommitted(transactionId))) throw unavailable('written', error);
     }
     for (const { call, written } of outcomes) call.resolve(written.result);
-    for (const change of changes) onChange(change);
+    for (const change of outcomes.map(changeOf)) onChange(change);
   }
 
-  async function begin(on: Client): Promise<{ transaction: Transaction; id: string }> {
-    const results = await on.query(
-      `BEGIN; SELECT pg_advisory_xact_lock(${WRITE_LOCK});
-       SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_current_xact_id()::text AS id`,
+  /** Tells the other machines, when the commit is made. Resolves to the transaction's id, or null if nothing was written. */
+  async function announce(on: Client, outcomes: readonly Outcome[]): Promise<string | null> {
+    const news = toPayloads(instance, outcomes.map(changeOf)).map(
+      (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
     );
-    const row = [results].flat().at(-1)?.rows[0] as { now: number; id: string };
-    const transaction = { ...statementsOf(on), now: async () => row.now, mayClaim: false };
-    return { transaction, id: row.id };
+    const [row] = lastRows(
+      await on.query(`${news.join(' ')} SELECT pg_current_xact_id_if_assigned()::text AS id`),
+    );
+    return typeof row?.id === 'string' ? row.id : null;
   }
 
   /** The connection broke while COMMIT was under way: only the database knows the outcome, so it is asked. */
@@ -170,6 +167,25 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
       await client?.end().catch(() => undefined);
     },
   };
+}
+
+async function begin(on: Client): Promise<Transaction> {
+  const [row] = lastRows(
+    await on.query(
+      `BEGIN; SELECT pg_advisory_xact_lock(${WRITE_LOCK});
+       SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now`,
+    ),
+  );
+  return { ...statementsOf(on), now: async () => Number(row?.now), mayClaim: false };
+}
+
+/** Several statements in one query give a list of results, which the types lack. */
+function lastRows(results: QueryResult<Row> | QueryResult<Row>[]): Row[] {
+  return [results].flat().at(-1)?.rows ?? [];
+}
+
+function changeOf({ written, mayClaim }: Outcome): Change {
+  return { runs: written.changed, mayClaim };
 }
 
 async function perform(transaction: Transaction, call: Call): Promise<Outcome> {
