@@ -1,12 +1,22 @@
 /** A real PostgreSQL for tests: a server of its own on a free port, with a database for whoever asks. */
 
 import { execFileSync, spawn } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
+import type { Row, Value } from '../sql/database.ts';
+import { SCHEMA } from './connection.ts';
 
 /** Debian keeps the programs off the PATH, in a folder for each version. */
 function findPrograms(): string | null {
@@ -34,7 +44,23 @@ export interface PostgresServer {
   start(): Promise<void>;
   /** Sends a signal to every process of the server, e.g. SIGSTOP. */
   signal(name: NodeJS.Signals): void;
+  /** Everything in the database, as pg_dump writes it. */
+  dump(url: string): string;
+  /** Puts back in one transaction all that a dump holds, and drops the tables that are there. */
+  restore(url: string, dump: string): void;
   remove(): Promise<void>;
+}
+
+/** Runs one statement on a connection of its own, where the names of the store's tables are known. */
+export async function runSql(url: string, sql: string, ...values: Value[]): Promise<Row[]> {
+  const client = new Client({ connectionString: url, options: `-c search_path=${SCHEMA}` });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return (await client.query<Row>(sql, values)).rows;
+  } finally {
+    await client.end();
+  }
 }
 
 /** PostgreSQL refuses to run as root, so its processes run as another user then. */
@@ -73,20 +99,14 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
     ['--auth=trust', '--username=iac', '--encoding=UTF8', '--locale=C.UTF-8', '--no-sync', '-D', data],
     { ...user, cwd: folder, stdio: 'pipe' },
   );
+  // Every other user needs a password.
+  const access = ['host all iac 127.0.0.1/32 trust', 'host all all 127.0.0.1/32 scram-sha-256'];
+  writeFileSync(path.join(data, 'pg_hba.conf'), access.map((line) => `${line}\n`).join(''));
   const port = await freePort();
   let server: ReturnType<typeof spawn> | null = null;
   let databases = 0;
 
-  async function query(sql: string): Promise<void> {
-    const client = new Client({ host: '127.0.0.1', port, user: 'iac', database: 'postgres' });
-    client.on('error', () => undefined);
-    await client.connect();
-    try {
-      await client.query(sql);
-    } finally {
-      await client.end();
-    }
-  }
+  const addressOf = (database: string) => `postgres://iac@127.0.0.1:${port}/${database}`;
 
   async function start(): Promise<void> {
     const options = [`port=${port}`, 'listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`];
@@ -97,12 +117,11 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
       ...user,
       cwd: folder,
       stdio: ['ignore', 'ignore', 'ignore'],
-      // A group of its own, so that a signal reaches every process of it.
-      detached: true,
     });
     for (let tries = 0; ; tries += 1) {
       try {
-        return await query('SELECT 1');
+        await runSql(addressOf('postgres'), 'SELECT 1');
+        return;
       } catch (error) {
         if (tries > 600 || server.exitCode !== null) throw error;
         await sleep(50);
@@ -111,7 +130,20 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
   }
 
   function signal(name: NodeJS.Signals): void {
-    if (server?.pid !== undefined && server.exitCode === null) process.kill(-server.pid, name);
+    if (server?.pid === undefined || server.exitCode !== null || server.signalCode !== null) return;
+    const { pid } = server;
+    // It stands still first, so that it starts no other process meanwhile. Each of them has a session of its own.
+    process.kill(pid, 'SIGSTOP');
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+    for (const child of children.filter(Boolean)) {
+      try {
+        process.kill(Number(child), name);
+      } catch {
+        // It ended meanwhile.
+      }
+    }
+    process.kill(pid, name);
+    if (name !== 'SIGSTOP') process.kill(pid, 'SIGCONT');
   }
 
   async function kill(): Promise<void> {
@@ -128,8 +160,13 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
     async createDatabase() {
       databases += 1;
       const name = `iac_${databases}`;
-      await query(`CREATE DATABASE ${name}`);
-      return `postgres://iac@127.0.0.1:${port}/${name}`;
+      await runSql(addressOf('postgres'), `CREATE DATABASE ${name}`);
+      return addressOf(name);
+    },
+    dump: (url) => execFileSync(program('pg_dump'), ['--clean', '--if-exists', url], { encoding: 'utf8' }),
+    restore(url, dump) {
+      const options = ['--quiet', '--single-transaction', '--set=ON_ERROR_STOP=1'];
+      execFileSync(program('psql'), [...options, url], { input: dump, stdio: ['pipe', 'ignore', 'pipe'] });
     },
     kill,
     start,
