@@ -1,12 +1,14 @@
-/** The two stores through the port that all else speaks to, on one machine: the file and Redis. */
+/** The two stores through the port that all else speaks to, on one machine: the file and PostgreSQL. */
 
+import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { Pool } from 'pg';
 import type { RunRequest } from '../src/runs/run.ts';
 import type { RunEventBody } from '../src/runs/run-events.ts';
 import type { RunStore } from '../src/runs/run-store.ts';
-import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
-import { createRedisStore } from '../src/stores/redis-store/redis-store.ts';
+import { type PostgresServer, startPostgres } from '../src/stores/postgres/postgres-server.fixture.ts';
+import { createPostgresStore } from '../src/stores/postgres/postgres-store.ts';
 import { createSqliteStore } from '../src/stores/sqlite/sqlite-store.ts';
 import type { Bench, Row } from './bench.ts';
 import { withFolder } from './support/built-runner.ts';
@@ -20,56 +22,87 @@ const LINES_PER_APPEND = 100;
 const PAGE = 50;
 const PAGES = 200;
 const LEASE_MS = 60_000;
+/** Of accepted runs, against bare INSERTs. */
+const LEAST_RATIO = 0.7;
 
 /** What one store did, a number for each round. */
 type Figures = Record<'accepted' | 'finished' | 'linesMs' | 'pageMs', number[]>;
 
 export const stores: Bench = {
   name: 'The stores',
-  method: `Through the port that the server and the worker use, a new store each round, ${ROUNDS} rounds: ${RUNS} runs are accepted, ${AT_ONCE} at once, each answered after its commit; then claimed and finished one after the other, two commits each; ${LINES.toLocaleString('en-US')} log lines of 60 bytes go to one run in portions of ${LINES_PER_APPEND}; ${PAGES} pages of the ${PAGE} newest runs are read. The file is SQLite with \`synchronous=FULL\`. Redis is a redis-server on the same disk and the same ${availableParallelism()} cores, with \`appendfsync always\`, which promises what the file does, and with \`everysec\`, which may lose a second.`,
+  method: `Through the port that the server and the worker use, a new store each round, ${ROUNDS} rounds: ${RUNS} runs are accepted, ${AT_ONCE} at once, each answered after its commit; then claimed and finished one after the other, two commits each; ${LINES.toLocaleString('en-US')} log lines of 60 bytes go to one run in portions of ${LINES_PER_APPEND}; ${PAGES} pages of the ${PAGE} newest runs are read. The file is SQLite with \`synchronous=FULL\`. PostgreSQL runs on the same disk and the same ${availableParallelism()} cores, and its commits wait for the disk, too. The peer of the last row stores the same requests in one table, each by one \`INSERT\` with a commit of its own, by the same client (\`pg\` with a pool of ${AT_ONCE}, whose connections are open before).`,
   run: () =>
     withFolder('stores', async (folder) => {
-      const file = newFigures();
-      const always = newFigures();
-      const everysec = newFigures();
-      for (let round = 0; round < ROUNDS; round += 1) {
-        await measure(await createSqliteStore({ directory: join(folder, `${round}`) }), file);
-        await withRedis('always', (store) => measure(store, always));
-        await withRedis('everysec', (store) => measure(store, everysec));
+      const server = await startPostgres();
+      const [file, postgres, inserted]: [Figures, Figures, number[]] = [newFigures(), newFigures(), []];
+      try {
+        for (let round = 0; round < ROUNDS; round += 1) {
+          await measure(await createSqliteStore({ directory: join(folder, `${round}`) }), file);
+          await measure(await createPostgresStore({ url: await server.createDatabase() }), postgres);
+          inserted.push(await insertBarely(server));
+        }
+      } finally {
+        await server.remove();
       }
-      const row = (measured: string, name: keyof Figures, show: (value: number) => string): Row => {
-        const [ours, theirs] = [median(file[name]), median(always[name])];
-        return {
-          measured,
-          ours: `SQLite: ${spread(file[name], show)}`,
-          bound: `Redis, always: ${spread(always[name], show)}; everysec: ${spread(everysec[name], show)}`,
-          // Above one: the file does more.
-          ratio: times(name.endsWith('Ms') ? theirs / ours : ours / theirs),
-        };
-      };
-      return [
-        row(`Runs accepted, ${AT_ONCE} at once`, 'accepted', perSecond),
-        row('Runs claimed and finished, one at a time', 'finished', perSecond),
-        row(`${LINES.toLocaleString('en-US')} log lines`, 'linesMs', milliseconds),
-        row(`A page of ${PAGE} runs`, 'pageMs', milliseconds),
-      ];
+      return [...compare(file, postgres), againstInserts(postgres.accepted, inserted)];
     }),
 };
 
-const newFigures = (): Figures => ({ accepted: [], finished: [], linesMs: [], pageMs: [] });
+function compare(file: Figures, postgres: Figures): Row[] {
+  const row = (measured: string, name: keyof Figures, show: (value: number) => string): Row => {
+    const [ours, theirs] = [median(file[name]), median(postgres[name])];
+    return {
+      measured,
+      ours: `SQLite: ${spread(file[name], show)}`,
+      bound: `PostgreSQL: ${spread(postgres[name], show)}`,
+      // Above one: the file does more.
+      ratio: times(name.endsWith('Ms') ? theirs / ours : ours / theirs),
+    };
+  };
+  return [
+    row(`Runs accepted, ${AT_ONCE} at once`, 'accepted', perSecond),
+    row('Runs claimed and finished, one at a time', 'finished', perSecond),
+    row(`${LINES.toLocaleString('en-US')} log lines`, 'linesMs', milliseconds),
+    row(`A page of ${PAGE} runs`, 'pageMs', milliseconds),
+  ];
+}
 
-async function withRedis(appendfsync: string, use: (store: RunStore) => Promise<void>): Promise<void> {
-  const server = await startRedisServer('--appendonly', 'yes', '--appendfsync', appendfsync);
+function againstInserts(accepted: number[], inserted: number[]): Row {
+  const ratios = accepted.map((ours, round) => ours / (inserted[round] ?? 0));
+  return {
+    measured: `Runs accepted by PostgreSQL, ${AT_ONCE} at once`,
+    ours: spread(accepted, perSecond),
+    bound: `one INSERT per commit: ${spread(inserted, perSecond)}`,
+    ratio: spread(ratios, times),
+    aim: `≥ ${times(LEAST_RATIO)}`,
+    met: median(ratios) >= LEAST_RATIO,
+  };
+}
+
+/** Stores the same requests as bare rows. Resolves to how many a second took. */
+async function insertBarely(server: PostgresServer): Promise<number> {
+  const pool = new Pool({ connectionString: await server.createDatabase(), max: AT_ONCE });
   try {
-    await use(await createRedisStore({ url: server.url }));
+    await pool.query('CREATE TABLE accepted (id TEXT PRIMARY KEY, request TEXT NOT NULL)');
+    const opened = await Promise.all(Array.from({ length: AT_ONCE }, () => pool.connect()));
+    for (const client of opened) client.release();
+    const insert = async (number: number) => {
+      const values = [randomUUID(), JSON.stringify(deployment(number))];
+      await pool.query({ name: 'insert', text: 'INSERT INTO accepted VALUES ($1, $2)', values });
+    };
+    return (RUNS / (await timed(() => allAtOnce(insert)))) * 1_000;
   } finally {
-    await server.remove();
+    await pool.end();
   }
 }
 
+const newFigures = (): Figures => ({ accepted: [], finished: [], linesMs: [], pageMs: [] });
+
 async function measure(store: RunStore, figures: Figures): Promise<void> {
   try {
-    figures.accepted.push((RUNS / (await timed(() => accept(store)))) * 1_000);
+    figures.accepted.push(
+      (RUNS / (await timed(() => allAtOnce((number) => store.enqueue(deployment(number)))))) * 1_000,
+    );
     figures.pageMs.push((await timed(() => readPages(store))) / PAGES);
     figures.linesMs.push(await appendLines(store));
     // One is done already.
@@ -85,13 +118,13 @@ async function timed(action: () => Promise<void>): Promise<number> {
   return performance.now() - from;
 }
 
-async function accept(store: RunStore): Promise<void> {
+async function allAtOnce(store: (number: number) => Promise<unknown>): Promise<void> {
   let next = 0;
   const caller = async () => {
     while (next < RUNS) {
       const number = next;
       next += 1;
-      await store.enqueue(deployment(number));
+      await store(number);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, caller));

@@ -1,18 +1,18 @@
-/** Deployments over machines that are not alike: tools of their own, and plans that outlive their machine. Needs redis-server. */
+/** Deployments on machines that are not alike: each has its own tools, and a plan outlives its machine. */
 
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
-import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { describe, expect, it, type TestContext } from 'vitest';
+import { type PostgresServer, runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { because } from './support/because.ts';
 import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
-import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
+import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
 import type { Runner } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 import { until } from './support/until.ts';
 
-const unavailable = withoutRedis ?? withoutTerraform();
+const unavailable = withoutPostgres ?? withoutTerraform();
 
 /** The time stands in the plan, so another plan would give another output. */
 const WHEN_PLANNED = `resource "terraform_data" "when" {
@@ -24,18 +24,17 @@ output "when" {
 }
 `;
 
-async function setUp(context: TestContext, name: string) {
+async function setUp(server: PostgresServer, context: TestContext, name: string) {
   const stage = await deploymentStageFor(context, name);
-  const redis = await startRedisServer(...DURABLE);
-  onTestFinished(() => redis.remove());
+  const storeUrl = await server.createDatabase();
   const folder = (machine: string, kind: string) => join(stage.folder, machine, kind);
   return {
     stage,
-    redis,
+    storeUrl,
     folder,
     startOn: (machine: string, environment: Record<string, string> = {}): Promise<Runner> =>
       stage.serve({
-        ...machineEnvironment(stage, redis, machine),
+        ...machineEnvironment(stage, storeUrl, machine),
         ...environment,
       }),
   };
@@ -58,8 +57,10 @@ async function pageOf(runner: Runner, path: string): Promise<string> {
 }
 
 describe.skipIf(unavailable !== null)(`Deployments on several machines${because(unavailable)}`, () => {
+  const postgres = sharePostgres();
+
   it('go to a machine that has the version that was asked for, and are refused only when none has', async (context) => {
-    const { stage, folder, startOn } = await setUp(context, 'fleet-tools');
+    const { stage, folder, startOn } = await setUp(postgres(), context, 'fleet-tools');
     await stage.commit({ 'main.tf': MODULE });
     // The server that answers has no versions at all.
     const one = await startOn('one', { TOOLS_DIR: folder('one', 'tools'), WORKER_LABELS: 'linux' });
@@ -81,11 +82,11 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
       status: 400,
       body: { error: expect.stringMatching(/^tool_version: .*"8.8.8".* Installed: 9\.9\.9\.$/) },
     });
-    // One has the label and the other the version.
+    // One machine has the label, and the other has the version.
     expect((await api.post({ tool_version: '9.9.9', labels: ['linux'] })).status).toBe(400);
     expect((await api.post({ tool: 'tofu' })).body.error).toMatch(/^tool: .* tofu on its PATH/);
 
-    // What waits says for what: for a tool that is gone, for labels that nobody has.
+    // Each run that waits says why: its tool is gone, or nobody has its labels.
     const tools = join(stage.folder, 'tools', 'terraform');
     await rm(tools, { recursive: true });
     await until('no such tool', async () =>
@@ -119,7 +120,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
   });
 
   it('apply exactly the plan of a machine that was killed since, on another one', async (context) => {
-    const { stage, folder, startOn } = await setUp(context, 'fleet-plan');
+    const { stage, folder, startOn } = await setUp(postgres(), context, 'fleet-plan');
     await stage.commit({ 'main.tf': WHEN_PLANNED });
     await stage.addTool('9.9.9', 'exec $REAL "$@"');
     const one = await startOn('one');
@@ -128,7 +129,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     const { plan_output: plan } = await first.waitForState(id, 'awaiting_approval');
     const when = /first at [0-9TZ:-]+/.exec(plan ?? '')?.[0] ?? 'no time in the plan';
     await one.kill();
-    // The branch has moved on: of no account for what was approved.
+    // The branch moves on, which changes nothing about what was approved.
     await stage.commit({ 'main.tf': WHEN_PLANNED.replace('first', 'second') });
     const two = await startOn('two');
     const api = deploymentClient(() => two, stage.gitUrl);
@@ -142,7 +143,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
   });
 
   it('end as plan_lost, with nothing applied, where the plan was too large to be kept and its machine is gone', async (context) => {
-    const { stage, redis, startOn } = await setUp(context, 'fleet-lost');
+    const { stage, storeUrl, startOn } = await setUp(postgres(), context, 'fleet-lost');
     await stage.commit({ 'main.tf': MODULE });
     await stage.addTool('9.9.9', 'exec $REAL "$@"');
     const one = await startOn('one');
@@ -150,8 +151,10 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     const id = await first.start({ tool_version: '9.9.9' });
     await first.waitForState(id, 'awaiting_approval');
     await one.kill();
-    // As it would be: the credentials alone.
-    expect(await redis.client().del(`iac-runner:kept-plan:${id}`)).toBe(1);
+    // A plan that is too large leaves the store as this does: with the credentials, but without the plan.
+    const removal =
+      'DELETE FROM kept_plans WHERE run = (SELECT number FROM runs WHERE id = $1) RETURNING run';
+    expect(await runSql(storeUrl, removal, id)).toHaveLength(1);
     const two = await startOn('two');
     const api = deploymentClient(() => two, stage.gitUrl);
     await api.approve(id);
@@ -163,7 +166,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
   });
 
   it('are brought to their end by another machine when theirs was killed after the apply, with all outputs', async (context) => {
-    const { stage, startOn } = await setUp(context, 'fleet-applied');
+    const { stage, startOn } = await setUp(postgres(), context, 'fleet-applied');
     const calls = join(stage.folder, 'calls');
     await stage.commit({ 'main.tf': `terraform {\n  backend "local" {}\n}\n${MODULE}` });
     await stage.addTool(
@@ -173,7 +176,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     const one = await startOn('one', { LEASE_SECONDS: '10' });
     const two = await startOn('two', { LEASE_SECONDS: '10' });
     const api = deploymentClient(() => one, stage.gitUrl);
-    // On what both can reach, as a bucket would be.
+    // Both machines can reach this file, as they could reach a bucket.
     const init_flags = `-backend-config=path=${join(stage.folder, 'terraform.tfstate')}`;
     const id = await api.start({ tool_version: '9.9.9', auto_approve: true, init_flags });
     await until('the outputs being read', async () => (existsSync(`${calls}.slow`) ? true : null));

@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { because } from './support/because.ts';
-import { type JobStage, type JobWorkerProcess, setJobStage } from './support/jobs.ts';
-import { DURABLE, withoutRedis } from './support/machines.ts';
+import { DURABLE, type JobStage, type JobWorkerProcess, setJobStage, withoutRedis } from './support/jobs.ts';
 import { until } from './support/until.ts';
 
 /** Takes as many seconds as the prompt says. */

@@ -1,10 +1,10 @@
-/** A machine that dies or stands still in the middle of a task: another goes on, and never beside it. Needs redis-server. */
+/** A machine dies or stands still in the middle of a task: another one goes on with it, but never beside it. */
 
 import { existsSync } from 'node:fs';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { describe, expect, it } from 'vitest';
+import type { PostgresServer } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { because } from './support/because.ts';
-import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
+import { machineEnvironment, sharePostgres, stall, withoutPostgres } from './support/machines.ts';
 import { writeGatedService } from './support/platform-services.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { openGate } from './support/shared-stage.ts';
@@ -16,35 +16,36 @@ const LEASE_SECONDS = '10';
 const SERVICE = 'platform/gated';
 
 /** A push whose task waits on machine `one`, and machine `two`, which has nothing to do. */
-async function waitingTask(name: string, environment: Record<string, string>) {
+async function waitingTask(server: PostgresServer, name: string, environment: Record<string, string>) {
   const stage = await setTestStage(name);
-  const redis = await startRedisServer(...DURABLE);
-  onTestFinished(() => redis.remove());
+  const storeUrl = await server.createDatabase();
   const startOn = (machine: string) =>
     stage.start({
-      environment: { ...machineEnvironment(stage, redis, machine), LEASE_SECONDS, ...environment },
+      environment: { ...machineEnvironment(stage, storeUrl, machine), LEASE_SECONDS, ...environment },
     });
   const one = await startOn('one');
   await writeGatedService(stage.repository, 'platform/06.gated', 'open');
   await stage.repository.commit('A service that waits');
   const { runId } = await pushRun(stage, one);
   await stage.journal.waitForStart(SERVICE);
-  return { stage, redis, one, two: await startOn('two'), runId };
+  return { stage, one, two: await startOn('two'), runId };
 }
 
 function isGone(pid: number): boolean {
   return !existsSync(`/proc/${pid}`);
 }
 
-describe.skipIf(withoutRedis !== null).each([
+describe.skipIf(withoutPostgres !== null).each([
   ['as a child of the server', {}],
   ['through the isolated executor', { EXECUTOR: 'isolated' }],
-])(`A task that runs %s${because(withoutRedis)}`, (how, environment) => {
+])(`A task that runs %s${because(withoutPostgres)}`, (how, environment) => {
+  const postgres = sharePostgres();
+
   it.each(['SIGKILL', 'SIGSTOP'] as const)(
     'F22: ends before another machine goes on when its own gets %s',
     async (signal) => {
-      const name = `takeover-${how.split(' ').length}-${signal}`;
-      const { stage, one, two, runId } = await waitingTask(name.toLowerCase(), environment);
+      const name = `takeover-${how.split(' ').length}-${signal}`.toLowerCase();
+      const { stage, one, two, runId } = await waitingTask(postgres(), name, environment);
       one.signal(signal);
       await stage.journal.waitForStart(SERVICE, 2);
       expect((await stage.journal.read()).overlaps).toEqual([]);
@@ -62,15 +63,17 @@ describe.skipIf(withoutRedis !== null).each([
   );
 });
 
-describe.skipIf(withoutRedis !== null)(
-  `A task whose worker cannot reach Redis${because(withoutRedis)}`,
+describe.skipIf(withoutPostgres !== null)(
+  `A task whose worker cannot reach the database${because(withoutPostgres)}`,
   () => {
-    it('F51: is ended before its lease is, and runs again when Redis is back', async () => {
-      const { stage, redis, two, runId } = await waitingTask('takeover-redis', {});
+    const postgres = sharePostgres();
+
+    it('F51: is ended before its lease ends, and runs again when the database is back', async () => {
+      const { stage, two, runId } = await waitingTask(postgres(), 'takeover-database', {});
       const [first] = (await stage.journal.read()).syncs;
-      process.kill(redis.pid(), 'SIGSTOP');
+      const stalled = stall(postgres());
       await until('the end of the task', async () => (isGone(first?.pid ?? 0) ? true : null));
-      process.kill(redis.pid(), 'SIGCONT');
+      stalled.end();
       await stage.journal.waitForStart(SERVICE, 2);
       expect((await stage.journal.read()).overlaps).toEqual([]);
       await openGate(stage, 'open');

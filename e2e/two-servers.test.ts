@@ -1,12 +1,11 @@
-/** Two servers behind one address, on one Redis: what was done at one holds at the other. Needs redis-server. */
+/** Two servers behind one address share one PostgreSQL: what was done at one holds at the other. */
 
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RedisServer, startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { because } from './support/because.ts';
 import { idle } from './support/deliveries.ts';
 import { followLog } from './support/event-stream.ts';
-import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
+import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
 import {
   commitChange,
   gateIsOpen,
@@ -23,21 +22,21 @@ import type { Stage } from './support/stage.ts';
 import { until } from './support/until.ts';
 import { signBody } from './support/webhook-sender.ts';
 
-describe.skipIf(withoutRedis !== null)(`Two servers behind one address${because(withoutRedis)}`, () => {
-  let redis: RedisServer;
+describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${because(withoutPostgres)}`, () => {
+  let storeUrl: string;
   let other: Runner;
+  const postgres = sharePostgres();
   const shared = shareStage('two-servers', async (stage) => {
-    redis = await startRedisServer(...DURABLE);
+    storeUrl = await postgres().createDatabase();
     return environment(stage, 'one');
   });
   beforeAll(async () => {
     const { stage } = shared();
     other = await stage.start({ environment: environment(stage, 'two') });
   });
-  afterAll(() => redis.remove());
 
   function environment(stage: Stage, machine: string) {
-    return machineEnvironment(stage, redis, machine);
+    return machineEnvironment(stage, storeUrl, machine);
   }
 
   /** The server that works on the run, and the one that does not. */
@@ -55,7 +54,7 @@ describe.skipIf(withoutRedis !== null)(`Two servers behind one address${because(
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'Delivered to both');
     const first = await stage.push(runner);
-    // Another body than GitHub's: the id is what counts.
+    // The body is not GitHub's: only the id counts.
     const payload = {
       ref: 'refs/heads/main',
       after: commit,
@@ -72,7 +71,7 @@ describe.skipIf(withoutRedis !== null)(`Two servers behind one address${because(
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
   });
 
-  it('take a delivery that comes to both at the same moment once', async () => {
+  it('take a delivery once that comes to both at the same moment', async () => {
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/minio'], 'To both at once');
     await stage.repository.push();
@@ -112,7 +111,7 @@ describe.skipIf(withoutRedis !== null)(`Two servers behind one address${because(
     await idle(runner);
   });
 
-  it('show each line of a run while it runs, whichever works on it', async () => {
+  it('both show each line of a run while it runs', async () => {
     const { stage, runner } = shared();
     const body = ['print("half way", flush=True)', `while not ${gateIsOpen('live')}: time.sleep(0.05)`];
     await writeRecordedService(

@@ -1,25 +1,26 @@
-/** What machines that share a Redis refuse at their start, with nothing begun. Needs redis-server. */
+/** Machines that share a store refuse some configurations at their start, before they begin anything. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { because } from './support/because.ts';
-import { setJobStage } from './support/jobs.ts';
-import { DURABLE, machineEnvironment, withoutRedis } from './support/machines.ts';
+import { setJobStage, withoutRedis } from './support/jobs.ts';
+import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { runProgram } from './support/runner.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
 const REFUSED = 3;
 
-describe.skipIf(withoutRedis !== null)(`A machine that starts${because(withoutRedis)}`, () => {
+describe.skipIf(withoutPostgres !== null)(`A machine that starts${because(withoutPostgres)}`, () => {
+  const postgres = sharePostgres();
+
   it('with the name of another that is alive is refused, and that one goes on', async () => {
     const stage = await setTestStage('worker-start-name');
-    const redis = await startRedisServer(...DURABLE);
-    onTestFinished(() => redis.remove());
-    const one = await stage.start({ environment: machineEnvironment(stage, redis, 'one') });
-    const again = { ...machineEnvironment(stage, redis, 'copy'), WORKER_ID: 'one' };
+    const storeUrl = await postgres().createDatabase();
+    const one = await stage.start({ environment: machineEnvironment(stage, storeUrl, 'one') });
+    const again = { ...machineEnvironment(stage, storeUrl, 'copy'), WORKER_ID: 'one' };
     const refused = await runProgram(['worker'], { ...stage.runnerOptions, environment: again });
     expect([refused.exitCode, refused.stderr]).toEqual([
       REFUSED,
@@ -30,33 +31,58 @@ describe.skipIf(withoutRedis !== null)(`A machine that starts${because(withoutRe
     expect(await after.stop()).toBe(0);
   });
 
-  it('with a database that Redis does not have is refused', async () => {
+  it('is refused in one line when STORE_URL names no database that exists', async () => {
     const stage = await setTestStage('worker-start-database');
-    const redis = await startRedisServer('--databases', '4');
-    onTestFinished(() => redis.remove());
-    for (const [end, exitCode, said] of [
-      ['/4', 1, 'Correct the number at the end of STORE_URL.'],
-      ['/four', REFUSED, 'STORE_URL is wrong'],
+    const storeUrl = await postgres().createDatabase();
+    for (const [url, exitCode, said] of [
+      [
+        `${storeUrl}_missing`,
+        1,
+        /database "\w+_missing" does not exist.* Create the database that STORE_URL names/,
+      ],
+      [
+        storeUrl.replace(/\/\w+$/, ''),
+        REFUSED,
+        /STORE_URL is wrong: expected the address of a PostgreSQL database/,
+      ],
+      ['redis://:e2e-old-password@127.0.0.1:6379', REFUSED, /STORE_URL is wrong: .* PostgreSQL .*Redis/],
     ] as const) {
-      const environment = {
-        ...machineEnvironment(stage, redis, 'one'),
-        STORE_URL: `${redis.url}${end}`,
-      };
-      const refused = await runProgram(['worker'], { ...stage.runnerOptions, environment });
-      expect([refused.exitCode, refused.stderr]).toEqual([exitCode, expect.stringContaining(said)]);
+      for (const command of ['serve', 'worker']) {
+        const environment = { ...machineEnvironment(stage, storeUrl, 'one'), STORE_URL: url };
+        const refused = await runProgram([command], { ...stage.runnerOptions, environment });
+        expect(refused).toMatchObject({ exitCode, stderr: expect.stringMatching(said) });
+        expect(refused.stderr.split('\n')).toHaveLength(1);
+        expect(refused.stderr + refused.stdout).not.toContain('e2e-old-password');
+      }
     }
-    expect(await redis.client().dbsize()).toBe(0);
+    expect(await runSql(storeUrl, "SELECT 1 FROM pg_namespace WHERE nspname = 'iac_runner'")).toEqual([]);
   });
 
-  it('and cannot work on runs leaves the jobs alone', async () => {
+  it('is refused in one line, without the password, when the password in STORE_URL is wrong', async () => {
+    const stage = await setTestStage('worker-start-password');
+    const storeUrl = await postgres().createDatabase();
+    await runSql(storeUrl, "CREATE ROLE runner LOGIN PASSWORD 'right'");
+    for (const command of ['serve', 'worker']) {
+      const environment = {
+        ...machineEnvironment(stage, storeUrl, 'one'),
+        STORE_URL: storeUrl.replace('iac@', 'runner:wrong-e2e-password@'),
+      };
+      const refused = await runProgram([command], { ...stage.runnerOptions, environment });
+      expect(refused.exitCode).toBe(1);
+      expect(refused.stderr).toMatch(/^[^\n]*Check the user and the password in STORE_URL\.$/);
+      expect(refused.stderr + refused.stdout).not.toContain('wrong-e2e-password');
+    }
+  });
+
+  it.skipIf(withoutRedis !== null)('and cannot work on runs leaves the jobs alone', async () => {
     const stage = await setTestStage('worker-start-both');
     const jobs = await setJobStage('worker-start-jobs');
     onTestFinished(() => jobs.close());
     const { id } = await jobs.job();
     const environment = {
-      ...machineEnvironment(stage, { url: jobs.server.url }, 'one'),
+      ...machineEnvironment(stage, await postgres().createDatabase(), 'one'),
       ...{ REDIS_URL: jobs.server.url, ENCRYPTION_KEY: '0123456789abcdef'.repeat(4) },
-      // Of another process.
+      // Another process uses it.
       DATA_DIR: join(stage.folder, 'data'),
     };
     const server = await stage.start();
@@ -65,8 +91,10 @@ describe.skipIf(withoutRedis !== null)(`A machine that starts${because(withoutRe
     expect(await jobs.hash(id)).toMatchObject({ status: 'pending' });
     await server.stop();
   });
+});
 
-  it('for jobs whose agent is not there is refused, and takes none', async () => {
+describe.skipIf(withoutRedis !== null)(`A worker for jobs that starts${because(withoutRedis)}`, () => {
+  it('is refused when its agent is not there, and takes no job', async () => {
     const jobs = await setJobStage('worker-start-agent');
     onTestFinished(() => jobs.close());
     const { id } = await jobs.job();

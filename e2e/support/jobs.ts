@@ -11,7 +11,11 @@ import {
   produce,
   sealToken,
 } from '../../src/stores/redis-jobs/jobs.fixture.ts';
-import { type RedisServer, startRedisServer } from '../../src/stores/redis-jobs/redis-server.fixture.ts';
+import {
+  hasRedisServer,
+  type RedisServer,
+  startRedisServer,
+} from '../../src/stores/redis-jobs/redis-server.fixture.ts';
 import { git } from './git.ts';
 import { type GitServer, serveGitOverHttp } from './git-over-http.ts';
 import { killProcessesMentioning } from './processes.ts';
@@ -20,6 +24,12 @@ import { parseLogLine } from './runner.ts';
 import { COMPILE_CACHE } from './runner-environment.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
+
+/** For the title of tests that are skipped without it. */
+export const withoutRedis: string | null = hasRedisServer() ? null : 'redis-server is not installed';
+
+/** For a Redis that loses nothing. */
+export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'] as const;
 
 export const JOB_TOKEN = 'ghp_jobCANARY567890abcdefghijklmnop';
 

@@ -1,25 +1,60 @@
-/** Machines that share a Redis, as far as a test on one machine can have them: each with folders and a name of its own. */
+/** Machines that share a database, as far as one machine can be several: each has folders and a name of its own. */
 
 import { join } from 'node:path';
-import { hasRedisServer, type RedisServer } from '../../src/stores/redis-jobs/redis-server.fixture.ts';
-
-/** For a Redis that loses nothing. */
-export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'] as const;
+import { afterAll, beforeAll, onTestFinished } from 'vitest';
+import {
+  type PostgresServer,
+  startPostgres,
+  withoutPostgres,
+} from '../../src/stores/postgres/postgres-server.fixture.ts';
+import type { Runner } from './runner.ts';
+import type { Stage } from './stage.ts';
 
 /** For the title of tests that are skipped without it. */
-export const withoutRedis: string | null = hasRedisServer() ? null : 'redis-server is not installed';
+export { withoutPostgres };
+
+/** To be called beside the tests of a file; what it returns gives their PostgreSQL, inside of them. */
+export function sharePostgres(): () => PostgresServer {
+  let server: PostgresServer | undefined;
+  beforeAll(async () => {
+    server = await startPostgres();
+  });
+  afterAll(() => server?.remove());
+  return () => {
+    if (!server) throw new Error('The database is started before the first test, not earlier.');
+    return server;
+  };
+}
+
+/** Stops all processes of the database, as a host that stands still would. It goes on when the test has ended. */
+export function stall(server: PostgresServer): { end(): void } {
+  const end = () => server.signal('SIGCONT');
+  onTestFinished(end);
+  server.signal('SIGSTOP');
+  return { end };
+}
 
 export function machineEnvironment(
   { folder }: { folder: string },
-  redis: Pick<RedisServer, 'url'>,
+  storeUrl: string,
   machine: string,
 ): Record<string, string> {
   const own = (kind: string) => join(folder, machine, kind);
   return {
-    STORE_URL: redis.url,
+    STORE_URL: storeUrl,
     WORKER_ID: machine,
     DATA_DIR: own('data'),
     WORKSPACE_DIR: own('workspace'),
     DEPLOY_DIR: own('deploy'),
   };
+}
+
+/** A server on a machine of its own. */
+export function startMachine(
+  stage: Stage,
+  storeUrl: string,
+  machine: string,
+  more: Record<string, string> = {},
+): Promise<Runner> {
+  return stage.start({ environment: { ...machineEnvironment(stage, storeUrl, machine), ...more } });
 }
