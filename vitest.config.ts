@@ -9,7 +9,7 @@ const LIMITS = { testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { t
 /** In this order, so that none of them is left to run alone at the end. */
 const LONGEST = [
   ...['chaos', 'isolated', 'dokploy', 'isolated-user', 'disk', 'clock', 'comment-commands', 'jobs-chaos'],
-  ...['jobs-faults', 'redis-store', 'webhook-limits', 'histories', 'pages', 'jobs'],
+  ...['jobs-faults', 'postgres-faults', 'webhook-limits', 'histories', 'pages', 'jobs'],
 ].map((name) => `/e2e/${name}.test.ts`);
 
 /** vitest asks for a class. Without it the order is that of the sizes of the files. */

@@ -58,7 +58,7 @@ describe.skipIf(withoutPostgres !== null)(`A machine that starts${because(withou
     expect(await runSql(storeUrl, "SELECT 1 FROM pg_namespace WHERE nspname = 'iac_runner'")).toEqual([]);
   });
 
-  it('is refused in one line, without the password, when the password in STORE_URL is wrong', async () => {
+  it('F51: is refused in one line, without the password, when the password in STORE_URL is wrong', async () => {
     const stage = await setTestStage('worker-start-password');
     const storeUrl = await postgres().createDatabase();
     await runSql(storeUrl, "CREATE ROLE runner LOGIN PASSWORD 'right'");

@@ -3,7 +3,7 @@
 import { connect as connectTo, createServer, type Server, type Socket } from 'node:net';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { StoreUnavailableError } from '../../errors.ts';
+import { StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
 import type { Fleet } from '../../runs/fleet.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { pushRequest } from '../run-store-contract.ts';
@@ -54,6 +54,19 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     const after = await store.enqueue(request());
     const found = await store.runs({ limit: 10 });
     expect(found.map(({ id }) => id)).toEqual([after.run.id, before.run.id]);
+  });
+
+  it('F49: that was restored from an older dump grants no lease that was granted before', async () => {
+    const store = await open();
+    const { run } = await store.enqueue(request());
+    const dump = server.dump(url);
+    const before = await store.claim({ owner: 'before:1', leaseMs: 60_000 });
+    server.restore(url, dump);
+    const after = await store.claim({ owner: 'after:1', leaseMs: 60_000 });
+    if (!before || !after) throw new Error('Nothing was there to be claimed.');
+    expect(after.run.id).toBe(run.id);
+    await expect(store.renew(before.lease, 60_000)).rejects.toThrow(StaleLeaseError);
+    await store.renew(after.lease, 60_000);
   });
 
   it('F51: that stands still stores nothing of a request that was answered "not stored"', async () => {
