@@ -7,7 +7,7 @@ import { afterAll, beforeAll } from 'vitest';
 import type { LedgerFact, RunEventBody } from '../runs/run-events.ts';
 import type { Ledger, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
-import { createSqliteStore } from '../stores/sqlite-store/sqlite-store.ts';
+import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 
 /** A task of a service that was started, and how it ended; `started` is one that was cut off. */
 export interface Attempt {
