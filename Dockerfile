@@ -6,14 +6,14 @@ COPY package.json package-lock.json ./
 
 FROM base AS build
 # With the optional packages: the compiler's own binary is one of them.
-RUN npm ci --no-audit --no-fund
+RUN npm ci --no-audit --no-fund --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY bin bin
 COPY src src
 RUN npm run build
 
 FROM base AS dependencies
-RUN npm ci --no-audit --no-fund --omit=dev --omit=optional
+RUN npm ci --no-audit --no-fund --ignore-scripts --omit=dev --omit=optional
 
 FROM node:24-bookworm-slim
 # tini is PID 1 and reaps what tasks leave behind; the image needs no `init: true`.
