@@ -1,5 +1,6 @@
 /** The text of docs/configuration.md, made from the variables that the program really reads. */
 
+import type { Variable } from '../src/config/variable.ts';
 import { VARIABLES } from '../src/config.ts';
 
 const BEFORE = `# Configuration
@@ -17,7 +18,6 @@ An empty or blank value counts as not set. The program reads no \`.env\` file it
 const AFTER = `
 Besides these:
 
-- \`INTERNAL_DOMAIN\`, when set, also gives the default of \`PUBLIC_URL\`.
 - What tasks get, and which variables they can never get, is described in [tasks.md](tasks.md).
 - \`sync\`, \`rollback\`, \`unpin\` and \`sign\` read only \`SYNC_SECRET\`, \`WEBHOOK_SECRET\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
 - \`deliveries\` reads \`IAC_RUNNER_TOKEN\`, and the last three of these.
@@ -25,10 +25,11 @@ Besides these:
 
 /** The whole document, ready to be written. */
 export function configurationDocument(): string {
-  const rows = Object.entries(VARIABLES).map(
-    ([name, { default: fallback, description, expected, example }]) =>
-      row([code(name), defaultCell(fallback), `${description} Expected: ${expected}.`, exampleCell(example)]),
-  );
+  const rows = Object.values(VARIABLES).map((variable) => {
+    const { name, description, expected, example } = variable;
+    const shown = isValue(example) ? code(example) : example;
+    return row([code(name), defaultCell(variable), `${description} Expected: ${expected}.`, shown]);
+  });
   const table = [
     row(['Variable', 'Default', 'Description', 'Example']),
     row(['---', '---', '---', '---']),
@@ -45,13 +46,12 @@ function code(text: string): string {
   return `\`${text}\``;
 }
 
-/** A default in parentheses is a description, not a value. */
-function defaultCell(fallback: string): string {
-  if (fallback === '') return 'none';
-  return fallback.startsWith('(') ? fallback.slice(1, -1) : code(fallback);
+function defaultCell({ default: fallback, unset = 'required' }: Variable<unknown>): string {
+  if (fallback === undefined) return unset;
+  return fallback === '' ? 'none' : code(fallback);
 }
 
 /** Examples that begin with an article describe a value instead of being one. */
-function exampleCell(example: string): string {
-  return /^(the|an?) /.test(example) ? example : code(example);
+export function isValue(example: string): boolean {
+  return !/^(the|an?) /.test(example);
 }

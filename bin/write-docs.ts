@@ -3,14 +3,16 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configurationDocument } from './configuration-document.ts';
+import { exampleOfEnvironment } from './environment-example.ts';
 import { rulesSchemaDocument } from './rules-schema.ts';
 
 const DOCUMENTS = {
-  'configuration.md': configurationDocument,
-  'iac-runner.schema.json': rulesSchemaDocument,
+  '.env.example': exampleOfEnvironment,
+  'docs/configuration.md': configurationDocument,
+  'docs/iac-runner.schema.json': rulesSchemaDocument,
 };
 
 for (const [name, make] of Object.entries(DOCUMENTS)) {
-  writeFileSync(path.join(import.meta.dirname, '..', 'docs', name), make());
-  process.stdout.write(`Wrote docs/${name}\n`);
+  writeFileSync(path.join(import.meta.dirname, '..', name), make());
+  process.stdout.write(`Wrote ${name}\n`);
 }

@@ -4,7 +4,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { configurationDocument } from '../bin/configuration-document.ts';
+import { exampleOfEnvironment } from '../bin/environment-example.ts';
 import { rulesSchemaDocument } from '../bin/rules-schema.ts';
+import { TASKS } from './config/tasks.ts';
 import { VARIABLES } from './config.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
@@ -27,10 +29,24 @@ describe('the words about the configuration', () => {
     expect(rows.map((row) => row.slice(3, -3))).toEqual(Object.keys(VARIABLES));
   });
 
-  it('.env.example names only variables that are read or passed to tasks', () => {
-    const named = [...read('.env.example').matchAll(/^#? ?([A-Z][A-Z_]*)=/gm)].map(([, name]) => name ?? '');
-    const known = new Set([...Object.keys(VARIABLES), ...VARIABLES.TASK_ENV.default.split(',')]);
-    expect(named.filter((name) => !known.has(name))).toEqual([]);
-    expect(named).toContain('WEBHOOK_SECRET');
+  it('.env.example is what npm run docs writes', () => {
+    expect(read('.env.example')).toBe(exampleOfEnvironment());
+  });
+
+  it('.env.example has one line for each variable, and for each that tasks get by default', () => {
+    const lines = [...read('.env.example').matchAll(/^(?:# )?([A-Z][A-Z_]*)=/gm)].map(([, name]) => name);
+    const names = new Set([...Object.keys(VARIABLES), ...(TASKS.taskEnv.default ?? '').split(',')]);
+    expect(lines.toSorted()).toEqual([...names].toSorted());
+  });
+
+  it('.env.example starts with what a server needs, and has only that filled in', () => {
+    const filledIn = read('.env.example').match(/^[A-Z_]+(?==)/gm);
+    expect(filledIn).toEqual([
+      'WEBHOOK_SECRET',
+      'GIT_REPO_URL',
+      'GIT_BRANCH',
+      'GITHUB_TOKEN',
+      'INTERNAL_DOMAIN',
+    ]);
   });
 });

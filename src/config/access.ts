@@ -1,6 +1,6 @@
 /** Who may ask for what: the secrets of signed requests, and the tokens of the API. */
 
-import { flag, isPlaceholder, secret, text } from './shapes.ts';
+import { aSecret, flag, isPlaceholder, text } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
 
 export type Role = 'viewer' | 'operator' | 'admin';
@@ -41,84 +41,77 @@ const uniqueTokens = tokens.superRefine((list, context) => {
   }
 });
 
-const optionalSecret = secret.optional().transform((value) => value ?? null);
-
-export const SECRET_VARIABLES = {
-  WEBHOOK_SECRET: variable({
-    schema: secret,
-    expected: 'the secret of the GitHub webhook, at least 8 characters and not a placeholder',
-    example: 'the output of `openssl rand -hex 32`',
-    description: 'Signs `/webhook`, and `/sync` without SYNC_SECRET. The program does not start without it.',
-    default: '(required)',
-    secret: 'all',
-  }),
-  WEBHOOK_SECRET_PREVIOUS: variable({
-    schema: optionalSecret,
-    expected: 'the secret that was in use before, at least 8 characters',
-    example: 'the previous value of WEBHOOK_SECRET',
-    description: 'Also accepted, while a new secret is being rolled out.',
-    default: '(none)',
-    secret: 'all',
-  }),
-  SYNC_SECRET: variable({
-    schema: optionalSecret,
-    expected: 'a secret of at least 8 characters that is not a placeholder',
-    example: 'the output of `openssl rand -hex 32`',
-    description: 'Signs `/sync` in place of WEBHOOK_SECRET, so that GitHub and your scripts share nothing.',
-    default: '(WEBHOOK_SECRET, and WEBHOOK_SECRET_PREVIOUS)',
-    secret: 'all',
-  }),
-  SYNC_SECRET_PREVIOUS: variable({
-    schema: optionalSecret,
-    expected: 'the secret that signed `/sync` before, at least 8 characters',
-    example: 'the previous value of SYNC_SECRET, or WEBHOOK_SECRET when SYNC_SECRET is new',
-    description: 'Also accepted for `/sync`, while a new secret is being rolled out.',
-    default: '(none)',
-    secret: 'all',
-  }),
-} as const;
-
-export const TOKEN_VARIABLES = {
-  API_TOKENS: variable({
-    schema: uniqueTokens,
-    expected:
-      'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that stand in no example, each name and each token once',
-    example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
-    description:
-      'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin). Make tokens with `openssl rand -hex 32`.',
-    default: '',
-    secret: 'in_entries',
-  }),
-} as const;
-
-export const REPLAY_VARIABLES = {
-  SYNC_REQUIRE_TIMESTAMP: variable({
-    schema: flag,
-    expected: 'true or false',
-    example: 'true',
-    description: 'Refuse `/sync` requests without `X-IAC-Timestamp` and `X-IAC-Nonce`.',
+export const ACCESS = {
+  webhookSecret: variable(
+    'WEBHOOK_SECRET',
+    aSecret('the secret of the GitHub webhook, at least 8 characters and not a placeholder'),
+    {
+      example: 'the output of `openssl rand -hex 32`',
+      description:
+        'Signs `/webhook`, and `/sync` without SYNC_SECRET. The program does not start without it.',
+      secret: 'all',
+    },
+  ),
+  webhookSecretPrevious: variable(
+    'WEBHOOK_SECRET_PREVIOUS',
+    aSecret('the secret that was in use before, at least 8 characters'),
+    {
+      unset: 'none',
+      example: 'the previous value of WEBHOOK_SECRET',
+      description: 'Also accepted, while a new secret is being rolled out.',
+      secret: 'all',
+    },
+  ),
+  syncSecret: variable(
+    'SYNC_SECRET',
+    aSecret('a secret of at least 8 characters that is not a placeholder'),
+    {
+      unset: 'WEBHOOK_SECRET, and WEBHOOK_SECRET_PREVIOUS',
+      example: 'the output of `openssl rand -hex 32`',
+      description: 'Signs `/sync` in place of WEBHOOK_SECRET, so that GitHub and your scripts share nothing.',
+      secret: 'all',
+    },
+  ),
+  syncSecretPrevious: variable(
+    'SYNC_SECRET_PREVIOUS',
+    aSecret('the secret that signed `/sync` before, at least 8 characters'),
+    {
+      unset: 'none',
+      example: 'the previous value of SYNC_SECRET, or WEBHOOK_SECRET when SYNC_SECRET is new',
+      description: 'Also accepted for `/sync`, while a new secret is being rolled out.',
+      secret: 'all',
+    },
+  ),
+  apiTokens: variable(
+    'API_TOKENS',
+    {
+      schema: uniqueTokens,
+      expected:
+        'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that stand in no example, each name and each token once',
+    },
+    {
+      default: '',
+      example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
+      description:
+        'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin). Make tokens with `openssl rand -hex 32`.',
+      secret: 'in_entries',
+    },
+  ),
+  requireTimestamp: variable('SYNC_REQUIRE_TIMESTAMP', flag, {
     default: 'false',
+    description: 'Refuse `/sync` requests without `X-IAC-Timestamp` and `X-IAC-Nonce`.',
   }),
 } as const;
 
-export interface AccessConfig {
-  webhookSecrets: readonly [string, ...string[]];
+export function accessConfig(values: ValuesOf<typeof ACCESS>) {
+  const { webhookSecret, webhookSecretPrevious, syncSecret, syncSecretPrevious, ...others } = values;
+  const webhookSecrets: readonly [string, ...string[]] = webhookSecretPrevious
+    ? [webhookSecret, webhookSecretPrevious]
+    : [webhookSecret];
   /** Those of `/sync`. */
-  syncSecrets: readonly string[];
-  requireTimestamp: boolean;
-  apiTokens: readonly ApiToken[];
-}
-
-export function accessConfig(
-  values: ValuesOf<typeof SECRET_VARIABLES & typeof TOKEN_VARIABLES & typeof REPLAY_VARIABLES>,
-): AccessConfig {
-  const { WEBHOOK_SECRET: current, WEBHOOK_SECRET_PREVIOUS: previous, SYNC_SECRET: ofSync } = values;
-  const webhookSecrets: [string, ...string[]] = previous ? [current, previous] : [current];
-  const previousOfSync = values.SYNC_SECRET_PREVIOUS;
-  return {
-    webhookSecrets,
-    syncSecrets: [...(ofSync ? [ofSync] : webhookSecrets), ...(previousOfSync ? [previousOfSync] : [])],
-    requireTimestamp: values.SYNC_REQUIRE_TIMESTAMP,
-    apiTokens: values.API_TOKENS,
-  };
+  const syncSecrets = [
+    ...(syncSecret ? [syncSecret] : webhookSecrets),
+    ...(syncSecretPrevious ? [syncSecretPrevious] : []),
+  ];
+  return { ...others, webhookSecrets, syncSecrets };
 }

@@ -1,41 +1,40 @@
 /** What commands read that talk to a running server. */
 
 import { ConfigError } from '../errors.ts';
-import { SECRET_VARIABLES } from './access.ts';
+import { ACCESS } from './access.ts';
 import type { Environment } from './environment.ts';
-import { SERVER_VARIABLES, serverUrl } from './server.ts';
-import { optionalText } from './shapes.ts';
-import { parse, problemWith, variable } from './variable.ts';
+import { publicUrlOf, SERVER } from './server.ts';
+import { anyText } from './shapes.ts';
+import { parse, problemWith, type ValuesOf, variable } from './variable.ts';
 
-export const CLIENT_VARIABLES = {
-  IAC_RUNNER_TOKEN: variable({
-    schema: optionalText,
-    expected: 'a token of API_TOKENS, without its name and role',
+export const CLIENT = {
+  token: variable('IAC_RUNNER_TOKEN', anyText('a token of API_TOKENS, without its name and role'), {
+    unset: 'none',
     example: 'the token of an operator',
     description: 'For the command `deliveries`: who is asking. The server does not read it.',
-    default: '(none)',
     secret: 'all',
   }),
 } as const;
 
-const ADDRESS_VARIABLES = {
-  PUBLIC_URL: SERVER_VARIABLES.PUBLIC_URL,
-  WEBHOOK_PORT: SERVER_VARIABLES.WEBHOOK_PORT,
-} as const;
+const { publicUrl, port, internalDomain } = SERVER;
+const ADDRESS = { publicUrl, port, internalDomain } as const;
 
 /** For those that sign their requests. */
 export function readClientConfig(environment: Environment): { secret: string; url: string } {
-  const { SYNC_SECRET, WEBHOOK_SECRET } = SECRET_VARIABLES;
-  const { SYNC_SECRET: own } = parse({ SYNC_SECRET }, environment);
-  const values = parse(ADDRESS_VARIABLES, environment);
-  const secret = own ?? parse({ WEBHOOK_SECRET }, environment).WEBHOOK_SECRET;
-  return { secret, url: serverUrl(values, environment) };
+  const { webhookSecret, syncSecret } = ACCESS;
+  const { own, address } = parse({ own: { syncSecret }, address: ADDRESS }, environment);
+  const secret = own.syncSecret ?? parse({ own: { webhookSecret } }, environment).own.webhookSecret;
+  return { secret, url: serverUrl(address) };
 }
 
 /** For those that show a token. */
 export function readApiClientConfig(environment: Environment): { token: string; url: string } {
-  const values = parse({ ...CLIENT_VARIABLES, ...ADDRESS_VARIABLES }, environment);
-  const token = values.IAC_RUNNER_TOKEN;
-  if (token === null) throw new ConfigError(problemWith(CLIENT_VARIABLES, 'IAC_RUNNER_TOKEN', undefined));
-  return { token, url: serverUrl(values, environment) };
+  const { own, address } = parse({ own: CLIENT, address: ADDRESS }, environment);
+  if (own.token === null) throw new ConfigError(problemWith(CLIENT.token));
+  return { token: own.token, url: serverUrl(address) };
+}
+
+/** Where commands find the server: on this machine when nothing else is said. */
+function serverUrl(address: ValuesOf<typeof ADDRESS>): string {
+  return publicUrlOf(address) ?? `http://localhost:${address.port}`;
 }

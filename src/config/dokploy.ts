@@ -2,72 +2,52 @@
 
 import { z } from 'zod';
 import { ConfigError } from '../errors.ts';
-import type { Environment } from './environment.ts';
-import { flag, httpUrl, optionalText } from './shapes.ts';
+import { anyText, flag, httpUrl } from './shapes.ts';
 import { problemWith, type ValuesOf, variable } from './variable.ts';
 
-export const DOKPLOY_VARIABLES = {
-  CONFIG_HASH_STORE: variable({
-    schema: z.enum(['ledger', 'dokploy']),
-    expected: 'ledger or dokploy',
-    example: 'dokploy',
-    description:
-      'Where config hashes stand: in our ledger alone, or in Dokploy too, to notice changes there.',
-    default: 'ledger',
-  }),
-  DOKPLOY_URL: variable({
-    schema: optionalText,
-    expected: 'the http(s) URL of the API of Dokploy, without credentials',
+/** Address and key are only checked when they are used: tasks may take the same variables in forms of their own. */
+export const DOKPLOY = {
+  hashStore: variable(
+    'CONFIG_HASH_STORE',
+    { schema: z.enum(['ledger', 'dokploy']), expected: 'ledger or dokploy', example: 'dokploy' },
+    {
+      default: 'ledger',
+      description:
+        'Where config hashes stand: in our ledger alone, or in Dokploy too, to notice changes there.',
+    },
+  ),
+  url: variable('DOKPLOY_URL', anyText('the http(s) URL of the API of Dokploy, without credentials'), {
+    unset: 'https://cloud.$INTERNAL_DOMAIN/api when that is set',
     example: 'https://cloud.example.com/api',
     description: 'The API of Dokploy, for CONFIG_HASH_STORE=dokploy.',
-    default: '(https://cloud.$INTERNAL_DOMAIN/api when that is set)',
   }),
-  DOKPLOY_API_KEY: variable({
-    schema: optionalText,
-    expected: 'an API key of Dokploy',
+  apiKey: variable('DOKPLOY_API_KEY', anyText('an API key of Dokploy'), {
+    unset: 'none',
     example: 'a key that may read projects and change compose services',
     description: 'The key for the API of Dokploy, for CONFIG_HASH_STORE=dokploy.',
-    default: '(none)',
     secret: 'all',
     forTasks: true,
   }),
-  SELF_HEAL: variable({
-    schema: flag,
-    expected: 'true or false',
-    example: 'true',
-    description: 'Sync a service again when its config hash was changed in Dokploy; else it is only said.',
+  selfHeal: variable('SELF_HEAL', flag, {
     default: 'false',
+    description: 'Sync a service again when its config hash was changed in Dokploy; else it is only said.',
   }),
 } as const;
 
-type Values = ValuesOf<typeof DOKPLOY_VARIABLES>;
-
-export interface DokployConfig {
-  /** Where config hashes stand besides the ledger, or null. `url` has no final slash. */
-  dokploy: { url: string; apiKey: string } | null;
-  selfHeal: boolean;
-}
-
-export function dokployConfig(values: Values, environment: Environment): DokployConfig {
-  return {
-    dokploy: values.CONFIG_HASH_STORE === 'dokploy' ? dokployOf(values, environment) : null,
-    selfHeal: values.SELF_HEAL,
-  };
-}
-
-/** Only checked when it is used: tasks may take the same variables in forms of their own. */
-function dokployOf(values: Values, environment: Environment): { url: string; apiKey: string } {
-  const domain = environment.INTERNAL_DOMAIN?.trim();
-  const url = httpUrl.safeParse(values.DOKPLOY_URL ?? (domain ? `https://cloud.${domain}/api` : undefined));
+/** Where config hashes stand besides the ledger, or null. `url` has no final slash. */
+export function dokployConfig(
+  values: ValuesOf<typeof DOKPLOY>,
+  domain: string | null,
+): { url: string; apiKey: string } | null {
+  if (values.hashStore === 'ledger') return null;
+  const url = httpUrl.schema.safeParse(values.url ?? (domain ? `https://cloud.${domain}/api` : undefined));
   const { username, password, search, hash } = new URL(url.data ?? 'none:');
   const isUrl = url.success && `${username}${password}${search}${hash}` === '';
-  const apiKey = /^[\x21-\x7e]+$/.exec(values.DOKPLOY_API_KEY ?? '')?.[0];
+  const apiKey = /^[\x21-\x7e]+$/.exec(values.apiKey ?? '')?.[0];
   if (isUrl && apiKey !== undefined) return { url: url.data, apiKey };
   const wrong = [
-    ...(isUrl ? [] : [['DOKPLOY_URL', values.DOKPLOY_URL] as const]),
-    ...(apiKey !== undefined ? [] : [['DOKPLOY_API_KEY', values.DOKPLOY_API_KEY] as const]),
+    ...(isUrl ? [] : [problemWith(DOKPLOY.url, values.url)]),
+    ...(apiKey !== undefined ? [] : [problemWith(DOKPLOY.apiKey, values.apiKey)]),
   ];
-  throw new ConfigError(
-    wrong.map(([name, value]) => problemWith(DOKPLOY_VARIABLES, name, value ?? undefined)).join('\n'),
-  );
+  throw new ConfigError(wrong.join('\n'));
 }

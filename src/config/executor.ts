@@ -2,46 +2,39 @@
 
 import { z } from 'zod';
 import { ConfigError } from '../errors.ts';
-import { optionalCount, words } from './shapes.ts';
+import { MEBIBYTE, wholeNumber, words } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
 
-export const EXECUTOR_VARIABLES = {
-  EXECUTOR: variable({
-    schema: z.enum(['local', 'isolated']),
-    expected: 'local or isolated',
-    example: 'isolated',
-    description:
-      'Where tasks, terraform and tofu run: as children of the server, or through EXECUTOR_COMMAND.',
-    default: 'local',
-  }),
-  EXECUTOR_COMMAND: variable({
-    schema: words.optional().transform((value) => value ?? null),
-    expected: 'a program and its arguments, without quotes or other shell syntax',
+export const EXECUTOR = {
+  kind: variable(
+    'EXECUTOR',
+    { schema: z.enum(['local', 'isolated']), expected: 'local or isolated', example: 'isolated' },
+    {
+      default: 'local',
+      description:
+        'Where tasks, terraform and tofu run: as children of the server, or through EXECUTOR_COMMAND.',
+    },
+  ),
+  command: variable('EXECUTOR_COMMAND', words, {
+    unset: 'this program itself, as a process of its own',
     example: 'sudo -u runner iac-runner exec',
     description: 'What leads to `iac-runner exec` as another user, in a container or on another host.',
-    default: '(this program itself, as a process of its own)',
   }),
-  STEP_CPU_SECONDS: variable({
-    schema: optionalCount,
-    expected: 'a whole number from 1 to 9999999',
+  cpuSeconds: variable('STEP_CPU_SECONDS', wholeNumber(1, 9_999_999), {
+    unset: 'no limit',
     example: '3600',
     description: 'Seconds of CPU time that each process of a step may use. Needs prlimit of util-linux.',
-    default: '(no limit)',
   }),
-  STEP_MEMORY_MB: variable({
-    schema: optionalCount,
-    expected: 'a whole number from 1 to 9999999',
+  memoryBytes: variable('STEP_MEMORY_MB', wholeNumber(1, 9_999_999, MEBIBYTE), {
+    unset: 'no limit',
     example: '4096',
     description:
       'Megabytes of address space that each process of a step may have, also what it only reserves. Needs prlimit.',
-    default: '(no limit)',
   }),
-  STEP_OPEN_FILES: variable({
-    schema: optionalCount,
-    expected: 'a whole number from 1 to 9999999',
+  openFiles: variable('STEP_OPEN_FILES', wholeNumber(1, 9_999_999), {
+    unset: 'no limit',
     example: '1024',
     description: 'Files that each process of a step may have open. Needs prlimit.',
-    default: '(no limit)',
   }),
 } as const;
 
@@ -49,20 +42,12 @@ export interface ExecutorConfig {
   /** Null: children of the server. Empty: the program itself. */
   command: readonly string[] | null;
   /** Of each process of a step. */
-  limits: { cpuSeconds: number | null; memoryBytes: number | null; openFiles: number | null };
+  limits: Pick<ValuesOf<typeof EXECUTOR>, 'cpuSeconds' | 'memoryBytes' | 'openFiles'>;
 }
 
-export function executorConfig(values: ValuesOf<typeof EXECUTOR_VARIABLES>): ExecutorConfig {
-  const { EXECUTOR_COMMAND: command, STEP_MEMORY_MB: megabytes } = values;
-  if (command !== null && values.EXECUTOR === 'local') {
+export function executorConfig({ kind, command, ...limits }: ValuesOf<typeof EXECUTOR>): ExecutorConfig {
+  if (command !== null && kind === 'local') {
     throw new ConfigError('EXECUTOR_COMMAND is set, but EXECUTOR is not isolated: set that, or unset this.');
   }
-  return {
-    command: values.EXECUTOR === 'isolated' ? (command ?? []) : null,
-    limits: {
-      cpuSeconds: values.STEP_CPU_SECONDS,
-      memoryBytes: megabytes === null ? null : megabytes * 1024 * 1024,
-      openFiles: values.STEP_OPEN_FILES,
-    },
-  };
+  return { command: kind === 'isolated' ? (command ?? []) : null, limits };
 }

@@ -2,16 +2,17 @@
 
 import { z } from 'zod';
 import { text, words } from './shapes.ts';
+import type { Shape } from './variable.ts';
 
 /** A command that judges a plan. `argv` may hold `{plan}`, the path of the plan as JSON. */
 export interface PlanCheck {
   name: string;
-  argv: [string, ...string[]];
+  argv: readonly [string, ...string[]];
   /** Nothing is approved or applied when it fails. */
   required: boolean;
 }
 
-export const planChecks = text
+const schema = text
   .transform((value, context) => {
     try {
       return JSON.parse(value) as unknown;
@@ -31,10 +32,15 @@ export const planChecks = text
   )
   .transform((checks, context) =>
     checks.flatMap(({ name, command, required }): PlanCheck[] => {
-      const argv = words.safeParse(command).data;
+      const argv = words.schema.safeParse(command).data;
       if (argv) return [{ name, argv, required }];
       context.addIssue({ code: 'custom', message: 'malformed' });
       return [];
     }),
   )
   .refine((checks) => new Set(checks.map(({ name }) => name)).size === checks.length);
+
+export const planChecks: Shape<PlanCheck[]> = {
+  schema,
+  expected: 'a JSON array of {"name", "command", "required"}, names of letters, digits and dashes, each once',
+};

@@ -1,6 +1,6 @@
 /** What of the environment is secret, by the tables of variables: what is masked, and what no task may have. */
 
-import type { Environment } from './environment.ts';
+import { type Environment, given } from './environment.ts';
 import type { Table } from './variable.ts';
 
 /** What is masked in everything that is shown, whether tasks get it or not. */
@@ -33,11 +33,7 @@ export function neverForTasks(table: Table): string[] {
 /** All that is set, except what no task may have. */
 export function withoutOurs(table: Table, environment: Environment): Record<string, string> {
   const never = new Set(neverForTasks(table));
-  return Object.fromEntries(
-    Object.entries(environment).flatMap(([name, value]) =>
-      value === undefined || never.has(name) ? [] : [[name, value]],
-    ),
-  );
+  return Object.fromEntries(Object.entries(given(environment)).filter(([name]) => !never.has(name)));
 }
 
 function lastParts(value: string): string[] {

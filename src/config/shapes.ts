@@ -2,7 +2,10 @@
 
 import path from 'node:path';
 import { z } from 'zod';
+import type { Shape } from './variable.ts';
 
+export const MEBIBYTE = 1024 * 1024;
+export const DAY_MS = 86_400_000;
 const SECOND_MS = 1_000;
 
 /** Secrets nobody may run with: they stand in examples everywhere. */
@@ -27,56 +30,99 @@ export function isPlaceholder(value: string): boolean {
 }
 
 export const text = z.string().trim();
-export const seconds = text.regex(/^\d{1,7}$/).transform((value) => Number(value) * SECOND_MS);
-export const positiveSeconds = seconds.refine((value) => value > 0);
-export const count = text.regex(/^[1-9]\d{0,3}$/).transform(Number);
-export const port = text
-  .regex(/^\d{1,5}$/)
-  .transform(Number)
-  .refine((value) => value <= 65_535);
-export const httpUrl = text
-  .refine((value) => /^https?:\/\//i.test(value) && URL.canParse(value))
-  .transform((value) => value.replace(/\/+$/, ''));
-export const secret = text.min(8).refine((value) => !isPlaceholder(value));
-export const optionalText = text.optional().transform((value) => value || null);
-/** 64 hexadecimal digits, 44 characters of base64, or 32 bytes as they are, which may begin or end with a blank. */
-export const optionalKey = z
-  .string()
-  .refine(
-    (value) =>
-      /^\s*([0-9a-f]{64}|[A-Za-z0-9+/]{43}=)\s*$/i.test(value) ||
-      [value, value.trim()].some((key) => Buffer.byteLength(key) === 32),
-  )
-  .transform((value) => value.trim())
-  .optional()
-  .transform((value) => value ?? null);
-export const words = text
-  .min(1)
-  .refine((value) => !/["'`$;&|<>\\]/.test(value))
-  .transform((value) => value.split(/\s+/) as [string, ...string[]]);
-export const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
-export const optionalCount = text
-  .regex(/^[1-9]\d{0,6}$/)
-  .optional()
-  .transform((value) => (value === undefined ? null : Number(value)));
-export const names = text.transform((value) =>
-  [...new Set(value.split(',').map((name) => name.trim()))].filter(Boolean),
+
+export function anyText(expected: string): Shape<string> {
+  return { schema: text, expected };
+}
+
+export function matching(pattern: RegExp, expected: string): Shape<string> {
+  return { schema: text.regex(pattern), expected };
+}
+
+/** Read as so many times `unit`. */
+export function wholeNumber(least: number, most: number, unit = 1): Shape<number> {
+  return {
+    schema: text
+      .regex(/^\d{1,9}$/)
+      .transform(Number)
+      .refine((value) => value >= least && value <= most)
+      .transform((value) => value * unit),
+    expected: `a whole number from ${least} to ${most}`,
+  };
+}
+
+export function aSecret(expected: string): Shape<string> {
+  return { schema: text.min(8).refine((value) => !isPlaceholder(value)), expected };
+}
+
+export const count = wholeNumber(1, 9_999);
+
+const duration = text.regex(/^\d{1,7}$/).transform((value) => Number(value) * SECOND_MS);
+/** All three are read as milliseconds. */
+export const seconds: Shape<number> = { schema: duration, expected: 'a number of seconds' };
+export const positiveSeconds: Shape<number> = {
+  schema: duration.refine((value) => value > 0),
+  expected: 'a number of seconds above 0',
+};
+export const leaseSeconds: Shape<number> = {
+  schema: duration.refine((value) => value >= 10_000 && value <= 600_000),
+  expected: 'whole seconds from 10 to 600',
+};
+
+export const flag: Shape<boolean> = {
+  schema: z.enum(['true', 'false']).transform((value) => value === 'true'),
+  expected: 'true or false',
+  example: 'true',
+};
+
+export const httpUrl: Shape<string> = {
+  schema: text
+    .refine((value) => /^https?:\/\//i.test(value) && URL.canParse(value))
+    .transform((value) => value.replace(/\/+$/, '')),
+  expected: 'an http(s) URL',
+};
+
+/** 32 bytes as they are may begin or end with a blank. */
+export const key: Shape<string> = {
+  schema: z
+    .string()
+    .refine(
+      (value) =>
+        /^\s*([0-9a-f]{64}|[A-Za-z0-9+/]{43}=)\s*$/i.test(value) ||
+        [value, value.trim()].some((bytes) => Buffer.byteLength(bytes) === 32),
+    )
+    .transform((value) => value.trim()),
+  expected: 'a key of 32 bytes: 64 hexadecimal digits, 44 characters of base64, or 32 characters',
+};
+
+export const words: Shape<readonly [string, ...string[]]> = {
+  schema: text
+    .min(1)
+    .refine((value) => !/["'`$;&|<>\\]/.test(value))
+    .transform((value) => value.split(/\s+/) as [string, ...string[]]),
+  expected: 'a program and its arguments, without quotes or other shell syntax',
+};
+
+/** A list, separated by commas, each once. */
+export function listOf(isGood: (entry: string) => boolean, expected: string): Shape<string[]> {
+  return {
+    schema: text
+      .transform((value) => [...new Set(value.split(',').map((entry) => entry.trim()))].filter(Boolean))
+      .refine((list) => list.every(isGood)),
+    expected,
+  };
+}
+
+export const environmentNames = listOf(
+  (name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name),
+  'names of variables, comma-separated, none of those that tasks never get (docs/tasks.md)',
 );
-export const environmentNames = names.refine((list) =>
-  list.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)),
+export const hosts = listOf(
+  (host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?$/i.test(host),
+  'names of hosts, comma-separated, each with or without a port',
 );
 
-export const absolutePath = text.refine((value) => path.isAbsolute(value));
-export const optionalPath = absolutePath.optional().transform((value) => value ?? null);
-export const hosts = names
-  .optional()
-  .transform((list) => list ?? [])
-  .refine((list) => list.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?$/i.test(host)));
-/** With the number of a database, or none. */
-export const postgresUrl = text.refine(
-  (value) => /^postgres(ql)?:\/\/[^\s/]+\/[^\s/]+$/i.test(value) && URL.canParse(value),
-);
-export const redisUrl = text.refine(
-  (value) => /^rediss?:\/\/[^\s/]+(\/\d{0,4})?([?#]\S*)?$/i.test(value) && URL.canParse(value),
-);
-export const labels = names.refine((list) => list.every((label) => /^[\w.-]{1,64}$/.test(label)));
+export const absolutePath: Shape<string> = {
+  schema: text.refine((value) => path.isAbsolute(value)),
+  expected: 'an absolute path',
+};

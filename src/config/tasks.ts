@@ -8,56 +8,36 @@ const DEFAULT_TASK_ENV =
   'VAULT_ADDR,VAULT_APP_TOKEN,DOKPLOY_API_KEY,DOKPLOY_URL,INTERNAL_DOMAIN,ENV,PROJECT,DEPLOY_ENV';
 
 /** Defaults of the earlier receiver for what tasks read. */
-const TASK_ENV_DEFAULTS: Record<string, string> = { ENV: 'production', PROJECT: 'platform' };
+export const TASK_ENV_DEFAULTS: Record<string, string> = { ENV: 'production', PROJECT: 'platform' };
 
-export const TASK_VARIABLES = {
-  INVOKE_COMMAND: variable({
-    schema: words,
-    expected: 'a program and its arguments, without quotes or other shell syntax',
+export const TASKS = {
+  invokeCommand: variable('INVOKE_COMMAND', words, {
+    default: 'invoke',
     example: 'uv run invoke',
     description: 'What runs a task; called with the one argument `<service>.sync`.',
-    default: 'invoke',
   }),
-  TASK_ENV: variable({
-    schema: environmentNames,
-    namesVariables: true,
-    expected: 'names of variables, comma-separated, none of those that tasks never get (docs/tasks.md)',
+  taskEnv: variable('TASK_ENV', environmentNames, {
+    default: DEFAULT_TASK_ENV,
     example: `${DEFAULT_TASK_ENV},CLOUDFLARE_TOKEN`,
     description: 'The variables that tasks get, besides PATH, HOME and the like. They enter the config hash.',
-    default: DEFAULT_TASK_ENV,
+    namesVariables: true,
   }),
-  SYNC_TIMEOUT: variable({
-    schema: positiveSeconds,
-    expected: 'a number of seconds above 0',
-    example: '600',
-    description: 'Seconds that one task may take before it is ended with everything it started.',
+  syncTimeoutMs: variable('SYNC_TIMEOUT', positiveSeconds, {
     default: '600',
+    description: 'Seconds that one task may take before it is ended with everything it started.',
   }),
-  SYNC_CONCURRENCY: variable({
-    schema: count,
-    expected: 'a whole number from 1 to 9999',
-    example: '4',
-    description: 'Tasks of one wave that run at the same time.',
+  syncConcurrency: variable('SYNC_CONCURRENCY', count, {
     default: '4',
+    description: 'Tasks of one wave that run at the same time.',
   }),
 } as const;
 
-export interface TasksConfig {
-  invokeCommand: readonly [string, ...string[]];
-  /** What tasks get by TASK_ENV; part of the config hash. */
-  taskEnvironment: Readonly<Record<string, string>>;
-  /** PATH, HOME and the like, for every child. */
-  plumbing: Readonly<Record<string, string>>;
-  syncTimeoutMs: number;
-  syncConcurrency: number;
-}
-
-export function tasksConfig(values: ValuesOf<typeof TASK_VARIABLES>, environment: Environment): TasksConfig {
+export function tasksConfig({ taskEnv, ...others }: ValuesOf<typeof TASKS>, environment: Environment) {
   return {
-    invokeCommand: values.INVOKE_COMMAND,
-    taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, values.TASK_ENV),
+    ...others,
+    /** What tasks get by TASK_ENV; part of the config hash. */
+    taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, taskEnv),
+    /** PATH, HOME and the like, for every child. */
     plumbing: plumbingOf(environment),
-    syncTimeoutMs: values.SYNC_TIMEOUT,
-    syncConcurrency: values.SYNC_CONCURRENCY,
   };
 }

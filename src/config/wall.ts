@@ -6,39 +6,26 @@ import type { PlansConfig } from './plans.ts';
 import { flag } from './shapes.ts';
 import { type ValuesOf, variable } from './variable.ts';
 
-export const WALL_VARIABLES = {
-  TRUST_PULL_REQUEST_AUTHORS: variable({
-    schema: flag,
-    expected: 'true or false',
-    example: 'true',
+export const WALL = {
+  trustAuthors: variable('TRUST_PULL_REQUEST_AUTHORS', flag, {
+    default: 'false',
     description:
       'Says that everybody who may open a pull request, or send a Pub/Sub message, may have all secrets of this server. PLANS, COMMENT_COMMANDS and Pub/Sub need it, or EXECUTOR_COMMAND.',
-    default: 'false',
   }),
-  TRUST_OPERATORS: variable({
-    schema: flag,
-    expected: 'true or false',
-    example: 'true',
+  trustOperators: variable('TRUST_OPERATORS', flag, {
+    default: 'false',
     description:
       'Says that everybody with the role operator may have all secrets of this server. `POST /deploy` by an operator needs it, or EXECUTOR_COMMAND.',
-    default: 'false',
   }),
 } as const;
 
-/** Whose code may run on this machine, behind a wall or trusted. */
-export interface WallConfig {
-  pullRequests: boolean;
-  operators: boolean;
-}
-
-/** Throws ConfigError when code of pull requests would run as the user of the server and nobody said that it may. */
-export function wallConfig(
-  values: ValuesOf<typeof WALL_VARIABLES>,
-  executor: ExecutorConfig,
-  plans: PlansConfig,
-): WallConfig {
+/**
+ * Whose code may run on this machine, behind a wall or trusted. Throws ConfigError when code of pull requests would run
+ * as the user of the server and nobody said that it may.
+ */
+export function wallConfig(values: ValuesOf<typeof WALL>, executor: ExecutorConfig, plans: PlansConfig) {
   const hasWall = executor.command !== null && executor.command.length > 0;
-  const pullRequests = hasWall || values.TRUST_PULL_REQUEST_AUTHORS;
+  const pullRequests = hasWall || values.trustAuthors;
   const asking = [
     ...(plans.pullRequests ? ['PLANS'] : []),
     ...(plans.commentCommands ? ['COMMENT_COMMANDS'] : []),
@@ -53,5 +40,5 @@ export function wallConfig(
       },
     );
   }
-  return { pullRequests, operators: hasWall || values.TRUST_OPERATORS };
+  return { pullRequests, operators: hasWall || values.trustOperators };
 }
