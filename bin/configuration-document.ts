@@ -11,6 +11,9 @@ iac-runner is configured by environment variables alone; there is no configurati
 They are read once, at the start. When one is wrong the program does not start: it ends with exit code 3 and a line
 for each wrong variable that says what was expected, with an example. It never prints a value, which may be a secret.
 
+A variable that is none of these, but begins like them or is one letter away from one, is probably a mistake: the log
+names it at the start of \`serve\` and \`worker\`, with the nearest that there is and without its value.
+
 An empty or blank value counts as not set. The program reads no \`.env\` file itself: Compose, systemd and the like do.
 
 `;

@@ -56,8 +56,8 @@ function heading(title: string): string {
 
 function entry({ name, description, example }: Variable<unknown>, prefix: string): string {
   const advice = isValue(example) ? description : `${description} Use ${example}.`;
-  // Quotes are read differently by all who read such files.
-  const value = isValue(example) && !example.includes('"') ? example : '';
+  // Quotes are read differently by all who read such files, and whoever sets a folder wants another than in /tmp.
+  const value = isValue(example) && !/"|^\/tmp\//.test(example) ? example : '';
   return `${comment(advice)}${prefix}${name}=${value}\n`;
 }
 

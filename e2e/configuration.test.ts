@@ -149,6 +149,29 @@ describe('F1: A wrong configuration', () => {
   });
 });
 
+describe('A variable that is not one of iac-runner, but nearly', () => {
+  const environment = { SYNC_RETRYS: 'CANARY-5d1f0c' };
+  const line = 'SYNC_RETRYS is not a variable of iac-runner; did you mean SYNC_RETRIES?';
+
+  it('is named in one line of the log of a server, without its value, and the server starts', async () => {
+    const stage = await setTestStage('unknown');
+    const runner = await stage.start({ environment });
+    expect((await runner.getJson('/health', null)).status).toBe(200);
+    expect(runner.output().split(line)).toHaveLength(2);
+    expect(runner.output()).not.toContain('CANARY');
+    expect(await runner.stop()).toBe(0);
+  });
+
+  it('is named by a worker, too', async () => {
+    const stage = await setTestStage('unknown-worker');
+    const ofJobs = { REDIS_URL: 'redis://127.0.0.1:1', ENCRYPTION_KEY: 'a key of this test, 32 letters. ' };
+    const options = { ...stage.runnerOptions, environment: { ...environment, ...ofJobs } };
+    const { stdout } = await runProgram(['worker'], options);
+    expect(stdout.split(line)).toHaveLength(2);
+    expect(stdout).not.toContain('CANARY');
+  });
+});
+
 describe('A server that cannot start', () => {
   it('because its port is taken says which, and what to do, and leaves the data to the next', async () => {
     const stage = await setTestStage('port');

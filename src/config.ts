@@ -26,6 +26,7 @@ import { LOG, SERVER, serverConfig } from './config/server.ts';
 import { LABELS, STORE } from './config/store.ts';
 import { SYNC } from './config/sync.ts';
 import { TASKS, tasksConfig } from './config/tasks.ts';
+import { unknownVariables } from './config/unknown.ts';
 import { parse, type Variable } from './config/variable.ts';
 import { WALL, wallConfig } from './config/wall.ts';
 
@@ -124,6 +125,11 @@ export function loadWorkerConfig(environment: Environment = process.env) {
   const jobs: JobsConfig | null =
     hasStore && own.redisUrl === null ? null : readJobsConfig(environment, VARIABLES);
   return { jobs, hasStore, logLevel: own.logLevel };
+}
+
+/** A line for each variable that looks like ours and is none; never with its value. */
+export function loadUnknownVariables(environment: Environment = process.env): string[] {
+  return unknownVariables(VARIABLES, environment);
 }
 
 /** What `sync` and `sign` need to talk to a running server. */

@@ -1,7 +1,7 @@
 /** iac-runner serve: the server, until it is told to stop. */
 
 import { pino } from 'pino';
-import { loadConfig } from '../config.ts';
+import { loadConfig, loadUnknownVariables } from '../config.ts';
 import { startServices } from '../services.ts';
 import { type Command, parseOptions } from './command.ts';
 import { live } from './live.ts';
@@ -25,6 +25,7 @@ The same signal a second time ends at once what still runs.
       { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
       pino.destination({ dest: 1, sync: true }),
     );
+    for (const line of loadUnknownVariables()) log.warn(line);
     return live(log, (life) => startServices(config, log, life));
   },
 };

@@ -1,7 +1,7 @@
 /** iac-runner worker: takes work from Redis, without a server, until it is told to stop. */
 
 import { pino } from 'pino';
-import { loadConfig, loadWorkerConfig } from '../config.ts';
+import { loadConfig, loadUnknownVariables, loadWorkerConfig } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { startJobWorker } from '../services/jobs.ts';
 import { startRunWorker } from '../services/work.ts';
@@ -38,6 +38,7 @@ The same signal a second time ends at once what still runs.
       { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
       pino.destination({ dest: 1, sync: true }),
     );
+    for (const line of loadUnknownVariables()) log.warn(line);
     return live(log, async (life) => {
       const hurries: (() => void)[] = [];
       if (config) hurries.push(await startRunWorker(config, options, log, life));

@@ -1,0 +1,80 @@
+/** Variables that look like ours and are none: mistakes that would else go unnoticed. */
+
+import { type Environment, given } from './environment.ts';
+import type { Table } from './variable.ts';
+
+/** First words of our variables with which those of other programs begin, too. */
+const WORDS_OF_OTHERS = new Set([
+  'AGENT',
+  'EVENT',
+  'GIT',
+  'GITHUB',
+  'LOG',
+  'MAX',
+  'PUBSUB',
+  'REDIS',
+  'WORKER',
+]);
+
+/** A line for each, without its value. `table` holds every variable there is, by its name. */
+export function unknownVariables(table: Table, environment: Environment): string[] {
+  const known = Object.keys(table);
+  const prefixes = ownPrefixes(known);
+  const expected = new Set([...known, ...namedForOthers(table, environment)]);
+  return Object.entries(given(environment)).flatMap(([name, value]) => {
+    if (expected.has(name) || value.trim() === '' || isOfKubernetes(name, environment)) return [];
+    const isNear = known.some((one) => isOneLetterAway(name, one));
+    if (!isNear && !prefixes.some((prefix) => name.startsWith(prefix))) return [];
+    const nearest = known.reduce((best, one) => (distance(name, one) < distance(name, best) ? one : best));
+    return [`${name} is not a variable of iac-runner; did you mean ${nearest}?`];
+  });
+}
+
+/** The first words that several of our variables share, and our name. */
+function ownPrefixes(known: readonly string[]): string[] {
+  const words = known.map((name) => name.split('_', 1).join());
+  const shared = words.filter((word, index) => words.indexOf(word) !== index && !WORDS_OF_OTHERS.has(word));
+  return ['IAC_RUNNER_', ...new Set(shared.map((word) => `${word}_`))];
+}
+
+/** What TASK_ENV and the like name. */
+function namedForOthers(table: Table, environment: Environment): string[] {
+  return Object.values(table)
+    .filter(({ namesVariables }) => namesVariables)
+    .flatMap((one) => (environment[one.name] ?? one.default ?? '').split(',').map((name) => name.trim()));
+}
+
+/** https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables */
+function isOfKubernetes(name: string, environment: Environment): boolean {
+  const [, service] = /^(.+?)_(?:SERVICE_(?:HOST|PORT)|PORT)(?:_|$)/.exec(name) ?? [];
+  return service !== undefined && environment[`${service}_SERVICE_HOST`] !== undefined;
+}
+
+function isOneLetterAway(one: string, other: string): boolean {
+  return Math.abs(one.length - other.length) <= 1 && distance(one, other) === 1;
+}
+
+/** How many letters are to be inserted, deleted, replaced, or swapped with their neighbour. */
+function distance(one: string, other: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: other.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= one.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= other.length; column++) {
+      const isSame = one[row - 1] === other[column - 1];
+      const isSwapped = one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1];
+      current[column] = Math.min(
+        at(last, column) + 1,
+        at(current, column - 1) + 1,
+        at(last, column - 1) + (isSame ? 0 : 1),
+        isSwapped ? at(beforeLast, column - 2) + 1 : Number.POSITIVE_INFINITY,
+      );
+    }
+    [beforeLast, last] = [last, current];
+  }
+  return at(last, other.length);
+}
+
+function at(row: readonly number[], column: number): number {
+  return row[column] ?? Number.POSITIVE_INFINITY;
+}
