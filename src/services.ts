@@ -10,7 +10,7 @@ import { createGitHubClient } from './reporters/github-client.ts';
 import { createGitHubComments } from './reporters/github-comments.ts';
 import { createHookReader } from './reporters/hook-deliveries.ts';
 import { startStatusReporter } from './reporters/status-reporter.ts';
-import { syncGroup } from './runs/run.ts';
+import { syncGroup } from './runs/kinds/sync.ts';
 import { REPORTERS, type ReporterName, type RunStore } from './runs/run-store.ts';
 import { commandSource } from './services/commands.ts';
 import { buildDeployApi, startDrift, startEvents } from './services/deployments.ts';

@@ -5,7 +5,7 @@ import type { RemoteRepositories } from '../git/remote-repositories.ts';
 import type { PullDetails, PullReader } from '../reporters/pull-reader.ts';
 import type { CommandInput } from '../runs/command.ts';
 import type { DeploySecrets } from '../runs/deployment.ts';
-import { enqueueDeploy, enqueuePlan } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { PlanRoot } from '../runs/plan-comment.ts';
 import { type CommandRun, isFinal, type Run, type Step } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
@@ -80,7 +80,7 @@ async function askForPlan(
   { head, headRef, baseRef, fromFork }: PullDetails,
 ): Promise<Outcome> {
   const { repository, pullRequest, cloneUrl, apiUrl } = input;
-  await enqueuePlan(store, {
+  await enqueueRun(store, 'plan', {
     trigger: { source: 'comment', actor: trigger.actor },
     dedupeKey: `comment:${id}:plan`,
     input: {
@@ -137,7 +137,7 @@ async function askForDeployment(
   root: PlanRoot,
   head: string,
 ): Promise<void> {
-  const { run: deployment } = await enqueueDeploy(store, {
+  const { run: deployment } = await enqueueRun(store, 'deploy', {
     trigger: { source: 'comment', actor: run.trigger.actor },
     dedupeKey: `comment:${run.id}:${root.directory}`,
     priority: 0,

@@ -9,7 +9,7 @@ import { createLocalExecutor } from '../executor/local.ts';
 import { createRemoteRepositories } from '../git/remote-repositories.ts';
 import { createWorld } from '../git/test-support.ts';
 import type { DeployInput, DeploySecrets } from '../runs/deployment.ts';
-import { enqueueDeploy } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { DeployRun, RunKind } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
@@ -110,7 +110,7 @@ esac
     applied: () => linesOf(inRoot('applied')).length,
     argv: () => linesOf(inRoot('argv')),
     async ask(input: Partial<DeployInput> = {}): Promise<DeployRun> {
-      const { run } = await enqueueDeploy(store, {
+      const { run } = await enqueueRun(store, 'deploy', {
         trigger: { source: 'deploy_api', actor: 'ada' },
         sealed: 'sealed',
         priority: 0,

@@ -3,12 +3,10 @@
 import type { FinalRunState, Run, RunKind, RunReason, RunRequest } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 
-type RunOf<Kind extends RunKind> = Extract<Run, { kind: Kind }>;
-
 export interface PipelineContext<Kind extends RunKind> {
-  run: RunOf<Kind>;
+  run: Run<Kind>;
   /** Superseded runs whose commits this one stands for too. */
-  covers: readonly RunOf<Kind>[];
+  covers: readonly Run<Kind>[];
   /** Aborted on cancel, at the end of a drain and when the lease is lost: end the work, then throw. */
   signal: AbortSignal;
   /** Aborted when the worker drains: begin no further step, let those under way end, then throw. */

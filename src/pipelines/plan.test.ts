@@ -11,7 +11,7 @@ import { createRemoteRepositories } from '../git/remote-repositories.ts';
 import { createWorld, type World } from '../git/test-support.ts';
 import { createGitHubComments } from '../reporters/github-comments.ts';
 import { startRequestComments } from '../reporters/request-comments.ts';
-import { enqueuePlan } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { PlanInput } from '../runs/plan-comment.ts';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -135,7 +135,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
     facts: null,
     comments: () => github.comments.of(PULL_REQUEST).map(({ body }) => body),
     async ask(input) {
-      const { run } = await enqueuePlan(store, {
+      const { run } = await enqueueRun(store, 'plan', {
         trigger: { source: 'pubsub' },
         sealed: 'sealed',
         input: {

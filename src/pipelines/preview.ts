@@ -3,7 +3,8 @@
 import { describeError, GitError, isDiskFull } from '../errors.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { ScratchRepository } from '../git/scratch-repository.ts';
-import { type PreviewRun, type RunReason, type RunRequest, syncGroup } from '../runs/run.ts';
+import { syncGroup } from '../runs/kinds/sync.ts';
+import type { PreviewRun, RunReason, RunRequest } from '../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../runs/run-events.ts';
 import type { Ledger } from '../runs/run-store.ts';
 import { environmentLines } from './config-hash.ts';

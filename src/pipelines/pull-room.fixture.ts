@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { canariesBelow } from '../faults/canaries-below.fixture.ts';
 import type { PullReader } from '../reporters/pull-reader.ts';
 import type { CommandInput } from '../runs/command.ts';
-import { enqueueCommand, enqueuePlan } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { Run } from '../runs/run.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { createEventWriter } from '../worker/event-writer.ts';
@@ -76,7 +76,7 @@ export async function openPullRoom() {
     /** What GitHub says from now on. */
     github,
     async askForPlan(planId: string): Promise<Run> {
-      const { run } = await enqueuePlan(store, {
+      const { run } = await enqueueRun(store, 'plan', {
         trigger: { source: 'pubsub' },
         sealed: 'sealed',
         input: {
@@ -94,7 +94,7 @@ export async function openPullRoom() {
         ...{ repository: 'acme/infra', pullRequest: 7, cloneUrl, branch: 'main' },
         ...{ command: 'apply', author: ADA, commentId, writtenAt: Date.now() },
       };
-      const { run } = await enqueueCommand(store, {
+      const { run } = await enqueueRun(store, 'command', {
         trigger: { source: 'comment', actor: ADA.login },
         input,
       });

@@ -1,6 +1,6 @@
 /** The comment that answers a command: what was done, or why nothing was and what to do about it. Pure. */
 
-import { nextActionOf } from '../runs/next-action.ts';
+import { nextActionOf } from '../runs/kinds/kinds.ts';
 import type { CommandRun, Step } from '../runs/run.ts';
 import { code, prose } from './markdown.ts';
 

@@ -1,7 +1,7 @@
 /** Keeps comments of pull requests up to date: the newest outcome of what shares a comment, told once. */
 
 import { createHash } from 'node:crypto';
-import { isFinal, type Run } from '../runs/run.ts';
+import { isFinal, type Run, type RunKind } from '../runs/run.ts';
 import { blankReport, type Report, type ReporterName, type RunStore } from '../runs/run-store.ts';
 import type { SendOutcome } from './github-answer.ts';
 import type { CommentRequest, GitHubComments } from './github-comments.ts';
@@ -10,14 +10,16 @@ import { isWorn, type ReporterLog } from './status-teller.ts';
 import type { WriteLane } from './write-lane.ts';
 
 /** One kind of comment. Runs with one key share a comment. */
-export interface StickyComment<Told extends Run> {
+export interface StickyComment<K extends RunKind> {
   reporter: ReporterName;
-  concerns(run: Run): run is Told;
-  keyOf(run: Told): string;
+  kind: K;
+  /** Which runs of the kind; left out: all. */
+  concerns?(run: Run<K>): boolean;
+  keyOf(run: Run<K>): string;
   /** Whether this state is worth a comment; after the others an older one, or none, is as good. */
-  isTelling(run: Told): boolean;
+  isTelling(run: Run<K>): boolean;
   /** What is to stand there and who writes it, or why nobody can. */
-  compose(run: Told): Promise<Composed>;
+  compose(run: Run<K>): Promise<Composed>;
 }
 
 export type Composed =
@@ -37,9 +39,9 @@ const NEXT_ROUND_MS = 100;
  * Makes the function of one round: it writes at most one comment and returns the ms until the next round, or null
  * when nothing is left to tell. It throws what the store throws.
  */
-export function createCommentTeller<Told extends Run>(
+export function createCommentTeller<K extends RunKind>(
   options: CommentTellerOptions,
-  comment: StickyComment<Told>,
+  comment: StickyComment<K>,
 ): (aside: SetAside) => Promise<number | null> {
   return async function tellNext(aside) {
     let waitMs: number | null = null;
@@ -57,10 +59,10 @@ export function createCommentTeller<Told extends Run>(
 }
 
 /** Resolves to the ms to wait, when it is not due yet. */
-async function tellIfDue<Told extends Run>(
+async function tellIfDue<K extends RunKind>(
   options: CommentTellerOptions,
-  comment: StickyComment<Told>,
-  run: Told,
+  comment: StickyComment<K>,
+  run: Run<K>,
 ): Promise<'told' | 'nothing' | number> {
   const { store, lane } = options;
   const { reporter } = comment;
@@ -78,20 +80,21 @@ async function tellIfDue<Told extends Run>(
 }
 
 /** The newest outcome for each comment, unless a newer one is on its way. Older ones are settled unsaid. */
-async function owedRuns<Told extends Run>(
+async function owedRuns<K extends RunKind>(
   store: CommentTellerOptions['store'],
-  { reporter, concerns, keyOf, isTelling }: StickyComment<Told>,
+  { reporter, kind, concerns = () => true, keyOf, isTelling }: StickyComment<K>,
   aside: SetAside,
-): Promise<Told[]> {
-  const byKey = new Map<string, Told[]>();
-  for (const run of await store.unreported(reporter, READ_LIMIT)) {
+): Promise<Run<K>[]> {
+  const byKey = new Map<string, Run<K>[]>();
+  const unreported = await store.unreported(reporter, READ_LIMIT);
+  for (const run of unreported.filter((one): one is Run<K> => one.kind === kind)) {
     await aside.guard(run, async () => {
       if (!concerns(run)) return;
       const key = keyOf(run);
       byKey.set(key, [...(byKey.get(key) ?? []), run]);
     });
   }
-  const owed: Told[] = [];
+  const owed: Run<K>[] = [];
   for (const ofOne of byKey.values()) {
     const speaker = ofOne.findLast(isTelling);
     for (const run of ofOne) {
@@ -103,10 +106,10 @@ async function owedRuns<Told extends Run>(
   return owed;
 }
 
-async function tell<Told extends Run>(
+async function tell<K extends RunKind>(
   options: CommentTellerOptions,
-  comment: StickyComment<Told>,
-  run: Told,
+  comment: StickyComment<K>,
+  run: Run<K>,
   report: Report,
 ): Promise<void> {
   const { store, log, lane } = options;

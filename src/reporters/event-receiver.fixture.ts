@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { DeployInput, PlanSummary } from '../runs/deployment.ts';
-import { enqueueDeploy } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { FinalRunState } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, RunStore } from '../runs/run-store.ts';
@@ -102,7 +102,7 @@ export async function createDeployments(): Promise<Deployments> {
     store,
     directory,
     async deploy(input = {}) {
-      const { run } = await enqueueDeploy(store, {
+      const { run } = await enqueueRun(store, 'deploy', {
         trigger: { source: 'deploy_api', actor: 'ada' },
         priority: 0,
         labels: [],

@@ -11,7 +11,6 @@ export interface StatusRequest extends CommitStatus {
   /** Full commit id. */
   sha: string;
   targetUrl: string;
-  context: string;
   /** Refuses the status when the commit has so many that the last ones must be kept for outcomes. */
   keepsRoom?: boolean;
 }

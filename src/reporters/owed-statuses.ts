@@ -2,7 +2,7 @@
 
 import type { Run } from '../runs/run.ts';
 import { blankReport, type Report, type RunStore } from '../runs/run-store.ts';
-import { type CommitStatus, commitStatus, sharesOutcome, statusTargets } from './commit-status.ts';
+import { type CommitStatus, commitStatus, isPromise, sharesOutcome, statusTargets } from './commit-status.ts';
 import type { SetAside } from './set-aside.ts';
 
 export type ReportingStore = Pick<
@@ -66,7 +66,7 @@ export async function readOwedStatuses(store: ReportingStore, aside: SetAside): 
 
 /** Final before pending, and the commits really worked on before those they cover and those only looked at. */
 function rank({ final, run, source }: OwedStatus): number {
-  return (final ? 0 : 2) + (source.id === run.id && run.kind === 'sync' ? 0 : 1);
+  return (final ? 0 : 2) + (source.id === run.id && isPromise(run) ? 0 : 1);
 }
 
 function isNews({ report, status, final, run, source }: OwedStatus): boolean {

@@ -2,7 +2,7 @@
 
 import { cutInTheMiddle } from '../runs/cut-in-the-middle.ts';
 import { type PlanSummary, stateChanges } from '../runs/deployment.ts';
-import { nextActionOf } from '../runs/next-action.ts';
+import { nextActionOf } from '../runs/kinds/kinds.ts';
 import type { PlanRun } from '../runs/run.ts';
 import { code, FENCES_LENGTH, fenced, plainLines, prose } from './markdown.ts';
 

@@ -1,6 +1,6 @@
 /** Tells GitHub what became of every run: one serial loop over what the store says is not told yet. */
 
-import type { Run } from '../runs/run.ts';
+import type { RunKind } from '../runs/run.ts';
 import { createCommentTeller, type StickyComment } from './comment-teller.ts';
 import { createStatusTeller, type StatusTellerOptions } from './status-teller.ts';
 import {
@@ -42,7 +42,7 @@ export function startStatusReporter(options: StatusReporterOptions): StatusRepor
   if (comments) {
     const lane = host.ofKind();
     const openClient = async () => comments.client;
-    const tell = <Told extends Run>(what: string, comment: StickyComment<Told>): number =>
+    const tell = <K extends RunKind>(what: string, comment: StickyComment<K>): number =>
       tellers.push({ what, tellNext: createCommentTeller({ store, log, lane }, comment) });
     tell('previews', previewComments({ ...comments, repository, runUrl }));
     tell('plans', planComments({ store: comments.store, credential: 'configured', openClient, runUrl }));

@@ -1,7 +1,8 @@
 /** Tells one status at a time, and decides about retries and giving up. */
 
-import type { Run, RunKind } from '../runs/run.ts';
+import type { Run } from '../runs/run.ts';
 import type { Report } from '../runs/run-store.ts';
+import { isPromise } from './commit-status.ts';
 import type { SendOutcome } from './github-answer.ts';
 import type { GitHubClient } from './github-client.ts';
 import { type OwedStatus, type ReportingStore, readOwedStatuses, toldWords } from './owed-statuses.ts';
@@ -24,14 +25,6 @@ export interface StatusTellerOptions {
   lane: WriteLane;
 }
 
-/** Under these names GitHub shows the newest status of a commit; their case does not matter to GitHub. */
-const CONTEXTS: Record<RunKind, string> = {
-  sync: 'IaC Runner / Sync',
-  preview: 'IaC Runner / Preview',
-  deploy: 'IaC Runner / Deploy',
-  plan: 'IaC Runner / Plan',
-  command: 'IaC Runner / Command',
-};
 /** A pending state that failed this often is left out: the final one will follow. */
 const PENDING_TRIES = 5;
 /** After a try the store is read again before the next one; this keeps a surprise there from becoming a spin. */
@@ -87,7 +80,6 @@ export function createStatusTeller(
       sha: report.target,
       ...status,
       targetUrl,
-      context: CONTEXTS[run.kind],
       // A commit that was just pushed has few; one that is looked at again and again may have too many.
       keepsRoom: !owed.final && run.trigger.source !== 'webhook',
     });
@@ -108,7 +100,7 @@ export function createStatusTeller(
     const now = lane.now();
     let waitMs: number | null = null;
     for (const status of worthIt) {
-      const promised = status.final && status.run.kind === 'sync';
+      const promised = status.final && isPromise(status.run);
       const at = lane.earliest({ promised, notBefore: status.report.notBefore });
       if (at <= now) {
         if ((await aside.guard(status.run, () => tell(status))) === null) continue;

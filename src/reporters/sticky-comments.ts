@@ -1,7 +1,7 @@
 /** The comments there are on pull requests: whose runs they tell, and with what. */
 
 import { NO_ROOT_CHANGED } from '../runs/plan-comment.ts';
-import { type CommandRun, isFinal, type PlanRun, type PreviewRun } from '../runs/run.ts';
+import { isFinal, type PlanRun, type PreviewRun } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { commandReply, replyKey, replyMark } from './command-reply.ts';
@@ -19,11 +19,11 @@ export interface PreviewCommentsOptions {
 
 const PREVIEW_TELLS: ReadonlySet<PreviewRun['state']> = new Set(['succeeded', 'failed', 'errored']);
 
-export function previewComments(options: PreviewCommentsOptions): StickyComment<PreviewRun> {
+export function previewComments(options: PreviewCommentsOptions): StickyComment<'preview'> {
   const { store, client, repository, runUrl } = options;
   return {
     reporter: 'pull-request-comment',
-    concerns: (run) => run.kind === 'preview',
+    kind: 'preview',
     keyOf: ({ input }) => String(input.pullRequest),
     isTelling: ({ state }) => PREVIEW_TELLS.has(state),
     async compose(run) {
@@ -39,10 +39,10 @@ export interface CommandRepliesOptions extends Omit<PreviewCommentsOptions, 'sto
   store: Pick<RunStore, 'steps'>;
 }
 
-export function commandReplies({ store, client, runUrl }: CommandRepliesOptions): StickyComment<CommandRun> {
+export function commandReplies({ store, client, runUrl }: CommandRepliesOptions): StickyComment<'command'> {
   return {
     reporter: 'pull-request-comment',
-    concerns: (run) => run.kind === 'command',
+    kind: 'command',
     keyOf: replyKey,
     // A plan is answered by its own comment.
     isTelling: ({ state, input }) => isFinal(state) && !(state === 'succeeded' && input.command === 'plan'),
@@ -75,11 +75,12 @@ const PLAN_TELLS: ReadonlySet<PlanRun['state']> = new Set([
   'cancelled',
 ]);
 
-export function planComments(options: PlanCommentsOptions): StickyComment<PlanRun> {
+export function planComments(options: PlanCommentsOptions): StickyComment<'plan'> {
   const { store, credential, openClient, runUrl } = options;
   return {
     reporter: 'plan-comment',
-    concerns: (run): run is PlanRun => run.kind === 'plan' && run.input.credential === credential,
+    kind: 'plan',
+    concerns: ({ input }) => input.credential === credential,
     keyOf: ({ concurrencyGroup }) => concurrencyGroup,
     isTelling: ({ state }) => PLAN_TELLS.has(state),
     async compose(run) {

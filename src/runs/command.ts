@@ -21,8 +21,3 @@ export interface CommandInput {
   /** Base of GitHub's API, no final slash. */
   apiUrl: string;
 }
-
-/** Commands of one pull request are obeyed one after the other. */
-export function commandGroup({ apiUrl, repository, pullRequest }: CommandInput): string {
-  return `command:${apiUrl}:${repository.toLowerCase()}#${pullRequest}`;
-}

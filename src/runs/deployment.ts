@@ -115,9 +115,3 @@ export interface DeployOutput {
   type: unknown;
   value: unknown;
 }
-
-/** Deployments of one target run one after the other. */
-export function deployGroup(gitUrl: string, path: string): string {
-  const address = gitUrl.replace(/\/+$/, '').replace(/\.git$/, '');
-  return `deploy:${address}#${path}`;
-}

@@ -41,8 +41,3 @@ export interface PlanInput {
 export interface PlanSecrets {
   token: string;
 }
-
-/** The group in which a newer head of a pull request takes the place of an older one. */
-export function planGroup({ apiUrl, repository, pullRequest, planId }: PlanInput): string {
-  return `plan:${apiUrl}:${repository.toLowerCase()}#${pullRequest}:${planId}`;
-}

@@ -1,15 +1,8 @@
 /** What becomes of a run besides its own work, as events: the same words and rules in every store. Pure. */
 
-import { endedBadly, type Run, type RunKind, type RunRequest } from './run.ts';
+import { kindOf } from './kinds/kinds.ts';
+import { endedBadly, type Run, type RunRequest } from './run.ts';
 import type { ApprovalDecision, RunEventBody } from './run-events.ts';
-
-export const QUEUED_MESSAGES: Record<RunKind, string> = {
-  sync: 'Waiting for previous sync to complete',
-  preview: 'Waiting for previous preview to complete',
-  deploy: 'Waiting for previous deployment of the target to complete',
-  plan: 'Waiting for previous plan to complete',
-  command: 'Waiting for previous command to complete',
-};
 
 /** Whether a request gets the run that its dedupe key stands for already. */
 export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {
@@ -20,11 +13,8 @@ export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {
 }
 
 /** A run that a newer one makes needless. */
-export function supersededBy({ kind }: Run, coveredBy: string): RunEventBody {
-  const message =
-    kind === 'sync'
-      ? 'A newer push of the branch covers this one.'
-      : 'A newer commit of the pull request counts.';
+export function supersededBy(run: Run, coveredBy: string): RunEventBody {
+  const message = kindOf(run).coalescing?.message ?? '';
   return { type: 'run.finished', state: 'superseded', reason: 'covered_by_newer', message, coveredBy };
 }
 

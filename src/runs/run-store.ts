@@ -60,15 +60,6 @@ export const REPORTERS = ['commit-status', 'pull-request-comment', 'plan-comment
 
 export type ReporterName = (typeof REPORTERS)[number];
 
-/** Those that have something to tell about a run of a kind. */
-export const REPORTERS_OF: Record<RunKind, readonly ReporterName[]> = {
-  sync: ['commit-status'],
-  preview: ['commit-status', 'pull-request-comment'],
-  deploy: ['event-webhook'],
-  plan: ['plan-comment', 'commit-status'],
-  command: ['pull-request-comment'],
-};
-
 /** One thing a reporter has told, or failed to: a run for one of its targets (a commit, a comment, an address). */
 export interface Report {
   reporter: ReporterName;

@@ -4,15 +4,6 @@ import type { CommandInput } from './command.ts';
 import type { DeployInput } from './deployment.ts';
 import type { PlanInput } from './plan-comment.ts';
 
-/**
- * A sync changes services; a preview only tells what merging a pull request would sync. A deploy plans and applies
- * with Terraform or OpenTofu; a plan only tells what a pull request's head would change there. A command is what a
- * comment on a pull request asks for: it leads to plans or deployments.
- */
-export const RUN_KINDS = ['sync', 'preview', 'deploy', 'plan', 'command'] as const;
-
-export type RunKind = (typeof RUN_KINDS)[number];
-
 export const RUN_STATES = [
   'queued',
   'running',
@@ -190,10 +181,21 @@ export interface PreviewInput {
   pullRequest: number;
 }
 
-interface RequestOf<Kind extends RunKind, Input> {
-  kind: Kind;
+/** The kinds of runs, each with what it is asked for; what else differs by kind is in kinds/. */
+export interface RunInputs {
+  sync: SyncInput;
+  preview: PreviewInput;
+  deploy: DeployInput;
+  plan: PlanInput;
+  command: CommandInput;
+}
+
+export type RunKind = keyof RunInputs;
+
+interface RequestOf<K extends RunKind> {
+  kind: K;
   trigger: Trigger;
-  input: Input;
+  input: RunInputs[K];
   /** At most one run of a group is worked on at a time. */
   concurrencyGroup: string;
   /** True when a newer queued run of the same group, also coalescing, makes this one needless. */
@@ -207,12 +209,7 @@ interface RequestOf<Kind extends RunKind, Input> {
 }
 
 /** What a trigger asks for. */
-export type RunRequest =
-  | RequestOf<'sync', SyncInput>
-  | RequestOf<'preview', PreviewInput>
-  | RequestOf<'deploy', DeployInput>
-  | RequestOf<'plan', PlanInput>
-  | RequestOf<'command', CommandInput>;
+export type RunRequest = { [P in RunKind]: RequestOf<P> }[RunKind];
 
 /** Added when a run is approved, and more than anybody can ask for: it goes on before whatever else waits. */
 const APPROVED_PRIORITY = 1_000_000;
@@ -259,12 +256,13 @@ interface RunRecord {
 }
 
 /** The durable record: one type for each kind, told apart by `kind`. */
-export type Run = RunRequest & RunRecord;
-export type SyncRun = Extract<Run, { kind: 'sync' }>;
-export type PreviewRun = Extract<Run, { kind: 'preview' }>;
-export type DeployRun = Extract<Run, { kind: 'deploy' }>;
-export type PlanRun = Extract<Run, { kind: 'plan' }>;
-export type CommandRun = Extract<Run, { kind: 'command' }>;
+export type Run<K extends RunKind = RunKind> = Extract<AnyRun, { kind: K }>;
+type AnyRun = { [P in RunKind]: RequestOf<P> & RunRecord }[RunKind];
+export type SyncRun = Run<'sync'>;
+export type PreviewRun = Run<'preview'>;
+export type DeployRun = Run<'deploy'>;
+export type PlanRun = Run<'plan'>;
+export type CommandRun = Run<'command'>;
 
 export interface Step {
   /** Unique in its run: the service id of a sync, the phase of a deployment. */
@@ -284,17 +282,7 @@ export function endedBadly(state: RunState): boolean {
   return state === 'failed' || state === 'errored' || state === 'cancelled' || state === 'timed_out';
 }
 
-/** The group in which a newer head of a pull request takes the place of an older one. */
-export function previewGroup(pullRequest: number): string {
-  return `preview:${pullRequest}`;
-}
-
 /** The commit that was asked for; null when a branch, a tag or a head was. */
-export function askedRevision(run: Run): string | null {
-  return run.kind === 'deploy' || run.kind === 'command' ? null : run.input.revision;
-}
-
-/** The group that serialises all syncs of a branch, and the scope of its ledger. */
-export function syncGroup(branch: string): string {
-  return `sync:${branch}`;
+export function askedRevision({ input }: Run): string | null {
+  return 'revision' in input ? input.revision : null;
 }

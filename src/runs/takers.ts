@@ -2,6 +2,7 @@
 
 import { type DeployInput, toolName } from './deployment.ts';
 import { type Fleet, isSilent, type WorkerSign } from './fleet.ts';
+import { kindOf } from './kinds/kinds.ts';
 import type { Run } from './run.ts';
 
 export interface Missing {
@@ -32,8 +33,9 @@ export function whatIsMissing(
 
 /** Why a run goes on waiting until a machine changes, or null. */
 export function whyItWaits(run: Run, fleet: Awaited<ReturnType<Fleet['workers']>>): string | null {
-  if (run.kind !== 'deploy' || run.state !== 'queued') return null;
-  return whatIsMissing(run.input, run.labels, fleet)?.problem ?? null;
+  const tool = kindOf(run).machineTool?.(run.input);
+  if (!tool || run.state !== 'queued') return null;
+  return whatIsMissing(tool, run.labels, fleet)?.problem ?? null;
 }
 
 function hasLabels({ labels: own }: WorkerSign, labels: readonly string[]): boolean {

@@ -7,7 +7,7 @@ import { describeError } from '../errors.ts';
 import type { Git } from '../git/git.ts';
 import type { Mirror } from '../git/mirror.ts';
 import { loadRules } from '../pipelines/load-rules.ts';
-import { syncGroup } from '../runs/run.ts';
+import { syncGroup } from '../runs/kinds/sync.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { Checks } from '../web/readiness.ts';
 

@@ -6,7 +6,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { type Config, loadConfig } from '../config.ts';
 import { createWorld } from '../git/test-support.ts';
 import type { Pipelines } from '../pipelines/pipeline.ts';
-import { enqueueDeploy, enqueuePlan } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { executeRun } from '../worker/execute-run.ts';
@@ -52,7 +52,7 @@ async function workOnNext(store: RunStore, pipelines: Pipelines) {
 }
 
 async function askForDeployment(store: RunStore, needsWall: boolean): Promise<void> {
-  await enqueueDeploy(store, {
+  await enqueueRun(store, 'deploy', {
     trigger: { source: 'deploy_api', actor: 'ada' },
     // It cannot be opened: that is how a deployment ends that was let through.
     sealed: 'sealed',
@@ -75,7 +75,7 @@ async function askForDeployment(store: RunStore, needsWall: boolean): Promise<vo
 }
 
 async function askForPlan(store: RunStore): Promise<void> {
-  await enqueuePlan(store, {
+  await enqueueRun(store, 'plan', {
     trigger: { source: 'pubsub' },
     sealed: 'sealed',
     input: {

@@ -4,7 +4,7 @@ import { createSecretKey } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Fleet } from '../runs/fleet.ts';
-import { syncGroup } from '../runs/run.ts';
+import { syncGroup } from '../runs/kinds/sync.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { DeployApi } from '../triggers/deploy-api.ts';
 import { replayDelivery } from '../triggers/replay.ts';

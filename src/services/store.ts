@@ -11,7 +11,7 @@ import { ConfigError, describeError, StoreUnreachableError } from '../errors.ts'
 
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Fleet } from '../runs/fleet.ts';
-import { syncGroup } from '../runs/run.ts';
+import { syncGroup } from '../runs/kinds/sync.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { shownAddress } from '../stores/postgres/connection.ts';
 import { holdOwnership } from '../stores/sqlite/ownership.ts';

@@ -4,7 +4,7 @@ import type { Context } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../errors.ts';
 import type { Command, CommandInput } from '../runs/command.ts';
-import { enqueueCommand } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { commandIn } from './command-in.ts';
 import type { Inbox } from './inbox.ts';
@@ -53,7 +53,7 @@ export async function answerComment(
     await inbox.decided(context, 'ignored', reason ?? NO_COMMAND);
     return { status: 'ignored', reason: reason ?? NO_COMMAND };
   }
-  const { run } = await enqueueCommand(store, {
+  const { run } = await enqueueRun(store, 'command', {
     trigger: { source: 'comment', actor: sender.login, deliveryId: inbox.idOf(context) },
     input: {
       ...commands,

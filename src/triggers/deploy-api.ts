@@ -1,8 +1,10 @@
 /** The API of deployments: starts one, decides about its plan, cancels it. Each is stored before it is answered. */
 
 import { RequestError } from '../errors.ts';
-import { type DeployInput, deployGroup } from '../runs/deployment.ts';
-import { enqueueDeploy } from '../runs/enqueue.ts';
+import type { DeployInput } from '../runs/deployment.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
+import { deployGroup } from '../runs/kinds/deploy.ts';
+import { kindOf } from '../runs/kinds/kinds.ts';
 import { checkRemoteUrl } from '../runs/remote-url.ts';
 import { normalizeDirectory } from '../runs/root-directory.ts';
 import { isFinal, type Run, type RunState } from '../runs/run.ts';
@@ -85,7 +87,7 @@ async function start(
   if (autoApprove && !mayApprove) {
     throw new RequestError(403, `auto_approve needs the role admin, which ${name} does not have`);
   }
-  const { run } = await enqueueDeploy(store, {
+  const { run } = await enqueueRun(store, 'deploy', {
     trigger: { source: 'deploy_api', actor: name },
     input: mayApprove ? input : { ...input, needsWall: true },
     priority,
@@ -119,7 +121,7 @@ const ENDINGS: Partial<Record<RunState, string>> = {
 
 /** Also of plans of pull requests, whose making may need an approval. */
 async function whyNot(store: RunStore, run: Run): Promise<string> {
-  const what = run.kind === 'deploy' ? 'deployment' : 'plan';
+  const { name: what, tool } = kindOf(run);
   const decided = await store.latestEvent(run.id, 'run.decided');
   switch (decided?.decision) {
     case 'approved':
@@ -130,9 +132,7 @@ async function whyNot(store: RunStore, run: Run): Promise<string> {
       return 'The approval has expired: nobody approved in time';
   }
   if (isFinal(run.state)) return `The ${what} has already ended: ${ENDINGS[run.state] ?? 'it has failed'}`;
-  return run.kind === 'deploy'
-    ? `There is no plan to decide about yet: the deployment is ${run.state}`
-    : `The plan asks for no approval now: it is ${run.state}`;
+  return `${tool?.notAsked} ${run.state}`;
 }
 
 async function cancel({ store }: DeployApiOptions, runId: string, by: string): Promise<DeployActionResult> {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError } from '../errors.ts';
-import { enqueueDeploy } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { DeployRun } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
@@ -115,7 +115,7 @@ describe('A drift check', () => {
   it('waits for a deployment of its target, and others do not', async () => {
     write('network', 'cluster');
     const unlike = { tfvarsFiles: [], callbackUrl: null, toolVersion: null };
-    await enqueueDeploy(store, {
+    await enqueueRun(store, 'deploy', {
       trigger: { source: 'deploy_api', actor: 'ada' },
       priority: 0,
       labels: [],

@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { ConfigError, describeError } from '../errors.ts';
-import { deployGroup } from '../runs/deployment.ts';
-import { enqueueDeploy } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
+import { deployGroup } from '../runs/kinds/deploy.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { describeProblem } from '../yaml-file.ts';
 import { type DriftFileOptions, type DriftTarget, parseDriftFile } from './drift-file.ts';
@@ -123,7 +123,7 @@ function createChecks(options: DriftOptions) {
 
   async function begin(target: DriftTarget): Promise<void> {
     const { name, input, secrets, priority, labels } = target;
-    const { run } = await enqueueDeploy(store, {
+    const { run } = await enqueueRun(store, 'deploy', {
       trigger: { source: 'drift_check', actor: name },
       input,
       priority,

@@ -113,7 +113,7 @@ async function accept(
 function accepted(run: Run, after: string, url: string): object {
   return {
     status: 'accepted',
-    services: run.kind === 'sync' ? run.input.announced : [],
+    services: 'announced' in run.input ? run.input.announced : [],
     commit: (askedRevision(run) ?? after).slice(0, 8),
     run_id: run.id,
     url,

@@ -3,7 +3,7 @@
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../errors.ts';
-import { enqueuePlan } from '../runs/enqueue.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { VerifyBearer } from './oidc.ts';
 import { type PlanRequestRules, parsePlanRequest } from './plan-request.ts';
@@ -81,7 +81,7 @@ async function take(options: PubsubPushOptions, body: unknown): Promise<void> {
   const parsed = parsePlanRequest(parseJson(Buffer.from(message.data, 'base64')), options);
   if (!parsed.ok) return setAside(options, messageId, parsed.problem);
   const { input, token } = parsed;
-  const { run, created } = await enqueuePlan(options.store, {
+  const { run, created } = await enqueueRun(options.store, 'plan', {
     trigger: { source: 'pubsub', deliveryId: messageId },
     input,
     dedupeKey: messageId && `pubsub:${subscription ?? ''}:${messageId}`,

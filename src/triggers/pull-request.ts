@@ -3,8 +3,9 @@
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../errors.ts';
-import { enqueuePlan, enqueuePreview } from '../runs/enqueue.ts';
-import { type PlanInput, planGroup } from '../runs/plan-comment.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
+import { planGroup } from '../runs/kinds/plan.ts';
+import type { PlanInput } from '../runs/plan-comment.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { Inbox } from './inbox.ts';
 
@@ -85,7 +86,7 @@ async function askForPreview(
   { pull_request: pull, sender }: Payload,
   { deliveryId, detail }: Asked,
 ): Promise<string> {
-  const { run } = await enqueuePreview(store, {
+  const { run } = await enqueueRun(store, 'preview', {
     trigger: { source: 'pull_request', actor: sender?.login ?? null, deliveryId },
     input: { branch, revision: pull.head.sha, pullRequest: pull.number },
     dedupeKey: deliveryId && `delivery:${deliveryId}`,
@@ -102,7 +103,7 @@ async function askForPlan(
 ): Promise<string | null> {
   const input = planInput(options, payload);
   if (input === null) return null;
-  const { run } = await enqueuePlan(options.store, {
+  const { run } = await enqueueRun(options.store, 'plan', {
     trigger: { source: 'pull_request', actor: payload.sender?.login ?? null, deliveryId },
     input,
     dedupeKey: deliveryId && `delivery:${deliveryId}:plan`,

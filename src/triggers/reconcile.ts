@@ -2,7 +2,7 @@
 
 import type { Logger } from 'pino';
 import { enqueueSync } from '../runs/enqueue.ts';
-import { syncGroup } from '../runs/run.ts';
+import { syncGroup } from '../runs/kinds/sync.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
 /** A nudge waits this long for others, and for the push's own delivery to arrive. */

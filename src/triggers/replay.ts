@@ -1,5 +1,6 @@
 /** What people do to a delivery: have what it asked for done again. */
 
+import { kindOf } from '../runs/kinds/kinds.ts';
 import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
@@ -27,12 +28,8 @@ export async function replayDelivery(
         : `There is nothing to replay, as it asked for nothing: ${detail}.`;
     return { status: 'refused', reason };
   }
-  if (request.kind === 'deploy' || (request.kind === 'plan' && request.input.credential === 'sealed')) {
-    return { status: 'refused', reason: 'Its credentials are not kept: it has to be sent again' };
-  }
-  if (request.kind === 'command') {
-    return { status: 'refused', reason: 'A command is whoever commented’s to ask for: write a new comment' };
-  }
+  const whyNot = kindOf(request).whyNotReplayed?.(request.input) ?? null;
+  if (whyNot !== null) return { status: 'refused', reason: whyNot };
   const { deliveryId } = request.trigger;
   const trigger = { source: 'replay', actor, deliveryId, retryOf: null } as const;
   const { run } = await store.enqueue({ ...request, trigger, dedupeKey: null });

@@ -1,9 +1,9 @@
 /** What people do to a run from its page or by the API: retry what failed, cancel. */
 
-import { enqueuePlan, enqueuePreview, enqueueSync } from '../runs/enqueue.ts';
-import { endedBadly, isFinal, type Run, type Selection, type Step } from '../runs/run.ts';
+import { enqueueRun } from '../runs/enqueue.ts';
+import { kindOf } from '../runs/kinds/kinds.ts';
+import { endedBadly, isFinal, type Run, type Step } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { retryOf as repeated } from '../runs/sync-intent.ts';
 
 export type ActionResult = { status: 'accepted'; run: Run } | { status: 'refused'; reason: string };
 
@@ -28,35 +28,11 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
       : 'The run has not ended yet.';
     return { status: 'refused', reason };
   }
-  if (run.kind === 'plan' && run.input.credential === 'configured') {
-    const { run: retry } = await enqueuePlan(store, {
-      trigger: { source: 'retry', actor, retryOf: run.id },
-      input: run.input,
-    });
-    return { status: 'accepted', run: retry };
-  }
-  if (run.kind === 'command') {
-    return { status: 'refused', reason: 'A command is not retried: write a new comment.' };
-  }
-  if (run.kind === 'deploy' || run.kind === 'plan') {
-    // Its credentials were thrown away with its end.
-    return { status: 'refused', reason: 'A run of this kind is not retried: ask for a new one.' };
-  }
-  if (run.kind === 'preview') {
-    const { run: retry } = await enqueuePreview(store, {
-      trigger: { source: 'retry', actor, retryOf: run.id },
-      input: run.input,
-    });
-    return { status: 'accepted', run: retry };
-  }
   const failed = (await store.steps(runId)).filter(({ state }) => TO_RETRY.has(state)).map(({ id }) => id);
-  // A run that ended before it chose is asked the same question again.
-  const selection: Selection =
-    failed.length > 0 ? { mode: 'services', services: failed } : run.input.selection;
-  const { run: retry } = await enqueueSync(store, {
-    trigger: { source: 'retry', actor, retryOf: run.id },
-    input: { ...run.input, ...repeated(run), selection, announced: failed },
-  });
+  const input = kindOf(run).retry(run, failed);
+  if (typeof input === 'string') return { status: 'refused', reason: input };
+  const trigger = { source: 'retry', actor, retryOf: run.id } as const;
+  const { run: retry } = await enqueueRun(store, run.kind, { trigger, input });
   return { status: 'accepted', run: retry };
 }
 

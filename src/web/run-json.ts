@@ -1,6 +1,6 @@
 /** Runs and steps as the JSON that callers read: snake_case keys, RFC 3339 times, durations in ms. */
 
-import { nextActionOf } from '../runs/next-action.ts';
+import { nextActionOf } from '../runs/kinds/kinds.ts';
 import { askedRevision, type Run, requestedPriority, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';

@@ -1,7 +1,8 @@
 /** The list of runs: newest first, one line each, filtered by kind and state, older ones a page away. */
 
 import { html } from 'hono/html';
-import { RUN_KINDS, RUN_STATES, type Run, type RunKind, type RunState } from '../runs/run.ts';
+import { RUN_KINDS } from '../runs/kinds/kinds.ts';
+import { RUN_STATES, type Run, type RunKind, type RunState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';

@@ -1,6 +1,6 @@
 /** A run's events in the words of its event stream (text/event-stream). */
 
-import { nextActionOf } from '../runs/next-action.ts';
+import { nextActionOf } from '../runs/kinds/kinds.ts';
 import type { RunKind } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import { plainLine, styledLine } from './ansi.ts';

@@ -1,7 +1,7 @@
 /** The page of one run: its outcome, its steps with their logs, and why it did what it did or what it planned. */
 
 import { html } from 'hono/html';
-import { nextActionOf } from '../runs/next-action.ts';
+import { nextActionOf } from '../runs/kinds/kinds.ts';
 import { endedBadly, isFinal, type Run, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';

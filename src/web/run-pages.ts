@@ -2,8 +2,9 @@
 
 import { type Context, Hono } from 'hono';
 import type { Fleet } from '../runs/fleet.ts';
-import { RUN_KINDS, RUN_STATES, type Run } from '../runs/run.ts';
-import { REPORTERS_OF, type RunStore } from '../runs/run-store.ts';
+import { kindOf, RUN_KINDS } from '../runs/kinds/kinds.ts';
+import { RUN_STATES, type Run } from '../runs/run.ts';
+import type { RunStore } from '../runs/run-store.ts';
 import { whyItWaits } from '../runs/takers.ts';
 import type { DeployApi } from '../triggers/deploy-api.ts';
 import type { ActionResult } from '../triggers/run-actions.ts';
@@ -163,7 +164,7 @@ async function showRun(c: RunContext, { store, fleet, assets, clock, commitUrl, 
   const run = (await store.run(id)) ?? c.var.run;
   const steps = await store.steps(id);
   const explanation = (await store.latestEvent(id, 'run.explained'))?.explanation ?? null;
-  const reports = await Promise.all(REPORTERS_OF[run.kind].map((reporter) => store.reports(reporter, id)));
+  const reports = await Promise.all(kindOf(run).reporters.map((reporter) => store.reports(reporter, id)));
   const undelivered = reports.flat().filter(({ problem }) => problem !== null);
   const tool = await readToolDetails(store, run, steps);
   const waitsFor = fleet && run.state === 'queued' ? whyItWaits(run, await fleet.workers()) : null;

@@ -4,16 +4,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll } from 'vitest';
-import { type DeployInput, deployGroup } from '../runs/deployment.ts';
-import { type PlanInput, planGroup } from '../runs/plan-comment.ts';
-import {
-  type DeployRun,
-  type PlanRun,
-  type PreviewRun,
-  type Run,
-  type SyncRun,
-  syncGroup,
-} from '../runs/run.ts';
+import type { DeployInput } from '../runs/deployment.ts';
+import { deployGroup } from '../runs/kinds/deploy.ts';
+import { planGroup } from '../runs/kinds/plan.ts';
+import { syncGroup } from '../runs/kinds/sync.ts';
+import type { PlanInput } from '../runs/plan-comment.ts';
+import type { DeployRun, PlanRun, PreviewRun, Run, SyncRun } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Report, RunStore } from '../runs/run-store.ts';
 import { appendEvents } from '../stores/sql/append-events.ts';

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import { MustEndError, ReporterFailedError, StoreUnavailableError } from '../errors.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.ts';
-import { nextActionOf } from '../runs/next-action.ts';
+import { nextActionOf } from '../runs/kinds/kinds.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';

@@ -166,24 +166,18 @@ function shown(outcome: Outcome | HandedBack): Record<string, unknown> {
 }
 
 /** Runs of a kind are covered by runs of that kind only, as groups do not mix kinds. */
-function perform(
+function perform<K extends RunKind>(
   pipelines: Pipelines,
-  run: Run,
+  run: Run<K>,
   covers: readonly Run[],
-  rest: Omit<PipelineContext<RunKind>, 'run' | 'covers'>,
+  rest: Omit<PipelineContext<K>, 'run' | 'covers'>,
 ): Promise<Outcome> {
-  switch (run.kind) {
-    case 'sync':
-      return pipelines.sync({ ...rest, run, covers: covers.filter((other) => other.kind === 'sync') });
-    case 'preview':
-      return pipelines.preview({ ...rest, run, covers: covers.filter((other) => other.kind === 'preview') });
-    case 'deploy':
-      return pipelines.deploy({ ...rest, run, covers: [] });
-    case 'plan':
-      return pipelines.plan({ ...rest, run, covers: covers.filter((other) => other.kind === 'plan') });
-    case 'command':
-      return pipelines.command({ ...rest, run, covers: [] });
-  }
+  const kind: K = run.kind;
+  return pipelines[kind]({
+    ...rest,
+    run,
+    covers: covers.filter((other): other is Run<K> => other.kind === kind),
+  });
 }
 
 function finish(writer: EventWriter, outcome: Outcome | HandedBack): Promise<void> {

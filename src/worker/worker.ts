@@ -3,7 +3,8 @@
 import type { Logger } from 'pino';
 import { StoreUnavailableError } from '../errors.ts';
 import type { Pipelines } from '../pipelines/pipeline.ts';
-import { RUN_KINDS, type RunKind } from '../runs/run.ts';
+import { RUN_KINDS } from '../runs/kinds/kinds.ts';
+import type { RunKind } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { executeRun } from './execute-run.ts';
 

@@ -1,6 +1,7 @@
 /** Keeps the table of runs that can be claimed: every write that changes the state of a run calls one of these. */
 
 import { toolName } from '../../runs/deployment.ts';
+import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../runs/run.ts';
 import type { Row, Transaction } from './database.ts';
 import { HOLDING_RUNS, QUEUED_RUNS } from './rows.ts';
@@ -10,8 +11,8 @@ const TOOL = 'tool:';
 
 /** The list that `needs` holds: what a machine must have to work on the run. */
 export function needsOf({ kind, input, labels = [] }: Pick<RunRequest, 'kind' | 'input' | 'labels'>): string {
-  const tool = kind === 'deploy' && 'tool' in input ? [TOOL + toolName(input)] : [];
-  return JSON.stringify([...new Set([...labels, ...tool])].sort());
+  const tool = kindOf({ kind }).machineTool?.(input);
+  return JSON.stringify([...new Set([...labels, ...(tool ? [TOOL + toolName(tool)] : [])])].sort());
 }
 
 /** A machine that lists no labels or no tools takes runs with any. */

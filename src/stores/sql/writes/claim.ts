@@ -1,6 +1,7 @@
 /** The run that is worked on next, with its lease, and those it covers. */
 
-import { RUN_KINDS, type Run, type RunKind } from '../../../runs/run.ts';
+import { RUN_KINDS } from '../../../runs/kinds/kinds.ts';
+import type { Run, RunKind } from '../../../runs/run.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
 import type { Claim, RunStore } from '../../../runs/run-store.ts';
 import { appendEvents, machineOf } from '../append-events.ts';

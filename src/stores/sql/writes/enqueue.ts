@@ -1,9 +1,10 @@
 /** A new run, or the earlier one that answers the request. */
 
 import { NonceSpentError, QueueFullError } from '../../../errors.ts';
+import { kindOf } from '../../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
-import { answersAgain, QUEUED_MESSAGES } from '../../../runs/run-decisions.ts';
-import { REPORTERS_OF, type RunStore } from '../../../runs/run-store.ts';
+import { answersAgain } from '../../../runs/run-decisions.ts';
+import type { RunStore } from '../../../runs/run-store.ts';
 import { insertEvent } from '../append-events.ts';
 import { needsOf, noteQueued } from '../claimable.ts';
 import type { Transaction, Written } from '../database.ts';
@@ -78,7 +79,7 @@ async function insertRun(transaction: Transaction, request: RunRequest): Promise
      RETURNING ${RUN_COLUMNS}`,
     timeOrderedId(now),
     request.kind,
-    QUEUED_MESSAGES[request.kind],
+    kindOf(request).queued,
     request.concurrencyGroup,
     request.coalesce ? 1 : 0,
     request.dedupeKey,
@@ -94,7 +95,7 @@ async function insertRun(transaction: Transaction, request: RunRequest): Promise
   const { run, number } = stored;
   await insertEvent(transaction, number, { seq: 1, at: now, event: { type: 'run.queued' } });
   await noteQueued(transaction, { number, run, needs });
-  for (const reporter of REPORTERS_OF[request.kind]) {
+  for (const reporter of kindOf(request).reporters) {
     await transaction.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, number);
   }
   return stored;

@@ -1,6 +1,7 @@
 /** What only the holder of a lease may write, and the end of leases. */
 
 import { StaleLeaseError } from '../../../errors.ts';
+import { kindOf } from '../../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
 import { areLast, completed, takenBack } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
@@ -92,5 +93,5 @@ function holderIsGone(now: number, owner: string | undefined): { sql: string; va
 
 /** The store keeps its plan, and every machine would apply it with the same version of the tool. */
 function canGoOnAnywhere(run: Run): boolean {
-  return run.kind === 'deploy' && run.input.toolVersion !== null;
+  return typeof kindOf(run).machineTool?.(run.input).toolVersion === 'string';
 }

@@ -1,0 +1,26 @@
+/** A command is what a comment on a pull request asks for; it leads to plans or deployments. */
+
+import type { Kind } from './kind.ts';
+
+export const COMMAND: Kind<'command'> = {
+  name: 'command',
+  plural: 'commands',
+  queued: 'Waiting for previous command to complete',
+  // Commands of one pull request are obeyed one after the other.
+  group: ({ apiUrl, repository, pullRequest }) =>
+    `command:${apiUrl}:${repository.toLowerCase()}#${pullRequest}`,
+  // A comment is obeyed once, however often it is delivered.
+  dedupeKey: ({ apiUrl, repository, commentId }) =>
+    `comment:${apiUrl}:${repository.toLowerCase()}:${commentId}`,
+  coalescing: null,
+  reporters: ['pull-request-comment'],
+  status: null,
+  retry: () => 'A command is not retried: write a new comment.',
+  whyNotReplayed: () => 'A command is whoever commented’s to ask for: write a new comment',
+  title: ({ input: { command, repository, pullRequest } }) =>
+    `iac-runner ${command} on ${repository}#${pullRequest}`,
+  ref: ({ branch }) => branch,
+  refLabel: 'Branch',
+  hasWaves: false,
+  tool: null,
+};

@@ -1,0 +1,85 @@
+/** What the program asks of a kind of run: each file beside this one answers it for its own kind. */
+
+import type { DeployInput } from '../deployment.ts';
+import type { Run, RunInputs, RunKind, RunReason, Trigger } from '../run.ts';
+import type { ReporterName } from '../run-store.ts';
+
+export interface StatusWords {
+  state: 'pending' | 'success' | 'failure' | 'error';
+  description: string;
+}
+
+/** A line at the head of a run's page. */
+export interface Fact {
+  name: string;
+  values: readonly string[];
+  isCode?: boolean;
+  link?: string | null;
+  /** Follows the values. */
+  note?: string;
+}
+
+export interface Kind<K extends RunKind = RunKind> {
+  /** What people call one, and several. */
+  name: string;
+  plural: string;
+
+  // The queue.
+  /** The message of a run that waits. */
+  queued: string;
+  /** At most one run of a group is worked on at a time. */
+  group(input: RunInputs[K]): string;
+  /** Where the input itself says that two requests are the same one. */
+  dedupeKey?(input: RunInputs[K]): string;
+  /** Which queued runs a newer one of the group makes needless, and their message then. Null: none. */
+  coalescing: null | { covers(request: { trigger: Trigger; input: RunInputs[K] }): boolean; message: string };
+  /** Only a machine that has this tool takes the run. */
+  machineTool?(input: RunInputs[K]): Pick<DeployInput, 'tool' | 'toolVersion'>;
+
+  // Reports.
+  reporters: readonly ReporterName[];
+  /** The commit status; null: a run of this kind has none. */
+  status: null | {
+    /** Under this name GitHub shows the newest status of a commit; its case does not matter to GitHub. */
+    context: string;
+    /** It says that a commit is deployed: it is sent first, and a covered run has that of the covering one. */
+    isPromise: boolean;
+    /** `covering` is the run whose outcome counts: the run itself, or the one that covers it. */
+    of(run: Run<K>, covering: Run<K>): StatusWords | null;
+  };
+  /** Where the words of RUN_REASONS, which speak of syncs or deployments, would send the reader the wrong way. */
+  nextActions?: Partial<Record<RunReason, string>>;
+
+  // Repetition.
+  /** The input of a run that repeats this one, or why there can be none. `failed` are the steps to run again. */
+  retry(run: Run<K>, failed: string[]): RunInputs[K] | string;
+  /** Why a delivery that asked for this is not replayed. */
+  whyNotReplayed?(input: RunInputs[K]): string | null;
+
+  // Pages and JSON.
+  /** Left out: the subject of the commit is the title. */
+  title?(run: Run<K>): string;
+  /** The branch, or whatever else names the commit; null when that is not known. */
+  ref(input: RunInputs[K]): string | null;
+  refLabel: 'Branch' | 'Ref';
+  /** The page of the repository, or null when it has none. Left out: it is the operator's own repository. */
+  repositoryPage?(input: RunInputs[K]): string | null;
+  facts?(input: RunInputs[K]): readonly (Fact | null)[];
+  options?(input: RunInputs[K]): string[];
+  /** The members of a run's JSON that only this kind has. */
+  json?(run: Run<K>): object;
+  /** Its steps are services, run in waves. */
+  hasWaves: boolean;
+  /** Null: it runs no Terraform or OpenTofu, so that there are no plans and nothing to approve. */
+  tool: null | {
+    history: string;
+    /** What an approval is for, before the digest or the id that it is bound to. */
+    approvedThing: string;
+    /** What whoever approves has to know. */
+    approvalNote: string | null;
+    /** The answer to a decision that nobody asked for, before the state of the run. */
+    notAsked: string;
+    /** The root module, where there is only one. */
+    directory(input: RunInputs[K]): string | null;
+  };
+}

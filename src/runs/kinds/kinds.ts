@@ -1,0 +1,30 @@
+/** The kinds of runs. A further one is an input in run.ts, a file beside this one, a line here, and its pipeline. */
+
+import { RUN_REASONS, type Run, type RunKind } from '../run.ts';
+import { COMMAND } from './command.ts';
+import { DEPLOY } from './deploy.ts';
+import type { Kind } from './kind.ts';
+import { PLAN } from './plan.ts';
+import { PREVIEW } from './preview.ts';
+import { SYNC } from './sync.ts';
+
+const KINDS: { readonly [K in RunKind]: Kind<K> } = {
+  sync: SYNC,
+  preview: PREVIEW,
+  deploy: DEPLOY,
+  plan: PLAN,
+  command: COMMAND,
+};
+
+/** In the order in which pages list them. */
+export const RUN_KINDS = Object.keys(KINDS) as RunKind[];
+
+/** Give it only what belongs to a run of this kind: the compiler cannot check that. */
+export function kindOf({ kind }: { kind: RunKind }): Kind {
+  return KINDS[kind] as Kind;
+}
+
+/** What the reader of a bad ending should do now; null when there is nothing to do. */
+export function nextActionOf({ kind, reason }: Pick<Run, 'kind' | 'reason'>): string | null {
+  return reason === null ? null : (KINDS[kind].nextActions?.[reason] ?? RUN_REASONS[reason]);
+}

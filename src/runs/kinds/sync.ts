@@ -1,0 +1,103 @@
+/** A sync runs the tasks of the services that a commit changes. */
+
+import type { SyncInput, SyncRun, Trigger } from '../run.ts';
+import { meaningOf, retryOf } from '../sync-intent.ts';
+import type { Kind, StatusWords } from './kind.ts';
+
+const WAITING = 'Waiting for previous sync to complete';
+const GIT_FAILED = 'Failed to update git repository';
+
+const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
+  revision: null,
+  before: null,
+  force: false,
+  dryRun: false,
+  postponed: [],
+  unpin: false,
+  announced: [],
+};
+
+/** What `given` leaves out is null, false or empty. */
+export function syncInput(
+  trigger: Trigger,
+  given: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>,
+): SyncInput {
+  const input = { ...PLAIN, ...given };
+  return { ...input, intent: meaningOf({ trigger, input }).intent };
+}
+
+/** The group that serialises all syncs of a branch, and the scope of its ledger. */
+export function syncGroup(branch: string): string {
+  return `sync:${branch}`;
+}
+
+export const SYNC: Kind<'sync'> = {
+  name: 'sync',
+  plural: 'syncs',
+  queued: WAITING,
+  group: ({ branch }) => syncGroup(branch),
+  coalescing: {
+    covers: (request) => meaningOf(request).coalesces,
+    message: 'A newer push of the branch covers this one.',
+  },
+  reporters: ['commit-status'],
+  status: {
+    context: 'IaC Runner / Sync',
+    isPromise: true,
+    of: (run, covering) => (run.input.dryRun ? null : statusOf(covering)),
+  },
+  // A run that ended before it chose is asked the same question again.
+  retry: (run, failed) => ({
+    ...PLAIN,
+    ...run.input,
+    ...retryOf(run),
+    selection: failed.length > 0 ? { mode: 'services', services: failed } : run.input.selection,
+    announced: failed,
+  }),
+  ref: ({ branch }) => branch,
+  refLabel: 'Branch',
+  options: ({ force, dryRun }) => [...(force ? ['force'] : []), ...(dryRun ? ['dry run'] : [])],
+  hasWaves: true,
+  tool: null,
+};
+
+function statusOf(run: SyncRun): StatusWords {
+  switch (run.state) {
+    case 'queued':
+      // One that has to wait until some time says until when.
+      return { state: 'pending', description: run.notBefore > 0 ? run.message : WAITING };
+    case 'running':
+      return { state: 'pending', description: run.chosen > 0 ? run.message : WAITING };
+    case 'awaiting_approval':
+      return { state: 'pending', description: run.message };
+    case 'succeeded':
+      return { state: 'success', description: run.message };
+    case 'failed':
+    case 'timed_out':
+      return { state: 'failure', description: run.message };
+    case 'cancelled':
+      return { state: 'error', description: run.message };
+    case 'errored':
+      return { state: 'error', description: gitFailure(run) ?? run.message };
+    case 'superseded':
+      // Named as covered or off the branch, it ends on its own words; else it only had nothing left to do.
+      return run.coveredBy !== null || run.reason === 'not_on_branch'
+        ? { state: 'error', description: run.message }
+        : { state: 'success', description: 'No services required sync' };
+  }
+}
+
+/** Null when it was not on the way to the commit that the run failed. */
+function gitFailure({ reason, chosen }: SyncRun): string | null {
+  switch (reason) {
+    case 'git_unavailable':
+    case 'unknown_revision':
+      return GIT_FAILED;
+    case 'workspace_unavailable':
+      return `${GIT_FAILED}: the workspace cannot be used`;
+    case 'disk_full':
+      return chosen === 0 ? `${GIT_FAILED}: the disk is full` : null;
+    default:
+      return null;
+  }
+}
