@@ -1,6 +1,7 @@
 /** Who is asked to approve what until when, and what was decided; the buttons for those who may. */
 
 import { html } from 'hono/html';
+import { kindOf } from '../runs/kinds/kinds.ts';
 import type { ApprovalDecision } from '../runs/run-events.ts';
 import { hasRole, type Identity } from './access.ts';
 import { plainLine } from './ansi.ts';
@@ -16,7 +17,10 @@ const DECISIONS: Record<ApprovalDecision, string> = {
 };
 
 export function approvalView(run: ToolRun, { subject, expiresAt, decided }: Approval, now: number): Html {
-  const bound = subject !== null && boundTo(run, subject);
+  const { tool } = kindOf(run);
+  const bound =
+    subject !== null &&
+    html`<p class="quiet">For the ${tool?.approvedThing} <code class="digest">${plainLine(subject)}</code> and no other.</p>`;
   if (decided) {
     const { decision, by, at } = decided;
     const who = decision === 'expired' ? 'nobody approved in time' : html`<bdi>${plainLine(by)}</bdi>`;
@@ -27,18 +31,12 @@ export function approvalView(run: ToolRun, { subject, expiresAt, decided }: Appr
     return html`<p data-decision="none"><strong>Nobody decided</strong> before it ended.</p>${bound}`;
   return html`<p><strong>Waits for an approval</strong> until <time datetime="${iso(expiresAt)}">${formatTime(expiresAt)}</time>,
 <span class="nowrap" data-until="${iso(expiresAt)}">${remaining(expiresAt, now)}</span>. Whoever has the role admin may approve or reject it; the first decision holds.</p>
-${run.kind === 'plan' && html`<p>The head comes from a fork. Approving lets what it contains run here, without any credentials of ours.</p>`}${bound}`;
+${tool?.approvalNote && html`<p>${tool.approvalNote}</p>`}${bound}`;
 }
 
 /** In words that the script of the page keeps up to date. */
 function remaining(expiresAt: number, now: number): string {
   return expiresAt > now ? `${formatDuration(expiresAt - now)} left` : 'the time is up';
-}
-
-function boundTo(run: ToolRun, subject: string): Html {
-  return run.kind === 'deploy'
-    ? html`<p class="quiet">For the plan file with the SHA-256 <code class="digest">${plainLine(subject)}</code> and no other.</p>`
-    : html`<p class="quiet">For the commit <code class="digest">${plainLine(subject)}</code> and no other.</p>`;
 }
 
 /** Empty for those who may not decide, and once it is decided. */

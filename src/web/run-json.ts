@@ -1,7 +1,7 @@
 /** Runs and steps as the JSON that callers read: snake_case keys, RFC 3339 times, durations in ms. */
 
-import { nextActionOf } from '../runs/kinds/kinds.ts';
-import { askedRevision, type Run, requestedPriority, type Step } from '../runs/run.ts';
+import { kindOf, nextActionOf } from '../runs/kinds/kinds.ts';
+import { askedRevision, type Run, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';
 import { rfc3339 } from './format.ts';
@@ -10,6 +10,7 @@ import type { Approval, ToolDetails } from './tool-details.ts';
 
 /** A run without its steps, as in a list. `url` is the address of its page. */
 export function runJson(run: Run, url: string) {
+  const { json, tool } = kindOf(run);
   return {
     run_id: run.id,
     kind: run.kind,
@@ -28,8 +29,8 @@ export function runJson(run: Run, url: string) {
       retry_of: run.trigger.retryOf,
     },
     pull_request: 'pullRequest' in run.input ? run.input.pullRequest : null,
-    force: run.kind === 'sync' && run.input.force,
-    dry_run: run.kind === 'sync' && run.input.dryRun,
+    force: 'force' in run.input && run.input.force,
+    dry_run: 'dryRun' in run.input && run.input.dryRun,
     cancel_requested_by: run.cancelRequestedBy,
     covered_by: run.coveredBy,
     attempt: run.attempt,
@@ -38,41 +39,8 @@ export function runJson(run: Run, url: string) {
     finished_at: rfc3339(run.finishedAt),
     duration_ms: durationMs(run),
     url,
-    ...kindJson(run),
-  };
-}
-
-/** The members that only runs of this kind have. */
-function kindJson(run: Run) {
-  if (run.kind === 'deploy') {
-    const { operation, tool, toolVersion, gitUrl, gitRef, path, autoApprove } = run.input;
-    return {
-      operation,
-      tool,
-      tool_version: toolVersion,
-      git_url: gitUrl,
-      git_ref: gitRef,
-      path,
-      auto_approve: autoApprove,
-      priority: requestedPriority(run),
-      labels: run.labels,
-      approval_expires_at: rfc3339(run.approvalExpiresAt),
-    };
-  }
-  if (run.kind !== 'plan') return {};
-  const { repository, cloneUrl, planId, roots, fromFork } = run.input;
-  return {
-    repository,
-    git_url: cloneUrl,
-    plan_id: planId,
-    from_fork: fromFork,
-    roots:
-      roots?.map(({ directory, tool, toolVersion }) => ({
-        path: directory,
-        tool,
-        tool_version: toolVersion,
-      })) ?? null,
-    approval_expires_at: rfc3339(run.approvalExpiresAt),
+    ...json?.(run),
+    ...(tool && { approval_expires_at: rfc3339(run.approvalExpiresAt) }),
   };
 }
 

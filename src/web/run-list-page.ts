@@ -1,15 +1,15 @@
 /** The list of runs: newest first, one line each, filtered by kind and state, older ones a page away. */
 
 import { html } from 'hono/html';
-import { RUN_KINDS } from '../runs/kinds/kinds.ts';
+import { kindOf, RUN_KINDS } from '../runs/kinds/kinds.ts';
 import { RUN_STATES, type Run, type RunKind, type RunState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatDuration } from './format.ts';
 import { type Html, type PageFrame, page } from './layout.ts';
-import { commitPage } from './repository-links.ts';
 import {
   branchOf,
   commitLink,
+  commitPage,
   moment,
   runCommit,
   runTitle,
@@ -66,17 +66,13 @@ export function listPath({ kind, state }: RunListFilter, before?: string): strin
   return query.size === 0 ? '/runs' : `/runs?${query}`;
 }
 
-const KIND_WORDS: Record<RunKind, [one: string, many: string]> = {
-  sync: ['sync', 'syncs'],
-  preview: ['preview', 'previews'],
-  deploy: ['deployment', 'deployments'],
-  plan: ['plan', 'plans'],
-  command: ['command', 'commands'],
-};
-
 function kindFilter(filter: RunListFilter): Html {
   const link = (kind: RunKind | null) =>
-    filterLink({ ...filter, kind }, kind === null ? 'all kinds' : KIND_WORDS[kind][1], kind === filter.kind);
+    filterLink(
+      { ...filter, kind },
+      kind === null ? 'all kinds' : kindOf({ kind }).plural,
+      kind === filter.kind,
+    );
   return html`<nav aria-label="Filter by kind"><ul class="filter">${[null, ...RUN_KINDS].map(link)}</ul></nav>`;
 }
 
@@ -91,10 +87,10 @@ function filterLink(to: RunListFilter, word: string, isCurrent: boolean): Html {
 }
 
 function emptyWords({ kind, state }: RunListFilter, paged: boolean): string {
-  const [one, many] = kind === null ? ['run', 'runs'] : KIND_WORDS[kind];
-  if (paged) return `No older ${many}.`;
-  if (state !== null) return `No ${one} is ${stateWord(state)}.`;
-  return kind === null ? 'No runs yet. A push to the branch makes the first.' : `No ${many} yet.`;
+  const { name, plural } = kind === null ? { name: 'run', plural: 'runs' } : kindOf({ kind });
+  if (paged) return `No older ${plural}.`;
+  if (state !== null) return `No ${name} is ${stateWord(state)}.`;
+  return kind === null ? 'No runs yet. A push to the branch makes the first.' : `No ${plural} yet.`;
 }
 
 function runRow(run: Run, { now, commitUrl }: RunListView): Html {

@@ -1,7 +1,7 @@
 /** The page of one run: its outcome, its steps with their logs, and why it did what it did or what it planned. */
 
 import { html } from 'hono/html';
-import { nextActionOf } from '../runs/kinds/kinds.ts';
+import { kindOf, nextActionOf } from '../runs/kinds/kinds.ts';
 import { endedBadly, isFinal, type Run, type Step } from '../runs/run.ts';
 import type { Explanation } from '../runs/run-events.ts';
 import type { Report } from '../runs/run-store.ts';
@@ -66,7 +66,7 @@ function jsonQuery(linkQuery: string): string {
 }
 
 function syncSections(view: RunView, path: string): Html {
-  return html`${view.run.kind === 'sync' && stepsSection(view, path)}
+  return html`${kindOf(view.run).hasWaves && stepsSection(view, path)}
 <section aria-labelledby="why-title">
 <h2 id="why-title">Why</h2>
 <div id="why" data-live>${explanationView(view.explanation)}</div>
@@ -91,7 +91,7 @@ ${stepsSection(view, path)}
 ${
   sameTarget.length > 1 &&
   html`<section aria-labelledby="history-title">
-<h2 id="history-title">${run.kind === 'deploy' ? 'History of the target' : 'Plans of the pull request'}</h2>
+<h2 id="history-title">${kindOf(run).tool?.history}</h2>
 <div id="history" data-live>${targetHistory(sameTarget, run.id, now)}</div>
 </section>`
 }`;
@@ -101,7 +101,7 @@ function stepsSection(view: RunView, path: string): Html {
   const { run, steps, linkQuery } = view;
   return html`<section aria-labelledby="steps-title">
 <h2 id="steps-title">Steps</h2>
-<div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves: run.kind === 'sync' }, path))}</div>
+<div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves: kindOf(run).hasWaves }, path))}</div>
 <p class="quiet" id="steps-note" data-live>${
     steps.length === 0 ? noStepsWords(run) : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
   }</p>

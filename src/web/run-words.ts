@@ -1,12 +1,11 @@
 /** The words and small pieces that the list of runs and the page of a run share. */
 
 import { html } from 'hono/html';
-import type { DeployOperation } from '../runs/deployment.ts';
-import { askedRevision, type DeployRun, type Run, type RunState, type StepState } from '../runs/run.ts';
+import { kindOf } from '../runs/kinds/kinds.ts';
+import { askedRevision, type Run, type RunState, type StepState } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import { formatAge, formatTime, shortCommit } from './format.ts';
 import type { Html } from './layout.ts';
-import { repositoryName } from './repository-links.ts';
 
 /** A state with its colour and its word; the colour alone says nothing. */
 export function stateBadge(state: RunState | StepState): Html {
@@ -17,38 +16,22 @@ export function stateWord(state: RunState | StepState): string {
   return state.replaceAll('_', ' ');
 }
 
-const VERBS: Record<DeployOperation, string> = {
-  apply: 'Deploy',
-  destroy: 'Destroy',
-  drift: 'Drift check of',
-};
-
 /**
  * What to call a run: its commit's subject, or what was asked for while that is unknown; its target where many runs
  * are about the same commit.
  */
 export function runTitle(run: Run): string {
-  if (run.kind === 'deploy') return `${VERBS[run.input.operation]} ${targetOf(run)}`;
-  if (run.kind === 'plan') return plainLine(`Plan of ${run.input.repository}#${run.input.pullRequest}`);
-  if (run.kind === 'command') {
-    const { command, repository, pullRequest } = run.input;
-    return plainLine(`iac-runner ${command} on ${repository}#${pullRequest}`);
-  }
+  const title = kindOf(run).title?.(run);
+  if (title !== undefined) return plainLine(title);
   if (run.subject) return plainLine(run.subject);
   const asked = askedRevision(run);
   if (asked) return `Commit ${shortCommit(asked)}`;
   return `Head of ${plainLine(branchOf(run) ?? '')}`;
 }
 
-function targetOf({ input: { gitUrl, path } }: DeployRun): string {
-  const repository = repositoryName(gitUrl);
-  return plainLine(path === '.' ? repository : `${path} of ${repository}`);
-}
-
 /** The branch it is about, or null when that is not known. */
 export function branchOf(run: Run): string | null {
-  if (run.kind === 'deploy') return run.input.gitRef;
-  return run.kind === 'plan' ? run.input.headRef : run.input.branch;
+  return kindOf(run).ref(run.input);
 }
 
 /** Who or what asked for the run, in a few words. */
@@ -87,6 +70,16 @@ export function commitLink(sha: string, commitUrl: (sha: string) => string | nul
   const url = commitUrl(sha);
   const short = html`<code>${shortCommit(sha)}</code>`;
   return url === null ? short : html`<a href="${url}" title="${sha}">${short}</a>`;
+}
+
+/** The page of a commit that the run is about, or null. `configured` knows those of the operator's own repository. */
+export function commitPage(run: Run, configured: (sha: string) => string | null) {
+  const { repositoryPage } = kindOf(run);
+  const base = repositoryPage?.(run.input) ?? null;
+  return (sha: string): string | null => {
+    if (!repositoryPage) return configured(sha);
+    return base === null ? null : `${base}/commit/${encodeURIComponent(sha)}`;
+  };
 }
 
 /** A moment as an age, with the full time at hand. */

@@ -4,8 +4,15 @@ import { html } from 'hono/html';
 import type { Run } from '../runs/run.ts';
 import { plainLine } from './ansi.ts';
 import type { Html } from './layout.ts';
-import { commitPage } from './repository-links.ts';
-import { branchOf, commitLink, moment, runCommit, stateBadge, triggerWords } from './run-words.ts';
+import {
+  branchOf,
+  commitLink,
+  commitPage,
+  moment,
+  runCommit,
+  stateBadge,
+  triggerWords,
+} from './run-words.ts';
 
 /** How many are shown. */
 export const HISTORY_LENGTH = 20;

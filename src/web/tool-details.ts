@@ -1,6 +1,7 @@
 /** What is shown of a run of Terraform or OpenTofu beside its steps: plans, approval, outputs, its target's history. */
 
 import type { DeployOutput } from '../runs/deployment.ts';
+import { kindOf } from '../runs/kinds/kinds.ts';
 import type { DeployRun, PlanRun, Run, Step, StepState } from '../runs/run.ts';
 import type { RunEvent } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -37,7 +38,7 @@ const SHOWS_PLAN: ReadonlySet<StepState> = new Set(['running', 'succeeded']);
 const SHOWS_PROBLEM: ReadonlySet<StepState> = new Set(['failed', 'timed_out', 'blocked', 'cancelled']);
 
 export function isToolRun(run: Run): run is ToolRun {
-  return run.kind === 'deploy' || run.kind === 'plan';
+  return kindOf(run).tool !== null;
 }
 
 /** Null for runs of other kinds. */
@@ -81,7 +82,6 @@ export async function readRoots(
 
 /** The folder of the root module that a step plans; null for a step that is about no one of them. */
 function directoryOf(run: ToolRun, step: string): string | null {
-  if (step === 'plan')
-    return run.kind === 'deploy' ? run.input.path : (run.input.roots?.[0]?.directory ?? null);
+  if (step === 'plan') return kindOf(run).tool?.directory(run.input) ?? null;
   return /^plan (.+)$/s.exec(step)?.[1] ?? null;
 }
