@@ -26,6 +26,13 @@ const ONLY_IN: [module: string, room: string][] = [
   ['@octokit/rest', 'reporters'],
 ];
 
+/** Beside runs/kinds/, what is about one kind of run only, and may say so. */
+const ABOUT_ONE_KIND = ['web/deploy-routes.ts', 'web/deploy-metrics.ts', 'reporters/event-teller.ts'];
+
+/** Code that decides by the kind of a run. The kinds of other things have other names. */
+const BY_KIND =
+  /\bkind\)? (?:===|!==) '(?:sync|preview|deploy|plan|command)'|\bcase '(?:sync|preview|deploy|plan|command)':|switch \((?:run|request)\.kind\)|Record<RunKind\b/;
+
 const source = import.meta.dirname;
 const files = fastGlob
   .sync('**/*.ts', { cwd: source })
@@ -94,6 +101,12 @@ describe('The rooms', () => {
       ),
     );
     expect(wrong).toEqual([]);
+  });
+
+  it('decide by the kind of a run only in runs/kinds/ and in what is about one kind', () => {
+    const deciding = files.filter((file) => BY_KIND.test(readFileSync(path.join(source, file), 'utf8')));
+    const elsewhere = deciding.filter((file) => !file.startsWith('runs/kinds/'));
+    expect(elsewhere.sort()).toEqual(ABOUT_ONE_KIND.toSorted());
   });
 
   it('leave the domain free of I/O', () => {

@@ -1,10 +1,10 @@
 /** GET /metrics for Prometheus: runs and deployments as the store counts them, and the process itself. */
 
 import { Hono } from 'hono';
-import { statusOf } from '../runs/deploy-progress.ts';
 import { type Fleet, isSilent } from '../runs/fleet.ts';
 import type { RunStore, RunTally } from '../runs/run-store.ts';
 import type { JobReader } from '../stores/redis-jobs/job-reader.ts';
+import { deploymentMetrics } from './deploy-metrics.ts';
 import type { Gate } from './gate.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from './guards.ts';
 
@@ -43,17 +43,6 @@ async function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const deployments = new Counter({
-    name: 'iac_runner_deployments_total',
-    help: 'Deployments that ended, by status.',
-    labelNames: ['status'],
-    registers,
-  });
-  const active = new Gauge({
-    name: 'iac_runner_active_deployments',
-    help: 'Deployments that have not ended: waiting, running, or awaiting approval.',
-    registers,
-  });
   const runs = new Gauge({
     name: 'iac_runner_runs',
     help: 'Runs that have not ended.',
@@ -70,45 +59,21 @@ async function createMetrics() {
 
   /** The numbers are put in without a pause between them, so that scrapes at the same time do not mix. */
   function count(tally: RunTally): void {
-    for (const metric of [deployments, active, runs, ended, queue]) metric.reset();
-    for (const status of ['success', 'failed', 'cancelled']) deployments.inc({ status }, 0);
+    for (const metric of [runs, ended, queue]) metric.reset();
     for (const { kind, state, runs: number } of tally.open) {
       runs.inc({ kind, state }, number);
-      if (kind === 'deploy') active.inc(number);
       if (state === 'queued') queue.inc(number);
     }
-    for (const { kind, state, runs: number } of tally.ended) {
-      ended.inc({ kind, state }, number);
-      if (kind === 'deploy') deployments.inc({ status: statusOf({ state }) }, number);
-    }
+    for (const { kind, state, runs: number } of tally.ended) ended.inc({ kind, state }, number);
   }
 
   return {
     contentType: registry.contentType,
     render(tally: RunTally): Promise<string> {
       count(tally);
-      return registry.metrics().then((text) => `${text}\n${durations(tally)}`);
+      return registry.metrics().then((text) => `${text}\n${deploymentMetrics(tally)}`);
     },
   };
-}
-
-/** A histogram of the library counts itself; this one is counted already. */
-function durations({ ended, boundsSeconds }: RunTally): string {
-  const name = 'iac_runner_deployment_duration_seconds';
-  const deployments = ended.filter(({ kind }) => kind === 'deploy');
-  const runsOf = (list: RunTally['ended']) => list.reduce((total, { runs }) => total + runs, 0);
-  const within = (bound: number) =>
-    runsOf(deployments.filter(({ upToSeconds }) => upToSeconds !== null && upToSeconds <= bound));
-  const seconds = deployments.reduce((total, { durationMs }) => total + durationMs, 0) / 1000;
-  return [
-    `# HELP ${name} From the start of deployments that ended to their end, the wait for approval included.`,
-    `# TYPE ${name} histogram`,
-    ...boundsSeconds.map((bound) => `${name}_bucket{le="${bound}"} ${within(bound)}`),
-    `${name}_bucket{le="+Inf"} ${runsOf(deployments)}`,
-    `${name}_sum ${seconds}`,
-    `${name}_count ${runsOf(deployments)}`,
-    '',
-  ].join('\n');
 }
 
 /** Since the start of this process, as Prometheus expects of a counter. */

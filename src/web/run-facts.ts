@@ -47,9 +47,9 @@ export function runReference(runId: string, linkQuery: string): Html {
 }
 
 function targetFact({ name, values, isCode, link, note }: Fact): Html {
-  const words = text(someOf(values));
-  if (isCode) return fact(name, html`<code>${words}</code>`);
-  return fact(name, html`${link ? html`<a href="${link}">${words}</a>` : words}${note}`);
+  const words = someOf(values);
+  if (isCode) return fact(name, html`<code>${text(words)}</code>`);
+  return fact(name, html`${link ? html`<a href="${link}">${plainLine(words)}</a>` : text(words)}${note}`);
 }
 
 function someOf(names: readonly string[]): string {

@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import { StoreUnavailableError } from '../errors.ts';
 import type { Pipelines } from '../pipelines/pipeline.ts';
+import type { KindLimits } from '../runs/kinds/kind.ts';
 import { RUN_KINDS } from '../runs/kinds/kinds.ts';
 import type { RunKind } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -17,7 +18,7 @@ export interface WorkerOptions {
   /** Names this process in leases and events. */
   owner: string;
   /** How many of each kind at once. */
-  limits: Readonly<Record<RunKind, number>>;
+  limits: KindLimits;
   /** How many of all kinds at once; left out: no other limit. */
   total?: number;
   /** Takes only runs whose labels are all among these; left out: any. */
