@@ -9,7 +9,7 @@ import { type Command, parseOptions } from './command.ts';
 import { live } from './live.ts';
 
 export const workerCommand: Command = {
-  summary: 'Take work from Redis, without a server.',
+  summary: 'Take work without a server: runs of a shared store, or jobs of Redis.',
   help: `Usage: iac-runner worker [--labels aws,linux] [--concurrency 4]
 
 With STORE_URL set: works on the runs that servers with the same STORE_URL have taken in. Needs the rest of their
