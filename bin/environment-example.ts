@@ -1,6 +1,6 @@
 /** The text of .env.example, made from the variables that the program really reads. */
 
-import { TASK_ENV_DEFAULTS, TASKS } from '../src/config/tasks.ts';
+import { TASK_ENV_DEFAULTS, TASKS } from '../src/config/tables/tasks.ts';
 import type { Variable } from '../src/config/variable.ts';
 import { SUBJECTS, VARIABLES } from '../src/config.ts';
 import { isValue } from './configuration-document.ts';

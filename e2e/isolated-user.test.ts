@@ -5,7 +5,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 
 import { chmod, chown, mkdir, rename, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
-import { hasRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
 import { because } from './support/because.ts';
 import {
   type DeploymentStage,

@@ -6,7 +6,7 @@ import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
 import { readMessages, type StreamMessage } from './support/event-stream.ts';
 import { type JobStage, setJobStage } from './support/jobs.ts';
 import { obtainedInvoke } from './support/obtained.ts';

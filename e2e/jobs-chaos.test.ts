@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
 import { type JobStage, type JobWorkerProcess, NOTE_AGENT, setJobStage } from './support/jobs.ts';
 import { until } from './support/until.ts';
 

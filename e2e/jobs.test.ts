@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer } from '../src/stores/redis-jobs/redis-server.fixture.ts';
+import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
 import { JOB_TOKEN, type JobStage, type JobWorkerProcess, NOTE_AGENT, setJobStage } from './support/jobs.ts';
 import { processesMentioning } from './support/processes.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';

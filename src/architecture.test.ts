@@ -9,10 +9,12 @@ import { describe, expect, it } from 'vitest';
 const LEVELS = [
   ['errors', 'steady-clock', 'version', 'yaml-file', 'event-loop'],
   ['config', 'runs', 'process', 'make-folder'],
-  ['stores', 'reporters', 'git', 'executor'],
+  ['stores', 'github', 'git', 'executor'],
+  ['isolation', 'reporters'],
   ['pipelines', 'triggers'],
   ['worker', 'web'],
-  ['services'],
+  ['jobs'],
+  ['wiring'],
   ['commands'],
   ['cli'],
 ];
@@ -23,11 +25,17 @@ const ONLY_IN: [module: string, room: string][] = [
   ['node:child_process', 'process'],
   ['node:sqlite', 'stores'],
   ['proper-lockfile', 'pipelines'],
-  ['@octokit/rest', 'reporters'],
+  ['@octokit/rest', 'github'],
+  ['pg', 'stores'],
+  ['ioredis', 'jobs'],
 ];
 
 /** Beside runs/kinds/, what is about one kind of run only, and may say so. */
-const ABOUT_ONE_KIND = ['web/deploy-routes.ts', 'web/deploy-metrics.ts', 'reporters/event-teller.ts'];
+const ABOUT_ONE_KIND = [
+  'web/deployments/deploy-routes.ts',
+  'web/deployments/deploy-metrics.ts',
+  'reporters/notifications/event-teller.ts',
+];
 
 /** Code that decides by the kind of a run. The kinds of other things have other names. */
 const BY_KIND =
@@ -107,6 +115,12 @@ describe('The rooms', () => {
     const deciding = files.filter((file) => BY_KIND.test(readFileSync(path.join(source, file), 'utf8')));
     const elsewhere = deciding.filter((file) => !file.startsWith('runs/kinds/'));
     expect(elsewhere.sort()).toEqual(ABOUT_ONE_KIND.toSorted());
+  });
+
+  it('hold at most 15 files in a folder', () => {
+    const folders = Map.groupBy(files, (file) => path.dirname(file));
+    const full = [...folders].filter(([, { length }]) => length > 15);
+    expect(full.map(([folder, { length }]) => `${folder}: ${length}`)).toEqual([]);
   });
 
   it('leave the domain free of I/O', () => {

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { configurationDocument } from '../bin/configuration-document.ts';
 import { exampleOfEnvironment } from '../bin/environment-example.ts';
 import { rulesSchemaDocument } from '../bin/rules-schema.ts';
-import { TASKS } from './config/tasks.ts';
+import { TASKS } from './config/tables/tasks.ts';
 import { VARIABLES } from './config.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');

@@ -1,7 +1,10 @@
 /** The environment, checked once and frozen: the only reader of process.env. Each subject has its file in config/. */
 
-import { ACCESS, accessConfig } from './config/access.ts';
-import { CLIENT, readApiClientConfig, readClientConfig } from './config/client.ts';
+import { type Environment, plumbingOf } from './config/environment.ts';
+import { LIMITS } from './config/limits.ts';
+import { neverForTasks, secretsConfig, withoutOurs } from './config/secrets.ts';
+import { ACCESS, accessConfig } from './config/tables/access.ts';
+import { CLIENT, readApiClientConfig, readClientConfig } from './config/tables/client.ts';
 import {
   DEPLOYMENTS,
   DRIFT,
@@ -12,31 +15,28 @@ import {
   KEYS,
   REMOTES,
   sealingKeys,
-} from './config/deployments.ts';
-import { DOKPLOY, dokployConfig } from './config/dokploy.ts';
-import { type Environment, plumbingOf } from './config/environment.ts';
-import { EXECUTOR, executorConfig } from './config/executor.ts';
-import { FOLDERS, foldersConfig } from './config/folders.ts';
-import { GIT, gitConfig } from './config/git.ts';
-import { JOBS, type JobsConfig, readJobsConfig } from './config/jobs.ts';
-import { LIMITS } from './config/limits.ts';
-import { PLANS, PUBSUB, plansConfig } from './config/plans.ts';
-import { neverForTasks, secretsConfig, withoutOurs } from './config/secrets.ts';
-import { LOG, SERVER, serverConfig } from './config/server.ts';
-import { LABELS, STORE } from './config/store.ts';
-import { SYNC } from './config/sync.ts';
-import { TASKS, tasksConfig } from './config/tasks.ts';
+} from './config/tables/deployments.ts';
+import { DOKPLOY, dokployConfig } from './config/tables/dokploy.ts';
+import { EXECUTOR, executorConfig } from './config/tables/executor.ts';
+import { FOLDERS, foldersConfig } from './config/tables/folders.ts';
+import { GIT, gitConfig } from './config/tables/git.ts';
+import { JOBS, type JobsConfig, readJobsConfig } from './config/tables/jobs.ts';
+import { PLANS, PUBSUB, plansConfig } from './config/tables/plans.ts';
+import { LOG, SERVER, serverConfig } from './config/tables/server.ts';
+import { LABELS, STORE } from './config/tables/store.ts';
+import { SYNC } from './config/tables/sync.ts';
+import { TASKS, tasksConfig } from './config/tables/tasks.ts';
+import { WALL, wallConfig } from './config/tables/wall.ts';
 import { unknownVariables } from './config/unknown.ts';
 import { parse, type Variable } from './config/variable.ts';
-import { WALL, wallConfig } from './config/wall.ts';
 
-export type { ApiToken, Role } from './config/access.ts';
 export type { Environment } from './config/environment.ts';
-export type { ExecutorConfig } from './config/executor.ts';
-export type { JobsConfig } from './config/jobs.ts';
-export type { PlanCheck } from './config/plan-checks.ts';
-export type { PlansConfig } from './config/plans.ts';
 export type { SecretsConfig } from './config/secrets.ts';
+export type { ApiToken, Role } from './config/tables/access.ts';
+export type { ExecutorConfig } from './config/tables/executor.ts';
+export type { JobsConfig } from './config/tables/jobs.ts';
+export type { PlanCheck } from './config/tables/plan-checks.ts';
+export type { PlansConfig } from './config/tables/plans.ts';
 
 /** Every variable by its subject, in the order of the documentation. */
 export const SUBJECTS = {

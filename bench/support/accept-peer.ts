@@ -3,12 +3,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
-import { servicesNamedBy } from '../../src/pipelines/touched-paths.ts';
-import { parsePush, revisionOf } from '../../src/triggers/push-payload.ts';
+import { servicesNamedBy } from '../../src/pipelines/selection/touched-paths.ts';
+import { parsePush, revisionOf } from '../../src/triggers/github/push-payload.ts';
 import { isSigned } from '../../src/triggers/signature.ts';
 import { readSignedJson } from '../../src/triggers/signed-body.ts';
-import { signRunLink } from '../../src/web/access.ts';
-import { createGate } from '../../src/web/gate.ts';
+import { signRunLink } from '../../src/web/access/access.ts';
+import { createGate } from '../../src/web/doors/gate.ts';
 
 const [kind, secret = ''] = process.argv.slice(2);
 const linkKey = randomBytes(32);

@@ -3,8 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { openJobStore } from '../../src/stores/redis-jobs/job-store.ts';
-import { consumeJobs } from '../../src/triggers/redis-jobs/consume-jobs.ts';
+import { openJobStore } from '../../src/jobs/store/job-store.ts';
+import { consumeJobs } from '../../src/jobs/work/consume-jobs.ts';
 
 export interface TrivialConsumer {
   stop(): Promise<void>;

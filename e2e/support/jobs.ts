@@ -10,12 +10,12 @@ import {
   type ProducedJob,
   produce,
   sealToken,
-} from '../../src/stores/redis-jobs/jobs.fixture.ts';
+} from '../../src/jobs/store/jobs.fixture.ts';
 import {
   hasRedisServer,
   type RedisServer,
   startRedisServer,
-} from '../../src/stores/redis-jobs/redis-server.fixture.ts';
+} from '../../src/jobs/store/redis-server.fixture.ts';
 import { git } from './git.ts';
 import { type GitServer, serveGitOverHttp } from './git-over-http.ts';
 import { killProcessesMentioning } from './processes.ts';

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { loadApiClientConfig } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { DELIVERY_DECISIONS } from '../runs/delivery.ts';
-import { askServer } from './ask-server.ts';
+import { askServer } from './client/ask-server.ts';
 import { type Command, parseOptions } from './command.ts';
 
 const DEFAULT_LIMIT = 20;

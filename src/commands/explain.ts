@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadPlumbing } from '../config.ts';
 import { UsageError } from '../errors.ts';
-import { type Clone, openClone } from '../git/clone.ts';
 import { createGit } from '../git/git.ts';
-import { explainRange } from '../pipelines/explain-range.ts';
+import { type Clone, openClone } from '../git/requested/clone.ts';
+import { explainRange } from '../pipelines/selection/explain-range.ts';
 import { type Command, parseOptions } from './command.ts';
 import { type ExplainedRange, explanationJson, explanationText, wouldSucceed } from './explanation-text.ts';
 

@@ -1,9 +1,9 @@
 /** An explanation for the terminal, as file → rule → service → decision, and as JSON. */
 
-import type { Explained } from '../pipelines/explain.ts';
-import { ruleOf } from '../pipelines/touched-paths.ts';
+import type { Explained } from '../pipelines/selection/explain.ts';
+import { ruleOf } from '../pipelines/selection/touched-paths.ts';
 import type { ServiceDecision } from '../runs/run-events.ts';
-import { replaceUnseen } from '../runs/unseen-characters.ts';
+import { replaceUnseen } from '../runs/texts/unseen-characters.ts';
 
 export interface ExplainedRange {
   /** Null: nothing was ever synced. */

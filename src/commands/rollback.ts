@@ -1,8 +1,8 @@
 /** iac-runner rollback: take services back to an earlier commit of the branch, and keep them there. */
 
 import { UsageError } from '../errors.ts';
+import { requestSync } from './client/request-sync.ts';
 import { type Command, parseOptions } from './command.ts';
-import { requestSync } from './request-sync.ts';
 
 export const rollbackCommand: Command = {
   summary: 'Take services back to an earlier commit, and keep them there.',

@@ -2,9 +2,9 @@
 
 import { pino } from 'pino';
 import { loadConfig, loadUnknownVariables } from '../config.ts';
-import { startServices } from '../services.ts';
+import { live } from '../wiring/live.ts';
+import { startServices } from '../wiring/server.ts';
 import { type Command, parseOptions } from './command.ts';
-import { live } from './live.ts';
 
 export const serveCommand: Command = {
   summary: 'Receive pushes and sync what they changed.',

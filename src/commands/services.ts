@@ -4,10 +4,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import fastGlob from 'fast-glob';
 import { UsageError } from '../errors.ts';
-import { describeDuplicate, discoverServices } from '../pipelines/discover-services.ts';
-import { missingServices } from '../pipelines/named-services.ts';
-import { describeProblem, type ParsedRules, parseRulesFile } from '../pipelines/rules-file.ts';
-import { DEFAULT_RULES, globPatterns, RULES_FILE } from '../pipelines/service-rules.ts';
+import { describeDuplicate, discoverServices } from '../pipelines/rules/discover-services.ts';
+import { describeProblem, type ParsedRules, parseRulesFile } from '../pipelines/rules/rules-file.ts';
+import { DEFAULT_RULES, globPatterns, RULES_FILE } from '../pipelines/rules/service-rules.ts';
+import { missingServices } from '../pipelines/selection/named-services.ts';
 import { type Command, parseOptions } from './command.ts';
 
 export const servicesCommand: Command = {

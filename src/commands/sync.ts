@@ -1,8 +1,8 @@
 /** iac-runner sync: ask a running server to sync services, and follow the run if wanted. */
 
 import { UsageError } from '../errors.ts';
+import { requestSync } from './client/request-sync.ts';
 import { type Command, parseOptions } from './command.ts';
-import { requestSync } from './request-sync.ts';
 
 export const syncCommand: Command = {
   summary: 'Ask a running server to sync services.',

@@ -3,7 +3,7 @@
 import { loadToolPlaces } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { createLocalExecutor } from '../executor/local.ts';
-import { checkTool, listTools } from '../pipelines/terraform/tools.ts';
+import { checkTool, listTools } from '../pipelines/terraform/install/tools.ts';
 import { type Command, parseOptions } from './command.ts';
 
 export const toolsCommand: Command = {

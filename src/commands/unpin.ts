@@ -1,8 +1,8 @@
 /** iac-runner unpin: give services that were rolled back to pushes again. */
 
 import { UsageError } from '../errors.ts';
+import { requestSync } from './client/request-sync.ts';
 import { type Command, parseOptions } from './command.ts';
-import { requestSync } from './request-sync.ts';
 
 export const unpinCommand: Command = {
   summary: 'Give rolled back services to pushes again.',

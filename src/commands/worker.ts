@@ -3,10 +3,10 @@
 import { pino } from 'pino';
 import { loadConfig, loadUnknownVariables, loadWorkerConfig } from '../config.ts';
 import { UsageError } from '../errors.ts';
-import { startJobWorker } from '../services/jobs.ts';
-import { startRunWorker } from '../services/work.ts';
+import { startJobWorker } from '../wiring/jobs.ts';
+import { live } from '../wiring/live.ts';
+import { startRunWorker } from '../wiring/work.ts';
 import { type Command, parseOptions } from './command.ts';
-import { live } from './live.ts';
 
 export const workerCommand: Command = {
   summary: 'Take work without a server: runs of a shared store, or jobs of Redis.',

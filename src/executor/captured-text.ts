@@ -1,7 +1,7 @@
 /** What a captured program said: masked for people, and as it came for programs. */
 
 import { eachInTurns } from '../event-loop.ts';
-import { createRedactor } from '../process/redact.ts';
+import { createRedactor } from '../process/output/redact.ts';
 
 export interface CapturedText {
   /** For parsers, and for files that nobody is shown. What is taken out of it goes through `mask` or `masked`. */

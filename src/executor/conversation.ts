@@ -2,7 +2,7 @@
 
 import { PassThrough } from 'node:stream';
 import { MustEndError } from '../errors.ts';
-import type { LeftOut } from '../process/head-and-tail.ts';
+import type { LeftOut } from '../process/output/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, superviseProcess } from '../process/supervise-process.ts';
 import type { StepResult } from './executor.ts';

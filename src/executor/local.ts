@@ -5,7 +5,7 @@ import { captureProcess } from '../process/capture.ts';
 import { taskSecrets } from '../process/environment.ts';
 import type { ProcessLimits } from '../process/limits.ts';
 import { runProcess } from '../process/run-process.ts';
-import type { Watchdog } from '../process/watchdog.ts';
+import type { Watchdog } from '../process/watchdog/watchdog.ts';
 import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
 import { createCapturedText } from './captured-text.ts';
 import type { Executor, StepCommand } from './executor.ts';

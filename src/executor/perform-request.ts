@@ -5,7 +5,7 @@ import { access, constants, stat } from 'node:fs/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { describeError } from '../errors.ts';
 import { findProgram } from '../process/find-program.ts';
-import { createHeadAndTail, type HeadAndTail } from '../process/head-and-tail.ts';
+import { createHeadAndTail, type HeadAndTail } from '../process/output/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, type ProcessSpec, superviseProcess } from '../process/supervise-process.ts';
 import { type BoundedOutput, createBoundedOutput } from './bounded-output.ts';

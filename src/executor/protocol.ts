@@ -1,7 +1,7 @@
 /** What is said to the isolated executor and by it: one request, then one response or a stream of messages. */
 
 import { z } from 'zod';
-import { TOOLS } from '../runs/deployment.ts';
+import { TOOLS } from '../runs/deployments/deployment.ts';
 
 /** Of a request, in bytes. */
 export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { GitError } from '../errors.ts';
 import { requireFreeSpace } from './disk-space.ts';
-import { createMirror } from './mirror.ts';
+import { createMirror } from './own/mirror.ts';
+import { createWorkspace } from './own/workspace.ts';
 import { createWorld, temporaryDirectory } from './test-support.ts';
-import { createWorkspace } from './workspace.ts';
 
 const MORE_THAN_THERE_IS = 2 ** 60;
 

@@ -3,7 +3,7 @@
 import { GitError } from '../errors.ts';
 import { type CaptureResult, captureProcess } from '../process/capture.ts';
 import { gitFailure } from './failure.ts';
-import { parseRemote, type Remote } from './remote.ts';
+import { parseRemote, type Remote } from './requested/remote.ts';
 
 const MAX_OUTPUT_BYTES = 256 * 1024 * 1024;
 

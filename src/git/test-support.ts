@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { captureProcess } from '../process/capture.ts';
 import { createGit, type Git } from './git.ts';
-import { createMirror, type Mirror } from './mirror.ts';
-import { createWorkspace, type Workspace } from './workspace.ts';
+import { createMirror, type Mirror } from './own/mirror.ts';
+import { createWorkspace, type Workspace } from './own/workspace.ts';
 
 export const PATH = '/usr/local/bin:/usr/bin:/bin';
 

@@ -1,8 +1,8 @@
 /** The step `clone`: fetches what a request names and lays it out in the run's own folder. */
 
 import { describeError, GitError, isDiskFull, RunnerError } from '../errors.ts';
-import type { RemoteRepositories, RemoteRepository } from '../git/remote-repositories.ts';
-import type { GitAuth } from '../runs/deployment.ts';
+import type { RemoteRepositories, RemoteRepository } from '../git/requested/remote-repositories.ts';
+import type { GitAuth } from '../runs/deployments/deployment.ts';
 import type { RunReason } from '../runs/run.ts';
 import { finishStep, type StepContext, StepFailed } from './tool-step.ts';
 

@@ -2,16 +2,16 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { canariesBelow } from '../faults/canaries-below.fixture.ts';
-import type { PullReader } from '../reporters/pull-reader.ts';
+import type { PullReader } from '../github/pull-reader.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { enqueueRun } from '../runs/enqueue.ts';
 import type { Run } from '../runs/run.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { createEventWriter } from '../worker/event-writer.ts';
-import { command } from './command.ts';
-import { openDeployRoom } from './deploy-room.fixture.ts';
+import { command } from './comment-command/command.ts';
+import { openDeployRoom } from './deploy/deploy-room.fixture.ts';
 import type { Outcome } from './pipeline.ts';
-import { plan } from './plan.ts';
+import { plan } from './plan/plan.ts';
 
 const NO_SECRETS = { environment: {}, git: null, initFlags: [], planFlags: [] };
 const URLS = { apiUrl: 'https://api.github.com' };

@@ -2,7 +2,6 @@
 
 import path from 'node:path';
 import { describeError } from '../errors.ts';
-import { makeOwnFolder } from '../make-folder.ts';
 import {
   isOpen,
   makeClosedFolder,
@@ -10,7 +9,8 @@ import {
   openWorkFolder,
   removeFolder,
   type StepUser,
-} from './open-folder.ts';
+} from '../isolation/open-folder.ts';
+import { makeOwnFolder } from '../make-folder.ts';
 import { StepFailed } from './tool-step.ts';
 
 export interface RunFolderOptions {

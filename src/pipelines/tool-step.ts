@@ -2,9 +2,9 @@
 
 import type { CapturedText } from '../executor/captured-text.ts';
 import type { Executor, StepResult } from '../executor/executor.ts';
+import { shownCommand } from '../runs/deployments/tool-flags.ts';
 import type { RunReason, RunState, StepState } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
-import { shownCommand } from '../runs/tool-flags.ts';
 import type { Ended } from './pipeline.ts';
 
 export interface ToolOptions {

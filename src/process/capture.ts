@@ -2,7 +2,7 @@
 
 import type { ProcessLimits } from './limits.ts';
 import { type ProcessEnd, superviseProcess } from './supervise-process.ts';
-import type { Watchdog } from './watchdog.ts';
+import type { Watchdog } from './watchdog/watchdog.ts';
 
 export interface CaptureSpec {
   argv: readonly [string, ...string[]];

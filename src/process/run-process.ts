@@ -1,6 +1,6 @@
 /** Runs a task's process and hands its output over as masked, bounded lines while it runs. */
 
-import { createOutputLines, type OutputLimits } from './output-lines.ts';
+import { createOutputLines, type OutputLimits } from './output/output-lines.ts';
 import type { ProcessIdentity } from './process-table.ts';
 import { type ProcessEnd, type ProcessSpec, superviseProcess } from './supervise-process.ts';
 

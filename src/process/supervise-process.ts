@@ -4,11 +4,11 @@ import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { MustEndError, RunnerError } from '../errors.ts';
 import { limitedCommand, type ProcessLimits } from './limits.ts';
-import { openOnePipe } from './one-pipe.ts';
-import { readOutput } from './output-reader.ts';
+import { openOnePipe } from './output/one-pipe.ts';
+import { readOutput } from './output/output-reader.ts';
 import { endDescendants, type ProcessIdentity, startTicksOf } from './process-table.ts';
 import { describeSpawnFailure, type SpawnFailure } from './spawn-failure.ts';
-import type { Watchdog } from './watchdog.ts';
+import type { Watchdog } from './watchdog/watchdog.ts';
 
 export interface ProcessSpec {
   /** The program and its arguments; never a shell line. */

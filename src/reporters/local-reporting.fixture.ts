@@ -1,10 +1,10 @@
 /** For tests: the status reporter with its comments, between a real store and the local GitHub, on a fast clock. */
 
 import { type LocalGithub, startLocalGithub } from '../../e2e/support/local-github.ts';
+import { createGitHubClient } from '../github/github-client.ts';
+import { createGitHubComments } from '../github/github-comments.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { createGitHubClient } from './github-client.ts';
-import { createGitHubComments } from './github-comments.ts';
-import { type StatusReporter, startStatusReporter } from './status-reporter.ts';
+import { type StatusReporter, startStatusReporter } from './statuses/status-reporter.ts';
 import { createFastTime, createStoredRuns, type StoredRuns } from './stored-runs.fixture.ts';
 
 export const TOKEN = 'ghp_local';

@@ -6,7 +6,7 @@ import { expectNoViolations } from '../../e2e/support/local-github.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import { createLocalReporting, type LocalReporting } from './local-reporting.fixture.ts';
 import { RUNNING, SUCCEEDED } from './reporting.fixture.ts';
-import type { StatusReporter } from './status-reporter.ts';
+import type { StatusReporter } from './statuses/status-reporter.ts';
 import { aPlan, aPreview, aRun } from './stored-runs.fixture.ts';
 
 /** More than a story makes. */

@@ -1,9 +1,9 @@
 /** For tests: a reporter between a real store and a scripted GitHub, on a clock that runs by itself. */
 
+import { createGitHubClient } from '../github/github-client.ts';
 import type { SyncRun } from '../runs/run.ts';
-import { createGitHubClient } from './github-client.ts';
 import { type ScriptedGitHub, startScriptedGitHub } from './scripted-github.fixture.ts';
-import { type StatusReporter, startStatusReporter } from './status-reporter.ts';
+import { type StatusReporter, startStatusReporter } from './statuses/status-reporter.ts';
 import { aRun, createFastTime, createStoredRuns, type StoredRuns } from './stored-runs.fixture.ts';
 
 export const RUNNING = { state: 'running', chosen: 1, message: 'Syncing 1 service(s)...' } as const;

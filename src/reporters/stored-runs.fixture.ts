@@ -16,7 +16,7 @@ import {
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, Report, RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
-import type { WakeUp } from './wake-up.ts';
+import type { WakeUp } from './outbox/wake-up.ts';
 
 export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['input']> = {}): SyncRun {
   return {

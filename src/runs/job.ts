@@ -19,6 +19,15 @@ export interface Job {
   attempt: number;
 }
 
+/** How many jobs there are, by Redis. */
+export interface JobQueue {
+  /** Entries of `jobs:stream`: of jobs that wait and of those that run. */
+  depth: number;
+  running: number;
+  /** How long the oldest waits that does not run; null when none does. By the clock of Redis. */
+  oldestWaitingMs: number | null;
+}
+
 /** Whose token opens a repository. */
 export interface GitProvider {
   type: 'github' | 'gitlab';

@@ -1,6 +1,6 @@
 /** What a plan of a pull request's head is asked for. */
 
-import type { Tool } from './deployment.ts';
+import type { Tool } from './deployments/deployment.ts';
 
 /** One root module to be planned. */
 export interface PlanRoot {

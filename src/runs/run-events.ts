@@ -1,6 +1,6 @@
 /** The append-only events of a run, and the pure projection from them to Run and Step. */
 
-import type { DeployOutput, PlanSummary } from './deployment.ts';
+import type { DeployOutput, PlanSummary } from './deployments/deployment.ts';
 import {
   approvedPriority,
   type FinalRunState,

@@ -1,7 +1,7 @@
 /** What a Run and a Step are: their states, the legal transitions, and the closed list of reasons. */
 
 import type { CommandInput } from './command.ts';
-import type { DeployInput } from './deployment.ts';
+import type { DeployInput } from './deployments/deployment.ts';
 import type { PlanInput } from './plan-comment.ts';
 
 export const RUN_STATES = [

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
-import { createDeployApi } from './deploy-api.ts';
+import { createDeployApi } from './deploy/deploy-api.ts';
 import { createSealer } from './seal.ts';
 
 export const DEPLOY_BODY = {

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
-import { type DueNow, startReconciler } from './reconcile.ts';
+import { type DueNow, startReconciler } from './timers/reconcile.ts';
 
 let directory: string;
 let store: RunStore;

@@ -2,12 +2,12 @@
 
 import { Hono } from 'hono';
 import { RequestError } from '../errors.ts';
-import type { DeployActionResult } from '../triggers/deploy-api.ts';
-import { createTestAccess, createTestGate, LINK_KEY } from './access.fixture.ts';
-import { createAssetRoutes, loadAssets } from './assets.ts';
-import { requestErrorAnswer } from './error-answer.ts';
-import { createLoginRoutes } from './login-pages.ts';
-import { createRunRoutes, type RunRoutesOptions } from './run-pages.ts';
+import type { DeployActionResult } from '../triggers/deploy/deploy-api.ts';
+import { createTestAccess, createTestGate, LINK_KEY } from './access/access.fixture.ts';
+import { createLoginRoutes } from './access/login-pages.ts';
+import { createAssetRoutes, loadAssets } from './frame/assets.ts';
+import { requestErrorAnswer } from './frame/error-answer.ts';
+import { createRunRoutes, type RunRoutesOptions } from './runs/run-pages.ts';
 import { START_AT, type StoredRuns } from './runs.fixtures.ts';
 
 export { LINK_KEY };

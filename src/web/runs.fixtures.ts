@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll } from 'vitest';
-import type { DeployInput } from '../runs/deployment.ts';
+import type { DeployInput } from '../runs/deployments/deployment.ts';
 import { deployGroup } from '../runs/kinds/deploy.ts';
 import { planGroup } from '../runs/kinds/plan.ts';
 import { syncGroup } from '../runs/kinds/sync.ts';
@@ -19,7 +19,7 @@ import { saveReport, spendNonce } from '../stores/sql/writes/beside-runs.ts';
 import { enqueue } from '../stores/sql/writes/enqueue.ts';
 import { findRun } from '../stores/sql/writes/stored-runs.ts';
 import { openForWriting } from '../stores/sqlite/database.ts';
-import type { RunReader } from './run-pages.ts';
+import type { RunReader } from './runs/run-pages.ts';
 
 export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
 

@@ -8,13 +8,13 @@ import path from 'node:path';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { pino } from 'pino';
-import { servicesNamedBy } from '../pipelines/touched-paths.ts';
+import { servicesNamedBy } from '../pipelines/selection/touched-paths.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
-import { createGitHubWebhook } from '../triggers/github-webhook.ts';
-import { createInbox } from '../triggers/inbox.ts';
-import { createApp } from './app.ts';
-import { createGate, type GateOptions } from './gate.ts';
-import { startServer } from './server.ts';
+import { createGitHubWebhook } from '../triggers/github/github-webhook.ts';
+import { createInbox } from '../triggers/github/inbox.ts';
+import { createGate, type GateOptions } from './doors/gate.ts';
+import { createApp } from './frame/app.ts';
+import { startServer } from './frame/server.ts';
 
 const SECRET = 'the secret of this test';
 

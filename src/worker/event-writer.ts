@@ -2,10 +2,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StaleLeaseError, StoreUnavailableError } from '../errors.ts';
-import { boundTexts } from '../runs/bound-texts.ts';
 import type { RunRequest } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, RunStore } from '../runs/run-store.ts';
+import { boundTexts } from '../runs/texts/bound-texts.ts';
 
 /** Log lines wait at most this long, so that a chatty task costs ten commits a second, not thousands. */
 const GATHER_MS = 100;

@@ -10,7 +10,7 @@ import type { Executor } from '../executor/executor.ts';
 import { createLocalExecutor } from '../executor/local.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext } from '../pipelines/pipeline.ts';
-import { syncService } from '../pipelines/sync-service.ts';
+import { syncService } from '../pipelines/sync/sync-service.ts';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';

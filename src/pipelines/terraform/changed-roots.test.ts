@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createReader } from '../../git/repository-reader.ts';
+import { createReader } from '../../git/read/repository-reader.ts';
 import { createWorld } from '../../git/test-support.ts';
 import { longestTurnMs } from '../../hostile-content.fixture.ts';
 import { changedRoots, readSource } from './changed-roots.ts';

@@ -3,11 +3,11 @@
 import { posix } from 'node:path';
 import { RunnerError } from '../../errors.ts';
 import { eachInTurns } from '../../event-loop.ts';
-import type { RemoteRepository } from '../../git/remote-repositories.ts';
-import type { RepositoryReader } from '../../git/repository-reader.ts';
+import type { RepositoryReader } from '../../git/read/repository-reader.ts';
+import type { RemoteRepository } from '../../git/requested/remote-repositories.ts';
 import type { PlanRoot } from '../../runs/plan-comment.ts';
-import { loadRules } from '../load-rules.ts';
-import type { Rules } from '../service-rules.ts';
+import { loadRules } from '../rules/load-rules.ts';
+import type { Rules } from '../rules/service-rules.ts';
 
 export interface ChangedRootsQuestion {
   repository: RepositoryReader;

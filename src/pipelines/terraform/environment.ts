@@ -1,7 +1,7 @@
 /** The environment of Terraform and OpenTofu, built from nothing. */
 
 import { RunnerError } from '../../errors.ts';
-import { environmentProblem } from '../../runs/tool-flags.ts';
+import { environmentProblem } from '../../runs/deployments/tool-flags.ts';
 
 export interface ToolEnvironmentOptions {
   runId: string;

@@ -2,10 +2,10 @@
 
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { resolveInside } from '../../git/inside.ts';
-import type { KeptPlan } from '../../runs/deployment.ts';
-import { readMadeFile } from '../foreign-files.ts';
-import { letGroupRead } from '../open-folder.ts';
+import { resolveInside } from '../../git/read/inside.ts';
+import { readMadeFile } from '../../isolation/foreign-files.ts';
+import { letGroupRead } from '../../isolation/open-folder.ts';
+import type { KeptPlan } from '../../runs/deployments/deployment.ts';
 
 /** A larger one is applied only where it was made. */
 const MAX_BYTES = 32 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import type { CapturedText } from '../../executor/captured-text.ts';
-import type { DeployOutput } from '../../runs/deployment.ts';
+import type { DeployOutput } from '../../runs/deployments/deployment.ts';
 
 const outputsSchema = z.record(
   z.string(),

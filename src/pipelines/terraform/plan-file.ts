@@ -5,8 +5,8 @@ import { createReadStream } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { copyMadeFile } from '../foreign-files.ts';
-import { letGroupRead } from '../open-folder.ts';
+import { copyMadeFile } from '../../isolation/foreign-files.ts';
+import { letGroupRead } from '../../isolation/open-folder.ts';
 
 const MAX_PLAN_BYTES = 1024 ** 3;
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { hasChanges } from '../../runs/deployment.ts';
+import { hasChanges } from '../../runs/deployments/deployment.ts';
 import { summarizePlan, summaryWords } from './plan-summary.ts';
 import { makePlace, NO_LIMITS, terraform, terraformOrSkip, writeTree } from './terraform.fixture.ts';
 

@@ -1,7 +1,12 @@
 /** Sums up a plan for machines and in words, from what `show -json` tells of it. */
 
 import { z } from 'zod';
-import { hasChanges, type PlanSummary, type ResourceAction, stateChanges } from '../../runs/deployment.ts';
+import {
+  hasChanges,
+  type PlanSummary,
+  type ResourceAction,
+  stateChanges,
+} from '../../runs/deployments/deployment.ts';
 
 const MAX_RESOURCES = 500;
 

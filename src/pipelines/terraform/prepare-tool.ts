@@ -3,16 +3,16 @@
 import { realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describeError } from '../../errors.ts';
-import { resolveInside } from '../../git/inside.ts';
+import { resolveInside } from '../../git/read/inside.ts';
+import { gitTrust, isOpen, letGroupRead, makeWorkFolder } from '../../isolation/open-folder.ts';
 import { taskSecrets } from '../../process/environment.ts';
-import type { Tool } from '../../runs/deployment.ts';
-import { gitTrust, isOpen, letGroupRead, makeWorkFolder } from '../open-folder.ts';
+import type { Tool } from '../../runs/deployments/deployment.ts';
 import { type PreparedTool, StepFailed } from '../tool-step.ts';
-import { mirroredProviders, writeCliConfig } from './cli-config.ts';
 import { toolEnvironment } from './environment.ts';
-import { plantedPlugins } from './planted-plugins.ts';
-import { fetchRegistryToken } from './registry-token.ts';
-import { findTool, type ToolPlaces } from './tools.ts';
+import { mirroredProviders, writeCliConfig } from './install/cli-config.ts';
+import { plantedPlugins } from './install/planted-plugins.ts';
+import { fetchRegistryToken } from './install/registry-token.ts';
+import { findTool, type ToolPlaces } from './install/tools.ts';
 
 export interface PrepareOptions {
   tools: ToolPlaces;

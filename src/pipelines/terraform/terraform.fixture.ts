@@ -6,9 +6,9 @@ import path from 'node:path';
 import { onTestFinished, type TestContext } from 'vitest';
 import { loadPlumbing } from '../../config.ts';
 import { captureProcess } from '../../process/capture.ts';
-import { type CliConfig, writeCliConfig } from './cli-config.ts';
 import { toolEnvironment } from './environment.ts';
-import { findTool } from './tools.ts';
+import { type CliConfig, writeCliConfig } from './install/cli-config.ts';
+import { findTool } from './install/tools.ts';
 
 const { PATH = '' } = loadPlumbing();
 export const SYSTEM = `${process.platform}_${process.arch === 'x64' ? 'amd64' : process.arch}`;

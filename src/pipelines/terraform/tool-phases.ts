@@ -4,9 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describeError } from '../../errors.ts';
 import type { Executor } from '../../executor/executor.ts';
-import { cutInTheMiddle } from '../../runs/cut-in-the-middle.ts';
-import type { DeployOutput, PlanSummary } from '../../runs/deployment.ts';
-import { letGroupRead } from '../open-folder.ts';
+import { letGroupRead } from '../../isolation/open-folder.ts';
+import type { DeployOutput, PlanSummary } from '../../runs/deployments/deployment.ts';
+import { cutInTheMiddle } from '../../runs/texts/cut-in-the-middle.ts';
 import {
   captureTool,
   finishStep,

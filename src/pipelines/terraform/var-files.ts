@@ -1,7 +1,7 @@
 /** Files of variables that a request names: only those of the checkout, wherever links point. */
 
 import { describeError } from '../../errors.ts';
-import { resolveInside } from '../../git/inside.ts';
+import { resolveInside } from '../../git/read/inside.ts';
 import { finishStep, type StepContext, StepFailed } from '../tool-step.ts';
 
 /** Real paths, in the order given; names are relative to the root module's folder. Throws StepFailed. */

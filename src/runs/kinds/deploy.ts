@@ -1,6 +1,6 @@
 /** A deployment plans and applies one root module with Terraform or OpenTofu. */
 
-import { type DeployOperation, toolName } from '../deployment.ts';
+import { type DeployOperation, toolName } from '../deployments/deployment.ts';
 import { requestedPriority } from '../run.ts';
 import type { Kind } from './kind.ts';
 

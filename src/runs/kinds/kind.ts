@@ -1,6 +1,6 @@
 /** What the program asks of a kind of run: each file beside this one answers it for its own kind. */
 
-import type { DeployInput } from '../deployment.ts';
+import type { DeployInput } from '../deployments/deployment.ts';
 import type { Run, RunInputs, RunKind, RunReason, Trigger } from '../run.ts';
 import type { ReporterName } from '../run-store.ts';
 
@@ -10,6 +10,11 @@ export type KindLimits = Readonly<Record<RunKind, number>>;
 export interface StatusWords {
   state: 'pending' | 'success' | 'failure' | 'error';
   description: string;
+}
+
+export interface CommitStatus extends StatusWords {
+  /** The name by which GitHub keeps the latest of several. */
+  context: string;
 }
 
 /** A line at the head of a run's page. */

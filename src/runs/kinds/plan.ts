@@ -1,6 +1,6 @@
 /** A plan tells what the head of a pull request would change with Terraform or OpenTofu. */
 
-import { toolName } from '../deployment.ts';
+import { toolName } from '../deployments/deployment.ts';
 import type { PlanInput } from '../plan-comment.ts';
 import type { RunState } from '../run.ts';
 import type { Kind, StatusWords } from './kind.ts';

@@ -28,7 +28,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
   });
 
   async function open(options: Partial<PostgresStoreOptions> = {}): Promise<RunStore & { fleet: Fleet }> {
-    const store = await createPostgresStore({ url, ...options });
+    const store = await createPostgresStore({ url, requestTimeoutMs: 60_000, ...options });
     stores.push(store);
     return store;
   }

@@ -18,7 +18,7 @@ describe.skipIf(withoutPostgres !== null)(
 
     describeRunStore(
       'The PostgreSQL store',
-      () => createPostgresStore({ url }),
+      () => createPostgresStore({ url, requestTimeoutMs: 60_000 }),
       async () => {},
     );
   },

@@ -1,6 +1,6 @@
 /** Keeps the table of runs that can be claimed: every write that changes the state of a run calls one of these. */
 
-import { toolName } from '../../runs/deployment.ts';
+import { toolName } from '../../runs/deployments/deployment.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../runs/run.ts';
 import type { Row, Transaction } from './database.ts';

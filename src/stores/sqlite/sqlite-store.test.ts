@@ -17,7 +17,7 @@ afterEach(() => rmSync(path.dirname(directory), { recursive: true, force: true }
 
 describeRunStore(
   'The SQLite store',
-  () => createSqliteStore({ directory }),
+  () => createSqliteStore({ directory, requestTimeoutMs: 60_000 }),
   async () => {},
 );
 

@@ -1,0 +1,32 @@
+/** One request to a running server, with its refusals as errors for people. */
+
+import { z } from 'zod';
+import { RequestError } from '../../errors.ts';
+
+const ANSWER_TIMEOUT_MS = 60_000;
+const errorSchema = z.object({ error: z.string() });
+
+/** The answer's JSON. Throws RequestError with what the server said, or why it could not be reached. */
+export async function askServer(
+  server: string,
+  path: string,
+  request: { method?: 'GET' | 'POST'; headers: Record<string, string>; body?: string },
+): Promise<unknown> {
+  let response: Response;
+  try {
+    const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+    response = await fetch(server + path, { ...request, redirect: 'error', signal });
+  } catch (cause) {
+    throw new RequestError(503, `${server} cannot be reached.`, {
+      nextAction: 'Check --url or PUBLIC_URL, and that the server runs.',
+      cause,
+    });
+  }
+  const said: unknown = await response.json().catch(() => null);
+  if (response.ok) return said;
+  const refusal = errorSchema.safeParse(said);
+  throw new RequestError(
+    400,
+    `${server} answered ${response.status}${refusal.success ? `: ${refusal.data.error}` : ''}.`,
+  );
+}

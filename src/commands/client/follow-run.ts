@@ -1,0 +1,104 @@
+/** Shows a run in the terminal as it goes, by its event stream. */
+
+import { z } from 'zod';
+import { RequestError } from '../../errors.ts';
+
+const logSchema = z.object({ step: z.string(), spans: z.array(z.object({ text: z.string() })) });
+const stepSchema = z.object({ id: z.string(), state: z.string(), message: z.string() });
+const runSchema = z.object({ state: z.string().optional(), message: z.string().optional() });
+const noticeSchema = z.object({ message: z.string() });
+
+/** Together more than a server takes to drain and to start again. */
+const RETRIES = 120;
+const RETRY_MS = 1_000;
+
+interface Message {
+  event: string;
+  id: string;
+  data: string;
+}
+
+/**
+ * Prints steps and log lines until the run has ended; resolves to whether it succeeded. A stream that breaks is
+ * resumed where it broke, as soon as the server, or what stands before it, gives one again. `runUrl` is the signed address from the server's answer, read through `server`.
+ */
+export async function followRun(server: string, runUrl: string): Promise<boolean> {
+  const { pathname, search } = new URL(runUrl);
+  const address = `${server}${pathname}/events${search}`;
+  let state = 'queued';
+  let lastId = '0';
+  for (let failures = 0; failures < RETRIES; failures += 1) {
+    try {
+      for await (const message of readMessages(address, lastId)) {
+        failures = 0;
+        if (message.id) lastId = message.id;
+        if (message.event === 'end') return state === 'succeeded';
+        state = show(message) ?? state;
+      }
+    } catch (error) {
+      if (error instanceof RequestError) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  throw new RequestError(503, 'The run cannot be followed any longer; it goes on.', {
+    nextAction: `See ${runUrl}`,
+  });
+}
+
+/** Returns the run's state when the message tells it. */
+function show({ event, data }: Message): string | undefined {
+  const value: unknown = JSON.parse(data);
+  if (event === 'log') {
+    const { step, spans } = logSchema.parse(value);
+    print(`${step} | ${spans.map(({ text }) => text).join('')}`);
+  } else if (event === 'step') {
+    const { id, state, message } = stepSchema.parse(value);
+    print(`${id}: ${state}${message && state !== 'running' ? ` (${message})` : ''}`);
+  } else if (event === 'notice') {
+    print(noticeSchema.parse(value).message);
+  } else if (event === 'run') {
+    const { state, message } = runSchema.parse(value);
+    if (state || message) print(['run', state, message].filter(Boolean).join(' '));
+    return state;
+  }
+  return undefined;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+async function* readMessages(address: string, lastId: string): AsyncGenerator<Message> {
+  const response = await fetch(address, { headers: { 'Last-Event-ID': lastId }, redirect: 'error' });
+  if (mayComeBack(response.status)) throw new Error(`The server answered ${response.status}.`);
+  if (!response.ok || !response.body) {
+    throw new RequestError(400, `The run's events cannot be read: the server answered ${response.status}.`);
+  }
+  let buffer = '';
+  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+    buffer += chunk;
+    const blocks = buffer.split('\n\n');
+    buffer = blocks.pop() ?? '';
+    for (const block of blocks) {
+      const message = parseBlock(block);
+      if (message) yield message;
+    }
+  }
+}
+
+/** What servers and proxies answer that cannot now, but may later. */
+function mayComeBack(status: number): boolean {
+  return status >= 500 || status === 429 || status === 408;
+}
+
+/** One block of text/event-stream; null for comments. */
+function parseBlock(block: string): Message | null {
+  const fields = new Map(
+    block.split('\n').flatMap((line) => {
+      const [, name, value] = /^(event|id|data): ?(.*)$/.exec(line) ?? [];
+      return name === undefined || value === undefined ? [] : [[name, value] as const];
+    }),
+  );
+  const event = fields.get('event');
+  return event === undefined ? null : { event, id: fields.get('id') ?? '', data: fields.get('data') ?? '{}' };
+}

@@ -1,0 +1,117 @@
+/** Who may ask for what: the secrets of signed requests, and the tokens of the API. */
+
+import { aSecret, flag, isPlaceholder, text } from '../shapes.ts';
+import { type ValuesOf, variable } from '../variable.ts';
+
+export type Role = 'viewer' | 'operator' | 'admin';
+
+export interface ApiToken {
+  name: string;
+  role: Role;
+  token: string;
+}
+
+const tokens = text.transform((value, context): ApiToken[] => {
+  const list = value.split(',').filter((entry) => entry.trim() !== '');
+  return list.flatMap((entry) => {
+    const [, name, role, token] = /^\s*([^:\s]+):(viewer|operator|admin):(\S{16,})\s*$/.exec(entry) ?? [];
+    if (
+      name &&
+      token &&
+      !isPlaceholder(token) &&
+      (role === 'viewer' || role === 'operator' || role === 'admin')
+    ) {
+      return [{ name, role, token }];
+    }
+    context.addIssue({ code: 'custom', message: 'malformed' });
+    return [];
+  });
+});
+const uniqueTokens = tokens.superRefine((list, context) => {
+  const names = new Set<string>();
+  const owners = new Map<string, string>();
+  for (const { name, token } of list) {
+    const owner = owners.get(token);
+    const problem = names.has(name)
+      ? `The name ${name} stands there twice.`
+      : owner !== undefined && `${owner} and ${name} have the same token: give each its own.`;
+    if (problem) context.addIssue({ code: 'custom', params: { problem } });
+    names.add(name);
+    owners.set(token, name);
+  }
+});
+
+export const ACCESS = {
+  webhookSecret: variable(
+    'WEBHOOK_SECRET',
+    aSecret('the secret of the GitHub webhook, at least 8 characters and not a placeholder'),
+    {
+      example: 'the output of `openssl rand -hex 32`',
+      description:
+        'Signs `/webhook`, and `/sync` without SYNC_SECRET. The program does not start without it.',
+      secret: 'all',
+    },
+  ),
+  webhookSecretPrevious: variable(
+    'WEBHOOK_SECRET_PREVIOUS',
+    aSecret('the secret that was in use before, at least 8 characters'),
+    {
+      unset: 'none',
+      example: 'the previous value of WEBHOOK_SECRET',
+      description: 'Also accepted, while a new secret is being rolled out.',
+      secret: 'all',
+    },
+  ),
+  syncSecret: variable(
+    'SYNC_SECRET',
+    aSecret('a secret of at least 8 characters that is not a placeholder'),
+    {
+      unset: 'WEBHOOK_SECRET, and WEBHOOK_SECRET_PREVIOUS',
+      example: 'the output of `openssl rand -hex 32`',
+      description: 'Signs `/sync` in place of WEBHOOK_SECRET, so that GitHub and your scripts share nothing.',
+      secret: 'all',
+    },
+  ),
+  syncSecretPrevious: variable(
+    'SYNC_SECRET_PREVIOUS',
+    aSecret('the secret that signed `/sync` before, at least 8 characters'),
+    {
+      unset: 'none',
+      example: 'the previous value of SYNC_SECRET, or WEBHOOK_SECRET when SYNC_SECRET is new',
+      description: 'Also accepted for `/sync`, while a new secret is being rolled out.',
+      secret: 'all',
+    },
+  ),
+  apiTokens: variable(
+    'API_TOKENS',
+    {
+      schema: uniqueTokens,
+      expected:
+        'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that stand in no example, each name and each token once',
+    },
+    {
+      default: '',
+      example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
+      description:
+        'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin). Make tokens with `openssl rand -hex 32`.',
+      secret: 'in_entries',
+    },
+  ),
+  requireTimestamp: variable('SYNC_REQUIRE_TIMESTAMP', flag, {
+    default: 'false',
+    description: 'Refuse `/sync` requests without `X-IAC-Timestamp` and `X-IAC-Nonce`.',
+  }),
+} as const;
+
+export function accessConfig(values: ValuesOf<typeof ACCESS>) {
+  const { webhookSecret, webhookSecretPrevious, syncSecret, syncSecretPrevious, ...others } = values;
+  const webhookSecrets: readonly [string, ...string[]] = webhookSecretPrevious
+    ? [webhookSecret, webhookSecretPrevious]
+    : [webhookSecret];
+  /** Those of `/sync`. */
+  const syncSecrets = [
+    ...(syncSecret ? [syncSecret] : webhookSecrets),
+    ...(syncSecretPrevious ? [syncSecretPrevious] : []),
+  ];
+  return { ...others, webhookSecrets, syncSecrets };
+}

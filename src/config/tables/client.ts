@@ -1,0 +1,40 @@
+/** What commands read that talk to a running server. */
+
+import { ConfigError } from '../../errors.ts';
+import type { Environment } from '../environment.ts';
+import { anyText } from '../shapes.ts';
+import { parse, problemWith, type ValuesOf, variable } from '../variable.ts';
+import { ACCESS } from './access.ts';
+import { publicUrlOf, SERVER } from './server.ts';
+
+export const CLIENT = {
+  token: variable('IAC_RUNNER_TOKEN', anyText('a token of API_TOKENS, without its name and role'), {
+    unset: 'none',
+    example: 'the token of an operator',
+    description: 'For the command `deliveries`: who is asking. The server does not read it.',
+    secret: 'all',
+  }),
+} as const;
+
+const { publicUrl, port, internalDomain } = SERVER;
+const ADDRESS = { publicUrl, port, internalDomain } as const;
+
+/** For those that sign their requests. */
+export function readClientConfig(environment: Environment): { secret: string; url: string } {
+  const { webhookSecret, syncSecret } = ACCESS;
+  const { own, address } = parse({ own: { syncSecret }, address: ADDRESS }, environment);
+  const secret = own.syncSecret ?? parse({ own: { webhookSecret } }, environment).own.webhookSecret;
+  return { secret, url: serverUrl(address) };
+}
+
+/** For those that show a token. */
+export function readApiClientConfig(environment: Environment): { token: string; url: string } {
+  const { own, address } = parse({ own: CLIENT, address: ADDRESS }, environment);
+  if (own.token === null) throw new ConfigError(problemWith(CLIENT.token));
+  return { token: own.token, url: serverUrl(address) };
+}
+
+/** Where commands find the server: on this machine when nothing else is said. */
+function serverUrl(address: ValuesOf<typeof ADDRESS>): string {
+  return publicUrlOf(address) ?? `http://localhost:${address.port}`;
+}

@@ -1,0 +1,41 @@
+/** Files that a request or a repository names, opened only where they really are inside a checkout. */
+
+import { realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { RunnerError } from '../../errors.ts';
+
+/**
+ * The real path of what `relative` leads to, through any links, seen from the folder `from` or else from `root`
+ * itself. `root` and `from` are ours and absolute; `relative` may be anything. Throws RunnerError when it is
+ * absolute, when nothing is there, and when it lies outside of `root`. Open the path it gives, not the one asked for.
+ */
+export function resolveInside(root: string, relative: string): Promise<string>;
+export function resolveInside(root: string, from: string, relative: string): Promise<string>;
+export async function resolveInside(root: string, ...names: string[]): Promise<string> {
+  const relative = names.at(-1) ?? '';
+  const from = names.length > 1 ? (names[0] ?? root) : root;
+  const shown = JSON.stringify(relative.slice(0, 200));
+  if (relative.includes('\0') || path.isAbsolute(relative))
+    throw new RunnerError(`${shown} is not a relative path.`);
+  const realRoot = await realpath(root);
+  // What would lead out is refused before it is looked for: nobody learns what exists elsewhere.
+  const asked = path.resolve(from, relative);
+  if (!isInside(path.resolve(root), asked) && !isInside(realRoot, asked)) throw leadsOut(shown);
+  const found = await realpath(asked).catch((error: NodeJS.ErrnoException) => {
+    throw new RunnerError(`${shown} is not in the repository: ${error.code}.`, {
+      nextAction: 'Check its spelling, and that it was committed.',
+    });
+  });
+  if (!isInside(realRoot, found)) throw leadsOut(shown);
+  return found;
+}
+
+function isInside(root: string, target: string): boolean {
+  return target === root || target.startsWith(root === path.sep ? root : `${root}${path.sep}`);
+}
+
+function leadsOut(shown: string): RunnerError {
+  return new RunnerError(`${shown} leads out of the repository.`, {
+    nextAction: 'Name something inside of it, and no link that points elsewhere.',
+  });
+}

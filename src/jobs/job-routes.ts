@@ -1,0 +1,181 @@
+/** The live output of jobs: first the state, then every line, then what comes, until the job's end. For programs. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Context, Hono } from 'hono';
+import { streamSSE } from 'hono/streaming';
+import { StoreUnavailableError } from '../errors.ts';
+import { isJobId } from '../runs/job.ts';
+import type { Access } from '../web/access/access.ts';
+import { askForCredentials } from '../web/doors/refusals.ts';
+import { createStreamSeats } from '../web/doors/stream-seats.ts';
+import { jsonError } from '../web/frame/error-answer.ts';
+import { pageHeaders } from '../web/frame/page-headers.ts';
+import { sseMessage } from '../web/runs/run-messages.ts';
+import type { JobReader, JobView } from './store/job-reader.ts';
+
+export interface JobRoutesOptions {
+  reader: Pick<JobReader, 'read'>;
+  access: Access;
+  /** Open streams at most; beyond, 503. */
+  maxStreams?: number;
+  /** How often Redis is asked, for each stream. */
+  everyMs?: number;
+  /** How long an open stream waits for a Redis that is away. */
+  patienceMs?: number;
+  /** Told when a stream broke off because Redis failed. */
+  onStreamError?: (error: unknown) => void;
+}
+
+export interface JobRoutes {
+  routes: Hono;
+  /** Ends the open streams, so that the server can close. */
+  closeStreams(): void;
+}
+
+type SseStream = Parameters<Parameters<typeof streamSSE>[1]>[0];
+
+const DEFAULT_MAX_STREAMS = 200;
+const EVERY_MS = 250;
+const HEARTBEAT_MS = 15_000;
+const PATIENCE_MS = 60_000;
+const AWAY_MS = 500;
+/** Longer than a job may take unless its limit was raised; clients come back with Last-Event-ID. */
+const MAX_STREAM_MS = 2 * 60 * 60 * 1_000;
+/** A line may have 16 KiB, and there are many streams: what each holds at once is bounded by the lines it saw last. */
+const BYTES_PER_READ = 256 * 1_024;
+const FIRST_LINES = 32;
+const MOST_LINES = 500;
+const FINAL: ReadonlySet<string> = new Set(['success', 'failed', 'cancelled']);
+const NUMBERS: ReadonlySet<string> = new Set([
+  ...['lines_added', 'lines_removed', 'created_at', 'started_at', 'finished_at'],
+]);
+
+export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
+  const { reader, access, maxStreams = DEFAULT_MAX_STREAMS, onStreamError = () => {} } = options;
+  const seats = createStreamSeats(access, maxStreams);
+  const open = new Set<SseStream>();
+  let closing = false;
+  const routes = new Hono();
+
+  async function serve(stream: SseStream, jobId: string, after: number): Promise<void> {
+    open.add(stream);
+    const expiry = setTimeout(() => stream.abort(), MAX_STREAM_MS).unref();
+    try {
+      if (!closing) await follow(options, stream, jobId, after);
+    } finally {
+      clearTimeout(expiry);
+      open.delete(stream);
+    }
+  }
+
+  routes.get('/jobs/:id/stream', pageHeaders(), async (c: Context) => {
+    if ((await access.identify(c)) === null) return askForCredentials(c);
+    const jobId = c.req.param('id') ?? '';
+    const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
+    if (!/^\d{1,9}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
+    const found = isJobId(jobId) && (await reader.read(jobId, 0, 1)).fields !== null;
+    if (!found) return jsonError(c, 404, 'Job not found');
+    const free = closing ? null : seats.take(c, null);
+    if (free === null) return jsonError(c, 503, 'Too many open streams.');
+    if (c.req.method === 'HEAD') free();
+    if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' });
+    c.header('X-Accel-Buffering', 'no');
+    return streamSSE(
+      c,
+      (stream) => serve(stream, jobId, Number(after)).finally(free),
+      async (error, stream) => {
+        stream.abort();
+        onStreamError(error);
+      },
+    );
+  });
+  return {
+    routes,
+    closeStreams() {
+      closing = true;
+      for (const stream of open) stream.abort();
+    },
+  };
+}
+
+/** `state` {id, status, …}, `line` {timestamp, line, stream} with its number as id, `done` {status}. */
+async function follow(
+  { reader, everyMs = EVERY_MS, patienceMs = PATIENCE_MS }: JobRoutesOptions,
+  stream: SseStream,
+  jobId: string,
+  after: number,
+): Promise<void> {
+  const left = new AbortController();
+  stream.onAbort(() => left.abort());
+  let cursor = after;
+  let told = '';
+  let saidAt = performance.now();
+  const say = async (text: string) => {
+    await stream.write(text);
+    saidAt = performance.now();
+  };
+  await say('retry: 2000\n\n');
+  let atOnce = FIRST_LINES;
+  let readAt = performance.now();
+  while (!stream.aborted) {
+    const found = await reader.read(jobId, cursor, atOnce).catch((error: unknown) => {
+      // Redis may be back before the reader would have to begin again, and refused meanwhile.
+      if (!(error instanceof StoreUnavailableError) || performance.now() - readAt > patienceMs) throw error;
+      return null;
+    });
+    if (found === null) {
+      await say(': Redis does not answer\n\n');
+      await sleep(AWAY_MS, undefined, { signal: left.signal }).catch(() => undefined);
+      continue;
+    }
+    readAt = performance.now();
+    const { fields, lines } = found;
+    const state = JSON.stringify(stateOf(fields));
+    const isFinal = fields === null || FINAL.has(fields.status ?? '');
+    // The last state is that of `done`: it comes after all lines.
+    if (told === '' || (state !== told && !isFinal)) await say(`event: state\ndata: ${state}\n\n`);
+    told = state;
+    for (const line of lines) {
+      cursor += 1;
+      await say(sseMessage('line', lineOf(line), cursor));
+      if (stream.aborted) return;
+    }
+    if (lines.length > 0) {
+      atOnce = linesAtOnce(lines);
+      continue;
+    }
+    if (isFinal) {
+      await say(`event: done\ndata: ${state}\n\n`);
+      return;
+    }
+    if (performance.now() - saidAt > HEARTBEAT_MS) await say(': still here\n\n');
+    await sleep(everyMs, undefined, { signal: left.signal }).catch(() => undefined);
+  }
+}
+
+function linesAtOnce(lines: readonly string[]): number {
+  const characters = lines.reduce((sum, line) => sum + line.length, 0);
+  return Math.max(1, Math.min(MOST_LINES, Math.floor((BYTES_PER_READ * lines.length) / characters)));
+}
+
+/** As in the hash, numbers as numbers; `status` is null when the job is gone. */
+function stateOf(fields: JobView['fields']): Record<string, string | number | null> {
+  if (fields === null) return { status: null };
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, isNumber(name, value) ? Number(value) : value]),
+  );
+}
+
+function isNumber(name: string, value: string): boolean {
+  return NUMBERS.has(name) && /^\d{1,15}$/.test(value);
+}
+
+function lineOf(text: string): object {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === 'object' && parsed !== null && 'line' in parsed) return parsed;
+  } catch {
+    // Of another program: shown as it is.
+  }
+  return { timestamp: null, line: text, stream: 'stdout' };
+}

@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import { pino } from 'pino';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type JobStore, openJobStore } from '../store/job-store.ts';
+import { produce } from '../store/jobs.fixture.ts';
+import { hasRedisServer, startRedisServer } from '../store/redis-server.fixture.ts';
+import { consumeJobs } from './consume-jobs.ts';
+
+const missing = !hasRedisServer();
+
+describe.skipIf(missing)(
+  `consuming jobs${missing ? ' (skipped: redis-server is not installed)' : ''}`,
+  () => {
+    it('outlives work that throws, says so in the job, and goes on', async () => {
+      const server = await startRedisServer();
+      onTestFinished(() => server.remove());
+      const redis = server.client();
+      const store = await openJobStore({
+        ...{ url: server.url, runnerId: 'one', instance: randomUUID() },
+        ...{ jobsPerUser: 10, claimIdleMs: 60_000, maxAttempts: 3 },
+      });
+      onTestFinished(() => store.close());
+      await store.ensureGroup();
+      const consumer = consumeJobs({
+        store,
+        async work({ id }, { output }) {
+          if (id === 'synchronous') throw new TypeError('Cannot read it.');
+          if (id === 'odd') throw null;
+          await output('stdout', ['good']);
+          return { status: 'failed', message: 'Enough.' };
+        },
+        ...{ concurrency: 1, claimIdleMs: 60_000, timeoutMs: 60_000, drainTimeoutMs: 1_000 },
+        now: Date.now,
+        log: pino({ level: 'silent' }),
+      });
+      onTestFinished(() => consumer.drain());
+      for (const id of ['synchronous', 'odd', 'good']) await produce(redis, { id });
+      await expect.poll(() => redis.xlen('jobs:stream')).toBe(0);
+      expect(await redis.hmget('job:synchronous', 'status', 'error_message')).toEqual([
+        'failed',
+        'The runner failed: Cannot read it.',
+      ]);
+      expect(await redis.hget('job:odd', 'status')).toBe('failed');
+      expect(await redis.hget('job:good', 'error_message')).toBe('Enough.');
+      expect(await redis.get('runner:user:ada:running')).toBe('0');
+    });
+
+    it('finds at once what another worker has read without room for it, just before this one waited', async () => {
+      const server = await startRedisServer();
+      onTestFinished(() => server.remove());
+      const redis = server.client();
+      const open = async (runnerId: string): Promise<JobStore> => {
+        const store = await openJobStore({
+          ...{ url: server.url, runnerId, instance: randomUUID() },
+          ...{ jobsPerUser: 10, claimIdleMs: 60_000, maxAttempts: 3 },
+        });
+        onTestFinished(() => store.close());
+        return store;
+      };
+      const [full, idle] = await Promise.all([open('full'), open('idle')]);
+      await full.ensureGroup();
+      let isFirst = true;
+      const begun: string[] = [];
+      const elsewhere: string[] = [];
+      const consumer = consumeJobs({
+        store: {
+          ...idle,
+          async nextEntry(signal) {
+            if (isFirst) {
+              isFirst = false;
+              for (const id of ['one', 'two', 'three']) await produce(redis, { id });
+              elsewhere.push(...(await full.begin(1)).started.map(({ job }) => job.id));
+            }
+            // No entry tells of them any more.
+            return new Promise((resolve) => {
+              signal.addEventListener('abort', () => resolve(null), { once: true });
+            });
+          },
+        },
+        async work({ id }) {
+          begun.push(id);
+          return { status: 'failed', message: 'Enough.' };
+        },
+        ...{ concurrency: 5, claimIdleMs: 60_000, timeoutMs: 60_000, drainTimeoutMs: 1_000 },
+        now: Date.now,
+        log: pino({ level: 'silent' }),
+      });
+      onTestFinished(() => consumer.drain());
+      const all = () => [...begun, ...elsewhere].toSorted();
+      await expect.poll(all).toEqual(['one', 'three', 'two']);
+    });
+  },
+);

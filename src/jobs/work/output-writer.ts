@@ -1,0 +1,66 @@
+/** Brings a job's lines to Redis in portions, waiting for Redis when it is away, with bounded memory. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JobLineStream } from '../../runs/job.ts';
+import type { JobLine } from '../store/job-store.ts';
+
+export interface OutputWriter {
+  /** Resolves as soon as there is room for more. */
+  write(stream: JobLineStream, lines: readonly string[]): Promise<void>;
+  /** Resolves when everything is stored, or `signal` has aborted. */
+  end(): Promise<void>;
+}
+
+export interface OutputWriterOptions {
+  append(lines: readonly JobLine[]): Promise<unknown>;
+  now(): number;
+  /** Ends the waiting for Redis; what is not stored by then is lost. */
+  signal: AbortSignal;
+}
+
+const LINES_AT_ONCE = 256;
+const GATHER_MS = 50;
+const MAX_WAITING_LINES = 4_096;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+export function createOutputWriter({ append, now, signal }: OutputWriterOptions): OutputWriter {
+  const waiting: JobLine[] = [];
+  let writing: Promise<void> | null = null;
+
+  async function writeAll(): Promise<void> {
+    await sleep(GATHER_MS);
+    let pauseMs = FIRST_PAUSE_MS;
+    while (waiting.length > 0 && !signal.aborted) {
+      const portion = waiting.slice(0, LINES_AT_ONCE);
+      try {
+        await append(portion);
+        waiting.splice(0, portion.length);
+        pauseMs = FIRST_PAUSE_MS;
+      } catch {
+        await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      }
+    }
+    if (signal.aborted) waiting.length = 0;
+  }
+
+  function start(): Promise<void> {
+    writing ??= writeAll().finally(() => {
+      writing = null;
+    });
+    return writing;
+  }
+
+  return {
+    async write(stream, lines) {
+      const at = now();
+      for (const line of lines) waiting.push({ at, stream, line });
+      const written = start();
+      if (waiting.length >= MAX_WAITING_LINES) await written;
+    },
+    async end() {
+      while (waiting.length > 0 || writing) await start();
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { expect, it } from 'vitest';
+import { createWorld } from '../../git/test-support.ts';
+import { createBranchRules } from './branch-rules.ts';
+
+const OWN =
+  'services:\n  - { match: "apps/{nn}.{service}/deploy.py", id: "{service}", task: "{service}.sync" }\n';
+const NONE = 'f'.repeat(40);
+
+async function createRules(lastGood: string | null = null) {
+  const world = await createWorld();
+  return {
+    world,
+    rules: createBranchRules({ mirror: world.mirror, lastGoodRules: async () => lastGood, waitMs: 20_000 }),
+  };
+}
+
+it('names services by the rules of the branch, and fetches when it never did', async () => {
+  const { world, rules } = await createRules();
+  await world.commit({ '.iac-runner.yaml': OWN });
+  expect(await rules.namedBy({ paths: ['apps/01.web/compose.yaml'], after: NONE })).toEqual({
+    services: ['web'],
+    isSure: true,
+  });
+  expect(await rules.namedBy({ paths: ['platform/01.redis/compose.yaml'], after: NONE })).toEqual({
+    services: [],
+    isSure: true,
+  });
+});
+
+it('names services by the built-in rules where the branch has none', async () => {
+  const { world, rules } = await createRules();
+  await world.commit({ README: '' });
+  expect(await rules.namedBy({ paths: ['libs/a', 'platform/01.redis/x'], after: NONE })).toEqual({
+    services: ['__all__', 'platform/redis'],
+    isSure: true,
+  });
+});
+
+it('is not sure of a push that changes the rules, nor of later ones until the branch is fetched', async () => {
+  const { world, rules } = await createRules();
+  await world.commit({ README: '' });
+  const before = await rules.namedBy({ paths: ['README'], after: NONE });
+  const after = await world.commit({ '.iac-runner.yaml': OWN });
+  const changing = await rules.namedBy({ paths: ['.iac-runner.yaml'], after });
+  const next = await rules.namedBy({ paths: ['apps/01.web/x'], after: NONE });
+  expect([before, changing, next].map(({ isSure }) => isSure)).toEqual([true, false, false]);
+  await world.mirror.fetch();
+  expect(await rules.namedBy({ paths: ['apps/01.web/x'], after: NONE })).toEqual({
+    services: ['web'],
+    isSure: true,
+  });
+});
+
+it('takes the last good rules where the file at the head is broken', async () => {
+  const { world, rules } = await createRules(OWN);
+  await world.commit({ '.iac-runner.yaml': 'services: 1\n' });
+  expect(await rules.namedBy({ paths: ['apps/01.web/x'], after: NONE })).toEqual({
+    services: ['web'],
+    isSure: true,
+  });
+});
+
+it('is not sure while the repository cannot be reached, and finds out later', async () => {
+  const { world, rules } = await createRules();
+  expect(await rules.namedBy({ paths: ['platform/01.redis/x'], after: NONE })).toEqual({
+    services: ['platform/redis'],
+    isSure: false,
+  });
+  await world.commit({ '.iac-runner.yaml': OWN });
+  expect(await rules.namedBy({ paths: [], after: NONE })).toEqual({ services: [], isSure: true });
+});
+
+it('does not wait for a fetch that hangs', async () => {
+  const world = await createWorld();
+  const mirror = { ...world.mirror, fetch: () => new Promise<never>(() => undefined) };
+  const rules = createBranchRules({ mirror, lastGoodRules: async () => null, waitMs: 50 });
+  expect(await rules.namedBy({ paths: [], after: NONE })).toEqual({ services: [], isSure: false });
+});

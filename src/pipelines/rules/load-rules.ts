@@ -1,0 +1,56 @@
+/** Which rules hold at a commit: its own, or the last good ones of the branch when its own are broken. */
+
+import type { TreeEntry } from '../../git/own/mirror.ts';
+import type { RepositoryReader } from '../../git/read/repository-reader.ts';
+import { createCommitMemory } from './commit-memory.ts';
+import { readRules } from './read-rules.ts';
+import type { ParsedRules } from './rules-file.ts';
+import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
+
+export interface LoadedRules {
+  rules: Rules;
+  /** The text the rules were read from, to be kept as the last good one; null for the built-in rules. */
+  text: string | null;
+  /** What is wrong with the commit's own file, one sentence each; then `rules` are the last good ones. */
+  problems: string[];
+}
+
+/** Enough to see that a file is too large. */
+const MAX_READ_BYTES = 2 * 1024 * 1024;
+
+/** By commit; null: it has none. */
+const entries = createCommitMemory<TreeEntry | null>();
+/** By blob. Equal texts have one object of rules, from commit to commit: more is remembered by it. */
+const files = createCommitMemory<{ text: string; parsed: ParsedRules }>();
+
+/** `lastGood` is the text of the branch's last file that could be read, or null. */
+export async function loadRules(
+  repository: RepositoryReader,
+  revision: string,
+  lastGood: string | null,
+): Promise<LoadedRules> {
+  const entry = await entries(repository, revision, async () => {
+    const listed = await repository.listTree(revision, [RULES_FILE]);
+    return listed.find(({ path }) => path === RULES_FILE) ?? null;
+  });
+  if (!entry) return { rules: DEFAULT_RULES, text: null, problems: [] };
+  if (entry.mode !== '100644' && entry.mode !== '100755') {
+    return { ...(await fallback(lastGood)), problems: [`${RULES_FILE}: it is not a regular file`] };
+  }
+  const { text, parsed } = await files(repository, entry.id, async () => {
+    const content = (await repository.blobs([entry.id])).get(entry.id);
+    const text = content?.toString('utf8', 0, MAX_READ_BYTES) ?? '';
+    return { text, parsed: await readRules(text) };
+  });
+  if (parsed.ok) return { rules: parsed.rules, text, problems: [] };
+  const { describeProblem } = await import('../../yaml-file.ts');
+  return {
+    ...(await fallback(lastGood)),
+    problems: parsed.problems.map((problem) => describeProblem(RULES_FILE, problem)),
+  };
+}
+
+async function fallback(lastGood: string | null): Promise<Omit<LoadedRules, 'problems'>> {
+  const parsed = lastGood === null ? null : await readRules(lastGood);
+  return parsed?.ok ? { rules: parsed.rules, text: lastGood } : { rules: DEFAULT_RULES, text: null };
+}

@@ -1,0 +1,121 @@
+/** The changed paths behind each decision to run. */
+
+import { eachInTurns } from '../../event-loop.ts';
+import type { RepositoryReader } from '../../git/read/repository-reader.ts';
+import type { TreePair } from '../../git/read/trees.ts';
+import type { Rules } from '../rules/service-rules.ts';
+import type { Selected } from './select-services.ts';
+import { createPathMatcher } from './touched-paths.ts';
+
+/** Paths shown per service and of none; the rest is one `git diff` away. */
+const SHOWN_PATHS = 20;
+const SHOWN_UNMATCHED = 100;
+/** Commits that are compared by one git process. */
+const COMPARED_AT_ONCE = 5;
+/** After so many changed paths no more commits are compared. */
+const MAX_PATHS = 100_000;
+
+export interface PathsQuestion {
+  repository: RepositoryReader;
+  revision: string;
+  /** What the branch was at before, by those who pushed; most conservative first. */
+  befores: readonly string[];
+}
+
+/** Fills in the paths of what is run; returns changed paths that belong to no service. */
+export async function addPaths(
+  { repository, revision, befores }: PathsQuestion,
+  rules: Rules,
+  selected: readonly Selected[],
+): Promise<string[]> {
+  const running = new Map<string, Selected[]>();
+  for (const decision of selected) {
+    if (decision.decision !== 'run' || decision.previous === null) continue;
+    const others = running.get(decision.previous);
+    if (others) others.push(decision);
+    else running.set(decision.previous, [decision]);
+  }
+  // Where nothing runs, what was changed is the reason.
+  const commits = running.size > 0 ? [...running.keys()] : befores.slice(-1);
+  const unmatched = new Set<string>();
+  const match = createPathMatcher(rules);
+  const sharedBy = sharedEntriesOf(
+    rules,
+    new Set([...running.values()].flat().map(({ service }) => service)),
+  );
+  let left = MAX_PATHS;
+  const isEnough = () => left <= 0;
+  for await (const { commit, paths } of comparisons(repository, { commits, revision, isEnough })) {
+    const decisions = running.get(commit) ?? [];
+    if (left <= 0) {
+      for (const decision of decisions) decision.because += ' Its changed paths are too many to be listed.';
+      continue;
+    }
+    left -= paths.length;
+    const sorted = await sortPaths(paths, match);
+    for (const path of sorted.unmatched) unmatched.add(path);
+    await eachInTurns(decisions, (decision) => {
+      const shared = sharedBy.get(decision.service) ?? [];
+      const own = [decision.service, ...shared].flatMap((owner) => sorted.byOwner.get(owner) ?? []);
+      decision.paths = [...own, ...sorted.everyones].slice(0, SHOWN_PATHS);
+    });
+  }
+  return [...unmatched].slice(0, SHOWN_UNMATCHED);
+}
+
+/** Each commit with the paths that changed since, none after enough; those not known here are left out. */
+async function* comparisons(
+  repository: RepositoryReader,
+  { commits, revision, isEnough }: { commits: readonly string[]; revision: string; isEnough(): boolean },
+): AsyncGenerator<{ commit: string; paths: readonly string[] }> {
+  if (commits.length === 0) return;
+  const trees = await repository.rootTrees([...commits, revision]);
+  const to = trees.get(revision);
+  if (to === undefined) return;
+  for (let start = 0; start < commits.length; start += COMPARED_AT_ONCE) {
+    const pairs = commits.slice(start, start + COMPARED_AT_ONCE).flatMap((commit): [string, TreePair][] => {
+      const from = trees.get(commit);
+      return from === undefined ? [] : [[commit, { from, to }]];
+    });
+    const changed = isEnough() ? [] : await repository.changedPaths(pairs.map(([, pair]) => pair));
+    for (const [index, [commit]] of pairs.entries()) yield { commit, paths: changed[index] ?? [] };
+  }
+}
+
+/** What a path may belong to: a service by its id, or an entry of shared paths by its list of services. */
+type Owner = string | readonly string[];
+
+/** No more paths are kept than are shown. An entry may name very many services, so its paths are kept once. */
+async function sortPaths(paths: readonly string[], match: ReturnType<typeof createPathMatcher>) {
+  const byOwner = new Map<Owner, string[]>();
+  const everyones: string[] = [];
+  const unmatched: string[] = [];
+  const add = (owner: Owner, path: string) => {
+    const others = byOwner.get(owner);
+    if (!others) byOwner.set(owner, [path]);
+    else if (others.length < SHOWN_PATHS) others.push(path);
+  };
+  await eachInTurns(paths, (path) => {
+    const touched = match(path);
+    if (touched.kind === 'service') add(touched.service.id, path);
+    else if (touched.kind === 'shared' && touched.services !== null) add(touched.services, path);
+    else if (touched.kind === 'shared') {
+      if (everyones.length < SHOWN_PATHS) everyones.push(path);
+    } else if (unmatched.length < SHOWN_UNMATCHED) unmatched.push(path);
+  });
+  return { byOwner, everyones, unmatched };
+}
+
+/** For each of these services the entries of shared paths that name it. */
+function sharedEntriesOf(rules: Rules, services: ReadonlySet<string>): Map<string, Owner[]> {
+  const entries = new Map<string, Owner[]>();
+  for (const { services: named } of rules.shared) {
+    for (const id of new Set(named)) {
+      if (named === null || !services.has(id)) continue;
+      const others = entries.get(id);
+      if (others) others.push(named);
+      else entries.set(id, [named]);
+    }
+  }
+  return entries;
+}

@@ -1,0 +1,157 @@
+/** The part of a sync that changes something: the workspace at the commit, and the task of each chosen service. */
+
+import path from 'node:path';
+import { WorkspaceBusyError } from '../../errors.ts';
+import type { Mirror } from '../../git/own/mirror.ts';
+import type { Workspace } from '../../git/own/workspace.ts';
+import type { PipelineContext } from '../pipeline.ts';
+import { schedule } from '../rules/schedule.ts';
+import { ofService } from '../rules/service-rules.ts';
+import type { Explained } from '../selection/explain.ts';
+import { missingContent } from '../selection/missing-content.ts';
+import { removeTaskFolder } from '../task-folder.ts';
+import { configHash } from './config-hash.ts';
+import type { OutsideOptions, OutsideView } from './outside.ts';
+import { createOutsideWriter } from './outside-writes.ts';
+import { takeSyncLock } from './sync-lock.ts';
+import {
+  type ServiceOutcome,
+  type ServiceToSync,
+  type SyncServiceOptions,
+  syncService,
+} from './sync-service.ts';
+
+export interface RunServicesOptions extends Omit<SyncServiceOptions, 'checkout'> {
+  mirror: Mirror;
+  workspace: Workspace;
+  workspaceDir: string;
+  /** Where config hashes also stand; null: nowhere. */
+  outside: OutsideOptions | null;
+  concurrency: number;
+  /** How long to wait for somebody else's hold on the workspace. */
+  lockWaitMs: number;
+}
+
+/** How each chosen service ended. Throws when the signal ends it or the workspace cannot be had. */
+export async function runServices(
+  options: RunServicesOptions,
+  context: PipelineContext<'sync'>,
+  explained: Explained,
+  outside: OutsideView,
+): Promise<ServiceOutcome[]> {
+  const { revision } = explained.explanation;
+  const toSync = await servicesToSync(options, context, explained, revision);
+  if (toSync.length === 0) return [];
+  const lost = new AbortController();
+  const signal = AbortSignal.any([context.signal, lost.signal]);
+  const release = await takeSyncLock({
+    workspaceDir: options.workspaceDir,
+    waitMs: options.lockWaitMs,
+    // A drain lets tasks end, and here none runs yet.
+    signal: AbortSignal.any([signal, context.draining]),
+    onWait: (holder) =>
+      context.emit({
+        type: 'run.notice',
+        level: 'info',
+        message: `Waiting for the workspace, held by ${holder}.`,
+      }),
+    onLost: (cause) =>
+      lost.abort(new WorkspaceBusyError('The workspace lock was taken from this run.', { cause })),
+  });
+  try {
+    await options.workspace.moveTo(revision, signal);
+    await sayWhatIsMissing(options, context, revision, toSync);
+    return await runTasks(options, { ...context, signal }, { toSync, explained, outside });
+  } finally {
+    await removeTaskFolder(path.join(options.tempDir, context.run.id));
+    await release();
+  }
+}
+
+async function sayWhatIsMissing(
+  { mirror, workspace }: RunServicesOptions,
+  { emit }: PipelineContext<'sync'>,
+  revision: string,
+  toSync: readonly ServiceToSync[],
+): Promise<void> {
+  const { directory } = workspace;
+  const folders = toSync.map(({ service }) => service.folder);
+  const remarks = await missingContent({ repository: mirror, revision, directory, folders });
+  if (remarks.length === 0) return;
+  await emit(...remarks.map((message) => ({ type: 'run.notice', level: 'warning', message }) as const));
+}
+
+async function runTasks(
+  options: RunServicesOptions,
+  context: PipelineContext<'sync'>,
+  { toSync, explained, outside }: { toSync: ServiceToSync[]; explained: Explained; outside: OutsideView },
+): Promise<ServiceOutcome[]> {
+  const { signal, draining, emit } = context;
+  const outcomes: ServiceOutcome[] = [];
+  const serviceOptions = { ...options, checkout: options.workspace.directory };
+  const writeOutside = outsideWriter(options, context, outside);
+  await schedule({
+    items: toSync.map((item) => ({
+      ...item,
+      id: item.service.id,
+      wave: item.service.wave,
+      needs: ofService(explained.loaded.rules.needs, item.service.id) ?? [],
+    })),
+    limit: options.concurrency,
+    async work(item) {
+      draining.throwIfAborted();
+      signal.throwIfAborted();
+      const outcome = await syncService(serviceOptions, context, item);
+      outcomes.push(outcome);
+      if (outcome.state === 'succeeded') await writeOutside(item, signal);
+      return outcome.state === 'succeeded';
+    },
+    async onBlocked({ id: step }, by) {
+      const blocked = { state: 'blocked', message: `Needs ${by}, which failed`, exitCode: null } as const;
+      outcomes.push({ ...blocked, ourFailure: null });
+      await emit({ type: 'step.finished', step, ...blocked, ledger: null });
+    },
+  });
+  signal.throwIfAborted();
+  return outcomes;
+}
+
+/** After the ledger, which alone decides: the hash of what was synced goes to where else it stands. */
+function outsideWriter(
+  { outside }: RunServicesOptions,
+  { run, emit }: PipelineContext<'sync'>,
+  { drifted }: OutsideView,
+): (synced: ServiceToSync, signal: AbortSignal) => Promise<void> {
+  if (!outside) return async () => undefined;
+  const write = createOutsideWriter(outside, run.concurrencyGroup, (message) =>
+    emit({ type: 'run.notice', level: 'warning', message }),
+  );
+  return ({ service, ledger }, signal) =>
+    write({ service: service.id, value: ledger.configHash, healed: drifted.has(service.id) }, signal);
+}
+
+async function servicesToSync(
+  options: RunServicesOptions,
+  { run }: PipelineContext<'sync'>,
+  { selected, loaded }: Explained,
+  revision: string,
+): Promise<ServiceToSync[]> {
+  const running = selected.flatMap(({ decision, at, inputs }) =>
+    decision === 'run' && at?.task ? [{ at: { ...at, task: at.task }, inputs }] : [],
+  );
+  const compose = await options.mirror.blobs(running.flatMap(({ at }) => at.compose ?? []));
+  return running.map(({ at, inputs }) => ({
+    service: at,
+    timeoutMs: ofService(loaded.rules.timeoutsMs, at.id) ?? null,
+    ledger: {
+      scope: run.concurrencyGroup,
+      service: at.id,
+      folder: at.folder,
+      commit: revision,
+      tree: at.tree,
+      shared: at.shared,
+      inputs,
+      configHash: configHash(compose.get(at.compose ?? '') ?? '', options.taskEnvironment),
+    },
+  }));
+}

@@ -1,0 +1,183 @@
+/** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
+
+import { describeError } from '../../errors.ts';
+import type { RunRequest, Step, SyncInput } from '../../runs/run.ts';
+import type { Ledger } from '../../runs/run-store.ts';
+import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync-intent.ts';
+import type { Outcome, PipelineContext } from '../pipeline.ts';
+import { readRules } from '../rules/read-rules.ts';
+import { digest } from '../rules/snapshot.ts';
+import { type Explained, explain, NO_COMMIT } from '../selection/explain.ts';
+import { type Selected, short } from '../selection/select-services.ts';
+import { environmentLines } from './config-hash.ts';
+import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
+import { type RunServicesOptions, runServices } from './run-services.ts';
+import { conclude, endsOfOpenSteps, outcomeOf } from './sync-outcome.ts';
+import { planned } from './sync-steps.ts';
+import { resolveTarget, type SyncTarget } from './sync-target.ts';
+import { nextOpening } from './sync-windows.ts';
+
+/** The decisions that count as the N of "Syncing N service(s)...". */
+const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'blocked', 'invalid'] as const);
+
+export interface SyncOptions extends RunServicesOptions {
+  /** Refuse unsigned commits whatever the repository says. */
+  requireSignature: boolean;
+  now(): number;
+  ledger(scope: string): Promise<Ledger>;
+  steps(runId: string): Promise<Step[]>;
+}
+
+/** Never throws for what git or the workspace do; throws when the signal ends it and for our own defects. */
+export async function sync(options: SyncOptions, context: PipelineContext<'sync'>): Promise<Outcome> {
+  try {
+    await keepBaseline(options, context);
+    const hasSteps = (await options.steps(context.run.id)).length > 0;
+    const target = await resolveTarget(options.mirror, context, placeOf(context.run, hasSteps));
+    await leaveOut(context, target);
+    if (target.kind === 'not_on_branch') return replaced(context, target.revision, target.commit);
+    const commit = await options.mirror.commit(target.commit);
+    await context.emit({ type: 'run.revision', revision: commit.id, subject: commit.subject });
+    return await syncRevision(options, context, commit.id);
+  } catch (error) {
+    const outcome = context.signal.aborted ? null : outcomeOf(error);
+    if (!outcome) throw error;
+    await context.emit(
+      { type: 'run.notice', level: 'warning', message: describeError(error) },
+      ...endsOfOpenSteps(await options.steps(context.run.id)),
+    );
+    return outcome;
+  }
+}
+
+/** The first push seen tells what is taken as deployed. Kept before anything can fail, for those that come later. */
+async function keepBaseline(
+  options: SyncOptions,
+  { run, covers, emit }: PipelineContext<'sync'>,
+): Promise<void> {
+  const scope = run.concurrencyGroup;
+  if (run.input.selection.mode !== 'changed' || (await options.ledger(scope)).baseline !== null) return;
+  const { before } = (covers[0] ?? run).input;
+  await emit({ type: 'run.baseline', scope, commit: before ?? NO_COMMIT });
+}
+
+/** Whoever pushed what a forced push took off the branch is not told that it was synced. */
+async function leaveOut(
+  { run, emit }: PipelineContext<'sync'>,
+  { offBranch, commit }: SyncTarget,
+): Promise<void> {
+  const runs = offBranch.map(({ id, input }) => {
+    const asked = short(input.revision ?? '');
+    return { id, message: `${asked} is not on ${run.input.branch}; ${short(commit)} is synced instead` };
+  });
+  if (runs.length > 0) await emit({ type: 'run.uncovers', runs });
+}
+
+/** A commit that is not on the branch is never checked out; the branch head takes its place, or nothing does. */
+function replaced({ run }: PipelineContext<'sync'>, revision: string, head: string): Outcome {
+  const { kind, trigger, concurrencyGroup, coalesce } = run;
+  if (meaningOf(run).offBranch === null) {
+    const message = `${short(revision)} is not on ${run.input.branch} any more, so nothing was taken back`;
+    return { state: 'failed', reason: 'unknown_revision', message };
+  }
+  const input: SyncInput = { ...run.input, intent: 'follow', revision: head };
+  const followUp: RunRequest = { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey: null };
+  return {
+    state: 'superseded',
+    reason: 'not_on_branch',
+    message: `${short(revision)} is not on ${run.input.branch}; its head ${short(head)} is synced instead`,
+    followUp,
+  };
+}
+
+async function syncRevision(
+  options: SyncOptions,
+  context: PipelineContext<'sync'>,
+  revision: string,
+): Promise<Outcome> {
+  const { run, emit } = context;
+  const meaning = meaningOf(run);
+  const ledger = await options.ledger(run.concurrencyGroup);
+  const outside = await lookFirst(options, context);
+  const explained = await explain({
+    ...options,
+    repository: options.mirror,
+    drifted: outside.drifted,
+    runId: run.id,
+    revision,
+    befores: [...context.covers, run].flatMap(({ input }) => input.before ?? []),
+    ledger,
+    selection: run.input.selection,
+    force: run.input.force,
+    rollback: meaning.goesBack,
+    unpin: run.input.unpin,
+    // What another one asked for is not postponed by this one.
+    postponed: run.input.postponed.filter((service) =>
+      context.covers.every(({ input }) => input.postponed.includes(service)),
+    ),
+    environmentDigest: digest(environmentLines(options.taskEnvironment)),
+  });
+  const refused = await refusal(options, explained, revision, ledger.rules);
+  if (refused) return refused;
+  const chosen = explained.selected.filter(({ decision }) => CHOSEN.has(decision));
+  const waiting = chosen.length > 0 && meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
+  if (waiting) {
+    await emit({ type: 'run.explained', explanation: explained.explanation });
+    return waiting;
+  }
+  await emit(...planned(explained, context, chosen.length));
+  if (run.input.dryRun) {
+    const would = chosen.filter(({ decision }) => decision === 'run').length;
+    return { state: 'succeeded', reason: null, message: `Dry run: ${would} service(s) would be synced` };
+  }
+  const outcomes = await runServices(options, context, explained, outside);
+  if (run.input.selection.mode === 'changed' && !explained.outdated) {
+    await emit({ type: 'run.examined', scope: run.concurrencyGroup, commit: revision });
+  }
+  return conclude(explained, outcomes, chosen.length, ledger);
+}
+
+/** What was changed behind our back, said before anything is chosen. */
+async function lookFirst(
+  { outside }: SyncOptions,
+  { run, signal, emit }: PipelineContext<'sync'>,
+): Promise<OutsideView> {
+  if (!outside) return NOTHING_OUTSIDE;
+  const patient = run.trigger.source === 'reconcile';
+  const view = await lookOutside(outside, run.concurrencyGroup, { patient, signal });
+  if (view.remarks.length > 0) {
+    await emit(...view.remarks.map((remark) => ({ type: 'run.notice' as const, ...remark })));
+  }
+  return view;
+}
+
+/** A commit that must be signed and is not is refused before anything of it runs. */
+async function refusal(
+  { mirror, requireSignature }: SyncOptions,
+  { loaded }: Explained,
+  revision: string,
+  lastGood: string | null,
+): Promise<Outcome | null> {
+  // A commit cannot lift for itself the rule that it must be signed.
+  const before = lastGood === null ? null : await readRules(lastGood);
+  const demanded =
+    requireSignature || loaded.rules.requireSignature || (before?.ok && before.rules.requireSignature);
+  if (!demanded || (await mirror.isSigned(revision))) return null;
+  return {
+    state: 'errored',
+    reason: 'unsigned_commit',
+    message: `${short(revision)} is not signed by an allowed key`,
+  };
+}
+
+/** Outside its windows a sync waits, and says until when. */
+function putOff({ now }: SyncOptions, { loaded }: Explained, { goesBack }: SyncMeaning): Outcome | null {
+  const at = now();
+  const notBefore = nextOpening(loaded.rules.windows, at);
+  if (notBefore <= at) return null;
+  return {
+    state: 'queued',
+    notBefore,
+    message: `Waiting for the sync window at ${new Date(notBefore).toISOString()}${goesBack ? ' (a rollback with --force does not wait)' : ''}`,
+  };
+}

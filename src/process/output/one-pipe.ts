@@ -1,0 +1,66 @@
+/** One pipe for both outputs of a child: only then their order is kept. */
+
+import { close, constants, createWriteStream, openSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { RunnerError } from '../../errors.ts';
+
+export interface OnePipe {
+  /** To be given to the child as it is for stdout and stderr; nobody else writes to it. */
+  writeEnd: Writable;
+  reader: Readable;
+  /** Lets go of our own write end, which would keep the pipe open for ever. To be called once the child is started. */
+  childHasIt(): void;
+  /** Lets go of both ends. */
+  close(): void;
+}
+
+/**
+ * Node can only make socket pairs, one for each stream. So this is a named pipe in a private folder, which is removed
+ * before anybody uses it.
+ */
+export async function openOnePipe(): Promise<OnePipe> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'iac-runner-pipe-'));
+  try {
+    const name = path.join(folder, 'output');
+    await makeNamedPipe(name);
+    // The first without waiting for somebody at the other end.
+    const readEnd = openSync(name, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writeEnd = openSync(name, constants.O_WRONLY);
+    const reader = new Socket({ fd: readEnd, readable: true, writable: false });
+    let isOpen = true;
+    const childHasIt = (): void => {
+      if (isOpen) close(writeEnd);
+      isOpen = false;
+    };
+    return {
+      writeEnd: createWriteStream(name, { fd: writeEnd, autoClose: false }),
+      reader,
+      childHasIt,
+      close() {
+        childHasIt();
+        reader.destroy();
+      },
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function makeNamedPipe(name: string): Promise<void> {
+  const { execa } = await import('execa');
+  const made = await execa('mkfifo', ['-m', '600', name], {
+    env: { PATH: '/usr/bin:/bin' },
+    extendEnv: false,
+    reject: false,
+    stdin: 'ignore',
+  });
+  if (made.failed) {
+    throw new RunnerError(`A pipe could not be made in ${tmpdir()}.`, {
+      nextAction: 'Install coreutils, and look whether that folder is full.',
+    });
+  }
+}

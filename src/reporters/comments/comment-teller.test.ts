@@ -1,0 +1,179 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MISBEHAVIOURS } from '../../../e2e/support/github-misbehaviour.ts';
+import { expectNoViolations, type LocalGithub, startLocalGithub } from '../../../e2e/support/local-github.ts';
+import { createGitHubComments } from '../../github/github-comments.ts';
+import { createSetAside } from '../outbox/set-aside.ts';
+import { createWriteLane } from '../outbox/write-lane.ts';
+import { aPlan as anyPlan, aPreview, createStoredRuns, type StoredRuns } from '../stored-runs.fixture.ts';
+import { createCommentTeller } from './comment-teller.ts';
+import { planComments, previewComments } from './sticky-comments.ts';
+
+const DONE = { state: 'succeeded', message: 'Merging this will sync nothing' } as const;
+const REPOSITORY = { owner: 'acme', repo: 'platform' };
+const TOKEN = 'ghp_comments';
+
+let github: LocalGithub;
+let runs: StoredRuns;
+let now = 1_700_000_000_000;
+
+beforeEach(async () => {
+  github = await startLocalGithub({ fullName: 'acme/platform', token: TOKEN });
+  runs = await createStoredRuns();
+});
+
+afterEach(async () => {
+  await github.close();
+  await runs.close();
+  expectNoViolations(github);
+});
+
+function aPlan(...[changes, input]: Parameters<typeof anyPlan>) {
+  return anyPlan(changes, { repository: 'acme/platform', ...input });
+}
+
+/** One round of everything that writes comments. */
+function createTelling(): () => Promise<number | null> {
+  const { store } = runs;
+  const client = createGitHubComments({ apiUrl: github.url, token: TOKEN, version: '1' });
+  const runUrl = (id: string) => `https://runner.example/runs/${runs.nameOf(id)}`;
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const lane = createWriteLane({ clock: () => now, random: () => 0 });
+  const previews = previewComments({ store, client, repository: REPOSITORY, runUrl });
+  const plans = planComments({
+    store,
+    credential: 'sealed',
+    openClient: async ({ id }) => (runs.nameOf(id) === 'no-token' ? null : client),
+    runUrl,
+  });
+  const tellPreview = createCommentTeller({ store, log, lane }, previews);
+  const tellPlan = createCommentTeller({ store, log, lane }, plans);
+  const aside = createSetAside('comments', log);
+  return async () => (await tellPreview(aside)) ?? tellPlan(aside);
+}
+
+/** Until nothing is left, or until `rounds` are over; the waits between them. */
+async function tellAll(rounds = 20, tellNext = createTelling()): Promise<number[]> {
+  const waits: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const waitMs = await tellNext();
+    if (waitMs === null) return waits;
+    waits.push(waitMs);
+    now += waitMs;
+  }
+  return waits;
+}
+
+/** Which run each comment tells of, and how often it was edited. */
+function standing(pullRequest = 7): [run: string, edits: number][] {
+  return github.comments
+    .of(pullRequest)
+    .map(({ body, edits }) => [/runs\/([\w-]+)/.exec(body)?.[1] ?? '', edits]);
+}
+
+function writes(): number {
+  return github.requests.filter(({ method }) => method !== 'GET').length;
+}
+
+describe('The comment of a pull request', () => {
+  it('is written once for the newest outcome, and older ones are settled unsaid', async () => {
+    await runs.put(aPreview({ id: '1', ...DONE }));
+    await runs.put(aPreview({ id: '2', ...DONE, state: 'superseded' }));
+    await runs.put(aPreview({ id: '3', ...DONE, state: 'failed' }));
+    await runs.put(aPreview({ id: '4', ...DONE, state: 'cancelled' }));
+    await runs.put(aPreview({ id: '5', ...DONE }, { pullRequest: 8 }));
+    await tellAll();
+    expect([standing(7), standing(8)]).toEqual([[['3', 0]], [['5', 0]]]);
+    expect(runs.settledRuns.toSorted()).toEqual(['1', '2', '3', '4', '5']);
+  });
+
+  it('waits for a newer preview that is on its way', async () => {
+    await runs.put(aPreview({ id: '1', ...DONE }));
+    await runs.put(aPreview({ id: '2', state: 'running' }));
+    expect(await tellAll()).toEqual([]);
+    expect(github.requests).toEqual([]);
+    await runs.change('2', { state: 'cancelled' });
+    await tellAll();
+    expect(standing()).toEqual([['1', 0]]);
+  });
+
+  it('is tried again after a failure, growing slower', async () => {
+    github.misbehave({ how: MISBEHAVIOURS.serverError, times: 3, method: 'POST' });
+    await runs.put(aPreview({ id: '1', ...DONE }));
+    const waits = (await tellAll()).filter((ms) => ms > 100);
+    expect(waits).toEqual([900, 1_900, 3_900]);
+    expect(writes()).toBe(4);
+    expect(runs.settledRuns).toEqual(['1']);
+  });
+
+  it('is given up when GitHub refuses it, and the problem stays to be seen', async () => {
+    github.misbehave({ how: MISBEHAVIOURS.forbidden, times: 1, method: 'POST' });
+    await runs.put(aPreview({ id: '1', ...DONE }));
+    await tellAll();
+    expect(writes()).toBe(1);
+    expect(await runs.reports('1')).toMatchObject([
+      { target: '#7', settled: true, problem: expect.stringContaining('HTTP 403') },
+    ]);
+  });
+
+  it('keeps a second apart from the one before', async () => {
+    await runs.put(aPreview({ id: '1', ...DONE }));
+    await runs.put(aPreview({ id: '2', ...DONE }, { pullRequest: 8 }));
+    expect(await tellAll()).toEqual([100, 900, 100]);
+  });
+
+  it('of a plan is written when it waits for an approval, once, and again when it has ended', async () => {
+    const tellNext = createTelling();
+    await runs.put(
+      aPlan({ id: '1', state: 'awaiting_approval', message: 'Heads of forks need an approval' }),
+    );
+    await tellAll(20, tellNext);
+    expect(github.comments.of(7)[0]?.body).toContain('<!-- runners-poc:plan:p1 -->');
+    expect(runs.settledRuns).toEqual([]);
+    await runs.change('1', { state: 'running' });
+    await tellAll(20, tellNext);
+    expect(writes()).toBe(1);
+    await runs.change('1', { state: 'succeeded' });
+    await tellAll(20, tellNext);
+    expect(standing()).toEqual([['1', 1]]);
+    expect(runs.settledRuns).toEqual(['1']);
+  });
+
+  it('of a plan goes out of date with a newer head that changes no root, and is not made for one', async () => {
+    const nothing = { state: 'succeeded', message: 'No Terraform root is changed' } as const;
+    await runs.put(aPlan({ id: '1', ...nothing }, { roots: null }));
+    await tellAll();
+    expect(standing()).toEqual([]);
+    expect(runs.settledRuns).toEqual(['1']);
+    await runs.put(aPlan({ id: '2', state: 'succeeded', chosen: 1, message: '1 root' }, { roots: null }));
+    await tellAll();
+    await runs.put(aPlan({ id: '3', ...nothing }, { roots: null, revision: 'b'.repeat(40) }));
+    await tellAll();
+    expect(standing()).toEqual([['3', 1]]);
+    const [comment] = github.comments.of(7);
+    expect(comment?.body).toContain('No Terraform root is changed');
+    expect(comment?.body).toContain('b'.repeat(40));
+    expect(runs.settledRuns).toEqual(['1', '2', '3']);
+  });
+
+  it('of a plan whose token is gone is undeliverable, and holds up nobody', async () => {
+    await runs.put(aPlan({ id: 'no-token', state: 'failed' }));
+    await runs.put(aPlan({ id: '2', state: 'succeeded', concurrencyGroup: 'plan:other' }));
+    await tellAll();
+    expect(standing()).toEqual([['2', 0]]);
+    expect(await runs.reports('no-token')).toMatchObject([{ settled: true }]);
+    expect(runs.settledRuns.toSorted()).toEqual(['2', 'no-token']);
+  });
+
+  it('of plans is one for each plan id, and a plan by our own token is none of a request', async () => {
+    const ended = { state: 'succeeded' } as const;
+    await runs.put(aPlan({ id: '1', ...ended }));
+    await runs.put(aPlan({ id: '2', ...ended, concurrencyGroup: 'plan:other' }, { planId: 'p2' }));
+    const own = { credential: 'configured' } as const;
+    await runs.put(aPlan({ id: '3', ...ended, concurrencyGroup: 'plan:ours' }, own));
+    await tellAll();
+    expect(github.comments.of(7).map(({ body }) => body.split('\n')[0])).toEqual([
+      '<!-- runners-poc:plan:p1 -->',
+      '<!-- runners-poc:plan:p2 -->',
+    ]);
+  });
+});

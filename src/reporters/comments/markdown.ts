@@ -1,0 +1,73 @@
+/** Text of others in GitHub's Markdown: shown as it is, linking to nobody and nothing, breaking no structure. Pure. */
+
+import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
+
+const MAX_CODE = 300;
+/** Longer runs of backticks are broken up: the fences around them would need the room of the text. */
+const MAX_BACKTICKS = 40;
+const LONG_RUN = new RegExp(`\`{${MAX_BACKTICKS + 1},}`, 'g');
+const PART_OF_RUN = new RegExp(`\`{1,${MAX_BACKTICKS}}`, 'g');
+export const FENCES_LENGTH = 2 * (MAX_BACKTICKS + 1) + '\n\n'.length + 'text'.length;
+/** A sentence is shorter; one that is not would push everything else out of the comment. */
+const MAX_PROSE = 4_000;
+
+/**
+ * A code span: in it mentions, references, HTML and addresses are inert (https://github.github.com/gfm/#code-spans).
+ * Its fence is longer than any in the text; line breaks, controls and what nobody sees become U+FFFD.
+ */
+export function code(text: string): string {
+  const shown = replaceUnseen(cut(text, MAX_CODE), '\ufffd');
+  const fence = '`'.repeat(longestRun(shown) + 1);
+  const isEdgy = /^[` ]|[` ]$/.test(shown) || shown === '';
+  return isEdgy ? `${fence} ${shown} ${fence}` : `${fence}${shown}${fence}`;
+}
+
+/** Lines that are shown as they are, with what nobody sees made visible; for `fenced`. */
+export function plainLines(text: string): string {
+  const lines = text.toWellFormed().replace(/\r\n?/g, '\n');
+  return replaceUnseen(lines, (character) =>
+    character === '\n' || character === '\t' ? character : '\ufffd',
+  ).replace(LONG_RUN, (run) => run.match(PART_OF_RUN)?.join('\u200b') ?? '');
+}
+
+/**
+ * A fenced code block of `plainLines`: in it nothing is Markdown or HTML
+ * (https://github.github.com/gfm/#fenced-code-blocks). Its fences are longer than any run of backticks in the text,
+ * and add at most FENCES_LENGTH characters to it.
+ */
+export function fenced(lines: string): string {
+  const fence = '`'.repeat(Math.max(3, longestRun(lines) + 1));
+  return `${fence}text\n${lines}\n${fence}`;
+}
+
+function longestRun(text: string): number {
+  let longest = 0;
+  for (const [run] of text.matchAll(/`+/g)) longest = Math.max(longest, run.length);
+  return longest;
+}
+
+/** A sentence of ours with words of others in it: every word that is not plain letters becomes a code span. */
+export function prose(text: string): string {
+  return cut(text, MAX_PROSE)
+    .split(/\s+/)
+    .filter((word) => word !== '')
+    .map((word) => {
+      const [core, tail] = withoutTail(word);
+      if (core === '') return code(word);
+      // A number before a full stop would begin a list.
+      const isPlain = /^\p{L}[\p{L}'’-]*(\(s)?$/u.test(core) || (/^\d+$/.test(core) && !/[.)]/.test(tail));
+      return (isPlain ? core : code(core)) + tail;
+    })
+    .join(' ');
+}
+
+/** The word, and the punctuation at its end. */
+function withoutTail(word: string): [core: string, tail: string] {
+  let end = word.length;
+  while (end > 0 && '.,;:)'.includes(word.charAt(end - 1))) end -= 1;
+  return [word.slice(0, end), word.slice(end)];
+}
+
+function cut(text: string, limit: number): string {
+  return (text.length > limit ? `${text.slice(0, limit)}…` : text).toWellFormed();
+}

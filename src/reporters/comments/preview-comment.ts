@@ -1,0 +1,90 @@
+/** The comment on a pull request, in Markdown that nothing from the repository can break out of. Pure. */
+
+import { type PreviewRun, RUN_REASONS } from '../../runs/run.ts';
+import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
+import { code, prose } from './markdown.ts';
+
+export const PREVIEW_MARK = '<!-- iac-runner:preview -->';
+
+/** GitHub's limit, in characters (https://docs.github.com/en/rest/issues/comments). */
+const MAX_LENGTH = 65_536;
+const CUT = '_The rest is cut here: a comment holds no more._';
+/** Room for what ends a comment that is cut. */
+const RESERVED = 200;
+
+/** Decisions by the part of the comment in which they stand. */
+const PARTS: readonly { title: string; decisions: readonly ServiceDecision['decision'][] }[] = [
+  { title: 'Broken', decisions: ['invalid'] },
+  { title: 'Would be synced', decisions: ['run', 'done'] },
+  { title: 'Would be reported as removed', decisions: ['removed'] },
+  {
+    title: 'Would be left alone',
+    decisions: ['skipped', 'pinned', 'newer_synced', 'postponed', 'blocked'],
+  },
+  { title: 'Due already, whatever becomes of this pull request', decisions: ['already_due'] },
+];
+
+export function previewComment({
+  run,
+  explanation,
+  url,
+}: {
+  run: PreviewRun;
+  /** Null when the preview did not come that far. */
+  explanation: Explanation | null;
+  url: string;
+}): string {
+  const { input, reason } = run;
+  const lines = [
+    PREVIEW_MARK,
+    `### ${prose(run.message)}`,
+    '',
+    `Commit ${code(input.revision.slice(0, 8))} into ${code(input.branch)} · [the whole preview](${url})`,
+    ...(reason === null ? [] : ['', prose(RUN_REASONS[reason])]),
+    ...(explanation ? explained(explanation) : []),
+  ];
+  return cutToLimit(lines);
+}
+
+function explained({ notes, services, unmatched }: Explanation): string[] {
+  const untouched = services.filter(({ decision }) => decision === 'not_chosen' || decision === 'excluded');
+  return [
+    ...(notes.length > 0 ? ['', ...notes.map((note) => `- ${prose(note)}`)] : []),
+    ...PARTS.flatMap(({ title, decisions }) => {
+      const found = services.filter(({ decision }) => decisions.includes(decision));
+      return found.length > 0 ? ['', `#### ${title}`, '', ...found.flatMap(decisionLines)] : [];
+    }),
+    ...folded(
+      `Not concerned: ${untouched.length}`,
+      untouched.map(({ service }) => `- ${code(service)}`),
+    ),
+    ...folded(
+      `Changed files of no service: ${unmatched.length}`,
+      unmatched.map((path) => `- ${code(path)}`),
+    ),
+  ];
+}
+
+function decisionLines({ service, because, paths }: ServiceDecision): string[] {
+  return [`- ${code(service)}: ${prose(because)}`, ...paths.map((path) => `  - ${code(path)}`)];
+}
+
+function folded(title: string, lines: string[]): string[] {
+  if (lines.length === 0) return [];
+  return ['', '<details>', `<summary>${title}</summary>`, '', ...lines, '', '</details>'];
+}
+
+/** Cut between two lines, with what is open there closed. */
+function cutToLimit(lines: readonly string[]): string {
+  const whole = lines.join('\n');
+  if (whole.length <= MAX_LENGTH) return whole;
+  const kept: string[] = [];
+  let length = 0;
+  for (const line of lines) {
+    length += line.length + 1;
+    if (length > MAX_LENGTH - RESERVED) break;
+    kept.push(line);
+  }
+  const isOpen = kept.lastIndexOf('<details>') > kept.lastIndexOf('</details>');
+  return [...kept, ...(isOpen ? ['', '</details>'] : []), '', CUT].join('\n');
+}

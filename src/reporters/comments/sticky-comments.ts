@@ -1,0 +1,139 @@
+/** The comments there are on pull requests: whose runs they tell, and with what. */
+
+import type { GitHubComments } from '../../github/github-comments.ts';
+import { NO_ROOT_CHANGED } from '../../runs/plan-comment.ts';
+import { isFinal, type PlanRun, type PreviewRun } from '../../runs/run.ts';
+import type { RunEvent } from '../../runs/run-events.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { commandReply, replyKey, replyMark } from './command-reply.ts';
+import type { StickyComment } from './comment-teller.ts';
+import { type CheckReport, planComment, planMark, type RootReport } from './plan-comment.ts';
+import { PREVIEW_MARK, previewComment } from './preview-comment.ts';
+
+export interface PreviewCommentsOptions {
+  store: Pick<RunStore, 'latestEvent'>;
+  client: GitHubComments;
+  repository: { owner: string; repo: string };
+  runUrl(runId: string): string;
+}
+
+const PREVIEW_TELLS: ReadonlySet<PreviewRun['state']> = new Set(['succeeded', 'failed', 'errored']);
+
+export function previewComments(options: PreviewCommentsOptions): StickyComment<'preview'> {
+  const { store, client, repository, runUrl } = options;
+  return {
+    reporter: 'pull-request-comment',
+    kind: 'preview',
+    keyOf: ({ input }) => String(input.pullRequest),
+    isTelling: ({ state }) => PREVIEW_TELLS.has(state),
+    async compose(run) {
+      const explanation = (await store.latestEvent(run.id, 'run.explained'))?.explanation ?? null;
+      const body = previewComment({ run, explanation, url: runUrl(run.id) });
+      const { pullRequest } = run.input;
+      return { client, request: { ...repository, pullRequest, body, mark: PREVIEW_MARK } };
+    },
+  };
+}
+
+export interface CommandRepliesOptions extends Omit<PreviewCommentsOptions, 'store' | 'repository'> {
+  store: Pick<RunStore, 'steps'>;
+}
+
+export function commandReplies({ store, client, runUrl }: CommandRepliesOptions): StickyComment<'command'> {
+  return {
+    reporter: 'pull-request-comment',
+    kind: 'command',
+    keyOf: replyKey,
+    // A plan is answered by its own comment.
+    isTelling: ({ state, input }) => isFinal(state) && !(state === 'succeeded' && input.command === 'plan'),
+    async compose(run) {
+      const { repository, pullRequest } = run.input;
+      const [owner = '', repo = ''] = repository.split('/');
+      const body = commandReply({ run, steps: await store.steps(run.id), url: runUrl(run.id) });
+      return { client, request: { owner, repo, pullRequest, body, mark: replyMark(run) } };
+    },
+  };
+}
+
+export interface PlanCommentsOptions {
+  store: Pick<RunStore, 'steps' | 'eventsOf'>;
+  /** Whose token writes; plans with the other one are somebody else's to tell. */
+  credential: PlanRun['input']['credential'];
+  /** Null when the token is not to be had any more. */
+  openClient(run: PlanRun): Promise<GitHubComments | null>;
+  runUrl(runId: string): string;
+}
+
+type Checked = Extract<RunEvent, { type: 'run.checked' }>;
+
+const PLAN_TELLS: ReadonlySet<PlanRun['state']> = new Set([
+  'awaiting_approval',
+  'succeeded',
+  'failed',
+  'errored',
+  'timed_out',
+  'cancelled',
+]);
+
+export function planComments(options: PlanCommentsOptions): StickyComment<'plan'> {
+  const { store, credential, openClient, runUrl } = options;
+  return {
+    reporter: 'plan-comment',
+    kind: 'plan',
+    concerns: ({ input }) => input.credential === credential,
+    keyOf: ({ concurrencyGroup }) => concurrencyGroup,
+    isTelling: ({ state }) => PLAN_TELLS.has(state),
+    async compose(run) {
+      const client = await openClient(run);
+      if (!client) return { problem: 'The token that would write the comment cannot be read any more.' };
+      const { repository, pullRequest, planId } = run.input;
+      const [owner = '', repo = ''] = repository.split('/');
+      const body = planComment({
+        run,
+        roots: await readRoots(store, run),
+        remarks: await readRemarks(store, run),
+        url: runUrl(run.id),
+      });
+      // Where no root is changed the commit status says enough, unless the plan of an earlier head stands there.
+      const editsOnly = run.message === NO_ROOT_CHANGED;
+      return { client, request: { owner, repo, pullRequest, body, mark: planMark(planId), editsOnly } };
+    },
+  };
+}
+
+/** What the pipeline found out beside the plans; an attempt that was cut off may have said the same before. */
+async function readRemarks(store: PlanCommentsOptions['store'], { id }: PlanRun): Promise<string[]> {
+  const notices = await store.eventsOf(id, 'run.notice');
+  return [...new Set(notices.flatMap(({ level, message }) => (level === 'warning' ? [message] : [])))];
+}
+
+/** What is known of each root, in the order of the steps; of attempts that were cut off only the last counts. */
+async function readRoots(store: PlanCommentsOptions['store'], run: PlanRun): Promise<RootReport[]> {
+  const planned = await store.eventsOf(run.id, 'run.planned');
+  const diagnosed = await store.eventsOf(run.id, 'run.diagnosed');
+  const checked = await store.eventsOf(run.id, 'run.checked');
+  return (await store.steps(run.id)).flatMap(({ id }): RootReport[] => {
+    const [, command, name] = /^(clone|plan)(?: (.+))?$/s.exec(id) ?? [];
+    if (command === undefined) return [];
+    const directory = command === 'clone' ? null : (name ?? run.input.roots?.[0]?.directory ?? '.');
+    const steps = command === 'clone' ? ['clone'] : [id, id.replace('plan', 'init')];
+    const plan = planned.findLast(({ step }) => steps.includes(step));
+    const problem = diagnosed.findLast(({ step }) => steps.includes(step));
+    if (plan && plan.seq > (problem?.seq ?? 0)) {
+      const checks = checksOf(
+        checked.filter(({ seq }) => seq > plan.seq),
+        name,
+      );
+      return [{ directory, plan, problem: null, checks }];
+    }
+    return problem ? [{ directory, plan: null, problem, checks: [] }] : [];
+  });
+}
+
+/** Those of the root that the steps are named after, or of the only one. */
+function checksOf(checked: readonly Checked[], root: string | undefined): CheckReport[] {
+  return checked.flatMap((event) => {
+    const [, name, of] = /^check-([\w-]+)(?: (.+))?$/s.exec(event.step) ?? [];
+    return name !== undefined && of === root ? [{ ...event, name }] : [];
+  });
+}

@@ -1,0 +1,147 @@
+import { describe, expect, it } from 'vitest';
+import type { PreviewRun, Run, SyncRun } from '../../runs/run.ts';
+import { aPreview, aRun } from '../stored-runs.fixture.ts';
+import { commitStatus, statusTargets } from './commit-status.ts';
+
+const WAITING = 'pending: Waiting for previous sync to complete';
+const GIT_FAILED = 'error: Failed to update git repository';
+
+function told(run: Run, covering: Run | null = null): string | null {
+  const status = commitStatus(run, covering);
+  return status && `${status.state}: ${status.description}`;
+}
+
+describe('commitStatus', () => {
+  it.each<[string, Partial<SyncRun>, string]>([
+    ['a queued run waits', { state: 'queued', message: 'Interrupted; queued again' }, WAITING],
+    [
+      'a run outside of its window says until when it waits',
+      { state: 'queued', message: 'Waiting for the sync window at 2026-01-05', notBefore: 5 },
+      'pending: Waiting for the sync window at 2026-01-05',
+    ],
+    ['a running one waits until services are chosen', { state: 'running', message: 'Fetching' }, WAITING],
+    [
+      'then it counts them',
+      { state: 'running', chosen: 2, message: 'Syncing 2 service(s)...' },
+      'pending: Syncing 2 service(s)...',
+    ],
+    [
+      'success counts them',
+      { state: 'succeeded', chosen: 2, message: '2 service(s) synced successfully' },
+      'success: 2 service(s) synced successfully',
+    ],
+    [
+      'success with nothing to do',
+      { state: 'succeeded', message: 'No services required sync' },
+      'success: No services required sync',
+    ],
+    [
+      'a failed task is a failure',
+      { state: 'failed', reason: 'step_failed', message: '1/2 service(s) failed to sync' },
+      'failure: 1/2 service(s) failed to sync',
+    ],
+    [
+      'a timeout is a failure',
+      { state: 'timed_out', reason: 'step_timed_out', message: '1/1 service(s) failed to sync' },
+      'failure: 1/1 service(s) failed to sync',
+    ],
+    ['git out of reach', { state: 'errored', reason: 'git_unavailable', message: 'x' }, GIT_FAILED],
+    ['an unknown commit', { state: 'errored', reason: 'unknown_revision', message: 'x' }, GIT_FAILED],
+    [
+      'no workspace',
+      { state: 'errored', reason: 'workspace_unavailable', message: 'x' },
+      `${GIT_FAILED}: the workspace cannot be used`,
+    ],
+    [
+      'a full disk in git',
+      { state: 'errored', reason: 'disk_full', message: 'x' },
+      `${GIT_FAILED}: the disk is full`,
+    ],
+    [
+      'a full disk later',
+      { state: 'errored', reason: 'disk_full', chosen: 1, message: 'Disk full' },
+      'error: Disk full',
+    ],
+    ['our own fault', { state: 'errored', reason: 'internal', message: 'Bug' }, 'error: Bug'],
+    ['a cancelled run', { state: 'cancelled', message: 'Cancelled by ada' }, 'error: Cancelled by ada'],
+    ['superseded by nothing', { state: 'superseded', message: 'x' }, 'success: No services required sync'],
+    [
+      'off the branch',
+      { state: 'superseded', reason: 'not_on_branch', coveredBy: 'run-2', message: 'Not on main' },
+      'error: Not on main',
+    ],
+    [
+      'its covering run is gone',
+      { state: 'superseded', coveredBy: 'run-2', message: 'Covered by run-2' },
+      'error: Covered by run-2',
+    ],
+  ])('%s', (_title, run, expected) => {
+    expect(told(aRun(run))).toBe(expected);
+  });
+
+  it('gives a superseded run the status of the run that covers it', () => {
+    const superseded = aRun({ state: 'superseded', reason: 'covered_by_newer', coveredBy: 'run-2' });
+    expect(told(superseded, aRun({ state: 'running' }))).toBe(WAITING);
+    expect(told(superseded, aRun({ state: 'failed', message: '1/1 service(s) failed to sync' }))).toBe(
+      'failure: 1/1 service(s) failed to sync',
+    );
+  });
+
+  it('says nothing about a dry run', () => {
+    expect(told(aRun({ state: 'succeeded' }, { dryRun: true }))).toBeNull();
+  });
+
+  it.each([
+    ['140 characters stay', 'a'.repeat(140), 'a'.repeat(140)],
+    ['141 are cut', 'a'.repeat(141), `${'a'.repeat(139)}…`],
+    ['control characters go', 'a\u0007b\u001b[31m\u202ec\r\nd', 'ab[31mc d'],
+    ['what GitHub refuses is replaced', '🐛 ünïcode \ud800', '\ufffd ünïcode \ufffd'],
+  ])('keeps the description acceptable: %s', (_title, message, expected) => {
+    expect(commitStatus(aRun({ state: 'succeeded', message }), null)?.description).toBe(expected);
+  });
+});
+
+describe('statusTargets', () => {
+  it.each<[string, Partial<SyncRun>, string | null, string[]]>([
+    ['nothing known', { state: 'queued' }, null, []],
+    ['the commit asked for while queued', { state: 'queued' }, 'aaa', ['aaa']],
+    ['the commit worked on once known', { state: 'running', revision: 'bbb' }, 'aaa', ['bbb']],
+    ['one commit once', { state: 'succeeded', revision: 'aaa' }, 'aaa', ['aaa']],
+    ['both in the end', { state: 'succeeded', revision: 'bbb' }, 'aaa', ['bbb', 'aaa']],
+    ['the branch head when none was asked for', { state: 'failed', revision: 'bbb' }, null, ['bbb']],
+    ['the commit asked for when superseded', { state: 'superseded' }, 'aaa', ['aaa']],
+  ])('%s', (_title, run, revision, expected) => {
+    expect(statusTargets(aRun(run, { revision }))).toEqual(expected);
+  });
+});
+
+describe('The status of a preview', () => {
+  it.each<[string, Partial<PreviewRun>, string]>([
+    ['waits', { state: 'queued' }, 'pending: Working out what merging this will sync'],
+    [
+      'waits until it is known',
+      { state: 'running', message: 'x' },
+      'pending: Working out what merging this will sync',
+    ],
+    [
+      'says what merging means',
+      { state: 'succeeded', message: 'Merging this will sync nothing' },
+      'success: Merging this will sync nothing',
+    ],
+    ['fails for a broken repository', { state: 'failed', message: 'Two folders' }, 'failure: Two folders'],
+    [
+      'tells an error',
+      { state: 'errored', reason: 'git_unavailable', message: 'Not looked at' },
+      'error: Not looked at',
+    ],
+    [
+      'ends when a newer one counts',
+      { state: 'superseded', coveredBy: '2', message: 'A newer commit' },
+      'success: A newer commit',
+    ],
+  ])('%s', (_what, changes, expected) => {
+    const run = aPreview(changes);
+    expect(told(run, aRun({ state: 'failed', message: 'not this' }))).toBe(expected);
+    expect(statusTargets(run)).toEqual(['a'.repeat(40)]);
+  });
+});

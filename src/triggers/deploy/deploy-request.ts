@@ -1,0 +1,264 @@
+/** The body of POST /deploy: from JSON to what is deployed and what of it is secret, or every problem at once. */
+
+import path from 'node:path';
+import { z } from 'zod';
+import {
+  type DeployInput,
+  type DeploySecrets,
+  type GitAuth,
+  TOOLS,
+} from '../../runs/deployments/deployment.ts';
+import {
+  environmentProblem,
+  type FlaggedCommand,
+  flagsProblem,
+  splitFlags,
+} from '../../runs/deployments/tool-flags.ts';
+import { refProblem } from '../../runs/texts/git-ref.ts';
+import { checkRemoteUrl } from '../../runs/texts/remote-url.ts';
+import { normalizeDirectory } from '../../runs/texts/root-directory.ts';
+
+/** What requests may name; see Config.remotes. */
+export interface RemoteRules {
+  protocols: readonly string[];
+  hosts: readonly string[];
+}
+
+export type DeployRequest =
+  | { ok: true; input: DeployInput; secrets: DeploySecrets; priority: number; labels: string[] }
+  /** One sentence for each wrong field, beginning with its name. None repeats a credential. */
+  | { ok: false; problems: string[] };
+
+const MINUTE_MS = 60_000;
+const DEFAULT_TIMEOUT_MINUTES = 60;
+/** A week. */
+const MAX_TIMEOUT_MINUTES = 10_080;
+/** Far below what an approved run gets. */
+const MAX_PRIORITY = 1_000;
+const MAX_LIST = 100;
+const MAX_TEXT = 4_096;
+const MAX_PROBLEMS = 20;
+
+/** Fields that are not known are ignored; one that is null counts as left out. Nothing is coerced. */
+export function parseDeployRequest(body: unknown, rules: RemoteRules): DeployRequest {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    return { ok: false, problems: ['The body must be a JSON object'] };
+  }
+  const parsed = deploySchema(rules).safeParse(body);
+  const problems = [...(parsed.error?.issues ?? []).map(describeIssue), ...acrossFields(body)];
+  if (!parsed.success || problems.length > 0) return { ok: false, problems: bounded(problems) };
+  const { data } = parsed;
+  const { url, credentials } = data.git_url;
+  return {
+    ok: true,
+    input: {
+      operation: data.destroy ? 'destroy' : 'apply',
+      tool: data.tool,
+      toolVersion: data.tool_version,
+      gitUrl: url,
+      gitRef: data.git_ref,
+      path: data.path,
+      tfvarsFiles: data.tfvars_files,
+      timeoutMs: data.timeout * MINUTE_MS,
+      autoApprove: data.auto_approve,
+      callbackUrl: data.callback_url,
+    },
+    secrets: {
+      environment: data.env_vars,
+      git: data.git_auth ?? credentials,
+      initFlags: data.init_flags,
+      planFlags: data.plan_flags,
+    },
+    priority: data.priority,
+    labels: data.labels,
+  };
+}
+
+function deploySchema(rules: RemoteRules) {
+  return z.object({
+    tool: z.enum(TOOLS, required(`must be ${TOOLS.join(' or ')}`)),
+    git_url: text.transform((value, context) => remoteUrl(value, rules, context)),
+    git_ref: text.superRefine(report(refProblem)),
+    path: optional(pathField, '.'),
+    env_vars: optional(
+      z
+        .record(z.string(), z.string('must be a string'), 'must be an object of strings')
+        .superRefine((variables, context) => {
+          for (const [name, value] of Object.entries(variables)) {
+            report(() => environmentProblem(name, value))(value, context);
+          }
+        }),
+      {},
+    ),
+    tfvars_files: optional(filesField, []),
+    init_flags: optional(flags('init'), []),
+    plan_flags: optional(flags('plan'), []),
+    timeout: optional(whole(1, MAX_TIMEOUT_MINUTES, 'of minutes '), DEFAULT_TIMEOUT_MINUTES),
+    auto_approve: optional(z.boolean('must be true or false'), false),
+    git_auth: optional(gitAuth, null),
+    destroy: optional(z.boolean('must be true or false'), false),
+    tool_version: optional(version, null),
+    priority: optional(whole(-MAX_PRIORITY, MAX_PRIORITY), 0),
+    labels: optional(labels, []),
+    callback_url: optional(
+      text.transform((value, context) => callbackUrl(value, rules, context)),
+      null,
+    ),
+  });
+}
+
+type Context = z.core.$RefinementCtx;
+
+function required(expected: string) {
+  return { error: ({ input }: { input?: unknown }) => (input == null ? 'is required' : expected) };
+}
+
+/** Null counts as left out: clients of typed languages send it for what they do not set. */
+function optional<T, Fallback>(schema: z.ZodType<T, unknown>, fallback: Fallback) {
+  return schema.nullish().transform((value) => value ?? fallback);
+}
+
+/** Passes on what a check says about a value. */
+function report<T>(problemWith: (value: T) => string | null): (value: T, context: Context) => void {
+  return (value, context) => {
+    const message = problemWith(value);
+    if (message !== null) context.addIssue({ code: 'custom', message });
+  };
+}
+
+const text = z.string(required('must be a string'));
+const line = text
+  .min(1, 'is required')
+  .max(MAX_TEXT, `must be at most ${MAX_TEXT} characters`)
+  .regex(/^\P{Cc}*$/u, 'must not hold control characters');
+
+function whole(least: number, most: number, unit = '') {
+  const message = `must be a whole number ${unit}from ${least} to ${most}`;
+  return z.int(message).min(least, message).max(most, message);
+}
+
+const pathField = text.transform((value, context) => {
+  const directory = normalizeDirectory(value);
+  if (directory !== null) return directory;
+  const message = 'must be a folder of the repository: relative to its top, without ".."';
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
+
+const filesField = z
+  .array(
+    line.superRefine(
+      report((file) =>
+        path.posix.isAbsolute(file) || file.startsWith('~')
+          ? 'must be a relative path in the repository'
+          : null,
+      ),
+    ),
+    'must be an array of strings',
+  )
+  .max(MAX_LIST, `must be at most ${MAX_LIST} files`);
+
+function flags(command: FlaggedCommand) {
+  return text.transform((value, context) => {
+    const split = splitFlags(value);
+    const problem = split.ok ? flagsProblem(command, split.flags) : split.problem;
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+    return split.ok ? split.flags : [];
+  });
+}
+
+const version = line.regex(
+  /^[0-9][0-9A-Za-z.+-]{0,63}$/,
+  'must begin with a digit and hold only letters, digits, dots, dashes and plus signs',
+);
+
+const labels = z
+  .array(
+    text.regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, dashes or underscores'),
+    'must be an array of strings',
+  )
+  .max(MAX_LIST, `must be at most ${MAX_LIST} labels`)
+  .transform((list) => [...new Set(list)]);
+
+const httpAuth = {
+  // HTTP's Basic authentication ends the name at the first colon (RFC 7617).
+  username: optional(text.regex(/^[^:\p{Cc}]*$/u, 'must hold neither a colon nor control characters'), ''),
+  password: text.min(1, 'is required').regex(/^\P{Cc}*$/u, 'must not hold control characters'),
+};
+
+const gitAuth = z
+  .discriminatedUnion(
+    'type',
+    [
+      z.object({ type: z.literal('http'), ...httpAuth }),
+      z.object({ type: z.literal('https'), ...httpAuth }),
+      z.object({
+        type: z.literal('ssh'),
+        private_key: text.regex(
+          /^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n/,
+          'must be a private key in the PEM or OpenSSH form',
+        ),
+        known_hosts: optional(text, null),
+      }),
+    ],
+    {
+      error: ({ code }) =>
+        code === 'invalid_union' ? 'must be http, https or ssh' : 'must be an object with "type"',
+    },
+  )
+  .transform((auth): GitAuth => {
+    if (auth.type === 'ssh') {
+      return { type: 'ssh', privateKey: auth.private_key, knownHosts: auth.known_hosts };
+    }
+    return { type: 'http', username: auth.username, password: auth.password };
+  });
+
+/** The address without user information, which becomes credentials. */
+function remoteUrl(value: string, rules: RemoteRules, context: Context) {
+  const checked = checkRemoteUrl(value, { ...rules, what: 'git_url' });
+  if (!checked.ok) {
+    context.addIssue({ code: 'custom', message: checked.problem });
+    return z.NEVER;
+  }
+  const { url, credentials } = checked;
+  const auth: GitAuth | null = credentials && { type: 'http', ...credentials };
+  return { url, credentials: auth };
+}
+
+function callbackUrl(value: string, rules: RemoteRules, context: Context): string {
+  const protocols = ['https', ...rules.protocols.filter((protocol) => protocol === 'http')];
+  const checked = checkRemoteUrl(value, { ...rules, protocols, what: 'callback_url' });
+  const problem = checked.ok
+    ? checked.credentials && 'must not hold credentials: what is sent there is signed'
+    : checked.problem;
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+  return checked.ok ? checked.url : '';
+}
+
+/** What only shows when two fields are looked at together, as far as each is right by itself. */
+function acrossFields(body: object): string[] {
+  const fields: Partial<Record<string, unknown>> = { ...body };
+  const problems: string[] = [];
+  const root = optional(pathField, '.').safeParse(fields.path).data ?? '.';
+  const files = filesField.safeParse(fields.tfvars_files).data ?? [];
+  if (files.some((file) => path.posix.join(root, file).split('/')[0] === '..')) {
+    problems.push('tfvars_files: must not lead out of the repository');
+  }
+  const auth = gitAuth.safeParse(fields.git_auth).data;
+  const isHttp = typeof fields.git_url === 'string' ? /^https?:/i.test(fields.git_url) : null;
+  if (auth && isHttp !== null && isHttp !== (auth.type === 'http')) {
+    problems.push(`git_auth.type: ${auth.type} does not go with an ${isHttp ? 'http' : 'ssh'} address`);
+  }
+  return problems;
+}
+
+function describeIssue({ path: location, message }: z.core.$ZodIssue): string {
+  const field = location.join('.').slice(0, 120);
+  const words = message.replace(/\.$/, '');
+  return words.startsWith(`${field} `) ? words : `${field}: ${words}`;
+}
+
+function bounded(problems: string[]): string[] {
+  const more = problems.length - MAX_PROBLEMS;
+  return more > 0 ? [...problems.slice(0, MAX_PROBLEMS), `and ${more} more`] : problems;
+}

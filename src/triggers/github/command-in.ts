@@ -1,0 +1,73 @@
+/** Finds the command in a comment: only where GitHub shows the line as plain text of the comment's own author. */
+
+import { COMMANDS, type Command } from '../../runs/command.ts';
+
+/** GitHub takes no longer comment. */
+const MAX_CHARACTERS = 65_536;
+/** What can make the next lines of a paragraph a code span, a link, a footnote, a formula, a quotation or struck text. */
+const REACHES_ON = /[`[<>$~]/;
+/** The second row of a table: the rows after it go on to the next blank line. */
+const TABLE = /^(?=[^-]*-)(?=[^|:]*[|:])[ \t|:-]+$/;
+/** A line that makes what stands above it a heading, or the head of a table. */
+const UNDERLINE = /^[ \t]*[=|:-][ \t=|:-]*$/;
+/** Raw HTML: a tag, a comment or a declaration. It can hide everything after it, or show it as code. */
+const HTML = /<[A-Za-z/!?]/;
+const FENCE = /^(`{3,})[^`]*$|^(~{3,})/;
+/** A fence in a list or quotation, or text that only looks like one. */
+const MAYBE_FENCE = /```|~~~/;
+
+/**
+ * Returns the first line that is a command and nothing else, or null. The rules are those of GitHub's Markdown
+ * (https://github.github.com/gfm/), made stricter where they are hard to follow: the whole rest of a comment is ignored
+ * after raw HTML, and after a code fence that does not begin its line. It takes time in proportion to the length, which
+ * parsers of Markdown do not promise.
+ */
+export function commandIn(body: string): Command | null {
+  if (body.length > MAX_CHARACTERS) return null;
+  let fence: string | null = null;
+  let isPlain = true;
+  const lines = body.split(/\r\n?|\n/);
+  for (const [index, line] of lines.entries()) {
+    if (fence !== null) {
+      if (closes(fence, line)) fence = null;
+      isPlain = true;
+      continue;
+    }
+    const said: Command | undefined = isPlain
+      ? COMMANDS.find((command) => isCommand(line, command))
+      : undefined;
+    if (said !== undefined && !isUnderlined(lines, index)) return said;
+    const [, backticks, tildes] = FENCE.exec(line) ?? [];
+    fence = backticks ?? tildes ?? null;
+    if (fence === null && (HTML.test(line) || MAYBE_FENCE.test(line))) return null;
+    // A paragraph ends with a blank line.
+    isPlain = isBlank(line) || (isPlain && said === undefined && !REACHES_ON.test(line) && !TABLE.test(line));
+  }
+  return null;
+}
+
+/** Whether a line below, in the same paragraph, makes this one part of a heading or table. */
+function isUnderlined(lines: readonly string[], index: number): boolean {
+  for (let below = index + 1; below < lines.length; below += 1) {
+    const line = lines[below] ?? '';
+    if (isBlank(line)) return false;
+    if (UNDERLINE.test(line)) return true;
+  }
+  return false;
+}
+
+/** Four blanks or a tab would make it code. */
+function isCommand(line: string, command: Command): boolean {
+  const text = line.replace(/^ {1,3}/, '');
+  const wanted = `iac-runner ${command}`;
+  return text.startsWith(wanted) && isBlank(text.slice(wanted.length));
+}
+
+function isBlank(text: string): boolean {
+  return !/[^ \t]/.test(text);
+}
+
+function closes(fence: string, line: string): boolean {
+  const text = line.replace(/^ {1,3}/, '');
+  return text.startsWith(fence) && (fence.startsWith('`') ? /^`+[ \t]*$/ : /^~+[ \t]*$/).test(text);
+}

@@ -1,0 +1,88 @@
+/** POST /webhook, event issue_comment: a command on a line of its own becomes a run, stored before the answer. */
+
+import type { Context } from 'hono';
+import { z } from 'zod';
+import { RequestError } from '../../errors.ts';
+import type { Command, CommandInput } from '../../runs/command.ts';
+import { enqueueRun } from '../../runs/enqueue.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { commandIn } from './command-in.ts';
+import type { Inbox } from './inbox.ts';
+
+export interface CommentOptions {
+  store: RunStore;
+  inbox: Inbox;
+  /** The branch that pull requests must be for. */
+  branch: string;
+  /** Whose comments are obeyed, and where the commits come from; null when none are. */
+  commands?: Pick<CommandInput, 'repository' | 'cloneUrl' | 'apiUrl'> | null | undefined;
+  runUrl(runId: string): string;
+}
+
+const userSchema = z.object({ id: z.number(), login: z.string(), type: z.string().nullish() });
+const commentSchema = z.object({
+  action: z.string(),
+  issue: z.object({ number: z.number().int().positive(), pull_request: z.unknown().optional() }),
+  comment: z.object({
+    id: z.number().int().positive(),
+    body: z.string().nullish(),
+    created_at: z.string(),
+    user: userSchema.nullable(),
+  }),
+  repository: z.object({ full_name: z.string() }),
+  sender: userSchema,
+});
+type Payload = z.output<typeof commentSchema>;
+
+/** What we write begins so; a plan in it may say anything. */
+const OURS = /^<!-- (iac-runner|runners-poc):/;
+
+/** Gives the answer, by the table of docs/plans.md. Throws RequestError 400 for another form. */
+export async function answerComment(
+  options: CommentOptions & { commands: NonNullable<CommentOptions['commands']> },
+  context: Context,
+  body: unknown,
+): Promise<object> {
+  const parsed = commentSchema.safeParse(body);
+  if (!parsed.success) throw new RequestError(400, 'The body is not a payload of a comment');
+  const { store, inbox, commands, branch, runUrl } = options;
+  const { issue, comment, sender } = parsed.data;
+  const command = commandIn(comment.body ?? '');
+  const reason = reasonToIgnore(parsed.data, command, commands.repository);
+  if (reason !== null || command === null) {
+    await inbox.decided(context, 'ignored', reason ?? NO_COMMAND);
+    return { status: 'ignored', reason: reason ?? NO_COMMAND };
+  }
+  const { run } = await enqueueRun(store, 'command', {
+    trigger: { source: 'comment', actor: sender.login, deliveryId: inbox.idOf(context) },
+    input: {
+      ...commands,
+      command,
+      pullRequest: issue.number,
+      author: { id: sender.id, login: sender.login },
+      commentId: comment.id,
+      // Of a time that cannot be read nothing counts as approved before.
+      writtenAt: Date.parse(comment.created_at) || 0,
+      branch,
+    },
+    delivery: { event: 'issue_comment', detail: `iac-runner ${command} on #${issue.number}` },
+  });
+  return { status: 'accepted', command, pull_request: issue.number, run_id: run.id, url: runUrl(run.id) };
+}
+
+const NO_COMMAND = 'No command';
+
+function reasonToIgnore(
+  { action, issue, comment, repository, sender }: Payload,
+  command: Command | null,
+  own: string,
+): string | null {
+  // An edited comment says what nobody may have read when it was answered.
+  if (action !== 'created') return `Action ${action.replace(/[^\w.-]/g, '').slice(0, 64)}`;
+  if (repository.full_name.toLowerCase() !== own.toLowerCase()) return `Not repository ${own}`;
+  if (command === null || OURS.test(comment.body ?? '')) return NO_COMMAND;
+  if (issue.pull_request === undefined || issue.pull_request === null) return 'Not a pull request';
+  if (sender.type !== 'User') return 'A comment of a bot';
+  const isAuthor = comment.user?.id === sender.id && comment.user.login === sender.login;
+  return isAuthor ? null : 'The sender did not write the comment';
+}

@@ -1,0 +1,121 @@
+/** POST /webhook: a push to the branch becomes a run, and so may a pull request, stored before the answer. */
+
+import type { Context, Handler } from 'hono';
+import { RequestError } from '../../errors.ts';
+import { enqueueSync } from '../../runs/enqueue.ts';
+import { askedRevision, type Run } from '../../runs/run.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import type { Secret } from '../signature.ts';
+import { type Gate, readSignedJson } from '../signed-body.ts';
+import { answerComment, type CommentOptions } from './comment-command.ts';
+import type { Inbox } from './inbox.ts';
+import { answerPullRequest, type PullRequestOptions } from './pull-request.ts';
+import { type Push, parsePush, revisionOf } from './push-payload.ts';
+
+export interface WebhookOptions {
+  store: RunStore;
+  secrets: readonly Secret[];
+  gate: Gate;
+  branch: string;
+  /** `owner/name` that pushes must come from; null accepts any. */
+  repository: string | null;
+  /** Whether pull requests are previewed, and where they are planned from. */
+  previews: boolean;
+  plans?: PullRequestOptions['plans'];
+  commands?: CommentOptions['commands'];
+  /** The services that a push names, for the answer only; not sure when only git can tell. */
+  namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
+  runUrl(runId: string): string;
+  inbox: Inbox;
+  /** Told when a push was answered without a run. */
+  onBranchMoved(): void;
+}
+
+/** GitHub never delivers more than 25 MB. */
+const MAX_BODY_BYTES = 25 * 1024 * 1024;
+
+/** Answers by the table of docs/webhook.md; the texts are a contract with clients. */
+export function createGitHubWebhook(options: WebhookOptions): Handler {
+  const { inbox } = options;
+  return async function githubWebhook(context) {
+    try {
+      const payload = await readSignedJson(context, { ...options, maxBytes: MAX_BODY_BYTES });
+      return context.json(await answer(options, context, payload));
+    } catch (error) {
+      if (error instanceof RequestError) inbox.refused(context, error.message);
+      throw error;
+    }
+  };
+}
+
+async function answer(options: WebhookOptions, context: Context, payload: unknown): Promise<object> {
+  const { inbox } = options;
+  const event = inbox.eventOf(context);
+  if (event === 'pull_request' && (options.previews || options.plans)) {
+    return answerPullRequest(options, context, payload);
+  }
+  const { commands } = options;
+  if (event === 'issue_comment' && commands) return answerComment({ ...options, commands }, context, payload);
+  if (event !== 'push') {
+    await inbox.decided(context, 'ignored', `Event ${event || 'without a name'}`);
+    return { status: 'ignored', event };
+  }
+  const push = parsePush(payload);
+  if (!push) throw new RequestError(400, 'The body is not a push payload');
+  const reason = reasonToIgnore(push, options);
+  if (reason) {
+    await inbox.decided(context, 'ignored', reason);
+    return { status: 'ignored', reason };
+  }
+  const { services, isSure } = await options.namedBy(push);
+  if (services.length === 0 && push.complete && isSure) {
+    const message = 'No service files changed';
+    await inbox.decided(context, 'no_changes', message);
+    // The payload is only a hint: git and the ledger have the last word.
+    options.onBranchMoved();
+    return { status: 'no_changes', message };
+  }
+  return accept(options, context, push, services);
+}
+
+function reasonToIgnore(push: Push, { branch, repository }: WebhookOptions): string | null {
+  if (push.ref !== `refs/heads/${branch}`) return `Not ${branch} branch`;
+  if (push.deleted) return `Branch ${branch} deleted`;
+  // GitHub's names do not differ in case alone.
+  const other = push.repository !== null && push.repository.toLowerCase() !== repository?.toLowerCase();
+  return repository !== null && other ? `Not repository ${repository}` : null;
+}
+
+async function accept(
+  { store, inbox, branch, runUrl }: WebhookOptions,
+  context: Context,
+  push: Push,
+  services: string[],
+): Promise<object> {
+  const deliveryId = inbox.idOf(context);
+  const { run } = await enqueueSync(store, {
+    trigger: { source: 'webhook', actor: push.sender, deliveryId },
+    input: {
+      branch,
+      revision: revisionOf(push),
+      before: push.before,
+      selection: { mode: 'changed' },
+      announced: services,
+    },
+    covers: !push.rewrites,
+    dedupeKey: deliveryId && `delivery:${deliveryId}`,
+    delivery: { event: 'push', detail: `Push of ${push.after.slice(0, 8) || 'the branch'}` },
+  });
+  return accepted(run, push.after, runUrl(run.id));
+}
+
+/** Also for a repeated delivery, which gets the first one's run and so the first one's answer. */
+function accepted(run: Run, after: string, url: string): object {
+  return {
+    status: 'accepted',
+    services: 'announced' in run.input ? run.input.announced : [],
+    commit: (askedRevision(run) ?? after).slice(0, 8),
+    run_id: run.id,
+    url,
+  };
+}

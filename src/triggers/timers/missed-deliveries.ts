@@ -1,0 +1,67 @@
+/** Asks GitHub which deliveries it could not make, so that they stand in the inbox like those that arrived. */
+
+import type { Logger } from 'pino';
+import type { FailedDeliveries, FailedDelivery } from '../../github/hook-deliveries.ts';
+import type { NewDelivery } from '../../runs/delivery.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+
+/** GitHub keeps deliveries, and allows to repeat them, for three days. */
+const LOOK_BACK_MS = 3 * 86_400_000;
+const LEAST_PAUSE_MS = 10 * 60_000;
+
+export interface MissedDeliveriesOptions {
+  store: Pick<RunStore, 'recordMissed'>;
+  failedDeliveries(since: number): Promise<FailedDeliveries>;
+  now(): number;
+  log: Logger;
+}
+
+/**
+ * Returns what looks once, however often it is called at most every ten minutes; it never rejects. What was pushed
+ * is found by reconciliation, not by this.
+ */
+export function createMissedDeliveries(options: MissedDeliveriesOptions): () => Promise<void> {
+  const { now, log } = options;
+  let notBefore = 0;
+  let said = '';
+
+  function say(message: string, fields: object): void {
+    if (message !== said) log.warn(fields, message);
+    said = message;
+  }
+
+  return async () => {
+    if (now() < notBefore) return;
+    notBefore = now() + LEAST_PAUSE_MS;
+    try {
+      const found = await options.failedDeliveries(now() - LOOK_BACK_MS);
+      if (found.kind === 'ok') return await record(options, found.failed);
+      if (found.kind === 'no_hook') return say('missed deliveries not found: no webhook has our address', {});
+      const { problem } = found;
+      if (found.kind === 'unavailable') return say('missed deliveries not found', { problem });
+      notBefore = Number.POSITIVE_INFINITY;
+      log.info({ problem }, 'missed deliveries are not looked for: the token may not read webhooks');
+    } catch (error) {
+      log.warn({ err: error }, 'missed deliveries not stored; it is tried again');
+    }
+  };
+}
+
+async function record({ store, log }: MissedDeliveriesOptions, failed: FailedDelivery[]): Promise<void> {
+  if (failed.length === 0) return;
+  const oldestFirst = failed.toSorted((one, other) => one.deliveredAt - other.deliveredAt);
+  const count = await store.recordMissed(oldestFirst.map(toDelivery));
+  if (count > 0) log.warn({ count }, 'deliveries were missed');
+}
+
+function toDelivery({ deliveryId, event, statusCode, deliveredAt }: FailedDelivery): NewDelivery {
+  const got = statusCode === 0 ? 'no answer' : `HTTP ${statusCode}`;
+  return {
+    deliveryId: deliveryId.slice(0, 100),
+    event: event.replace(/[^\w.-]/g, '').slice(0, 64),
+    decision: 'missed',
+    detail: `GitHub got ${got} at ${new Date(deliveredAt).toISOString()}`,
+    runId: null,
+    request: null,
+  };
+}

@@ -1,0 +1,199 @@
+/** Who is calling: API tokens, browser sessions made from them, and signed links that open one run. */
+
+import { createHash, createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Context } from 'hono';
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
+import type { ApiToken, Role } from '../../config.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import type { Gate } from '../doors/gate.ts';
+
+export interface Identity {
+  name: string;
+  role: Role;
+  /** How it was proved. A browser sends a session by itself, so state changes by it need a same-origin check. */
+  credential: 'bearer' | 'session';
+}
+
+export interface Access {
+  /**
+   * The caller by `Authorization: Bearer` or, without one, by session cookie; null when neither is valid. Throws
+   * RequestError 429 when tokens from this address were wrong too often.
+   */
+  identify(c: Context): Promise<Identity | null>;
+  /** True when the request carries the run's signed link as `?key=`. Opens that run for reading, nothing else. */
+  opensRun(c: Context, runId: string): boolean;
+  /** Sets the session cookie when `token` is one of the API tokens; false, and no cookie, otherwise. Throws likewise. */
+  signIn(c: Context, token: string): boolean;
+  addressOf(c: Context): string;
+  /** Removes the cookie and ends its session, wherever else the cookie may be kept. */
+  signOut(c: Context): Promise<void>;
+}
+
+export interface AccessOptions {
+  tokens: readonly ApiToken[];
+  gate: Pick<Gate, 'addressOf' | 'failed' | 'refusal' | 'verified'>;
+  /** Remembers the sessions that were ended. */
+  store: Pick<RunStore, 'spendNonce' | 'isNonceSpent'>;
+  /** Key of the session cookies' HMAC. */
+  sessionKey: Buffer;
+  /** Key of the run links' HMAC. */
+  linkKey: Buffer;
+  /** True when browsers reach the product by https: cookies are then Secure and bound to the host. */
+  https: boolean;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+}
+
+const SESSION_MS = 12 * 60 * 60 * 1000;
+const SESSION_COOKIE = 'iac_runner_session';
+/** Tokens that were right, each with its address. The oldest are forgotten. */
+const MAX_PROVED = 1_000;
+const ROLE_RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
+
+export function hasRole(identity: Identity | null, role: Role): boolean {
+  return identity !== null && ROLE_RANK[identity.role] >= ROLE_RANK[role];
+}
+
+/** The `key` of `/runs/<id>?key=…`: HMAC-SHA256 of the run id, 43 characters of base64url. */
+export function signRunLink(linkKey: Buffer | KeyObject, runId: string): string {
+  return createHmac('sha256', linkKey).update(runId).digest('base64url');
+}
+
+interface Holder {
+  name: string;
+  role: Role;
+  digest: Buffer;
+}
+
+interface Session {
+  holder: Holder;
+  id: string;
+  expiresAt: number;
+}
+
+export function createAccess({ store, linkKey, https, ...options }: AccessOptions): Access {
+  const known = options.tokens.map(({ name, role, token }) => ({ name, role, digest: sha256(token) }));
+  const holderOf = createTokenCheck(known, options.gate);
+  const cookies = createSessionCookies(known, options);
+  // With the __Host- prefix no other host of the domain can plant a session.
+  const prefix = https ? 'host' : undefined;
+  const sessionOf = (c: Context) => cookies.read(getCookie(c, SESSION_COOKIE, prefix) ?? '');
+
+  return {
+    async identify(c) {
+      const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
+      if (bearer !== undefined) {
+        const holder = holderOf(c, bearer);
+        return holder && { name: holder.name, role: holder.role, credential: 'bearer' };
+      }
+      const session = sessionOf(c);
+      if (session === null || (await store.isNonceSpent(session.id))) return null;
+      options.gate.verified(c);
+      return { name: session.holder.name, role: session.holder.role, credential: 'session' };
+    },
+
+    opensRun(c, runId) {
+      const key = c.req.query('key');
+      return key !== undefined && sameText(key, signRunLink(linkKey, runId));
+    },
+
+    signIn(c, token) {
+      const holder = holderOf(c, token);
+      if (!holder) return false;
+      setCookie(c, SESSION_COOKIE, cookies.make(holder), {
+        ...cookieOptions(https),
+        maxAge: SESSION_MS / 1000,
+      });
+      return true;
+    },
+
+    addressOf: options.gate.addressOf,
+
+    async signOut(c) {
+      const session = sessionOf(c);
+      deleteCookie(c, SESSION_COOKIE, cookieOptions(https));
+      if (session) await store.spendNonce(session.id, session.expiresAt);
+    },
+  };
+}
+
+/** Finds the holder of a token. An address with too many wrong ones is refused, except for tokens that were right there. */
+function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate']) {
+  const proved = new Set<string>();
+
+  return (c: Context, token: string): Holder | null => {
+    const refusal = gate.refusal(c, 'api_token');
+    const holder = findHolder(known, token);
+    if (!holder) {
+      const error = gate.failed(c, 'api_token', 'That token is not known here.');
+      if (error.status === 429) throw error;
+      return null;
+    }
+    const proof = `${gate.addressOf(c)} ${holder.name}`;
+    // Neither a guess that is right at last nor somebody else's failures change who may come from here.
+    if (refusal && !proved.has(proof)) throw refusal;
+    proved.delete(proof);
+    proved.add(proof);
+    for (const oldest of proved) {
+      if (proved.size <= MAX_PROVED) break;
+      proved.delete(oldest);
+    }
+    gate.verified(c);
+    return holder;
+  };
+}
+
+/** A cookie is `name.id.end.mac`. It ends with its token: the digest of that is part of what is signed. */
+function createSessionCookies(
+  known: readonly Holder[],
+  { sessionKey, clock }: Pick<AccessOptions, 'sessionKey' | 'clock'>,
+) {
+  function macOf({ holder, id, expiresAt }: Session): string {
+    const bound = `${encodeName(holder.name)}.${id}.${expiresAt}.${holder.digest.toString('hex')}`;
+    return createHmac('sha256', sessionKey).update(bound).digest('base64url');
+  }
+  return {
+    make(holder: Holder): string {
+      const id = `session:${randomBytes(16).toString('base64url')}`;
+      const session = { holder, id, expiresAt: clock() + SESSION_MS };
+      return `${encodeName(holder.name)}.${id.slice('session:'.length)}.${session.expiresAt}.${macOf(session)}`;
+    },
+    read(cookie: string): Session | null {
+      const form = /^([\w-]*)\.([\w-]{22})\.(\d{1,15})\.([\w-]{43})$/.exec(cookie);
+      const [, encodedName, id, end, mac = ''] = form ?? [];
+      const expiresAt = Number(end);
+      if (!form || expiresAt <= clock()) return null;
+      return (
+        known
+          .filter(({ name }) => encodeName(name) === encodedName)
+          .map((holder) => ({ holder, id: `session:${id}`, expiresAt }))
+          .find((session) => sameText(mac, macOf(session))) ?? null
+      );
+    },
+  };
+}
+
+function cookieOptions(https: boolean) {
+  // Lax, so that whoever follows a link from GitHub is signed in. State changes look at the origin besides.
+  const options = { path: '/', httpOnly: true, sameSite: 'Lax' } as const;
+  return https ? ({ ...options, secure: true, prefix: 'host' } as const) : options;
+}
+
+/** Looks at every token whatever the first ones say, so that time tells nothing. */
+function findHolder<Holder extends { digest: Buffer }>(known: readonly Holder[], token: string) {
+  const digest = sha256(token);
+  return known.filter((holder) => timingSafeEqual(holder.digest, digest))[0];
+}
+
+/** Digests have one length, as timingSafeEqual needs, and hide where two texts differ. */
+function sameText(left: string, right: string): boolean {
+  return timingSafeEqual(sha256(left), sha256(right));
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function encodeName(name: string): string {
+  return Buffer.from(name).toString('base64url');
+}

@@ -1,0 +1,73 @@
+/** Signing in to the pages with an API token, and out again. */
+
+import { Hono } from 'hono';
+import { html } from 'hono/html';
+import { RequestError } from '../../errors.ts';
+import type { Gate } from '../doors/gate.ts';
+import { localPath, requestOrigin } from '../doors/request-origin.ts';
+import type { Assets } from '../frame/assets.ts';
+import { jsonError } from '../frame/error-answer.ts';
+import { type Html, page } from '../frame/layout.ts';
+import { pageHeaders } from '../frame/page-headers.ts';
+import type { Access } from './access.ts';
+
+export interface LoginRoutesOptions {
+  access: Access;
+  gate: Pick<Gate, 'readBody'>;
+  assets: Assets;
+  /** Where browsers reach the product, or null when that is only known from their requests. */
+  publicUrl: string | null;
+}
+
+const MAX_FORM_BYTES = 8 * 1024;
+
+/** GET /login, POST /login (form fields `token` and `next`), POST /logout. */
+export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono {
+  const routes = new Hono();
+  routes.use('/login', pageHeaders());
+  routes.use('/logout', pageHeaders());
+
+  routes.get('/login', async (c) => {
+    const next = localPath(c.req.query('next'));
+    return (await access.identify(c)) ? c.redirect(next, 303) : c.html(loginPage(assets, next, null));
+  });
+
+  routes.post('/login', async (c) => {
+    if (requestOrigin(c, publicUrl) === 'cross') return jsonError(c, 403, 'Sign in from the login page.');
+    const form = new URLSearchParams(String(await gate.readBody(c, MAX_FORM_BYTES)));
+    const next = localPath(form.get('next') ?? undefined);
+    try {
+      if (access.signIn(c, (form.get('token') ?? '').trim())) return c.redirect(next, 303);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      const headers = { 'Retry-After': String(error.retryAfterSeconds ?? 60) };
+      return c.html(loginPage(assets, next, `${error.message}.`), error.status, headers);
+    }
+    return c.html(loginPage(assets, next, 'That token is not known here.'), 401);
+  });
+
+  routes.post('/logout', async (c) => {
+    if (requestOrigin(c, publicUrl) !== 'same') return jsonError(c, 403, 'Sign out from one of our pages.');
+    await access.signOut(c);
+    return c.redirect('/login', 303);
+  });
+  return routes;
+}
+
+function loginPage(assets: Assets, next: string, problem: string | null): Html {
+  return page(
+    { title: 'Sign in', identity: null, assets, hasForm: true },
+    html`<section class="login">
+<h1>Sign in</h1>
+<form method="post" action="/login">
+<input type="hidden" name="next" value="${next}">
+<label for="token">API token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus
+ aria-describedby="token-help"${problem && html` aria-invalid="true"`}>
+${problem && html`<p class="problem" role="alert">${problem}</p>`}
+<p id="token-help" class="quiet">One of the tokens configured in API_TOKENS.</p>
+<button type="submit">Sign in</button>
+</form>
+</section>`,
+  );
+}

@@ -1,0 +1,76 @@
+/** Failed authentications: logged with their address, counted, and answered 429 when there are too many. */
+
+import { RequestError } from '../../errors.ts';
+import { addressGroup } from './client-address.ts';
+
+/** What was wrong: the signature of a request, an API token, or the token of a Pub/Sub message. */
+export type Credential = 'signature' | 'api_token' | 'pubsub_token';
+
+export interface FailedAttempts {
+  /** Notes a failure. Returns the answer: 401 with `message`, or 429 after too many of one address. */
+  failed(address: string, credential: Credential, message: string): RequestError;
+  /** The 429 that an address gets while it has failed too often, or null. */
+  refusal(address: string, credential: Credential): RequestError | null;
+  /** How many there were since the start. */
+  counts(): ReadonlyMap<Credential, number>;
+}
+
+export interface FailedAttemptsOptions {
+  /** Milliseconds, of a clock that never goes back. */
+  clock(): number;
+  log: { warn(fields: object, message: string): void };
+}
+
+const ALLOWED_PER_MINUTE = 10;
+const MINUTE_MS = 60_000;
+/** Remembered at most. The one that failed first is forgotten first. */
+const MAX_ADDRESSES = 10_000;
+
+export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): FailedAttempts {
+  /** Per address and credential: when each of the latest failures was. */
+  const failures = new Map<string, number[]>();
+  const counts = new Map<Credential, number>([
+    ['signature', 0],
+    ['api_token', 0],
+    ['pubsub_token', 0],
+  ]);
+  const keyOf = (address: string, credential: Credential) => `${credential} ${addressGroup(address)}`;
+
+  function recent(key: string): number[] {
+    const now = clock();
+    return (failures.get(key) ?? []).filter((at) => now - at < MINUTE_MS);
+  }
+
+  function refusalFor(times: readonly number[]): RequestError | null {
+    const [oldest] = times.slice(-ALLOWED_PER_MINUTE);
+    if (oldest === undefined || times.length < ALLOWED_PER_MINUTE) return null;
+    const retryAfterSeconds = Math.max(1, Math.ceil((oldest + MINUTE_MS - clock()) / 1_000));
+    return new RequestError(429, 'Too many failed attempts from this address; wait a minute', {
+      retryAfterSeconds,
+    });
+  }
+
+  return {
+    failed(address, credential, message) {
+      counts.set(credential, (counts.get(credential) ?? 0) + 1);
+      const key = keyOf(address, credential);
+      const times = recent(key);
+      const refusal = refusalFor(times);
+      if (refusal) return refusal;
+      failures.delete(key);
+      failures.set(key, [...times, clock()]);
+      for (const first of failures.keys()) {
+        if (failures.size <= MAX_ADDRESSES) break;
+        failures.delete(first);
+      }
+      const isLast = times.length + 1 === ALLOWED_PER_MINUTE;
+      log.warn(
+        { address, credential, ...(isLast && { refusedForSeconds: MINUTE_MS / 1_000 }) },
+        isLast ? 'authentication failed; the address is now answered 429' : 'authentication failed',
+      );
+      return new RequestError(401, message);
+    },
+    refusal: (address, credential) => refusalFor(recent(keyOf(address, credential))),
+    counts: () => counts,
+  };
+}

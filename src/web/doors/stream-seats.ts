@@ -1,0 +1,45 @@
+/** How many streams may be open at once: in all, from one address, and by the links that anybody may hold. */
+
+import type { Context } from 'hono';
+import type { Access } from '../access/access.ts';
+import { addressGroup } from './client-address.ts';
+
+export interface StreamSeats {
+  /** Takes a seat; null when none is left. `link` is the run that a signed link opens, or null for who is signed in. */
+  take(c: Context, link: string | null): (() => void) | null;
+}
+
+/** Of one address, whoever it is. */
+const PER_ADDRESS = 100;
+/** Of all that come by links together, so that those who are signed in find a seat. */
+const BY_LINKS = 100;
+/** Of one link: it may stand in public. */
+const PER_LINK = 20;
+
+export function createStreamSeats(access: Pick<Access, 'addressOf'>, overall: number): StreamSeats {
+  const taken = new Map<string, number>();
+  const takenOf = (name: string) => taken.get(name) ?? 0;
+
+  function free(name: string): void {
+    if (takenOf(name) === 1) taken.delete(name);
+    else taken.set(name, takenOf(name) - 1);
+  }
+
+  return {
+    take(c, link) {
+      const limits: [name: string, limit: number][] = [
+        ['all', overall],
+        [`address ${addressGroup(access.addressOf(c))}`, PER_ADDRESS],
+      ];
+      if (link !== null) limits.push(['links', BY_LINKS], [`link ${link}`, PER_LINK]);
+      if (limits.some(([name, limit]) => takenOf(name) >= limit)) return null;
+      for (const [name] of limits) taken.set(name, takenOf(name) + 1);
+      let isTaken = true;
+      return () => {
+        if (!isTaken) return;
+        isTaken = false;
+        for (const [name] of limits) free(name);
+      };
+    },
+  };
+}

@@ -1,0 +1,198 @@
+/** What of a task's output may reach a terminal or a page: text and SGR colours, no other control. */
+
+import { UNSEEN } from '../../runs/texts/unseen-characters.ts';
+
+export interface Span {
+  text: string;
+  /** Class names of its colours and weight, separated by spaces; absent when plain. */
+  classes?: string;
+}
+
+/*
+ * ECMA-48 control strings (OSC, DCS, SOS, PM, APC: titles, links, device commands), control sequences (CSI: cursor,
+ * clearing, colours), other escapes, and single controls, in the 7-bit and the 8-bit form. An unterminated string
+ * loses only its introducer: a task must not be able to hide what follows. The body excludes every introducer, which
+ * keeps matching linear.
+ */
+const CONTROLS = new RegExp(
+  [
+    '(?:\\x1b[\\]PX^_]|[\\x9d\\x90\\x98\\x9e\\x9f])[^\\x07\\x1b\\x90\\x98\\x9c-\\x9f]*(?:\\x07|\\x1b\\\\|\\x9c)',
+    '(?:\\x1b\\[|\\x9b)([0-?]*)([ -/]*)([@-~])',
+    '\\x1b[ -/]*[0-~]',
+    '[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f]',
+    UNSEEN,
+  ].join('|'),
+  'gu',
+);
+
+type Token = { kind: 'text'; text: string } | { kind: 'sgr'; parameters: string };
+
+function* tokens(line: string): Generator<Token> {
+  const text = line.endsWith('\r') ? line.slice(0, -1) : line;
+  let end = 0;
+  for (const match of text.matchAll(CONTROLS)) {
+    if (match.index > end) yield { kind: 'text', text: text.slice(end, match.index) };
+    end = match.index + match[0].length;
+    const [control, parameters = '', intermediates, final] = match;
+    if (final === 'm' && intermediates === '' && /^[\d;:]*$/.test(parameters)) {
+      yield { kind: 'sgr', parameters };
+    }
+    const visible = visibleControl(control);
+    if (visible !== '') yield { kind: 'text', text: visible };
+  }
+  if (end < text.length) yield { kind: 'text', text: text.slice(end) };
+}
+
+/** What nobody sees, or reorders or overwrites text, is named instead of dropped, so that nobody reads the wrong thing. */
+function visibleControl(control: string): string {
+  if (control === '\r') return '␍';
+  const code = control.codePointAt(0) ?? 0;
+  return code > 0x9f ? `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>` : '';
+}
+
+/** One line of output for a terminal: colours kept, every other control dropped, what nobody sees named. */
+export function terminalLine(line: string): string {
+  let text = '';
+  let coloured = false;
+  for (const token of tokens(line)) {
+    text += token.kind === 'text' ? token.text : `\x1b[${token.parameters}m`;
+    coloured ||= token.kind === 'sgr';
+  }
+  // A line must not paint the ones after it.
+  const reset = text.endsWith('\x1b[0m') || text.endsWith('\x1b[m');
+  return coloured && !reset ? `${text}\x1b[0m` : text;
+}
+
+/** Text that others wrote (a commit's subject, a path, a message) without any control at all. */
+export function plainLine(text: string): string {
+  let plain = '';
+  for (const token of tokens(text)) if (token.kind === 'text') plain += token.text;
+  return plain;
+}
+
+/** One line of output as styled text for a page. Each line starts plain, so that any line can come first. */
+export function styledLine(line: string): Span[] {
+  const spans: Span[] = [];
+  let style = PLAIN;
+  for (const token of tokens(line)) {
+    if (token.kind === 'sgr') {
+      style = applySgr(style, token.parameters);
+      continue;
+    }
+    const classes = classesOf(style);
+    const last = spans.at(-1);
+    if (last && (last.classes ?? '') === classes) last.text += token.text;
+    else spans.push(classes === '' ? { text: token.text } : { text: token.text, classes });
+  }
+  return spans;
+}
+
+interface Style {
+  bold: boolean;
+  faint: boolean;
+  italic: boolean;
+  underline: boolean;
+  inverse: boolean;
+  /** One of the 16 colours, or null for the page's own. */
+  foreground: number | null;
+  background: number | null;
+}
+
+const PLAIN: Style = {
+  bold: false,
+  faint: false,
+  italic: false,
+  underline: false,
+  inverse: false,
+  foreground: null,
+  background: null,
+};
+
+const SWITCHES = new Map<number, Partial<Style>>([
+  [0, PLAIN],
+  [1, { bold: true }],
+  [2, { faint: true }],
+  [3, { italic: true }],
+  [4, { underline: true }],
+  [7, { inverse: true }],
+  [21, { bold: false }],
+  [22, { bold: false, faint: false }],
+  [23, { italic: false }],
+  [24, { underline: false }],
+  [27, { inverse: false }],
+  [39, { foreground: null }],
+  [49, { background: null }],
+]);
+
+/** Concealed text (8) stays visible on purpose; unknown parameters change nothing. */
+function applySgr(style: Style, parameters: string): Style {
+  const codes = parameters.split(/[;:]/).map(Number);
+  let next = style;
+  for (let index = 0; index < codes.length; index += 1) {
+    const code = codes[index] ?? 0;
+    if (code === 38 || code === 48) {
+      const extended = readExtendedColour(codes.slice(index + 1, index + 5));
+      next = { ...next, [code === 38 ? 'foreground' : 'background']: extended.colour };
+      index += extended.width;
+    } else if (code >= 30 && code <= 37) next = { ...next, foreground: code - 30 };
+    else if (code >= 40 && code <= 47) next = { ...next, background: code - 40 };
+    else if (code >= 90 && code <= 97) next = { ...next, foreground: code - 82 };
+    else if (code >= 100 && code <= 107) next = { ...next, background: code - 92 };
+    else next = { ...next, ...SWITCHES.get(code) };
+  }
+  return next;
+}
+
+/** `5;n` or `2;r;g;b` after 38 or 48, as the nearest of the 16 colours. */
+function readExtendedColour([mode, a = 0, b = 0, c = 0]: number[]): { colour: number | null; width: number } {
+  if (mode === 2) return { colour: nearestColour([a, b, c]), width: 4 };
+  if (mode !== 5) return { colour: null, width: 1 };
+  if (a < 16) return { colour: a, width: 2 };
+  if (a > 231)
+    return { colour: nearestColour([8 + (a - 232) * 10, 8 + (a - 232) * 10, 8 + (a - 232) * 10]), width: 2 };
+  const level = (part: number) => (part === 0 ? 0 : 55 + part * 40);
+  const cube = a - 16;
+  const rgb = [Math.floor(cube / 36), Math.floor(cube / 6) % 6, cube % 6].map(level);
+  return { colour: nearestColour(rgb), width: 2 };
+}
+
+/** xterm's 16 colours. */
+const PALETTE = [
+  [0, 0, 0],
+  [205, 0, 0],
+  [0, 205, 0],
+  [205, 205, 0],
+  [0, 0, 238],
+  [205, 0, 205],
+  [0, 205, 205],
+  [229, 229, 229],
+  [127, 127, 127],
+  [255, 0, 0],
+  [0, 255, 0],
+  [255, 255, 0],
+  [92, 92, 255],
+  [255, 0, 255],
+  [0, 255, 255],
+  [255, 255, 255],
+];
+
+function nearestColour(rgb: number[]): number {
+  const distances = PALETTE.map((candidate) =>
+    candidate.reduce((sum, part, index) => sum + (part - (rgb[index] ?? 0)) ** 2, 0),
+  );
+  return distances.indexOf(Math.min(...distances));
+}
+
+function classesOf({ bold, faint, italic, underline, inverse, foreground, background }: Style): string {
+  const [front, back] = inverse ? [background, foreground] : [foreground, background];
+  const classes = [];
+  if (bold) classes.push('bold');
+  if (faint) classes.push('faint');
+  if (italic) classes.push('italic');
+  if (underline) classes.push('underline');
+  if (inverse && front === null && back === null) classes.push('inverse');
+  if (front !== null) classes.push(`fg-${front}`);
+  // Text in its own background's colour could not be read.
+  if (back !== null && back !== front) classes.push(`bg-${back}`);
+  return classes.join(' ');
+}

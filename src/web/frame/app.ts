@@ -1,0 +1,75 @@
+/** The whole Hono app: the doors that triggers stand behind, health, and the pages. */
+
+import { type Context, type Handler, Hono } from 'hono';
+import type { Logger } from 'pino';
+import { QueueFullError, RequestError, StoreUnavailableError } from '../../errors.ts';
+import type { RunPageEnv } from '../access/guards.ts';
+import { jsonError, requestErrorAnswer } from './error-answer.ts';
+import type { Readiness } from './readiness.ts';
+
+export interface AppOptions {
+  /** Doors read their own bodies, within their own bounds. */
+  githubWebhook: Handler;
+  syncApi: Handler;
+  pubsubPush?: Handler;
+  pages: {
+    login: Hono;
+    assets: Hono;
+    runs: Hono<RunPageEnv>;
+    services: Hono<RunPageEnv>;
+    deliveries: Hono<RunPageEnv>;
+    deployments: Hono<RunPageEnv>;
+    metrics: Hono<RunPageEnv>;
+    workers?: Hono<RunPageEnv>;
+    jobs?: Hono;
+  };
+  /** False once the process cannot do its minimum any more. */
+  isHealthy(): boolean;
+  readiness(): Promise<Readiness>;
+  log: Logger;
+}
+
+export function createApp(options: AppOptions): Hono {
+  const app = new Hono();
+  app.post('/webhook', options.githubWebhook);
+  app.post('/sync', options.syncApi);
+  if (options.pubsubPush) app.post('/pubsub/push', options.pubsubPush);
+  for (const path of ['/webhook', '/sync', '/pubsub/push']) {
+    app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
+  }
+  app.get('/health', (c) =>
+    options.isHealthy() ? c.json({ status: 'healthy' }) : c.json({ status: 'unhealthy' }, 503),
+  );
+  app.get('/ready', async (c) => {
+    const readiness = await options.readiness();
+    return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
+  });
+  app.route('/', options.pages.login);
+  app.route('/', options.pages.assets);
+  app.route('/', options.pages.runs);
+  app.route('/', options.pages.services);
+  app.route('/', options.pages.deliveries);
+  app.route('/', options.pages.deployments);
+  app.route('/', options.pages.metrics);
+  if (options.pages.workers) app.route('/', options.pages.workers);
+  if (options.pages.jobs) app.route('/', options.pages.jobs);
+  app.notFound((c) => jsonError(c, 404, `Nothing is at ${c.req.path.slice(0, 200)}`));
+  app.onError((error, c) => answerError(error, c, options.log));
+  return app;
+}
+
+function answerError(error: Error, c: Context, log: Logger): Response {
+  if (error instanceof RequestError) return requestErrorAnswer(c, error);
+  if (error instanceof QueueFullError) {
+    log.warn({ path: c.req.path, problem: error.message }, 'request refused: the queue is full');
+    return jsonError(c, 503, 'Too many runs are waiting; send it again later');
+  }
+  if (error instanceof StoreUnavailableError) {
+    log.error({ err: error, path: c.req.path }, 'request not stored');
+    return jsonError(c, 503, 'The request could not be stored; send it again');
+  }
+  // The client went away while sending; nobody reads the answer.
+  if (c.req.raw.signal.aborted) return jsonError(c, 400, 'The request was cut off');
+  log.error({ err: error, path: c.req.path }, 'request failed by a defect');
+  return jsonError(c, 500, 'The server failed; see its log');
+}

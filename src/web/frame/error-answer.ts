@@ -1,0 +1,40 @@
+/** The JSON of errors: one sentence, and a code of a closed list for programs. */
+
+import type { Context } from 'hono';
+import type { RequestError } from '../../errors.ts';
+
+const CODES = {
+  400: 'invalid_request',
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not_found',
+  405: 'method_not_allowed',
+  409: 'conflict',
+  413: 'too_large',
+  415: 'unsupported_media_type',
+  429: 'too_many_requests',
+  500: 'internal',
+  503: 'unavailable',
+} as const;
+
+export type ErrorStatus = keyof typeof CODES;
+
+/** The doors of the earlier receiver, whose clients know `error` alone. */
+const WITHOUT_CODE = new Set(['/webhook', '/sync']);
+const RETRY_AFTER_SECONDS = '5';
+
+export function jsonError(
+  c: Context,
+  status: ErrorStatus,
+  error: string,
+  headers: Record<string, string> = {},
+) {
+  const body = WITHOUT_CODE.has(c.req.path) ? { error } : { error, code: CODES[status] };
+  return c.json(body, status, status === 503 ? { 'Retry-After': RETRY_AFTER_SECONDS, ...headers } : headers);
+}
+
+/** The answer that an error asks for. */
+export function requestErrorAnswer(c: Context, { status, message, retryAfterSeconds }: RequestError) {
+  const headers = retryAfterSeconds === null ? {} : { 'Retry-After': String(retryAfterSeconds) };
+  return jsonError(c, status, message, headers);
+}

@@ -1,0 +1,93 @@
+/** The frame of every page: document, header, footer, and the short page that says why there is no other. */
+
+import { html } from 'hono/html';
+import type { Identity } from '../access/access.ts';
+import type { Assets } from './assets.ts';
+
+export type Html = ReturnType<typeof html>;
+
+export interface PageFrame {
+  title: string;
+  identity: Identity | null;
+  assets: Assets;
+  /** Where signing in leads back to, on pages that can be read without it. */
+  signInTo?: string;
+  /** True for the page of a run, with its logs and the script that goes on live. */
+  live?: boolean;
+  /** True for pages with a form although nobody is signed in. */
+  hasForm?: boolean;
+}
+
+export function page(
+  { title, identity, assets, signInTo, live = false, hasForm = identity !== null }: PageFrame,
+  body: Html,
+): Html {
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+${hasForm && REFERRER_FOR_FORMS}
+<title>${title} · iac-runner</title>
+<link rel="icon" href="${assets['icon.svg'].path}" type="image/svg+xml">
+<link rel="stylesheet" href="${assets['app.css'].path}">
+${live && liveParts(assets)}
+</head>
+<body>
+<a class="skip" href="#main">Skip to content</a>
+<header class="bar">
+<a class="brand" href="/runs"><img src="${assets['icon.svg'].path}" alt="" width="20" height="20">iac-runner</a>
+${identity && SECTIONS}
+${identity ? account(identity) : signInTo !== undefined && signIn(signInTo)}
+</header>
+<main id="main">
+${body}
+</main>
+</body>
+</html>`;
+}
+
+/*
+ * Under `no-referrer` browsers send `Origin: null` with forms, and outside https no Sec-Fetch-Site either, so nothing
+ * would show that a form is ours. `same-origin` tells other sites just as little.
+ * https://fetch.spec.whatwg.org/#append-a-request-origin-header
+ */
+const REFERRER_FOR_FORMS = html`<meta name="referrer" content="same-origin">`;
+
+function liveParts(assets: Assets): Html {
+  return html`<link rel="stylesheet" href="${assets['run.css'].path}">
+<link rel="stylesheet" href="${assets['plan.css'].path}">
+<link rel="stylesheet" href="${assets['colours.css'].path}">
+<script type="module" src="${assets['run.js'].path}"></script>`;
+}
+
+const SECTIONS = html`<nav class="sections" aria-label="Sections">
+<a href="/runs">Runs</a>
+<a href="/services">Services</a>
+<a href="/deliveries">Deliveries</a>
+<a href="/workers">Workers</a>
+</nav>`;
+
+function signIn(next: string): Html {
+  return html`<div class="account"><a href="/login?next=${encodeURIComponent(next)}">Sign in</a></div>`;
+}
+
+function account({ name, role, credential }: Identity): Html {
+  return html`<div class="account">
+<span><bdi>${name}</bdi> <span class="quiet">${role}</span></span>
+${
+  credential === 'session' &&
+  html`<form method="post" action="/logout"><button class="plain" type="submit">Sign out</button></form>`
+}
+</div>`;
+}
+
+/** A page of one sentence, for 401, 403, 404, 409. */
+export function messagePage(frame: PageFrame, message: string): Html {
+  return page(
+    frame,
+    html`<section class="notice-page"><h1>${frame.title}</h1><p>${message}</p>
+<p><a href="/runs">All runs</a></p></section>`,
+  );
+}

@@ -1,0 +1,147 @@
+/** The HTTP server around the app: time limits, plain errors for broken requests, and a close that ends. */
+
+import type { Server } from 'node:http';
+import { serve } from '@hono/node-server';
+import type { Hono } from 'hono';
+import { RunnerError } from '../../errors.ts';
+import type { Gate } from '../doors/gate.ts';
+import { answerRaw, type HttpSocket } from './raw-answer.ts';
+
+/** Headers and body must arrive within these; GitHub gives up after 10 s itself. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const CHECK_MS = 1_000;
+/**
+ * Longer than proxies keep an idle connection: Traefik 90 s, Caddy 2 minutes, load balancers of Google 10 minutes. When
+ * the server closes first, it resets a delivery that is arriving, and the proxy cannot send that a second time.
+ */
+const KEEP_ALIVE_MS = 620_000;
+/** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
+const MAX_HEADERS_BYTES = 32 * 1024;
+/**
+ * Of one connection, or of a machine that is short of something for now: the next connection may be accepted. `accept`
+ * passes on errors of the network, too.
+ */
+const PASSING = new Set([
+  ...['EAGAIN', 'EINTR', 'ECONNABORTED', 'EPROTO', 'EPERM', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
+  ...['ENETDOWN', 'ENETUNREACH', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENOPROTOOPT', 'ENONET', 'EOPNOTSUPP'],
+]);
+/** When none was accepted for so long, although clients came, only a new start may help. */
+const HOPELESS_MS = 60_000;
+/** Without an error for so long, nobody tried in between: it begins again. */
+const QUIET_MS = 30_000;
+/** What answers are still under way at the close get this long. */
+const CLOSE_GRACE_MS = 2_000;
+const MAX_CONNECTIONS = 2_000;
+/** A client that takes nothing of its answer for this long is cut off. */
+const STALLED_READER_MS = 30_000;
+
+export interface RunningServer {
+  /** The port really listened on. */
+  port: number;
+  /** Takes no new connections, lets answers end for two seconds, then cuts what is left. */
+  close(): Promise<void>;
+}
+
+export interface ServerOptions {
+  host: string;
+  port: number;
+  gate: Pick<Gate, 'watch'>;
+  stalledReaderMs?: number;
+  log: { warn(fields: object, message: string): void };
+  /** Called with the error after which no connection can be accepted any more. */
+  onFailure(error: unknown): void;
+  /** Now, in ms, by a clock that never jumps. */
+  clock?: () => number;
+}
+
+/** Resolves once listening; rejects when the address cannot be had. */
+export function startServer(app: Pick<Hono, 'fetch'>, options: ServerOptions): Promise<RunningServer> {
+  const { host, port, gate, stalledReaderMs = STALLED_READER_MS } = options;
+  return new Promise((resolve, reject) => {
+    const server = serve({
+      fetch: app.fetch,
+      hostname: host,
+      port,
+      serverOptions: {
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        connectionsCheckingInterval: CHECK_MS,
+        maxHeaderSize: MAX_HEADERS_BYTES,
+      },
+    }) as Server;
+    server.maxConnections = MAX_CONNECTIONS;
+    server.setTimeout(stalledReaderMs, (socket) => endIdle(socket, stalledReaderMs));
+    gate.watch(server);
+    server.on('clientError', answerBroken);
+    const refuse = (cause: Error): void => reject(notListening(`${host}:${port}`, cause));
+    server.once('error', refuse);
+    server.once('listening', () => {
+      watchAccepting(server, options);
+      server.off('error', refuse);
+      const address = server.address();
+      resolve({
+        port: typeof address === 'object' && address ? address.port : port,
+        close: () => close(server),
+      });
+    });
+  });
+}
+
+function notListening(address: string, cause: Error): RunnerError {
+  return new RunnerError(`Listening on ${address} failed: ${cause.message}.`, {
+    nextAction: 'Free the port, or set HOST and WEBHOOK_PORT to an address of this machine that is free.',
+    cause,
+  });
+}
+
+/** Errors of the listening socket: one that cannot accept any more fails, also when it is only short of something. */
+function watchAccepting(
+  server: Server,
+  { log, onFailure, clock = () => performance.now() }: Pick<ServerOptions, 'log' | 'onFailure' | 'clock'>,
+): void {
+  let refusing: { since: number; latest: number } | null = null;
+  server.on('connection', () => {
+    refusing = null;
+  });
+  server.on('error', (err: NodeJS.ErrnoException) => {
+    const now = clock();
+    const isPassing = PASSING.has(err.code ?? '');
+    if (refusing === null || now - refusing.latest > QUIET_MS) {
+      if (isPassing) log.warn({ err }, 'connections cannot be accepted at the moment');
+      refusing = { since: now, latest: now };
+    }
+    refusing.latest = now;
+    if (!isPassing || now - refusing.since >= HOPELESS_MS) onFailure(err);
+  });
+}
+
+/** Nothing moved on the socket for a while: it is between two requests, or its client reads nothing, or waits for us. */
+function endIdle(socket: HttpSocket, stalledReaderMs: number): void {
+  if (!socket._httpMessage || socket.writableLength > 0) socket.destroy();
+  else socket.setTimeout(stalledReaderMs);
+}
+
+/** Requests that Node itself refuses get the same JSON errors as all others. */
+function answerBroken(error: NodeJS.ErrnoException, socket: HttpSocket): void {
+  if (error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, message] =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ['408 Request Timeout', 'The request did not arrive in time']
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? ['431 Request Header Fields Too Large', 'The headers are too large']
+        : ['400 Bad Request', 'The request is not valid HTTP'];
+  answerRaw(socket, { status, error: message });
+}
+
+async function close(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const cut = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+  await closed;
+  clearTimeout(cut);
+}

@@ -1,0 +1,164 @@
+import { describe, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../../errors.ts';
+import type { Fleet, WorkerSign } from '../../runs/fleet.ts';
+import { createTestAccess, createTestGate } from '../access/access.fixture.ts';
+import { loadAssets } from '../frame/assets.ts';
+import { AS_VIEWER, BROWSER, WANTS_JSON } from '../pages.fixtures.ts';
+import { createStoredRuns, START_AT } from '../runs.fixtures.ts';
+import { createMetricsRoutes } from './metrics.ts';
+import { createWorkerRoutes, type WorkerRoutesOptions } from './worker-pages.ts';
+
+const HOSTILE = `"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>\u202e`;
+
+function sign(owner: string, more: Partial<WorkerSign> = {}): WorkerSign {
+  return {
+    owner,
+    command: 'worker',
+    version: '1.2.3',
+    labels: null,
+    tools: null,
+    limits: { sync: 1, preview: 1, deploy: 1, plan: 1, command: 1 },
+    runs: [],
+    startedAt: START_AT - 60_000,
+    at: START_AT - 1_000,
+    ...more,
+  };
+}
+
+function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []) {
+  const runs = createStoredRuns();
+  const access = createTestAccess({
+    tokens: [{ name: 'vera', role: 'viewer', token: 'viewer-token' }],
+    store: runs,
+    clock: () => START_AT,
+  });
+  runs.add('s1', { state: 'running' });
+  runs.add('s2');
+  runs.add('s3');
+  const fleet: Fleet = {
+    beat: async () => undefined,
+    leave: async () => undefined,
+    workers: async () => ({ workers: signs, now: START_AT }),
+    oldestWaiting: async () => START_AT - 125_000,
+    hold: async () => true,
+    release: async () => undefined,
+    identity: async () => 'x',
+  };
+  const all = {
+    store: runs,
+    failures: createTestGate().failures,
+    ...{ fleet, jobs: null, access, assets: loadAssets(), clock: () => START_AT, publicUrl: null },
+    ...options,
+  };
+  const ask = async (headers: Record<string, string>) =>
+    createWorkerRoutes(all).request('/workers', { headers });
+  return {
+    runs,
+    ask,
+    page: async () => (await ask({ ...AS_VIEWER, ...BROWSER })).text(),
+    json: async () => (await ask({ ...AS_VIEWER, ...WANTS_JSON })).json(),
+    metrics: async () => (await createMetricsRoutes(all).request('/metrics', { headers: AS_VIEWER })).text(),
+  };
+}
+
+/** What a person reads: the text of each row. */
+function rowsOf(page: string): string[] {
+  return [...page.matchAll(/<li class="run-row">(.*?)<\/li>/gs)].map(([, row = '']) =>
+    row
+      .replaceAll(/<[^>]*>/g, ' ')
+      .replaceAll(/\s+/g, ' ')
+      .trim(),
+  );
+}
+
+describe('The page of workers', () => {
+  it('shows who is alive, what each runs and takes, and who fell silent', async () => {
+    const { page } = pagesOf({}, [
+      sign('alpha:17', { runs: ['r-1', 'r-2'], command: 'serve', labels: ['aws', 'linux'] }),
+      sign('beta:18', { tools: ['terraform 1.11.4'], labels: [] }),
+      sign('gone:19', { at: START_AT - 5 * 60_000, runs: ['r-3'] }),
+    ]);
+    const text = await page();
+    expect(rowsOf(text)).toEqual([
+      'working alpha:17 r-1 r-2 serve 1.2.3 labels aws, linux; any tools just now',
+      'idle beta:18 worker 1.2.3 labels none; terraform 1.11.4 just now',
+      'silent gone:19 r-3 worker 1.2.3 any labels; any tools 5 min ago',
+    ]);
+    expect(text).toContain('<a href="/runs/r-1">r-1</a>');
+    expect(text).toMatch(/data-state="failed">silent/);
+  });
+
+  it('shows how many wait, of which kind, for which machines, and the oldest', async () => {
+    const { page, json, runs } = pagesOf({}, [sign('alpha:17', { labels: ['aws'] })]);
+    runs.addDeploy('d1', {}, { labels: ['aws', 'gpu'] });
+    runs.addDeploy('d2', { path: 'b' }, { labels: ['aws', 'gpu'] });
+    runs.addDeploy('d3', { path: 'c' });
+    const text = await page();
+    expect(text).toContain('<p>5 waiting (3 deploy, 2 sync), the oldest for 2 min 05 s; 1 running.</p>');
+    expect(text).toContain('2 of them for machines with aws, gpu.');
+    // Nobody has both labels.
+    expect(text).toMatch(/<a href="\/runs\/d1">d1<\/a> waits: /);
+    expect(text).not.toMatch(/\/runs\/d3/);
+    expect(await json()).toMatchObject({
+      queued: 5,
+      queued_by_kind: { deploy: 3, sync: 2 },
+      queued_by_labels: { 'aws, gpu': 2 },
+      oldest_waiting_seconds: 125,
+    });
+  });
+
+  it('shows the queue of jobs where REDIS_URL is set, and nothing of jobs elsewhere', async () => {
+    const jobs = { queue: async () => ({ depth: 7, running: 3, oldestWaitingMs: 61_000 }) };
+    const { page, json, metrics } = pagesOf({ jobs });
+    expect(await page()).toContain('Jobs: 7 in jobs:stream, the oldest for 1 min 01 s; 3 running.');
+    expect(await json()).toMatchObject({
+      jobs: { stream_depth: 7, running: 3, oldest_waiting_seconds: 61 },
+    });
+    expect((await metrics()).match(/^iac_runner_jobs.*$/gm)).toEqual([
+      'iac_runner_jobs_stream_depth 7',
+      'iac_runner_jobs_running 3',
+      'iac_runner_jobs_oldest_seconds 61',
+    ]);
+    const without = pagesOf({});
+    expect(await without.page()).not.toContain('Jobs:');
+    expect(await without.json()).not.toHaveProperty('jobs');
+    expect(await without.metrics()).not.toContain('iac_runner_jobs');
+  });
+
+  it('is shown, and the metrics are, while the Redis of the jobs is away', async () => {
+    const away = async () => Promise.reject(new StoreUnavailableError('Redis <b>is away</b>.'));
+    const { page, json, metrics } = pagesOf({ jobs: { queue: away } }, [sign('alpha:17')]);
+    expect(await page()).toContain('Jobs: Redis &lt;b&gt;is away&lt;/b&gt;.');
+    expect(rowsOf(await page())).toHaveLength(1);
+    expect(await json()).toMatchObject({ jobs: { problem: expect.stringContaining('is away') } });
+    expect(await metrics()).toContain('iac_runner_workers{command="worker"} 1');
+    expect(await metrics()).not.toContain('iac_runner_jobs');
+  });
+
+  it('says that a server without others works alone', async () => {
+    const { page } = pagesOf({ fleet: null });
+    const text = await page();
+    expect(text).toContain('This server works alone: STORE_URL is not set.');
+    expect(text).toContain('2 waiting (2 sync); 1 running.');
+  });
+
+  it('is for whoever has a token', async () => {
+    expect((await pagesOf({}).ask(WANTS_JSON)).status).toBe(401);
+    expect((await pagesOf({}).ask({ ...WANTS_JSON, Authorization: 'Bearer other' })).status).toBe(401);
+  });
+
+  it('F48: shows hostile names, labels, tools, versions and runs as text only', async () => {
+    const { page, runs } = pagesOf({}, [
+      sign(HOSTILE, { version: HOSTILE, labels: [HOSTILE], tools: [HOSTILE], runs: [HOSTILE] }),
+    ]);
+    runs.addDeploy('d1', {}, { labels: [`${HOSTILE}-other`] });
+    const text = await page();
+    expect(text).toContain('&lt;img src=x onerror=alert(1)&gt;');
+    expect(text).not.toContain('<img src=x');
+    expect(text).not.toContain('alert(2)</script>');
+    const tags = text.match(/<[a-z][^<>]*>/g) ?? [];
+    expect(tags.filter((tag) => /\sonerror=/.test(tag.replaceAll(/"[^"]*"/g, '""')))).toEqual([]);
+    // No mark that turns the reading direction.
+    expect(text.replaceAll(/<[a-z/][^<>]*>/g, '')).not.toContain('\u202e');
+  });
+});

@@ -1,0 +1,220 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import type { RunEventBody } from '../../runs/run-events.ts';
+import { signRunLink } from '../access/access.ts';
+import { AS_VIEWER, createTestPages, LINK_KEY } from '../pages.fixtures.ts';
+import { createStoredRuns, type StoredRuns } from '../runs.fixtures.ts';
+
+const END: RunEventBody = {
+  type: 'run.finished',
+  state: 'succeeded',
+  reason: null,
+  message: '1 service(s) synced successfully',
+  coveredBy: null,
+};
+
+function logOf(...lines: string[]): RunEventBody {
+  return { type: 'step.log', step: 'platform/postgres', stream: 'stdout', lines };
+}
+
+/** A run with the events: 1 queued, 2 started, 3 planned, 4 step started, 5–7 log, 8–9 log. */
+function createRun(): StoredRuns {
+  const store = createStoredRuns();
+  store.add('r1');
+  store.append(
+    'r1',
+    { type: 'run.started', owner: 'w', attempt: 1 },
+    { type: 'step.planned', step: 'platform/postgres', position: 0, wave: 1, message: 'changed' },
+    { type: 'step.started', step: 'platform/postgres', command: ['invoke'], ledger: null },
+    logOf('one', 'two', 'three'),
+    logOf('four', 'five'),
+  );
+  return store;
+}
+
+interface Message {
+  id: number | null;
+  event: string;
+  data: unknown;
+}
+
+function parseMessages(text: string): Message[] {
+  const blocks = text.split('\n\n').filter((block) => block.includes('event: '));
+  return blocks.map((block) => {
+    const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
+    const id = field('id');
+    return {
+      id: id === undefined ? null : Number(id),
+      event: field('event') ?? '',
+      data: JSON.parse(field('data') ?? ''),
+    };
+  });
+}
+
+function linesOf(messages: Message[]): string[] {
+  return messages.filter(({ event }) => event === 'log').map(({ data }) => JSON.stringify(data));
+}
+
+/** Reads until the text so far is enough. */
+async function readUntil(reader: ReadableStreamDefaultReader<Uint8Array>, enough: (text: string) => boolean) {
+  const decoder = new TextDecoder();
+  let text = '';
+  while (!enough(text)) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    text += decoder.decode(value, { stream: true });
+  }
+  return text;
+}
+
+describe('the event stream of a run', () => {
+  it('replays everything with its sequence number, one message per line, and ends', async () => {
+    const store = createRun();
+    store.append('r1', END);
+    const response = await createTestPages(store).app.request('/runs/r1/events', { headers: AS_VIEWER });
+    expect(response.headers.get('Content-Type')).toBe('text/event-stream');
+    const messages = parseMessages(await response.text());
+    expect(messages.map(({ id, event }) => `${id} ${event}`)).toEqual([
+      '1 run',
+      '2 run',
+      '3 step',
+      '4 step',
+      '5 log',
+      '6 log',
+      '7 log',
+      '8 log',
+      '9 log',
+      '10 run',
+      'null end',
+    ]);
+    expect(messages[3]?.data).toEqual({
+      id: 'platform/postgres',
+      state: 'running',
+      message: 'Running',
+      started_at: '2026-03-01T12:00:03.000Z',
+    });
+    expect(messages[4]?.data).toEqual({
+      step: 'platform/postgres',
+      stream: 'stdout',
+      spans: [{ text: 'one' }],
+    });
+    expect(messages[9]?.data).toMatchObject({ state: 'succeeded', finished_at: '2026-03-01T12:00:06.000Z' });
+  });
+
+  it('resumes after any number, also within a chunk, without losing or repeating a line', async () => {
+    const store = createRun();
+    store.append('r1', END);
+    const { app } = createTestPages(store);
+    const whole = parseMessages(await (await app.request('/runs/r1/events', { headers: AS_VIEWER })).text());
+    for (let last = 0; last <= 10; last += 1) {
+      const expected = whole.filter(({ id }) => id === null || id > last);
+      const byHeader = { ...AS_VIEWER, 'Last-Event-ID': String(last) };
+      const resumed = await app.request('/runs/r1/events?after=0', { headers: byHeader });
+      expect(parseMessages(await resumed.text())).toEqual(expected);
+      const byQuery = await app.request(`/runs/r1/events?after=${last}`, { headers: AS_VIEWER });
+      expect(parseMessages(await byQuery.text())).toEqual(expected);
+    }
+  });
+
+  it('refuses a number that is none', async () => {
+    const { app } = createTestPages(createRun());
+    for (const after of ['-1', 'x', '1.5', '9'.repeat(30), '']) {
+      expect((await app.request(`/runs/r1/events?after=${after}`, { headers: AS_VIEWER })).status).toBe(400);
+    }
+  });
+
+  it('goes on live after the replay and ends with the run', async () => {
+    const store = createRun();
+    const response = await createTestPages(store).app.request('/runs/r1/events?after=9', {
+      headers: AS_VIEWER,
+    });
+    const reader = response.body?.getReader();
+    if (!reader) throw new Error('No body.');
+    const rest = readUntil(reader, () => false);
+    await sleep(50);
+    store.append('r1', logOf('live'));
+    await sleep(50);
+    store.append('r1', logOf('last'), END);
+    const messages = parseMessages(await rest);
+    expect(messages.map(({ id, event }) => `${id} ${event}`)).toEqual([
+      '10 log',
+      '11 log',
+      '12 run',
+      'null end',
+    ]);
+  });
+
+  it('holds one page of events at most, and reads on only as the client does', async () => {
+    const store = createRun();
+    for (let chunk = 0; chunk < 3000; chunk += 1) store.append('r1', logOf(`chunk ${chunk}`));
+    store.append('r1', END);
+    let reads = 0;
+    const counting = {
+      ...store,
+      events: (...args: Parameters<StoredRuns['events']>) => {
+        reads += 1;
+        return store.events(...args);
+      },
+    };
+    const response = await createTestPages(counting).app.request('/runs/r1/events', { headers: AS_VIEWER });
+    await sleep(100);
+    expect(reads).toBeLessThanOrEqual(1);
+    expect(linesOf(parseMessages(await response.text()))).toHaveLength(3005);
+    expect(store.largestRead()).toBeLessThanOrEqual(500);
+  });
+
+  it('is refused with 503 while too many are open, and not after one has gone', async () => {
+    const { app } = createTestPages(createRun(), { maxStreams: 2 });
+    const open = () => app.request('/runs/r1/events', { headers: AS_VIEWER });
+    const [first] = [await open(), await open()];
+    const refused = await open();
+    expect([refused.status, refused.headers.get('Retry-After')]).toEqual([503, '5']);
+    await first.body?.cancel();
+    await expect.poll(async () => (await open()).status).toBe(200);
+  });
+
+  it('leaves as many logs to be read as text, each until it was read or given up', async () => {
+    const { app } = createTestPages(createRun(), { maxStreams: 2 });
+    const open = (method = 'GET') => app.request('/runs/r1/log', { method, headers: AS_VIEWER });
+    for (let count = 0; count < 5; count += 1) expect((await open('HEAD')).status).toBe(200);
+    const [first, second] = [await open(), await open()];
+    const refused = await open();
+    expect([refused.status, refused.headers.get('Retry-After')]).toEqual([503, '5']);
+    await first.body?.cancel();
+    const third = await open();
+    expect(third.status).toBe(200);
+    expect((await open()).status).toBe(503);
+    expect(await second.text()).toContain('five');
+    expect((await open()).status).toBe(200);
+  });
+
+  it('ends at shutdown and opens no more', async () => {
+    const { app, closeStreams } = createTestPages(createRun());
+    const response = await app.request('/runs/r1/events', { headers: AS_VIEWER });
+    const text = response.text();
+    await sleep(50);
+    closeStreams();
+    expect(await text).not.toContain('event: end');
+    expect((await app.request('/runs/r1/events', { headers: AS_VIEWER })).status).toBe(503);
+  });
+
+  it('breaks off without a word about our inside when the store fails, and reports it', async () => {
+    const store = createRun();
+    const problems: unknown[] = [];
+    const failing = { ...store, events: () => Promise.reject(new Error('disk on fire')) };
+    const { app } = createTestPages(failing, { onStreamError: (error) => problems.push(error) });
+    const response = await app.request('/runs/r1/events', { headers: AS_VIEWER });
+    expect(await response.text()).not.toContain('disk on fire');
+    expect(problems).toEqual([new Error('disk on fire')]);
+  });
+
+  it('of one public link are 20 at most, and whoever is signed in still finds a place', async () => {
+    const { app, closeStreams } = createTestPages(createRun());
+    const link = `/runs/r1/events?key=${signRunLink(LINK_KEY, 'r1')}`;
+    const statuses = [];
+    for (let reader = 0; reader < 25; reader += 1) statuses.push((await app.request(link)).status);
+    expect(statuses).toEqual([...Array(20).fill(200), ...Array(5).fill(503)]);
+    expect((await app.request('/runs/r1/events', { headers: AS_VIEWER })).status).toBe(200);
+    closeStreams();
+  });
+});

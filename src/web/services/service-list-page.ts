@@ -1,0 +1,104 @@
+/** The list of services: what each was last synced at, how its last attempt ended, its pin and its drift. */
+
+import { html } from 'hono/html';
+import type { LedgerEntry } from '../../runs/run-store.ts';
+import { plainLine } from '../frame/ansi.ts';
+import { shortCommit } from '../frame/format.ts';
+import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import { commitLink, moment } from '../runs/run-words.ts';
+
+/** What stands in Dokploy for a service. */
+export interface OutsideState {
+  /** The config hash there, or null for none. */
+  found: string | null;
+  /** True when it was changed there. */
+  drifted: boolean;
+  /** True when ours is yet to be written there. */
+  owed: boolean;
+  problem: string | null;
+  since: number;
+}
+
+export interface ServiceState {
+  service: string;
+  /** Null for one that was never synced. */
+  entry: LedgerEntry | null;
+  /** The commit that a rollback keeps it at, or null. */
+  pin: string | null;
+  outside: OutsideState | null;
+}
+
+export interface ServiceListView {
+  frame: Omit<PageFrame, 'title'>;
+  services: ServiceState[];
+  now: number;
+  commitUrl: (sha: string) => string | null;
+}
+
+/** State for the colour, and the word shown. */
+const OUTCOMES: Record<LedgerEntry['outcome'], [state: string, word: string]> = {
+  started: ['running', 'begun'],
+  succeeded: ['succeeded', 'synced'],
+  failed: ['failed', 'failed'],
+  cancelled: ['cancelled', 'cancelled'],
+  removed: ['removed', 'removed'],
+};
+
+export function serviceListPage(view: ServiceListView): Html {
+  const { frame, services } = view;
+  const drifted = services.filter(({ outside }) => outside?.drifted).map(({ service }) => service);
+  return page(
+    { ...frame, title: 'Services' },
+    html`<h1>Services</h1>
+${drifted.length > 0 && html`<p class="problem">Changed outside: ${plainLine(drifted.join(', '))}</p>`}
+${
+  services.length === 0
+    ? html`<p class="empty">No services yet. The first push or sync shows them.</p>`
+    : html`<ul class="runs">${services.map((state) => serviceRow(state, view))}</ul>`
+}`,
+  );
+}
+
+function serviceRow(state: ServiceState, { now, commitUrl }: ServiceListView): Html {
+  const { service, entry } = state;
+  const synced = entry?.synced;
+  return html`<li class="run-row" data-service="${service}">
+${outcomeBadge(entry)}
+<div class="run-what">
+<strong><bdi>${plainLine(service)}</bdi></strong>
+${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(remark)}</span>`)}
+</div>
+<div class="run-where">
+<span>${synced ? commitLink(synced.commit, commitUrl) : html`<span class="quiet">never synced</span>`}</span>
+<span class="quiet"><bdi>${plainLine(entry?.folder ?? '')}</bdi></span>
+</div>
+<div class="run-when">
+<span>${synced && moment(synced.at, now)}</span>
+<span>${entry && html`<a href="/runs/${encodeURIComponent(entry.attemptedRunId)}">Last run</a>`}</span>
+</div>
+</li>`;
+}
+
+function outcomeBadge(entry: LedgerEntry | null): Html {
+  const [state, word] = entry ? OUTCOMES[entry.outcome] : ['queued', 'never synced'];
+  return html`<span class="state" data-state="${state}">${word}</span>`;
+}
+
+function remarksOn({ entry, pin, outside }: ServiceState): string[] {
+  const remarks: string[] = [];
+  if (entry && entry.outcome !== 'succeeded' && entry.attemptedCommit !== '') {
+    const times = entry.attempts > 1 ? `, ${entry.attempts} times` : '';
+    remarks.push(`Last tried at ${shortCommit(entry.attemptedCommit)}${times}.`);
+  }
+  if (pin !== null) remarks.push(`Pinned to ${shortCommit(pin)} by a rollback, until it is unpinned.`);
+  if (outside?.drifted) {
+    remarks.push(`Changed outside: Dokploy has ${outside.found ?? 'nothing'} in place of ${hashOf(entry)}.`);
+  }
+  if (outside?.owed) remarks.push('Its config hash is yet to be written to Dokploy.');
+  if (outside?.problem) remarks.push(`Dokploy: ${outside.problem}`);
+  return remarks;
+}
+
+function hashOf(entry: LedgerEntry | null): string {
+  return entry?.synced?.configHash ?? 'what was synced';
+}

@@ -1,0 +1,88 @@
+/** Builds what comment commands need: who asks GitHub, the pipeline, and what deployments of theirs ask again. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '../config.ts';
+import { createPullReader, type PullReader } from '../github/pull-reader.ts';
+import { command } from '../pipelines/comment-command/command.ts';
+import { judgeCommand } from '../pipelines/comment-command/command-rules.ts';
+import type { DeployOptions } from '../pipelines/deploy/deploy.ts';
+import type { Pipeline } from '../pipelines/pipeline.ts';
+import type { CommandInput } from '../runs/command.ts';
+import { environmentProblem } from '../runs/deployments/tool-flags.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import type { CommentOptions } from '../triggers/github/comment-command.ts';
+import type { Sealer } from '../triggers/seal.ts';
+import { VERSION } from '../version.ts';
+import { ownSource } from './plans.ts';
+
+/** Of each command of a deployment. */
+const COMMAND_TIMEOUT_MS = 3_600_000;
+/** A deployment that is under way asks so often, and gives up after so many answers that say nothing. */
+const ASK_AGAIN_MS = 5_000;
+const TRIES = 12;
+const OFF = 'Comments are not obeyed any more: COMMENT_COMMANDS or GITHUB_TOKEN is not set';
+
+export interface Commands {
+  pipeline: Pipeline<'command'>;
+  withdrawn: DeployOptions['withdrawn'];
+}
+
+/** For the webhook: whose comments are obeyed; null when none are. */
+export function commandSource(config: Config): NonNullable<CommentOptions['commands']> | null {
+  const { plans, github } = config;
+  const source = ownSource(config);
+  if (!plans.commentCommands || github === null || source === null) return null;
+  return { ...source, repository: `${github.owner}/${github.repo}` };
+}
+
+export function buildCommands(
+  config: Config,
+  store: RunStore,
+  { sealer, repository }: { sealer: Sealer; repository: DeployOptions['ownRepository'] },
+): Commands {
+  const { github } = config;
+  if (github === null || commandSource(config) === null) {
+    return {
+      pipeline: async () => ({ state: 'errored', reason: 'github_unavailable', message: OFF }),
+      withdrawn: async () => OFF,
+    };
+  }
+  const { apiUrl, token } = github;
+  const reader = (input: CommandInput) => createPullReader({ apiUrl, token, version: VERSION }, input);
+  const { publicUrl } = config.server;
+  const options = {
+    store,
+    github: reader,
+    repository,
+    sealSecrets: (secrets: object) => sealer.seal(JSON.stringify(secrets)),
+    environment: toolVariables(config.taskEnvironment),
+    timeoutMs: COMMAND_TIMEOUT_MS,
+    runUrl: (runId: string) => `${publicUrl ?? ''}/runs/${runId}`,
+    now: Date.now,
+  };
+  return {
+    pipeline: (context) => command(options, context),
+    withdrawn: (asked, commit, signal) => withdrawn(reader(asked), asked, commit, signal),
+  };
+}
+
+async function withdrawn(
+  github: PullReader,
+  asked: CommandInput,
+  commit: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  for (let tries = 1; ; tries += 1) {
+    const verdict = await judgeCommand(github, asked, commit);
+    if (verdict.kind === 'granted') return null;
+    if (verdict.kind === 'refused' || tries === TRIES) return verdict.message;
+    await sleep(ASK_AGAIN_MS, undefined, { signal });
+  }
+}
+
+/** Those that tasks get, but for what would change the tool itself. */
+function toolVariables(environment: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([name, value]) => environmentProblem(name, value) === null),
+  );
+}

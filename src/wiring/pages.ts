@@ -1,0 +1,147 @@
+/** Builds the pages, the doors to them, and the links that lead there. */
+
+import { createSecretKey } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import type { Fleet } from '../runs/fleet.ts';
+import { syncGroup } from '../runs/kinds/sync.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import type { DeployApi } from '../triggers/deploy/deploy-api.ts';
+import { replayDelivery } from '../triggers/replay.ts';
+import { cancelRun, retryRun } from '../triggers/run-actions.ts';
+import { createAccess, signRunLink } from '../web/access/access.ts';
+import { createLoginRoutes } from '../web/access/login-pages.ts';
+import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
+import { createDeployRoutes } from '../web/deployments/deploy-routes.ts';
+import type { Gate } from '../web/doors/gate.ts';
+import { createAssetRoutes, loadAssets } from '../web/frame/assets.ts';
+import { createMetricsRoutes } from '../web/metrics/metrics.ts';
+import { createWorkerRoutes } from '../web/metrics/worker-pages.ts';
+import { createRunRoutes } from '../web/runs/run-pages.ts';
+import { createServiceRoutes } from '../web/services/service-pages.ts';
+import { buildJobStream } from './job-stream.ts';
+
+export interface Links {
+  /** Opens the run read-only for whoever holds the link. */
+  signed(runId: string): string;
+  plain(runId: string): string;
+  /** Without a public address the port that was really taken stands in the links. */
+  listeningOn(port: number): void;
+}
+
+export async function createLinks({ server }: Config, store: RunStore): Promise<Links> {
+  const key = createSecretKey(await store.key('links'));
+  let base = server.publicUrl ?? `http://localhost:${server.port}`;
+  const plain = (runId: string): string => `${base}/runs/${runId}`;
+  return {
+    plain,
+    signed: (runId) => `${plain(runId)}?key=${signRunLink(key, runId)}`,
+    listeningOn(port) {
+      base = server.publicUrl ?? `http://localhost:${port}`;
+    },
+  };
+}
+
+interface PageParts {
+  links: Links;
+  gate: Gate;
+  log: Logger;
+  deployApi: DeployApi;
+  fleet: Fleet | null;
+}
+
+export async function buildPages(
+  config: Config,
+  store: RunStore,
+  { links, gate, log, deployApi, fleet }: PageParts,
+  known: () => Promise<string[]>,
+) {
+  const assets = loadAssets();
+  const { publicUrl } = config.server;
+  const access = createAccess({
+    tokens: config.apiTokens,
+    gate,
+    store,
+    sessionKey: await store.key('sessions'),
+    linkKey: await store.key('links'),
+    https: publicUrl?.startsWith('https://') ?? false,
+    clock: Date.now,
+  });
+  const { routes, closeStreams } = createRunRoutes({
+    store,
+    fleet,
+    access,
+    assets,
+    retry: (runId, actor) => retryRun(store, runId, actor),
+    cancel: (runId, actor) => cancelRun(store, runId, actor),
+    decide: deployApi,
+    clock: Date.now,
+    commitUrl: (sha) => commitUrl(config, sha),
+    runUrl: links.plain,
+    publicUrl,
+    onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
+  });
+  const services = createServiceRoutes({
+    store,
+    scope: syncGroup(config.git.branch),
+    known,
+    hasOutside: config.dokploy !== null,
+    access,
+    assets,
+    clock: Date.now,
+    commitUrl: (sha) => commitUrl(config, sha),
+    runUrl: links.plain,
+    publicUrl,
+  });
+  const deliveries = createDeliveryRoutes({
+    store,
+    access,
+    assets,
+    replay: (number, actor) => replayDelivery(store, number, actor),
+    clock: Date.now,
+    runUrl: links.plain,
+    publicUrl,
+  });
+  const deployments = createDeployRoutes({
+    store,
+    api: deployApi,
+    access,
+    assets,
+    allowedOrigins: config.deploy.allowedOrigins,
+    runUrl: links.plain,
+    publicUrl,
+    onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
+  });
+  const jobs = await buildJobStream(config, access, log);
+  const shared = { store, fleet, jobs, access, assets, publicUrl };
+  const metrics = createMetricsRoutes({ ...shared, failures: gate.failures });
+  const workers = createWorkerRoutes({ ...shared, clock: Date.now });
+  const login = createLoginRoutes({ access, gate, assets, publicUrl });
+  return {
+    apps: {
+      login,
+      assets: createAssetRoutes(assets),
+      runs: routes,
+      services,
+      deliveries,
+      deployments: deployments.routes,
+      metrics,
+      workers,
+      ...(jobs && { jobs: jobs.routes }),
+    },
+    async closeStreams() {
+      closeStreams();
+      deployments.closeStreams();
+      jobs?.closeStreams();
+      await jobs?.release();
+    },
+  };
+}
+
+/** A commit's page on GitHub, or on the Enterprise Server behind the API address. */
+function commitUrl({ repository, githubApiUrl }: Config, sha: string): string | null {
+  if (repository === null) return null;
+  const { protocol, host } = new URL(githubApiUrl);
+  const web = host === 'api.github.com' ? 'https://github.com' : `${protocol}//${host}`;
+  return `${web}/${repository}/commit/${sha}`;
+}

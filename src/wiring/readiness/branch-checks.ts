@@ -1,0 +1,88 @@
+/** What /ready says of the repository: whether the remote answers, has the branch, and which rules hold at its head. */
+
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import type { Config } from '../../config.ts';
+import { describeError } from '../../errors.ts';
+import type { Git } from '../../git/git.ts';
+import type { Mirror } from '../../git/own/mirror.ts';
+import { loadRules } from '../../pipelines/rules/load-rules.ts';
+import { syncGroup } from '../../runs/kinds/sync.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import type { Checks } from '../../web/frame/readiness.ts';
+
+/** The remote is asked so often at most, whoever asks us; what is said is never older than 30 s. */
+const REMOTE_MS = 20_000;
+
+export interface BranchChecksOptions {
+  git: Git;
+  mirror: Mirror;
+  ledger: RunStore['ledger'];
+  now(): number;
+  signal: AbortSignal;
+}
+
+type Settings = Pick<Config, 'git' | 'requireSignedCommits' | 'commitSigners'>;
+
+export function branchChecks(config: Settings, options: BranchChecksOptions): Checks {
+  const { branch } = config.git;
+  const { mirror, ledger } = options;
+  const heads = askNowAndThen(config, options);
+
+  async function rulesAtHead() {
+    const head = await mirror.head();
+    return head === null ? null : loadRules(mirror, head, (await ledger(syncGroup(branch))).rules);
+  }
+
+  return {
+    async remote() {
+      await heads();
+    },
+    async branch() {
+      // That the remote does not answer is said above.
+      const found = await heads().catch(() => null);
+      if (found !== '') return;
+      throw new Error(`The repository has no branch ${branch}. Push it, or correct GIT_BRANCH.`);
+    },
+    async rules() {
+      const problem = (await rulesAtHead())?.problems[0];
+      return problem === undefined ? undefined : `${problem}. The last good rules are used.`;
+    },
+    async signers() {
+      const isDemanded = config.requireSignedCommits || (await rulesAtHead())?.rules.requireSignature;
+      if (isDemanded) await requireSigners(config.commitSigners);
+    },
+  };
+}
+
+/** Resolves to what the remote says of the branch, empty when it has none. Throws GitError when it does not answer. */
+function askNowAndThen(
+  { git: { branch } }: Settings,
+  { git, mirror, now, signal }: BranchChecksOptions,
+): () => Promise<string> {
+  const { url } = git.remote;
+  const args = ['ls-remote', '--quiet', '--', url, `refs/heads/${branch}`];
+  let last: { at: number; answer: Promise<string> } | null = null;
+
+  async function ask(): Promise<string> {
+    try {
+      const options = { gitDirectory: mirror.directory, remote: true, signal };
+      return (await git.read(`Asking ${url} for ${branch} failed`, args, options)).toString().trim();
+    } catch (error) {
+      throw new Error(describeError(error), { cause: error });
+    }
+  }
+
+  return () => {
+    if (last === null || now() - last.at > REMOTE_MS) last = { at: now(), answer: ask() };
+    return last.answer;
+  };
+}
+
+async function requireSigners(file: string | null): Promise<void> {
+  const remedy = 'Commits must be signed: set COMMIT_SIGNERS to the file of allowed signers.';
+  if (file === null) throw new Error(remedy);
+  await access(file, constants.R_OK).catch((cause: unknown) => {
+    throw new Error(`COMMIT_SIGNERS cannot be read: ${describeError(cause)}. ${remedy}`, { cause });
+  });
+}

@@ -1,0 +1,102 @@
+/** What the server needs to do its work, and how each of it is looked at. */
+
+import type { Logger } from 'pino';
+import type { Config } from '../../config.ts';
+import { MustEndError } from '../../errors.ts';
+import type { Mirror } from '../../git/own/mirror.ts';
+import { isOpen } from '../../isolation/open-folder.ts';
+import { stepFolderProblem } from '../../isolation/try-step-folder.ts';
+import { captureProcess } from '../../process/capture.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { createReadiness, type ReadinessProbe } from '../../web/frame/readiness.ts';
+import { buildExecutor, buildStepUser, isElsewhere } from '../executor.ts';
+import { buildGit, requireSpace, secretsOf } from '../sync.ts';
+import { branchChecks } from './branch-checks.ts';
+import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks.ts';
+
+const PROBE_TIMEOUT_MS = 5_000;
+
+export interface ReadinessRoom extends Pick<ReadinessProbe, 'look'> {
+  /** Ends what is still being looked at. */
+  stop(): Promise<void>;
+  /** Aborted by that. */
+  signal: AbortSignal;
+}
+
+export function buildReadiness(
+  config: Config,
+  store: RunStore,
+  { mirror, checkout }: { mirror: Mirror; checkout: string },
+): ReadinessRoom {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const git = { argv: ['git', '--version'], remedy: 'Install git.', signal } as const;
+  const stepFolders = checkStepFolders(config, signal);
+  const programs = { executor: buildExecutor(config, secretsOf(config)), checkout, signal };
+  const remote = buildGit(config, PROBE_TIMEOUT_MS);
+  const { look, settled } = createReadiness(
+    {
+      store: () => store.check(),
+      workspace: () => checkWorkspace(config),
+      disk: () => requireSpace(config),
+      git: () => checkProgram(config, git),
+      ...branchChecks(config, { git: remote, mirror, ledger: store.ledger, now: Date.now, signal }),
+      task_runner: () => checkTaskRunner(config, programs),
+      ...(isElsewhere(config.executor.command) && { executor: () => checkExecutor(config, programs) }),
+      ...(stepFolders && { step_folders: stepFolders }),
+    },
+    Date.now,
+  );
+  return {
+    look,
+    signal,
+    async stop() {
+      ending.abort(new MustEndError('The server stops.', 0));
+      await settled();
+    },
+  };
+}
+
+/** Null when nobody else is to work in DEPLOY_DIR. Once it was well it is not tried again. */
+function checkStepFolders(config: Config, signal: AbortSignal): (() => Promise<void>) | null {
+  const stepUser = buildStepUser(config, buildExecutor(config, secretsOf(config)));
+  if (stepUser === null) return null;
+  const { directory } = config.deploy;
+  let isWell = false;
+  return async () => {
+    if (isWell || !(await isOpen(directory))) return;
+    const problem = await stepFolderProblem('DEPLOY_DIR', directory, stepUser, signal);
+    if (problem !== null) throw new Error(problem);
+    isWell = true;
+  };
+}
+
+interface ProgramCheck {
+  argv: readonly [string, ...string[]];
+  /** What to do when it cannot be run. */
+  remedy: string;
+  signal: AbortSignal;
+}
+
+async function checkProgram(config: Config, { argv, remedy, signal }: ProgramCheck): Promise<void> {
+  const result = await captureProcess({
+    argv,
+    cwd: '/',
+    // As with git: one that outlives a killed server is ended by the next.
+    env: { ...config.plumbing, IAC_RUNNER_DATA: config.dataDir },
+    timeoutMs: PROBE_TIMEOUT_MS,
+    signal,
+  });
+  if (result.kind === 'exited' && result.exitCode === 0) return;
+  const problem = result.kind === 'not_started' ? result.message : `${argv.join(' ')} did not succeed.`;
+  throw new Error(`${problem} ${remedy}`);
+}
+
+export async function sayWhatIsMissing({ look, signal }: ReadinessRoom, log: Logger): Promise<void> {
+  const { checks } = await look();
+  if (signal.aborted) return;
+  for (const [part, check] of Object.entries(checks)) {
+    if (check.status === 'failed') log.warn({ part, problem: check.problem }, 'not ready');
+    if (check.status === 'degraded') log.warn({ part, problem: check.problem }, 'degraded');
+  }
+}
