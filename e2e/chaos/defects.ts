@@ -23,7 +23,7 @@ export const DEFECTS: readonly Defect[] = [
     breaks: ['accepted means stored'],
     patches: [
       {
-        file: 'triggers/github-webhook.ts',
+        file: 'triggers/github/github-webhook.ts',
         from: `const { run } = await enqueueSync(store, {
     trigger: { source: 'webhook', actor: push.sender, deliveryId },`,
         to: `const run = { id: deliveryId ?? '', kind: 'sync', input: { announced: services, revision: null } };
@@ -64,7 +64,7 @@ export const DEFECTS: readonly Defect[] = [
     breaks: ['never backwards'],
     patches: [
       {
-        file: 'pipelines/explain.ts',
+        file: 'pipelines/selection/explain.ts',
         from: `    newer,
     rollback: options.rollback,`,
         to: `    newer: new Set(),
@@ -78,7 +78,7 @@ export const DEFECTS: readonly Defect[] = [
     breaks: ['the head is deployed'],
     patches: [
       {
-        file: 'triggers/reconcile.ts',
+        file: 'triggers/timers/reconcile.ts',
         from: `  look();
   return {`,
         to: `  if (intervalMs > 0) schedule(intervalMs);
@@ -92,7 +92,7 @@ export const DEFECTS: readonly Defect[] = [
     breaks: ['every status ends', 'every status is true'],
     patches: [
       {
-        file: 'reporters/status-teller.ts',
+        file: 'reporters/statuses/status-teller.ts',
         from: "if (outcome.kind !== 'ok') return keepFailure(owed, outcome);",
         to: '',
       },
@@ -105,13 +105,13 @@ export const DEFECTS: readonly Defect[] = [
     needs: 'GitHub',
     patches: [
       {
-        file: 'reporters/write-lane.ts',
+        file: 'reporters/outbox/write-lane.ts',
         from: 'return Math.ceil(clock() + ms);',
         to: 'return Math.ceil(clock() + ms) + 0.5;',
       },
       // The store rounds every number as well.
       {
-        file: 'stores/sqlite/database.ts',
+        file: 'stores/sql/database.ts',
         from: 'return Math.round(value);',
         to: 'return value;',
       },
@@ -123,8 +123,8 @@ export const DEFECTS: readonly Defect[] = [
     breaks: ['every status ends'],
     needs: 'clock',
     patches: [
-      { file: 'reporters/write-lane.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
-      { file: 'reporters/telling-loop.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
+      { file: 'reporters/outbox/write-lane.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
+      { file: 'reporters/outbox/telling-loop.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
     ],
   },
   {
@@ -134,7 +134,7 @@ export const DEFECTS: readonly Defect[] = [
     needs: 'full disk',
     patches: [
       {
-        file: 'triggers/github-webhook.ts',
+        file: 'triggers/github/github-webhook.ts',
         from: `  });
   return accepted(run, push.after, runUrl(run.id));`,
         to: `  }).catch(() => ({ run: { id: deliveryId ?? '', kind: 'sync', input: { announced: services } } }));
@@ -170,7 +170,7 @@ export const DEFECTS: readonly Defect[] = [
         to: 'throw error;',
       },
       {
-        file: 'services/work.ts',
+        file: 'wiring/work.ts',
         from: 'intervalMs: config.leaseMs * TAKE_BACK_PART,',
         to: 'intervalMs: 2 ** 31 - 1 + 0 * TAKE_BACK_PART,',
       },

@@ -24,7 +24,7 @@ export async function setup(project: TestProject): Promise<void> {
 
 /** Node writes what it has compiled when it ends by itself. */
 async function fillCompileCache(): Promise<void> {
-  const imports = ['services', 'commands/serve', 'commands/worker', 'commands/sync']
+  const imports = ['wiring/server', 'commands/serve', 'commands/worker', 'commands/sync']
     .map((name) => `await import('./src/${name}.ts');`)
     .join('\n');
   await execa(process.execPath, ['--input-type=module', '--eval', imports], { cwd: PROJECT_ROOT });
