@@ -12,15 +12,10 @@ export const COMMAND: Kind<'command'> = {
   // A comment is obeyed once, however often it is delivered.
   dedupeKey: ({ apiUrl, repository, commentId }) =>
     `comment:${apiUrl}:${repository.toLowerCase()}:${commentId}`,
-  coalescing: null,
   reporters: ['pull-request-comment'],
-  status: null,
   retry: () => 'A command is not retried: write a new comment.',
   whyNotReplayed: () => 'A command is whoever commented’s to ask for: write a new comment',
   title: ({ input: { command, repository, pullRequest } }) =>
     `iac-runner ${command} on ${repository}#${pullRequest}`,
   ref: ({ branch }) => branch,
-  refLabel: 'Branch',
-  hasWaves: false,
-  tool: null,
 };

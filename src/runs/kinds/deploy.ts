@@ -22,10 +22,8 @@ export const DEPLOY: Kind<'deploy'> = {
   plural: 'deployments',
   queued: 'Waiting for previous deployment of the target to complete',
   group: ({ gitUrl, path }) => deployGroup(gitUrl, path),
-  coalescing: null,
   machineTool: (input) => input,
   reporters: ['event-webhook'],
-  status: null,
   nextActions: {
     step_failed: 'Open the failed step, mend what it says, then deploy again.',
     step_timed_out: 'Find what the command waits for, or ask for a longer timeout, then deploy again.',
@@ -69,11 +67,9 @@ export const DEPLOY: Kind<'deploy'> = {
     priority: requestedPriority(run),
     labels: run.labels,
   }),
-  hasWaves: false,
   tool: {
     history: 'History of the target',
     approvedThing: 'plan file with the SHA-256',
-    approvalNote: null,
     notAsked: 'There is no plan to decide about yet: the deployment is',
     directory: ({ path }) => path,
   },

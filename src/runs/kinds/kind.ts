@@ -1,7 +1,7 @@
 /** What the program asks of a kind of run: each file beside this one answers it for its own kind. */
 
 import type { DeployInput } from '../deployments/deployment.ts';
-import type { Run, RunInputs, RunKind, RunReason, Trigger } from '../run.ts';
+import type { Run, RunInputs, RunKind, RunReason, RunState, Trigger } from '../run.ts';
 import type { ReporterName } from '../run-store.ts';
 
 /** How many runs of each kind may be worked on at a time. */
@@ -16,6 +16,19 @@ export interface CommitStatus extends StatusWords {
   /** The name by which GitHub keeps the latest of several. */
   context: string;
 }
+
+/** Unless a kind says otherwise. */
+export const STATUS_STATES: Record<RunState, StatusWords['state']> = {
+  queued: 'pending',
+  running: 'pending',
+  awaiting_approval: 'pending',
+  succeeded: 'success',
+  failed: 'failure',
+  timed_out: 'failure',
+  errored: 'error',
+  cancelled: 'error',
+  superseded: 'success',
+};
 
 /** A line at the head of a run's page. */
 export interface Fact {
@@ -39,19 +52,19 @@ export interface Kind<K extends RunKind = RunKind> {
   group(input: RunInputs[K]): string;
   /** Where the input itself says that two requests are the same one. */
   dedupeKey?(input: RunInputs[K]): string;
-  /** Which queued runs a newer one of the group makes needless, and their message then. Null: none. */
-  coalescing: null | { covers(request: { trigger: Trigger; input: RunInputs[K] }): boolean; message: string };
+  /** Which queued runs a newer one of the group makes needless, and their message then. Left out: none. */
+  coalescing?: { covers(request: { trigger: Trigger; input: RunInputs[K] }): boolean; message: string };
   /** Only a machine that has this tool takes the run. */
   machineTool?(input: RunInputs[K]): Pick<DeployInput, 'tool' | 'toolVersion'>;
 
   // Reports.
   reporters: readonly ReporterName[];
-  /** The commit status; null: a run of this kind has none. */
-  status: null | {
+  /** The commit status; left out: a run of this kind has none. */
+  status?: {
     /** Under this name GitHub shows the newest status of a commit; its case does not matter to GitHub. */
     context: string;
     /** It says that a commit is deployed: it is sent first, and a covered run has that of the covering one. */
-    isPromise: boolean;
+    isPromise?: true;
     /** `covering` is the run whose outcome counts: the run itself, or the one that covers it. */
     of(run: Run<K>, covering: Run<K>): StatusWords | null;
   };
@@ -69,7 +82,8 @@ export interface Kind<K extends RunKind = RunKind> {
   title?(run: Run<K>): string;
   /** The branch, or whatever else names the commit; null when that is not known. */
   ref(input: RunInputs[K]): string | null;
-  refLabel: 'Branch' | 'Ref';
+  /** Left out: Branch. */
+  refLabel?: string;
   /** The page of the repository, or null when it has none. Left out: it is the operator's own repository. */
   repositoryPage?(input: RunInputs[K]): string | null;
   facts?(input: RunInputs[K]): readonly (Fact | null)[];
@@ -77,14 +91,14 @@ export interface Kind<K extends RunKind = RunKind> {
   /** The members of a run's JSON that only this kind has. */
   json?(run: Run<K>): object;
   /** Its steps are services, run in waves. */
-  hasWaves: boolean;
-  /** Null: it runs no Terraform or OpenTofu, so that there are no plans and nothing to approve. */
-  tool: null | {
+  hasWaves?: true;
+  /** Left out: it runs no Terraform or OpenTofu, so that there are no plans and nothing to approve. */
+  tool?: {
     history: string;
     /** What an approval is for, before the digest or the id that it is bound to. */
     approvedThing: string;
     /** What whoever approves has to know. */
-    approvalNote: string | null;
+    approvalNote?: string;
     /** The answer to a decision that nobody asked for, before the state of the run. */
     notAsked: string;
     /** The root module, where there is only one. */

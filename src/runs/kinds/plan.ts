@@ -2,20 +2,7 @@
 
 import { toolName } from '../deployments/deployment.ts';
 import type { PlanInput } from '../plan-comment.ts';
-import type { RunState } from '../run.ts';
-import type { Kind, StatusWords } from './kind.ts';
-
-const STATUS_STATES: Record<RunState, StatusWords['state']> = {
-  queued: 'pending',
-  running: 'pending',
-  awaiting_approval: 'pending',
-  succeeded: 'success',
-  superseded: 'success',
-  failed: 'failure',
-  timed_out: 'error',
-  errored: 'error',
-  cancelled: 'error',
-};
+import { type Kind, STATUS_STATES } from './kind.ts';
 
 /** The group in which a newer head of a pull request takes the place of an older one. */
 export function planGroup({ apiUrl, repository, pullRequest, planId }: PlanInput): string {
@@ -31,9 +18,10 @@ export const PLAN: Kind<'plan'> = {
   reporters: ['plan-comment', 'commit-status'],
   status: {
     context: 'IaC Runner / Plan',
-    isPromise: false,
     of: ({ input, state, message }) =>
-      input.credential === 'configured' ? { state: STATUS_STATES[state], description: message } : null,
+      input.credential === 'configured'
+        ? { state: state === 'timed_out' ? 'error' : STATUS_STATES[state], description: message }
+        : null,
   },
   nextActions: {
     step_failed: 'Open the failed step, mend what it says, then push.',
@@ -56,7 +44,6 @@ export const PLAN: Kind<'plan'> = {
     credential === 'sealed' ? 'Its credentials are not kept: it has to be sent again' : null,
   title: ({ input }) => `Plan of ${input.repository}#${input.pullRequest}`,
   ref: ({ headRef }) => headRef,
-  refLabel: 'Branch',
   repositoryPage,
   facts(input) {
     const { repository, pullRequest, roots, fromFork } = input;
@@ -82,7 +69,6 @@ export const PLAN: Kind<'plan'> = {
         tool_version: root.toolVersion,
       })) ?? null,
   }),
-  hasWaves: false,
   tool: {
     history: 'Plans of the pull request',
     approvedThing: 'commit',

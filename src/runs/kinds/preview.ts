@@ -1,19 +1,7 @@
 /** A preview only tells what merging a pull request would sync. */
 
-import { isFinal, type RunState } from '../run.ts';
-import type { Kind, StatusWords } from './kind.ts';
-
-const STATUS_STATES: Record<RunState, StatusWords['state']> = {
-  queued: 'pending',
-  running: 'pending',
-  awaiting_approval: 'pending',
-  succeeded: 'success',
-  failed: 'failure',
-  timed_out: 'failure',
-  errored: 'error',
-  cancelled: 'error',
-  superseded: 'success',
-};
+import { isFinal } from '../run.ts';
+import { type Kind, STATUS_STATES } from './kind.ts';
 
 export const PREVIEW: Kind<'preview'> = {
   name: 'preview',
@@ -24,8 +12,6 @@ export const PREVIEW: Kind<'preview'> = {
   reporters: ['commit-status', 'pull-request-comment'],
   status: {
     context: 'IaC Runner / Preview',
-    // It speaks about its own commit only, so a newer one does not stand for it.
-    isPromise: false,
     of: ({ state, message }) => ({
       state: STATUS_STATES[state],
       description: isFinal(state) ? message : 'Working out what merging this will sync',
@@ -33,7 +19,4 @@ export const PREVIEW: Kind<'preview'> = {
   },
   retry: ({ input }) => input,
   ref: ({ branch }) => branch,
-  refLabel: 'Branch',
-  hasWaves: false,
-  tool: null,
 };

@@ -2,7 +2,7 @@
 
 import type { SyncInput, SyncRun, Trigger } from '../run.ts';
 import { meaningOf, retryOf } from '../sync-intent.ts';
-import type { Kind, StatusWords } from './kind.ts';
+import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
 
 const WAITING = 'Waiting for previous sync to complete';
 const GIT_FAILED = 'Failed to update git repository';
@@ -55,36 +55,21 @@ export const SYNC: Kind<'sync'> = {
     announced: failed,
   }),
   ref: ({ branch }) => branch,
-  refLabel: 'Branch',
   options: ({ force, dryRun }) => [...(force ? ['force'] : []), ...(dryRun ? ['dry run'] : [])],
   hasWaves: true,
-  tool: null,
 };
 
 function statusOf(run: SyncRun): StatusWords {
-  switch (run.state) {
-    case 'queued':
-      // One that has to wait until some time says until when.
-      return { state: 'pending', description: run.notBefore > 0 ? run.message : WAITING };
-    case 'running':
-      return { state: 'pending', description: run.chosen > 0 ? run.message : WAITING };
-    case 'awaiting_approval':
-      return { state: 'pending', description: run.message };
-    case 'succeeded':
-      return { state: 'success', description: run.message };
-    case 'failed':
-    case 'timed_out':
-      return { state: 'failure', description: run.message };
-    case 'cancelled':
-      return { state: 'error', description: run.message };
-    case 'errored':
-      return { state: 'error', description: gitFailure(run) ?? run.message };
-    case 'superseded':
-      // Named as covered or off the branch, it ends on its own words; else it only had nothing left to do.
-      return run.coveredBy !== null || run.reason === 'not_on_branch'
-        ? { state: 'error', description: run.message }
-        : { state: 'success', description: 'No services required sync' };
-  }
+  const { state, message, notBefore, chosen } = run;
+  // Named as covered or off the branch, it ends on its own words; else it only had nothing left to do.
+  if (state === 'superseded')
+    return run.coveredBy !== null || run.reason === 'not_on_branch'
+      ? { state: 'error', description: message }
+      : { state: 'success', description: 'No services required sync' };
+  // One that has to wait until some time says until when.
+  const waits = (state === 'queued' && notBefore === 0) || (state === 'running' && chosen === 0);
+  const problem = state === 'errored' ? gitFailure(run) : null;
+  return { state: STATUS_STATES[state], description: waits ? WAITING : (problem ?? message) };
 }
 
 /** Null when it was not on the way to the commit that the run failed. */

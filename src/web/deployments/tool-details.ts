@@ -38,7 +38,7 @@ const SHOWS_PLAN: ReadonlySet<StepState> = new Set(['running', 'succeeded']);
 const SHOWS_PROBLEM: ReadonlySet<StepState> = new Set(['failed', 'timed_out', 'blocked', 'cancelled']);
 
 export function isToolRun(run: Run): run is ToolRun {
-  return kindOf(run).tool !== null;
+  return kindOf(run).tool !== undefined;
 }
 
 /** Null for runs of other kinds. */

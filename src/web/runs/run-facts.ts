@@ -22,7 +22,7 @@ const MAX_NAMES = 5;
 export function factsView(run: Run, { linkQuery, now, commitUrl }: FactsContext): Html {
   const commit = runCommit(run);
   const branch = branchOf(run);
-  const { facts, refLabel, options } = kindOf(run);
+  const { facts, refLabel = 'Branch', options } = kindOf(run);
   const asked = options?.(run.input) ?? [];
   return html`<dl class="facts">
 ${facts?.(run.input).map((one) => one && targetFact(one))}

@@ -101,7 +101,7 @@ function stepsSection(view: RunView, path: string): Html {
   const { run, steps, linkQuery } = view;
   return html`<section aria-labelledby="steps-title">
 <h2 id="steps-title">Steps</h2>
-<div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves: kindOf(run).hasWaves }, path))}</div>
+<div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves: kindOf(run).hasWaves === true }, path))}</div>
 <p class="quiet" id="steps-note" data-live>${
     steps.length === 0 ? noStepsWords(run) : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
   }</p>
