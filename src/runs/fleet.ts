@@ -1,6 +1,6 @@
 /** The port to the other machines that share a store: who is alive, and who does what only one may do. */
 
-import type { KindLimits } from './kinds/kind.ts';
+import type { RunKind } from './run.ts';
 
 /** The sign of life that a process gives. */
 export interface WorkerSign {
@@ -13,7 +13,7 @@ export interface WorkerSign {
   labels: readonly string[] | null;
   /** What its machine has, each as of `toolName`: takes only deployments by one of them. Null: takes any. */
   tools: readonly string[] | null;
-  limits: KindLimits;
+  limits: { readonly [K in RunKind]: number };
   /** The runs it works on. */
   runs: readonly string[];
   startedAt: number;

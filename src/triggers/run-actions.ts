@@ -10,13 +10,7 @@ export type ActionResult = { status: 'accepted'; run: Run } | { status: 'refused
 const NO_SUCH_RUN: ActionResult = { status: 'refused', reason: 'There is no such run.' };
 
 /** Steps that a retry runs again. */
-const TO_RETRY: ReadonlySet<Step['state']> = new Set([
-  'failed',
-  'timed_out',
-  'cancelled',
-  'blocked',
-  'pending',
-]);
+const TO_RETRY: Step['state'][] = ['failed', 'timed_out', 'cancelled', 'blocked', 'pending'];
 
 /** Runs again what did not succeed, at the same commit. */
 export async function retryRun(store: RunStore, runId: string, actor: string): Promise<ActionResult> {
@@ -28,7 +22,9 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
       : 'The run has not ended yet.';
     return { status: 'refused', reason };
   }
-  const failed = (await store.steps(runId)).filter(({ state }) => TO_RETRY.has(state)).map(({ id }) => id);
+  const failed = (await store.steps(runId))
+    .filter(({ state }) => TO_RETRY.includes(state))
+    .map(({ id }) => id);
   const input = kindOf(run).retry(run, failed);
   if (typeof input === 'string') return { status: 'refused', reason: input };
   const trigger = { source: 'retry', actor, retryOf: run.id } as const;

@@ -3,7 +3,7 @@
 import type { Logger } from 'pino';
 import { StoreUnavailableError } from '../errors.ts';
 import type { Pipelines } from '../pipelines/pipeline.ts';
-import type { KindLimits } from '../runs/kinds/kind.ts';
+import type { WorkerSign } from '../runs/fleet.ts';
 import { RUN_KINDS } from '../runs/kinds/kinds.ts';
 import type { RunKind } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -18,7 +18,7 @@ export interface WorkerOptions {
   /** Names this process in leases and events. */
   owner: string;
   /** How many of each kind at once. */
-  limits: KindLimits;
+  limits: WorkerSign['limits'];
   /** How many of all kinds at once; left out: no other limit. */
   total?: number;
   /** Takes only runs whose labels are all among these; left out: any. */

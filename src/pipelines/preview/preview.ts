@@ -150,14 +150,8 @@ function outdated(
   { kind, trigger, input, concurrencyGroup, coalesce }: PreviewRun,
   current: string,
 ): Outcome {
-  const followUp: RunRequest = {
-    kind,
-    trigger,
-    input: { ...input, revision: current },
-    concurrencyGroup,
-    coalesce,
-    dedupeKey: null,
-  };
+  const asked = { ...input, revision: current };
+  const followUp: RunRequest = { kind, trigger, input: asked, concurrencyGroup, coalesce, dedupeKey: null };
   const message = `The pull request is at ${short(current)} by now`;
   return { state: 'superseded', reason: 'covered_by_newer', message, followUp };
 }

@@ -4,9 +4,6 @@ import type { DeployInput } from '../deployments/deployment.ts';
 import type { Run, RunInputs, RunKind, RunReason, RunState, Trigger } from '../run.ts';
 import type { ReporterName } from '../run-store.ts';
 
-/** How many runs of each kind may be worked on at a time. */
-export type KindLimits = Readonly<Record<RunKind, number>>;
-
 export interface StatusWords {
   state: 'pending' | 'success' | 'failure' | 'error';
   description: string;

@@ -47,7 +47,11 @@ describe.skipIf(withoutPostgres !== null)(
 
     /** `tools` may change meanwhile; null: not known. */
     async function open(tools: string[] | null = null) {
-      const store = await createPostgresStore({ url, requestTimeoutMs: 60_000, ...(tools && { tools: async () => tools }) });
+      const store = await createPostgresStore({
+        url,
+        requestTimeoutMs: 60_000,
+        ...(tools && { tools: async () => tools }),
+      });
       stores.push(store);
       return store;
     }

@@ -1,18 +1,11 @@
 /** The latest runs of the same target, as a table on the page of each of them. */
 
 import { html } from 'hono/html';
+
 import type { Run } from '../../runs/run.ts';
 import { plainLine } from '../frame/ansi.ts';
 import type { Html } from '../frame/layout.ts';
-import {
-  branchOf,
-  commitLink,
-  commitPage,
-  moment,
-  runCommit,
-  stateBadge,
-  triggerWords,
-} from '../runs/run-words.ts';
+import { branchOf, moment, runCommitLink, stateBadge, triggerWords } from '../runs/run-words.ts';
 
 /** How many are shown. */
 export const HISTORY_LENGTH = 20;
@@ -25,18 +18,11 @@ export function targetHistory(runs: readonly Run[], currentId: string, now: numb
 }
 
 function historyRow(run: Run, isCurrent: boolean, now: number): Html {
-  const commit = runCommit(run);
   const message = plainLine(run.message) || 'Run';
   return html`<tr${isCurrent && html` aria-current="true"`}>
 <td>${stateBadge(run.state)}</td>
 <td>${isCurrent ? html`${message} <span class="quiet">(this run)</span>` : html`<a href="/runs/${encodeURIComponent(run.id)}">${message}</a>`}</td>
-<td>${
-    commit &&
-    commitLink(
-      commit,
-      commitPage(run, () => null),
-    )
-  } <bdi>${plainLine(branchOf(run) ?? '')}</bdi></td>
+<td>${runCommitLink(run, () => null)} <bdi>${plainLine(branchOf(run) ?? '')}</bdi></td>
 <td>${triggerWords(run)}</td>
 <td class="nowrap">${moment(run.createdAt, now)}</td>
 </tr>`;

@@ -1,6 +1,7 @@
 /** The facts about a run at the head of its page: what it works on, who asked for it, since when. */
 
 import { html } from 'hono/html';
+
 import type { Fact } from '../../runs/kinds/kind.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import { type Run, requestedPriority } from '../../runs/run.ts';
@@ -8,7 +9,7 @@ import { isToolRun } from '../deployments/tool-details.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { formatDuration, formatTime } from '../frame/format.ts';
 import type { Html } from '../frame/layout.ts';
-import { branchOf, commitLink, commitPage, moment, runCommit, triggerWords } from './run-words.ts';
+import { branchOf, moment, runCommitLink, triggerWords } from './run-words.ts';
 
 export interface FactsContext {
   /** `?key=…` of the signed link the page was opened with, or ''. */
@@ -20,14 +21,14 @@ export interface FactsContext {
 const MAX_NAMES = 5;
 
 export function factsView(run: Run, { linkQuery, now, commitUrl }: FactsContext): Html {
-  const commit = runCommit(run);
+  const commit = runCommitLink(run, commitUrl);
   const branch = branchOf(run);
   const { facts, refLabel = 'Branch', options } = kindOf(run);
   const asked = options?.(run.input) ?? [];
   return html`<dl class="facts">
 ${facts?.(run.input).map((one) => one && targetFact(one))}
 ${branch !== null && fact(refLabel, text(branch))}
-${commit && fact('Commit', html`${commitLink(commit, commitPage(run, commitUrl))}${isToolRun(run) && run.subject && html` <bdi>${plainLine(run.subject)}</bdi>`}`)}
+${commit && fact('Commit', html`${commit}${isToolRun(run) && run.subject && html` <bdi>${plainLine(run.subject)}</bdi>`}`)}
 ${!isToolRun(run) && 'pullRequest' in run.input && fact('Pull request', `#${run.input.pullRequest}`)}
 ${fact('Trigger', triggerFact(run, linkQuery))}
 ${asked.length > 0 && fact('Options', text(someOf(asked)))}

@@ -8,10 +8,8 @@ import { formatDuration } from '../frame/format.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import {
   branchOf,
-  commitLink,
-  commitPage,
   moment,
-  runCommit,
+  runCommitLink,
   runTitle,
   stateBadge,
   stateWord,
@@ -94,7 +92,6 @@ function emptyWords({ kind, state }: RunListFilter, paged: boolean): string {
 }
 
 function runRow(run: Run, { now, commitUrl }: RunListView): Html {
-  const commit = runCommit(run);
   const duration = run.startedAt === null ? null : formatDuration((run.finishedAt ?? now) - run.startedAt);
   return html`<li class="run-row">
 ${stateBadge(run.state)}
@@ -103,7 +100,7 @@ ${stateBadge(run.state)}
 <span class="run-message">${plainLine(run.message)}</span>
 </div>
 <div class="run-where">
-<span>${commit && commitLink(commit, commitPage(run, commitUrl))} <span class="quiet"><bdi>${plainLine(branchOf(run) ?? '')}</bdi></span></span>
+<span>${runCommitLink(run, commitUrl)} <span class="quiet"><bdi>${plainLine(branchOf(run) ?? '')}</bdi></span></span>
 <span class="quiet">${triggerWords(run)}</span>
 </div>
 <div class="run-when">

@@ -61,25 +61,19 @@ export function triggerWords({ trigger }: Run): string {
   }
 }
 
-/** The commit that is worked on, else the one asked for, else null. */
-export function runCommit(run: Run): string | null {
-  return run.revision ?? askedRevision(run);
-}
-
 export function commitLink(sha: string, commitUrl: (sha: string) => string | null): Html {
   const url = commitUrl(sha);
   const short = html`<code>${shortCommit(sha)}</code>`;
   return url === null ? short : html`<a href="${url}" title="${sha}">${short}</a>`;
 }
 
-/** The page of a commit that the run is about, or null. `configured` knows those of the operator's own repository. */
-export function commitPage(run: Run, configured: (sha: string) => string | null) {
+/** The commit that is worked on, else the one asked for. `configured` knows the pages of the operator's own repository. */
+export function runCommitLink(run: Run, configured: (sha: string) => string | null): Html | null {
+  const sha = run.revision ?? askedRevision(run);
   const { repositoryPage } = kindOf(run);
   const base = repositoryPage?.(run.input) ?? null;
-  return (sha: string): string | null => {
-    if (!repositoryPage) return configured(sha);
-    return base === null ? null : `${base}/commit/${encodeURIComponent(sha)}`;
-  };
+  const other = (commit: string) => (base === null ? null : `${base}/commit/${encodeURIComponent(commit)}`);
+  return sha === null ? null : commitLink(sha, repositoryPage ? other : configured);
 }
 
 /** A moment as an age, with the full time at hand. */
