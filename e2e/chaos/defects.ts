@@ -44,6 +44,7 @@ export const DEFECTS: readonly Defect[] = [
     name: 'no-orphan-kill',
     what: 'a start leaves the tasks of a dead server running',
     breaks: ['one at a time'],
+    needs: 'orphan',
     patches: [
       {
         file: 'worker/recover.ts',

@@ -62,7 +62,9 @@ export function createEvidenceReader({ stage, facts }: World): (server: Runner) 
   };
 }
 
-/** Syncs of a service that came to their end, oldest first. */
+/** Syncs of a service that came to their good end, oldest first. */
 export function completed({ journal }: Evidence, service: string): JournalEntry[] {
-  return journal.syncs.filter((entry) => entry.service === service && entry.endedNs !== null);
+  return journal.syncs.filter(
+    (entry) => entry.service === service && entry.endedNs !== null && !entry.failed,
+  );
 }

@@ -41,6 +41,14 @@ export interface SyncRequest {
   atNs: bigint;
 }
 
+/** Something that goes wrong with the machine. */
+export interface Hardship {
+  kind: 'clock' | 'full disk' | 'I/O error' | 'locked store';
+  fromNs: bigint;
+  /** Null while it lasts. */
+  untilNs: bigint | null;
+}
+
 export interface Facts {
   /** The commit that was taken as deployed when the branch was first met. */
   baseline: string;
@@ -50,8 +58,7 @@ export interface Facts {
   taskKills: TaskKill[];
   gitKillsNs: bigint[];
   serverKillsNs: bigint[];
-  /** What went wrong with the machine: its disk, its clock, a locked store. */
-  hardships: { what: string; atNs: bigint }[];
+  hardships: Hardship[];
   syncRequests: SyncRequest[];
   /** When all invariants were last seen to hold. */
   peaceNs: bigint;

@@ -106,7 +106,7 @@ export function maySulk(evidence: Evidence, service: string): boolean {
   const { facts, history, journal } = evidence;
   const afterPeace = (atNs: bigint): boolean => atNs > facts.peaceNs;
   if (facts.gitKillsNs.some(afterPeace) && facts.serverKillsNs.some(afterPeace)) return true;
-  if (facts.hardships.some(({ atNs }) => afterPeace(atNs))) return true;
+  if (facts.hardships.some(({ fromNs }) => afterPeace(fromNs))) return true;
   const lastEnd = completed(evidence, service).at(-1)?.endedNs ?? 0n;
   const cutOff = [
     ...facts.taskKills.map(({ atNs, ...kill }) => ({ ...kill, since: atNs })),

@@ -1,4 +1,7 @@
-/** `npm run chaos -- --rounds N --seed S`: exit code 0 when everything promised held, 1 with the story otherwise. */
+/**
+ * `npm run chaos -- --rounds N --seed S`: exit code 0 when everything promised held, 1 with the story otherwise. With
+ * `--only "full disk"` that is the only fault, in every round.
+ */
 
 import { parseArgs } from 'node:util';
 import { obtainInvoke } from '../support/obtain-invoke.ts';
@@ -9,6 +12,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '20' },
     seed: { type: 'string', default: `${Math.floor(Math.random() * 2 ** 32)}` },
     source: { type: 'string' },
+    only: { type: 'string' },
     story: { type: 'boolean', default: false },
   },
 });
@@ -31,6 +35,7 @@ const result = await runChaos({
   seed,
   invoke: invoke.argv,
   ...(values.source === undefined ? {} : { source: values.source }),
+  only: values.only,
   log,
 });
 if (values.story || result.problems.length > 0) log(`\n${result.story}`);

@@ -1,9 +1,10 @@
 /** Whether the last status of each commit on GitHub has ended, and tells what really happened. */
 
 import type { CommitStatus } from '../support/github-statuses.ts';
+import type { JournalEntry } from '../support/journal.ts';
 import type { LocalGithub } from '../support/local-github.ts';
-import { completed, type Evidence, type Problem } from './evidence.ts';
-import { nowNs } from './facts.ts';
+import type { Evidence, Problem } from './evidence.ts';
+import type { Facts } from './facts.ts';
 import { SERVICE_FOLDERS } from './history.ts';
 
 const SERVICES = Object.keys(SERVICE_FOLDERS);
@@ -36,30 +37,41 @@ export function untrue(evidence: Evidence, github: LocalGithub): Problem[] {
   });
 }
 
-function lieIn(evidence: Evidence, status: CommitStatus): string | null {
-  const runId = /\/runs\/([0-9a-f-]+)/.exec(status.targetUrl ?? '')?.[1] ?? '';
-  const { facts, history } = evidence;
+/** Why the status is not true, or null. One that was there at the last peace was judged then. */
+export function lieIn(evidence: Evidence, status: CommitStatus): string | null {
+  const { facts, journal } = evidence;
+  if (toldBeforeNs(status) < facts.peaceNs) return null;
   switch (status.state) {
     case 'success':
-      return lieInSuccess(evidence, status, runId);
-    case 'failure':
-      if (facts.taskKills.some((kill) => kill.runId === runId)) return null;
-      return diskTroubled(evidence, nowNs()) ? null : 'no task of its run was killed, and no disk failed';
-    case 'error': {
-      const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
-      if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
-      if (facts.hardships.length > 0) return null;
-      const gitFailed = status.description === 'Failed to update git repository';
-      return gitFailed && facts.gitKillsNs.length > 0 ? null : 'nothing happened that explains it';
+      return lieInSuccess(evidence, status);
+    case 'failure': {
+      const runId = runOf(status);
+      const failed = journal.syncs.some((entry) => entry.runId === runId && metFullDisk(facts, entry));
+      const killed = facts.taskKills.some((kill) => kill.runId === runId);
+      return failed || killed ? null : 'no task of its run was killed or failed on a full disk';
     }
+    case 'error':
+      return lieInError(evidence, status);
     case 'pending':
       return null;
   }
 }
 
+/** Git and the server itself fail when they are killed, or when a disk does not take what they write. */
+function lieInError({ facts, history }: Evidence, status: CommitStatus): string | null {
+  const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
+  if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
+  const isRecent = (atNs: bigint): boolean => facts.peaceNs < atNs && atNs < toldBeforeNs(status);
+  const troubles = facts.hardships.filter(({ kind }) => kind === 'full disk' || kind === 'I/O error');
+  if (troubles.some(({ fromNs }) => isRecent(fromNs))) return null;
+  const gitFailed = status.description === 'Failed to update git repository';
+  return gitFailed && facts.gitKillsNs.some(isRecent) ? null : 'nothing happened that explains it';
+}
+
 /** A success tells of the services its run was about: those asked for by name, else all. */
-function lieInSuccess(evidence: Evidence, status: CommitStatus, runId: string): string | null {
+function lieInSuccess(evidence: Evidence, status: CommitStatus): string | null {
   const { facts } = evidence;
+  const runId = runOf(status);
   const own = facts.accepted.find((run) => run.runId === runId);
   if (own) return unsynced(evidence, status, own.services ?? SERVICES);
   // Of a run that nobody was told of: reconcile's, or one whose answer was lost.
@@ -68,17 +80,20 @@ function lieInSuccess(evidence: Evidence, status: CommitStatus, runId: string): 
   return problems.includes(null) ? null : (problems[0] ?? null);
 }
 
-function unsynced(evidence: Evidence, { sha, at }: CommitStatus, services: readonly string[]): string | null {
-  const { facts, history } = evidence;
-  const toldNs = BigInt(at + SLACK_MS) * 1_000_000n - epochMinusMonotonicNs();
+function unsynced(evidence: Evidence, status: CommitStatus, services: readonly string[]): string | null {
+  const { facts, journal, history } = evidence;
+  const { sha } = status;
+  const toldNs = toldBeforeNs(status);
   for (const service of services) {
     const wanted = history.tree(sha, service);
     if (history.tree(facts.baseline, service) === wanted) continue;
-    const fits = completed(evidence, service).some(
-      ({ commit, endedNs }) =>
-        endedNs !== null &&
-        endedNs < toldNs &&
-        (history.contains(commit, sha) || history.tree(commit, service) === wanted),
+    const fits = journal.syncs.some(
+      (entry) =>
+        entry.service === service &&
+        entry.endedNs !== null &&
+        entry.endedNs < toldNs &&
+        (history.contains(entry.commit, sha) || history.tree(entry.commit, service) === wanted) &&
+        (!entry.failed || (metFullDisk(facts, entry) && entry.runId !== runOf(status))),
     );
     if (!fits && !isExcused(evidence, service, toldNs)) {
       return `${service} was not synced there or later by then`;
@@ -88,19 +103,32 @@ function unsynced(evidence: Evidence, { sha, at }: CommitStatus, services: reado
 }
 
 /** Pinned by a rollback, or visibly failed before: other runs do not tell of it. */
-function isExcused(evidence: Evidence, service: string, toldNs: bigint): boolean {
-  const { facts, journal } = evidence;
+function isExcused({ facts, journal }: Evidence, service: string, toldNs: bigint): boolean {
   return (
-    diskTroubled(evidence, toldNs) ||
     facts.taskKills.some((kill) => kill.service === service && kill.atNs < toldNs) ||
     journal.syncs.some((e) => e.service === service && e.endedNs === null && e.startedNs < toldNs) ||
     facts.syncRequests.some((r) => r.revision !== null && r.services.includes(service) && r.atNs < toldNs)
   );
 }
 
-/** A task fails truthfully when it cannot write: its own files are on the small disk, too. */
-function diskTroubled({ facts }: Evidence, beforeNs: bigint): boolean {
-  return facts.hardships.some(({ what, atNs }) => atNs < beforeNs && /disk is full|I\/O error/.test(what));
+/**
+ * A task fails truthfully when it cannot write: its result file is on the small disk. It takes no other service with
+ * it, because this platform says of none that it needs another.
+ */
+function metFullDisk({ hardships }: Facts, { failed, startedNs, endedNs }: JournalEntry): boolean {
+  if (!failed || endedNs === null) return false;
+  const fullDisks = hardships.filter(({ kind }) => kind === 'full disk');
+  return fullDisks.some(
+    ({ fromNs, untilNs }) => fromNs < endedNs && (untilNs === null || startedNs < untilNs),
+  );
+}
+
+function runOf({ targetUrl }: CommitStatus): string {
+  return /\/runs\/([0-9a-f-]+)/.exec(targetUrl ?? '')?.[1] ?? '';
+}
+
+function toldBeforeNs({ at }: CommitStatus): bigint {
+  return BigInt(at + SLACK_MS) * 1_000_000n - epochMinusMonotonicNs();
 }
 
 function epochMinusMonotonicNs(): bigint {

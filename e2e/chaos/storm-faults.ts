@@ -1,15 +1,16 @@
 /** What goes wrong: killed servers, gits and tasks, restarts, and a GitHub that fails. */
 
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MISBEHAVIOURS } from '../support/github-misbehaviour.ts';
 import { processesMentioning } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 import { nowNs } from './facts.ts';
 import type { StormEvent } from './storm-event.ts';
-import { deliver, pushChange, pushSlowTask } from './storm-pushes.ts';
-import type { World } from './world.ts';
+import { deliver, pushChange, pushTask, taskStart } from './storm-pushes.ts';
+import { SLOW_SERVICE, type World } from './world.ts';
 
 /** Something should be going on when a fault comes. */
 async function lead({ server, random }: World): Promise<void> {
@@ -45,11 +46,20 @@ async function killWhileAnswering(world: World): Promise<void> {
   await answer;
 }
 
-/** The slow service's first sync of a commit outlives the server that began it. */
+/** The slow service's first sync of a commit outlives the server that began it, and lives while the next one begins. */
 async function orphanTask(world: World): Promise<void> {
-  await pushSlowTask(world);
-  world.server.hit('SIGKILL');
-  await world.server.revive(0);
+  const state = join(world.stage.folder, 'state');
+  mkdirSync(state, { recursive: true });
+  const hold = join(state, `hold-${await pushTask(world, [SLOW_SERVICE])}`);
+  writeFileSync(hold, '');
+  try {
+    world.server.hit('SIGKILL');
+    const killedNs = nowNs();
+    await world.server.revive(0);
+    await taskStart(world, [SLOW_SERVICE], killedNs);
+  } finally {
+    rmSync(hold, { force: true });
+  }
 }
 
 async function restart(world: World): Promise<void> {

@@ -5,10 +5,12 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { injectFault, noInjection } from '../support/injected-fault.ts';
-import { nowNs } from './facts.ts';
+import { FOLDERS } from '../support/platform-services.ts';
+import { until } from '../support/until.ts';
+import { type Hardship, nowNs } from './facts.ts';
 import type { StormEvent } from './storm-event.ts';
-import { deliver, pushChange, pushSlowTask } from './storm-pushes.ts';
-import { LEASE_SECONDS, type World } from './world.ts';
+import { deliver, pushChange, pushTask } from './storm-pushes.ts';
+import { LEASE_SECONDS, SLOW_SERVICE, type World } from './world.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -18,11 +20,26 @@ const OUTSIDE_PATIENCE_MS = 2_000;
 /** A lease, and the time that the slow task still takes. */
 const LOCKED_MS = (LEASE_SECONDS + 6) * 1_000;
 
+/** A killed server, or a push that nobody was told of, must not hold the storm up. */
+const SENT_LIMIT_MS = 10_000;
+
 const mayInject = noInjection() === null;
 
-function note({ facts, story }: World, what: string): void {
-  facts.hardships.push({ what, atNs: nowNs() });
+/** Writes down that the hardship lasts as long as `work`. */
+async function endure(
+  { facts, story }: World,
+  { kind, what }: { kind: Hardship['kind']; what: string },
+  work: () => Promise<void>,
+): Promise<void> {
+  const hardship: Hardship = { kind, fromNs: nowNs(), untilNs: null };
+  facts.hardships.push(hardship);
   story.tell(what);
+  try {
+    await work();
+  } finally {
+    hardship.untilNs = nowNs();
+    story.tell(`over: ${what}`);
+  }
 }
 
 /** Somebody else holds the database for longer than the lease of a run, as a backup that hangs does. */
@@ -31,17 +48,18 @@ async function lockStore(world: World): Promise<void> {
   const database = new DatabaseSync(databaseOf(world), { timeout: OUTSIDE_PATIENCE_MS });
   try {
     // The task ends while the store is locked, and so the run has to wait with its last words.
-    await pushSlowTask(world);
+    await pushTask(world, [SLOW_SERVICE]);
     database.exec('BEGIN IMMEDIATE');
-    note(world, `the store is locked for longer than a lease of ${LEASE_SECONDS} s`);
-    await deliver(world, await pushChange(world));
-    await sleep(LOCKED_MS);
-    database.exec('ROLLBACK');
+    const what = `the store is locked for longer than a lease of ${LEASE_SECONDS} s`;
+    await endure(world, { kind: 'locked store', what }, async () => {
+      await deliver(world, await pushChange(world));
+      await sleep(LOCKED_MS);
+      database.exec('ROLLBACK');
+    });
   } catch (error) {
     world.story.tell(`the store could not be locked: ${String(error)}`);
   } finally {
     database.close();
-    world.story.tell('the store is free');
   }
 }
 
@@ -57,9 +75,10 @@ async function failWrite(world: World): Promise<void> {
   world.server.excuseEnd(runner);
   try {
     const fault = await injectFault(runner.pid, how);
-    note(world, `an I/O error: ${how}`);
-    await deliver(world, await pushChange(world));
-    await fault.stop();
+    await endure(world, { kind: 'I/O error', what: `an I/O error: ${how}` }, async () => {
+      await deliver(world, await pushChange(world));
+      await fault.stop();
+    });
   } catch (error) {
     world.story.tell(`no I/O error: ${String(error)}`);
   }
@@ -89,31 +108,41 @@ async function readFromOutside(world: World): Promise<void> {
   world.story.tell(`somebody read the database from outside${problem}`);
 }
 
+/** A task that has started fails when it cannot write what it did; what comes then is refused until there is room. */
 async function fillDisk(world: World): Promise<void> {
   const { machine, random, server } = world;
   if (!machine.hasSmallDisk) return;
-  await server.up();
+  await pushTask(world, random.some(Object.keys(FOLDERS), 2));
   const runner = server.current();
   if (runner) server.excuseEnd(runner);
-  machine.fillDisk();
-  note(world, 'the disk is full');
-  await deliver(world, await pushChange(world));
-  await sleep(random.between(200, 3_000));
-  machine.emptyDisk();
-  world.story.tell('the disk has room again');
+  await endure(world, { kind: 'full disk', what: 'the disk is full' }, async () => {
+    machine.fillDisk();
+    await deliver(world, await pushChange(world));
+    await sleep(random.between(200, 3_000));
+    machine.emptyDisk();
+  });
   await deliver(world, await pushChange(world));
 }
 
-/** The server's clock is off for a while and then right again, so that it jumps in both directions. */
+/**
+ * The server's clock is off until a commit status was sent, and then right again, so that it jumps in both directions
+ * and something remembers the wrong time.
+ */
 async function moveClock(world: World): Promise<void> {
-  const { machine, random } = world;
+  const { machine, random, stage } = world;
   const offset = random.pick([-DAY_MS, -HOUR_MS, -60_000, 60_000, HOUR_MS, DAY_MS]);
-  machine.setClockOffset(offset);
-  note(world, `the clock jumps by ${offset / 1_000} s`);
-  await deliver(world, await pushChange(world));
-  await sleep(random.between(0, 1_500));
-  machine.setClockOffset(0);
-  world.story.tell('the clock is right again');
+  await endure(world, { kind: 'clock', what: `the clock is off by ${offset / 1_000} s` }, async () => {
+    machine.setClockOffset(offset);
+    const written = (): number => stage.github.requests.filter(({ status }) => status === 201).length;
+    const before = written();
+    await deliver(world, await pushChange(world));
+    const sent = (): true | null => (written() > before ? true : null);
+    await until('a status', sent, { timeoutMs: SENT_LIMIT_MS }).catch(() =>
+      world.story.tell('no status came'),
+    );
+    await sleep(random.between(200, 1_500));
+    machine.setClockOffset(0);
+  });
 }
 
 function databaseOf({ stage }: World): string {

@@ -10,9 +10,10 @@ import type { Delivery } from '../support/webhook-sender.ts';
 import { nowNs, type RecordedPush } from './facts.ts';
 import { readAccepted } from './read-answer.ts';
 import type { StormEvent } from './storm-event.ts';
-import { commitMark, SLOW_SERVICE, type World } from './world.ts';
+import { commitMark, type World } from './world.ts';
 
 const SERVICES = Object.keys(FOLDERS);
+const START_LIMIT_MS = 15_000;
 const short = (commit: string): string => commit.slice(0, 8);
 
 /** Pushes a change of one or two services. The branch's history and the recorded one agree: both are in turn. */
@@ -66,18 +67,30 @@ export async function deliver(
   return delivery;
 }
 
-/** Pushes a change of the slow service and waits until its task has started. */
-export async function pushSlowTask(world: World): Promise<void> {
-  const { stage, story } = world;
-  const push = await pushChange(world, [SLOW_SERVICE]);
+/** Pushes a change of these services and waits until a task has started. Gives the commit that it runs at. */
+export async function pushTask(world: World, services: readonly string[]): Promise<string> {
+  await world.server.up();
+  const push = await pushChange(world, services);
   await deliver(world, push);
+  return (await taskStart(world, services, push.atNs)) ?? push.after;
+}
+
+/** Waits for a start of one of the services after `sinceNs`. Gives its commit, or null: something got in between. */
+export async function taskStart(
+  { stage, story }: World,
+  services: readonly string[],
+  sinceNs: bigint,
+): Promise<string | null> {
   const started = async () => {
     const { syncs } = await stage.journal.read();
-    return syncs.find(({ service, commit }) => service === SLOW_SERVICE && commit === push.after);
+    return syncs.find(({ service, startedNs }) => services.includes(service) && startedNs > sinceNs);
   };
-  await until('the slow service to start', started, { timeoutMs: 5_000 }).catch(() =>
-    story.tell('the slow service has not started in time'),
+  const what = `a task of ${services.join(' or ')}`;
+  const start = await until(what, started, { timeoutMs: START_LIMIT_MS }).catch(() => null);
+  story.tell(
+    start ? `${start.service} has started at ${short(start.commit)}` : `${what} has not started in time`,
   );
+  return start?.commit ?? null;
 }
 
 async function deliverTwice(world: World, push: RecordedPush): Promise<void> {

@@ -20,9 +20,7 @@ export async function brew(world: World, only?: string): Promise<void> {
   const events = [
     ...draw(world, pushes, random.between(1, 2)),
     ...draw(world, requests, random.between(0, 1)),
-    ...(only === undefined
-      ? draw(world, TROUBLES, random.between(1, 2))
-      : TROUBLES.filter(({ name }) => name === only)),
+    ...(only === undefined ? draw(world, TROUBLES, random.between(1, 2)) : [troubleNamed(only)]),
   ];
   const shuffled = random.some(events, events.length);
   const under = shuffled.map(async ({ happen }, index) => {
@@ -30,6 +28,13 @@ export async function brew(world: World, only?: string): Promise<void> {
     await happen(world);
   });
   await Promise.all(under);
+}
+
+function troubleNamed(wanted: string): StormEvent {
+  const found = TROUBLES.find(({ name }) => name === wanted);
+  if (!found)
+    throw new Error(`There is no fault "${wanted}", only ${TROUBLES.map(({ name }) => name).join(', ')}.`);
+  return found;
 }
 
 function draw({ random }: World, list: readonly StormEvent[], count: number): StormEvent[] {

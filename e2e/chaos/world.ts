@@ -10,16 +10,22 @@ import type { Random } from './random.ts';
 import { keepServer, type ServerKeeper } from './server-keeper.ts';
 import type { Story } from './story.ts';
 
-/** Works for seconds when a commit meets it for the first time, so that a killed server leaves it orphaned. */
+/**
+ * Works for seconds, or as long as it is held, when a commit meets it for the first time, so that a killed server
+ * leaves it orphaned.
+ */
 export const SLOW_SERVICE = 'platform/slow';
 export const SLOW_FOLDER = 'platform/06.slow';
 
 const SLOW_TASK = `
-marker = Path(os.environ["IAC_EXAMPLE_STATE"], "slow-" + os.environ["IAC_COMMIT"])
+state, commit = Path(os.environ["IAC_EXAMPLE_STATE"]), os.environ["IAC_COMMIT"]
+marker, hold = state / f"slow-{commit}", state / f"hold-{commit}"
 again = marker.exists()
-marker.parent.mkdir(parents=True, exist_ok=True)
+state.mkdir(parents=True, exist_ok=True)
 marker.touch()
-time.sleep(0.05 if again else 4)`;
+time.sleep(0.05 if again else 4)
+while not again and hold.exists():
+    time.sleep(0.05)`;
 
 /** The shortest there is, so that a storm can last longer. */
 export const LEASE_SECONDS = 10;

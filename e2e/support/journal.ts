@@ -9,10 +9,14 @@ export interface JournalEntry {
   /** What `git rev-parse HEAD` said in the checkout, or `-`. */
   commit: string;
   pid: number;
+  /** The run whose task it was, or `-`. */
+  runId: string;
   /** Nanoseconds of the machine's monotonic clock: comparable between processes until a reboot. */
   startedNs: bigint;
   /** Null for a sync that runs or was killed. */
   endedNs: bigint | null;
+  /** It ended, and not well. */
+  failed: boolean;
 }
 
 export interface JournalContent {
@@ -60,17 +64,19 @@ export function parseJournal(text: string): JournalContent {
   const overlaps: string[] = [];
   const running = new Map<string, JournalEntry>();
   for (const line of text.split('\n').slice(0, -1)) {
-    const [word, service = '', commit = '', pid = '', time = ''] = line.split(' ');
+    const [word, service = '', commit = '', pid = '', time = '', runId = '-'] = line.split(' ');
     if (word === 'OVERLAP') {
       overlaps.push(service);
     } else if (word === 'start') {
-      const entry = { service, commit, pid: Number(pid), startedNs: BigInt(time), endedNs: null };
+      const startedNs = BigInt(time);
+      const entry = { service, commit, pid: Number(pid), runId, startedNs, endedNs: null, failed: false };
       syncs.push(entry);
       running.set(`${service} ${pid}`, entry);
-    } else if (word === 'end') {
+    } else if (word === 'end' || word === 'failed') {
       const entry = running.get(`${service} ${pid}`);
       if (!entry) throw new Error(`The journal has an end without a start: ${line}`);
       entry.endedNs = BigInt(time);
+      entry.failed = word === 'failed';
       running.delete(`${service} ${pid}`);
     } else {
       throw new Error(`The journal has an unknown line: ${line}`);

@@ -124,6 +124,9 @@ describe('the journal', () => {
     expect(parseJournal('start a b 1 2\n').syncs).toMatchObject([
       { service: 'a', commit: 'b', pid: 1, endedNs: null },
     ]);
+    expect(parseJournal('start a b 1 2 c\nfailed a b 1 3 c\n').syncs).toMatchObject([
+      { runId: 'c', endedNs: 3n, failed: true },
+    ]);
     expect(() => parseJournal('end a b 1 2\n')).toThrow('without a start');
     expect(() => parseJournal('sta\n')).toThrow('unknown line');
   });

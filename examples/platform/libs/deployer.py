@@ -59,7 +59,7 @@ class Deployer:
                 _report("failed", str(error))
                 say("✗", f"{self.service}: {error}", "red")
                 raise Exit(code=1)
-        _report(action, details)
+            _report(action, details)
         say("✓", f"{self.service}: {action}, {details}", "green")
 
     def status(self) -> None:

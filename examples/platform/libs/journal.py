@@ -31,21 +31,25 @@ def _commit(folder: Path) -> str:
 def recorded(service: str, folder: Path) -> Iterator[None]:
     """Writes `start` and `end` lines around a sync, and OVERLAP when two of one service run at once.
 
-    A line is `start <service> <commit> <pid> <monotonic nanoseconds>`. A killed sync leaves no `end`.
+    A line is `start <service> <commit> <pid> <monotonic nanoseconds> <run id>`. A sync that raises writes `failed` in
+    place of `end`; a killed one leaves neither.
     """
     journal = os.environ.get("IAC_JOURNAL")
     if not journal:
         yield
         return
     commit = _commit(folder)
+    run = os.environ.get("IAC_RUN_ID", "-")
+    ending = "failed"
     scratch = open(f"{journal}.{service.replace('/', '.')}.lock", "w")
     with scratch:
         try:
             fcntl.flock(scratch, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             _append(journal, f"OVERLAP {service}")
-        _append(journal, f"start {service} {commit} {os.getpid()} {time.monotonic_ns()}")
+        _append(journal, f"start {service} {commit} {os.getpid()} {time.monotonic_ns()} {run}")
         try:
             yield
+            ending = "end"
         finally:
-            _append(journal, f"end {service} {commit} {os.getpid()} {time.monotonic_ns()}")
+            _append(journal, f"{ending} {service} {commit} {os.getpid()} {time.monotonic_ns()} {run}")

@@ -1,0 +1,183 @@
+/** Which statuses the judge of a chaos run takes for true, when the disk was full, and which it must not excuse. */
+
+import { expect, it } from 'vitest';
+import type { JournalEntry } from '../support/journal.ts';
+import type { Evidence } from './evidence.ts';
+import { createFacts, type Hardship, nowNs } from './facts.ts';
+import type { History } from './history.ts';
+import { lieIn } from './status-truth.ts';
+
+const REDIS = 'platform/redis';
+const VAULT = 'platform/vault';
+
+/** Three commits in a row: the second changes redis, the third vault. */
+const COMMITS = ['baseline', 'redis', 'vault'];
+const history: History = {
+  head: 'vault',
+  contains: (descendant, ancestor) => COMMITS.indexOf(descendant) >= COMMITS.indexOf(ancestor),
+  tree(commit, service) {
+    const changedBy = service === REDIS ? 1 : service === VAULT ? 2 : COMMITS.length;
+    return `${service} ${COMMITS.indexOf(commit) >= changedBy ? 'changed' : 'as before'}`;
+  },
+};
+
+const begunNs = nowNs() - 60_000_000_000n;
+const second = (seconds: number): bigint => begunNs + BigInt(seconds) * 1_000_000_000n;
+
+/** From one second to another. */
+function hardship(kind: Hardship['kind'], from: number, until: number): Hardship {
+  return { kind, fromNs: second(from), untilNs: second(until) };
+}
+
+/** A sync of run `runId` that takes a second. */
+function sync(service: string, commit: string, at: number, how: Partial<JournalEntry> = {}): JournalEntry {
+  const times = { startedNs: second(at), endedNs: second(at + 1) };
+  return { service, commit, pid: 1, runId: 'a', failed: false, ...times, ...how };
+}
+
+interface Row {
+  title: string;
+  /** What happened; the run that tells of it is `b`, which the server began by itself. */
+  syncs?: JournalEntry[];
+  hardships?: Hardship[];
+  /** When all was well, in seconds. */
+  peace?: number;
+  status: { state: 'error' | 'failure' | 'success'; description?: string };
+  lie: string | null;
+}
+
+const FULL = hardship('full disk', 10, 20);
+const NO_FAILURE = 'no task of its run was killed or failed on a full disk';
+const NO_REDIS = `${REDIS} was not synced there or later by then`;
+const NO_VAULT = `${VAULT} was not synced there or later by then`;
+const failed = { failed: true };
+const ofTheRun = { failed: true, runId: 'b' };
+const redis = sync(REDIS, 'redis', 1);
+
+const TABLE: Row[] = [
+  {
+    title: 'a failure is true when a task of its run failed while the disk was full',
+    syncs: [sync(VAULT, 'vault', 12, ofTheRun)],
+    hardships: [FULL],
+    status: { state: 'failure' },
+    lie: null,
+  },
+  {
+    title: 'a failure is not true because the disk was full, when no task failed',
+    syncs: [sync(VAULT, 'vault', 12, { runId: 'b' })],
+    hardships: [FULL],
+    status: { state: 'failure' },
+    lie: NO_FAILURE,
+  },
+  {
+    title: 'a failure is not true because a task of another run failed',
+    syncs: [sync(VAULT, 'vault', 12, failed)],
+    hardships: [FULL],
+    status: { state: 'failure' },
+    lie: NO_FAILURE,
+  },
+  {
+    title: 'a failure is not true when its task failed before the disk was full',
+    syncs: [sync(VAULT, 'vault', 8, ofTheRun)],
+    hardships: [FULL],
+    status: { state: 'failure' },
+    lie: NO_FAILURE,
+  },
+  {
+    title: 'a failure is not true when its task failed after the disk had room again',
+    syncs: [sync(VAULT, 'vault', 21, ofTheRun)],
+    hardships: [FULL],
+    status: { state: 'failure' },
+    lie: NO_FAILURE,
+  },
+  {
+    title: 'a failure is not true because something else than the disk failed',
+    syncs: [sync(VAULT, 'vault', 12, ofTheRun)],
+    hardships: [hardship('I/O error', 10, 20), hardship('clock', 10, 20)],
+    status: { state: 'failure' },
+    lie: NO_FAILURE,
+  },
+  {
+    title: 'a success is true when every service was synced',
+    syncs: [redis, sync(VAULT, 'vault', 12)],
+    status: { state: 'success' },
+    lie: null,
+  },
+  {
+    title: 'a success leaves out the service that failed in another run on the full disk',
+    syncs: [redis, sync(VAULT, 'vault', 12, failed)],
+    hardships: [FULL],
+    status: { state: 'success' },
+    lie: null,
+  },
+  {
+    title: 'a success does not leave out a service that the full disk did not meet',
+    syncs: [redis],
+    hardships: [FULL],
+    status: { state: 'success' },
+    lie: NO_VAULT,
+  },
+  {
+    title: 'a success does not leave out a service because another one failed',
+    syncs: [sync(VAULT, 'vault', 12, failed)],
+    hardships: [FULL],
+    status: { state: 'success' },
+    lie: NO_REDIS,
+  },
+  {
+    title: 'a success does not leave out a service that its own run failed to sync',
+    syncs: [redis, sync(VAULT, 'vault', 12, ofTheRun)],
+    hardships: [FULL],
+    status: { state: 'success' },
+    lie: NO_VAULT,
+  },
+  {
+    title: 'a success does not leave out a service that failed at an earlier commit, with other files',
+    syncs: [redis, sync(VAULT, 'redis', 12, failed)],
+    hardships: [FULL],
+    status: { state: 'success' },
+    lie: NO_VAULT,
+  },
+  {
+    title: 'a success does not leave out a service that failed while the disk had room',
+    syncs: [redis, sync(VAULT, 'vault', 25, failed)],
+    hardships: [FULL],
+    status: { state: 'success' },
+    lie: NO_VAULT,
+  },
+  {
+    title: 'an error is true after a full disk',
+    hardships: [FULL],
+    status: { state: 'error', description: 'Failed to update git repository: the disk is full' },
+    lie: null,
+  },
+  {
+    title: 'an error is not true because the disk was full in an earlier round',
+    hardships: [FULL],
+    peace: 30,
+    status: { state: 'error', description: 'Failed to update git repository: the disk is full' },
+    lie: 'nothing happened that explains it',
+  },
+  {
+    title: 'an error is not true because the clock jumped or the store was locked',
+    hardships: [hardship('clock', 10, 20), hardship('locked store', 10, 20)],
+    status: { state: 'error', description: 'Failed to update git repository' },
+    lie: 'nothing happened that explains it',
+  },
+];
+
+it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, lie }) => {
+  const facts = { ...createFacts('baseline'), hardships };
+  if (peace !== undefined) facts.peaceNs = second(peace);
+  const evidence: Evidence = { facts, journal: { syncs, overlaps: [] }, history, runs: new Map() };
+  const told = {
+    id: 1,
+    sha: 'vault',
+    context: 'IaC Runner / Sync',
+    state: status.state,
+    description: status.description ?? null,
+    targetUrl: 'http://localhost/runs/b',
+    at: Date.now(),
+  };
+  expect(lieIn(evidence, told)).toBe(lie);
+});
