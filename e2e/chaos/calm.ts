@@ -10,8 +10,10 @@ import { requestSync } from './storm-requests.ts';
 import type { World } from './world.ts';
 
 const POLL_MS = 150;
-/** Far more than it takes: a failed status may have to wait for the limits of GitHub. */
-const CALM_LIMIT_MS = 60_000;
+/** Far more than it takes until something happens: a failed status may have to wait for the limits of GitHub. */
+const STILL_LIMIT_MS = 60_000;
+/** What goes on for so long without an end has none. */
+const CALM_LIMIT_MS = 5 * STILL_LIMIT_MS;
 /** A run that somebody asked for gets this long before they ask again. */
 const PATIENCE_MS = 10_000;
 
@@ -51,6 +53,7 @@ async function settle(world: World, requests: readonly SyncRequest[]): Promise<v
 
 async function waitForPeace(world: World, read: ReturnType<typeof createEvidenceReader>): Promise<Problem[]> {
   const deadline = performance.now() + CALM_LIMIT_MS;
+  let still = { sight: '', untilMs: 0 };
   let nextMending = 0;
   let restarts = 0;
   for (;;) {
@@ -65,7 +68,9 @@ async function waitForPeace(world: World, read: ReturnType<typeof createEvidence
       ...unended(evidence, github),
     ];
     if (open.length === 0) return untrue(evidence, github);
-    if (performance.now() > deadline) return open;
+    const sight = sightOf(world, evidence);
+    if (sight !== still.sight) still = { sight, untilMs: performance.now() + STILL_LIMIT_MS };
+    if (performance.now() > Math.min(deadline, still.untilMs)) return open;
     // Who has it look at the branch only at the start must start it again after what was lost.
     if (world.reconcileInterval() === 0 && restarts === 0 && isIdle(evidence)) {
       restarts += 1;
@@ -77,6 +82,14 @@ async function waitForPeace(world: World, read: ReturnType<typeof createEvidence
     }
     await sleep(POLL_MS);
   }
+}
+
+/** Differs as long as something happens, however slow the machine is. */
+function sightOf({ facts, server, stage }: World, { journal, runs }: Evidence): string {
+  const ended = journal.syncs.filter(({ endedNs }) => endedNs !== null).length;
+  const written = stage.github.requests.filter(({ status }) => status === 201).length;
+  const counts = [journal.syncs.length, ended, written, facts.serverKillsNs.length, server.current()?.pid];
+  return `${counts.join(' ')} ${[...runs].join(' ')}`;
 }
 
 function isIdle(evidence: Evidence): boolean {

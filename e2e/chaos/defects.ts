@@ -21,6 +21,7 @@ export const DEFECTS: readonly Defect[] = [
     name: 'ack-before-commit',
     what: 'a push is answered 200 before its run is stored',
     breaks: ['accepted means stored'],
+    needs: 'kill at answer',
     patches: [
       {
         file: 'triggers/github/github-webhook.ts',
@@ -77,6 +78,7 @@ export const DEFECTS: readonly Defect[] = [
     name: 'no-reconcile-at-start',
     what: 'the branch is compared with the ledger regularly, but not at the start',
     breaks: ['the head is deployed'],
+    needs: 'down',
     patches: [
       {
         file: 'triggers/timers/reconcile.ts',
@@ -91,6 +93,7 @@ export const DEFECTS: readonly Defect[] = [
     name: 'fire-and-forget-statuses',
     what: 'a commit status that GitHub did not take counts as told',
     breaks: ['every status ends', 'every status is true'],
+    needs: 'GitHub',
     patches: [
       {
         file: 'reporters/statuses/status-teller.ts',

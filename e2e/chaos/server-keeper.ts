@@ -27,6 +27,8 @@ export interface ServerKeeper {
   stillborn(afterMs: number): Promise<void>;
   /** What all servers so far have written, oldest first. */
   outputs(): string[];
+  /** From now on no server is started again when one ends. */
+  dismiss(): void;
 }
 
 export interface ServerOptions {
@@ -45,6 +47,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
   /** Servers that were hit, by the signals they got. */
   const hits = new Map<Runner, Set<string>>();
   const excused = new Set<Runner>();
+  let isDismissed = false;
   let turn: Promise<unknown> = Promise.resolve();
 
   function current(): Runner | null {
@@ -62,6 +65,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
     const runner = await stage.start({ program: argv, environment: options.environment() });
     started.push(runner);
     void runner.exited.then(({ exitCode, signal }) => {
+      if (isDismissed) return;
       const got = hits.get(runner);
       const how = signal ?? `exit code ${exitCode}`;
       if (!got && excused.has(runner)) {
@@ -88,7 +92,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
       try {
         return await launch(program);
       } catch (error) {
-        if (performance.now() > deadline || facts.hardships.length === 0) throw error;
+        if (isDismissed || performance.now() > deadline || facts.hardships.length === 0) throw error;
         story.tell('a start failed; it is tried again');
         await sleep(SUPERVISOR_PAUSE_MS);
       }
@@ -114,6 +118,9 @@ export function keepServer(options: ServerOptions): ServerKeeper {
       await until('a server', current, { timeoutMs: 10_000 }).catch(() => undefined);
     },
     outputs: () => started.map((runner) => runner.output()),
+    dismiss() {
+      isDismissed = true;
+    },
     hit(signal) {
       const runner = current();
       if (!runner) return;

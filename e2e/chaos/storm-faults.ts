@@ -75,8 +75,9 @@ async function killWhileStarting(world: World): Promise<void> {
   await world.server.revive(0);
 }
 
-/** A push while nobody listens; nothing but the next start can find it when the interval is 0. */
+/** A push while nobody listens. Nothing but the next start can find it, because no server looks again later. */
 async function pushWhileDown(world: World): Promise<void> {
+  world.setReconcileInterval(0);
   world.server.hit('SIGKILL');
   await pushChange(world);
   await world.server.revive(0);

@@ -106,6 +106,7 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
         return result;
       },
       async close(keep) {
+        server.dismiss();
         await stage.close({ keep: true });
         machine.close(keep);
         if (!keep) await removeFolder(stage.folder);
