@@ -31,12 +31,12 @@ export const DEFECTS: readonly Defect[] = [
   void enqueueSync(store, {
     trigger: { source: 'webhook', actor: push.sender, deliveryId },`,
       },
-      // The answer can only name the run when its id is known before it is stored.
+      // The answer can only name the run when its id is known before it is stored. What follows from it has another.
       {
         file: 'stores/sql/writes/enqueue.ts',
         from: `    timeOrderedId(now),
     request.kind,`,
-        to: `    request.trigger.deliveryId ?? timeOrderedId(now),
+        to: `    (request.dedupeKey && request.trigger.deliveryId) ?? timeOrderedId(now),
     request.kind,`,
       },
     ],

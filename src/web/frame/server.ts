@@ -1,7 +1,7 @@
 /** The HTTP server around the app: time limits, plain errors for broken requests, and a close that ends. */
 
 import type { Server } from 'node:http';
-import { serve } from '@hono/node-server';
+import { createAdaptorServer } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { RunnerError } from '../../errors.ts';
 import type { Gate } from '../doors/gate.ts';
@@ -33,6 +33,11 @@ const QUIET_MS = 30_000;
 /** What answers are still under way at the close get this long. */
 const CLOSE_GRACE_MS = 2_000;
 const MAX_CONNECTIONS = 2_000;
+/**
+ * Connections that wait to be accepted. With Node's 511 a burst fills the queue, the kernel drops the next one, and its
+ * client tries again a second later at the earliest. The kernel takes net.core.somaxconn (4,096) at most.
+ */
+const BACKLOG = 4_096;
 /** A client that takes nothing of its answer for this long is cut off. */
 const STALLED_READER_MS = 30_000;
 
@@ -59,10 +64,9 @@ export interface ServerOptions {
 export function startServer(app: Pick<Hono, 'fetch'>, options: ServerOptions): Promise<RunningServer> {
   const { host, port, gate, stalledReaderMs = STALLED_READER_MS } = options;
   return new Promise((resolve, reject) => {
-    const server = serve({
+    const server = createAdaptorServer({
       fetch: app.fetch,
       hostname: host,
-      port,
       serverOptions: {
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
@@ -86,6 +90,7 @@ export function startServer(app: Pick<Hono, 'fetch'>, options: ServerOptions): P
         close: () => close(server),
       });
     });
+    server.listen({ host, port, backlog: BACKLOG });
   });
 }
 
