@@ -4,7 +4,7 @@ import { toolName } from '../../runs/deployments/deployment.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../runs/run.ts';
 import type { Row, Transaction } from './database.ts';
-import { HOLDING_RUNS, QUEUED_RUNS } from './rows.ts';
+import { HOLDING_RUNS, QUEUED_RUNS, RUNS_WITH_HOME } from './rows.ts';
 
 const COLUMNS = 'number, concurrency_group, kind, needs, priority, home, home_until';
 const TOOL = 'tool:';
@@ -35,7 +35,7 @@ export async function noteQueued(
 ): Promise<void> {
   await countQueued(transaction, 1);
   const group = run.concurrencyGroup;
-  if ((await isHeld(transaction, group)) || (await queuedWithHome(transaction, group))) return;
+  if (await isTaken(transaction, group)) return;
   const added = await transaction.run(
     `INSERT INTO claimable (number, concurrency_group, kind, needs, priority) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT (concurrency_group, needs) DO UPDATE SET number = excluded.number, priority = excluded.priority
@@ -88,11 +88,22 @@ async function isHeld(transaction: Transaction, group: string): Promise<boolean>
   return (await transaction.get(sql, group)) !== undefined;
 }
 
+/** A run of the group is worked on, waits for an approval, or goes on before all others since its approval. */
+async function isTaken(transaction: Transaction, group: string): Promise<boolean> {
+  const row = await transaction.get(
+    `SELECT 1 AS taken FROM ${HOLDING_RUNS} AND concurrency_group = ?
+     UNION ALL
+     SELECT 1 FROM ${RUNS_WITH_HOME} AND concurrency_group = ? LIMIT 1`,
+    group,
+    group,
+  );
+  return row !== undefined;
+}
+
 /** The run of a group that was approved and goes on before all others, or undefined. */
 function queuedWithHome(transaction: Transaction, group: string): Promise<Row | undefined> {
   return transaction.get(
-    `SELECT number, not_before FROM runs INDEXED BY runs_with_home
-      WHERE state = 'queued' AND home IS NOT NULL AND concurrency_group = ? LIMIT 1`,
+    `SELECT number, not_before FROM ${RUNS_WITH_HOME} AND concurrency_group = ? LIMIT 1`,
     group,
   );
 }

@@ -29,6 +29,7 @@ export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrenc
  */
 export const QUEUED_RUNS = "runs INDEXED BY runs_queued WHERE state = 'queued'";
 export const HOLDING_RUNS = "runs INDEXED BY runs_held WHERE state IN ('running', 'awaiting_approval')";
+export const RUNS_WITH_HOME = "runs INDEXED BY runs_with_home WHERE state = 'queued' AND home IS NOT NULL";
 
 export function toStoredRun(row: Row): StoredRun {
   const run = {
