@@ -35,9 +35,9 @@ const CLOSE_GRACE_MS = 2_000;
 const MAX_CONNECTIONS = 2_000;
 /**
  * Connections that wait to be accepted. With Node's 511 a burst fills the queue, the kernel drops the next one, and its
- * client tries again a second later at the earliest. The kernel takes net.core.somaxconn (4,096) at most.
+ * client tries again a second later at the earliest. A longer queue makes everybody wait longer in a flood.
  */
-const BACKLOG = 4_096;
+const BACKLOG = 2_048;
 /** A client that takes nothing of its answer for this long is cut off. */
 const STALLED_READER_MS = 30_000;
 
