@@ -80,6 +80,14 @@ export function statementsOf(client: Client): Omit<Database, 'now'> {
   };
 }
 
+/** Milliseconds since the epoch, by the clock of the database. */
+export async function readClock(client: Client): Promise<number> {
+  const { rows } = await client.query<{ now: number }>(
+    'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now',
+  );
+  return Number(rows[0]?.now);
+}
+
 const names = new Map<string, string>();
 
 /** Names a statement, so that the database plans it once for each connection. */
@@ -117,7 +125,7 @@ export function isUnavailable(error: unknown): boolean {
 /** True when the connection is gone or of no more use, so that the next call needs another one. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
-  if (state !== null) return /^(08|25P03|57P)/.test(state);
+  if (state !== null) return /^(08|25006|25P03|57P|58)/.test(state);
   return error instanceof Error && isFromConnection(error);
 }
 
@@ -126,7 +134,10 @@ function isFromConnection(error: Error): boolean {
 }
 
 /** `did` says what failed, as in "The database cannot be reached". */
-export function unavailable(did: 'reached' | 'read' | 'written', error: unknown): StoreUnavailableError {
+export function unavailable(
+  did: 'reached' | 'prepared' | 'read' | 'written',
+  error: unknown,
+): StoreUnavailableError {
   if (error instanceof StoreUnavailableError) return error;
   const reason = error instanceof Error ? error.message || String(error) : String(error);
   const state = sqlState(error);
@@ -145,7 +156,7 @@ function adviceFor(state: string | null): string {
   if (state.startsWith('3D')) return 'Create the database that STORE_URL names, or name another one.';
   if (state === '42501') return 'Let the user of STORE_URL create a schema in its database.';
   if (state === '53100') return 'Free space on the disk of the database.';
-  if (state === '53300') return 'Raise max_connections of the database; each process needs six connections.';
+  if (state === '53300') return 'Raise max_connections of the database; each process takes six connections.';
   if (state === '25006') return 'Point STORE_URL to the primary: this database only reads.';
   return `Look into the log of the database; the code of the error is ${state}.`;
 }

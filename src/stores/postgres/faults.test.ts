@@ -147,10 +147,15 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     });
 
     it('during a commit that the database did not make, answers that it is not stored', async () => {
-      const store = await open({ url: proxied });
+      const [store, other] = [await open({ url: proxied }), await open()];
+      // The other takes the number of the transaction, as happens after a crash of the database.
       breaks = { when: isCommit, passOn: false };
-      await expect(store.enqueue(request())).rejects.toThrow(StoreUnavailableError);
-      expect(await store.runs({ limit: 10 })).toEqual([]);
+      const [refused, { run }] = await Promise.all([
+        store.enqueue(request()).catch((error: unknown) => error),
+        other.enqueue(request()),
+      ]);
+      expect(refused).toBeInstanceOf(StoreUnavailableError);
+      expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual([run.id]);
       expect((await store.enqueue(request())).created).toBe(true);
     });
 
@@ -246,6 +251,16 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     const client = await connect();
     await client.query('UPDATE iac_runner.schema_version SET version = 999');
     await expect(open()).rejects.toThrow('newer iac-runner');
+  });
+
+  it('that waits for a lock of a stranger fails the write that hangs, and stores nothing of it', async () => {
+    const store = await open({ requestTimeoutMs: 500 });
+    const stranger = await connect();
+    await stranger.query('BEGIN; LOCK TABLE iac_runner.events IN ACCESS EXCLUSIVE MODE');
+    await expect(store.enqueue(request())).rejects.toThrow(StoreUnavailableError);
+    await stranger.query('ROLLBACK');
+    const { run } = await store.enqueue(request());
+    expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual([run.id]);
   });
 
   it('is prepared once by machines that start at the same moment', async () => {

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { z } from 'zod';
-import { connect, drop } from './connection.ts';
+import { connect, drop, readClock, unavailable } from './connection.ts';
 
 export interface Change {
   runs: string[];
@@ -52,7 +52,8 @@ export async function followNews(
 ): Promise<{ stop(): void }> {
   let client: Client | null = null;
   let isStopped = false;
-  let lastHeard = Date.now();
+  /** By the clock of the database. */
+  let lastHeard = 0;
 
   async function listen(): Promise<Client> {
     const opened = await connect(url);
@@ -60,8 +61,13 @@ export async function followNews(
       const change = payloadSchema.safeParse(payload);
       if (change.success && change.data.by !== instance) onChange(change.data);
     });
-    await opened.query('LISTEN iac_runner');
-    return opened;
+    try {
+      await opened.query('LISTEN iac_runner');
+      return opened;
+    } catch (error) {
+      drop(opened);
+      throw unavailable('reached', error);
+    }
   }
 
   /** Everything that is open, and what ended since the connection was last known to work. */
@@ -79,12 +85,12 @@ export async function followNews(
       await sleep(client ? CHECK_MS : RETRY_MS, undefined, { ref: false });
       if (isStopped) return;
       try {
-        if (client) await client.query('SELECT 1');
-        else {
+        if (!client) {
           client = await listen();
           await catchUp(client);
         }
-        lastHeard = Date.now();
+        lastHeard = await readClock(client);
+        if (isStopped) drop(client);
       } catch {
         // The database is away, which every other call says. What was missed is told when it is back.
         if (client) drop(client);
@@ -94,6 +100,7 @@ export async function followNews(
   }
 
   client = await listen();
+  lastHeard = await readClock(client);
   void follow();
   return {
     stop() {

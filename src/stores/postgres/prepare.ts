@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { Client } from 'pg';
 import { StoreUnavailableError } from '../../errors.ts';
 import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
-import { SCHEMA, shownAddress } from './connection.ts';
+import { isUnavailable, SCHEMA, shownAddress, unavailable } from './connection.ts';
 import { toPostgresSchema } from './dialect.ts';
 
 const OLDEST_VERSION = 140_000;
@@ -17,7 +17,8 @@ export async function inspectServer(client: Client, url: string): Promise<string
   // As the server has them: this session has set its own.
   const { rows } = await client.query<{ name: string; value: string }>(
     `SELECT name, coalesce(reset_val, setting) AS value FROM pg_settings
-      WHERE name IN ('server_version_num', 'server_version', 'fsync', 'full_page_writes', 'synchronous_commit')
+      WHERE name IN ('server_version_num', 'server_version', 'server_encoding', 'fsync', 'full_page_writes',
+        'synchronous_commit')
      UNION ALL SELECT 'replica', pg_is_in_recovery()::text`,
   );
   const value = (name: string) => rows.find((row) => row.name === name)?.value ?? '';
@@ -30,6 +31,14 @@ export async function inspectServer(client: Client, url: string): Promise<string
     throw new StoreUnavailableError(`PostgreSQL at ${address} is a replica, which only reads.`, {
       nextAction: 'Point STORE_URL to the primary.',
     });
+  }
+  if (value('server_encoding') !== 'UTF8') {
+    throw new StoreUnavailableError(
+      `The database at ${address} has the encoding ${value('server_encoding')}.`,
+      {
+        nextAction: "Make one with ENCODING 'UTF8': a log may hold any character.",
+      },
+    );
   }
   if (value('fsync') === 'off') {
     throw new StoreUnavailableError(
@@ -59,10 +68,12 @@ export async function prepareTables(client: Client, url: string): Promise<void> 
     );
     if (rows[0]?.known) await checkVersion(client, url);
     else await makeTables(client);
+    // A process that is gone asks no more whether its last commit was made.
+    await client.query("DELETE FROM last_commits WHERE at < now() - interval '7 days'");
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
+    throw isUnavailable(error) ? unavailable('prepared', error) : error;
   }
 }
 
@@ -77,8 +88,12 @@ async function checkVersion(client: Client, url: string): Promise<void> {
 }
 
 async function makeTables(client: Client): Promise<void> {
-  await client.query(`CREATE SCHEMA IF NOT EXISTS ${SCHEMA}`);
+  const { rows } = await client.query(`SELECT 1 WHERE to_regnamespace('${SCHEMA}') IS NULL`);
+  if (rows.length > 0) await client.query(`CREATE SCHEMA ${SCHEMA}`);
   await client.query(toPostgresSchema(readFileSync(SCHEMA_FILE, 'utf8')));
+  await client.query(
+    'CREATE TABLE last_commits (instance TEXT PRIMARY KEY, id TEXT NOT NULL, at TIMESTAMPTZ NOT NULL)',
+  );
   await client.query('CREATE TABLE schema_version (version BIGINT NOT NULL)');
   await client.query(`INSERT INTO schema_version VALUES (${SCHEMA_VERSION})`);
 }

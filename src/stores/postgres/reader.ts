@@ -2,7 +2,15 @@
 
 import type { Client } from 'pg';
 import type { Driver } from '../sql/run-store.ts';
-import { connect, drop, isConnectionLost, isUnavailable, statementsOf, unavailable } from './connection.ts';
+import {
+  connect,
+  drop,
+  isConnectionLost,
+  isUnavailable,
+  readClock,
+  statementsOf,
+  unavailable,
+} from './connection.ts';
 
 const CONNECTIONS = 4;
 
@@ -47,6 +55,7 @@ export function openReader(url: string): Reader {
         return result;
       } catch (error) {
         if (client && isConnectionLost(error)) drop(client);
+        else if (client && isClosed) drop(client);
         else if (client) idle.push(client);
         if (isUnavailable(error)) throw unavailable('read', error);
         throw error;
@@ -59,11 +68,4 @@ export function openReader(url: string): Reader {
       for (const client of idle.splice(0)) await client.end().catch(() => undefined);
     },
   };
-}
-
-async function readClock(client: Client): Promise<number> {
-  const { rows } = await client.query<{ now: number }>(
-    'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now',
-  );
-  return Number(rows[0]?.now);
 }

@@ -4,6 +4,7 @@
  * threads do that share a file: each statement may rely on what it has read.
  */
 
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, escapeLiteral, type QueryResult } from 'pg';
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
@@ -18,6 +19,8 @@ const WRITE_LOCK = 7_262_018;
 const BATCH = 200;
 const RETRY_MS = 500;
 const EXPIRY_CHECK_MS = 250;
+/** A write that takes longer waits for somebody, or for a database that stands still. */
+const HANGING_MS = 4_000;
 
 interface Call {
   name: WriteName;
@@ -48,6 +51,9 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
   let next: readonly Call[] = [];
   let working: Promise<void> | null = null;
   let isClosed = false;
+  let isCommitting = false;
+  /** By performance.now(): when the last write of a transaction began. */
+  let lastProgressAt = 0;
 
   async function use(): Promise<Client> {
     client ??= await connect(url, (ended) => {
@@ -74,60 +80,77 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
   /** Runs the calls in one transaction. When one of them fails, each is run again in a transaction of its own. */
   async function commit(calls: readonly Call[]): Promise<void> {
     const current = await use();
-    let transactionId: string | null = null;
+    const id = randomUUID();
     const outcomes: Outcome[] = [];
+    let hasWritten: boolean;
     try {
       const transaction = await begin(current);
       for (const call of calls) {
+        lastProgressAt = performance.now();
         // Taken only now: the lock may have been waited for until the callers gave up.
         if (call.state === 'given_up') continue;
         call.state = 'taken';
         outcomes.push(await perform(transaction, call));
       }
-      transactionId = await announce(current, outcomes);
+      hasWritten = await announce(current, id, outcomes);
     } catch (error) {
+      for (const call of calls) if (call.state === 'taken') call.state = 'waiting';
       if (isConnectionLost(error)) forget(current);
       else await current.query('ROLLBACK').catch(() => forget(current));
       if (calls.length === 1 || isUnavailable(error)) throw error;
       for (const call of calls) await commit([call]).catch((alone) => fail(call, alone));
       return;
     }
-    try {
-      const { command } = await current.query('COMMIT');
-      if (command !== 'COMMIT') throw new Error('The database rolled the transaction back.');
-    } catch (error) {
-      if (!isConnectionLost(error)) throw error;
-      forget(current);
-      limitUncertain(calls);
-      // Without an id nothing was written that could be lost.
-      if (transactionId !== null && !(await wasCommitted(transactionId))) throw unavailable('written', error);
+    if (!(await isStored(current, id, calls)) && hasWritten) {
+      throw new StoreUnavailableError('The database did not make the commit, so nothing was stored.', {
+        nextAction: 'Try again; if it stays so, look into the log of the database.',
+      });
     }
     for (const { call, written } of outcomes) call.resolve(written.result);
     for (const change of outcomes.map(changeOf)) onChange(change);
   }
 
-  /** Tells the other machines, when the commit is made. Resolves to the transaction's id, or null if nothing was written. */
-  async function announce(on: Client, outcomes: readonly Outcome[]): Promise<string | null> {
+  /** Tells the other machines when the commit is made, and notes its id if something was written. Resolves to that. */
+  async function announce(on: Client, id: string, outcomes: readonly Outcome[]): Promise<boolean> {
     const news = toPayloads(instance, outcomes.map(changeOf)).map(
       (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
     );
-    const [row] = lastRows(
-      await on.query(`${news.join(' ')} SELECT pg_current_xact_id_if_assigned()::text AS id`),
-    );
-    return typeof row?.id === 'string' ? row.id : null;
+    const noted = lastRows(await on.query(`${news.join(' ')} ${noteCommit(instance, id)}`));
+    return noted.length > 0;
   }
 
-  /** The connection broke while COMMIT was under way: only the database knows the outcome, so it is asked. */
-  async function wasCommitted(transactionId: string): Promise<boolean> {
+  /** Commits. After an error only the database knows the outcome, so it is asked. */
+  async function isStored(on: Client, id: string, calls: readonly Call[]): Promise<boolean> {
+    const limits = limitUncertain(calls);
+    isCommitting = true;
+    try {
+      const { command } = await on.query('COMMIT');
+      return command === 'COMMIT';
+    } catch {
+      forget(on);
+      return await wasCommitted(id);
+    } finally {
+      isCommitting = false;
+      for (const limit of limits) clearTimeout(limit);
+    }
+  }
+
+  /** The lock is free once the transaction has ended, and the row then has its id or does not. */
+  async function wasCommitted(id: string): Promise<boolean> {
     while (true) {
+      if (isClosed) throw uncertain();
+      let on: Client | null = null;
       try {
-        const on = await use();
-        const { rows } = await on.query('SELECT pg_xact_status($1::xid8) AS status', [transactionId]);
-        const status: unknown = rows[0]?.status;
-        if (status !== 'in progress') return status === 'committed';
+        on = await use();
+        await begin(on);
+        const rows = lastRows(
+          await on.query(`SELECT 1 FROM last_commits WHERE instance = '${instance}' AND id = '${id}'`),
+        );
+        await on.query('ROLLBACK');
+        return rows.length > 0;
       } catch (error) {
+        if (on) forget(on);
         if (!isUnavailable(error)) throw error;
-        if (isClosed) throw error;
       }
       await sleep(RETRY_MS);
     }
@@ -135,8 +158,12 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
 
   const expiry = setInterval(() => {
     const now = performance.now();
-    for (const call of [...next, ...waiting]) {
-      if (call.state !== 'waiting' || call.deadline > now) continue;
+    const late = [...next, ...waiting].filter(({ deadline }) => deadline <= now);
+    // Nothing is committed yet, so without the connection nothing of it is stored.
+    const hangs = !isCommitting && now - lastProgressAt > HANGING_MS;
+    if (client && hangs && late.some(({ state }) => state === 'taken')) forget(client);
+    for (const call of late) {
+      if (call.state !== 'waiting') continue;
       call.state = 'given_up';
       call.reject(
         new StoreUnavailableError('The database did not answer in time, and nothing was stored.', {
@@ -206,13 +233,27 @@ function fail(call: Call, error: unknown): void {
 }
 
 /** Somebody waits for the answer of these, and the outcome may stay unknown for as long as the database is away. */
-function limitUncertain(calls: readonly Call[]): void {
-  for (const { timeoutMs, reject } of calls) {
-    if (!Number.isFinite(timeoutMs)) continue;
-    const uncertain = new StoreUnavailableError(
-      'The connection to the database broke during the commit: it may have stored this, or not.',
-      { nextAction: 'Try again; the same delivery or request is stored once.' },
-    );
-    setTimeout(() => reject(uncertain), timeoutMs).unref();
-  }
+function limitUncertain(calls: readonly Call[]): NodeJS.Timeout[] {
+  return calls
+    .filter(({ timeoutMs }) => Number.isFinite(timeoutMs))
+    .map(({ timeoutMs, reject }) => setTimeout(() => reject(uncertain()), timeoutMs).unref());
+}
+
+function uncertain(): StoreUnavailableError {
+  return new StoreUnavailableError(
+    'The database did not confirm a commit: it may have stored this, or not.',
+    {
+      nextAction: 'Try again; the same delivery or request is stored once.',
+    },
+  );
+}
+
+/**
+ * Notes the id of a transaction that has written something; gives a row if it has. The number that PostgreSQL gives to
+ * a transaction would not do: after a crash it may give the same one to another.
+ */
+function noteCommit(instance: string, id: string): string {
+  return `INSERT INTO last_commits (instance, id, at)
+    SELECT '${instance}', '${id}', now() WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+    ON CONFLICT (instance) DO UPDATE SET id = excluded.id, at = excluded.at RETURNING 1`;
 }
