@@ -116,7 +116,7 @@ async function tryLock(
 ): Promise<Release | string> {
   const found = await lookAt(lockPath);
   if (found?.holder) return found.holder;
-  if (found === null) return makeLock(lockPath, options);
+  if (found === null) return makeLock(lockPath, takeTurn, options);
   const endTurn = await takeTurn();
   if (endTurn === null) return TAKER;
   try {
@@ -124,7 +124,7 @@ async function tryLock(
     if (left?.holder) return left.holder;
     // Removes a link itself, never what it points to.
     if (left) await rm(lockPath, { recursive: true, force: true });
-    return await makeLock(lockPath, options);
+    return await makeLock(lockPath, takeTurn, options);
   } finally {
     await endTurn();
   }
@@ -132,6 +132,7 @@ async function tryLock(
 
 async function makeLock(
   lockPath: string,
+  takeTurn: TakeTurn,
   { workspaceDir, onLost: onCompromised }: SyncLockOptions,
 ): Promise<Release | string> {
   const { default: lockfile } = await import('proper-lockfile');
@@ -155,7 +156,7 @@ async function makeLock(
     return async () => {
       // Rejects when the lock was taken from us, as onLost has said.
       await stop().catch(() => undefined);
-      if (await isSurelyOurs(lockPath, folder).catch(() => true)) await removeLock(lockPath);
+      await removeOurs(lockPath, folder, takeTurn);
     };
   } catch (error) {
     await stop().catch(() => undefined);
@@ -164,10 +165,32 @@ async function makeLock(
   }
 }
 
-/** Somebody may just be replacing a lock that was not renewed for long. Such a one is left to become stale. */
-async function isSurelyOurs(lockPath: string, folder: string): Promise<boolean> {
-  const found = await lstat(lockPath, { bigint: true }).catch(orIfMissing(null));
-  return found !== null && identityOf(found) === folder && ageOf(found) < STALE_MS / 2;
+/**
+ * Never rejects. Somebody may just be replacing our lock, because it was not renewed for long or a clock was wrong. So we
+ * remove it in a turn of ours too, and only if it is still the folder that we made.
+ */
+async function removeOurs(lockPath: string, folder: string, takeTurn: TakeTurn): Promise<void> {
+  const isOurs = async (): Promise<boolean> => {
+    const found = await lstat(lockPath, { bigint: true }).catch(orIfMissing(null));
+    return found !== null && identityOf(found) === folder;
+  };
+  try {
+    while (await isOurs()) {
+      const endTurn = await takeTurn();
+      if (endTurn === null) {
+        await sleep(RETRY_MS);
+        continue;
+      }
+      try {
+        if (await isOurs()) await removeLock(lockPath);
+      } finally {
+        await endTurn();
+      }
+    }
+  } catch {
+    // On a full disk nobody gets a turn, so nobody is replacing it either.
+    if (await isOurs().catch(() => false)) await removeLock(lockPath);
+  }
 }
 
 /** Never rejects: an owner's file that stays means nothing without its folder, and a folder is not renewed any more. */
