@@ -13,7 +13,7 @@ import type { Stage } from './support/stage.ts';
 import { serverKilledAt, straceOrSkip } from './support/strace.ts';
 import { setTestStage } from './support/test-stage.ts';
 
-const MIGRATIONS = join(PROJECT_ROOT, 'src/stores/sql/migrations');
+const MIGRATIONS = join(PROJECT_ROOT, 'src/stores/sqlite/migrations');
 const CALLS = 'pwrite64,fdatasync,fsync';
 const ENVIRONMENT = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0' };
 /** Every one with KILL_POINTS=all; else with growing gaps. */
