@@ -92,7 +92,7 @@ describe('Secrets', () => {
     const comparing = lines.filter(({ line }) => /timingSafeEqual\(/.test(line));
     expect([...new Set(comparing.map(({ file }) => file))].sort()).toEqual([
       'triggers/signature.ts',
-      'web/access.ts',
+      'web/access/access.ts',
     ]);
     // The result of the one before does not decide whether the next secret is tried.
     expect(comparing.map(({ line }) => line)).toContain(
