@@ -1,6 +1,6 @@
 /** A real PostgreSQL for tests: a server of its own on a free port, with a database for whoever asks. */
 
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chownSync,
   existsSync,
@@ -166,7 +166,16 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
     dump: (url) => execFileSync(program('pg_dump'), ['--clean', '--if-exists', url], { encoding: 'utf8' }),
     restore(url, dump) {
       const options = ['--quiet', '--single-transaction', '--set=ON_ERROR_STOP=1'];
-      execFileSync(program('psql'), [...options, url], { input: dump, stdio: ['pipe', 'ignore', 'pipe'] });
+      // PostgreSQL ends one of two sessions that wait for each other. When it ends psql, a person would type it again.
+      for (let isDone = false; !isDone; ) {
+        const { status, stderr } = spawnSync(program('psql'), [...options, url], {
+          input: dump,
+          encoding: 'utf8',
+          stdio: ['pipe', 'ignore', 'pipe'],
+        });
+        isDone = status === 0;
+        if (!isDone && !stderr.includes('deadlock')) throw new Error(`psql failed: ${stderr}`);
+      }
     },
     kill,
     start,
