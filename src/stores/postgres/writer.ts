@@ -110,7 +110,7 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
     for (const change of outcomes.map(changeOf)) onChange(change);
   }
 
-  /** Tells the other machines when the commit is made, and notes its id if something was written. Resolves to that. */
+  /** Tells the other machines when the commit is made, and notes its id. Resolves to false if nothing was written. */
   async function announce(on: Client, id: string, outcomes: readonly Outcome[]): Promise<boolean> {
     const news = toPayloads(instance, outcomes.map(changeOf)).map(
       (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
