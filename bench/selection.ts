@@ -79,7 +79,7 @@ const EMPTY_LEDGER: Ledger = {
 const ENVIRONMENT_DIGEST = digest(['ENV=production']);
 
 /** A ledger in which every service was synced at the commit. */
-export async function syncedLedger(mirror: Mirror, commit: string): Promise<Ledger> {
+async function syncedLedger(mirror: Mirror, commit: string): Promise<Ledger> {
   const { services } = await snapshotAt({ repository: mirror, rules: DEFAULT_RULES }, commit);
   const entries = services.map(({ id, folder, tree, shared }): [string, LedgerEntry] => {
     const inputs = digest([folder, tree, shared, ENVIRONMENT_DIGEST]);

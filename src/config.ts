@@ -33,10 +33,9 @@ import { parse, type Variable } from './config/variable.ts';
 export type { Environment } from './config/environment.ts';
 export type { SecretsConfig } from './config/secrets.ts';
 export type { ApiToken, Role } from './config/tables/access.ts';
-export type { ExecutorConfig } from './config/tables/executor.ts';
+
 export type { JobsConfig } from './config/tables/jobs.ts';
 export type { PlanCheck } from './config/tables/plan-checks.ts';
-export type { PlansConfig } from './config/tables/plans.ts';
 
 /** Every variable by its subject, in the order of the documentation. */
 export const SUBJECTS = {

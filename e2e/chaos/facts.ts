@@ -10,7 +10,7 @@ export interface RecordedPush {
 }
 
 /** An answer 200 that named a run. */
-export interface AcceptedRun {
+interface AcceptedRun {
   runId: string;
   /** The pushed commit, or null for a request to /sync. */
   commit: string | null;
@@ -19,13 +19,13 @@ export interface AcceptedRun {
 }
 
 /** A delivery that was sent twice under one id. */
-export interface DoubledDelivery {
+interface DoubledDelivery {
   first: string;
   second: string;
 }
 
 /** A task that got SIGKILL. */
-export interface TaskKill {
+interface TaskKill {
   service: string;
   commit: string;
   runId: string;

@@ -9,7 +9,7 @@ const LONGEST_BODY = 65_536;
 const DEFAULT_PER_PAGE = 30;
 const OWN_LOGIN = 'iac-runner-user';
 
-export interface IssueComment {
+interface IssueComment {
   id: number;
   issue: number;
   login: string;

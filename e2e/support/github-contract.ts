@@ -6,7 +6,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import { z } from 'zod';
 
-export interface CheckedRequest {
+interface CheckedRequest {
   method: string;
   /** Still percent-encoded, without the query. */
   path: string;

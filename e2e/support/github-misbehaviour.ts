@@ -96,15 +96,6 @@ export function secondaryRateLimit(status: 403 | 429, retryAfterSeconds?: number
   return { kind: 'answer', status, headers, body: error('You have exceeded a secondary rate limit.') };
 }
 
-/** The hourly limit is used up; `resetAt` is in seconds since the epoch. */
-export function primaryRateLimit(status: 403 | 429, resetAt: number): Misbehaviour {
-  const headers = {
-    'x-ratelimit-remaining': '0',
-    'x-ratelimit-reset': `${resetAt}`,
-  };
-  return { kind: 'answer', status, headers, body: error('API rate limit exceeded for user ID 583231.') };
-}
-
 /** An answer that sends the caller elsewhere; a careful caller does not take its token there. */
 export function redirect(location: string): Misbehaviour {
   return { kind: 'answer', status: 302, headers: { location }, body: error('Found') };

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { describeUser } from './github-repository.ts';
 import { type ApiAnswer, refusal } from './github-statuses.ts';
 
-export type Permission = 'admin' | 'maintain' | 'write' | 'triage' | 'read' | 'none';
+type Permission = 'admin' | 'maintain' | 'write' | 'triage' | 'read' | 'none';
 
 export interface PeopleBook {
   /** From now on; until then an account may only read. */
@@ -12,7 +12,7 @@ export interface PeopleBook {
   permission(login: string): ApiAnswer;
 }
 
-export function idOf(login: string): number {
+function idOf(login: string): number {
   return createHash('sha256').update(login.toLowerCase()).digest().readUInt32BE(0);
 }
 

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { createScripts, type Script } from './github-misbehaviour.ts';
 import { parseBody } from './webhook-sender.ts';
 
-export interface DokployRequest {
+interface DokployRequest {
   method: string;
   /** `project.all`, `compose.one` or `compose.update`. */
   procedure: string;

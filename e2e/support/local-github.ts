@@ -14,7 +14,7 @@ import { describeFullRepository } from './github-repository.ts';
 import { type ApiAnswer, createStatusBook, refusal, type StatusBook } from './github-statuses.ts';
 import { createWebhookSender, parseBody, type WebhookSender } from './webhook-sender.ts';
 
-export interface RecordedRequest extends Caller {
+interface RecordedRequest extends Caller {
   /** Milliseconds since the epoch; `answeredAt` and `status` are null as long as, or because, no answer was sent. */
   receivedAt: number;
   answeredAt: number | null;

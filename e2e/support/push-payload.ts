@@ -8,7 +8,7 @@ export const NO_COMMIT = '0'.repeat(40);
 /** https://docs.github.com/en/webhooks/webhook-events-and-payloads#push */
 const MOST_COMMITS = 2_048;
 
-export interface PushedRepository {
+interface PushedRepository {
   /** Path of the bare repository. */
   path: string;
   /** `owner/name` */
@@ -34,7 +34,7 @@ interface PushedPerson {
   username?: string;
 }
 
-export interface PushedCommit {
+interface PushedCommit {
   id: string;
   tree_id: string;
   distinct: boolean;

@@ -12,7 +12,7 @@ const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')] as const;
 /** Longer than a drain takes. */
 const STOP_LIMIT_MS = PATIENCE_MS;
 
-export interface RunnerExit {
+interface RunnerExit {
   exitCode: number | null;
   signal: string | null;
 }

@@ -31,7 +31,7 @@ export interface Message {
   deliveryId?: string;
 }
 
-export type PushMessage = Push & Omit<Message, 'event' | 'payload'>;
+type PushMessage = Push & Omit<Message, 'event' | 'payload'>;
 
 export interface WebhookSender {
   /** Every attempt so far, oldest first, failed ones too. */

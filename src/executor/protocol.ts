@@ -135,7 +135,7 @@ const end = z.discriminatedUnion('kind', [
 ]);
 
 /** Times are RFC 3339 in UTC. */
-export const responseSchema = z.object({
+const responseSchema = z.object({
   success: z.boolean(),
   /** stdout and stderr in their order, colours kept. Of `argv` none: its output has gone by in messages. */
   output: z.string(),
@@ -177,4 +177,3 @@ export const messageSchema = z.discriminatedUnion('type', [
 ]);
 
 export type ExecMessage = z.output<typeof messageSchema>;
-export type ExecEnd = z.output<typeof end>;

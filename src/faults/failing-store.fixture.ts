@@ -15,7 +15,7 @@ export interface FailureOptions {
 }
 
 /** The methods that may fail. */
-export type StoreCall = Exclude<keyof RunStore, 'watch' | 'isAlive' | 'close'>;
+type StoreCall = Exclude<keyof RunStore, 'watch' | 'isAlive' | 'close'>;
 
 export interface FailingStore {
   store: RunStore;

@@ -9,7 +9,7 @@ export interface RemoteAdvice {
   unreachable: string;
 }
 
-export const CONFIGURED_REMOTE: RemoteAdvice = {
+const CONFIGURED_REMOTE: RemoteAdvice = {
   missingRef: 'Push the branch, or correct GIT_BRANCH.',
   moved: 'Set GIT_REPO_URL to the address that the repository has now.',
   unreachable: 'Check that GIT_REPO_URL can be reached with the configured credentials.',

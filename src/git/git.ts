@@ -42,7 +42,7 @@ export const FETCH_FLAGS: readonly string[] = [
   '--no-recurse-submodules',
 ];
 
-export interface GitRunOptions {
+interface GitRunOptions {
   /** Absolute. Always explicit: with a damaged one, git would else search upwards and act on a stranger. */
   gitDirectory: string;
   /** Absolute; git runs there. */
@@ -53,7 +53,7 @@ export interface GitRunOptions {
   signal?: AbortSignal | undefined;
 }
 
-export interface GitOutput {
+interface GitOutput {
   exitCode: number;
   stdout: Buffer;
   /** Free of secrets. */

@@ -9,7 +9,7 @@ import { maskToken } from '../runs/job.ts';
 import { checkRemoteUrl } from '../runs/texts/remote-url.ts';
 import { createPublicLookup, PrivateAddressError, type Resolve } from './public-lookup.ts';
 
-export interface ChangeRequest {
+interface ChangeRequest {
   type: 'github' | 'gitlab';
   /** Base of the provider's web pages. */
   origin: string;
@@ -25,7 +25,7 @@ export interface ChangeRequest {
   signal: AbortSignal;
 }
 
-export type OpenedRequest = { ok: true; url: string } | { ok: false; problem: string };
+type OpenedRequest = { ok: true; url: string } | { ok: false; problem: string };
 
 export interface ChangeRequests {
   /** Finds the one that is open already. Never throws: a problem is one sentence without a secret. */

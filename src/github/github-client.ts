@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { CommitStatus } from '../runs/kinds/kind.ts';
 import { type GitHubAnswer, judgeAnswer, judgeSilence, type SendOutcome } from './github-answer.ts';
 
-export interface StatusRequest extends CommitStatus {
+interface StatusRequest extends CommitStatus {
   owner: string;
   repo: string;
   /** Full commit id. */

@@ -27,7 +27,7 @@ export interface Ended {
 }
 
 /** Not now: queued again, to be begun at `notBefore` (ms since the epoch) or later. */
-export interface Waiting {
+interface Waiting {
   state: 'queued';
   notBefore: number;
   message: string;

@@ -7,9 +7,9 @@ import type { RunStore } from '../runs/run-store.ts';
 import { type StatusReporter, startStatusReporter } from './statuses/status-reporter.ts';
 import { createFastTime, createStoredRuns, type StoredRuns } from './stored-runs.fixture.ts';
 
-export const TOKEN = 'ghp_local';
+const TOKEN = 'ghp_local';
 /** Full commit ids, as GitHub takes no others. */
-export const [FIRST, SECOND] = ['1'.repeat(40), '2'.repeat(40)] as const;
+export const [FIRST] = ['1'.repeat(40), '2'.repeat(40)] as const;
 const REPOSITORY = { owner: 'acme', repo: 'platform' };
 
 export interface LocalReporting {

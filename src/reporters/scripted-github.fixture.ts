@@ -3,7 +3,7 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-export interface SeenStatus {
+interface SeenStatus {
   sha: string;
   state: string;
   description: string;

@@ -98,9 +98,7 @@ export function aPlan(changes: Partial<PlanRun> = {}, input: Partial<PlanInput> 
 }
 
 /** What a run has come to. `coveredBy` is the name of another run. */
-export type Reached = Partial<
-  Pick<Run, 'state' | 'reason' | 'message' | 'revision' | 'chosen' | 'coveredBy'>
->;
+type Reached = Partial<Pick<Run, 'state' | 'reason' | 'message' | 'revision' | 'chosen' | 'coveredBy'>>;
 
 export interface StoredRuns {
   /** The real store; its reports can be made to fail. */

@@ -1,9 +1,5 @@
 /** A job of the stream `jobs:stream`: a prompt whose changes become a branch of a user's repository. */
 
-export const JOB_STATUSES = ['pending', 'running', 'success', 'failed', 'cancelled'] as const;
-
-export type JobStatus = (typeof JOB_STATUSES)[number];
-
 /** What its hash says of a job that was begun. */
 export interface Job {
   /** Safe as a folder's name. */

@@ -7,7 +7,7 @@ import { gitFailure } from '../failure.ts';
 import { checkedId, type Git } from '../git.ts';
 import { fileError, remove, writeBorrowingRepository } from '../requested/repository-directory.ts';
 
-export interface Person {
+interface Person {
   name: string;
   email: string;
 }

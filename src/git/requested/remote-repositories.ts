@@ -19,12 +19,11 @@ import { remove } from './repository-directory.ts';
 import { type HostPin, type Lookup, pinHost } from './resolve-host.ts';
 import { openSshSession, type SshSession } from './ssh-session.ts';
 
-export type { NamedCommit } from './remote-commit.ts';
 export type { RemoteRepository, WritableRepository } from './remote-repository.ts';
 
 const LOCK_WAIT_MS = 600_000;
 
-export interface RemoteRequest {
+interface RemoteRequest {
   /** As a request named it; credentials in it count when there is no `auth`. */
   url: string;
   auth: GitAuth | null;

@@ -92,7 +92,7 @@ export async function openSshSession(options: SshSessionOptions): Promise<SshSes
 }
 
 /** The name under which ssh looks a host's key up. */
-export function knownHostName({ host, port }: { host: string; port: number }): string {
+function knownHostName({ host, port }: { host: string; port: number }): string {
   const bare = host.replace(/^\[|\]$/g, '');
   return port === 22 ? bare : `[${bare}]:${port}`;
 }

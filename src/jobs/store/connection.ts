@@ -35,7 +35,7 @@ export interface ConnectionOptions {
 }
 
 /** The outcome is not known: Redis may have done it, or may do it still. */
-export class UncertainOutcomeError extends StoreUnavailableError {}
+class UncertainOutcomeError extends StoreUnavailableError {}
 
 const RETRY_MS = 2_000;
 

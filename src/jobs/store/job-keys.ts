@@ -12,4 +12,3 @@ export const jobKey = (id: string): string => `job:${id}`;
 export const outputKey = (id: string): string => `job:${id}:output`;
 export const providerKey = (userId: string, providerId: string): string =>
   `git_provider:${userId}:${providerId}`;
-export const runningKey = (userId: string): string => `runner:user:${userId}:running`;

@@ -22,7 +22,7 @@ import {
 } from './job-replies.ts';
 import { APPEND_OUTPUT, BEGIN, CLAIM_IDLE, FINISH, HAND_BACK, LEAVE, RECALL, RENEW } from './job-scripts.ts';
 
-export type { Begun, JobHealth, JobLease, JobLine, SetAside, StartedJob } from './job-replies.ts';
+export type { Begun, JobHealth, JobLine, SetAside, StartedJob } from './job-replies.ts';
 
 /** Every function throws StoreUnavailableError when Redis refuses or does not answer. */
 export interface JobStore {
@@ -66,7 +66,7 @@ interface JobFinish {
   wanted: number;
 }
 
-export type JobFinished = Begun & { status: string | null };
+type JobFinished = Begun & { status: string | null };
 
 export interface JobStoreOptions {
   url: string;

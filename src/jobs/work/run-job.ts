@@ -8,7 +8,7 @@ import type { Begun, JobHealth, JobStore, StartedJob } from '../store/job-store.
 import { createOutputWriter } from './output-writer.ts';
 
 /** What the work on a job is given. */
-export interface JobContext {
+interface JobContext {
   /** Aborted when the job must not go on: end the work, then throw. */
   signal: AbortSignal;
   /** Shown to the user as it is. Resolves when there is room for more. */

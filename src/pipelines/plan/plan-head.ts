@@ -5,7 +5,7 @@ import type { RunEvent } from '../../runs/run-events.ts';
 import type { Outcome } from '../pipeline.ts';
 
 /** What GitHub says of the pull request now. */
-export interface PullRequestFacts {
+interface PullRequestFacts {
   isOpen: boolean;
   /** Full commit id. */
   head: string;

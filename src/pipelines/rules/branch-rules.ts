@@ -8,13 +8,13 @@ import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
 /** GitHub gives up after ten seconds. */
 const WAIT_MS = 4_000;
 
-export interface PushedPaths {
+interface PushedPaths {
   paths: readonly string[];
   /** The commit that was pushed, as delivered. */
   after: string;
 }
 
-export interface NamedServices {
+interface NamedServices {
   /** Sorted, with `__all__` when a shared path changed. */
   services: string[];
   /** False when the push may be under other rules, so that only git can tell. */

@@ -5,7 +5,7 @@ interface Node<Value> {
   readonly children: Map<string, Node<Value>>;
 }
 
-export interface Found<Value> {
+interface Found<Value> {
   value: Value;
   /** How many characters of the path lead to where the value stands. */
   length: number;

@@ -6,7 +6,7 @@ import { describeDuplicate } from '../rules/discover-services.ts';
 import { loadRules } from '../rules/load-rules.ts';
 import { snapshotAt } from '../rules/snapshot.ts';
 
-export interface ServiceIds {
+interface ServiceIds {
   runnable: readonly string[];
   excluded: readonly string[];
   /** Ids that several folders claim, which are never run → a sentence that names the folders. */

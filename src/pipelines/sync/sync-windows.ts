@@ -2,7 +2,7 @@
 
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
-export type Day = (typeof DAYS)[number];
+type Day = (typeof DAYS)[number];
 
 /** From `from` to `to` on each of the days, in the time zone; past midnight when `to` is not after `from`. */
 export interface SyncWindow {

@@ -10,7 +10,7 @@ export interface LeftOut {
   streams: Stream[];
 }
 
-export interface Rest {
+interface Rest {
   /** Null when nothing is missing. */
   leftOut: LeftOut | null;
   /** What comes after it, in order. */

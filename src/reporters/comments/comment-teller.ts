@@ -22,9 +22,7 @@ export interface StickyComment<K extends RunKind> {
   compose(run: Run<K>): Promise<Composed>;
 }
 
-export type Composed =
-  | { client: GitHubComments; request: CommentRequest; problem?: never }
-  | { problem: string };
+type Composed = { client: GitHubComments; request: CommentRequest; problem?: never } | { problem: string };
 
 export interface CommentTellerOptions {
   store: Pick<RunStore, 'unreported' | 'reports' | 'saveReport' | 'settleRun'>;

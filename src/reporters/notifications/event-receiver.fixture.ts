@@ -12,7 +12,7 @@ import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Lease, RunStore } from '../../runs/run-store.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 
-export interface SeenEvent {
+interface SeenEvent {
   at: number;
   headers: IncomingHttpHeaders;
   text: string;

@@ -10,7 +10,7 @@ import { describeSilence } from '../../github/github-client.ts';
 import { createPublicLookup, PrivateAddressError, type Resolve } from '../../github/public-lookup.ts';
 import { checkRemoteUrl } from '../../runs/texts/remote-url.ts';
 
-export interface EventMessage {
+interface EventMessage {
   url: string;
   /** The operator's own address may be any; one from a request is held to the rules. */
   isOperators: boolean;
@@ -48,7 +48,7 @@ const TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
 const FIRST_PAUSE_MS = 5_000;
 /** With pauses that double up to LONGEST_PAUSE_MS these take a day. */
-export const MAX_TRIES = 19;
+const MAX_TRIES = 19;
 export const LONGEST_PAUSE_MS = 3 * 3_600_000;
 
 const resolveAll: Resolve = (host) => lookup(host, { all: true });

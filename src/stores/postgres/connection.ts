@@ -103,7 +103,7 @@ function bindable(value: Value): Value {
 }
 
 /** The five characters by which PostgreSQL names an error, or null if the error is not the database's. */
-export function sqlState(error: unknown): string | null {
+function sqlState(error: unknown): string | null {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   return /^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object) ? code : null;
 }

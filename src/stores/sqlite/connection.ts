@@ -24,7 +24,7 @@ export interface Connection {
 }
 
 /** SQLite's primary result code, or 0. */
-export function resultCode(error: unknown): number {
+function resultCode(error: unknown): number {
   return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
 }
 

@@ -28,7 +28,7 @@ export interface DeployApiOptions {
   now(): number;
 }
 
-export interface Caller {
+interface Caller {
   name: string;
   /** Whoever may not approve cannot ask for a deployment that nobody approves. */
   mayApprove: boolean;

@@ -7,7 +7,7 @@ import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { EVENTS_PER_READ, lastSequence } from '../runs/run-log.ts';
 
-export const LOGGED_STEPS = ['init', 'plan', 'apply'] as const;
+const LOGGED_STEPS = ['init', 'plan', 'apply'] as const;
 type LoggedStep = (typeof LOGGED_STEPS)[number];
 
 /** Texts that may be long are kept as JSON, without the quotes: clients ask for them twice a second. */

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { RequestError } from '../../errors.ts';
 import { addressGroup } from './client-address.ts';
 
-export interface BodyRequest {
+interface BodyRequest {
   source: Readable;
   address: string;
   maxBytes: number;

@@ -13,9 +13,9 @@ const CONTENT_TYPES = {
   'icon.svg': 'image/svg+xml',
 } as const;
 
-export type AssetName = keyof typeof CONTENT_TYPES;
+type AssetName = keyof typeof CONTENT_TYPES;
 
-export interface Asset {
+interface Asset {
   name: AssetName;
   content: string;
   contentType: string;

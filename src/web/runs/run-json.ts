@@ -45,7 +45,7 @@ export function runJson(run: Run, url: string) {
 }
 
 /** `duration_ms` is null until the step has ended. */
-export function stepJson(step: Step) {
+function stepJson(step: Step) {
   return {
     id: step.id,
     state: step.state,

@@ -37,11 +37,7 @@ export interface RunHistory {
 type EventReader = Pick<RunStore, 'events'>;
 
 /** Every event after `after` that is stored now, page by page. */
-export async function* readEvents(
-  store: EventReader,
-  runId: string,
-  after: number,
-): AsyncGenerator<RunEvent, void> {
+async function* readEvents(store: EventReader, runId: string, after: number): AsyncGenerator<RunEvent, void> {
   let cursor = after;
   for (;;) {
     const events = await store.events(runId, { after: cursor, limit: EVENTS_PER_READ });

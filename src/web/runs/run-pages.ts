@@ -33,7 +33,7 @@ export type RunReader = Pick<
 >;
 
 /** `actor` is the name of the API token behind the request. */
-export type RunAction = (runId: string, actor: string) => Promise<ActionResult>;
+type RunAction = (runId: string, actor: string) => Promise<ActionResult>;
 
 export interface RunRoutesOptions {
   store: RunReader;
