@@ -3,8 +3,7 @@
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { GitError } from '../errors.ts';
-
-const MIB = 1024 * 1024;
+import { MEBIBYTE } from '../units.ts';
 
 export interface FreeSpaceOptions {
   /** Absolute; for one that is not there yet, the nearest folder above it counts. */
@@ -17,7 +16,7 @@ export async function requireFreeSpace({ directories, floorBytes }: FreeSpaceOpt
   for (const directory of directories) {
     const free = await freeBytes(directory);
     if (free >= floorBytes) continue;
-    const [has, needs] = [free, floorBytes].map((bytes) => Math.floor(bytes / MIB));
+    const [has, needs] = [free, floorBytes].map((bytes) => Math.floor(bytes / MEBIBYTE));
     throw new GitError(
       'disk_full',
       `${has} MiB are free at ${directory}, less than the ${needs} kept free.`,
@@ -32,7 +31,7 @@ export async function requireFreeSpace({ directories, floorBytes }: FreeSpaceOpt
 export async function requireRoom(directory: string, bytes: number): Promise<void> {
   const free = await freeBytes(directory);
   if (free >= bytes) return;
-  const [has, needs] = [Math.floor(free / MIB), Math.ceil(bytes / MIB)];
+  const [has, needs] = [Math.floor(free / MEBIBYTE), Math.ceil(bytes / MEBIBYTE)];
   throw new GitError('disk_full', `${has} MiB are free at ${directory}, and ${needs} are needed.`, {
     nextAction: 'Free space there.',
   });

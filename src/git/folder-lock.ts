@@ -3,9 +3,9 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SECOND } from '../units.ts';
 import { judgeHolder, type LockHolder, takeLock } from './lock-directory.ts';
 
-const SECOND = 1000;
 const POLL_MS = 200;
 
 export interface FolderLock {

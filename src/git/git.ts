@@ -2,10 +2,11 @@
 
 import { GitError } from '../errors.ts';
 import { type CaptureResult, captureProcess } from '../process/capture.ts';
+import { MEBIBYTE } from '../units.ts';
 import { gitFailure } from './failure.ts';
 import { parseRemote, type Remote } from './requested/remote.ts';
 
-const MAX_OUTPUT_BYTES = 256 * 1024 * 1024;
+const MAX_OUTPUT_BYTES = 256 * MEBIBYTE;
 
 /** Settings of every git we start. They win over any configuration file (git-config(1), GIT_CONFIG_COUNT). */
 const SETTINGS: readonly (readonly [key: string, value: string])[] = [

@@ -20,9 +20,10 @@ import {
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { isAlive, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
+import { SECOND } from '../units.ts';
 
 /** Nobody ends the last git of a dead process, so it gets a moment to end by itself. */
-const ORPHANS_MS = 1_000;
+const ORPHANS_MS = SECOND;
 /** Signs of life in the time after which a lock is stale. */
 const SIGNS = 4;
 

@@ -1,5 +1,6 @@
 /** The port to the other machines that share a store: who is alive, and who does what only one may do. */
 
+import { SECOND } from '../units.ts';
 import type { RunKind } from './run.ts';
 
 /** The sign of life that a process gives. */
@@ -22,7 +23,7 @@ export interface WorkerSign {
 }
 
 /** Signs of life come every five seconds. */
-const SILENT_MS = 20_000;
+const SILENT_MS = 20 * SECOND;
 
 /** Heard of, but not lately. `now` is by the clock of the store. */
 export function isSilent({ at }: WorkerSign, now: number): boolean {

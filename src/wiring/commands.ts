@@ -12,13 +12,14 @@ import { environmentProblem } from '../runs/deployments/tool-flags.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { CommentOptions } from '../triggers/github/comment-command.ts';
 import type { Sealer } from '../triggers/seal.ts';
+import { HOUR, SECOND } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { ownSource } from './plans.ts';
 
 /** Of each command of a deployment. */
-const COMMAND_TIMEOUT_MS = 3_600_000;
+const COMMAND_TIMEOUT_MS = HOUR;
 /** A deployment that is under way asks so often, and gives up after so many answers that say nothing. */
-const ASK_AGAIN_MS = 5_000;
+const ASK_AGAIN_MS = 5 * SECOND;
 const TRIES = 12;
 const OFF = 'Comments are not obeyed any more: COMMENT_COMMANDS or GITHUB_TOKEN is not set';
 

@@ -28,15 +28,16 @@ import { createDeployApi, type DeployApi } from '../triggers/deploy/deploy-api.t
 import { startApprovals } from '../triggers/github/approvals.ts';
 import { createSealer, type Sealer } from '../triggers/seal.ts';
 import { startDriftChecks } from '../triggers/timers/drift.ts';
+import { DAY, MINUTE, SECOND } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { startRunFolders } from '../worker/run-folders.ts';
 import { buildExecutor, buildStepUser } from './executor.ts';
 import { networkOf, requireSpace, secretsOf } from './sync.ts';
 
-const GIT_TIMEOUT_MS = 600_000;
-const UNUSED_MIRROR_MS = 30 * 86_400_000;
-const TOOLS_KNOWN_MS = 5_000;
-const STEP_USER_STOP_MS = 5_000;
+const GIT_TIMEOUT_MS = 10 * MINUTE;
+const UNUSED_MIRROR_MS = 30 * DAY;
+const TOOLS_KNOWN_MS = 5 * SECOND;
+const STEP_USER_STOP_MS = 5 * SECOND;
 
 /** What deployments and plans share. */
 export interface ToolRoom extends InitOptions, PrepareOptions, RunFolderOptions {

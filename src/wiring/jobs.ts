@@ -22,6 +22,7 @@ import { makeOwnFolder } from '../make-folder.ts';
 import { findProgram, isProgram } from '../process/find-program.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
 import { splitFlags } from '../runs/deployments/tool-flags.ts';
+import { DAY, MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import {
   buildExecutor,
@@ -34,13 +35,13 @@ import {
 import type { Lifetime } from './lifetime.ts';
 import { networkOf, secretsOf } from './sync.ts';
 
-const GIT_TIMEOUT_MS = 600_000;
-const UNUSED_MIRROR_MS = 30 * 86_400_000;
-const SWEEP_MS = 600_000;
-const PROVIDER_PATIENCE_MS = 60_000;
+const GIT_TIMEOUT_MS = 10 * MINUTE;
+const UNUSED_MIRROR_MS = 30 * DAY;
+const SWEEP_MS = 10 * MINUTE;
+const PROVIDER_PATIENCE_MS = MINUTE;
 
 /** What a drained job may still take to end, beyond the time for its last words. */
-const LAST_STEPS_MS = 60_000;
+const LAST_STEPS_MS = MINUTE;
 
 /**
  * Throws ConfigError for a configuration that cannot be used, StoreUnavailableError without Redis. Resolves to what
@@ -101,7 +102,7 @@ export async function startJobWorker(config: JobsConfig, log: Logger, life: Life
 
 /** Another runner takes a job over that was idle for so long; a short time for that is for tests. */
 function leaseOf({ claimIdleMs }: JobsConfig): number {
-  return Math.max(claimIdleMs, 60_000);
+  return Math.max(claimIdleMs, MINUTE);
 }
 
 function executorOf(config: JobsConfig, stateDir: string, watchdog: Watchdog | null): Executor {

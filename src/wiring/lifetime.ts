@@ -3,9 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { ReporterFailedError } from '../errors.ts';
+import { SECOND } from '../units.ts';
 
 /** A release that takes longer is left alone, so that the next one has its turn before a supervisor kills us. */
-const RELEASE_MS = 15_000;
+const RELEASE_MS = 15 * SECOND;
 
 export interface Lifetime {
   /** Aborted as soon as the end begins, with the failure if there was one: from then on nothing new may start. */

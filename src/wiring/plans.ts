@@ -26,14 +26,15 @@ import type { PullRequestOptions } from '../triggers/github/pull-request.ts';
 import { createOidcVerifier } from '../triggers/plan/oidc.ts';
 import { openPlanSecrets } from '../triggers/plan/plan-secrets.ts';
 import { createPubsubPush, type PubsubGate, type PubsubPushOptions } from '../triggers/plan/pubsub-push.ts';
+import { DAY, MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import type { ToolRoom } from './deployments.ts';
 import { buildGit, networkOf, requireSpace } from './sync.ts';
 
-const GIT_TIMEOUT_MS = 600_000;
+const GIT_TIMEOUT_MS = 10 * MINUTE;
 /** Of each command of the tool. */
-const COMMAND_TIMEOUT_MS = 1_800_000;
-const UNUSED_MIRROR_MS = 30 * 86_400_000;
+const COMMAND_TIMEOUT_MS = 30 * MINUTE;
+const UNUSED_MIRROR_MS = 30 * DAY;
 /** GitHub takes any user name with a token: https://docs.github.com/en/get-started/git-basics/about-remote-repositories */
 const TOKEN_USER = 'x-access-token';
 

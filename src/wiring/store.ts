@@ -16,6 +16,7 @@ import type { RunStore } from '../runs/run-store.ts';
 import { shownAddress } from '../stores/postgres/connection.ts';
 import { holdOwnership } from '../stores/sqlite/ownership.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
+import { MINUTE, SECOND } from '../units.ts';
 import { startRole } from '../worker/role.ts';
 import { createOwnTools } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
@@ -81,7 +82,7 @@ export async function openStore(config: Config, log: Logger, life: Lifetime): Pr
   }
 }
 
-const RETRY_MS = 1_000;
+const RETRY_MS = SECOND;
 
 /** A database that is being started, or that the network does not lead to yet, is no reason to end. */
 async function onceReachable<T>(open: () => Promise<T>, ending: AbortSignal, log: Logger): Promise<T> {
@@ -103,8 +104,8 @@ function machineId(dataDir: string): string {
   return readFileSync(file, 'utf8').trim();
 }
 
-const NAME_LEASE_MS = 60_000;
-const NAME_RENEWAL_MS = 10_000;
+const NAME_LEASE_MS = MINUTE;
+const NAME_RENEWAL_MS = 10 * SECOND;
 
 /** Two machines of one name would take back each other's runs. Resolves to what gives the name back. */
 async function takeName(

@@ -19,12 +19,13 @@ import { createRedactor } from '../process/output/redact.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createDokployHashes } from '../stores/dokploy-hashes/dokploy-hashes.ts';
+import { MINUTE } from '../units.ts';
 import { buildExecutor, isElsewhere, stepPlumbing } from './executor.ts';
 
-const GIT_TIMEOUT_MS = 600_000;
+const GIT_TIMEOUT_MS = 10 * MINUTE;
 /** Shorter, as anybody may open a pull request. */
-const PREVIEW_GIT_TIMEOUT_MS = 120_000;
-const LOCK_WAIT_MS = 600_000;
+const PREVIEW_GIT_TIMEOUT_MS = 2 * MINUTE;
+const LOCK_WAIT_MS = 10 * MINUTE;
 
 /** The folder for the files in which tasks say what they did. */
 export function taskFiles({ dataDir }: Config): string {

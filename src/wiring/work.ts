@@ -7,6 +7,7 @@ import { clearLeftoverLock } from '../pipelines/sync/sync-lock.ts';
 import { removeTaskFolder } from '../pipelines/task-folder.ts';
 import { loadProcessLibrary } from '../process/supervise-process.ts';
 import type { WorkerSign } from '../runs/fleet.ts';
+import { MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { startHeartbeat } from '../worker/heartbeat.ts';
 import { recover } from '../worker/recover.ts';
@@ -28,7 +29,7 @@ const CONCURRENT_PLANS = 2;
 const CONCURRENT_COMMANDS = 4;
 
 /** What the steps that a drain has ended may still take, Terraform's own clean-up among it. */
-const LAST_STEPS_MS = 60_000;
+const LAST_STEPS_MS = MINUTE;
 
 /** Of a lease: how often ended ones are looked for. */
 const TAKE_BACK_PART = 0.25;

@@ -6,13 +6,14 @@ import type { RunRequest } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, RunStore } from '../runs/run-store.ts';
 import { boundTexts } from '../runs/texts/bound-texts.ts';
+import { KIBIBYTE, MEBIBYTE, SECOND } from '../units.ts';
 
 /** Log lines wait at most this long, so that a chatty task costs ten commits a second, not thousands. */
 const GATHER_MS = 100;
 /** More than this waiting makes the task wait. */
-const HIGH_WATER_BYTES = 1024 * 1024;
-const CHUNK_BYTES = 64 * 1024;
-const RETRY_MS = [100, 500, 1_000, 5_000] as const;
+const HIGH_WATER_BYTES = MEBIBYTE;
+const CHUNK_BYTES = 64 * KIBIBYTE;
+const RETRY_MS = [100, 500, SECOND, 5 * SECOND] as const;
 
 export interface EventWriter {
   /** Resolves when the events are durable, or, for log lines alone, when there is room for more. */

@@ -13,6 +13,7 @@ import type { Outcome, PipelineContext, Pipelines } from '../pipelines/pipeline.
 import type { Run, RunKind } from '../runs/run.ts';
 import { mayBeHandedBack } from '../runs/run-decisions.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
+import { SECOND } from '../units.ts';
 import { watchSteps } from './cut-steps.ts';
 import { createEventWriter, type EventWriter } from './event-writer.ts';
 import { keepLease } from './keep-lease.ts';
@@ -32,11 +33,11 @@ export interface ExecuteOptions {
   log: Logger;
 }
 
-const LOOK_AGAIN_MS = 2_000;
+const LOOK_AGAIN_MS = 2 * SECOND;
 /** Until a run is tried again that needed a store that was away. */
-const AWAY_MS = 15_000;
+const AWAY_MS = 15 * SECOND;
 /** After the end of a drain. */
-const LAST_WORDS_MS = 10_000;
+const LAST_WORDS_MS = 10 * SECOND;
 
 /** A server that stops hands the run back. `handedBack` says that this cut off a step, and counts against the run. */
 interface HandedBack {

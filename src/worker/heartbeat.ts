@@ -2,9 +2,10 @@
 
 import type { Logger } from 'pino';
 import type { Fleet, WorkerSign } from '../runs/fleet.ts';
+import { SECOND } from '../units.ts';
 import type { Worker } from './worker.ts';
 
-const INTERVAL_MS = 5_000;
+const INTERVAL_MS = 5 * SECOND;
 
 export interface HeartbeatOptions {
   fleet: Pick<Fleet, 'beat' | 'leave'>;

@@ -5,8 +5,9 @@ import { RunnerError } from '../errors.ts';
 import { endMarkedProcesses, endProcessGroup, type ProcessIdentity } from '../process/process-table.ts';
 import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { SECOND } from '../units.ts';
 
-const GRACE_MS = 5_000;
+const GRACE_MS = 5 * SECOND;
 /** That others may have ended since. */
 const RECENT_RUNS = 200;
 

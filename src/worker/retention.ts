@@ -3,13 +3,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { ReporterName, RunStore } from '../runs/run-store.ts';
+import { DAY, HOUR, SECOND } from '../units.ts';
 
 /** A start has better things to do first. */
-const FIRST_MS = 30_000;
-const INTERVAL_MS = 3_600_000;
+const FIRST_MS = 30 * SECOND;
+const INTERVAL_MS = HOUR;
 const PAUSE_MS = 100;
 /** GitHub lists deliveries of three days: what is known of those tells which were missed. */
-const LEAST_FOR_DELIVERIES_MS = 4 * 86_400_000;
+const LEAST_FOR_DELIVERIES_MS = 4 * DAY;
 
 export interface RetentionOptions {
   store: Pick<RunStore, 'prune'>;

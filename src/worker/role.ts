@@ -3,11 +3,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Fleet } from '../runs/fleet.ts';
+import { SECOND } from '../units.ts';
 
-const LEASE_MS = 30_000;
-const RENEW_MS = 5_000;
+const LEASE_MS = 30 * SECOND;
+const RENEW_MS = 5 * SECOND;
 /** Ended so long before anybody else can begin. */
-const MARGIN_MS = 10_000;
+const MARGIN_MS = 10 * SECOND;
 
 export interface RoleOptions {
   fleet: Pick<Fleet, 'hold' | 'release'>;

@@ -6,11 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { DAY, MINUTE, SECOND } from '../units.ts';
 
-const FIRST_MS = 10_000;
-const INTERVAL_MS = 60_000;
-const KEPT_MS = 86_400_000;
-const LEFT_OVER_MS = 600_000;
+const FIRST_MS = 10 * SECOND;
+const INTERVAL_MS = MINUTE;
+const KEPT_MS = DAY;
+const LEFT_OVER_MS = 10 * MINUTE;
 /** The form of a run's id: nothing else in the folder is ours. */
 const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

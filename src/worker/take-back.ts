@@ -2,11 +2,12 @@
 
 import type { Logger } from 'pino';
 import type { RunStore } from '../runs/run-store.ts';
+import { SECOND } from '../units.ts';
 import { endStepsOf, saidAs } from './recover.ts';
 
-const INTERVAL_MS = 15_000;
+const INTERVAL_MS = 15 * SECOND;
 /** After a pause of this very process its own leases are renewed first. */
-const LATE_MS = 5_000;
+const LATE_MS = 5 * SECOND;
 const MOST_RUNS = 10_000;
 
 export interface TakeBackOptions {

@@ -7,10 +7,11 @@ import type { WorkerSign } from '../runs/fleet.ts';
 import { RUN_KINDS } from '../runs/kinds/kinds.ts';
 import type { RunKind } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { SECOND } from '../units.ts';
 import { executeRun } from './execute-run.ts';
 
 /** Every enqueue wakes the worker; this is only for what no wake-up tells. */
-const POLL_MS = 5_000;
+const POLL_MS = 5 * SECOND;
 
 export interface WorkerOptions {
   store: RunStore;

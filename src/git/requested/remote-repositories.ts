@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { RunnerError } from '../../errors.ts';
 import type { GitAuth } from '../../runs/deployments/deployment.ts';
 import { checkRemoteUrl, type RemoteUrl, type RemoteUrlRules } from '../../runs/texts/remote-url.ts';
+import { MINUTE } from '../../units.ts';
 import { createGit, type Git } from '../git.ts';
 import { createMirrorKeeper, type MirrorKeeper, type MirrorLog } from '../own/mirror-keeper.ts';
 import { clearMirrorLock, createMirrorLock, type MirrorLock } from '../own/mirror-lock.ts';
@@ -21,7 +22,7 @@ import { openSshSession, type SshSession } from './ssh-session.ts';
 
 export type { RemoteRepository, WritableRepository } from './remote-repository.ts';
 
-const LOCK_WAIT_MS = 600_000;
+const LOCK_WAIT_MS = 10 * MINUTE;
 
 interface RemoteRequest {
   /** As a request named it; credentials in it count when there is no `auth`. */

@@ -4,6 +4,7 @@ import { lookup as systemLookup } from 'node:dns/promises';
 import { GitError, RunnerError } from '../../errors.ts';
 import { isAddress, isPublicAddress } from '../../runs/texts/public-address.ts';
 import type { RemoteUrl } from '../../runs/texts/remote-url.ts';
+import { SECOND } from '../../units.ts';
 
 /** All addresses of a name. */
 export type Lookup = (host: string) => Promise<string[]>;
@@ -17,7 +18,7 @@ export interface HostPin {
   proxyOnly: boolean;
 }
 
-const LOOKUP_TIMEOUT_MS = 15_000;
+const LOOKUP_TIMEOUT_MS = 15 * SECOND;
 
 const NO_PIN: HostPin = { settings: [], address: null, proxyOnly: false };
 

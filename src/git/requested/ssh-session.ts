@@ -6,10 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, GitError, RunnerError } from '../../errors.ts';
 import { makeOwnFolder } from '../../make-folder.ts';
 import { type CaptureResult, captureProcess } from '../../process/capture.ts';
+import { SECOND } from '../../units.ts';
 import { tellingLine } from '../failure.ts';
 import { fileError, remove } from './repository-directory.ts';
 
-const SECOND = 1000;
 /** A program of OpenSSH that asks nobody is done at once. */
 const TOOL_TIMEOUT_MS = 20 * SECOND;
 const AGENT_START_MS = 10 * SECOND;

@@ -1,7 +1,9 @@
 /** Variables that a request may give to Terraform and OpenTofu: those that configure, not those that change who runs. */
 
+import { KIBIBYTE } from '../../units.ts';
+
 /** The system takes no longer one (MAX_ARG_STRLEN). */
-const MAX_BYTES = 128 * 1024 - 1;
+const MAX_BYTES = 128 * KIBIBYTE - 1;
 
 /** Ours, the system's, or read by every program of a kind before it does its own work. */
 const REFUSED_NAMES = new Set([

@@ -34,7 +34,3 @@ export function formatAge(at: number, now: number): string {
   if (age < 2 * DAY_MS) return `${Math.floor(age / HOUR_MS)} h ago`;
   return `${Math.floor(age / DAY_MS)} d ago`;
 }
-
-export function shortCommit(sha: string): string {
-  return sha.slice(0, 8);
-}

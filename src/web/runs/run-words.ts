@@ -3,8 +3,9 @@
 import { html } from 'hono/html';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import { askedRevision, type Run, type RunState, type StepState } from '../../runs/run.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { plainLine } from '../frame/ansi.ts';
-import { formatAge, formatTime, shortCommit } from '../frame/format.ts';
+import { formatAge, formatTime } from '../frame/format.ts';
 import type { Html } from '../frame/layout.ts';
 
 /** A state with its colour and its word; the colour alone says nothing. */

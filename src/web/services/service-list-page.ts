@@ -2,8 +2,8 @@
 
 import { html } from 'hono/html';
 import type { LedgerEntry } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { plainLine } from '../frame/ansi.ts';
-import { shortCommit } from '../frame/format.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import { commitLink, moment } from '../runs/run-words.ts';
 

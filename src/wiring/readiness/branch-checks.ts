@@ -9,10 +9,11 @@ import type { Mirror } from '../../git/own/mirror.ts';
 import { loadRules } from '../../pipelines/rules/load-rules.ts';
 import { syncGroup } from '../../runs/kinds/sync.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { SECOND } from '../../units.ts';
 import type { Checks } from '../../web/frame/readiness.ts';
 
 /** The remote is asked so often at most, whoever asks us; what is said is never older than 30 s. */
-const REMOTE_MS = 20_000;
+const REMOTE_MS = 20 * SECOND;
 
 export interface BranchChecksOptions {
   git: Git;

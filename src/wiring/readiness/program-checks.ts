@@ -8,10 +8,11 @@ import type { Config } from '../../config.ts';
 import type { Executor } from '../../executor/executor.ts';
 import { makeFolder } from '../../make-folder.ts';
 import { findProgram, isProgram } from '../../process/find-program.ts';
+import { SECOND } from '../../units.ts';
 import { isElsewhere, stepPlumbing } from '../executor.ts';
 
 /** Through ssh or a container. */
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 20 * SECOND;
 const REMEDY = 'Install invoke or set INVOKE_COMMAND.';
 /** Read through the executor: the same folder shows the same words. */
 const MARK = '.iac-runner-mark';

@@ -8,13 +8,14 @@ import { isOpen } from '../../isolation/open-folder.ts';
 import { stepFolderProblem } from '../../isolation/try-step-folder.ts';
 import { captureProcess } from '../../process/capture.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { SECOND } from '../../units.ts';
 import { createReadiness, type ReadinessProbe } from '../../web/frame/readiness.ts';
 import { buildExecutor, buildStepUser, isElsewhere } from '../executor.ts';
 import { buildGit, requireSpace, secretsOf } from '../sync.ts';
 import { branchChecks } from './branch-checks.ts';
 import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks.ts';
 
-const PROBE_TIMEOUT_MS = 5_000;
+const PROBE_TIMEOUT_MS = 5 * SECOND;
 
 export interface ReadinessRoom extends Pick<ReadinessProbe, 'look'> {
   /** Ends what is still being looked at. */
