@@ -1,4 +1,4 @@
-/** Readers that stop reading: they cost a bounded piece of memory each, and hold nobody up. */
+/** Clients that stop reading cost a bounded amount of memory each, and block nobody. */
 
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -14,7 +14,7 @@ import { until } from './support/until.ts';
 
 const READERS = 60;
 
-/** Asks for the path, takes the first bytes of the answer and then nothing more. */
+/** Requests the path, reads the first bytes of the answer, and then reads nothing more. */
 async function stall(runner: Runner, path: string): Promise<Socket> {
   const { hostname, port } = new URL(runner.url);
   const socket = connect(Number(port), hostname);
@@ -32,8 +32,8 @@ async function stall(runner: Runner, path: string): Promise<Socket> {
   return socket;
 }
 
-describe('Readers of a large log that stop reading', () => {
-  it('F32: leave memory bounded and the next push as quick as ever', async () => {
+describe('Clients that stop reading a large log', () => {
+  it('F32: leave the memory bounded and the next push as fast as before', async () => {
     const stage = await setTestStage('stalled');
     const runner = await stage.start({ environment: { LOG_LEVEL: 'info' } });
     await writeShellService(
@@ -51,7 +51,7 @@ describe('Readers of a large log that stop reading', () => {
     const pushed = await stage.push(runner);
     await runner.waitForRun(acceptedRun(pushed), 'succeeded');
     const after = await memoryOf(runner.pid);
-    // 60 MB of log each, if they were held.
+    // The server would hold 60 MB of log for each client if it kept the log in memory.
     expect(after.nowMib - before.nowMib).toBeLessThan(READERS * 8);
     console.log(`Memory of ${READERS} stalled readers: ${Math.round(after.nowMib - before.nowMib)} MiB`);
     expect(await runner.stop()).toBe(0);

@@ -1,4 +1,4 @@
-/** Clocks that jump and processes that stand still: neither ends, repeats, forgets or admits anything. */
+/** Clocks that jump and processes that are paused do not end, repeat, forget or admit anything. */
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const YEAR_MS = 365 * 24 * HOUR_MS;
 
 interface Clock {
   environment: Record<string, string>;
-  /** How far the server's clock is off from now on. */
+  /** Sets how far the server's clock is off from now on. */
   shift(ms: number): Promise<void>;
 }
 
@@ -35,7 +35,7 @@ async function shiftableClock(stage: Stage): Promise<Clock> {
   return { shift, environment: { NODE_OPTIONS: `--import ${module}`, TEST_CLOCK_FILE: file } };
 }
 
-/** Signed as of `atMs`. */
+/** Sends a request that is signed for the time `atMs`. */
 async function stampedSync(runner: Runner, atMs: number, nonce: string): Promise<number> {
   const body = JSON.stringify({ services: ['platform/redis'] });
   const timestamp = `${Math.floor(atMs / 1_000)}`;
@@ -52,7 +52,7 @@ async function stampedSync(runner: Runner, atMs: number, nonce: string): Promise
 const eventsSchema = z.looseObject({ runs: z.array(z.looseObject({ run_id: z.string() })) });
 
 describe('A clock that jumps', () => {
-  it('F23: ends no run early and none never, keeps their order, and deletes nothing that is alive', async () => {
+  it('F23: ends no run too early, lets no run go on for ever, keeps their order, and deletes nothing that is in use', async () => {
     const stage = await setTestStage('clock');
     const clock = await shiftableClock(stage);
     const environment = { ...clock.environment, SYNC_TIMEOUT: '60', RETENTION_DAYS: '1' };
@@ -79,7 +79,7 @@ describe('A clock that jumps', () => {
     ).toHaveLength(1);
   });
 
-  it('F23: holds up no status: what failed while it was wrong is told soon after it was put right', async () => {
+  it('F23: delays no status: a failed status is sent soon after the clock was corrected', async () => {
     const stage = await setTestStage('clock-status');
     const clock = await shiftableClock(stage);
     const runner = await stage.start({ environment: clock.environment });
@@ -91,7 +91,7 @@ describe('A clock that jumps', () => {
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
   });
 
-  it('F23: admits no signed request that is not of its own time', async () => {
+  it('F23: admits a signed request only within its own time', async () => {
     const stage = await setTestStage('clock-door');
     const clock = await shiftableClock(stage);
     const runner = await stage.start({ environment: clock.environment });
@@ -104,13 +104,13 @@ describe('A clock that jumps', () => {
       expect(await stampedSync(runner, now + offMs, `own-nonce-at-${offMs}`)).toBe(200);
     }
     await clock.shift(0);
-    // Nothing that was spent comes back with the time.
+    // A used nonce does not become valid again when the clock is set back.
     expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(401);
   });
 });
 
-describe('What is to be done later', () => {
-  it('F23: a failed service is tried again after growing pauses, whatever the clock says, then left to people', async () => {
+describe('Work that is due later', () => {
+  it('F23: a failed service is tried again after growing pauses, whatever the clock says, and then left to people', async () => {
     const stage = await setTestStage('clock-retries');
     const clock = await shiftableClock(stage);
     const environment = { ...clock.environment, SYNC_RETRIES: '3', RECONCILE_INTERVAL: '1' };
@@ -122,7 +122,7 @@ describe('What is to be done later', () => {
     async function expectRunsAfter(ms: number, count: number): Promise<void> {
       offMs += ms;
       await clock.shift(offMs);
-      // Several looks at the branch.
+      // In this time the server looks at the branch several times.
       await sleep(3_000);
       await until(`${count} runs`, async () => ((await runner.runs()).length >= count ? true : null));
       const runs = await runner.runs();
@@ -134,7 +134,7 @@ describe('What is to be done later', () => {
     await expectRunsAfter(MINUTE_MS, 2);
     await expectRunsAfter(MINUTE_MS, 2);
     await expectRunsAfter(MINUTE_MS, 3);
-    // Set back by a year: what was tried in the future is not waited for.
+    // The clock is set back by a year. The server does not wait for the attempt that then lies in the future.
     await expectRunsAfter(-YEAR_MS, 4);
     await expectRunsAfter(YEAR_MS, 4);
     expect(stage.github.statuses.latest(commit)).toMatchObject({ state: 'failure' });
@@ -143,7 +143,7 @@ describe('What is to be done later', () => {
     expect(pushed.message).toBe('1/2 service(s) failed to sync');
   });
 
-  it('F23: a sync that waits for its window begins when it opens', async () => {
+  it('F23: a sync that waits for its window starts when the window opens', async () => {
     const stage = await setTestStage('clock-window');
     const clock = await shiftableClock(stage);
     const runner = await stage.start({ environment: clock.environment });
@@ -154,7 +154,7 @@ describe('What is to be done later', () => {
     await stage.repository.write('.iac-runner.yaml', windows);
     const commit = await commitChange(stage.repository, ['platform/redis'], 'In three days');
     const runId = acceptedRun(await stage.push(runner));
-    await until('it to wait', async () => {
+    await until('the run to wait', async () => {
       const { state, message } = await runner.waitForRun(runId, 'queued');
       return state === 'queued' && message.startsWith('Waiting for the sync window at ') ? true : null;
     });
@@ -164,8 +164,8 @@ describe('What is to be done later', () => {
   });
 });
 
-describe('A server that stands still', () => {
-  it('F22: for longer than its lease goes on where it was, and nobody takes its place meanwhile', async () => {
+describe('A paused server', () => {
+  it('F22: continues where it was after a pause longer than its lease, and no other server takes its place meanwhile', async () => {
     const stage = await setTestStage('paused');
     const clock = await shiftableClock(stage);
     const runner = await stage.start({ environment: clock.environment });
@@ -173,7 +173,8 @@ describe('A server that stands still', () => {
     const { runId, commit } = await pushRun(stage, runner);
     await stage.journal.waitForStart('platform/gated');
     runner.signal('SIGSTOP');
-    // As for a paused machine: the wall clock is an hour on, the monotonic one is not. A lease is a minute.
+    // This is how a paused machine looks: the wall clock has moved on by an hour, the monotonic clock has not. A
+    // lease lasts a minute.
     await clock.shift(HOUR_MS);
     const { exitCode, stderr } = await runProgram(['serve'], stage.runnerOptions);
     expect({ exitCode, stderr }).toMatchObject({ exitCode: 1, stderr: /already uses the data directory/ });

@@ -1,4 +1,4 @@
-/** What becomes of pushes that arrive while a sync is under way. */
+/** Pushes that arrive while a sync is running. */
 
 import { describe, expect, it } from 'vitest';
 import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
@@ -11,10 +11,10 @@ import type { Stage } from './support/stage.ts';
 import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statuses.ts';
 import { until } from './support/until.ts';
 
-describe('Pushes behind a sync that takes its time', () => {
+describe('Pushes behind a sync that takes a long time', () => {
   const shared = shareStage('queue');
 
-  /** Puts a service at work that goes on when its gate is opened. */
+  /** Starts a sync of a service, which continues when the test opens its gate. */
   async function keepBusy(stage: Stage, runner: Runner, gate: string): Promise<string> {
     await writeGatedService(stage.repository, `platform/06.${gate}`, gate);
     const { runId } = await pushRun(stage, runner, `Add ${gate}`);
@@ -22,7 +22,7 @@ describe('Pushes behind a sync that takes its time', () => {
     return runId;
   }
 
-  it('become one run for the newest, whose outcome is told on all of their commits', async () => {
+  it('become one run for the newest commit, and all of their commits get its outcome', async () => {
     const { stage, runner } = shared();
     const { repository, journal, github } = stage;
     const busy = await keepBusy(stage, runner, 'slow');
@@ -54,7 +54,7 @@ describe('Pushes behind a sync that takes its time', () => {
     }
   });
 
-  it('F7: in the wrong order, they still become one run for the newest commit', async () => {
+  it('F7: become one run for the newest commit, also when they arrive in the wrong order', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const busy = await keepBusy(stage, runner, 'unordered');
@@ -64,7 +64,7 @@ describe('Pushes behind a sync that takes its time', () => {
       pushes.push(await repository.push());
     }
     const [a, b, c] = pushes;
-    if (!a || !b || !c) throw new Error('Three were pushed.');
+    if (!a || !b || !c) throw new Error('Three commits were expected.');
     const ids: string[] = [];
     for (const moved of [c, a, b]) ids.push(await deliveredRun(stage, runner, moved));
     await openGate(stage, 'unordered');
@@ -76,7 +76,7 @@ describe('Pushes behind a sync that takes its time', () => {
     expect([...(await syncedAt(journal, a.after)), ...(await syncedAt(journal, b.after))]).toEqual([]);
   });
 
-  it('do not overtake what was asked for between them', async () => {
+  it('do not overtake a sync that was requested between them', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const busy = await keepBusy(stage, runner, 'between');
@@ -96,7 +96,7 @@ describe('Pushes behind a sync that takes its time', () => {
     ]);
   });
 
-  it('wait for a sync that was asked for by hand, and no service runs twice at once', async () => {
+  it('wait for a sync that somebody requested, and no service runs twice at once', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     await writeGatedService(repository, 'platform/06.by-hand', 'by-hand');
@@ -116,7 +116,7 @@ describe('Pushes behind a sync that takes its time', () => {
     expect((await journal.read()).overlaps).toEqual([]);
   });
 
-  it('that left the branch again meanwhile are never told as deployed', async () => {
+  it('are never reported as deployed when they have left the branch meanwhile', async () => {
     const { stage, runner } = shared();
     const { repository, github } = stage;
     const busy = await keepBusy(stage, runner, 'forced');
@@ -132,13 +132,13 @@ describe('Pushes behind a sync that takes its time', () => {
     await runner.waitForRun(instead, 'succeeded');
     await runner.waitForRun(withdrawn, 'superseded');
     await github.statuses.waitFor({ sha: kept, state: 'success' });
-    await until('an end on it', () =>
+    await until('the final status of the withdrawn commit', () =>
       /error|failure|success/.exec(github.statuses.latest(gone)?.state ?? ''),
     );
     expect(github.statuses.history(gone).map(({ state }) => state)).not.toContain('success');
   });
 
-  it('never told GitHub of a success that was none, and left nothing pending', async () => {
+  it('never made GitHub show a false success, and left no status pending', async () => {
     const { stage, runner } = shared();
     await statusesToSettle(stage, runner);
     await expectNoFalseSuccess(stage, runner);

@@ -1,4 +1,4 @@
-/** The other commands, as people type them. */
+/** The other subcommands, as people type them. */
 
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -21,7 +21,7 @@ const REFUSED = 4;
 describe('The command line', () => {
   const NOTHING_SET = { WEBHOOK_SECRET: undefined, GIT_REPO_URL: undefined, WORKSPACE_DIR: undefined };
 
-  it('explains itself and each of its commands without any configuration', async () => {
+  it('explains itself and each of its subcommands without any configuration', async () => {
     const stage = await setTestStage('help');
     const options = { ...stage.runnerOptions, environment: NOTHING_SET };
     const overview = await runProgram(['--help'], options);
@@ -44,7 +44,7 @@ describe('The command line', () => {
     });
   });
 
-  it('ends with 2 for an unknown command, for none, and for wrong options, and says what there is', async () => {
+  it('exits with 2 for an unknown subcommand, for no subcommand and for wrong options, and lists what exists', async () => {
     const stage = await setTestStage('usage');
     const wrong = [
       [],
@@ -72,7 +72,7 @@ describe('The command line', () => {
     }
   });
 
-  it('ends with 3 where the secret is missing', async () => {
+  it('exits with 3 when the secret is missing', async () => {
     const stage = await setTestStage('no-secret');
     const options = { ...stage.runnerOptions, environment: NOTHING_SET };
     for (const args of [['serve'], ['sign', '{}'], ['sync', '--all']]) {
@@ -84,7 +84,7 @@ describe('The command line', () => {
 });
 
 describe('iac-runner services', () => {
-  it('lists the services of the example in the order of a sync, and what is never run', async () => {
+  it('lists the services of the example in the order of a sync, and the folders that never run', async () => {
     const stage = await setTestStage('services');
     const folder = join(PROJECT_ROOT, 'examples/platform');
     const { exitCode, stdout, stderr } = await runProgram(['services', folder], stage.runnerOptions);
@@ -105,7 +105,7 @@ describe('iac-runner services', () => {
     expect(stdout).toMatch(/^05 {2}bootstrap\/iac-runner +\(never run\)$/m);
   });
 
-  it('ends with 1 when two folders claim one id, naming both', async () => {
+  it('exits with 1 when two folders claim the same id, and names both', async () => {
     const stage = await setTestStage('duplicates');
     await stage.repository.write('platform/09.redis/deploy.py', '');
     const { exitCode, stderr } = await runProgram(['services', stage.repository.clone], stage.runnerOptions);
@@ -134,7 +134,7 @@ describe('iac-runner sign', () => {
     return (await fetch(`${shared().runner.url}/sync`, { method: 'POST', headers, body })).status;
   }
 
-  it('prints headers that the server takes, for a body given in each way, and never the secret', async () => {
+  it('prints headers that the server accepts, however the body is given, and never prints the secret', async () => {
     const { stage, runner } = shared();
     const { runnerOptions: options } = stage;
     const body = '{ "services": ["platform/redis"], "dry_run":true }\n';
@@ -159,14 +159,14 @@ describe('iac-runner sign', () => {
     await idle(runner);
   });
 
-  it('prints a curl command that a shell sends as it is, whatever stands in the body', async (context) => {
+  it('prints a curl command that a shell sends unchanged, whatever the body contains', async (context) => {
     await curlOrSkip(context);
     const { stage, runner } = shared();
     const bodies: [string, string[], RegExp][] = [
       ['{"services":["platform/redis"],"dry_run":true}', [], /"status":"accepted"/],
       ['{"services":["platform/redis"],"dry_run":true}', ['--timestamp'], /"status":"accepted"/],
       ['\n{ "services":\r\n["platform/redis"],"dry_run":true }\n\n', [], /"status":"accepted"/],
-      // Refused for its words, so the signature was good: nothing was lost or done on the way.
+      // The server refuses the content of the body, so the signature was good and no byte was lost or changed.
       [JSON.stringify({ services: ['it\'s $HOME `id` \\ "x" $(id) !! ;\n\t%s é😀'] }), [], /Unknown service/],
       ['@/etc/passwd', [], /not valid JSON/],
     ];
@@ -185,7 +185,7 @@ describe('iac-runner sign', () => {
     await idle(runner);
   });
 
-  it('addresses the server where people reach it', async () => {
+  it('uses the address at which people reach the server', async () => {
     const { stage } = shared();
     for (const [environment, url] of [
       [{}, 'http://localhost/sync'],
@@ -209,7 +209,7 @@ describe('iac-runner sync', () => {
     return runProgram(['sync', '--url', runner.url, ...args], { ...stage.runnerOptions, environment });
   }
 
-  it('--follow shows the run as it goes and ends with 0 when it succeeded', async () => {
+  it('--follow shows the run while it runs and exits with 0 when it succeeded', async () => {
     const { stage } = shared();
     const head = await commitChange(stage.repository, ['platform/redis'], 'Follow me');
     await stage.repository.push();
@@ -223,7 +223,7 @@ describe('iac-runner sync', () => {
     expect(await syncedAt(stage.journal, head)).toEqual(['platform/redis']);
   });
 
-  it('--follow goes on after a break, whatever a proxy answers while the server is away', async () => {
+  it('--follow continues after an interruption, whatever a proxy answers while the server is away', async () => {
     const { stage, runner } = shared();
     await commitChange(stage.repository, ['platform/redis'], 'Follow me through a break');
     await stage.repository.push();
@@ -241,7 +241,7 @@ describe('iac-runner sync', () => {
     expect(stdout.trim().split('\n').at(-1)).toContain('1 service(s) synced successfully');
   });
 
-  it('--follow ends at once when the server refuses to show the run', async () => {
+  it('--follow exits at once when the server refuses to show the run', async () => {
     const { stage, runner } = shared();
     await commitChange(stage.repository, ['platform/redis'], 'Follow me nowhere');
     await stage.repository.push();
@@ -253,7 +253,7 @@ describe('iac-runner sync', () => {
     await idle(runner);
   });
 
-  it('--follow ends with 1 when the run failed, and shows why', async () => {
+  it('--follow exits with 1 when the run failed, and shows why', async () => {
     const { stage } = shared();
     await stage.repository.write('platform/01.postgres/compose.yaml', 'services: {}\n');
     await stage.repository.commit('Break postgres');
@@ -264,7 +264,7 @@ describe('iac-runner sync', () => {
     expect(stdout).toContain('1/1 service(s) failed to sync');
   });
 
-  it('ends with 4 and the words of the server when it is refused, or when there is no server', async () => {
+  it("exits with 4 and the server's message when the server refuses the request or cannot be reached", async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       const unknown = await syncCommand(['--follow', 'platform/nope']);
@@ -288,7 +288,7 @@ describe('iac-runner sync', () => {
     });
   });
 
-  it('--dry-run says what would be done and does nothing', async () => {
+  it('--dry-run says what a sync would do and does nothing', async () => {
     const { stage } = shared();
     await commitChange(stage.repository, ['platform/vault'], 'Would be done');
     await stage.repository.push();
@@ -300,7 +300,7 @@ describe('iac-runner sync', () => {
     expect((await stage.journal.read()).syncs).toEqual(syncs);
   });
 
-  it('without --follow prints the address of the run, which goes on', async () => {
+  it('prints the address of the run and exits when --follow is not given', async () => {
     const { stage, runner } = shared();
     const head = await commitChange(stage.repository, ['platform/minio'], 'Goes on');
     await stage.repository.push();

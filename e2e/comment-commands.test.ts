@@ -1,4 +1,4 @@
-/** Commands in comments: who may give them, for which commit, what they lead to, and that nothing of it is lost. */
+/** Comment commands: who may give them, which commit they apply to, what they do, and that none is lost. */
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const acceptedSchema = z.object({ status: z.literal('accepted'), run_id: z.strin
 const deliveriesSchema = z.object({ deliveries: z.array(z.looseObject({ event: z.string() })) });
 const terraform = await execa('terraform', ['version'], { reject: false });
 
-/** Leaves a file when it is applied, and shows what it was given. */
+/** Creates a file when it is applied, and prints the variables that it received. */
 function writing(file: string): string {
   return `resource "terraform_data" "one" {
   provisioner "local-exec" {
@@ -36,7 +36,7 @@ variable "seconds" {
 `;
 }
 
-describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)', () => {
+describe.skipIf(terraform.exitCode !== 0)('Comment commands (need terraform)', () => {
   let stage: Stage;
   let runner: Runner;
   let environment: Record<string, string | undefined>;
@@ -66,7 +66,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
   });
 
   interface Pull extends PullRequestState {
-    /** What it wrote when it was applied. */
+    /** The content of the file that the root created when it was applied. */
     written(): Promise<string>;
   }
 
@@ -137,7 +137,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     return (await runner.runs()).filter(({ kind }) => kind === 'deploy').map(({ run_id }) => run_id);
   }
 
-  it('apply all changed roots of an approved, mergeable head, and tell how it went', async () => {
+  it('apply all changed roots of an approved, mergeable head, and report the result', async () => {
     const pull = await open({ roots: ['infra/a', 'infra/b'] });
     approve(pull);
     const id = await command(pull);
@@ -150,11 +150,11 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect(body).toContain(`- \`infra/b-${pull.number}\`: Applied`);
     const written = await pull.written();
     expect(written.match(/applied/g)).toHaveLength(2);
-    // As tasks do: what TASK_ENV names, and nothing that is the runner's own.
+    // As in tasks, the variables that TASK_ENV names are visible, and none of the runner's own.
     expect(written).toContain('vault https://vault.example.com token .');
   });
 
-  it('plan the head, for whoever may write', async () => {
+  it('plan the head for everybody who may write', async () => {
     const pull = await open();
     const id = await command({ number: pull.number, body: 'iac-runner plan\r\niac-runner apply' });
     await runner.waitForRun(id, 'succeeded');
@@ -162,7 +162,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect(await pull.written()).toBe('');
   });
 
-  it('plan a head from a fork only after an approval of that commit', async () => {
+  it('plan a head from a fork only after that commit was approved', async () => {
     const pull = await open({ fork: 'stranger/platform', author: 'eve' });
     await runner.waitForRun(await command({ number: pull.number, body: 'iac-runner plan' }), 'succeeded');
     expect(await reply(pull.number)).toContain('awaits approval');
@@ -239,7 +239,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect(deliveries[0]).toMatchObject({ event: 'issue_comment', detail: reason });
   });
 
-  it('F47: a head that moves after the approval is not applied, neither old nor new', async () => {
+  it('F47: do not apply a head that moves after the approval, neither the old nor the new commit', async () => {
     const pull = await open();
     approve(pull);
     await stage.repository.git('checkout', '--quiet', `pull-${pull.number}`);
@@ -251,14 +251,14 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect(await pull.written()).toBe('');
   });
 
-  it('F47: an approval taken back while the deployment waits for its target stops it before it begins', async () => {
+  it('F47: do not start a deployment when the approval is withdrawn while it waits for its target', async () => {
     const pull = await open({ seconds: 8 });
     approve(pull);
     const firstId = await command(pull);
     await until('the first apply', async () => ((await pull.written()) === '' ? null : true));
     const before = (await deployments()).length;
     const secondId = await command(pull);
-    // It is granted, and waits for the target.
+    // The deployment is approved and waits for its target.
     await until('the second deployment', async () => ((await deployments()).length > before ? true : null));
     approve(pull, { state: 'CHANGES_REQUESTED', at: LATER });
     await runner.waitForRun(firstId, 'succeeded');
@@ -267,7 +267,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect((await pull.written()).match(/applied/g)).toHaveLength(1);
   });
 
-  it('F47: a head that moves after the plan is not applied', async () => {
+  it('F47: do not apply a head that moves after the plan', async () => {
     const pull = await open({ seconds: 7 });
     approve(pull);
     const before = await deployments();
@@ -293,7 +293,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect(await pull.written()).toBe('');
   });
 
-  it('is obeyed once, however often its comment is delivered', async () => {
+  it('are obeyed once, however often the comment is delivered', async () => {
     const pull = await open();
     approve(pull);
     const id = await command({ number: pull.number, id: 777 });
@@ -303,11 +303,11 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect((await pull.written()).match(/applied/g)).toHaveLength(1);
   });
 
-  it('waits until GitHub knows whether the head can be merged', async () => {
+  it('wait until GitHub knows whether the head can be merged', async () => {
     const pull = await open({ mergeable: null });
     approve(pull);
     const id = await command(pull);
-    await until('the wait', async () =>
+    await until('the run to wait', async () =>
       (await runner.runs()).some(
         ({ run_id, message }) => run_id === id && message.includes('whether the head can be merged'),
       )
@@ -319,7 +319,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
     expect(await pull.written()).toContain('applied');
   });
 
-  it('of many strangers get one reply', async () => {
+  it('get one reply when many strangers give them', async () => {
     const pull = await open();
     const { comments } = stage.github;
     for (let i = 0; i < 3; i += 1) {
@@ -330,7 +330,7 @@ describe.skipIf(terraform.exitCode !== 0)('Commands in comments (need terraform)
   });
 
   it.each([0, 300, 900, 2_000])(
-    'outlives a kill -9 after %i ms: applied at most once, and told in the end',
+    'survive a kill -9 after %i ms: they are applied at most once, and the result is reported in the end',
     async (delayMs) => {
       const pull = await open({ seconds: 1 });
       approve(pull);

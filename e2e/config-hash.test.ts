@@ -1,4 +1,4 @@
-/** The config hash that tasks compare, by the contract's formula. */
+/** The config hash that tasks compare is computed by the formula of the contract. */
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ describe('IAC_CONFIG_HASH', () => {
   const environment = { VAULT_ADDR: '', VAULT_APP_TOKEN: 'hvs.a=b c', DEPLOY_ENV: 'ünï', DOKPLOY_URL: ' ' };
   const shared = shareStage('config-hash', () => environment);
 
-  it('is twelve digits of the SHA-256 over compose.yaml and the environment, as the contract has it', async () => {
+  it('is the first twelve digits of the SHA-256 over compose.yaml and the environment, as the contract defines it', async () => {
     const { stage } = shared();
     await sync(shared(), { services: ['platform/dashy', 'finance_report/app'] });
     for (const id of ['platform/dashy', 'finance_report/app']) {
@@ -34,13 +34,13 @@ describe('IAC_CONFIG_HASH', () => {
         .update(`${compose}\n---ENV---\n${lines.join('\n')}`, 'utf8')
         .digest('hex')
         .slice(0, 12);
-      // What the example's task was handed and keeps.
+      // The example's task stores the hash that it received.
       const handed = await readFile(join(stage.folder, 'state', id, 'config-hash'), 'utf8');
       expect(handed.trim()).toBe(expected);
     }
   });
 
-  it('differs with another environment, and what was unchanged is then synced again', async () => {
+  it('differs for another environment, and an unchanged service is then synced again', async () => {
     const { stage, runner } = shared();
     await sync(shared(), { services: ['platform/vault'] });
     const read = () => readFile(join(stage.folder, 'state/platform/vault/config-hash'), 'utf8');

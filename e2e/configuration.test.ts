@@ -1,4 +1,4 @@
-/** What the program refuses to start with, what it says then, and what it leaves on the disk. */
+/** The program refuses to start with some settings and says why, and its files on the disk are private. */
 
 import { chmod, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { setTestStage } from './support/test-stage.ts';
 const CONFIGURATION_ERROR = 3;
 const OTHER_FAILURE = 1;
 
-/** Settings that must not be started with. Undefined stands for unset. */
+/** Settings that the program must refuse. Undefined stands for a variable that is not set. */
 const WRONG: Record<string, (string | undefined)[]> = {
   WEBHOOK_SECRET: [
     undefined,
@@ -80,10 +80,10 @@ const WRONG: Record<string, (string | undefined)[]> = {
   SYNC_REQUIRE_TIMESTAMP: ['yes', '1', 'TRUE'],
 };
 
-/** Settings of which not even a wrong value may be shown. */
+/** Settings whose values must not be shown, even if they are wrong. */
 const SECRETS = ['WEBHOOK_SECRET', 'WEBHOOK_SECRET_PREVIOUS', 'GIT_REPO_URL', 'API_TOKENS'];
 
-/** The i-th wrong value of every variable that has so many. */
+/** The wrong value with this index for each variable that has so many wrong values. */
 function wrongRounds(): Record<string, string | undefined>[] {
   const rounds = Math.max(...Object.values(WRONG).map((values) => values.length));
   return Array.from({ length: rounds }, (_, round) =>
@@ -109,7 +109,7 @@ describe('F1: A wrong configuration', () => {
     }
   });
 
-  it('of many variables at once is told whole, a line for each, without any value', async () => {
+  it('of many variables at once is reported completely, with a line for each variable and without any value', async () => {
     const stage = await setTestStage('wrong');
     for (const environment of wrongRounds()) {
       const options = { ...stage.runnerOptions, environment };
@@ -131,7 +131,7 @@ describe('F1: A wrong configuration', () => {
     }
   });
 
-  it('is none when optional variables are blank, and values have white space around them', async () => {
+  it('does not include blank optional variables and white space around values', async () => {
     const stage = await setTestStage('blank');
     const environment = {
       WEBHOOK_PORT: ' 0 ',
@@ -149,11 +149,11 @@ describe('F1: A wrong configuration', () => {
   });
 });
 
-describe('A variable that is not one of iac-runner, but nearly', () => {
+describe("A variable whose name is almost one of iac-runner's", () => {
   const environment = { SYNC_RETRYS: 'CANARY-5d1f0c' };
   const line = 'SYNC_RETRYS is not a variable of iac-runner; did you mean SYNC_RETRIES?';
 
-  it('is named in one line of the log of a server, without its value, and the server starts', async () => {
+  it("is named in one line of the server's log, without its value, and the server starts", async () => {
     const stage = await setTestStage('unknown');
     const runner = await stage.start({ environment });
     expect((await runner.getJson('/health', null)).status).toBe(200);
@@ -162,7 +162,7 @@ describe('A variable that is not one of iac-runner, but nearly', () => {
     expect(await runner.stop()).toBe(0);
   });
 
-  it('is named by a worker, too', async () => {
+  it('is named in the log of a worker, too', async () => {
     const stage = await setTestStage('unknown-worker');
     const ofJobs = { REDIS_URL: 'redis://127.0.0.1:1', ENCRYPTION_KEY: 'a key of this test, 32 letters. ' };
     const options = { ...stage.runnerOptions, environment: { ...environment, ...ofJobs } };
@@ -173,7 +173,7 @@ describe('A variable that is not one of iac-runner, but nearly', () => {
 });
 
 describe('A server that cannot start', () => {
-  it('because its port is taken says which, and what to do, and leaves the data to the next', async () => {
+  it('because its port is taken says which port and what to do, and leaves the data to the next server', async () => {
     const stage = await setTestStage('port');
     const first = await stage.start();
     const { port } = new URL(first.url);
@@ -192,7 +192,7 @@ describe('A server that cannot start', () => {
     expect((await second.getJson('/ready', null)).status).toBe(200);
   });
 
-  it('because another uses its data says whose, and does not disturb it; one that was killed leaves no lock', async () => {
+  it('because another server uses its data names that server and does not disturb it; a killed server leaves no lock', async () => {
     const stage = await setTestStage('twice');
     const first = await stage.start();
     const { exitCode, stderr } = await runProgram(['serve'], stage.runnerOptions);
@@ -208,11 +208,11 @@ describe('A server that cannot start', () => {
     expect(await second.stop()).toBe(0);
   });
 
-  it('because its data folder is a file, or where none can be made, says so in a line, at once', async () => {
+  it('because its data folder is a file or cannot be created says so in one line, at once', async () => {
     const stage = await setTestStage('file');
     await stage.repository.write('../not-a-folder', 'x');
     const file = join(stage.folder, 'not-a-folder');
-    // In /proc nobody makes folders; Node's own way of making them never ends there.
+    // Nobody can create folders in /proc, where Node's own recursive mkdir never returns.
     for (const DATA_DIR of [file, join(file, 'data'), '/proc/iac-runner/data']) {
       const options = { ...stage.runnerOptions, environment: { DATA_DIR } };
       const { exitCode, stderr } = await runProgram(['serve'], options);
@@ -223,8 +223,8 @@ describe('A server that cannot start', () => {
   });
 });
 
-describe('F43: What is left on the disk', () => {
-  it('is private under the most careless umask, and nothing is left in the folder for temporary files', async () => {
+describe('F43: The data on the disk', () => {
+  it('is private even with the umask 000, and nothing is left in the folder for temporary files', async () => {
     const stage = await setTestStage('modes');
     const program = [
       'sh',
@@ -258,7 +258,7 @@ describe('F43: What is left on the disk', () => {
     }
   });
 
-  it('is made private when it was not, also in the default place', async () => {
+  it('is made private if it was not, also in the default folder', async () => {
     const stage = await setTestStage('loose');
     await mkdir(join(stage.folder, 'data'));
     await chmod(join(stage.folder, 'data'), 0o777);
@@ -271,12 +271,12 @@ describe('F43: What is left on the disk', () => {
   });
 });
 
-/** Permission bits in octal. */
+/** The permission bits in octal. */
 async function modeOf(path: string): Promise<string> {
   return ((await stat(path)).mode & 0o777).toString(8);
 }
 
-/** The folder and everything below it that others than its owner may write. */
+/** The folder and everything below it that users other than its owner may write. */
 async function writableByOthers(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = entries

@@ -1,4 +1,7 @@
-/** The inbox for people: every delivery with its decision, replayed when wanted, and those that never came. */
+/**
+ * The inbox shows every delivery with its decision, replays a delivery on request, and finds those that never
+ * arrived.
+ */
 
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -42,7 +45,7 @@ function command(stage: Stage, runner: Runner, token: string | undefined, ...arg
 }
 
 describe('The inbox', () => {
-  it('holds every delivery with what was decided, also over a crash, for page, API and terminal', async () => {
+  it('holds every delivery with its decision, also after a crash, for the page, the API and the terminal', async () => {
     const stage = await setTestStage('inbox');
     const runner = await stage.start();
     const { github, repository } = stage;
@@ -91,7 +94,7 @@ describe('The inbox', () => {
     expect((await command(stage, again, API_TOKENS.viewer, '--decision', 'lost')).exitCode).toBe(2);
   });
 
-  it('F5: replays what a delivery asked for, and never goes backwards by that', async () => {
+  it('F5: replays the request of a delivery, and never goes backwards by that', async () => {
     const stage = await setTestStage('replay');
     const runner = await stage.start();
     const first = await pushRedis(stage, runner, 'First');
@@ -137,7 +140,7 @@ describe('The inbox', () => {
     });
   });
 
-  it('F13: takes no replay from another site', async () => {
+  it('F13: accepts no replay from another site', async () => {
     const stage = await setTestStage('replay-csrf');
     const runner = await stage.start();
     const { delivery } = await pushRedis(stage, runner, 'Change');
@@ -162,8 +165,8 @@ describe('The inbox', () => {
   });
 });
 
-describe('Deliveries that never came', () => {
-  it('F11: are listed once each with what GitHub got, and the push is synced', async () => {
+describe('Deliveries that never arrived', () => {
+  it('F11: are listed once each with what GitHub received, and the push is synced', async () => {
     const stage = await setTestStage('missed');
     const { github, journal } = stage;
     const hookRequests = () =>
@@ -175,11 +178,12 @@ describe('Deliveries that never came', () => {
     expect(await runner.stop()).toBe(0);
     const lost = await pushRedis(stage, runner, 'While it is down');
     expect(lost.delivery.status).toBeNull();
-    // More than one page of them at GitHub.
+    // GitHub has more than one page of them.
     const message = { url: `${runner.url}/webhook`, secret: WEBHOOK_SECRET, event: 'ping', payload: {} };
     await Promise.all(Array.from({ length: 120 }, () => github.deliver(message)));
 
-    // By the button on GitHub it comes after all, and changes nothing any more; a second time it is a duplicate.
+    // GitHub's Redeliver button sends it after all, which changes nothing any more. The second redelivery is a
+    // duplicate.
     async function redeliver(again: Runner): Promise<void> {
       const { deliveryId } = lost.delivery;
       const redelivered = await github.redeliver(deliveryId);
@@ -190,16 +194,16 @@ describe('Deliveries that never came', () => {
       expect(await syncedAt(journal, lost.commit)).toEqual([REDIS]);
     }
 
-    // Where GitHub knows it.
+    // This is where GitHub's API shows the delivery.
     const environment = { WEBHOOK_PORT: new URL(runner.url).port };
     for (let round = 0; round < 2; round += 1) {
       const again = await stage.start({ environment });
       await until('the push to be synced', async () => {
         return (await syncedAt(journal, lost.commit)).includes(REDIS) ? true : null;
       });
-      // Webhooks, and two pages of their deliveries.
+      // The server reads the list of webhooks and two pages of their deliveries.
       await until('GitHub to be asked', () => (hookRequests() >= 3 * (round + 1) ? true : null));
-      await until('the lost ones to be listed', async () => {
+      await until('the lost deliveries to be listed', async () => {
         return (await listed(again, '?decision=missed')).length === 50 ? true : null;
       });
       const output = await command(stage, again, API_TOKENS.viewer, '--decision', 'missed', '--limit', '500');
@@ -212,11 +216,11 @@ describe('Deliveries that never came', () => {
     }
   });
 
-  it('are not looked for when the token may not, which is said once', async () => {
+  it('are not looked for when the token has no permission, and the log says so once', async () => {
     const stage = await setTestStage('not-allowed');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
     const said = 'missed deliveries are not looked for: the token may not read webhooks';
-    await until('it to be said', () => (runner.output().includes(said) ? true : null));
+    await until('the line in the log', () => (runner.output().includes(said) ? true : null));
     const asked = () => stage.github.requests.filter(({ url }) => url.includes('/hooks')).length;
     expect(asked()).toBe(1);
     const { delivery } = await pushRedis(stage, runner, 'Change');

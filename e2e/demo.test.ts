@@ -1,4 +1,4 @@
-/** The demo as a child without a terminal: its story, and that it cleans up however it ends. */
+/** The demo as a child process without a terminal: it tells its story, and it cleans up however it ends. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ beforeEach(async () => {
 
 function startDemo() {
   const demo = execa(process.execPath, [join(PROJECT_ROOT, 'examples/demo.ts')], {
-    // Everything that it makes is in there, and everything that it starts names it.
+    // The demo creates everything in this folder, and everything that it starts names the folder.
     env: { TMPDIR: folder },
     stdin: 'ignore',
     reject: false,
@@ -34,7 +34,7 @@ function startDemo() {
   demo.stdout.on('data', (chunk: Buffer) => {
     said += chunk.toString();
   });
-  const reaches = (text: string) => until(`the demo says ${text}`, () => said.includes(text) || null);
+  const reaches = (text: string) => until(`the demo to print ${text}`, () => said.includes(text) || null);
   return { demo, reaches };
 }
 
@@ -43,7 +43,7 @@ async function expectNothingLeft(): Promise<void> {
   expect(await processesMentioning(folder)).toEqual([]);
 }
 
-it('tells its whole story and ends with 0, leaving nothing behind', async () => {
+it('shows its whole story and exits with 0, leaving nothing behind', async () => {
   const { exitCode, stdout, stderr } = await startDemo().demo;
   expect(stderr).toBe('');
   expect(exitCode).toBe(0);
@@ -69,7 +69,7 @@ it('tells its whole story and ends with 0, leaving nothing behind', async () => 
   await expectNothingLeft();
 });
 
-it('cleans up when it is cut short', async () => {
+it('cleans up when it is interrupted', async () => {
   const { demo, reaches } = startDemo();
   await reaches('2. A push');
   demo.kill('SIGTERM');
@@ -77,12 +77,12 @@ it('cleans up when it is cut short', async () => {
   await expectNothingLeft();
 });
 
-it('fails loudly, with the log of the runner, when the runner dies', async () => {
+it('fails with the log of the runner when the runner dies', async () => {
   const { demo, reaches } = startDemo();
   await reaches('2. A push');
   const found = await processesMentioning(folder);
   const runner = found.find(({ command }) => command.includes('cli.ts serve'));
-  if (!runner) throw new Error(`No runner is among ${JSON.stringify(found)}.`);
+  if (!runner) throw new Error(`There is no runner among ${JSON.stringify(found)}.`);
   process.kill(runner.pid, 'SIGKILL');
   const { exitCode, stderr } = await demo;
   expect(exitCode).toBe(1);

@@ -1,4 +1,4 @@
-/** What surrounds a deployment: hostile requests, checks, the registry, events, metrics, other origins. */
+/** The surroundings of a deployment: hostile requests, checks, the registry, events, metrics, other origins. */
 
 import { readFile, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
@@ -27,7 +27,7 @@ interface Received {
   body: string;
 }
 
-/** A server that keeps what it is sent. */
+/** A server that stores the requests that it receives. */
 async function receiver(
   answer: (url: string) => { status: number; body?: object } = () => ({ status: 204 }),
 ) {
@@ -54,7 +54,7 @@ async function receiver(
   };
 }
 
-describe.skipIf(unavailable !== null)(`Around a deployment${because(unavailable)}`, () => {
+describe.skipIf(unavailable !== null)(`A deployment${because(unavailable)}`, () => {
   let stage: DeploymentStage;
   let runner: Runner;
   let hooks: Awaited<ReturnType<typeof receiver>>;
@@ -124,7 +124,7 @@ describe.skipIf(unavailable !== null)(`Around a deployment${because(unavailable)
     expect((await api.call('GET', '/runs', undefined, 'viewer')).body).toEqual(before);
   });
 
-  it('asks the checks before anybody: a required one is a gate, the other an advice', async () => {
+  it('runs the checks before anybody is asked: a required check is a gate, the other one is advice', async () => {
     const good = await api.start({ git_url: stage.gitUrl });
     await api.waitForState(good, 'awaiting_approval');
     const { steps } = await runner.waitForRun(good, 'awaiting_approval');
@@ -148,7 +148,7 @@ describe.skipIf(unavailable !== null)(`Around a deployment${because(unavailable)
     expect((await api.approve(bad)).status).toBe(409);
   });
 
-  it('gives the tool a configuration and an environment of its own, and takes both away', async () => {
+  it('gives the tool a configuration and an environment of its own, and removes both', async () => {
     const id = await api.start({
       git_url: stage.gitUrl,
       path: 'large',
@@ -172,7 +172,7 @@ describe.skipIf(unavailable !== null)(`Around a deployment${because(unavailable)
     await api.reject(id);
   });
 
-  it('tells signed events, in order', async () => {
+  it('sends signed events, in order', async () => {
     const id = await api.start({
       git_url: stage.gitUrl,
       path: 'denied',
@@ -196,7 +196,7 @@ describe.skipIf(unavailable !== null)(`Around a deployment${because(unavailable)
     expect(JSON.stringify(hooks.received)).not.toContain('CANARY');
   });
 
-  it('F13: is changed by no request of another site, nor by a GET', async () => {
+  it('F13: is not changed by a request of another site, nor by a GET', async () => {
     const id = await api.start({ git_url: stage.gitUrl, path: 'large' });
     await api.waitForState(id, 'awaiting_approval');
     const login = await fetch(`${runner.url}/login`, {
@@ -223,7 +223,7 @@ describe.skipIf(unavailable !== null)(`Around a deployment${because(unavailable)
     await api.cancel(id);
   });
 
-  it('may be asked for from the pages that are listed, and from no others', async () => {
+  it('may be requested from the listed pages, and from no others', async () => {
     const preflight = (origin: string) =>
       fetch(`${runner.url}/deploy`, {
         method: 'OPTIONS',
@@ -237,7 +237,7 @@ describe.skipIf(unavailable !== null)(`Around a deployment${because(unavailable)
     expect(refused.headers.get('vary')?.toLowerCase()).toContain('origin');
   });
 
-  it('is counted', async () => {
+  it('is counted in the metrics', async () => {
     const metrics = await fetch(`${runner.url}/metrics`, {
       headers: { authorization: `Bearer ${API_TOKENS.viewer}` },
     });

@@ -1,4 +1,4 @@
-/** Deployments in a real browser: the plan appears, is approved or rejected from the page, and by nobody else. */
+/** Deployments in a real browser: the plan appears, and people with permission approve or reject it on the page. */
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -22,7 +22,7 @@ const openPage = shareBrowser();
 const outcome = (page: Page, state: string) => page.locator(`#outcome .state[data-state="${state}"]`);
 const buttons = (page: Page) => page.locator('main button').allTextContents();
 
-/** Terraform prints lines of such a text as they are. */
+/** Terraform prints the lines of such a text unchanged. */
 const HOSTILE = `<img src=x onerror=alert('plan')>
 </pre></div></details></main><script>alert('plan')</script>
 abc\u202egnp.exe`;
@@ -46,7 +46,7 @@ describe.skipIf(unavailable !== null)(`Pages of deployments${because(unavailable
   });
   afterAll(() => stage.close());
 
-  it('show the plan as it comes, are approved by an admin, and then tell what came of it', async (context) => {
+  it('show the plan as it is made, let an admin approve it, and then show the result', async (context) => {
     const admin = await openPage(context);
     const operator = await openPage(context);
     const id = await start({ plan_flags: '-var name=ada' });
@@ -82,14 +82,14 @@ describe.skipIf(unavailable !== null)(`Pages of deployments${because(unavailable
       expect(await buttons(page)).toEqual([]);
       expect(await page.content()).not.toContain('CANARY');
     }
-    // The operator's page was never loaded again.
+    // The operator's page was never reloaded.
     expect(await operator.page.evaluate('window.loadedOnce')).toBe(true);
-    // Steps open as they begin.
+    // Each step opens when it starts.
     await operator.page.getByText('Apply complete! Resources: 1 added').waitFor();
     for (const { complaints } of [admin, operator]) expect(complaints).toEqual([]);
   });
 
-  it('are rejected, and stand in the history of their target', async (context) => {
+  it('let an operator reject a deployment, and show it in the history of its target', async (context) => {
     const { page, complaints } = await openPage(context);
     const id = await start({ path: 'rejected' });
     await api.waitForState(id, 'awaiting_approval');
@@ -113,7 +113,7 @@ describe.skipIf(unavailable !== null)(`Pages of deployments${because(unavailable
     expect(complaints).toEqual([]);
   });
 
-  it('are not approved by a page of somebody else, although the browser sends the session', async (context) => {
+  it('do not accept an approval from a foreign page, although the browser sends the session cookie', async (context) => {
     const { page } = await openPage(context);
     const id = await start({ path: 'forged' });
     await api.waitForState(id, 'awaiting_approval');
@@ -126,7 +126,7 @@ describe.skipIf(unavailable !== null)(`Pages of deployments${because(unavailable
     });
     await new Promise<void>((resolve) => forged.listen(0, '127.0.0.1', resolve));
     onTestFinished(() => void forged.close());
-    // Another port is the same site: a cookie goes there, whatever it says of SameSite.
+    // Another port belongs to the same site, so the browser sends a cookie there whatever its SameSite says.
     const { hostname } = new URL(runner.url);
     const { port } = forged.address() as AddressInfo;
     await page.goto(`http://${hostname}:${port}/`);
@@ -136,7 +136,7 @@ describe.skipIf(unavailable !== null)(`Pages of deployments${because(unavailable
     await api.reject(id);
   });
 
-  it('F48: show a hostile plan and output as text', async (context) => {
+  it('F48: show a hostile plan and hostile output as text', async (context) => {
     const { page, complaints } = await openPage(context, { viewport: { width: 390, height: 844 } });
     const id = await start({ path: 'hostile' });
     await signIn(page, runner.url, API_TOKENS.admin, `/runs/${id}`);

@@ -1,4 +1,4 @@
-/** Deployments on bad days: killed in each phase, cancelled, timed out, raced, and many at once. */
+/** Deployments under bad conditions: killed in each phase, cancelled, timed out, in a race, and many at once. */
 
 import { existsSync } from 'node:fs';
 import { appendFile, readFile, rm } from 'node:fs/promises';
@@ -19,7 +19,7 @@ import { until } from './support/until.ts';
 
 const unavailable = withoutTerraform();
 
-/** Appends the command to a file, then waits for a while in the one named. */
+/** A tool that appends its command to a file and then waits for a while in the named command. */
 function slow(command: string, seconds: number, calls: string): string {
   return `echo "$1" >> ${calls}
 if [ "$1" = ${command} ] && [ ! -e ${calls}.go ]; then touch ${calls}.slow; sleep ${seconds}; fi
@@ -45,23 +45,26 @@ async function setUp(name: string, environment: Record<string, string> = {}) {
   };
 }
 
-describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavailable)}`, () => {
-  it.each(['init', 'plan'])('F25: killed during %s, are planned again and can be approved', async (phase) => {
-    const { stage, api, calls, runner, restart } = await setUp(`deploy-kill-${phase}`);
-    await stage.addTool('9.9.9', slow(phase, 300, calls));
-    const id = await api.start({ tool_version: '9.9.9' });
-    await until('the slow command', async () => existsSync(`${calls}.slow`) || null);
-    await runner().kill();
-    await stage.addTool('9.9.9', 'exec $REAL "$@"');
-    await restart();
-    // Ended before anything of it runs again.
-    expect(await processesMentioning(`${id}`)).toEqual([]);
-    await api.waitForState(id, 'awaiting_approval');
-    await api.approve(id);
-    expect(await api.waitForState(id, 'success')).toMatchObject({ deployment_id: id });
-  });
+describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () => {
+  it.each(['init', 'plan'])(
+    'F25: that are killed during %s are planned again and can be approved',
+    async (phase) => {
+      const { stage, api, calls, runner, restart } = await setUp(`deploy-kill-${phase}`);
+      await stage.addTool('9.9.9', slow(phase, 300, calls));
+      const id = await api.start({ tool_version: '9.9.9' });
+      await until('the slow command', async () => existsSync(`${calls}.slow`) || null);
+      await runner().kill();
+      await stage.addTool('9.9.9', 'exec $REAL "$@"');
+      await restart();
+      // The old command has ended before a new one starts.
+      expect(await processesMentioning(`${id}`)).toEqual([]);
+      await api.waitForState(id, 'awaiting_approval');
+      await api.approve(id);
+      expect(await api.waitForState(id, 'success')).toMatchObject({ deployment_id: id });
+    },
+  );
 
-  it('F25: killed as soon as they were accepted, are done all the same', async () => {
+  it('F25: that are killed right after they were accepted are planned and applied all the same', async () => {
     const { api, runner, restart } = await setUp('deploy-kill-accepted');
     const id = await api.start({ auto_approve: true });
     await runner().kill();
@@ -89,7 +92,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await called('apply')).toBe(1);
   });
 
-  it('killed during apply, end as failed and are never applied again by themselves', async () => {
+  it('that are killed during apply end as failed and are never applied again by themselves', async () => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-kill-apply');
     await stage.addTool('9.9.9', slow('apply', 300, calls));
     const id = await api.start({ tool_version: '9.9.9', auto_approve: true });
@@ -102,7 +105,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await processesMentioning(id)).toEqual([]);
   });
 
-  it('wait for approval through restarts, with nothing running, and then apply that very plan', async () => {
+  it('that wait for approval over restarts keep no process running, and then apply exactly that plan', async () => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-wait');
     await stage.addTool('9.9.9', slow('none', 0, calls));
     const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
@@ -117,7 +120,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await called('plan')).toBe(1);
   });
 
-  it('apply that very plan also when the folder of the run is gone, as after a reboot', async () => {
+  it('apply exactly that plan also when the folder of the run is missing, as after a reboot', async () => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-gone');
     await stage.addTool('9.9.9', slow('none', 0, calls));
     const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
@@ -131,7 +134,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await called('plan')).toBe(1);
   });
 
-  it('apply that very plan also when another lies in its place', async () => {
+  it('apply exactly that plan also when another plan lies in its place', async () => {
     const { stage, api, calls, called } = await setUp('deploy-tampered');
     await stage.addTool('9.9.9', slow('none', 0, calls));
     const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
@@ -159,7 +162,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(failed.apply_log ?? '').toBe('');
   });
 
-  it('are cancelled while a command runs: interrupted first, so that the tool can save its state', async () => {
+  it('that are cancelled while a command runs interrupt it first, so that the tool can save its state', async () => {
     const { stage, api } = await setUp('deploy-cancel');
     await stage.commit({
       'main.tf':
@@ -170,7 +173,9 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await api.cancel(id)).toMatchObject({ status: 200, body: { message: 'Cancellation requested' } });
     const cancelled = await api.waitForState(id, 'cancelled');
     expect(cancelled.apply_log).toContain('Interrupt received');
-    await until('no process of it', async () => ((await processesMentioning(id)).length === 0 ? true : null));
+    await until('the end of all its processes', async () =>
+      (await processesMentioning(id)).length === 0 ? true : null,
+    );
     const state = await readFile(
       join(stage.folder, 'deployments', id, 'checkout', 'terraform.tfstate'),
       'utf8',
@@ -181,7 +186,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     ).toBe(false);
   });
 
-  it('are cancelled while they wait, for their turn or for approval', async () => {
+  it('can be cancelled while they wait, for their turn or for approval', async () => {
     const { api } = await setUp('deploy-cancel-waiting');
     const first = await api.start();
     await api.waitForState(first, 'awaiting_approval');
@@ -193,7 +198,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(await api.status(first)).toMatchObject({ status: 'cancelled' });
   });
 
-  it('end a command that takes longer than its time', async () => {
+  it('end a command that runs longer than its time limit', async () => {
     const { stage, api, calls } = await setUp('deploy-timeout');
     await stage.addTool('9.9.9', slow('plan', 300, calls));
     const id = await api.start({ tool_version: '9.9.9', timeout: 1 });
@@ -201,7 +206,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(failed).toMatchObject({ phase: 'plan', error: expect.stringContaining('timed out') });
   });
 
-  it('expire when nobody approves in time', async () => {
+  it('expire when nobody approves them in time', async () => {
     const { api } = await setUp('deploy-expire', { APPROVAL_TIMEOUT: '2' });
     const id = await api.start();
     const expired = await api.waitForState(id, 'cancelled');
@@ -209,7 +214,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect((await api.approve(id)).status).toBe(409);
   });
 
-  it('have one outcome when approve, reject and cancel come at the same moment', async () => {
+  it('have one outcome when approve, reject and cancel arrive at the same moment', async () => {
     const { api } = await setUp('deploy-race');
     const id = await api.start();
     await api.waitForState(id, 'awaiting_approval');
@@ -221,7 +226,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     if (approved.status !== 200) expect(ended.status).toBe('cancelled');
   });
 
-  it('of one target run one after the other, of twenty targets four at a time', async () => {
+  it('run one after the other for one target, and four at a time for twenty targets', async () => {
     const { stage, api, calls } = await setUp('deploy-many');
     const folders = Array.from({ length: 10 }, (_, index) => `stack-${index}`);
     await stage.commit(Object.fromEntries(folders.map((folder) => [`${folder}/main.tf`, MODULE])));
@@ -248,7 +253,7 @@ describe.skipIf(unavailable !== null)(`Deployments on bad days${because(unavaila
     expect(most).toBeLessThanOrEqual(4);
   }, 240_000);
 
-  it('go by priority', async () => {
+  it('run in the order of their priority', async () => {
     const { api } = await setUp('deploy-priority', { MAX_CONCURRENT_RUNS: '1' });
     const first = await api.start({ auto_approve: true });
     const low = await api.start({ auto_approve: true, priority: -1 });

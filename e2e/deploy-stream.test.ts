@@ -1,4 +1,7 @@
-/** The live log of a deployment: every line once to every subscriber, resumable, ended, and as large as plans get. */
+/**
+ * The live log of a deployment: each subscriber gets every line once, can resume, sees the end, and can read large
+ * plans.
+ */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { because } from './support/because.ts';
@@ -53,7 +56,7 @@ describe.skipIf(unavailable !== null)(`The log of a deployment${because(unavaila
   const lines = (messages: readonly Message[]) =>
     messages.filter(({ event }) => event === 'log').map(({ data }) => data);
 
-  it('comes whole and once to each of two subscribers, early or late, and ends', async () => {
+  it('reaches each of two subscribers completely and once, early or late, and ends', async () => {
     const id = await api.start({ git_url: stage.gitUrl });
     const early = listen(id);
     await api.waitForState(id, 'awaiting_approval');

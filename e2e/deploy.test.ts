@@ -1,4 +1,7 @@
-/** Deployments over HTTP with a real terraform: the contract's rows, from the request to what was applied. */
+/**
+ * Deployments over HTTP with a real terraform, row by row of the contract, from the request to the applied
+ * resources.
+ */
 
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +24,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
   let commits: { first: string; main: string };
   const api = deploymentClient(
     () => runner,
-    // Known once the stage stands.
+    // The address is known when the stage is ready.
     '',
   );
   const start = (fields: Record<string, unknown> = {}) => api.start({ git_url: stage.gitUrl, ...fields });
@@ -43,7 +46,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
   });
   afterAll(() => stage.close());
 
-  it('are planned, approved and applied; status, logs and outputs as the contract says', async () => {
+  it('are planned, approved and applied; status, logs and outputs are as in the contract', async () => {
     const posted = await api.post({
       git_url: stage.gitUrl,
       git_ref: commits.first,
@@ -79,7 +82,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
       status: 400,
       body: { error: 'Deployment already completed or cancelled' },
     });
-    // What came with the request is in no file: not in the store, its log, the mirror or the checkout.
+    // The credentials of the request are in no file: not in the store, its log, the mirror or the checkout.
     expect(await filesWith(stage.folder, ['git-password-CANARY', 'env-secret-CANARY'])).toEqual([]);
   });
 
@@ -92,7 +95,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     await api.waitForState(id, 'success');
   });
 
-  it('run in the folder asked for, with flags split like a shell does', async () => {
+  it('run in the requested folder, with flags that are split as a shell splits them', async () => {
     const id = await start({
       path: 'stacks/other',
       plan_flags: `-var 'name=two words' -compact-warnings`,
@@ -104,7 +107,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     expect(`${done.plan_log}${done.apply_log}`).not.toContain('two words');
   });
 
-  it('destroy only after approval, what was applied before', async () => {
+  it('destroy only after approval the resources that were applied before', async () => {
     const id = await start({ destroy: true, path: 'stacks/other' });
     const planned = await api.waitForState(id, 'awaiting_approval');
     expect(planned.plan_output).toContain('No changes');
@@ -112,7 +115,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     await api.waitForState(id, 'success');
   });
 
-  it('end as cancelled when rejected, and know no second decision', async () => {
+  it('end as cancelled when they are rejected, and accept no second decision', async () => {
     const id = await start();
     await api.waitForState(id, 'awaiting_approval');
     expect(await api.reject(id)).toMatchObject({ status: 200, body: { message: 'Deployment rejected' } });
@@ -121,7 +124,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     expect((await api.reject(id)).status).toBe(409);
   });
 
-  it('fail in the phase that failed, with its words', async () => {
+  it('fail in the phase that failed, and show its output', async () => {
     const [unknown, broken, failing, missing] = await Promise.all([
       start({ git_ref: 'no-such-branch' }),
       start({ path: 'broken', auto_approve: true }),
@@ -155,7 +158,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     expect((await api.waitForState(folder, 'failed')).error).toContain('etc');
   });
 
-  it('say which versions there are when one is asked for that is not', async () => {
+  it('list the installed versions when the requested one is missing', async () => {
     const answer = await api.post({ git_url: stage.gitUrl, tool_version: '0.0.1' });
     expect(answer.status).toBe(400);
   });
@@ -178,7 +181,10 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
   });
 });
 
-/** Files below `folder` that hold one of the texts; git servers' own repositories are ours, not the product's. */
+/**
+ * Files below `folder` that contain one of the texts. The repositories of the git servers belong to the test and
+ * are left out.
+ */
 async function filesWith(folder: string, texts: readonly string[]): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const found: string[] = [];

@@ -1,4 +1,4 @@
-/** Disks that are slow, broken or full: nothing is acknowledged that is not stored, and it recovers by itself. */
+/** Slow, broken or full disks: the server acknowledges only what is stored, and recovers without help. */
 
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,14 +28,14 @@ interface Said {
   retryAfter: string | null;
 }
 
-/** Commits a change, pushes it and says how the webhook was answered. */
+/** Commits a change, pushes it, and returns the answer to the webhook. */
 async function push(stage: Stage, runner: Runner, services: string[], why: string): Promise<Said> {
   await commitChange(stage.repository, services, why);
   const { status, body, headers } = await stage.push(runner);
   return { status, body, retryAfter: headers.get('retry-after') };
 }
 
-/** Ids of all runs, as the file holds them, which must be sound. */
+/** The ids of all runs in the database file, which must be intact. */
 function storedRuns(stage: Stage, directory = `${stage.folder}/data`): string[] {
   const database = new DatabaseSync(`${directory}/iac-runner.db`, { readOnly: true });
   try {
@@ -50,7 +50,7 @@ function storedRuns(stage: Stage, directory = `${stage.folder}/data`): string[] 
 }
 
 describe.skipIf(untraceable !== null)(`A failing disk${because(untraceable)}`, () => {
-  it('F17: is not believed: after an I/O error nothing counts as written that was refused', async () => {
+  it('F17: is not trusted: after an I/O error, nothing that was refused counts as written', async () => {
     const stage = await setTestStage('broken-disk');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
     const first = await push(stage, runner, ['platform/redis'], 'First');
@@ -61,7 +61,7 @@ describe.skipIf(untraceable !== null)(`A failing disk${because(untraceable)}`, (
       const refused = await push(stage, runner, ['platform/dashy'], `While ${call}`);
       await fault.stop();
       expect([call, refused]).toMatchObject([call, { status: 503, retryAfter: '5' }]);
-      // The disk is well again: so is the store, without a restart.
+      // The disk works again, and so does the store, without a restart.
       const after = await push(stage, runner, ['platform/minio'], `After ${call}`);
       expect([call, after]).toMatchObject([call, { status: 200 }]);
       const runId = acceptedRun(after);
@@ -75,7 +75,7 @@ describe.skipIf(untraceable !== null)(`A failing disk${because(untraceable)}`, (
     expect(await again.stop()).toBe(0);
   });
 
-  it('holds a running task up, and loses nothing of what it said', async () => {
+  it('pauses a running task and loses none of its output', async () => {
     const stage = await setTestStage('held-up');
     const runner = await stage.start();
     await writeShellService(
@@ -84,7 +84,8 @@ describe.skipIf(untraceable !== null)(`A failing disk${because(untraceable)}`, (
       'for n in $(seq 1 200); do echo "line $n"; sleep 0.02; done',
     );
     const { runId } = await pushRun(stage, runner, 'Talk');
-    // Not earlier: git is to have done its part, as strace meets what the server starts, too.
+    // The fault starts only when git has done its part, because strace also affects the processes that the server
+    // starts.
     await until('the first line', async () =>
       (await readLog(runner, runId)).includes('line 1\n') ? true : null,
     );
@@ -107,7 +108,7 @@ async function failedChecks(runner: Runner): Promise<string[]> {
 }
 
 describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`, () => {
-  it('under DATA_DIR gets a 503, holds the running run up, and is over once there is space', async () => {
+  it('under DATA_DIR makes the server answer 503 and pauses the running run, until there is space again', async () => {
     const stage = await setTestStage('full-data');
     const disk = mountSmallDisk(`${stage.folder}/small`, 16);
     const DATA_DIR = `${disk.path}/data`;
@@ -119,14 +120,14 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
     await stage.journal.waitForStart('platform/slow');
     disk.fill();
     await openGate(stage, 'data');
-    // Some room may be left inside of files that are there: soon there is none.
+    // Files on the disk may still have some space inside of them, which is soon used up.
     const refused = await until('a 503', async () => {
       disk.fill();
       const said = await push(stage, runner, ['platform/redis'], `Fill ${Date.now()}`);
       return said.status === 503 ? said : null;
     });
     expect(refused).toMatchObject({ retryAfter: '5' });
-    await until('/ready to say so', async () =>
+    await until('/ready to show it', async () =>
       (await failedChecks(runner)).includes('store') ? true : null,
     );
     expect((await runner.getJson('/health', null)).status).toBe(200);
@@ -141,7 +142,7 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
     storedRuns(stage, DATA_DIR);
   });
 
-  it('under WORKSPACE_DIR ends the run as disk_full before anything is begun, and /ready says so', async () => {
+  it('under WORKSPACE_DIR ends the run as disk_full before anything starts, and /ready says so', async () => {
     const stage = await setTestStage('full-workspace');
     const disk = mountSmallDisk(`${stage.folder}/small`, 16);
     const environment = { WORKSPACE_DIR: disk.path, DISK_FLOOR_MB: '8', RECONCILE_INTERVAL: '0' };
@@ -163,7 +164,7 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
       headers: { authorization: `Bearer ${API_TOKENS.viewer}` },
     });
     expect(await events.text()).toMatch(/\d MiB are free at .*DISK_FLOOR_MB/);
-    await until('/ready to say so', async () =>
+    await until('/ready to show it', async () =>
       (await failedChecks(runner)).includes('disk') ? true : null,
     );
     await disk.empty();
@@ -173,7 +174,7 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
     await until('/ready to be ready', async () => ((await failedChecks(runner)).length === 0 ? true : null));
   });
 
-  it('that fills up during a checkout leaves nothing half done', async () => {
+  it('that fills up during a checkout leaves nothing incomplete', async () => {
     const stage = await setTestStage('full-checkout');
     const disk = mountSmallDisk(`${stage.folder}/small`, 16);
     const environment = { WORKSPACE_DIR: disk.path, DISK_FLOOR_MB: '0', RECONCILE_INTERVAL: '0' };
@@ -192,21 +193,21 @@ describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`,
   });
 });
 
-describe('A store that somebody else has locked', () => {
-  it('F18: gets a 503 within 5 s, holds the running task up, and loses nothing', async () => {
+describe('A store that another process has locked', () => {
+  it('F18: makes the server answer 503 within 5 s, pauses the running task, and loses nothing', async () => {
     const stage = await setTestStage('locked-store');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '2' } });
     await writeGatedService(stage.repository, 'platform/06.slow', 'locked');
     const { runId, commit } = await pushRun(stage, runner, 'Add a slow service');
     await stage.journal.waitForStart('platform/slow');
-    // A process of its own, as this one is not the server's.
+    // The lock needs a process of its own, because this process is not the server.
     const other = new DatabaseSync(`${stage.folder}/data/iac-runner.db`);
     other.exec('BEGIN IMMEDIATE');
     await openGate(stage, 'locked');
     const refused = await push(stage, runner, ['platform/redis'], 'Change redis');
-    // An answer at all: GitHub, and the sender of these tests, give up after ten seconds.
+    // The answer must arrive in time: GitHub, and the sender of these tests, give up after ten seconds.
     expect(refused).toMatchObject({ status: 503, retryAfter: '5' });
-    // Also the end of the task has met the lock by now, more than once.
+    // By now the end of the task has met the lock, too, more than once.
     await sleep(5_000);
     other.exec('ROLLBACK');
     other.close();
@@ -224,7 +225,7 @@ describe('A store that somebody else has locked', () => {
 });
 
 describe('The queue', () => {
-  it('refuses with 503 what is more than QUEUE_LIMIT, and takes it when there is room again', async () => {
+  it('refuses runs beyond QUEUE_LIMIT with 503, and accepts them when there is space again', async () => {
     const stage = await setTestStage('full-queue');
     const runner = await stage.start({ environment: { QUEUE_LIMIT: '2', RECONCILE_INTERVAL: '0' } });
     await writeGatedService(stage.repository, 'platform/06.slow', 'queue');

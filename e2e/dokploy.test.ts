@@ -1,4 +1,4 @@
-/** Config hashes in Dokploy: written after a sync, compared before one, and never in the way of either. */
+/** Config hashes in Dokploy are written after a sync and compared before a sync, and never block either. */
 
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
@@ -53,7 +53,7 @@ interface DokployStage extends SharedStage {
   dokploy: LocalDokploy;
 }
 
-/** One server and one Dokploy for the tests beside it, which use services of their own. */
+/** One server and one Dokploy for most tests of this file. Each of these tests uses services of its own. */
 function shareDokploy(name: string, environment: Record<string, string> = {}): () => DokployStage {
   let dokploy: LocalDokploy;
   beforeAll(async () => {
@@ -73,7 +73,7 @@ function settings(dokploy: LocalDokploy): Record<string, string | undefined> {
     DOKPLOY_API_KEY: API_KEY,
     RECONCILE_INTERVAL: '1',
     LOG_LEVEL: 'trace',
-    // Nothing is asked of GitHub here.
+    // These tests do not look at GitHub.
     GITHUB_TOKEN: undefined,
   };
 }
@@ -120,7 +120,7 @@ async function waitForHash({ runner, dokploy }: DokployStage, id: string): Promi
   );
 }
 
-/** Waits until the log says so for the service for the `times`th time. */
+/** Waits until the log has this message for the service `times` times. */
 async function waitForDrift(runner: Runner, id: string, times = 1): Promise<void> {
   await until(`${times} drift(s) of ${id} in the log`, () => (driftsOf(runner, id) >= times ? true : null));
   expect(driftsOf(runner, id)).toBe(times);
@@ -162,7 +162,7 @@ describe('Config hashes in Dokploy', () => {
   const shared = shareDokploy('dokploy');
 
   it.each([true, false])(
-    'are written after a sync, each in its line alone (texts in the list: %s)',
+    'are written after a sync, each in its own line (texts in the list: %s)',
     async (lists) => {
       const { dokploy, runner } = shared();
       dokploy.listsEnvironments = lists;
@@ -181,7 +181,7 @@ describe('Config hashes in Dokploy', () => {
     },
   );
 
-  it('are left alone by a reconcile that finds nothing to do', async () => {
+  it('are left alone by a reconcile that has nothing to do', async () => {
     const { dokploy, runner } = shared();
     await change(shared(), ['platform/redis']);
     const [writes, runs] = [writesTo(dokploy, 'redis'), (await runner.runs()).length];
@@ -203,7 +203,7 @@ describe('Config hashes in Dokploy', () => {
     await waitForHash(shared(), 'platform/dashy');
   });
 
-  it('are written beside a change that somebody makes while the sync runs', async () => {
+  it('are written without losing a change that somebody makes while the sync runs', async () => {
     const { dokploy } = shared();
     dokploy.onRequest = ({ procedure, composeId }) => {
       if (procedure !== 'compose.one' || !composeId?.includes('-minio+')) return;
@@ -216,7 +216,7 @@ describe('Config hashes in Dokploy', () => {
     expect(dokploy.env('platform/minio')).toBe(`NEW=theirs\nIAC_CONFIG_HASH=${hash}\n`);
   });
 
-  it('are never written on a guess: that there is no single place is said', async () => {
+  it('are never written by guessing: the log says that there is no single place', async () => {
     const { dokploy, runner } = shared();
     const first = await change(shared(), ['platform/vault', 'platform/signoz']);
     const said = await page(runner, `/runs/${first.run.run_id}`);
@@ -230,7 +230,7 @@ describe('Config hashes in Dokploy', () => {
     expect(await listed(runner, 'platform/vault')).toMatchObject({ outcome: 'succeeded', drifted: false });
   });
 
-  it('that were changed there are reported once, and put right when somebody asks for the service', async () => {
+  it('that were changed in Dokploy are reported once, and corrected when somebody requests a sync of the service', async () => {
     const { stage, dokploy, runner } = shared();
     await change(shared(), ['platform/postgres']);
     const hash = await waitForHash(shared(), 'platform/postgres');
@@ -254,7 +254,7 @@ describe('Config hashes in Dokploy', () => {
     expect(dokploy.env('platform/postgres')).toBe(`P=theirs\r\nIAC_CONFIG_HASH=${hash}\r\n`);
     expect((await listed(runner, 'platform/postgres')).drifted).toBe(false);
 
-    // Another change is another report. What is no hash is not shown.
+    // Another change is reported again. A value that is no hash is not shown.
     dokploy.setEnv('platform/postgres', 'IAC_CONFIG_HASH=<script>');
     await waitForDrift(runner, 'platform/postgres', 2);
     const services = await page(runner, '/services');
@@ -264,7 +264,7 @@ describe('Config hashes in Dokploy', () => {
     expect(await syncedAt(stage.journal, await stage.repository.head())).not.toContain('platform/vault');
   });
 
-  it('of a Dokploy in trouble stop no sync; what is owed is written when it is well again', async () => {
+  it('stop no sync while Dokploy has trouble, and are written when Dokploy works again', async () => {
     const { dokploy, runner } = shared();
     await change(shared(), ['platform/redis']);
     const runs = (await runner.runs()).length;
@@ -280,12 +280,12 @@ describe('Config hashes in Dokploy', () => {
       isWell();
       await waitForHash(shared(), 'platform/redis');
     }
-    // It was written without a run, and never taken for somebody else's change.
+    // The hash was written without a run, and the server did not report it as a change by somebody else.
     expect(await runner.runs()).toHaveLength(runs + Object.keys(TROUBLES).length);
     expect(driftsOf(runner, 'platform/redis')).toBe(0);
   });
 
-  it('are not sought, nor the key shown, where Dokploy leads elsewhere', async () => {
+  it('are not looked up, and the key is not sent, when Dokploy redirects to another address', async () => {
     const { dokploy, runner } = shared();
     const elsewhere = await startLocalDokploy({ apiKey: API_KEY, projects: {} });
     onTestFinished(() => elsewhere.close());
@@ -299,10 +299,10 @@ describe('Config hashes in Dokploy', () => {
     expect(elsewhere.requests).toEqual([]);
   });
 
-  it('of a Dokploy that does not answer end no sync, and are written when it answers again', async () => {
+  it('stop no sync while Dokploy does not answer, and are written when it answers again', async () => {
     const { dokploy, runner } = shared();
     await change(shared(), ['platform/redis']);
-    // Every look at the branch asks Dokploy too, so all are left without an answer until the run has ended.
+    // Each look at the branch asks Dokploy too, so Dokploy answers none of them until the run has ended.
     const isWell = dokploy.misbehave({ how: MISBEHAVIOURS.hang, times: 'forever' });
     const { run } = await change(shared(), ['platform/redis']);
     isWell();
@@ -310,7 +310,7 @@ describe('Config hashes in Dokploy', () => {
     await waitForHash(shared(), 'platform/redis');
   });
 
-  it('have a list of all services, for whoever is signed in, with their pins', async () => {
+  it('are listed for all services, with their pins, for people who are signed in', async () => {
     const { runner } = shared();
     expect((await runner.getJson('/services', null)).status).toBe(401);
     const { commit } = await change(shared(), ['platform/authentik']);
@@ -326,7 +326,7 @@ describe('Config hashes in Dokploy', () => {
     expect(services).toContain('never synced');
   });
 
-  it('leave the key in no log, page, file or command line, not even when a task prints it', async () => {
+  it('keep the key out of every log, page, file and command line, even when a task prints the key', async () => {
     const { stage, runner } = shared();
     const commandLines = watchCommandLines();
     onTestFinished(() => commandLines.stop());
@@ -347,7 +347,7 @@ describe('Config hashes in Dokploy', () => {
 describe('SELF_HEAL', () => {
   const shared = shareDokploy('dokploy-heal', { SELF_HEAL: 'true' });
 
-  it('syncs again what was changed: by reconcile, more patiently the next time, by a push, after a restart', async () => {
+  it('syncs again a service that was changed in Dokploy: by reconcile with growing pauses, by a push, and after a restart', async () => {
     const { stage, dokploy, runner } = shared();
     await change(shared(), ['platform/redis', 'platform/minio']);
     dokploy.setEnv('platform/redis', `A=theirs\nIAC_CONFIG_HASH=${OTHER_HASH}\n`);
@@ -379,7 +379,7 @@ function isReconcile(trigger: unknown): boolean {
 }
 
 describe('CONFIG_HASH_STORE=dokploy without a key', () => {
-  it('does not start, and says what is missing', async () => {
+  it('does not start, and says which variable is missing', async () => {
     const stage = await setTestStage('dokploy-refused');
     const environment = { CONFIG_HASH_STORE: 'dokploy', INTERNAL_DOMAIN: undefined };
     const { exitCode, stderr } = await runProgram(['serve'], { ...stage.runnerOptions, environment });

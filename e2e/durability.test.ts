@@ -1,4 +1,4 @@
-/** F16: what kill -9 cannot show, as the page cache survives it: that each answer waits for the disk. */
+/** F16: each answer waits for the disk. A kill -9 cannot show this, because the page cache survives it. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,8 +13,8 @@ import { setTestStage } from './support/test-stage.ts';
 const CALLS = 'read,recvfrom,write,writev,sendto,pwrite64,fdatasync,fsync';
 
 /**
- * What was done for one request, in order: from the call that read its first line to the one that wrote its 2xx.
- * Only for requests that came one at a time.
+ * The system calls for one request, in order: from the call that read its first line to the call that wrote its
+ * 2xx. Works only for requests that came one at a time.
  */
 function callsFor(trace: readonly string[], request: string): string[] {
   const from = trace.findIndex((line) => line.includes(`"${request} HTTP/1.1`));
@@ -26,7 +26,10 @@ function callsFor(trace: readonly string[], request: string): string[] {
   return trace.slice(from, from + length);
 }
 
-/** Whether the write-ahead log was written and then synced to its end. Calls of threads may be cut in two lines. */
+/**
+ * Returns whether the write-ahead log was written and then completely synced. strace may split a call over two
+ * lines.
+ */
 function syncedLog(calls: readonly string[]): boolean {
   const written = calls.findIndex((line) => /pwrite64\(\d+<[^>]*-wal>/.test(line));
   const begun = calls.findIndex((line, at) => at > written && /f(data)?sync\(\d+<[^>]*-wal>/.test(line));
@@ -49,11 +52,11 @@ async function makePromises(stage: Stage, runner: Runner): Promise<string[]> {
   return ['POST /webhook', 'POST /sync', `POST /runs/${failed}/retry`];
 }
 
-it('F16: every answer that acknowledges something comes after the log was synced to the disk', async (context) => {
+it('F16: every answer that acknowledges something is sent after the log was synced to the disk', async (context) => {
   await straceOrSkip(context);
   const stage = await setTestStage('durability');
   const file = join(stage.folder, 'trace');
-  // Without statuses and looks at the branch there are fewer writes that could be taken for those of the answer.
+  // Without statuses and looks at the branch, fewer writes can be confused with those of the answer.
   const environment = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0', GITHUB_TOKEN: undefined };
   try {
     const runner = await stage.start({ program: serverTraced(CALLS, file), environment });
@@ -64,7 +67,7 @@ it('F16: every answer that acknowledges something comes after the log was synced
       expect(syncedLog(calls), `${request}:\n${calls.join('\n')}`).toBe(true);
     }
   } finally {
-    // The end of strace is not the end of what it traced.
+    // The traced server may still run when strace has ended.
     await killProcessesMentioning(stage.folder);
   }
 });

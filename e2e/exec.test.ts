@@ -1,4 +1,4 @@
-/** iac-runner exec to the byte: what callers of old send and read, and its stream. */
+/** iac-runner exec, byte for byte: the requests and responses of existing callers, and the stream. */
 
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(() => removeFolder(folder));
 
-/** What `terraform` does from now on. */
+/** Sets the script that `terraform` runs from now on. */
 async function toolDoes(script: string): Promise<void> {
   await writeFile(join(bin, 'terraform'), `#!/bin/sh\n${script}\n`);
   await chmod(join(bin, 'terraform'), 0o755);
@@ -62,7 +62,7 @@ async function execute(request: unknown, args: readonly string[] = []) {
   return exited;
 }
 
-/** The response to a request, from a process that exits with 0 and says nothing else. */
+/** Sends a request to a process that must exit with 0 and print only the response, which is returned. */
 async function answer(request: unknown) {
   const { exitCode, stdout, stderr } = await execute(request);
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
@@ -101,18 +101,18 @@ describe('iac-runner exec', () => {
     expect(Date.parse(response.ended_at)).toBeGreaterThanOrEqual(Date.parse(response.started_at));
   });
 
-  it('keeps the order of both streams, which share one pipe', async () => {
+  it('keeps the order of stdout and stderr, which share one pipe', async () => {
     await toolDoes('for i in 1 2 3 4 5; do echo o$i; echo e$i >&2; done');
     expect((await answer(request())).output).toBe('o1\ne1\no2\ne2\no3\ne3\no4\ne4\no5\ne5\n');
   });
 
-  it('takes what Go writes for nothing: null for lists and maps, 0 for the timeout', async () => {
+  it("accepts Go's empty values: null for lists and maps, 0 for the timeout", async () => {
     await toolDoes('echo "$#"');
     const response = await answer(request({ args: null, env_vars: null, timeout: 0, unknown: 1 }));
     expect(response).toMatchObject({ success: true, output: '1\n' });
   });
 
-  it('answers a tool that fails with its exit code', async () => {
+  it('answers with the exit code of a tool that fails', async () => {
     await toolDoes('echo no >&2; exit 3');
     expect(await answer(request())).toMatchObject({
       success: false,
@@ -124,7 +124,7 @@ describe('iac-runner exec', () => {
     expect(await answer(request())).toMatchObject({ exit_code: 1, error_msg: 'signal: killed' });
   });
 
-  it('F42: gives the tool PATH, HOME and the like, env_vars, and nothing else of its own', async () => {
+  it('F42: gives the tool PATH, HOME and similar variables and env_vars, and no other variable', async () => {
     await toolDoes('env');
     const { output } = await answer(request());
     expect(output).toContain('TF_VAR_name=ada\n');
@@ -133,7 +133,7 @@ describe('iac-runner exec', () => {
     expect(output).not.toContain('CANARY');
   });
 
-  it('F28: ends a tool whose time is up with all it started, and gives what it had said', async () => {
+  it('F28: ends a tool that exceeds its timeout, with all its processes, and returns its output so far', async () => {
     await toolDoes('echo begun; sleep 300 & echo $!; sleep 300; echo never');
     const response = await answer(request({ timeout: 0.1 }));
     expect(response).toMatchObject({ success: false, exit_code: 1, error_msg: 'signal: killed' });
@@ -141,7 +141,7 @@ describe('iac-runner exec', () => {
     expect(await processesMentioning(folder)).toEqual([]);
   });
 
-  it('says of a folder that is not there what Go says', async () => {
+  it('reports a missing folder with the words of Go', async () => {
     const missing = join(folder, 'missing');
     expect(await answer(request({ work_dir: missing }))).toMatchObject({
       success: false,
@@ -154,7 +154,7 @@ describe('iac-runner exec', () => {
     expect((await answer(request({ work_dir: file }))).error_msg).toBe(`chdir ${file}: not a directory`);
   });
 
-  it('says so when the tool is not installed', async () => {
+  it('reports that the tool is not installed', async () => {
     expect(await answer(request({ tool: 'tofu' }))).toMatchObject({
       success: false,
       exit_code: 1,
@@ -190,14 +190,14 @@ describe('iac-runner exec', () => {
     expect(await readFile(join(folder, 'ran')).catch(() => 'nothing')).toBe('nothing');
   });
 
-  it('F29: is not held up by a leftover that keeps the pipe open', async () => {
+  it('F29: does not wait for a leftover process that keeps the pipe open', async () => {
     await toolDoes('env -i setsid sleep 600 & echo $!; exit 0');
     const response = await answer(request());
     expect(response).toMatchObject({ success: true, output: expect.stringMatching(/^\d+\n$/) });
     execFileSync('sh', ['-c', `kill -KILL ${response.output.trim()} 2> /dev/null || :`]);
   });
 
-  it('F32: gives 20 MB of output whole, and of more the beginning and the end', async () => {
+  it('F32: returns 20 MB of output completely, and of longer output the beginning and the end', async () => {
     await toolDoes('echo first; head -c 20000000 /dev/zero | tr "\\0" x; echo; echo last');
     const whole = await answer(request());
     expect(whole.success).toBe(true);
@@ -212,8 +212,9 @@ describe('iac-runner exec', () => {
     expect(output.length).toBeLessThan(40_000_000);
   });
 
-  it('SIGTERM ends the tool with all it started, and is answered', async () => {
-    // A shell runs no trap while it waits for a command in the foreground, and the interrupt may come as it starts one.
+  it('SIGTERM ends the tool with all its processes, and a response is sent', async () => {
+    // A shell runs no trap while it waits for a command in the foreground, and the interrupt may arrive while it
+    // starts one.
     const startsOne = 'env --default-signal=INT sh -c "touch ready; exec sleep 300"';
     await toolDoes(`trap "echo saved; exit 1" INT; ${startsOne} & wait`);
     await rm(join(folder, 'ready'), { force: true });
@@ -230,12 +231,12 @@ describe('iac-runner exec', () => {
     expect(await processesMentioning(folder)).toEqual([]);
   });
 
-  it('SIGTERM before the request is there is answered, too', async () => {
+  it('SIGTERM before the request has arrived gets a response, too', async () => {
     const { child, exited } = begin();
     child.stdin.write('{"tool":');
-    await until('its start', async () => {
+    await until('the handler of SIGHUP', async () => {
       const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
-      // Node itself catches SIGTERM from the first; SIGHUP, the lowest bit, is ours.
+      // Node itself catches SIGTERM from the start. SIGHUP, the lowest bit, is caught by our code.
       const caught = BigInt(`0x${/SigCgt:\s*(\w+)/.exec(status)?.[1] ?? '0'}`);
       return caught & 1n ? true : null;
     });
@@ -248,7 +249,7 @@ describe('iac-runner exec', () => {
     });
   });
 
-  it('refuses options it does not know', async () => {
+  it('refuses unknown options', async () => {
     const { exitCode, stdout, stderr } = await execute(request(), ['--nonsense']);
     expect([exitCode, stdout]).toEqual([2, '']);
     expect(stderr).toContain('--nonsense');
@@ -256,7 +257,7 @@ describe('iac-runner exec', () => {
 });
 
 describe('iac-runner exec --stream', () => {
-  it('writes started, log and finished, the last with the fields of the response', async () => {
+  it('writes started, log and finished, and finished has the fields of the response', async () => {
     await toolDoes('echo one; echo two >&2; exit 2');
     const { exitCode, stdout, stderr } = await execute(request(), ['--stream']);
     expect([exitCode, stderr]).toEqual([0, '']);
@@ -284,7 +285,7 @@ describe('iac-runner exec --stream', () => {
     expect((await exited).stdout).toContain('two');
   });
 
-  it('answers a refusal by finished alone', async () => {
+  it('answers a refused request with finished alone', async () => {
     const { exitCode, stdout } = await execute('{}{}', ['--stream']);
     expect(exitCode).toBe(0);
     expect(await messagesOf(stdout)).toEqual([
@@ -292,7 +293,7 @@ describe('iac-runner exec --stream', () => {
     ]);
   });
 
-  it('answers a refusal also to a caller that stays', async () => {
+  it('answers a refused request with finished alone also to a caller that stays', async () => {
     const { child, exited } = begin(['--stream']);
     child.stdin.write(
       `${JSON.stringify({ argv: ['env'], work_dir: folder, attached: true, timeout: -1 })}\n`,
@@ -302,7 +303,7 @@ describe('iac-runner exec --stream', () => {
     expect(rest).toEqual([]);
   });
 
-  it('gives a program whose caller goes away half of the silence, and what its caller says otherwise', async () => {
+  it('ends a program within half of silence_ms when its caller leaves, and within end_within_ms when its caller says so', async () => {
     const script = `trap '' INT TERM; echo up; while :; do sleep 0.1; done`;
     for (const word of [null, { end_within_ms: 500 }]) {
       const { child, exited, soFar } = begin(['--stream']);
@@ -335,7 +336,7 @@ describe('iac-runner exec --stream', () => {
     expect(rest.at(-1)).toMatchObject({ success: true, output: '', end: { kind: 'exited', exitCode: 0 } });
   });
 
-  it('ends the program of an attached caller that goes away, or says anything more', async () => {
+  it('ends the program when an attached caller leaves or sends anything more', async () => {
     for (const leave of ['end', 'write'] as const) {
       const { child, exited, soFar } = begin(['--stream']);
       const program = { argv: ['sleep', '300'], work_dir: folder, env_vars: { PATH: '/usr/bin:/bin' } };
@@ -351,7 +352,7 @@ describe('iac-runner exec --stream', () => {
     }
   });
 
-  it('F25: ends the program when nobody reads any more', async () => {
+  it('F25: ends the program when nobody reads its output any more', async () => {
     const { child, exited } = begin(['--stream']);
     const program = { argv: ['yes'], work_dir: folder, env_vars: { PATH: '/usr/bin:/bin', MARK: folder } };
     child.stdin.write(JSON.stringify(program));

@@ -1,4 +1,4 @@
-/** `iac-runner explain` in a clone: the same answer as a sync, without a server and without a trace. */
+/** `iac-runner explain` in a clone gives the same answer as a sync, without a server and without leaving a file. */
 
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -37,7 +37,7 @@ describe('explain', () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  /** No secret, no configuration: only what any shell has. */
+  /** There is no secret and no configuration, only the environment of any shell. */
   async function explain(...args: string[]) {
     const options = { folder, repositoryPath: repository.path, invoke: ['invoke'] };
     const nothing = ['WEBHOOK_SECRET', 'GIT_REPO_URL', 'WORKSPACE_DIR', 'DATA_DIR', 'API_TOKENS'];
@@ -54,7 +54,7 @@ describe('explain', () => {
     return services.filter(({ decision }) => decision === 'run').map(({ service }) => service);
   }
 
-  it('tells file → rule → service → decision between two commits', async () => {
+  it('shows file → rule → service → decision between two commits', async () => {
     await appendLine(repository, `${FOLDERS['platform/redis']}/compose.yaml`, '# more');
     await repository.write('README.md', 'Words.\n');
     const second = await repository.commit('More redis');
@@ -76,12 +76,12 @@ describe('explain', () => {
       'bootstrap/iac-runner: excluded. Folders of this kind are known and never run.',
     );
     expect(all.stdout).toContain('platform/minio: not chosen. Unchanged since ');
-    // One that is on the branch: what it changed itself.
+    // For a commit on the branch, explain shows the changes of that commit.
     expect(running((await explainJson('HEAD')).services)).toEqual(['platform/redis']);
     expect((await explain('--all', 'HEAD..HEAD')).stdout).toContain('would run 0 of 13');
   });
 
-  it('compares a branch with where it left the deployed one', async () => {
+  it('compares a branch with the point where it left the deployed branch', async () => {
     await repository.push();
     await repository.git('checkout', '--quiet', '-b', 'feature');
     await appendLine(repository, `${FOLDERS['platform/vault']}/compose.yaml`, '# more');
@@ -97,7 +97,7 @@ describe('explain', () => {
     expect(running(ends.services)).toEqual(['platform/minio', 'platform/vault']);
   });
 
-  it('tells what lies uncommitted in a folder, and leaves no file behind', async () => {
+  it('shows uncommitted changes of a folder, and leaves no file behind', async () => {
     await repository.write('libs/console.py', '# shared\n');
     await repository.write('platform/09.new/deploy.py', '# new\n');
     await repository.write('platform/09.new/__pycache__/x.pyc', 'ignored');
@@ -120,7 +120,7 @@ describe('explain', () => {
     await repository.git('clean', '--quiet', '-fd');
   });
 
-  it('exits with 1 for broken rules, naming line and field, and for an id claimed twice', async () => {
+  it('exits with 1 for broken rules, naming line and field, and for an id that is claimed twice', async () => {
     await repository.write('.iac-runner.yaml', 'shared:\n  - libs\ntimeouts:\n  platform/redis: long\n');
     const broken = await explain('--worktree', repository.clone);
     expect(broken.exitCode).toBe(1);
@@ -133,7 +133,7 @@ describe('explain', () => {
     await repository.remove('platform/09.redis');
   });
 
-  it('refuses what it does not understand, with 2', async () => {
+  it('refuses options that it does not know, with 2', async () => {
     for (const args of [[], ['nope'], ['HEAD..nope'], ['HEAD', 'HEAD'], ['--upload-pack=x', 'HEAD']]) {
       expect([args, (await explain(...args)).exitCode]).toEqual([args, 2]);
     }

@@ -1,4 +1,4 @@
-/** A server that has lost a part ends, so that its supervisor starts it again; and everything goes on from there. */
+/** A server that has lost a part ends, so that its supervisor starts it again and everything continues. */
 
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-/** What is taken as deployed when the server meets a branch, and what later pushes make of it. */
+/** The commit that counts as deployed when the server first sees a branch, and its effect on later pushes. */
 
 import { describe, expect, it } from 'vitest';
 import { git } from './support/git.ts';
@@ -10,8 +10,8 @@ import { openGate } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
-describe('The first time a branch is met', () => {
-  it('runs what the push changed and leaves alone what was there before', async () => {
+describe('The first look at a branch', () => {
+  it('runs what the push changed and leaves the older services alone', async () => {
     const stage = await setTestStage('first');
     const runner = await stage.start();
     const first = await commitChange(stage.repository, ['platform/dashy'], 'First');
@@ -22,11 +22,11 @@ describe('The first time a branch is met', () => {
     expect(await syncedAt(stage.journal, second)).toEqual(['platform/redis', 'platform/vault']);
   });
 
-  it('F39: runs everything when the push created the branch, and finds later what a lost push added', async () => {
+  it('F39: runs everything when the push created the branch, and later finds the changes of a lost push', async () => {
     const stage = await setTestStage('zeros');
     const { repository, journal } = stage;
     const runner = await stage.start({ environment: { GIT_BRANCH: 'fresh' } });
-    // Else the first look at the branch may find it just created, and take what it holds as deployed.
+    // Otherwise the first look at the branch could find the branch just created, and take its head as deployed.
     await until('the first look', () =>
       runner.logs().find(({ msg }) => /^reconcile failed/.test(String(msg))),
     );
@@ -46,7 +46,7 @@ describe('The first time a branch is met', () => {
     expect(await syncedAt(journal, after)).toEqual(['platform/grafana', 'platform/redis']);
   });
 
-  it('F39: runs everything when the commit before is not known, and says so', async () => {
+  it('F39: runs everything when the commit before the push is not known, and says so', async () => {
     const stage = await setTestStage('unknown-before');
     const runner = await stage.start();
     const { repository, journal } = stage;
@@ -58,7 +58,7 @@ describe('The first time a branch is met', () => {
     expect(await syncedAt(journal, after)).toEqual(ALL_IDS);
   });
 
-  it('F11: finds what a lost push changed after the very first run was asked for by hand', async () => {
+  it('F11: finds the changes of a lost push after the very first run was requested by a person', async () => {
     const stage = await setTestStage('by-hand');
     const runner = await stage.start();
     const { repository, journal } = stage;
@@ -71,7 +71,7 @@ describe('The first time a branch is met', () => {
     expect(await syncedAt(journal, after)).toEqual(['platform/dashy', 'platform/redis']);
   });
 
-  it('syncs what the very first push changed with the second one, when the first could not be fetched', async () => {
+  it('syncs the changes of the very first push with the second push, when the first could not be fetched', async () => {
     const stage = await setTestStage('unreachable');
     const runner = await stage.start({ environment: { GIT_REPO_URL: `${stage.folder}/away.git` } });
     const { repository, journal, github } = stage;

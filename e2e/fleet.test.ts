@@ -1,4 +1,4 @@
-/** Deployments on machines that are not alike: each has its own tools, and a plan outlives its machine. */
+/** Deployments on machines that differ: each machine has its own tools, and a plan survives its machine. */
 
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { until } from './support/until.ts';
 
 const unavailable = withoutPostgres ?? withoutTerraform();
 
-/** The time stands in the plan, so another plan would give another output. */
+/** The plan contains the time, so another plan would give another output. */
 const WHEN_PLANNED = `resource "terraform_data" "when" {
   input = "first at \${plantimestamp()}"
 }
@@ -44,7 +44,7 @@ function worksOn(runner: Runner, runId: string): boolean {
   return runner.logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
 }
 
-/** What /workers says of the tools of a machine. */
+/** The tools of a machine as /workers shows them. */
 async function toolsOf(runner: Runner, machine: string): Promise<string[]> {
   const { body } = await runner.getJson('/workers');
   const { workers } = body as { workers: { owner: string; tools: string[] }[] };
@@ -59,20 +59,22 @@ async function pageOf(runner: Runner, path: string): Promise<string> {
 describe.skipIf(unavailable !== null)(`Deployments on several machines${because(unavailable)}`, () => {
   const postgres = sharePostgres();
 
-  it('go to a machine that has the version that was asked for, and are refused only when none has', async (context) => {
+  it('go to a machine that has the requested version, and are refused only when no machine has it', async (context) => {
     const { stage, folder, startOn } = await setUp(postgres(), context, 'fleet-tools');
     await stage.commit({ 'main.tf': MODULE });
     // The server that answers has no versions at all.
     const one = await startOn('one', { TOOLS_DIR: folder('one', 'tools'), WORKER_LABELS: 'linux' });
     const api = deploymentClient(() => one, stage.gitUrl);
-    await until('a sign of life', async () => ((await toolsOf(one, 'one')).length > 0 ? true : null));
+    await until('the tools of the first machine', async () =>
+      (await toolsOf(one, 'one')).length > 0 ? true : null,
+    );
     expect(await api.post({ tool_version: '9.9.9' })).toMatchObject({
       status: 400,
       body: { error: expect.stringContaining('No version of terraform is installed.') },
     });
     await stage.addTool('9.9.9', 'exec $REAL "$@"');
     const two = await startOn('two', { WORKER_LABELS: 'aws' });
-    await until('the tools of the other', async () =>
+    await until('the tools of the second machine', async () =>
       (await toolsOf(one, 'two')).includes('terraform 9.9.9') ? true : null,
     );
     const id = await api.start({ tool_version: '9.9.9' });
@@ -82,14 +84,14 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
       status: 400,
       body: { error: expect.stringMatching(/^tool_version: .*"8.8.8".* Installed: 9\.9\.9\.$/) },
     });
-    // One machine has the label, and the other has the version.
+    // One machine has the label, and the other one has the version.
     expect((await api.post({ tool_version: '9.9.9', labels: ['linux'] })).status).toBe(400);
     expect((await api.post({ tool: 'tofu' })).body.error).toMatch(/^tool: .* tofu on its PATH/);
 
-    // Each run that waits says why: its tool is gone, or nobody has its labels.
+    // Each waiting run says why it waits: its tool is missing, or no machine has its labels.
     const tools = join(stage.folder, 'tools', 'terraform');
     await rm(tools, { recursive: true });
-    await until('no such tool', async () =>
+    await until('the tool to disappear', async () =>
       (await toolsOf(one, 'two')).includes('terraform 9.9.9') ? null : true,
     );
     await api.approve(id);
@@ -119,7 +121,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     expect((await one.getJson(`/runs/${id}`)).body).not.toHaveProperty('waits_for');
   });
 
-  it('apply exactly the plan of a machine that was killed since, on another one', async (context) => {
+  it('apply exactly the plan of a machine that was killed since then, on another machine', async (context) => {
     const { stage, folder, startOn } = await setUp(postgres(), context, 'fleet-plan');
     await stage.commit({ 'main.tf': WHEN_PLANNED });
     await stage.addTool('9.9.9', 'exec $REAL "$@"');
@@ -129,7 +131,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     const { plan_output: plan } = await first.waitForState(id, 'awaiting_approval');
     const when = /first at [0-9TZ:-]+/.exec(plan ?? '')?.[0] ?? 'no time in the plan';
     await one.kill();
-    // The branch moves on, which changes nothing about what was approved.
+    // The branch moves on, which changes nothing about the approved plan.
     await stage.commit({ 'main.tf': WHEN_PLANNED.replace('first', 'second') });
     const two = await startOn('two');
     const api = deploymentClient(() => two, stage.gitUrl);
@@ -137,12 +139,12 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     const done = await api.waitForState(id, 'success');
     expect(JSON.parse(done.apply_output ?? '').when.value).toBe(when);
     expect(worksOn(two, id)).toBe(true);
-    // What a deployment read and planned is removed when it ends.
+    // The stored request and plan of a deployment are removed when it ends.
     expect(existsSync(join(folder('two', 'deploy'), id, 'tfplan'))).toBe(false);
     expect(done.plan_output).toBe(plan);
   });
 
-  it('end as plan_lost, with nothing applied, where the plan was too large to be kept and its machine is gone', async (context) => {
+  it('end as plan_lost, with nothing applied, when the plan was too large for the store and its machine is lost', async (context) => {
     const { stage, storeUrl, startOn } = await setUp(postgres(), context, 'fleet-lost');
     await stage.commit({ 'main.tf': MODULE });
     await stage.addTool('9.9.9', 'exec $REAL "$@"');
@@ -151,7 +153,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     const id = await first.start({ tool_version: '9.9.9' });
     await first.waitForState(id, 'awaiting_approval');
     await one.kill();
-    // A plan that is too large leaves the store as this does: with the credentials, but without the plan.
+    // The store then looks as after a plan that is too large: it has the credentials, but no plan.
     const removal =
       'DELETE FROM kept_plans WHERE run = (SELECT number FROM runs WHERE id = $1) RETURNING run';
     expect(await runSql(storeUrl, removal, id)).toHaveLength(1);
@@ -165,7 +167,7 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
     expect((await two.getJson(`/runs/${id}`)).body).toMatchObject({ reason: 'plan_lost' });
   });
 
-  it('are brought to their end by another machine when theirs was killed after the apply, with all outputs', async (context) => {
+  it('are finished by another machine, with all outputs, when their machine was killed after the apply', async (context) => {
     const { stage, startOn } = await setUp(postgres(), context, 'fleet-applied');
     const calls = join(stage.folder, 'calls');
     await stage.commit({ 'main.tf': `terraform {\n  backend "local" {}\n}\n${MODULE}` });

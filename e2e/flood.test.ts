@@ -1,4 +1,4 @@
-/** Strangers who keep the server busy with bodies that never end: it keeps its memory, and takes a push all the same. */
+/** Strangers keep the server busy with bodies that never end: its memory stays bounded, and it still accepts a push. */
 
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -12,9 +12,9 @@ import { setTestStage } from './support/test-stage.ts';
 
 const MIB = 1024 * 1024;
 const PIECE = Buffer.alloc(MIB, 'a');
-/** The connections come from where they say they come from. */
+/** The server sees each connection come from the address that it was made from. */
 const environment = { TRUSTED_PROXIES: undefined };
-/** Another address than that of the pushes, as GitHub's is another one. */
+/** This address differs from the address of the pushes, as GitHub's address does. */
 const STRANGERS = '127.0.0.2';
 
 function headOf(length: number, lines: readonly string[] = []): string {
@@ -22,7 +22,7 @@ function headOf(length: number, lines: readonly string[] = []): string {
   return `${head.join('\r\n')}\r\n\r\n`;
 }
 
-/** So many connections with a body that does not come. Each that is cut off is opened again at once. */
+/** Opens this many connections with a body that never arrives. A connection that is cut off is opened again at once. */
 function startFlood(url: string, count: number) {
   const { hostname: host, port } = new URL(url);
   const sockets = new Set<Socket>();
@@ -32,7 +32,7 @@ function startFlood(url: string, count: number) {
     const socket = connect({ host, port: Number(port), localAddress: STRANGERS });
     sockets.add(socket);
     socket.resume();
-    // It shows as the end of the connection.
+    // The client sees the cut-off as the end of the connection.
     socket.on('error', () => undefined);
     socket.once('connect', () => {
       opened += 1;
@@ -53,7 +53,7 @@ function startFlood(url: string, count: number) {
   };
 }
 
-/** What happens to a genuine push meanwhile: it is accepted, and its run succeeds. Returns how long the answer took. */
+/** Sends a genuine push, which must be accepted and run successfully. Returns how long the answer took. */
 async function push(stage: Stage, runner: Runner): Promise<number> {
   await commitChange(stage.repository, ['platform/redis'], 'Change redis');
   const pushed = await stage.push(runner);
@@ -62,7 +62,7 @@ async function push(stage: Stage, runner: Runner): Promise<number> {
 }
 
 describe('A flood of strangers', () => {
-  it('who hold back the end of 30 bodies of 25 MiB is answered 503, memory stays bounded, and a push gets in', async () => {
+  it('who hold back the end of 30 bodies of 25 MiB get 503, memory stays bounded, and a push is accepted', async () => {
     const stage = await setTestStage('flood-bodies');
     const runner = await stage.start({ environment });
     const before = await memoryOf(runner.pid);
@@ -84,14 +84,14 @@ describe('A flood of strangers', () => {
     console.log(
       `A push beside 30 bodies of 24 MiB: ${tookMs} ms; memory ${before.nowMib} MiB, at most ${after.peakMib} MiB`,
     );
-    // Two bodies fit into 64 MiB. Held, all of them would be 720 MiB.
+    // Two bodies fit into 64 MiB. Together, all of them would take 720 MiB.
     expect(refusals.length).toBeGreaterThanOrEqual(28);
     expect(new Set(refusals)).toEqual(new Set(['503 after true']));
     expect(after.peakMib - before.nowMib).toBeLessThan(400);
     expect(await runner.stop()).toBe(0);
   });
 
-  it('on 2,050 connections with unfinished bodies, which all come again, keeps out neither /health nor a push', async () => {
+  it('on 2,050 connections with unfinished bodies, who all come back, block neither /health nor a push', async () => {
     const stage = await setTestStage('flood-connections');
     const runner = await stage.start({ environment });
     const flood = startFlood(runner.url, 2_050);

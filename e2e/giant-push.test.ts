@@ -1,4 +1,4 @@
-/** F40b: a push as large as they come. */
+/** F40b: a push as large as GitHub allows. */
 
 import { expect, it } from 'vitest';
 import { git } from './support/git.ts';
@@ -11,7 +11,10 @@ const COMMITS = 5_000;
 const FILES_PER_COMMIT = 4;
 const MEMORY_MIB = 400;
 
-/** For git fast-import: commits that add files to one service, and to no service, in folders of a hundred. */
+/**
+ * Returns the input of git fast-import: commits that add files to one service and to no service, in folders of a
+ * hundred files.
+ */
 function* stream(parent: string): Generator<string> {
   for (let index = 0; index < COMMITS; index += 1) {
     const message = `Data ${index}`;
@@ -24,7 +27,7 @@ function* stream(parent: string): Generator<string> {
   }
 }
 
-it('F40b: of 5,000 commits and 20,000 files is answered in time, with the right services and bounded memory', async () => {
+it('F40b: a push of 5,000 commits and 20,000 files is answered in time, with the right services and bounded memory', async () => {
   const stage = await setTestStage('giant-push');
   const runner = await stage.start();
   const parent = await stage.repository.head();
@@ -32,7 +35,7 @@ it('F40b: of 5,000 commits and 20,000 files is answered in time, with the right 
   const head = await git(stage.repository.clone, ['rev-parse', 'refs/heads/main']);
   const files = await git(stage.repository.clone, ['ls-tree', '-r', '--name-only', head]);
   expect(files.split('\n').length).toBeGreaterThan(COMMITS * FILES_PER_COMMIT);
-  // In time: the sender waits as long as GitHub does.
+  // The sender waits as long as GitHub does, so an answer has arrived in time.
   const delivery = await stage.push(runner);
   const run = await runner.waitForRun(acceptedRun(delivery), 'succeeded');
   expect(run).toMatchObject({ revision: head, message: '1 service(s) synced successfully' });

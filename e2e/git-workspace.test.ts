@@ -1,4 +1,7 @@
-/** The checkout, the mirror and the lock between runs: what tasks, crashes and neighbours do to them heals unaided. */
+/**
+ * The checkout, the mirror and the lock between runs: damage by tasks, crashes and neighbours is repaired without
+ * help.
+ */
 
 import { mkdir, readdir, readFile, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,14 +13,14 @@ import { pushRun, readLog } from './support/pushed-run.ts';
 import { shareStage } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 
-/** Cheap to change, and its task is one of the example's. */
+/** A service that is quick to change and whose task is one of the example's. */
 const PROBE = 'platform/04.dashy/conf.yml';
 const PROBE_SERVICE = 'platform/dashy';
 
 const workspaceOf = (stage: Stage): string => join(stage.folder, 'workspace/platform');
 const mirrorOf = (stage: Stage): string => join(stage.folder, 'data/mirrors/platform.git');
 
-/** What differs between the checkout and the commit of the clone, as git says it; what it ignores does not count. */
+/** The differences between the checkout and the commit of the clone, as git lists them. Ignored files do not count. */
 function differences(stage: Stage): Promise<string> {
   const { clone } = stage.repository;
   const places = [`--git-dir=${join(clone, '.git')}`, `--work-tree=${workspaceOf(stage)}`];
@@ -29,7 +32,7 @@ describe('The workspace and the mirror', () => {
     TASK_ENV: 'ENV,INTERNAL_DOMAIN,IAC_JOURNAL,IAC_EXAMPLE_STATE',
   }));
 
-  /** Pushes a change; it must arrive, with the whole checkout right. */
+  /** Pushes a change, which must be synced, with the whole checkout correct. */
   async function probe(): Promise<void> {
     const { stage, runner } = scene();
     await appendLine(stage.repository, PROBE, `# ${Date.now()}`);
@@ -60,25 +63,25 @@ describe('The workspace and the mirror', () => {
     expect(await readFile(join(workspace, 'platform/04.dashy/.env'), 'utf8')).toBe('A=1\n');
   });
 
-  it('F40c: run nothing that a task planted in their git directories', async () => {
+  it('F40c: run no program that a task planted in their git directories', async () => {
     const { stage, runner } = scene();
-    // Tracked, so that a planted filter or diff driver would have something to work on.
+    // The files are tracked, so that a planted filter or diff driver would run on them.
     await stage.repository.write('platform/06.planter/.gitattributes', '* filter=planted diff=planted\n');
     await writeShellService(stage.repository, 'platform/06.planter', PLANT);
     const planted = await pushRun(stage, runner, 'Plant');
     await runner.waitForRun(planted.runId, 'succeeded');
-    // The control: an unguarded git in the same place does run them.
+    // As a control, an unguarded git in the same folder does run the planted programs.
     expect(await readLog(runner, planted.runId, 'platform/planter')).toContain(
       'an unguarded git ran: post-checkout',
     );
-    await appendLine(stage.repository, PROBE, '# after the planting');
+    await appendLine(stage.repository, PROBE, '# changed after the planting');
     await stage.repository.remove('platform/06.planter/sync.sh');
     await writeShellService(stage.repository, 'platform/06.planter', 'ls "$IAC_EXAMPLE_STATE"/canary 2>&1');
-    const next = await pushRun(stage, runner, 'See whether something grows');
+    const next = await pushRun(stage, runner, 'Look for the effect of the planted files');
     await runner.waitForRun(next.runId, 'failed');
     expect(await readLog(runner, next.runId, 'platform/planter')).toContain('No such file');
     await stage.repository.remove('platform/06.planter');
-    const last = await pushRun(stage, runner, 'Pull it out');
+    const last = await pushRun(stage, runner, 'Remove it');
     await runner.waitForRun(last.runId, 'succeeded');
     await probe();
     expect(await readdir(join(stage.folder, 'state'))).not.toContain('canary');
@@ -90,7 +93,7 @@ describe('The workspace and the mirror', () => {
         await writeFile(join(workspaceOf(stage), '.git', name), '');
       }
     },
-    'F33: leftover lock files and half packs in the mirror': async (stage) => {
+    'F33: leftover lock files and incomplete packs in the mirror': async (stage) => {
       const mirror = mirrorOf(stage);
       const locks = ['index.lock', 'HEAD.lock', 'config.lock', 'packed-refs.lock', 'shallow.lock'];
       for (const name of [...locks, 'refs/heads/main.lock']) await writeFile(join(mirror, name), '');
@@ -98,7 +101,7 @@ describe('The workspace and the mirror', () => {
         await writeFile(join(mirror, 'objects/pack', name), 'half');
       }
     },
-    'F33: a half clone in place of the mirror, and another one beside it': async (stage) => {
+    'F33: an incomplete clone in place of the mirror, and another one beside it': async (stage) => {
       const mirror = mirrorOf(stage);
       await rm(mirror, { recursive: true });
       for (const directory of [mirror, `${mirror}.new-a1B2c3`]) {
@@ -126,7 +129,7 @@ describe('The workspace and the mirror', () => {
       await writeFile(join(mirrorOf(stage), 'refs/heads/main'), Buffer.alloc(41));
       await writeFile(join(workspaceOf(stage), '.git/HEAD'), Buffer.alloc(41));
     },
-    'F34: alternates that lead nowhere': async (stage) => {
+    'F34: alternates that point to a missing folder': async (stage) => {
       for (const directory of [mirrorOf(stage), join(workspaceOf(stage), '.git')]) {
         await mkdir(join(directory, 'objects/info'), { recursive: true });
         await writeFile(join(directory, 'objects/info/alternates'), '/nonexistent/objects\n');
@@ -152,7 +155,7 @@ describe('The workspace and the mirror', () => {
     },
   };
 
-  it.each(Object.entries(DAMAGES))('%s: the next push is synced all the same', async (_, damage) => {
+  it.each(Object.entries(DAMAGES))('survive %s: the next push is synced all the same', async (_, damage) => {
     const { stage } = scene();
     await probe();
     await damage(stage);
@@ -171,7 +174,10 @@ describe('The workspace and the mirror', () => {
   });
 });
 
-/** Whatever git could be made to run, in the checkout and in the mirror that its objects come from. */
+/**
+ * A shell script that plants every program that git could be made to run, in the checkout and in the mirror that
+ * its objects come from.
+ */
 const PLANT = `
 payload="$IAC_EXAMPLE_STATE/payload"
 canary="$IAC_EXAMPLE_STATE/canary"

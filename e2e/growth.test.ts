@@ -1,4 +1,4 @@
-/** F40c: the disk after many runs. 20 in the ordinary tests; GROWTH_RUNS sets another number. */
+/** F40c: the disk usage after many runs. GROWTH_RUNS sets the number of runs; the default is 20. */
 
 import { randomBytes } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
@@ -11,16 +11,16 @@ import { setTestStage } from './support/test-stage.ts';
 
 const RUNS = Number(process.env.GROWTH_RUNS ?? 20);
 const MIB = 1024 * 1024;
-/** What cannot be compressed, and no commit changes. */
+/** The size of a file that cannot be compressed and that no commit changes. */
 const LARGE_FILE = 5 * MIB;
-/** A run that runs one service, with its events and log, and the objects of its commit. */
+/** The size of a run that runs one service, with its events and log, and the objects of its commit. */
 const BYTES_PER_RUN = 48 * 1024;
-/** More packs than this are merged. */
+/** Git merges its packs when there are more. */
 const MAX_PACKS = 40;
 
 interface Usage {
   bytes: number;
-  /** Outside of the store. */
+  /** The files outside of the store. */
   files: string[];
 }
 
@@ -39,7 +39,7 @@ async function usageOf(stage: Stage): Promise<Usage> {
   return { bytes, files };
 }
 
-it(`F40c: of a 5 MiB repository grows by its runs and its history alone, in ${RUNS} runs`, {
+it(`F40c: a server with a 5 MiB repository needs more space only for its runs and its history, in ${RUNS} runs`, {
   timeout: 240_000 + RUNS * 10_000,
 }, async () => {
   const stage = await setTestStage('growth');
@@ -52,14 +52,14 @@ it(`F40c: of a 5 MiB repository grows by its runs and its history alone, in ${RU
   }
   await push();
   const before = await usageOf(stage);
-  // In the mirror and in the checkout, which borrows the mirror's objects.
+  // The file is in the mirror and in the checkout, which borrows the mirror's objects.
   expect(before.bytes).toBeGreaterThan(2 * LARGE_FILE);
   expect(before.bytes).toBeLessThan(3 * LARGE_FILE);
   for (let run = 0; run < RUNS; run += 1) await push();
   const after = await usageOf(stage);
   const grown = after.bytes - before.bytes;
   console.log(`${RUNS} runs: ${Math.round(grown / RUNS)} bytes each, ${after.files.length} files`);
-  // While packs are merged the file is there once more, and the store's log may stand at 16 MiB.
+  // While packs are merged, the file exists once more, and the store's log may have 16 MiB.
   expect(grown).toBeLessThan(RUNS * BYTES_PER_RUN + 5 * MIB);
   // A pack has up to three files.
   expect(after.files.length - before.files.length).toBeLessThanOrEqual(3 * MAX_PACKS + 3);

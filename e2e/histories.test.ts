@@ -1,4 +1,4 @@
-/** Which commit is deployed: real histories over real git, whatever webhooks make of them. */
+/** Which commit is deployed: real histories over real git, whatever the webhooks say about them. */
 
 import { describe, expect, it } from 'vitest';
 import { git } from './support/git.ts';
@@ -12,10 +12,13 @@ import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statu
 
 describe('Histories of one branch', () => {
   const shared = shareStage('histories');
-  /** What GitHub must show at the end; it is told a status a second, and no test should wait for that. */
+  /**
+   * The state that GitHub must show for each commit at the end. The server sends one status a second, so the tests
+   * wait for all of them together at the end.
+   */
   const shown = new Map<string, CommitStatus['state'] | 'no success'>();
 
-  it('F11: a push finds what the lost one before it changed', async () => {
+  it('F11: a push also finds the changes of a lost push before it', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     await commitChange(repository, ['platform/dashy'], 'Seen');
@@ -28,7 +31,7 @@ describe('Histories of one branch', () => {
     expect(await syncedAt(journal, next)).toEqual(['platform/redis', 'platform/signoz']);
   });
 
-  it('F39: a push forced back to an older commit moves services back, and the run says so', async () => {
+  it('F39: a push that forces the branch back to an older commit moves services back, and the run says so', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const old = await commitChange(repository, ['platform/redis'], 'Good');
@@ -46,7 +49,7 @@ describe('Histories of one branch', () => {
     });
   });
 
-  it('F39: a rebased branch runs only what differs in the end', async () => {
+  it('F39: a rebased branch runs only the services that differ in the end', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const base = await repository.head();
@@ -62,7 +65,7 @@ describe('Histories of one branch', () => {
     expect(await syncedAt(journal, rebased)).toEqual(['platform/minio']);
   });
 
-  it('F39: an orphan history in place of the branch runs what differs from what is deployed', async () => {
+  it('F39: an orphan history in place of the branch runs the services that differ from the deployed commit', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     await repository.git('checkout', '--quiet', '--orphan', 'fresh');
@@ -75,7 +78,7 @@ describe('Histories of one branch', () => {
     await repository.git('checkout', '--quiet', 'main');
   });
 
-  it('F39: a deleted branch is ignored, and its return runs what changed meanwhile', async () => {
+  it('F39: a deleted branch is ignored, and its return runs the services that changed meanwhile', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const before = await repository.head();
@@ -100,7 +103,7 @@ describe('Histories of one branch', () => {
     expect(await syncedAt(journal, reverted)).toEqual(['platform/activepieces', 'platform/redis']);
   });
 
-  it('F40b: a change is found that stands before all commits that a payload lists', async () => {
+  it('F40b: a change before the first commit that the payload lists is found', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const changing = await commitChange(repository, ['platform/uptime-kuma'], 'The change');
@@ -118,7 +121,7 @@ describe('Histories of one branch', () => {
     expect(await syncedAt(journal, head)).toEqual(['platform/uptime-kuma']);
   });
 
-  it('F35: a commit that is not on the branch is never deployed: the head is, and the status tells', async () => {
+  it('F35: a commit that is not on the branch is never deployed: the head is deployed, and the status says so', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const head = await commitChange(repository, ['platform/minio'], 'On the branch; its webhook is lost');
@@ -157,7 +160,7 @@ describe('Histories of one branch', () => {
     expect((await journal.read()).syncs.slice(before)).toEqual([]);
   });
 
-  it('F5: nor does it while the newest sync of a service has failed', async () => {
+  it('F5: a replayed push never brings an older commit back while the newest sync of a service has failed', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const good = await commitChange(repository, ['platform/redis'], 'Good');
@@ -177,7 +180,7 @@ describe('Histories of one branch', () => {
     shown.set(bad, 'failure').set(mended, 'success');
   });
 
-  it('F5: nor when what it did was undone before anything was synced', async () => {
+  it('F5: a replayed push never brings its change back when it was undone before anything was synced', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     await commitChange(repository, ['platform/dashy'], 'Try something');
@@ -190,7 +193,7 @@ describe('Histories of one branch', () => {
     expect((await journal.read()).syncs.slice(before), `${undone} is the newest`).toEqual([]);
   });
 
-  it('F7: of two pushes delivered the wrong way round the newer one stands, and both statuses end', async () => {
+  it('F7: when two pushes are delivered in the wrong order, the newer one stays deployed, and both statuses end', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const older = await commitChange(repository, ['platform/redis', 'platform/signoz'], 'Older');
@@ -202,7 +205,7 @@ describe('Histories of one branch', () => {
     const ids = ['platform/redis', 'platform/signoz'];
     expect(await lastSynced(journal, ids)).toEqual({ 'platform/redis': newer, 'platform/signoz': newer });
     expect(await syncedAt(journal, older)).toEqual([]);
-    // The older one is covered by what the newer one came to.
+    // The older commit gets the outcome of the newer commit.
     shown.set(newer, 'success').set(older, 'success');
   });
 
@@ -224,7 +227,7 @@ describe('Histories of one branch', () => {
     await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
   });
 
-  it('never told GitHub of a success that was none, and left nothing pending', async () => {
+  it('never made GitHub show a false success, and left no status pending', async () => {
     const { stage, runner } = shared();
     await statusesToSettle(stage, runner);
     await expectNoFalseSuccess(stage, runner);

@@ -1,4 +1,4 @@
-/** Servers that stop or die in the middle of a run, and a GitHub that is away: nothing is lost or done twice. */
+/** Servers stop or die in the middle of a run, and GitHub is away: nothing is lost or done twice. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ import { setTestStage } from './support/test-stage.ts';
 import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statuses.ts';
 import { until } from './support/until.ts';
 
-/** Two services in two waves, the first at work and waiting at its gate. */
+/** Pushes two services in two waves. The first one is running and waits at its gate. */
 async function startTwoWaves(stage: Stage, runner: Runner) {
   await writeGatedService(stage.repository, 'platform/06.first', 'first');
   await writeGatedService(stage.repository, 'platform/07.second', 'second');
@@ -32,12 +32,12 @@ async function startTwoWaves(stage: Stage, runner: Runner) {
 }
 
 describe('SIGTERM in the middle of a run', () => {
-  it('F24: lets the running task end, hands the rest back, takes pushes until then, and the next start goes on', async () => {
+  it('F24: lets the running task end, hands the other services back, accepts pushes until then, and the next start continues', async () => {
     const stage = await setTestStage('drain');
     const runner = await stage.start();
     const { runId, commit } = await startTwoWaves(stage, runner);
     runner.signal('SIGTERM');
-    await until('stopping', () => runner.logs().find(({ msg }) => msg === 'stopping'));
+    await until('the server to begin to stop', () => runner.logs().find(({ msg }) => msg === 'stopping'));
     await appendLine(stage.repository, 'platform/01.redis/compose.yaml', '# While stopping');
     const later = await pushRun(stage, runner, 'While stopping');
     await openGate(stage, 'first');
@@ -58,7 +58,7 @@ describe('SIGTERM in the middle of a run', () => {
     expect(stage.github.statuses.latest(commit)?.state).toBe('success');
   });
 
-  it('F24: with a short DRAIN_TIMEOUT the task is ended, and run again by the next server', async () => {
+  it('F24: with a short DRAIN_TIMEOUT ends the task, which the next server runs again', async () => {
     const stage = await setTestStage('short-drain');
     const runner = await stage.start({ environment: { DRAIN_TIMEOUT: '1' } });
     const { runId, commit } = await startTwoWaves(stage, runner);
@@ -78,12 +78,12 @@ describe('SIGTERM in the middle of a run', () => {
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
   });
 
-  it('F24: a second SIGTERM does not wait for the task', async () => {
+  it('F24: sent a second time, does not wait for the task', async () => {
     const stage = await setTestStage('hurry');
     const runner = await stage.start({ environment: { DRAIN_TIMEOUT: '600' } });
     const { runId } = await startTwoWaves(stage, runner);
     runner.signal('SIGTERM');
-    await until('stopping', () => runner.logs().find(({ msg }) => msg === 'stopping'));
+    await until('the server to begin to stop', () => runner.logs().find(({ msg }) => msg === 'stopping'));
     expect(await runner.stop()).toBe(0);
     expect(await processesMentioning(stage.folder)).toEqual([]);
     for (const gate of ['first', 'second']) await openGate(stage, gate);
@@ -93,7 +93,7 @@ describe('SIGTERM in the middle of a run', () => {
 });
 
 describe('kill -9 in the middle of a run', () => {
-  it('F25: what was done before is not done again, and a push that only waited is not lost', async () => {
+  it('F25: does not repeat finished services, and loses no push that only waited', async () => {
     const stage = await setTestStage('kill-later');
     const runner = await stage.start();
     const { runId } = await startTwoWaves(stage, runner);
@@ -114,7 +114,7 @@ describe('kill -9 in the middle of a run', () => {
     await expectNoFalseSuccess(stage, next);
   });
 
-  it('F25: also when the next server dies before it has ended a task that ignores TERM', async () => {
+  it('F25: leaves no old task running even if the next server is killed before it has ended that task, which ignores SIGTERM', async () => {
     const stage = await setTestStage('kill-twice');
     const runner = await stage.start();
     const body = `
@@ -131,7 +131,10 @@ while not ${gateIsOpen('deaf')}:
       () => 'started',
       () => 'died',
     );
-    await until('TERM', () => existsSync(join(stage.folder, 'state/asked-to-end')) || null);
+    await until(
+      'SIGTERM to reach the task',
+      () => existsSync(join(stage.folder, 'state/asked-to-end')) || null,
+    );
     const servers = (await processesMentioning(stage.folder)).filter(({ command }) =>
       /\bserve$/.test(command),
     );
@@ -148,18 +151,20 @@ while not ${gateIsOpen('deaf')}:
 });
 
 describe('GitHub', () => {
-  it('F44: is down for a whole run and over a restart: the last state is told once it is back', async () => {
+  it('F44: is down for a whole run and over a restart: the last state is sent once GitHub is back', async () => {
     const stage = await setTestStage('github-down');
     const back = stage.github.misbehave({ how: MISBEHAVIOURS.badGateway, times: 'forever' });
     const runner = await stage.start();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'While GitHub is down');
     await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
-    await until('a try', () => stage.github.requests.find(({ method }) => method === 'POST'));
+    await until('an attempt to send the status', () =>
+      stage.github.requests.find(({ method }) => method === 'POST'),
+    );
     expect(await runner.stop()).toBe(0);
     expect(stage.github.statuses.history(commit)).toEqual([]);
     const tries = stage.github.requests.length;
     const next = await stage.start();
-    await until('another try', () => (stage.github.requests.length > tries ? true : null));
+    await until('another attempt', () => (stage.github.requests.length > tries ? true : null));
     back();
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
     await statusesToSettle(stage, next);
@@ -180,7 +185,8 @@ describe('GitHub', () => {
     ended.resolve();
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
     await statusesToSettle(stage, runner);
-    // The reporter gives up an answer that takes too long, and may tell the pending state once more before the run ends.
+    // The reporter gives up on an answer that takes too long, and may send the pending state once more before the
+    // run ends.
     const told = stage.github.statuses.history(commit).map(({ state }) => state);
     expect(told.filter((state) => state !== 'pending')).toEqual(['success']);
     expect(told.at(-1)).toBe('success');

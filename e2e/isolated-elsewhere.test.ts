@@ -1,4 +1,7 @@
-/** EXECUTOR_COMMAND to other places: deployments by ssh, a machine seen from inside a container, one without prlimit. */
+/**
+ * EXECUTOR_COMMAND on other machines: deployments by ssh, a machine seen from inside a container, one without
+ * prlimit.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { chmod, writeFile } from 'node:fs/promises';
@@ -42,7 +45,7 @@ function onlyTheServer(stage: Stage): Promise<true> {
 const noSsh = noSshd() ?? withoutTerraform();
 
 describe.skipIf(noSsh !== null)(`A deployment on another host, by ssh${because(noSsh)}`, () => {
-  it('is planned, approved and applied; a cancelled one saves its state first', async (context) => {
+  it('is planned, approved and applied; a cancelled deployment saves its state first', async (context) => {
     const stage = await deploymentStageFor(context, 'elsewhere-ssh');
     const ssh = await openSshWay(join(stage.folder, 'ssh'));
     const slow = 'command = "echo begun; setsid sleep 300 & exec sleep 300"';
@@ -62,7 +65,7 @@ describe.skipIf(noSsh !== null)(`A deployment on another host, by ssh${because(n
     const done = await api.waitForState(id, 'success');
     expect(JSON.parse(done.apply_output ?? '')).toMatchObject({ greeting: { value: 'hello nobody' } });
     const log = await logOf(runner, id);
-    // Of the environment of its executor a step has nothing.
+    // A step sees none of the environment of its executor.
     for (const text of ['SSH_CONNECTION', 'CANARY', WEBHOOK_SECRET]) expect(log).not.toContain(text);
 
     const cancelled = await api.start({ path: 'slow', auto_approve: true });
@@ -75,7 +78,7 @@ describe.skipIf(noSsh !== null)(`A deployment on another host, by ssh${because(n
   });
 });
 
-/** Null when these namespaces can be made here, as a container has them. */
+/** Returns null if this machine can create the namespaces that a container has, else why not. */
 function noNamespaces(): string | null {
   const { status } = spawnSync('unshare', [...NAMESPACES, 'true']);
   return status === 0 ? null : 'namespaces cannot be made';
@@ -84,8 +87,8 @@ function noNamespaces(): string | null {
 const NAMESPACES = ['--mount', '--pid', '--net', '--fork', '--kill-child', '--mount-proc'];
 const noPlace = noNamespaces();
 
-describe.skipIf(noPlace !== null)(`A place with processes of its own${because(noPlace)}`, () => {
-  it('runs the tasks of a sync, sees none of ours, and is emptied by a cancel', async () => {
+describe.skipIf(noPlace !== null)(`An executor with its own process namespace${because(noPlace)}`, () => {
+  it("runs the tasks of a sync, sees none of the server's processes, and is emptied by a cancel", async () => {
     const stage = await setTestStage('elsewhere-container');
     const script = `echo begun as $$; ls -d /proc/[0-9]* | wc -l
       cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep "^WEBHOOK_SECRET=" && echo got secrets
@@ -114,7 +117,7 @@ describe.skipIf(noPlace !== null)(`A place with processes of its own${because(no
 });
 
 describe.skipIf(noPlace !== null)(`Limits where there is no prlimit${because(noPlace)}`, () => {
-  /** The words of a command that runs what follows where prlimit is none. */
+  /** A command that runs the following words in a place without prlimit. */
   async function withoutPrlimit(stage: Stage): Promise<string[]> {
     const script = join(stage.folder, 'without-prlimit');
     const hide = 'for file in $(which -a prlimit); do mount --bind /dev/null "$(realpath "$file")"; done';
@@ -123,7 +126,7 @@ describe.skipIf(noPlace !== null)(`Limits where there is no prlimit${because(noP
     return ['unshare', '--mount', script];
   }
 
-  it('F1: keep a server from starting that would run the steps itself', async () => {
+  it('F1: keep a server from starting if it would run the steps itself', async () => {
     const stage = await setTestStage('elsewhere-limits');
     const program = [...(await withoutPrlimit(stage)), ...PROGRAM, 'serve'];
     for (const more of [{}, { EXECUTOR: 'isolated' }]) {
@@ -138,7 +141,7 @@ describe.skipIf(noPlace !== null)(`Limits where there is no prlimit${because(noP
     expect(await unlimited.stop()).toBe(0);
   });
 
-  it('fail a step elsewhere, and nothing of it runs', async () => {
+  it('fail a step that would run on another machine, and nothing of the step runs', async () => {
     const stage = await setTestStage('elsewhere-no-limits');
     const { runner, runId } = await push(stage, 'echo begun', {
       EXECUTOR_COMMAND: [...(await withoutPrlimit(stage)), ...EXEC].join(' '),

@@ -1,4 +1,7 @@
-/** EXECUTOR_COMMAND as another local user, by sudo, of a server that is no root: what it may do, and what it cannot. */
+/**
+ * EXECUTOR_COMMAND as another local user, by sudo, of a server that does not run as root: what this user can and
+ * cannot do.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -33,7 +36,7 @@ interface UserStage extends ServerAndSteps {
   serve(environment?: Record<string, string>): Promise<Runner>;
 }
 
-/** `mode` of DEPLOY_DIR; null: it is not there. */
+/** The `mode` of DEPLOY_DIR; null if the folder does not exist. */
 async function setUserStage(context: TestContext, name: string, mode: number | null = 0o2750) {
   const users = addServerAndSteps();
   const stage = await deploymentStageFor(context, name);
@@ -89,10 +92,10 @@ async function logOf(runner: Runner, runId: string): Promise<string> {
   return String((await runner.getJson(`/runs/${runId}/log`)).body);
 }
 
-/** A pattern that finds the password, and not itself. */
+/** A pattern that matches the password, but not itself. */
 const PASSWORD = GIT_PASSWORD.replace(/(.)$/, '[$1]');
 
-/** What only the server may see, looked for by all that a step can think of. */
+/** Looks for everything that only the server may see, by every means that a step has. */
 function snoop({ folder }: { folder: string }): string {
   return `echo "I am $(id -un)"
     cat ${folder}/data/* ${folder}/data/*/* 2>&1 | head -c 300 | grep -v "ermission denied" && echo got data
@@ -110,7 +113,7 @@ function expectNothingSeen(log: string, { steps }: ServerAndSteps): void {
 
 const missing = noOtherUser('sudo') ?? withoutTerraform();
 
-describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)}`, () => {
+describe.skipIf(missing !== null)(`An executor as another local user, by sudo${because(missing)}`, () => {
   it('F42: runs the tasks of a sync, and sees nothing of the server', async (context) => {
     const users = await setUserStage(context, 'user-sync');
     const { stage } = users;
@@ -135,7 +138,7 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     expect(await runner.stop()).toBe(0);
   });
 
-  it('F42: plans and applies a deployment, and cannot change what was approved', async (context) => {
+  it('F42: plans and applies a deployment, and cannot change the approved plan', async (context) => {
     const users = await setUserStage(context, 'user-deploy');
     const { stage, deployments, server, steps } = users;
     const command = `sh ./snoop.sh; git log -1 --format='commit %H'; echo files $(ulimit -n)`;
@@ -190,7 +193,8 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     expect(lstatSync(join(folder, 'checkout/net/terraform.tfstate')).uid).toBe(steps.uid);
     expect(await runner.stop()).toBe(0);
 
-    // An old folder that belongs to no run goes soon after a start, whatever is in it and whoever made that.
+    // A server removes an old folder that belongs to no run soon after its start, whatever it contains and whoever
+    // created it.
     const canary = join(stage.folder, 'data/canary');
     writeFileSync(canary, 'kept');
     const planted = `mkdir -p deep/er && echo x > deep/er/file && chmod 500 deep/er && ln -s ${stage.folder}/data data-link && ln -s ${canary} file-link`;
@@ -204,7 +208,7 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     await next.stop();
   });
 
-  it('is ended by a cancel, with a chance for the tool to save its state', async (context) => {
+  it('ends a cancelled deployment, whose tool gets a chance to save its state', async (context) => {
     const users = await setUserStage(context, 'user-cancel');
     const { stage } = users;
     await stage.commit({
@@ -224,7 +228,7 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     );
   });
 
-  it('F38: leads the server nowhere by links in place of what it reads', async (context) => {
+  it('F38: cannot redirect the server by links in place of the files that it reads', async (context) => {
     const users = await setUserStage(context, 'user-links');
     const { stage } = users;
     const secret = join(stage.folder, 'data/secret');
@@ -257,7 +261,7 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     const kept = await api.start({ tool_version: '1.0.3' });
     await api.waitForState(kept, 'awaiting_approval');
     await runner.stop();
-    // Laid out again from what was kept: not with what the link led to.
+    // The checkout was made again from the stored commit, and not from the target of the link.
     await rename(join(users.deployments, kept), join(stage.folder, 'moved-away'));
     const next = await users.serve();
     const again = deploymentClient(() => next, stage.gitUrl);
@@ -269,7 +273,7 @@ describe.skipIf(missing !== null)(`Another local user, by sudo${because(missing)
     await next.stop();
   });
 
-  it('that may not come to DEPLOY_DIR is told of at the start, and by each deployment', async (context) => {
+  it('that cannot enter DEPLOY_DIR is reported at the start, and by each deployment', async (context) => {
     const users = await setUserStage(context, 'user-refused', null);
     await users.stage.commit({ 'main.tf': MODULE });
     const runner = await users.serve();
@@ -376,7 +380,7 @@ describe.skipIf(missingForJobs !== null)(`An agent as another local user${becaus
     expect(await worker.stop()).toBe(0);
   });
 
-  it('that may not come to TEMP_DIR keeps the worker from starting', async () => {
+  it('that cannot enter TEMP_DIR keeps the worker from starting', async () => {
     const users = await setUp('user-jobs-refused', 0o700);
     await expect(users.start()).rejects.toThrow(/cannot work below TEMP_DIR .*install -d -m 2750/s);
   });

@@ -24,7 +24,7 @@ const SERVICE = 'platform/06.isolated';
 
 const SECRETS = ['e2e-webhook-secret', 'e2e-github-token', 'e2e-admin-token', 'agent.sock'];
 
-/** A server with a service whose sync is this shell script. */
+/** Starts a server with a service whose sync is this shell script. */
 async function serve(stage: Stage, script: string, environment: Record<string, string> = {}) {
   await writeShellService(stage.repository, SERVICE, script);
   await stage.repository.commit('Isolated');
@@ -95,7 +95,7 @@ describe('A sync with EXECUTOR=isolated', () => {
     expect(await processesMentioning(stage.folder)).toHaveLength(1);
   });
 
-  it('says at its start that it isolates no user, and refuses pull requests, and deployments by operators', async () => {
+  it("says at the server's start that it isolates no user, and refuses pull requests and deployments by operators", async () => {
     const stage = await setTestStage('isolated-nobody');
     const runner = await stage.start({ environment: { EXECUTOR: 'isolated' } });
     expect(runner.logs()).toContainEqual(
@@ -125,12 +125,14 @@ describe('A sync with EXECUTOR=isolated', () => {
     expect([exitCode, stderr]).toEqual([3, expect.stringContaining('TRUST_PULL_REQUEST_AUTHORS')]);
   });
 
-  it('F25: is ended with its server, and run again by the next', async () => {
+  it('F25: is ended with its server, and run again by the next one', async () => {
     const stage = await setTestStage('isolated-crash');
     const { runner, runId } = await serve(stage, `echo begun $$; ${waitAtGate('isolated')}`);
     await waitForLog(runner, runId, 'begun');
     await runner.kill();
-    await until('no process left', async () => ((await commandsOf(stage)).length === 0 ? true : null));
+    await until('the end of all its processes', async () =>
+      (await commandsOf(stage)).length === 0 ? true : null,
+    );
     await openGate(stage, 'isolated');
     const next = await stage.start({ environment: { EXECUTOR: 'isolated' } });
     const run = await next.waitForRun(runId, 'succeeded');
@@ -148,7 +150,7 @@ describe('A sync with EXECUTOR=isolated', () => {
     expect(await logOf(runner, runId)).toContain('100');
   });
 
-  it('without an executor that can be reached says so when asked, and fails each run with the reason', async () => {
+  it('says in /ready when its executor cannot be reached, and fails each run with the reason', async () => {
     const stage = await setTestStage('isolated-nowhere');
     const { runner, runId } = await serve(stage, 'echo never', {
       EXECUTOR_COMMAND: '/nowhere/iac-runner exec',
@@ -161,7 +163,7 @@ describe('A sync with EXECUTOR=isolated', () => {
     expect(JSON.stringify(body)).toMatch(/task_runner.*EXECUTOR_COMMAND/);
   });
 
-  it('has an executor that never answers asked once at a time, and ended with the server', async () => {
+  it('asks an executor that never answers once at a time, and ends it with the server', async () => {
     const stage = await setTestStage('isolated-silent');
     const [silent, deployments] = [join(stage.folder, 'silent'), join(stage.folder, 'deployments')];
     const asked = join(stage.folder, 'asked');
@@ -178,14 +180,14 @@ describe('A sync with EXECUTOR=isolated', () => {
         body: { checks: { step_folders: { problem: 'The check did not answer in time.' } } },
       });
     }
-    // By /ready, however often that is asked for, and once by the server at its start.
+    // /ready has asked the executor, however often it was called, and the server once at its start.
     expect((await readFile(asked, 'utf8')).match(/"cp","\/dev\/null"/g)).toHaveLength(2);
     expect(await runner.stop()).toBe(0);
     expect(await processesMentioning(stage.folder)).toEqual([]);
     expect(runner.logs().filter(({ msg }) => String(msg).startsWith('any deployment'))).toEqual([]);
   });
 
-  it('F1: is not begun with a command for an executor that is not used', async () => {
+  it('F1: is needed for EXECUTOR_COMMAND: without it, the server does not start', async () => {
     const stage = await setTestStage('isolated-refused');
     const { exitCode, stderr } = await runProgram(['serve'], {
       ...stage.runnerOptions,
@@ -197,7 +199,7 @@ describe('A sync with EXECUTOR=isolated', () => {
 
 const noUser = noOtherUser();
 
-describe.skipIf(noUser !== null)(`Another local user${because(noUser)}`, () => {
+describe.skipIf(noUser !== null)(`An executor as another local user${because(noUser)}`, () => {
   it('F42: runs the tasks of a whole sync, and cannot see the server or its keys', async () => {
     const { uid, become } = addUser();
     const stage = await setTestStage('isolated-user');
@@ -223,7 +225,7 @@ describe.skipIf(noUser !== null)(`Another local user${because(noUser)}`, () => {
     await runner.stop();
   });
 
-  it('is stopped by a cancel, with all their processes', async () => {
+  it('ends a cancelled sync with all its processes', async () => {
     const { uid, become } = addUser();
     const stage = await setTestStage('isolated-user-cancel');
     await chmod(stage.folder, 0o711);
@@ -239,7 +241,7 @@ describe.skipIf(noUser !== null)(`Another local user${because(noUser)}`, () => {
 
 const noServer = noSshd();
 
-describe.skipIf(noServer !== null)(`Another host, by ssh${because(noServer)}`, () => {
+describe.skipIf(noServer !== null)(`An executor on another host, by ssh${because(noServer)}`, () => {
   it('runs the tasks of a whole sync, live, and stops them on a cancel', async () => {
     const stage = await setTestStage('isolated-ssh');
     const ssh = await openSshWay(join(stage.folder, 'ssh'));
@@ -265,12 +267,12 @@ describe.skipIf(noServer !== null)(`Another host, by ssh${because(noServer)}`, (
     await actOnRun(runner, again, 'cancel');
     const cancelled = await runner.waitForRun(again, 'cancelled');
     expect(cancelled.steps[0]?.message).toBe('Ended before it was done');
-    await until('no task', async () =>
+    await until('the end of the task', async () =>
       (await commandsOf(stage)).some((command) => command.includes('sync.sh')) ? null : true,
     );
   });
 
-  it('that is cut off in the middle ends the task there, and the run here', async () => {
+  it('whose connection breaks in the middle ends the task there, and the run here', async () => {
     const stage = await setTestStage('isolated-cut-off');
     const ssh = await openSshWay(join(stage.folder, 'ssh'));
     const { runner, runId } = await serve(stage, 'echo begun; sleep 600', {
@@ -282,7 +284,7 @@ describe.skipIf(noServer !== null)(`Another host, by ssh${because(noServer)}`, (
     );
     process.kill(client?.pid ?? 0, 'SIGKILL');
     expect((await runner.waitForRun(runId, 'errored')).reason).toBe('executor_lost');
-    await until('no task', async () => ((await commandsOf(stage)).length === 1 ? true : null));
+    await until('the end of the task', async () => ((await commandsOf(stage)).length === 1 ? true : null));
   });
 });
 
@@ -319,7 +321,7 @@ describe.skipIf(noTerraform !== null)(`A deployment with EXECUTOR=isolated${beca
     const cancelled = await api.waitForState(slow, 'cancelled');
     expect(cancelled.apply_log).toContain('Interrupt received');
     expect(cancelled.apply_log).not.toContain('Two interrupts');
-    await until('no tool', async () =>
+    await until('the end of the tool', async () =>
       (await commandsOf(stage)).some((command) => command.startsWith('terraform')) ? null : true,
     );
   });

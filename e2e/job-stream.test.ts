@@ -1,4 +1,4 @@
-/** GET /jobs/:id/stream as its readers see it: a true server, a true worker, a true Redis. */
+/** GET /jobs/:id/stream as its readers see it, with a real server, a real worker and a real Redis. */
 
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
@@ -53,7 +53,7 @@ describe.skipIf(missing)(title, () => {
   const statesIn = (messages: StreamMessage[]) =>
     messages.filter(({ event }) => event === 'state').map(({ data }) => data.status);
 
-  /** Reads in the background; `messages` grows as they come. */
+  /** Reads in the background and adds each message to `messages` when it arrives. */
   function read(id: string, lastEventId?: number) {
     const messages: StreamMessage[] = [];
     const ended = (async () => {
@@ -72,7 +72,10 @@ describe.skipIf(missing)(title, () => {
     );
   }
 
-  /** What every stream keeps: the state first, each line once and in order, `done` last. */
+  /**
+   * Checks the order of every stream: the state comes first, each line comes once and in order, and `done` comes
+   * last.
+   */
   function expectInOrder(messages: StreamMessage[], first = 1): void {
     expect(messages[0]?.event).toBe('state');
     expect(messages.filter(({ event }) => event === 'done')).toEqual([messages.at(-1)]);
@@ -80,7 +83,7 @@ describe.skipIf(missing)(title, () => {
     expect(numbers).toEqual(numbers.map((_, index) => first + index));
   }
 
-  it('tells the state, then what was written so far, then each line as it comes, and `done` last', async () => {
+  it('sends the state, then the lines written so far, then each new line, and `done` last', async () => {
     const job = await stage.job({
       prompt: `echo one; echo two >&2; ${waitAt('first')}; echo three; ${waitAt('second')}; echo x > x`,
     });
@@ -90,7 +93,7 @@ describe.skipIf(missing)(title, () => {
     expect(reader.messages[0]).toMatchObject({ event: 'state', data: { id: job.id, status: 'running' } });
     expect(linesIn(reader.messages)).toEqual(await stage.lines(job.id));
     await openGate('first');
-    // Live: the job waits at the second gate.
+    // The stream is live here: the job waits at the second gate.
     const three = await line(reader, 'three');
     expect(three.data).toMatchObject({ stream: 'stdout', timestamp: expect.any(Number) });
     expect(reader.messages.at(-1)?.event).toBe('line');
@@ -104,11 +107,11 @@ describe.skipIf(missing)(title, () => {
       lines_added: 1,
       finished_at: expect.any(Number),
     });
-    // Neither the prompt nor who asked is output.
+    // Neither the prompt nor the user is part of the output.
     expect(Object.keys(messages[0]?.data ?? {})).not.toContain('prompt');
   });
 
-  it('begins before the job does, and tells of each state', async () => {
+  it('starts before the job starts, and sends each state', async () => {
     const job = await stage.job({
       id: 'waits-for-its-entry',
       entry: { job_id: 'another' },
@@ -129,7 +132,7 @@ describe.skipIf(missing)(title, () => {
     expect(messages.at(-1)?.data.status).toBe('success');
   });
 
-  it('gives all of a job that is done, and goes on after the line that was seen last', async () => {
+  it('sends everything of a finished job, and continues after the last line that the reader saw', async () => {
     const job = await stage.job({ prompt: 'seq 1 1200; exit 4' });
     await stage.ended(job.id);
     const all = await read(job.id).ended;
@@ -144,7 +147,7 @@ describe.skipIf(missing)(title, () => {
     expect(nothing.map(({ event }) => event)).toEqual(['state', 'done']);
   });
 
-  it('ends with the job that is cancelled while it is read', async () => {
+  it('ends with the job that is cancelled while somebody reads it', async () => {
     const job = await stage.job({ prompt: 'echo begun; sleep 600' });
     const reader = read(job.id);
     await line(reader, 'begun');
@@ -154,7 +157,7 @@ describe.skipIf(missing)(title, () => {
     expect(messages.at(-1)?.data.status).toBe('cancelled');
   });
 
-  it('is for whoever has a token, and of jobs that are there', async () => {
+  it('is open to every token, and only for jobs that exist', async () => {
     const job = await stage.job({ prompt: 'true' });
     await stage.ended(job.id);
     const status = async (path: string, token?: string) => {
@@ -170,12 +173,12 @@ describe.skipIf(missing)(title, () => {
     for (const token of Object.values(API_TOKENS)) expect(await status(path, token)).toBe(200);
     expect(await status('/jobs/no-such-job/stream', API_TOKENS.admin)).toBe(404);
     expect(await status('/jobs/..%2F..%2Fetc/stream', API_TOKENS.admin)).toBe(404);
-    // Whether a job is there is nobody's business without a token.
+    // Without a token, nobody learns whether a job exists.
     expect(await status('/jobs/no-such-job/stream')).toBe(401);
   });
 
-  it('of jobs that wait or run, how many there are stands on /workers and in the metrics', async () => {
-    // Those of the tests before.
+  it('exists for jobs that wait or run, whose number is on /workers and in the metrics', async () => {
+    // The jobs of the earlier tests end first.
     await until('an empty stream', async () => ((await stage.redis.xlen('jobs:stream')) === 0 ? true : null));
     onTestFinished(() => openGate('counted'));
     const job = await stage.job({ prompt: waitAt('counted') });
@@ -192,8 +195,8 @@ describe.skipIf(missing)(title, () => {
     await stage.ended(job.id);
   });
 
-  it('is not held up by a reader who does not read, and forgets those who leave', async () => {
-    // 80 MB that a job has written: more than any buffer on the way.
+  it('is not blocked by a reader who stops reading, and forgets readers who leave', async () => {
+    // The job has written 80 MB, which is more than any buffer on the way holds.
     const id = 'loud';
     await stage.redis.del(`job:${id}:output`);
     await stage.redis.hset(`job:${id}`, { id, status: 'running' });
@@ -213,11 +216,11 @@ describe.skipIf(missing)(title, () => {
       await fetch(streamOf(id), { headers, signal: leaving.signal });
       leaving.abort();
     }
-    // Meanwhile another job is done and read.
+    // Meanwhile another job is finished and read.
     const job = await stage.job({ prompt: 'echo meanwhile' });
     expect(linesIn(await read(job.id).ended)).toContain('meanwhile');
     expect((await memoryOf(server.pid)).nowMib - before).toBeLessThan(150);
-    // Nobody reads on for those who left: Redis is asked by the slow reader at most.
+    // The server reads nothing for readers who left, so at most the slow reader still causes reads of Redis.
     const asked = async () =>
       Number(/cmdstat_lrange:calls=(\d+)/.exec(await stage.redis.info('commandstats'))?.[1]);
     await until('a second in which Redis is asked less than ten times', async () => {
@@ -234,7 +237,7 @@ describe.skipIf(missing)(title, () => {
     expect(seen.trimEnd()).toMatch(/event: done\ndata: {"id":"loud","status":"success"}$/);
   });
 
-  it('F49: goes on where it was when Redis is killed and started again', async () => {
+  it('F49: continues where it was when Redis is killed and started again', async () => {
     const job = await stage.job({ prompt: `echo before; ${waitAt('restarted')}; echo after` });
     const reader = read(job.id);
     await line(reader, 'before');
@@ -251,7 +254,7 @@ describe.skipIf(missing)(title, () => {
     expect(messages.at(-1)?.data.status).toBe('success');
   });
 
-  it('F49: is refused while Redis is away, and breaks off when it stays away or the server stops', async () => {
+  it('F49: is refused while Redis is away, and breaks off when Redis stays away or the server stops', async () => {
     const job = await stage.job({ prompt: 'echo begun; sleep 600' });
     const reader = read(job.id);
     await line(reader, 'begun');
@@ -259,7 +262,7 @@ describe.skipIf(missing)(title, () => {
     expect((await server.getJson(`/jobs/${job.id}/stream`)).status).toBe(503);
     await stage.server.start();
     expect(await server.stop()).toBe(0);
-    // Without `done`: the reader knows that there is more to come.
+    // There is no `done`, so the reader knows that more will come.
     expect((await reader.ended.catch(() => reader.messages)).map(({ event }) => event)).not.toContain('done');
     await stage.redis.hset(`job:${job.id}`, 'status', 'cancelled');
     await stage.ended(job.id);

@@ -1,6 +1,6 @@
 /**
- * F15: the server is killed at one write after another, from its first start to the end of its first run. Some
- * points in the ordinary tests; all of them with KILL_POINTS=all.
+ * F15: the server is killed at one write after another, from its first start to the end of its first run. The
+ * ordinary tests try some of these points; KILL_POINTS=all tries all of them.
  */
 
 import { readFile, rm } from 'node:fs/promises';
@@ -17,7 +17,7 @@ import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
 const ALL_POINTS = process.env.KILL_POINTS === 'all';
-/** A question mark: not every machine has the call. */
+/** The question mark lets strace ignore a system call that this machine does not have. */
 const CALLS = [
   { what: 'the store', calls: 'pwrite64,fdatasync,fsync', points: 6 },
   { what: 'locks, the mirror and the workspace', calls: '?rename,?unlink,?unlinkat,?rmdir', points: 3 },
@@ -25,7 +25,7 @@ const CALLS = [
 ];
 const ENVIRONMENT = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0' };
 
-/** As on the first day: no store, no mirror, no checkout. */
+/** Sets everything up as on the first day: no store, no mirror, no checkout. */
 async function pushToNewServer(stage: Stage, what: string): Promise<Moved & { commit: string }> {
   await killProcessesMentioning(stage.folder);
   for (const name of ['data', 'workspace'])
@@ -34,7 +34,7 @@ async function pushToNewServer(stage: Stage, what: string): Promise<Moved & { co
   return { ...(await stage.repository.push()), commit };
 }
 
-/** The most calls that one thread makes until its first run has ended and was told. */
+/** Returns the most calls that one thread makes until the first run has ended and its status was sent. */
 async function countCalls(stage: Stage, calls: string): Promise<number> {
   const { commit, ...moved } = await pushToNewServer(stage, `counted ${calls}`);
   const file = join(stage.folder, 'calls');
@@ -49,7 +49,7 @@ async function countCalls(stage: Stage, calls: string): Promise<number> {
   return Math.max(...counts.values());
 }
 
-/** The run that the doomed server has acknowledged, or null. Ends when it is dead, or has done everything. */
+/** Returns the run that the doomed server has acknowledged, or null, when the server is dead or has done everything. */
 async function runToDeath(
   stage: Stage,
   argv: string[],
@@ -67,7 +67,7 @@ async function runToDeath(
     dead = true;
   });
   const delivery = await deliverMove(stage, doomed, moved);
-  await until('death or the end of the run', () =>
+  await until('the end of the server or of the run', () =>
     dead || stage.github.statuses.latest(commit)?.state === 'success' ? true : null,
   );
   await killProcessesMentioning(stage.folder);
@@ -80,7 +80,7 @@ async function tryPoint(stage: Stage, calls: string, n: number): Promise<void> {
   const next = await stage.start({ environment: ENVIRONMENT });
   const found = acknowledged ? await next.getJson(`/runs/${acknowledged}`) : null;
   if (found) expect(found.status, `the acknowledged run, killed at call ${n}`).toBe(200);
-  // What was not acknowledged is delivered again, as somebody would by GitHub's button.
+  // A delivery that was not acknowledged is sent again, as a person would do with GitHub's button.
   const runId = acknowledged ?? acceptedRun(await deliverMove(stage, next, moved));
   await next.waitForRun(runId, 'final');
   await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
@@ -95,7 +95,7 @@ function chosenPoints(last: number, points: number): number[] {
 
 describe('A server that is killed', () => {
   it.for(CALLS)(
-    'F15: at any write of $what has kept what it acknowledged, and its run ends',
+    'F15: at any write of $what has stored what it acknowledged, and its run ends',
     { timeout: ALL_POINTS ? 3_600_000 : 600_000 },
     async ({ calls, points }, context: TestContext) => {
       await straceOrSkip(context);
@@ -106,7 +106,7 @@ describe('A server that is killed', () => {
         console.log(`Killed at ${chosen.join(', ')} of ${last} calls of ${calls}`);
         for (const n of chosen) await tryPoint(stage, calls, n);
       } finally {
-        // The end of strace is not the end of what it traced.
+        // The traced server may still run when strace has ended.
         await killProcessesMentioning(stage.folder);
       }
     },

@@ -1,4 +1,4 @@
-/** F21: a server that is killed while it brings an older store up to date. */
+/** F21: a server that is killed while it migrates an older store. */
 
 import { readFileSync } from 'node:fs';
 import { copyFile, mkdir, readdir, rm } from 'node:fs/promises';
@@ -16,10 +16,10 @@ import { setTestStage } from './support/test-stage.ts';
 const MIGRATIONS = join(PROJECT_ROOT, 'src/stores/sqlite/migrations');
 const CALLS = 'pwrite64,fdatasync,fsync';
 const ENVIRONMENT = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0' };
-/** Every one with KILL_POINTS=all; else with growing gaps. */
+/** KILL_POINTS=all tries every write; otherwise the gaps between the tries grow. */
 const FACTOR = process.env.KILL_POINTS === 'all' ? 1 : 1.6;
 
-/** A store as the first version left it, with the runs of one of today. */
+/** Makes a store as the first version left it, with the runs of a store of today. */
 function writeFirstVersion(file: string, today: string): void {
   const old = new DatabaseSync(file);
   old.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;');
@@ -53,7 +53,7 @@ function versionOf(file: string): number {
   }
 }
 
-it('F21: a migration that is killed at any write is taken up by the next start, with every run', async (context) => {
+it('F21: a migration that is killed at any write is continued by the next start, with every run', async (context) => {
   await straceOrSkip(context);
   const stage = await setTestStage('migrations');
   const first = await stage.start({ environment: ENVIRONMENT });
@@ -84,10 +84,10 @@ it('F21: a migration that is killed at any write is taken up by the next start, 
       if (doomed) break;
     }
   } finally {
-    // The end of strace is not the end of what it traced.
+    // The traced server may still run when strace has ended.
     await killProcessesMentioning(stage.folder);
   }
-  // It was met before, in the middle of, and after the migrations.
+  // The servers were killed before, during and after the migrations.
   expect(seen).toContain(1);
   expect(seen).toContain(newest);
   expect(seen.size).toBeGreaterThan(2);

@@ -1,4 +1,4 @@
-/** Names as nobody should choose them, of files, folders and branches: told apart exactly, and never executed. */
+/** Odd names of files, folders and branches are never confused and never executed. */
 
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,13 +10,13 @@ import { acceptedRun } from './support/run-actions.ts';
 import { shareStage } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 
-/** What a shell makes a space of, where a name may hold none. */
+/** A shell expands this to a space, where a name cannot contain one. */
 const IFS = '$'.concat('{IFS}');
 
 describe('A push of', () => {
   const shared = shareStage('odd-names');
 
-  it('F40: files with any name: exactly their services, each path as it is', async () => {
+  it('F40: files with any name runs exactly their services, and shows each path unchanged', async () => {
     const { stage } = shared();
     const { repository } = stage;
     const names: Record<string, string> = {
@@ -41,7 +41,7 @@ describe('A push of', () => {
     }
   });
 
-  it('F40: a file whose name is not UTF-8: its service', async () => {
+  it('F40: a file whose name is not UTF-8 runs its service', async () => {
     const { stage } = shared();
     const folder = Buffer.from(join(stage.repository.clone, 'platform/05.signoz/caf'));
     await writeFile(Buffer.concat([folder, Buffer.from([0xe9])]), 'latin-1\n');
@@ -49,7 +49,7 @@ describe('A push of', () => {
     expect((await pushAndLook(shared())).ran).toEqual(['platform/signoz']);
   });
 
-  it('F37: a submodule that appears and moves on: its service, and nothing is cloned', async () => {
+  it('F37: a submodule that is added and updated runs its service, and nothing is cloned', async () => {
     const { stage } = shared();
     const { repository } = stage;
     await mkdir(join(repository.clone, 'platform/01.redis/vendor'));

@@ -7,7 +7,7 @@ import { openGate } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 
 describe('The order', () => {
-  it('is wave after wave, and inside a wave four at once', async () => {
+  it('is wave after wave, and within a wave four services at once', async () => {
     const stage = await setTestStage('waves');
     const runner = await stage.start();
     const { repository, journal } = stage;
@@ -30,7 +30,7 @@ describe('The order', () => {
     expect(overlaps).toEqual([]);
   });
 
-  it('is one by one with SYNC_CONCURRENCY=1, and still by waves, also for numbers of different length', async () => {
+  it('is one by one with SYNC_CONCURRENCY=1, and still by waves, also for numbers of different lengths', async () => {
     const stage = await setTestStage('one-by-one');
     const runner = await stage.start({ environment: { SYNC_CONCURRENCY: '1' } });
     await appendLine(stage.repository, 'libs/console.py', '# All');

@@ -1,4 +1,4 @@
-/** How tasks end, what is told of it, and what the next run makes of it. */
+/** How tasks end, how their ends are reported, and what the next run does then. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ async function invocations({ folder }: Stage): Promise<string[]> {
   return text.split('\n').filter((task) => task !== '');
 }
 
-/** Python: the path of the result file. */
+/** The path of the result file, in Python. */
 const REPORT = 'Path(os.environ["IAC_RESULT_FILE"])';
 
 describe('The outcome of a task', () => {
@@ -28,7 +28,7 @@ describe('The outcome of a task', () => {
     ),
   }));
 
-  it('that fails: the run fails, all other services run, and the next push tries it again', async () => {
+  it('that fails makes the run fail, lets all other services run, and makes the next push try it again', async () => {
     const { stage, runner } = shared();
     const { repository, journal, github } = stage;
     await repository.write('platform/01.redis/compose.yaml', 'services: {}\n');
@@ -55,7 +55,7 @@ describe('The outcome of a task', () => {
     expect(await syncedAt(journal, mended)).toEqual(['platform/redis']);
   });
 
-  it('is what its result file says: a failure there is one whatever the exit code, and details are shown', async () => {
+  it('is what its result file says: a failure in it counts whatever the exit code, and details are shown', async () => {
     const { stage, runner } = shared();
     const details = 'hash 1f2e \\x1b[31mred\\x1b[0m <b>bold</b>\\nsecond line';
     const bodies: Record<string, string> = {
@@ -101,7 +101,7 @@ describe('The outcome of a task', () => {
     expect(html).not.toContain('\u001b');
   });
 
-  it('that succeeded is not repeated while nothing changed: no process is started', async () => {
+  it('that succeeded is not repeated while nothing changes: no process is started', async () => {
     const { stage, runner } = shared();
     const first = await sync(shared(), { all: true });
     expect(first.message).toMatch(/service\(s\) synced successfully|No services required sync/);
@@ -135,7 +135,7 @@ describe('The outcome of a task', () => {
     expect((await invocations(stage)).slice(before.length)).toEqual(['redis.sync']);
   });
 
-  it('a dry run says nothing on GitHub', async () => {
+  it('of a dry run is not reported to GitHub', async () => {
     const { stage, runner } = shared();
     const head = await commitChange(stage.repository, ['platform/redis'], 'For a dry run');
     await stage.repository.push();
@@ -143,7 +143,7 @@ describe('The outcome of a task', () => {
     const dry = await sync(shared(), { all: true, dry_run: true });
     expect(dry).toMatchObject({ revision: head, message: 'Dry run: 1 service(s) would be synced' });
     expect(await invocations(stage)).toEqual(before);
-    // A real one after it has its word, so the dry one would have had it too.
+    // A real run reports its status after the dry run, so a status of the dry run would be there as well.
     await sync(shared(), { services: ['platform/redis'] });
     const { targetUrl } = await stage.github.statuses.waitFor({ sha: head, state: 'success' });
     expect(targetUrl).not.toContain(dry.run_id);

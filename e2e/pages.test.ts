@@ -1,4 +1,4 @@
-/** The pages as people see them, in a real browser: live, without scripts, on a phone, and under attack. */
+/** The pages as people see them in a real browser: live, without scripts, on a phone, and under attack. */
 
 import type { Page } from 'playwright-core';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -19,7 +19,7 @@ const outcome = (page: Page) => page.locator('#outcome .state');
 const stepOf = (page: Page, service: string) => page.locator(`details.step[data-step="${service}"]`);
 const linesOf = (page: Page, service: string) => stepOf(page, service).locator('.log li');
 
-/** After the test: a service that fails would be tried again by every later push. */
+/** Removes the service after the test, because every later push would try a failing service again. */
 function pullOutLater(folder: string): void {
   onTestFinished(async () => {
     const { stage, runner } = scene();
@@ -30,7 +30,7 @@ function pullOutLater(folder: string): void {
 }
 
 describe('Signing in', () => {
-  it('takes a token, shows the runs, leads to one of them, and out again', async (context) => {
+  it('takes a token, shows the runs, opens one of them, and signs out again', async (context) => {
     const { page, complaints } = await openPage(context);
     const { stage, runner } = scene();
     await writeShellService(stage.repository, 'platform/06.plain', 'echo hello');
@@ -40,11 +40,11 @@ describe('Signing in', () => {
     await page.getByLabel('API token').fill('not-one-of-them');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('That token is not known here.').waitFor();
-    // The browser itself mentions the 401 on its console.
+    // The browser itself reports the 401 on its console.
     complaints.length = 0;
     await page.getByLabel('API token').fill(API_TOKENS.viewer);
     await page.getByRole('button', { name: 'Sign in' }).click();
-    // To where the way had led before it asked.
+    // The sign-in leads back to the page that asked for it.
     await page.waitForURL(`${runner.url}/runs/${runId}`);
     await page.getByRole('link', { name: 'iac-runner' }).click();
     const row = page.locator('.run-row', { hasText: 'Say hello' });
@@ -63,7 +63,7 @@ describe('Signing in', () => {
 });
 
 describe('The page of a run', () => {
-  it('is live: lines appear, the state changes, the clock ticks, without being loaded again', async (context) => {
+  it('is live: lines appear, the state changes and the clock ticks without a reload', async (context) => {
     const { page, complaints } = await openPage(context);
     const { stage, runner } = scene();
     const script = `echo first; ${waitAtGate('live-1')}; echo second; ${waitAtGate('live-2')}; echo third`;
@@ -91,7 +91,7 @@ describe('The page of a run', () => {
     expect(complaints).toEqual([]);
   });
 
-  it('opens by its signed link, read-only, and says everything without scripts too', async (context) => {
+  it('opens by its signed link, read-only, and shows everything without scripts too', async (context) => {
     const { page, complaints } = await openPage(context, { javaScriptEnabled: false });
     const { stage, runner } = scene();
     pullOutLater('platform/06.failing');
@@ -112,7 +112,7 @@ describe('The page of a run', () => {
     ]) {
       expect(text).toContain(said);
     }
-    // A failed step stands open; any other opens by a click, which needs no script.
+    // A failed step is open. Any other step opens by a click, which needs no script.
     expect(await stepOf(page, 'platform/failing').getByText('it breaks').isVisible()).toBe(true);
     await stepOf(page, 'platform/working').locator('summary').click();
     expect(await stepOf(page, 'platform/working').getByText('it works').isVisible()).toBe(true);
@@ -122,7 +122,7 @@ describe('The page of a run', () => {
     expect((await page.textContent('body'))?.split('\n').toSorted()).toEqual(['', 'it breaks', 'why']);
   });
 
-  it('offers cancel and retry to an operator, and neither to a viewer or the holder of a link', async (context) => {
+  it('offers cancel and retry to an operator, but not to a viewer or to the holder of a link', async (context) => {
     const operator = await openPage(context);
     const viewer = await openPage(context);
     const guest = await openPage(context);
@@ -168,7 +168,7 @@ describe('The page of a run', () => {
     for (const { complaints } of [operator, viewer, guest]) expect(complaints).toEqual([]);
   });
 
-  it('does not open by a wrong key, a key of another run, or a right key for anything else', async (context) => {
+  it('does not open with a wrong key or a key of another run, and a right key opens nothing else', async (context) => {
     const { page } = await openPage(context);
     const { stage, runner } = scene();
     const pushes = [];
@@ -177,7 +177,7 @@ describe('The page of a run', () => {
       pushes.push(await pushRun(stage, runner, `Say ${word}`));
     }
     const [one, two] = pushes.map(({ url }) => new URL(url));
-    if (!one || !two) throw new Error('Two runs were pushed.');
+    if (!one || !two) throw new Error('Two runs were expected.');
     const key = one.searchParams.get('key') ?? '';
     expect(key.length).toBeGreaterThan(40);
     const wrong = [
@@ -201,7 +201,7 @@ describe('The page of a run', () => {
   });
 });
 
-describe('F48: what strangers wrote', () => {
+describe('F48: text written by strangers', () => {
   const SUBJECT = `<img src=x onerror=alert('subject')></script><script>alert('subject')</script> "' \u202egnp.exe`;
   const FILE = `platform/06.hostile/<img src=x onerror=alert('file')>"' \u202e\u001b[31m.txt`;
   const MESSAGE = `<img src=x onerror=alert('message')>\u001b]0;message\u0007</span></li>`;
@@ -230,7 +230,7 @@ describe('F48: what strangers wrote', () => {
     'unterminated string that should not hide this',
   ];
 
-  it('stays text, whether it comes with the page or while it is open', async (context) => {
+  it('stays text, whether it is there at the start or arrives while the page is open', async (context) => {
     const live = await openPage(context);
     const later = await openPage(context);
     const { stage, runner } = scene();
@@ -281,13 +281,13 @@ Path(os.environ["IAC_RESULT_FILE"]).write_text(Path(__file__).with_name("result.
     const log = await fetch(`${url.replace('?', '/log?')}`);
     expect(log.headers.get('content-type')).toBe('text/plain; charset=utf-8');
     expect(log.headers.get('x-content-type-options')).toBe('nosniff');
-    // For a terminal: colours and nothing else that it would obey.
+    // The text contains colours, and other sequences that a terminal would obey.
     expect((await log.text()).replaceAll(/\p{Cc}\[\d*m/gu, '')).not.toMatch(/(?!\n)\p{Cc}|\p{Bidi_Control}/u);
   });
 });
 
 describe('The log of a run', () => {
-  it('of 100,000 lines opens at its end, and is whole where all of it is asked for', async (context) => {
+  it('of 100,000 lines opens at its end, and is complete when the whole log is requested', async (context) => {
     const { page, complaints } = await openPage(context);
     const { stage, runner } = scene();
     const count = 100_000;
@@ -313,7 +313,7 @@ describe('The log of a run', () => {
     expect(numbers(streamed)).toEqual(all);
   });
 
-  it('loses no line and repeats none when the server is killed and started again in the middle', async (context) => {
+  it('loses and repeats no line when the server is killed and started again in the middle', async (context) => {
     const { page } = await openPage(context);
     const stage = await setTestStage('resumed-stream');
     const environment = await reachableAddress();
@@ -332,7 +332,7 @@ describe('The log of a run', () => {
     await first.kill();
     const second = await stage.start({ environment });
     const lastEventId = seen.at(-1)?.id ?? 0;
-    // The second attempt prints it all again, from its start.
+    // The second attempt prints everything again from its start.
     await openGate(stage, 'resume');
     for await (const line of followLog({ url: second.url, runId, lastEventId })) seen.push(line);
     expect(await second.waitForRun(runId, 'succeeded')).toMatchObject({ attempt: 2 });
@@ -358,7 +358,7 @@ describe('The log of a run', () => {
 });
 
 describe('On a phone', () => {
-  it('no page scrolls sideways, whatever stands on it', async (context) => {
+  it('no page scrolls sideways, whatever it shows', async (context) => {
     const { page, complaints } = await openPage(context, { viewport: { width: 390, height: 844 } });
     const { stage, runner } = scene();
     const long = 'w'.repeat(300);

@@ -1,4 +1,4 @@
-/** F31: the server as the first process of a container, where nobody else collects orphans. */
+/** F31: the server as the first process of a container, where no other process collects orphans. */
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ async function namespaceOrSkip(context: TestContext): Promise<void> {
   if (!tried.ok) context.skip(`a process namespace is not to be had here: ${tried.problem}`);
 }
 
-/** Dead children of these processes that nobody has collected. A zombie's environment cannot be read any more. */
+/** Dead children of these processes that nobody has collected. The environment of a zombie cannot be read any more. */
 async function zombiesOf(parents: ReadonlySet<number>): Promise<number> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')));
@@ -28,7 +28,7 @@ async function zombiesOf(parents: ReadonlySet<number>): Promise<number> {
   return fields.filter(([state, parent]) => state === 'Z' && parents.has(Number(parent))).length;
 }
 
-/** Each run leaves two orphans in sessions of their own: one that ends by itself, one that must be ended. */
+/** Each run leaves two orphans in sessions of their own. One ends by itself, and the other one must be ended. */
 async function runWithOrphans(program: readonly string[]): Promise<number> {
   const stage = await setTestStage('pid-one');
   await writeShellService(
@@ -44,7 +44,7 @@ async function runWithOrphans(program: readonly string[]): Promise<number> {
     await runner.waitForRun(acceptedRun(answer), 'succeeded');
   }
   expect((await runner.getJson('/health', null)).status).toBe(200);
-  await until('no orphan left', async () => {
+  await until('the end of all orphans', async () => {
     const left = await processesMentioning(stage.folder);
     return left.some(({ command }) => command.startsWith('sleep')) ? null : true;
   });
@@ -55,15 +55,15 @@ async function runWithOrphans(program: readonly string[]): Promise<number> {
 }
 
 describe('A server that is process 1', () => {
-  it('F31: without a reaper still ends every run, however many dead orphans it is left with', async (context) => {
+  it('F31: without a reaper still ends every run, however many dead orphans are left', async (context) => {
     await namespaceOrSkip(context);
-    // At most what the tasks left: nothing of our own is among them.
+    // At most the orphans of the tasks are left, and no process of the server itself.
     expect(await runWithOrphans(SERVER)).toBeLessThanOrEqual((RUNS + 1) * 6);
   });
 
   it('F31: behind an init has no zombies at all', async (context) => {
     await namespaceOrSkip(context);
-    // Like the tini of the image, a shell that waits collects every orphan.
+    // A shell that waits collects every orphan, as the tini of the image does.
     const behindShell = ['bash', '-c', '"$@" & wait $!', 'init', ...SERVER];
     expect(await runWithOrphans(behindShell)).toBe(0);
   });

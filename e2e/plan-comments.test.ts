@@ -1,4 +1,4 @@
-/** Plans asked for by Pub/Sub: from the message over the real tool to one comment, with the request's own token. */
+/** Plans that Pub/Sub requests: from the message over the real tool to one comment, with the request's own token. */
 
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ const ONE = 'resource "terraform_data" "one" {\n  input = "x"\n}\n';
 
 const terraform = await execa('terraform', ['version'], { reject: false });
 
-describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', () => {
+describe.skipIf(terraform.exitCode !== 0)('Plans that Pub/Sub requests (need terraform)', () => {
   let stage: Stage;
   let keys: KeyServer;
   let github: LocalGithub;
@@ -51,7 +51,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     environment = {
       PATH: `${bin}:${process.env.PATH}`,
       GITHUB_API_URL: github.url,
-      // Without a token of ours: comments need none.
+      // The server has no token of its own, because comments need none.
       GITHUB_TOKEN: undefined,
       PUBSUB_AUDIENCE: AUDIENCE,
       TRUST_PULL_REQUEST_AUTHORS: 'true',
@@ -116,7 +116,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     );
   }
 
-  it('are told in one comment, edited in place, among more than a page of others', async () => {
+  it('are shown in one comment, which is edited in place among more than a page of others', async () => {
     for (let i = 0; i < 130; i += 1) github.comments.add(7, `Comment ${i}`);
     const first = await head(ONE);
     expect(await push(first)).toBe(204);
@@ -137,7 +137,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     expectNoViolations(github);
   });
 
-  it('that fail say why in the same comment', async () => {
+  it('that fail explain the failure in the same comment', async () => {
     const broken = await head('resource "nonsense" {\n');
     await push(broken, { number: 8 });
     const body = await comment(8, (text) => text.includes(broken));
@@ -149,7 +149,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     expect(commentsOf(8)).toHaveLength(1);
   });
 
-  it('with a token that is no longer good end undeliverable and hold up nobody', async () => {
+  it('with a token that is no longer valid end as undeliverable and delay no other plan', async () => {
     const revision = await head(ONE);
     await push(revision, { number: 9, token: 'ghs_e2eCANARYexpired' });
     await push(revision, { number: 10 });
@@ -171,7 +171,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
   });
 
   it.each([0, 250, 600, 1_200])(
-    'outlive a kill -9 after %i ms, told in one comment in the end',
+    'survive a kill -9 after %i ms and are shown in one comment in the end',
     async (delayMs) => {
       const revision = await head(ONE);
       const number = 100 + delayMs;
@@ -185,12 +185,14 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     },
   );
 
-  it('outlive a kill -9 between their end and their comment: the token is there until it is told', async () => {
+  it('survive a kill -9 between their end and their comment: the token is kept until the comment is written', async () => {
     const revision = await head(ONE);
     const how = { kind: 'answer', status: 502, body: 'Bad gateway' } as const;
     const heal = github.misbehave({ how, times: 'forever', path: /\/issues\/30\/comments/ });
     await push(revision, { number: 30 });
-    await until('a try', async () => (runner.output().includes('comment not sent yet') ? true : null));
+    await until('an attempt to write the comment', async () =>
+      runner.output().includes('comment not sent yet') ? true : null,
+    );
     await runner.kill();
     heal();
     runner = await stage.start({ environment });
@@ -212,7 +214,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     expect(await readdir(join(stage.folder, 'deployments'))).toEqual([]);
   });
 
-  it('are asked for by nobody without a good token', async () => {
+  it('cannot be requested without a valid token', async () => {
     const before = (await runner.runs()).length;
     const headers: Record<string, string>[] = [{}, { authorization: 'Bearer a.b.c' }];
     for (const header of headers) {
@@ -227,7 +229,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans by Pub/Sub (need terraform)', (
     expect((await runner.runs()).length).toBe(before);
   });
 
-  it('larger than 1 MiB are set aside, so that they do not come again', async () => {
+  it('whose message is larger than 1 MiB are set aside, so that it is not sent again', async () => {
     const headers = { authorization: `Bearer ${await keys.sign(goodClaims())}` };
     const response = await fetch(`${runner.url}/pubsub/push`, {
       method: 'POST',

@@ -1,4 +1,7 @@
-/** Plans of our own pull requests, by the webhook: every changed root in one comment, and a status on the head. */
+/**
+ * Plans of our own pull requests, started by the webhook: every changed root in one comment, and a status on the
+ * head.
+ */
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -70,7 +73,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     );
   }
 
-  it('tell all changed roots in one comment and set a status, and no other root is looked at', async () => {
+  it('show all changed roots in one comment and set a status, and no other root is read', async () => {
     const { stage: set, runner } = stage();
     const pull = await open({
       'infra/a/main.tf': ONE,
@@ -102,7 +105,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     expect(status).toMatchObject({ description: 'Planned 2 roots: 3 to add, 0 to change, 0 to destroy' });
   });
 
-  it('say nothing where no root is changed, but set a status', async () => {
+  it('write no comment when no root is changed, but set a status', async () => {
     const { stage: set } = stage();
     const pull = await open({ 'docs/notes.md': 'No infrastructure\n' });
     await deliver(pull);
@@ -110,7 +113,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     expect(oursOf(pull.number)).toEqual([]);
   });
 
-  it('F46: of a fork run nothing until somebody approves that commit', async () => {
+  it('F46: run nothing for a fork until somebody approves that commit', async () => {
     const { stage: set, runner } = stage();
     const pull = await open({ 'infra/f/main.tf': ONE }, { fork: 'stranger/platform' });
     const { run_id: id } = acceptedSchema.parse(await deliver(pull));

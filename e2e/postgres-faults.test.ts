@@ -1,4 +1,4 @@
-/** The database of several machines is killed, emptied, restored or stands still, or one of the machines does. */
+/** The database of several machines is killed, emptied, restored or paused, or one of the machines is. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
@@ -23,7 +23,10 @@ import { until } from './support/until.ts';
 
 const EMPTIED = 'the store is another one than before';
 
-/** PostgreSQL ends one of two sessions that wait for each other. When it ends this one, a person would type it again. */
+/**
+ * PostgreSQL ends one of two sessions that wait for each other. If it ends this session, a person would run it
+ * again.
+ */
 async function dropTables(storeUrl: string): Promise<void> {
   const isDeadlock = (error: unknown) => error instanceof Error && error.message.includes('deadlock');
   for (let isDone = false; !isDone; ) {

@@ -1,4 +1,4 @@
-/** Previews of pull requests: what merging one would sync, as a status on its head and one comment. */
+/** Previews of pull requests show what a merge would sync, as a status on the head and in one comment. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ describe('Previews', () => {
   const stage = shareStage('previews', () => ({ PREVIEWS: 'true' }));
   let lastNumber = 6;
 
-  /** Commits what the change writes on a branch of its own, as GitHub would keep a pull request; main stays. */
+  /** Commits the change on a branch of its own, as GitHub keeps a pull request. The main branch does not move. */
   async function open(change: () => Promise<void>, from = 'main') {
     const { repository } = stage().stage;
     lastNumber += 1;
@@ -61,7 +61,7 @@ describe('Previews', () => {
 
   const touch = (id: string) => appendLine(stage().stage.repository, `${FOLDERS[id]}/compose.yaml`, '# more');
 
-  it('tell on the head and in one comment what merging would sync, because of which file, and run nothing', async () => {
+  it('show on the head and in one comment what a merge would sync and because of which file, and run nothing', async () => {
     const { stage: set, runner } = stage();
     const pull = await open(() => touch('platform/redis'));
     const delivery = await deliver(pull);
@@ -92,7 +92,7 @@ describe('Previews', () => {
     expect(set.github.statuses.history(pull.head, 'IaC Runner / Sync')).toEqual([]);
   });
 
-  it('edit their comment in place when the head moves, among hundreds of others, one of them with our mark', async () => {
+  it('edit their comment in place when the head moves, among hundreds of others, one of which has our mark', async () => {
     const { stage: set, runner } = stage();
     const pull = await open(() => touch('platform/vault'));
     const { comments } = set.github;
@@ -142,7 +142,7 @@ describe('Previews', () => {
     expect(run.message).toContain('platform/01.redis and platform/09.redis');
   });
 
-  it('look at the merge, not at the branch alone: what main changed meanwhile is not the pull request’s', async () => {
+  it('look at the merge, not at the branch alone: changes of main are not changes of the pull request', async () => {
     const { stage: set, runner } = stage();
     const pull = await open(() => touch('platform/dashy'));
     await touch('platform/signoz');
@@ -156,7 +156,7 @@ describe('Previews', () => {
     expect(merged.steps.map(({ id }) => id)).toEqual(['platform/dashy']);
   });
 
-  it('preview a conflict all the same, and say that it must be solved', async () => {
+  it('preview a conflict all the same, and say that it must be resolved', async () => {
     const { stage: set, runner } = stage();
     const file = `${FOLDERS['platform/authentik']}/compose.yaml`;
     const pull = await open(() => set.repository.write(file, 'services:\n  ours:\n    image: x\n'));
@@ -181,7 +181,7 @@ describe('Previews', () => {
     );
   });
 
-  it('keep hostile names of files inert in the comment', async () => {
+  it('make hostile names of files harmless in the comment', async () => {
     const { stage: set, runner } = stage();
     const folder = FOLDERS['platform/clickhouse'];
     const names = ['@octocat #1 <img src=x>', 'a`b``c|d', '](http:)', 'line\nbreak </details>', '*_~'];
@@ -196,7 +196,7 @@ describe('Previews', () => {
     expect(comment.match(/<\/details>/g)).toHaveLength(comment.match(/<details>/g)?.length ?? 0);
   });
 
-  it('answer what they do not look at with why, and run nothing for it', async () => {
+  it('answer other events with the reason why they are ignored, and run nothing for them', async () => {
     const { head } = { head: await stage().stage.repository.head() };
     const cases: [Partial<PullRequestEvent>, string][] = [
       [{ action: 'closed' }, 'Action closed'],
@@ -218,7 +218,7 @@ describe('Previews', () => {
     expect((await stage().runner.runs()).filter(({ pull_request: number }) => number === 3)).toEqual([]);
   });
 
-  it('look again when the pull request is pointed at the branch', async () => {
+  it('look again when the base of the pull request is changed to the branch', async () => {
     const { stage: set, runner } = stage();
     const pull = await open(() => touch('platform/redis'));
     const changes = { base: { ref: { from: 'develop' }, sha: { from: pull.head } } };
@@ -230,7 +230,7 @@ describe('Previews', () => {
     await set.github.statuses.waitFor({ sha: pull.head, state: 'success', context: CONTEXT });
   });
 
-  it('look at the head that stands now when a delivery comes late, and end the status of the old one', async () => {
+  it('look at the current head when a delivery arrives late, and end the status of the old head', async () => {
     const { stage: set, runner } = stage();
     const { repository, github } = set;
     const pull = await open(() => touch('platform/uptime-kuma'));
@@ -246,7 +246,7 @@ describe('Previews', () => {
     await github.statuses.waitFor({ sha: newer, state: 'success', context: CONTEXT });
   });
 
-  it('show a comment that GitHub does not take, once, and tell the status all the same', async () => {
+  it('report a comment that GitHub refuses, once, and send the status all the same', async () => {
     const { stage: set, runner } = stage();
     const { github } = set;
     const pull = await open(() => touch('finance_report/postgres'));
@@ -264,7 +264,7 @@ describe('Previews', () => {
     expect(tries).toHaveLength(1);
   });
 
-  it('write one comment although GitHub fails after it took effect', async () => {
+  it('write one comment although GitHub fails after the write took effect', async () => {
     const { stage: set, runner } = stage();
     const { github } = set;
     const pull = await open(() => touch('platform/activepieces'));

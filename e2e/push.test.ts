@@ -1,10 +1,10 @@
-/** The main job, whole: a push to main syncs exactly the services it changed. */
+/** The main job from end to end: a push to main syncs exactly the services that it changed. */
 
 import { describe, expect, it } from 'vitest';
 import { setTestStage } from './support/test-stage.ts';
 
 describe('A push to main', () => {
-  it('syncs exactly the services it changed, at its commit, and says so on GitHub', async () => {
+  it('syncs exactly the services that it changed, at its commit, and reports the result on GitHub', async () => {
     const stage = await setTestStage('push');
     const runner = await stage.start();
     const { repository, github, journal } = stage;

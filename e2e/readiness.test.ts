@@ -1,4 +1,4 @@
-/** What the server says about itself: that it is alive, whether it can work, and where nothing is. */
+/** The server says that it is alive and whether it can work, and has nothing at other paths. */
 
 import { symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const ALL_OK = { store: OK, workspace: OK, git: OK, remote: OK, branch: OK, rule
 describe('A server', () => {
   const shared = shareStage('health');
 
-  it('that is well says so to anybody, as GET and as HEAD', async () => {
+  it('that is healthy says so to everybody, by GET and by HEAD', async () => {
     const { runner } = shared();
     const health = await runner.getJson('/health', null);
     expect(health).toMatchObject({ status: 200, body: { status: 'healthy' } });
@@ -34,7 +34,7 @@ describe('A server', () => {
     }
   });
 
-  it('has nothing at an unknown path, and says so in JSON without a mirror of what was sent', async () => {
+  it('has nothing at an unknown path, and says so in JSON without repeating the request', async () => {
     const { runner } = shared();
     const paths = [
       '/nope',
@@ -65,7 +65,7 @@ describe('A server', () => {
     }
   });
 
-  it('does nothing at its inner pages for who is nobody', async () => {
+  it('refuses its internal pages to people who are not signed in', async () => {
     const { runner } = shared();
     for (const path of ['/runs', '/runs/x', '/runs/x/log', '/runs/x/events']) {
       for (const token of [null, 'nobody', '', `${API_TOKENS.viewer} `.repeat(2)]) {
@@ -77,9 +77,9 @@ describe('A server', () => {
   });
 });
 
-/** What /ready says; waits for the moment when it is asked anew. */
+/** Returns the answer of /ready when it contains a fresh check. */
 async function problems(runner: Runner, status: 200 | 503): Promise<Record<string, unknown>> {
-  const answer = await until(`ready with ${status}`, async () => {
+  const answer = await until(`/ready to answer ${status}`, async () => {
     const now = await runner.getJson('/ready', null);
     return now.status === status ? now : null;
   });
@@ -93,7 +93,7 @@ function failure(pattern: RegExp): object {
 }
 
 describe('A server that cannot work', () => {
-  it('for want of invoke says so when asked and in its log, is healthy all the same, and runs end with the reason', async () => {
+  it('because invoke is missing says so when asked and in its log, stays healthy, and ends runs with the reason', async () => {
     const stage = await setTestStage('no-invoke');
     const runner = await stage.start({ environment: { INVOKE_COMMAND: '/nonexistent/invoke --quiet' } });
     expect(await problems(runner, 503)).toEqual({
@@ -113,7 +113,7 @@ describe('A server that cannot work', () => {
     await stage.github.statuses.waitFor({ sha: head, state: 'error' });
   });
 
-  it('for want of git names it', async () => {
+  it('because git is missing names git', async () => {
     const stage = await setTestStage('no-git');
     const bin = join(stage.folder, 'bin');
     const { stdout: invoke } = await execa('sh', ['-c', `command -v ${stage.runnerOptions.invoke[0]}`]);
@@ -138,19 +138,19 @@ describe('A server that cannot work', () => {
     const runner = await stage.start({ environment: { WORKSPACE_DIR: join(file, 'workspace') } });
     const found = await problems(runner, 503);
     expect(found).toMatchObject({ workspace: failure(new RegExp(file)) });
-    // Nor can its free space be told.
+    // The free space of the folder cannot be determined either.
     for (const part of ['store', 'git', 'task_runner']) expect(found).not.toHaveProperty(part);
   });
 
-  it('because its store takes no writes refuses pushes with 503 and Retry-After, and recovers by itself', async () => {
+  it('because its store accepts no writes refuses pushes with 503 and Retry-After, and recovers by itself', async () => {
     const stage = await setTestStage('no-store');
     const runner = await stage.start();
     await commitChange(stage.repository, ['platform/redis'], 'Cannot be stored');
-    // Somebody looks at the store with a tool that locks it.
+    // Somebody inspects the store with a tool that locks it.
     const database = new DatabaseSync(join(stage.folder, 'data', 'iac-runner.db'));
     database.exec('BEGIN IMMEDIATE');
     const refused = await stage.push(runner);
-    // An answer at all: GitHub, and the sender of these tests, give up after ten seconds.
+    // The answer must arrive in time: GitHub, and the sender of these tests, give up after ten seconds.
     expect(refused).toMatchObject({ status: 503, body: { error: expect.any(String) } });
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await problems(runner, 503)).toMatchObject({ store: failure(/store/i) });

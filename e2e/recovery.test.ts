@@ -1,4 +1,4 @@
-/** The worst day: the server, its tasks and its git are killed, and it comes back unaided. */
+/** The worst day: the server, its tasks and its git are killed, and it recovers without help. */
 
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,15 +16,16 @@ function openGate(stage: Stage, gate: string): Promise<void> {
   return writeFile(join(stage.folder, 'state', `gate-${gate}`), '');
 }
 
-describe('A killed server', () => {
-  it('F25: has its orphaned task ended before the service runs again, and the run ends', async () => {
+describe('A server', () => {
+  it('F25: ends the orphaned task of its killed predecessor before the service runs again, and the run ends', async () => {
     const stage = await setTestStage('recovery');
     const first = await stage.start();
     await writeGatedService(stage.repository, 'platform/06.gated', 'orphan');
     const { commit, runId } = await pushRun(stage, first);
     const orphan = await stage.journal.waitForStart('platform/gated');
     await first.kill();
-    // The journal's lock file is held as long as the orphan lives: two at once would be seen as an overlap.
+    // The orphan holds the journal's lock file as long as it lives, so the journal would show two tasks at once as
+    // an overlap.
     expect(await processesMentioning(stage.folder)).not.toEqual([]);
     const second = await stage.start();
     const again = await stage.journal.waitForStart('platform/gated', 2);
@@ -35,7 +36,7 @@ describe('A killed server', () => {
     const { overlaps } = await stage.journal.read();
     expect(overlaps).toEqual([]);
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
-    // Neither the files of the cut-off task nor its lock are left.
+    // Neither the files of the interrupted task nor its lock are left.
     const left = [
       ...(await readdir(join(stage.folder, 'data/tmp'))),
       ...(await readdir(join(stage.folder, 'workspace'))),
@@ -43,7 +44,7 @@ describe('A killed server', () => {
     expect(left.toSorted()).toEqual(['platform']);
   });
 
-  it('F25: also when the task has left its session', async () => {
+  it('F25: ends such a task also when the task has left its session', async () => {
     const stage = await setTestStage('escape');
     const first = await stage.start();
     await writePythonService(
@@ -65,13 +66,13 @@ while not (Path(os.environ["IAC_EXAMPLE_STATE"]) / "gate-escape").exists():
     await openGate(stage, 'escape');
     const second = await stage.start();
     await second.waitForRun(runId, 'succeeded');
-    await until('no process left of the dead run', async () => {
+    await until('the end of all processes of the dead run', async () => {
       const left = (await processesMentioning(runId)).length;
       return left === 0 ? true : null;
     });
   });
 
-  it('gives up on a run that kills it each time, visibly, and goes on with the next', async () => {
+  it('gives up on a run that kills the server each time, visibly, and continues with the next run', async () => {
     const stage = await setTestStage('killer');
     await writePythonService(
       stage.repository,
@@ -95,7 +96,7 @@ time.sleep(30)`,
     expect((await third.getJson('/health', null)).status).toBe(200);
   });
 
-  it('F21: a second server on the data directory is refused with one clear line', async () => {
+  it('F21: keeps its data directory from a second server, which is refused with one clear line', async () => {
     const stage = await setTestStage('second');
     await stage.start();
     const { exitCode, stderr } = await runProgram(['serve'], stage.runnerOptions);
@@ -103,7 +104,7 @@ time.sleep(30)`,
     expect(stderr).toMatch(/^iac-runner serve: Another iac-runner already uses the data directory .*\n?$/);
   });
 
-  it('F24: restarts in a row burn no attempt and lose nothing', async () => {
+  it('F24: uses up no attempt and loses nothing when it is restarted several times in a row', async () => {
     const stage = await setTestStage('restarts');
     await writeGatedService(stage.repository, 'platform/06.gated', 'restarts');
     let runner = await stage.start({ environment: { DRAIN_TIMEOUT: '0' } });
@@ -122,7 +123,7 @@ time.sleep(30)`,
 });
 
 describe('The branch head', () => {
-  it('F11: is compared with the ledger at start: a push made while the server was down is found', async () => {
+  it('F11: is compared with the ledger at the start, so a push that was made while the server was down is found', async () => {
     const stage = await setTestStage('down');
     const first = await stage.start();
     const known = await commitChange(stage.repository, ['platform/redis'], 'known');
@@ -139,7 +140,7 @@ describe('The branch head', () => {
     expect(second.logs().some(({ msg }) => msg === 'the branch is ahead of what was synced')).toBe(true);
   });
 
-  it('is compared regularly: a lost delivery is made up for', async () => {
+  it('is compared regularly, so a lost delivery does not matter', async () => {
     const stage = await setTestStage('lost');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
     await until('the first look', async () =>
@@ -151,7 +152,7 @@ describe('The branch head', () => {
     expect(await syncedAt(stage.journal, lost)).toEqual(['platform/vault']);
   });
 
-  it('is looked at soon after a push that named no service', async () => {
+  it('is compared soon after a push that named no service', async () => {
     const stage = await setTestStage('nudge');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
     const first = await commitChange(stage.repository, ['platform/redis'], 'first');
@@ -166,7 +167,7 @@ describe('The branch head', () => {
     expect(await syncedAt(stage.journal, head)).toEqual(['platform/vault']);
   });
 
-  it('does not make a run when there is nothing to do', async () => {
+  it('makes no run when there is nothing to do', async () => {
     const stage = await setTestStage('idle');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
     const commit = await commitChange(stage.repository, ['platform/redis'], 'once');
@@ -178,7 +179,7 @@ describe('The branch head', () => {
 });
 
 describe('A failed service', () => {
-  it('is not retried in a hurry, and a push of anything else tries it again', async () => {
+  it('is not retried at once, and a push of anything else tries it again', async () => {
     const stage = await setTestStage('retries');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
     await stage.repository.write('platform/01.redis/compose.yaml', 'imgae: redis\n');
@@ -195,12 +196,12 @@ describe('A failed service', () => {
 });
 
 describe('git', () => {
-  it('F33: killed with the server in the middle of a fetch, is no obstacle to the next', async () => {
+  it('F33: that is killed with the server in the middle of a fetch does not block the next fetch', async () => {
     const stage = await setTestStage('git');
     const bin = join(stage.folder, 'bin');
     await mkdir(bin);
     const slow = join(stage.folder, 'slow-git');
-    // Slow as long as the file is there: the server dies while git fetches.
+    // A fetch is slow as long as the file exists, so the server is killed while git fetches.
     await writeFile(
       join(bin, 'git'),
       `#!/bin/sh\nfor word in "$@"; do if [ "$word" = fetch ] && [ -e "${slow}" ]; then touch "${slow}.begun"; sleep 300; fi; done\nPATH="\${PATH#*:}" exec git "$@"\n`,
@@ -221,7 +222,7 @@ describe('git', () => {
     const second = await stage.start({ environment });
     await second.waitForRun((body as { run_id: string }).run_id, 'succeeded');
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
-    await until('no git left', async () =>
+    await until('the end of git', async () =>
       (await processesMentioning(`${slow}`)).length === 0 ? true : null,
     );
   });

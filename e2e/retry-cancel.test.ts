@@ -1,4 +1,4 @@
-/** What people do to runs: retry what failed, cancel what they do not want. */
+/** People retry runs that failed and cancel runs that they do not want. */
 
 import { describe, expect, it } from 'vitest';
 import {
@@ -21,13 +21,13 @@ import { until } from './support/until.ts';
 describe('A run that ended badly', () => {
   const shared = shareStage('actions');
 
-  /** A service that fails until its gate is opened. */
+  /** Adds a service that fails until its gate is opened. */
   async function writeFlaky({ repository }: Stage, name: string): Promise<void> {
     const body = `if not ${gateIsOpen(name)}:\n    sys.exit(3)`;
     await writeRecordedService(repository, `platform/06.${name}`, body);
   }
 
-  it('is retried by operators: only what failed, at the same commit', async () => {
+  it('is retried by operators: only the failed services, at the same commit', async () => {
     const { stage, runner } = shared();
     await writeFlaky(stage, 'flaky');
     await appendLine(stage.repository, 'platform/01.redis/compose.yaml', '# Beside flaky');
@@ -68,7 +68,7 @@ describe('A run that ended badly', () => {
     expect((await stage.journal.read()).syncs).toHaveLength(before);
   });
 
-  it('was cancelled: the whole tree of its task is gone, and the next push syncs what it left undone', async () => {
+  it('was cancelled: all processes of its task have ended, and the next push syncs the rest', async () => {
     const { stage, runner } = shared();
     const children = 'import subprocess\nsubprocess.Popen(["sleep", "3000"], start_new_session=True)';
     const body = `${children}\nsubprocess.Popen(["sleep", "3000"])\nwhile not ${gateIsOpen('stuck')}:\n    time.sleep(0.05)`;
@@ -115,7 +115,7 @@ describe('A run that ended badly', () => {
     ]);
   });
 
-  it('never made GitHub show a success that was none, nor left anything pending', async () => {
+  it('never made GitHub show a false success, and left no status pending', async () => {
     const { stage, runner } = shared();
     await statusesToSettle(stage, runner);
     await expectNoFalseSuccess(stage, runner);

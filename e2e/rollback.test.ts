@@ -1,4 +1,4 @@
-/** Going back on purpose: a rolled-back service is pinned, shown so, and left alone until it is unpinned. */
+/** Rollbacks: a service that was rolled back is pinned, shown as pinned, and left alone until it is unpinned. */
 
 import { rm, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
@@ -37,7 +37,7 @@ function command(stage: Stage, runner: Runner, ...args: string[]) {
 }
 
 describe('iac-runner rollback', () => {
-  it('takes services back and keeps them there, until iac-runner unpin', async () => {
+  it('takes services back and keeps them there until iac-runner unpin', async () => {
     const stage = await setTestStage('rollback');
     let runner = await stage.start();
     const good = await pushBoth(stage, runner, 'Good');
@@ -49,10 +49,10 @@ describe('iac-runner rollback', () => {
     expect(await pinOf(runner, REDIS)).toBe(good);
     expect(await pinOf(runner, DASHY)).toBeNull();
 
-    // Neither a push moves it,
+    // A push does not move it.
     const pushed = await pushBoth(stage, runner, 'Later');
     expect(await syncedAt(stage.journal, pushed)).toEqual([DASHY]);
-    // nor a sync of everything, which says why,
+    // A sync of everything does not move it and says why.
     const all = await runner.waitForRun(
       acceptedRun(await runner.signedPost('/sync', { all: true, force: true })),
       'succeeded',
@@ -61,7 +61,7 @@ describe('iac-runner rollback', () => {
       state: 'skipped',
       message: `Pinned to ${good.slice(0, 8)} by a rollback, until it is unpinned.`,
     });
-    // nor reconciliation after a crash.
+    // Reconciliation after a crash does not move it.
     await runner.kill();
     const later = await commitChange(stage.repository, [REDIS, DASHY], 'Its webhook is lost');
     await stage.repository.push();
@@ -81,7 +81,7 @@ describe('iac-runner rollback', () => {
     expect((await stage.journal.read()).overlaps).toEqual([]);
   });
 
-  it('that failed can be retried, and is not tried forward by anything', async () => {
+  it('that failed can be retried, and nothing moves the service forward automatically', async () => {
     const stage = await setTestStage('rollback-fails');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
     const { repository, folder } = stage;
@@ -110,7 +110,7 @@ describe('iac-runner rollback', () => {
     expect(await pinOf(runner, service)).toBe(first.commit);
   });
 
-  it('to a commit that leaves the branch before its turn deploys and pins nothing, and says so', async () => {
+  it('to a commit that leaves the branch before the run starts deploys and pins nothing, and says so', async () => {
     const stage = await setTestStage('rollback-overtaken');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
     const { repository } = stage;
@@ -134,7 +134,7 @@ describe('iac-runner rollback', () => {
     expect(await pinOf(runner, REDIS)).toBeNull();
   });
 
-  it('to a commit that is not on the branch, or to none, is refused and changes nothing', async () => {
+  it('to a commit that is not on the branch or does not exist is refused and changes nothing', async () => {
     const stage = await setTestStage('rollback-refused');
     const runner = await stage.start();
     await pushBoth(stage, runner, 'Begin');

@@ -1,4 +1,4 @@
-/** `.iac-runner.yaml`: the platform repository's own rules, heeded, and never able to stop what was working. */
+/** `.iac-runner.yaml`: the platform repository's own rules apply, and broken rules never stop what worked before. */
 
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { until } from './support/until.ts';
 const FILE = '.iac-runner.yaml';
 
 describe('A repository with rules of its own', () => {
-  it('has its services found, excluded and ordered by them', async () => {
+  it('has its services found, excluded and ordered by its rules', async () => {
     const stage = await setTestStage('rules');
     const runner = await stage.start();
     await stage.repository.write(
@@ -45,7 +45,7 @@ needs:
     expect(refused).toMatchObject({ status: 400, body: { error: 'Excluded service "platform/vault"' } });
   });
 
-  it('has what needs a failed service blocked, and nothing else', async () => {
+  it('blocks the services that need a failed service, and no others', async () => {
     const stage = await setTestStage('blocked');
     const runner = await stage.start();
     await stage.repository.write(FILE, 'needs:\n  platform/dashy: [platform/redis]\n');
@@ -63,7 +63,7 @@ needs:
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/minio', 'platform/redis']);
   });
 
-  it('has shared files touch only the services that need them', async () => {
+  it('runs only the services that need a shared file when the file changes', async () => {
     const stage = await setTestStage('shared');
     const runner = await stage.start();
     await stage.repository.write(
@@ -99,7 +99,7 @@ needs:
     expect(stage.github.statuses.latest(bad)?.description).toMatch(/^\.iac-runner\.yaml line 3/);
   });
 
-  it('has each push become a run by its own layout, and one that concerns no service not', async () => {
+  it('turns each push into a run by its own layout, and makes no run for a push that concerns no service', async () => {
     const stage = await setTestStage('own-layout');
     await stage.repository.write(
       FILE,
@@ -108,8 +108,8 @@ needs:
     await stage.repository.write('apps/01.redis/deploy.py', '');
     await stage.repository.write('apps/01.redis/compose.yaml', 'services: {}\n');
     const runner = await stage.start();
-    // Else the first look at the branch may already find the rules that are pushed next.
-    await until('the branch to be met', () =>
+    // Otherwise the first look at the branch could already find the rules that are pushed next.
+    await until('the first look at the branch', () =>
       runner.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time')),
     );
     const rules = await stage.repository.commit('Own layout');
@@ -143,7 +143,7 @@ needs:
     );
   });
 
-  it('waits for its window, visibly, and is not held up when forced', async () => {
+  it('waits for its sync window, says so, and does not wait when a sync is forced', async () => {
     const stage = await setTestStage('window');
     const runner = await stage.start();
     const days = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
@@ -158,7 +158,7 @@ needs:
     await expect
       .poll(async () => (await runner.getJson(`/runs/${runId}`)).body)
       .toMatchObject({ state: 'queued', message: expect.stringMatching(/^Waiting for the sync window at /) });
-    await until('the status to say so', () =>
+    await until('the status to show it', () =>
       stage.github.statuses.latest(commit)?.description?.startsWith('Waiting for the sync window at ')
         ? true
         : null,
@@ -189,7 +189,7 @@ needs:
 });
 
 describe('Signed commits', () => {
-  it('are demanded: unsigned, or signed by a stranger, nothing runs; signed by an allowed key, it does', async () => {
+  it("are required: an unsigned commit or a stranger's signature runs nothing, and a commit with an allowed key runs", async () => {
     const stage = await setTestStage('signed');
     const run = promisify(execFile);
     const keys = { friend: join(stage.folder, 'friend'), stranger: join(stage.folder, 'stranger') };
@@ -213,7 +213,7 @@ describe('Signed commits', () => {
     await stage.push(runner);
     await runner.waitForRun((found) => found.revision === begun, 'succeeded');
 
-    // Lifting the rule needs a signature itself.
+    // A commit that removes the rule needs a signature, too.
     await stage.repository.write(FILE, 'signatures: optional\n');
     const unsigned = await commitChange(stage.repository, ['platform/minio'], 'unsigned');
     await stage.push(runner);

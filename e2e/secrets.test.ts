@@ -1,4 +1,7 @@
-/** F41: secrets stay put. Canaries are configured everywhere, made to leak in every way, and then looked for everywhere. */
+/**
+ * F41: secrets stay secret. Canaries are configured everywhere, leaked in every way, and then looked for
+ * everywhere.
+ */
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Canaries, canariesInFiles, watchCanaries } from './support/canaries.ts';
@@ -13,7 +16,10 @@ import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 
 const GIT_USER = 'deployer';
-/** Each with what its form of transport lets through, so that encodings differ from the plain text. */
+/**
+ * Each secret has the characters that its way of transport allows, so that its encodings differ from the plain
+ * text.
+ */
 const GIT_PASSWORD = 'git+CANARY/p@ss:w0rd?&=';
 const PREVIOUS_SECRET = 'previous CANARY +/=& "secret"';
 const API_TOKEN = 'api-CANARY+/=&%22-token';
@@ -68,7 +74,7 @@ function commandLines(): CommandLineWatch {
   return watch;
 }
 
-/** Everything that somebody can ask the server for, with and without a right to it. */
+/** All answers that somebody can get from the server, with and without permission. */
 async function everyAnswer(runner: Runner, runs: PushedRun[]): Promise<Map<string, string>> {
   const answers = new Map<string, string>();
   async function ask(
@@ -93,7 +99,7 @@ async function everyAnswer(runner: Runner, runs: PushedRun[]): Promise<Map<strin
   for (const { runId, url } of runs) {
     await ask(`/runs/${runId}/log`, { headers: json });
     await ask(`/runs/${runId}/events`, { headers: { ...json, accept: 'text/event-stream' } });
-    // The link's own page, for whoever only has the link.
+    // The page of the signed link, for people who only have the link.
     await ask(new URL(url).pathname + new URL(url).search, { headers: { accept: 'text/html' } });
   }
   await ask('/webhook', { method: 'POST', body: '{}', headers: { 'x-hub-signature-256': 'sha256=00' } });
@@ -101,7 +107,7 @@ async function everyAnswer(runner: Runner, runs: PushedRun[]): Promise<Map<strin
   return answers;
 }
 
-/** Where a canary was seen: files, answers, the server's output, requests to GitHub, command lines. */
+/** All places where a canary was seen: files, answers, the server's output, requests to GitHub, command lines. */
 async function leaks(
   stage: Stage,
   runner: Runner,
@@ -123,7 +129,10 @@ async function leaks(
   return found;
 }
 
-/** Gets at all it can, and prints each secret in each way. Holds none itself. */
+/**
+ * A task that reads all secrets that it can reach, and prints each secret in each way. The task contains no secret
+ * itself.
+ */
 const PRINTER = `
 import base64, json, shlex
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -170,7 +179,7 @@ for secret in secrets:
 print("all printed")
 `;
 
-/** Says it to the runner itself, in the file that is there for that. */
+/** A task that reports the secret to the runner itself, in the result file. */
 function teller(action: string, exitCode: number): string {
   return `
 import json
@@ -191,7 +200,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     const { runId, url, commit } = await pushRun(stage, runner, 'Print secrets');
     await runner.waitForRun(runId, 'succeeded');
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
-    // The whole way was gone with credentials, and the arguments of who spoke to the remote were seen.
+    // The server used the credentials, and the test saw the arguments of the process that used the remote.
     expect(server.admitted).toBeGreaterThan(0);
     expect([...watch.seen].some((line) => line.includes(server.address))).toBe(true);
     const log = (await everyAnswer(runner, [{ runId, url, commit }])).get(
@@ -222,7 +231,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     expect(await runner.stop()).toBe(0);
   });
 
-  it('when the repository refuses us and repeats what we sent, or cannot be reached at all', async () => {
+  it('when the repository refuses the request and repeats it, or cannot be reached at all', async () => {
     const stage = await setTestStage('refused-secrets');
     const watch = commandLines();
     const server = await gitServer({ repositoryPath: stage.repository.path, onRequest: watch.look });
@@ -250,7 +259,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     expect(await again.stop()).toBe(0);
   });
 
-  it('when the address of the repository carries a token and nothing else', async () => {
+  it('when the address of the repository contains a token and nothing else', async () => {
     const stage = await setTestStage('lone-token');
     const watch = commandLines();
     const token = 'ghp_CANARYalone0123456789';
@@ -261,7 +270,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     await runner.waitForRun(pushed.runId, 'errored');
     expect(await runner.stop()).toBe(0);
 
-    // The same server, now with a repository that it can fetch and a task that prints the address.
+    // The same server has now a repository that it can fetch, and a task that prints the address.
     const print = `print(Path("/proc/%d/environ" % os.getppid()).read_bytes().decode().replace("\\0", "\\n"))`;
     await writePythonService(stage.repository, 'platform/06.printer', print);
     const served = await serveGitOverHttp({

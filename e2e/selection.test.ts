@@ -13,34 +13,34 @@ interface Case {
   change(repository: PlatformRepository): Promise<unknown>;
   /** The services that run. */
   runs: string[];
-  /** Those in the answer, where they are others. */
+  /** The services in the answer, if they differ from `runs`. */
   announces?: string[];
 }
 
 const CASES: Case[] = [
   {
-    what: 'a compose file: its service',
+    what: 'a compose file runs its service',
     change: (repository) => appendLine(repository, 'platform/01.redis/compose.yaml', '# More memory'),
     runs: ['platform/redis'],
   },
   {
-    what: 'a file deep in the folder of a service, though its path looks like another one: its service',
+    what: 'a file deep in the folder of a service runs this service, although the path contains the path of another service',
     change: (repository) => repository.write('platform/01.redis/platform/02.vault/deploy.py', 'no service\n'),
     runs: ['platform/redis'],
   },
   {
-    what: 'a file in a service of the second place: that one, and not its namesake',
+    what: 'a file in a service of the second layer runs that service, and not its namesake in the first layer',
     change: (repository) => repository.write(`${FOLDERS['finance_report/postgres']}/init.sql`, 'SELECT 1;\n'),
     runs: ['finance_report/postgres'],
   },
   {
-    what: 'a new file among the shared libraries: all twelve',
+    what: 'the shared libraries by a new file runs all twelve services',
     change: (repository) => repository.write('libs/deep/er/new.txt', 'new\n'),
     runs: ALL_IDS,
     announces: ['__all__'],
   },
   {
-    what: 'the file of the tasks and one service: all twelve',
+    what: 'the file of the tasks and one service runs all twelve services',
     change: async (repository) => {
       await appendLine(repository, 'tasks.py', '# Tidier');
       await appendLine(repository, 'platform/02.vault/compose.yaml', '# Sealed');
@@ -49,17 +49,17 @@ const CASES: Case[] = [
     announces: ['__all__', 'platform/vault'],
   },
   {
-    what: 'a file renamed from one service to another: both',
+    what: 'two services by moving a file from one to the other runs both',
     change: (repository) => repository.move('platform/04.dashy/conf.yml', 'platform/02.minio/conf.yml'),
     runs: ['platform/dashy', 'platform/minio'],
   },
   {
-    what: 'the mode of a file: its service',
+    what: 'the mode of a file runs its service',
     change: (repository) => chmod(join(repository.clone, 'platform/05.signoz/compose.yaml'), 0o755),
     runs: ['platform/signoz'],
   },
   {
-    what: 'two names that differ in case alone: their service',
+    what: 'two names that differ only in case runs their service',
     change: async (repository) => {
       await repository.write('platform/05.signoz/Notes', 'one\n');
       await repository.write('platform/05.signoz/notes', 'two\n');
@@ -67,12 +67,12 @@ const CASES: Case[] = [
     runs: ['platform/signoz'],
   },
   {
-    what: 'a link to somewhere else: its service',
+    what: 'a link to a file outside of the repository runs the service of the link',
     change: (repository) => symlink('/etc/hostname', join(repository.clone, 'platform/05.signoz/link')),
     runs: ['platform/signoz'],
   },
   {
-    what: 'a change that the same push takes back: nothing, after a look',
+    what: 'a file and reverts the change looks at the service, but runs nothing',
     change: async (repository) => {
       await commitChange(repository, ['platform/redis'], 'Hasty');
       await repository.git('revert', '--no-edit', 'HEAD');
@@ -81,7 +81,7 @@ const CASES: Case[] = [
     announces: ['platform/redis'],
   },
   {
-    what: 'a merged branch: what it changed',
+    what: 'services by merging a branch runs the services that the branch changed',
     change: async (repository) => {
       await repository.git('checkout', '--quiet', '-b', 'feature');
       await commitChange(repository, ['platform/clickhouse', 'platform/vault'], 'A feature');
@@ -93,7 +93,7 @@ const CASES: Case[] = [
     runs: ['platform/clickhouse', 'platform/vault'],
   },
   {
-    what: 'a link in place of a deploy.py, and of a whole folder: no services',
+    what: 'nothing but links in place of a deploy.py and of a whole folder runs no service',
     change: async (repository) => {
       await mkdir(join(repository.clone, 'platform/08.linked'));
       await symlink('../01.redis/deploy.py', join(repository.clone, 'platform/08.linked/deploy.py'));
@@ -105,10 +105,10 @@ const CASES: Case[] = [
 ];
 
 const NOTHING: Omit<Case, 'runs'>[] = [
-  { what: 'only a README', change: (repository) => appendLine(repository, 'README.md', 'More.') },
-  { what: 'nothing at all', change: async () => {} },
+  { what: 'but only a README', change: (repository) => appendLine(repository, 'README.md', 'More.') },
+  { what: 'and nothing else', change: async () => {} },
   {
-    what: 'files beside the services',
+    what: 'but only files beside the services',
     change: async (repository) => {
       await repository.write('platform/README.md', 'The platform.\n');
       await repository.write('platform/compose.yaml', 'services: {}\n');
@@ -116,11 +116,11 @@ const NOTHING: Omit<Case, 'runs'>[] = [
     },
   },
   {
-    what: 'what is known and never run',
+    what: 'but only a folder that is excluded',
     change: (repository) => appendLine(repository, 'bootstrap/05.iac-runner/compose.yaml', '# Note'),
   },
   {
-    what: 'F35: folders whose names are no service names',
+    what: 'F35: but only folders whose names are not valid for services',
     change: async (repository) => {
       const folders = [
         ...[
@@ -165,10 +165,10 @@ describe('A push that changes', () => {
 });
 
 describe('A push that changes no service', () => {
-  // Of its own: such a push makes the server look at the branch a moment later, by itself.
+  // These tests need a stage of their own: such a push makes the server look at the branch a moment later.
   const shared = shareStage('nothing');
 
-  it.each(NOTHING)('but $what: nothing to do, and no run', async ({ change }) => {
+  it.each(NOTHING)('$what has nothing to do, and makes no run', async ({ change }) => {
     const { stage, runner } = shared();
     const before = (await runner.runs()).length;
     await change(stage.repository);

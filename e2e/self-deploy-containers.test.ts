@@ -54,7 +54,7 @@ describe.skipIf(unavailable !== null)(`The runner's own container${because(unava
   }, BUILD_LIMIT_MS);
 
   it(
-    'is replaced by its own sync, and the run that did it succeeds in the new one',
+    'is replaced by its own sync, and the run that replaced it succeeds in the new container',
     async () => {
       await startByHand();
       const first = await containerId();
@@ -91,13 +91,13 @@ describe.skipIf(unavailable !== null)(`The runner's own container${because(unava
       expect(await containerId()).toBe(second);
       const environment = await engine.docker('inspect', '--format', '{{json .Config.Env}}', second);
       expect(environment).toContain('LOG_LEVEL=debug');
-      // Neither the first container nor a helper is left behind.
+      // Neither the first container nor a helper container is left behind.
       expect((await engine.docker('ps', '--all', '--quiet', '--no-trunc')).split('\n')).toEqual([second]);
     },
     TEST_LIMIT_MS * 2,
   );
 
-  /** The operator's folder on the host: this repository's compose.yaml, and a .env. */
+  /** The operator's folder on the host, with this repository's compose.yaml and an .env file. */
   function writeProject(): void {
     const project = join(folder, 'iac-runner');
     const ssh = join(folder, 'ssh');
@@ -112,14 +112,14 @@ describe.skipIf(unavailable !== null)(`The runner's own container${because(unava
       'GITHUB_REPOSITORY=acme/platform',
       'INTERNAL_DOMAIN=example.com',
       `API_TOKENS=${tokens.join(',')}`,
-      // The task waits for its own end, so a short drain makes the test short.
+      // The task waits until it is ended, so a short drain makes the test short.
       'DRAIN_TIMEOUT=3',
       'DOCKER_GROUP_ID=0',
     ];
     writeFileSync(join(project, '.env'), `${lines.join('\n')}\n`, { mode: 0o600 });
   }
 
-  /** The example with this engine's socket and this test's folder in place of those of a host. */
+  /** The example, with this engine's socket and this test's folder in place of those of a host. */
   async function writeSelfDeployService(): Promise<void> {
     const example = join(PROJECT_ROOT, 'examples/self-deploy');
     const deploy = readFileSync(join(example, 'deploy.py'), 'utf8')
@@ -139,7 +139,7 @@ describe.skipIf(unavailable !== null)(`The runner's own container${because(unava
     await repository.write(file, text.replace(from, to));
   }
 
-  /** Copies the repository to where containers read it, owned by the runner's user, as git asks for. */
+  /** Copies the repository to where containers read it, owned by the runner's user, because git requires that. */
   function shareRepository(): void {
     const shared = join(folder, 'shared.git');
     cpSync(repository.path, shared, { recursive: true, force: true });
@@ -149,7 +149,7 @@ describe.skipIf(unavailable !== null)(`The runner's own container${because(unava
     }
   }
 
-  /** What the operator types on the host, once. */
+  /** The commands that the operator types on the host, once. */
   async function startByHand(): Promise<void> {
     const project = join(folder, 'iac-runner');
     const service = join(repository.clone, SERVICE_FOLDER);
@@ -169,7 +169,7 @@ describe.skipIf(unavailable !== null)(`The runner's own container${because(unava
     return id;
   }
 
-  /** Waits for the run to end, and shows what the task printed when it failed. */
+  /** Waits for the run to end, and shows the output of the task when it failed. */
   async function waitUntilSucceeded(which: (run: ListedRun) => boolean): Promise<DetailedRun> {
     const run = await client.waitForRun(which, 'final', { timeoutMs: TEST_LIMIT_MS });
     const log = await client.getJson(`/runs/${run.run_id}/log?step=platform/runner`);

@@ -1,13 +1,14 @@
-/** A sync that replaces the very server that runs it ends in the right state. */
+/** A sync that replaces the server that runs it ends in the right state. */
 
 import { expect, it } from 'vitest';
 import { writePythonService } from './support/hand-made-service.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { setTestStage } from './support/test-stage.ts';
 
-it('a run that stops its own server is settled by the next one', async () => {
+it('a run that stops its own server is finished by the next one', async () => {
   const stage = await setTestStage('self');
-  // As `docker compose up` on oneself: the first time the server is told to stop, and the task dies with it.
+  // This is how `docker compose up` acts on its own container: the first time, the server gets SIGTERM, and the
+  // task ends with it.
   await writePythonService(
     stage.repository,
     'platform/06.runner',
@@ -26,7 +27,7 @@ print("already as described")`,
   expect((await first.exited).exitCode).toBe(0);
   const second = await stage.start({ environment });
   const run = await second.waitForRun(runId, 'succeeded');
-  // Handed back, not cut off: it costs no attempt.
+  // The run was handed back and not interrupted, so it uses up no attempt.
   expect(run).toMatchObject({ attempt: 1, message: '1 service(s) synced successfully' });
   await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
 });

@@ -1,4 +1,4 @@
-/** Services that come, move and go, and folders that nobody can make sense of. */
+/** Services that are added, moved and removed, and folders that belong to no clear service. */
 
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,10 +7,10 @@ import { pushAndLook, restore } from './support/looked-push.ts';
 import { commitChange, FOLDERS, writeGatedService } from './support/platform-services.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
 
-describe('A push that changes', () => {
+describe('A push', () => {
   const shared = shareStage('service-life');
 
-  it('services that come, go and come back: run, reported as removed once, run again', async () => {
+  it('that adds a service runs it, a removal is reported once, and the restored service runs again', async () => {
     const { stage, runner } = shared();
     const { repository } = stage;
     await writeGatedService(repository, 'platform/06.grafana', 'open');
@@ -38,7 +38,7 @@ describe('A push that changes', () => {
     expect((await pushAndLook(shared())).ran).toEqual(['platform/grafana']);
   });
 
-  it('the number of a service, and a file that leaves another: both run, and nothing is removed', async () => {
+  it('that changes the number of a service, or moves a file out of a service, runs both services and removes none', async () => {
     const { stage } = shared();
     const { repository } = stage;
     const before = await repository.head();
@@ -53,7 +53,7 @@ describe('A push that changes', () => {
     await restore(shared(), before);
   });
 
-  it('a service that was never synced, by removing it: reported as removed once', async () => {
+  it('that removes a service that was never synced reports the removal once', async () => {
     const { stage } = shared();
     const { repository } = stage;
     const before = await repository.head();
@@ -65,7 +65,7 @@ describe('A push that changes', () => {
     await restore(shared(), before);
   });
 
-  it('two folders of one service: an error that names both, while the others run', async () => {
+  it('that makes two folders of one service names both in an error, while the other services run', async () => {
     const { stage } = shared();
     const { repository } = stage;
     const before = await repository.head();
@@ -82,7 +82,7 @@ describe('A push that changes', () => {
     await restore(shared(), before);
   });
 
-  it('a name with two dots: what follows the first one is the service', async () => {
+  it('with a folder name with two dots takes everything after the first dot as the service', async () => {
     const { stage } = shared();
     const { repository } = stage;
     const before = await repository.head();
@@ -94,7 +94,7 @@ describe('A push that changes', () => {
     await restore(shared(), before);
   });
 
-  it("a platform/__init__.py, which shadows Python's own module: the run says so", async () => {
+  it("that adds a platform/__init__.py, which shadows Python's own module, gets a warning in its run", async () => {
     const { stage } = shared();
     const { repository } = stage;
     const before = await repository.head();

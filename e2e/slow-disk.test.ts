@@ -1,4 +1,4 @@
-/** A disk that takes long to write: "not stored" is said only of what is not stored, and never will be. */
+/** A disk that writes slowly: the server says "not stored" only of requests that are not stored and never will be. */
 
 import { randomUUID } from 'node:crypto';
 import { statSync } from 'node:fs';
@@ -18,10 +18,10 @@ import { until } from './support/until.ts';
 import { signBody } from './support/webhook-sender.ts';
 
 const untraceable = noInjection();
-// Nothing writes but requests and their runs.
+// Only requests and their runs write to the disk.
 const QUIET = { RECONCILE_INTERVAL: '0', GITHUB_TOKEN: undefined };
 
-/** A request that is good once. Gives what sends it, the same bytes each time. */
+/** Returns a function that sends a request with a nonce, with the same bytes each time. */
 function syncOnce(runner: Runner): () => Promise<Answer> {
   const body = '{"services":["platform/redis"]}';
   const [timestamp, nonce] = [`${Math.floor(Date.now() / 1_000)}`, randomUUID()];
@@ -30,7 +30,7 @@ function syncOnce(runner: Runner): () => Promise<Answer> {
   return () => runner.signedPost('/sync', body, { headers });
 }
 
-/** Resolves to the id of the first run, when it has ended and the server has nothing to do. */
+/** Resolves to the id of the first run when the run has ended and the server has nothing to do. */
 async function settle(stage: Stage, runner: Runner): Promise<string> {
   await commitChange(stage.repository, ['platform/redis'], 'Begin');
   const id = acceptedRun(await stage.push(runner));
@@ -38,7 +38,7 @@ async function settle(stage: Stage, runner: Runner): Promise<string> {
   return id;
 }
 
-/** Sends a request, and resolves when it is being written to a disk that takes 15 s. */
+/** Sends a request, and resolves while it is written to a disk that takes 15 s. */
 async function beginWrite(
   { folder }: Stage,
   runner: Runner,
@@ -52,7 +52,7 @@ async function beginWrite(
 }
 
 describe.skipIf(untraceable !== null)(`A slow disk${because(untraceable)}`, () => {
-  it('F12: of 15 s a write gets what waits a 503 within 5 s and never stored, and what is written its outcome', async () => {
+  it('F12: that takes 15 s a write makes waiting requests get 503 within 5 s and never stores them, and the written one gets its outcome', async () => {
     const stage = await setTestStage('slow-disk');
     const runner = await stage.start({ environment: QUIET });
     const first = await settle(stage, runner);
@@ -63,7 +63,7 @@ describe.skipIf(untraceable !== null)(`A slow disk${because(untraceable)}`, () =
     });
     const head = await commitChange(stage.repository, ['platform/dashy'], 'Change dashy on a slow disk');
     const late = syncOnce(runner);
-    // Answers at all: GitHub, and the sender of these tests, give up after ten seconds.
+    // The answers must arrive in time: GitHub, and the sender of these tests, give up after ten seconds.
     for (const { status, headers } of await Promise.all([stage.push(runner), late()])) {
       expect([status, headers.get('retry-after')]).toEqual([503, '5']);
     }
@@ -75,14 +75,14 @@ describe.skipIf(untraceable !== null)(`A slow disk${because(untraceable)}`, () =
     await runner.waitForRun(acceptedRun(await late()), 'succeeded');
     expect(await syncedAt(stage.journal, head)).toEqual([]);
     expect(await runner.stop()).toBe(0);
-    // Its look at the branch finds the push that was refused.
+    // The server's look at the branch finds the push that was refused.
     await stage.start({ environment: QUIET });
     await until('dashy to be synced', async () =>
       (await syncedAt(stage.journal, head)).includes('platform/dashy') ? true : null,
     );
   });
 
-  it('does not let a server say "not stored" of what was being written when its store died', async () => {
+  it('does not make a server say "not stored" of a request that was being written when the store died', async () => {
     const stage = await setTestStage('slow-death');
     const parts = join(PROJECT_ROOT, 'e2e/support/fragile-parts.ts');
     const environment = { ...QUIET, NODE_OPTIONS: `--import ${parts}` };
@@ -90,7 +90,9 @@ describe.skipIf(untraceable !== null)(`A slow disk${because(untraceable)}`, () =
     await settle(stage, runner);
     const { fault, answer } = await beginWrite(stage, runner);
     runner.signal('SIGUSR2');
-    await until('its threads to die', () => (runner.output().includes('Its threads die.') ? true : null));
+    await until("the server's threads to die", () =>
+      runner.output().includes('Its threads die.') ? true : null,
+    );
     await fault.stop();
     expect(await answer).toMatchObject({ status: 500 });
     expect(await runner.exited).toEqual({ exitCode: 1, signal: null });

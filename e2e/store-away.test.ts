@@ -1,4 +1,4 @@
-/** A server that starts while its database is away: it waits, with a door that accepts nothing. Needs PostgreSQL. */
+/** A server that starts while its database is away waits for it and accepts nothing until then. Needs PostgreSQL. */
 
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -40,7 +40,7 @@ async function startWithoutDatabase() {
 describe.skipIf(withoutPostgres !== null)(
   `A database that is away at the start${because(withoutPostgres)}`,
   () => {
-    it('is waited for: nothing is accepted until it is there, then everything is', async () => {
+    it('is waited for: nothing is accepted until it is there, and then everything is', async () => {
       const { stage, postgres, child, url, statusOf } = await startWithoutDatabase();
       const ready = await fetch(`${url}/ready`);
       expect([ready.status, await ready.json()]).toEqual([
@@ -62,7 +62,7 @@ describe.skipIf(withoutPostgres !== null)(
       expect(all).toContain('waiting for the database');
     });
 
-    it('is not waited for by a server that is told to stop', async () => {
+    it('does not keep a server from stopping when it gets SIGTERM', async () => {
       const { child } = await startWithoutDatabase();
       child.kill('SIGTERM');
       expect((await child).exitCode).toBe(0);

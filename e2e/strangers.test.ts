@@ -1,4 +1,7 @@
-/** Requests with strangers' addresses and strangers' pages: nothing is fetched, believed or done for them. */
+/**
+ * Requests with strangers' addresses and from strangers' pages: the server fetches, believes and does nothing for
+ * them.
+ */
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -15,7 +18,7 @@ import { signBody } from './support/webhook-sender.ts';
 
 const shared = shareStage('strangers', () => ({ PUBLIC_URL: undefined, INTERNAL_DOMAIN: undefined }));
 
-/** Counts who connects, whatever they want. */
+/** Counts all connections. */
 async function startCanary() {
   let connections = 0;
   const server = createServer((_request, response) => response.end('{}'));
@@ -37,7 +40,7 @@ beforeAll(async () => {
 });
 afterAll(() => canary.close());
 
-/** Every address in the payload leads elsewhere, by turns to the canary, a file, and a cloud's metadata. */
+/** Every address in the payload leads elsewhere, in turn to the canary, to a file, and to a cloud's metadata. */
 function withAddresses(value: unknown, elsewhere: () => string): unknown {
   if (Array.isArray(value)) return value.map((item) => withAddresses(item, elsewhere));
   if (typeof value !== 'object' || value === null) return value;
@@ -49,7 +52,7 @@ function withAddresses(value: unknown, elsewhere: () => string): unknown {
 }
 
 describe('Addresses in a signed payload', () => {
-  it('F14: are never opened: git and GitHub are those of the configuration', async () => {
+  it('F14: are never opened: git and GitHub use the configured addresses', async () => {
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'Addresses');
     const moved = await stage.repository.push();
@@ -68,7 +71,7 @@ describe('Addresses in a signed payload', () => {
     expect(canary.connections()).toBe(0);
   });
 
-  it('F14: an API that redirects to another host is not followed, and the token stays here', async () => {
+  it('F14: do not lead to another host: a redirect of the API is not followed, and the token stays here', async () => {
     const { stage, runner } = shared();
     stage.github.misbehave({ how: redirect(`${canary.url}/repos`), times: 2, method: 'POST' });
     const commit = await commitChange(stage.repository, ['platform/redis'], 'Redirect');
@@ -88,7 +91,7 @@ describe('Forwarded headers', () => {
     'x-original-url': '/runs',
   };
 
-  it('F14b: never show in a link, nor does Host', async () => {
+  it('F14b: never appear in a link, and neither does Host', async () => {
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'Forwarded');
     const moved = await stage.repository.push();
@@ -117,7 +120,7 @@ describe('Forwarded headers', () => {
     }
   });
 
-  it('F14b: open nothing, and cannot smuggle a header in', async () => {
+  it('F14b: open nothing, and cannot add a header to an answer', async () => {
     const { runner } = shared();
     for (const path of ['/runs', '/deliveries']) {
       const response = await fetch(runner.url + path, { headers: { ...FORGED, accept: 'application/json' } });

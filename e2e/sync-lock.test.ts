@@ -1,4 +1,4 @@
-/** The lock on the workspace as others may leave, hold or plant it, and how many processes a run needs. */
+/** The workspace lock when others leave, hold or plant it, and the number of processes that a run needs. */
 
 import { lstat, mkdir, readFile, rm, rmdir, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ async function startsAt(stage: Stage, commit: string): Promise<number> {
   return (await stage.journal.read()).syncs.filter((sync) => sync.commit === commit).length;
 }
 
-/** What the run says while it waits; its page says it too, and nothing was started yet. */
+/** Returns the run's message while it waits. Its page shows the message too, and no task was started yet. */
 async function waitingNotice(stage: Stage, runner: Runner, { runId, commit }: PushedRun): Promise<string> {
   let notice: string | undefined;
   for await (const { event, data } of readStream({ url: runner.url, runId })) {
@@ -42,7 +42,7 @@ async function waitingNotice(stage: Stage, runner: Runner, { runId, commit }: Pu
   return notice ?? '';
 }
 
-/** All that the run, which has begun its tasks or is over, has said so far. */
+/** All messages of the run so far. The run has started its tasks or has ended. */
 async function noticesOf(runner: Runner, runId: string): Promise<string> {
   const page = await fetch(`${runner.url}/runs/${runId}`, {
     headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
@@ -50,7 +50,10 @@ async function noticesOf(runner: Runner, runId: string): Promise<string> {
   return page.text();
 }
 
-/** A program that says "held" once it holds the lock in its own way, and lets go when its stdin ends. */
+/**
+ * Starts a program that says "held" when it holds the lock in its own way, and releases the lock when its stdin
+ * ends.
+ */
 async function startHolder(argv: [string, ...string[]]): Promise<{ pid: number; release(): Promise<void> }> {
   const [program, ...args] = argv;
   const holder = execa(program, args, { stdin: 'pipe', buffer: false, reject: false });
@@ -82,7 +85,7 @@ describe('F27: the workspace lock', () => {
     expect(await noticesOf(runner, runId)).not.toContain('Waiting for the workspace');
   });
 
-  it('is waited for while somebody holds the plain file by flock, who is named', async () => {
+  it('is waited for while somebody holds the plain file by flock, and the holder is named', async () => {
     const { stage, runner } = scene();
     const hold =
       'import fcntl,sys; f=open(sys.argv[1],"w"); fcntl.flock(f,fcntl.LOCK_EX); print("held",flush=True); sys.stdin.read()';
@@ -111,7 +114,7 @@ describe('F27: the workspace lock', () => {
   });
 
   it.each(['a file', 'a folder', 'nothing'])(
-    'replaces a link to %s and never touches what it points to',
+    'takes the place of a link to %s and leaves the target of the link unchanged',
     async (what) => {
       const { stage, runner } = scene();
       const target = join(stage.folder, `target-of-${what.replace(' ', '-')}`);
@@ -133,11 +136,11 @@ describe('F27: the workspace lock', () => {
   );
 });
 
-describe('F27: the workspace lock of somebody who is not there any more', () => {
+describe('F27: the workspace lock of a process that does not exist any more', () => {
   const scene = shareStage('sync-lock-owner');
   const MINUTE_S = 60;
 
-  /** The folder as a crash leaves it, and what stands beside it as its owner. */
+  /** Makes the folder as a crash leaves it, with the file beside it that names its owner. */
   async function plant(stage: Stage, owner: (folder: string) => string | null, ageS: number): Promise<void> {
     const lock = lockOf(stage);
     await rm(lock, { recursive: true, force: true });
@@ -152,7 +155,7 @@ describe('F27: the workspace lock of somebody who is not there any more', () => 
   }
 
   const OWNERS: Record<string, { owner(folder: string): string | null; ageS: number }> = {
-    // Known to be dead: taken over at once, however fresh the folder is.
+    // The owner is known to be dead, so the lock is taken over at once, however fresh the folder is.
     'a dead process id': {
       owner: (folder) => JSON.stringify({ pid: 4_194_303, startTicks: '1', space: processSpace(), folder }),
       ageS: 0,
@@ -161,7 +164,7 @@ describe('F27: the workspace lock of somebody who is not there any more', () => 
       owner: (folder) => JSON.stringify({ pid: process.pid, startTicks: '1', space: processSpace(), folder }),
       ageS: 0,
     },
-    // Not known: counts as abandoned by its age.
+    // The owner is not known, so the lock counts as abandoned because of its age.
     'nobody (empty)': { owner: () => '', ageS: MINUTE_S },
     'nobody (garbage)': { owner: () => '\0\xff{"pid":', ageS: MINUTE_S },
     'another folder': {
@@ -180,17 +183,17 @@ describe('F27: the workspace lock of somebody who is not there any more', () => 
 });
 
 describe('F24: a run that only waits for the lock', () => {
-  it('holds nothing up when the server is told to stop, and goes on after the next start', async () => {
+  it('delays nothing when the server is stopped, and continues after the next start', async () => {
     const stage = await setTestStage('waiting-run');
     const first = await stage.start({ environment: { DRAIN_TIMEOUT: '3600' } });
     await mkdir(lockOf(stage), { recursive: true });
     const pushed = await pushProbe(stage, first);
     await waitingNotice(stage, first, pushed);
-    // It may drain for an hour, and is killed after two minutes.
+    // The server may drain for an hour, and this test kills it after two minutes.
     expect(await first.stop()).toBe(0);
     await rmdir(lockOf(stage));
     const second = await stage.start();
-    // Nobody died, so that this counts as the first attempt still.
+    // No server crashed, so this still counts as the first attempt.
     expect(await second.waitForRun(pushed.runId, 'succeeded')).toMatchObject({ attempt: 1 });
     expect(await startsAt(stage, pushed.commit)).toBe(1);
     expect(await second.stop()).toBe(0);
@@ -198,7 +201,7 @@ describe('F24: a run that only waits for the lock', () => {
 });
 
 describe('F26: after kill -9 in the middle of a run', () => {
-  it('the dead lock is taken over at once, and the task of old never overlaps with the new one', async () => {
+  it('the dead lock is taken over at once, and the old task never overlaps with the new one', async () => {
     const stage = await setTestStage('dead-lock');
     const first = await stage.start();
     await writeGatedService(stage.repository, 'platform/01.gated', 'go');
@@ -215,14 +218,14 @@ describe('F26: after kill -9 in the middle of a run', () => {
     expect(await second.stop()).toBe(0);
   });
 
-  it('a neighbour that took the dead lock over meanwhile keeps it', async () => {
+  it('a neighbour that meanwhile took over the dead lock keeps it', async () => {
     const stage = await setTestStage('inherited-lock');
     const first = await stage.start();
     await writeGatedService(stage.repository, 'platform/01.gated', 'go');
     const { runId } = await pushRun(stage, first);
     await stage.journal.waitForStart('platform/gated');
     await first.kill();
-    // As any neighbour does once the folder has not been touched for long enough.
+    // Any neighbour takes the lock over when the folder has not been touched for long enough.
     await rmdir(lockOf(stage));
     await mkdir(lockOf(stage));
     const second = await stage.start();
@@ -262,7 +265,7 @@ describe('The number of git processes of a run', () => {
       const run = await runner.waitForRun(runId, 'succeeded');
       expect(run.message).toBe(`${ids.length} service(s) synced successfully`);
       const lines = (await readFile(calls, 'utf8')).trimEnd().split('\n');
-      // /ready asks for the version; that belongs to no run. The command is what follows git's own options.
+      // /ready asks for the version, which belongs to no run. The subcommand follows git's own options.
       return lines
         .filter((line) => !line.includes('--version'))
         .map((line) => line.split(' ').find((word) => !word.startsWith('-')) ?? line);
@@ -273,7 +276,7 @@ describe('The number of git processes of a run', () => {
     const forMany = await gitCalls(many);
     const forTwo = await gitCalls(['s0', 's1']);
     expect(forTwo.length).toBeGreaterThan(3);
-    // What was looked at a moment ago is remembered, which saves a few; none is started for each service.
+    // Facts that were read a moment ago are cached, which saves a few processes. No process is started per service.
     expect(Math.abs(forMany.length - forTwo.length)).toBeLessThanOrEqual(6);
     expect(await runner.stop()).toBe(0);
   });

@@ -1,4 +1,4 @@
-/** Requests to /sync that are good once: signed with a time and a nonce. */
+/** Sync requests that are valid once: they are signed with a time and a nonce. */
 
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
@@ -21,7 +21,7 @@ describe('The time and nonce of a request', () => {
     body?: string;
     timestamp?: string | number;
     nonce?: string;
-    /** Default: as it should be. */
+    /** Default: a correct signature. */
     signed?: string;
     without?: 'timestamp' | 'nonce';
   }
@@ -37,7 +37,7 @@ describe('The time and nonce of a request', () => {
 
   const refused = { status: 401, body: { error: expect.any(String) } };
 
-  it('make it good once: a second time, with whatever body, it is refused', async () => {
+  it('make it valid once: sent again, with any body, it is refused', async () => {
     const { runner } = shared();
     const once = { timestamp: NOW(), nonce: 'nonce-0123456789_ABC' };
     expect(await stamped(runner, once)).toMatchObject({ status: 200, body: { status: 'accepted' } });
@@ -48,7 +48,7 @@ describe('The time and nonce of a request', () => {
     });
   });
 
-  it('sent many times at once are good once', async () => {
+  it('make it valid once when it is sent many times at the same moment', async () => {
     const { runner } = shared();
     const once = { timestamp: NOW(), nonce: randomUUID() };
     const answers = await Promise.all(Array.from({ length: 20 }, () => stamped(runner, once)));
@@ -56,7 +56,7 @@ describe('The time and nonce of a request', () => {
     expect(statuses).toEqual([200, ...Array<number>(19).fill(401)]);
   });
 
-  it('are good within 300 seconds of the clock and not beyond, in either direction', async () => {
+  it('are valid within 300 seconds of the clock and not beyond, in either direction', async () => {
     const { runner } = shared();
     for (const off of [-280, 280]) {
       expect({ off, status: (await stamped(runner, { timestamp: NOW() + off })).status }).toEqual({
@@ -72,7 +72,7 @@ describe('The time and nonce of a request', () => {
     });
   });
 
-  it('that are malformed, or one without the other, are refused', async () => {
+  it('are refused when they are malformed, or when one is without the other', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       const forms: Stamped[] = [
@@ -103,7 +103,7 @@ describe('The time and nonce of a request', () => {
     });
   });
 
-  it('are part of what is signed', async () => {
+  it('are part of the signed bytes', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       const nonce = randomUUID();
@@ -118,7 +118,7 @@ describe('The time and nonce of a request', () => {
         const answer = await stamped(runner, { timestamp, nonce, signed });
         expect(answer).toMatchObject({ status: 401, body: { error: 'Invalid signature' } });
       }
-      // A captured request without its stamp, and with its stamp inside of the body.
+      // This is a captured request without its time and nonce, which are inside of the body instead.
       const signature = signBody(WEBHOOK_SECRET, `${timestamp}.${nonce}.${BODY}`);
       const headers = { 'x-hub-signature-256': signature };
       expect((await runner.signedPost('/sync', BODY, { headers })).status).toBe(401);
@@ -127,7 +127,7 @@ describe('The time and nonce of a request', () => {
     });
   });
 
-  it('are demanded by SYNC_REQUIRE_TIMESTAMP, and stay spent over a restart', async () => {
+  it('are required by SYNC_REQUIRE_TIMESTAMP, and a nonce stays used over a restart', async () => {
     const stage = await setTestStage('demanded');
     const environment = { SYNC_REQUIRE_TIMESTAMP: 'true' };
     const runner = await stage.start({ environment });
@@ -135,7 +135,7 @@ describe('The time and nonce of a request', () => {
     expect(await runner.runs()).toEqual([]);
     const once = { timestamp: NOW(), nonce: randomUUID() };
     await runner.waitForRun(acceptedRun(await stamped(runner, once)), 'succeeded');
-    // GitHub cannot send them, so the other door does without.
+    // GitHub cannot send them, so /webhook does not require them.
     const head = await commitChange(stage.repository, ['platform/redis'], 'Without a nonce');
     const run = await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
     expect(run.revision).toBe(head);

@@ -1,4 +1,4 @@
-/** What /sync refuses: then nothing runs, and the answer names what was wrong. */
+/** Requests that /sync refuses: nothing runs, and the answer names the mistake. */
 
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import { setTestStage } from './support/test-stage.ts';
 describe('A request that makes no sense', () => {
   const shared = shareStage('sync-refusals');
 
-  it('names nothing and is answered so', async () => {
+  it('names no service: the answer says so', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       const bodies = [{}, { services: [] }, { all: false }, { services: [], all: false }, { force: true }];
@@ -49,7 +49,7 @@ describe('A request that makes no sense', () => {
     'platform/new\nline',
   ];
 
-  it('names an unknown, excluded or malformed service among good ones: it is named back, and nothing runs', async () => {
+  it('names an unknown, excluded or malformed service among good ones: the answer names it, and nothing runs', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       for (const name of [...UNKNOWN, 'bootstrap/iac-runner']) {
@@ -68,7 +68,7 @@ describe('A request that makes no sense', () => {
     });
   });
 
-  it('names one beside "all": it is named back, and nothing runs', async () => {
+  it('names an unknown service beside "all": the answer names it, and nothing runs', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       for (const name of ['platform/nope', 'bootstrap/iac-runner']) {
@@ -78,7 +78,7 @@ describe('A request that makes no sense', () => {
     });
   });
 
-  it('names ten thousand: it is refused in a few words', async () => {
+  it('names ten thousand services: it is refused in a few words', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       for (const count of [10_000, 10_001]) {
@@ -93,7 +93,7 @@ describe('A request that makes no sense', () => {
     });
   });
 
-  /** A body → what its error must name. */
+  /** The texts that the error must contain, by the body of the request. */
   const WRONG: [object, string][] = [
     [{ services: ['platform/redis'], all: 'false' }, 'all'],
     [{ all: 'true' }, 'all'],
@@ -119,7 +119,7 @@ describe('A request that makes no sense', () => {
     [{ all: true, revision: 7 }, 'revision'],
   ];
 
-  it('has a field of the wrong type or an unknown one: the field is named, and nothing runs', async () => {
+  it('has a field of the wrong type or an unknown field: the answer names the field, and nothing runs', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       for (const [body, field] of WRONG) {
@@ -144,7 +144,7 @@ describe('A request that makes no sense', () => {
     });
   });
 
-  it('asks for a commit that is not on the branch: it is named, and nothing runs', async () => {
+  it('requests a commit that is not on the branch: the answer names the commit, and nothing runs', async () => {
     const { stage, runner } = shared();
     const { repository } = stage;
     const head = await repository.head();
@@ -161,7 +161,7 @@ describe('A request that makes no sense', () => {
     });
   });
 
-  it('is no POST: it is answered 405', async () => {
+  it('is no POST: the answer is 405', async () => {
     const { runner } = shared();
     for (const path of ['/sync', '/webhook']) {
       for (const method of ['GET', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
@@ -186,7 +186,7 @@ describe('The secret that signs /sync', () => {
     const headers = { 'x-github-event': 'ping', 'x-github-delivery': randomUUID() };
     return runner.signedPost(path, { services: ['platform/redis'], dry_run: true }, { secret, headers });
   };
-  /** What a request is answered that is signed with each of them, and with one that nobody set. */
+  /** The answers to requests that are signed with each of the secrets, and with a secret that nobody configured. */
   async function statuses(runner: Runner, path: string): Promise<number[]> {
     const found: number[] = [];
     for (const secret of [SYNC_SECRET, PREVIOUS, WEBHOOK_SECRET, WEBHOOK_PREVIOUS, 'nobody-knows-it']) {
@@ -195,7 +195,7 @@ describe('The secret that signs /sync', () => {
     return found;
   }
 
-  it('is SYNC_SECRET, or the one before it, and those of the webhook where none is set', async () => {
+  it('is SYNC_SECRET or the previous one, and the webhook secrets where neither is set', async () => {
     const stage = await setTestStage('sync-secret');
     const environment = { WEBHOOK_SECRET_PREVIOUS: WEBHOOK_PREVIOUS };
     const shared = await stage.start({ environment });

@@ -1,4 +1,4 @@
-/** What /sync answers, row by row, and what then runs. */
+/** The answers of /sync, row by row, and the runs that follow. */
 
 import { rename, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 describe('A request for services', () => {
   const shared = shareStage('sync');
 
-  it('is answered with them, sorted and once each, and runs exactly them at the branch head', async () => {
+  it('is answered with the services, sorted and once each, and runs exactly them at the branch head', async () => {
     const { stage, runner } = shared();
     const head = await commitChange(
       stage.repository,
@@ -36,7 +36,7 @@ describe('A request for services', () => {
     expect((await runner.getJson(signedLink(answer), null)).status).toBe(200);
   });
 
-  it('skips what is unchanged, and with force runs it', async () => {
+  it('skips unchanged services, and runs them with force', async () => {
     const { stage, runner } = shared();
     const head = await commitChange(stage.repository, ['platform/dashy'], 'Dash');
     await stage.repository.push();
@@ -70,7 +70,7 @@ describe('A request for services', () => {
     expect(answer).toMatchObject({ status: 200, body: { services: ['platform/brand-new'] } });
     const run = await runner.waitForRun(acceptedRun(answer), 'succeeded');
     expect(run).toMatchObject({ revision: head, steps: [{ id: 'platform/brand-new', state: 'succeeded' }] });
-    // And forgets it as soon.
+    // After its removal, the service is unknown just as quickly.
     await repository.remove('platform/08.brand-new');
     await repository.commit('Remove it again');
     await repository.push();
@@ -82,7 +82,7 @@ describe('A request for services', () => {
     } else expect(gone.status).toBe(400);
   });
 
-  it('with "all" is a request for every one', async () => {
+  it('with "all" requests every service', async () => {
     const { stage, runner } = shared();
     const answer = await sync(runner, { all: true, force: true });
     expect(answer.body).toMatchObject({ status: 'accepted', services: ALL_IDS });
@@ -93,7 +93,7 @@ describe('A request for services', () => {
     expect((await stage.journal.read()).overlaps).toEqual([]);
   });
 
-  it('as a dry run starts nothing, tells nothing to GitHub, and its page says what would be done', async () => {
+  it('as a dry run starts nothing, reports nothing to GitHub, and its page says what would be done', async () => {
     const { stage, runner } = shared();
     const head = await commitChange(stage.repository, ['platform/signoz'], 'Would be synced');
     await stage.repository.push();
@@ -109,7 +109,7 @@ describe('A request for services', () => {
     const page = await fetch(runner.url + signedLink(answer), { headers: { accept: 'text/html' } });
     expect(await page.text()).toContain('Would be synced');
     expect((await stage.journal.read()).syncs).toEqual(syncs);
-    // What follows is told after it would have been.
+    // The next status is sent after a status of the dry run would have been.
     const really = await sync(runner, { services: ['platform/signoz'] });
     await runner.waitForRun(acceptedRun(really), 'succeeded');
     await stage.github.statuses.waitFor({ sha: head, state: 'success' });
@@ -118,7 +118,7 @@ describe('A request for services', () => {
     expect(await syncedAt(stage.journal, head)).toEqual(['platform/signoz']);
   });
 
-  it('at a commit deploys exactly that one, also an older one, and says so', async () => {
+  it('at a commit deploys exactly that commit, also an older one, and says so', async () => {
     const { stage, runner } = shared();
     const { repository, journal, github } = stage;
     const older = await commitChange(repository, ['platform/vault'], 'Older');
@@ -143,7 +143,7 @@ describe('The status of a sync', () => {
       .stage.github.statuses.history(sha)
       .map(({ state, description, context }) => `${context}: ${state} ${description}`);
 
-  it('is told in the texts that people know, from waiting to its end', async () => {
+  it('is reported in the texts that people know, from waiting to its end', async () => {
     const { stage, runner } = shared();
     const { repository, github } = stage;
     const first = await commitChange(repository, ['platform/redis'], 'First');
@@ -167,7 +167,7 @@ describe('The status of a sync', () => {
     ]);
   });
 
-  it('says that nothing was to do, and how many failed', async () => {
+  it('says that nothing was to do, and how many services failed', async () => {
     const { stage, runner } = shared();
     const { repository, github } = stage;
     const same = await repository.commit('Change nothing');
@@ -190,7 +190,7 @@ describe('The status of a sync', () => {
 });
 
 describe('A repository that cannot be reached', () => {
-  it('is answered 503 with Retry-After where it must be asked, told as an error, and nothing stays broken', async () => {
+  it('makes requests that need it get a 503 with Retry-After, ends runs as errors, and leaves nothing broken', async () => {
     const stage = await setTestStage('unreachable');
     const { repository, github } = stage;
     const link = join(stage.folder, 'link.git');

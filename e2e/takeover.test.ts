@@ -1,4 +1,4 @@
-/** A machine dies or stands still in the middle of a task: another one goes on with it, but never beside it. */
+/** A machine dies or is paused in the middle of a task: another machine continues the task, but never beside it. */
 
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -11,11 +11,11 @@ import { openGate } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
-/** The shortest that can be set. */
+/** The shortest lease that can be set. */
 const LEASE_SECONDS = '10';
 const SERVICE = 'platform/gated';
 
-/** A push whose task waits on machine `one`, and machine `two`, which has nothing to do. */
+/** A push whose task waits on machine `one`, and a machine `two` that has nothing to do. */
 async function waitingTask(server: PostgresServer, name: string, environment: Record<string, string>) {
   const stage = await setTestStage(name);
   const storeUrl = await server.createDatabase();

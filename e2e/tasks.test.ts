@@ -14,10 +14,10 @@ import { openGate, shareStage } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 
-/** What a task prints to say that all it wanted to start has started. */
+/** A task prints this line when all its processes have started. */
 const UP = 'all up';
 
-/** Processes of the stage whose arguments hold `words`, in whatever session. */
+/** Processes of the stage whose arguments contain `words`, in any session. */
 async function commandsOf(stage: Stage, words: string): Promise<string[]> {
   const found = await processesMentioning(stage.folder);
   return found.map(({ command }) => command).filter((command) => command.includes(words));
@@ -31,7 +31,7 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 describe('A task that does not end', () => {
-  it('F28: is ended with its whole tree though it ignores TERM, frees the lock, and the next run works', async () => {
+  it('F28: is ended with all its processes although it ignores SIGTERM, releases the lock, and the next run works', async () => {
     const stage = await setTestStage('stubborn');
     const runner = await stage.start({ environment: { SYNC_TIMEOUT: '15' } });
     const stubborn = `
@@ -62,14 +62,14 @@ describe('A task', () => {
     VAULT_ADDR: 'https://vault.example.com',
     VAULT_APP_TOKEN: 'hvs.e2e-vault-token',
     TASK_ENV: 'VAULT_ADDR,VAULT_APP_TOKEN,ENV,PROJECT,IAC_EXAMPLE_STATE',
-    // None of these is named in TASK_ENV, nor is it plumbing.
+    // None of these variables is named in TASK_ENV or is needed by every program.
     REDIS_URL: 'redis://:e2e-redis-password@localhost',
     NODE_OPTIONS: '--no-deprecation',
     GIT_DIR: '/nonexistent',
     PYTHONSTARTUP: '/nonexistent',
   }));
 
-  it('F29: whose grandchild keeps stdout open ends its run when it ends itself, and the grandchild goes', async () => {
+  it('F29: whose grandchild keeps stdout open ends its run when it ends itself, and the grandchild is ended', async () => {
     const { stage, runner } = scene();
     await writeShellService(
       stage.repository,
@@ -121,7 +121,7 @@ print("hidden:", ", ".join(hidden()))`;
     expect(await commandsOf(stage, 'sleep 930')).toEqual([]);
   });
 
-  it('F32b: that reads its stdin finds it at its end and does not hang', async () => {
+  it('F32b: that reads its stdin finds its end and does not hang', async () => {
     const { stage, runner } = scene();
     await writeShellService(
       stage.repository,
@@ -133,7 +133,7 @@ print("hidden:", ", ".join(hidden()))`;
     expect(await readLog(runner, runId, 'platform/asking')).toBe('nobody answers\ndone\n');
   });
 
-  it('F42: gets the variables that TASK_ENV names, plumbing and its own, nothing else', async () => {
+  it('F42: gets the variables that TASK_ENV names, those that every program needs and its own, and no others', async () => {
     const { stage, runner } = scene();
     const print = `
 for name in sorted(os.environ):
@@ -145,7 +145,7 @@ for name in sorted(os.environ):
     const environment = Object.fromEntries(
       lines.map((line) => [line.split('=')[0], line.replace(/^[^=]*=/, '')]),
     );
-    // Python adds this one itself.
+    // Python itself adds this variable.
     delete environment.LC_CTYPE;
     const checkout = join(stage.folder, 'workspace/platform');
     expect(environment).toEqual({
@@ -179,7 +179,7 @@ for name in sorted(os.environ):
     const { runId } = await pushRun(stage, runner);
     await runner.waitForRun(runId, 'succeeded');
     const log = await readLog(runner, runId, 'platform/curious');
-    // The stated limit: it can be read. What we do about it: it is masked.
+    // The documentation states this limit: a task can read the environment. The runner masks its secrets.
     expect(log).toContain('WEBHOOK_SECRET=****\n');
     expect(log).toContain('GITHUB_TOKEN=****\n');
     expect(log).toContain('API_TOKENS=viewer:viewer:****,operator:operator:****,admin:admin:****\n');
@@ -235,7 +235,7 @@ for number in range(5000):
 });
 
 describe('A task that floods', () => {
-  it('F32: ends with its exit code, its log cut in the middle with a mark, while the server stays small, a stalled reader is borne, and its page opens', async () => {
+  it('F32: ends with its exit code and a log that is cut in the middle with a mark, while the server stays small, a stalled reader does no harm, and its page opens', async () => {
     const stage = await setTestStage('flood');
     const runner = await stage.start({ environment: { LOG_LEVEL: 'info' } });
     const before = await memoryOf(runner.pid);
@@ -291,14 +291,14 @@ out.flush()`;
     await stage.github.statuses.waitFor({ sha: commit, state: 'failure' });
 
     const after = await memoryOf(runner.pid);
-    // A quarter of a gigabyte went through it, and its log was read twice.
+    // A quarter of a gigabyte passed through the server, and the log was read twice.
     expect(after.peakMib - before.nowMib).toBeLessThan(350);
     expect(stalled.destroyed).toBe(false);
     expect(await runner.stop()).toBe(0);
   });
 });
 
-/** The event stream of a client that is there and never reads. */
+/** The event stream of a client that is connected and never reads. */
 async function openStalledStream(url: string): Promise<IncomingMessage> {
   const headers = { authorization: `Bearer ${API_TOKENS.viewer}` };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {

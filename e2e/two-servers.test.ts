@@ -1,4 +1,4 @@
-/** Two servers behind one address share one PostgreSQL: what was done at one holds at the other. */
+/** Two servers behind one address share one PostgreSQL: each server knows what the other has done. */
 
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -39,7 +39,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     return machineEnvironment(stage, storeUrl, machine);
   }
 
-  /** The server that works on the run, and the one that does not. */
+  /** The server that works on the run, and the other server. */
   function placesOf(runId: string): Promise<{ worker: Runner; bystander: Runner }> {
     const { runner } = shared();
     const worksOn = ({ logs }: Runner) =>
@@ -50,11 +50,11 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     });
   }
 
-  it('answer a delivery that is sent again to the other with the first answer, and start nothing', async () => {
+  it('answer a redelivery to the other server with the first answer, and start nothing', async () => {
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'Delivered to both');
     const first = await stage.push(runner);
-    // The body is not GitHub's: only the id counts.
+    // The body differs from GitHub's, because only the id counts.
     const payload = {
       ref: 'refs/heads/main',
       after: commit,
@@ -71,7 +71,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
   });
 
-  it('take a delivery once that comes to both at the same moment', async () => {
+  it('accept a delivery once that reaches both at the same moment', async () => {
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/minio'], 'To both at once');
     await stage.repository.push();
@@ -91,7 +91,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/minio']);
   });
 
-  it('refuse a nonce that was spent at the other', async () => {
+  it('refuse a nonce that was used at the other server', async () => {
     const { runner } = shared();
     const body = '{"services":["platform/redis"]}';
     const ask = ({ signedPost }: Runner, nonce: string) => {
@@ -138,7 +138,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     await runner.waitForRun(runId, 'succeeded');
   });
 
-  it('cancel a run of each other: its task is ended', async () => {
+  it('cancel runs of each other, and the task is ended', async () => {
     const { stage, runner } = shared();
     await writeGatedService(stage.repository, 'platform/06.endless', 'never');
     const { runId } = await pushRun(stage, runner, 'A service that waits for ever');

@@ -1,4 +1,4 @@
-/** What the door does with too much and too slow, and that it lets in what is only large. */
+/** Requests that are too large or too slow are refused, and requests that are merely large are accepted. */
 
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -22,7 +22,7 @@ async function expectGoodPing(shared: SharedStage): Promise<void> {
   expect(status).toBe(200);
 }
 
-/** Sends a body only until it is answered: fetch fails when the server closes before all of it is sent. */
+/** Sends a body only until it is answered, because fetch fails when the server closes before the whole body is sent. */
 async function sendSigned(
   { url }: Runner,
   path: string,
@@ -60,7 +60,7 @@ describe('F8: A body', () => {
     });
   });
 
-  it('that claims to be huge, or no number, is refused before any of it is read', async () => {
+  it('whose length is huge, or no number, is refused before any of it is read', async () => {
     const { runner } = shared();
     const claims: [string, number][] = [
       ['30000000000', 413],
@@ -94,7 +94,7 @@ describe('F8: A body', () => {
     expect((await runner.getJson('/health', null)).status).toBe(200);
   });
 
-  it('of two minds about its length is refused', async () => {
+  it('with two different lengths is refused', async () => {
     const { runner } = shared();
     for (const lines of [
       ['Content-Length: 2', 'Transfer-Encoding: chunked'],
@@ -134,7 +134,7 @@ describe('F8: A body', () => {
     expect((await runner.getJson('/health', null)).status).toBe(200);
   });
 
-  it('that is compressed is answered 415, however small the bomb', async () => {
+  it('that is compressed is answered 415, however small it is', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       const bomb = gzipSync(Buffer.alloc(64 * MIB, ' '));
@@ -208,12 +208,12 @@ describe('F8: A body', () => {
 describe('F8: Slow senders', () => {
   const shared = shareStage('slow');
 
-  it('do not keep a good delivery waiting, and are answered 408', async () => {
+  it('do not delay a good delivery, and are answered 408', async () => {
     const { runner } = shared();
     const slow = await Promise.all(
       Array.from({ length: 100 }, async (_, index) => {
         const connection = await openRaw(runner.url);
-        // Some stop in the middle of their headers or body, others send one byte a second of them.
+        // Some stop in the middle of their headers or body, and others send one byte a second of them.
         const [head = '', body = ''] = ['X-Slow: ', 'Content-Length: 1000\r\n\r\n'];
         await connection.write(`POST /webhook HTTP/1.1\r\nHost: localhost\r\n${index % 4 < 2 ? head : body}`);
         const drip = index % 2 === 0 ? null : setInterval(() => void connection.write('x'), 1_000);
@@ -228,7 +228,7 @@ describe('F8: Slow senders', () => {
       });
     }
     await expectGoodPing(shared());
-    // It was answered before the slow senders were: those in their bodies have 30 s.
+    // The good delivery was answered before the slow senders, which have 30 s for their bodies.
     expect(refused).toBeLessThan(slow.length);
     const answers = await Promise.all(slow.map(({ answer }) => answer));
     expect(new Set(answers.map((answer) => answer?.status))).toEqual(new Set([408]));
@@ -237,7 +237,7 @@ describe('F8: Slow senders', () => {
     await expectGoodPing(shared());
   });
 
-  it('that hang up half way leave the server as it was', async () => {
+  it('that disconnect halfway leave the server as it was', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
       for (const bytes of [0, 1, 10, 200]) {
@@ -271,7 +271,7 @@ describe('F9: A genuine push', () => {
         repository: { path: repository.path, fullName: 'acme/platform' },
         ...moved,
       });
-      // As of a push that also brings thousands of files in.
+      // This is the size of a push that also adds thousands of files.
       const [commit] = payload.commits;
       const names = Math.floor((size * MIB - JSON.stringify(payload).length) / 104);
       for (let at = 0; at < names; at += 1) commit?.added.push(`docs/${String(at).padStart(96, '0')}`);

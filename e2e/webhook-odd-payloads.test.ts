@@ -1,4 +1,4 @@
-/** Payloads that were signed but make no sense: none of them may stop the server, then or later. */
+/** Signed payloads that make no sense: none of them may stop the server, then or later. */
 
 import { describe, expect, it } from 'vitest';
 import { deliver, expectNothingStored, signedLink } from './support/deliveries.ts';
@@ -9,7 +9,7 @@ import { setTestStage } from './support/test-stage.ts';
 const MIB = 1024 * 1024;
 
 describe('F10: A signed but odd payload', () => {
-  /** JSON that is refused as no push. */
+  /** JSON that is refused because it is no push. */
   const REFUSED: Record<string, string> = {
     'without a ref': '{}',
     'with the ref null': '{"ref":null}',
@@ -35,19 +35,19 @@ describe('F10: A signed but odd payload', () => {
   };
 
   const redis = '"commits":[{"modified":["platform/01.redis/compose.yaml"]}]';
-  /** JSON that is a push, of which the run must come to an end. */
-  const TAKEN: Record<string, string> = {
+  /** JSON that is a push, whose run must end. */
+  const ACCEPTED: Record<string, string> = {
     'with commits that are null': '{"ref":"refs/heads/main","commits":null}',
     'with lists that are null': '{"ref":"refs/heads/main","forced":true,"commits":[{"added":null}]}',
     'with control characters': `{"ref":"refs/heads/main","after":"\\u0000\\u001b[2J",${redis},"sender":{"login":"\\u0000<b>\\u202e"}}`,
     'with lone surrogates': `{"ref":"refs/heads/main","after":"\\ud800",${redis},"sender":{"login":"\\udfff"}}`,
     'with keys of the prototype': `{"ref":"refs/heads/main","__proto__":{"deleted":true},"constructor":1,${redis}}`,
-    'with commits that never were': `{"ref":"refs/heads/main","before":"${'a'.repeat(40)}","after":"${'b'.repeat(40)}",${redis}}`,
+    'with commits that do not exist': `{"ref":"refs/heads/main","before":"${'a'.repeat(40)}","after":"${'b'.repeat(40)}",${redis}}`,
     'with a name of 1 MiB': `{"ref":"refs/heads/main",${redis},"sender":{"login":"${'x'.repeat(MIB)}"}}`,
     'with a path of 1 MiB': `{"ref":"refs/heads/main","commits":[{"added":["libs/${'x/'.repeat(MIB / 2)}"]}]}`,
   };
 
-  it('is refused or run to an end, and never stops the next start', async () => {
+  it('is refused, or run until it ends, and never stops the next start', async () => {
     const stage = await setTestStage('odd');
     let runner = await stage.start();
     await expectNothingStored(runner, async () => {
@@ -61,12 +61,12 @@ describe('F10: A signed but odd payload', () => {
       }
     });
     const taken = new Map<string, string>();
-    for (const [what, payload] of Object.entries(TAKEN)) {
+    for (const [what, payload] of Object.entries(ACCEPTED)) {
       const { status, body } = await deliver({ stage, runner }, payload);
       expect({ what, status, body }).toMatchObject({ what, status: 200, body: { status: 'accepted' } });
       taken.set(acceptedRun({ status, body }), signedLink({ body }));
     }
-    // Once with all of it waiting, once more when it is done.
+    // The server starts once with all runs waiting, and once more when they have ended.
     await runner.kill();
     for (let restarts = 0; restarts < 2; restarts += 1) {
       runner = await stage.start();

@@ -1,4 +1,4 @@
-/** The same push more than once: one after the other, and many at once. */
+/** The same push more than once: one after the other, and many at the same time. */
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import type { Delivery } from './support/webhook-sender.ts';
 
 const REDIS = 'platform/01.redis/compose.yaml';
 
-/** A push of main with one commit that changed these paths. */
+/** A push to main with one commit that changed these paths. */
 function pushOf(...modified: string[]): Record<string, unknown> {
   return { ref: 'refs/heads/main', after: '1234567', commits: [{ modified }] };
 }
@@ -44,7 +44,7 @@ describe('The same delivery again', () => {
     }
   });
 
-  it('with another body still stands for the first', async () => {
+  it('with another body still counts as the first delivery', async () => {
     const { stage, runner } = shared();
     const first = await pushed(shared(), 'Deliver under a used id');
     const { deliveryId } = first;
@@ -74,10 +74,10 @@ describe('The same delivery again', () => {
     await github.statuses.waitFor({ sha: after, state: 'success' });
   });
 
-  it('runs again when its run failed, as often as it fails, and once it succeeded no more', async () => {
+  it('runs again when its run failed, as often as it fails, and not after it succeeded', async () => {
     const { stage, runner } = shared();
     const { repository, github, journal } = stage;
-    // Fails until somebody puts the file there, as a task does that needs something from outside.
+    // The task fails until somebody creates the file, as a task does that needs something from outside.
     await repository.write(
       'platform/06.flaky/deploy.py',
       [
@@ -109,7 +109,7 @@ describe('The same delivery again', () => {
     expect((await journal.read()).overlaps).toEqual([]);
   });
 
-  it('is no question for deliveries without an id: each is a push of its own', async () => {
+  it('does not exist for deliveries without an id: each is a push of its own', async () => {
     const headers = { 'X-GitHub-Delivery': '' };
     const [one, two] = [
       await deliver(shared(), pushOf(REDIS), { headers }),
@@ -131,7 +131,7 @@ describe('F6: A hundred deliveries at once', () => {
     return { head, payload: await buildPushPayload({ repository: named, ...moved }) };
   }
 
-  it('under one id are one run, which all are told', async () => {
+  it('under one id become one run, and all get its answer', async () => {
     const { stage, runner } = shared();
     const { head, payload } = await payloadOf(shared());
     const deliveryId = randomUUID();
@@ -158,7 +158,7 @@ describe('F6: A hundred deliveries at once', () => {
     expect(overlaps).toEqual([]);
     expect(await syncedAt(stage.journal, head)).toEqual(['platform/redis']);
     await stage.github.statuses.waitFor({ sha: head, state: 'success' });
-    // Nothing that is told later takes it back.
+    // No status that is sent later replaces the success.
     await runner.stop();
     expect(stage.github.statuses.latest(head)?.state).toBe('success');
   });

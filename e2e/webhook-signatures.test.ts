@@ -1,4 +1,4 @@
-/** The door of /webhook and /sync: only bytes that were signed with the secret come in. */
+/** /webhook and /sync accept only bytes that were signed with the secret. */
 
 import { createHmac, randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import { signBody } from './support/webhook-sender.ts';
 
 const INVALID = { error: 'Invalid signature' };
 
-/** A push that would be accepted, were it signed. */
+/** A push that would be accepted if it were signed. */
 const PUSH = JSON.stringify({
   ref: 'refs/heads/main',
   after: '1234567',
@@ -46,19 +46,19 @@ const WRONG_SIGNATURES: Record<string, string> = {
   'without its algorithm': HEX,
   'with nothing but its algorithm': 'sha256=',
   'by SHA-1': `sha1=${SHA1}`,
-  'by SHA-1 said to be SHA-256': `sha256=${SHA1}`,
-  'by SHA-256 said to be SHA-1': `sha1=${HEX}`,
-  'by SHA-512 said to be SHA-256': `sha256=${createHmac('sha512', WEBHOOK_SECRET).update(PUSH).digest('hex')}`,
+  'by SHA-1 that claims to be SHA-256': `sha256=${SHA1}`,
+  'by SHA-256 that claims to be SHA-1': `sha1=${HEX}`,
+  'by SHA-512 that claims to be SHA-256': `sha256=${createHmac('sha512', WEBHOOK_SECRET).update(PUSH).digest('hex')}`,
   'that lacks its last digit': GOOD.slice(0, -1),
-  'with a digit too many': `${GOOD}0`,
+  'with one digit too many': `${GOOD}0`,
   'with a wrong last digit': GOOD.slice(0, -1) + (GOOD.endsWith('0') ? '1' : '0'),
   'with white space inside': GOOD.replace('=', '= '),
   'that is not hexadecimal': `sha256=${'z'.repeat(64)}`,
-  'with a byte beyond ASCII': `sha256=é${HEX.slice(1)}`,
-  'all beyond ASCII': `sha256=${'ÿ'.repeat(64)}`,
+  'with a byte that is not ASCII': `sha256=é${HEX.slice(1)}`,
+  'without any ASCII byte': `sha256=${'ÿ'.repeat(64)}`,
   'in base64': `sha256=${Buffer.from(HEX, 'hex').toString('base64')}`,
   'twice in one header': `${GOOD}, ${GOOD}`,
-  'with a wrong one before it': `sha256=${'0'.repeat(64)},${GOOD}`,
+  'after a wrong one': `sha256=${'0'.repeat(64)},${GOOD}`,
   'of 1 KiB': `sha256=${'a'.repeat(1_024)}`,
   'of 16 KiB': `sha256=${'a'.repeat(16 * 1_024)}`,
   'that is an object': '[object Object]',
@@ -98,7 +98,7 @@ describe('F3: A signature', () => {
     });
   });
 
-  it('is looked at before the body: what is no JSON, of another type or compressed is answered 401 as well', async () => {
+  it('is checked before the body: a body that is no JSON, of another type or compressed is answered 401 as well', async () => {
     await expectNothingStored(shared().runner, async () => {
       const bodies = ['', '{', 'null', 'payload=%7B%7D', Buffer.from([0x1f, 0x8b, 0xff, 0x00])];
       const types = ['application/json', 'application/x-www-form-urlencoded', 'text/plain', 'nonsense'];
@@ -119,7 +119,7 @@ describe('F3: A signature', () => {
     });
   });
 
-  it('does not make the server fall over: it is healthy, without a defect in its log, and takes a good one', async () => {
+  it('that is wrong does no harm: the server is healthy, has no defect in its log, and accepts a good signature', async () => {
     const { runner } = shared();
     const { status, body } = await post(shared(), '/webhook', [`X-Hub-Signature-256: ${GOOD}`]);
     expect({ status, body }).toMatchObject({ status: 200, body: { status: 'accepted' } });
@@ -128,7 +128,7 @@ describe('F3: A signature', () => {
     expect(runner.logs().filter(({ level }) => Number(level) >= 50)).toEqual([]);
   });
 
-  it('is good for its own door only as far as the body fits: a push is no sync request, nor the other way', async () => {
+  it('is valid at the other path only if the body fits: a push is no sync request, and a sync request is no push', async () => {
     await expectNothingStored(shared().runner, async () => {
       const push = await post(shared(), '/sync', [`X-Hub-Signature-256: ${GOOD}`]);
       expect(push.status).toBe(400);
@@ -139,22 +139,22 @@ describe('F3: A signature', () => {
   });
 });
 
-describe('F4: The raw bytes are what is signed', () => {
+describe('F4: A signature covers the raw bytes', () => {
   const shared = shareStage('raw-bytes');
   const file = 'platform/01.redis/compose.yaml';
   const escaped = [...file].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
   const oddBodies: Record<string, string> = {
     'odd spacing': `\n{ "ref" :\t"refs/heads/main" ,\r\n "after":"1234567",  "commits":[ {"modified":["${file}" ]} ] }`,
-    'escapes that need not be': `{"ref":"refs\\/heads\\/main","after":"1234567","commits":[{"modified":["${escaped}"]}]}`,
-    'a key twice, of which the last counts': `{"ref":"refs/heads/other","ref":"refs/heads/main","after":"1234567","commits":[{"modified":["${file}"]}]}`,
+    'unnecessary escapes': `{"ref":"refs\\/heads\\/main","after":"1234567","commits":[{"modified":["${escaped}"]}]}`,
+    'a repeated key, whose last value counts': `{"ref":"refs/heads/other","ref":"refs/heads/main","after":"1234567","commits":[{"modified":["${file}"]}]}`,
     'a newline at its end': `{"ref":"refs/heads/main","after":"1234567","commits":[{"modified":["${file}"]}]}\r\n\n`,
     'a byte order mark': `\uFEFF{"ref":"refs/heads/main","after":"1234567","commits":[{"modified":["${file}"]}]}`,
-    'names beyond ASCII and beyond 16 bits': `{"ref":"refs/heads/main","after":"1234567","x":"ünï😀\u2028","commits":[{"modified":["${file}"]}]}`,
+    'characters of more than 7 and more than 16 bits': `{"ref":"refs/heads/main","after":"1234567","x":"ünï😀\u2028","commits":[{"modified":["${file}"]}]}`,
     'keys in another order': `{"commits":[{"modified":["${file}"]}],"after":"1234567","ref":"refs/heads/main"}`,
   };
 
   for (const [what, body] of Object.entries(oddBodies)) {
-    it(`a body with ${what} is taken as it is, and refused when one byte differs`, async () => {
+    it(`of a body with ${what}, which is refused when one byte differs`, async () => {
       const bytes = Buffer.from(body);
       const signature = `X-Hub-Signature-256: ${signBody(WEBHOOK_SECRET, bytes)}`;
       await expectNothingStored(shared().runner, async () => {
@@ -181,7 +181,7 @@ describe('F4: The raw bytes are what is signed', () => {
     });
   }
 
-  it('also when they come in pieces, in chunks, and after a pause', async () => {
+  it('also when they arrive in pieces, in chunks, and after a pause', async () => {
     const connection = await openRaw(shared().runner.url);
     const lines = [
       'POST /webhook HTTP/1.1',
@@ -202,7 +202,7 @@ describe('F4: The raw bytes are what is signed', () => {
 });
 
 describe('The secret', () => {
-  it('that was in use before is good as long as it is configured, for both doors', async () => {
+  it('that was used before is valid as long as it is configured, for both paths', async () => {
     const stage = await setTestStage('rotation');
     const previous = 'e2e-previous-secret-77aa';
     const rotating = await stage.start({ environment: { WEBHOOK_SECRET_PREVIOUS: previous } });

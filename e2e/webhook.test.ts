@@ -1,4 +1,4 @@
-/** What /webhook answers, row by row, and what then runs. */
+/** The answers of /webhook, row by row, and the runs that follow. */
 
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
@@ -16,7 +16,7 @@ const NOT_MAIN = { status: 'ignored', reason: 'Not main branch' };
 const NO_CHANGES = { status: 'no_changes', message: 'No service files changed' };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** A push of main with one commit that changed these paths. */
+/** A push to main with one commit that changed these paths. */
 function pushOf(...modified: string[]): Record<string, unknown> {
   return { ref: 'refs/heads/main', after: '1234567', commits: [{ modified }] };
 }
@@ -26,7 +26,7 @@ const answerOf = ({ status, body }: Delivery): object => ({ status, body });
 describe('An event that is no push to the branch', () => {
   const shared = shareStage('ignored');
 
-  it('is ignored by its name: every example that GitHub gives is answered 200, and nothing is stored', async () => {
+  it('is ignored by its name: every example of GitHub is answered 200, and nothing is stored', async () => {
     const examples = webhookExamples();
     expect(examples.length).toBeGreaterThan(300);
     await expectNothingStored(shared().runner, async () => {
@@ -61,7 +61,7 @@ describe('An event that is no push to the branch', () => {
     });
   });
 
-  it('is ignored when it is a push to another branch or a tag, however alike its name', async () => {
+  it('is ignored when it is a push to another branch or a tag, however similar its name is', async () => {
     const refs = [
       'heads/feature',
       'heads/main2',
@@ -125,7 +125,7 @@ describe('An event that is no push to the branch', () => {
     });
   });
 
-  it('names the branch by its real name', async () => {
+  it('is ignored with an answer that has the real name of the branch', async () => {
     const stage = await setTestStage('branch');
     const runner = await stage.start({ environment: { GIT_BRANCH: 'release/2026' } });
     const { body } = await deliver({ stage, runner }, pushOf(REDIS));
@@ -152,7 +152,7 @@ describe('A push that changes no service', () => {
     '../platform/01.redis/compose.yaml',
   ];
 
-  it('is answered so, and nothing is stored', async () => {
+  it('gets an answer that says so, and nothing is stored', async () => {
     await expectNothingStored(shared().runner, async () => {
       for (const path of PATHS) {
         expect({ path, ...answerOf(await deliver(shared(), pushOf(path))) }).toEqual({
@@ -170,7 +170,7 @@ describe('A push that changes no service', () => {
 describe('A push that changes services', () => {
   const shared = shareStage('accepted');
 
-  it('is answered with exactly them, sorted, however they changed, its commit and the run', async () => {
+  it('is answered with exactly these services, sorted, however they changed, and with its commit and the run', async () => {
     const { stage, runner } = shared();
     const { repository, github } = stage;
     await repository.move('platform/04.dashy/conf.yml', 'platform/02.vault/conf.yml');
@@ -193,7 +193,7 @@ describe('A push that changes services', () => {
     });
   });
 
-  it('gives an address that opens the run, and no other, without a token', async () => {
+  it('gets an address that opens the run, and no other run, without a token', async () => {
     const { stage, runner } = shared();
     await commitChange(stage.repository, ['platform/redis'], 'Open the run');
     const { status, body } = await stage.push(runner);
@@ -220,7 +220,7 @@ describe('A push that changes services', () => {
     expect(entry).toMatchObject({ services: ['__all__', 'platform/new'] });
   });
 
-  it('is accepted from our repository in whatever case, and without a repository', async () => {
+  it('is accepted from our repository in upper and lower case, and without a repository', async () => {
     for (const repository of [{ full_name: 'ACME/Platform' }, { full_name: null }, {}, null, undefined]) {
       const answer = await deliver(shared(), { ...pushOf(REDIS), repository });
       expect({ repository, body: answer.body }).toMatchObject({ repository, body: { status: 'accepted' } });
@@ -235,7 +235,7 @@ describe('A push that changes services', () => {
     'without a commit': () => JSON.stringify({ ref: 'refs/heads/main', commits: [{ removed: [REDIS] }] }),
     'with an empty commit': () =>
       JSON.stringify({ ref: 'refs/heads/main', after: '', commits: [{ modified: [REDIS] }] }),
-    'with a commit that is none': () =>
+    'with a commit that is no commit id': () =>
       JSON.stringify({ ref: 'refs/heads/main', after: 'HEAD; touch x', commits: [{ modified: [REDIS] }] }),
     'without commits at all': (head) => JSON.stringify({ ref: 'refs/heads/main', after: head }),
     'in odd white space': (head) =>
@@ -243,7 +243,7 @@ describe('A push that changes services', () => {
   };
 
   for (const [what, payload] of Object.entries(MINIMAL)) {
-    it(`may be as small as a payload ${what}: the branch head is what runs`, async () => {
+    it(`may be as small as a payload ${what}: the branch head runs`, async () => {
       const { stage, runner } = shared();
       await idle(runner);
       const head = await commitChange(stage.repository, ['platform/redis'], `Push a payload ${what}`);
@@ -255,7 +255,7 @@ describe('A push that changes services', () => {
       expect(body).toMatchObject({ status: 'accepted', services, commit: after.slice(0, 8) });
       const run = await runner.waitForRun(acceptedRun({ status, body }), 'succeeded');
       expect(run.revision).toBe(head);
-      // Without a `before` there may be more to do: nothing says what is deployed already.
+      // Without a `before`, there may be more to do, because nothing says what is deployed already.
       expect(await syncedAt(stage.journal, head)).toContain('platform/redis');
       await stage.github.statuses.waitFor({ sha: head, state: 'success' });
     });

@@ -1,4 +1,4 @@
-/** Machines that share a store refuse some configurations at their start, before they begin anything. */
+/** Machines that share a store refuse some configurations at their start, before they begin any work. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ const REFUSED = 3;
 describe.skipIf(withoutPostgres !== null)(`A machine that starts${because(withoutPostgres)}`, () => {
   const postgres = sharePostgres();
 
-  it('with the name of another that is alive is refused, and that one goes on', async () => {
+  it('with the name of another live machine is refused, and the other one continues', async () => {
     const stage = await setTestStage('worker-start-name');
     const storeUrl = await postgres().createDatabase();
     const one = await stage.start({ environment: machineEnvironment(stage, storeUrl, 'one') });
@@ -94,7 +94,7 @@ describe.skipIf(withoutPostgres !== null)(`A machine that starts${because(withou
 });
 
 describe.skipIf(withoutRedis !== null)(`A worker for jobs that starts${because(withoutRedis)}`, () => {
-  it('is refused when its agent is not there, and takes no job', async () => {
+  it('is refused when its agent does not exist, and takes no job', async () => {
     const jobs = await setJobStage('worker-start-agent');
     onTestFinished(() => jobs.close());
     const { id } = await jobs.job();
@@ -109,7 +109,7 @@ describe.skipIf(withoutRedis !== null)(`A worker for jobs that starts${because(w
     expect((await jobs.ended(id)).status).toBe('success');
   });
 
-  it('for jobs with an executor that says nothing stops as soon as it is asked to', async () => {
+  it('for jobs with an executor that says nothing stops as soon as it gets SIGTERM', async () => {
     const jobs = await setJobStage('worker-start-silent');
     onTestFinished(() => jobs.close());
     const { id } = await jobs.job();

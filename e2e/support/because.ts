@@ -1,4 +1,4 @@
-/** Names in the title of a test why it is skipped. */
+/** Adds the reason why a test is skipped to its title. */
 
 export function because(reason: string | null): string {
   return reason === null ? '' : ` (skipped: ${reason})`;

@@ -1,10 +1,10 @@
-/** Runs one short command, bounded in time, and says in a few words why it failed. */
+/** Runs one short command with a time limit, and says in a few words why it failed. */
 
 import { execa } from 'execa';
 
 export type CommandOutcome = { ok: true; output: string } | { ok: false; problem: string };
 
-/** Never throws. `output` is what the command wrote to stdout and stderr. The whole process group is ended. */
+/** Never throws. `output` is the stdout and stderr of the command. The whole process group is ended. */
 export async function runBounded(argv: readonly string[], timeoutMs: number): Promise<CommandOutcome> {
   const [program = '', ...rest] = argv;
   const result = await execa(program, rest, {

@@ -1,11 +1,14 @@
-/** A proxy before a server, which breaks the first event stream and then answers by itself for a while. */
+/** A proxy in front of a server. It breaks the first event stream, and then answers by itself for a while. */
 
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 
 type Answer = 'broken' | 'whole' | number;
 
-/** The first stream ends after its first bytes; the next ones get these states, all later ones the server's answer. */
+/**
+ * The first stream ends after its first bytes. The next requests get these states, and all later ones the server's
+ * answer.
+ */
 export async function startBreakingProxy(target: string, states: readonly number[]) {
   const left = [...states];
   const answers: Answer[] = [];

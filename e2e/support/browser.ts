@@ -1,4 +1,4 @@
-/** A real browser for tests of pages, which notices everything a reader would be bothered by. */
+/** A real browser for tests of pages. It records everything that would bother a reader. */
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, onTestFinished, type TestContext } from 'vitest';
@@ -7,7 +7,7 @@ import { PATIENCE_MS } from './until.ts';
 
 export interface WatchedPage {
   page: Page;
-  /** Dialogs, errors of scripts, and what the browser complains about on its console, as of violated policies. */
+  /** Dialogs, errors of scripts, and messages of the browser on its console, such as violated policies. */
   complaints: string[];
 }
 
@@ -22,8 +22,8 @@ const FLAGS = [
 ];
 
 /**
- * One browser for all tests of a file, started by the first that opens a page. Each page has a profile of its own
- * and goes with its test, which is skipped where there is no browser.
+ * Starts one browser for all tests of a file when the first test opens a page. Each page has a profile of its own
+ * and is closed with its test. Tests are skipped where there is no browser.
  */
 export function shareBrowser(): (
   context: TestContext,
@@ -57,7 +57,7 @@ function listenForComplaints(page: Page): string[] {
   return complaints;
 }
 
-/** Signs in by the form and ends on `path`. */
+/** Signs in with the form and ends on `path`. */
 export async function signIn(page: Page, url: string, token: string, path = '/runs'): Promise<void> {
   await page.goto(url + path);
   await page.getByLabel('API token').fill(token);

@@ -1,14 +1,14 @@
-/** Secrets that must not be seen anywhere, and the search for them in every encoding tools print them in. */
+/** Secrets that must not appear anywhere, and the search for them in every encoding that tools print. */
 
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface Canaries {
-  /** Which canary, in which form, is in the text or bytes; empty for none. */
+  /** Lists each canary in the text or bytes, with the form in which it appears. */
   seenIn(content: string | Uint8Array): string[];
 }
 
-/** Values by the names under which they are reported. */
+/** Builds the search for the values, which are reported under their names. */
 export function watchCanaries(values: Record<string, string>): Canaries {
   const forms = Object.entries(values).flatMap(([name, value]) =>
     Object.entries(formsOf(value)).map(([form, text]) => ({
@@ -40,13 +40,13 @@ function formsOf(value: string): Record<string, string> {
   };
 }
 
-/** The base64 digits that only the value decides when `before` bytes stand before it. */
+/** The base64 digits that depend only on the value when `before` bytes come before it. */
 function inside(bytes: Buffer, before: number): string {
   const encoded = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64');
   return encoded.slice(Math.ceil((before * 8) / 6), Math.floor(((before + bytes.length) * 8) / 6));
 }
 
-/** `path: canary (form)` for each file or link below `folder` that holds one. */
+/** Lists `path: canary (form)` for each file or link below `folder` that contains a canary. */
 export async function canariesInFiles(folder: string, canaries: Canaries): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const found: string[] = [];

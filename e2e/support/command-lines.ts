@@ -1,17 +1,17 @@
-/** Looks at the arguments of every process of the machine, which any user of it may see. */
+/** Reads the arguments of every process of the machine, which any user of the machine can see. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface CommandLineWatch {
-  /** Looks now; for moments when something is known to run. */
+  /** Reads them now, at a moment when an interesting process is known to run. */
   look(): void;
   /** Every different command line seen so far. */
   seen: Set<string>;
   stop(): Promise<void>;
 }
 
-/** Looks again and again until it is stopped. Linux only. */
+/** Reads them again and again until it is stopped. Linux only. */
 export function watchCommandLines(): CommandLineWatch {
   const seen = new Set<string>();
   let stopped = false;
@@ -22,7 +22,7 @@ export function watchCommandLines(): CommandLineWatch {
       try {
         seen.add(readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').join(' ').trim());
       } catch {
-        // Gone in between.
+        // The process ended meanwhile.
       }
     }
   }

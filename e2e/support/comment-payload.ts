@@ -1,4 +1,4 @@
-/** Builds the payload of a comment's event as GitHub does, from Octokit's example under our names. */
+/** Builds the payload of a comment event as GitHub does, from Octokit's example with our names. */
 
 import { z } from 'zod';
 import { webhookExamples } from './github-examples.ts';
@@ -8,10 +8,10 @@ import { describeRepository } from './github-repository.ts';
 export interface CommentEvent {
   number: number;
   body: string;
-  /** Login of whoever wrote it. */
+  /** The login of the author of the comment. */
   author: string;
   fullName: string;
-  /** Default: one that no other comment has. */
+  /** Default: an id that no other comment has. */
   id?: number;
   /** Default: created. */
   action?: 'created' | 'edited' | 'deleted';
@@ -19,7 +19,7 @@ export interface CommentEvent {
   sender?: string;
   /** RFC 3339. Default: now. */
   at?: string;
-  /** A plain issue instead of a pull request. */
+  /** Set for a plain issue instead of a pull request. */
   isIssue?: boolean;
 }
 
@@ -61,7 +61,7 @@ export function buildCommentPayload(event: CommentEvent): Record<string, unknown
       ...example.comment,
       id: event.id ?? lastId,
       body,
-      // What GitHub says here is nothing to go by.
+      // This value of GitHub is not reliable, so the server must not use it.
       author_association: 'OWNER',
       created_at: at,
       updated_at: at,

@@ -1,4 +1,4 @@
-/** A Docker engine of its own, with the images that tests of containers need. `.ci/containers` gets its parts. */
+/** A Docker engine of its own, with the images that tests of containers need. `.ci/containers` installs its parts. */
 
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ COPY docker /usr/local/bin/docker
 COPY docker-compose /usr/local/lib/docker/cli-plugins/docker-compose
 `;
 
-/** The folder that `.ci/containers` filled, or why there is none, for the name of a skipped test. */
+/** The folder that `.ci/containers` filled, or why there is none, for the title of a skipped test. */
 export function containerParts(): { folder: string } | { missing: string } {
   const { IAC_TEST_CONTAINERS: folder = '' } = process.env;
   if (folder !== '' && existsSync(join(folder, 'complete'))) return { folder };
@@ -83,12 +83,12 @@ export async function startContainerEngine(parts: string, folder: string): Promi
     if (result.failed) throw new Error(`docker ${args.join(' ')} failed:\n${result.all}`);
     return result.stdout;
   }
-  // The host's network: an image is built with packages that a proxy of this machine may bring.
+  // The build uses the host's network, because this machine may need its own proxy to install packages.
   const build = async (tag: string, context: string): Promise<void> => {
     await docker('build', '--quiet', '--network', 'host', '--tag', tag, context);
   };
 
-  await until('the engine answers', async () => {
+  await until('the engine to answer', async () => {
     if (daemon.nodeChildProcess.exitCode !== null) {
       throw new Error(`The engine ended:\n${readFileSync(logPath, 'utf8').slice(-2_000)}`);
     }
@@ -111,7 +111,7 @@ export async function startContainerEngine(parts: string, folder: string): Promi
   };
 }
 
-/** Images of public registries that this repository builds on, made from Debian's packages. */
+/** Builds the images of public registries that this repository uses from Debian's packages. */
 async function buildStandIns(
   parts: string,
   folder: string,

@@ -1,4 +1,4 @@
-/** Deliveries to a shared server, and whether they left anything behind in it. */
+/** Sends deliveries to a shared server, and checks that they left nothing behind in it. */
 
 import { expect } from 'vitest';
 import { z } from 'zod';
@@ -9,7 +9,7 @@ import type { SharedStage } from './shared-stage.ts';
 import { until } from './until.ts';
 import type { Delivery, Message } from './webhook-sender.ts';
 
-/** A push unless told otherwise, signed as GitHub signs. */
+/** Sends a webhook, signed as GitHub signs. It is a push by default. */
 export function deliver(
   { stage, runner }: SharedStage,
   payload: unknown,
@@ -24,12 +24,12 @@ export function deliver(
   });
 }
 
-/** Asks for a sync as an operator does. */
+/** Requests a sync as an operator does. */
 export function sync(runner: Runner, body: unknown): Promise<Answer> {
   return runner.signedPost('/sync', body);
 }
 
-/** The signed address of the run behind an answer, as path and query. */
+/** The signed address of the run that an answer names, as path and query. */
 export function signedLink({ body }: Pick<Delivery, 'body'>): string {
   const { pathname, search } = new URL(z.object({ url: z.string() }).parse(body).url);
   return pathname + search;
@@ -43,7 +43,7 @@ export async function idle(runner: Runner): Promise<void> {
   });
 }
 
-/** Throws when `act` left a run behind. */
+/** Throws if `act` created a run. */
 export async function expectNothingStored(runner: Runner, act: () => Promise<unknown>): Promise<void> {
   await idle(runner);
   const newest = async () => (await runner.runs())[0]?.run_id ?? null;

@@ -1,4 +1,4 @@
-/** A stage for deployments: a repository of root modules behind http with a password, and the API's client. */
+/** A stage for deployments: a repository of root modules over http with a password, and a client of the API. */
 
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -37,23 +37,23 @@ export type DeploymentStatus = z.infer<typeof statusSchema>;
 const ENDED: ReadonlySet<string> = new Set(['success', 'failed', 'cancelled']);
 
 export interface DeploymentStage extends Stage {
-  /** Address of the infrastructure repository, without credentials. */
+  /** The address of the infrastructure repository, without credentials. */
   gitUrl: string;
   gitServer: GitServer;
-  /** Commits these files to a branch of the infrastructure repository; gives the commit. */
+  /** Commits these files to a branch of the infrastructure repository and returns the commit. */
   commit(files: Record<string, string>, options?: { branch?: string; tag?: string }): Promise<string>;
-  /** A version `version` of terraform that is this shell script; `$REAL` is the real one. */
+  /** Installs this shell script as version `version` of terraform. `$REAL` is the real terraform. */
   addTool(version: string, script: string): Promise<void>;
   serve(environment?: Record<string, string | undefined>): Promise<Runner>;
 }
 
-/** Null when there is a terraform on the PATH, else why the tests are skipped. */
+/** Returns null if terraform is on the PATH, else the reason why the tests are skipped. */
 export function withoutTerraform(): string | null {
   const found = execaSync('terraform', ['version'], { reject: false });
   return found.exitCode === 0 ? null : 'terraform is not installed';
 }
 
-/** Call it inside a test or in beforeAll; `end` closes it. */
+/** Creates the stage. Call it in a test or in beforeAll; `close` ends it. */
 export async function setDeploymentStage(name: string): Promise<DeploymentStage> {
   const stage = await setStage({ name, invoke: obtainedInvoke() });
   const bare = join(stage.folder, 'infra.git');
@@ -119,7 +119,7 @@ export async function setDeploymentStage(name: string): Promise<DeploymentStage>
   };
 }
 
-/** A stage that ends with its test. */
+/** Creates a stage that ends with its test. */
 export async function deploymentStageFor(
   _context: TestContext | null,
   name: string,
@@ -164,7 +164,7 @@ export function deploymentClient(runner: () => Runner, gitUrl: string) {
   return {
     call,
     status,
-    /** Posts a request for `main` of the infrastructure repository with these fields in it. */
+    /** Posts a request for `main` of the infrastructure repository with these fields. */
     post(fields: Record<string, unknown> = {}, role: Role | null = 'admin') {
       const usual = {
         tool: 'terraform',
@@ -174,7 +174,7 @@ export function deploymentClient(runner: () => Runner, gitUrl: string) {
       };
       return call('POST', '/deploy', { ...usual, ...fields }, role);
     },
-    /** Starts a deployment; gives its id. */
+    /** Starts a deployment and returns its id. */
     async start(fields: Record<string, unknown> = {}): Promise<string> {
       const { status: code, body } = await this.post(fields);
       if (code !== 202) throw new Error(`POST /deploy was answered ${code}: ${JSON.stringify(body)}`);
@@ -183,7 +183,7 @@ export function deploymentClient(runner: () => Runner, gitUrl: string) {
     approve: (id: string, role: Role = 'admin') => call('POST', `/deploy/${id}/approve`, undefined, role),
     reject: (id: string, role: Role = 'admin') => call('POST', `/deploy/${id}/reject`, undefined, role),
     cancel: (id: string, role: Role = 'operator') => call('POST', `/deploy/${id}/cancel`, undefined, role),
-    /** Waits until `reached` says so; throws as soon as the deployment has ended otherwise. */
+    /** Waits until `reached` returns true, and throws as soon as the deployment has ended before that. */
     async waitFor(
       id: string,
       what: string,
@@ -196,7 +196,8 @@ export function deploymentClient(runner: () => Runner, gitUrl: string) {
         async () => {
           seen = await status(id);
           if (reached(seen)) return seen;
-          if (ENDED.has(seen.status)) throw new Error(`It is not ${what}: ${JSON.stringify(seen, null, 1)}`);
+          if (ENDED.has(seen.status))
+            throw new Error(`The deployment did not become ${what}: ${JSON.stringify(seen, null, 1)}`);
           return null;
         },
         { timeoutMs, seen: () => seen },
@@ -208,7 +209,7 @@ export function deploymentClient(runner: () => Runner, gitUrl: string) {
   };
 }
 
-/** A root module without any provider but the built-in one. */
+/** A root module that uses only the built-in provider. */
 export const MODULE = `variable "name" {
   type    = string
   default = "nobody"

@@ -6,7 +6,7 @@ import { API_TOKENS } from './runner-environment.ts';
 import { PATIENCE_MS } from './until.ts';
 
 export interface StreamMessage {
-  /** Null for messages without one, such as `end`. */
+  /** Null for messages without an id, such as `end`. */
   id: number | null;
   event: string;
   data: Record<string, unknown>;
@@ -30,16 +30,16 @@ export interface StreamOptions {
   /** The server's address. */
   url: string;
   runId: string;
-  /** Sent as Last-Event-ID; without it the stream begins at the start. */
+  /** Sent as Last-Event-ID. Without it, the stream starts at the beginning. */
   lastEventId?: number;
 }
 
-/** Yields messages as they come. Returns when the server ends the stream, whether or not it said `end`. */
+/** Yields messages as they arrive. Returns when the server ends the stream, whether or not `end` was sent. */
 export function readStream(options: StreamOptions): AsyncGenerator<StreamMessage> {
   return readMessages(`${options.url}/runs/${options.runId}/events`, options);
 }
 
-/** Likewise of any stream. */
+/** Yields the messages of any stream of the server, in the same way. */
 export async function* readMessages(
   address: string,
   { lastEventId }: Pick<StreamOptions, 'lastEventId'> = {},
@@ -62,7 +62,7 @@ export async function* readMessages(
   }
 }
 
-/** Null for a block without an event: a comment, or the time to wait before coming back. */
+/** Returns null for a block without an event: a comment, or the time to wait before a new connection. */
 function parseBlock(block: string): StreamMessage | null {
   const event = /^event: (.*)$/m.exec(block)?.[1];
   if (event === undefined) return null;
@@ -71,14 +71,14 @@ function parseBlock(block: string): StreamMessage | null {
   return { id: id === undefined ? null : Number(id), event, data: dataSchema.parse(data) };
 }
 
-/** The log line that the message is, or null. */
+/** Returns the log line in the message, or null. */
 export function logMessage({ id, event, data }: StreamMessage): LogMessage | null {
   if (event !== 'log' || id === null) return null;
   const { step, stream, spans } = logSchema.parse(data);
   return { id, step, stream, text: spans.map(({ text }) => text).join('') };
 }
 
-/** Every log line, coming back with Last-Event-ID as often as the stream breaks off before its `end`. */
+/** Reads every log line. Connects again with Last-Event-ID as often as the stream breaks off before its `end`. */
 export async function* followLog(options: StreamOptions): AsyncGenerator<LogMessage> {
   let lastEventId = options.lastEventId;
   const deadline = performance.now() + PATIENCE_MS;
@@ -94,10 +94,10 @@ export async function* followLog(options: StreamOptions): AsyncGenerator<LogMess
         if (log) yield log;
       }
     } catch (error) {
-      // What fetch throws when the server is away. Like EventSource, try again.
+      // fetch throws this error when the server is away. Like EventSource, the client tries again.
       if (!(error instanceof TypeError)) throw error;
     }
     await sleep(100);
   }
-  throw new Error('The stream never came to its end.');
+  throw new Error('The stream never reached its end.');
 }

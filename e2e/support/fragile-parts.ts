@@ -1,8 +1,8 @@
-/** Preloaded into a server: signals break it from inside, as no other program can. */
+/** Preloaded into a server, so that signals can break it from inside, as no other program can. */
 
 import type { Worker } from 'node:worker_threads';
 
-// SIGUSR2: its threads die.
+// SIGUSR2 ends the server's threads.
 process.on('worker', (thread: Worker) => {
   process.on('SIGUSR2', () => {
     void thread.terminate();
@@ -10,7 +10,7 @@ process.on('worker', (thread: Worker) => {
   });
 });
 
-// SIGWINCH: an error that nobody handles.
+// SIGWINCH causes an error that nobody handles.
 process.on('SIGWINCH', () => {
   void Promise.reject(new Error('planted by the test'));
 });

@@ -1,14 +1,14 @@
-/** Serves a bare repository over http, to whoever sends the right password. */
+/** Serves a bare repository over http to clients that send the right password. */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { execa } from 'execa';
 
 export interface GitServer {
-  /** Without credentials, e.g. `127.0.0.1:40123/platform.git`. */
+  /** The address without credentials, e.g. `127.0.0.1:40123/platform.git`. */
   address: string;
-  /** How many requests came with the right credentials. */
+  /** The number of requests with the right credentials. */
   admitted: number;
-  /** Answers everybody with this status from now on; null goes back to serving. */
+  /** Answers every request with this status from now on. Null makes it serve again. */
   refuseWith(status: number | null): void;
   close(): Promise<void>;
 }
@@ -17,13 +17,13 @@ export interface GitServerOptions {
   repositoryPath: string;
   user: string;
   password: string;
-  /** What its address ends with; `platform.git` unless told. */
+  /** The last part of its address. Default: `platform.git`. */
   name?: string;
-  /** Called as each request comes, while the git that sent it waits. */
+  /** Called for each request, while the git client waits. */
   onRequest(): void;
 }
 
-/** Starts it on a free port of the loopback interface. Fetches only: git's own CGI program answers. */
+/** Starts the server on a free port of the loopback interface. It serves only fetches, by git's own CGI program. */
 export async function serveGitOverHttp(options: GitServerOptions): Promise<GitServer> {
   const expected = `Basic ${Buffer.from(`${options.user}:${options.password}`).toString('base64')}`;
   const { name = 'platform.git' } = options;
@@ -34,7 +34,7 @@ export async function serveGitOverHttp(options: GitServerOptions): Promise<GitSe
     options.onRequest();
     const { authorization } = request.headers;
     if (refusal !== null) {
-      // As careless as servers are: what was sent comes back.
+      // The answer repeats the request, as careless servers do.
       response
         .writeHead(refusal, { 'content-type': 'text/plain' })
         .end(`remote: ${authorization} is not allowed here\n`);
@@ -68,7 +68,7 @@ export async function serveGitOverHttp(options: GitServerOptions): Promise<GitSe
   };
 }
 
-/** See git-http-backend(1) and RFC 3875. */
+/** Runs git as git-http-backend(1) and RFC 3875 describe. */
 async function backend(
   repositoryPath: string,
   name: string,

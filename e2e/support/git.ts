@@ -17,13 +17,13 @@ const ENVIRONMENT = {
   GIT_COMMITTER_EMAIL: 'platform@example.com',
 };
 
-/** Runs git in `directory` and gives its stdout without the final newline. Throws when git says no. */
+/** Runs git in `directory` and returns its stdout without the final newline. Throws if git fails. */
 export async function git(directory: string, args: readonly string[], input = ''): Promise<string> {
   const { stdout } = await execa('git', args, { cwd: directory, env: ENVIRONMENT, extendEnv: false, input });
   return stdout;
 }
 
-/** True when git succeeds: for questions such as `merge-base --is-ancestor`. */
+/** Returns true if git succeeds, for questions such as `merge-base --is-ancestor`. */
 export async function gitAgrees(directory: string, args: readonly string[]): Promise<boolean> {
   const result = await execa('git', args, {
     cwd: directory,

@@ -1,10 +1,10 @@
-/** Comments of issues and pull requests as GitHub keeps them. */
+/** Comments of issues and pull requests as GitHub stores them. */
 
 import { z } from 'zod';
 import { describeUser } from './github-repository.ts';
 import { type ApiAnswer, refusal } from './github-statuses.ts';
 
-/** https://docs.github.com/en/rest/issues/comments: longer ones are refused. */
+/** GitHub refuses longer comments: https://docs.github.com/en/rest/issues/comments */
 const LONGEST_BODY = 65_536;
 const DEFAULT_PER_PAGE = 30;
 const OWN_LOGIN = 'iac-runner-user';
@@ -14,14 +14,14 @@ interface IssueComment {
   issue: number;
   login: string;
   body: string;
-  /** How often it was edited. */
+  /** The number of times it was edited. */
   edits: number;
 }
 
 export interface CommentBook {
-  /** Of one issue or pull request, oldest first. */
+  /** The comments of one issue or pull request, oldest first. */
   of(issue: number): IssueComment[];
-  /** A comment by somebody else, or by the token's own user. */
+  /** Adds a comment by another user, or by the token's own user. */
   add(issue: number, body: string, login?: string): IssueComment;
   remove(id: number): void;
   /** The login of the token's user. */
@@ -37,7 +37,7 @@ const writtenSchema = z.object({ body: z.string() });
 export function createCommentBook(options: {
   apiUrl: () => string;
   fullName: string;
-  /** Gets what a caller must never send. */
+  /** Receives a description of each mistake of a caller. */
   violations: string[];
 }): CommentBook {
   const comments: IssueComment[] = [];

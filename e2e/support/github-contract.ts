@@ -1,4 +1,4 @@
-/** GitHub's published OpenAPI description, as a judge of requests to it and of answers from it. */
+/** GitHub's published OpenAPI description, which checks requests to GitHub and the local GitHub's answers. */
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,10 +8,10 @@ import { z } from 'zod';
 
 interface CheckedRequest {
   method: string;
-  /** Still percent-encoded, without the query. */
+  /** The path, still percent-encoded, without the query. */
   path: string;
   query: URLSearchParams;
-  /** Undefined when there is none. */
+  /** Undefined if there is none. */
   body: unknown;
 }
 
@@ -19,14 +19,14 @@ export interface Verdict {
   /** e.g. `repos/create-commit-status` */
   operation: string;
   parameters: Record<string, string>;
-  /** What the description does not allow; empty when all is well. */
+  /** Everything that the description does not allow. Empty for a correct request. */
   problems: string[];
 }
 
 export interface GithubContract {
-  /** Null when GitHub has no such method and path. */
+  /** Null if GitHub has no such method and path. */
   check(request: CheckedRequest): Verdict | null;
-  /** What is wrong with an answer of ours, so that the local GitHub stays true. */
+  /** Lists the mistakes in an answer of the local GitHub, so that it stays like the real one. */
   checkAnswer(operation: string, status: number, body: unknown): string[];
 }
 
@@ -67,7 +67,7 @@ interface Operation {
 
 let contract: GithubContract | undefined;
 
-/** Reads the description on first use (about 0.4 s, 13 MB); operations are compiled when first met. */
+/** Reads the description on first use (about 0.4 s, 13 MB). An operation is compiled when it is first used. */
 export function githubContract(): GithubContract {
   contract ??= createContract(readDescription());
   return contract;
@@ -81,9 +81,10 @@ function readDescription(): Description {
 function createContract(description: Description): GithubContract {
   const operations = createOperationFinder(description);
   const bodies = createAjv({});
-  // Not checked against a meta-schema: it is an OpenAPI document that holds schemas, not one itself.
+  // Ajv cannot check the document against a meta-schema: it is an OpenAPI document that contains schemas, not a
+  // schema.
   bodies.addSchema(description, 'github', undefined, false);
-  // What stands in a URL is text: numbers and booleans are read from it.
+  // Values in a URL are text, so numbers and booleans are parsed from it.
   const urls = createAjv({ coerceTypes: true });
   const compiled = new Map<string, ValidateFunction>();
 
@@ -144,7 +145,7 @@ function createAjv(options: { coerceTypes?: boolean }): Ajv {
   return ajv;
 }
 
-/** Undeclared names are refused: GitHub would ignore them, and we would believe they did something. */
+/** Refuses undeclared names, because GitHub would ignore them and we would believe that they have an effect. */
 function parametersSchema(parameters: Parameter[], place: string): object {
   const here = parameters.filter((parameter) => parameter.in === place);
   return {
@@ -171,7 +172,7 @@ interface OperationFinder {
 
 function createOperationFinder({ paths, components }: Description): OperationFinder {
   const byPointer = new Map<string, Operation>();
-  // Of those that fit, the one with the fewest parameters, then the longest, is the most exact.
+  // Of the routes that match, the most exact one has the fewest parameters, and then the longest template.
   const vagueness = (template: string): number => template.split('{').length * 1_000 - template.length;
   const templates = Object.keys(paths).sort((a, b) => vagueness(a) - vagueness(b));
 
@@ -200,7 +201,7 @@ function createOperationFinder({ paths, components }: Description): OperationFin
     },
     byId(id) {
       const operation = [...byPointer.values()].find((candidate) => candidate.id === id);
-      if (!operation) throw new Error(`No request to ${id} was checked yet.`);
+      if (!operation) throw new Error(`No request to ${id} has been checked yet.`);
       return operation;
     },
   };

@@ -1,4 +1,4 @@
-/** What the local GitHub checks of a request before it acts on it: headers, token, and the description. */
+/** The checks of the local GitHub before it acts on a request: headers, token, and the description. */
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { githubContract, type Verdict } from './github-contract.ts';
@@ -6,13 +6,13 @@ import { type ApiAnswer, refusal } from './github-statuses.ts';
 
 export interface Caller {
   method: string;
-  /** With the query. */
+  /** The path with the query. */
   url: string;
   headers: IncomingHttpHeaders;
   body: unknown;
 }
 
-/** Either the checked request, or the answer that refuses it; `violation` marks what a caller must never send. */
+/** Either the checked request, or the answer that refuses it. A `violation` describes a mistake of the caller. */
 export type Entrance =
   | { admitted: true; verdict: Verdict }
   | { admitted: false; answer: ApiAnswer; violation: string | null };
@@ -21,7 +21,7 @@ export type Entrance =
 const API_VERSIONS = ['2022-11-28', '2026-03-10'];
 const ACCEPTABLE = /^(\*\/\*|application\/(json|vnd\.github(\.[\w+-]+)*(\+json)?))$/;
 
-/** In GitHub's order: user agent, token, media type, version, route, parameters and body, repository. */
+/** Checks in GitHub's order: user agent, token, media type, version, route, parameters and body, repository. */
 export function enter(caller: Caller, options: { token: string; fullName: string }): Entrance {
   const headerProblem = checkHeaders(caller.headers, options.token);
   if (headerProblem) return headerProblem;
@@ -40,7 +40,7 @@ export function enter(caller: Caller, options: { token: string; fullName: string
     return refuse(refusal(422, 'Validation Failed', errors), violation);
   }
   const { owner, repo } = verdict.parameters;
-  // Not every route is about a repository.
+  // Some routes are not about a repository.
   if (owner !== undefined && `${owner}/${repo}`.toLowerCase() !== options.fullName.toLowerCase())
     return refuse(refusal(404, 'Not Found'));
   return { admitted: true, verdict };

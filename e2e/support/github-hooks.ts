@@ -1,14 +1,14 @@
-/** The repository's webhook as GitHub's API shows it, with the deliveries that were tried and how they went. */
+/** The repository's webhook as GitHub's API shows it, with the attempted deliveries and their results. */
 
 import { type ApiAnswer, refusal } from './github-statuses.ts';
 import type { Delivery } from './webhook-sender.ts';
 
 const HOOK_ID = 292430182;
-/** GitHub's own when `per_page` is not given. */
+/** GitHub's default for `per_page`. */
 const DEFAULT_PAGE = 30;
 
 export interface HookBook {
-  /** From now on the repository has a webhook with this address, and the token may read it. */
+  /** Gives the repository a webhook with this address, which the token may read from now on. */
   point(url: string): void;
   list(): ApiAnswer;
   deliveries(hookId: string, query: URLSearchParams): ApiAnswer;
@@ -17,7 +17,7 @@ export interface HookBook {
 export function createHookBook(options: {
   apiUrl: () => string;
   fullName: string;
-  /** Every try so far, oldest first. */
+  /** All attempts so far, oldest first. */
   attempts: readonly Delivery[];
 }): HookBook {
   const { attempts } = options;
@@ -29,7 +29,7 @@ export function createHookBook(options: {
       address = url;
     },
     list() {
-      // As for a token without the permission: GitHub hides what it may not see.
+      // GitHub answers like this when the token has no permission, because it hides the webhook then.
       if (address === null) return refusal(404, 'Not Found');
       const time = '2026-01-05T08:00:00Z';
       const hook = {

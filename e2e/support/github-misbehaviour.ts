@@ -1,41 +1,41 @@
-/** The ways in which GitHub can fail a caller, as scripts that the local GitHub plays. */
+/** The ways in which GitHub can fail a caller, as scripts that the local GitHub follows. */
 
 export type Misbehaviour =
-  /** A complete answer; `body` is sent as JSON unless it is a string. */
+  /** A complete answer. `body` is sent as JSON unless it is a string. */
   | { kind: 'answer'; status: number; headers?: Record<string, string>; body: unknown }
-  /** Never answers. */
+  /** GitHub never answers. */
   | { kind: 'hang' }
   /** The connection is reset. */
   | { kind: 'reset' }
-  /** The right answer, late. */
+  /** The right answer arrives late. */
   | { kind: 'slow'; delayMs: number }
-  /** The right answer, once this has happened. */
+  /** The right answer arrives when this promise has resolved. */
   | { kind: 'held'; until: Promise<unknown> }
   /** The right answer with only half of its JSON, as a complete HTTP message. */
   | { kind: 'truncated' }
-  /** The right answer, cut off in the middle of its body. */
+  /** The right answer, interrupted in the middle of its body. */
   | { kind: 'cut' };
 
 export interface Script {
   how: Misbehaviour;
-  /** How many requests it meets. */
+  /** The number of requests that are affected. */
   times: number | 'forever';
-  /** So many requests pass first: with 2 and one time, the third one is met. Default: none. */
+  /** The number of requests that pass first: with 2 and one time, the third request is affected. Default: none. */
   after?: number;
-  /** Only these; default: all. */
+  /** Affects only requests with this method or path. Default: all. */
   method?: string;
   path?: RegExp;
   /**
-   * True: the request takes effect and only the answer goes wrong, as when a proxy fails afterwards. Those that
-   * carry the right answer (slow, held, truncated, cut) always take effect.
+   * If true, the request takes effect and only the answer goes wrong, as when a proxy fails afterwards. Requests
+   * that get the right answer in some way (slow, held, truncated, cut) always take effect.
    */
   takesEffect?: boolean;
 }
 
-/** Scripts that were given, first come first played. */
+/** Collects the scripts, which are followed in the order of their arrival. */
 export interface Scripts {
   add(script: Script): () => void;
-  /** The misbehaviour for this request, counting it. */
+  /** Returns the misbehaviour for this request, and counts the request. */
   next(method: string, path: string): Script | undefined;
 }
 
@@ -69,7 +69,7 @@ export function createScripts(): Scripts {
 
 const error = (message: string): object => ({ message, documentation_url: 'https://docs.github.com/rest' });
 
-/** The usual ones by name. */
+/** The usual kinds of misbehaviour by name. */
 export const MISBEHAVIOURS = {
   serverError: { kind: 'answer', status: 500, body: error('Server Error') },
   badGateway: { kind: 'answer', status: 502, body: error('Server Error') },
@@ -96,7 +96,7 @@ export function secondaryRateLimit(status: 403 | 429, retryAfterSeconds?: number
   return { kind: 'answer', status, headers, body: error('You have exceeded a secondary rate limit.') };
 }
 
-/** An answer that sends the caller elsewhere; a careful caller does not take its token there. */
+/** An answer that redirects the caller to another address. A careful caller does not send its token there. */
 export function redirect(location: string): Misbehaviour {
   return { kind: 'answer', status: 302, headers: { location }, body: error('Found') };
 }

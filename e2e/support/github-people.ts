@@ -1,4 +1,4 @@
-/** Accounts as GitHub shows them, each with an id of its own, and what they may do to the repository. */
+/** Accounts as GitHub shows them, each with its own id, and their permissions for the repository. */
 
 import { createHash } from 'node:crypto';
 import { describeUser } from './github-repository.ts';
@@ -7,7 +7,7 @@ import { type ApiAnswer, refusal } from './github-statuses.ts';
 type Permission = 'admin' | 'maintain' | 'write' | 'triage' | 'read' | 'none';
 
 export interface PeopleBook {
-  /** From now on; until then an account may only read. */
+  /** Sets the permission of an account. By default, an account may only read. */
   allow(login: string, permission: Permission): void;
   permission(login: string): ApiAnswer;
 }

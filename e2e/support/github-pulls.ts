@@ -6,33 +6,33 @@ import { buildPullRequestPayload } from './pull-request-payload.ts';
 
 export interface PullRequestState {
   number: number;
-  /** Full commit id. */
+  /** The full commit id. */
   head: string;
   /** Default: open. */
   state?: 'open' | 'closed';
-  /** `owner/name` of the fork that the head is in. */
+  /** `owner/name` of the fork that contains the head. */
   fork?: string;
   /** Default: main. */
   base?: string;
-  /** Login of whoever opened it. Default: octocat. */
+  /** The login of the author. Default: octocat. */
   author?: string;
-  /** Default: true. Null as long as GitHub works it out. */
+  /** Default: true. Null while GitHub computes the value. */
   mergeable?: boolean | null;
-  /** Default: clean, or what goes with `mergeable`. */
+  /** Default: clean, or the value that fits `mergeable`. */
   mergeableState?: string;
 }
 
 export interface GivenReview {
   login: string;
   state: 'APPROVED' | 'CHANGES_REQUESTED' | 'COMMENTED' | 'DISMISSED';
-  /** The commit that was looked at. */
+  /** The commit that was reviewed. */
   commit: string;
   /** RFC 3339. */
   at: string;
 }
 
 export interface PullBook {
-  /** From now on GitHub knows the pull request, in this state. */
+  /** From now on, GitHub has the pull request in this state. */
   set(pull: PullRequestState): void;
   review(number: number, review: GivenReview): void;
   get(number: number): ApiAnswer;

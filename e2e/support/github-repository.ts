@@ -1,4 +1,4 @@
-/** How GitHub describes a repository and a user, from Octokit's example of a push, under our names. */
+/** A repository and a user as GitHub describes them, from Octokit's example of a push, with our names. */
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -20,7 +20,7 @@ function pushExample(): Example {
   return example;
 }
 
-/** As in a webhook payload: times of the repository are seconds since the epoch there. */
+/** The form in a webhook payload, where the times of the repository are seconds since the epoch. */
 export function describeRepository(fullName: string, defaultBranch = 'main'): Record<string, unknown> {
   const [owner = '', name = ''] = fullName.split('/');
   const renamed: unknown = JSON.parse(
@@ -37,7 +37,7 @@ export function describeRepository(fullName: string, defaultBranch = 'main'): Re
   };
 }
 
-/** As the API gives it. */
+/** The form in an answer of the API. */
 export function describeFullRepository(fullName: string, defaultBranch = 'main'): Record<string, unknown> {
   const described = describeRepository(fullName, defaultBranch);
   const time = '2026-01-05T08:00:00Z';

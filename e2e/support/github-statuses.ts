@@ -1,4 +1,4 @@
-/** Commit statuses as GitHub keeps them, with the limits that its description does not state. */
+/** Commit statuses as GitHub stores them, with the limits that its description does not contain. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -7,13 +7,13 @@ import { PATIENCE_MS, until } from './until.ts';
 
 /** https://docs.github.com/en/rest/commits/statuses#create-a-commit-status */
 const MOST_STATUSES = 1_000;
-/** Longer ones are refused. */
+/** GitHub refuses longer descriptions. */
 const LONGEST_DESCRIPTION = 140;
 
 export interface CommitStatus {
   id: number;
   sha: string;
-  /** As it was sent; GitHub compares contexts without regard to case. */
+  /** The context as it was sent. GitHub ignores the case when it compares contexts. */
   context: string;
   state: 'error' | 'failure' | 'pending' | 'success';
   description: string | null;
@@ -31,7 +31,7 @@ export interface ApiAnswer {
 export interface StatusBook {
   /** All statuses of a commit and context, oldest first. */
   history(sha: string, context?: string): CommitStatus[];
-  /** What GitHub shows: the newest status of the context. */
+  /** The newest status of the context, which GitHub shows. */
   latest(sha: string, context?: string): CommitStatus | undefined;
   /** Waits until the newest status has this state. */
   waitFor(wanted: {
@@ -40,10 +40,10 @@ export interface StatusBook {
     context?: string;
     timeoutMs?: number;
   }): Promise<CommitStatus>;
-  /** Fills a commit and context up to `left` before the limit, to see what happens at it. */
+  /** Fills a commit and context until only `left` statuses remain before the limit. */
   fill(sha: string, context: string, left: number): void;
   create(sha: string, body: unknown): Promise<ApiAnswer>;
-  /** All of a commit, newest first, in pages. */
+  /** All statuses of a commit, newest first, in pages. */
   list(ref: string, query: URLSearchParams): Promise<ApiAnswer>;
   combined(ref: string): Promise<ApiAnswer>;
 }
@@ -55,7 +55,7 @@ const newStatusSchema = z.object({
   context: z.string().default('default'),
 });
 
-/** GitHub's error shape. */
+/** GitHub's format of an error. */
 export function refusal(status: number, message: string, errors?: object[]): ApiAnswer {
   const documentation_url = 'https://docs.github.com/rest';
   return { status, body: { message, ...(errors ? { errors } : {}), documentation_url, status: `${status}` } };
@@ -64,10 +64,10 @@ export function refusal(status: number, message: string, errors?: object[]): Api
 export function createStatusBook(options: {
   apiUrl: () => string;
   fullName: string;
-  /** Where to look whether a commit exists; without it every full commit id does. */
+  /** The repository that says which commits exist. Without it, every full commit id exists. */
   repositoryPath?: string | undefined;
   repository: Record<string, unknown>;
-  /** Gets what a caller must never send. */
+  /** Receives a description of each mistake of a caller. */
   violations: string[];
 }): StatusBook {
   const statuses: CommitStatus[] = [];
@@ -133,7 +133,7 @@ export function createStatusBook(options: {
       const problem = invalid ?? (history(sha, wanted.context).length >= MOST_STATUSES ? FULL : null);
       if (problem)
         return refusal(422, 'Validation Failed', [{ resource: 'Status', code: 'custom', ...problem }]);
-      // A little like the real one: an answer takes a moment, so that parallel writes would be seen.
+      // An answer takes a moment, as at the real GitHub, so that parallel writes can be seen.
       await sleep(2);
       return { status: 201, body: { ...show(add(sha, wanted)), creator: null } };
     },

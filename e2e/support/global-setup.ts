@@ -1,4 +1,4 @@
-/** Gets the outside programs once, before any end-to-end test, and hands them to the tests. */
+/** Finds or installs the external programs once, before all end-to-end tests, and provides them to the tests. */
 
 import { execa } from 'execa';
 import type { TestProject } from 'vitest/node';
@@ -22,7 +22,7 @@ export async function setup(project: TestProject): Promise<void> {
   project.provide('chromium', chromium);
 }
 
-/** Node writes what it has compiled when it ends by itself. */
+/** Node writes this cache when it exits by itself. */
 async function fillCompileCache(): Promise<void> {
   const imports = ['wiring/server', 'commands/serve', 'commands/worker', 'commands/sync']
     .map((name) => `await import('./src/${name}.ts');`)

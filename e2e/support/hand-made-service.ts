@@ -1,15 +1,15 @@
-/** Services whose sync is a few lines of shell or Python: tasks as nobody should write them. */
+/** Services whose sync is a few lines of shell or Python. Nobody should write tasks like these. */
 
 import type { PlatformRepository } from './platform-repository.ts';
 
-/** Runs the script in place of the task's own process, so that nothing of Python stands between. */
+/** Replaces the task's own process with the script, so that no Python process is in between. */
 const SHELL_TASK = `
     script = Path(__file__).resolve().parent / "sync.sh"
     sys.stdout.flush()
     os.execvp("sh", ["sh", str(script)])
 `;
 
-/** `folder` is e.g. `platform/06.flood`; the service is then `platform/flood`. */
+/** `folder` is e.g. `platform/06.flood`, whose service is `platform/flood`. */
 export async function writeShellService(
   repository: PlatformRepository,
   folder: string,
@@ -19,7 +19,7 @@ export async function writeShellService(
   await repository.write(`${folder}/sync.sh`, `${script.trim()}\n`);
 }
 
-/** `body` is the inside of the task's function; `os`, `sys`, `time` and `Path` are there. */
+/** `body` is the body of the task's function, which can use `os`, `sys`, `time` and `Path`. */
 export async function writePythonService(
   repository: PlatformRepository,
   folder: string,
@@ -33,7 +33,7 @@ export async function writePythonService(
   await repository.write(`${folder}/deploy.py`, deployFile(indented));
 }
 
-/** Shell: goes on once the test has opened the gate of this name. */
+/** A line of shell that waits until the test has opened the gate of this name. */
 export function waitAtGate(name: string): string {
   return `while [ ! -e "$IAC_EXAMPLE_STATE/gate-${name}" ]; do sleep 0.05; done`;
 }

@@ -5,18 +5,18 @@ import { execa } from 'execa';
 import { until } from './until.ts';
 
 export interface InjectedFault {
-  /** From here on the calls are as always. */
+  /** Makes the calls work as usual from here on. */
   stop(): Promise<void>;
 }
 
-/** Null when faults can be injected here, else why not, for the name of a skipped test. */
+/** Returns null if faults can be injected here, else the reason, for the title of a skipped test. */
 export function noInjection(): string | null {
   const tried = spawnSync('strace', ['-f', '-o', '/dev/null', 'true'], { stdio: 'ignore' });
   if (tried.error) return 'strace is not installed';
   return tried.status === 0 ? null : 'strace may not trace here';
 }
 
-/** `how` as in strace(1), --inject, e.g. `fdatasync:error=EIO`. Meets all threads. */
+/** `how` is the value of --inject of strace(1), e.g. `fdatasync:error=EIO`. All threads are affected. */
 export async function injectFault(pid: number, how: string): Promise<InjectedFault> {
   const [call = ''] = how.split(':');
   const args = ['-f', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${how}`, '-p', String(pid)];

@@ -1,4 +1,7 @@
-/** Reads the journal that the example's syncs write: which ran when, at which commit, and whether two overlapped. */
+/**
+ * Reads the journal that the example's syncs write: which sync ran when, at which commit, and which syncs
+ * overlapped.
+ */
 
 import { readFile } from 'node:fs/promises';
 import { until } from './until.ts';
@@ -6,32 +9,32 @@ import { until } from './until.ts';
 export interface JournalEntry {
   /** e.g. `platform/postgres` */
   service: string;
-  /** What `git rev-parse HEAD` said in the checkout, or `-`. */
+  /** The output of `git rev-parse HEAD` in the checkout, or `-`. */
   commit: string;
   pid: number;
-  /** The run whose task it was, or `-`. */
+  /** The run of the task, or `-`. */
   runId: string;
-  /** Nanoseconds of the machine's monotonic clock: comparable between processes until a reboot. */
+  /** Nanoseconds of the machine's monotonic clock, which processes can compare until a reboot. */
   startedNs: bigint;
   /** Null for a sync that runs or was killed. */
   endedNs: bigint | null;
-  /** It ended, and not well. */
+  /** True if the sync ended with a failure. */
   failed: boolean;
 }
 
 export interface JournalContent {
   /** In the order of their starts. */
   syncs: JournalEntry[];
-  /** Services of which two syncs ran at once. Must be empty. */
+  /** Services of which two syncs ran at the same time. Must be empty. */
   overlaps: string[];
 }
 
 export interface Journal {
-  /** For IAC_JOURNAL. */
+  /** The value of IAC_JOURNAL. */
   path: string;
-  /** Empty before the first sync. */
+  /** The content is empty before the first sync. */
   read(): Promise<JournalContent>;
-  /** Waits until the service has started at least `times` (1) syncs. */
+  /** Waits until the service has started at least `times` syncs. Default: 1. */
   waitForStart(service: string, times?: number): Promise<JournalEntry>;
 }
 
@@ -58,7 +61,7 @@ async function readIfThere(path: string): Promise<string> {
   }
 }
 
-/** Throws on a line it does not know: a torn or mixed line must not go unnoticed. */
+/** Throws on an unknown line, because an incomplete or mixed line must be noticed. */
 export function parseJournal(text: string): JournalContent {
   const syncs: JournalEntry[] = [];
   const overlaps: string[] = [];

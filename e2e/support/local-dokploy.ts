@@ -1,4 +1,7 @@
-/** A local server that plays Dokploy's API for compose services, and notes every request Dokploy would not take. */
+/**
+ * A local server that acts as Dokploy's API for compose services, and records every request that Dokploy would
+ * refuse.
+ */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,16 +23,16 @@ export interface LocalDokployOptions {
 }
 
 export interface LocalDokploy {
-  /** For DOKPLOY_URL. */
+  /** The value of DOKPLOY_URL. */
   url: string;
   requests: DokployRequest[];
-  /** What a caller did that Dokploy does not describe, or that changes what is not the caller's. */
+  /** Requests that Dokploy's description does not allow, or that change values of other programs. */
   violations: string[];
-  /** False: as newer versions do, `project.all` tells no environment texts. */
+  /** If false, `project.all` contains no environment texts, as in newer versions. */
   listsEnvironments: boolean;
-  /** Called before a request is answered, e.g. to let somebody else change something meanwhile. */
+  /** Called before a request is answered, e.g. to change a value as another person meanwhile. */
   onRequest: ((request: DokployRequest) => void) | null;
-  /** By `<project>/<name>` of the compose service, in its first environment that has one. */
+  /** The text by `<project>/<name>` of the compose service, in its first environment that has one. */
   env(path: string): string | null;
   setEnv(path: string, env: string): void;
   misbehave(script: Script): () => void;
@@ -54,12 +57,12 @@ interface Answer {
   body: unknown;
 }
 
-/** The fields that iac-runner may send; Dokploy knows many more, none of which are its business. */
+/** The fields that iac-runner may send. Dokploy has many more, and iac-runner must not send them. */
 const updateSchema = z.strictObject({ composeId: z.string().min(1), env: z.string() });
 
 const OUR_LINE = /^IAC_CONFIG_HASH=[0-9a-f]{12}$/;
 
-/** Starts it on a free port of the loopback interface. */
+/** Starts the server on a free port of the loopback interface. */
 export async function startLocalDokploy(options: LocalDokployOptions): Promise<LocalDokploy> {
   const projects = describeProjects(options.projects);
   const composes = projects.flatMap(({ environments }) => environments.flatMap(({ compose }) => compose));
@@ -185,7 +188,7 @@ function describeRequest(method: string, url: URL, body: unknown): DokployReques
   return { method, procedure, composeId: url.searchParams.get('composeId') ?? named ?? null };
 }
 
-/** Null for whoever may come in. */
+/** Returns null if the request is permitted, else the answer that refuses it. */
 function enter(request: IncomingMessage, url: URL, apiKey: string, violations: string[]): Answer | null {
   const { headers, method } = request;
   const known = url.pathname.endsWith('/compose.one') ? ['composeId'] : [];
@@ -204,7 +207,7 @@ function enter(request: IncomingMessage, url: URL, apiKey: string, violations: s
   return { status: 401, body: { message: 'UNAUTHORIZED', code: 'UNAUTHORIZED' } };
 }
 
-/** What besides our own line is not as it was, or null. */
+/** Returns a description of a change outside our own line, or null. */
 function foreignChange(before: string, after: string): string | null {
   const others = (text: string): string[] =>
     text === '' ? [] : text.split('\n').filter((line) => !line.startsWith('IAC_CONFIG_HASH='));

@@ -1,4 +1,4 @@
-/** The local GitHub judged through the client that talks to the real one. */
+/** The local GitHub, tested with the client that also talks to the real GitHub. */
 
 import { Octokit } from '@octokit/rest';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -42,7 +42,7 @@ async function post(path: string, body: unknown, headers: Record<string, string>
 }
 
 describe('the API', () => {
-  it('keeps statuses by commit and context, and answers as GitHub describes', async () => {
+  it('stores statuses by commit and context, and answers as GitHub describes', async () => {
     const octokit = client();
     const created = await write(octokit, { description: 'Syncing 2 service(s)...' });
     await octokit.rest.repos.createCommitStatus({
@@ -85,12 +85,12 @@ describe('the API', () => {
     expect(() => expectNoViolations(github)).toThrow(violation);
   });
 
-  it('takes a description of 140 characters outside the basic plane', async () => {
+  it('accepts a description of 140 characters outside the basic plane', async () => {
     expect((await write(client(), { description: '𝔵'.repeat(140) })).status).toBe(201);
     expectNoViolations(github);
   });
 
-  it('knows no other route, repository or query', async () => {
+  it('has no other route, repository or query', async () => {
     expect((await post('/repos/acme/platform/status', {})).status).toBe(404);
     expect((await post(`/repos/acme/other/statuses/${SHA}`, { state: 'success' })).status).toBe(404);
     const headers = { authorization: `token ${TOKEN}` };
@@ -101,7 +101,7 @@ describe('the API', () => {
     expect(github.violations).toHaveLength(3);
   });
 
-  it('shows a pull request, its reviews page by page, and who may write, as GitHub describes', async () => {
+  it('shows a pull request, its reviews page by page, and the permissions of a user, as GitHub describes', async () => {
     const octokit = client();
     const pull = { owner: 'acme', repo: 'platform', pull_number: 7 };
     await expect(octokit.rest.pulls.get(pull)).rejects.toMatchObject({ status: 404 });
@@ -139,7 +139,7 @@ describe('the API', () => {
     expect(github.statuses.history(SHA)).toEqual([]);
   });
 
-  it('takes 1,000 statuses per commit and context, then none', async () => {
+  it('accepts 1,000 statuses per commit and context, and then no more', async () => {
     github.statuses.fill(SHA, 'iac runner / sync', 1);
     await write(client());
     await expect(write(client())).rejects.toMatchObject({
@@ -149,7 +149,7 @@ describe('the API', () => {
     expectNoViolations(github);
   });
 
-  it('records pace and order', async () => {
+  it('records the times and the order of requests', async () => {
     const octokit = client();
     await write(octokit);
     await write(octokit);
@@ -163,7 +163,7 @@ describe('the API', () => {
 });
 
 describe('webhooks', () => {
-  it('are hidden from a token that may not see them, else shown with their deliveries, page by page', async () => {
+  it('are hidden from a token without permission, and else shown with their deliveries, page by page', async () => {
     const octokit = client();
     const repository = { owner: 'acme', repo: 'platform' };
     await expect(octokit.rest.repos.listWebhooks(repository)).rejects.toMatchObject({ status: 404 });
@@ -207,7 +207,7 @@ describe('misbehaviour', () => {
     ['429', secondaryRateLimit(429), { status: 429 }],
   ];
 
-  it.each(cases)('F44: %s comes as told, once', async (_, how, error) => {
+  it.each(cases)('F44: %s happens as configured, once', async (_, how, error) => {
     github.misbehave({ how, times: 1, method: 'POST', path: /\/statuses\// });
     await expect(write(client(TOKEN, 500))).rejects.toMatchObject(error);
     expect((await write(client())).status).toBe(201);
@@ -215,26 +215,26 @@ describe('misbehaviour', () => {
     expectNoViolations(github);
   });
 
-  it('F44: half of the JSON is no JSON', async () => {
+  it('F44: half of the JSON is not valid JSON', async () => {
     github.misbehave({ how: MISBEHAVIOURS.truncated, times: 1 });
     const response = await post(`/repos/acme/platform/statuses/${SHA}`, { state: 'success' });
     expect(response.status).toBe(201);
     await expect(response.json()).rejects.toThrow();
   });
 
-  it('F44: an answer cut off in its body took effect; Octokit takes it for a good one without content', async () => {
+  it('F44: an answer that is cut off in its body took effect, and Octokit takes it for a good answer without content', async () => {
     github.misbehave({ how: MISBEHAVIOURS.cut, times: 1 });
     expect(await write(client())).toMatchObject({ status: 201, data: '' });
     expect(github.statuses.history(SHA)).toHaveLength(1);
   });
 
-  it('F44: the write takes effect though the answer is lost, when told so', async () => {
+  it('F44: the write takes effect although the answer is lost, when the test asks for that', async () => {
     github.misbehave({ how: MISBEHAVIOURS.reset, times: 1, takesEffect: true });
     await expect(write(client())).rejects.toThrow();
     expect(github.statuses.history(SHA)).toHaveLength(1);
   });
 
-  it('F44: for ever ends when it is stopped, and slow is only slow', async () => {
+  it('F44: a script for ever ends when it is stopped, and a slow answer is only slow', async () => {
     const stop = github.misbehave({ how: MISBEHAVIOURS.serverError, times: 'forever' });
     for (let at = 0; at < 3; at += 1) await expect(write(client())).rejects.toMatchObject({ status: 500 });
     stop();

@@ -1,4 +1,4 @@
-/** A local server that plays GitHub: the API for commit statuses and comments, and the sender of webhooks. */
+/** A local server that acts as GitHub: the API for commit statuses and comments, and the sender of webhooks. */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -15,25 +15,28 @@ import { type ApiAnswer, createStatusBook, refusal, type StatusBook } from './gi
 import { createWebhookSender, parseBody, type WebhookSender } from './webhook-sender.ts';
 
 interface RecordedRequest extends Caller {
-  /** Milliseconds since the epoch; `answeredAt` and `status` are null as long as, or because, no answer was sent. */
+  /** Milliseconds since the epoch. `answeredAt` and `status` are null if no answer was sent, or not yet. */
   receivedAt: number;
   answeredAt: number | null;
   status: number | null;
-  /** How many other requests were still open when this one came: 0 for a serial caller. */
+  /**
+   * The number of other requests that were still open when this request arrived: 0 for a caller that sends one at a
+   * time.
+   */
   others: number;
 }
 
 export interface LocalGithubOptions {
-  /** `owner/name`, the only repository there is. */
+  /** `owner/name` of the only repository. */
   fullName: string;
-  /** The only token that is accepted. */
+  /** The only accepted token. */
   token: string;
-  /** A bare repository that says which commits exist; without it every full commit id does. */
+  /** A bare repository that says which commits exist. Without it, every full commit id exists. */
   repositoryPath?: string;
 }
 
 export interface LocalGithub extends WebhookSender {
-  /** For GITHUB_API_URL. */
+  /** The value of GITHUB_API_URL. */
   url: string;
   fullName: string;
   token: string;
@@ -43,21 +46,21 @@ export interface LocalGithub extends WebhookSender {
   pulls: PullBook;
   people: PeopleBook;
   requests: RecordedRequest[];
-  /** What a caller did that GitHub does not describe or allow. */
+  /** Requests that GitHub's description does not allow. */
   violations: string[];
-  /** Plays a script from now on; returns what stops it. */
+  /** Follows a script from now on. Returns the function that stops it. */
   misbehave(script: Script): () => void;
   close(): Promise<void>;
 }
 
-/** Throws when a caller broke GitHub's rules. For the end of each test. */
+/** Throws if a caller broke GitHub's rules. Called at the end of each test. */
 export function expectNoViolations(github: LocalGithub): void {
   if (github.violations.length > 0) {
     throw new Error(`Requests that GitHub would not take:\n${github.violations.join('\n')}`);
   }
 }
 
-/** Starts it on a free port of the loopback interface. */
+/** Starts the server on a free port of the loopback interface. */
 export async function startLocalGithub(options: LocalGithubOptions): Promise<LocalGithub> {
   const requests: RecordedRequest[] = [];
   const violations: string[] = [];
@@ -116,12 +119,13 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
 
   const server = createServer((request, response) => {
     answer(request, response).catch((error: unknown) => {
-      // A caller that hangs up while sending is its own affair; anything else is a fault in here.
+      // A caller may disconnect while it sends. Every other error is a mistake in this server.
       if (!request.destroyed) violations.push(`the local GitHub failed: ${String(error)}`);
       response.destroy();
     });
   });
-  // The caller closes what is idle. A connection that is closed while a request arrives would cost it a second try.
+  // The caller closes idle connections. If the server closed one while a request arrives, the caller would have to
+  // try again.
   server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${portOf(server.address())}`;

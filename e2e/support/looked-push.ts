@@ -1,4 +1,4 @@
-/** A push of what was committed, waited for and looked at from all sides: answer, run, explanation, journal. */
+/** Pushes a commit, waits for its run, and collects the answer, the run, its explanation and the journal. */
 
 import { z } from 'zod';
 import { syncedAt } from './platform-services.ts';
@@ -19,11 +19,11 @@ export interface LookedPush {
   announced: string[];
   run: DetailedRun;
   why: z.infer<typeof whySchema>;
-  /** What the journal shows at the commit. */
+  /** The services that the journal shows at the commit. */
   ran: string[];
 }
 
-/** Pushes what was committed, which must be accepted, and waits for the end of its run. */
+/** Pushes the commit, which must be accepted, and waits for the end of its run. */
 export async function pushAndLook({ stage, runner }: SharedStage, state = 'succeeded'): Promise<LookedPush> {
   const commit = await stage.repository.head();
   const delivery = await stage.push(runner);
@@ -38,7 +38,7 @@ export async function pushAndLook({ stage, runner }: SharedStage, state = 'succe
   };
 }
 
-/** Lets the branch look again as it did at this commit, so that the next test finds the usual services. */
+/** Restores the branch as it was at this commit, so that the next test finds the usual services. */
 export async function restore(shared: SharedStage, commit: string): Promise<void> {
   const { repository } = shared.stage;
   await repository.git('rm', '--quiet', '-r', '--', '.');

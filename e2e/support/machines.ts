@@ -1,4 +1,4 @@
-/** Machines that share a database, as far as one machine can be several: each has folders and a name of its own. */
+/** Several machines that share a database. Each has its own folders and name, but all run on this machine. */
 
 import { join } from 'node:path';
 import { afterAll, beforeAll, onTestFinished } from 'vitest';
@@ -10,10 +10,13 @@ import {
 import type { Runner } from './runner.ts';
 import type { Stage } from './stage.ts';
 
-/** For the title of tests that are skipped without it. */
+/** The reason for the title of tests that are skipped without PostgreSQL. */
 export { withoutPostgres };
 
-/** To be called beside the tests of a file; what it returns gives their PostgreSQL, inside of them. */
+/**
+ * Starts PostgreSQL for the tests of a file. Call it beside the tests; they get the database from the returned
+ * function.
+ */
 export function sharePostgres(): () => PostgresServer {
   let server: PostgresServer | undefined;
   beforeAll(async () => {
@@ -26,7 +29,7 @@ export function sharePostgres(): () => PostgresServer {
   };
 }
 
-/** Stops all processes of the database, as a host that stands still would. It goes on when the test has ended. */
+/** Pauses all processes of the database, as a paused host would. They continue when the test has ended. */
 export function stall(server: PostgresServer): { end(): void } {
   const end = () => server.signal('SIGCONT');
   onTestFinished(end);
@@ -49,7 +52,7 @@ export function machineEnvironment(
   };
 }
 
-/** A server on a machine of its own. */
+/** Starts a server on a machine of its own. */
 export function startMachine(
   stage: Stage,
   storeUrl: string,

@@ -1,8 +1,8 @@
-/** Finds a Chromium that really starts. Nothing is installed here: `.ci/run` does that. */
+/** Finds a Chromium that really starts. It installs nothing, because `.ci/run` does that. */
 
 import { runBounded } from './bounded-command.ts';
 
-/** The program, or one line for a person saying what to type. */
+/** The program, or one line that says which command to run. */
 export type Chromium = { executable: string } | { missing: string };
 
 const CANDIDATES = [
@@ -13,7 +13,7 @@ const CANDIDATES = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
 
-/** Asks each candidate for its version, at most 20 s each. */
+/** Asks each candidate for its version, for at most 20 s each. */
 export async function obtainChromium(candidates: readonly string[] = CANDIDATES): Promise<Chromium> {
   for (const candidate of candidates) {
     const version = await runBounded([candidate, '--version'], 20_000);

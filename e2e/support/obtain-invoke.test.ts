@@ -1,4 +1,4 @@
-/** Obtaining invoke, with small programs in place of uv, pip and apt-get. */
+/** Finding or installing invoke, with small programs in place of uv, pip and apt-get. */
 
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -20,7 +20,7 @@ async function folderWith(programs: Record<string, string>): Promise<string> {
   return folder;
 }
 
-it('the first way that really runs --version wins', async () => {
+it('the first candidate whose --version really works wins', async () => {
   const folder = await folderWith({ shim: 'exit 127', other: 'echo Usage', good: 'echo Invoke 3.0.3' });
   const ways = ['absent', 'shim', 'other', 'good', 'never'].map((name) => ({
     how: name,
@@ -29,7 +29,7 @@ it('the first way that really runs --version wins', async () => {
   expect(await obtainInvoke({ log, ways })).toEqual({ argv: [join(folder, 'good')], how: 'good' });
 });
 
-it('a way that hangs is left, and all problems stand in the one line that says what to type', async () => {
+it('a candidate that hangs is given up, and the one line that says which command to run contains all problems', async () => {
   const folder = await folderWith({ hangs: 'sleep 60', broken: 'echo no network >&2; exit 2' });
   const ways = [
     { how: 'hanging', argv: [join(folder, 'hangs')] },
@@ -43,7 +43,7 @@ it('a way that hangs is left, and all problems stand in the one line that says w
   });
 });
 
-it('a virtual environment that could not be filled is removed, one that was there before is kept', async () => {
+it('a virtual environment that could not be filled is removed, and an older one is kept', async () => {
   const folder = await folderWith({});
   const old = join(folder, 'old');
   await mkdir(old);
@@ -62,7 +62,7 @@ it('a virtual environment that could not be filled is removed, one that was ther
   expect(existsSync(old)).toBe(true);
 });
 
-it('a Chromium that does not start is none', async () => {
+it('a Chromium that does not start is not used', async () => {
   const folder = await folderWith({ wrapper: 'echo install the snap; exit 1', real: 'echo Chromium 156.0' });
   const wrapper = join(folder, 'wrapper');
   const real = join(folder, 'real');

@@ -1,4 +1,4 @@
-/** Finds an `invoke` that really runs, or gets one in the least intrusive way that works here. */
+/** Finds an `invoke` that really runs, or installs one in the least intrusive way that works here. */
 
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -6,22 +6,22 @@ import { join } from 'node:path';
 import { runBounded } from './bounded-command.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 
-/** The command with its arguments and where it came from, or one line for a person saying what to type. */
+/** The command with its arguments and its origin, or one line that says which command to run. */
 export type Invoke = { argv: string[]; how: string } | { missing: string };
 
 export interface Way {
   how: string;
   argv: string[];
-  /** What has to run first. */
+  /** The commands that must run first. */
   prepare?: string[][];
-  /** A folder that `prepare` makes; removed again when the way fails and it was not there before. */
+  /** A folder that `prepare` creates. It is removed if the candidate fails and the folder did not exist before. */
   makes?: string;
 }
 
 const VERIFY_MS = 60_000;
 const PREPARE_MS = 90_000;
 
-/** The first way whose `--version` answers wins. A way takes at most 60 s, and 90 s per preparing command. */
+/** The first candidate whose `--version` works wins. A candidate may take 60 s, and each preparing command 90 s. */
 export async function obtainInvoke(options: {
   log: (line: string) => void;
   ways?: Way[];
@@ -48,7 +48,7 @@ function waysHere(): Way[] {
     { how: 'PATH', argv: ['invoke'] },
     { how: '.venv of an earlier run', argv: [inFolder] },
     {
-      // Not `uv tool run`: a plain program does not depend on the cache in somebody's home.
+      // `uv tool run` is not used, because a plain program does not depend on the cache in a user's home.
       how: 'uv',
       argv: [inFolder],
       prepare: [
@@ -74,7 +74,7 @@ function waysHere(): Way[] {
 
 const APT: Way = {
   how: 'apt-get',
-  // Debian's own Python has the package, whichever python3 comes first on PATH.
+  // Debian's own Python has the package, even if another python3 comes first on PATH.
   argv: ['/usr/bin/invoke'],
   prepare: [
     ['apt-get', 'update', '-qq'],
@@ -91,7 +91,7 @@ const APT: Way = {
   ],
 };
 
-/** Null when it works, else the problem. */
+/** Returns null if it works, else the problem. */
 async function tryWay(way: Way, limitMs?: number): Promise<string | null> {
   const wasThere = way.makes !== undefined && existsSync(way.makes);
   const problem = await firstProblem(way, limitMs);

@@ -1,15 +1,18 @@
-/** The outside programs as a test asks for them. */
+/** The external programs for a test. */
 
 import { inject, type TestContext } from 'vitest';
 
-/** The argv of invoke. Throws the line that says what to type: without it nothing is proved end to end. */
+/**
+ * Returns the argv of invoke. Throws the line that says which command to run, because no end-to-end test works
+ * without invoke.
+ */
 export function obtainedInvoke(): string[] {
   const invoke = inject('invoke');
   if ('missing' in invoke) throw new Error(invoke.missing);
   return invoke.argv;
 }
 
-/** The path of Chromium; skips the test by name where there is none. */
+/** Returns the path of Chromium. Skips the test, with the reason, if there is none. */
 export function chromiumOrSkip(context: TestContext): string {
   const chromium = inject('chromium');
   if ('missing' in chromium) return context.skip(chromium.missing);

@@ -1,4 +1,4 @@
-/** Local users of their own for one test. Needs root. */
+/** Local users that exist for one test. Needs root. */
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,11 +8,11 @@ export interface OtherUser {
   name: string;
   uid: number;
   gid: number;
-  /** The words of a command of root that runs what follows as them. */
+  /** The command prefix with which root runs a program as this user. */
   become: readonly string[];
 }
 
-/** Null when one can be made here, else why not, for the name of a skipped test. */
+/** Returns null if a user can be created here, else the reason, for the title of a skipped test. */
 export function noOtherUser(...alsoNeeded: string[]): string | null {
   if (process.getuid?.() !== 0) return 'only root may add a user';
   const missing = ['useradd', 'userdel', 'groupadd', 'setpriv', ...alsoNeeded].filter(
@@ -21,7 +21,7 @@ export function noOtherUser(...alsoNeeded: string[]): string | null {
   return missing.length === 0 ? null : `${missing.join(', ')} not found`;
 }
 
-/** Until the test ends. */
+/** Creates a user that exists until the test ends. */
 export function addUser(purpose = 'test'): OtherUser {
   const name = `iac-${purpose}-${process.pid}`;
   root('useradd', '--no-create-home', '--shell', '/bin/sh', name);
@@ -30,15 +30,15 @@ export function addUser(purpose = 'test'): OtherUser {
 }
 
 export interface ServerAndSteps {
-  /** Whom the server runs as: nobody special. */
+  /** The server runs as this ordinary user. */
   server: OtherUser;
-  /** Whom it runs steps as. */
+  /** The steps run as this user. */
   steps: OtherUser;
-  /** A group of both. */
+  /** Both users are in this group. */
   group: number;
 }
 
-/** Until the test ends. */
+/** Creates users that exist until the test ends. */
 export function addServerAndSteps(): ServerAndSteps {
   const [server, steps] = [addUser('server'), addUser('steps')];
   const name = `iac-both-${process.pid}`;
@@ -49,11 +49,11 @@ export function addServerAndSteps(): ServerAndSteps {
   return { server: userOf(server.name, [group]), steps: userOf(steps.name, [group]), group };
 }
 
-/** Lets one user run exactly this command as the other; the words that do so. Until the test ends. */
+/** Permits one user to run exactly this command as the other, until the test ends. Returns the words that do so. */
 export function allowSudo(from: OtherUser, to: OtherUser, command: readonly string[]): string[] {
   const file = `/etc/sudoers.d/${from.name}`;
   const lines = [
-    // As it is by default from sudo 1.9.14 on.
+    // This is the default from sudo 1.9.14 on.
     `Defaults:${from.name} use_pty`,
     `${from.name} ALL=(${to.name}) NOPASSWD: ${command.join(' ')} --stream`,
   ];

@@ -20,7 +20,7 @@ beforeEach(async () => {
   await mkdir(join(folder, 'state'));
 });
 
-/** As iac-runner runs a task: in the checkout, which is also on PYTHONPATH, with a closed environment. */
+/** Runs a task as iac-runner does: in the checkout, which is also on PYTHONPATH, with a closed environment. */
 async function invoke(args: string[], environment: Record<string, string> = {}) {
   const [program = '', ...first] = obtainedInvoke();
   const { PATH = '' } = process.env;
@@ -50,7 +50,7 @@ describe('the services', () => {
     expect(stdout).not.toContain('iac-runner.sync');
   });
 
-  it('are created, then skipped, then updated, and say so in the result file', async () => {
+  it('are created, then skipped, then updated, and report it in the result file', async () => {
     const resultFile = join(folder, 'result.json');
     const results: unknown[] = [];
     for (const domain of ['example.com', 'example.com', 'example.org']) {
@@ -66,7 +66,7 @@ describe('the services', () => {
     expect(rendered).toMatch(/:\$\{POSTGRES_PASSWORD\}@/);
   });
 
-  it('take the config hash they are handed, and else compute the same one', async () => {
+  it('take the config hash that they receive, and otherwise compute the same one', async () => {
     const compose = await readFile(join(repository.clone, 'platform/05.signoz/compose.yaml'), 'utf8');
     const hash = createHash('sha256')
       .update(`${compose}\n---ENV---\nINTERNAL_DOMAIN=example.com`)
@@ -77,7 +77,7 @@ describe('the services', () => {
     );
   });
 
-  it('fail by themselves: a broken compose file or deploy.py harms no other service', async () => {
+  it('fail independently: a broken compose file or deploy.py harms no other service', async () => {
     await repository.write('platform/01.redis/compose.yaml', 'services: {}\n');
     await repository.write('platform/02.minio/deploy.py', 'import nothing_of_this_name\n');
     const resultFile = join(folder, 'result.json');
@@ -98,7 +98,7 @@ describe('the services', () => {
 });
 
 describe('the journal', () => {
-  it('tells which sync ran when at which commit, and that two of one service overlapped', async () => {
+  it('shows which sync ran when and at which commit, and that two syncs of one service overlapped', async () => {
     const journal = openJournal(join(folder, 'journal'));
     const environment = { IAC_JOURNAL: journal.path, IAC_EXAMPLE_SLEEP_MS: '1500' };
     const other = join(folder, 'other-state');
@@ -158,7 +158,7 @@ describe('invoke iac-runner.setup', () => {
     expect(second.stdout).not.toContain(secret);
   });
 
-  it('rotates: the old secret stays valid as the previous one, other lines stay as they are', async () => {
+  it('rotates the secret: the old secret stays valid as the previous one, and other lines stay unchanged', async () => {
     const file = 'bootstrap/05.iac-runner/.env';
     await repository.write(
       file,
@@ -173,7 +173,7 @@ describe('invoke iac-runner.setup', () => {
     expect(text).toContain('GIT_REPO_URL=file:///srv/x\nTASK_ENV=ENV,MORE\n');
   });
 
-  it('asks for what it does not know, and writes nothing then', async () => {
+  it('asks for missing values, and writes nothing then', async () => {
     const refused = await invoke(['iac-runner.setup'], { INTERNAL_DOMAIN: '' });
     expect(refused.exitCode).toBe(2);
     expect(refused.stderr).toContain('--domain');

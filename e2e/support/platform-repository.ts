@@ -1,4 +1,4 @@
-/** The example platform as a bare repository, with a working clone to make pushes from. */
+/** The example platform as a bare repository, with a working clone for pushes. */
 
 import { chmod, cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -6,30 +6,33 @@ import { git } from './git.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 
 export interface PlatformRepository {
-  /** The bare repository, as GIT_REPO_URL. */
+  /** The bare repository, as the value of GIT_REPO_URL. */
   path: string;
   /** The working clone. */
   clone: string;
-  /** Writes a file, making its folders. */
+  /** Writes a file and creates its folders. */
   write(path: string, content: string | Uint8Array, mode?: number): Promise<void>;
   remove(path: string): Promise<void>;
   move(from: string, to: string): Promise<void>;
-  /** Everything that is there, as one commit; its id. */
+  /** Commits all changes and returns the commit id. */
   commit(message: string): Promise<string>;
-  /** Pushes the checked-out branch, or `refspec`; gives the remote branch's commit before (zeros: none) and after. */
+  /**
+   * Pushes the checked-out branch, or `refspec`. Returns the commit of the remote branch before (zeros for none)
+   * and after.
+   */
   push(options?: {
     force?: boolean;
     refspec?: string;
   }): Promise<{ ref: string; before: string; after: string }>;
-  /** The clone's commit. */
+  /** The commit of the clone. */
   head(): Promise<string>;
-  /** Any other git command in the clone: branches, merges, resets. */
+  /** Runs any other git command in the clone: branches, merges, resets. */
   git(...args: string[]): Promise<string>;
 }
 
 const LEFT_BEHIND = new Set(['__pycache__', '.venv', '.env', '.git']);
 
-/** Makes `platform.git` and `clone` in `folder`, with one commit pushed to main. */
+/** Creates `platform.git` and `clone` in `folder`, with one commit pushed to main. */
 export async function createPlatformRepository(
   folder: string,
   source = join(PROJECT_ROOT, 'examples/platform'),
@@ -37,7 +40,7 @@ export async function createPlatformRepository(
   const path = join(folder, 'platform.git');
   const clone = join(folder, 'clone');
   await git(folder, ['init', '--quiet', '--bare', '--template=', '--initial-branch=main', path]);
-  // As GitHub does: any commit can be asked for by its id, and a clone may leave blobs out.
+  // As at GitHub, every commit can be fetched by its id, and a clone may leave blobs out.
   await git(path, ['config', 'uploadpack.allowAnySHA1InWant', 'true']);
   await git(path, ['config', 'uploadpack.allowFilter', 'true']);
   await cp(source, clone, { recursive: true, filter: (file) => !LEFT_BEHIND.has(basename(file)) });
@@ -84,7 +87,7 @@ function workOn(path: string, clone: string): PlatformRepository {
   };
 }
 
-/** The commit a full ref name stands for in a repository, or 40 zeros. */
+/** Returns the commit of a full ref name in a repository, or 40 zeros. */
 async function commitOf(path: string, ref: string): Promise<string> {
   const found = await git(path, ['for-each-ref', '--format=%(objectname)', ref]);
   return found === '' ? '0'.repeat(40) : found;

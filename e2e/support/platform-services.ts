@@ -1,4 +1,4 @@
-/** The example's twelve services, small changes to them, and a service that waits until the test lets it go on. */
+/** The example's twelve services, small changes to them, and a service that waits until the test lets it continue. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { writePythonService } from './hand-made-service.ts';
 import type { Journal } from './journal.ts';
 import type { PlatformRepository } from './platform-repository.ts';
 
-/** Id → folder, in the order in which a sync of all of them goes. */
+/** Id → folder, in the order of a sync of all services. */
 export const FOLDERS: Readonly<Record<string, string>> = {
   'finance_report/postgres': 'finance_report/finance_report/01.postgres',
   'platform/postgres': 'platform/01.postgres',
@@ -39,7 +39,7 @@ export async function commitChange(
   return repository.commit(why);
 }
 
-/** A service that writes the journal around `body`, Python; see `writePythonService`. */
+/** A service that writes the journal before and after `body`, which is Python; see `writePythonService`. */
 export async function writeRecordedService(
   repository: PlatformRepository,
   folder: string,
@@ -57,12 +57,12 @@ export async function writeRecordedService(
   await writePythonService(repository, folder, [...head, ...inside].join('\n'));
 }
 
-/** Python: true once the test has opened the gate; see `openGate`. */
+/** A Python expression that is true when the test has opened the gate; see `openGate`. */
 export function gateIsOpen(gate: string): string {
   return `(Path(os.environ["IAC_EXAMPLE_STATE"]) / "gate-${gate}").exists()`;
 }
 
-/** A service that writes the journal and, between start and end, waits at a gate. */
+/** A service that writes the journal and waits at a gate between start and end. */
 export async function writeGatedService(
   repository: PlatformRepository,
   folder: string,
@@ -71,7 +71,7 @@ export async function writeGatedService(
   await writeRecordedService(repository, folder, `while not ${gateIsOpen(gate)}:\n    time.sleep(0.05)`);
 }
 
-/** The services that were started at a commit, sorted; one that was started twice stands there twice. */
+/** The services that were started at a commit, sorted. A service that was started twice is listed twice. */
 export async function syncedAt(journal: Journal, commit: string): Promise<string[]> {
   const { syncs } = await journal.read();
   return syncs
@@ -80,7 +80,7 @@ export async function syncedAt(journal: Journal, commit: string): Promise<string
     .toSorted();
 }
 
-/** The commit that each of these services was started at last, or null. */
+/** The commit at which each of these services was last started, or null. */
 export async function lastSynced(
   journal: Journal,
   ids: readonly string[],

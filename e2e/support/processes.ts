@@ -1,4 +1,4 @@
-/** Finds processes by what stands in their environment, as nobody can shed that by a new session or parent. */
+/** Finds processes by their environment, which a process keeps in a new session or with a new parent. */
 
 import { readdir, readFile } from 'node:fs/promises';
 
@@ -8,27 +8,27 @@ export interface FoundProcess {
   command: string;
 }
 
-/** Live processes of this user whose environment mentions `text`; zombies do not count. Linux only. */
+/** The live processes of this user whose environment contains `text`. Zombies do not count. Linux only. */
 export async function processesMentioning(text: string): Promise<FoundProcess[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const found = await Promise.all(pids.filter((pid) => pid !== process.pid).map((pid) => inspect(pid, text)));
   return found.filter((entry) => entry !== null);
 }
 
-/** Ends them, so that nothing of a test outlives it. */
+/** Ends these processes, so that no process of a test stays behind. */
 export async function killProcessesMentioning(text: string): Promise<void> {
   for (const { pid } of await processesMentioning(text)) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // Gone in between.
+      // The process ended meanwhile.
     }
   }
 }
 
 async function inspect(pid: number, text: string): Promise<FoundProcess | null> {
   try {
-    // A zombie's environment reads as empty.
+    // The environment of a zombie is empty.
     const environment = await readFile(`/proc/${pid}/environ`, 'utf8');
     if (!environment.includes(text)) return null;
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8');

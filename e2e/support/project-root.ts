@@ -1,6 +1,6 @@
-/** Where the checkout is, for everything that starts programs or reads files of it. */
+/** The location of the checkout, for code that starts programs or reads files of it. */
 
 import { fileURLToPath } from 'node:url';
 
-/** Absolute path of the repository, without a slash at the end. */
+/** The absolute path of the repository, without a slash at the end. */
 export const PROJECT_ROOT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');

@@ -1,4 +1,4 @@
-/** Builds the payload of a pull request's event as GitHub does, from Octokit's example under our names. */
+/** Builds the payload of a pull request event as GitHub does, from Octokit's example with our names. */
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,16 +8,16 @@ import { describeRepository, describeUser } from './github-repository.ts';
 export interface PullRequestEvent {
   action: string;
   number: number;
-  /** Full commit id of the head. */
+  /** The full commit id of the head. */
   head: string;
-  /** `owner/name` of the repository it is opened in. */
+  /** `owner/name` of the repository that receives the pull request. */
   fullName: string;
   /** Default: main. */
   base?: string;
   draft?: boolean;
-  /** What stood before, in an edit. */
+  /** The values before an edit. */
   changes?: Record<string, unknown>;
-  /** `owner/name` of the fork that the head is in. Default: the repository itself. */
+  /** `owner/name` of the fork that contains the head. Default: the repository itself. */
   fork?: string;
 }
 
@@ -41,7 +41,7 @@ function pullRequestExamples(): Example[] {
   return examples;
 }
 
-/** Takes the example of the action where there is one, else that of `opened`. */
+/** Uses the example of the action if there is one, else the example of `opened`. */
 export function buildPullRequestPayload(event: PullRequestEvent): Record<string, unknown> {
   const { action, number, head, fullName, base = 'main', draft = false, fork = fullName } = event;
   const all = pullRequestExamples();

@@ -1,4 +1,7 @@
-/** Webhooks of pushes told apart from the pushes: late, repeated, in another order, or with another content. */
+/**
+ * Delivers the webhooks of pushes separately from the pushes: late, repeated, in another order, or with another
+ * content.
+ */
 
 import { z } from 'zod';
 import { buildPushPayload } from './push-payload.ts';
@@ -9,10 +12,10 @@ import { WEBHOOK_SECRET } from './runner-environment.ts';
 import type { Stage } from './stage.ts';
 import type { Delivery } from './webhook-sender.ts';
 
-/** What a push did to a branch. */
+/** The change of a branch by a push. */
 export type Moved = Awaited<ReturnType<Stage['repository']['push']>>;
 
-/** Delivers the webhook of a push, under a new id each time; `change` alters the payload. */
+/** Delivers the webhook of a push, with a new id each time. `change` alters the payload. */
 export async function deliverMove(
   stage: Stage,
   runner: Runner,
@@ -28,7 +31,7 @@ export async function deliverMove(
   return github.deliver({ url, secret: WEBHOOK_SECRET, event: 'push', payload: { ...payload, ...change } });
 }
 
-/** The run that this delivery made. */
+/** Returns the run that this delivery made. */
 export async function deliveredRun(
   stage: Stage,
   runner: Runner,
@@ -40,7 +43,7 @@ export async function deliveredRun(
 
 const whySchema = z.object({ why: z.object({ notes: z.array(z.string()) }) });
 
-/** What the run says of its selection, beside the services. */
+/** The run's explanation of its selection, without the services. */
 export function notesOf(run: DetailedRun): string {
   return whySchema.parse(run).why.notes.join('\n');
 }

@@ -1,4 +1,4 @@
-/** Payloads of real pushes, compared with what was done, and their delivery. */
+/** Payloads of real pushes, compared with the pushed changes, and their delivery. */
 
 import { createServer } from 'node:http';
 import { Webhooks } from '@octokit/webhooks';
@@ -25,7 +25,7 @@ async function pushed(options: Parameters<PlatformRepository['push']>[0] = {}): 
 }
 
 describe('the payload', () => {
-  it('lists what each commit added, removed and modified, oldest first, whatever the names', async () => {
+  it('lists the added, removed and modified files of each commit, oldest first, whatever their names', async () => {
     await repository.write(COMPOSE, 'services: {}\n');
     await repository.write('platform/06.ünïcode/a"b\n–.tf', 'x');
     const first = await repository.commit('Add odd names\n\nWith a body.');
@@ -58,7 +58,7 @@ describe('the payload', () => {
     });
   });
 
-  it('shows a merge by what it brought to its first parent', async () => {
+  it('shows a merge by its changes against its first parent', async () => {
     await repository.git('checkout', '--quiet', '-b', 'side');
     await repository.write('side.txt', '1');
     await repository.commit('Side');
@@ -74,7 +74,7 @@ describe('the payload', () => {
     });
   });
 
-  it('F39: says when a branch is created, forced or deleted', async () => {
+  it('F39: says whether a branch was created, forced or deleted', async () => {
     const created = await pushed({ refspec: 'HEAD:refs/heads/feature' });
     expect(created).toMatchObject({ before: NO_COMMIT, created: true, forced: false, commits: [] });
     expect(created.head_commit?.id).toBe(await repository.head());
@@ -92,7 +92,7 @@ describe('the payload', () => {
     expect(deleted).toMatchObject({ after: NO_COMMIT, deleted: true, head_commit: null, commits: [] });
   });
 
-  it('F40b: holds at most 2,048 commits, the newest ones', async () => {
+  it('F40b: contains at most the newest 2,048 commits', async () => {
     const stream = [`reset refs/heads/main\nfrom ${await repository.head()}\n\n`];
     for (let at = 1; at <= 2_100; at += 1) {
       const committer = `committer Platform Team <platform@example.com> ${1_760_000_000 + at} +0000`;
@@ -147,7 +147,7 @@ describe('the delivery', () => {
     expect(await webhooks.verify(received[0]?.body ?? '', signature)).toBe(true);
   });
 
-  it('F11: a delivery to a server that is down is remembered as failed', async () => {
+  it('F11: to a server that is down is recorded as failed', async () => {
     const sender = createWebhookSender();
     const delivery = await sender.deliver({
       url: 'http://127.0.0.1:9/',

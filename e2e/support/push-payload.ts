@@ -3,13 +3,13 @@
 import { git, gitAgrees } from './git.ts';
 import { describeRepository, describeUser } from './github-repository.ts';
 
-/** What GitHub sends for "no commit" in `before` and `after`. */
+/** The value that GitHub sends for "no commit" in `before` and `after`. */
 export const NO_COMMIT = '0'.repeat(40);
 /** https://docs.github.com/en/webhooks/webhook-events-and-payloads#push */
 const MOST_COMMITS = 2_048;
 
 interface PushedRepository {
-  /** Path of the bare repository. */
+  /** The path of the bare repository. */
   path: string;
   /** `owner/name` */
   fullName: string;
@@ -21,7 +21,7 @@ export interface Push {
   repository: PushedRepository;
   /** e.g. `refs/heads/main` */
   ref: string;
-  /** Full commit ids; 40 zeros for a ref that is created or deleted. */
+  /** Full commit ids. 40 zeros for a ref that is created or deleted. */
   before: string;
   after: string;
   /** GitHub login. Default: octocat. */
@@ -64,7 +64,7 @@ export interface PushPayload {
   sender: Record<string, unknown>;
 }
 
-/** The payload GitHub sends after `before..after` was pushed; both must still be in the repository. */
+/** The payload that GitHub sends after `before..after` was pushed. Both commits must still be in the repository. */
 export async function buildPushPayload(push: Push): Promise<PushPayload> {
   const { repository, ref, before, after, pusher = 'octocat' } = push;
   const created = before === NO_COMMIT;
@@ -97,7 +97,7 @@ function isAncestor({ repository, before, after }: Push): Promise<boolean> {
   return gitAgrees(repository.path, ['merge-base', '--is-ancestor', before, after]);
 }
 
-/** Oldest first. A new ref brings what no other branch has. */
+/** The commits, oldest first. A new ref has the commits that are on no other branch. */
 async function newCommits({ repository, ref, before, after }: Push): Promise<string[]> {
   const known = before === NO_COMMIT ? [`--exclude=${ref}`, '--branches'] : [before];
   const args = [
@@ -137,12 +137,12 @@ async function readCommits({ repository }: Push, ids: string[]): Promise<PushedC
 
 type FileLists = Pick<PushedCommit, 'added' | 'removed' | 'modified'>;
 
-/** What each commit changed against its first parent. A rename is a removal and an addition. */
+/** The changes of each commit against its first parent. A rename is a removal and an addition. */
 async function readFiles(path: string, tokens: string[], width: number): Promise<Map<string, FileLists>> {
   const commits: string[] = [];
   for (let at = 0; at + width <= tokens.length; at += width) {
     const firstParent = (tokens[at + width - 2] ?? '').split(' ')[0] ?? '';
-    // With parents named, diff-tree compares with those instead of the commit's own.
+    // With named parents, diff-tree compares with those and not with the commit's own parents.
     commits.push(`${tokens[at] ?? ''} ${firstParent}`.trimEnd());
   }
   const args = ['diff-tree', '--stdin', '-r', '-z', '--root', '--always', '--no-renames', '--name-status'];

@@ -1,4 +1,4 @@
-/** From a change in the clone to the run that its push made. */
+/** Commits and pushes a change, and returns the run of the push. */
 
 import { expect } from 'vitest';
 import { z } from 'zod';
@@ -15,7 +15,7 @@ export interface PushedRun {
 
 const acceptedSchema = z.object({ status: z.literal('accepted'), run_id: z.string(), url: z.string() });
 
-/** Commits what was written, pushes it and delivers the webhook, which must be accepted. */
+/** Commits the changes, pushes them and delivers the webhook, which must be accepted. */
 export async function pushRun(
   stage: Stage,
   runner: Runner,

@@ -1,27 +1,30 @@
-/** Speaks HTTP over a bare socket, to send what no client library would. */
+/** Speaks HTTP over a bare socket, to send requests that no client library would send. */
 
 import { connect, type Socket } from 'node:net';
 import { parseBody } from './webhook-sender.ts';
 
 export interface RawAnswer {
   status: number;
-  /** Names in lower case. */
+  /** The names are in lower case. */
   headers: Map<string, string>;
-  /** Parsed JSON, or the text when it is none. */
+  /** The parsed JSON, or the text if it is no JSON. */
   body: unknown;
 }
 
 export interface RawConnection {
   socket: Socket;
-  /** Resolves when the bytes are handed over; false once the other side has gone. */
+  /**
+   * Resolves when the bytes were passed to the system. Resolves to false if the other side has closed the
+   * connection.
+   */
   write(data: string | Uint8Array): Promise<boolean>;
-  /** The first answer; null when the connection ended without one. */
+  /** The first answer, or null if the connection ended without one. */
   answer: Promise<RawAnswer | null>;
-  /** Resolves when the connection is over, in whatever way. */
+  /** Resolves when the connection has ended for any reason. */
   closed: Promise<void>;
 }
 
-/** `from` is an address of this machine to connect from, such as 127.0.0.2. */
+/** `from` is the address of this machine to connect from, such as 127.0.0.2. */
 export async function openRaw(url: string, from?: string): Promise<RawConnection> {
   const { hostname, port } = new URL(url);
   const socket = connect({
@@ -35,7 +38,7 @@ export async function openRaw(url: string, from?: string): Promise<RawConnection
     socket.once('error', reject);
   });
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  // A reset by the other side is an answer too: it shows in `closed`.
+  // A reset by the other side is an answer too, and `closed` resolves.
   socket.on('error', () => undefined);
   let received = Buffer.alloc(0);
   const answer = new Promise<RawAnswer | null>((resolve) => {
@@ -57,7 +60,7 @@ export async function openRaw(url: string, from?: string): Promise<RawConnection
   };
 }
 
-/** Sends one request, byte for byte, and gives its answer. The connection is closed afterwards. */
+/** Sends one request, byte for byte, and returns its answer. The connection is closed afterwards. */
 export async function sendRaw(url: string, request: string | Uint8Array): Promise<RawAnswer> {
   const connection = await openRaw(url);
   void connection.write(request);
@@ -70,8 +73,8 @@ export async function sendRaw(url: string, request: string | Uint8Array): Promis
 let posts = 0;
 
 /**
- * The bytes of a POST: these header lines in this order, Host, Content-Length, and an address of its own, as an address
- * that fails too often is refused. Latin-1, as on the wire.
+ * Returns the bytes of a POST: these header lines in this order, Host, Content-Length, and a forwarded address of
+ * its own, because the server refuses an address that fails too often. The encoding is Latin-1, as on the wire.
  */
 export function rawPost(path: string, lines: readonly string[], body: string | Uint8Array): Buffer {
   const bytes = Buffer.from(body);
@@ -87,7 +90,7 @@ export function rawPost(path: string, lines: readonly string[], body: string | U
   return Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'), bytes]);
 }
 
-/** Null while it is not whole. Our answers to programs all have a length. */
+/** Returns null while the answer is incomplete. All our answers to programs have a length. */
 function parseAnswer(received: Buffer): RawAnswer | null {
   const end = received.indexOf('\r\n\r\n');
   if (end < 0) return null;

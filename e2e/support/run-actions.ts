@@ -1,4 +1,4 @@
-/** What people do to runs by the API: retry and cancel. */
+/** Actions on runs by the API: retry and cancel. */
 
 import { expect } from 'vitest';
 import { z } from 'zod';
@@ -13,13 +13,13 @@ const acceptedSchema = z.object({
   run_id: z.string(),
 });
 
-/** The run behind an answer to a push or a request, which must have been accepted. */
+/** Returns the run that an answer to a push or a request names. The request must have been accepted. */
 export function acceptedRun({ status, body }: Pick<Delivery, 'status' | 'body'>): string {
   expect({ status, body }).toMatchObject({ status: 200, body: { status: 'accepted' } });
   return acceptedSchema.parse(body).run_id;
 }
 
-/** As the operator unless another token, or null for none, is given. */
+/** Acts as the operator by default, or with another token, or without one if the token is null. */
 export async function actOnRun(
   runner: Runner,
   runId: string,
@@ -36,7 +36,7 @@ export async function actOnRun(
   return { status: response.status, body: parseBody(await response.text()) };
 }
 
-/** Asks /sync and waits for the end of the run. */
+/** Requests a sync and waits for the end of the run. */
 export async function sync(
   { runner }: { runner: Runner },
   body: object,

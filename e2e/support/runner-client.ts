@@ -1,4 +1,4 @@
-/** Speaks to a running server as its callers do: reads runs with a token, posts with a signature. */
+/** Speaks to a running server as its callers do: reads runs with a token and posts with a signature. */
 
 import { z } from 'zod';
 import { API_TOKENS, WEBHOOK_SECRET } from './runner-environment.ts';
@@ -8,7 +8,7 @@ import { parseBody, signBody } from './webhook-sender.ts';
 export interface Answer {
   status: number;
   headers: Headers;
-  /** Parsed JSON, or the text when it is none. */
+  /** The parsed JSON, or the text if it is no JSON. */
   body: unknown;
 }
 
@@ -34,13 +34,13 @@ const runListSchema = z.looseObject({ runs: z.array(runSchema) });
 export type ListedRun = z.infer<typeof runSchema>;
 export type DetailedRun = z.infer<typeof runDetailsSchema>;
 
-/** States that no run leaves. */
+/** The final states of a run. */
 const FINAL = new Set(['succeeded', 'failed', 'errored', 'cancelled', 'timed_out', 'superseded']);
 
 export interface RunnerClient {
-  /** With the viewer's token unless another, or null for none, is given. */
+  /** Uses the viewer's token by default, or another token, or none if the token is null. */
   getJson(path: string, token?: string | null): Promise<Answer>;
-  /** Posts JSON signed like GitHub signs; a string or bytes go as they are. */
+  /** Posts JSON, signed as GitHub signs. A string or bytes are sent unchanged. */
   signedPost(
     path: string,
     body: unknown,
@@ -48,8 +48,8 @@ export interface RunnerClient {
   ): Promise<Answer>;
   runs(): Promise<ListedRun[]>;
   /**
-   * Waits for the run with this id, or the newest that fits, to reach the state (`final`: any last one). Throws as
-   * soon as it ends in another, and after `timeoutMs`.
+   * Waits until the run with this id, or the newest run that matches, has the state. `final` means any final state.
+   * Throws as soon as the run ends in another state, and after `timeoutMs`.
    */
   waitForRun(
     which: string | ((run: ListedRun) => boolean),
@@ -58,7 +58,7 @@ export interface RunnerClient {
   ): Promise<DetailedRun>;
 }
 
-/** `url` gives the server's address at the time of each call, for a server that is started again. */
+/** `url` returns the server's address for each call, because the server may be restarted. */
 export function createRunnerClient(url: () => string): RunnerClient {
   async function getJson(path: string, token: string | null = API_TOKENS.viewer): Promise<Answer> {
     const authorization: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
@@ -103,7 +103,7 @@ export function createRunnerClient(url: () => string): RunnerClient {
         if (!seen) return null;
         if (seen.state === state || (state === 'final' && FINAL.has(seen.state))) return seen;
         if (FINAL.has(seen.state))
-          throw new Error(`The run is not ${state}: ${JSON.stringify(seen, null, 1)}`);
+          throw new Error(`The run did not become ${state}: ${JSON.stringify(seen, null, 1)}`);
         return null;
       };
       return until(`a run that is ${state}`, probe, { timeoutMs, seen: () => seen });

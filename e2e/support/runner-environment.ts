@@ -1,22 +1,22 @@
-/** The environment that the program under test is started with. */
+/** The environment of the tested program. */
 
 import { join } from 'node:path';
 
 export interface RunnerOptions {
-  /** An existing folder; `workspace`, `data`, `home`, `tmp` and `state` are made in it. */
+  /** An existing folder in which `workspace`, `data`, `home`, `tmp` and `state` are created. */
   folder: string;
   /** The bare repository. */
   repositoryPath: string;
   /** The argv of invoke. */
   invoke: readonly string[];
-  /** Without it there are no commit statuses. */
+  /** Without it, the server sends no commit statuses. */
   github?: { url: string; fullName: string; token: string };
   journalPath?: string;
-  /** Added to, or in place of, the usual; undefined leaves a variable out. */
+  /** Added to the usual variables, or in place of them. Undefined removes a variable. */
   environment?: Record<string, string | undefined>;
 }
 
-/** Half of the processor time of a start is for compiling; servers that are killed leave nothing in the cache. */
+/** Half of the processor time of a start is compilation, and servers that are killed write nothing to the cache. */
 export const COMPILE_CACHE = { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE };
 
 export const WEBHOOK_SECRET = 'e2e-webhook-secret-5d1f0c';
@@ -34,7 +34,7 @@ const TASK_ENV = [
   ...['IAC_JOURNAL', 'IAC_EXAMPLE_STATE', 'IAC_EXAMPLE_SLEEP_MS'],
 ].join(',');
 
-/** Whole and closed: nothing is inherited but PATH. */
+/** The complete environment. Only PATH is inherited. */
 export function runnerEnvironment(options: RunnerOptions): Record<string, string> {
   const { folder, invoke, github, journalPath } = options;
   if (invoke.some((word) => /\s/.test(word))) {
@@ -49,11 +49,11 @@ export function runnerEnvironment(options: RunnerOptions): Record<string, string
     WEBHOOK_SECRET,
     WEBHOOK_PORT: '0',
     HOST: '127.0.0.1',
-    // So that a test can speak from many addresses.
+    // With it, a test can speak from many addresses.
     TRUSTED_PROXIES: '127.0.0.1',
     GIT_REPO_URL: options.repositoryPath,
     GIT_BRANCH: 'main',
-    // Not by itself in the middle of a test: it would find pushes before their deliveries come.
+    // A look at the branch in the middle of a test would find pushes before their deliveries arrive.
     RECONCILE_INTERVAL: '86400',
     WORKSPACE_DIR: join(folder, 'workspace'),
     DATA_DIR: join(folder, 'data'),

@@ -1,4 +1,4 @@
-/** Starting, asking and ending a server, tried on a stand-in. */
+/** Starting, querying and ending a server, tested with a stand-in. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ it('posts with a signature over the bytes', async () => {
   expect(body).toHaveProperty('headers.x-hub-signature-256', signBody(WEBHOOK_SECRET, '{"all":true}'));
 });
 
-it('a server that refuses to start is reported with its words', async () => {
+it('a server that refuses to start is reported with its output', async () => {
   const stage = await setTestStage('refuse');
   const started = stage.start({ program, environment: { STAND_IN: 'refuses' } });
   await expect(started).rejects.toThrow('WEBHOOK_SECRET is missing');
@@ -54,7 +54,7 @@ it('a killed server can be started again in the same folders, and a stage leaves
   expect(existsSync(stage.folder)).toBe(false);
 });
 
-it('refuses a path of invoke that INVOKE_COMMAND cannot hold', () => {
+it('refuses a path of invoke that INVOKE_COMMAND cannot contain', () => {
   const options = { folder: '/x', repositoryPath: '/x', invoke: ['/a b/invoke'] };
   expect(() => runnerEnvironment(options)).toThrow('spaces');
 });

@@ -1,4 +1,4 @@
-/** Starts the true program as a child process, and ends it politely or not. */
+/** Starts the real program as a child process, and ends it by SIGTERM or SIGKILL. */
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { type RunnerOptions, runnerEnvironment } from './runner-environment.ts';
 import { PATIENCE_MS, until } from './until.ts';
 
 const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')] as const;
-/** Longer than a drain takes. */
+/** A drain takes less time. */
 const STOP_LIMIT_MS = PATIENCE_MS;
 
 interface RunnerExit {
@@ -23,40 +23,42 @@ export interface Runner extends RunnerClient {
   pid: number;
   /** Its JSON log lines so far. */
   logs(): Record<string, unknown>[];
-  /** Everything it wrote to stdout and stderr. */
+  /** Its complete output on stdout and stderr. */
   output(): string;
   exited: Promise<RunnerExit>;
   signal(name: NodeJS.Signals): void;
-  /** SIGTERM; gives the exit code. After two minutes it is killed and this throws. */
+  /** Sends SIGTERM and returns the exit code. After two minutes it kills the server and throws. */
   stop(): Promise<number | null>;
-  /** SIGKILL to the server alone: what it started lives on. */
+  /** Sends SIGKILL to the server alone. The processes that it started live on. */
   kill(): Promise<void>;
 }
 
 export interface StartOptions extends RunnerOptions {
-  /** In place of `node src/cli.ts serve`. */
+  /** The program that runs in place of `node src/cli.ts serve`. */
   program?: readonly string[];
 }
 
-/** Starts `serve` and waits until it is listening and `/health` answers 200. Throws with its output otherwise. */
+/** Starts `serve` and waits until it listens and `/health` answers 200. Throws with its output otherwise. */
 export async function startRunner(options: StartOptions): Promise<Runner> {
   const server = await launch([...(options.program ?? [...PROGRAM, 'serve'])], options);
   try {
     const url = await until('the line "listening"', () => listeningUrl(server));
     const runner = { ...server, url, ...createRunnerClient(() => url) };
-    await until('health', async () => ((await runner.getJson('/health', null)).status === 200 ? true : null));
+    await until('/health to answer 200', async () =>
+      (await runner.getJson('/health', null)).status === 200 ? true : null,
+    );
     return runner;
   } catch (error) {
     await server.kill();
-    throw new Error(`The server did not become ready. It said:\n${server.output()}`, { cause: error });
+    throw new Error(`The server did not become ready. Its output:\n${server.output()}`, { cause: error });
   }
 }
 
-/** Runs another command of the program, or a `serve` that must refuse to start, to its end (two minutes at most). */
+/** Runs another subcommand, or a `serve` that must refuse to start, until it ends (two minutes at most). */
 export async function runProgram(
   args: readonly string[],
   options: RunnerOptions,
-  /** Standard input; nothing by default. */
+  /** Standard input. Default: nothing. */
   input?: string,
 ): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
   await makeFolders(options.folder);
@@ -125,7 +127,7 @@ async function makeFolders(folder: string): Promise<void> {
   }
 }
 
-/** Nothing for a line that is no JSON object. */
+/** Returns nothing for a line that is no JSON object. */
 export function parseLogLine(line: string): Record<string, unknown>[] {
   try {
     const parsed: unknown = JSON.parse(line);
@@ -135,12 +137,12 @@ export function parseLogLine(line: string): Record<string, unknown>[] {
   }
 }
 
-/** Null while it has not said so; throws once it has ended. */
+/** Returns null while the line is not in the log. Throws when the server has ended. */
 async function listeningUrl(server: Server): Promise<string | null> {
   for (const { msg, url } of server.logs()) {
     if (msg === 'listening' && typeof url === 'string') return url;
   }
   const ended = await Promise.race([server.exited, Promise.resolve(null)]);
-  if (ended) throw new Error(`It ended with ${ended.signal ?? `exit code ${ended.exitCode}`}.`);
+  if (ended) throw new Error(`The server ended with ${ended.signal ?? `exit code ${ended.exitCode}`}.`);
   return null;
 }

@@ -1,10 +1,10 @@
-/** How much memory a process takes, by proc_pid_status(5). */
+/** The memory of a process, by proc_pid_status(5). */
 
 import { readFile } from 'node:fs/promises';
 
 const MIB_PER_KIB = 1 / 1024;
 
-/** Resident memory now, and at its highest so far, in MiB. Linux only. */
+/** The resident memory now and its maximum so far, in MiB. Linux only. */
 export async function memoryOf(pid: number): Promise<{ nowMib: number; peakMib: number }> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   const field = (name: string): number => {

@@ -1,4 +1,4 @@
-/** One stage and one server for all tests of a file, where they do not disturb each other. */
+/** One stage and one server for all tests of a file that do not disturb each other. */
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +15,10 @@ export interface SharedStage {
 
 type Environment = Record<string, string | undefined>;
 
-/** To be called beside the tests; what it returns gives the stage inside of them. Kept on disk when one failed. */
+/**
+ * Creates the stage for the tests of a file. Call it beside the tests; they get the stage from the returned
+ * function. The folder is kept if a test failed.
+ */
 export function shareStage(
   name: string,
   environment: (stage: Stage) => Environment | Promise<Environment> = () => ({}),
@@ -44,7 +47,7 @@ export function shareStage(
   };
 }
 
-/** Lets tasks go on that wait at this gate; see waitAtGate. */
+/** Opens the gate for tasks that wait at it; see waitAtGate. */
 export async function openGate(stage: Stage, name: string): Promise<void> {
   await writeFile(join(stage.folder, 'state', `gate-${name}`), '');
 }

@@ -1,6 +1,6 @@
 /**
- * Preloaded into a server (`node --import`): its wall clock is off by the milliseconds that stand in a file. Timers
- * and the monotonic clock go on as they are, like on a machine whose time is set.
+ * Preloaded into a server (`node --import`), whose wall clock is then off by the milliseconds in a file. Timers and
+ * the monotonic clock do not change, as on a machine whose time is set.
  */
 
 import { readFileSync } from 'node:fs';

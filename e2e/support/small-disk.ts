@@ -1,4 +1,4 @@
-/** A file system of a few megabytes, to be filled and emptied. Needs root. */
+/** A file system of a few megabytes that tests fill and empty. Needs root. */
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
@@ -9,12 +9,12 @@ import { onTestFinished } from 'vitest';
 
 export interface SmallDisk {
   path: string;
-  /** Leaves about so many bytes free. */
+  /** Fills the disk until about this many bytes are free. */
   fill(leaveBytes?: number): void;
   empty(): Promise<void>;
 }
 
-/** Null when one can be mounted here, else why not, for the name of a skipped test. */
+/** Returns null if a disk can be mounted here, else the reason, for the title of a skipped test. */
 export function noSmallDisk(): string | null {
   if (process.getuid?.() !== 0) return 'only root may mount a file system';
   const path = mkdtempSync(join(tmpdir(), 'iac-runner-mount-'));
@@ -24,7 +24,7 @@ export function noSmallDisk(): string | null {
   return mounted ? null : 'no file system can be mounted here';
 }
 
-/** Mounted at `path`, which is made, until the test ends. */
+/** Creates `path` and mounts a disk there until the test ends. */
 export function mountSmallDisk(path: string, megabytes: number): SmallDisk {
   mkdirSync(path, { recursive: true });
   if (!mount(path, megabytes)) throw new Error(`No file system could be mounted at ${path}.`);
@@ -38,7 +38,7 @@ export function mountSmallDisk(path: string, megabytes: number): SmallDisk {
       try {
         writeFileSync(filler, Buffer.alloc(Math.max(0, bytes)));
       } catch (error) {
-        // Somebody else wrote meanwhile: full is full.
+        // Another process wrote meanwhile, so the disk is full all the same.
         if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
       }
     },
@@ -51,7 +51,7 @@ function mount(path: string, megabytes: number): boolean {
   return spawnSync('mount', args, { stdio: 'ignore' }).status === 0;
 }
 
-/** Also while a process still has files open there. */
+/** Works also while a process still has open files there. */
 function unmount(path: string): void {
   spawnSync('umount', ['--lazy', path], { stdio: 'ignore' });
 }

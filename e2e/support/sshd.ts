@@ -1,4 +1,4 @@
-/** The words of a command that leads to this machine as if to another host. */
+/** A command prefix that reaches this machine by ssh, as if it were another host. */
 
 import { writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
@@ -7,7 +7,7 @@ import { startSshd } from '../../src/git/sshd.fixture.ts';
 
 export { noSshd } from '../../src/git/sshd.fixture.ts';
 
-/** Until the test ends. `folder` is made. Resolves to `ssh … user@127.0.0.1`. */
+/** Starts sshd until the test ends and creates `folder`. Resolves to `ssh … user@127.0.0.1`. */
 export async function openSshWay(folder: string): Promise<string[]> {
   const { port, hostKey } = await startSshd(folder);
   await writeFile(join(folder, 'known_hosts'), `[127.0.0.1]:${port} ${hostKey}\n`);

@@ -1,4 +1,4 @@
-/** Everything one scenario needs: a platform repository, a local GitHub, a journal, and servers on demand. */
+/** The parts of one scenario: a platform repository, a local GitHub, a journal, and servers on demand. */
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,13 +16,13 @@ export interface Stage {
   repository: PlatformRepository;
   github: LocalGithub;
   journal: Journal;
-  /** What every server of this stage is started with; for `runProgram`. */
+  /** The options of every server of this stage, for `runProgram`. */
   runnerOptions: RunnerOptions;
-  /** Starts a server; a second one, or one after `kill()`, finds the same workspace and data. */
+  /** Starts a server. A second server, or one after `kill()`, finds the same workspace and data. */
   start(options?: Pick<StartOptions, 'environment' | 'program'>): Promise<Runner>;
-  /** Pushes what was committed and delivers the webhook for it. */
+  /** Pushes the commits and delivers the webhook for them. */
   push(runner: Runner, options?: { force?: boolean; refspec?: string }): Promise<Delivery>;
-  /** Ends all that was started and, unless told to keep it, removes the folder. */
+  /** Ends everything that was started, and removes the folder unless `keep` is set. */
   close(options?: { keep?: boolean }): Promise<void>;
 }
 
@@ -33,7 +33,7 @@ export async function setStage(options: { name: string; invoke: readonly string[
   const fullName = 'acme/platform';
   const token = 'e2e-github-token-4b8e';
   const github = await startLocalGithub({ fullName, token, repositoryPath: repository.path });
-  // Below a folder of its own, for the lock files beside it.
+  // The workspace is in a folder of its own, because its lock files are beside it.
   await mkdir(join(folder, 'journal'));
   const journal = openJournal(join(folder, 'journal', 'syncs'));
   const runners: Runner[] = [];

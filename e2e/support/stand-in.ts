@@ -1,4 +1,4 @@
-/** The smallest program that starts and stops like the server, to test the harness alone. */
+/** The smallest program that starts and stops like the server, to test the test support alone. */
 
 import { createServer } from 'node:http';
 

@@ -1,20 +1,20 @@
-/** Runs the server under strace, to see its system calls or to kill it at one of them. */
+/** Runs the server under strace, to record its system calls or to kill it at one of them. */
 
 import type { TestContext } from 'vitest';
 import { runBounded } from './bounded-command.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 
-/** Detached from what the server starts: git and tasks are neither counted nor killed. */
+/** strace does not follow the processes that the server starts: git and tasks are neither counted nor killed. */
 const STRACE = ['strace', '-f', '-b', 'execve', '-qq'] as const;
 const SERVER = [process.execPath, `${PROJECT_ROOT}/src/cli.ts`, 'serve'] as const;
 
-/** Skips the test by name where strace is missing or the kernel does not let it trace. */
+/** Skips the test, with the reason, if strace is missing or the kernel does not permit tracing. */
 export async function straceOrSkip(context: TestContext): Promise<void> {
   const tried = await runBounded([...STRACE, '-o', '/dev/null', '-e', 'trace=none', 'true'], 10_000);
   if (!tried.ok) context.skip(`strace does not work here: ${tried.problem}`);
 }
 
-/** argv of a server that is killed when one of its threads begins its nth of these calls. */
+/** The argv of a server that is killed when one of its threads starts its nth call of this kind. */
 export function serverKilledAt(calls: string, n: number): string[] {
   return [
     ...STRACE,
@@ -28,7 +28,7 @@ export function serverKilledAt(calls: string, n: number): string[] {
   ];
 }
 
-/** argv of a server whose calls are written to `file`, one line each, with the paths of file descriptors. */
+/** The argv of a server whose calls are written to `file`, one per line, with the paths of file descriptors. */
 export function serverTraced(calls: string, file: string): string[] {
   return [...STRACE, '-y', '-s', '80', '-o', file, '-e', `trace=${calls}`, ...SERVER];
 }

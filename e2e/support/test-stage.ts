@@ -1,11 +1,11 @@
-/** A stage that ends with the test that set it, and leaves its folder behind when that test failed. */
+/** A stage that ends with its test, and keeps its folder if the test failed. */
 
 import { onTestFinished } from 'vitest';
 import { expectNoViolations } from './local-github.ts';
 import { obtainedInvoke } from './obtained.ts';
 import { type Stage, setStage } from './stage.ts';
 
-/** Call it inside a test. The test also fails when GitHub's rules were broken in it. */
+/** Call it in a test. The test also fails if a request broke GitHub's rules. */
 export async function setTestStage(name: string): Promise<Stage> {
   const stage = await setStage({ name, invoke: obtainedInvoke() });
   onTestFinished(async ({ task }) => {

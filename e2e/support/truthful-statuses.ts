@@ -1,4 +1,4 @@
-/** Checks over everything GitHub was told: that each commit's status ended, and that no success is a lie. */
+/** Checks all statuses that GitHub received: the status of each commit has ended, and no success is false. */
 
 import { expect } from 'vitest';
 import { gitAgrees } from './git.ts';
@@ -8,13 +8,13 @@ import type { DetailedRun } from './runner-client.ts';
 import type { Stage } from './stage.ts';
 import { until } from './until.ts';
 
-/** The commits that any status was accepted for. */
+/** The commits for which a status was accepted. */
 function toldCommits({ github }: Stage): string[] {
   const posts = github.requests.filter(({ method, status }) => method === 'POST' && status === 201);
   return [...new Set(posts.map(({ url }) => url.slice(url.lastIndexOf('/') + 1)))];
 }
 
-/** Waits until no commit shows a pending status and every run that ended has told so. */
+/** Waits until no commit has a pending status and every run that ended has sent its status. */
 export async function statusesToSettle(stage: Stage, runner: Runner): Promise<void> {
   const { github, repository } = stage;
   const owed = async (): Promise<string[]> => {
@@ -41,9 +41,9 @@ export async function statusesToSettle(stage: Stage, runner: Runner): Promise<vo
 }
 
 /**
- * Every success that GitHub was ever told stands on a commit that was really deployed: the run it links to
- * succeeded at it, and the journal shows each of its services there; or the commit is covered by that run, which
- * then deployed a descendant of it.
+ * Checks that every success that GitHub ever received belongs to a commit that was really deployed. Either the run
+ * in its link succeeded at this commit, and the journal shows each of its services there; or that run covers the
+ * commit, because it deployed a descendant of it.
  */
 export async function expectNoFalseSuccess(stage: Stage, runner: Runner): Promise<void> {
   const runs = new Map<string, DetailedRun>();

@@ -1,11 +1,11 @@
-/** Waits for a fact by asking again and again, and says what was seen last when it never comes. */
+/** Waits for a fact by asking again and again. If it never comes, the error contains the last state. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Something hangs that takes longer, also on a machine that is busy with other work. */
+/** A wait that takes longer hangs, even on a machine that is busy with other work. */
 export const PATIENCE_MS = 120_000;
 
-/** Gives the first value of `probe` that is neither undefined nor null. Throws after `timeoutMs`. */
+/** Returns the first value of `probe` that is neither undefined nor null. Throws after `timeoutMs`. */
 export async function until<T>(
   what: string,
   probe: () => T | null | undefined | Promise<T | null | undefined>,
@@ -17,7 +17,7 @@ export async function until<T>(
     if (value !== null && value !== undefined) return value;
     if (performance.now() > deadline) {
       const last = seen ? ` Seen: ${JSON.stringify(seen())}` : '';
-      throw new Error(`Not within ${timeoutMs / 1000} s: ${what}.${last}`);
+      throw new Error(`Waited ${timeoutMs / 1000} s in vain for ${what}.${last}`);
     }
     await sleep(25);
   }

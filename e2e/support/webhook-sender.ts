@@ -7,15 +7,15 @@ import { buildPushPayload, type Push } from './push-payload.ts';
 const ANSWER_LIMIT_MS = 10_000;
 
 export interface Delivery {
-  /** The value of X-GitHub-Delivery; a redelivery keeps it. */
+  /** The value of X-GitHub-Delivery. A redelivery keeps it. */
   deliveryId: string;
   event: string;
-  /** When it was tried, milliseconds since the epoch. */
+  /** The time of the attempt, in milliseconds since the epoch. */
   at: number;
-  /** Null when nothing answered in time. */
+  /** Null if there was no answer in time. */
   status: number | null;
   headers: Headers;
-  /** The parsed answer, or its text when it is no JSON, or the problem when there was none. */
+  /** The parsed answer, or its text if it is no JSON, or the problem if there was no answer. */
   body: unknown;
   durationMs: number;
 }
@@ -24,9 +24,9 @@ export interface Message {
   url: string;
   secret: string;
   event: string;
-  /** Sent as it is when a string or bytes, else as JSON. */
+  /** A string or bytes are sent unchanged, everything else as JSON. */
   payload: unknown;
-  /** Added to, or in place of, what GitHub sends. */
+  /** Added to the headers that GitHub sends, or in place of them. */
   headers?: Record<string, string>;
   deliveryId?: string;
 }
@@ -34,11 +34,11 @@ export interface Message {
 type PushMessage = Push & Omit<Message, 'event' | 'payload'>;
 
 export interface WebhookSender {
-  /** Every attempt so far, oldest first, failed ones too. */
+  /** All attempts so far, oldest first, including failed ones. */
   deliveries: Delivery[];
   deliver(message: Message): Promise<Delivery>;
   deliverPush(push: PushMessage): Promise<Delivery>;
-  /** The same bytes under the same id, as the Redeliver button sends them. */
+  /** Sends the same bytes with the same id, as the Redeliver button does. */
   redeliver(deliveryId: string): Promise<Delivery>;
 }
 
@@ -81,7 +81,7 @@ export function createWebhookSender(): WebhookSender {
   };
 }
 
-/** `sha256=…` over exactly these bytes: the value of X-Hub-Signature-256. */
+/** Returns `sha256=…` over exactly these bytes: the value of X-Hub-Signature-256. */
 export function signBody(secret: string, body: string | Uint8Array): string {
   return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 }
@@ -126,7 +126,7 @@ async function post(deliveryId: string, { event, url, headers, body }: SentReque
   }
 }
 
-/** JSON where it is JSON, else the text. */
+/** Returns the parsed JSON, or the text if it is no JSON. */
 export function parseBody(text: string): unknown {
   try {
     return JSON.parse(text);
