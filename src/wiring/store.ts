@@ -174,7 +174,7 @@ export async function onlyOne(
     const ends = await begin();
     return () => endAll(ends);
   }
-  return fleet === null ? beginAll() : startRole({ fleet, role, owner, begin: beginAll, log }).stop;
+  return fleet === null ? beginAll() : startRole({ fleet, role, owner, start: beginAll, log }).stop;
 }
 
 /** All together: each stops at once, and one that fails keeps none of the others from ending. */

@@ -1,4 +1,4 @@
-/** Writes a run's events in order: log lines gathered for a moment, everything else at once. */
+/** Writes a run's events in order. Log lines are gathered for a moment; everything else is written at once. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StaleLeaseError, StoreUnavailableError } from '../errors.ts';
@@ -10,80 +10,61 @@ import { KIBIBYTE, MEBIBYTE, SECOND } from '../units.ts';
 
 /** Log lines wait at most this long, so that a chatty task costs ten commits a second, not thousands. */
 const GATHER_MS = 100;
-/** More than this waiting makes the task wait. */
+/** The task has to wait while more than this is not written yet. */
 const HIGH_WATER_BYTES = MEBIBYTE;
 const CHUNK_BYTES = 64 * KIBIBYTE;
 const RETRY_MS = [100, 500, SECOND, 5 * SECOND] as const;
 
 export interface EventWriter {
-  /** Resolves when the events are durable, or, for log lines alone, when there is room for more. */
+  /** Resolves when the events are durable or, for log lines alone, when there is space for more. */
   emit(...events: RunEventBody[]): Promise<void>;
-  /** Writes what is waiting and then these, in one transaction. */
+  /** Writes what is waiting, and then these events in one transaction. */
   finish(events: RunEventBody[], followUp?: RunRequest, sealed?: string): Promise<void>;
-  /** From now on only this signal ends its patience. What was given up before comes first again. */
+  /** From now on only this signal makes the writer give up. Events that it gave up before are written first. */
   insist(giveUp: AbortSignal): void;
 }
 
-interface Waiting {
-  events: RunEventBody[];
+interface Unwritten {
+  waiting: RunEventBody[];
+  /** The length of the log lines among `waiting`. */
   bytes: number;
+  /** Taken out of `waiting`, but perhaps not stored. The store knows this very array, and never writes it twice. */
+  underWay: RunEventBody[];
 }
 
 /**
  * A store that cannot commit is tried again until it can, while the task waits: nothing is dropped and nothing
- * is written twice. Rejects with StaleLeaseError, and with `giveUp`'s reason once that is aborted.
+ * is written twice. Rejects with StaleLeaseError, and with the reason of `giveUp` once that is aborted.
  */
 export function createEventWriter(store: RunStore, lease: Lease, giveUp: AbortSignal): EventWriter {
   let patience = giveUp;
-  let waiting: Waiting = { events: [], bytes: 0 };
-  /** Taken out of `waiting` and not stored for certain. The store knows this very list, and never writes it twice. */
-  let underWay: RunEventBody[] = [];
+  const unwritten: Unwritten = { waiting: [], bytes: 0, underWay: [] };
   let tail: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout | null = null;
 
-  async function write(): Promise<void> {
-    await writeUnderWay();
-    underWay = waiting.events;
-    waiting = { events: [], bytes: 0 };
-    await writeUnderWay();
-  }
-
-  async function writeUnderWay(): Promise<void> {
-    if (underWay.length === 0) return;
-    try {
-      await patiently(() => store.append(lease, underWay), patience);
-      underWay = [];
-    } catch (error) {
-      if (!isRefusal(error, patience)) throw error;
-      const lines = linesAmong(underWay);
-      underWay = [];
-      if (lines.length > 0)
-        await patiently(() => store.append(lease, lines), patience).catch(() => undefined);
-      throw error;
-    }
-  }
+  const append = (...rest: [events: RunEventBody[], followUp?: RunRequest, sealed?: string]) =>
+    patiently(() => store.append(lease, ...rest), patience);
 
   function flush(): Promise<void> {
     if (timer) clearTimeout(timer);
     timer = null;
-    tail = tail.then(write);
-    // Whoever waits for `tail` sees the failure; without this an unobserved one would end the process.
+    tail = tail.then(() => write(unwritten, append, (error) => isRefusal(error, patience)));
+    // Without this, a failure that nobody waits for would end the process. The callers that wait for `tail` see it.
     tail.catch(() => undefined);
     return tail;
   }
 
   return {
     emit(...events) {
-      for (const event of events) add(waiting, boundTexts(event));
-      if (!events.every(({ type }) => type === 'step.log')) return flush();
-      if (waiting.bytes > HIGH_WATER_BYTES) return flush();
+      for (const event of events) add(unwritten, boundTexts(event));
+      const hasLinesOnly = events.every(({ type }) => type === 'step.log');
+      if (!hasLinesOnly || unwritten.bytes > HIGH_WATER_BYTES) return flush();
       timer ??= setTimeout(() => void flush(), GATHER_MS);
       return Promise.resolve();
     },
     async finish(events, followUp, sealed) {
       await flush();
-      const last = events.map(boundTexts);
-      await patiently(() => store.append(lease, last, followUp, sealed), patience);
+      await append(events.map(boundTexts), followUp, sealed);
     },
     insist(signal) {
       patience = signal;
@@ -92,37 +73,61 @@ export function createEventWriter(store: RunStore, lease: Lease, giveUp: AbortSi
   };
 }
 
-/** The store does not take these events, now or later. */
+type Append = (events: RunEventBody[]) => Promise<void>;
+
+async function write(
+  unwritten: Unwritten,
+  append: Append,
+  isRefused: (error: unknown) => boolean,
+): Promise<void> {
+  await writeUnderWay(unwritten, append, isRefused);
+  unwritten.underWay = unwritten.waiting;
+  unwritten.waiting = [];
+  unwritten.bytes = 0;
+  await writeUnderWay(unwritten, append, isRefused);
+}
+
+async function writeUnderWay(
+  unwritten: Unwritten,
+  append: Append,
+  isRefused: (error: unknown) => boolean,
+): Promise<void> {
+  if (unwritten.underWay.length === 0) return;
+  try {
+    await append(unwritten.underWay);
+    unwritten.underWay = [];
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+    const lines = linesAmong(unwritten.underWay);
+    unwritten.underWay = [];
+    if (lines.length > 0) await append(lines).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** True if the store does not take these events, now or later. */
 function isRefusal(error: unknown, patience: AbortSignal): boolean {
   const isGivenUp = patience.aborted && error === patience.reason;
   return !isGivenUp && !(error instanceof StaleLeaseError);
 }
 
-/** Of a refused list: what nothing follows from, and so can be stored without the rest. */
+/** Returns the log lines among refused events. Nothing follows from lines, so they can be stored without the rest. */
 function linesAmong(refused: readonly RunEventBody[]): RunEventBody[] {
   const lines = refused.filter(({ type }) => type === 'step.log');
   return lines.length < refused.length ? lines : [];
 }
 
 /** Joins lines of the same step and stream into chunks. */
-function add(waiting: Waiting, event: RunEventBody): void {
+function add(unwritten: Unwritten, event: RunEventBody): void {
   if (event.type !== 'step.log') {
-    waiting.events.push(event);
+    unwritten.waiting.push(event);
     return;
   }
-  const bytes = sizeOf(event.lines);
-  const last = waiting.events.at(-1);
-  waiting.bytes += bytes;
-  if (
-    last?.type === 'step.log' &&
-    last.step === event.step &&
-    last.stream === event.stream &&
-    sizeOf(last.lines) < CHUNK_BYTES
-  ) {
-    last.lines.push(...event.lines);
-  } else {
-    waiting.events.push({ ...event, lines: [...event.lines] });
-  }
+  unwritten.bytes += sizeOf(event.lines);
+  const last = unwritten.waiting.at(-1);
+  const isSame = last?.type === 'step.log' && last.step === event.step && last.stream === event.stream;
+  if (isSame && sizeOf(last.lines) < CHUNK_BYTES) last.lines.push(...event.lines);
+  else unwritten.waiting.push({ ...event, lines: [...event.lines] });
 }
 
 function sizeOf(lines: readonly string[]): number {

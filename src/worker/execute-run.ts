@@ -1,4 +1,4 @@
-/** One run from claim to outcome: its lease, its signals, its events, and what its end means. */
+/** Works on one run from its claim to its outcome: lease, signals, events, and the end. */
 
 import type { Logger } from 'pino';
 import {
@@ -14,32 +14,26 @@ import type { Run, RunKind } from '../runs/run.ts';
 import { mayBeHandedBack } from '../runs/run-decisions.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { SECOND } from '../units.ts';
-import { watchSteps } from './cut-steps.ts';
 import { createEventWriter, type EventWriter } from './event-writer.ts';
-import { keepLease } from './keep-lease.ts';
+import { keepLease, type LeaseOptions } from './keep-lease.ts';
+import { watchCancel, watchSteps } from './watch-run.ts';
 
-export interface ExecuteOptions {
+export interface ExecuteOptions extends LeaseOptions {
   store: RunStore;
   pipelines: Pipelines;
-  leaseMs: number;
-  /** Others may take the run once its lease has ended: then it is given up before that. */
-  isShared?: boolean;
-  /** Aborted at the start of a drain, with the failure that ends the server, if any: no further step begins. */
+  /** Aborted at the start of a drain, with the failure that ends the server, if any. No further step starts then. */
   draining: AbortSignal;
-  /** Aborted at the end of a drain: what still runs is ended. */
+  /** Aborted at the end of a drain. What still runs then is ended. */
   stopping: AbortSignal;
   /** For tests: how long a server that stops waits for the store. Default 10 s. */
   lastWordsMs?: number;
-  log: Logger;
 }
 
-const LOOK_AGAIN_MS = 2 * SECOND;
-/** Until a run is tried again that needed a store that was away. */
+/** The pause before a run is tried again that needed the store while it was away. */
 const AWAY_MS = 15 * SECOND;
-/** After the end of a drain. */
 const LAST_WORDS_MS = 10 * SECOND;
 
-/** A server that stops hands the run back. `handedBack` says that this cut off a step, and counts against the run. */
+/** The end of a run that a stopping server hands back. `handedBack`: this cut off a step, and counts against the run. */
 interface HandedBack {
   state: 'queued';
   notBefore: number;
@@ -53,8 +47,8 @@ const WORDS: Partial<Record<Outcome['state'], string>> = {
 };
 
 /**
- * Never rejects: every way to end is stored, however long the store is away, or logged when the run is somebody else's
- * by now. What cannot be stored at all ends with the lease, and the run is taken back.
+ * Never rejects. Every outcome is stored, however long the store is away, or logged if another worker has the run by
+ * now. If an outcome cannot be stored at all, the lease ends and the run is taken back.
  */
 export async function executeRun(options: ExecuteOptions, claim: Claim): Promise<void> {
   const { store, stopping, lastWordsMs = LAST_WORDS_MS } = options;
@@ -73,7 +67,7 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
   ];
   log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
   try {
-    const outcome = await outcomeOf(options, claim, { signal, steps }, log);
+    const outcome = await outcomeOf({ ...options, log }, claim, { signal, steps });
     // From here on the outcome stands: a cancel or a drain comes too late for it.
     writer.insist(patience.signal);
     await finish(writer, outcome);
@@ -87,7 +81,7 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
 }
 
 /**
- * The last words of a run wait for the store without a limit. Only a server that stops gives up in the end: then the
+ * The last words of a run wait for the store without a limit. Only a server that stops gives up after a while: then the
  * next start takes the run back, as after a crash.
  */
 function patienceOf(stopping: AbortSignal, limitMs: number): { signal: AbortSignal; release(): void } {
@@ -108,16 +102,14 @@ function patienceOf(stopping: AbortSignal, limitMs: number): { signal: AbortSign
   };
 }
 
-/** What the pipeline says, or what became of the run when it did not come to say it. Throws StaleLeaseError. */
+/** Returns the outcome that the pipeline gives, or decides one if the pipeline throws. Throws StaleLeaseError. */
 async function outcomeOf(
-  options: ExecuteOptions,
+  { pipelines, draining, stopping, log }: ExecuteOptions,
   { run, covers }: Claim,
   { signal, steps }: { signal: AbortSignal; steps: ReturnType<typeof watchSteps> },
-  log: Logger,
 ): Promise<Outcome | HandedBack> {
-  const { pipelines, draining, stopping } = options;
   try {
-    // It was claimed just before the end began: nothing starts any more.
+    // The run was claimed just before the end began. Nothing starts any more.
     draining.throwIfAborted();
     return await perform(pipelines, run, covers, { signal, draining, emit: steps.emit });
   } catch (error) {
@@ -135,14 +127,17 @@ async function outcomeOf(
       return { state: 'queued', notBefore: Date.now() + AWAY_MS, message };
     }
     log.error({ err: error }, 'run failed by a defect');
-    const reason = isDiskFull(error) ? 'disk_full' : 'internal';
-    return { state: 'errored', reason, message: 'The runner failed; see its log' };
+    return defect(isDiskFull(error) ? 'disk_full' : 'internal');
   }
 }
 
+function defect(reason: 'disk_full' | 'internal'): Outcome {
+  return { state: 'errored', reason, message: 'The runner failed; see its log' };
+}
+
 /**
- * A task that stops its own server would be handed back, and stop the next one, for ever. It has no part in it when
- * the server stops for a reporter of its own.
+ * A task that stops its own server would be handed back, and stop the next server, for ever. The task is not to blame
+ * if the server stops because a reporter failed.
  */
 function handBack(run: Run, { wasCut, why }: { wasCut: boolean; why: unknown }): Outcome | HandedBack {
   const mayBeToBlame = wasCut && !(why instanceof ReporterFailedError);
@@ -154,7 +149,7 @@ function handBack(run: Run, { wasCut, why }: { wasCut: boolean; why: unknown }):
   return { state: 'errored', reason: 'handed_back_too_often', message };
 }
 
-/** For the log: nothing sealed, and nothing long. */
+/** Returns the fields for the log: nothing that is sealed, and nothing long. */
 function shown(outcome: Outcome | HandedBack): Record<string, unknown> {
   switch (outcome.state) {
     case 'queued':
@@ -166,7 +161,7 @@ function shown(outcome: Outcome | HandedBack): Record<string, unknown> {
   }
 }
 
-/** Runs of a kind are covered by runs of that kind only, as groups do not mix kinds. */
+/** A run covers only runs of its own kind, because a group contains only one kind. */
 function perform<K extends RunKind>(
   pipelines: Pipelines,
   run: Run<K>,
@@ -198,40 +193,13 @@ function finish(writer: EventWriter, outcome: Outcome | HandedBack): Promise<voi
   return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy }], followUp);
 }
 
-/** The store refused how the run ended, or the server stops and the store is away. */
+/** Ends a run whose outcome the store refused. Leaves it if the server stops and the store is away. */
 async function finishAsDefect(writer: EventWriter, error: unknown, log: Logger): Promise<void> {
   log.error({ err: error }, 'the end of the run could not be stored');
   if (error instanceof StoreUnavailableError) return;
   try {
-    await finish(writer, { state: 'errored', reason: 'internal', message: 'The runner failed; see its log' });
+    await finish(writer, defect('internal'));
   } catch (err) {
     log.error({ err }, 'the run cannot be ended; it is taken back when its lease has ended');
   }
-}
-
-/** A store that cannot be read is asked again: nobody's wish to cancel is lost. */
-function watchCancel(
-  { store, log }: ExecuteOptions,
-  runId: string,
-  onCancel: (by: string) => void,
-): () => void {
-  let again: NodeJS.Timeout | undefined;
-  async function look(): Promise<void> {
-    try {
-      const by = (await store.run(runId))?.cancelRequestedBy;
-      if (by) onCancel(by);
-    } catch (err) {
-      log.debug({ err, run_id: runId }, 'whether the run is cancelled cannot be read, trying again');
-      clearTimeout(again);
-      again = setTimeout(look, LOOK_AGAIN_MS).unref();
-    }
-  }
-  const unwatch = store.watch((changed) => {
-    if (changed === runId) void look();
-  });
-  void look();
-  return () => {
-    unwatch();
-    clearTimeout(again);
-  };
 }

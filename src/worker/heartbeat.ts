@@ -1,11 +1,10 @@
-/** Gives regular signs of life, with what this process works on, for whoever asks which machines there are. */
+/** Gives regular signs of life to the store, with the runs that this process works on. */
 
 import type { Logger } from 'pino';
+import { type Loop, startLoop } from '../loop.ts';
 import type { Fleet, WorkerSign } from '../runs/fleet.ts';
 import { SECOND } from '../units.ts';
 import type { Worker } from './worker.ts';
-
-const INTERVAL_MS = 5 * SECOND;
 
 export interface HeartbeatOptions {
   fleet: Pick<Fleet, 'beat' | 'leave'>;
@@ -14,20 +13,16 @@ export interface HeartbeatOptions {
   log: Logger;
 }
 
-export function startHeartbeat({ fleet, worker, sign, log }: HeartbeatOptions): { stop(): Promise<void> } {
-  let beating: Promise<void> = Promise.resolve();
-  function beat(): void {
-    beating = beating
-      .then(() => fleet.beat({ ...sign, runs: worker.runs() }))
-      .catch((err: unknown) => log.debug({ err }, 'no sign of life could be given'));
-  }
-  beat();
-  const timer = setInterval(beat, INTERVAL_MS);
-  timer.unref();
+export function startHeartbeat({ fleet, worker, sign, log }: HeartbeatOptions): Loop {
+  const loop = startLoop({
+    firstMs: 0,
+    pauseMs: 5 * SECOND,
+    work: () => fleet.beat({ ...sign, runs: worker.runs() }),
+    onError: (err) => log.debug({ err }, 'no sign of life could be given'),
+  });
   return {
     async stop() {
-      clearInterval(timer);
-      await beating;
+      await loop.stop();
       await fleet.leave(sign.owner).catch(() => undefined);
     },
   };

@@ -1,4 +1,4 @@
-/** Keeps the lease of a run for as long as it is worked on. */
+/** Keeps the lease of a run for as long as this process works on the run. */
 
 import type { Logger } from 'pino';
 import { StaleLeaseError } from '../errors.ts';
@@ -7,17 +7,19 @@ import type { Lease, RunStore } from '../runs/run-store.ts';
 export interface LeaseOptions {
   store: Pick<RunStore, 'renew'>;
   leaseMs: number;
-  /** Others may take the run once its lease has ended: then it is given up before that. */
+  /** True if others may take the run once its lease has ended. This process then gives the run up before that. */
   isShared?: boolean;
   log: Logger;
 }
 
-/** Of a lease: how often it is renewed, after which part of it a step is ended that could not be, and how soon. */
+/** A lease is renewed eight times before it ends. */
 const RENEWALS = 8;
+/** A run whose lease could not be renewed is given up after this part of the lease. */
 const GIVEN_UP_AFTER = 0.7;
+/** The steps of a run that was given up must end within this part of the lease. */
 const ENDING_PART = 0.2;
 
-/** Renews the lease until the returned function is called; `onLost` is told when it is, or may soon be, another's. */
+/** Renews the lease until the returned function is called. Calls `onLost` when another worker has it, or may soon. */
 export function keepLease(
   { store, leaseMs, isShared = false, log }: LeaseOptions,
   lease: Lease,
@@ -25,7 +27,7 @@ export function keepLease(
 ): () => void {
   let isReleased = false;
   let giveUp: NodeJS.Timeout | undefined;
-  /** By our own clock, from before each request: the store's lease ends later. */
+  /** Counts from before each request, by the clock of this process: the lease in the store ends later. */
   function holdFrom(askedAtMs: number): void {
     clearTimeout(giveUp);
     if (!isShared || isReleased) return;

@@ -1,4 +1,4 @@
-/** What a start does about the runs of a dead server: their processes are ended before they run again. */
+/** Takes back the runs of a server that has died, at the next start, after ending their processes. */
 
 import type { Logger } from 'pino';
 import { RunnerError } from '../errors.ts';
@@ -8,28 +8,28 @@ import type { RunStore } from '../runs/run-store.ts';
 import { SECOND } from '../units.ts';
 
 const GRACE_MS = 5 * SECOND;
-/** That others may have ended since. */
+/** So many of the newest runs are searched for processes that this machine left. Others may have ended them since. */
 const RECENT_RUNS = 200;
 
 export interface RecoverOptions {
   store: RunStore;
   /** How often a run may be started. */
   maxAttempts: number;
-  /** This machine's name when others share the store: runs of theirs are left alone. Null: all are ours. */
+  /** The name of this machine if others share the store, whose runs are left alone; null if all runs are ours. */
   machine: string | null;
-  /** Environment entry of everything else that this server's predecessors started, e.g. git. */
+  /** The environment entry by which everything else that earlier servers started is found, e.g. git. */
   marker: string;
   log: Logger;
 }
 
 /**
- * Ends what the dead server left running, found by process id and start time, and by the run's marker for what
- * left its group; then queues its runs again, or ends those that were cut off too often. A store of ours alone has
- * only orphans among its running runs.
+ * Ends what the dead server left running. It is found by process id and start time, and by the run's marker if it has
+ * left its process group. Then queues the runs again, or ends those that were cut off too often.
  */
 export async function recover(options: RecoverOptions): Promise<void> {
   const { store, maxAttempts, machine, marker, log } = options;
   const running = await store.runs({ state: 'running', limit: 10_000 });
+  // If the store is ours alone, nobody works on any running run.
   const orphans = machine === null ? running : await runsOf(store, running, machine);
   const leftovers = await Promise.all([
     endMarkedProcesses({ marker, graceMs: GRACE_MS }),
@@ -38,7 +38,7 @@ export async function recover(options: RecoverOptions): Promise<void> {
   ]);
   const unkillable = leftovers.flat();
   if (unkillable.length > 0) {
-    throw new RunnerError(`Processes of a dead run cannot be ended: ${saidAs(unkillable)}.`, {
+    throw new RunnerError(`Processes of a dead run cannot be ended: ${listPids(unkillable)}.`, {
       nextAction: 'End them, or restart the machine, then start again.',
     });
   }
@@ -58,20 +58,20 @@ export async function endStepsOf(
   return (await Promise.all([...groups, marked])).flat();
 }
 
-/** Their numbers, for people. */
-export function saidAs(processes: readonly ProcessIdentity[]): string {
+/** Lists the process ids, for people. */
+export function listPids(processes: readonly ProcessIdentity[]): string {
   return processes.map(({ pid }) => pid).join(', ');
 }
 
-/** Those that this machine began last. */
+/** Returns the runs that this machine was the last to start. */
 async function runsOf(store: RunStore, runs: readonly Run[], machine: string): Promise<Run[]> {
   const started = await Promise.all(runs.map(({ id }) => store.latestEvent(id, 'run.started')));
   return runs.filter((_, index) => started[index]?.owner.startsWith(`${machine}:`));
 }
 
 /**
- * Ends what this machine began of runs that others took over since, while it was down. By process id and start time
- * alone: a run's marker stands in the processes of whoever works on it now, too.
+ * Ends what this machine started for runs that others took over while it was down. It looks by process id and start
+ * time alone, because the worker that has the run now uses the same marker.
  */
 async function endFormerSteps(store: RunStore, machine: string): Promise<ProcessIdentity[]> {
   const recent = await store.runs({ limit: RECENT_RUNS });

@@ -1,6 +1,8 @@
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Fleet } from '../runs/fleet.ts';
+import { startPostgres, withoutPostgres } from '../stores/postgres/postgres-server.fixture.ts';
+import { createPostgresStore } from '../stores/postgres/postgres-store.ts';
 import { startRole } from './role.ts';
 
 const log = pino({ level: 'silent' });
@@ -32,7 +34,7 @@ describe('A role', () => {
     const start = (owner: string) =>
       startRole({
         ...{ fleet, owner, log, role: 'tell', leaseMs: 600 },
-        async begin() {
+        async start() {
           working.add(owner);
           most = Math.max(most, working.size);
           return async () => void working.delete(owner);
@@ -51,11 +53,11 @@ describe('A role', () => {
     expect(most).toBe(1);
   });
 
-  it('whose work cannot be begun is tried again', async () => {
+  it('whose work cannot be started is tried again', async () => {
     let tries = 0;
     const role = startRole({
       ...{ fleet: createLeases(), owner: 'a', log, role: 'look', leaseMs: 120 },
-      async begin() {
+      async start() {
         tries += 1;
         if (tries < 3) throw new Error('Not yet.');
         return async () => undefined;
@@ -64,4 +66,31 @@ describe('A role', () => {
     await expect.poll(() => tries).toBe(3);
     await role.stop();
   });
+
+  it.skipIf(withoutPostgres !== null)(
+    'ends its work in time while the database does not answer',
+    async () => {
+      const server = await startPostgres();
+      onTestFinished(() => server.remove());
+      const store = await createPostgresStore({ url: await server.createDatabase() });
+      onTestFinished(() => store.close());
+      let isWorking = false;
+      const role = startRole({
+        ...{ fleet: store.fleet, owner: 'a', log, role: 'send', leaseMs: 1_500 },
+        async start() {
+          isWorking = true;
+          return async () => {
+            isWorking = false;
+          };
+        },
+      });
+      await expect.poll(() => isWorking).toBe(true);
+      server.signal('SIGSTOP');
+      await expect.poll(() => isWorking, { timeout: 1_500 }).toBe(false);
+      server.signal('SIGCONT');
+      await expect.poll(() => isWorking, { timeout: 10_000 }).toBe(true);
+      await role.stop();
+      expect(isWorking).toBe(false);
+    },
+  );
 });

@@ -1,44 +1,35 @@
-/** What only one of several machines may do: begun when the role is ours, ended when it is not any more. */
+/** Does the work that only one of several machines may do: for as long as this machine has the role. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { Loop } from '../loop.ts';
 import type { Fleet } from '../runs/fleet.ts';
 import { SECOND } from '../units.ts';
 
 const LEASE_MS = 30 * SECOND;
 const RENEW_MS = 5 * SECOND;
-/** Ended so long before anybody else can begin. */
+/** The work ends so long before another machine can start it. */
 const MARGIN_MS = 10 * SECOND;
 
 export interface RoleOptions {
   fleet: Pick<Fleet, 'hold' | 'release'>;
   role: string;
   owner: string;
-  /** Begins the work; resolves to what ends it. */
-  begin(): Promise<() => Promise<void>>;
+  /** Starts the work. Resolves to the function that ends it. */
+  start(): Promise<() => Promise<void>>;
   log: Logger;
   /** For tests. Default 30 s. */
   leaseMs?: number;
 }
 
-/** `stop` ends the work and gives the role to the next. A loop that breaks ends the process, which gives it up, too. */
-export function startRole(options: RoleOptions): { stop(): Promise<void> } {
+/** `stop` ends the work and gives the role to the next machine. A loop that breaks ends the process, and so the role. */
+export function startRole(options: RoleOptions): Loop {
   const { fleet, role, owner, log, leaseMs = LEASE_MS } = options;
   const pauseMs = Math.min(RENEW_MS, leaseMs / 6);
-  const marginMs = Math.min(MARGIN_MS, leaseMs / 3);
   const ending = new AbortController();
+  const { signal } = ending;
+  const asker = createAsker(options, leaseMs);
   let end: (() => Promise<void>) | null = null;
-  let heldUntilMs = 0;
-
-  async function ask(): Promise<void> {
-    const askedAtMs = performance.now();
-    try {
-      if (await fleet.hold(role, owner, leaseMs)) heldUntilMs = askedAtMs + leaseMs - marginMs;
-      else heldUntilMs = 0;
-    } catch (err) {
-      log.debug({ err, role }, 'the role could not be asked for');
-    }
-  }
 
   async function stopWork(): Promise<void> {
     const work = end;
@@ -47,23 +38,27 @@ export function startRole(options: RoleOptions): { stop(): Promise<void> } {
   }
 
   async function run(): Promise<void> {
-    while (!ending.signal.aborted) {
-      await ask();
-      const isOurs = performance.now() < heldUntilMs;
-      if (isOurs && end === null && !ending.signal.aborted) {
+    while (!signal.aborted) {
+      const pause = sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
+      // The answer may take longer than the lease: while the outcome of a commit is unknown, for example.
+      await Promise.race([asker.ask(), pause]);
+      const isOurs = asker.isOurs();
+      if (isOurs && end === null && !signal.aborted) {
         log.info({ role }, 'this machine has the role now');
-        end = await options.begin().catch((err: unknown) => {
-          log.error({ err, role }, 'the work of the role could not be begun; it is tried again');
+        end = await options.start().catch((err: unknown) => {
+          log.error({ err, role }, 'the work of the role could not be started; it is tried again');
           return null;
         });
       } else if (!isOurs && end !== null) {
         log.warn({ role }, 'another machine may have the role now');
         await stopWork();
       }
-      await sleep(pauseMs, undefined, { signal: ending.signal, ref: false }).catch(() => undefined);
+      await pause;
     }
     await stopWork();
-    await fleet.release(role, owner).catch(() => undefined);
+    const releasing = asker.answered().then(() => fleet.release(role, owner));
+    // A role that is not released ends with its lease.
+    await Promise.race([releasing.catch(() => undefined), sleep(pauseMs, undefined, { ref: false })]);
   }
 
   const running = run();
@@ -72,5 +67,32 @@ export function startRole(options: RoleOptions): { stop(): Promise<void> } {
       ending.abort();
       return running;
     },
+  };
+}
+
+/** Asks for the role, one question at a time, and notes until when this machine has it. */
+function createAsker({ fleet, role, owner, log }: RoleOptions, leaseMs: number) {
+  const marginMs = Math.min(MARGIN_MS, leaseMs / 3);
+  let heldUntilMs = 0;
+  let asking: Promise<void> | null = null;
+
+  async function ask(): Promise<void> {
+    const askedAtMs = performance.now();
+    try {
+      const isHeld = await fleet.hold(role, owner, leaseMs);
+      heldUntilMs = isHeld ? askedAtMs + leaseMs - marginMs : 0;
+    } catch (err) {
+      log.debug({ err, role }, 'the role could not be asked for');
+    }
+    asking = null;
+  }
+
+  return {
+    ask(): Promise<void> {
+      asking ??= ask();
+      return asking;
+    },
+    answered: async () => asking,
+    isOurs: () => performance.now() < heldUntilMs,
   };
 }

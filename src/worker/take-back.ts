@@ -1,12 +1,13 @@
-/** Takes runs back whose worker is gone, for as long as this process lives: no restart is needed for that. */
+/** Takes back the runs whose worker has ended, for as long as this process lives, so that this needs no restart. */
 
 import type { Logger } from 'pino';
+import { type Loop, startLoop } from '../loop.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { SECOND } from '../units.ts';
-import { endStepsOf, saidAs } from './recover.ts';
+import { endStepsOf, listPids } from './recover.ts';
 
 const INTERVAL_MS = 15 * SECOND;
-/** After a pause of this very process its own leases are renewed first. */
+/** After a pause of this very process its own leases have to be renewed first. */
 const LATE_MS = 5 * SECOND;
 const MOST_RUNS = 10_000;
 
@@ -15,55 +16,47 @@ export interface TakeBackOptions {
   maxAttempts: number;
   log: Logger;
   /**
-   * The runs that this process works on, or null while it may just be given another. Left out when other processes work
-   * on runs of the store, too: then only the end of a lease says that a worker is gone.
+   * Returns the runs that this process works on, or null while it may be getting another one. Left out if other
+   * processes use the store, too: then only the end of a lease shows that a worker has ended.
    */
   held?: () => readonly string[] | null;
-  /** Done each time before; its failure is logged. */
+  /** Is done each time before the look; a failure is logged. */
   before?: () => Promise<void>;
   intervalMs?: number;
 }
 
-export function startTakeBack(options: TakeBackOptions): { stop(): Promise<void> } {
+export function startTakeBack(options: TakeBackOptions): Loop {
   const { log, before, held, intervalMs = INTERVAL_MS } = options;
-  const ending = new AbortController();
   let dueAtMs = performance.now() + intervalMs;
-  let looking: Promise<void> | null = null;
 
-  async function look(): Promise<void> {
-    try {
-      await before?.();
-      const taken = held ? await takeOwnBack(options, held, ending.signal) : await takeSilentBack(options);
-      if (taken.length > 0) log.warn({ runs: taken }, 'runs taken back whose worker is gone');
-    } catch (err) {
-      log.warn({ err }, 'runs whose worker is gone could not be looked for; it is tried again');
-    }
+  async function look(ending: AbortSignal): Promise<void> {
+    await before?.();
+    const taken = held ? await takeOwnBack(options, held, ending) : await takeSilentBack(options);
+    if (taken.length > 0) log.warn({ runs: taken }, 'runs taken back whose worker is gone');
   }
 
-  const timer = setInterval(() => {
-    const late = performance.now() - dueAtMs > LATE_MS;
-    dueAtMs = performance.now() + intervalMs;
-    if (late) return;
-    looking ??= look().finally(() => {
-      looking = null;
-    });
-  }, intervalMs);
-  timer.unref();
-  return {
-    async stop() {
-      clearInterval(timer);
-      ending.abort();
-      await looking;
+  return startLoop({
+    firstMs: intervalMs,
+    pauseMs: intervalMs,
+    async work(ending) {
+      const isLate = performance.now() - dueAtMs > LATE_MS;
+      try {
+        if (!isLate) await look(ending);
+      } finally {
+        dueAtMs = performance.now() + intervalMs;
+      }
     },
-  };
+    onError: (err) =>
+      log.warn({ err }, 'runs whose worker is gone could not be looked for; it is tried again'),
+  });
 }
 
-/** Of a store that others use, too. What their workers started is ended by the watchdogs of their machines. */
+/** For a store that others use, too. The watchdogs of the other machines end what their workers started. */
 function takeSilentBack({ store, maxAttempts }: TakeBackOptions): Promise<string[]> {
   return store.takeBack({ all: false, maxAttempts });
 }
 
-/** Of a store that is only ours: a running run that this process does not work on is nobody's. */
+/** For a store that only this process uses: nobody works on a running run that this process does not work on. */
 async function takeOwnBack(
   { store, maxAttempts, log }: TakeBackOptions,
   held: () => readonly string[] | null,
@@ -71,7 +64,7 @@ async function takeOwnBack(
 ): Promise<string[]> {
   const before = held();
   const running = await store.runs({ state: 'running', limit: MOST_RUNS });
-  // Asked twice: before the reading it may hold one that ends meanwhile, and after it one that began meanwhile.
+  // Asked before and after the read, since a run may end or start while the store is read.
   const after = held();
   if (before === null || after === null) return [];
   const ours = new Set([...before, ...after]);
@@ -81,7 +74,7 @@ async function takeOwnBack(
     if (unkillable.length === 0) ended.push(id);
     else
       log.error(
-        { run_id: id, pids: saidAs(unkillable) },
+        { run_id: id, pids: listPids(unkillable) },
         'processes of a run cannot be ended; it waits for that',
       );
   }
