@@ -34,7 +34,7 @@ const ONLY_IN: [module: string, room: string][] = [
 const ABOUT_ONE_KIND = [
   'web/deployments/deploy-routes.ts',
   'web/deployments/deploy-metrics.ts',
-  'reporters/notifications/event-teller.ts',
+  'reporters/notifications/event-sender.ts',
 ];
 
 /** Code that decides by the kind of a run. The kinds of other things have other names. */

@@ -96,8 +96,8 @@ export const DEFECTS: readonly Defect[] = [
     needs: 'GitHub',
     patches: [
       {
-        file: 'reporters/statuses/status-teller.ts',
-        from: "if (outcome.kind !== 'ok') return keepFailure(owed, outcome);",
+        file: 'reporters/statuses/status-sender.ts',
+        from: "if (outcome.kind !== 'ok') return reportFailure(options, owed, outcome);",
         to: '',
       },
     ],
@@ -128,7 +128,7 @@ export const DEFECTS: readonly Defect[] = [
     needs: 'clock',
     patches: [
       { file: 'reporters/outbox/write-lane.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
-      { file: 'reporters/outbox/telling-loop.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
+      { file: 'reporters/outbox/sending-loop.ts', from: 'clock = steadyNow', to: 'clock = Date.now' },
     ],
   },
   {

@@ -2,11 +2,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createChangeRequests } from './change-requests.ts';
-import type { Resolve } from './public-lookup.ts';
+import type { Resolve } from './outside-request.ts';
 
 const TOKEN = 'glpat-CANARY-0123456789';
 const LOCAL = [{ address: '127.0.0.1', family: 4 }];
-/** It is public, and nothing answers there. */
+/** A public address at which nothing answers. */
 const PUBLIC = [{ address: '192.0.1.1', family: 4 }];
 
 let server: Server;
@@ -37,14 +37,14 @@ function open(
   { hosts = [] as string[], timeoutMs = 15_000, host = 'gitlab.example.com' } = {},
 ) {
   const origin = `http://${host}:${(server.address() as AddressInfo).port}`;
-  const requests = createChangeRequests({
+  const openRequest = createChangeRequests({
     rules: { protocols: ['http', 'https'], hosts },
     githubApiUrl: 'https://api.github.com',
     version: '0',
     timeoutMs,
     resolve,
   });
-  return requests.open({
+  return openRequest({
     type: 'gitlab',
     origin,
     token: TOKEN,
@@ -58,7 +58,7 @@ function open(
 }
 
 describe('A merge request', () => {
-  it('is opened at a host that the operator lists, whatever its address is', async () => {
+  it('is opened at a host that the operator lists, even if its address is private', async () => {
     const opened = await open(async () => LOCAL, { hosts: ['127.0.0.1'], host: '127.0.0.1' });
     expect(opened).toEqual({ ok: true, url: 'https://gitlab.example.com/1' });
     expect(seen).toEqual([
@@ -76,14 +76,14 @@ describe('A merge request', () => {
     expect(connections).toBe(0);
   });
 
-  it('F14: sends nothing to a name that leads elsewhere when it is looked up again', async () => {
+  it('F14: sends nothing to a name that leads to a private address when it is looked up again', async () => {
     const answers = [PUBLIC];
     const opened = await open(async () => answers.shift() ?? LOCAL, { timeoutMs: 500 });
     expect(opened.ok).toBe(false);
     expect(connections).toBe(0);
   });
 
-  it('follows no redirect, and does not read an endless answer', async () => {
+  it('is not opened after a redirect or an endless answer', async () => {
     respond = (_request, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end();
     const moved = await open(async () => LOCAL, { hosts: ['127.0.0.1'], host: '127.0.0.1' });
     expect(moved).toEqual({ ok: false, problem: 'The provider answered HTTP 302.' });

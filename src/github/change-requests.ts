@@ -1,24 +1,20 @@
 /** Opens pull requests on GitHub and merge requests on GitLab with a user's own token. */
 
-import { lookup } from 'node:dns/promises';
-import { request as httpRequest, type RequestOptions } from 'node:http';
-import { request as httpsRequest } from 'node:https';
-import type { LookupFunction } from 'node:net';
 import { z } from 'zod';
 import { maskToken } from '../runs/job.ts';
-import { checkRemoteUrl } from '../runs/texts/remote-url.ts';
-import { createPublicLookup, PrivateAddressError, type Resolve } from './public-lookup.ts';
+import type { RemoteUrlRules } from '../runs/texts/remote-url.ts';
+import { checkOutsideUrl, PrivateAddressError, type Resolve, requestOutside } from './outside-request.ts';
 
 interface ChangeRequest {
   type: 'github' | 'gitlab';
-  /** Base of the provider's web pages. */
+  /** The base of the provider's web pages. */
   origin: string;
   token: string;
   /** Without credentials. */
   repositoryUrl: string;
   /** The new branch. */
   head: string;
-  /** The branch to change; null: the one that the repository shows first. */
+  /** The branch to change, or null for the default branch of the repository. */
   base: string | null;
   title: string;
   description: string;
@@ -27,14 +23,12 @@ interface ChangeRequest {
 
 type OpenedRequest = { ok: true; url: string } | { ok: false; problem: string };
 
-export interface ChangeRequests {
-  /** Finds the one that is open already. Never throws: a problem is one sentence without a secret. */
-  open(request: ChangeRequest): Promise<OpenedRequest>;
-}
+/** Opens a change request. Never throws. A problem is one sentence without a secret. */
+export type OpenChangeRequest = (request: ChangeRequest) => Promise<OpenedRequest>;
 
 export interface ChangeRequestsOptions {
-  /** What users may name: URLs with these schemes and hosts. */
-  rules: { protocols: readonly string[]; hosts: readonly string[] };
+  /** The protocols and hosts that users may name. */
+  rules: Omit<RemoteUrlRules, 'what'>;
   /** The API for providers on github.com. */
   githubApiUrl: string;
   version: string;
@@ -43,108 +37,88 @@ export interface ChangeRequestsOptions {
   resolve?: Resolve;
 }
 
-const TIMEOUT_MS = 15_000;
-const MAX_ANSWER_BYTES = 1024 * 1024;
-const resolveAll: Resolve = (host) => lookup(host, { all: true });
-const DESCRIPTION_LENGTH = 4_000;
-
-const Repository = z.object({ default_branch: z.string().min(1) });
-const Pull = z.object({ html_url: z.string() });
-const Merge = z.object({ web_url: z.string() });
-const Problem = z.object({ message: z.unknown().optional(), error: z.unknown().optional() });
-
-/** One API: where it is, and how it names things. */
 interface Api {
+  /** The addresses of the repository, of its open change requests for this branch, and for a new one. */
   repository: string;
   list: string;
   create: string;
-  fields(base: string, request: ChangeRequest, description: string): Record<string, string>;
-  urlOf(answer: unknown): string | null;
+  fields(base: string, description: string): Record<string, string>;
 }
+
+const TIMEOUT_MS = 15_000;
+const DESCRIPTION_LENGTH = 4_000;
+
+const Repository = z.object({ default_branch: z.string().min(1) });
+const Opened = {
+  github: z.object({ html_url: z.string() }).transform(({ html_url }) => html_url),
+  gitlab: z.object({ web_url: z.string() }).transform(({ web_url }) => web_url),
+};
+const Problem = z.object({ message: z.unknown().optional(), error: z.unknown().optional() });
 
 class RequestProblem extends Error {}
 
-export function createChangeRequests(options: ChangeRequestsOptions): ChangeRequests {
-  return {
-    async open(request) {
-      try {
-        return { ok: true, url: await openOne(options, request) };
-      } catch (error) {
-        const isKnown = error instanceof RequestProblem || error instanceof PrivateAddressError;
-        const problem = isKnown ? error.message : 'The provider did not answer.';
-        return { ok: false, problem: problem.replaceAll(request.token, maskToken(request.token)) };
-      }
-    },
+export function createChangeRequests(options: ChangeRequestsOptions): OpenChangeRequest {
+  return async (request) => {
+    try {
+      return { ok: true, url: await open(options, request) };
+    } catch (error) {
+      const isKnown = error instanceof RequestProblem || error instanceof PrivateAddressError;
+      const problem = isKnown ? error.message : 'The provider did not answer.';
+      return { ok: false, problem: problem.replaceAll(request.token, maskToken(request.token)) };
+    }
   };
 }
 
-async function openOne(options: ChangeRequestsOptions, request: ChangeRequest): Promise<string> {
-  const api = apiOf(options, request);
-  const way = lookupFor(options, api.repository);
-  const ask = (url: string, body?: object) => send(options, request, { url, lookup: way }, body);
-  const base = request.base ?? (await defaultBranch(ask, api.repository));
-  const text = request.description;
+/** Returns the address of the new change request, or of the one that is open already. */
+async function open(options: ChangeRequestsOptions, request: ChangeRequest): Promise<string> {
+  const { type, description: text } = request;
+  const api = type === 'gitlab' ? gitlabApi(request) : githubApi(options, request);
+  const base = request.base ?? (await defaultBranch(options, request, api.repository));
   const description = text.length > DESCRIPTION_LENGTH ? `${text.slice(0, DESCRIPTION_LENGTH)}…` : text;
-  const created = await ask(api.create, api.fields(base, request, description));
+  const created = await send(options, request, api.create, api.fields(base, description));
   if (created.status === 201) {
-    const url = api.urlOf(created.body);
-    if (url !== null) return url;
+    const url = Opened[type].safeParse(created.body).data;
+    if (url !== undefined) return url;
     throw new RequestProblem('The provider gave an answer that is not understood.');
   }
-  // 422 of GitHub and 409 of GitLab: it may be there from an attempt that was cut off.
+  // An attempt that was cut off may have opened it. GitHub then answers 422, and GitLab 409.
   if (created.status === 422 || created.status === 409) {
-    const listed = await ask(api.list);
-    const url = Array.isArray(listed.body) ? api.urlOf(listed.body[0]) : null;
-    if (url !== null) return url;
+    const { body } = await send(options, request, api.list);
+    const url = z.tuple([Opened[type]], z.unknown()).safeParse(body).data?.[0];
+    if (url !== undefined) return url;
   }
   throw new RequestProblem(`The provider answered ${describe(created)}.`);
 }
 
-function apiOf({ githubApiUrl }: ChangeRequestsOptions, request: ChangeRequest): Api {
-  const name = new URL(request.repositoryUrl).pathname.replace(/^\/+|\/+$/g, '').replace(/\.git$/, '');
-  const [owner = '', repo = '', ...rest] = name.split('/');
-  if (request.type === 'gitlab') {
-    const repository = `${request.origin}/api/v4/projects/${encodeURIComponent(decodeURIComponent(name))}`;
-    const create = `${repository}/merge_requests`;
-    return {
-      repository,
-      create,
-      list: `${create}?${new URLSearchParams({ state: 'opened', source_branch: request.head })}`,
-      fields: (base, { head, title }, description) => ({
-        source_branch: head,
-        target_branch: base,
-        title,
-        description,
-      }),
-      urlOf: (answer) => Merge.safeParse(answer).data?.web_url ?? null,
-    };
-  }
+function nameOf({ repositoryUrl }: ChangeRequest): string {
+  return new URL(repositoryUrl).pathname.replace(/^\/+|\/+$/g, '').replace(/\.git$/, '');
+}
+
+function gitlabApi(request: ChangeRequest): Api {
+  const { origin, head, title } = request;
+  const repository = `${origin}/api/v4/projects/${encodeURIComponent(decodeURIComponent(nameOf(request)))}`;
+  const create = `${repository}/merge_requests`;
+  return {
+    repository,
+    create,
+    list: `${create}?${new URLSearchParams({ state: 'opened', source_branch: head })}`,
+    fields: (base, description) => ({ source_branch: head, target_branch: base, title, description }),
+  };
+}
+
+function githubApi({ githubApiUrl }: ChangeRequestsOptions, request: ChangeRequest): Api {
+  const { origin, head, title } = request;
+  const [owner = '', repo = '', ...rest] = nameOf(request).split('/');
   if (repo === '' || rest.length > 0) throw new RequestProblem('The repository is not one of GitHub.');
-  const isPublic = request.origin === 'https://github.com';
-  const repository = `${isPublic ? githubApiUrl : `${request.origin}/api/v3`}/repos/${owner}/${repo}`;
+  const isPublic = origin === 'https://github.com';
+  const repository = `${isPublic ? githubApiUrl : `${origin}/api/v3`}/repos/${owner}/${repo}`;
   const create = `${repository}/pulls`;
   return {
     repository,
     create,
-    list: `${create}?${new URLSearchParams({ state: 'open', head: `${owner}:${request.head}` })}`,
-    fields: (base, { head, title }, body) => ({ title, head, base, body }),
-    urlOf: (answer) => Pull.safeParse(answer).data?.html_url ?? null,
+    list: `${create}?${new URLSearchParams({ state: 'open', head: `${owner}:${head}` })}`,
+    fields: (base, body) => ({ title, head, base, body }),
   };
-}
-
-/**
- * The user names the host, so it must be one that anybody may ask, or that the operator lists. The address that is
- * checked is the one that is connected to. Undefined: any address will do.
- */
-function lookupFor(
-  { rules, githubApiUrl, resolve = resolveAll }: ChangeRequestsOptions,
-  url: string,
-): LookupFunction | undefined {
-  if (url.startsWith(`${githubApiUrl}/`)) return undefined;
-  const protocols = rules.protocols.filter((name) => name === 'https' || name === 'http');
-  const checked = checkRemoteUrl(url, { protocols, hosts: rules.hosts, what: 'The address of the provider' });
-  if (!checked.ok) throw new RequestProblem(checked.problem);
-  return checked.isListed ? undefined : createPublicLookup(resolve);
 }
 
 interface Answer {
@@ -153,13 +127,15 @@ interface Answer {
 }
 
 async function send(
-  { version, timeoutMs = TIMEOUT_MS }: ChangeRequestsOptions,
+  options: ChangeRequestsOptions,
   { type, token, signal }: ChangeRequest,
-  { url, lookup }: { url: string; lookup: LookupFunction | undefined },
+  url: string,
   body?: object,
 ): Promise<Answer> {
-  const { status, text } = await exchange(url, body && JSON.stringify(body), {
+  const { version, timeoutMs = TIMEOUT_MS } = options;
+  const { status, text } = await requestOutside(url, {
     method: body === undefined ? 'GET' : 'POST',
+    ...(body && { body: JSON.stringify(body) }),
     headers: {
       authorization: `Bearer ${token}`,
       accept: type === 'github' ? 'application/vnd.github+json' : 'application/json',
@@ -167,8 +143,9 @@ async function send(
       ...(body && { 'content-type': 'application/json' }),
     },
     signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-    ...(lookup && { lookup }),
+    ...lookupFor(options, url),
   });
+  if (text === null) throw new Error('The answer broke off.');
   try {
     return { status, body: JSON.parse(text) };
   } catch {
@@ -176,43 +153,31 @@ async function send(
   }
 }
 
-/** On a connection of its own, so that each is looked up again. A redirect is an answer: the token goes nowhere else. */
-function exchange(
-  url: string,
-  body: string | undefined,
-  options: RequestOptions,
-): Promise<{ status: number; text: string }> {
-  const open = url.startsWith('https:') ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const request = open(url, { ...options, agent: false }, (response) => {
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > MAX_ANSWER_BYTES) request.destroy(new Error('The answer is too long.'));
-        else chunks.push(chunk);
-      });
-      response.on('error', reject);
-      response.on('end', () =>
-        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
-      );
-    });
-    request.on('error', reject);
-    request.end(body);
-  });
+/** The user names the host. It must be public, or listed by the operator. The operator's own API may be anywhere. */
+function lookupFor({ rules, githubApiUrl, resolve }: ChangeRequestsOptions, url: string) {
+  if (url.startsWith(`${githubApiUrl}/`)) return {};
+  const protocols = rules.protocols.filter((name) => name === 'https' || name === 'http');
+  const what = 'The address of the provider';
+  const checked = checkOutsideUrl(url, { protocols, hosts: rules.hosts, what }, resolve);
+  if (!checked.ok) throw new RequestProblem(checked.problem);
+  return checked.lookup && { lookup: checked.lookup };
 }
 
-async function defaultBranch(ask: (url: string) => Promise<Answer>, repository: string): Promise<string> {
-  const answer = await ask(repository);
-  const found = Repository.safeParse(answer.body);
-  if (answer.status === 200 && found.success) return found.data.default_branch;
+async function defaultBranch(
+  options: ChangeRequestsOptions,
+  request: ChangeRequest,
+  repository: string,
+): Promise<string> {
+  const answer = await send(options, request, repository);
+  const found = Repository.safeParse(answer.body).data;
+  if (answer.status === 200 && found) return found.default_branch;
   throw new RequestProblem(`The provider answered ${describe(answer)}.`);
 }
 
 function describe({ status, body }: Answer): string {
   const { message, error } = Problem.safeParse(body).data ?? {};
-  const said = message ?? error;
-  if (said === undefined) return `HTTP ${status}`;
-  const text = typeof said === 'string' ? said : JSON.stringify(said);
+  const problem = message ?? error;
+  if (problem === undefined) return `HTTP ${status}`;
+  const text = typeof problem === 'string' ? problem : JSON.stringify(problem);
   return `HTTP ${status}: ${text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 200)}`;
 }

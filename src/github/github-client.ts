@@ -1,27 +1,11 @@
-/** The one way to GitHub's REST API: Octokit with our limits, and every outcome as a value. */
+/** The one way to GitHub's REST API: Octokit with our limits. */
 
 import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
-import type { CommitStatus } from '../runs/kinds/kind.ts';
-import { type GitHubAnswer, judgeAnswer, judgeSilence, type SendOutcome } from './github-answer.ts';
-
-interface StatusRequest extends CommitStatus {
-  owner: string;
-  repo: string;
-  /** Full commit id. */
-  sha: string;
-  targetUrl: string;
-  /** Refuses the status when the commit has so many that the last ones must be kept for outcomes. */
-  keepsRoom?: boolean;
-}
-
-export interface GitHubClient {
-  /** Sets a commit status. Never throws: what went wrong, and when to try again, is in the outcome. */
-  setStatus(request: StatusRequest): Promise<SendOutcome>;
-}
+import type { GitHubAnswer } from './github-answer.ts';
 
 export interface GitHubClientOptions {
-  /** e.g. https://api.github.com */
+  /** For example https://api.github.com. */
   apiUrl: string;
   token: string;
   /** Our own version, for the User-Agent that GitHub requires. */
@@ -32,14 +16,13 @@ export interface GitHubClientOptions {
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 307, 308]);
 const MAX_REDIRECTS = 3;
-/** https://docs.github.com/en/rest/commits/statuses#create-a-commit-status */
-const MOST_STATUSES = 1_000;
-const KEPT_FOR_OUTCOMES = 100;
-const CROWDED = 'GitHub takes only 1,000 statuses for a commit; the last ones are kept for outcomes.';
+const PER_PAGE = 100;
+/** No list of ours is longer. The limit is for servers that give the same page for ever. */
+const MAX_PAGES = 300;
 
-const Headers = z.record(z.string(), z.coerce.string());
+export const Headers = z.record(z.string(), z.coerce.string());
 
-/** Octokit's error: a status of 500 without a response means that there was no answer at all. */
+/** Octokit's error. A status of 500 without a response means that there was no answer at all. */
 const HttpError = z.object({
   response: z.object({
     status: z.number(),
@@ -53,53 +36,7 @@ const ErrorBody = z.object({
   errors: z.array(z.object({ message: z.string() })).catch([]),
 });
 
-export function createGitHubClient(options: GitHubClientOptions): GitHubClient {
-  return {
-    async setStatus({ owner, repo, sha, state, description, targetUrl, context, keepsRoom = false }) {
-      const startedAt = performance.now();
-      try {
-        const octokit = await loadOctokit(options);
-        if (keepsRoom && (await isCrowded(octokit, { owner, repo, ref: sha })))
-          return { kind: 'refused', problem: CROWDED };
-        const { status, headers, data } = await octokit.rest.repos.createCommitStatus({
-          owner,
-          repo,
-          sha,
-          state,
-          description,
-          target_url: targetUrl,
-          context,
-        });
-        // A cut or foreign body comes as text; telling the same status again does no harm.
-        const created = z.object({ state: z.literal(state) }).safeParse(data).success;
-        if (Number(status) === 201 && created) return { kind: 'ok' };
-        return judgeAnswer({ status, headers: Headers.parse(headers), message: '' }, `${owner}/${repo}`);
-      } catch (error) {
-        const answer = readAnswer(error, options.token);
-        if (answer) return judgeAnswer(answer, `${owner}/${repo}`);
-        return judgeSilence(describeSilence(error), performance.now() - startedAt);
-      }
-    },
-  };
-}
-
-/**
- * Whether the commit has nearly as many statuses as GitHub takes: 1,000 for each context. Those of all contexts count
- * here, which one request can see.
- */
-async function isCrowded(
-  octokit: Octokit,
-  commit: { owner: string; repo: string; ref: string },
-): Promise<boolean> {
-  const { data } = await octokit.rest.repos.listCommitStatusesForRef({
-    ...commit,
-    per_page: 1,
-    page: MOST_STATUSES - KEPT_FOR_OUTCOMES,
-  });
-  return z.array(z.unknown()).nonempty().safeParse(data).success;
-}
-
-/** Octokit is loaded with the first status, so that a server starts and idles without it. */
+/** Loads Octokit when it is first needed, so that a server starts and idles without it. */
 export async function loadOctokit(options: GitHubClientOptions): Promise<Octokit> {
   const { apiUrl, version, timeoutMs = 10_000, fetch = globalThis.fetch } = options;
   const { Octokit } = await import('@octokit/rest');
@@ -123,9 +60,9 @@ export async function loadOctokit(options: GitHubClientOptions): Promise<Octokit
 }
 
 /**
- * A renamed repository is answered with its new address, to which the same request is sent again:
+ * Sends the same request again to the new address of a renamed repository, if that address is within the same API. Any
+ * other redirect is returned as the answer.
  * https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
- * Only within the same API. Any other redirect is an answer to report.
  */
 async function fetchWithin(
   baseUrl: string,
@@ -144,7 +81,7 @@ async function fetchWithin(
   return response;
 }
 
-/** The address a redirect leads to, or null when it leads out of the API. */
+/** The address that a redirect leads to, or null if it leads out of the API. */
 function placeWithin(baseUrl: string, location: string | null): string | null {
   const place = URL.parse(location ?? '', `${baseUrl}/`);
   if (!location || place === null || place.username !== '' || place.password !== '') return null;
@@ -153,6 +90,25 @@ function placeWithin(baseUrl: string, location: string | null): string | null {
 
 function ignore(): void {}
 
+/**
+ * Reads a list page by page. The link header only says whether there is another page: its address is not used, so that
+ * an answer cannot choose where the next request goes. Throws if there are more pages than can be read.
+ */
+export async function* readPages<T>(
+  schema: z.ZodType<T[]>,
+  read: (page: { per_page: number; page: number }) => Promise<{ data: unknown; headers: { link?: string } }>,
+): AsyncGenerator<T[]> {
+  for (let page = 1; page <= MAX_PAGES; page += 1) {
+    const { data, headers } = await read({ per_page: PER_PAGE, page });
+    const items = schema.parse(data);
+    yield items;
+    const isLast = headers.link === undefined ? items.length < PER_PAGE : !/rel="next"/.test(headers.link);
+    if (isLast) return;
+  }
+  throw new Error('The list has more pages than can be read.');
+}
+
+/** Reads GitHub's answer from Octokit's error. Returns null if there was no answer. */
 export function readAnswer(error: unknown, token: string): GitHubAnswer | null {
   const parsed = HttpError.safeParse(error);
   if (!parsed.success) return null;
@@ -167,7 +123,7 @@ export function readAnswer(error: unknown, token: string): GitHubAnswer | null {
   return { status, headers, message };
 }
 
-/** Only the code of the failure: messages of failed requests may hold addresses and header values. */
+/** Names only the code of a failed request, because its message may hold addresses and header values. */
 export function describeSilence(error: unknown): string {
   for (let current = error; current instanceof Error; current = current.cause) {
     if (current.name === 'TimeoutError') return 'timed out';

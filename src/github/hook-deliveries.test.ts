@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createHookReader, type HookReader } from './hook-deliveries.ts';
+import { type FailedDeliveries, readFailedDeliveries } from './hook-deliveries.ts';
 
 const TOKEN = 'ghp_CANARY0123456789';
 const HOOK_URL = 'https://iac.example.com/webhook';
@@ -9,10 +9,10 @@ const NOON = Date.parse('2026-03-01T12:00:00Z');
 
 type Answer = { status?: number; body: unknown; headers?: Record<string, string> };
 
-/** A GitHub that answers by path and query, and keeps what it was asked. */
+/** A GitHub that answers by path and query, and keeps the requests. */
 async function startGitHub(
   answer: (url: string) => Answer,
-): Promise<{ reader: HookReader; asked: string[] }> {
+): Promise<{ failedDeliveries(since: number): Promise<FailedDeliveries>; asked: string[] }> {
   const asked: string[] = [];
   const server = createServer((request: IncomingMessage, response: ServerResponse) => {
     const url = request.url ?? '';
@@ -25,8 +25,8 @@ async function startGitHub(
   onTestFinished(() => void server.close());
   const apiUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const repository = { owner: 'acme', repo: 'platform' };
-  const reader = createHookReader({ apiUrl, token: TOKEN, version: '1', repository, hookUrl: HOOK_URL });
-  return { reader, asked };
+  const options = { apiUrl, token: TOKEN, version: '1', repository, hookUrl: HOOK_URL };
+  return { failedDeliveries: (since) => readFailedDeliveries(options, since), asked };
 }
 
 function attempt(guid: string, status_code: number, minutesAgo: number, event = 'push'): object {
@@ -40,8 +40,8 @@ const HOOKS = [
 ];
 
 describe('failedDeliveries', () => {
-  it('F11: gives those of which no try has arrived, with the last answer GitHub got', async () => {
-    const { reader, asked } = await startGitHub((url) => {
+  it('F11: returns the deliveries of which no try has arrived, with the last answer that GitHub got', async () => {
+    const { failedDeliveries, asked } = await startGitHub((url) => {
       if (url.includes('/hooks?')) return { body: HOOKS };
       if (url.includes('cursor=older')) return { body: [attempt('c', 0, 90), attempt('old', 500, 6_000)] };
       const link =
@@ -49,7 +49,7 @@ describe('failedDeliveries', () => {
       const body = [attempt('a', 200, 1), attempt('b', 502, 2), attempt('b', 0, 3), attempt('a', 503, 4)];
       return { body, headers: { link } };
     });
-    expect(await reader.failedDeliveries(NOON - 3 * 86_400_000)).toEqual({
+    expect(await failedDeliveries(NOON - 3 * 86_400_000)).toEqual({
       kind: 'ok',
       failed: [
         { deliveryId: 'b', event: 'push', statusCode: 502, deliveredAt: NOON - 120_000 },
@@ -63,10 +63,12 @@ describe('failedDeliveries', () => {
     ]);
   });
 
-  it('says so when no webhook is ours, after all of them', async () => {
+  it('reads all webhooks before it says that none is ours', async () => {
     const others = Array.from({ length: 100 }, (_, id) => ({ id, config: { url: 'https://x.example' } }));
-    const { reader, asked } = await startGitHub((url) => ({ body: url.endsWith('&page=1') ? others : [] }));
-    expect(await reader.failedDeliveries(0)).toEqual({ kind: 'no_hook' });
+    const { failedDeliveries, asked } = await startGitHub((url) => ({
+      body: url.endsWith('&page=1') ? others : [],
+    }));
+    expect(await failedDeliveries(0)).toEqual({ kind: 'no_hook' });
     expect(asked).toHaveLength(1 + 1);
   });
 
@@ -90,8 +92,8 @@ describe('failedDeliveries', () => {
       { kind: 'unavailable' },
     ],
     ['nonsense', { body: { hooks: 7 } }, { kind: 'unavailable' }],
-  ])('judges %s without throwing', async (_title, answer, expected) => {
-    const { reader } = await startGitHub(() => answer);
-    expect(await reader.failedDeliveries(0)).toMatchObject(expected);
+  ])('returns a result for %s and does not throw', async (_title, answer, expected) => {
+    const { failedDeliveries } = await startGitHub(() => answer);
+    expect(await failedDeliveries(0)).toMatchObject(expected);
   });
 });

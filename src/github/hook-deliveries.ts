@@ -1,15 +1,23 @@
-/** What GitHub says about the deliveries of our webhook: those of the last days that did not arrive. */
+/** Reads from GitHub which deliveries of our webhook did not arrive in the last days. */
 
+import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
-import { describeSilence, type GitHubClientOptions, loadOctokit, readAnswer } from './github-client.ts';
+import { describeAnswer, isLimited } from './github-answer.ts';
+import {
+  describeSilence,
+  type GitHubClientOptions,
+  loadOctokit,
+  readAnswer,
+  readPages,
+} from './github-client.ts';
 
 export interface FailedDelivery {
   /** X-GitHub-Delivery. */
   deliveryId: string;
   event: string;
-  /** What GitHub got as an answer at the last try; 0 when it got none. */
+  /** The answer that GitHub got at the last try, or 0 if it got none. */
   statusCode: number;
-  /** Of the last try, milliseconds since the epoch. */
+  /** The time of the last try, in milliseconds since the epoch. */
   deliveredAt: number;
 }
 
@@ -22,14 +30,9 @@ export type FailedDeliveries =
   | { kind: 'not_allowed'; problem: string }
   | { kind: 'unavailable'; problem: string };
 
-export interface HookReader {
-  /** Deliveries tried since then (ms since the epoch) of which no try has succeeded. Never throws. */
-  failedDeliveries(since: number): Promise<FailedDeliveries>;
-}
-
-export interface HookReaderOptions extends GitHubClientOptions {
+export interface HookOptions extends GitHubClientOptions {
   repository: { owner: string; repo: string };
-  /** The address that GitHub delivers to, e.g. https://iac.example.com/webhook. */
+  /** The address that GitHub delivers to, for example https://iac.example.com/webhook. */
   hookUrl: string;
 }
 
@@ -47,45 +50,32 @@ const deliveriesSchema = z.array(
   }),
 );
 type Attempt = z.output<typeof deliveriesSchema>[number];
-type Octokit = Awaited<ReturnType<typeof loadOctokit>>;
 
-export function createHookReader(options: HookReaderOptions): HookReader {
-  return {
-    async failedDeliveries(since) {
-      try {
-        const octokit = await loadOctokit(options);
-        const hookId = await findHook(octokit, options);
-        if (hookId === null) return { kind: 'no_hook' };
-        return { kind: 'ok', failed: failedOf(await listAttempts(octokit, options, hookId, since)) };
-      } catch (error) {
-        return judge(error, options.token);
-      }
-    },
-  };
+/** Returns the deliveries since `since` (in ms since the epoch) of which no try has succeeded. Never throws. */
+export async function readFailedDeliveries(options: HookOptions, since: number): Promise<FailedDeliveries> {
+  try {
+    const octokit = await loadOctokit(options);
+    const hookId = await findHook(octokit, options);
+    if (hookId === null) return { kind: 'no_hook' };
+    return { kind: 'ok', failed: failedOf(await listAttempts(octokit, options, hookId, since)) };
+  } catch (error) {
+    return describeProblem(error, options.token);
+  }
 }
 
-async function findHook(
-  octokit: Octokit,
-  { repository, hookUrl }: HookReaderOptions,
-): Promise<number | null> {
-  for (let page = 1; page <= MAX_PAGES; page += 1) {
-    const { data } = await octokit.rest.repos.listWebhooks({ ...repository, per_page: PER_PAGE, page });
-    const hooks = hooksSchema.parse(data);
-    const ours = hooks.find(({ config }) => isSameAddress(config.url, hookUrl));
+async function findHook(octokit: Octokit, { repository, hookUrl }: HookOptions): Promise<number | null> {
+  const pages = readPages(hooksSchema, (page) => octokit.rest.repos.listWebhooks({ ...repository, ...page }));
+  for await (const hooks of pages) {
+    const ours = hooks.find(({ config }) => URL.parse(config.url ?? '')?.href === new URL(hookUrl).href);
     if (ours) return ours.id;
-    if (hooks.length < PER_PAGE) return null;
   }
   return null;
-}
-
-function isSameAddress(one: string | undefined, other: string): boolean {
-  return one !== undefined && URL.canParse(one) && new URL(one).href === new URL(other).href;
 }
 
 /** Newest first, as GitHub lists them. */
 async function listAttempts(
   octokit: Octokit,
-  { repository }: HookReaderOptions,
+  { repository }: HookOptions,
   hookId: number,
   since: number,
 ): Promise<Attempt[]> {
@@ -106,14 +96,13 @@ async function listAttempts(
   return attempts;
 }
 
-/** Only the cursor is taken from the link: where requests go is our own affair. */
+/** Takes only the cursor from the link, so that an answer cannot choose where the next request goes. */
 function nextCursor(link: string | undefined): string | undefined {
-  const [, address] = /<([^>]*)>;\s*rel="next"/.exec(link ?? '') ?? [];
-  if (address === undefined || !URL.canParse(address)) return undefined;
-  return new URL(address).searchParams.get('cursor') ?? undefined;
+  const [, address = ''] = /<([^>]*)>;\s*rel="next"/.exec(link ?? '') ?? [];
+  return URL.parse(address)?.searchParams.get('cursor') ?? undefined;
 }
 
-/** A redelivery is another try under the same id. */
+/** A redelivery is another try with the same id. */
 function failedOf(attempts: readonly Attempt[]): FailedDelivery[] {
   const arrived = new Set(attempts.filter(succeeded).map(({ guid }) => guid));
   const failed = new Map<string, FailedDelivery>();
@@ -128,18 +117,12 @@ function succeeded({ status_code: status }: Attempt): boolean {
   return status >= 200 && status < 300;
 }
 
-function judge(error: unknown, token: string): FailedDeliveries {
+function describeProblem(error: unknown, token: string): FailedDeliveries {
   if (error instanceof z.ZodError)
     return { kind: 'unavailable', problem: "GitHub's answer has another form." };
   const answer = readAnswer(error, token);
   if (!answer) return { kind: 'unavailable', problem: `GitHub did not answer (${describeSilence(error)}).` };
-  const { status, headers, message } = answer;
-  const problem = `HTTP ${status}${message && `: ${message}`}`;
-  const limited =
-    headers['retry-after'] !== undefined ||
-    headers['x-ratelimit-remaining'] === '0' ||
-    /rate limit|abuse/i.test(message);
-  // GitHub hides what a token may not see behind 404.
-  const refused = status === 404 || (status === 403 && !limited);
-  return { kind: refused ? 'not_allowed' : 'unavailable', problem };
+  // GitHub answers 404 for things that the token may not see.
+  const refused = answer.status === 404 || (answer.status === 403 && !isLimited(answer));
+  return { kind: refused ? 'not_allowed' : 'unavailable', problem: describeAnswer(answer) };
 }

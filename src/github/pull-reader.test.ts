@@ -3,7 +3,7 @@ import { createPullReader } from './pull-reader.ts';
 
 const ada = { id: 1, login: 'ada' };
 
-/** A GitHub that gives these answers, one after the other. */
+/** A GitHub that gives these answers one after the other. */
 function reader(...answers: { status?: number; body?: unknown; headers?: Record<string, string> }[]) {
   const asked: string[] = [];
   const github = createPullReader(
@@ -32,13 +32,13 @@ describe('Who may write', () => {
     ['read', false],
     ['none', false],
     ['owner', false],
-  ])('is asked from GitHub: %s', async (permission, expected) => {
+  ])('is what GitHub says: %s', async (permission, expected) => {
     const { github, asked } = reader({ body: { permission, user: ada } });
     expect(await github.mayWrite(ada)).toBe(expected);
     expect(asked).toEqual(['https://api.github.com/repos/acme/platform/collaborators/ada/permission']);
   });
 
-  it('F47: is the account, not whoever has its name now', async () => {
+  it('F47: is decided by the id of the account, not by its name', async () => {
     const { github } = reader({ body: { permission: 'admin', user: { ...ada, id: 2 } } });
     expect(await github.mayWrite(ada)).toBe(false);
   });
@@ -50,11 +50,11 @@ describe('Who may write', () => {
     ['401', { status: 401 }, 'unavailable'],
     ['502', { status: 502 }, 'unavailable'],
     ['something else', { body: { permission: 7 } }, 'unavailable'],
-  ])('is nobody as long as GitHub does not say so: %s', async (_what, answer, expected) => {
+  ])('is nobody until GitHub says so: %s', async (_what, answer, expected) => {
     expect(await reader(answer).github.mayWrite(ada)).toBe(expected);
   });
 
-  it('is not known without an answer', async () => {
+  it('is unknown without an answer', async () => {
     expect(await reader().github.mayWrite(ada)).toBe('unavailable');
   });
 });
@@ -68,7 +68,7 @@ describe('Reviews', () => {
   };
   const next = { link: '<https://elsewhere.example/?page=2>; rel="next"' };
 
-  it('are read to the last page, whatever the link leads to', async () => {
+  it('are read to the last page, wherever the link leads', async () => {
     const { github, asked } = reader(
       { body: [review], headers: next },
       { body: [{ ...review, user: null }] },
@@ -77,7 +77,7 @@ describe('Reviews', () => {
     expect(asked[1]).toBe('https://api.github.com/repos/acme/platform/pulls/7/reviews?per_page=100&page=2');
   });
 
-  it('are not known when a page is missing', async () => {
+  it('are unknown if a page is missing', async () => {
     expect(await reader({ body: [review], headers: next }, { status: 500 }).github.reviews()).toBe(
       'unavailable',
     );
@@ -86,7 +86,7 @@ describe('Reviews', () => {
     );
   });
 
-  it('that are still being written do not count', async () => {
+  it('do not count while they are being written', async () => {
     const { github } = reader({ body: [{ ...review, state: 'PENDING', submitted_at: undefined }] });
     expect(await github.reviews()).toEqual([]);
   });

@@ -1,8 +1,9 @@
-/** What GitHub says of a pull request, its reviews, and who may write: asked before a command is obeyed. */
+/** Asks GitHub about a pull request, its reviews, and who may write to its repository. */
 
+import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
 import { isLimited } from './github-answer.ts';
-import { type GitHubClientOptions, loadOctokit, readAnswer } from './github-client.ts';
+import { type GitHubClientOptions, loadOctokit, readAnswer, readPages } from './github-client.ts';
 
 export interface Person {
   id: number;
@@ -14,41 +15,38 @@ export interface PullDetails {
   isDraft: boolean;
   /** Full commit id. */
   head: string;
-  /** The head is in another repository than the base, or in one that is gone. */
+  /** The head is in another repository than the base, or its repository was deleted. */
   fromFork: boolean;
   headRef: string;
   baseRef: string;
   author: Person | null;
-  /** Null as long as GitHub works it out. */
+  /** Null until GitHub has worked it out. */
   mergeable: boolean | null;
-  /** Which rules of the branch stand against it: `clean`, `blocked`, `behind`, `dirty`, `unstable`, … */
+  /** GitHub's word for what prevents a merge: `clean`, `blocked`, `behind`, `dirty`, `unstable`, … */
   mergeableState: string;
 }
 
 export interface Review {
-  /** Null for an account that is gone. */
+  /** Null for a deleted account. */
   reviewer: Person | null;
   state: string;
-  /** The commit that was looked at, or null. */
+  /** The commit that was reviewed, or null. */
   commit: string | null;
   /** Milliseconds since the epoch. */
   submittedAt: number;
 }
 
-/** None of these throws; `unavailable` means that GitHub may know and does not answer now. */
+/** None of these throws. `unavailable` means that GitHub gives no answer now, but may give one later. */
 export interface PullReader {
-  /** Null when there is no such pull request for this token. */
+  /** Null if the token can see no such pull request. */
   pull(): Promise<PullDetails | null | 'unavailable'>;
-  /** All of them, oldest first. */
+  /** All reviews, oldest first. */
   reviews(): Promise<Review[] | 'unavailable'>;
-  /** Whether this very account may write to the repository, also through teams and the organisation. */
+  /** Whether the account may write to the repository, directly or through a team or the organisation. */
   mayWrite(person: Person): Promise<boolean | 'unavailable'>;
 }
 
-const PER_PAGE = 100;
-/** More than any pull request has; for servers that give the same page for ever. */
-const MAX_PAGES = 300;
-/** `maintain` is `write` here: https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user */
+/** GitHub reports `maintain` as `write`: https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user */
 const WRITERS: ReadonlySet<string> = new Set(['admin', 'maintain', 'write']);
 
 const personSchema = z.object({ id: z.number(), login: z.string() });
@@ -75,15 +73,18 @@ const reviewsSchema = z.array(
 );
 const permissionSchema = z.object({ permission: z.string(), user: personSchema.nullable() });
 
-type Octokit = Awaited<ReturnType<typeof loadOctokit>>;
+export interface PullReaderOptions extends GitHubClientOptions {
+  /** The token came with a request. A token that is refused once will be refused again. */
+  ofRequest?: boolean;
+}
 
 export function createPullReader(
-  options: GitHubClientOptions,
+  options: PullReaderOptions,
   { repository, pullRequest: pull_number }: { repository: string; pullRequest: number },
 ): PullReader {
   const [owner = '', repo = ''] = repository.split('/');
 
-  /** `otherwise` when GitHub has no such thing for this token. */
+  /** Returns `otherwise` if GitHub definitely has no such thing for this token. */
   async function ask<T, U>(
     question: (api: Octokit) => Promise<T>,
     otherwise: U,
@@ -91,10 +92,7 @@ export function createPullReader(
     try {
       return await question(await loadOctokit(options));
     } catch (error) {
-      const status = readAnswer(error, options.token);
-      const isDefinite =
-        status !== null && [403, 404, 410, 422].includes(status.status) && !isLimited(status);
-      return isDefinite ? otherwise : 'unavailable';
+      return isDefinite(error, options) ? otherwise : 'unavailable';
     }
   }
 
@@ -109,6 +107,13 @@ export function createPullReader(
         return user?.id === id && WRITERS.has(permission);
       }, false),
   };
+}
+
+function isDefinite(error: unknown, { token, ofRequest = false }: PullReaderOptions): boolean {
+  const answer = readAnswer(error, token);
+  if (answer === null) return ofRequest && error instanceof z.ZodError;
+  if (isLimited(answer)) return false;
+  return ofRequest ? answer.status < 500 : [403, 404, 410, 422].includes(answer.status);
 }
 
 function describePull(data: unknown): PullDetails {
@@ -126,23 +131,20 @@ function describePull(data: unknown): PullDetails {
   };
 }
 
-/** Half of the reviews could hide an objection, so it is all of them or an error. */
+/** An objection could be among the reviews that are missing, so this returns all of them or throws. */
 async function readReviews(
   api: Octokit,
   pull: { owner: string; repo: string; pull_number: number },
 ): Promise<Review[]> {
   const reviews: Review[] = [];
-  for (let page = 1; page <= MAX_PAGES; page += 1) {
-    const { data, headers } = await api.rest.pulls.listReviews({ ...pull, per_page: PER_PAGE, page });
-    const found = reviewsSchema.parse(data);
-    for (const { user, state, commit_id, submitted_at } of found) {
+  const pages = readPages(reviewsSchema, (page) => api.rest.pulls.listReviews({ ...pull, ...page }));
+  for await (const page of pages) {
+    for (const { user, state, commit_id, submitted_at } of page) {
       const submittedAt = Date.parse(submitted_at ?? '');
-      // One that is still being written has no time.
+      // A review that is still being written has no time.
       if (Number.isNaN(submittedAt)) continue;
       reviews.push({ reviewer: user, state, commit: commit_id ?? null, submittedAt });
     }
-    const isLast = headers.link === undefined ? found.length < PER_PAGE : !/rel="next"/.test(headers.link);
-    if (isLast) return reviews;
   }
-  throw new Error('There are more reviews than can be read.');
+  return reviews;
 }

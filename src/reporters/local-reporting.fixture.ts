@@ -1,15 +1,16 @@
-/** For tests: the status reporter with its comments, between a real store and the local GitHub, on a fast clock. */
+/** For tests: the reporter of statuses and comments, between a real store and the local GitHub, on a fast clock. */
 
 import { type LocalGithub, startLocalGithub } from '../../e2e/support/local-github.ts';
-import { createGitHubClient } from '../github/github-client.ts';
 import { createGitHubComments } from '../github/github-comments.ts';
+import { createStatusWriter } from '../github/github-statuses.ts';
 import type { RunStore } from '../runs/run-store.ts';
-import { type StatusReporter, startStatusReporter } from './statuses/status-reporter.ts';
+import { startGitHubReporter } from './github-reporters.ts';
+import type { SendingLoop } from './outbox/sending-loop.ts';
 import { createFastTime, createStoredRuns, type StoredRuns } from './stored-runs.fixture.ts';
 
 const TOKEN = 'ghp_local';
-/** Full commit ids, as GitHub takes no others. */
-export const [FIRST] = ['1'.repeat(40), '2'.repeat(40)] as const;
+/** A full commit id, because GitHub takes no others. */
+export const FIRST = '1'.repeat(40);
 const REPOSITORY = { owner: 'acme', repo: 'platform' };
 
 export interface LocalReporting {
@@ -17,8 +18,8 @@ export interface LocalReporting {
   runs: StoredRuns;
   logged: string[];
   /** Starts the reporter, or stops it and starts another one. */
-  start(store?: RunStore, onFailure?: (error: Error) => void): Promise<StatusReporter>;
-  /** Now, on its fast clock. */
+  start(store?: RunStore, onFailure?: (error: Error) => void): Promise<SendingLoop>;
+  /** Now, on the fast clock. */
   clock(): number;
   close(): Promise<void>;
 }
@@ -29,7 +30,7 @@ export async function createLocalReporting(timeoutMs = 10_000): Promise<LocalRep
   const logged: string[] = [];
   const say = (_fields: object, message: string): void => void logged.push(message);
   const time = createFastTime(10);
-  let reporter: StatusReporter | null = null;
+  let reporter: SendingLoop | null = null;
   return {
     github,
     runs,
@@ -38,9 +39,9 @@ export async function createLocalReporting(timeoutMs = 10_000): Promise<LocalRep
     async start(store = runs.store, onFailure) {
       await reporter?.stop();
       const access = { apiUrl: github.url, token: TOKEN, version: '1', timeoutMs };
-      reporter = startStatusReporter({
+      reporter = startGitHubReporter({
         store,
-        client: createGitHubClient(access),
+        setStatus: createStatusWriter(access),
         comments: { store, client: createGitHubComments(access) },
         repository: REPOSITORY,
         runUrl: (runId) => `https://runner.example/runs/${runId}`,

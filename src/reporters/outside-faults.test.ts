@@ -6,7 +6,7 @@ import { expectNoViolations } from '../../e2e/support/local-github.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import { createLocalReporting, type LocalReporting } from './local-reporting.fixture.ts';
 import { RUNNING, SUCCEEDED } from './reporting.fixture.ts';
-import type { StatusReporter } from './statuses/status-reporter.ts';
+import type { SendingLoop } from './outbox/sending-loop.ts';
 import { aPlan, aPreview, aRun } from './stored-runs.fixture.ts';
 
 /** More than a story makes. */
@@ -36,7 +36,7 @@ function createStory(n: number): Story {
 }
 
 /** A sync that begins and ends, a preview, and a plan, sent as they come. */
-async function play({ commits, pulls }: Story, { idle }: StatusReporter): Promise<void> {
+async function play({ commits, pulls }: Story, { idle }: SendingLoop): Promise<void> {
   const { runs } = reporting;
   const [synced, previewed, planned] = commits;
   await runs.put(aRun({ id: synced, concurrencyGroup: synced, ...RUNNING, revision: synced }));

@@ -1,9 +1,10 @@
 /** For tests: a reporter between a real store and a scripted GitHub, on a clock that runs by itself. */
 
-import { createGitHubClient } from '../github/github-client.ts';
+import { createStatusWriter } from '../github/github-statuses.ts';
 import type { SyncRun } from '../runs/run.ts';
+import { startGitHubReporter } from './github-reporters.ts';
+import type { SendingLoop } from './outbox/sending-loop.ts';
 import { type ScriptedGitHub, startScriptedGitHub } from './scripted-github.fixture.ts';
-import { type StatusReporter, startStatusReporter } from './statuses/status-reporter.ts';
 import { aRun, createFastTime, createStoredRuns, type StoredRuns } from './stored-runs.fixture.ts';
 
 export const RUNNING = { state: 'running', chosen: 1, message: 'Syncing 1 service(s)...' } as const;
@@ -16,12 +17,12 @@ export interface Reporting {
   /** Messages of the log. */
   logged: string[];
   /** Starts the reporter, or stops it and starts another one. */
-  start(): Promise<StatusReporter>;
-  /** Stores a run that was asked to look at the commit `sha`. */
+  start(): Promise<SendingLoop>;
+  /** Stores a run that was requested for the commit `sha`. */
   put(name: string, sha: string, changes?: Partial<SyncRun>): Promise<void>;
   /** Every status sent, in order. */
   seen(): string[];
-  /** The ms between each two requests. */
+  /** The ms between each request and the next. */
   gaps(): number[];
   unsettled(): Promise<string[]>;
   close(): Promise<void>;
@@ -43,16 +44,16 @@ export async function createReporting({
     warn: (_fields: object, message: string) => logged.push(message),
     error: (_fields: object, message: string) => logged.push(message),
   };
-  let reporter: StatusReporter | null = null;
+  let reporter: SendingLoop | null = null;
   return {
     github,
     runs,
     logged,
     async start() {
       await reporter?.stop();
-      reporter = startStatusReporter({
+      reporter = startGitHubReporter({
         store: runs.store,
-        client: createGitHubClient({ apiUrl: github.apiUrl, token: 'ghp_x', version: '1', timeoutMs }),
+        setStatus: createStatusWriter({ apiUrl: github.apiUrl, token: 'ghp_x', version: '1', timeoutMs }),
         repository: { owner: 'acme', repo: 'platform' },
         runUrl: (runId) => `https://runner.example/runs/${runId}`,
         log,

@@ -1,4 +1,4 @@
-/** For tests: runs in a real SQLite store that are brought to the states asked for, and a clock that runs by itself. */
+/** For tests: runs in a real SQLite store, brought to any state, and a clock that runs by itself. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ import {
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Lease, Report, RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
-import type { WakeUp } from './outbox/wake-up.ts';
+import type { WakeUp } from './outbox/sending-loop.ts';
 
 export function aRun(changes: Partial<SyncRun> = {}, input: Partial<SyncRun['input']> = {}): SyncRun {
   return {
@@ -97,13 +97,13 @@ export function aPlan(changes: Partial<PlanRun> = {}, input: Partial<PlanInput> 
   };
 }
 
-/** What a run has come to. `coveredBy` is the name of another run. */
+/** The state that a run has reached. `coveredBy` is the name of another run. */
 type Reached = Partial<Pick<Run, 'state' | 'reason' | 'message' | 'revision' | 'chosen' | 'coveredBy'>>;
 
 export interface StoredRuns {
   /** The real store; its reports can be made to fail. */
   store: RunStore;
-  /** Of the store. */
+  /** The directory of the store. */
   directory: string;
   /** Stores a run and brings it to its state. Its `id` is a name that only the test knows. */
   put(run: Run): Promise<void>;
@@ -200,7 +200,7 @@ function eventsOf(state: Exclude<Run['state'], 'queued'>, reached: Reached): Run
   ];
 }
 
-/** A clock on which sleeping takes a real millisecond, whatever its length, and passes `speed` times as fast. */
+/** A clock on which every sleep takes one real millisecond, and time passes `speed` times as fast. */
 export function createFastTime(speed = 1) {
   let now = 1_700_000_000_000;
   return {

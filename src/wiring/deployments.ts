@@ -18,8 +18,8 @@ import { findTool, listTools, type ToolPlaces } from '../pipelines/terraform/ins
 import type { PrepareOptions } from '../pipelines/terraform/prepare-tool.ts';
 import type { InitOptions } from '../pipelines/terraform/tool-phases.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
-import { startEventWebhooks } from '../reporters/notifications/event-webhook.ts';
-import { createEventWebhookClient } from '../reporters/notifications/event-webhook-client.ts';
+import { startEventSender } from '../reporters/notifications/event-sender.ts';
+import { createEventWebhook } from '../reporters/notifications/event-webhook-client.ts';
 import { type DeploySecrets, type KeptPlan, toolName } from '../runs/deployments/deployment.ts';
 import { whatIsMissing } from '../runs/deployments/takers.ts';
 import type { Fleet } from '../runs/fleet.ts';
@@ -212,9 +212,9 @@ export function startEvents(
   runUrl: (runId: string) => string,
   loop: { log: Logger; onFailure(error: unknown): void },
 ): () => Promise<void> {
-  const client =
-    eventWebhook && createEventWebhookClient({ secret: eventWebhook.secret, rules, version: VERSION });
-  const events = startEventWebhooks({ store, client, url: eventWebhook?.url ?? null, runUrl, ...loop });
+  const sendEvent =
+    eventWebhook && createEventWebhook({ secret: eventWebhook.secret, rules, version: VERSION });
+  const events = startEventSender({ store, sendEvent, url: eventWebhook?.url ?? null, runUrl, ...loop });
   return () => events.stop();
 }
 

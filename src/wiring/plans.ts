@@ -16,10 +16,10 @@ import {
 } from '../git/requested/remote-repositories.ts';
 import { createScratchRepository } from '../git/requested/scratch-repository.ts';
 import { createGitHubComments } from '../github/github-comments.ts';
-import { readPullRequest } from '../github/pull-requests.ts';
+import { createPullReader } from '../github/pull-reader.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import { type PlanOptions, plan } from '../pipelines/plan/plan.ts';
-import { startRequestComments } from '../reporters/comments/request-comments.ts';
+import { startRequestComments } from '../reporters/github-reporters.ts';
 import type { PlanRun } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { PullRequestOptions } from '../triggers/github/pull-request.ts';
@@ -79,7 +79,8 @@ export async function buildPlans(
     async lookUp(run) {
       const token = await tokenOf(run);
       if (token === null) return null;
-      return readPullRequest({ apiUrl: run.input.apiUrl, token, version: VERSION }, run.input);
+      const access = { apiUrl: run.input.apiUrl, token, version: VERSION, ofRequest: true };
+      return createPullReader(access, run.input).pull();
     },
     checks: config.deploy.checks,
     timeoutMs: COMMAND_TIMEOUT_MS,

@@ -3,13 +3,13 @@
 import { createSecretKey } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { createGitHubClient } from '../github/github-client.ts';
 import { createGitHubComments } from '../github/github-comments.ts';
-import { createHookReader } from '../github/hook-deliveries.ts';
+import { createStatusWriter } from '../github/github-statuses.ts';
+import { readFailedDeliveries } from '../github/hook-deliveries.ts';
 import { createBranchRules } from '../pipelines/rules/branch-rules.ts';
 import { createKnownServices } from '../pipelines/selection/known-services.ts';
 import { createRedactor } from '../process/output/redact.ts';
-import { startStatusReporter } from '../reporters/statuses/status-reporter.ts';
+import { startGitHubReporter } from '../reporters/github-reporters.ts';
 import { syncGroup } from '../runs/kinds/sync.ts';
 import { REPORTERS, type ReporterName, type RunStore } from '../runs/run-store.ts';
 import { steadyNow } from '../steady-clock.ts';
@@ -172,9 +172,9 @@ function startStatuses(
 ): (() => Promise<void>)[] {
   if (!github) return [];
   const { owner, repo, apiUrl, token } = github;
-  const reporter = startStatusReporter({
+  const reporter = startGitHubReporter({
     store,
-    client: createGitHubClient({ apiUrl, token, version: VERSION }),
+    setStatus: createStatusWriter({ apiUrl, token, version: VERSION }),
     comments: { store, client: createGitHubComments({ apiUrl, token, version: VERSION }) },
     repository: { owner, repo },
     runUrl,
@@ -188,8 +188,9 @@ function missedDeliveries({ github, server }: Config, store: RunStore, log: Logg
   if (!github || server.publicUrl === null) return () => undefined;
   const { owner, repo, apiUrl, token } = github;
   const hookUrl = `${server.publicUrl}/webhook`;
-  const hook = createHookReader({ apiUrl, token, version: VERSION, repository: { owner, repo }, hookUrl });
-  const look = createMissedDeliveries({ ...hook, store, now: steadyNow, log });
+  const hook = { apiUrl, token, version: VERSION, repository: { owner, repo }, hookUrl };
+  const failedDeliveries = (since: number) => readFailedDeliveries(hook, since);
+  const look = createMissedDeliveries({ failedDeliveries, store, now: steadyNow, log });
   return () => void look();
 }
 

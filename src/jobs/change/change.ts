@@ -4,7 +4,7 @@ import { describeError, RunnerError } from '../../errors.ts';
 import type { Executor, StepResult } from '../../executor/executor.ts';
 import type { NewBranch, Recorded } from '../../git/own/new-branch.ts';
 import type { WritableRepositories, WritableRepository } from '../../git/requested/remote-repositories.ts';
-import type { ChangeRequests } from '../../github/change-requests.ts';
+import type { OpenChangeRequest } from '../../github/change-requests.ts';
 import {
   commitMessage,
   type GitProvider,
@@ -30,7 +30,7 @@ export interface ChangeOptions {
   provider(userId: string, providerId: string): Promise<GitProvider | string | null>;
   decrypt(sealed: string): string | null;
   /** Null: none is made. */
-  changeRequests: ChangeRequests | null;
+  changeRequests: OpenChangeRequest | null;
   folders: Pick<JobFolders, 'claim'>;
   /** Of a job; the agent may take as much. */
   timeoutMs: number;
@@ -223,7 +223,7 @@ async function succeed(
   const end = successOf({ branch, linesAdded, linesRemoved });
   if (changeRequests === null) return end;
   const origin = providerOrigin(provider) ?? new URL(url).origin;
-  const opened = await changeRequests.open({
+  const opened = await changeRequests({
     type: provider.type,
     origin,
     token,

@@ -11,7 +11,7 @@ import { createRemoteRepositories } from '../../git/requested/remote-repositorie
 import { createWorld, type World } from '../../git/test-support.ts';
 import { createGitHubComments } from '../../github/github-comments.ts';
 import { createStepUser } from '../../isolation/open-folder.ts';
-import { startRequestComments } from '../../reporters/comments/request-comments.ts';
+import { startRequestComments } from '../../reporters/github-reporters.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import type { PlanInput } from '../../runs/plan-comment.ts';
 import { isFinal, type Run } from '../../runs/run.ts';

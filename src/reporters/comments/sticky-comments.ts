@@ -1,4 +1,4 @@
-/** The comments there are on pull requests: whose runs they tell, and with what. */
+/** The three kinds of comments on pull requests: which runs have one, and what it says. */
 
 import type { GitHubComments } from '../../github/github-comments.ts';
 import { NO_ROOT_CHANGED } from '../../runs/plan-comment.ts';
@@ -6,7 +6,7 @@ import { isFinal, type PlanRun, type PreviewRun } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { commandReply, replyKey, replyMark } from './command-reply.ts';
-import type { StickyComment } from './comment-teller.ts';
+import type { StickyComment } from './comment-sender.ts';
 import { type CheckReport, planComment, planMark, type RootReport } from './plan-comment.ts';
 import { PREVIEW_MARK, previewComment } from './preview-comment.ts';
 
@@ -17,7 +17,7 @@ export interface PreviewCommentsOptions {
   runUrl(runId: string): string;
 }
 
-const PREVIEW_TELLS: ReadonlySet<PreviewRun['state']> = new Set(['succeeded', 'failed', 'errored']);
+const SHOWN_OF_PREVIEW: ReadonlySet<PreviewRun['state']> = new Set(['succeeded', 'failed', 'errored']);
 
 export function previewComments(options: PreviewCommentsOptions): StickyComment<'preview'> {
   const { store, client, repository, runUrl } = options;
@@ -25,7 +25,7 @@ export function previewComments(options: PreviewCommentsOptions): StickyComment<
     reporter: 'pull-request-comment',
     kind: 'preview',
     keyOf: ({ input }) => String(input.pullRequest),
-    isTelling: ({ state }) => PREVIEW_TELLS.has(state),
+    isShown: ({ state }) => SHOWN_OF_PREVIEW.has(state),
     async compose(run) {
       const explanation = (await store.latestEvent(run.id, 'run.explained'))?.explanation ?? null;
       const body = previewComment({ run, explanation, url: runUrl(run.id) });
@@ -44,8 +44,8 @@ export function commandReplies({ store, client, runUrl }: CommandRepliesOptions)
     reporter: 'pull-request-comment',
     kind: 'command',
     keyOf: replyKey,
-    // A plan is answered by its own comment.
-    isTelling: ({ state, input }) => isFinal(state) && !(state === 'succeeded' && input.command === 'plan'),
+    // The plan has its own comment, which is the answer.
+    isShown: ({ state, input }) => isFinal(state) && !(state === 'succeeded' && input.command === 'plan'),
     async compose(run) {
       const { repository, pullRequest } = run.input;
       const [owner = '', repo = ''] = repository.split('/');
@@ -57,16 +57,16 @@ export function commandReplies({ store, client, runUrl }: CommandRepliesOptions)
 
 export interface PlanCommentsOptions {
   store: Pick<RunStore, 'steps' | 'eventsOf'>;
-  /** Whose token writes; plans with the other one are somebody else's to tell. */
+  /** Which token writes the comment. Plans with another credential have another sender. */
   credential: PlanRun['input']['credential'];
-  /** Null when the token is not to be had any more. */
+  /** Resolves to null if the token cannot be read any more. */
   openClient(run: PlanRun): Promise<GitHubComments | null>;
   runUrl(runId: string): string;
 }
 
 type Checked = Extract<RunEvent, { type: 'run.checked' }>;
 
-const PLAN_TELLS: ReadonlySet<PlanRun['state']> = new Set([
+const SHOWN_OF_PLAN: ReadonlySet<PlanRun['state']> = new Set([
   'awaiting_approval',
   'succeeded',
   'failed',
@@ -82,7 +82,7 @@ export function planComments(options: PlanCommentsOptions): StickyComment<'plan'
     kind: 'plan',
     concerns: ({ input }) => input.credential === credential,
     keyOf: ({ concurrencyGroup }) => concurrencyGroup,
-    isTelling: ({ state }) => PLAN_TELLS.has(state),
+    isShown: ({ state }) => SHOWN_OF_PLAN.has(state),
     async compose(run) {
       const client = await openClient(run);
       if (!client) return { problem: 'The token that would write the comment cannot be read any more.' };
@@ -94,20 +94,20 @@ export function planComments(options: PlanCommentsOptions): StickyComment<'plan'
         remarks: await readRemarks(store, run),
         url: runUrl(run.id),
       });
-      // Where no root is changed the commit status says enough, unless the plan of an earlier head stands there.
+      // If no root is changed, the commit status says enough, unless the comment still shows the plan of an earlier head.
       const editsOnly = run.message === NO_ROOT_CHANGED;
       return { client, request: { owner, repo, pullRequest, body, mark: planMark(planId), editsOnly } };
     },
   };
 }
 
-/** What the pipeline found out beside the plans; an attempt that was cut off may have said the same before. */
+/** Returns the warnings of the run. An attempt that was cut off may have given the same warning before. */
 async function readRemarks(store: PlanCommentsOptions['store'], { id }: PlanRun): Promise<string[]> {
   const notices = await store.eventsOf(id, 'run.notice');
   return [...new Set(notices.flatMap(({ level, message }) => (level === 'warning' ? [message] : [])))];
 }
 
-/** What is known of each root, in the order of the steps; of attempts that were cut off only the last counts. */
+/** Returns the result of each root, in the order of the steps. If attempts were cut off, only the last one counts. */
 async function readRoots(store: PlanCommentsOptions['store'], run: PlanRun): Promise<RootReport[]> {
   const planned = await store.eventsOf(run.id, 'run.planned');
   const diagnosed = await store.eventsOf(run.id, 'run.diagnosed');
@@ -130,7 +130,7 @@ async function readRoots(store: PlanCommentsOptions['store'], run: PlanRun): Pro
   });
 }
 
-/** Those of the root that the steps are named after, or of the only one. */
+/** Returns the checks of one root. The steps name the root, unless it is the only one. */
 function checksOf(checked: readonly Checked[], root: string | undefined): CheckReport[] {
   return checked.flatMap((event) => {
     const [, name, of] = /^check-([\w-]+)(?: (.+))?$/s.exec(event.step) ?? [];

@@ -12,8 +12,10 @@ import {
   type EventReceiver,
   startEventReceiver,
 } from './event-receiver.fixture.ts';
-import { type EventWebhooks, startEventWebhooks } from './event-webhook.ts';
-import { createEventWebhookClient } from './event-webhook-client.ts';
+import { startEventSender } from './event-sender.ts';
+import { createEventWebhook } from './event-webhook-client.ts';
+
+type Started = ReturnType<typeof startEventSender>;
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const MOST_CALLS = 200;
@@ -22,7 +24,7 @@ const EVENTS = ['deployment.started', 'deployment.succeeded'];
 let deployments: Deployments;
 let receiver: EventReceiver;
 let other: EventReceiver;
-let webhooks: EventWebhooks | null;
+let webhooks: Started | null;
 
 beforeEach(async () => {
   deployments = await createDeployments();
@@ -36,12 +38,12 @@ afterEach(async () => {
   await Promise.all([deployments.close(), receiver.close(), other.close()]);
 });
 
-async function start(store: RunStore = deployments.store): Promise<EventWebhooks> {
+async function start(store: RunStore = deployments.store): Promise<Started> {
   await webhooks?.stop();
   const rules = { protocols: ['https', 'http'], hosts: ['127.0.0.1'] };
-  webhooks = startEventWebhooks({
+  webhooks = startEventSender({
     store,
-    client: createEventWebhookClient({ secret: SECRET, rules, version: '1', timeoutMs: 1_000 }),
+    sendEvent: createEventWebhook({ secret: SECRET, rules, version: '1', timeoutMs: 1_000 }),
     url: receiver.url,
     runUrl: (id) => `https://runner.example/runs/${id}`,
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
@@ -52,7 +54,7 @@ async function start(store: RunStore = deployments.store): Promise<EventWebhooks
 }
 
 /** Two deployments, one of which names an address of its own. */
-async function play({ idle }: EventWebhooks): Promise<string[]> {
+async function play({ idle }: Started): Promise<string[]> {
   const ids: string[] = [];
   for (const callbackUrl of [null, other.url]) {
     ids.push(await deployments.deploy({ callbackUrl }));

@@ -2,7 +2,7 @@ import { Webhook } from 'standardwebhooks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { PlanSummary } from '../../runs/deployments/deployment.ts';
-import type { WakeUp } from '../outbox/wake-up.ts';
+import type { WakeUp } from '../outbox/sending-loop.ts';
 import {
   answer,
   createDeployments,
@@ -11,8 +11,10 @@ import {
   SUMMARY,
   startEventReceiver,
 } from './event-receiver.fixture.ts';
-import { type EventWebhooks, startEventWebhooks } from './event-webhook.ts';
-import { createEventWebhookClient, type EventWebhookClientOptions } from './event-webhook-client.ts';
+import { startEventSender } from './event-sender.ts';
+import { createEventWebhook, type EventWebhookOptions } from './event-webhook-client.ts';
+
+type Started = ReturnType<typeof startEventSender>;
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const HOUR = 3_600_000;
@@ -23,7 +25,7 @@ const LISTED = { protocols: ['https', 'http'], hosts: ['127.0.0.1'] };
 let deployments: Deployments;
 let receiver: EventReceiver;
 let other: EventReceiver;
-let webhooks: EventWebhooks | null;
+let webhooks: Started | null;
 
 beforeEach(async () => {
   [deployments, receiver, other] = await Promise.all([
@@ -57,7 +59,7 @@ function createFastTime() {
 interface Starting {
   url?: string | null;
   secret?: string | null;
-  client?: Partial<EventWebhookClientOptions>;
+  client?: Partial<EventWebhookOptions>;
   store?: Deployments['store'];
   runUrl?: (id: string) => string;
   /** Time that runs by itself. */
@@ -66,12 +68,12 @@ interface Starting {
 
 async function start({ url = receiver.url, secret = SECRET, client, store, fast, runUrl }: Starting = {}) {
   await webhooks?.stop();
-  webhooks = startEventWebhooks({
+  webhooks = startEventSender({
     store: store ?? deployments.store,
-    client:
+    sendEvent:
       secret === null
         ? null
-        : createEventWebhookClient({ secret, rules: LISTED, version: '1', timeoutMs: 2_000, ...client }),
+        : createEventWebhook({ secret, rules: LISTED, version: '1', timeoutMs: 2_000, ...client }),
     url,
     runUrl: runUrl ?? ((id) => `https://runner.example/runs/${id}`),
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
@@ -379,7 +381,7 @@ describe('An event that is under way when the server stops', () => {
 describe('F14: the address of a deployment', () => {
   const PUBLIC = { protocols: ['https', 'http'], hosts: [] };
 
-  async function tellTo(callbackUrl: string, client: Partial<EventWebhookClientOptions>): Promise<string> {
+  async function tellTo(callbackUrl: string, client: Partial<EventWebhookOptions>): Promise<string> {
     const id = await deployments.deploy({ callbackUrl });
     await deployments.finish(await deployments.begin());
     await (await start({ url: null, client })).idle();

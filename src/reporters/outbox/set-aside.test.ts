@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import { ReporterFailedError } from '../../errors.ts';
 import { createLocalReporting, type LocalReporting } from '../local-reporting.fixture.ts';
 import { createDeployments, startEventReceiver } from '../notifications/event-receiver.fixture.ts';
-import { startEventWebhooks } from '../notifications/event-webhook.ts';
-import { createEventWebhookClient } from '../notifications/event-webhook-client.ts';
+import { startEventSender } from '../notifications/event-sender.ts';
+import { createEventWebhook } from '../notifications/event-webhook-client.ts';
 import { SUCCEEDED } from '../reporting.fixture.ts';
 import { aPreview, aRun, createFastTime } from '../stored-runs.fixture.ts';
 
@@ -110,9 +110,9 @@ describe('A damaged run', () => {
     }
     damage(deployments.directory, NO_INPUT, ids[0] ?? '');
     const said: object[] = [];
-    const webhooks = startEventWebhooks({
+    const webhooks = startEventSender({
       store: deployments.store,
-      client: createEventWebhookClient({
+      sendEvent: createEventWebhook({
         secret: `whsec_${Buffer.alloc(32, 7).toString('base64')}`,
         rules: { protocols: ['http'], hosts: ['127.0.0.1'] },
         version: '1',

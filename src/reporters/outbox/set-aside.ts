@@ -1,32 +1,30 @@
-/** Runs whose report meets a defect are set aside, so that they do not hold up the reports of the others. */
+/** Sets aside the runs whose reports meet a defect, so that they do not hold up the reports of the others. */
 
 import { StoreUnavailableError } from '../../errors.ts';
 import type { Run } from '../../runs/run.ts';
 
-/**
- * When the reports of so many runs met a defect and none was sent in between, the defect is not one of a single run: a
- * restart may help. One or two damaged runs end nothing.
- */
-const SO_MANY = 3;
+/** If so many runs meet a defect and no report is sent in between, a restart may help. One or two damaged runs do no harm. */
+const MANY = 3;
+const NEXT_ACTION = 'Report the defect. The run is tried again after a restart, and not reported until then.';
 
 export interface SetAside {
-  /** Whether the run was set aside. It is looked at again when it has come further, and after a restart. */
+  /** Whether the run is set aside. It is tried again when its state has changed, and after a restart. */
   has(run: Run): boolean;
-  /** Does `work`, which is about the run. Null when that meets a defect: then the run is set aside. */
+  /** Does `work`, which concerns the run. If `work` meets a defect, this sets the run aside and returns null. */
   guard<T>(run: Run, work: () => Promise<T>): Promise<T | null>;
-  /** To be called when a report was sent. */
+  /** Notes that a report was sent. */
   cameThrough(): void;
-  /** Throws the latest defect when all runs seem to meet it. */
-  judge(): void;
+  /** Throws the latest defect if many runs in a row have met one. */
+  throwIfMany(): void;
 }
 
-/** `what` is reported, for the log. */
+/** `what` names the reports for the log. */
 export function createSetAside(
   what: string,
   log: { error(fields: object, message: string): void },
 ): SetAside {
   const aside = new Set<string>();
-  /** Those set aside since the last report that was sent. */
+  /** The runs set aside since the last report that was sent. */
   const inARow = new Set<string>();
   let defect: unknown;
   const keyOf = ({ id, state }: Run): string => `${id} ${state}`;
@@ -42,18 +40,16 @@ export function createSetAside(
         aside.add(keyOf(run));
         inARow.add(run.id);
         defect = error;
-        const nextAction =
-          'Report the defect. The run is tried again after a restart; nobody is told of it before.';
         log.error(
-          { err: error, runId: run.id, nextAction },
+          { err: error, runId: run.id, nextAction: NEXT_ACTION },
           `${what}: a run is set aside by a defect; the others go on`,
         );
         return null;
       }
     },
     cameThrough: () => inARow.clear(),
-    judge() {
-      if (inARow.size >= SO_MANY) throw defect;
+    throwIfMany() {
+      if (inARow.size >= MANY) throw defect;
     },
   };
 }

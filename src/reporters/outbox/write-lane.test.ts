@@ -1,16 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { SendOutcome } from '../../github/github-answer.ts';
+import type { RetryOutcome } from '../../github/github-answer.ts';
 import { steadyNow } from '../../steady-clock.ts';
 import { createWriteLane } from './write-lane.ts';
 
 const DAY_MS = 86_400_000;
 const NOW = 1_700_000_000_000;
 
-function refusedBy(scope: 'target' | 'kind' | 'everything'): Extract<SendOutcome, { kind: 'retry' }> {
+function refusedBy(scope: 'target' | 'kind' | 'everything'): RetryOutcome {
   return { kind: 'retry', scope, afterMs: 60_000, maxTries: null, problem: 'No.' };
 }
 
-it('One kind of writes waits alone for what is its own trouble, and all wait for the trouble of the host', () => {
+it('One kind of write waits alone for its own problems, and all kinds wait for problems of the host', () => {
   let now = NOW;
   const lane = createWriteLane({ clock: () => now, random: () => 0 });
   const [statuses, comments] = [lane.ofKind(), lane.ofKind()];
@@ -55,4 +55,48 @@ describe('When the time of the machine is set', () => {
     vi.setSystemTime(Date.now() + DAY_MS);
     expect(kind.earliest({ promised: true, notBefore: 0 }) - steadyNow()).toBeGreaterThan(50_000);
   });
+});
+
+it('The first write may start at once, and the next one a second later', () => {
+  let now = NOW;
+  const lane = createWriteLane({ clock: () => now });
+  const wait = () => lane.earliest({ promised: true, notBefore: 0 }) - now;
+  expect(wait()).toBe(0);
+  lane.record({ kind: 'ok' });
+  now += 200;
+  expect(wait()).toBe(800);
+  now += 60_000;
+  expect(wait()).toBe(0);
+});
+
+it.each([
+  ['promised', true, 80, 500],
+  ['other', false, 60, 375],
+])(
+  'GitHub gets no more %s writes in a minute or an hour than its limits allow',
+  (...[, promised, perMinute, perHour]) => {
+    let now = 0;
+    const lane = createWriteLane({ clock: () => now, minIntervalMs: 0 });
+    const times: number[] = [];
+    while (times.length < 1_200) {
+      now = lane.earliest({ promised, notBefore: 0 });
+      lane.record({ kind: 'ok' });
+      times.push(now);
+    }
+    function mostWithin(windowMs: number): number {
+      return Math.max(
+        ...times.map((from) => times.filter((at) => at >= from && at < from + windowMs).length),
+      );
+    }
+    expect(mostWithin(60_000)).toBe(perMinute);
+    expect(mostWithin(3_600_000)).toBe(perHour);
+  },
+);
+
+it('A clock that was set back blocks no write', () => {
+  let now = 9_000_000;
+  const lane = createWriteLane({ clock: () => now });
+  lane.record({ kind: 'ok' });
+  now = 1_000;
+  expect(lane.earliest({ promised: true, notBefore: 0 })).toBe(1_000);
 });

@@ -1,17 +1,15 @@
-/** The one lane on which everything is written to a host, as GitHub: its pace, and the pause while it is in trouble. */
+/** Decides when the next write to a host, such as GitHub, may start: one at a time, a second apart, within its limits. */
 
-import type { SendOutcome } from '../../github/github-answer.ts';
+import type { RetryOutcome, SendOutcome } from '../../github/github-answer.ts';
 import { steadyNow } from '../../steady-clock.ts';
-import { backoffMs, SECOND } from './backoff.ts';
-import { createPace } from './pace.ts';
 
 export interface WriteLaneOptions {
-  /** Now, in ms since the epoch. Left out: a clock that never jumps, so that no setting of the time holds a write up. */
+  /** Now, in ms since the epoch. The default never jumps, so that nobody who sets the time holds up a write. */
   clock?: (() => number) | undefined;
   /** From 0 to 1, for jitter. */
   random?: (() => number) | undefined;
   minIntervalMs?: number | undefined;
-  /** At most so many writes in each window. Left out: GitHub's. */
+  /** The most writes in each window. The default is GitHub's. */
   limits?: readonly { windowMs: number; writes: number }[] | undefined;
   /** The longest wait after failures in a row. */
   maxBackoffMs?: number | undefined;
@@ -19,30 +17,43 @@ export interface WriteLaneOptions {
 
 export interface WriteLane {
   now(): number;
-  /** The earliest time, not before now, at which a write may start. Promised ones have room kept for them. */
+  /** The earliest time, not before now, at which a write may start. Part of the limits is reserved for promised writes. */
   earliest(write: { promised: boolean; notBefore: number }): number;
-  /** Notes what came of a write that has just ended. */
+  /** Notes the outcome of a write that has just ended. */
   record(outcome: SendOutcome): void;
-  /** The time, in whole ms, before which the same is not tried again after `failures` in a row. */
-  retryAt(outcome: Extract<SendOutcome, { kind: 'retry' }>, failures: number): number;
-  /** A lane for one kind of writes. Its own trouble holds up no other kind; the pace and the host are shared. */
+  /** The time, in whole ms, before which the same write is not tried again after `failures` in a row. */
+  retryAt(outcome: RetryOutcome, failures: number): number;
+  /** Makes a lane for one kind of write. Its problems hold up no other kind. The limits and the host are shared. */
   ofKind(): WriteLane;
 }
 
-/** Something is left alone until then, after so many failures in a row. */
+/** A pause after failures in a row. */
 interface Pause {
   until: number;
   failures: number;
 }
 
-const MAX_BACKOFF_MS = 900_000;
-/** No wait is longer, whoever asks for it: a time further ahead is of a clock that was set back since. */
-const LONGEST_WAIT_MS = 2 * 86_400_000;
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+/**
+ * GitHub's published limits for requests that create content: 80 a minute and 500 an hour.
+ * https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
+ */
+const LIMITS = [
+  { windowMs: MINUTE, writes: 80 },
+  { windowMs: HOUR, writes: 500 },
+];
+/** The part of each limit that pending states may use. The rest is reserved for final states, which are promised. */
+const PENDING_SHARE = 0.75;
+const MAX_BACKOFF_MS = 15 * MINUTE;
+/** No wait is longer. A time further ahead comes from a clock that was set back since. */
+const LONGEST_WAIT_MS = 48 * HOUR;
 
 export function createWriteLane(options: WriteLaneOptions): WriteLane {
-  const { clock = steadyNow, random = Math.random, minIntervalMs = SECOND, limits } = options;
-  const { maxBackoffMs = MAX_BACKOFF_MS } = options;
-  const pace = createPace({ minIntervalMs, limits });
+  const { clock = steadyNow, random = Math.random, maxBackoffMs = MAX_BACKOFF_MS } = options;
+  const pace = createPace(options);
   const host: Pause = { until: 0, failures: 0 };
 
   /** The store takes whole milliseconds only. */
@@ -50,13 +61,13 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
     return Math.ceil(clock() + ms);
   }
 
-  function withJitter(ms: number): number {
-    return ms * (1 + random() / 10);
+  function timeAfter(failures: number, afterMs: number): number {
+    return timeIn(backoffMs(afterMs, failures, maxBackoffMs) * (1 + random() / 10));
   }
 
   function extend(pause: Pause, afterMs: number): void {
     pause.failures += 1;
-    pause.until = timeIn(withJitter(backoffMs(afterMs, pause.failures, maxBackoffMs)));
+    pause.until = timeAfter(pause.failures, afterMs);
   }
 
   function createLane(kind: Pause): WriteLane {
@@ -65,25 +76,50 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
       earliest({ promised, notBefore }) {
         const now = clock();
         const waits = [host.until, kind.until, notBefore].filter((at) => at - now <= LONGEST_WAIT_MS);
-        return Math.max(pace.earliest(now, { final: promised }), ...waits);
+        return Math.max(pace.earliest(now, promised), ...waits);
       },
       record(outcome) {
         pace.record(clock());
         const scope = outcome.kind === 'retry' ? outcome.scope : 'target';
         if (outcome.kind === 'retry' && scope === 'everything') return extend(host, outcome.afterMs);
-        // The host serves us again; whether it takes this kind is seen only when it was about this kind.
+        // The host answers again. Only a failure of this kind says whether it takes this kind.
         host.failures = 0;
         if (outcome.kind === 'retry' && scope === 'kind') extend(kind, outcome.afterMs);
         else kind.failures = 0;
       },
-      retryAt({ scope, afterMs }, failures) {
-        // The growing wait ends with this process, in case a restart is the cure. What was asked for does not.
-        if (scope !== 'target') return timeIn(afterMs);
-        return timeIn(withJitter(backoffMs(afterMs, failures, maxBackoffMs)));
-      },
+      // A wait that the host asked for is kept over a restart. A wait that grows is not, since the restart may have helped.
+      retryAt: ({ scope, afterMs }, failures) =>
+        scope === 'target' ? timeAfter(failures, afterMs) : timeIn(afterMs),
       ofKind: () => createLane({ until: 0, failures: 0 }),
     };
   }
 
   return createLane({ until: 0, failures: 0 });
+}
+
+/** The wait after the nth failure in a row. It doubles up to the cap, and is never shorter than the first wait. */
+export function backoffMs(firstMs: number, failures: number, capMs: number): number {
+  return Math.max(firstMs, Math.min(capMs, firstMs * 2 ** (failures - 1)));
+}
+
+function createPace({ minIntervalMs = SECOND, limits = LIMITS }: WriteLaneOptions) {
+  let writes: number[] = [];
+  return {
+    record(now: number): void {
+      // Later times come from a clock that was set back since. They would block all writes until then.
+      writes = [...writes.filter((at) => at <= now && at > now - HOUR), now];
+    },
+    earliest(now: number, promised: boolean): number {
+      const known = writes.filter((at) => at <= now);
+      const last = known.at(-1);
+      let earliest = last === undefined ? now : Math.max(now, last + minIntervalMs);
+      for (const limit of limits) {
+        const budget = Math.floor(limit.writes * (promised ? 1 : PENDING_SHARE));
+        const oldestThatMustPass = known.at(-budget);
+        if (oldestThatMustPass !== undefined)
+          earliest = Math.max(earliest, oldestThatMustPass + limit.windowMs);
+      }
+      return earliest;
+    },
+  };
 }

@@ -1,4 +1,4 @@
-/** What a run says on GitHub: the state, the words and the commits of its status. Pure. */
+/** Decides the state, the words and the commits of a run's status on GitHub. Pure. */
 
 import type { CommitStatus } from '../../runs/kinds/kind.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
@@ -8,7 +8,7 @@ import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
 /** GitHub answers 422 to a longer description. */
 const MAX_DESCRIPTION = 140;
 
-/** True when the run has no outcome of its own: what it tells is the outcome of `run.coveredBy`. */
+/** True if the run has no outcome of its own, and shows that of `run.coveredBy`. */
 export function sharesOutcome(run: Run): run is Run & { coveredBy: string } {
   return (
     isPromise(run) && run.state === 'superseded' && run.coveredBy !== null && run.reason !== 'not_on_branch'
@@ -16,8 +16,8 @@ export function sharesOutcome(run: Run): run is Run & { coveredBy: string } {
 }
 
 /**
- * The status that `run` should have now, or null when it is none of GitHub's business. `covering` is the run at
- * the end of the chain of `coveredBy`, or null when there is none.
+ * Returns the status that `run` should have now, or null if it has none. `covering` is the run at the end of the chain
+ * of `coveredBy`, or null if there is none.
  */
 export function commitStatus(run: Run, covering: Run | null): CommitStatus | null {
   const { status } = kindOf(run);
@@ -27,24 +27,24 @@ export function commitStatus(run: Run, covering: Run | null): CommitStatus | nul
     : null;
 }
 
-/** Whether people wait for what it says: that a commit is deployed. */
+/** Whether people wait for the status, because it says that a commit is deployed. */
 export function isPromise(run: Run): boolean {
   return kindOf(run).status?.isPromise === true;
 }
 
 /**
- * The commits the run's status stands on now: the one really worked on once that is known, else the one asked
- * for. A run that has ended ends both, so that neither is left pending.
+ * Returns the commits that show the run's status now: the commit that is worked on, or the requested one until that is
+ * known. A run that has ended gives both their final status, so that neither stays pending.
  */
 export function statusTargets(run: Run): string[] {
   const { revision } = run;
-  const asked = askedRevision(run);
-  const targets = isFinal(run.state) ? [revision, asked] : [revision ?? asked];
+  const requested = askedRevision(run);
+  const targets = isFinal(run.state) ? [revision, requested] : [revision ?? requested];
   return [...new Set(targets.filter((target) => target !== null))];
 }
 
 /**
- * One line of at most 140 characters. Characters beyond U+FFFF become U+FFFD, because GitHub refuses the whole
+ * Returns one line of at most 140 characters. Characters beyond U+FFFF become U+FFFD, because GitHub refuses the whole
  * status for one of them ("description doesn't accept 4-byte Unicode").
  */
 function cleanDescription(text: string): string {

@@ -1,8 +1,9 @@
-/** Derives from the stored runs which commit statuses GitHub should show, and settles what it already shows. */
+/** Derives from the stored runs which commit statuses GitHub should show, and settles the ones that it shows already. */
 
 import type { CommitStatus } from '../../runs/kinds/kind.ts';
 import type { Run } from '../../runs/run.ts';
-import { blankReport, type Report, type RunStore } from '../../runs/run-store.ts';
+import { blankReport, type RunStore } from '../../runs/run-store.ts';
+import type { Owed } from '../outbox/outbox.ts';
 import type { SetAside } from '../outbox/set-aside.ts';
 import { commitStatus, isPromise, sharesOutcome, statusTargets } from './commit-status.ts';
 
@@ -11,33 +12,31 @@ export type ReportingStore = Pick<
   'run' | 'unreported' | 'reports' | 'saveReport' | 'settleRun' | 'watch'
 >;
 
-/** What one run has to say on one commit. */
-export interface OwedStatus {
-  run: Run;
-  /** The run whose outcome it is, and whose page the status links to. */
+/** The status of one run on one commit. */
+export interface OwedStatus extends Owed {
+  /** The run whose outcome this is, and whose page the status links to. */
   source: Run;
   status: CommitStatus;
   /** No later status of this run will follow. */
   final: boolean;
-  /** When it became final, in ms since the epoch; infinite before. */
+  /** When the status became final, in ms since the epoch. Infinite until then. */
   endedAt: number;
-  report: Report;
-  /** Whether the store knows the report. A blank one is made up for a target met for the first time. */
+  /** Whether the store has the report. A target that is met for the first time has a blank report that is not stored. */
   stored: boolean;
 }
 
 const REPORTER = 'commit-status';
-/** More unreported runs than this wait for their turn; oldest first, so news still arrives in order. */
+/** If more runs are unreported, the newer ones wait. The oldest come first, so that news arrives in order. */
 const READ_LIMIT = 1_000;
 
-/** What was told, as kept in `Report.told`. */
-export function toldWords(status: CommitStatus): string {
+/** The status that was sent, as `Report.told` stores it. */
+export function sentWords(status: CommitStatus): string {
   return `${status.state}: ${status.description}`;
 }
 
 /**
- * Reads what is left to tell, the most pressing first: final states by the time they were reached, then pending
- * ones by the age of their run. On the way everything that has been told for good is settled.
+ * Reads the statuses that are left to send, the most urgent first: final states in the order in which they were reached,
+ * then pending states by the age of their run. Settles every status that GitHub shows for good.
  */
 export async function readOwedStatuses(store: ReportingStore, aside: SetAside): Promise<OwedStatus[]> {
   const byRun = await readUnsettledRuns(store, aside);
@@ -49,38 +48,38 @@ export async function readOwedStatuses(store: ReportingStore, aside: SetAside): 
   const settleOne = (status: OwedStatus, problem: string | null): Promise<unknown> =>
     aside.guard(status.run, () => settle(store, byRun.get(status.run.id) ?? [], status, problem));
   for (const statuses of byTarget.values()) {
-    const speaker = statuses.reduce((newest, next) => (next.endedAt >= newest.endedAt ? next : newest));
-    if (!speaker.report.settled && isNews(speaker)) {
-      owed.push(speaker);
+    const newest = statuses.reduce((before, next) => (next.endedAt >= before.endedAt ? next : before));
+    if (!newest.report.settled && isNews(newest)) {
+      owed.push(newest);
       continue;
     }
-    // The newest news stands on the commit; what is older must not overwrite it. The speaker is settled last:
-    // were it gone first and we cut off here, the next one would take its place.
-    const problem = speaker.report.settled ? speaker.report.problem : null;
+    // The commit shows the newest status, and older ones must not overwrite it. The newest is settled last: if it were
+    // settled first and the process ended here, an older one would take its place.
+    const problem = newest.report.settled ? newest.report.problem : null;
     for (const status of statuses) {
-      if (status !== speaker) await settleOne(status, problem);
+      if (status !== newest) await settleOne(status, problem);
     }
-    await settleOne(speaker, problem);
+    await settleOne(newest, problem);
   }
   return owed.toSorted((a, b) => rank(a) - rank(b) || (a.final && b.final ? a.endedAt - b.endedAt : 0));
 }
 
-/** Final before pending, and the commits really worked on before those they cover and those only looked at. */
+/** Final before pending. Commits that runs really worked on come before those that they only cover or preview. */
 function rank({ final, run, source }: OwedStatus): number {
   return (final ? 0 : 2) + (source.id === run.id && isPromise(run) ? 0 : 1);
 }
 
 function isNews({ report, status, final, run, source }: OwedStatus): boolean {
-  if (report.told === toldWords(status)) return false;
-  // A covered commit that shows pending stays so until the end: the steps in between would cost a write each.
+  if (report.told === sentWords(status)) return false;
+  // A covered commit that shows pending stays so until the end, because each step in between would cost a write.
   const showsPending = report.told?.startsWith('pending: ') === true;
   return final || source.id === run.id || !showsPending;
 }
 
-/** The statuses of each unreported run, oldest run first. A run with nothing to say is settled at once. */
+/** Returns the statuses of each unreported run, the oldest run first. A run without a status is settled at once. */
 async function readUnsettledRuns(store: ReportingStore, aside: SetAside): Promise<Map<string, OwedStatus[]>> {
   const runs = await store.unreported(REPORTER, READ_LIMIT);
-  // All as they were at one moment: a run read again may have ended, and so those it covers before itself.
+  // All runs are taken as they were at one moment. A run that is read again later may have ended before runs that it covers.
   const known = new Map<string, Run | null>(runs.map((run) => [run.id, run]));
   const byRun = new Map<string, OwedStatus[]>();
   for (const run of runs) {
@@ -98,19 +97,19 @@ async function readUnsettled(
   const source = await readSource(store, run, known);
   const status = commitStatus(run, source);
   const statuses = status ? await readStatuses(store, run, source, status) : [];
-  const mayStillSpeak = status?.state === 'pending';
-  if (!mayStillSpeak && statuses.every(({ report }) => report.settled)) {
+  const mayChange = status?.state === 'pending';
+  if (!mayChange && statuses.every(({ report }) => report.settled)) {
     await store.settleRun(REPORTER, run.id);
   }
   return statuses;
 }
 
-/** The run whose outcome `run` has: itself, or the end of its chain of covering runs and of those that follow them. */
+/** Returns the run whose outcome `run` shares: itself, or the last in the chain of runs that cover it. */
 async function readSource(store: ReportingStore, run: Run, known: Map<string, Run | null>): Promise<Run> {
   let source = run;
   const passed = new Set<string>();
   while (!passed.has(source.id)) {
-    const id = passesOn(source, run);
+    const id = nextSource(source, run);
     if (id === null) return source;
     passed.add(source.id);
     const covering = known.has(id) ? known.get(id) : await store.run(id);
@@ -121,8 +120,8 @@ async function readSource(store: ReportingStore, run: Run, known: Map<string, Ru
   return source;
 }
 
-/** One that is not on the branch has its own outcome, but those that it covered are synced by what follows it. */
-function passesOn(source: Run, run: Run): string | null {
+/** A run that is not on the branch has its own outcome, but the runs that it covered are synced by its successor. */
+function nextSource(source: Run, run: Run): string | null {
   const isFollowed = source.id !== run.id && source.reason === 'not_on_branch';
   return isFollowed || sharesOutcome(source) ? source.coveredBy : null;
 }
@@ -134,25 +133,19 @@ async function readStatuses(
   status: CommitStatus,
 ): Promise<OwedStatus[]> {
   const reports = await store.reports(REPORTER, run.id);
-  // A commit once told of stays a target, whatever the run has moved on to: its pending state must end.
+  // A commit that got a status stays a target even if the run has moved on, because its pending state must end.
   const targets = new Set([...statusTargets(run), ...reports.map(({ target }) => target)]);
   const final = status.state !== 'pending';
   const endedAt = final ? (source.finishedAt ?? source.createdAt) : Number.POSITIVE_INFINITY;
+  const promised = final && isPromise(run);
   return [...targets].map((target) => {
-    const report = reports.find((known) => known.target === target);
-    return {
-      run,
-      source,
-      status,
-      final,
-      endedAt,
-      report: report ?? blankReport(REPORTER, run.id, target),
-      stored: report !== undefined,
-    };
+    const known = reports.find((report) => report.target === target);
+    const report = known ?? blankReport(REPORTER, run.id, target);
+    return { run, source, status, final, promised, endedAt, report, stored: known !== undefined };
   });
 }
 
-/** Settles one final status, and its run when it was the last. `ofRun` are all statuses of that run. */
+/** Settles one final status, and its run if it was the last. `ofRun` holds all statuses of the run. */
 async function settle(
   store: ReportingStore,
   ofRun: OwedStatus[],
@@ -161,8 +154,8 @@ async function settle(
 ): Promise<void> {
   if (!status.final || status.report.settled) return;
   status.report = { ...status.report, settled: true, problem };
-  const last = ofRun.every(({ report }) => report.settled);
-  // Hundreds of superseded runs may end at once: a report that would say nothing is not written.
-  if (status.stored || problem !== null || !last) await store.saveReport(status.report);
-  if (last) await store.settleRun(REPORTER, status.run.id);
+  const isLast = ofRun.every(({ report }) => report.settled);
+  // Hundreds of superseded runs may end at once, so a report without content is not written.
+  if (status.stored || problem !== null || !isLast) await store.saveReport(status.report);
+  if (isLast) await store.settleRun(REPORTER, status.run.id);
 }

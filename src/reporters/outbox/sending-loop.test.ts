@@ -5,28 +5,28 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { ReporterFailedError, StoreUnavailableError } from '../../errors.ts';
 import { failAtCall } from '../../faults/failing-store.fixture.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
-import { startTellingLoop } from './telling-loop.ts';
+import { startSendingLoop } from './sending-loop.ts';
 
 it('A reporter is woken by a thousand changes without a single abort, and looks again after them', async () => {
   const aborts = vi.spyOn(AbortController.prototype, 'abort');
   let change: () => void = () => undefined;
   let looks = 0;
-  const loop = startTellingLoop({
+  const loop = startSendingLoop({
     store: {
       watch(listener) {
         change = () => listener('run', false);
         return () => undefined;
       },
     },
-    log: { warn: () => undefined, error: () => undefined },
+    log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     // Only a change ends the rest after which the store is read again.
     async sleep(ms, until) {
       if (ms >= 5_000) await until.due;
     },
-    tellers: [
+    senders: [
       {
         what: 'statuses',
-        async tellNext() {
+        async sendNext() {
           looks += 1;
           return null;
         },
@@ -50,7 +50,7 @@ const MINUTE = 60_000;
 
 /** Fails for so long, on a clock that runs by itself. Gives the time of the first failure that was one too many. */
 async function failFor(minutes: number, errors: (at: number) => Error): Promise<number | null> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'telling-loop-'));
+  const directory = await mkdtemp(path.join(tmpdir(), 'sending-loop-'));
   const sqlite = await createSqliteStore({ directory });
   onTestFinished(async () => {
     await sqlite.close();
@@ -60,9 +60,9 @@ async function failFor(minutes: number, errors: (at: number) => Error): Promise<
   let failedAt: number | null = null;
   const over = Promise.withResolvers<void>();
   const startedAt = now;
-  const loop = startTellingLoop({
+  const loop = startSendingLoop({
     store: sqlite,
-    log: { warn: () => undefined, error: () => undefined },
+    log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     clock: () => now,
     async sleep(ms) {
       await new Promise(setImmediate);
@@ -73,10 +73,10 @@ async function failFor(minutes: number, errors: (at: number) => Error): Promise<
       expect(error).toBeInstanceOf(ReporterFailedError);
       failedAt ??= now - startedAt;
     },
-    tellers: [
+    senders: [
       {
         what: 'statuses',
-        async tellNext() {
+        async sendNext() {
           const error = errors(now - startedAt);
           await failAtCall(sqlite, 1, { error }).store.unreported('commit-status', 1);
           return null;

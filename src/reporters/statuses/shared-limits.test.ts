@@ -1,4 +1,4 @@
-/** What one kind of reports leaves to another: the pace of GitHub, and the last statuses of a commit. */
+/** One kind of report never uses up what the others need: GitHub's rate limit, and the last statuses of a commit. */
 
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { MISBEHAVIOURS } from '../../../e2e/support/github-misbehaviour.ts';

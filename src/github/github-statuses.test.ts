@@ -10,8 +10,8 @@ import {
   startScriptedGitHub,
   truncated,
 } from '../reporters/scripted-github.fixture.ts';
-import { judgeSilence } from './github-answer.ts';
-import { createGitHubClient, type GitHubClient } from './github-client.ts';
+import { classifySilence } from './github-answer.ts';
+import { createStatusWriter, type SetStatus } from './github-statuses.ts';
 
 const TOKEN = 'ghp_CANARY0123456789';
 const REQUEST = {
@@ -25,18 +25,18 @@ const REQUEST = {
 } as const;
 
 let github: ScriptedGitHub;
-let client: GitHubClient;
+let setStatus: SetStatus;
 
 beforeEach(async () => {
   github = await startScriptedGitHub();
-  client = createGitHubClient({ apiUrl: `${github.apiUrl}/`, token: TOKEN, version: '1.2.3' });
+  setStatus = createStatusWriter({ apiUrl: `${github.apiUrl}/`, token: TOKEN, version: '1.2.3' });
 });
 
 afterEach(() => github.close());
 
 describe('setStatus', () => {
-  it('sends the status with our name and the token', async () => {
-    expect(await client.setStatus(REQUEST)).toEqual({ kind: 'ok' });
+  it('sends the status with the token and our User-Agent', async () => {
+    expect(await setStatus(REQUEST)).toEqual({ kind: 'ok' });
     const { headers, at: _at, ...status } = github.seen[0] ?? {};
     const { owner: _owner, repo: _repo, ...expected } = REQUEST;
     expect(status).toEqual(expected);
@@ -72,18 +72,18 @@ describe('setStatus', () => {
       { kind: 'retry', afterMs: 120_000, scope: 'everything' },
     ],
     [
-      'a used up limit',
+      'an exhausted limit',
       answer(403, {}, { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': HOUR_AHEAD, date: NOW }),
       { kind: 'retry', afterMs: 3_600_000, scope: 'everything' },
     ],
-    ['429 without a word', answer(429, {}), { kind: 'retry', afterMs: 60_000, scope: 'everything' }],
+    ['429 without a message', answer(429, {}), { kind: 'retry', afterMs: 60_000, scope: 'everything' }],
     [
       'a secondary limit',
       answer(403, { message: 'You have exceeded a secondary rate limit.' }),
       { kind: 'retry', afterMs: 60_000, problem: expect.stringContaining('asks to wait') },
     ],
     [
-      'a token without the right',
+      'a token without the permission',
       answer(403, { message: 'Resource not accessible by personal access token' }),
       {
         kind: 'retry',
@@ -107,15 +107,15 @@ describe('setStatus', () => {
       { kind: 'refused', problem: expect.stringContaining('maximum number of statuses') },
     ],
     ['400', answer(400, { message: 'Problems parsing JSON' }), { kind: 'refused' }],
-  ])('F44: judges %s', async (_title, behaviour, expected) => {
+  ])('F44: decides about the next try after %s', async (_title, behaviour, expected) => {
     github.always = behaviour;
-    expect(await client.setStatus(REQUEST)).toMatchObject(expected);
+    expect(await setStatus(REQUEST)).toMatchObject(expected);
   });
 
-  it('F44: judges no answer', async () => {
-    const hasty = createGitHubClient({ apiUrl: github.apiUrl, token: TOKEN, version: '1', timeoutMs: 300 });
+  it('F44: decides about the next try when there is no answer', async () => {
+    const hasty = createStatusWriter({ apiUrl: github.apiUrl, token: TOKEN, version: '1', timeoutMs: 300 });
     github.always = hang;
-    expect(await hasty.setStatus(REQUEST)).toMatchObject({
+    expect(await hasty(REQUEST)).toMatchObject({
       kind: 'retry',
       scope: 'everything',
       problem: expect.stringContaining('timed out'),
@@ -125,7 +125,7 @@ describe('setStatus', () => {
   it.each([301, 302, 307, 308])('follows a renamed repository to its new address (%i)', async (status) => {
     const location = `${github.apiUrl}/repositories/7/statuses/abc123`;
     github.script = [answer(status, {}, { location })];
-    expect(await client.setStatus(REQUEST)).toEqual({ kind: 'ok' });
+    expect(await setStatus(REQUEST)).toEqual({ kind: 'ok' });
     expect(github.seen.map(({ state, context }) => [state, context])).toEqual(
       Array(2).fill([REQUEST.state, REQUEST.context]),
     );
@@ -133,15 +133,15 @@ describe('setStatus', () => {
     expect(github.seen[1]?.headers.authorization).toBe(`token ${TOKEN}`);
   });
 
-  it('does not follow redirects for ever', async () => {
+  it('stops following redirects after a few', async () => {
     github.always = answer(307, {}, { location: `${github.apiUrl}/repositories/7/statuses/abc123` });
-    expect(await client.setStatus(REQUEST)).toMatchObject({ kind: 'retry', scope: 'kind', maxTries: null });
+    expect(await setStatus(REQUEST)).toMatchObject({ kind: 'retry', scope: 'kind', maxTries: null });
     expect(github.seen.length).toBeLessThan(10);
   });
 
   it('F14: does not follow a redirect to another host, or out of the API', async () => {
     const elsewhere = await startScriptedGitHub();
-    const under = createGitHubClient({ apiUrl: `${github.apiUrl}/api/v3`, token: TOKEN, version: '1' });
+    const under = createStatusWriter({ apiUrl: `${github.apiUrl}/api/v3`, token: TOKEN, version: '1' });
     for (const location of [
       `${elsewhere.apiUrl}/repos/acme/platform/statuses/abc123`,
       `//${new URL(elsewhere.apiUrl).host}/repos/acme/platform/statuses/abc123`,
@@ -153,7 +153,7 @@ describe('setStatus', () => {
     ]) {
       github.always = answer(307, {}, { location });
       github.seen.length = 0;
-      const outcome = await under.setStatus(REQUEST);
+      const outcome = await under(REQUEST);
       expect(outcome, location).toMatchObject({ kind: 'retry', scope: 'kind', maxTries: null });
       expect(github.seen, location).toHaveLength(1);
     }
@@ -163,11 +163,11 @@ describe('setStatus', () => {
 
   it('F41: keeps the token out of problems, and problems on one line', async () => {
     github.always = answer(400, { message: `Bad\r\n${TOKEN}\u001b[31m ${'x'.repeat(500)}` });
-    const echoed = await client.setStatus(REQUEST);
+    const echoed = await setStatus(REQUEST);
     const outcomes = [echoed];
     for (const token of [`${TOKEN}\n`, `${TOKEN}\nx`]) {
-      const odd = createGitHubClient({ apiUrl: github.apiUrl, token, version: '1' });
-      outcomes.push(await odd.setStatus(REQUEST));
+      const odd = createStatusWriter({ apiUrl: github.apiUrl, token, version: '1' });
+      outcomes.push(await odd(REQUEST));
     }
     for (const outcome of outcomes) {
       if (outcome.kind === 'ok') throw new Error('It should have failed.');
@@ -176,11 +176,11 @@ describe('setStatus', () => {
     }
   });
 
-  it('judges a host that is not there', async () => {
+  it('decides about the next try when there is no host', async () => {
     const { apiUrl } = github;
-    const lost = createGitHubClient({ apiUrl, token: TOKEN, version: '1' });
+    const lost = createStatusWriter({ apiUrl, token: TOKEN, version: '1' });
     await github.close();
-    expect(await lost.setStatus(REQUEST)).toMatchObject({
+    expect(await lost(REQUEST)).toMatchObject({
       kind: 'retry',
       scope: 'everything',
       problem: expect.stringContaining('ECONNREFUSED'),
@@ -188,8 +188,8 @@ describe('setStatus', () => {
   });
 });
 
-it('F45: waits after silence until GitHub has given the request up', () => {
-  expect(judgeSilence('ECONNRESET', 123.456)).toMatchObject({ afterMs: 9_877 });
-  expect(judgeSilence('ECONNRESET', 100)).toMatchObject({ afterMs: 9_900 });
-  expect(judgeSilence('timed out', 10_000)).toMatchObject({ afterMs: 5_000 });
+it('F45: waits after a missing answer until GitHub has given the request up', () => {
+  expect(classifySilence('ECONNRESET', 123.456)).toMatchObject({ afterMs: 9_877 });
+  expect(classifySilence('ECONNRESET', 100)).toMatchObject({ afterMs: 9_900 });
+  expect(classifySilence('timed out', 10_000)).toMatchObject({ afterMs: 5_000 });
 });

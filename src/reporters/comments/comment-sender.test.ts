@@ -5,7 +5,7 @@ import { createGitHubComments } from '../../github/github-comments.ts';
 import { createSetAside } from '../outbox/set-aside.ts';
 import { createWriteLane } from '../outbox/write-lane.ts';
 import { aPlan as anyPlan, aPreview, createStoredRuns, type StoredRuns } from '../stored-runs.fixture.ts';
-import { createCommentTeller } from './comment-teller.ts';
+import { createCommentSender } from './comment-sender.ts';
 import { planComments, previewComments } from './sticky-comments.ts';
 
 const DONE = { state: 'succeeded', message: 'Merging this will sync nothing' } as const;
@@ -45,8 +45,8 @@ function createTelling(): () => Promise<number | null> {
     openClient: async ({ id }) => (runs.nameOf(id) === 'no-token' ? null : client),
     runUrl,
   });
-  const tellPreview = createCommentTeller({ store, log, lane }, previews);
-  const tellPlan = createCommentTeller({ store, log, lane }, plans);
+  const tellPreview = createCommentSender({ store, log, lane }, previews);
+  const tellPlan = createCommentSender({ store, log, lane }, plans);
   const aside = createSetAside('comments', log);
   return async () => (await tellPreview(aside)) ?? tellPlan(aside);
 }
