@@ -1,5 +1,7 @@
 /** Decides from GitHub's answer to a write whether and when to try again, by GitHub's own rules. Pure. */
 
+import { DAY, MINUTE, SECOND } from '../units.ts';
+
 /** The result of a try. A `problem` is one line for a person and never holds a secret. */
 export type SendOutcome =
   | { kind: 'ok' }
@@ -33,9 +35,6 @@ export interface Written {
 
 const STATUS: Written = { name: 'status', permission: 'commit statuses' };
 
-const SECOND = 1_000;
-const MINUTE = 60 * SECOND;
-const DAY = 24 * 60 * MINUTE;
 /** With pauses that grow to 15 minutes, so many tries take a day. */
 const MAX_TRIES = 100;
 

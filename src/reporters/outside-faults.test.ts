@@ -5,8 +5,8 @@ import { MISBEHAVIOURS, type Misbehaviour } from '../../e2e/support/github-misbe
 import { expectNoViolations } from '../../e2e/support/local-github.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import { createLocalReporting, type LocalReporting } from './local-reporting.fixture.ts';
-import { RUNNING, SUCCEEDED } from './reporting.fixture.ts';
 import type { SendingLoop } from './outbox/sending-loop.ts';
+import { RUNNING, SUCCEEDED } from './reporting.fixture.ts';
 import { aPlan, aPreview, aRun } from './stored-runs.fixture.ts';
 
 /** More than a story makes. */

@@ -11,6 +11,7 @@ import {
   requestOutside,
 } from '../../github/outside-request.ts';
 import type { RemoteUrlRules } from '../../runs/texts/remote-url.ts';
+import { HOUR, SECOND } from '../../units.ts';
 
 interface EventMessage {
   url: string;
@@ -39,8 +40,6 @@ export interface EventWebhookOptions {
   resolve?: Resolve;
 }
 
-const SECOND = 1_000;
-const HOUR = 3_600 * SECOND;
 const TIMEOUT_MS = 10 * SECOND;
 const FIRST_PAUSE_MS = 5 * SECOND;
 /** With pauses that double up to LONGEST_PAUSE_MS, so many tries take a day. */

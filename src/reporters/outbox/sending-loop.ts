@@ -3,6 +3,7 @@
 import { describeError, ReporterFailedError, StoreUnavailableError } from '../../errors.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { steadyNow } from '../../steady-clock.ts';
+import { MINUTE, SECOND } from '../../units.ts';
 import { createSetAside, type SetAside } from './set-aside.ts';
 import { backoffMs } from './write-lane.ts';
 
@@ -48,12 +49,11 @@ export interface SendingLoop {
   idle(): Promise<void>;
 }
 
-const SECOND = 1_000;
-const MAX_STORE_BACKOFF_MS = 60 * SECOND;
+const MAX_STORE_BACKOFF_MS = MINUTE;
 /** The store is read again this often, to find changes that another process made. */
 const REREAD_MS = 5 * SECOND;
 /** A defect that lasts this long does not go away by itself. */
-const HOPELESS_MS = 600 * SECOND;
+const HOPELESS_MS = 10 * MINUTE;
 /** A run that writes its log wakes us many times a second. Rounds are at least this far apart. */
 const MIN_ROUND_MS = 100;
 

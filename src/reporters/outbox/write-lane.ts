@@ -2,6 +2,7 @@
 
 import type { RetryOutcome, SendOutcome } from '../../github/github-answer.ts';
 import { steadyNow } from '../../steady-clock.ts';
+import { DAY, HOUR, MINUTE, SECOND } from '../../units.ts';
 
 export interface WriteLaneOptions {
   /** Now, in ms since the epoch. The default never jumps, so that nobody who sets the time holds up a write. */
@@ -33,10 +34,6 @@ interface Pause {
   failures: number;
 }
 
-const SECOND = 1_000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-
 /**
  * GitHub's published limits for requests that create content: 80 a minute and 500 an hour.
  * https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
@@ -49,7 +46,7 @@ const LIMITS = [
 const PENDING_SHARE = 0.75;
 const MAX_BACKOFF_MS = 15 * MINUTE;
 /** No wait is longer. A time further ahead comes from a clock that was set back since. */
-const LONGEST_WAIT_MS = 48 * HOUR;
+const LONGEST_WAIT_MS = 2 * DAY;
 
 export function createWriteLane(options: WriteLaneOptions): WriteLane {
   const { clock = steadyNow, random = Math.random, maxBackoffMs = MAX_BACKOFF_MS } = options;
