@@ -173,7 +173,7 @@ export interface WakeUp {
 }
 
 /** Cheaper than an AbortController, whose abort creates an exception. */
-export function createWakeUp(): WakeUp {
+function createWakeUp(): WakeUp {
   const { promise, resolve } = Promise.withResolvers<void>();
   const wakeUp = {
     isDue: false,
