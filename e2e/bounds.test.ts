@@ -15,7 +15,7 @@ import { until } from './support/until.ts';
 const READERS = 60;
 
 /** Requests the path, reads the first bytes of the answer, and then reads nothing more. */
-async function stall(runner: Runner, path: string): Promise<Socket> {
+async function openStalledReader(runner: Runner, path: string): Promise<Socket> {
   const { hostname, port } = new URL(runner.url);
   const socket = connect(Number(port), hostname);
   onTestFinished(() => void socket.destroy());
@@ -45,7 +45,7 @@ describe('Clients that stop reading a large log', () => {
     await runner.waitForRun(runId, 'succeeded');
     const before = await memoryOf(runner.pid);
     for (let reader = 0; reader < READERS; reader += 1) {
-      await stall(runner, `/runs/${runId}/${reader % 2 === 0 ? 'events' : 'log'}`);
+      await openStalledReader(runner, `/runs/${runId}/${reader % 2 === 0 ? 'events' : 'log'}`);
     }
     await commitChange(stage.repository, ['platform/redis'], 'Change redis');
     const pushed = await stage.push(runner);

@@ -36,7 +36,7 @@ async function shiftableClock(stage: Stage): Promise<Clock> {
 }
 
 /** Sends a request that is signed for the time `atMs`. */
-async function stampedSync(runner: Runner, atMs: number, nonce: string): Promise<number> {
+async function postSyncAt(runner: Runner, atMs: number, nonce: string): Promise<number> {
   const body = JSON.stringify({ services: ['platform/redis'] });
   const timestamp = `${Math.floor(atMs / 1_000)}`;
   const { status } = await runner.signedPost('/sync', body, {
@@ -96,16 +96,16 @@ describe('A clock that jumps', () => {
     const clock = await shiftableClock(stage);
     const runner = await stage.start({ environment: clock.environment });
     const now = Date.now();
-    expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(200);
-    expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(401);
+    expect(await postSyncAt(runner, now, 'first-nonce-1')).toBe(200);
+    expect(await postSyncAt(runner, now, 'first-nonce-1')).toBe(401);
     for (const offMs of [HOUR_MS, -HOUR_MS, YEAR_MS]) {
       await clock.shift(offMs);
-      expect(await stampedSync(runner, now, `nonce-at-${offMs}`)).toBe(401);
-      expect(await stampedSync(runner, now + offMs, `own-nonce-at-${offMs}`)).toBe(200);
+      expect(await postSyncAt(runner, now, `nonce-at-${offMs}`)).toBe(401);
+      expect(await postSyncAt(runner, now + offMs, `own-nonce-at-${offMs}`)).toBe(200);
     }
     await clock.shift(0);
     // A used nonce does not become valid again when the clock is set back.
-    expect(await stampedSync(runner, now, 'first-nonce-1')).toBe(401);
+    expect(await postSyncAt(runner, now, 'first-nonce-1')).toBe(401);
   });
 });
 

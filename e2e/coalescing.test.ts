@@ -2,13 +2,13 @@
 
 import { describe, expect, it } from 'vitest';
 import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
-import { deliveredRun, type Moved } from './support/push-delivery.ts';
+import { deliveredRun, type RefUpdate } from './support/push-delivery.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
-import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statuses.ts';
+import { expectNoFalseSuccess, waitForFinalStatuses } from './support/truthful-statuses.ts';
 import { until } from './support/until.ts';
 
 describe('Pushes behind a sync that takes a long time', () => {
@@ -48,9 +48,9 @@ describe('Pushes behind a sync that takes a long time', () => {
           covered_by: run.run_id,
         });
       }
-      const told = await github.statuses.waitFor({ sha, state: 'success' });
-      expect(told).toMatchObject({ description: '4 service(s) synced successfully' });
-      expect(told.targetUrl).toContain(run.run_id);
+      const status = await github.statuses.waitFor({ sha, state: 'success' });
+      expect(status).toMatchObject({ description: '4 service(s) synced successfully' });
+      expect(status.targetUrl).toContain(run.run_id);
     }
   });
 
@@ -58,7 +58,7 @@ describe('Pushes behind a sync that takes a long time', () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
     const busy = await keepBusy(stage, runner, 'unordered');
-    const pushes: Moved[] = [];
+    const pushes: RefUpdate[] = [];
     for (const service of ['dashy', 'redis', 'vault']) {
       await commitChange(repository, [`platform/${service}`], `Change ${service} again`);
       pushes.push(await repository.push());
@@ -66,7 +66,7 @@ describe('Pushes behind a sync that takes a long time', () => {
     const [a, b, c] = pushes;
     if (!a || !b || !c) throw new Error('Three commits were expected.');
     const ids: string[] = [];
-    for (const moved of [c, a, b]) ids.push(await deliveredRun(stage, runner, moved));
+    for (const refUpdate of [c, a, b]) ids.push(await deliveredRun(stage, runner, refUpdate));
     await openGate(stage, 'unordered');
     await runner.waitForRun(busy, 'succeeded');
     for (const id of ids) await runner.waitForRun(id, 'final');
@@ -140,7 +140,7 @@ describe('Pushes behind a sync that takes a long time', () => {
 
   it('never made GitHub show a false success, and left no status pending', async () => {
     const { stage, runner } = shared();
-    await statusesToSettle(stage, runner);
+    await waitForFinalStatuses(stage, runner);
     await expectNoFalseSuccess(stage, runner);
     expect((await stage.journal.read()).overlaps).toEqual([]);
   });

@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { runBounded } from './support/bounded-command.ts';
 import { startBreakingProxy } from './support/breaking-proxy.ts';
-import { expectNothingStored, idle } from './support/deliveries.ts';
+import { expectNothingStored, waitUntilIdle } from './support/deliveries.ts';
 import { ALL_IDS, commitChange, syncedAt } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { runProgram } from './support/runner.ts';
@@ -156,7 +156,7 @@ describe('iac-runner sign', () => {
     const { stdout } = await runProgram(['sign', '--timestamp', body], options);
     expect(await send(headersOf(stdout), body)).toBe(200);
     expect(await send(headersOf(stdout), body)).toBe(401);
-    await idle(runner);
+    await waitUntilIdle(runner);
   });
 
   it('prints a curl command that a shell sends unchanged, whatever the body contains', async (context) => {
@@ -182,7 +182,7 @@ describe('iac-runner sign', () => {
       expect(again.exitCode).not.toBe(0);
       expect(again.stdout).toContain('nonce');
     }
-    await idle(runner);
+    await waitUntilIdle(runner);
   });
 
   it('uses the address at which people reach the server', async () => {
@@ -250,7 +250,7 @@ describe('iac-runner sync', () => {
     const { exitCode, stderr } = await syncCommand(['--url', proxy.url, '--follow', 'platform/redis']);
     expect({ exitCode, stderr }).toEqual({ exitCode: REFUSED, stderr: expect.stringContaining('404') });
     expect(proxy.answers()).toEqual(['broken', 404]);
-    await idle(runner);
+    await waitUntilIdle(runner);
   });
 
   it('--follow exits with 1 when the run failed, and shows why', async () => {

@@ -24,7 +24,7 @@ const deliveriesSchema = z.object({ deliveries: z.array(z.looseObject({ event: z
 const terraform = await execa('terraform', ['version'], { reject: false });
 
 /** Creates a file when it is applied, and prints the variables that it received. */
-function writing(file: string): string {
+function moduleThatWrites(file: string): string {
   return `resource "terraform_data" "one" {
   provisioner "local-exec" {
     command = "echo applied >> ${file}; echo \\"vault $VAULT_ADDR token $GITHUB_TOKEN.\\" >> ${file}; sleep \${var.seconds}"
@@ -79,7 +79,7 @@ describe.skipIf(terraform.exitCode !== 0)('Comment commands (need terraform)', (
     const file = join(stage.folder, `applied-${number}`);
     await stage.repository.git('checkout', '--quiet', '-B', `pull-${number}`, 'main');
     for (const root of roots) {
-      const text = writing(file).replace('default = 0', `default = ${seconds}`);
+      const text = moduleThatWrites(file).replace('default = 0', `default = ${seconds}`);
       await stage.repository.write(`${root}-${number}/main.tf`, text);
     }
     const head = await commit(number);
@@ -244,8 +244,8 @@ describe.skipIf(terraform.exitCode !== 0)('Comment commands (need terraform)', (
     approve(pull);
     await stage.repository.git('checkout', '--quiet', `pull-${pull.number}`);
     await stage.repository.write('infra/more.txt', 'B\n');
-    const moved = await commit(pull.number);
-    stage.github.pulls.set({ ...pull, head: moved });
+    const newHead = await commit(pull.number);
+    stage.github.pulls.set({ ...pull, head: newHead });
     await runner.waitForRun(await command(pull), 'failed');
     expect(await reply(pull.number)).toContain('The approval is of another commit');
     expect(await pull.written()).toBe('');
@@ -272,15 +272,15 @@ describe.skipIf(terraform.exitCode !== 0)('Comment commands (need terraform)', (
     approve(pull);
     const before = await deployments();
     const id = await command(pull);
-    const begun = (run: ListedRun) => run.kind === 'deploy' && !before.includes(run.run_id);
+    const isNewDeployment = (run: ListedRun) => run.kind === 'deploy' && !before.includes(run.run_id);
     await until('the check', async () => {
-      const newest = (await runner.runs()).find(begun);
+      const newest = (await runner.runs()).find(isNewDeployment);
       if (!newest) return null;
       const { steps } = await runner.waitForRun(newest.run_id, 'running');
       return steps.some((step) => step.id === 'check-slow' && step.state === 'running') ? true : null;
     });
     stage.github.pulls.set({ ...pull, head: 'b'.repeat(40) });
-    const deployment = await runner.waitForRun(begun, 'failed');
+    const deployment = await runner.waitForRun(isNewDeployment, 'failed');
     expect(deployment).toMatchObject({ reason: 'not_approved' });
     expect(deployment.message).toContain('Nothing was applied: The head has moved');
     expect(deployment.steps.map((step) => `${step.id} ${step.state}`).slice(2)).toEqual([

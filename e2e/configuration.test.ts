@@ -3,7 +3,7 @@
 import { chmod, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { idle } from './support/deliveries.ts';
+import { waitUntilIdle } from './support/deliveries.ts';
 import { commitChange } from './support/platform-services.ts';
 import { processesMentioning } from './support/processes.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
@@ -15,7 +15,7 @@ const CONFIGURATION_ERROR = 3;
 const OTHER_FAILURE = 1;
 
 /** Settings that the program must refuse. Undefined stands for a variable that is not set. */
-const WRONG: Record<string, (string | undefined)[]> = {
+const WRONG_VALUES: Record<string, (string | undefined)[]> = {
   WEBHOOK_SECRET: [
     undefined,
     '',
@@ -85,10 +85,10 @@ const SECRETS = ['WEBHOOK_SECRET', 'WEBHOOK_SECRET_PREVIOUS', 'GIT_REPO_URL', 'A
 
 /** The wrong value with this index for each variable that has so many wrong values. */
 function wrongRounds(): Record<string, string | undefined>[] {
-  const rounds = Math.max(...Object.values(WRONG).map((values) => values.length));
+  const rounds = Math.max(...Object.values(WRONG_VALUES).map((values) => values.length));
   return Array.from({ length: rounds }, (_, round) =>
     Object.fromEntries(
-      Object.entries(WRONG).flatMap(([name, values]) =>
+      Object.entries(WRONG_VALUES).flatMap(([name, values]) =>
         round < values.length ? [[name, values[round]]] : [],
       ),
     ),
@@ -98,7 +98,7 @@ function wrongRounds(): Record<string, string | undefined>[] {
 describe('F1: A wrong configuration', () => {
   it('is a secret that is unset, empty, blank, short or a placeholder: one line says so, and nothing is started', async () => {
     const stage = await setTestStage('secret');
-    for (const value of WRONG.WEBHOOK_SECRET ?? []) {
+    for (const value of WRONG_VALUES.WEBHOOK_SECRET ?? []) {
       const options = { ...stage.runnerOptions, environment: { WEBHOOK_SECRET: value } };
       const { exitCode, stdout, stderr } = await runProgram(['serve'], options);
       expect({ value, exitCode, stdout }).toEqual({ value, exitCode: CONFIGURATION_ERROR, stdout: '' });
@@ -240,7 +240,7 @@ describe('F43: The data on the disk', () => {
     const runner = await stage.start({ program, environment: { DATA_DIR: dataDir } });
     await commitChange(stage.repository, ['platform/redis'], 'Leave files');
     await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
-    await idle(runner);
+    await waitUntilIdle(runner);
     await expectPrivate();
     expect(await runner.stop()).toBe(0);
     await expectPrivate();

@@ -70,13 +70,13 @@ describe('The inbox', () => {
       ['ignored', 'push', 'Not main branch'],
       ['ignored', 'ping', 'Event ping'],
     ];
-    const told = async (from: Runner) =>
+    const listedDecisions = async (from: Runner) =>
       (await listed(from)).map(({ decision, event, detail }) => [decision, event, detail]);
     await until('all seven to be stored', async () => ((await listed(runner)).length === 7 ? true : null));
-    expect(await told(runner)).toEqual(decisions);
+    expect(await listedDecisions(runner)).toEqual(decisions);
     await runner.kill();
     const again = await stage.start();
-    expect(await told(again)).toEqual(decisions);
+    expect(await listedDecisions(again)).toEqual(decisions);
     const accepted = await listed(again, '?decision=accepted');
     expect(accepted).toMatchObject([{ run_id: runId, delivery_id: delivery.deliveryId }]);
 

@@ -75,7 +75,7 @@ describe.skipIf(unavailable !== null)(`A deployment${because(unavailable)}`, () 
     const { writeFile, chmod } = await import('node:fs/promises');
     await writeFile(
       deny,
-      '#!/bin/sh\necho "judged $1"\ngrep -q \'"name":"greeting"\' "$1" || exit 9\ncase "$(cat "$1")" in *forbidden*) exit 1;; esac\n',
+      '#!/bin/sh\necho "checked $1"\ngrep -q \'"name":"greeting"\' "$1" || exit 9\ncase "$(cat "$1")" in *forbidden*) exit 1;; esac\n',
     );
     await chmod(deny, 0o755);
     runner = await stage.serve({
@@ -181,12 +181,14 @@ describe.skipIf(unavailable !== null)(`A deployment${because(unavailable)}`, () 
     await api.waitForState(id, 'awaiting_approval');
     await api.approve(id);
     await api.waitForState(id, 'success');
-    const told = await until('the last event', async () => {
+    const deliveries = await until('the last event', async () => {
       const own = hooks.received.filter(({ url, body }) => url === '/callback' && body.includes(id));
       return own.some(({ body }) => body.includes('deployment.succeeded')) ? own : null;
     });
     const webhook = new Webhook(EVENT_SECRET);
-    const events = told.map(({ body, headers }) => webhook.verify(body, headers as Record<string, string>));
+    const events = deliveries.map(({ body, headers }) =>
+      webhook.verify(body, headers as Record<string, string>),
+    );
     expect(events).toMatchObject([
       { type: 'deployment.started', data: { deployment_id: id } },
       { type: 'deployment.awaiting_approval', data: { plan: { add: 1, change: 0, destroy: 0 } } },

@@ -20,7 +20,7 @@ import { until } from './support/until.ts';
 const unavailable = withoutTerraform();
 
 /** A tool that appends its command to a file and then waits for a while in the named command. */
-function slow(command: string, seconds: number, calls: string): string {
+function slowTool(command: string, seconds: number, calls: string): string {
   return `echo "$1" >> ${calls}
 if [ "$1" = ${command} ] && [ ! -e ${calls}.go ]; then touch ${calls}.slow; sleep ${seconds}; fi
 exec $REAL "$@"`;
@@ -50,7 +50,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     'F25: that are killed during %s are planned again and can be approved',
     async (phase) => {
       const { stage, api, calls, runner, restart } = await setUp(`deploy-kill-${phase}`);
-      await stage.addTool('9.9.9', slow(phase, 300, calls));
+      await stage.addTool('9.9.9', slowTool(phase, 300, calls));
       const id = await api.start({ tool_version: '9.9.9' });
       await until('the slow command', async () => existsSync(`${calls}.slow`) || null);
       await runner().kill();
@@ -77,7 +77,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     ['without one', true],
   ])('F25: killed while the outputs are read, %s, apply nothing twice', async (_, auto_approve) => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-kill-output');
-    await stage.addTool('9.9.9', slow('output', 300, calls));
+    await stage.addTool('9.9.9', slowTool('output', 300, calls));
     const id = await api.start({ tool_version: '9.9.9', auto_approve });
     if (!auto_approve) {
       await api.waitForState(id, 'awaiting_approval');
@@ -85,7 +85,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     }
     await until('the slow command', async () => existsSync(`${calls}.slow`) || null);
     await runner().kill();
-    await stage.addTool('9.9.9', slow('none', 0, calls));
+    await stage.addTool('9.9.9', slowTool('none', 0, calls));
     await restart();
     const done = await api.waitForState(id, 'success');
     expect(done.apply_output).toContain('hello nobody');
@@ -94,7 +94,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
 
   it('that are killed during apply end as failed and are never applied again by themselves', async () => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-kill-apply');
-    await stage.addTool('9.9.9', slow('apply', 300, calls));
+    await stage.addTool('9.9.9', slowTool('apply', 300, calls));
     const id = await api.start({ tool_version: '9.9.9', auto_approve: true });
     await until('the apply', async () => existsSync(`${calls}.slow`) || null);
     await runner().kill();
@@ -107,7 +107,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
 
   it('that wait for approval over restarts keep no process running, and then apply exactly that plan', async () => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-wait');
-    await stage.addTool('9.9.9', slow('none', 0, calls));
+    await stage.addTool('9.9.9', slowTool('none', 0, calls));
     const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
     const before = await api.waitForState(id, 'awaiting_approval');
     expect(await processesMentioning(id)).toEqual([]);
@@ -122,7 +122,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
 
   it('apply exactly that plan also when the folder of the run is missing, as after a reboot', async () => {
     const { stage, api, calls, runner, restart, called } = await setUp('deploy-gone');
-    await stage.addTool('9.9.9', slow('none', 0, calls));
+    await stage.addTool('9.9.9', slowTool('none', 0, calls));
     const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
     await api.waitForState(id, 'awaiting_approval');
     await runner().kill();
@@ -136,7 +136,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
 
   it('apply exactly that plan also when another plan lies in its place', async () => {
     const { stage, api, calls, called } = await setUp('deploy-tampered');
-    await stage.addTool('9.9.9', slow('none', 0, calls));
+    await stage.addTool('9.9.9', slowTool('none', 0, calls));
     const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
     await api.waitForState(id, 'awaiting_approval');
     await appendFile(join(stage.folder, 'deployments', id, 'tfplan'), 'x');
@@ -166,10 +166,10 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
     const { stage, api } = await setUp('deploy-cancel');
     await stage.commit({
       'main.tf':
-        'resource "terraform_data" "x" {\n provisioner "local-exec" {\n command = "echo begun; sleep 300"\n }\n}\n',
+        'resource "terraform_data" "x" {\n provisioner "local-exec" {\n command = "echo started; sleep 300"\n }\n}\n',
     });
     const id = await api.start({ auto_approve: true });
-    await api.waitFor(id, 'applying', (seen) => seen.apply_log?.includes('begun') === true);
+    await api.waitFor(id, 'applying', (seen) => seen.apply_log?.includes('started') === true);
     expect(await api.cancel(id)).toMatchObject({ status: 200, body: { message: 'Cancellation requested' } });
     const cancelled = await api.waitForState(id, 'cancelled');
     expect(cancelled.apply_log).toContain('Interrupt received');
@@ -200,7 +200,7 @@ describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () =
 
   it('end a command that runs longer than its time limit', async () => {
     const { stage, api, calls } = await setUp('deploy-timeout');
-    await stage.addTool('9.9.9', slow('plan', 300, calls));
+    await stage.addTool('9.9.9', slowTool('plan', 300, calls));
     const id = await api.start({ tool_version: '9.9.9', timeout: 1 });
     const failed = await api.waitForState(id, 'failed');
     expect(failed).toMatchObject({ phase: 'plan', error: expect.stringContaining('timed out') });

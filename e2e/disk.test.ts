@@ -22,14 +22,14 @@ const untraceable = noInjection();
 const unmountable = noSmallDisk();
 const MIB = 1024 * 1024;
 
-interface Said {
+interface PushAnswer {
   status: number | null;
   body: unknown;
   retryAfter: string | null;
 }
 
 /** Commits a change, pushes it, and returns the answer to the webhook. */
-async function push(stage: Stage, runner: Runner, services: string[], why: string): Promise<Said> {
+async function push(stage: Stage, runner: Runner, services: string[], why: string): Promise<PushAnswer> {
   await commitChange(stage.repository, services, why);
   const { status, body, headers } = await stage.push(runner);
   return { status, body, retryAfter: headers.get('retry-after') };

@@ -60,7 +60,7 @@ function shareDokploy(name: string, environment: Record<string, string> = {}): (
     dokploy = await startLocalDokploy({ apiKey: API_KEY, projects: PROJECTS });
   });
   const shared = shareStage(name, () => ({ ...settings(dokploy), ...environment }));
-  beforeAll(() => until('the first look at the branch', () => metFirst(shared().runner)));
+  beforeAll(() => until('the first look at the branch', () => firstLook(shared().runner)));
   afterEach(() => expect(dokploy.violations.splice(0)).toEqual([]));
   afterAll(() => dokploy.close());
   return () => ({ ...shared(), dokploy });
@@ -78,7 +78,7 @@ function settings(dokploy: LocalDokploy): Record<string, string | undefined> {
   };
 }
 
-function metFirst(runner: Runner): Record<string, unknown> | undefined {
+function firstLook(runner: Runner): Record<string, unknown> | undefined {
   return runner.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time'));
 }
 
@@ -269,7 +269,7 @@ describe('Config hashes in Dokploy', () => {
     await change(shared(), ['platform/redis']);
     const runs = (await runner.runs()).length;
     for (const [what, how] of Object.entries(TROUBLES)) {
-      const isWell = dokploy.misbehave({ how, times: 'forever' });
+      const stopTrouble = dokploy.misbehave({ how, times: 'forever' });
       const { run, ran } = await change(shared(), ['platform/redis']);
       expect(ran, what).toEqual(['platform/redis']);
       const said = await page(runner, `/runs/${run.run_id}`);
@@ -277,7 +277,7 @@ describe('Config hashes in Dokploy', () => {
       expect(said, what).toContain('The config hash of platform/redis is not in Dokploy yet.');
       const owed = { outcome: 'succeeded', drifted: false, dokploy: { to_be_written: true } };
       expect(await listed(runner, 'platform/redis'), what).toMatchObject(owed);
-      isWell();
+      stopTrouble();
       await waitForHash(shared(), 'platform/redis');
     }
     // The hash was written without a run, and the server did not report it as a change by somebody else.
@@ -290,9 +290,12 @@ describe('Config hashes in Dokploy', () => {
     const elsewhere = await startLocalDokploy({ apiKey: API_KEY, projects: {} });
     onTestFinished(() => elsewhere.close());
     await change(shared(), ['platform/redis']);
-    const isWell = dokploy.misbehave({ how: redirect(`${elsewhere.url}/project.all`), times: 'forever' });
+    const stopTrouble = dokploy.misbehave({
+      how: redirect(`${elsewhere.url}/project.all`),
+      times: 'forever',
+    });
     const { run } = await change(shared(), ['platform/redis']);
-    isWell();
+    stopTrouble();
     expect(await page(runner, `/runs/${run.run_id}`)).toContain(
       'Set DOKPLOY_URL to the address it leads to.',
     );
@@ -303,9 +306,9 @@ describe('Config hashes in Dokploy', () => {
     const { dokploy, runner } = shared();
     await change(shared(), ['platform/redis']);
     // Each look at the branch asks Dokploy too, so Dokploy answers none of them until the run has ended.
-    const isWell = dokploy.misbehave({ how: MISBEHAVIOURS.hang, times: 'forever' });
+    const stopTrouble = dokploy.misbehave({ how: MISBEHAVIOURS.hang, times: 'forever' });
     const { run } = await change(shared(), ['platform/redis']);
-    isWell();
+    stopTrouble();
     expect(await page(runner, `/runs/${run.run_id}`)).toContain('no answer within 10 s');
     await waitForHash(shared(), 'platform/redis');
   });

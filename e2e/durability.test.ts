@@ -32,12 +32,12 @@ function callsFor(trace: readonly string[], request: string): string[] {
  */
 function syncedLog(calls: readonly string[]): boolean {
   const written = calls.findIndex((line) => /pwrite64\(\d+<[^>]*-wal>/.test(line));
-  const begun = calls.findIndex((line, at) => at > written && /f(data)?sync\(\d+<[^>]*-wal>/.test(line));
-  const thread = calls[begun]?.split(' ')[0] ?? '';
+  const started = calls.findIndex((line, at) => at > written && /f(data)?sync\(\d+<[^>]*-wal>/.test(line));
+  const thread = calls[started]?.split(' ')[0] ?? '';
   const ended = calls.findIndex(
-    (line, at) => at >= begun && line.startsWith(`${thread} `) && /f(data)?sync.*\)\s+= 0/.test(line),
+    (line, at) => at >= started && line.startsWith(`${thread} `) && /f(data)?sync.*\)\s+= 0/.test(line),
   );
-  return written >= 0 && begun > written && ended >= begun;
+  return written >= 0 && started > written && ended >= started;
 }
 
 async function makePromises(stage: Stage, runner: Runner): Promise<string[]> {

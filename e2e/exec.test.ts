@@ -134,10 +134,10 @@ describe('iac-runner exec', () => {
   });
 
   it('F28: ends a tool that exceeds its timeout, with all its processes, and returns its output so far', async () => {
-    await toolDoes('echo begun; sleep 300 & echo $!; sleep 300; echo never');
+    await toolDoes('echo started; sleep 300 & echo $!; sleep 300; echo never');
     const response = await answer(request({ timeout: 0.1 }));
     expect(response).toMatchObject({ success: false, exit_code: 1, error_msg: 'signal: killed' });
-    expect(response.output).toMatch(/^begun\n\d+\n$/);
+    expect(response.output).toMatch(/^started\n\d+\n$/);
     expect(await processesMentioning(folder)).toEqual([]);
   });
 

@@ -51,9 +51,12 @@ describe('The first look at a branch', () => {
     const runner = await stage.start();
     const { repository, journal } = stage;
     const after = await commitChange(repository, ['platform/redis'], 'Change redis');
-    const moved = await repository.push();
+    const refUpdate = await repository.push();
     const before = 'feed'.repeat(10);
-    const run = await runner.waitForRun(await deliveredRun(stage, runner, moved, { before }), 'succeeded');
+    const run = await runner.waitForRun(
+      await deliveredRun(stage, runner, refUpdate, { before }),
+      'succeeded',
+    );
     expect(notesOf(run)).toContain('feedfeed is not known here');
     expect(await syncedAt(journal, after)).toEqual(ALL_IDS);
   });
@@ -78,13 +81,13 @@ describe('The first look at a branch', () => {
     const first = await commitChange(repository, ['platform/dashy'], 'Change dashy');
     const run = await runner.waitForRun(acceptedRun(await stage.push(runner)), 'final');
     expect(run).toMatchObject({ state: 'errored', reason: 'git_unavailable' });
-    const told = await github.statuses.waitFor({ sha: first, state: 'error' });
-    expect(told.description).toBe('Failed to update git repository');
+    const status = await github.statuses.waitFor({ sha: first, state: 'error' });
+    expect(status.description).toBe('Failed to update git repository');
     await git(stage.folder, ['clone', '--quiet', '--mirror', repository.path, 'away.git']);
     const second = await commitChange(repository, ['platform/redis'], 'Change redis');
-    const moved = await repository.push();
+    const refUpdate = await repository.push();
     await git(`${stage.folder}/away.git`, ['fetch', '--quiet', 'origin', '+refs/*:refs/*']);
-    await runner.waitForRun(await deliveredRun(stage, runner, moved), 'succeeded');
+    await runner.waitForRun(await deliveredRun(stage, runner, refUpdate), 'succeeded');
     expect(await syncedAt(journal, second)).toEqual(['platform/dashy', 'platform/redis']);
   });
 });

@@ -53,7 +53,7 @@ function startFlood(url: string, count: number) {
   };
 }
 
-/** Sends a genuine push, which must be accepted and run successfully. Returns how long the answer took. */
+/** Sends a genuine push, which must be accepted and run successfully. Returns how long the answer durationsMs. */
 async function push(stage: Stage, runner: Runner): Promise<number> {
   await commitChange(stage.repository, ['platform/redis'], 'Change redis');
   const pushed = await stage.push(runner);
@@ -97,14 +97,14 @@ describe('A flood of strangers', () => {
     const flood = startFlood(runner.url, 2_050);
     onTestFinished(flood.stop);
     await expect.poll(flood.opened).toBeGreaterThan(2_050);
-    const took: number[] = [];
+    const durationsMs: number[] = [];
     for (let time = 0; time < 2; time += 1) {
       expect((await runner.getJson('/health', null)).status).toBe(200);
-      took.push(await push(stage, runner));
+      durationsMs.push(await push(stage, runner));
     }
     const { peakMib } = await memoryOf(runner.pid);
     console.log(
-      `Pushes beside ${flood.opened()} connections of strangers: ${took.join(', ')} ms; at most ${peakMib} MiB`,
+      `Pushes beside ${flood.opened()} connections of strangers: ${durationsMs.join(', ')} ms; at most ${peakMib} MiB`,
     );
     expect(peakMib).toBeLessThan(600);
     flood.stop();

@@ -4,11 +4,11 @@ import { describe, expect, it } from 'vitest';
 import { git } from './support/git.ts';
 import type { CommitStatus } from './support/github-statuses.ts';
 import { commitChange, FOLDERS, lastSynced, syncedAt } from './support/platform-services.ts';
-import { deliveredRun, deliverMove, type Moved, notesOf } from './support/push-delivery.ts';
+import { deliveredRun, deliverRefUpdate, notesOf, type RefUpdate } from './support/push-delivery.ts';
 import { NO_COMMIT } from './support/push-payload.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { shareStage } from './support/shared-stage.ts';
-import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statuses.ts';
+import { expectNoFalseSuccess, waitForFinalStatuses } from './support/truthful-statuses.ts';
 
 describe('Histories of one branch', () => {
   const shared = shareStage('histories');
@@ -83,12 +83,12 @@ describe('Histories of one branch', () => {
     const { repository, journal } = stage;
     const before = await repository.head();
     await git(repository.path, ['update-ref', '-d', 'refs/heads/main']);
-    const gone = await deliverMove(stage, runner, { ref: 'refs/heads/main', before, after: NO_COMMIT });
+    const gone = await deliverRefUpdate(stage, runner, { ref: 'refs/heads/main', before, after: NO_COMMIT });
     expect(gone).toMatchObject({ status: 200, body: { status: 'ignored' } });
     const back = await commitChange(repository, ['platform/authentik'], 'Back');
-    const moved = await repository.push();
-    expect(moved.before).toBe(NO_COMMIT);
-    await runner.waitForRun(await deliveredRun(stage, runner, moved), 'succeeded');
+    const refUpdate = await repository.push();
+    expect(refUpdate.before).toBe(NO_COMMIT);
+    await runner.waitForRun(await deliveredRun(stage, runner, refUpdate), 'succeeded');
     expect(await syncedAt(journal, back)).toEqual(['platform/authentik']);
   });
 
@@ -131,12 +131,12 @@ describe('Histories of one branch', () => {
     await repository.push();
     await repository.git('checkout', '--quiet', 'main');
     const never = 'beef'.repeat(10);
-    const moved = { ref: 'refs/heads/main', before, after: side };
-    const wrong = await deliveredRun(stage, runner, moved);
+    const refUpdate = { ref: 'refs/heads/main', before, after: side };
+    const wrong = await deliveredRun(stage, runner, refUpdate);
     expect(await runner.waitForRun(wrong, 'superseded')).toMatchObject({ reason: 'not_on_branch' });
     const instead = await runner.waitForRun(({ revision }) => revision === head, 'succeeded');
     expect(await runner.waitForRun(wrong, 'superseded')).toMatchObject({ covered_by: instead.run_id });
-    const unknown = await deliveredRun(stage, runner, moved, { after: never });
+    const unknown = await deliveredRun(stage, runner, refUpdate, { after: never });
     expect(await runner.waitForRun(unknown, 'superseded')).toMatchObject({ reason: 'not_on_branch' });
     shown.set(head, 'success').set(side, 'error');
     expect(await syncedAt(journal, side)).toEqual([]);
@@ -146,16 +146,16 @@ describe('Histories of one branch', () => {
   it('F5: a replayed push never brings an older commit back', async () => {
     const { stage, runner } = shared();
     const { repository, journal } = stage;
-    const pushes: Moved[] = [];
+    const pushes: RefUpdate[] = [];
     for (const services of [['platform/redis', 'platform/dashy'], ['platform/redis'], ['platform/vault']]) {
       await commitChange(repository, services, `Change ${services}`);
       pushes.push(await repository.push());
     }
-    for (const moved of pushes)
-      await runner.waitForRun(await deliveredRun(stage, runner, moved), 'succeeded');
+    for (const refUpdate of pushes)
+      await runner.waitForRun(await deliveredRun(stage, runner, refUpdate), 'succeeded');
     const before = (await journal.read()).syncs.length;
-    for (const moved of pushes) {
-      await runner.waitForRun(await deliveredRun(stage, runner, moved), 'final');
+    for (const refUpdate of pushes) {
+      await runner.waitForRun(await deliveredRun(stage, runner, refUpdate), 'final');
     }
     expect((await journal.read()).syncs.slice(before)).toEqual([]);
   });
@@ -174,10 +174,10 @@ describe('Histories of one branch', () => {
     expect(replay.state).toBe('superseded');
     expect(await lastSynced(journal, ['platform/redis'])).toEqual({ 'platform/redis': bad });
     await repository.git('checkout', '--quiet', good, '--', compose);
-    const mended = await repository.commit('Mend redis');
+    const repaired = await repository.commit('Repair redis');
     await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
-    expect(await syncedAt(journal, mended)).toEqual(['platform/redis']);
-    shown.set(bad, 'failure').set(mended, 'success');
+    expect(await syncedAt(journal, repaired)).toEqual(['platform/redis']);
+    shown.set(bad, 'failure').set(repaired, 'success');
   });
 
   it('F5: a replayed push never brings its change back when it was undone before anything was synced', async () => {
@@ -223,13 +223,13 @@ describe('Histories of one branch', () => {
     shown.set(newer, 'failure').set(older, 'no success');
     expect(await syncedAt(journal, newer)).toEqual(['platform/minio']);
     await repository.git('checkout', '--quiet', older, '--', compose);
-    await repository.commit('Mend minio');
+    await repository.commit('Repair minio');
     await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
   });
 
   it('never made GitHub show a false success, and left no status pending', async () => {
     const { stage, runner } = shared();
-    await statusesToSettle(stage, runner);
+    await waitForFinalStatuses(stage, runner);
     await expectNoFalseSuccess(stage, runner);
     for (const [sha, state] of shown) {
       const latest = stage.github.statuses.latest(sha);

@@ -19,7 +19,7 @@ import type { Runner } from './support/runner.ts';
 import { openGate } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
-import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statuses.ts';
+import { expectNoFalseSuccess, waitForFinalStatuses } from './support/truthful-statuses.ts';
 import { until } from './support/until.ts';
 
 /** Pushes two services in two waves. The first one is running and waits at its gate. */
@@ -32,7 +32,7 @@ async function startTwoWaves(stage: Stage, runner: Runner) {
 }
 
 describe('SIGTERM in the middle of a run', () => {
-  it('F24: lets the running task end, hands the other services back, accepts pushes until then, and the next start continues', async () => {
+  it('F24: lets the running task end, hands the other services stopFailing, accepts pushes until then, and the next start continues', async () => {
     const stage = await setTestStage('drain');
     const runner = await stage.start();
     const { runId, commit } = await startTwoWaves(stage, runner);
@@ -53,7 +53,7 @@ describe('SIGTERM in the middle of a run', () => {
     await next.waitForRun(runId, 'final');
     const after = (await stage.journal.read()).syncs.map(({ service }) => service);
     expect(after).toEqual(['platform/first', 'platform/redis', 'platform/second']);
-    await statusesToSettle(stage, next);
+    await waitForFinalStatuses(stage, next);
     await expectNoFalseSuccess(stage, next);
     expect(stage.github.statuses.latest(commit)?.state).toBe('success');
   });
@@ -110,7 +110,7 @@ describe('kill -9 in the middle of a run', () => {
     expect(overlaps).toEqual([]);
     expect(syncs.filter(({ service }) => service === 'platform/first')).toHaveLength(1);
     expect(await syncedAt(stage.journal, waiting)).toContain('platform/redis');
-    await statusesToSettle(stage, next);
+    await waitForFinalStatuses(stage, next);
     await expectNoFalseSuccess(stage, next);
   });
 
@@ -151,9 +151,9 @@ while not ${gateIsOpen('deaf')}:
 });
 
 describe('GitHub', () => {
-  it('F44: is down for a whole run and over a restart: the last state is sent once GitHub is back', async () => {
+  it('F44: is down for a whole run and over a restart: the last state is sent once GitHub is stopFailing', async () => {
     const stage = await setTestStage('github-down');
-    const back = stage.github.misbehave({ how: MISBEHAVIOURS.badGateway, times: 'forever' });
+    const stopFailing = stage.github.misbehave({ how: MISBEHAVIOURS.badGateway, times: 'forever' });
     const runner = await stage.start();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'While GitHub is down');
     await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
@@ -165,9 +165,9 @@ describe('GitHub', () => {
     const tries = stage.github.requests.length;
     const next = await stage.start();
     await until('another attempt', () => (stage.github.requests.length > tries ? true : null));
-    back();
+    stopFailing();
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
-    await statusesToSettle(stage, next);
+    await waitForFinalStatuses(stage, next);
     const { others } = stage.github.requests.find((request) => request.others > 0) ?? { others: 0 };
     expect(others).toBe(0);
   });
@@ -184,13 +184,13 @@ describe('GitHub', () => {
     await runner.waitForRun(runId, 'succeeded');
     ended.resolve();
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
-    await statusesToSettle(stage, runner);
+    await waitForFinalStatuses(stage, runner);
     // The reporter gives up on an answer that takes too long, and may send the pending state once more before the
     // run ends.
-    const told = stage.github.statuses.history(commit).map(({ state }) => state);
-    expect(told.filter((state) => state !== 'pending')).toEqual(['success']);
-    expect(told.at(-1)).toBe('success');
-    expect(told[0]).toBe('pending');
+    const statuses = stage.github.statuses.history(commit).map(({ state }) => state);
+    expect(statuses.filter((state) => state !== 'pending')).toEqual(['success']);
+    expect(statuses.at(-1)).toBe('success');
+    expect(statuses[0]).toBe('pending');
     expect(stage.github.requests.filter(({ others }) => others > 0)).toEqual([]);
     await runner.stop();
     expect(stage.github.statuses.latest(commit)?.state).toBe('success');

@@ -16,7 +16,7 @@ import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
-import { noSshd, openSshWay } from './support/sshd.ts';
+import { noSshd, startSshHost } from './support/sshd.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
@@ -47,8 +47,8 @@ const noSsh = noSshd() ?? withoutTerraform();
 describe.skipIf(noSsh !== null)(`A deployment on another host, by ssh${because(noSsh)}`, () => {
   it('is planned, approved and applied; a cancelled deployment saves its state first', async (context) => {
     const stage = await deploymentStageFor(context, 'elsewhere-ssh');
-    const ssh = await openSshWay(join(stage.folder, 'ssh'));
-    const slow = 'command = "echo begun; setsid sleep 300 & exec sleep 300"';
+    const ssh = await startSshHost(join(stage.folder, 'ssh'));
+    const slow = 'command = "echo started; setsid sleep 300 & exec sleep 300"';
     await stage.commit({
       'main.tf': MODULE,
       'slow/main.tf': `resource "terraform_data" "x" {\n provisioner "local-exec" {\n ${slow}\n }\n}\n`,
@@ -69,7 +69,7 @@ describe.skipIf(noSsh !== null)(`A deployment on another host, by ssh${because(n
     for (const text of ['SSH_CONNECTION', 'CANARY', WEBHOOK_SECRET]) expect(log).not.toContain(text);
 
     const cancelled = await api.start({ path: 'slow', auto_approve: true });
-    await api.waitFor(cancelled, 'applying', (seen) => seen.apply_log?.includes('begun') === true);
+    await api.waitFor(cancelled, 'applying', (seen) => seen.apply_log?.includes('started') === true);
     await api.cancel(cancelled);
     const seen = await api.waitForState(cancelled, 'cancelled');
     expect(seen.apply_log).toContain('Interrupt received');
@@ -90,26 +90,30 @@ const noPlace = noNamespaces();
 describe.skipIf(noPlace !== null)(`An executor with its own process namespace${because(noPlace)}`, () => {
   it("runs the tasks of a sync, sees none of the server's processes, and is emptied by a cancel", async () => {
     const stage = await setTestStage('elsewhere-container');
-    const script = `echo begun as $$; ls -d /proc/[0-9]* | wc -l
+    const script = `echo started as $$; ls -d /proc/[0-9]* | wc -l
       cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep "^WEBHOOK_SECRET=" && echo got secrets
       ${waitAtGate('place')}; setsid sleep 600 & [ -e "$IAC_EXAMPLE_STATE/gate-stay" ] && sleep 600
       printf '{"action":"created"}' > "$IAC_RESULT_FILE"`;
     const { runner, runId } = await push(stage, script, {
       EXECUTOR_COMMAND: ['unshare', ...NAMESPACES, ...EXEC].join(' '),
     });
-    await until('begun', async () => ((await logOf(runner, runId)).includes('begun') ? true : null));
+    await until('the start of the task', async () =>
+      (await logOf(runner, runId)).includes('started') ? true : null,
+    );
     await openGate(stage, 'place');
     const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.steps[0]?.message).toBe('Created');
     const log = await logOf(runner, runId);
-    expect(Number(/begun as (\d+)/.exec(log)?.[1])).toBeLessThan(100);
+    expect(Number(/started as (\d+)/.exec(log)?.[1])).toBeLessThan(100);
     expect(log).not.toContain('got secrets');
     await onlyTheServer(stage);
 
     await openGate(stage, 'stay');
     const body = { services: ['platform/isolated'], force: true };
     const again = acceptedRun(await runner.signedPost('/sync', body));
-    await until('begun', async () => ((await logOf(runner, again)).includes('begun') ? true : null));
+    await until('the start of the task', async () =>
+      (await logOf(runner, again)).includes('started') ? true : null,
+    );
     await actOnRun(runner, again, 'cancel');
     await runner.waitForRun(again, 'cancelled');
     await onlyTheServer(stage);
@@ -143,12 +147,12 @@ describe.skipIf(noPlace !== null)(`Limits where there is no prlimit${because(noP
 
   it('fail a step that would run on another machine, and nothing of the step runs', async () => {
     const stage = await setTestStage('elsewhere-no-limits');
-    const { runner, runId } = await push(stage, 'echo begun', {
+    const { runner, runId } = await push(stage, 'echo step ran', {
       EXECUTOR_COMMAND: [...(await withoutPrlimit(stage)), ...EXEC].join(' '),
       STEP_CPU_SECONDS: '100',
     });
     const run = await runner.waitForRun(runId, 'errored');
     expect(run.message).toContain('prlimit was not found; install util-linux');
-    expect(await logOf(runner, runId)).not.toContain('begun');
+    expect(await logOf(runner, runId)).not.toContain('step ran');
   });
 });

@@ -213,12 +213,12 @@ describe.skipIf(missing !== null)(`An executor as another local user, by sudo${b
     const { stage } = users;
     await stage.commit({
       'main.tf':
-        'resource "terraform_data" "x" {\n provisioner "local-exec" {\n command = "echo begun; setsid sleep 300 & exec sleep 300"\n }\n}\n',
+        'resource "terraform_data" "x" {\n provisioner "local-exec" {\n command = "echo started; setsid sleep 300 & exec sleep 300"\n }\n}\n',
     });
     const runner = await users.serve();
     const api = deploymentClient(() => runner, stage.gitUrl);
     const id = await api.start({ auto_approve: true });
-    await api.waitFor(id, 'applying', (seen) => seen.apply_log?.includes('begun') === true);
+    await api.waitFor(id, 'applying', (seen) => seen.apply_log?.includes('started') === true);
     await api.cancel(id);
     const cancelled = await api.waitForState(id, 'cancelled');
     expect(cancelled.apply_log).toContain('Interrupt received');
@@ -370,8 +370,10 @@ describe.skipIf(missingForJobs !== null)(`An agent as another local user${becaus
     expect(readdirSync(join(stage.folder, 'data/jobs/scratch'))).toEqual([]);
     expect(readFileSync(secret, 'utf8')).toBe('worker-secret-CANARY');
 
-    const cancelled = await stage.job({ prompt: 'echo begun; setsid sleep 300 & sleep 300' });
-    await until('the agent', async () => ((await stage.lines(cancelled.id)).includes('begun') ? true : null));
+    const cancelled = await stage.job({ prompt: 'echo started; setsid sleep 300 & sleep 300' });
+    await until('the agent', async () =>
+      (await stage.lines(cancelled.id)).includes('started') ? true : null,
+    );
     await stage.redis.hset(`job:${cancelled.id}`, 'status', 'cancelled');
     await until('nothing but the worker', async () => {
       const commands = (await processesMentioning(cancelled.id)).map(({ command }) => command);

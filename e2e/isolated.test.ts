@@ -14,7 +14,7 @@ import type { Runner } from './support/runner.ts';
 import { runProgram } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
-import { noSshd, openSshWay } from './support/sshd.ts';
+import { noSshd, startSshHost } from './support/sshd.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
@@ -50,12 +50,12 @@ describe('A sync with EXECUTOR=isolated', () => {
     const stage = await setTestStage('isolated-sync');
     const { runner, runId } = await serve(
       stage,
-      `echo begun; ${waitAtGate('isolated')}; env; tr '\\0' '\\n' < /proc/$PPID/environ
+      `echo started; ${waitAtGate('isolated')}; env; tr '\\0' '\\n' < /proc/$PPID/environ
        tr '\\0' ' ' < /proc/$PPID/cmdline; echo
        printf '{"action":"updated","details":"by hand"}' > "$IAC_RESULT_FILE"`,
       { SSH_AUTH_SOCK: '/nowhere/agent.sock', VAULT_APP_TOKEN: 'vault-CANARY' },
     );
-    await waitForLog(runner, runId, 'begun');
+    await waitForLog(runner, runId, 'started');
     await openGate(stage, 'isolated');
     const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.steps).toContainEqual(
@@ -71,8 +71,8 @@ describe('A sync with EXECUTOR=isolated', () => {
 
   it('can be cancelled, and leaves nothing behind', async () => {
     const stage = await setTestStage('isolated-cancel');
-    const { runner, runId } = await serve(stage, 'echo begun; setsid sleep 600 & sleep 600');
-    await waitForLog(runner, runId, 'begun');
+    const { runner, runId } = await serve(stage, 'echo started; setsid sleep 600 & sleep 600');
+    await waitForLog(runner, runId, 'started');
     expect((await actOnRun(runner, runId, 'cancel')).status).toBe(200);
     await runner.waitForRun(runId, 'cancelled');
     expect(await processesMentioning(stage.folder)).toHaveLength(1);
@@ -80,8 +80,8 @@ describe('A sync with EXECUTOR=isolated', () => {
 
   it('ends as errored when its executor is killed, says so, and leaves nothing behind', async () => {
     const stage = await setTestStage('isolated-killed');
-    const { runner, runId } = await serve(stage, 'echo begun; sleep 600');
-    await waitForLog(runner, runId, 'begun');
+    const { runner, runId } = await serve(stage, 'echo started; sleep 600');
+    await waitForLog(runner, runId, 'started');
     const executor = (await processesMentioning(stage.folder)).find(({ command }) =>
       /exec --stream/.test(command),
     );
@@ -127,8 +127,8 @@ describe('A sync with EXECUTOR=isolated', () => {
 
   it('F25: is ended with its server, and run again by the next one', async () => {
     const stage = await setTestStage('isolated-crash');
-    const { runner, runId } = await serve(stage, `echo begun $$; ${waitAtGate('isolated')}`);
-    await waitForLog(runner, runId, 'begun');
+    const { runner, runId } = await serve(stage, `echo started $$; ${waitAtGate('isolated')}`);
+    await waitForLog(runner, runId, 'started');
     await runner.kill();
     await until('the end of all its processes', async () =>
       (await commandsOf(stage)).length === 0 ? true : null,
@@ -244,13 +244,13 @@ const noServer = noSshd();
 describe.skipIf(noServer !== null)(`An executor on another host, by ssh${because(noServer)}`, () => {
   it('runs the tasks of a whole sync, live, and stops them on a cancel', async () => {
     const stage = await setTestStage('isolated-ssh');
-    const ssh = await openSshWay(join(stage.folder, 'ssh'));
+    const ssh = await startSshHost(join(stage.folder, 'ssh'));
     const { runner, runId } = await serve(
       stage,
-      `echo begun; ${waitAtGate('ssh')}; env; printf '{"action":"created"}' > "$IAC_RESULT_FILE"`,
+      `echo started; ${waitAtGate('ssh')}; env; printf '{"action":"created"}' > "$IAC_RESULT_FILE"`,
       { EXECUTOR_COMMAND: [...ssh, ...EXEC].join(' ') },
     );
-    await waitForLog(runner, runId, 'begun');
+    await waitForLog(runner, runId, 'started');
     await openGate(stage, 'ssh');
     const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.steps).toContainEqual(
@@ -263,7 +263,7 @@ describe.skipIf(noServer !== null)(`An executor on another host, by ssh${because
     const again = acceptedRun(
       await runner.signedPost('/sync', { services: ['platform/isolated'], force: true }),
     );
-    await waitForLog(runner, again, 'begun');
+    await waitForLog(runner, again, 'started');
     await actOnRun(runner, again, 'cancel');
     const cancelled = await runner.waitForRun(again, 'cancelled');
     expect(cancelled.steps[0]?.message).toBe('Ended before it was done');
@@ -274,11 +274,11 @@ describe.skipIf(noServer !== null)(`An executor on another host, by ssh${because
 
   it('whose connection breaks in the middle ends the task there, and the run here', async () => {
     const stage = await setTestStage('isolated-cut-off');
-    const ssh = await openSshWay(join(stage.folder, 'ssh'));
-    const { runner, runId } = await serve(stage, 'echo begun; sleep 600', {
+    const ssh = await startSshHost(join(stage.folder, 'ssh'));
+    const { runner, runId } = await serve(stage, 'echo started; sleep 600', {
       EXECUTOR_COMMAND: [...ssh, ...EXEC].join(' '),
     });
-    await waitForLog(runner, runId, 'begun');
+    await waitForLog(runner, runId, 'started');
     const client = (await processesMentioning(stage.folder)).find(({ command }) =>
       command.startsWith('ssh '),
     );
@@ -296,7 +296,7 @@ describe.skipIf(noTerraform !== null)(`A deployment with EXECUTOR=isolated${beca
     await stage.commit({
       'main.tf': MODULE,
       'slow/main.tf':
-        'resource "terraform_data" "x" {\n provisioner "local-exec" {\n command = "echo begun; exec sleep 300"\n }\n}\n',
+        'resource "terraform_data" "x" {\n provisioner "local-exec" {\n command = "echo started; exec sleep 300"\n }\n}\n',
     });
     const runner = await stage.serve({
       EXECUTOR: 'isolated',
@@ -316,7 +316,7 @@ describe.skipIf(noTerraform !== null)(`A deployment with EXECUTOR=isolated${beca
     for (const secret of [...SECRETS, 'CANARY']) expect(log).not.toContain(secret);
 
     const slow = await api.start({ path: 'slow', auto_approve: true });
-    await api.waitFor(slow, 'applying', (seen) => seen.apply_log?.includes('begun') === true);
+    await api.waitFor(slow, 'applying', (seen) => seen.apply_log?.includes('started') === true);
     await api.cancel(slow);
     const cancelled = await api.waitForState(slow, 'cancelled');
     expect(cancelled.apply_log).toContain('Interrupt received');

@@ -148,9 +148,9 @@ describe.skipIf(missing)(title, () => {
   });
 
   it('ends with the job that is cancelled while somebody reads it', async () => {
-    const job = await stage.job({ prompt: 'echo begun; sleep 600' });
+    const job = await stage.job({ prompt: 'echo started; sleep 600' });
     const reader = read(job.id);
-    await line(reader, 'begun');
+    await line(reader, 'started');
     await stage.redis.hset(`job:${job.id}`, 'status', 'cancelled');
     const messages = await reader.ended;
     expectInOrder(messages);
@@ -255,9 +255,9 @@ describe.skipIf(missing)(title, () => {
   });
 
   it('F49: is refused while Redis is away, and breaks off when Redis stays away or the server stops', async () => {
-    const job = await stage.job({ prompt: 'echo begun; sleep 600' });
+    const job = await stage.job({ prompt: 'echo started; sleep 600' });
     const reader = read(job.id);
-    await line(reader, 'begun');
+    await line(reader, 'started');
     await stage.server.kill();
     expect((await server.getJson(`/jobs/${job.id}/stream`)).status).toBe(503);
     await stage.server.start();

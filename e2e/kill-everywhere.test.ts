@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { commitChange } from './support/platform-services.ts';
 import { killProcessesMentioning } from './support/processes.ts';
-import { deliverMove, type Moved } from './support/push-delivery.ts';
+import { deliverRefUpdate, type RefUpdate } from './support/push-delivery.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import type { Stage } from './support/stage.ts';
@@ -26,7 +26,7 @@ const CALLS = [
 const ENVIRONMENT = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0' };
 
 /** Sets everything up as on the first day: no store, no mirror, no checkout. */
-async function pushToNewServer(stage: Stage, what: string): Promise<Moved & { commit: string }> {
+async function pushToNewServer(stage: Stage, what: string): Promise<RefUpdate & { commit: string }> {
   await killProcessesMentioning(stage.folder);
   for (const name of ['data', 'workspace'])
     await rm(join(stage.folder, name), { recursive: true, force: true });
@@ -36,10 +36,10 @@ async function pushToNewServer(stage: Stage, what: string): Promise<Moved & { co
 
 /** Returns the most calls that one thread makes until the first run has ended and its status was sent. */
 async function countCalls(stage: Stage, calls: string): Promise<number> {
-  const { commit, ...moved } = await pushToNewServer(stage, `counted ${calls}`);
+  const { commit, ...refUpdate } = await pushToNewServer(stage, `counted ${calls}`);
   const file = join(stage.folder, 'calls');
   const runner = await stage.start({ program: serverTraced(calls, file), environment: ENVIRONMENT });
-  await runner.waitForRun(acceptedRun(await deliverMove(stage, runner, moved)), 'succeeded');
+  await runner.waitForRun(acceptedRun(await deliverRefUpdate(stage, runner, refUpdate)), 'succeeded');
   await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
   const counts = new Map<string, number>();
   for (const line of (await readFile(file, 'utf8')).split('\n')) {
@@ -50,10 +50,10 @@ async function countCalls(stage: Stage, calls: string): Promise<number> {
 }
 
 /** Returns the run that the doomed server has acknowledged, or null, when the server is dead or has done everything. */
-async function runToDeath(
+async function runUntilKilled(
   stage: Stage,
   argv: string[],
-  moved: Moved,
+  refUpdate: RefUpdate,
   commit: string,
 ): Promise<string | null> {
   let doomed: Runner;
@@ -66,7 +66,7 @@ async function runToDeath(
   void doomed.exited.then(() => {
     dead = true;
   });
-  const delivery = await deliverMove(stage, doomed, moved);
+  const delivery = await deliverRefUpdate(stage, doomed, refUpdate);
   await until('the end of the server or of the run', () =>
     dead || stage.github.statuses.latest(commit)?.state === 'success' ? true : null,
   );
@@ -74,14 +74,14 @@ async function runToDeath(
   return delivery.status === 200 ? acceptedRun(delivery) : null;
 }
 
-async function tryPoint(stage: Stage, calls: string, n: number): Promise<void> {
-  const { commit, ...moved } = await pushToNewServer(stage, `${calls} ${n}`);
-  const acknowledged = await runToDeath(stage, serverKilledAt(calls, n), moved, commit);
+async function killAtCall(stage: Stage, calls: string, n: number): Promise<void> {
+  const { commit, ...refUpdate } = await pushToNewServer(stage, `${calls} ${n}`);
+  const acknowledged = await runUntilKilled(stage, serverKilledAt(calls, n), refUpdate, commit);
   const next = await stage.start({ environment: ENVIRONMENT });
   const found = acknowledged ? await next.getJson(`/runs/${acknowledged}`) : null;
   if (found) expect(found.status, `the acknowledged run, killed at call ${n}`).toBe(200);
   // A delivery that was not acknowledged is sent again, as a person would do with GitHub's button.
-  const runId = acknowledged ?? acceptedRun(await deliverMove(stage, next, moved));
+  const runId = acknowledged ?? acceptedRun(await deliverRefUpdate(stage, next, refUpdate));
   await next.waitForRun(runId, 'final');
   await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
   expect((await stage.journal.read()).overlaps).toEqual([]);
@@ -104,7 +104,7 @@ describe('A server that is killed', () => {
         const last = await countCalls(stage, calls);
         const chosen = chosenPoints(last, points);
         console.log(`Killed at ${chosen.join(', ')} of ${last} calls of ${calls}`);
-        for (const n of chosen) await tryPoint(stage, calls, n);
+        for (const n of chosen) await killAtCall(stage, calls, n);
       } finally {
         // The traced server may still run when strace has ended.
         await killProcessesMentioning(stage.folder);

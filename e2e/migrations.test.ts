@@ -17,7 +17,7 @@ const MIGRATIONS = join(PROJECT_ROOT, 'src/stores/sqlite/migrations');
 const CALLS = 'pwrite64,fdatasync,fsync';
 const ENVIRONMENT = { LOG_LEVEL: 'info', RECONCILE_INTERVAL: '0' };
 /** KILL_POINTS=all tries every write; otherwise the gaps between the tries grow. */
-const FACTOR = process.env.KILL_POINTS === 'all' ? 1 : 1.6;
+const GAP_FACTOR = process.env.KILL_POINTS === 'all' ? 1 : 1.6;
 
 /** Makes a store as the first version left it, with the runs of a store of today. */
 function writeFirstVersion(file: string, today: string): void {
@@ -67,7 +67,7 @@ it('F21: a migration that is killed at any write is continued by the next start,
   const newest = (await readdir(MIGRATIONS)).length;
   const seen = new Set<number>();
   try {
-    for (let n = 1; ; n = Math.max(n + 1, Math.floor(n * FACTOR))) {
+    for (let n = 1; ; n = Math.max(n + 1, Math.floor(n * GAP_FACTOR))) {
       const file = await restoreFirstVersion(stage, kept);
       const doomed = await stage
         .start({ program: serverKilledAt(CALLS, n), environment: ENVIRONMENT })

@@ -3,7 +3,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { pushAndLook } from './support/looked-push.ts';
+import { pushAndInspect } from './support/inspected-push.ts';
 import { commitChange, FOLDERS, syncedAt } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { acceptedRun } from './support/run-actions.ts';
@@ -32,7 +32,7 @@ describe('A push of', () => {
     };
     for (const [id, name] of Object.entries(names)) await repository.write(`${FOLDERS[id]}/${name}`, 'odd\n');
     await repository.commit('Odd names');
-    const { ran, announced, why } = await pushAndLook(shared());
+    const { ran, announced, why } = await pushAndInspect(shared());
     const ids = Object.keys(names).toSorted();
     expect({ ran, announced }).toEqual({ ran: ids, announced: ids });
     for (const id of ids) {
@@ -46,7 +46,7 @@ describe('A push of', () => {
     const folder = Buffer.from(join(stage.repository.clone, 'platform/05.signoz/caf'));
     await writeFile(Buffer.concat([folder, Buffer.from([0xe9])]), 'latin-1\n');
     await stage.repository.commit('A name in Latin-1');
-    expect((await pushAndLook(shared())).ran).toEqual(['platform/signoz']);
+    expect((await pushAndInspect(shared())).ran).toEqual(['platform/signoz']);
   });
 
   it('F37: a submodule that is added and updated runs its service, and nothing is cloned', async () => {
@@ -60,14 +60,14 @@ describe('A push of', () => {
       await repository.git('add', '.gitmodules');
       await repository.git('update-index', '--add', '--cacheinfo', entry);
       await repository.git('commit', '--quiet', '--message=Submodule');
-      expect((await pushAndLook(shared())).ran).toEqual(['platform/redis']);
+      expect((await pushAndInspect(shared())).ran).toEqual(['platform/redis']);
     }
     const files = await readdir(stage.folder, { recursive: true });
     expect(files.filter((path) => path.includes('canary-37'))).toEqual([]);
     await repository.remove('platform/01.redis/vendor');
     await repository.remove('.gitmodules');
     await repository.commit('No submodule');
-    expect((await pushAndLook(shared())).ran).toEqual(['platform/redis']);
+    expect((await pushAndInspect(shared())).ran).toEqual(['platform/redis']);
   });
 });
 

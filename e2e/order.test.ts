@@ -18,8 +18,8 @@ describe('The order', () => {
     await repository.commit('Six services in two waves');
     const runId = acceptedRun(await stage.push(runner));
     for (const gate of gates.slice(0, 4)) await journal.waitForStart(`platform/${gate}`);
-    const begun = (await journal.read()).syncs;
-    expect(begun.map(({ endedNs }) => endedNs)).toEqual([null, null, null, null]);
+    const started = (await journal.read()).syncs;
+    expect(started.map(({ endedNs }) => endedNs)).toEqual([null, null, null, null]);
     for (const gate of gates) await openGate(stage, gate);
     await runner.waitForRun(runId, 'succeeded');
     const { syncs, overlaps } = await journal.read();

@@ -50,9 +50,9 @@ describe('The outcome of a task', () => {
     expect(await syncedAt(journal, other)).toEqual(['platform/dashy', 'platform/redis']);
 
     await repository.git('checkout', '--quiet', `${bad}~1`, '--', 'platform/01.redis');
-    const mended = await repository.commit('Mend redis');
+    const repaired = await repository.commit('Repair redis');
     await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
-    expect(await syncedAt(journal, mended)).toEqual(['platform/redis']);
+    expect(await syncedAt(journal, repaired)).toEqual(['platform/redis']);
   });
 
   it('is what its result file says: a failure in it counts whatever the exit code, and details are shown', async () => {
@@ -147,10 +147,10 @@ describe('The outcome of a task', () => {
     await sync(shared(), { services: ['platform/redis'] });
     const { targetUrl } = await stage.github.statuses.waitFor({ sha: head, state: 'success' });
     expect(targetUrl).not.toContain(dry.run_id);
-    const told = stage.github.statuses
+    const statuses = stage.github.statuses
       .history(head)
       .filter((status) => status.targetUrl?.includes(dry.run_id));
-    expect(told).toEqual([]);
+    expect(statuses).toEqual([]);
     expect((await runner.getJson(`/runs/${dry.run_id}`)).body).toMatchObject({ dry_run: true });
   });
 });

@@ -20,7 +20,7 @@ const stepOf = (page: Page, service: string) => page.locator(`details.step[data-
 const linesOf = (page: Page, service: string) => stepOf(page, service).locator('.log li');
 
 /** Removes the service after the test, because every later push would try a failing service again. */
-function pullOutLater(folder: string): void {
+function removeAfterTest(folder: string): void {
   onTestFinished(async () => {
     const { stage, runner } = scene();
     await stage.repository.remove(folder);
@@ -94,7 +94,7 @@ describe('The page of a run', () => {
   it('opens by its signed link, read-only, and shows everything without scripts too', async (context) => {
     const { page, complaints } = await openPage(context, { javaScriptEnabled: false });
     const { stage, runner } = scene();
-    pullOutLater('platform/06.failing');
+    removeAfterTest('platform/06.failing');
     await writeShellService(stage.repository, 'platform/06.failing', 'echo it breaks; echo why >&2; exit 3');
     await writeShellService(stage.repository, 'platform/06.working', 'echo it works');
     const { runId, url, commit } = await pushRun(stage, runner, 'Half of it works');
@@ -127,7 +127,7 @@ describe('The page of a run', () => {
     const viewer = await openPage(context);
     const guest = await openPage(context);
     const { stage, runner } = scene();
-    pullOutLater('platform/06.endless');
+    removeAfterTest('platform/06.endless');
     await writeShellService(stage.repository, 'platform/06.endless', 'echo up; while :; do sleep 0.1; done');
     const { runId, url } = await pushRun(stage, runner, 'Never ends');
     const path = `/runs/${runId}`;

@@ -188,13 +188,13 @@ describe.skipIf(terraform.exitCode !== 0)('Plans that Pub/Sub requests (need ter
   it('survive a kill -9 between their end and their comment: the token is kept until the comment is written', async () => {
     const revision = await head(ONE);
     const how = { kind: 'answer', status: 502, body: 'Bad gateway' } as const;
-    const heal = github.misbehave({ how, times: 'forever', path: /\/issues\/30\/comments/ });
+    const stopFailing = github.misbehave({ how, times: 'forever', path: /\/issues\/30\/comments/ });
     await push(revision, { number: 30 });
     await until('an attempt to write the comment', async () =>
       runner.output().includes('comment not sent yet') ? true : null,
     );
     await runner.kill();
-    heal();
+    stopFailing();
     runner = await stage.start({ environment });
     expect(await comment(30, (text) => text.includes(revision))).toContain('1 to add');
   });

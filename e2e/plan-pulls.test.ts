@@ -60,7 +60,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     return body;
   }
 
-  const oursOf = (number: number) => {
+  const ownCommentsOf = (number: number) => {
     const { comments } = stage().stage.github;
     return comments.of(number).filter(({ login }) => login === comments.ownLogin);
   };
@@ -68,8 +68,8 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
   function commentOf(number: number, fits: (body: string) => boolean): Promise<string> {
     return until(
       `a comment on #${number}`,
-      async () => oursOf(number).find(({ body }) => fits(body))?.body ?? null,
-      { seen: () => oursOf(number) },
+      async () => ownCommentsOf(number).find(({ body }) => fits(body))?.body ?? null,
+      { seen: () => ownCommentsOf(number) },
     );
   }
 
@@ -100,7 +100,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     expect(body).toContain('#### `infra/a`');
     expect(body).toContain('#### `infra/b`');
     expect(body.match(/- Required check `policy`: Passed/g)).toHaveLength(2);
-    expect(oursOf(pull.number)).toHaveLength(1);
+    expect(ownCommentsOf(pull.number)).toHaveLength(1);
     const status = await set.github.statuses.waitFor({ sha: pull.head, state: 'success', context: CONTEXT });
     expect(status).toMatchObject({ description: 'Planned 2 roots: 3 to add, 0 to change, 0 to destroy' });
   });
@@ -110,7 +110,7 @@ describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terrafor
     const pull = await open({ 'docs/notes.md': 'No infrastructure\n' });
     await deliver(pull);
     await set.github.statuses.waitFor({ sha: pull.head, state: 'success', context: CONTEXT });
-    expect(oursOf(pull.number)).toEqual([]);
+    expect(ownCommentsOf(pull.number)).toEqual([]);
   });
 
   it('F46: run nothing for a fork until somebody approves that commit', async () => {

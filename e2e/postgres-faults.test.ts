@@ -5,8 +5,8 @@ import { Client } from 'pg';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { because } from './support/because.ts';
-import { idle } from './support/deliveries.ts';
-import { sharePostgres, stall, startMachine, withoutPostgres } from './support/machines.ts';
+import { waitUntilIdle } from './support/deliveries.ts';
+import { pausePostgres, sharePostgres, startMachine, withoutPostgres } from './support/machines.ts';
 import {
   ALL_IDS,
   appendLine,
@@ -21,7 +21,7 @@ import { openGate } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
-const EMPTIED = 'the store is another one than before';
+const STORE_REPLACED = 'the store is another one than before';
 
 /**
  * PostgreSQL ends one of two sessions that wait for each other. If it ends this session, a person would run it
@@ -75,7 +75,7 @@ describe.skipIf(withoutPostgres !== null)(`When PostgreSQL has a bad day${becaus
       },
       { timeoutMs: 90_000 },
     );
-    await idle(one);
+    await waitUntilIdle(one);
     for (const runId of accepted) expect((await one.getJson(`/runs/${runId}`)).status).toBe(200);
     expect((await stage.journal.read()).overlaps).toEqual([]);
     await stage.github.statuses.waitFor({ sha: head, state: 'success' });
@@ -93,9 +93,9 @@ describe.skipIf(withoutPostgres !== null)(`When PostgreSQL has a bad day${becaus
     const again = await startMachine(stage, await postgres().createDatabase(), 'one');
     const run = await again.waitForRun(() => true, 'succeeded');
     expect(run.message).toContain(`${ALL_IDS.length} service(s) synced`);
-    await idle(again);
+    await waitUntilIdle(again);
     expect((await stage.journal.read()).syncs).toHaveLength(before + ALL_IDS.length);
-    expect(again.output()).toContain(EMPTIED);
+    expect(again.output()).toContain(STORE_REPLACED);
   });
 
   it('F49: every service is synced again once after the tables were dropped under two servers', async () => {
@@ -113,11 +113,11 @@ describe.skipIf(withoutPostgres !== null)(`When PostgreSQL has a bad day${becaus
     expect((await one.waitForRun(() => true, 'succeeded')).message).toContain(
       `${ALL_IDS.length} service(s) synced`,
     );
-    await idle(one);
+    await waitUntilIdle(one);
     const { syncs, overlaps } = await stage.journal.read();
     expect(syncs.map(({ service }) => service).toSorted()).toEqual(ALL_IDS);
     expect(overlaps).toEqual([]);
-    for (const runner of after) expect(runner.output()).toContain(EMPTIED);
+    for (const runner of after) expect(runner.output()).toContain(STORE_REPLACED);
   });
 
   it('F49: a service that an older dump knows nothing of is synced again once after that dump was restored', async () => {
@@ -154,28 +154,28 @@ describe.skipIf(withoutPostgres !== null)(`When PostgreSQL has a bad day${becaus
   it('F51: pushes are answered 503 before GitHub gives up, and running work goes on, while the database stalls for 30 s', async () => {
     const stage = await setTestStage('postgres-stall');
     const runner = await startMachine(stage, await postgres().createDatabase(), 'one');
-    await writeGatedService(stage.repository, 'platform/06.gated', 'stalled');
+    await writeGatedService(stage.repository, 'platform/06.gated', 'paused');
     const { runId } = await pushRun(stage, runner, 'A service that waits');
     await stage.journal.waitForStart('platform/gated');
-    await appendLine(stage.repository, 'platform/04.dashy/conf.yml', '# stalled');
+    await appendLine(stage.repository, 'platform/04.dashy/conf.yml', '# paused');
     await stage.repository.commit('While the database stands still');
-    const stalled = stall(postgres());
+    const paused = pausePostgres(postgres());
     const from = performance.now();
     const refused = await stage.push(runner);
     // The local GitHub gives up after ten seconds, as GitHub does, and then there is no status.
     expect(refused.status).toBe(503);
     // The task ends while nothing can be written.
-    await openGate(stage, 'stalled');
+    await openGate(stage, 'paused');
     await sleep(30_000 - (performance.now() - from));
     expect((await runner.getJson('/health', null)).status).toBe(200);
-    stalled.end();
+    paused.end();
     await until('readiness', async () =>
       (await runner.getJson('/ready', null)).status === 200 ? true : null,
     );
     expect(await runner.waitForRun(runId, 'succeeded')).toMatchObject({ attempt: 1 });
     expect((await stage.github.redeliver(refused.deliveryId)).status).toBe(200);
     await stage.journal.waitForStart('platform/dashy');
-    await idle(runner);
+    await waitUntilIdle(runner);
     const { syncs, overlaps } = await stage.journal.read();
     expect(syncs.map(({ service }) => service)).toEqual(['platform/gated', 'platform/dashy']);
     expect(overlaps).toEqual([]);
@@ -214,7 +214,7 @@ describe.skipIf(withoutPostgres !== null)(`When PostgreSQL has a bad day${becaus
     const again = await stage.github.redeliver(deliveryId);
     expect(again.status).toBe(200);
     await two.waitForRun(acceptedRun(again), 'succeeded');
-    await idle(two);
+    await waitUntilIdle(two);
     expect((await syncedAt(stage.journal, commit)).filter((id) => id === 'platform/redis')).toHaveLength(1);
     expect([await one.stop(), await two.stop()]).toEqual([0, 0]);
   });

@@ -204,7 +204,7 @@ describe('git', () => {
     // A fetch is slow as long as the file exists, so the server is killed while git fetches.
     await writeFile(
       join(bin, 'git'),
-      `#!/bin/sh\nfor word in "$@"; do if [ "$word" = fetch ] && [ -e "${slow}" ]; then touch "${slow}.begun"; sleep 300; fi; done\nPATH="\${PATH#*:}" exec git "$@"\n`,
+      `#!/bin/sh\nfor word in "$@"; do if [ "$word" = fetch ] && [ -e "${slow}" ]; then touch "${slow}.started"; sleep 300; fi; done\nPATH="\${PATH#*:}" exec git "$@"\n`,
       { mode: 0o755 },
     );
     const environment = { PATH: `${bin}:${process.env.PATH ?? ''}` };
@@ -214,7 +214,7 @@ describe('git', () => {
     const { body } = await stage.push(first);
     await until('git to hang', async () => {
       const { existsSync } = await import('node:fs');
-      return existsSync(`${slow}.begun`) ? true : null;
+      return existsSync(`${slow}.started`) ? true : null;
     });
     await first.kill();
     const { rm } = await import('node:fs/promises');

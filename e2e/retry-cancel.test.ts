@@ -15,7 +15,7 @@ import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
-import { expectNoFalseSuccess, statusesToSettle } from './support/truthful-statuses.ts';
+import { expectNoFalseSuccess, waitForFinalStatuses } from './support/truthful-statuses.ts';
 import { until } from './support/until.ts';
 
 describe('A run that ended badly', () => {
@@ -48,8 +48,8 @@ describe('A run that ended badly', () => {
     expect(await syncedAt(stage.journal, commit)).toEqual([
       ...['platform/flaky', 'platform/flaky', 'platform/redis'],
     ]);
-    const told = await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
-    expect(told.description).toBe('1 service(s) synced successfully');
+    const status = await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
+    expect(status.description).toBe('1 service(s) synced successfully');
     expect(await actOnRun(runner, retry, 'retry', API_TOKENS.admin)).toMatchObject({ status: 409 });
   });
 
@@ -60,7 +60,7 @@ describe('A run that ended badly', () => {
     await runner.waitForRun(first.runId, 'failed');
     await openGate(stage, 'late');
     await appendLine(stage.repository, 'platform/06.late/deploy.py', '# Better');
-    const second = await pushRun(stage, runner, 'Mend late');
+    const second = await pushRun(stage, runner, 'Repair late');
     await runner.waitForRun(second.runId, 'succeeded');
     const before = (await stage.journal.read()).syncs.length;
     const retry = acceptedRun(await actOnRun(runner, first.runId, 'retry'));
@@ -117,7 +117,7 @@ describe('A run that ended badly', () => {
 
   it('never made GitHub show a false success, and left no status pending', async () => {
     const { stage, runner } = shared();
-    await statusesToSettle(stage, runner);
+    await waitForFinalStatuses(stage, runner);
     await expectNoFalseSuccess(stage, runner);
     expect((await stage.journal.read()).overlaps).toEqual([]);
   });

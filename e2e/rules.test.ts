@@ -209,9 +209,9 @@ describe('Signed commits', () => {
       return stage.repository.head();
     };
     await stage.repository.write(FILE, 'signatures: required\n');
-    const begun = await sign(keys.friend, 'platform/redis');
+    const started = await sign(keys.friend, 'platform/redis');
     await stage.push(runner);
-    await runner.waitForRun((found) => found.revision === begun, 'succeeded');
+    await runner.waitForRun((found) => found.revision === started, 'succeeded');
 
     // A commit that removes the rule needs a signature, too.
     await stage.repository.write(FILE, 'signatures: optional\n');

@@ -75,7 +75,7 @@ function commandLines(): CommandLineWatch {
 }
 
 /** All answers that somebody can get from the server, with and without permission. */
-async function everyAnswer(runner: Runner, runs: PushedRun[]): Promise<Map<string, string>> {
+async function allAnswers(runner: Runner, runs: PushedRun[]): Promise<Map<string, string>> {
   const answers = new Map<string, string>();
   async function ask(
     path: string,
@@ -119,7 +119,7 @@ async function leaks(
   const look = (where: string, content: string): void => {
     for (const seen of canaries.seenIn(content)) found.push(`${where}: ${seen}`);
   };
-  for (const [what, answer] of await everyAnswer(runner, runs)) look(what, answer);
+  for (const [what, answer] of await allAnswers(runner, runs)) look(what, answer);
   look('the server log', runner.output());
   for (const { method, url, headers, body } of stage.github.requests) {
     const { authorization: _, ...others } = headers;
@@ -180,7 +180,7 @@ print("all printed")
 `;
 
 /** A task that reports the secret to the runner itself, in the result file. */
-function teller(action: string, exitCode: number): string {
+function reportingTask(action: string, exitCode: number): string {
   return `
 import json
 from urllib.parse import quote
@@ -203,7 +203,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     // The server used the credentials, and the test saw the arguments of the process that used the remote.
     expect(server.admitted).toBeGreaterThan(0);
     expect([...watch.seen].some((line) => line.includes(server.address))).toBe(true);
-    const log = (await everyAnswer(runner, [{ runId, url, commit }])).get(
+    const log = (await allAnswers(runner, [{ runId, url, commit }])).get(
       `GET /runs/${runId}/log application/json`,
     );
     expect(log).toContain('all printed');
@@ -213,12 +213,12 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
   });
 
   it('when tasks write them into their result files', async () => {
-    const stage = await setTestStage('told-secrets');
+    const stage = await setTestStage('reported-secrets');
     const watch = commandLines();
     const runner = await stage.start({ environment: environment(stage.repository.path) });
-    await writePythonService(stage.repository, 'platform/06.creator', teller('created', 0));
-    await writePythonService(stage.repository, 'platform/06.failure', teller('failed', 0));
-    await writePythonService(stage.repository, 'platform/06.exit', teller('updated', 3));
+    await writePythonService(stage.repository, 'platform/06.creator', reportingTask('created', 0));
+    await writePythonService(stage.repository, 'platform/06.failure', reportingTask('failed', 0));
+    await writePythonService(stage.repository, 'platform/06.exit', reportingTask('updated', 3));
     const pushed = await pushRun(stage, runner, 'Tell secrets');
     const run = await runner.waitForRun(pushed.runId, 'failed');
     await stage.github.statuses.waitFor({ sha: pushed.commit, state: 'failure' });
@@ -242,7 +242,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     const run = await runner.waitForRun(refused.runId, 'errored');
     expect(run).toMatchObject({ reason: 'git_unavailable', message: 'Failed to update git repository' });
     await stage.github.statuses.waitFor({ sha: refused.commit, state: 'error' });
-    const answers = await everyAnswer(runner, [refused]);
+    const answers = await allAnswers(runner, [refused]);
     expect(answers.get(`GET /runs/${refused.runId} text/html`)).toContain(`http://${server.address}`);
     const sync = await runner.signedPost('/sync', { services: ['platform/postgres'] });
     expect(sync).toMatchObject({ status: 503 });
@@ -285,7 +285,7 @@ describe('F41: no secret is seen in a file, page, event, log, status or command 
     await again.waitForRun(printed.runId, 'succeeded');
     const canaries = watchCanaries({ 'token in the address': token });
     const found = await canariesInFiles(stage.folder, canaries);
-    for (const [what, answer] of await everyAnswer(again, [pushed, printed])) {
+    for (const [what, answer] of await allAnswers(again, [pushed, printed])) {
       for (const seen of canaries.seenIn(answer)) found.push(`${what}: ${seen}`);
     }
     expect(found).toEqual([]);

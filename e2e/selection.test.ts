@@ -3,7 +3,7 @@
 import { chmod, mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { pushAndLook } from './support/looked-push.ts';
+import { pushAndInspect } from './support/inspected-push.ts';
 import type { PlatformRepository } from './support/platform-repository.ts';
 import { ALL_IDS, appendLine, commitChange, FOLDERS } from './support/platform-services.ts';
 import { shareStage } from './support/shared-stage.ts';
@@ -151,7 +151,7 @@ describe('A push that changes', () => {
     const { stage } = shared();
     await change(stage.repository);
     await stage.repository.commit('Change something');
-    const pushed = await pushAndLook(shared());
+    const pushed = await pushAndInspect(shared());
     expect(pushed.ran).toEqual(runs);
     expect(pushed.announced).toEqual(announces);
     const chosen = pushed.why.services.filter(({ decision }) => decision === 'run');

@@ -67,13 +67,13 @@ describe.skipIf(unavailable !== null)(`The runner's own container${because(unava
 
       await changeOverride('LOG_LEVEL: info', 'LOG_LEVEL: debug');
       const commit = await repository.commit('Let the runner log more');
-      const moved = await repository.push();
+      const refUpdate = await repository.push();
       shareRepository();
       const delivery = await createWebhookSender().deliverPush({
         url: `${address}/webhook`,
         secret: WEBHOOK_SECRET,
         repository: { path: repository.path, fullName: 'acme/platform' },
-        ...moved,
+        ...refUpdate,
       });
       expect(delivery).toMatchObject({ status: 200, body: { services: ['platform/runner'] } });
 

@@ -3,7 +3,7 @@
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { pushAndLook, restore } from './support/looked-push.ts';
+import { pushAndInspect, restore } from './support/inspected-push.ts';
 import { commitChange, FOLDERS, writeGatedService } from './support/platform-services.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
 
@@ -16,18 +16,18 @@ describe('A push', () => {
     await writeGatedService(repository, 'platform/06.grafana', 'open');
     await openGate(stage, 'open');
     await repository.commit('Add grafana');
-    expect((await pushAndLook(shared())).ran).toEqual(['platform/grafana']);
+    expect((await pushAndInspect(shared())).ran).toEqual(['platform/grafana']);
 
     await rename(join(repository.clone, 'platform/06.grafana'), join(stage.folder, 'kept'));
     const removal = await repository.commit('Remove grafana');
-    const removed = await pushAndLook(shared());
+    const removed = await pushAndInspect(shared());
     expect(removed.ran).toEqual([]);
     expect(removed.run.steps).toMatchObject([{ id: 'platform/grafana', state: 'removed' }]);
     await stage.github.statuses.waitFor({ sha: removal, state: 'success' });
     expect(stage.github.statuses.latest(removal)).toMatchObject({ description: 'No services required sync' });
 
     await commitChange(repository, ['platform/redis'], 'Something else');
-    const next = await pushAndLook(shared());
+    const next = await pushAndInspect(shared());
     expect(next.run.steps.map(({ id }) => id)).toEqual(['platform/redis']);
     expect(await runner.signedPost('/sync', { services: ['platform/grafana'] })).toMatchObject({
       status: 400,
@@ -35,7 +35,7 @@ describe('A push', () => {
 
     await rename(join(stage.folder, 'kept'), join(repository.clone, 'platform/06.grafana'));
     await repository.commit('Bring grafana back');
-    expect((await pushAndLook(shared())).ran).toEqual(['platform/grafana']);
+    expect((await pushAndInspect(shared())).ran).toEqual(['platform/grafana']);
   });
 
   it('that changes the number of a service, or moves a file out of a service, runs both services and removes none', async () => {
@@ -45,7 +45,7 @@ describe('A push', () => {
     await repository.move('platform/02.minio', 'platform/03.minio');
     await repository.move('platform/04.uptime-kuma/compose.yaml', 'docs/uptime-kuma.yaml');
     await repository.commit('Move things');
-    const { run } = await pushAndLook(shared(), 'failed');
+    const { run } = await pushAndInspect(shared(), 'failed');
     expect(run.steps).toMatchObject([
       { id: 'platform/minio', state: 'succeeded' },
       { id: 'platform/uptime-kuma', state: 'failed' },
@@ -59,7 +59,7 @@ describe('A push', () => {
     const before = await repository.head();
     await repository.remove(FOLDERS['platform/uptime-kuma'] ?? '');
     await repository.commit('Remove uptime-kuma');
-    const { run, ran } = await pushAndLook(shared());
+    const { run, ran } = await pushAndInspect(shared());
     expect(run.steps).toMatchObject([{ id: 'platform/uptime-kuma', state: 'removed' }]);
     expect(ran).toEqual([]);
     await restore(shared(), before);
@@ -71,7 +71,7 @@ describe('A push', () => {
     const before = await repository.head();
     await repository.write('platform/07.redis/deploy.py', 'raise SystemExit\n');
     const commit = await commitChange(repository, ['platform/dashy'], 'A second redis');
-    const { run, ran } = await pushAndLook(shared(), 'failed');
+    const { run, ran } = await pushAndInspect(shared(), 'failed');
     expect(ran).toEqual(['platform/dashy']);
     expect(run.message).toBe('1/2 service(s) failed to sync');
     const redis = run.steps.find(({ id }) => id === 'platform/redis');
@@ -89,7 +89,7 @@ describe('A push', () => {
     await writeGatedService(repository, 'platform/06.my.app', 'open');
     await openGate(stage, 'open');
     await repository.commit('Add my.app');
-    const { run } = await pushAndLook(shared(), 'final');
+    const { run } = await pushAndInspect(shared(), 'final');
     expect(run.steps.map(({ id }) => id)).toEqual(['platform/my.app']);
     await restore(shared(), before);
   });
@@ -100,7 +100,7 @@ describe('A push', () => {
     const before = await repository.head();
     await repository.write('platform/__init__.py', '');
     await commitChange(repository, ['platform/dashy'], 'Make platform a package');
-    const { why, ran } = await pushAndLook(shared(), 'final');
+    const { why, ran } = await pushAndInspect(shared(), 'final');
     expect(why.notes.join('\n')).toContain('platform/__init__.py');
     expect(why.notes.join('\n')).toContain('remove it');
     expect(ran.length).toBeLessThanOrEqual(1);

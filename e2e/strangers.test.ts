@@ -55,11 +55,11 @@ describe('Addresses in a signed payload', () => {
   it('F14: are never opened: git and GitHub use the configured addresses', async () => {
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'Addresses');
-    const moved = await stage.repository.push();
+    const refUpdate = await stage.repository.push();
     const repository = { path: stage.repository.path, fullName: stage.github.fullName };
     const places = [`${canary.url}/acme/platform`, 'file:///etc/passwd', 'http://169.254.169.254/latest'];
     let turn = 0;
-    const payload = withAddresses(await buildPushPayload({ repository, ...moved }), () => {
+    const payload = withAddresses(await buildPushPayload({ repository, ...refUpdate }), () => {
       turn += 1;
       return places[turn % places.length] ?? '';
     });
@@ -94,9 +94,9 @@ describe('Forwarded headers', () => {
   it('F14b: never appear in a link, and neither does Host', async () => {
     const { stage, runner } = shared();
     const commit = await commitChange(stage.repository, ['platform/redis'], 'Forwarded');
-    const moved = await stage.repository.push();
+    const refUpdate = await stage.repository.push();
     const repository = { path: stage.repository.path, fullName: stage.github.fullName };
-    const body = JSON.stringify(await buildPushPayload({ repository, ...moved }));
+    const body = JSON.stringify(await buildPushPayload({ repository, ...refUpdate }));
     const headers = {
       ...FORGED,
       host: 'evil.example',

@@ -17,7 +17,7 @@ describe('The time and nonce of a request', () => {
   const BODY = '{"services":["platform/redis"]}';
   const NOW = (): number => Math.floor(Date.now() / 1_000);
 
-  interface Stamped {
+  interface SyncRequest {
     body?: string;
     timestamp?: string | number;
     nonce?: string;
@@ -26,7 +26,7 @@ describe('The time and nonce of a request', () => {
     without?: 'timestamp' | 'nonce';
   }
 
-  function stamped(runner: Runner, options: Stamped = {}): Promise<Answer> {
+  function postSync(runner: Runner, options: SyncRequest = {}): Promise<Answer> {
     const { body = BODY, timestamp = NOW(), nonce = randomUUID(), without } = options;
     const signed = options.signed ?? `${timestamp}.${nonce}.${body}`;
     const stamp: Record<string, string> = { 'x-iac-timestamp': `${timestamp}`, 'x-iac-nonce': nonce };
@@ -40,18 +40,18 @@ describe('The time and nonce of a request', () => {
   it('make it valid once: sent again, with any body, it is refused', async () => {
     const { runner } = shared();
     const once = { timestamp: NOW(), nonce: 'nonce-0123456789_ABC' };
-    expect(await stamped(runner, once)).toMatchObject({ status: 200, body: { status: 'accepted' } });
+    expect(await postSync(runner, once)).toMatchObject({ status: 200, body: { status: 'accepted' } });
     await expectNothingStored(runner, async () => {
-      expect(await stamped(runner, once)).toMatchObject(refused);
-      expect(await stamped(runner, { ...once, timestamp: NOW() + 1 })).toMatchObject(refused);
-      expect(await stamped(runner, { ...once, body: '{"all":true}' })).toMatchObject(refused);
+      expect(await postSync(runner, once)).toMatchObject(refused);
+      expect(await postSync(runner, { ...once, timestamp: NOW() + 1 })).toMatchObject(refused);
+      expect(await postSync(runner, { ...once, body: '{"all":true}' })).toMatchObject(refused);
     });
   });
 
   it('make it valid once when it is sent many times at the same moment', async () => {
     const { runner } = shared();
     const once = { timestamp: NOW(), nonce: randomUUID() };
-    const answers = await Promise.all(Array.from({ length: 20 }, () => stamped(runner, once)));
+    const answers = await Promise.all(Array.from({ length: 20 }, () => postSync(runner, once)));
     const statuses = answers.map(({ status }) => status).toSorted((a, b) => a - b);
     expect(statuses).toEqual([200, ...Array<number>(19).fill(401)]);
   });
@@ -59,14 +59,14 @@ describe('The time and nonce of a request', () => {
   it('are valid within 300 seconds of the clock and not beyond, in either direction', async () => {
     const { runner } = shared();
     for (const off of [-280, 280]) {
-      expect({ off, status: (await stamped(runner, { timestamp: NOW() + off })).status }).toEqual({
+      expect({ off, status: (await postSync(runner, { timestamp: NOW() + off })).status }).toEqual({
         off,
         status: 200,
       });
     }
     await expectNothingStored(runner, async () => {
       for (const off of [-301, -320, -86_400, 330, 86_400]) {
-        const { status } = await stamped(runner, { timestamp: NOW() + off });
+        const { status } = await postSync(runner, { timestamp: NOW() + off });
         expect({ off, status }).toEqual({ off, status: 401 });
       }
     });
@@ -75,7 +75,7 @@ describe('The time and nonce of a request', () => {
   it('are refused when they are malformed, or when one is without the other', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
-      const forms: Stamped[] = [
+      const forms: SyncRequest[] = [
         ...[
           '',
           '0',
@@ -94,11 +94,11 @@ describe('The time and nonce of a request', () => {
         { without: 'nonce' },
       ];
       for (const form of forms) {
-        const answer = await stamped(runner, form);
+        const answer = await postSync(runner, form);
         expect({ form, status: answer.status }).toEqual({ form, status: 401 });
       }
       for (const nonce of ['x'.repeat(8), 'x'.repeat(128)]) {
-        expect((await stamped(runner, { nonce, body: '{}' })).status).toBe(400);
+        expect((await postSync(runner, { nonce, body: '{}' })).status).toBe(400);
       }
     });
   });
@@ -115,7 +115,7 @@ describe('The time and nonce of a request', () => {
         `${timestamp}.${nonce}${BODY}`,
       ];
       for (const signed of forms) {
-        const answer = await stamped(runner, { timestamp, nonce, signed });
+        const answer = await postSync(runner, { timestamp, nonce, signed });
         expect(answer).toMatchObject({ status: 401, body: { error: 'Invalid signature' } });
       }
       // This is a captured request without its time and nonce, which are inside of the body instead.
@@ -134,7 +134,7 @@ describe('The time and nonce of a request', () => {
     expect(await sync(runner, { all: true })).toMatchObject(refused);
     expect(await runner.runs()).toEqual([]);
     const once = { timestamp: NOW(), nonce: randomUUID() };
-    await runner.waitForRun(acceptedRun(await stamped(runner, once)), 'succeeded');
+    await runner.waitForRun(acceptedRun(await postSync(runner, once)), 'succeeded');
     // GitHub cannot send them, so /webhook does not require them.
     const head = await commitChange(stage.repository, ['platform/redis'], 'Without a nonce');
     const run = await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
@@ -142,7 +142,7 @@ describe('The time and nonce of a request', () => {
     await runner.kill();
     const restarted = await stage.start({ environment });
     await expectNothingStored(restarted, async () => {
-      expect(await stamped(restarted, once)).toMatchObject(refused);
+      expect(await postSync(restarted, once)).toMatchObject(refused);
     });
   });
 });

@@ -94,7 +94,7 @@ describe('A request that makes no sense', () => {
   });
 
   /** The texts that the error must contain, by the body of the request. */
-  const WRONG: [object, string][] = [
+  const WRONG_REQUESTS: [object, string][] = [
     [{ services: ['platform/redis'], all: 'false' }, 'all'],
     [{ all: 'true' }, 'all'],
     [{ all: 1 }, 'all'],
@@ -122,7 +122,7 @@ describe('A request that makes no sense', () => {
   it('has a field of the wrong type or an unknown field: the answer names the field, and nothing runs', async () => {
     const { runner } = shared();
     await expectNothingStored(runner, async () => {
-      for (const [body, field] of WRONG) {
+      for (const [body, field] of WRONG_REQUESTS) {
         const { status, body: answer } = await sync(runner, body);
         expect({ body, status, answer }).toEqual({
           body,

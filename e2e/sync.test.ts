@@ -3,7 +3,7 @@
 import { rename, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { idle, signedLink, sync } from './support/deliveries.ts';
+import { signedLink, sync, waitUntilIdle } from './support/deliveries.ts';
 import { ALL_IDS, commitChange, syncedAt } from './support/platform-services.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { shareStage } from './support/shared-stage.ts';
@@ -97,7 +97,7 @@ describe('A request for services', () => {
     const { stage, runner } = shared();
     const head = await commitChange(stage.repository, ['platform/signoz'], 'Would be synced');
     await stage.repository.push();
-    await idle(runner);
+    await waitUntilIdle(runner);
     const { syncs } = await stage.journal.read();
     const answer = await sync(runner, { services: ['platform/signoz', 'platform/redis'], dry_run: true });
     expect(answer.body).toMatchObject({
@@ -113,8 +113,8 @@ describe('A request for services', () => {
     const really = await sync(runner, { services: ['platform/signoz'] });
     await runner.waitForRun(acceptedRun(really), 'succeeded');
     await stage.github.statuses.waitFor({ sha: head, state: 'success' });
-    const told = stage.github.statuses.history(head).map(({ targetUrl }) => targetUrl);
-    expect(told.filter((url) => url?.includes(run.run_id))).toEqual([]);
+    const targetUrls = stage.github.statuses.history(head).map(({ targetUrl }) => targetUrl);
+    expect(targetUrls.filter((url) => url?.includes(run.run_id))).toEqual([]);
     expect(await syncedAt(stage.journal, head)).toEqual(['platform/signoz']);
   });
 
@@ -138,7 +138,7 @@ describe('A request for services', () => {
 
 describe('The status of a sync', () => {
   const shared = shareStage('sync-status', () => ({ IAC_EXAMPLE_SLEEP_MS: '2500' }));
-  const told = (sha: string): string[] =>
+  const targetUrls = (sha: string): string[] =>
     shared()
       .stage.github.statuses.history(sha)
       .map(({ state, description, context }) => `${context}: ${state} ${description}`);
@@ -156,11 +156,11 @@ describe('The status of a sync', () => {
     await runner.waitForRun(behind, 'succeeded');
     await github.statuses.waitFor({ sha: second, state: 'success' });
     const context = 'IaC Runner / Sync';
-    expect(told(first).slice(-2)).toEqual([
+    expect(targetUrls(first).slice(-2)).toEqual([
       `${context}: pending Syncing 1 service(s)...`,
       `${context}: success 1 service(s) synced successfully`,
     ]);
-    expect(told(second)).toEqual([
+    expect(targetUrls(second)).toEqual([
       `${context}: pending Waiting for previous sync to complete`,
       `${context}: pending Syncing 2 service(s)...`,
       `${context}: success 2 service(s) synced successfully`,
@@ -172,20 +172,20 @@ describe('The status of a sync', () => {
     const { repository, github } = stage;
     const same = await repository.commit('Change nothing');
     await repository.push();
-    await idle(runner);
+    await waitUntilIdle(runner);
     const nothing = await sync(runner, { services: ['platform/redis'], revision: same });
     expect((await runner.waitForRun(acceptedRun(nothing), 'succeeded')).message).toBe(
       'No services required sync',
     );
     await github.statuses.waitFor({ sha: same, state: 'success' });
-    expect(told(same).at(-1)).toBe('IaC Runner / Sync: success No services required sync');
+    expect(targetUrls(same).at(-1)).toBe('IaC Runner / Sync: success No services required sync');
     await repository.write('platform/01.postgres/compose.yaml', 'services: {}\n');
     const broken = await commitChange(repository, ['platform/vault'], 'Break postgres');
     await repository.push();
     const failing = await sync(runner, { services: ['platform/postgres', 'platform/vault'] });
     await runner.waitForRun(acceptedRun(failing), 'failed');
     await github.statuses.waitFor({ sha: broken, state: 'failure' });
-    expect(told(broken).at(-1)).toBe('IaC Runner / Sync: failure 1/2 service(s) failed to sync');
+    expect(targetUrls(broken).at(-1)).toBe('IaC Runner / Sync: failure 1/2 service(s) failed to sync');
   });
 });
 

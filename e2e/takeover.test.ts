@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { PostgresServer } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { because } from './support/because.ts';
-import { machineEnvironment, sharePostgres, stall, withoutPostgres } from './support/machines.ts';
+import { machineEnvironment, pausePostgres, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { writeGatedService } from './support/platform-services.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { openGate } from './support/shared-stage.ts';
@@ -31,7 +31,7 @@ async function waitingTask(server: PostgresServer, name: string, environment: Re
   return { stage, one, two: await startOn('two'), runId };
 }
 
-function isGone(pid: number): boolean {
+function hasEnded(pid: number): boolean {
   return !existsSync(`/proc/${pid}`);
 }
 
@@ -71,9 +71,9 @@ describe.skipIf(withoutPostgres !== null)(
     it('F51: is ended before its lease ends, and runs again when the database is back', async () => {
       const { stage, two, runId } = await waitingTask(postgres(), 'takeover-database', {});
       const [first] = (await stage.journal.read()).syncs;
-      const stalled = stall(postgres());
-      await until('the end of the task', async () => (isGone(first?.pid ?? 0) ? true : null));
-      stalled.end();
+      const paused = pausePostgres(postgres());
+      await until('the end of the task', async () => (hasEnded(first?.pid ?? 0) ? true : null));
+      paused.end();
       await stage.journal.waitForStart(SERVICE, 2);
       expect((await stage.journal.read()).overlaps).toEqual([]);
       await openGate(stage, 'open');

@@ -15,7 +15,7 @@ import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 
 /** A task prints this line when all its processes have started. */
-const UP = 'all up';
+const ALL_STARTED = 'all up';
 
 /** Processes of the stage whose arguments contain `words`, in any session. */
 async function commandsOf(stage: Stage, words: string): Promise<string[]> {
@@ -23,7 +23,7 @@ async function commandsOf(stage: Stage, words: string): Promise<string[]> {
   return found.map(({ command }) => command).filter((command) => command.includes(words));
 }
 
-async function isThere(path: string): Promise<boolean> {
+async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,
@@ -38,16 +38,16 @@ describe('A task that does not end', () => {
       trap '' TERM HUP INT
       sh -c 'trap "" TERM; while :; do sleep 9111; done' &
       (trap '' TERM; sh -c 'trap "" TERM; while :; do sleep 9112; done') &
-      echo ${UP}
+      echo ${ALL_STARTED}
       while :; do sleep 9113; done`;
     await writeShellService(stage.repository, 'platform/01.stubborn', stubborn);
     const { runId, commit } = await pushRun(stage, runner, 'Add a stubborn task');
     const run = await runner.waitForRun(runId, 'timed_out');
     expect(run).toMatchObject({ reason: 'step_timed_out', message: '1/1 service(s) failed to sync' });
     expect(run.steps).toMatchObject([{ state: 'timed_out', message: 'Timed out after 15 s' }]);
-    expect(await readLog(runner, runId)).toContain(UP);
+    expect(await readLog(runner, runId)).toContain(ALL_STARTED);
     expect(await commandsOf(stage, 'sleep 911')).toEqual([]);
-    expect(await isThere(join(stage.folder, 'workspace/.sync.lock'))).toBe(false);
+    expect(await exists(join(stage.folder, 'workspace/.sync.lock'))).toBe(false);
     await stage.github.statuses.waitFor({ sha: commit, state: 'failure' });
 
     await writeShellService(stage.repository, 'platform/01.stubborn', 'echo obedient');

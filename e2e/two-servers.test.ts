@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { because } from './support/because.ts';
-import { idle } from './support/deliveries.ts';
+import { waitUntilIdle } from './support/deliveries.ts';
 import { followLog } from './support/event-stream.ts';
 import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
 import {
@@ -40,7 +40,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
   }
 
   /** The server that works on the run, and the other server. */
-  function placesOf(runId: string): Promise<{ worker: Runner; bystander: Runner }> {
+  function serversOf(runId: string): Promise<{ worker: Runner; bystander: Runner }> {
     const { runner } = shared();
     const worksOn = ({ logs }: Runner) =>
       logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
@@ -67,7 +67,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     expect((await redeliver()).body).toEqual(first.body);
     await other.waitForRun(acceptedRun(first), 'succeeded');
     expect((await redeliver()).body).toEqual(first.body);
-    await idle(other);
+    await waitUntilIdle(other);
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/redis']);
   });
 
@@ -87,7 +87,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     const [runId = '', ...others] = new Set(answers.map(acceptedRun));
     expect(others).toEqual([]);
     await runner.waitForRun(runId, 'succeeded');
-    await idle(runner);
+    await waitUntilIdle(runner);
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/minio']);
   });
 
@@ -108,7 +108,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
       Array.from({ length: 8 }, (_, index) => ask(index % 2 === 0 ? runner : other, atOnce)),
     );
     expect(answers.map(({ status }) => status).toSorted()).toEqual([200, ...Array<number>(7).fill(401)]);
-    await idle(runner);
+    await waitUntilIdle(runner);
   });
 
   it('both show each line of a run while it runs', async () => {
@@ -120,9 +120,9 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
       [...body, 'print("the rest", flush=True)'].join('\n'),
     );
     const { runId } = await pushRun(stage, runner, 'A service that talks');
-    const places = await placesOf(runId);
+    const servers = await serversOf(runId);
     let halfWay = 0;
-    const readers = [places.worker, places.bystander].map(async ({ url }) => {
+    const readers = [servers.worker, servers.bystander].map(async ({ url }) => {
       const seen: string[] = [];
       for await (const { text } of followLog({ url, runId })) {
         seen.push(text);
@@ -143,7 +143,7 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     await writeGatedService(stage.repository, 'platform/06.endless', 'never');
     const { runId } = await pushRun(stage, runner, 'A service that waits for ever');
     const { pid } = await stage.journal.waitForStart('platform/endless');
-    const { bystander } = await placesOf(runId);
+    const { bystander } = await serversOf(runId);
     expect((await actOnRun(bystander, runId, 'cancel')).status).toBe(200);
     await until('the end of its task', async () => (isAlive(pid) ? null : true));
     expect(await bystander.waitForRun(runId, 'cancelled')).toMatchObject({

@@ -266,10 +266,10 @@ describe('F9: A genuine push', () => {
       const { stage, runner } = shared();
       const { repository } = stage;
       const head = await commitChange(repository, ['platform/redis'], `Push ${size} MiB`);
-      const moved = await repository.push();
+      const refUpdate = await repository.push();
       const payload = await buildPushPayload({
         repository: { path: repository.path, fullName: 'acme/platform' },
-        ...moved,
+        ...refUpdate,
       });
       // This is the size of a push that also adds thousands of files.
       const [commit] = payload.commits;

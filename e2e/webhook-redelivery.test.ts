@@ -2,7 +2,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { deliver, idle } from './support/deliveries.ts';
+import { deliver, waitUntilIdle } from './support/deliveries.ts';
 import { commitChange, syncedAt } from './support/platform-services.ts';
 import { buildPushPayload } from './support/push-payload.ts';
 import { acceptedRun } from './support/run-actions.ts';
@@ -68,7 +68,7 @@ describe('The same delivery again', () => {
     const restarted = await stage.start();
     const again = await deliver({ stage, runner: restarted }, payload, { deliveryId });
     expect(again.body).toEqual(first.body);
-    await idle(restarted);
+    await waitUntilIdle(restarted);
     expect((await restarted.runs()).length).toBe(1);
     expect((await journal.read()).syncs.length).toBe(1);
     await github.statuses.waitFor({ sha: after, state: 'success' });
@@ -85,7 +85,7 @@ describe('The same delivery again', () => {
         'from invoke import task',
         '@task',
         'def sync(_c):',
-        '    sys.exit(0 if os.path.exists(os.path.join(os.environ["IAC_EXAMPLE_STATE"], "mended")) else 1)',
+        '    sys.exit(0 if os.path.exists(os.path.join(os.environ["IAC_EXAMPLE_STATE"], "repaired")) else 1)',
         '',
       ].join('\n'),
     );
@@ -100,7 +100,7 @@ describe('The same delivery again', () => {
     expect(second.body).toMatchObject({ services: ['platform/flaky'], commit: commit.slice(0, 8) });
     await runner.waitForRun(acceptedRun(second), 'failed');
 
-    await repository.write('../state/mended', '');
+    await repository.write('../state/repaired', '');
     const third = await github.redeliver(first.deliveryId);
     await runner.waitForRun(acceptedRun(third), 'succeeded');
     await github.statuses.waitFor({ sha: commit, state: 'success' });
@@ -126,9 +126,9 @@ describe('F6: A hundred deliveries at once', () => {
   async function payloadOf({ stage }: SharedStage): Promise<{ head: string; payload: unknown }> {
     const { repository } = stage;
     const head = await commitChange(repository, ['platform/redis'], `Push ${randomBytes(4).toString('hex')}`);
-    const moved = await repository.push();
+    const refUpdate = await repository.push();
     const named = { path: repository.path, fullName: 'acme/platform' };
-    return { head, payload: await buildPushPayload({ repository: named, ...moved }) };
+    return { head, payload: await buildPushPayload({ repository: named, ...refUpdate }) };
   }
 
   it('under one id become one run, and all get its answer', async () => {
@@ -140,7 +140,7 @@ describe('F6: A hundred deliveries at once', () => {
     expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
     const [first] = answers;
     await runner.waitForRun(acceptedRun(first ?? { status: null, body: null }), 'succeeded');
-    await idle(runner);
+    await waitUntilIdle(runner);
     expect(await syncedAt(stage.journal, head)).toEqual(['platform/redis']);
     await stage.github.statuses.waitFor({ sha: head, state: 'success' });
   });

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { deliver, expectNothingStored, idle, signedLink } from './support/deliveries.ts';
+import { deliver, expectNothingStored, signedLink, waitUntilIdle } from './support/deliveries.ts';
 import { webhookExamples } from './support/github-examples.ts';
 import { appendLine, commitChange, syncedAt } from './support/platform-services.ts';
 import { NO_COMMIT } from './support/push-payload.ts';
@@ -245,7 +245,7 @@ describe('A push that changes services', () => {
   for (const [what, payload] of Object.entries(MINIMAL)) {
     it(`may be as small as a payload ${what}: the branch head runs`, async () => {
       const { stage, runner } = shared();
-      await idle(runner);
+      await waitUntilIdle(runner);
       const head = await commitChange(stage.repository, ['platform/redis'], `Push a payload ${what}`);
       await stage.repository.push();
       const text = payload(head);

@@ -33,15 +33,15 @@ function formsOf(value: string): Record<string, string> {
     raw: value,
     json: JSON.stringify(value).slice(1, -1),
     'url-encoded': encodeURIComponent(value),
-    base64: inside(bytes, 0),
-    'base64 after one byte': inside(bytes, 1),
-    'base64 after two bytes': inside(bytes, 2),
-    base64url: inside(bytes, 0).replaceAll('+', '-').replaceAll('/', '_'),
+    base64: innerBase64(bytes, 0),
+    'base64 after one byte': innerBase64(bytes, 1),
+    'base64 after two bytes': innerBase64(bytes, 2),
+    base64url: innerBase64(bytes, 0).replaceAll('+', '-').replaceAll('/', '_'),
   };
 }
 
 /** The base64 digits that depend only on the value when `before` bytes come before it. */
-function inside(bytes: Buffer, before: number): string {
+function innerBase64(bytes: Buffer, before: number): string {
   const encoded = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64');
   return encoded.slice(Math.ceil((before * 8) / 6), Math.floor(((before + bytes.length) * 8) / 6));
 }

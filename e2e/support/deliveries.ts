@@ -36,7 +36,7 @@ export function signedLink({ body }: Pick<Delivery, 'body'>): string {
 }
 
 /** Waits until no run is queued or running. */
-export async function idle(runner: Runner): Promise<void> {
+export async function waitUntilIdle(runner: Runner): Promise<void> {
   await until('a server without work', async () => {
     const runs = await runner.runs();
     return runs.some(({ state }) => state === 'queued' || state === 'running') ? null : true;
@@ -45,7 +45,7 @@ export async function idle(runner: Runner): Promise<void> {
 
 /** Throws if `act` created a run. */
 export async function expectNothingStored(runner: Runner, act: () => Promise<unknown>): Promise<void> {
-  await idle(runner);
+  await waitUntilIdle(runner);
   const newest = async () => (await runner.runs())[0]?.run_id ?? null;
   const before = await newest();
   await act();

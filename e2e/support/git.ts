@@ -24,7 +24,7 @@ export async function git(directory: string, args: readonly string[], input = ''
 }
 
 /** Returns true if git succeeds, for questions such as `merge-base --is-ancestor`. */
-export async function gitAgrees(directory: string, args: readonly string[]): Promise<boolean> {
+export async function gitSucceeds(directory: string, args: readonly string[]): Promise<boolean> {
   const result = await execa('git', args, {
     cwd: directory,
     env: ENVIRONMENT,

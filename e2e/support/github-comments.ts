@@ -5,7 +5,7 @@ import { describeUser } from './github-repository.ts';
 import { type ApiAnswer, refusal } from './github-statuses.ts';
 
 /** GitHub refuses longer comments: https://docs.github.com/en/rest/issues/comments */
-const LONGEST_BODY = 65_536;
+const MAX_BODY_LENGTH = 65_536;
 const DEFAULT_PER_PAGE = 30;
 const OWN_LOGIN = 'iac-runner-user';
 
@@ -68,8 +68,8 @@ export function createCommentBook(options: {
   }
 
   function problemWith(body: string): ApiAnswer | null {
-    if (body !== '' && body.length <= LONGEST_BODY) return null;
-    const message = body === '' ? "Body can't be blank" : `Body is too long (maximum is ${LONGEST_BODY})`;
+    if (body !== '' && body.length <= MAX_BODY_LENGTH) return null;
+    const message = body === '' ? "Body can't be blank" : `Body is too long (maximum is ${MAX_BODY_LENGTH})`;
     options.violations.push(`comment: ${message}`);
     return refusal(422, 'Validation Failed', [{ resource: 'IssueComment', code: 'custom', message }]);
   }

@@ -15,7 +15,7 @@ interface CheckedRequest {
   body: unknown;
 }
 
-export interface Verdict {
+export interface CheckResult {
   /** e.g. `repos/create-commit-status` */
   operation: string;
   parameters: Record<string, string>;
@@ -25,7 +25,7 @@ export interface Verdict {
 
 export interface GithubContract {
   /** Null if GitHub has no such method and path. */
-  check(request: CheckedRequest): Verdict | null;
+  check(request: CheckedRequest): CheckResult | null;
   /** Lists the mistakes in an answer of the local GitHub, so that it stays like the real one. */
   checkAnswer(operation: string, status: number, body: unknown): string[];
 }

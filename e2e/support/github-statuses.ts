@@ -2,13 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { git, gitAgrees } from './git.ts';
+import { git, gitSucceeds } from './git.ts';
 import { PATIENCE_MS, until } from './until.ts';
 
 /** https://docs.github.com/en/rest/commits/statuses#create-a-commit-status */
-const MOST_STATUSES = 1_000;
+const MAX_STATUSES = 1_000;
 /** GitHub refuses longer descriptions. */
-const LONGEST_DESCRIPTION = 140;
+const MAX_DESCRIPTION_LENGTH = 140;
 
 export interface CommitStatus {
   id: number;
@@ -83,7 +83,7 @@ export function createStatusBook(options: {
     const { repositoryPath } = options;
     if (!repositoryPath) return /^[0-9a-f]{40}$/.test(ref) ? ref : null;
     const args = ['rev-list', '--max-count=1', '--end-of-options', ref, '--'];
-    return (await gitAgrees(repositoryPath, args)) ? git(repositoryPath, args) : null;
+    return (await gitSucceeds(repositoryPath, args)) ? git(repositoryPath, args) : null;
   }
 
   function show(status: CommitStatus): Record<string, unknown> {
@@ -120,7 +120,7 @@ export function createStatusBook(options: {
       return until(`status ${state} on ${sha}`, probe, { timeoutMs, seen: () => history(sha, context) });
     },
     fill(sha, context, left) {
-      while (history(sha, context).length < MOST_STATUSES - left) {
+      while (history(sha, context).length < MAX_STATUSES - left) {
         add(sha, newStatusSchema.parse({ state: 'pending', context }));
       }
     },
@@ -130,7 +130,8 @@ export function createStatusBook(options: {
       if (!found) return refusal(422, `No commit found for SHA: ${sha}`);
       const invalid = problemWith(wanted);
       if (invalid) options.violations.push(`statuses/${sha}: ${invalid.message}`);
-      const problem = invalid ?? (history(sha, wanted.context).length >= MOST_STATUSES ? FULL : null);
+      const problem =
+        invalid ?? (history(sha, wanted.context).length >= MAX_STATUSES ? MAXIMUM_REACHED : null);
       if (problem)
         return refusal(422, 'Validation Failed', [{ resource: 'Status', code: 'custom', ...problem }]);
       // An answer takes a moment, as at the real GitHub, so that parallel writes can be seen.
@@ -166,13 +167,13 @@ export function createStatusBook(options: {
   };
 }
 
-const FULL = { message: 'This SHA and context has reached the maximum number of statuses.' };
+const MAXIMUM_REACHED = { message: 'This SHA and context has reached the maximum number of statuses.' };
 
 function problemWith(wanted: z.infer<typeof newStatusSchema>): { field: string; message: string } | null {
-  if (wanted.description !== null && [...wanted.description].length > LONGEST_DESCRIPTION) {
+  if (wanted.description !== null && [...wanted.description].length > MAX_DESCRIPTION_LENGTH) {
     return {
       field: 'description',
-      message: `description is too long (maximum is ${LONGEST_DESCRIPTION} characters)`,
+      message: `description is too long (maximum is ${MAX_DESCRIPTION_LENGTH} characters)`,
     };
   }
   if (wanted.target_url !== null && !/^https?:\/\//.test(wanted.target_url)) {

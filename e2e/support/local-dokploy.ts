@@ -116,9 +116,9 @@ export async function startLocalDokploy(options: LocalDokployOptions): Promise<L
     dokploy.requests.push(request);
     dokploy.onRequest?.(request);
     const script = scripts.next(request.method, url.pathname);
-    const entrance = enter(incoming, url, options.apiKey, dokploy.violations);
-    const right = (): Answer => entrance ?? act(request, body);
-    if (script) return misanswer(response, script, right);
+    const refusal = admit(incoming, url, options.apiKey, dokploy.violations);
+    const right = (): Answer => refusal ?? act(request, body);
+    if (script) return answerWrongly(response, script, right);
     send(response, right());
   }
 
@@ -189,7 +189,7 @@ function describeRequest(method: string, url: URL, body: unknown): DokployReques
 }
 
 /** Returns null if the request is permitted, else the answer that refuses it. */
-function enter(request: IncomingMessage, url: URL, apiKey: string, violations: string[]): Answer | null {
+function admit(request: IncomingMessage, url: URL, apiKey: string, violations: string[]): Answer | null {
   const { headers, method } = request;
   const known = url.pathname.endsWith('/compose.one') ? ['composeId'] : [];
   if (!url.pathname.startsWith('/api/')) violations.push(`${url.pathname} is outside of the API`);
@@ -228,7 +228,7 @@ function send(
   response.end(typeof body === 'string' ? body : JSON.stringify(body));
 }
 
-async function misanswer(response: ServerResponse, script: Script, right: () => Answer): Promise<void> {
+async function answerWrongly(response: ServerResponse, script: Script, right: () => Answer): Promise<void> {
   const { how } = script;
   if (script.takesEffect && how.kind !== 'slow') right();
   switch (how.kind) {

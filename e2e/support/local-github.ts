@@ -4,13 +4,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CommentBook, createCommentBook } from './github-comments.ts';
-import type { Verdict } from './github-contract.ts';
-import { type Caller, enter } from './github-door.ts';
+import type { CheckResult } from './github-contract.ts';
 import { createHookBook, type HookBook } from './github-hooks.ts';
 import { createScripts, type Script } from './github-misbehaviour.ts';
 import { createPeopleBook, type PeopleBook } from './github-people.ts';
 import { createPullBook, type PullBook } from './github-pulls.ts';
 import { describeFullRepository } from './github-repository.ts';
+import { admit, type Caller } from './github-request-checks.ts';
 import { type ApiAnswer, createStatusBook, refusal, type StatusBook } from './github-statuses.ts';
 import { createWebhookSender, parseBody, type WebhookSender } from './webhook-sender.ts';
 
@@ -75,7 +75,10 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
   const people = createPeopleBook();
   const statuses = createStatusBook({ ...options, apiUrl: () => url, repository, violations });
 
-  async function act({ operation, parameters }: Verdict, { body, url: address }: Caller): Promise<ApiAnswer> {
+  async function act(
+    { operation, parameters }: CheckResult,
+    { body, url: address }: Caller,
+  ): Promise<ApiAnswer> {
     const { sha = '', ref = '', hook_id = '' } = parameters;
     const issue = Number(parameters.issue_number);
     if (operation === 'repos/create-commit-status') return statuses.create(sha, body);
@@ -108,13 +111,13 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const recorded = await receive(request, response);
-    const entrance = enter(recorded, options);
-    if (!entrance.admitted && entrance.violation) violations.push(entrance.violation);
+    const admission = admit(recorded, options);
+    if (!admission.admitted && admission.violation) violations.push(admission.violation);
     const script = scripts.next(recorded.method, recorded.url);
     if (script && !script.takesEffect && !carriesRightAnswer(script))
-      return misanswer(response, script, null);
-    const right = entrance.admitted ? await act(entrance.verdict, recorded) : entrance.answer;
-    return script ? misanswer(response, script, right) : send(response, right);
+      return answerWrongly(response, script, null);
+    const right = admission.admitted ? await act(admission.result, recorded) : admission.answer;
+    return script ? answerWrongly(response, script, right) : send(response, right);
   }
 
   const server = createServer((request, response) => {
@@ -204,7 +207,11 @@ function send(response: ServerResponse, { status, body, headers }: ApiAnswer): v
   response.end(content);
 }
 
-async function misanswer(response: ServerResponse, { how }: Script, right: ApiAnswer | null): Promise<void> {
+async function answerWrongly(
+  response: ServerResponse,
+  { how }: Script,
+  right: ApiAnswer | null,
+): Promise<void> {
   switch (how.kind) {
     case 'answer':
       return send(response, how);

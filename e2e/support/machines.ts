@@ -30,7 +30,7 @@ export function sharePostgres(): () => PostgresServer {
 }
 
 /** Pauses all processes of the database, as a paused host would. They continue when the test has ended. */
-export function stall(server: PostgresServer): { end(): void } {
+export function pausePostgres(server: PostgresServer): { end(): void } {
   const end = () => server.signal('SIGCONT');
   onTestFinished(end);
   server.signal('SIGSTOP');

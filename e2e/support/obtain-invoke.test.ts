@@ -22,21 +22,21 @@ async function folderWith(programs: Record<string, string>): Promise<string> {
 
 it('the first candidate whose --version really works wins', async () => {
   const folder = await folderWith({ shim: 'exit 127', other: 'echo Usage', good: 'echo Invoke 3.0.3' });
-  const ways = ['absent', 'shim', 'other', 'good', 'never'].map((name) => ({
+  const candidates = ['absent', 'shim', 'other', 'good', 'never'].map((name) => ({
     how: name,
     argv: [join(folder, name)],
   }));
-  expect(await obtainInvoke({ log, ways })).toEqual({ argv: [join(folder, 'good')], how: 'good' });
+  expect(await obtainInvoke({ log, candidates })).toEqual({ argv: [join(folder, 'good')], how: 'good' });
 });
 
 it('a candidate that hangs is given up, and the one line that says which command to run contains all problems', async () => {
   const folder = await folderWith({ hangs: 'sleep 60', broken: 'echo no network >&2; exit 2' });
-  const ways = [
+  const candidates = [
     { how: 'hanging', argv: [join(folder, 'hangs')] },
     { how: 'broken', argv: ['invoke'], prepare: [[join(folder, 'broken')]] },
     { how: 'absent', argv: [join(folder, 'absent')] },
   ];
-  const invoke = await obtainInvoke({ log, ways, limitMs: 500 });
+  const invoke = await obtainInvoke({ log, candidates, limitMs: 500 });
   expect(invoke).toEqual({
     missing:
       'invoke is missing. Type: pipx install invoke (tried hanging: no end after 0.5 s; broken: no network; absent: not found)',
@@ -47,7 +47,7 @@ it('a virtual environment that could not be filled is removed, and an older one 
   const folder = await folderWith({});
   const old = join(folder, 'old');
   await mkdir(old);
-  const way = (makes: string) => ({
+  const candidate = (makes: string) => ({
     how: makes,
     argv: ['invoke'],
     prepare: [
@@ -57,7 +57,9 @@ it('a virtual environment that could not be filled is removed, and an older one 
     makes,
   });
   const fresh = join(folder, 'fresh');
-  expect(await obtainInvoke({ log, ways: [way(fresh), way(old)] })).toHaveProperty('missing');
+  expect(await obtainInvoke({ log, candidates: [candidate(fresh), candidate(old)] })).toHaveProperty(
+    'missing',
+  );
   expect(existsSync(fresh)).toBe(false);
   expect(existsSync(old)).toBe(true);
 });

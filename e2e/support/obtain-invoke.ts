@@ -9,7 +9,7 @@ import { PROJECT_ROOT } from './project-root.ts';
 /** The command with its arguments and its origin, or one line that says which command to run. */
 export type Invoke = { argv: string[]; how: string } | { missing: string };
 
-export interface Way {
+export interface Candidate {
   how: string;
   argv: string[];
   /** The commands that must run first. */
@@ -24,27 +24,27 @@ const PREPARE_MS = 90_000;
 /** The first candidate whose `--version` works wins. A candidate may take 60 s, and each preparing command 90 s. */
 export async function obtainInvoke(options: {
   log: (line: string) => void;
-  ways?: Way[];
+  candidates?: Candidate[];
   /** Shorter limits, for tests. */
   limitMs?: number;
 }): Promise<Invoke> {
   const failures: string[] = [];
-  for (const way of options.ways ?? waysHere()) {
-    if (way.prepare) options.log(`invoke: trying ${way.how}`);
-    const problem = await tryWay(way, options.limitMs);
-    if (problem === null) return { argv: way.argv, how: way.how };
-    failures.push(`${way.how}: ${problem}`);
+  for (const candidate of options.candidates ?? localCandidates()) {
+    if (candidate.prepare) options.log(`invoke: trying ${candidate.how}`);
+    const problem = await tryCandidate(candidate, options.limitMs);
+    if (problem === null) return { argv: candidate.argv, how: candidate.how };
+    failures.push(`${candidate.how}: ${problem}`);
   }
   return { missing: `invoke is missing. Type: pipx install invoke (tried ${failures.join('; ')})` };
 }
 
-function waysHere(): Way[] {
+function localCandidates(): Candidate[] {
   const folder = join(PROJECT_ROOT, '.venv');
   const inFolder = join(folder, 'bin', 'invoke');
   const python = join(folder, 'bin', 'python');
   const install = ['-m', 'pip', 'install', '--quiet', '--retries', '1', '--timeout', '15', 'invoke'];
   const makes = folder;
-  const ways: Way[] = [
+  const candidates: Candidate[] = [
     { how: 'PATH', argv: ['invoke'] },
     { how: '.venv of an earlier run', argv: [inFolder] },
     {
@@ -68,11 +68,11 @@ function waysHere(): Way[] {
     },
     { how: 'pipx', argv: ['pipx', 'run', 'invoke'] },
   ];
-  if (process.getuid?.() === 0) ways.push(APT);
-  return ways;
+  if (process.getuid?.() === 0) candidates.push(APT);
+  return candidates;
 }
 
-const APT: Way = {
+const APT: Candidate = {
   how: 'apt-get',
   // Debian's own Python has the package, even if another python3 comes first on PATH.
   argv: ['/usr/bin/invoke'],
@@ -92,19 +92,20 @@ const APT: Way = {
 };
 
 /** Returns null if it works, else the problem. */
-async function tryWay(way: Way, limitMs?: number): Promise<string | null> {
-  const wasThere = way.makes !== undefined && existsSync(way.makes);
-  const problem = await firstProblem(way, limitMs);
-  if (problem !== null && way.makes && !wasThere) await rm(way.makes, { recursive: true, force: true });
+async function tryCandidate(candidate: Candidate, limitMs?: number): Promise<string | null> {
+  const wasThere = candidate.makes !== undefined && existsSync(candidate.makes);
+  const problem = await firstProblem(candidate, limitMs);
+  if (problem !== null && candidate.makes && !wasThere)
+    await rm(candidate.makes, { recursive: true, force: true });
   return problem;
 }
 
-async function firstProblem(way: Way, limitMs?: number): Promise<string | null> {
-  for (const command of way.prepare ?? []) {
+async function firstProblem(candidate: Candidate, limitMs?: number): Promise<string | null> {
+  for (const command of candidate.prepare ?? []) {
     const outcome = await runBounded(command, limitMs ?? PREPARE_MS);
     if (!outcome.ok) return outcome.problem;
   }
-  const version = await runBounded([...way.argv, '--version'], limitMs ?? VERIFY_MS);
+  const version = await runBounded([...candidate.argv, '--version'], limitMs ?? VERIFY_MS);
   if (!version.ok) return version.problem;
   return /^Invoke \d/m.test(version.output) ? null : 'does not answer --version as invoke does';
 }

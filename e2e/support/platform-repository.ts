@@ -30,7 +30,7 @@ export interface PlatformRepository {
   git(...args: string[]): Promise<string>;
 }
 
-const LEFT_BEHIND = new Set(['__pycache__', '.venv', '.env', '.git']);
+const NOT_COPIED = new Set(['__pycache__', '.venv', '.env', '.git']);
 
 /** Creates `platform.git` and `clone` in `folder`, with one commit pushed to main. */
 export async function createPlatformRepository(
@@ -43,16 +43,16 @@ export async function createPlatformRepository(
   // As at GitHub, every commit can be fetched by its id, and a clone may leave blobs out.
   await git(path, ['config', 'uploadpack.allowAnySHA1InWant', 'true']);
   await git(path, ['config', 'uploadpack.allowFilter', 'true']);
-  await cp(source, clone, { recursive: true, filter: (file) => !LEFT_BEHIND.has(basename(file)) });
+  await cp(source, clone, { recursive: true, filter: (file) => !NOT_COPIED.has(basename(file)) });
   await git(clone, ['init', '--quiet', '--template=', '--initial-branch=main']);
   await git(clone, ['remote', 'add', 'origin', path]);
-  const repository = workOn(path, clone);
+  const repository = openRepository(path, clone);
   await repository.commit('Describe the platform');
   await repository.push();
   return repository;
 }
 
-function workOn(path: string, clone: string): PlatformRepository {
+function openRepository(path: string, clone: string): PlatformRepository {
   const inClone = (...args: string[]): Promise<string> => git(clone, args);
   return {
     path,

@@ -13,19 +13,19 @@ import type { Stage } from './stage.ts';
 import type { Delivery } from './webhook-sender.ts';
 
 /** The change of a branch by a push. */
-export type Moved = Awaited<ReturnType<Stage['repository']['push']>>;
+export type RefUpdate = Awaited<ReturnType<Stage['repository']['push']>>;
 
 /** Delivers the webhook of a push, with a new id each time. `change` alters the payload. */
-export async function deliverMove(
+export async function deliverRefUpdate(
   stage: Stage,
   runner: Runner,
-  moved: Moved,
+  refUpdate: RefUpdate,
   change: object = {},
 ): Promise<Delivery> {
   const { github, repository } = stage;
   const payload = await buildPushPayload({
     repository: { path: repository.path, fullName: github.fullName },
-    ...moved,
+    ...refUpdate,
   });
   const url = `${runner.url}/webhook`;
   return github.deliver({ url, secret: WEBHOOK_SECRET, event: 'push', payload: { ...payload, ...change } });
@@ -35,10 +35,10 @@ export async function deliverMove(
 export async function deliveredRun(
   stage: Stage,
   runner: Runner,
-  moved: Moved,
+  refUpdate: RefUpdate,
   change: object = {},
 ): Promise<string> {
-  return acceptedRun(await deliverMove(stage, runner, moved, change));
+  return acceptedRun(await deliverRefUpdate(stage, runner, refUpdate, change));
 }
 
 const whySchema = z.object({ why: z.object({ notes: z.array(z.string()) }) });

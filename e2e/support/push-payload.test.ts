@@ -20,8 +20,8 @@ beforeEach(async () => {
 });
 
 async function pushed(options: Parameters<PlatformRepository['push']>[0] = {}): Promise<PushPayload> {
-  const moved = await repository.push(options);
-  return buildPushPayload({ repository: { path: repository.path, fullName: 'acme/platform' }, ...moved });
+  const refUpdate = await repository.push(options);
+  return buildPushPayload({ repository: { path: repository.path, fullName: 'acme/platform' }, ...refUpdate });
 }
 
 describe('the payload', () => {
@@ -123,14 +123,14 @@ describe('the delivery', () => {
 
     await repository.write('ünïcode.txt', '1');
     await repository.commit('Ünïcode');
-    const moved = await repository.push();
+    const refUpdate = await repository.push();
     const sender = createWebhookSender();
     const target = { path: repository.path, fullName: 'acme/platform' };
     const first = await sender.deliverPush({
       url,
       secret: 's3cret-of-the-hook',
       repository: target,
-      ...moved,
+      ...refUpdate,
     });
     const again = await sender.redeliver(first.deliveryId);
 

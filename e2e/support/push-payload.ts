@@ -1,12 +1,12 @@
 /** Builds the payload of a push as GitHub does, from a real repository and Octokit's example payload. */
 
-import { git, gitAgrees } from './git.ts';
+import { git, gitSucceeds } from './git.ts';
 import { describeRepository, describeUser } from './github-repository.ts';
 
 /** The value that GitHub sends for "no commit" in `before` and `after`. */
 export const NO_COMMIT = '0'.repeat(40);
 /** https://docs.github.com/en/webhooks/webhook-events-and-payloads#push */
-const MOST_COMMITS = 2_048;
+const MAX_COMMITS = 2_048;
 
 interface PushedRepository {
   /** The path of the bare repository. */
@@ -94,7 +94,7 @@ export async function buildPushPayload(push: Push): Promise<PushPayload> {
 }
 
 function isAncestor({ repository, before, after }: Push): Promise<boolean> {
-  return gitAgrees(repository.path, ['merge-base', '--is-ancestor', before, after]);
+  return gitSucceeds(repository.path, ['merge-base', '--is-ancestor', before, after]);
 }
 
 /** The commits, oldest first. A new ref has the commits that are on no other branch. */
@@ -104,7 +104,7 @@ async function newCommits({ repository, ref, before, after }: Push): Promise<str
     'rev-list',
     '--topo-order',
     '--reverse',
-    `--max-count=${MOST_COMMITS}`,
+    `--max-count=${MAX_COMMITS}`,
     after,
     '--not',
     ...known,

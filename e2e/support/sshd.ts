@@ -8,7 +8,7 @@ import { startSshd } from '../../src/git/sshd.fixture.ts';
 export { noSshd } from '../../src/git/sshd.fixture.ts';
 
 /** Starts sshd until the test ends and creates `folder`. Resolves to `ssh … user@127.0.0.1`. */
-export async function openSshWay(folder: string): Promise<string[]> {
+export async function startSshHost(folder: string): Promise<string[]> {
   const { port, hostKey } = await startSshd(folder);
   await writeFile(join(folder, 'known_hosts'), `[127.0.0.1]:${port} ${hostKey}\n`);
   const options = [

@@ -57,13 +57,13 @@ export async function setStage(options: { name: string; invoke: readonly string[
       return runner;
     },
     async push(runner, how = {}) {
-      const moved = await repository.push(how);
+      const refUpdate = await repository.push(how);
       const url = `${runner.url}/webhook`;
       return github.deliverPush({
         url,
         secret: WEBHOOK_SECRET,
         repository: { path: repository.path, fullName },
-        ...moved,
+        ...refUpdate,
       });
     },
     async close({ keep = false } = {}) {

@@ -1,7 +1,7 @@
 /** Checks all statuses that GitHub received: the status of each commit has ended, and no success is false. */
 
 import { expect } from 'vitest';
-import { gitAgrees } from './git.ts';
+import { gitSucceeds } from './git.ts';
 import { syncedAt } from './platform-services.ts';
 import type { Runner } from './runner.ts';
 import type { DetailedRun } from './runner-client.ts';
@@ -9,23 +9,23 @@ import type { Stage } from './stage.ts';
 import { until } from './until.ts';
 
 /** The commits for which a status was accepted. */
-function toldCommits({ github }: Stage): string[] {
+function reportedCommits({ github }: Stage): string[] {
   const posts = github.requests.filter(({ method, status }) => method === 'POST' && status === 201);
   return [...new Set(posts.map(({ url }) => url.slice(url.lastIndexOf('/') + 1)))];
 }
 
 /** Waits until no commit has a pending status and every run that ended has sent its status. */
-export async function statusesToSettle(stage: Stage, runner: Runner): Promise<void> {
+export async function waitForFinalStatuses(stage: Stage, runner: Runner): Promise<void> {
   const { github, repository } = stage;
   const owed = async (): Promise<string[]> => {
     const runs = await runner.runs();
     const asked = runs.flatMap(({ revision, requested_revision: wanted }) => [revision, wanted]);
     const known = asked.filter((sha) => typeof sha === 'string');
-    const unsettled = [...new Set([...known, ...toldCommits(stage)])].filter(
+    const unsettled = [...new Set([...known, ...reportedCommits(stage)])].filter(
       (sha) => (github.statuses.latest(sha)?.state ?? 'pending') === 'pending',
     );
     const there = await Promise.all(
-      unsettled.map((sha) => gitAgrees(repository.path, ['cat-file', '-e', `${sha}^{commit}`])),
+      unsettled.map((sha) => gitSucceeds(repository.path, ['cat-file', '-e', `${sha}^{commit}`])),
     );
     return unsettled.filter((_, index) => there[index]);
   };
@@ -48,7 +48,7 @@ export async function statusesToSettle(stage: Stage, runner: Runner): Promise<vo
 export async function expectNoFalseSuccess(stage: Stage, runner: Runner): Promise<void> {
   const runs = new Map<string, DetailedRun>();
   for (const { run_id: id } of await runner.runs()) runs.set(id, await runner.waitForRun(id, 'final'));
-  for (const sha of toldCommits(stage)) {
+  for (const sha of reportedCommits(stage)) {
     for (const { state, description, targetUrl } of stage.github.statuses.history(sha)) {
       if (state !== 'success') continue;
       const run = runs.get(/\/runs\/([0-9a-f-]+)/.exec(targetUrl ?? '')?.[1] ?? '');
@@ -58,7 +58,7 @@ export async function expectNoFalseSuccess(stage: Stage, runner: Runner): Promis
       expect(run.state, JSON.stringify(what)).toBe('succeeded');
       const { revision } = run;
       if (revision !== sha) {
-        const isCovered = await gitAgrees(stage.repository.path, [
+        const isCovered = await gitSucceeds(stage.repository.path, [
           'merge-base',
           '--is-ancestor',
           sha,

@@ -1,7 +1,7 @@
 /** The checks of the local GitHub before it acts on a request: headers, token, and the description. */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import { githubContract, type Verdict } from './github-contract.ts';
+import { type CheckResult, githubContract } from './github-contract.ts';
 import { type ApiAnswer, refusal } from './github-statuses.ts';
 
 export interface Caller {
@@ -13,8 +13,8 @@ export interface Caller {
 }
 
 /** Either the checked request, or the answer that refuses it. A `violation` describes a mistake of the caller. */
-export type Entrance =
-  | { admitted: true; verdict: Verdict }
+export type Admission =
+  | { admitted: true; result: CheckResult }
   | { admitted: false; answer: ApiAnswer; violation: string | null };
 
 /** https://docs.github.com/en/rest/about-the-rest-api/api-versions */
@@ -22,35 +22,35 @@ const API_VERSIONS = ['2022-11-28', '2026-03-10'];
 const ACCEPTABLE = /^(\*\/\*|application\/(json|vnd\.github(\.[\w+-]+)*(\+json)?))$/;
 
 /** Checks in GitHub's order: user agent, token, media type, version, route, parameters and body, repository. */
-export function enter(caller: Caller, options: { token: string; fullName: string }): Entrance {
+export function admit(caller: Caller, options: { token: string; fullName: string }): Admission {
   const headerProblem = checkHeaders(caller.headers, options.token);
   if (headerProblem) return headerProblem;
   const url = new URL(caller.url, 'http://github.invalid');
-  const verdict = githubContract().check({
+  const result = githubContract().check({
     method: caller.method,
     path: url.pathname,
     query: url.searchParams,
     body: caller.body,
   });
-  if (!verdict)
+  if (!result)
     return refuse(refusal(404, 'Not Found'), `${caller.method} ${url.pathname}: GitHub has no such route`);
-  if (verdict.problems.length > 0) {
-    const errors = verdict.problems.map((message) => ({ code: 'custom', message }));
-    const violation = `${caller.method} ${url.pathname}: ${verdict.problems.join('; ')}`;
+  if (result.problems.length > 0) {
+    const errors = result.problems.map((message) => ({ code: 'custom', message }));
+    const violation = `${caller.method} ${url.pathname}: ${result.problems.join('; ')}`;
     return refuse(refusal(422, 'Validation Failed', errors), violation);
   }
-  const { owner, repo } = verdict.parameters;
+  const { owner, repo } = result.parameters;
   // Some routes are not about a repository.
   if (owner !== undefined && `${owner}/${repo}`.toLowerCase() !== options.fullName.toLowerCase())
     return refuse(refusal(404, 'Not Found'));
-  return { admitted: true, verdict };
+  return { admitted: true, result };
 }
 
-function refuse(answer: ApiAnswer, violation: string | null = null): Entrance {
+function refuse(answer: ApiAnswer, violation: string | null = null): Admission {
   return { admitted: false, answer, violation };
 }
 
-function checkHeaders(headers: IncomingHttpHeaders, token: string): Entrance | null {
+function checkHeaders(headers: IncomingHttpHeaders, token: string): Admission | null {
   if (!headers['user-agent']) {
     const message =
       'Request forbidden by administrative rules. Please make sure your request has a User-Agent header';

@@ -13,7 +13,7 @@ const whySchema = z.object({
   ),
 });
 
-export interface LookedPush {
+export interface InspectedPush {
   commit: string;
   /** The services in the answer. */
   announced: string[];
@@ -24,7 +24,10 @@ export interface LookedPush {
 }
 
 /** Pushes the commit, which must be accepted, and waits for the end of its run. */
-export async function pushAndLook({ stage, runner }: SharedStage, state = 'succeeded'): Promise<LookedPush> {
+export async function pushAndInspect(
+  { stage, runner }: SharedStage,
+  state = 'succeeded',
+): Promise<InspectedPush> {
   const commit = await stage.repository.head();
   const delivery = await stage.push(runner);
   const run = await runner.waitForRun(acceptedRun(delivery), state);
@@ -44,5 +47,5 @@ export async function restore(shared: SharedStage, commit: string): Promise<void
   await repository.git('rm', '--quiet', '-r', '--', '.');
   await repository.git('checkout', '--quiet', commit, '--', '.');
   await repository.commit('As it was');
-  await pushAndLook(shared, 'final');
+  await pushAndInspect(shared, 'final');
 }
