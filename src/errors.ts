@@ -107,3 +107,16 @@ export function isDiskFull(error: unknown): boolean {
   }
   return false;
 }
+
+/** The name of a system error, such as `ENOENT`; empty for any other error. */
+export function errorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** For a promise about a file: gives `value` if there is no such file. */
+export function orIfMissing<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (errorCode(error) === 'ENOENT') return value;
+    throw error;
+  };
+}

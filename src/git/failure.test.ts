@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gitFailure, tellingLine } from './failure.ts';
+import { gitFailure, mainLine } from './failure.ts';
 
 describe('gitFailure', () => {
   it.each([
@@ -22,16 +22,16 @@ describe('gitFailure', () => {
   });
 });
 
-describe('tellingLine', () => {
+describe('mainLine', () => {
   it("prefers ssh's own reason to git's remark on it", () => {
     const stderr =
       'git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\n' +
       'Please make sure you have the correct access rights\nand the repository exists.\n';
-    expect(tellingLine(stderr)).toBe('git@h: Permission denied (publickey)');
+    expect(mainLine(stderr)).toBe('git@h: Permission denied (publickey)');
   });
 
   it('is one short line without terminal escapes', () => {
-    const line = tellingLine(`remote: \u001b[31mred\nfatal: a\u0007b${'x'.repeat(1000)}\n`);
+    const line = mainLine(`remote: \u001b[31mred\nfatal: a\u0007b${'x'.repeat(1000)}\n`);
     expect(line).toMatch(/^abx+$/);
     expect(line).toHaveLength(300);
   });

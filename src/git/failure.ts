@@ -1,8 +1,8 @@
-/** What git's words on failure mean: the kind of GitError, and the one line worth showing. */
+/** Turns the words of a git that failed into a GitError: its kind, its next action, and the line to show. */
 
 import { GitError } from '../errors.ts';
 
-/** What the reader may do about a remote: it depends on who named it, the operator or a request. */
+/** What the reader can do about a remote. This depends on who named it: the operator or a request. */
 export interface RemoteAdvice {
   missingRef: string;
   moved: string;
@@ -21,23 +21,18 @@ export const REQUESTED_REMOTE: RemoteAdvice = {
   unreachable: 'Check the address of the repository and the credentials for it.',
 };
 
-/** git runs with LC_ALL=C, so its words are stable. Checked in this order; what matches none is damage. */
-const KINDS: readonly { kind: GitError['kind']; nextAction: string | keyof RemoteAdvice; words: RegExp }[] = [
+/**
+ * The first match counts, and its next action may be a name of RemoteAdvice. A failure that matches nothing is damage. git
+ * runs with LC_ALL=C, so its words are stable.
+ */
+const KINDS: readonly { kind: GitError['kind']; nextAction: string; words: RegExp }[] = [
   {
     kind: 'disk_full',
     nextAction: 'Free space on the disk.',
     words: /No space left on device|Out of diskspace|Disk quota exceeded|File too large/i,
   },
-  {
-    kind: 'unavailable',
-    nextAction: 'missingRef',
-    words: /couldn't find remote ref/i,
-  },
-  {
-    kind: 'unavailable',
-    nextAction: 'moved',
-    words: /returned error: 30\d/i,
-  },
+  { kind: 'unavailable', nextAction: 'missingRef', words: /couldn't find remote ref/i },
+  { kind: 'unavailable', nextAction: 'moved', words: /returned error: 30\d/i },
   {
     kind: 'unavailable',
     nextAction: 'unreachable',
@@ -85,40 +80,33 @@ const KINDS: readonly { kind: GitError['kind']; nextAction: string | keyof Remot
   },
 ];
 
-/** True when the remote has no ref of the name asked for, or will not give the commit of an id. */
+/** True if the remote has no ref of the requested name, or does not give the commit of an id. */
 export function isMissingOnRemote(stderr: string): boolean {
   return /couldn't find remote ref|not our ref|unadvertised object/i.test(withoutWordsOfServer(stderr));
 }
 
-/** The error for a git that ended badly. `what` is a sentence without its full stop; `stderr` is already clean. */
+/** Returns the error for a git that failed. `what` is a sentence without its full stop; `stderr` has no secrets. */
 export function gitFailure(what: string, stderr: string, advice = CONFIGURED_REMOTE): GitError {
-  const ours = withoutWordsOfServer(stderr);
-  const match = KINDS.find(({ words }) => words.test(ours));
-  return new GitError(match?.kind ?? 'broken', `${what}: ${tellingLine(stderr)}.`, {
+  const local = withoutWordsOfServer(stderr);
+  const match = KINDS.find(({ words }) => words.test(local));
+  return new GitError(match?.kind ?? 'broken', `${what}: ${mainLine(stderr)}.`, {
     nextAction: match
       ? nextActionOf(match.nextAction, advice)
       : 'Retry; if it stays, remove the named directory: it is rebuilt.',
   });
 }
 
-/** What the server says about itself ("remote: No space left …") is not about this machine. */
+/** A server may talk about itself ("remote: No space left …"), which is not about this machine. */
 function withoutWordsOfServer(stderr: string): string {
   return stderr.replace(/^remote: .*$/gm, '');
 }
 
-function nextActionOf(nextAction: string | keyof RemoteAdvice, advice: RemoteAdvice): string {
-  switch (nextAction) {
-    case 'missingRef':
-    case 'moved':
-    case 'unreachable':
-      return advice[nextAction];
-    default:
-      return nextAction;
-  }
+function nextActionOf(nextAction: string, advice: RemoteAdvice): string {
+  return Object.entries(advice).find(([name]) => name === nextAction)?.[1] ?? nextAction;
 }
 
-/** The line of git's stderr that says most, for a person: one line, no control characters, at most 300 long. */
-export function tellingLine(stderr: string): string {
+/** Picks the most useful line of git's stderr for a person: no control characters, at most 300 long. */
+export function mainLine(stderr: string): string {
   const lines = stderr
     .split(/[\r\n]+/)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: a server may send terminal escapes.
@@ -127,12 +115,12 @@ export function tellingLine(stderr: string): string {
   // "Could not read from remote repository." only repeats that ssh, one line above, gave the reason.
   const plain = lines.filter((line) => !/^fatal: Could not read from remote repository/.test(line));
   const candidates = plain.length > 0 ? plain : lines;
-  const telling =
+  const main =
     candidates.find((line) => line.startsWith('fatal:')) ??
     candidates.find((line) => line.startsWith('error:')) ??
     candidates.at(-1) ??
     'git gave no reason';
-  return telling
+  return main
     .replace(/^(fatal|error): /, '')
     .replace(/\.$/, '')
     .slice(0, 300);

@@ -1,30 +1,31 @@
-/** A folder that one at a time may change: a queue in this process, a lock directory between processes. */
+/** A folder that only one at a time may change: a queue in this process, a lock directory between processes. */
 
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { errorCode } from '../errors.ts';
 import { SECOND } from '../units.ts';
-import { judgeHolder, type LockHolder, takeLock } from './lock-directory.ts';
+import { findHolder, type LockHolder, takeLock } from './lock-directory.ts';
 
 const POLL_MS = 200;
 
 export interface FolderLock {
-  /** Runs `work` alone. Its signal is aborted by `signal`, and when another process took the lock from us. */
+  /** Runs `work` alone. Its signal is aborted by `signal`, and if another process takes the lock. */
   hold<T>(signal: AbortSignal | undefined, work: (held: AbortSignal) => Promise<T>): Promise<T>;
 }
 
 export interface FolderLockOptions {
-  /** The lock stands beside it, as `<directory>.lock`. */
+  /** The lock is beside it, as `<directory>.lock`. */
   directory: string;
   /** How long to wait for another process. */
   waitMs: number;
-  /** A holder that gives no sign of life for so long loses the lock. Default 10 s. A dead one of this machine loses it sooner. */
-  staleMs?: number;
-  /** Makes the error of whoever cannot get the lock, or lost it. */
+  /** A holder that gives no sign of life for this time loses the lock. Default 10 s. A dead one on this machine, sooner. */
+  staleMs?: number | undefined;
+  /** Makes the error for a caller that cannot get the lock, or has lost it. */
   fail(message: string, options: { nextAction: string; cause: unknown }): Error;
 }
 
-/** Whoever aborts while waiting leaves the queue at once. */
+/** A caller that aborts while it waits leaves the queue at once. */
 export function createFolderLock(options: FolderLockOptions): FolderLock {
   let queue: Promise<unknown> = Promise.resolve();
 
@@ -58,7 +59,7 @@ export function createFolderLock(options: FolderLockOptions): FolderLock {
   };
 }
 
-/** Rejects when the signal aborts before `before` is done; settles in no other case. */
+/** Rejects if the signal aborts before `before` is done; settles in no other case. */
 function leaving(before: Promise<unknown>, signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const leave = (): void => reject(signal.reason);
@@ -74,7 +75,7 @@ async function acquire(
   onLost: (cause: Error) => void,
 ): Promise<() => Promise<void>> {
   const path = `${options.directory}.lock`;
-  const staleMs = options.staleMs ?? 10 * SECOND;
+  const { staleMs = 10 * SECOND } = options;
   const deadline = performance.now() + options.waitMs;
   const nextAction = 'Look for a second worker; when there is none, remove it.';
   let holder: LockHolder | null = null;
@@ -82,11 +83,11 @@ async function acquire(
     signal?.throwIfAborted();
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-      holder = await judgeHolder(path, holder, staleMs);
+      holder = await findHolder(path, holder, staleMs);
       const release = holder === null ? await takeLock(path, { staleMs, onLost }) : null;
       if (release !== null) return release;
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+      const code = errorCode(error) || 'unknown';
       throw options.fail(`The lock ${path} cannot be taken: ${code}.`, { nextAction, cause: error });
     }
     if (performance.now() > deadline) {

@@ -1,32 +1,32 @@
-/** git as a child process: a fixed environment and configuration, credentials only where a remote is spoken to. */
+/** git as a child process with a fixed environment and configuration. It gets credentials only to talk to a remote. */
 
 import { GitError } from '../errors.ts';
 import { type CaptureResult, captureProcess } from '../process/capture.ts';
-import { MEBIBYTE } from '../units.ts';
+import { MEBIBYTE, SECOND } from '../units.ts';
 import { gitFailure } from './failure.ts';
 import { parseRemote, type Remote } from './requested/remote.ts';
 
 const MAX_OUTPUT_BYTES = 256 * MEBIBYTE;
 
-/** Settings of every git we start. They win over any configuration file (git-config(1), GIT_CONFIG_COUNT). */
+/** The settings of every git. They win over any configuration file (git-config(1), GIT_CONFIG_COUNT). */
 const SETTINGS: readonly (readonly [key: string, value: string])[] = [
-  // Nothing that a repository or a task left behind is run.
+  // git runs nothing that a repository or a task left behind.
   ['core.hooksPath', '/dev/null'],
   ['core.fsmonitor', 'false'],
   ['credential.helper', ''],
   ['protocol.ext.allow', 'never'],
   ['transfer.credentialsInUrl', 'die'],
-  // A redirect would carry the Authorization header to a host that nobody configured.
+  // A redirect would send the Authorization header to a host that nobody configured.
   ['http.followRedirects', 'false'],
   ['submodule.recurse', 'false'],
   ['fetch.recurseSubmodules', 'false'],
-  // No background work that outlives its command; the mirror repacks itself.
+  // No background work may outlive its command. The mirror is repacked by this program.
   ['gc.auto', '0'],
   ['maintenance.auto', 'false'],
   // Every fetch leaves one pack, which git fsyncs, rather than loose objects, which it does not.
   ['fetch.unpackLimit', '1'],
   ['core.logAllRefUpdates', 'false'],
-  // HOME's ignore and attributes files would change what a checkout means.
+  // The ignore and attributes files of HOME would change the content of a checkout.
   ['core.excludesFile', '/dev/null'],
   ['core.attributesFile', '/dev/null'],
   ['core.untrackedCache', 'false'],
@@ -34,7 +34,7 @@ const SETTINGS: readonly (readonly [key: string, value: string])[] = [
   ['advice.detachedHead', 'false'],
 ];
 
-/** Of every fetch: nothing but the objects and refs asked for. */
+/** The flags of every fetch, which then brings only the objects and refs that were asked for. */
 export const FETCH_FLAGS: readonly string[] = [
   '--quiet',
   '--no-tags',
@@ -43,15 +43,18 @@ export const FETCH_FLAGS: readonly string[] = [
   '--no-recurse-submodules',
 ];
 
-interface GitRunOptions {
-  /** Absolute. Always explicit: with a damaged one, git would else search upwards and act on a stranger. */
+interface GitPlace {
+  /** Absolute. It is always given: with a damaged one, git would search upwards and use another repository. */
   gitDirectory: string;
   /** Absolute; git runs there. */
   workTree?: string;
+  signal?: AbortSignal | undefined;
+}
+
+interface GitCall {
   input?: string;
   /** Only then does git get the protocol and the credentials of the remote. */
   remote?: boolean;
-  signal?: AbortSignal | undefined;
 }
 
 interface GitOutput {
@@ -63,28 +66,55 @@ interface GitOutput {
 
 export interface Git {
   remote: Remote;
-  /** Throws GitError `unavailable` when git could not be run to its end; the signal's reason when aborted. */
-  run(args: readonly string[], options: GitRunOptions): Promise<GitOutput>;
-  /** stdout of a git that must exit with 0; any other exit throws the GitError for its words. */
-  read(what: string, args: readonly string[], options: GitRunOptions): Promise<Buffer>;
+  /** Throws GitError `unavailable` if git could not be run to its end, and the signal's reason if aborted. */
+  run(args: readonly string[], options: GitPlace & GitCall): Promise<GitOutput>;
+  /** Returns the stdout of a git that must exit with 0. For any other exit, throws the GitError for its words. */
+  read(what: string, args: readonly string[], options: GitPlace & GitCall): Promise<Buffer>;
+}
+
+/** git in one repository. */
+export interface RepositoryGit {
+  /** The git directory. */
+  directory: string;
+  remote: Remote;
+  run(args: readonly string[], call?: GitCall): Promise<GitOutput>;
+  read(what: string, args: readonly string[], call?: GitCall): Promise<Buffer>;
+  /** For a git that prints an id. */
+  readId(what: string, args: readonly string[], call?: GitCall): Promise<string>;
+}
+
+export function inRepository(git: Git, place: GitPlace): RepositoryGit {
+  const read = (what: string, args: readonly string[], call?: GitCall) =>
+    git.read(what, args, { ...place, ...call });
+  return {
+    directory: place.gitDirectory,
+    remote: git.remote,
+    run: (args, call) => git.run(args, { ...place, ...call }),
+    read,
+    readId: async (what, args, call) => checkedId((await read(what, args, call)).toString().trim()),
+  };
 }
 
 export interface GitOptions {
-  /** PATH and HOME of the child. HOME matters for ssh keys and .netrc only. */
+  /** The PATH of the child. */
   path: string;
+  /** The HOME of the child. It matters for ssh keys and .netrc only. */
   home: string;
-  /** `url` as configured, may carry user:password@; `token` is for https, or http on loopback. Or one checked before. */
+  /**
+   * A remote that was checked before, or its configuration: `url` may contain user:password@; `token` is for https, or
+   * http on loopback.
+   */
   remote: { url: string; token: string | null } | Remote;
-  /** Settings of those git processes alone that speak to the remote. */
+  /** Settings of only those git processes that talk to the remote. */
   remoteSettings?: readonly (readonly [key: string, value: string])[];
   /** Time limit of one git process. */
   timeoutMs: number;
   sshCommand?: string;
-  /** Proxy, certificate and ssh-agent variables that the operator passes on. GIT_* is not among them. */
+  /** Proxy, certificate and ssh-agent variables that the operator passes on. Names in GIT_… are left out. */
   network?: Record<string, string>;
 }
 
-/** Throws ConfigError for an address that is refused. Needs git 2.34 or newer. */
+/** Throws ConfigError if the address is refused. Needs git 2.34 or newer. */
 export function createGit(options: GitOptions): Git {
   const remote = 'clean' in options.remote ? options.remote : parseRemote(options.remote);
   const localEnvironment = environment(options, 'none', SETTINGS);
@@ -94,7 +124,7 @@ export function createGit(options: GitOptions): Git {
     ...(remote.credential ? [[remote.credential.key, remote.credential.value] as const] : []),
   ]);
 
-  async function run(args: readonly string[], runOptions: GitRunOptions): Promise<GitOutput> {
+  async function run(args: readonly string[], runOptions: GitPlace & GitCall): Promise<GitOutput> {
     const { gitDirectory, workTree, input, signal } = runOptions;
     signal?.throwIfAborted();
     const place = workTree ? [`--work-tree=${workTree}`] : [];
@@ -114,7 +144,11 @@ export function createGit(options: GitOptions): Git {
     return { exitCode: result.exitCode, stdout: result.stdout, stderr: remote.clean(result.stderr) };
   }
 
-  async function read(what: string, args: readonly string[], runOptions: GitRunOptions): Promise<Buffer> {
+  async function read(
+    what: string,
+    args: readonly string[],
+    runOptions: GitPlace & GitCall,
+  ): Promise<Buffer> {
     const { exitCode, stdout, stderr } = await run(args, runOptions);
     if (exitCode !== 0) throw gitFailure(what, stderr, remote.advice);
     return stdout;
@@ -123,7 +157,7 @@ export function createGit(options: GitOptions): Git {
   return { remote, run, read };
 }
 
-/** `revision` when it is a full commit or tree id, the only form of a revision that may reach git's argv. */
+/** Returns `revision` if it is a full commit or tree id: no other form of a revision may reach git's argv. */
 export function checkedId(revision: string): string {
   if (/^[0-9a-f]{40}$/.test(revision)) return revision;
   throw new GitError(
@@ -135,7 +169,7 @@ export function checkedId(revision: string): string {
   );
 }
 
-/** Built from nothing: no variable of this process reaches git but those named here. */
+/** Is built from nothing: no variable of this process reaches git but those named here. */
 function environment(
   options: GitOptions,
   protocol: string,
@@ -151,7 +185,7 @@ function environment(
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_ATTR_NOSYSTEM: '1',
     GIT_NO_REPLACE_OBJECTS: '1',
-    // A path of the repository may begin with ":" or hold a "*"; it is always that path.
+    // A path of the repository may begin with ":" or contain a "*", and still means only itself.
     GIT_LITERAL_PATHSPECS: '1',
     GIT_TERMINAL_PROMPT: '0',
     GIT_ASKPASS: 'true',
@@ -172,22 +206,21 @@ function notFinished(
   result: Exclude<CaptureResult, { kind: 'exited' }>,
   timeoutMs: number,
 ): GitError {
+  const error = (words: string, nextAction?: string): GitError =>
+    new GitError('unavailable', `${command} ${words}.`, { ...(nextAction && { nextAction }) });
   switch (result.kind) {
     case 'timed_out':
-      return new GitError('unavailable', `${command} did not end within ${timeoutMs / 1000} s.`, {
-        nextAction: 'Check the network and the load of the machine.',
-      });
+      return error(
+        `did not end within ${timeoutMs / SECOND} s`,
+        'Check the network and the load of the machine.',
+      );
     case 'not_started':
-      return new GitError('unavailable', `${command} could not be started: ${result.code}.`, {
-        nextAction: 'Install git 2.34 or newer and check PATH.',
-      });
+      return error(`could not be started: ${result.code}`, 'Install git 2.34 or newer and check PATH.');
     case 'too_much_output':
-      return new GitError('unavailable', `${command} wrote more than ${MAX_OUTPUT_BYTES} bytes.`);
+      return error(`wrote more than ${MAX_OUTPUT_BYTES} bytes`);
     case 'killed':
-      return new GitError('unavailable', `${command} was ended by ${result.signal}.`, {
-        nextAction: 'Check the memory and the limits of the machine.',
-      });
+      return error(`was ended by ${result.signal}`, 'Check the memory and the limits of the machine.');
     case 'cancelled':
-      return new GitError('unavailable', `${command} was cancelled.`);
+      return error('was cancelled');
   }
 }

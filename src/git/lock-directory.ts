@@ -1,7 +1,7 @@
 /**
  * A lock as a directory that holds one empty file, the holder's token. A lock is taken by renaming a directory with a
  * token to its place, which fails unless that place is free or an empty directory. A lock ends when its token is
- * removed. Each token has a name of its own, so nobody can remove a newer lock instead of the one that was judged.
+ * removed. Each token has a name of its own, so nobody can remove a newer lock instead of the one that was looked at.
  */
 
 import { createHash, randomUUID } from 'node:crypto';
@@ -19,15 +19,16 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { errorCode, orIfMissing } from '../errors.ts';
 import { isAlive, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
 import { SECOND } from '../units.ts';
 
-/** Nobody ends the last git of a dead process, so it gets a moment to end by itself. */
+/** The last git of a dead process gets this time to end by itself, because nobody ends it. */
 const ORPHANS_MS = SECOND;
-/** Signs of life in the time after which a lock is stale. */
+/** A holder gives so many signs of life in the time after which a lock is stale. */
 const SIGNS = 4;
 
-/** A holder as a waiter sees it. Ages are measured by the waiter's own clock, so no jump of a clock ends a lock. */
+/** A holder as a waiter sees it. Ages are measured by the clock of the waiter, so a clock that jumps ends no lock. */
 export interface LockHolder {
   token: string;
   signAtMs: number;
@@ -38,10 +39,10 @@ export interface LockHolder {
 }
 
 /**
- * Looks at the lock at `path` again; `before` is what the last look gave. Removes the token of a holder that is dead
- * or stale. Returns null if nobody holds the lock.
+ * Returns the holder of the lock at `path`, or null if nobody holds it. `before` is the result of the last look. Removes
+ * the token of a holder that is dead or stale.
  */
-export async function judgeHolder(
+export async function findHolder(
   path: string,
   before: LockHolder | null,
   staleMs: number,
@@ -67,7 +68,7 @@ export async function judgeHolder(
 
 export interface LockOptions {
   staleMs: number;
-  /** Called when the token is gone, because another process took the lock, or when it can give no signs of life. */
+  /** Called if another process took the lock and the token is missing, or if no sign of life can be given. */
   onLost(cause: Error): void;
 }
 
@@ -80,8 +81,8 @@ export async function takeLock(path: string, options: LockOptions): Promise<(() 
     await rename(staging, path);
   } catch (error) {
     await rm(staging, { recursive: true, force: true }).catch(() => undefined);
-    // The last one if a holder has cleared our directory away.
-    if (['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(codeOf(error))) return null;
+    // ENOENT: a holder has removed the staging directory.
+    if (['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(errorCode(error))) return null;
     throw error;
   }
   await removeStagings(path).catch(() => undefined);
@@ -90,15 +91,15 @@ export async function takeLock(path: string, options: LockOptions): Promise<(() 
   return async () => {
     stopSigns();
     await rm(file, { force: true })
-      // Everybody would wait until the token is stale, and the error may have passed.
+      // The error may have passed. With the token left, everybody would wait until it is stale.
       .catch(() => unlink(file))
       .catch(() => undefined);
-    // Fails when somebody else holds the lock by now, which is right.
+    // This fails if somebody else holds the lock by now, which is right.
     await rmdir(path).catch(() => undefined);
   };
 }
 
-/** Removes what processes left that were killed while they took the lock, and nothing of one that lives. */
+/** Removes the staging directories of processes that were killed while they took the lock, not those of live ones. */
 async function removeStagings(path: string): Promise<void> {
   for (const name of await readdir(dirname(path))) {
     if (!name.startsWith(`${basename(path)}-`)) continue;
@@ -106,12 +107,12 @@ async function removeStagings(path: string): Promise<void> {
     const [token] = await readdir(staging);
     if (token !== undefined && (await isOfDeadProcess(token)))
       await rm(join(staging, token), { force: true });
-    // Fails unless it is empty. A process that was about to write its token tries again.
+    // This fails unless the directory is empty. A process that was about to write its token tries again.
     await rmdir(staging).catch(() => undefined);
   }
 }
 
-/** Removes the lock `name` in `directory`, whoever holds it, and what processes left that were killed taking it. */
+/** Removes the lock `name` in `directory`, regardless of its holder, and the staging directories beside it. */
 export async function clearLock(directory: string, name: string): Promise<void> {
   const names = await readdir(directory).catch(() => []);
   const parts = names.filter((found) => found === name || found.startsWith(`${name}-`));
@@ -126,7 +127,7 @@ function giveSigns(file: string, { staleMs, onLost }: LockOptions): () => void {
       await utimes(file, now, now);
       signAtMs = performance.now();
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT' && performance.now() - signAtMs < staleMs) return;
+      if (errorCode(error) !== 'ENOENT' && performance.now() - signAtMs < staleMs) return;
       clearInterval(timer);
       onLost(error instanceof Error ? error : new Error(String(error)));
     }
@@ -135,7 +136,7 @@ function giveSigns(file: string, { staleMs, onLost }: LockOptions): () => void {
   return () => clearInterval(timer);
 }
 
-/** Names the process. An empty file with a long name needs no room on a disk that is full. */
+/** The token names the process. An empty file with a long name needs no space on a full disk. */
 async function newToken(): Promise<string> {
   const ticks = startTicksOf(process.pid) ?? '0';
   return `${process.pid}.${ticks}.${(await thisMachine()) ?? 'unknown'}.${randomUUID()}`;
@@ -149,8 +150,8 @@ async function isOfDeadProcess(token: string): Promise<boolean> {
 
 let foundMachine: Promise<string | null> | null = null;
 /**
- * Tells process ids of this boot, container and user apart from those of others, whose processes we may not see. Null
- * where /proc does not say it.
+ * Identifies this boot, container and user. Processes of others may be invisible here, and may have the same ids. Null
+ * if /proc does not say it.
  */
 function thisMachine(): Promise<string | null> {
   foundMachine ??= Promise.all([
@@ -165,16 +166,4 @@ function thisMachine(): Promise<string | null> {
     )
     .catch(() => null);
   return foundMachine;
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
-/** For what may not be there: `value` instead of the error ENOENT. */
-export function orIfMissing<T>(value: T): (error: unknown) => T {
-  return (error) => {
-    if (codeOf(error) === 'ENOENT') return value;
-    throw error;
-  };
 }

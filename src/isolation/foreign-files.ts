@@ -4,7 +4,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, opendir, readlink, realpath, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { RunnerError } from '../errors.ts';
-import { requireRoom } from '../git/disk-space.ts';
+import { requireSpaceFor } from '../git/disk-space.ts';
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
 const READABLE = { nextAction: 'Let the umask of the user of EXECUTOR_COMMAND be 022 or 027.' };
@@ -43,7 +43,7 @@ export async function copyMadeFile(
 ): Promise<void> {
   await withMadeFile(root, file, async (handle, size) => {
     if (size > maxBytes) throw new RunnerError(`${shown(file)} is larger than ${inGib(maxBytes)}.`);
-    await requireRoom(path.dirname(target), size);
+    await requireSpaceFor(path.dirname(target), size);
     await copyContent(handle, { target, mode: 0o600, size, signal });
   });
 }
@@ -74,7 +74,7 @@ export async function copyMadeFolder(from: string, to: string, limits: FolderLim
   const { signal } = limits;
   const measured = createBudget(limits);
   await eachEntry(source, (entry) => measureEntry(entry, measured), isNotGit);
-  await requireRoom(path.dirname(to), measured.taken());
+  await requireSpaceFor(path.dirname(to), measured.taken());
   await copyFolder({ from: source, to: target, signal, budget: createBudget(limits) }, isNotGit);
 }
 

@@ -2,7 +2,7 @@
 
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { clearMirrorLock } from '../git/own/mirror-lock.ts';
+import { clearMirrorLock } from '../git/own/mirror-keeper.ts';
 import { clearLeftoverLock } from '../pipelines/sync/sync-lock.ts';
 import { removeTaskFolder } from '../pipelines/task-folder.ts';
 import { loadProcessLibrary } from '../process/supervise-process.ts';

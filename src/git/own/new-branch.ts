@@ -1,11 +1,12 @@
-/** A folder's content as one commit and a new branch of the remote, made without believing the folder's own repository. */
+/** Makes the content of a folder one commit and a new branch of the remote, without trusting the folder's repository. */
 
 import { lstat } from 'node:fs/promises';
 import path from 'node:path';
 import { GitError } from '../../errors.ts';
 import { gitFailure } from '../failure.ts';
-import { checkedId, type Git } from '../git.ts';
-import { fileError, remove, writeBorrowingRepository } from '../requested/repository-directory.ts';
+import { checkedId, type Git, inRepository, type RepositoryGit } from '../git.ts';
+import { LOG_ONE } from '../read/history.ts';
+import { remove, renewBorrowingRepository } from '../requested/repository-directory.ts';
 
 interface Person {
   name: string;
@@ -15,26 +16,28 @@ interface Person {
 export interface Recorded {
   commit: string;
   committerEmail: string;
-  /** Against its first parent; binary files count as none. */
+  /** Against its first parent; a binary file counts as no lines. */
   linesAdded: number;
   linesRemoved: number;
 }
 
+interface Change {
+  folder: string;
+  base: string;
+  message: string;
+  author: Person;
+  committer: Person;
+}
+
 export interface NewBranch {
   /**
-   * A commit of what `folder` holds, without what its .gitignore files leave out, on top of `base`; null when nothing
-   * differs. Hooks, filters and settings that somebody left in the folder are not run or read. Throws GitError.
+   * Makes a commit of what `folder` contains, without what its .gitignore files leave out, on top of `base`. Null if
+   * nothing differs. Hooks, filters and settings that somebody left in the folder are not run or read. Throws GitError.
    */
-  record(change: {
-    folder: string;
-    base: string;
-    message: string;
-    author: Person;
-    committer: Person;
-  }): Promise<Recorded | null>;
+  record(change: Change): Promise<Recorded | null>;
   /**
-   * Makes the branch at a commit. Null when that is done, else what stands there already: of two who do this at the
-   * same time the server lets one. Throws GitError.
+   * Makes the branch at a commit. Returns null if that is done, else what the branch is at already: if two do this at
+   * the same time, the server lets one. Throws GitError.
    */
   push(commit: string, branch: string): Promise<Recorded | null>;
   /** Where a branch of the remote is, or null. Throws GitError. */
@@ -45,83 +48,44 @@ export interface NewBranch {
 
 export interface NewBranchOptions {
   git: Git;
-  /** Absolute; made anew. */
+  /** Absolute; what is there is replaced. */
   directory: string;
   /** Absolute path of the mirror. */
   mirrorDirectory: string;
-  /** Fetches a full ref into the mirror; null when the remote has no such ref. */
+  /** Fetches a full ref into the mirror; null if the remote has no such ref. */
   fetch(ref: string): Promise<string | null>;
   signal?: AbortSignal | undefined;
 }
 
-/** Nobody waits for the disk: after a crash everything here is made anew. */
+/** Nothing here is written to the disk for certain: after a crash it is made again. */
 const QUICKLY = ['-c', 'core.fsync=none'];
 
 export async function openNewBranch(options: NewBranchOptions): Promise<NewBranch> {
-  const { git, directory, signal } = options;
-  const place = { gitDirectory: directory, signal };
-  try {
-    await remove(directory);
-    await writeBorrowingRepository(directory, {
-      objects: `${options.mirrorDirectory}/objects`,
-      head: null,
-    });
-  } catch (error) {
-    throw fileError(`The folder ${directory} cannot be made`, error);
-  }
-
-  async function treeOf(commit: string): Promise<string> {
-    const args = ['rev-parse', '--verify', '--quiet', `${checkedId(commit)}^{tree}`];
-    return checkedId((await git.read(`Reading ${commit} failed`, args, place)).toString().trim());
-  }
-
-  async function describe(commit: string): Promise<Recorded> {
-    const what = `Reading ${commit} failed`;
-    const args = ['log', '-1', '--encoding=UTF-8', '--no-show-signature', '--no-color', '--format=%ce'];
-    const email = await git.read(what, [...args, checkedId(commit), '--'], place);
-    const compare = ['diff-tree', '-r', '-M', '--root', '--no-commit-id', '--no-ext-diff', '--no-textconv'];
-    // Of a merge nothing is listed, and we make none.
-    const listed = await git.read(what, [...compare, '--numstat', commit, '--'], place);
-    return { commit, committerEmail: email.toString().trim(), ...countLines(listed.toString()) };
-  }
+  const { directory, signal } = options;
+  const objects = `${options.mirrorDirectory}/objects`;
+  const repository = inRepository(options.git, { gitDirectory: directory, signal });
+  await renewBorrowingRepository(directory, objects);
 
   async function find(branch: string): Promise<Recorded | null> {
     const commit = await options.fetch(`refs/heads/${branch}`);
-    return commit === null ? null : describe(commit);
+    return commit === null ? null : describe(repository, commit);
   }
 
   return {
     find,
-    async record({ folder, base, message, author, committer }) {
-      await requireFolder(folder);
-      const inFolder = { ...place, workTree: folder };
-      const what = `Recording the changes in ${folder} failed`;
-      await git.read(what, ['read-tree', checkedId(base)], place);
-      // A repository in the folder would be added as a link to a commit that nobody else has: its files are meant.
-      for (let inner = ['']; inner.length > 0; ) {
-        const list = ['ls-files', '--others', '--exclude-standard', '-z'];
-        inner = repositoriesAmong(await git.read(what, list, inFolder));
-        await Promise.all(inner.map((repository) => remove(path.join(folder, repository, '.git'))));
-      }
-      await git.read(what, [...QUICKLY, 'add', '--all', '--', '.'], inFolder);
-      const tree = checkedId((await git.read(what, [...QUICKLY, 'write-tree'], place)).toString().trim());
-      if (tree === (await treeOf(base))) return null;
-      const people = { author, committer };
-      const settings = Object.entries(people).flatMap(([role, { name, email }]) => [
-        ...['-c', `${role}.name=${name}`],
-        ...['-c', `${role}.email=${email}`],
-      ]);
-      const args = [...QUICKLY, ...settings, 'commit-tree', tree, '-p', base, '-F', '-'];
-      const output = await git.read(what, args, { ...place, input: `${message}\n` });
-      return describe(checkedId(output.toString().trim()));
+    async record(change) {
+      const workTree = change.folder;
+      await requireFolder(workTree);
+      const inFolder = inRepository(options.git, { gitDirectory: directory, workTree, signal });
+      const commit = await recordChange(repository, inFolder, change);
+      return commit === null ? null : describe(repository, commit);
     },
     async push(commit, branch) {
-      const { url, advice } = git.remote;
+      const { url, advice } = repository.remote;
       const ref = `refs/heads/${branch}`;
-      // Expects that there is none: the server compares and sets in one step.
+      // The push expects that there is no such branch: the server compares and sets in one step.
       const args = ['push', '--quiet', '--no-verify', `--force-with-lease=${ref}:`, '--', url];
-      const { exitCode, stderr } = await git.run([...args, `${checkedId(commit)}:${ref}`], {
-        ...place,
+      const { exitCode, stderr } = await repository.run([...args, `${checkedId(commit)}:${ref}`], {
         remote: true,
       });
       if (exitCode === 0) return null;
@@ -135,6 +99,41 @@ export async function openNewBranch(options: NewBranchOptions): Promise<NewBranc
   };
 }
 
+/** Returns the commit, or null if nothing differs. */
+async function recordChange(
+  repository: RepositoryGit,
+  inFolder: RepositoryGit,
+  { folder, base, message, author, committer }: Change,
+): Promise<string | null> {
+  const what = `Recording the changes in ${folder} failed`;
+  await repository.read(what, ['read-tree', checkedId(base)]);
+  // git would add a repository in the folder as a link to a commit that nobody else has. Its files are wanted instead.
+  for (let inner = ['']; inner.length > 0; ) {
+    const list = ['ls-files', '--others', '--exclude-standard', '-z'];
+    inner = repositoriesAmong(await inFolder.read(what, list));
+    await Promise.all(inner.map((name) => remove(path.join(folder, name, '.git'))));
+  }
+  await inFolder.read(what, [...QUICKLY, 'add', '--all', '--', '.']);
+  const tree = await repository.readId(what, [...QUICKLY, 'write-tree']);
+  const treeOfBase = ['rev-parse', '--verify', '--quiet', `${base}^{tree}`];
+  if (tree === (await repository.readId(`Reading ${base} failed`, treeOfBase))) return null;
+  const settings = Object.entries({ author, committer }).flatMap(([role, { name, email }]) => [
+    ...['-c', `${role}.name=${name}`],
+    ...['-c', `${role}.email=${email}`],
+  ]);
+  const args = [...QUICKLY, ...settings, 'commit-tree', tree, '-p', base, '-F', '-'];
+  return repository.readId(what, args, { input: `${message}\n` });
+}
+
+async function describe({ read }: RepositoryGit, commit: string): Promise<Recorded> {
+  const what = `Reading ${commit} failed`;
+  const email = await read(what, [...LOG_ONE, '--format=%ce', checkedId(commit), '--']);
+  const compare = ['diff-tree', '-r', '-M', '--root', '--no-commit-id', '--no-ext-diff', '--no-textconv'];
+  // git lists nothing for a merge, but no merge is made here.
+  const listed = await read(what, [...compare, '--numstat', commit, '--']);
+  return { commit, committerEmail: email.toString().trim(), ...countLines(listed.toString()) };
+}
+
 /** git looks into folders, but not into those that have a repository of their own. */
 function repositoriesAmong(listed: Buffer): string[] {
   return listed
@@ -143,7 +142,7 @@ function repositoriesAmong(listed: Buffer): string[] {
     .filter((name) => name.endsWith('/'));
 }
 
-/** Not a link that leads to files which are none of the checkout. */
+/** A link is refused, because it may lead to files that do not belong to the checkout. */
 async function requireFolder(folder: string): Promise<void> {
   const found = await lstat(folder).catch(() => null);
   if (found?.isDirectory()) return;
@@ -152,7 +151,7 @@ async function requireFolder(folder: string): Promise<void> {
   });
 }
 
-/** See git-diff-tree(1), --numstat; `-` stands for what has no lines. */
+/** See git-diff-tree(1), --numstat: `-` means a file that has no lines. */
 function countLines(listed: string): { linesAdded: number; linesRemoved: number } {
   let linesAdded = 0;
   let linesRemoved = 0;

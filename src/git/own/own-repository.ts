@@ -1,7 +1,8 @@
-/** The operator's own repository in the form of one that a request names, for heads that strangers pushed. */
+/** Offers the operator's own repository like one that a request names, for heads that strangers pushed. */
 
 import { GitError } from '../../errors.ts';
 import type { Git } from '../git.ts';
+import { diffNames } from '../read/repository-reader.ts';
 import { checkOutPlainly } from '../requested/plain-checkout.ts';
 import type { RemoteRepositories } from '../requested/remote-repositories.ts';
 import type { ScratchRepository } from '../requested/scratch-repository.ts';
@@ -10,11 +11,11 @@ import type { Mirror } from './mirror.ts';
 export interface OwnRepositoryOptions {
   git: Git;
   mirror: Pick<Mirror, 'fetch'>;
-  /** A place on top of the mirror, so that nothing of a stranger enters what is deployed from. */
+  /** Opens a repository on top of the mirror, so that nothing of a stranger enters what is deployed from. */
   openScratch(): Promise<ScratchRepository>;
 }
 
-/** Takes no notice of the address and credentials asked for: they are the operator's own. */
+/** Ignores the address and the credentials of the request: they are the operator's own. */
 export function createOwnRepository(options: OwnRepositoryOptions): Pick<RemoteRepositories, 'open'> {
   const { git, mirror, openScratch } = options;
   return {
@@ -38,21 +39,9 @@ export function createOwnRepository(options: OwnRepositoryOptions): Pick<RemoteR
           const { subject } = await scratch.reader(commit).commit(commit);
           return { commit, subject };
         },
-        checkOut: (commit, target, during) =>
-          checkOutPlainly({
-            git,
-            mirrorDirectory: directory,
-            commit,
-            directory: target,
-            signal: during ?? signal,
-          }),
-        async diffNames(from, to) {
-          const reader = scratch.reader(to);
-          const trees = await reader.rootTrees([from, to]);
-          const pair = { from: trees.get(from) ?? '', to: trees.get(to) ?? '' };
-          const [paths] = await reader.changedPaths([pair]);
-          return paths ?? [];
-        },
+        checkOut: (commit, target, during = signal) =>
+          checkOutPlainly({ git, mirrorDirectory: directory, commit, directory: target, signal: during }),
+        diffNames: (from, to) => diffNames(scratch.reader(to), from, to),
         get reader() {
           return scratch.reader(head);
         },

@@ -1,9 +1,9 @@
-/** Questions about commits. Each starts at most two processes, whatever the number of commits asked about. */
+/** Questions about commits. Each starts at most two processes, for any number of commits. */
 
 import { GitError } from '../../errors.ts';
 import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
 import { gitFailure } from '../failure.ts';
-import { checkedId, type Git } from '../git.ts';
+import { checkedId, type RepositoryGit } from '../git.ts';
 
 export type Location = 'missing' | 'off_branch' | 'on_branch';
 
@@ -12,89 +12,82 @@ export interface Commit {
   tree: string;
   /** First line of the message without control characters, at most 300 long. */
   subject: string;
-  /** The author's name, likewise. */
+  /** The author's name, cut in the same way. */
   author: string;
 }
 
-/** Ids of what is no commit, a tag or a tree for instance, count as missing. */
+/** Says where each commit is. An id of something else, such as a tag or a tree, counts as missing. */
 export async function locate(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revisions: readonly string[],
   head: string | null,
 ): Promise<Map<string, Location>> {
   const locations = new Map<string, Location>(revisions.map((revision) => [revision, 'missing']));
   const wellFormed = [...locations.keys()].filter((revision) => /^[0-9a-f]{40}$/.test(revision));
-  const types = await objectTypes(git, gitDirectory, wellFormed);
+  const types = await objectTypes(repository, wellFormed);
   const commits = wellFormed.filter((revision) => types.get(revision) === 'commit');
   if (commits.length === 0) return locations;
-  // What the head does not reach: of the commits asked about, exactly those that are not of the branch.
-  const unreached = await idLines(git, gitDirectory, [...commits, ...(head ? [`^${head}`] : [])]);
+  // Everything that the head does not reach. Of the given commits, these are exactly those that are not on the branch.
+  const unreached = await idLines(repository, [...commits, ...(head ? [`^${head}`] : [])]);
   for (const revision of commits)
     locations.set(revision, unreached.has(revision) ? 'off_branch' : 'on_branch');
   return locations;
 }
 
-/** Throws GitError `unknown_revision` when `revision` is no commit here. */
+/** Throws GitError `unknown_revision` if `revision` is no commit here. */
 export async function descendants(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revision: string,
   head: string | null,
 ): Promise<Set<string>> {
-  await requireType(git, gitDirectory, revision, ['commit']);
-  return head ? idLines(git, gitDirectory, [head, `^${revision}`], ['--ancestry-path']) : new Set();
+  await requireType(repository, revision, ['commit']);
+  return head ? idLines(repository, [head, `^${revision}`], ['--ancestry-path']) : new Set();
 }
 
-/** Throws GitError `unknown_revision` when one of them is no commit here. */
-export async function tips(git: Git, gitDirectory: string, revisions: readonly string[]): Promise<string[]> {
+/** Throws GitError `unknown_revision` if one of them is no commit here. */
+export async function tips(repository: RepositoryGit, revisions: readonly string[]): Promise<string[]> {
   const unique = [...new Set(revisions.map(checkedId))];
-  const types = await objectTypes(git, gitDirectory, unique);
+  const types = await objectTypes(repository, unique);
   for (const revision of unique) if (types.get(revision) !== 'commit') throw unknownRevision(revision);
-  // `id^!` is the commit without all that its parents reach: an ancestor of any other falls out.
+  // `id^!` means the commit without all that its parents reach, so an ancestor of any other one is left out.
   const independent = await idLines(
-    git,
-    gitDirectory,
+    repository,
     unique.map((revision) => `${revision}^!`),
   );
   return unique.filter((revision) => independent.has(revision));
 }
 
-/** Null when the two have no ancestor in common. Of several best ones, git's first. */
+/** Null if the two have no ancestor in common. If there are several best ones, git's first. */
 export async function mergeBase(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   one: string,
   other: string,
 ): Promise<string | null> {
-  const args = ['merge-base', checkedId(one), checkedId(other)];
-  const { exitCode, stdout, stderr } = await git.run(args, { gitDirectory });
+  const { exitCode, stdout, stderr } = await repository.run(['merge-base', checkedId(one), checkedId(other)]);
   if (exitCode === 1) return null;
   if (exitCode === 0) return checkedId(stdout.toString().trim());
-  for (const revision of [one, other]) await requireType(git, gitDirectory, revision, ['commit']);
+  for (const revision of [one, other]) await requireType(repository, revision, ['commit']);
   throw gitFailure(`Comparing the history of ${one} and ${other} failed`, stderr);
 }
 
-export async function commit(git: Git, gitDirectory: string, revision: string): Promise<Commit> {
-  await requireType(git, gitDirectory, revision, ['commit']);
-  const format = '--format=%T%x00%an%x00%s';
-  const output = await git.read(
-    `Reading commit ${revision} failed`,
-    ['log', '-1', '--encoding=UTF-8', '--no-show-signature', '--no-color', format, revision, '--'],
-    { gitDirectory },
-  );
+/** The `git log` that prints one commit in a format, and nothing that a setting may add. */
+export const LOG_ONE = ['log', '-1', '--encoding=UTF-8', '--no-show-signature', '--no-color'] as const;
+
+export async function commit(repository: RepositoryGit, revision: string): Promise<Commit> {
+  await requireType(repository, revision, ['commit']);
+  const args = [...LOG_ONE, '--format=%T%x00%an%x00%s', revision, '--'];
+  const output = await repository.read(`Reading commit ${revision} failed`, args);
   const [tree = '', author = '', subject = ''] = output.toString().split('\0');
   return { id: revision, tree: checkedId(tree), subject: displayable(subject), author: displayable(author) };
 }
 
 /** Throws GitError `unknown_revision` unless `revision` is here and of one of the types. */
 export async function requireType(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revision: string,
   types: readonly string[],
 ): Promise<void> {
-  const type = (await objectTypes(git, gitDirectory, [checkedId(revision)])).get(revision);
+  const type = (await objectTypes(repository, [checkedId(revision)])).get(revision);
   if (!type || !types.includes(type)) throw unknownRevision(revision);
 }
 
@@ -104,45 +97,34 @@ function unknownRevision(revision: string): GitError {
   });
 }
 
-/** The type of each object that is here. A missing object that git complains about is damage, not absence. */
+/** The type of each object that is here. If git complains about a missing object, that is damage, not absence. */
 async function objectTypes(
-  git: Git,
-  gitDirectory: string,
+  { directory, run }: RepositoryGit,
   ids: readonly string[],
 ): Promise<Map<string, string>> {
   if (ids.length === 0) return new Map();
-  const what = `Looking for commits in ${gitDirectory} failed`;
   const input = ids.map((id) => `${id}\n`).join('');
-  const output = await git.run(['cat-file', '--batch-check=%(objectname) %(objecttype)'], {
-    gitDirectory,
-    input,
-  });
+  const output = await run(['cat-file', '--batch-check=%(objectname) %(objecttype)'], { input });
   const lines = output.stdout.toString().split('\n').slice(0, -1);
   const found = lines.map((line) => line.split(' ')).filter(([, type]) => type !== 'missing');
   const isDoubtful = found.length < ids.length && output.stderr !== '';
   if (output.exitCode !== 0 || lines.length !== ids.length || isDoubtful)
-    throw gitFailure(what, output.stderr);
+    throw gitFailure(`Looking for commits in ${directory} failed`, output.stderr);
   return new Map(found.map(([id = '', type = '']) => [id, type]));
 }
 
 async function idLines(
-  git: Git,
-  gitDirectory: string,
+  { directory, read }: RepositoryGit,
   revisions: readonly string[],
   flags: readonly string[] = [],
 ): Promise<Set<string>> {
-  const output = await git.read(
-    `Walking the commits of ${gitDirectory} failed`,
-    ['rev-list', ...flags, '--stdin'],
-    {
-      gitDirectory,
-      input: revisions.map((revision) => `${revision}\n`).join(''),
-    },
-  );
+  const input = revisions.map((revision) => `${revision}\n`).join('');
+  const what = `Walking the commits of ${directory} failed`;
+  const output = await read(what, ['rev-list', ...flags, '--stdin'], { input });
   return new Set(output.toString().split('\n').slice(0, -1));
 }
 
-/** Without control characters and without those that nobody sees. */
+/** Removes control characters and characters that nobody sees, and cuts the text. */
 export function displayable(text: string): string {
   return replaceUnseen(text, '').trim().slice(0, 300);
 }

@@ -1,13 +1,13 @@
-/** Files that a request or a repository names, opened only where they really are inside a checkout. */
+/** Finds files that a request or a repository names, if they really are inside a checkout. */
 
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { RunnerError } from '../../errors.ts';
 
 /**
- * The real path of what `relative` leads to, through any links, seen from the folder `from` or else from `root`
- * itself. `root` and `from` are ours and absolute; `relative` may be anything. Throws RunnerError when it is
- * absolute, when nothing is there, and when it lies outside of `root`. Open the path it gives, not the one asked for.
+ * Returns the real path that `relative` leads to, through any links, from the folder `from` or, by default, from `root`.
+ * `root` and `from` must be trusted and absolute; `relative` may be anything. Throws RunnerError if it is absolute, if
+ * nothing is there, and if it leads out of `root`. Open the returned path, not the given one.
  */
 export function resolveInside(root: string, relative: string): Promise<string>;
 export function resolveInside(root: string, from: string, relative: string): Promise<string>;
@@ -18,7 +18,7 @@ export async function resolveInside(root: string, ...names: string[]): Promise<s
   if (relative.includes('\0') || path.isAbsolute(relative))
     throw new RunnerError(`${shown} is not a relative path.`);
   const realRoot = await realpath(root);
-  // What would lead out is refused before it is looked for: nobody learns what exists elsewhere.
+  // A path that leads out is refused before it is looked for, so that nobody learns what exists elsewhere.
   const asked = path.resolve(from, relative);
   if (!isInside(path.resolve(root), asked) && !isInside(realRoot, asked)) throw leadsOut(shown);
   const found = await realpath(asked).catch((error: NodeJS.ErrnoException) => {

@@ -1,6 +1,7 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { inRepository } from '../git.ts';
 import { createWorld } from '../test-support.ts';
 import { filesIn } from './objects.ts';
 
@@ -46,7 +47,11 @@ describe('filesIn', () => {
       join(world.root, 'tree'),
     ]);
     await expect(
-      filesIn(world.git, join(world.source, '.git'), [tree], new Set(['name'])),
+      filesIn(
+        inRepository(world.git, { gitDirectory: join(world.source, '.git') }),
+        [tree],
+        new Set(['name']),
+      ),
     ).rejects.toMatchObject({ kind: 'broken', message: expect.stringContaining(`${tree} is malformed`) });
   });
 });

@@ -1,19 +1,18 @@
-/** Objects by id: the trees of commits and the content of files, one process for any number. */
+/** Reads objects by id: the trees of commits and the content of files. One process reads any number. */
 
 import { GitError } from '../../errors.ts';
-import { checkedId, type Git } from '../git.ts';
+import { checkedId, type RepositoryGit } from '../git.ts';
 import { type TreeEntry, typeOfMode } from './trees.ts';
 
-/** Commit id → id of its root tree; what is no commit here is left out. */
+/** Commit id → id of its root tree. An id that is no commit here is left out. */
 export async function rootTrees(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revisions: readonly string[],
 ): Promise<Map<string, string>> {
   if (revisions.length === 0) return new Map();
   const input = revisions.map((revision) => `${checkedId(revision)}^{tree}\n`).join('');
   const args = ['cat-file', '--batch-check=%(objectname)'];
-  const stdout = await git.read('Reading trees failed', args, { gitDirectory, input });
+  const stdout = await repository.read('Reading trees failed', args, { input });
   const lines = stdout.toString().split('\n');
   return new Map(
     revisions.flatMap((revision, index) => {
@@ -23,24 +22,19 @@ export async function rootTrees(
   );
 }
 
-/** Blob id → content. Throws GitError `broken` when one is not here. */
-export async function blobs(
-  git: Git,
-  gitDirectory: string,
-  ids: readonly string[],
-): Promise<Map<string, Buffer>> {
-  return contents(git, gitDirectory, 'blob', ids);
+/** Blob id → content. Throws GitError `broken` if one is not here. */
+export async function blobs(repository: RepositoryGit, ids: readonly string[]): Promise<Map<string, Buffer>> {
+  return contents(repository, 'blob', ids);
 }
 
-/** Tree id → those of its entries that have one of the names. Throws GitError `broken` when one is not here. */
+/** Tree id → those of its entries that have one of the names. Throws GitError `broken` if a tree is not here. */
 export async function filesIn(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   trees: readonly string[],
   names: ReadonlySet<string>,
 ): Promise<Map<string, TreeEntry[]>> {
   const found = new Map<string, TreeEntry[]>();
-  for (const [id, content] of await contents(git, gitDirectory, 'tree', trees)) {
+  for (const [id, content] of await contents(repository, 'tree', trees)) {
     found.set(id, parseTree(id, content, names));
   }
   return found;
@@ -51,8 +45,7 @@ export async function filesIn(
  * link that leads to no file, in a circle or out of the repository is left out.
  */
 export async function followLinks(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revision: string,
   paths: readonly string[],
 ): Promise<Map<string, string>> {
@@ -60,7 +53,7 @@ export async function followLinks(
   if (paths.length === 0) return found;
   const input = paths.map((path) => `${checkedId(revision)}:${checkedLine(path)}\n`).join('');
   const args = ['cat-file', '--batch-check=%(objecttype) %(objectname)', '--follow-symlinks'];
-  const stdout = await git.read('Following links failed', args, { gitDirectory, input });
+  const stdout = await repository.read('Following links failed', args, { input });
   let offset = 0;
   for (const path of paths) {
     const end = stdout.indexOf('\n', offset);
@@ -74,15 +67,14 @@ export async function followLinks(
   return found;
 }
 
-/** git reads one question a line. */
+/** git reads one question from each line. */
 function checkedLine(path: string): string {
   if (path.includes('\n')) throw new GitError('broken', `The path ${JSON.stringify(path)} has two lines.`);
   return path;
 }
 
 async function contents(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   type: 'blob' | 'tree',
   ids: readonly string[],
 ): Promise<Map<string, Buffer>> {
@@ -91,14 +83,14 @@ async function contents(
   if (unique.length === 0) return found;
   const input = unique.map((id) => `${id}\n`).join('');
   const args = ['cat-file', '--batch', '--buffer'];
-  const stdout = await git.read(`Reading ${type}s failed`, args, { gitDirectory, input });
+  const stdout = await repository.read(`Reading ${type}s failed`, args, { input });
   let offset = 0;
   for (const id of unique) {
     // `<id> SP <type> SP <size> LF <content> LF` (git-cat-file(1)).
     const end = stdout.indexOf('\n', offset);
     const [, actual, size] = stdout.toString('latin1', offset, end).split(' ');
     if (end === -1 || actual !== type)
-      throw new GitError('broken', `The ${type} ${id} is not in ${gitDirectory}.`);
+      throw new GitError('broken', `The ${type} ${id} is not in ${repository.directory}.`);
     found.set(id, stdout.subarray(end + 1, end + 1 + Number(size)));
     offset = end + 1 + Number(size) + 1;
   }
@@ -111,7 +103,7 @@ function parseTree(tree: string, content: Buffer, names: ReadonlySet<string>): T
   for (let offset = 0; offset < content.length; ) {
     const space = content.indexOf(0x20, offset);
     const nul = content.indexOf(0, space);
-    // git stores what is pushed without looking into it: without this a torn tree would be read for ever.
+    // git stores what is pushed without a look into it. Without this check, a torn tree would be read for ever.
     if (space === -1 || nul === -1 || nul + 21 > content.length) {
       throw new GitError('broken', `The tree ${tree} is malformed.`);
     }

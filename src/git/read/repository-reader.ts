@@ -1,6 +1,7 @@
-/** The questions that can be asked of a repository's commits: the same for a mirror, a clone and a scratch one. */
+/** The questions about the commits of a repository: the same for a mirror, a clone and a scratch repository. */
 
-import type { Git } from '../git.ts';
+import { GitError } from '../../errors.ts';
+import type { RepositoryGit } from '../git.ts';
 import { type Commit, commit, descendants, type Location, locate, mergeBase } from './history.ts';
 import { blobs, filesIn, followLinks, rootTrees } from './objects.ts';
 import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from './trees.ts';
@@ -8,55 +9,68 @@ import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from
 export type { Location } from './history.ts';
 
 export interface RepositoryReader {
-  /** The branch head; null when there is none yet. */
+  /** The branch head; null if there is none yet. */
   head(): Promise<string | null>;
-  /** Which of these ids are commits here, and of the branch? */
+  /** Says of each id whether it is a commit here, and on the branch. */
   locate(revisions: readonly string[]): Promise<Map<string, Location>>;
-  /** Commits of the branch that have `revision` among their ancestors, without itself. */
+  /** The commits of the branch that have `revision` among their ancestors, without `revision` itself. */
   descendants(revision: string): Promise<Set<string>>;
-  /** The best common ancestor of two commits; null when they have none. */
+  /** The best common ancestor of two commits; null if they have none. */
   mergeBase(one: string, other: string): Promise<string | null>;
   /** Everything in a commit or tree, or only what is at or below `paths`; folders and submodules included. */
   listTree(revision: string, paths?: readonly string[]): Promise<TreeEntry[]>;
   /** Only what is at `paths`, or directly in those that end with a slash. */
   listLevel(revision: string, paths: readonly string[]): Promise<TreeEntry[]>;
-  /** What is directly in each of these trees under one of the names; `path` is the name alone. */
+  /** The entries directly in each of these trees that have one of the names; `path` is the name alone. */
   filesIn(trees: readonly string[], names: ReadonlySet<string>): Promise<Map<string, TreeEntry[]>>;
-  /** The root trees of those that are commits here. */
+  /** The root trees of those revisions that are commits here. */
   rootTrees(revisions: readonly string[]): Promise<Map<string, string>>;
   /** The content of files by blob id. */
   blobs(ids: readonly string[]): Promise<Map<string, Buffer>>;
-  /** Path of a link → id of the file of the same commit that it leads to; links that lead to none are left out. */
+  /** Path of a link → id of the file of the same commit that it leads to. A link that leads to no file is left out. */
   followLinks(revision: string, paths: readonly string[]): Promise<Map<string, string>>;
-  /** Paths that differ, per pair of tree ids and in its order; null for a pair with a tree that is not here. */
+  /** The paths that differ, for each pair of tree ids, in order; null for a pair with a tree that is not here. */
   changedPaths(pairs: readonly TreePair[]): Promise<(string[] | null)[]>;
   commit(revision: string): Promise<Commit>;
 }
 
 export interface ReaderOptions {
-  git: Git;
-  /** Absolute. */
-  directory: string;
+  repository: RepositoryGit;
   head(): Promise<string | null>;
-  /** Stands around every question, for whoever can heal what it fails on. */
+  /** Is called around every question, so that a caller can repair what the question fails on. */
   guard?<T>(question: () => Promise<T>): Promise<T>;
 }
 
 /** Every question throws GitError. */
 export function createReader(options: ReaderOptions): RepositoryReader {
-  const { git, directory, head, guard = (question) => question() } = options;
+  const { repository, head, guard = (question) => question() } = options;
   return {
     head,
-    locate: (revisions) => guard(async () => locate(git, directory, revisions, await head())),
-    descendants: (revision) => guard(async () => descendants(git, directory, revision, await head())),
-    mergeBase: (one, other) => guard(() => mergeBase(git, directory, one, other)),
-    listTree: (revision, paths) => guard(() => listTree(git, directory, revision, paths)),
-    listLevel: (revision, paths) => guard(() => listLevel(git, directory, revision, paths)),
-    filesIn: (trees, names) => guard(() => filesIn(git, directory, trees, names)),
-    rootTrees: (revisions) => guard(() => rootTrees(git, directory, revisions)),
-    blobs: (ids) => guard(() => blobs(git, directory, ids)),
-    followLinks: (revision, paths) => guard(() => followLinks(git, directory, revision, paths)),
-    changedPaths: (pairs) => guard(() => changedPaths(git, directory, pairs)),
-    commit: (revision) => guard(() => commit(git, directory, revision)),
+    locate: (revisions) => guard(async () => locate(repository, revisions, await head())),
+    descendants: (revision) => guard(async () => descendants(repository, revision, await head())),
+    mergeBase: (one, other) => guard(() => mergeBase(repository, one, other)),
+    listTree: (revision, paths) => guard(() => listTree(repository, revision, paths)),
+    listLevel: (revision, paths) => guard(() => listLevel(repository, revision, paths)),
+    filesIn: (trees, names) => guard(() => filesIn(repository, trees, names)),
+    rootTrees: (revisions) => guard(() => rootTrees(repository, revisions)),
+    blobs: (ids) => guard(() => blobs(repository, ids)),
+    followLinks: (revision, paths) => guard(() => followLinks(repository, revision, paths)),
+    changedPaths: (pairs) => guard(() => changedPaths(repository, pairs)),
+    commit: (revision) => guard(() => commit(repository, revision)),
   };
+}
+
+/** Returns the paths that differ between two commits; a rename as both of its paths. */
+export async function diffNames(reader: RepositoryReader, from: string, to: string): Promise<string[]> {
+  const trees = await reader.rootTrees([from, to]);
+  const [one, other] = [from, to].map((commit) => {
+    const tree = trees.get(commit);
+    if (tree !== undefined) return tree;
+    throw new GitError('unknown_revision', `The commit ${commit} was not fetched.`, {
+      nextAction: 'Check that it was pushed.',
+    });
+  });
+  const [paths] = await reader.changedPaths([{ from: one ?? '', to: other ?? '' }]);
+  if (!paths) throw new GitError('broken', `A tree of ${from} or ${to} is missing.`);
+  return paths;
 }

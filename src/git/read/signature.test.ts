@@ -2,14 +2,14 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { captureProcess } from '../../process/capture.ts';
-import { createGit } from '../git.ts';
+import { createGit, inRepository } from '../git.ts';
 import { createWorld, PATH } from '../test-support.ts';
 import { isSigned } from './signature.ts';
 
 describe('isSigned', () => {
   it('takes an ssh key of the file, and neither a stranger nor an unsigned commit', async () => {
     const world = await createWorld();
-    const gitDirectory = join(world.source, '.git');
+    const repository = inRepository(world.git, { gitDirectory: join(world.source, '.git') });
     const unsigned = await world.commit({ a: '1' });
     const signedBy = async (name: string): Promise<string> => {
       const key = join(world.root, name);
@@ -24,11 +24,9 @@ describe('isSigned', () => {
     const signers = join(world.root, 'signers');
     await writeFile(signers, `dev@example.com ${await readFile(join(world.root, 'friend.pub'), 'utf8')}`);
 
-    const answers = [byFriend, byStranger, unsigned].map((id) =>
-      isSigned(world.git, gitDirectory, id, signers),
-    );
+    const answers = [byFriend, byStranger, unsigned].map((id) => isSigned(repository, id, signers));
     expect(await Promise.all(answers)).toEqual([true, false, false]);
-    expect(await isSigned(world.git, gitDirectory, byFriend, null)).toBe(false);
+    expect(await isSigned(repository, byFriend, null)).toBe(false);
   });
 
   it.each(['PGP SIGNATURE', 'SIGNED MESSAGE'])('does not ask a key ring about a "%s"', async (kind) => {
@@ -57,6 +55,12 @@ describe('isSigned', () => {
 
     const remote = { url: world.remote, token: null };
     const git = createGit({ path: `${bin}:${PATH}`, home: world.root, remote, timeoutMs: 30_000 });
-    expect(await isSigned(git, join(world.source, '.git'), id, join(world.root, 'signers'))).toBe(false);
+    expect(
+      await isSigned(
+        inRepository(git, { gitDirectory: join(world.source, '.git') }),
+        id,
+        join(world.root, 'signers'),
+      ),
+    ).toBe(false);
   });
 });

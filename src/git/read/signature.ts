@@ -1,14 +1,13 @@
-/** Commit signatures, verified by git against the operator's keys. */
+/** Verifies the signature of a commit with git and the operator's keys. */
 
-import { checkedId, type Git } from '../git.ts';
+import { checkedId, type RepositoryGit } from '../git.ts';
 
 /**
  * True when `revision` carries a good ssh signature of a key in the file `signers` (ssh-keygen(1), ALLOWED
  * SIGNERS), and in no other case. A key that is not in the file is never enough.
  */
 export async function isSigned(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revision: string,
   signers: string | null,
 ): Promise<boolean> {
@@ -16,13 +15,11 @@ export async function isSigned(
   const settings = [
     `gpg.ssh.allowedSignersFile=${signers}`,
     'gpg.minTrustLevel=fully',
-    // The commit chooses the kind of its signature; a key ring in HOME has no say here, so only ssh can pass.
+    // The commit chooses the kind of its signature. Only ssh can pass, because a key ring in HOME must not decide.
     'gpg.openpgp.program=false',
     'gpg.x509.program=false',
   ];
-  const { exitCode } = await git.run(
-    [...settings.flatMap((setting) => ['-c', setting]), 'verify-commit', checkedId(revision)],
-    { gitDirectory },
-  );
+  const flags = settings.flatMap((setting) => ['-c', setting]);
+  const { exitCode } = await repository.run([...flags, 'verify-commit', checkedId(revision)]);
   return exitCode === 0;
 }

@@ -1,9 +1,9 @@
-/** What is in a tree, and what differs between trees. One process per question; names are exact, never quoted. */
+/** Reads what is in a tree, and what differs between trees. One process for each question; names are exact, never quoted. */
 
 import { randomUUID } from 'node:crypto';
 import { GitError } from '../../errors.ts';
 import { gitFailure } from '../failure.ts';
-import { checkedId, type Git } from '../git.ts';
+import { checkedId, type RepositoryGit } from '../git.ts';
 import { requireType } from './history.ts';
 
 export interface TreeEntry {
@@ -22,37 +22,34 @@ export interface TreePair {
 
 export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 
-/** Throws GitError `unknown_revision` when `revision` is no commit or tree here. */
+/** Lists everything in a commit or tree. Throws GitError `unknown_revision` if `revision` is neither here. */
 export async function listTree(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revision: string,
   paths: readonly string[] = [],
 ): Promise<TreeEntry[]> {
-  return list(git, gitDirectory, revision, ['-r', '-t'], paths);
+  return list(repository, revision, paths, ['-r', '-t']);
 }
 
-/** Only what is at `paths`, or directly in those that end with a slash. Throws like listTree. */
+/** Lists only what is at `paths`, or directly in those that end with a slash. Throws like listTree. */
 export async function listLevel(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revision: string,
   paths: readonly string[],
 ): Promise<TreeEntry[]> {
-  return list(git, gitDirectory, revision, [], paths);
+  return list(repository, revision, paths);
 }
 
 async function list(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   revision: string,
-  flags: readonly string[],
   paths: readonly string[],
+  flags: readonly string[] = [],
 ): Promise<TreeEntry[]> {
   const args = ['ls-tree', ...flags, '-z', '--full-tree', checkedId(revision), '--', ...paths];
-  const output = await git.run(args, { gitDirectory });
+  const output = await repository.run(args);
   if (output.exitCode !== 0) {
-    await requireType(git, gitDirectory, revision, ['commit', 'tree']);
+    await requireType(repository, revision, ['commit', 'tree']);
     throw gitFailure(`Listing ${revision} failed`, output.stderr);
   }
   return output.stdout.toString().split('\0').slice(0, -1).map(parseEntry);
@@ -65,34 +62,33 @@ function parseEntry(record: string): TreeEntry {
   return { mode, type: typeOfMode(mode), id: record.slice(tab - 40, tab), path: record.slice(tab + 1) };
 }
 
-/** From six octal digits. */
+/** `mode` has six octal digits. */
 export function typeOfMode(mode: string): TreeEntry['type'] {
   return mode === '040000' ? 'tree' : mode === '160000' ? 'commit' : 'blob';
 }
 
 /**
- * A rename shows as both of its paths. Takes tree ids only: diff-tree would read a commit and what follows it as
- * a commit with its parents. A tree whose inside is damaged throws GitError `broken`.
+ * Lists the paths that differ; a rename as both of its paths. Takes only tree ids, because diff-tree would read a commit
+ * and what follows it as a commit with its parents. Throws GitError `broken` if the inside of a tree is damaged.
  */
 export async function changedPaths(
-  git: Git,
-  gitDirectory: string,
+  repository: RepositoryGit,
   pairs: readonly TreePair[],
 ): Promise<(string[] | null)[]> {
   if (pairs.length === 0) return [];
-  // diff-tree --stdin echoes a line that is no object id. Such a line before each pair tells where its answer
-  // begins; it is random, because the file names between them are whatever somebody pushed.
+  // diff-tree --stdin echoes a line that is no object id. Such a line before each pair shows where its answer begins. It
+  // is random, because a pushed file may have any name.
   const separator = `pair ${randomUUID()}\n`;
   const input = pairs.map(({ from, to }) => `${separator}${checkedId(from)} ${checkedId(to)}\n`).join('');
   const args = ['diff-tree', '--stdin', '-r', '-z', '--no-renames', '--name-only'];
-  const stdout = await git.read('Comparing trees failed', args, { gitDirectory, input });
+  const stdout = await repository.read('Comparing trees failed', args, { input });
   const [first, ...answers] = stdout.toString().split(separator);
   if (first !== '' || answers.length !== pairs.length)
     throw new GitError('broken', 'git diff-tree lost an answer.');
   return pairs.map((pair, index) => parseAnswer(pair, answers[index] ?? ''));
 }
 
-/** Nothing for a missing tree; else a line with both ids, then each path ended by NUL. */
+/** git prints nothing for a missing tree; else a line with both ids, then each path ended by NUL. */
 function parseAnswer({ from, to }: TreePair, answer: string): string[] | null {
   if (answer === '') return null;
   const heading = `${from} ${to}\n`;

@@ -1,4 +1,4 @@
-/** Repositories that requests name: one mirror for each address, shared by all who show that they may read it. */
+/** Repositories that requests name: one mirror for each address, shared by all requests that prove their access. */
 
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, stat, utimes } from 'node:fs/promises';
@@ -6,10 +6,13 @@ import { join } from 'node:path';
 import { RunnerError } from '../../errors.ts';
 import type { GitAuth } from '../../runs/deployments/deployment.ts';
 import { checkRemoteUrl, type RemoteUrl, type RemoteUrlRules } from '../../runs/texts/remote-url.ts';
-import { MINUTE } from '../../units.ts';
 import { createGit, type Git } from '../git.ts';
-import { createMirrorKeeper, type MirrorKeeper, type MirrorLog } from '../own/mirror-keeper.ts';
-import { clearMirrorLock, createMirrorLock, type MirrorLock } from '../own/mirror-lock.ts';
+import {
+  clearMirrorLock,
+  createMirrorKeeper,
+  type MirrorKeeper,
+  type MirrorLog,
+} from '../own/mirror-keeper.ts';
 import { requestedRemote } from './remote.ts';
 import {
   createRemoteRepository,
@@ -22,23 +25,21 @@ import { openSshSession, type SshSession } from './ssh-session.ts';
 
 export type { RemoteRepository, WritableRepository } from './remote-repository.ts';
 
-const LOCK_WAIT_MS = 10 * MINUTE;
-
 interface RemoteRequest {
-  /** As a request named it; credentials in it count when there is no `auth`. */
+  /** The address as in the request. Credentials in it are used if there is no `auth`. */
   url: string;
   auth: GitAuth | null;
-  /** Ends what `open` begins and, later on, the agent that holds an ssh key. */
+  /** Ends what `open` starts and, later on, the agent that has an ssh key. */
   signal?: AbortSignal | undefined;
 }
 
 export interface RemoteRepositories {
   /**
-   * Speaks to nobody yet. Release what it gives. Throws RunnerError for an address or credentials that are refused,
-   * GitError when this machine or its name servers are at fault.
+   * Does not use the remote yet. The caller releases the repository. Throws RunnerError for an address or credentials
+   * that are refused, GitError if this machine or its name servers are at fault.
    */
   open(request: RemoteRequest): Promise<RemoteRepository>;
-  /** Removes the mirrors that nobody used for so long. */
+  /** Removes the mirrors that nobody has used for this time. */
   removeUnused(unusedMs: number): Promise<void>;
 }
 
@@ -47,7 +48,7 @@ export interface WritableRepositories extends RemoteRepositories {
 }
 
 export interface RemoteRepositoriesOptions {
-  /** Absolute, e.g. <data>/repositories; made when it is not there. Nobody else's. */
+  /** Absolute, e.g. <data>/repositories. It is created if it does not exist, and belongs to this part alone. */
   directory: string;
   /** PATH of the children. */
   path: string;
@@ -58,38 +59,33 @@ export interface RemoteRepositoriesOptions {
   rules: Omit<RemoteUrlRules, 'what'>;
   /** Proxy and certificate variables, and the marker of this server's children. */
   network: Record<string, string>;
-  /** Throws when the disk is too full to begin with anything. */
+  /** Throws if the disk is too full to start anything. */
   requireSpace?: () => Promise<void>;
   log: MirrorLog;
-  /** Absolute and short; holds the folders of ssh. Whatever is left there after a crash may be removed. */
+  /** Absolute and short; for the folders of ssh. Everything that a crash leaves there may be removed. */
   tempDir: string;
   lookup?: Lookup;
-  /** After how long a killed process's lock is free. Default 10 s. */
+  /** After how long the lock of a killed process is free. Default 10 s. */
   lockStaleMs?: number;
 }
 
 export function createRemoteRepositories(options: RemoteRepositoriesOptions): WritableRepositories {
-  const { directory } = options;
-  const mirrors = new Map<string, { lock: MirrorLock; keeper: MirrorKeeper }>();
+  const { directory, network, rules, lookup } = options;
+  const keepers = new Map<string, MirrorKeeper>();
 
-  function mirrorAt(place: string) {
-    const known = mirrors.get(place);
-    if (known) return known;
-    const { log, requireSpace, lockStaleMs } = options;
-    const stale = lockStaleMs === undefined ? {} : { staleMs: lockStaleMs };
-    const lock = createMirrorLock({ directory: place, waitMs: LOCK_WAIT_MS, ...stale });
-    const made = { lock, keeper: createMirrorKeeper({ directory: place, lock, log, requireSpace }) };
-    mirrors.set(place, made);
-    return made;
+  function keeperOf(place: string): MirrorKeeper {
+    const keeper = keepers.get(place) ?? createMirrorKeeper({ ...options, directory: place });
+    keepers.set(place, keeper);
+    return keeper;
   }
 
   return {
     async open({ url, auth, signal }) {
-      const remote = checkRemoteUrl(url, { ...options.rules, what: 'The address of the repository' });
+      const remote = checkRemoteUrl(url, { ...rules, what: 'The address of the repository' });
       if (!remote.ok) throw new RunnerError(remote.problem);
       const credentials = credentialsFor(remote, auth);
-      const pin = await pinHost(remote, { network: options.network, signal, lookup: options.lookup });
-      const ssh = auth?.type === 'ssh' ? await openSsh(options, remote, auth, pin, signal) : null;
+      const pin = await pinHost(remote, { network, signal, lookup });
+      const ssh = auth?.type === 'ssh' ? await openSsh(options, { remote, auth, pin, signal }) : null;
       const git = gitFor(options, { remote, credentials, pin, ssh });
       await mkdir(directory, { recursive: true, mode: 0o700 });
       const place = join(directory, `${digest(remote.url)}.git`);
@@ -97,7 +93,7 @@ export function createRemoteRepositories(options: RemoteRepositoriesOptions): Wr
         ...options,
         git,
         directory: place,
-        keeper: mirrorAt(place).keeper,
+        keeper: keeperOf(place),
         beforeUse: async () => {
           if (pin.settings.length > 0) await requirePinning(git, place);
           await markUsed(place);
@@ -107,22 +103,21 @@ export function createRemoteRepositories(options: RemoteRepositoriesOptions): Wr
     },
     async removeUnused(unusedMs) {
       const names = await readdir(directory).catch(() => []);
-      for (const place of names
-        .filter((name) => /^[0-9a-f]{32}\.git$/.test(name))
-        .map((name) => join(directory, name))) {
+      for (const name of names.filter((found) => /^[0-9a-f]{32}\.git$/.test(found))) {
+        const place = join(directory, name);
         if (!(await isUnused(place, unusedMs))) continue;
-        await mirrorAt(place).lock.hold(undefined, async () => {
+        await keeperOf(place).hold(undefined, async () => {
           if (await isUnused(place, unusedMs)) await remove(place);
         });
-        mirrors.delete(place);
+        keepers.delete(place);
       }
     },
   };
 }
 
 /**
- * At start, by the one server of the data directory: locks that a killed one left are not waited for. Its gits must
- * have been ended before.
+ * Removes the locks that a killed server left, so that nobody waits for them. Only for the one server of the data
+ * directory, at its start, after the gits of the killed server were ended.
  */
 export async function clearRemoteLocks(directory: string): Promise<void> {
   const names = await readdir(directory).catch(() => []);
@@ -130,7 +125,7 @@ export async function clearRemoteLocks(directory: string): Promise<void> {
   await Promise.all([...new Set(locked)].map((name) => clearMirrorLock(join(directory, name))));
 }
 
-/** For http(s). Throws RunnerError for credentials of another kind than the address asks for. */
+/** Returns the credentials for http(s). Throws RunnerError for credentials that do not fit the protocol. */
 function credentialsFor(
   { protocol, credentials }: RemoteUrl,
   auth: GitAuth | null,
@@ -149,26 +144,20 @@ function credentialsFor(
   return auth ? { username: auth.username, password: auth.password } : credentials;
 }
 
+interface SshParts {
+  remote: RemoteUrl;
+  auth: Extract<GitAuth, { type: 'ssh' }>;
+  pin: HostPin;
+  signal: AbortSignal | undefined;
+}
+
 function openSsh(
-  options: RemoteRepositoriesOptions,
-  { host, port }: RemoteUrl,
-  { privateKey, knownHosts }: Extract<GitAuth, { type: 'ssh' }>,
-  { address }: HostPin,
-  signal: AbortSignal | undefined,
+  { path, home, tempDir, network }: RemoteRepositoriesOptions,
+  { remote: { host, port }, auth: { privateKey, knownHosts }, pin, signal }: SshParts,
 ): Promise<SshSession> {
-  const { path, home, tempDir, network } = options;
-  const environment = withoutOperator(network);
   return openSshSession({
-    privateKey,
-    knownHosts,
-    host,
-    port: port ?? 22,
-    address,
-    path,
-    home,
-    tempDir,
-    environment,
-    signal,
+    ...{ privateKey, knownHosts, host, port: port ?? 22, address: pin.address },
+    ...{ path, home, tempDir, environment: withoutOperator(network), signal },
   });
 }
 
@@ -177,26 +166,26 @@ function gitFor(
   parts: { remote: RemoteUrl; credentials: RemoteUrl['credentials']; pin: HostPin; ssh: SshSession | null },
 ): Git {
   const { remote, credentials, pin, ssh } = parts;
-  const own = withoutOperator(network);
   const direct = pin.proxyOnly ? /^no_proxy$/i : /^$/;
+  const variables = Object.entries(withoutOperator(network)).filter(([name]) => !direct.test(name));
   return createGit({
     path,
-    // Not the operator's, whose .netrc would open what the request itself may not.
+    // Not the operator's home, whose .netrc would open what the request itself may not.
     home: '/dev/null',
     remote: requestedRemote(remote, credentials),
     remoteSettings: pin.settings,
     timeoutMs,
-    network: Object.fromEntries(Object.entries(own).filter(([name]) => !direct.test(name))),
-    ...(ssh ? { sshCommand: ssh.command } : {}),
+    network: Object.fromEntries(variables),
+    ...(ssh && { sshCommand: ssh.command }),
   });
 }
 
-/** The operator's agent holds keys that no request has brought. */
+/** The agent of the operator has keys that no request has sent. */
 function withoutOperator({ SSH_AUTH_SOCK: _, ...others }: Record<string, string>): Record<string, string> {
   return others;
 }
 
-/** An older git would take no notice of the addresses that were judged, and ask again. */
+/** An older git would ignore the addresses that were checked, and look the host up again. */
 async function requirePinning(git: Git, gitDirectory: string): Promise<void> {
   const output = await git.read('Asking git for its version failed', ['version'], { gitDirectory });
   const [, major = 0, minor = 0] = /(\d+)\.(\d+)/.exec(output.toString())?.map(Number) ?? [];

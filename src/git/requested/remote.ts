@@ -8,23 +8,23 @@ import { REQUESTED_REMOTE, type RemoteAdvice } from '../failure.ts';
 export interface Remote {
   /** Free of credentials: safe in argv, errors and logs. */
   url: string;
-  /** The only protocol git may speak while it talks to this remote. */
+  /** The only protocol that git may use to talk to this remote. */
   protocol: RemoteProtocol;
-  /** A git setting that authenticates requests to exactly this scheme, host and port; null when there is none. */
+  /** A git setting that authenticates requests to exactly this scheme, host and port; null if there is none. */
   credential: { key: string; value: string } | null;
-  /** `text` without this remote's secrets and without any URL's user information. */
+  /** Removes this remote's secrets, and the user information of any URL, from the text. */
   clean(text: string): string;
-  /** For whoever named it; left out: the operator. */
+  /** For the person who named the remote. Left out: the operator. */
   advice?: RemoteAdvice;
 }
 
 /**
  * Reads GIT_REPO_URL: a URL, `host:path` (ssh) or a local path. The user information of an http(s) URL wins over
- * `token`. Throws ConfigError, never repeating the address, for what git could take for an option or a program.
+ * `token`. Throws ConfigError for an address that git could take for an option or a program. The error never repeats it.
  */
 export function parseRemote(options: { url: string; token: string | null }): Remote {
   const { url } = options;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters must not be there.
   if (url === '' || url.startsWith('-') || /[\u0000-\u001f\u007f]/.test(url)) {
     throw refused('It is empty, begins with "-" or has control characters.');
   }
@@ -40,16 +40,15 @@ export function parseRemote(options: { url: string; token: string | null }): Rem
 }
 
 /**
- * A remote that a request names, already checked. Throws RunnerError for credentials that anybody on the way could
- * read: plain http is for listed hosts only.
+ * Returns the remote that a request names, after its address was checked. Throws RunnerError for credentials that
+ * anybody on the way could read: plain http is for listed hosts only.
  */
 export function requestedRemote(
   { url, protocol, isListed }: RemoteUrl,
   credentials: RemoteUrl['credentials'],
 ): Remote {
-  if (credentials === null) {
-    return { url, protocol, credential: null, clean: cleaner([]), advice: REQUESTED_REMOTE };
-  }
+  const remote = { url, protocol, advice: REQUESTED_REMOTE };
+  if (credentials === null) return { ...remote, credential: null, clean: cleaner([]) };
   if (protocol === 'http' && !isListed) {
     throw new RunnerError('The credentials for the repository would travel unencrypted over http.', {
       nextAction: 'Use https.',
@@ -59,11 +58,9 @@ export function requestedRemote(
   const basic = Buffer.from(`${username}:${password}`).toString('base64');
   const secrets = [basic, password, encodeURIComponent(password), password === '' ? username : ''];
   return {
-    url,
-    protocol,
+    ...remote,
     credential: basicAuthorization(new URL(url).origin, basic),
     clean: cleaner(secrets),
-    advice: REQUESTED_REMOTE,
   };
 }
 
@@ -89,7 +86,7 @@ function urlRemote(protocol: RemoteProtocol, address: string, token: string | nu
   const own = username || password ? `${username}:${password}` : null;
   const pair = own ?? (token ? `x-access-token:${token}` : null);
   const basic = pair === null ? '' : Buffer.from(pair).toString('base64');
-  // A user name alone is how a token stands in a URL; a short one is a name such as "git".
+  // A user name without a password may be a token. A short one is a name such as "git".
   const loneName = password === '' && username.length >= 8 ? username : '';
   const secrets = [basic, token ?? '', password, encodedPassword, loneName];
   return {
@@ -100,15 +97,11 @@ function urlRemote(protocol: RemoteProtocol, address: string, token: string | nu
   };
 }
 
-/** git's own rule: a colon before the first slash makes it ssh, anything else is a local path (git-fetch(1)). */
-function plainRemote(url: string): Remote {
-  const isSsh = /^[^/]*:/.test(url);
-  return {
-    url: isSsh ? url : resolve(url),
-    protocol: isSsh ? 'ssh' : 'file',
-    credential: null,
-    clean: cleaner([]),
-  };
+/** By git's own rule, a colon before the first slash means ssh, and anything else is a local path (git-fetch(1)). */
+function plainRemote(address: string): Remote {
+  const isSsh = /^[^/]*:/.test(address);
+  const [url, protocol] = isSsh ? [address, 'ssh' as const] : [resolve(address), 'file' as const];
+  return { url, protocol, credential: null, clean: cleaner([]) };
 }
 
 function cleaner(secrets: string[]): (text: string) => string {

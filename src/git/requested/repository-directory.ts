@@ -1,19 +1,19 @@
-/** The files of a git directory that we write ourselves, so that nothing found in one is ever believed. */
+/** Writes the files of a git directory, so that the program never has to trust the files that it finds in one. */
 
 import { type Dirent, constants as fsConstants } from 'node:fs';
 import { access, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { GitError, isDiskFull } from '../../errors.ts';
+import { GitError, isDiskFull, orIfMissing } from '../../errors.ts';
 
-/** What a mirror consists of. Hooks, grafts, leftover locks are none of it. */
+/** The folders of a mirror. Hooks, grafts and leftover locks do not belong to it. */
 const MIRROR_ENTRIES = new Set(['objects', 'refs']);
-/** Replaced by rename and never missing, as others read the mirror meanwhile. */
+/** These files are replaced by a rename and never missing, because others read the mirror meanwhile. */
 const MIRROR_FILES = new Set(['HEAD', 'config']);
 
 /**
- * Makes `directory` a bare repository again, keeping its objects and the refs of one namespace: everything else in it
- * is removed or rewritten. Only to be called under the mirror's lock, as it removes the locks and the half packs of
- * killed gits.
+ * Makes `directory` a bare repository again. Its objects and the refs of one namespace stay; everything else in it is
+ * removed or rewritten. The caller must have the lock of the mirror, because this removes the locks and the half packs
+ * of killed gits.
  */
 export async function prepareMirror(
   directory: string,
@@ -36,25 +36,22 @@ export async function prepareMirror(
   await writeRepository(directory, { bare: true, head: `ref: refs/heads/${branch}` });
 }
 
-/** Replaces `<workTree>/.git`, whatever it is, by a new one without an index, its objects those of the mirror. */
-export async function renewWorkTreeRepository(options: {
-  workTree: string;
-  mirrorDirectory: string;
-  /** Commit for HEAD, or null for none. */
-  head: string | null;
-}): Promise<void> {
-  const directory = join(options.workTree, '.git');
-  await remove(directory);
-  const { mirrorDirectory, head } = options;
-  await writeBorrowingRepository(directory, { objects: join(mirrorDirectory, 'objects'), head });
+/** Replaces what is at `directory` by an empty repository on top of `objects`. */
+export async function renewBorrowingRepository(directory: string, objects: string): Promise<void> {
+  try {
+    await remove(directory);
+    await writeBorrowingRepository(directory, { objects, head: null });
+  } catch (error) {
+    throw fileError(`The folder ${directory} cannot be made`, error);
+  }
 }
 
-/** Where a repository says that it finds more objects. */
+/** The file in which a repository says where more objects are. */
 export function alternatesOf(directory: string): string {
   return join(directory, 'objects/info/alternates');
 }
 
-/** Makes a repository that reads the objects of another and keeps its own apart. `directory` must not be there. */
+/** Makes a repository that reads the objects of another and keeps its own apart. `directory` must not exist. */
 export async function writeBorrowingRepository(
   directory: string,
   { objects, head, origin }: { objects: string; head: string | null; origin?: string },
@@ -66,7 +63,7 @@ export async function writeBorrowingRepository(
   await writeRepository(directory, { bare: false, head: head ?? 'ref: refs/heads/none', origin });
 }
 
-/** The commit a detached HEAD names, or the commit of a ref's file; null for anything else. */
+/** Returns the commit of a detached HEAD or of a ref's file, and null for anything else. */
 export async function readCommitId(path: string): Promise<string | null> {
   try {
     const stat = await lstat(path);
@@ -77,30 +74,25 @@ export async function readCommitId(path: string): Promise<string | null> {
   }
 }
 
-/** True for a directory of ours, false when there is nothing. Throws GitError for anything else, naming it. */
+/** True for a directory that this program can use, false if there is nothing. Throws GitError for anything else. */
 export async function isOurDirectory(path: string): Promise<boolean> {
-  const stat = await lstat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
-    throw fileError(`${path} cannot be read`, error);
-  });
+  const stat = await lstat(path)
+    .catch(orIfMissing(null))
+    .catch((error: unknown) => {
+      throw fileError(`${path} cannot be read`, error);
+    });
   if (!stat) return false;
+  const unusable = (problem: string, nextAction: string): GitError =>
+    new GitError('unavailable', `${path} ${problem}.`, { nextAction });
   if (!stat.isDirectory()) {
-    throw new GitError(
-      'unavailable',
-      `${path} is ${stat.isSymbolicLink() ? 'a symbolic link' : 'not a directory'}.`,
-      {
-        nextAction: 'Remove it: it is made anew.',
-      },
-    );
+    const kind = stat.isSymbolicLink() ? 'a symbolic link' : 'not a directory';
+    throw unusable(`is ${kind}`, 'Remove it: it is made again.');
   }
   const uid = process.geteuid?.();
   if (uid !== undefined && stat.uid !== uid) {
-    throw new GitError(
-      'unavailable',
-      `${path} belongs to user ${stat.uid}, and this process is user ${uid}.`,
-      {
-        nextAction: 'Change its owner with chown -R, or remove it: it is made anew.',
-      },
+    throw unusable(
+      `belongs to user ${stat.uid}, and this process is user ${uid}`,
+      'Change its owner with chown -R, or remove it: it is made again.',
     );
   }
   await access(path, fsConstants.R_OK | fsConstants.W_OK | fsConstants.X_OK).catch((error: unknown) => {
@@ -109,28 +101,29 @@ export async function isOurDirectory(path: string): Promise<boolean> {
   return true;
 }
 
-/** The GitError for a failed file operation. `what` is a sentence without its full stop. */
+/** Returns the GitError for a failed file operation. `what` is a sentence without its full stop. */
 export function fileError(what: string, error: unknown): GitError {
   if (error instanceof GitError) return error;
-  const detail = error instanceof Error ? error.message : String(error);
+  const message = `${what}: ${error instanceof Error ? error.message : String(error)}.`;
   return isDiskFull(error)
-    ? new GitError('disk_full', `${what}: ${detail}.`, {
-        nextAction: 'Free space on the disk.',
-        cause: error,
-      })
-    : new GitError('unavailable', `${what}: ${detail}.`, {
+    ? new GitError('disk_full', message, { nextAction: 'Free space on the disk.', cause: error })
+    : new GitError('unavailable', message, {
         nextAction: 'Check owner and permissions of the path.',
         cause: error,
       });
 }
 
-async function entriesOf(directory: string): Promise<Dirent[]> {
+/** Does the work, and turns an error of the file system into a GitError. */
+export async function withFileErrors<T>(what: string, work: () => Promise<T>): Promise<T> {
   try {
-    return await readdir(directory, { withFileTypes: true });
+    return await work();
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-    throw error;
+    throw error instanceof Error && 'syscall' in error ? fileError(what, error) : error;
   }
+}
+
+function entriesOf(directory: string): Promise<Dirent[]> {
+  return readdir(directory, { withFileTypes: true }).catch(orIfMissing<Dirent[]>([]));
 }
 
 export async function remove(path: string): Promise<void> {
@@ -161,7 +154,7 @@ async function writeRepository(
   await replaceFile(join(directory, 'HEAD'), `${head}\n`);
 }
 
-/** By rename, so that a reader never sees half of it and a link at `path` is replaced, not followed. */
+/** Renames a new file, so that no reader sees half of it, and a link at `path` is replaced, not followed. */
 async function replaceFile(path: string, content: string): Promise<void> {
   await writeFile(`${path}.new`, content, { flag: 'wx' });
   await rename(`${path}.new`, path);

@@ -1,7 +1,8 @@
-/** Looks a host up once, refuses private addresses, and holds what connects to the addresses that were judged. */
+/** Looks a host up once, refuses private addresses, and makes git connect only to the addresses that were checked. */
 
 import { lookup as systemLookup } from 'node:dns/promises';
-import { GitError, RunnerError } from '../../errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorCode, GitError, RunnerError } from '../../errors.ts';
 import { isAddress, isPublicAddress } from '../../runs/texts/public-address.ts';
 import type { RemoteUrl } from '../../runs/texts/remote-url.ts';
 import { SECOND } from '../../units.ts';
@@ -10,11 +11,11 @@ import { SECOND } from '../../units.ts';
 export type Lookup = (host: string) => Promise<string[]>;
 
 export interface HostPin {
-  /** Settings for a git that speaks http(s): it takes these addresses and asks nobody. */
+  /** Settings for a git that uses http(s): it takes these addresses and looks nothing up. */
   settings: readonly (readonly [key: string, value: string])[];
-  /** For ssh; null for one that was not looked up. */
+  /** For ssh; null if the host was not looked up. */
   address: string | null;
-  /** Proxies of the environment resolve the name themselves, so none may be gone round. */
+  /** True if a proxy has to look the name up. Then git must not connect without the proxy. */
   proxyOnly: boolean;
 }
 
@@ -23,8 +24,8 @@ const LOOKUP_TIMEOUT_MS = 15 * SECOND;
 const NO_PIN: HostPin = { settings: [], address: null, proxyOnly: false };
 
 /**
- * Without it a name could be public when it is judged and 127.0.0.1 when git asks again. Listed hosts are the
- * operator's word and are left alone. Throws RunnerError for a private address, GitError for a name that has none.
+ * Without the pin, a name could be public when it is checked and 127.0.0.1 when git asks again. Hosts that the operator
+ * has listed are not looked up. Throws RunnerError for a private address, GitError for a name that has no address.
  */
 export async function pinHost(
   remote: RemoteUrl,
@@ -41,7 +42,7 @@ export async function pinHost(
   try {
     addresses = await publicAddresses(host, options);
   } catch (error) {
-    // Behind a proxy, names of the outside are often not known inside.
+    // Behind a proxy, the name servers of a network often do not know names outside it.
     const isUnknown = error instanceof GitError;
     if (isUnknown && hasProxy(protocol, options.network)) return { ...NO_PIN, proxyOnly: true };
     throw error;
@@ -51,7 +52,7 @@ export async function pinHost(
   return { ...NO_PIN, settings: [['http.curloptResolve', `${host}:${port}:${list}`]] };
 }
 
-/** IPv4 first. Throws RunnerError when one of them is private, GitError when there is none. */
+/** Returns the addresses, IPv4 first. Throws RunnerError if one of them is private, GitError if there is none. */
 export async function publicAddresses(
   host: string,
   {
@@ -70,25 +71,18 @@ export async function publicAddresses(
 }
 
 async function ask(lookup: Lookup, host: string, signal: AbortSignal | undefined): Promise<string[]> {
-  const timeout = AbortSignal.timeout(LOOKUP_TIMEOUT_MS);
-  const ended = signal ? AbortSignal.any([signal, timeout]) : timeout;
   let reason = 'it has no address';
   try {
-    const addresses = await Promise.race([lookup(host), rejection(ended)]);
-    if (addresses.length > 0) return addresses;
+    const limit = sleep(LOOKUP_TIMEOUT_MS, null, { ...(signal && { signal }), ref: false });
+    const addresses = await Promise.race([lookup(host), limit]);
+    if (addresses === null) reason = 'the look-up took too long';
+    else if (addresses.length > 0) return addresses;
   } catch (error) {
     signal?.throwIfAborted();
-    reason = error instanceof Error && 'code' in error ? String(error.code) : 'the look-up took too long';
+    reason = errorCode(error) || 'the look-up took too long';
   }
   throw new GitError('unavailable', `The host ${host} was not found: ${reason}.`, {
     nextAction: 'Check its name, and the name servers of this machine.',
-  });
-}
-
-function rejection(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(new Error('aborted'));
-    signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
   });
 }
 
@@ -97,7 +91,7 @@ async function systemAddresses(host: string): Promise<string[]> {
   return found.map(({ address }) => address);
 }
 
-/** As curl reads them (curl(1), ENVIRONMENT): http_proxy in lower case only. */
+/** Reads the variables as curl does (curl(1), ENVIRONMENT): http_proxy in lower case only. */
 function hasProxy(protocol: RemoteUrl['protocol'], network: Record<string, string>): boolean {
   const names = { https: ['https_proxy', 'HTTPS_PROXY'], http: ['http_proxy'] };
   if (protocol !== 'https' && protocol !== 'http') return false;

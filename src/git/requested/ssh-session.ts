@@ -1,4 +1,4 @@
-/** ssh for one request: its key in an agent of its own, never in a file, and only hosts whose keys are known. */
+/** ssh for one request: its key is in an agent of its own, never in a file, and only known host keys are accepted. */
 
 import { mkdtemp, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,16 +6,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, GitError, RunnerError } from '../../errors.ts';
 import { makeOwnFolder } from '../../make-folder.ts';
 import { type CaptureResult, captureProcess } from '../../process/capture.ts';
-import { SECOND } from '../../units.ts';
-import { tellingLine } from '../failure.ts';
+import { HOUR, SECOND } from '../../units.ts';
+import { mainLine } from '../failure.ts';
 import { fileError, remove } from './repository-directory.ts';
 
-/** A program of OpenSSH that asks nobody is done at once. */
+/** The programs of OpenSSH are quick, as they ask nobody. */
 const TOOL_TIMEOUT_MS = 20 * SECOND;
 const AGENT_START_MS = 10 * SECOND;
-/** Longer than any clone; ended with the session, unless this program is killed. */
-const KEY_LIFETIME_S = 4 * 3600;
-/** sun_path of a Unix socket (unix(7)). */
+/** Longer than any clone. The key is gone sooner, with the end of the session, unless this program is killed. */
+const KEY_LIFETIME_MS = 4 * HOUR;
+/** The length of sun_path of a Unix socket (unix(7)). */
 const MAX_SOCKET_PATH_BYTES = 107;
 
 export interface SshSession {
@@ -43,11 +43,11 @@ export interface SshSessionOptions {
   tempDir: string;
   /** Variables that every child gets. */
   environment: Record<string, string>;
-  /** Ends the session, too. */
+  /** Also ends the session. */
   signal?: AbortSignal | undefined;
 }
 
-/** Throws RunnerError for a key or a host that cannot be used, GitError when this machine is at fault. */
+/** Throws RunnerError for a key or a host that cannot be used, GitError if this machine is at fault. */
 export async function openSshSession(options: SshSessionOptions): Promise<SshSession> {
   const { signal, tempDir } = options;
   signal?.throwIfAborted();
@@ -83,7 +83,7 @@ export async function openSshSession(options: SshSessionOptions): Promise<SshSes
     agent = start.ended;
     await start.ready;
     await addKey(options, socket);
-    return { command: sshCommand({ ...options, socket, knownHosts }), release };
+    return { command: sshCommand(options, { socket, knownHosts }), release };
   } catch (error) {
     await release();
     signal?.throwIfAborted();
@@ -91,19 +91,13 @@ export async function openSshSession(options: SshSessionOptions): Promise<SshSes
   }
 }
 
-/** The name under which ssh looks a host's key up. */
-function knownHostName({ host, port }: { host: string; port: number }): string {
+/** Returns the name under which ssh looks up the key of a host. */
+function knownHostName({ host, port }: Pick<SshSessionOptions, 'host' | 'port'>): string {
   const bare = host.replace(/^\[|\]$/g, '');
   return port === 22 ? bare : `[${bare}]:${port}`;
 }
 
-function sshCommand(options: {
-  host: string;
-  port: number;
-  address: string | null;
-  socket: string;
-  knownHosts: string;
-}): string {
+function sshCommand(options: SshSessionOptions, files: { socket: string; knownHosts: string }): string {
   // ssh expands % and splits at spaces even in a value of its own.
   const file = (path: string): string => `"${path.replaceAll('%', '%%')}"`;
   const settings = [
@@ -111,13 +105,13 @@ function sshCommand(options: {
     'ConnectTimeout=15',
     'ServerAliveInterval=15',
     'StrictHostKeyChecking=yes',
-    `UserKnownHostsFile=${file(options.knownHosts)}`,
+    `UserKnownHostsFile=${file(files.knownHosts)}`,
     'GlobalKnownHostsFile=/dev/null',
     'UpdateHostKeys=no',
     'CheckHostIP=no',
     'CanonicalizeHostname=no',
-    // The agent holds one key; none of the operator's files is offered.
-    `IdentityAgent=${file(options.socket)}`,
+    // ssh offers the one key of the agent, and none of the operator's files.
+    `IdentityAgent=${file(files.socket)}`,
     'IdentityFile=none',
     'PreferredAuthentications=publickey',
     'ForwardAgent=no',
@@ -128,7 +122,7 @@ function sshCommand(options: {
   if (options.address !== null) {
     settings.push(`HostName=${options.address}`, `HostKeyAlias=${knownHostName(options)}`);
   }
-  // git hands this line to a shell. No configuration file is read: it could start programs or offer other keys.
+  // git runs this line in a shell. ssh reads no configuration file, which could start programs or offer other keys.
   return ['ssh -F /dev/null', ...settings.map((setting) => quoted(`-o${setting}`))].join(' ');
 }
 
@@ -136,7 +130,7 @@ function quoted(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** The operator's own file, when it knows the host. Only ssh-keygen can tell: names may stand there hashed. */
+/** Returns the operator's own file if it knows the host. Only ssh-keygen can say that, since names may be hashed. */
 async function operatorsKnownHosts(options: SshSessionOptions): Promise<string> {
   const file = join(options.home, '.ssh/known_hosts');
   const name = knownHostName(options);
@@ -155,12 +149,12 @@ function startAgent(
   socket: string,
   signal: AbortSignal,
 ): { ready: Promise<void>; ended: Promise<unknown> } {
-  // In the foreground, so that it is a child like any other, found and ended by its marker after a crash.
+  // The agent stays in the foreground, so that it is a child like any other, and its marker finds it after a crash.
   const ended = captureProcess({
     argv: ['ssh-agent', '-D', '-a', socket],
     cwd: '/',
     env: childEnvironment(options),
-    timeoutMs: KEY_LIFETIME_S * SECOND,
+    timeoutMs: KEY_LIFETIME_MS,
     signal,
   }).catch((error: unknown): CaptureResult => {
     return { kind: 'not_started', code: 'UNKNOWN', message: describeError(error) };
@@ -188,15 +182,15 @@ async function untilItListens(
   });
 }
 
-/** By standard input: ssh-add needs no file. */
+/** Gives the key on standard input, since ssh-add needs no file. */
 async function addKey(options: SshSessionOptions, socket: string): Promise<void> {
-  // Without its last line end, or with those of Windows, a key is "invalid format".
+  // ssh-add refuses a key without its last line end, or with line ends of Windows, as "invalid format".
   const key = `${options.privateKey.replace(/\r\n?/g, '\n').trim()}\n`;
-  const argv = ['ssh-add', '-q', '-t', String(KEY_LIFETIME_S), '-'] as const;
+  const argv = ['ssh-add', '-q', '-t', String(KEY_LIFETIME_MS / SECOND), '-'] as const;
   const added = await run(options, argv, { SSH_AUTH_SOCK: socket }, key);
   if (added.kind === 'exited' && added.exitCode === 0) return;
   if (added.kind === 'exited') {
-    throw new RunnerError(`The private key cannot be used: ${tellingLine(added.stderr)}.`, {
+    throw new RunnerError(`The private key cannot be used: ${mainLine(added.stderr)}.`, {
       nextAction: 'Send it complete, in the form of OpenSSH or PEM, without a passphrase.',
     });
   }
@@ -226,5 +220,5 @@ function childEnvironment({ environment, path }: SshSessionOptions): Record<stri
 function endOf(result: CaptureResult | null): string {
   if (result === null) return 'it did not start in time';
   if (result.kind === 'not_started') return result.code;
-  return result.kind === 'exited' ? tellingLine(result.stderr) : result.kind.replace('_', ' ');
+  return result.kind === 'exited' ? mainLine(result.stderr) : result.kind.replace('_', ' ');
 }

@@ -5,8 +5,8 @@ import { lstat, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { describeError, WorkspaceBusyError } from '../../errors.ts';
-import { judgeHolder, type LockHolder, orIfMissing, takeLock } from '../../git/lock-directory.ts';
+import { describeError, orIfMissing, WorkspaceBusyError } from '../../errors.ts';
+import { findHolder, type LockHolder, takeLock } from '../../git/lock-directory.ts';
 import { makeFolder } from '../../make-folder.ts';
 import { isAlive, processSpace, startTicksOf } from '../../process/process-table.ts';
 
@@ -103,7 +103,7 @@ function createTurns(lockPath: string): TakeTurn {
   const turn = `${lockPath}.turn`;
   let other: LockHolder | null = null;
   return async () => {
-    other = await judgeHolder(turn, other, STALE_MS);
+    other = await findHolder(turn, other, STALE_MS);
     return other === null ? takeLock(turn, { staleMs: STALE_MS, onLost() {} }) : null;
   };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { inRepository } from '../../git/git.ts';
 import { createReader } from '../../git/read/repository-reader.ts';
 import { createWorld } from '../../git/test-support.ts';
 import { longestTurnMs } from '../../hostile-content.fixture.ts';
@@ -10,7 +11,10 @@ const ONE = 'resource "terraform_data" "one" {}\n';
 async function rootsOf(files: Record<string, string>, changed: string[]) {
   const { git, remote, commit } = await createWorld();
   const head = await commit(files);
-  const repository = createReader({ git, directory: remote, head: async () => head });
+  const repository = createReader({
+    repository: inRepository(git, { gitDirectory: remote }),
+    head: async () => head,
+  });
   return (await changedRoots({ repository, head, changed })).roots;
 }
 
@@ -91,7 +95,10 @@ describe('The roots that a pull request changes', () => {
       const { git, remote, commit } = await createWorld();
       const base = await commit(before);
       const head = await commit(after);
-      const repository = createReader({ git, directory: remote, head: async () => head });
+      const repository = createReader({
+        repository: inRepository(git, { gitDirectory: remote }),
+        head: async () => head,
+      });
       return changedRoots({ repository, head, base, changed: Object.keys(after) });
     }
 
@@ -162,7 +169,10 @@ describe('The roots that a pull request changes', () => {
     await shell(['commit', '-qm', 'A link']);
     await shell(['push', '-q', 'origin', 'HEAD:refs/heads/x']);
     const head = await shell(['rev-parse', 'HEAD']);
-    const repository = createReader({ git, directory: remote, head: async () => head });
+    const repository = createReader({
+      repository: inRepository(git, { gitDirectory: remote }),
+      head: async () => head,
+    });
     const { roots } = await changedRoots({ repository, head, changed: ['a/main.tf'] });
     expect(roots).toEqual([]);
   });
