@@ -148,7 +148,7 @@ describe.skipIf(missing)(
         /** Jobs were begun again, and some worker woke up to find that it had lost one. */
         hasStruck() {
           const logs = stage.workerLogs();
-          const isBegunAgain = logs.some(({ msg, attempt }) => msg === 'job begun' && attempt === 2);
+          const isBegunAgain = logs.some(({ msg, attempt }) => msg === 'job started' && attempt === 2);
           const isLost = logs.some(
             ({ msg }) => msg === 'a job was lost to another worker, and is not ended here',
           );

@@ -119,7 +119,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     });
 
     it('and that worker has begun no job twice, and stops in order', async () => {
-      const begun = stage.workerLogs().flatMap(({ msg, job }) => (msg === 'job begun' ? [job] : []));
+      const begun = stage.workerLogs().flatMap(({ msg, job }) => (msg === 'job started' ? [job] : []));
       expect(begun.length).toBeGreaterThan(10);
       expect(new Set(begun).size).toBe(begun.length);
       expect(await worker.stop()).toBe(0);

@@ -1,10 +1,11 @@
-/** The live output of jobs: first the state, then every line, then what comes, until the job's end. For programs. */
+/** Streams the output of a job to programs: first its state, then every line so far, then new lines until its end. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Context, Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { StoreUnavailableError } from '../errors.ts';
 import { isJobId } from '../runs/job.ts';
+import { HOUR, KIBIBYTE, MINUTE, SECOND } from '../units.ts';
 import type { Access } from '../web/access/access.ts';
 import { askForCredentials } from '../web/doors/refusals.ts';
 import { createStreamSeats } from '../web/doors/stream-seats.ts';
@@ -16,13 +17,13 @@ import type { JobReader, JobView } from './store/job-reader.ts';
 export interface JobRoutesOptions {
   reader: Pick<JobReader, 'read'>;
   access: Access;
-  /** Open streams at most; beyond, 503. */
+  /** The most open streams. Further requests are answered 503. */
   maxStreams?: number;
-  /** How often Redis is asked, for each stream. */
+  /** The pause between two reads of Redis, for each stream. */
   everyMs?: number;
-  /** How long an open stream waits for a Redis that is away. */
+  /** How long an open stream waits while Redis is away. */
   patienceMs?: number;
-  /** Told when a stream broke off because Redis failed. */
+  /** Called when a stream broke off because Redis failed. */
   onStreamError?: (error: unknown) => void;
 }
 
@@ -36,19 +37,19 @@ type SseStream = Parameters<Parameters<typeof streamSSE>[1]>[0];
 
 const DEFAULT_MAX_STREAMS = 200;
 const EVERY_MS = 250;
-const HEARTBEAT_MS = 15_000;
-const PATIENCE_MS = 60_000;
+const HEARTBEAT_MS = 15 * SECOND;
+const PATIENCE_MS = MINUTE;
 const AWAY_MS = 500;
-/** Longer than a job may take unless its limit was raised; clients come back with Last-Event-ID. */
-const MAX_STREAM_MS = 2 * 60 * 60 * 1_000;
-/** A line may have 16 KiB, and there are many streams: what each holds at once is bounded by the lines it saw last. */
-const BYTES_PER_READ = 256 * 1_024;
+/** Longer than a job may take, unless its limit was raised. Clients connect again with Last-Event-ID. */
+const MAX_STREAM_MS = 2 * HOUR;
+/** A line may have 16 KiB, and there are many streams. The size of the last lines decides how many are read at once. */
+const BYTES_PER_READ = 256 * KIBIBYTE;
 const FIRST_LINES = 32;
 const MOST_LINES = 500;
 const FINAL: ReadonlySet<string> = new Set(['success', 'failed', 'cancelled']);
-const NUMBERS: ReadonlySet<string> = new Set([
-  ...['lines_added', 'lines_removed', 'created_at', 'started_at', 'finished_at'],
-]);
+const NUMBERS: ReadonlySet<string> = new Set(
+  'lines_added lines_removed created_at started_at finished_at'.split(' '),
+);
 
 export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
   const { reader, access, maxStreams = DEFAULT_MAX_STREAMS, onStreamError = () => {} } = options;
@@ -98,7 +99,7 @@ export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
   };
 }
 
-/** `state` {id, status, …}, `line` {timestamp, line, stream} with its number as id, `done` {status}. */
+/** Sends `state` {id, status, …}, `line` {timestamp, line, stream} with its number as id, and `done` {status}. */
 async function follow(
   { reader, everyMs = EVERY_MS, patienceMs = PATIENCE_MS }: JobRoutesOptions,
   stream: SseStream,
@@ -107,8 +108,9 @@ async function follow(
 ): Promise<void> {
   const left = new AbortController();
   stream.onAbort(() => left.abort());
+  const rest = (ms: number) => sleep(ms, undefined, { signal: left.signal }).catch(() => undefined);
   let cursor = after;
-  let told = '';
+  let sent = '';
   let saidAt = performance.now();
   const say = async (text: string) => {
     await stream.write(text);
@@ -119,22 +121,22 @@ async function follow(
   let readAt = performance.now();
   while (!stream.aborted) {
     const found = await reader.read(jobId, cursor, atOnce).catch((error: unknown) => {
-      // Redis may be back before the reader would have to begin again, and refused meanwhile.
+      // Redis may be back before the client would have to connect again, and be refused.
       if (!(error instanceof StoreUnavailableError) || performance.now() - readAt > patienceMs) throw error;
       return null;
     });
     if (found === null) {
       await say(': Redis does not answer\n\n');
-      await sleep(AWAY_MS, undefined, { signal: left.signal }).catch(() => undefined);
+      await rest(AWAY_MS);
       continue;
     }
     readAt = performance.now();
     const { fields, lines } = found;
     const state = JSON.stringify(stateOf(fields));
     const isFinal = fields === null || FINAL.has(fields.status ?? '');
-    // The last state is that of `done`: it comes after all lines.
-    if (told === '' || (state !== told && !isFinal)) await say(`event: state\ndata: ${state}\n\n`);
-    told = state;
+    // The final state comes with `done`, after all lines.
+    if (sent === '' || (state !== sent && !isFinal)) await say(`event: state\ndata: ${state}\n\n`);
+    sent = state;
     for (const line of lines) {
       cursor += 1;
       await say(sseMessage('line', lineOf(line), cursor));
@@ -149,7 +151,7 @@ async function follow(
       return;
     }
     if (performance.now() - saidAt > HEARTBEAT_MS) await say(': still here\n\n');
-    await sleep(everyMs, undefined, { signal: left.signal }).catch(() => undefined);
+    await rest(everyMs);
   }
 }
 
@@ -158,16 +160,13 @@ function linesAtOnce(lines: readonly string[]): number {
   return Math.max(1, Math.min(MOST_LINES, Math.floor((BYTES_PER_READ * lines.length) / characters)));
 }
 
-/** As in the hash, numbers as numbers; `status` is null when the job is gone. */
+/** Returns the fields of the hash, with numbers as numbers. `status` is null if the job does not exist any more. */
 function stateOf(fields: JobView['fields']): Record<string, string | number | null> {
   if (fields === null) return { status: null };
+  const isNumber = (name: string, value: string) => NUMBERS.has(name) && /^\d{1,15}$/.test(value);
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [name, isNumber(name, value) ? Number(value) : value]),
   );
-}
-
-function isNumber(name: string, value: string): boolean {
-  return NUMBERS.has(name) && /^\d{1,15}$/.test(value);
 }
 
 function lineOf(text: string): object {
@@ -175,7 +174,7 @@ function lineOf(text: string): object {
     const parsed: unknown = JSON.parse(text);
     if (typeof parsed === 'object' && parsed !== null && 'line' in parsed) return parsed;
   } catch {
-    // Of another program: shown as it is.
+    // A line of another program is shown as it is.
   }
   return { timestamp: null, line: text, stream: 'stdout' };
 }

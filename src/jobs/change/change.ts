@@ -1,109 +1,68 @@
 /** The pipeline of a job: clone, let the agent work, commit, push a branch, and offer it for review. */
 
-import { describeError, RunnerError } from '../../errors.ts';
+import { describeError } from '../../errors.ts';
 import type { Executor, StepResult } from '../../executor/executor.ts';
 import type { NewBranch, Recorded } from '../../git/own/new-branch.ts';
 import type { WritableRepositories, WritableRepository } from '../../git/requested/remote-repositories.ts';
 import type { OpenChangeRequest } from '../../github/change-requests.ts';
+import { commitMessage, type Job, type JobEnd, jobBranch } from '../../runs/job.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
+import type { JobContext } from '../work/run-job.ts';
 import {
-  commitMessage,
-  type GitProvider,
-  isJobId,
-  type Job,
-  type JobEnd,
-  type JobLineStream,
-  jobBranch,
-} from '../../runs/job.ts';
-import { checkRemoteUrl, type RemoteUrlRules } from '../../runs/texts/remote-url.ts';
+  createTokenMask,
+  type JobAccess,
+  type JobAccessOptions,
+  JobFailed,
+  openAccess,
+  providerOrigin,
+} from './job-access.ts';
 import type { JobFolder, JobFolders } from './job-folders.ts';
-import { createTokenMask } from './mask-output.ts';
-import { mayHaveToken, providerOrigin } from './provider-host.ts';
 
-export interface ChangeOptions {
+export interface ChangeOptions extends JobAccessOptions {
   repositories: Pick<WritableRepositories, 'open'>;
-  /** What `repo_url` may be. */
-  rules: Omit<RemoteUrlRules, 'what'>;
   executor: Executor;
-  /** Works in the checkout; null: changes nothing. `env` is all it gets but for what names the job. */
+  /**
+   * The program that works in the checkout. `env` is its whole environment, except for the variables that name the job.
+   * Null means that nothing is changed.
+   */
   agent: { argv: readonly [string, ...string[]]; env: Readonly<Record<string, string>> } | null;
-  /** Null when there is none; a sentence's end when it cannot be used. */
-  provider(userId: string, providerId: string): Promise<GitProvider | string | null>;
-  decrypt(sealed: string): string | null;
-  /** Null: none is made. */
+  /** Null means that no change requests are opened. */
   changeRequests: OpenChangeRequest | null;
   folders: Pick<JobFolders, 'claim'>;
-  /** Of a job; the agent may take as much. */
+  /** The time limit of a job, which is also that of its agent. */
   timeoutMs: number;
 }
 
-export interface ChangeContext {
-  signal: AbortSignal;
-  output(stream: JobLineStream, lines: readonly string[]): Promise<void>;
-  /** Throws when the job is not ours any more. */
-  confirm(): Promise<void>;
+/** One attempt at a job. Its context masks the token. */
+interface Attempt {
+  options: ChangeOptions;
+  job: Job;
+  access: JobAccess;
+  context: JobContext;
 }
-
-/** The job cannot succeed, for a reason that its user may read. */
-class JobFailed extends RunnerError {}
 
 const AUTHOR = { name: 'repobox', email: 'repobox@users.noreply.iac-runner.invalid' };
 
 /**
- * Never throws for what goes wrong with the job, only the reason of `signal`. The branch of a job is made once: of two
- * workers who both believe that the job is theirs, the server lets one, and the other finds what that one has made.
+ * Throws only the reason of `signal`. Any other problem is the end of the job. The branch of a job is made once: if two
+ * workers both believe that the job is theirs, the server accepts one, and the other finds the branch of the first.
  */
-export async function change(options: ChangeOptions, job: Job, context: ChangeContext): Promise<JobEnd> {
+export async function change(options: ChangeOptions, job: Job, context: JobContext): Promise<JobEnd> {
   let mask = (text: string): string => text;
   try {
     const access = await openAccess(options, job);
     mask = createTokenMask(access.token);
-    const masked: ChangeContext = {
-      ...context,
-      output: (stream, lines) => context.output(stream, lines.map(mask)),
-    };
-    return await changeWith(options, job, access, masked).then((end) => maskEnd(end, mask));
+    const output: JobContext['output'] = (stream, lines) => context.output(stream, lines.map(mask));
+    const end = await attempt({ options, job, access, context: { ...context, output } });
+    return maskEnd(end, mask);
   } catch (error) {
     context.signal.throwIfAborted();
     return { status: 'failed', message: mask(describeError(error)) };
   }
 }
 
-interface Access {
-  provider: GitProvider;
-  token: string;
-  /** Checked, and free of credentials. */
-  url: string;
-}
-
-async function openAccess({ provider, decrypt, rules }: ChangeOptions, job: Job): Promise<Access> {
-  if (!isJobId(job.id)) throw new JobFailed('The id of the job cannot be used.');
-  const remote = checkRemoteUrl(job.repositoryUrl, { ...rules, what: 'The repo_url' });
-  if (!remote.ok) throw new JobFailed(remote.problem);
-  const found = await provider(job.userId, job.providerId);
-  const name = `The git provider ${job.providerId.slice(0, 80)} of the user`;
-  if (found === null) throw new JobFailed(`${name} is not there.`, { nextAction: 'Connect it again.' });
-  if (typeof found === 'string')
-    throw new JobFailed(`${name} ${found}.`, { nextAction: 'Connect it again.' });
-  const token = decrypt(found.token);
-  if (token === null || token === '' || /[\p{Cc}]/u.test(token)) {
-    throw new JobFailed(`The token of the git provider ${job.providerId.slice(0, 80)} cannot be decrypted.`, {
-      nextAction: 'Connect the provider again, or correct ENCRYPTION_KEY.',
-    });
-  }
-  if (!mayHaveToken(found, remote)) {
-    throw new JobFailed(`The repository is on ${remote.host}, and the token is for another host.`, {
-      nextAction: 'Use the provider that the repository belongs to.',
-    });
-  }
-  return { provider: found, token, url: remote.url };
-}
-
-async function changeWith(
-  options: ChangeOptions,
-  job: Job,
-  access: Access,
-  context: ChangeContext,
-): Promise<JobEnd> {
+async function attempt(attempt: Attempt): Promise<JobEnd> {
+  const { options, job, access, context } = attempt;
   const { signal } = context;
   const auth = { type: 'http', username: 'oauth2', password: access.token } as const;
   const folder = await options.folders.claim(job.id);
@@ -115,11 +74,11 @@ async function changeWith(
     const { commit: base, subject } = await repository.fetch(ref, signal);
     const branch = await repository.openNewBranch(folder.scratch, signal);
     const earlier = job.attempt > 1 ? await madeBefore(branch, job) : null;
-    if (earlier !== null) return await succeed(options, job, access, context, earlier);
+    if (earlier !== null) return await succeed(attempt, earlier);
     await repository.checkOut(base, folder.checkout, signal);
     await folder.open();
-    await say(context, `At ${base.slice(0, 8)}: ${subject}`);
-    await runAgent(options, job, folder, context);
+    await say(context, `At ${shortCommit(base)}: ${subject}`);
+    await runAgent(attempt, folder);
     const recorded = await branch.record({
       folder: await folder.takeBack(signal),
       base,
@@ -131,9 +90,9 @@ async function changeWith(
       await say(context, 'nothing to commit');
       return successOf(null);
     }
-    // Whoever slept since the agent ended may have lost the job; what it holds may be of another attempt.
+    // If this worker slept since the agent ended, the job may belong to another attempt by now.
     await context.confirm();
-    return await succeed(options, job, access, context, await pushed(branch, job, recorded));
+    return await succeed(attempt, await pushed(branch, job, recorded));
   } finally {
     await folder.release();
     await repository?.release();
@@ -141,26 +100,13 @@ async function changeWith(
 }
 
 async function runAgent(
-  { executor, agent, timeoutMs }: ChangeOptions,
-  job: Job,
+  { options: { executor, agent, timeoutMs }, job, context: { signal, output } }: Attempt,
   { checkout, environment }: JobFolder,
-  { signal, output }: ChangeContext,
 ): Promise<void> {
   if (agent === null) return;
+  const env = { ...agent.env, IAC_JOB_ID: job.id, IAC_JOB_ENVIRONMENT: job.environment, ...environment };
   const result = await executor.run(
-    {
-      argv: agent.argv,
-      cwd: checkout,
-      env: {
-        ...agent.env,
-        IAC_JOB_ID: job.id,
-        IAC_JOB_ENVIRONMENT: job.environment,
-        ...environment,
-      },
-      timeoutMs,
-      signal,
-      input: job.prompt,
-    },
+    { argv: agent.argv, cwd: checkout, env, timeoutMs, signal, input: job.prompt },
     { onStart() {}, onLines: output },
   );
   signal.throwIfAborted();
@@ -168,7 +114,7 @@ async function runAgent(
   if (problem !== null) throw new JobFailed(`The agent ${problem}`);
 }
 
-/** Null for a good end. */
+/** Returns null if the agent ended well. */
 function problemWith(result: StepResult): string | null {
   switch (result.kind) {
     case 'exited':
@@ -185,7 +131,7 @@ function problemWith(result: StepResult): string | null {
   }
 }
 
-/** Stands in the commit, so that a branch says by itself which job has made it. */
+/** The committer names the job, so that every branch says which job has made it. */
 function committerOf(job: Job) {
   return { name: 'iac-runner', email: `${job.id}@jobs.iac-runner.invalid` };
 }
@@ -194,7 +140,7 @@ function isOf(job: Job, found: Recorded): boolean {
   return found.committerEmail === committerOf(job).email;
 }
 
-/** An attempt may have died between its push and the end of the job. */
+/** Finds the branch of an earlier attempt, which may have died between its push and the end of the job. */
 async function madeBefore(branch: NewBranch, job: Job): Promise<Recorded | null> {
   const found = await branch.find(jobBranch(job.id));
   return found !== null && isOf(job, found) ? found : null;
@@ -202,32 +148,25 @@ async function madeBefore(branch: NewBranch, job: Job): Promise<Recorded | null>
 
 async function pushed(branch: NewBranch, job: Job, recorded: Recorded): Promise<Recorded> {
   const name = jobBranch(job.id);
-  const there = await branch.push(recorded.commit, name);
-  if (there === null) return recorded;
-  if (isOf(job, there)) return there;
+  const existing = await branch.push(recorded.commit, name);
+  if (existing === null) return recorded;
+  if (isOf(job, existing)) return existing;
   throw new JobFailed(`The branch ${name} is there already, and not by this job.`, {
     nextAction: 'Remove the branch, or send the prompt as a new job.',
   });
 }
 
-async function succeed(
-  { changeRequests }: ChangeOptions,
-  job: Job,
-  { provider, token, url }: Access,
-  context: ChangeContext,
-  recorded: Recorded,
-): Promise<JobEnd> {
+async function succeed({ options, job, access, context }: Attempt, recorded: Recorded): Promise<JobEnd> {
   const branch = jobBranch(job.id);
-  const { linesAdded, linesRemoved } = recorded;
-  await say(context, `Pushed ${branch} at ${recorded.commit.slice(0, 8)} (+${linesAdded} -${linesRemoved})`);
+  const { commit, linesAdded, linesRemoved } = recorded;
+  await say(context, `Pushed ${branch} at ${shortCommit(commit)} (+${linesAdded} -${linesRemoved})`);
   const end = successOf({ branch, linesAdded, linesRemoved });
-  if (changeRequests === null) return end;
-  const origin = providerOrigin(provider) ?? new URL(url).origin;
-  const opened = await changeRequests({
-    type: provider.type,
-    origin,
-    token,
-    repositoryUrl: url,
+  if (options.changeRequests === null) return end;
+  const opened = await options.changeRequests({
+    type: access.provider.type,
+    origin: providerOrigin(access.provider) ?? new URL(access.url).origin,
+    token: access.token,
+    repositoryUrl: access.url,
     head: branch,
     base: job.branch,
     title: commitMessage(job.prompt),
@@ -249,7 +188,7 @@ function successOf(made: { branch: string; linesAdded: number; linesRemoved: num
   return { status: 'success', branch, linesAdded, linesRemoved, ...noRequest } as const;
 }
 
-function say({ output }: ChangeContext, line: string): Promise<void> {
+function say({ output }: JobContext, line: string): Promise<void> {
   return output('stdout', [line]);
 }
 

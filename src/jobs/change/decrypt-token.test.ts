@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { decryptToken, readEncryptionKey } from './decrypt-token.ts';
-import { createTokenMask } from './mask-output.ts';
-import { mayHaveToken, providerOrigin } from './provider-host.ts';
+import { createTokenMask, mayHaveToken, providerOrigin } from './job-access.ts';
 
 const HEX = '0123456789abcdef'.repeat(4);
 const SEALED = 'AQEBAQEBAQEBAQEB:jMntqnPotwBiCRrE97dLUQ==:hvlYm/o2nyW9C9Hs6+md2eb9I5qyJkZd5E/qBB+W';

@@ -1,4 +1,4 @@
-/** Opens the tokens of users as the web application seals them: AES-256-GCM, `base64(iv):base64(tag):base64(text)`. */
+/** Decrypts the tokens that the web application has encrypted: AES-256-GCM, `base64(iv):base64(tag):base64(text)`. */
 
 import { createDecipheriv } from 'node:crypto';
 
@@ -6,7 +6,10 @@ const KEY_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** The 32 bytes of ENCRYPTION_KEY: 64 hexadecimal digits, 44 characters of base64, or the bytes themselves; else null. */
+/**
+ * Reads the 32 bytes of ENCRYPTION_KEY from 64 hexadecimal digits, 44 characters of base64, or the bytes themselves.
+ * Returns null for any other text.
+ */
 export function readEncryptionKey(text: string): Buffer | null {
   const trimmed = text.trim();
   if (/^[0-9a-f]{64}$/i.test(trimmed)) return Buffer.from(trimmed, 'hex');
@@ -18,7 +21,7 @@ export function readEncryptionKey(text: string): Buffer | null {
   return found === undefined ? null : Buffer.from(found);
 }
 
-/** Null for what was not sealed with this key, or was changed since. */
+/** Returns null if the text was not encrypted with this key, or was changed since. */
 export function decryptToken(key: Buffer, sealed: string): string | null {
   const parts = sealed.split(':');
   const [iv, tag, content] = parts.map((part) => Buffer.from(part, 'base64'));
@@ -28,7 +31,7 @@ export function decryptToken(key: Buffer, sealed: string): string | null {
   try {
     return Buffer.concat([decipher.update(content), decipher.final()]).toString('utf8');
   } catch {
-    // final() throws when the tag does not fit.
+    // final() throws if the tag does not fit.
     return null;
   }
 }

@@ -1,4 +1,4 @@
-/** The folders of jobs on this machine: no two attempts share one, and what a dead worker left goes. */
+/** The folders of jobs on this machine. No two attempts share one, and the folders of dead workers are removed. */
 
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
@@ -13,70 +13,56 @@ import {
 } from '../../isolation/open-folder.ts';
 import { endMarkedProcesses } from '../../process/process-table.ts';
 import { isJobId } from '../../runs/job.ts';
+import { MEBIBYTE, SECOND } from '../../units.ts';
 
 export interface JobFolder {
-  /** Not made yet. */
+  /** Does not exist yet. */
   checkout: string;
-  /** Not made yet: for what git needs on the way. */
+  /** A folder for the objects of git. It exists. */
   scratch: string;
-  /** For all that the attempt starts: by the marker it is found when its worker is dead. */
+  /** For every process that the attempt starts. It holds a marker, by which they are found if the worker dies. */
   environment: Record<string, string>;
-  /** Once the checkout is there: lets the agent's user come, where TEMP_DIR allows it. */
+  /** Called once the checkout exists. Opens it for the agent's user, if TEMP_DIR allows that. */
   open(): Promise<void>;
   /**
-   * Once the agent has ended: the folder that holds what it made, and where nobody changes it any more. Throws
-   * RunnerError for more than may be copied, GitError `disk_full`, and the reason of `signal`.
+   * Called once the agent has ended. Returns the folder that holds its work and that nobody can change any more. Throws
+   * RunnerError if there is more than may be copied, GitError `disk_full`, and the reason of `signal`.
    */
   takeBack(signal: AbortSignal): Promise<string>;
-  /** Call it at the end of the attempt, however it ended. */
+  /** Called at the end of the attempt, however it ended. */
   release(): Promise<void>;
 }
 
 export interface JobFolders {
   /**
-   * Ends and removes what earlier attempts at the job have left here. Their workers may still be alive, asleep for so
-   * long that they lost the job: what these do to their own folders when they wake must not touch the new ones.
+   * Ends and removes everything that earlier attempts at the job have left here, and returns a new folder. Workers of
+   * earlier attempts may still be alive, but asleep. When they wake, they must not touch the new folder.
    */
   claim(jobId: string): Promise<JobFolder>;
-  /** Does so for all jobs that nobody holds. */
+  /** Does the same for all jobs that nobody holds. */
   sweep(heldBySomebody: (jobIds: string[]) => Promise<Set<string>>): Promise<void>;
 }
 
 export interface JobFoldersOptions {
-  /** Holds the checkouts; they are named by their jobs. Others may have theirs there, too. */
+  /** The folder of the checkouts, which are named after their jobs. Other programs may have folders there too. */
   checkouts: string;
-  /** Ours alone; says which folders among the checkouts are. */
+  /** Our own folder. It records which of the checkouts are ours. */
   scratch: string;
-  /** Checkouts are removed, too. */
+  /** Whether checkouts are removed too. */
   cleanUp: boolean;
-  /** Who runs the agent, when that may be another user; null: we do. */
+  /** The user who runs the agent, or null if it is our own user. */
   stepUser: StepUser | null;
 }
 
 const MARKER = 'IAC_JOB_ATTEMPT';
-const GRACE_MS = 1_000;
-/** Of what is copied of a checkout. */
-const COPY_LIMITS = { maxBytes: 4 * 1024 ** 3, maxEntries: 1_000_000 };
+const GRACE_MS = SECOND;
+/** The most that is copied of a checkout. */
+const COPY_LIMITS = { maxBytes: 4 * 1024 * MEBIBYTE, maxEntries: 1_000_000 };
 
 export function createJobFolders(options: JobFoldersOptions): JobFolders {
-  const { checkouts, scratch, cleanUp, stepUser } = options;
-  const checkoutOf = (name: string) => path.join(checkouts, name);
-  const scratchOf = (name: string) => path.join(scratch, `${name}.git`);
-  const copyOf = (name: string) => path.join(scratch, `${name}.files`);
+  const { checkouts, scratch } = options;
 
-  async function clear(name: string): Promise<void> {
-    await endMarkedProcesses({ marker: `${MARKER}=${name}`, graceMs: GRACE_MS });
-    await removeAll(name);
-  }
-
-  /** What says that there is something goes last. */
-  async function removeAll(name: string): Promise<void> {
-    if (cleanUp) await removeFolder(checkoutOf(name), stepUser);
-    await remove(copyOf(name));
-    await remove(scratchOf(name));
-  }
-
-  /** `<job id>` or `<job id>.<digits>`, of attempts that were not released. */
+  /** Finds the folders of attempts that were not released: `<job id>` or `<job id>.<digits>`. */
   async function names(): Promise<{ name: string; jobId: string }[]> {
     const found = await readdir(scratch).catch(() => []);
     return found.flatMap((file) => {
@@ -88,33 +74,14 @@ export function createJobFolders(options: JobFoldersOptions): JobFolders {
   return {
     async claim(jobId) {
       const earlier = (await names()).filter((found) => found.jobId === jobId);
-      const isFree = earlier.length === 0 && (await isMissing(checkoutOf(jobId)));
+      const isFree = earlier.length === 0 && (await isMissing(path.join(checkouts, jobId)));
       const name = isFree ? jobId : `${jobId}.${randomBytes(4).toString('hex')}`;
       await mkdir(checkouts, { recursive: true, mode: 0o700 });
       // Made at once, so that a crash from now on leaves a trace.
-      await mkdir(scratchOf(name), { recursive: true, mode: 0o700 });
-      // What cannot be cleared now is swept later; it is in nobody's way.
-      for (const { name: other } of earlier) await clear(other).catch(() => undefined);
-      const isShared = stepUser !== null && (await isOpen(checkouts));
-      return {
-        checkout: checkoutOf(name),
-        scratch: scratchOf(name),
-        environment: { ...(isShared ? gitTrust(checkoutOf(name)) : {}), [MARKER]: name },
-        async open() {
-          if (isShared) await openWorkFolder(checkoutOf(name));
-        },
-        async takeBack(signal) {
-          if (!isShared || stepUser === null) return checkoutOf(name);
-          // What it made for itself alone is to be seen, too; the rest is ours, and is so already.
-          await stepUser(['chmod', '-R', 'g+rX', '--', checkoutOf(name)], signal);
-          await copyMadeFolder(checkoutOf(name), copyOf(name), { ...COPY_LIMITS, signal });
-          return copyOf(name);
-        },
-        async release() {
-          // What stays, stays named in `scratch`, and is swept.
-          await removeAll(name).catch(() => undefined);
-        },
-      };
+      await mkdir(placesOf(options, name).scratch, { recursive: true, mode: 0o700 });
+      // A folder that cannot be cleared now does no harm, and is swept later.
+      for (const { name: other } of earlier) await clear(options, other).catch(() => undefined);
+      return openFolder(options, name);
     },
     async sweep(heldBySomebody) {
       const found = await names();
@@ -122,11 +89,57 @@ export function createJobFolders(options: JobFoldersOptions): JobFolders {
       const held = await heldBySomebody(found.map(({ jobId }) => jobId));
       const problems: unknown[] = [];
       for (const { name, jobId } of found) {
-        if (!held.has(jobId)) await clear(name).catch((error: unknown) => problems.push(error));
+        if (!held.has(jobId)) await clear(options, name).catch((error: unknown) => problems.push(error));
       }
       if (problems.length > 0) throw problems[0];
     },
   };
+}
+
+function placesOf({ checkouts, scratch }: JobFoldersOptions, name: string) {
+  return {
+    checkout: path.join(checkouts, name),
+    scratch: path.join(scratch, `${name}.git`),
+    copy: path.join(scratch, `${name}.files`),
+  };
+}
+
+async function openFolder(options: JobFoldersOptions, name: string): Promise<JobFolder> {
+  const { checkouts, stepUser } = options;
+  const { checkout, scratch, copy } = placesOf(options, name);
+  const isShared = stepUser !== null && (await isOpen(checkouts));
+  return {
+    checkout,
+    scratch,
+    environment: { ...(isShared ? gitTrust(checkout) : {}), [MARKER]: name },
+    async open() {
+      if (isShared) await openWorkFolder(checkout);
+    },
+    async takeBack(signal) {
+      if (!isShared || stepUser === null) return checkout;
+      // The agent may have made files that only its user can read. All other files are readable already.
+      await stepUser(['chmod', '-R', 'g+rX', '--', checkout], signal);
+      await copyMadeFolder(checkout, copy, { ...COPY_LIMITS, signal });
+      return copy;
+    },
+    async release() {
+      // Anything that stays is still named in `scratch`, and is swept later.
+      await removeAll(options, name).catch(() => undefined);
+    },
+  };
+}
+
+async function clear(options: JobFoldersOptions, name: string): Promise<void> {
+  await endMarkedProcesses({ marker: `${MARKER}=${name}`, graceMs: GRACE_MS });
+  await removeAll(options, name);
+}
+
+/** Removes the scratch folder last, because it records that there is something to remove. */
+async function removeAll(options: JobFoldersOptions, name: string): Promise<void> {
+  const { checkout, scratch, copy } = placesOf(options, name);
+  if (options.cleanUp) await removeFolder(checkout, options.stepUser);
+  await remove(copy);
+  await remove(scratch);
 }
 
 async function isMissing(file: string): Promise<boolean> {

@@ -1,10 +1,10 @@
-/** The connection to Redis: bounded in time, reconnecting by itself, its errors in our words. */
+/** The connection to Redis. Its calls have time limits, it reconnects by itself, and its errors are in our words. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { StoreUnavailableError } from '../../errors.ts';
 
-/** A script that Redis runs as one step that no other command comes between. */
+/** A script that Redis runs as one step, without any other command in between. */
 export interface Script {
   lua: string;
   sha1: string;
@@ -13,54 +13,53 @@ export interface Script {
 export type Reply = string | number | null | Reply[];
 
 export interface Connection {
-  /** Its number, as in the address. */
+  /** The number in the address. */
   database: number;
-  /** Of each call. */
+  /** The time limit of each call. */
   timeoutMs: number;
-  /** One command. Throws StoreUnavailableError: refused, not connected, or not answered in time. */
+  /** Runs one command. Throws StoreUnavailableError if Redis refuses it, is not connected or does not answer in time. */
   call(command: string, ...values: (string | number)[]): Promise<Reply>;
-  /** Several commands in one round trip; the first that fails is thrown. */
+  /** Runs several commands in one round trip. Throws the error of the first that fails. */
   all(commands: (readonly (string | number)[])[]): Promise<Reply[]>;
   evaluate(script: Script, values: readonly (string | number)[]): Promise<Reply>;
-  /** Another connection like this one, for what blocks. */
+  /** Opens another connection like this one, for commands that block. */
   another(options: RedisOptions): Redis;
   close(): Promise<void>;
 }
 
 export interface ConnectionOptions {
-  /** redis:// or rediss://, with user and password when there are any. */
+  /** redis:// or rediss://, with a user and a password if Redis needs them. */
   url: string;
-  /** Of each call. */
+  /** The time limit of each call. */
   timeoutMs: number;
 }
 
-/** The outcome is not known: Redis may have done it, or may do it still. */
+/** The outcome is unknown: Redis may have run the command, or may still run it. */
 class UncertainOutcomeError extends StoreUnavailableError {}
 
 const RETRY_MS = 2_000;
 
-/** What is wrong by Redis' own code (the first word of its errors), and what to do. */
+/** What to do, by the first word of Redis' error. */
 const NEXT_ACTIONS: Record<string, string> = {
   OOM: 'Raise maxmemory of Redis, or remove what else is in it; it must not evict keys.',
   READONLY: 'Point REDIS_URL to the primary: this Redis is a replica.',
   NOAUTH: 'Put the password into REDIS_URL: redis://:password@host.',
   WRONGPASS: 'Correct the user and password in REDIS_URL.',
-  NOPERM: 'Give the user of REDIS_URL all commands on keys that begin with iac-runner: and on scripts.',
+  NOPERM:
+    'Allow the user of REDIS_URL all commands on the keys job:*, jobs:*, runner:* and git_provider:*, and scripts.',
   LOADING: 'Wait until Redis has read its data.',
   BUSY: 'Another script blocks Redis; wait, or end it with SCRIPT KILL.',
   MISCONF: 'Redis cannot save to its disk: free space there and read its log.',
-  WRONGTYPE: 'Another program has written to a key of ours: give each its own prefix or database.',
+  WRONGTYPE: 'Another program has written to a key of ours: give each program its own database.',
   MASTERDOWN: 'The replica has lost its primary; point REDIS_URL to the primary.',
 };
 
-/** Never lets a call end before its answer or its time: no endless queue while Redis is away. */
-export function openConnection(options: ConnectionOptions): Connection {
-  const { url, timeoutMs } = options;
-  const settings = {
+function settingsFor({ timeoutMs }: ConnectionOptions) {
+  return {
     lazyConnect: true,
     protocol: 2 as const,
     enableOfflineQueue: false,
-    // Not sent again by the library: only we know whether that would do it twice.
+    // The library must not send a command again, because it cannot know whether that does it twice.
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     commandTimeout: timeoutMs,
@@ -68,9 +67,15 @@ export function openConnection(options: ConnectionOptions): Connection {
     keepAlive: 10_000,
     connectionName: 'iac-runner',
     retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times, 10), RETRY_MS),
-    // A primary that became a replica: the address may lead to the new primary by now.
+    // The primary has become a replica. By now the address may lead to the new primary.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   } satisfies RedisOptions;
+}
+
+/** Each call ends with an answer or at its time limit, so that no queue grows while Redis is away. */
+export function openConnection(options: ConnectionOptions): Connection {
+  const { url, timeoutMs } = options;
+  const settings = settingsFor(options);
   const redis = new Redis(url, settings);
   let lastProblem: Error | null = null;
   redis.on('error', (error) => {
@@ -86,7 +91,7 @@ export function openConnection(options: ConnectionOptions): Connection {
     }
   }
 
-  /** Reads are repeated by whoever wants to; what may have written is uncertain unless Redis said no. */
+  /** A failed write may still have happened, unless Redis refused it. So nothing is repeated here. */
   async function attempt<T>(work: () => Promise<T>): Promise<T> {
     if (redis.status !== 'ready') await ready();
     try {
@@ -110,15 +115,7 @@ export function openConnection(options: ConnectionOptions): Connection {
               return reply as Reply;
             });
           }),
-    evaluate: ({ lua, sha1 }, values) =>
-      attempt(async () => {
-        try {
-          return (await redis.call('EVALSHA', sha1, 0, ...values)) as Reply;
-        } catch (error) {
-          if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-          return (await redis.call('EVAL', lua, 0, ...values)) as Reply;
-        }
-      }),
+    evaluate: (script, values) => attempt(() => evaluate(redis, script, values)),
     another: (other) => redis.duplicate({ ...settings, ...other }),
     async close() {
       redis.disconnect();
@@ -126,12 +123,26 @@ export function openConnection(options: ConnectionOptions): Connection {
   };
 }
 
-/** Resolves once Redis answers; throws StoreUnavailableError for what waiting does not mend, or at the time limit. */
+/** Sends the whole script only if Redis does not have it yet. */
+async function evaluate(
+  redis: Redis,
+  { lua, sha1 }: Script,
+  values: readonly (string | number)[],
+): Promise<Reply> {
+  try {
+    return (await redis.call('EVALSHA', sha1, 0, ...values)) as Reply;
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+    return (await redis.call('EVAL', lua, 0, ...values)) as Reply;
+  }
+}
+
+/** Resolves once Redis answers. Throws StoreUnavailableError at the time limit, or at once if waiting cannot help. */
 export async function waitUntilReady(connection: Connection, connectTimeoutMs: number): Promise<void> {
   const deadline = performance.now() + connectTimeoutMs;
   for (;;) {
     try {
-      // The library goes on in database 0 when there is no such one: that may hold another installation.
+      // If the database does not exist, the library goes on in database 0, which may hold another installation.
       await connection.call('SELECT', connection.database);
       return;
     } catch (error) {
@@ -143,7 +154,7 @@ export async function waitUntilReady(connection: Connection, connectTimeoutMs: n
   }
 }
 
-/** An address as it may be shown: without user and password. */
+/** The address without user and password, so that it can be shown. */
 export function shownAddress(url: string): string {
   const parsed = URL.parse(url);
   return parsed === null ? 'redis' : `${parsed.protocol}//${parsed.host}${parsed.pathname}`;

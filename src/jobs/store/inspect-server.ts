@@ -1,12 +1,12 @@
-/** Looks at a start how much this Redis may lose, and whether it can be used at all. */
+/** Checks at the start whether this Redis can be used, and what it may lose. */
 
 import { StoreUnavailableError } from '../../errors.ts';
 import { type Connection, shownAddress } from './connection.ts';
 
-/** XRANGE with exclusive ends (https://redis.io/docs/latest/commands/xrange/). */
+/** The first version whose XRANGE takes exclusive ends (https://redis.io/docs/latest/commands/xrange/). */
 const OLDEST = [6, 2] as const;
 
-/** One sentence for each way to lose what was stored. Throws StoreUnavailableError when it cannot be used. */
+/** Returns one sentence for each way to lose what was stored. Throws StoreUnavailableError if Redis cannot be used. */
 export async function inspectServer(connection: Connection, url: string): Promise<string[]> {
   const info = String(await connection.call('INFO'));
   const fact = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
@@ -26,7 +26,7 @@ export async function inspectServer(connection: Connection, url: string): Promis
   const warnings: string[] = [];
   if (fact('aof_enabled') !== '1') {
     warnings.push(
-      'Redis keeps no append-only file: when it dies, every run, log and ledger entry since its last snapshot is lost. Set appendonly yes.',
+      'Redis keeps no append-only file: when it dies, every job since its last snapshot is lost. Set appendonly yes.',
     );
   } else if ((await appendfsync(connection)) !== 'always') {
     warnings.push(
@@ -36,13 +36,13 @@ export async function inspectServer(connection: Connection, url: string): Promis
   const policy = fact('maxmemory_policy');
   if (policy !== undefined && policy !== 'noeviction') {
     warnings.push(
-      `Redis may evict keys when it is full (maxmemory-policy ${policy}): runs and the ledger would vanish. Set maxmemory-policy noeviction.`,
+      `Redis may evict keys when it is full (maxmemory-policy ${policy}): jobs would vanish. Set maxmemory-policy noeviction.`,
     );
   }
   return warnings;
 }
 
-/** Null where the server keeps its settings to itself, as hosted ones do. */
+/** Returns null if the server does not show its settings, as hosted ones do not. */
 async function appendfsync(connection: Connection): Promise<string | null> {
   const answer = await connection.call('CONFIG', 'GET', 'appendfsync').catch(() => null);
   return Array.isArray(answer) ? String(answer[1]) : null;

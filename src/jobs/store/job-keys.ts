@@ -1,11 +1,11 @@
-/** The keys of jobs in Redis: those that producers know, and our own. */
+/** The keys of jobs in Redis. Producers know some of them, and the others are ours. */
 
 export const STREAM = 'jobs:stream';
 export const GROUP = 'jobs:stream:runners';
-/** Stream of what could not be used: entry, job_id, user_id, reason, at. The newest thousand. */
+/** The stream of the newest thousand entries that could not be used: entry, job_id, user_id, reason, at. */
 export const ASIDE = 'jobs:stream:aside';
 
-/** Jobs by the end of their lease; ours. */
+/** Jobs by the end of their lease. This key is ours. */
 export const LEASES = 'runner:leases';
 
 export const jobKey = (id: string): string => `job:${id}`;

@@ -42,7 +42,7 @@ describe.skipIf(missing)(
       // More than are looked at in one step, all of them running.
       const ids = Array.from({ length: 12 }, (_, index) => `job-${index}`);
       for (const id of ids) await produce(redis, { id, userId: id });
-      expect((await store.begin(12)).started).toHaveLength(12);
+      expect((await store.start(12)).started).toHaveLength(12);
       expect(await reader.queue()).toEqual({ depth: 12, running: 12, oldestWaitingMs: null });
       const { entry } = await produce(redis, { id: 'waits' });
       /** By the clock of Redis, which also numbers the entries. */

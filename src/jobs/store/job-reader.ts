@@ -1,4 +1,4 @@
-/** Reads what is shown of jobs: the hash and the lines of one, and how long their queue is. Writes nothing. */
+/** Reads the hash and the lines of a job, and the length of the queue, for display. Writes nothing. */
 
 import { createHash } from 'node:crypto';
 import type { JobQueue } from '../../runs/job.ts';
@@ -7,16 +7,16 @@ import { jobKey, LEASES, outputKey, STREAM } from './job-keys.ts';
 import { listOf } from './job-replies.ts';
 
 export interface JobView {
-  /** Null when there is no such job. */
+  /** Null if there is no such job. */
   fields: Readonly<Record<string, string>> | null;
-  /** As they were written: JSON, or whatever another program has put there. */
+  /** As they were written: JSON, or any text of another program. */
   lines: readonly string[];
 }
 
 export interface JobReader {
   /**
-   * Some of the fields, and at most `limit` lines after the first `after`. The fields are read first: when they say
-   * that the job has ended, all its lines are there. Throws StoreUnavailableError.
+   * Reads some of the fields, and at most `limit` lines after the first `after`. The fields are read first, so that all
+   * lines are there if the fields say that the job has ended. Throws StoreUnavailableError.
    */
   read(jobId: string, after: number, limit: number): Promise<JobView>;
   /** Throws StoreUnavailableError. */
@@ -56,7 +56,7 @@ const SHOWN = [
 ];
 const TIMEOUT_MS = 4_000;
 
-/** Connects with the first that is read. */
+/** Connects when something is first read. */
 export function openJobReader(url: string): JobReader {
   const connection = openConnection({ url, timeoutMs: TIMEOUT_MS });
   return {
@@ -68,7 +68,7 @@ export function openJobReader(url: string): JobReader {
         ]);
         return { fields: fieldsOf(values), lines: textsOf(lines) };
       } catch (error) {
-        // What is of another type is no job.
+        // A key of another type is no job.
         if (error instanceof Error && /WRONGTYPE/.test(error.message)) return { fields: null, lines: [] };
         throw error;
       }

@@ -1,12 +1,12 @@
-/** What is said of jobs in Redis, and how its answers are read. */
+/** The types of jobs in Redis, and functions that read its answers. */
 
 import type { GitProvider, Job, JobLineStream } from '../../runs/job.ts';
 import type { Reply } from './connection.ts';
 
-/** The right to work on a job. Whoever begins it anew gets another token, and this one is worth nothing any more. */
+/** The right to work on a job. Each attempt has another token, which makes the earlier ones worthless. */
 export interface JobLease {
   jobId: string;
-  /** Its place in the stream. */
+  /** The job's place in the stream. */
   entry: string;
   token: string;
 }
@@ -16,17 +16,17 @@ export interface StartedJob {
   lease: JobLease;
 }
 
-/** An entry that could not be used; it stands in `jobs:stream:aside` now. */
+/** An entry that could not be used, and was moved to `jobs:stream:aside`. */
 export interface SetAside {
   entry: string;
   jobId: string;
   reason: string;
 }
 
-export interface Begun {
+export interface StartedJobs {
   started: StartedJob[];
   setAside: SetAside[];
-  /** There was more to look at than is good in one step. */
+  /** There are more entries than one step should look at. */
   more: boolean;
 }
 
@@ -36,7 +36,7 @@ export interface JobLine {
   line: string;
 }
 
-/** `running` also when somebody has set another status that is not final; `lost`: the lease is not ours any more. */
+/** `running` includes any other status that is not final. `lost` means that the lease is not ours any more. */
 export type JobHealth = 'running' | 'cancelled' | 'ended' | 'lost' | 'gone';
 
 export function readProvider(reply: Reply): GitProvider | string | null {
@@ -58,7 +58,7 @@ export function entryOf(reply: Reply): string | null {
   return entry === undefined ? null : textOf(entry);
 }
 
-export function begunOf([started, asides, more]: Reply[]): Begun {
+export function startedJobsOf([started, asides, more]: Reply[]): StartedJobs {
   return {
     started: listOf(started).map(startedOf),
     setAside: listOf(asides).map(setAsideOf),

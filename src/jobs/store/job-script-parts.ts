@@ -1,15 +1,19 @@
-/** What the scripts of jobs have in common. */
+/** The parts that the scripts of jobs share. */
 
 import { ASIDE, GROUP, LEASES, STREAM } from './job-keys.ts';
 
 /**
- * Our own keys. `runner:leases`: jobs by the end of their lease. `runner:job:{id}`: hash of the lease (token, user,
- * entry) and of the attempts so far. `runner:user:{id}:holders`: the user's running jobs by the end of their lease;
- * the counter `runner:user:{id}:running` is only ever their number. `runner:user:{id}:waiting`: entries read from the
- * stream that wait for their user's turn, by age. `runner:ready`: users who have such an entry and may run one more,
- * by turn. Whatever is lost of these is found again: each entry stays pending in the group until its job has ended.
+ * Our own keys:
+ * - `runner:leases`: the jobs by the end of their lease.
+ * - `runner:job:{id}`: a hash of the lease (token, user, entry) and of the attempts so far.
+ * - `runner:user:{id}:holders`: the user's running jobs by the end of their lease. The counter
+ *   `runner:user:{id}:running` always equals their number.
+ * - `runner:user:{id}:waiting`: the entries that wait for their user's turn, by age.
+ * - `runner:ready`: the users who have such an entry and may run one more job, by turn.
  *
- * ARGV begins with: consumer, jobs of a user at once, lease in ms, attempts.
+ * If any of these is lost, it is found again, because each entry stays pending in the group until its job has ended.
+ *
+ * ARGV begins with: consumer, most jobs of a user at once, lease in ms, attempts.
  */
 export const COMMON = `
 local STREAM, GROUP, ASIDE = '${STREAM}', '${GROUP}', '${ASIDE}'
@@ -26,7 +30,7 @@ local function text(number) return string.format('%.0f', number) end
 local now, lease_end = text(at), text(at + lease_ms)
 local function type_of(key) return call('TYPE', key).ok end
 local good = {}
--- For a key of ours: what is there of another type is of no use to anybody, and goes.
+-- Runs a command on one of our keys. A value of another type there is of no use to anybody, and is deleted.
 local function own(command, key, ...)
   if good[key] then return call(command, key, ...) end
   good[key] = true
@@ -48,7 +52,7 @@ local function done_with(...)
   pcall_redis('XACK', STREAM, GROUP, ...)
   pcall_redis('XDEL', STREAM, ...)
 end
--- How many of a user's jobs run, and the users of whom that has to be told.
+-- How many of a user's jobs run, and the users whose counter has to be written.
 local counts, changed = {}, {}
 local function count(user)
   if counts[user] then return counts[user] end
@@ -64,12 +68,12 @@ local function hold(user, job)
   local before = count(user)
   counts[user], changed[user] = before + call('ZADD', holders(user), lease_end, job), true
 end
--- At the end: nobody sees what was between.
-local function tell_counts()
+-- Written at the end, so that nobody sees numbers in between.
+local function write_counts()
   for user in pairs(changed) do call('SET', 'runner:user:' .. user .. ':running', counts[user], 'EX', DAY) end
   changed = {}
 end
--- The next turn is after all that were given.
+-- The next turn comes after all turns so far.
 local turns, turn = {}
 local function give_turns()
   if #turns > 0 then call('ZADD', READY, 'NX', unpack(turns)) end
@@ -127,7 +131,7 @@ local function problem_with(fields, bytes)
     return 'The provider_id has blanks or colons, or more than 256 characters.'
   end
 end
--- Puts an entry where it waits for its user's turn; may come again and again.
+-- Puts an entry where it waits for its user's turn. Doing so again changes nothing.
 local arrived, users = {}, {}
 local function shelve(entry, list)
   local fields, bytes = fields_of(list), 0
@@ -156,7 +160,7 @@ local function shelve_by_id(entry)
   local found = call('XRANGE', STREAM, entry, entry)[1]
   if found then shelve(entry, found[2]) else call('XACK', STREAM, GROUP, entry) end
 end
--- Whoever ran these is dead or was asleep for too long: nothing it says counts any more.
+-- The workers of these leases are dead or slept for too long. Nothing that they write counts any more.
 local function end_leases()
   for _, job in ipairs(own('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)) do
     call('ZREM', LEASES, job)
@@ -168,7 +172,7 @@ local function end_leases()
     if entry and call('XRANGE', STREAM, entry, entry)[1] then
       shelve_by_id(entry)
     elseif type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') == 'running' then
-      -- Its entry was trimmed or deleted, so nobody would ever find it.
+      -- Its entry was trimmed or deleted, so nobody would ever find the job.
       local list = {}
       for _, name in ipairs({ 'user_id', 'provider_id', 'repo_url', 'prompt', 'environment' }) do
         list[#list + 1] = name
@@ -181,11 +185,11 @@ end
 local function owns(job, token) return own('HGET', lease_of(job), 'token') == token end
 `;
 
-/** Closes each script. What is put off while it runs is done even when it fails. */
+/** The end of each script. It does what was put off, even if the script fails. */
 export const CLOSE = `
 local done, answer = pcall(work)
 line_up()
-tell_counts()
+write_counts()
 if not done then error(answer, 0) end
 return answer
 `;

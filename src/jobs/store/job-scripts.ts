@@ -1,30 +1,34 @@
-/** The scripts of jobs: each is one step that no other command comes between. */
+/** The scripts of jobs. Redis runs each as one step, without any other command in between. */
 
 import { createHash } from 'node:crypto';
 import type { Script } from './connection.ts';
-import { TAKE } from './job-begin-script.ts';
 import { CLOSE, COMMON } from './job-script-parts.ts';
+import { START_JOBS } from './job-start-script.ts';
 
 function script(body: string, ...parts: string[]): Script {
   const lua = [COMMON, ...parts, 'local function work()', body, 'end', CLOSE].join('\n');
   return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
 }
 
-/** More: how many, instance, entries… Gives [started, set aside, 1 when there is more to look at]. */
-export const BEGIN = script(
+/**
+ * Starts jobs. Further arguments: how many, instance, entries that were read already… Returns [started, set aside, 1 if
+ * there are more entries to look at].
+ */
+export const START = script(
   `
 local wanted = tonumber(take())
 instance = take()
 for index = position + 1, #ARGV do shelve_by_id(ARGV[index]) end
-begin_up_to(wanted)
-return begun()
+start_up_to(wanted)
+return result()
 `,
-  TAKE,
+  START_JOBS,
 );
 
 /**
- * More: how many to begin then, instance, and for each that ends: job, entry, token, status, number of words, field,
- * value… Gives [[outcome…], …as BEGIN]. A status that somebody else has set meanwhile stays.
+ * Ends jobs, and starts others. Further arguments: how many to start, instance, and for each job that ends: job, entry,
+ * token, status, number of words, field, value… Returns [[outcome…], then the result of START]. A final status that
+ * somebody else has set stays.
  */
 export const FINISH = script(
   `
@@ -56,14 +60,14 @@ if #jobs > 0 then
   own('ZREM', LEASES, unpack(jobs))
   call('DEL', unpack(leases))
 end
--- Without a group, for instance. The next look says so; these jobs have ended all the same.
-if wanted > 0 then pcall(begin_up_to, wanted) end
-return { outcomes, unpack(begun()) }
+-- This fails without a group, for example. The next start reports that. The jobs have ended all the same.
+if wanted > 0 then pcall(start_up_to, wanted) end
+return { outcomes, unpack(result()) }
 `,
-  TAKE,
+  START_JOBS,
 );
 
-/** More: job, entry, token, three for each. Gives for each its status, 'lost' or 'gone'. */
+/** Renews leases. Further arguments: job, entry and token of each. Returns the status of each, 'lost' or 'gone'. */
 export const RENEW = script(`
 local answers = {}
 while position < #ARGV do
@@ -83,7 +87,7 @@ end
 return answers
 `);
 
-/** More: job, entry, token. The entry waits for its user's next turn as if it had not been begun. */
+/** Hands a job back. Further arguments: job, entry, token. The entry waits for its user's next turn as if never started. */
 export const HAND_BACK = script(`
 local job, entry, token = take(), take(), take()
 if not owns(job, token) then return 'lost' end
@@ -101,7 +105,7 @@ if type_of(STREAM) == 'stream' then shelve_by_id(entry) end
 return 'back'
 `);
 
-/** More: job, token, lines… */
+/** Appends lines to the output. Further arguments: job, token, lines… */
 export const APPEND_OUTPUT = script(`
 local job, token = take(), take()
 if not owns(job, token) then return 'lost' end
@@ -114,8 +118,8 @@ return 'stored'
 `);
 
 /**
- * More: instance, entries that were given to this process and on which it does not work, as an answer was lost. What it
- * began without knowing is begun again.
+ * Takes entries back that this process got without knowing it, because an answer was lost. They start again later.
+ * Further arguments: instance, entries…
  */
 export const RECALL = script(`
 local instance = take() .. ':'
@@ -138,7 +142,7 @@ end
 return 'recalled'
 `);
 
-/** More: idle ms, cursor. Shelves what dead consumers were given. Gives [next cursor, set aside]. */
+/** Shelves the entries of dead consumers. Further arguments: idle ms, cursor. Returns [next cursor, set aside]. */
 export const CLAIM_IDLE = script(`
 local idle_ms, cursor = take(), take()
 end_leases()
@@ -155,7 +159,7 @@ end
 return { reply[1], asides }
 `);
 
-/** What this consumer was given and did not begin is for others, and its name is forgotten when nothing is left. */
+/** Gives the entries that this consumer did not start to others, and removes the consumer if nothing is left. */
 export const LEAVE = script(`
 for _, pending in ipairs(call('XPENDING', STREAM, GROUP, '-', '+', 1000, me)) do shelve_by_id(pending[1]) end
 if #call('XPENDING', STREAM, GROUP, '-', '+', 1, me) == 0 then

@@ -73,7 +73,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
   it('begins a job and ends it: hash, counter, entry', async () => {
     const store = await open();
     const { id } = await produce(redis, { prompt: 'Add a line', branch: 'develop' });
-    const { job, lease } = only((await store.begin(5)).started);
+    const { job, lease } = only((await store.start(5)).started);
     expect(job).toEqual({
       id,
       userId: 'ada',
@@ -105,17 +105,17 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const waited = store.nextEntry(NEVER);
     const { id, entry } = await produce(redis);
     expect(await waited).toBe(entry);
-    expect(ids((await store.begin(1, [entry])).started)).toEqual([id]);
+    expect(ids((await store.start(1, [entry])).started)).toEqual([id]);
   });
 
   it('begins no more than the limit of a user, and others meanwhile', async () => {
     const store = await open();
     const ada = await produceMany(20);
     const [bob = ''] = await produceMany(1, { userId: 'bob' });
-    const { started } = await store.begin(10);
+    const { started } = await store.start(10);
     expect(ids(started)).toEqual([ada[0], bob, ...ada.slice(1, 3)]);
     expect([await running('ada'), await running('bob')]).toEqual(['3', '1']);
-    expect((await store.begin(10)).started).toEqual([]);
+    expect((await store.start(10)).started).toEqual([]);
     const [first] = started;
     if (!first) throw new Error('None.');
     // The oldest of those that wait takes the place at once.
@@ -130,7 +130,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     await produceMany(3, { userId: 'cy' });
     const users: string[] = [];
     for (let round = 0; round < 25; round += 1) {
-      const { job, lease } = only((await store.begin(1)).started);
+      const { job, lease } = only((await store.start(1)).started);
       users.push(job.userId);
       await store.finish(lease, success, 0);
     }
@@ -144,7 +144,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     await produce(redis, { userId: 'bob' });
     const users: string[] = [];
     while (!users.includes('bob')) {
-      const { job, lease } = only((await store.begin(1)).started);
+      const { job, lease } = only((await store.start(1)).started);
       users.push(job.userId);
       await store.finish(lease, success, 0);
     }
@@ -154,7 +154,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
   it('ends jobs that end at the same moment each as it did, and begins as many in their place', async () => {
     const store = await open('runner-1', { jobsPerUser: 20 });
     const made = await produceMany(30);
-    const { started } = await store.begin(12);
+    const { started } = await store.start(12);
     const ends = await Promise.all([
       ...started.map(({ lease }, index) =>
         store.finish(
@@ -185,7 +185,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
   it('ends none of the jobs that end at the same moment while Redis refuses to write, and all of them after', async () => {
     const store = await open();
     await produceMany(3);
-    const { started } = await store.begin(3);
+    const { started } = await store.start(3);
     const endAll = () => Promise.allSettled(started.map(({ lease }) => store.finish(lease, success, 0)));
     await redis.config('SET', 'maxmemory', '1');
     const refused = await endAll();
@@ -202,7 +202,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const store = await open();
     const { id } = await produce(redis);
     await addEntry(redis, { job_id: id, user_id: 'ada', provider_id: 'p1', repo_url: 'x', prompt: 'x' });
-    expect(ids((await store.begin(5)).started)).toEqual([id]);
+    expect(ids((await store.start(5)).started)).toEqual([id]);
     expect(await running('ada')).toBe('1');
   });
 
@@ -218,14 +218,14 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     let ended = 0;
     await Promise.all(
       all.map(async (store) => {
-        let begun = (await store.begin(10)).started;
+        let begun = (await store.start(10)).started;
         for (let idle = 0; ended < 40 && idle < 2_000; idle += 1) {
           const next: StartedJob[] = [];
           for (const { lease } of begun) {
             next.push(...(await store.finish(lease, success, 1)).started);
             ended += 1;
           }
-          begun = [...next, ...(await store.begin(2)).started];
+          begun = [...next, ...(await store.start(2)).started];
         }
       }),
     );
@@ -240,11 +240,11 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const dead = await open('dead');
     const alive = await open('alive');
     const { id } = await produce(redis);
-    const first = only((await dead.begin(1)).started);
-    expect((await alive.begin(1)).started).toEqual([]);
+    const first = only((await dead.start(1)).started);
+    expect((await alive.start(1)).started).toEqual([]);
     await letTimePass();
     await alive.claimIdle('0-0');
-    const second = only((await alive.begin(1)).started);
+    const second = only((await alive.start(1)).started);
     expect(second.job).toMatchObject({ id, attempt: 2 });
     expect(await dead.renew([first.lease])).toEqual(['lost']);
     expect(await dead.appendOutput(first.lease, [{ at: 1, stream: 'stdout', line: 'late' }])).toBe(false);
@@ -260,13 +260,13 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const busy = await open('busy');
     const other = await open('other');
     const { id } = await produce(redis);
-    const { lease } = only((await busy.begin(1)).started);
+    const { lease } = only((await busy.start(1)).started);
     for (let beat = 0; beat < 3; beat += 1) {
       await letTimePass();
       expect(await busy.renew([lease])).toEqual(['running']);
       expect(Number(await redis.zscore('runner:leases', id))).toBeGreaterThan(1);
       await other.claimIdle('0-0');
-      expect((await other.begin(1)).started).toEqual([]);
+      expect((await other.start(1)).started).toEqual([]);
     }
   });
 
@@ -279,7 +279,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     let cursor = '0-0';
     do ({ cursor } = await alive.claimIdle(cursor));
     while (cursor !== '0-0');
-    expect(ids((await alive.begin(1)).started)).toEqual([id]);
+    expect(ids((await alive.start(1)).started)).toEqual([id]);
   });
 
   it('F50: finds all that a dead runner was given, however much it is', async () => {
@@ -298,30 +298,30 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       looks += 1;
     } while (cursor !== '0-0');
     expect(looks).toBeGreaterThan(1);
-    expect(ids((await alive.begin(500)).started)).toEqual(made);
+    expect(ids((await alive.start(500)).started)).toEqual(made);
   });
 
   it('F51: makes the group anew from its first entry', async () => {
     const store = await open();
     await redis.del('jobs:stream');
-    await expect(store.begin(1)).rejects.toThrow(/NOGROUP/);
+    await expect(store.start(1)).rejects.toThrow(/NOGROUP/);
     const { id } = await produce(redis);
     await store.ensureGroup();
-    expect(ids((await store.begin(1)).started)).toEqual([id]);
+    expect(ids((await store.start(1)).started)).toEqual([id]);
   });
 
   it('F51: ends a job whose entry was trimmed while it ran, and begins it anew when its runner is dead', async () => {
     const store = await open('runner-1');
     const { id } = await produce(redis);
-    const { lease } = only((await store.begin(1)).started);
+    const { lease } = only((await store.start(1)).started);
     await redis.xtrim('jobs:stream', 'MAXLEN', 0);
     expect(await store.renew([lease])).toEqual(['running']);
     expect((await store.finish(lease, success, 0)).status).toBe('success');
     const other = await produce(redis);
-    only((await store.begin(1)).started);
+    only((await store.start(1)).started);
     await redis.xtrim('jobs:stream', 'MAXLEN', 0);
     await letTimePass();
-    expect(ids((await store.begin(1)).started)).toEqual([other.id]);
+    expect(ids((await store.start(1)).started)).toEqual([other.id]);
     expect(id).not.toBe(other.id);
     expect(await running('ada')).toBe('1');
   });
@@ -330,17 +330,17 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const store = await open();
     await redis.del('jobs:stream');
     await redis.set('jobs:stream', 'x');
-    await expect(store.begin(1)).rejects.toThrow(/WRONGTYPE/);
+    await expect(store.start(1)).rejects.toThrow(/WRONGTYPE/);
     await redis.del('jobs:stream');
     await store.ensureGroup();
     const { id } = await produce(redis);
-    expect(ids((await store.begin(1)).started)).toEqual([id]);
+    expect(ids((await store.start(1)).started)).toEqual([id]);
   });
 
   it('tells of a cancelled job, of a deleted one, and leaves their status alone', async () => {
     const store = await open();
     const [cancelled = '', deleted = ''] = await produceMany(2);
-    const { started } = await store.begin(2);
+    const { started } = await store.start(2);
     await redis.hset(`job:${cancelled}`, 'status', 'cancelled');
     await redis.del(`job:${deleted}`);
     const leases = started.map(({ lease }) => lease);
@@ -355,37 +355,37 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
   it('never begins a job that has ended, however often it stands in the stream', async () => {
     const store = await open();
     const { id } = await produce(redis);
-    const { lease } = only((await store.begin(1)).started);
+    const { lease } = only((await store.start(1)).started);
     await addEntry(redis, { job_id: id, user_id: 'ada', provider_id: 'p1', repo_url: 'x', prompt: 'x' });
-    expect((await store.begin(1)).started).toEqual([]);
+    expect((await store.start(1)).started).toEqual([]);
     await store.finish(lease, success, 0);
     await addEntry(redis, { job_id: id, user_id: 'ada', provider_id: 'p1', repo_url: 'x', prompt: 'x' });
-    expect((await store.begin(1)).started).toEqual([]);
+    expect((await store.start(1)).started).toEqual([]);
     expect(await redis.hget(`job:${id}`, 'status')).toBe('success');
   });
 
   it('hands a job back for another runner to begin at once, without counting the attempt', async () => {
     const store = await open();
     const { id } = await produce(redis);
-    const { lease } = only((await store.begin(1)).started);
+    const { lease } = only((await store.start(1)).started);
     await store.handBack(lease);
     expect([await redis.hget(`job:${id}`, 'status'), await running('ada')]).toEqual(['pending', '0']);
     expect(await redis.hget(`job:${id}`, 'started_at')).toBeNull();
     await store.leave();
     const other = await open('runner-2');
-    expect(only((await other.begin(1)).started).job).toMatchObject({ id, attempt: 1 });
+    expect(only((await other.start(1)).started).job).toMatchObject({ id, attempt: 1 });
   });
 
   it('F51: begins again what it began without learning of it, but nothing of another process', async () => {
     const store = await open();
     const { id } = await produce(redis);
-    const unheard = only((await store.begin(1)).started);
+    const unheard = only((await store.start(1)).started);
     const namesake = await open();
     await namesake.recall(await namesake.untouched(0, null));
-    expect((await namesake.begin(1)).started).toEqual([]);
+    expect((await namesake.start(1)).started).toEqual([]);
     await sleep(5);
     await store.recall(await store.untouched(0, null));
-    const { job, lease } = only((await store.begin(1)).started);
+    const { job, lease } = only((await store.start(1)).started);
     expect(job).toMatchObject({ id, attempt: 1 });
     expect(await store.renew([unheard.lease, lease])).toEqual(['lost', 'running']);
     expect(await running('ada')).toBe('1');
@@ -397,13 +397,13 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     await store.nextEntry(NEVER);
     await store.leave();
     const other = await open('runner-2');
-    expect(ids((await other.begin(1)).started)).toEqual([id]);
+    expect(ids((await other.start(1)).started)).toEqual([id]);
   });
 
   it('counts what a dead runner held no longer, also when nobody asks for that user any more', async () => {
     const dead = await open('dead');
     const { id, entry } = await produce(redis);
-    await dead.begin(1);
+    await dead.start(1);
     await redis.del(`job:${id}`);
     await redis.xdel('jobs:stream', entry);
     await letTimePass();
@@ -415,10 +415,10 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const store = await open('runner-1', { maxAttempts: 2 });
     const { id } = await produce(redis);
     for (const _ of [1, 2]) {
-      only((await store.begin(1)).started);
+      only((await store.start(1)).started);
       await letTimePass();
     }
-    const { started, setAside } = await store.begin(1);
+    const { started, setAside } = await store.start(1);
     expect([started, setAside]).toEqual([
       [],
       [expect.objectContaining({ jobId: id, reason: expect.stringMatching(/begun 2 times/) })],
@@ -454,7 +454,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     it.each(cases)('%s', async (_what, fields, reason) => {
       const store = await open();
       const { id, entry } = await produce(redis, fields);
-      const { started, setAside } = await store.begin(3);
+      const { started, setAside } = await store.start(3);
       expect([started, setAside]).toEqual([
         [],
         [expect.objectContaining({ entry, reason: expect.stringMatching(reason) })],
@@ -466,7 +466,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       if (fields.entry?.job_id === undefined && !('job_id' in (fields.entry ?? {}))) {
         expect(await redis.hget(`job:${id}`, 'status')).toBe('failed');
       }
-      expect((await store.begin(3)).setAside).toEqual([]);
+      expect((await store.start(3)).setAside).toEqual([]);
     });
 
     it('a job whose hash is missing, or is no hash', async () => {
@@ -474,7 +474,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       const [gone = '', list = ''] = await produceMany(2);
       await redis.del(`job:${gone}`, `job:${list}`);
       await redis.rpush(`job:${list}`, 'x');
-      const { started, setAside } = await store.begin(3);
+      const { started, setAside } = await store.start(3);
       expect(started).toEqual([]);
       expect(setAside.map(({ reason }) => reason)).toEqual([
         `There is no hash job:${gone}.`,
@@ -490,7 +490,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       const { id } = await produce(redis);
       const begun: StartedJob[] = [];
       for (let more = true; more; ) {
-        const answer = await store.begin(3);
+        const answer = await store.start(3);
         begun.push(...answer.started);
         more = answer.more;
       }
@@ -512,7 +512,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       await redis.hset(`runner:${key}`, 'x', 'y');
     }
     const [first, second] = await produceMany(2);
-    const begun = (await store.begin(2)).started;
+    const begun = (await store.start(2)).started;
     expect(ids(begun)).toEqual([first, second]);
     await redis.del('runner:leases', 'runner:user:ada:holders', 'runner:user:ada:running');
     expect(await store.renew(begun.map(({ lease }) => lease))).toEqual(['running', 'running']);
@@ -522,7 +522,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
   it('appends lines that go after a day, and lets an output that is no list be', async () => {
     const store = await open();
     const { id } = await produce(redis);
-    const { lease } = only((await store.begin(1)).started);
+    const { lease } = only((await store.start(1)).started);
     await store.appendOutput(lease, [{ at: 17, stream: 'stderr', line: 'a "line"' }]);
     expect(await redis.lrange(`job:${id}:output`, 0, -1)).toEqual([
       '{"timestamp":17,"line":"a \\"line\\"","stream":"stderr"}',

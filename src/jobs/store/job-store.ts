@@ -1,14 +1,13 @@
-/** Jobs in Redis: read from the stream, begun within their user's limit, kept alive, ended; each step a script. */
+/** The jobs in Redis: read from the stream, started within their user's limit, kept alive, ended. Each step is a script. */
 
 import { describeError } from '../../errors.ts';
 import type { GitProvider } from '../../runs/job.ts';
-import { openConnection, type Reply, type Script, waitUntilReady } from './connection.ts';
+import { SECOND } from '../../units.ts';
+import { type Connection, openConnection, type Reply, type Script, waitUntilReady } from './connection.ts';
 import { gather } from './gather.ts';
 import { inspectServer } from './inspect-server.ts';
 import { GROUP, LEASES, providerKey, STREAM } from './job-keys.ts';
 import {
-  type Begun,
-  begunOf,
   entryOf,
   healthOf,
   type JobHealth,
@@ -17,45 +16,47 @@ import {
   listOf,
   readProvider,
   type SetAside,
+  type StartedJobs,
   setAsideOf,
+  startedJobsOf,
   textOf,
 } from './job-replies.ts';
-import { APPEND_OUTPUT, BEGIN, CLAIM_IDLE, FINISH, HAND_BACK, LEAVE, RECALL, RENEW } from './job-scripts.ts';
+import { APPEND_OUTPUT, CLAIM_IDLE, FINISH, HAND_BACK, LEAVE, RECALL, RENEW, START } from './job-scripts.ts';
 
-export type { Begun, JobHealth, JobLine, SetAside, StartedJob } from './job-replies.ts';
+export type { JobHealth, JobLine, SetAside, StartedJob, StartedJobs } from './job-replies.ts';
 
-/** Every function throws StoreUnavailableError when Redis refuses or does not answer. */
+/** Every function throws StoreUnavailableError if Redis refuses or does not answer. */
 export interface JobStore {
-  /** What this Redis may lose, or why jobs cannot be taken from it; a sentence each. */
+  /** What this Redis may lose, or why jobs cannot be taken from it, one sentence each. */
   warnings: readonly string[];
-  /** Makes the group when it is not there; its first entry is the first of the stream. */
+  /** Creates the group if it does not exist. It begins with the first entry of the stream. */
   ensureGroup(): Promise<void>;
-  /** Waits up to five seconds for an entry that nobody has read; `begin` it. */
+  /** Waits up to five seconds for an entry that nobody has read. Pass it to `start`. */
   nextEntry(signal: AbortSignal): Promise<string | null>;
-  /** Begins at most `wanted` jobs, users in turn. `entries` are those that `nextEntry` gave. */
-  begin(wanted: number, entries?: readonly string[]): Promise<Begun>;
-  /** Entries that this consumer was given and that nobody has touched for so long, in order, from after one on. */
+  /** Starts at most `wanted` jobs, with the users in turn. `entries` are those that `nextEntry` returned. */
+  start(wanted: number, entries?: readonly string[]): Promise<StartedJobs>;
+  /** Returns the entries that this consumer got and that nobody has touched for so long, in order, after a given one. */
   untouched(idleMs: number, after: string | null): Promise<string[]>;
-  /** Lets entries wait anew on which this process, whatever Redis may think, does not work. */
+  /** Lets entries wait again on which this process does not work, even if Redis thinks that it does. */
   recall(entries: readonly string[]): Promise<void>;
-  /** For each what has become of it meanwhile. */
+  /** Renews leases, and returns the state of each job. */
   renew(leases: readonly JobLease[]): Promise<JobHealth[]>;
-  /** False when the lease is lost. */
+  /** Returns false if the lease is lost. */
   appendOutput(lease: JobLease, lines: readonly JobLine[]): Promise<boolean>;
   /**
-   * Ends the job and begins up to `wanted` others in its place. `status` is null when the lease was lost. Jobs that end
-   * at the same moment end in one step; what is begun for all of them is told to one.
+   * Ends the job and starts up to `wanted` others in its place. `status` is null if the lease was lost. Jobs that end at
+   * the same moment end in one step, and the jobs that start for all of them are returned to the first caller.
    */
   finish(lease: JobLease, end: JobFinish['end'], wanted: number): Promise<JobFinished>;
-  /** For others, at once. */
+  /** Gives the job to others at once. */
   handBack(lease: JobLease): Promise<void>;
-  /** Looks at a part of the entries that were idle for too long. Gives where to go on; '0-0' is the beginning. */
+  /** Looks at some of the entries that were idle for too long. Returns where to go on. The first cursor is '0-0'. */
   claimIdle(cursor: string): Promise<{ cursor: string; setAside: SetAside[] }>;
-  /** Null when there is none; a sentence when it cannot be used. */
+  /** Returns null if there is no provider, and a sentence if it cannot be used. */
   provider(userId: string, providerId: string): Promise<GitProvider | string | null>;
-  /** Those of the jobs that somebody works on, or has died of so lately that it is not noticed yet. */
+  /** Returns the jobs that somebody works on, or whose worker died so recently that nobody has noticed. */
   held(jobIds: string[]): Promise<Set<string>>;
-  /** Leaves the group: what was read and not begun is for others. */
+  /** Leaves the group, and gives the entries that were read but not started to others. */
   leave(): Promise<void>;
   close(): Promise<void>;
 }
@@ -66,13 +67,13 @@ interface JobFinish {
   wanted: number;
 }
 
-type JobFinished = Begun & { status: string | null };
+type JobFinished = StartedJobs & { status: string | null };
 
 export interface JobStoreOptions {
   url: string;
-  /** Name of the consumer. */
+  /** The name of the consumer. */
   runnerId: string;
-  /** Of this process alone, e.g. a UUID: tells it from an earlier one of the same name. */
+  /** Unique for this process, such as a UUID. It distinguishes the process from an earlier one of the same name. */
   instance: string;
   jobsPerUser: number;
   claimIdleMs: number;
@@ -82,14 +83,20 @@ export interface JobStoreOptions {
   connectTimeoutMs?: number;
 }
 
-const TIMEOUT_MS = 4_000;
-const CONNECT_TIMEOUT_MS = 10_000;
-const BLOCK_MS = 5_000;
-/** Few, so that Redis works on some while we begin others. */
+const TIMEOUT_MS = 4 * SECOND;
+const CONNECT_TIMEOUT_MS = 10 * SECOND;
+const BLOCK_MS = 5 * SECOND;
+/** Few, so that Redis works on some while we start others. */
 const ENDS_AT_ONCE = 5;
 export const UNTOUCHED_AT_ONCE = 500;
 
-/** Throws StoreUnavailableError when Redis cannot be reached or refuses us. */
+interface JobsRedis extends Connection {
+  options: JobStoreOptions;
+  /** Runs one of the scripts of jobs. */
+  run(script: Script, values: readonly (string | number)[]): Promise<Reply>;
+}
+
+/** Throws StoreUnavailableError if Redis cannot be reached or refuses us. */
 export async function openJobStore(options: JobStoreOptions): Promise<JobStore> {
   const { timeoutMs = TIMEOUT_MS, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
   const connection = openConnection({ url: options.url, timeoutMs });
@@ -99,46 +106,40 @@ export async function openJobStore(options: JobStoreOptions): Promise<JobStore> 
     await connection.close();
     throw error;
   }
-  const warnings = await inspectServer(connection, options.url).catch((error) => [describeError(error)]);
-  // Its answer takes as long as it takes; all else goes by the other one.
-  const waiter = connection.another({ commandTimeout: BLOCK_MS + timeoutMs });
-  waiter.on('error', () => undefined);
   const common = [options.runnerId, options.jobsPerUser, options.claimIdleMs, options.maxAttempts];
-  const evaluate = (script: Script, values: readonly (string | number)[]): Promise<Reply> =>
-    connection.evaluate(script, [...common, ...values]);
-
-  const finish = gather(ENDS_AT_ONCE, async (ends: JobFinish[]): Promise<JobFinished[]> => {
-    const values = ends.flatMap(({ lease: { jobId, entry, token }, end: { status, fields } }) => {
-      const words = Object.entries(fields).flat();
-      return [jobId, entry, token, status, words.length, ...words];
-    });
-    const wanted = ends.reduce((sum, end) => sum + end.wanted, 0);
-    const [outcomes, ...begun] = listOf(await evaluate(FINISH, [wanted, options.instance, ...values]));
-    const none: Begun = { started: [], setAside: [], more: false };
-    // What was begun is told once.
-    return listOf(outcomes).map((outcome, index) => ({
-      ...(index === 0 ? begunOf(begun) : none),
-      status: outcome === 'lost' ? null : textOf(outcome),
-    }));
-  });
-
+  const redis: JobsRedis = {
+    ...connection,
+    options,
+    run: (script, values) => connection.evaluate(script, [...common, ...values]),
+  };
+  const warnings = await inspectServer(connection, options.url).catch((error) => [describeError(error)]);
+  const waiter = openWaiter(redis);
   return {
     warnings,
-    async ensureGroup() {
-      try {
-        await connection.call('XGROUP', 'CREATE', STREAM, GROUP, '0', 'MKSTREAM');
-      } catch (error) {
-        if (!(error instanceof Error && /BUSYGROUP/.test(error.message))) throw error;
-      }
+    ...streamOf(redis),
+    ...workOf(redis),
+    ...lookupsOf(redis),
+    nextEntry: waiter.nextEntry,
+    async close() {
+      waiter.close();
+      await connection.close();
     },
-    async nextEntry(signal) {
+  };
+}
+
+/** Waits on a connection of its own, because its answer takes as long as it takes. */
+function openWaiter({ another, timeoutMs, options }: JobsRedis) {
+  const waiter = another({ commandTimeout: BLOCK_MS + timeoutMs });
+  waiter.on('error', () => undefined);
+  return {
+    close: () => waiter.disconnect(),
+    async nextEntry(signal: AbortSignal): Promise<string | null> {
       if (waiter.status === 'wait') await waiter.connect();
       const stop = () => waiter.disconnect();
       signal.addEventListener('abort', stop, { once: true });
       try {
         const words = ['GROUP', GROUP, options.runnerId, 'COUNT', 1, 'BLOCK', BLOCK_MS];
-        const reply = (await waiter.call('XREADGROUP', ...words, 'STREAMS', STREAM, '>')) as Reply;
-        return entryOf(reply);
+        return entryOf((await waiter.call('XREADGROUP', ...words, 'STREAMS', STREAM, '>')) as Reply);
       } catch (error) {
         if (signal.aborted) return null;
         throw error;
@@ -146,53 +147,85 @@ export async function openJobStore(options: JobStoreOptions): Promise<JobStore> 
         signal.removeEventListener('abort', stop);
       }
     },
-    async begin(wanted, entries = []) {
-      return begunOf(listOf(await evaluate(BEGIN, [wanted, options.instance, ...entries])));
+  };
+}
+
+function streamOf({ call, run, options: { runnerId, instance, claimIdleMs } }: JobsRedis) {
+  return {
+    async ensureGroup() {
+      try {
+        await call('XGROUP', 'CREATE', STREAM, GROUP, '0', 'MKSTREAM');
+      } catch (error) {
+        if (!(error instanceof Error && /BUSYGROUP/.test(error.message))) throw error;
+      }
     },
     async untouched(idleMs, after) {
       const from = after === null ? '-' : `(${after}`;
-      const words = [STREAM, GROUP, 'IDLE', idleMs, from, '+', UNTOUCHED_AT_ONCE, options.runnerId];
-      return listOf(await connection.call('XPENDING', ...words)).map((item) => textOf(listOf(item)[0]));
+      const words = [STREAM, GROUP, 'IDLE', idleMs, from, '+', UNTOUCHED_AT_ONCE, runnerId];
+      return listOf(await call('XPENDING', ...words)).map((item) => textOf(listOf(item)[0]));
     },
     async recall(entries) {
-      await evaluate(RECALL, [options.instance, ...entries]);
+      await run(RECALL, [instance, ...entries]);
+    },
+    async claimIdle(cursor) {
+      const [next, asides] = listOf(await run(CLAIM_IDLE, [claimIdleMs, cursor]));
+      return { cursor: textOf(next), setAside: listOf(asides).map(setAsideOf) };
+    },
+    async leave() {
+      await run(LEAVE, []);
+    },
+  } satisfies Partial<JobStore>;
+}
+
+function workOf({ run, options: { instance } }: JobsRedis) {
+  const finish = gather(ENDS_AT_ONCE, async (ends: JobFinish[]): Promise<JobFinished[]> => {
+    const values = ends.flatMap(({ lease: { jobId, entry, token }, end: { status, fields } }) => {
+      const words = Object.entries(fields).flat();
+      return [jobId, entry, token, status, words.length, ...words];
+    });
+    const wanted = ends.reduce((sum, end) => sum + end.wanted, 0);
+    const [outcomes, ...started] = listOf(await run(FINISH, [wanted, instance, ...values]));
+    const none: StartedJobs = { started: [], setAside: [], more: false };
+    return listOf(outcomes).map((outcome, index) => ({
+      ...(index === 0 ? startedJobsOf(started) : none),
+      status: outcome === 'lost' ? null : textOf(outcome),
+    }));
+  });
+
+  return {
+    async start(wanted, entries = []) {
+      return startedJobsOf(listOf(await run(START, [wanted, instance, ...entries])));
     },
     async renew(leases) {
       if (leases.length === 0) return [];
       const values = leases.flatMap(({ jobId, entry, token }) => [jobId, entry, token]);
-      return listOf(await evaluate(RENEW, values)).map(healthOf);
+      return listOf(await run(RENEW, values)).map(healthOf);
     },
     async appendOutput({ jobId, token }, lines) {
       const texts = lines.map(({ at, stream, line }) => JSON.stringify({ timestamp: at, line, stream }));
-      return (await evaluate(APPEND_OUTPUT, [jobId, token, ...texts])) !== 'lost';
+      return (await run(APPEND_OUTPUT, [jobId, token, ...texts])) !== 'lost';
     },
     finish: (lease, end, wanted) => finish({ lease, end, wanted }),
     async handBack({ jobId, entry, token }) {
-      await evaluate(HAND_BACK, [jobId, entry, token]);
+      await run(HAND_BACK, [jobId, entry, token]);
     },
-    async claimIdle(cursor) {
-      const [next, asides] = listOf(await evaluate(CLAIM_IDLE, [options.claimIdleMs, cursor]));
-      return { cursor: textOf(next), setAside: listOf(asides).map(setAsideOf) };
-    },
+  } satisfies Partial<JobStore>;
+}
+
+function lookupsOf({ call }: JobsRedis) {
+  return {
     async provider(userId, providerId) {
       try {
-        return readProvider(await connection.call('HGETALL', providerKey(userId, providerId)));
+        return readProvider(await call('HGETALL', providerKey(userId, providerId)));
       } catch (error) {
         if (error instanceof Error && /WRONGTYPE/.test(error.message)) return 'is not kept as a hash';
         throw error;
       }
     },
     async held(jobIds) {
-      if (jobIds.length === 0) return new Set();
-      const ends = listOf(await connection.call('ZMSCORE', LEASES, ...jobIds));
+      if (jobIds.length === 0) return new Set<string>();
+      const ends = listOf(await call('ZMSCORE', LEASES, ...jobIds));
       return new Set(jobIds.filter((_, index) => ends[index] !== null));
     },
-    async leave() {
-      await evaluate(LEAVE, []);
-    },
-    async close() {
-      waiter.disconnect();
-      await connection.close();
-    },
-  };
+  } satisfies Partial<JobStore>;
 }

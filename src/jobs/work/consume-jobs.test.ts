@@ -69,7 +69,7 @@ describe.skipIf(missing)(
             if (isFirst) {
               isFirst = false;
               for (const id of ['one', 'two', 'three']) await produce(redis, { id });
-              elsewhere.push(...(await full.begin(1)).started.map(({ job }) => job.id));
+              elsewhere.push(...(await full.start(1)).started.map(({ job }) => job.id));
             }
             // No entry tells of them any more.
             return new Promise((resolve) => {

@@ -1,28 +1,27 @@
-/** Brings a job's lines to Redis in portions, waiting for Redis when it is away, with bounded memory. */
+/** Writes a job's lines to Redis in portions. It waits while Redis is away, and its memory is bounded. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobLineStream } from '../../runs/job.ts';
 import type { JobLine } from '../store/job-store.ts';
+import { retry } from './retry.ts';
 
-export interface OutputWriter {
-  /** Resolves as soon as there is room for more. */
+interface OutputWriter {
+  /** Resolves as soon as there is space for more. */
   write(stream: JobLineStream, lines: readonly string[]): Promise<void>;
   /** Resolves when everything is stored, or `signal` has aborted. */
   end(): Promise<void>;
 }
 
-export interface OutputWriterOptions {
+interface OutputWriterOptions {
   append(lines: readonly JobLine[]): Promise<unknown>;
   now(): number;
-  /** Ends the waiting for Redis; what is not stored by then is lost. */
+  /** Ends the waiting for Redis. Lines that are not stored by then are lost. */
   signal: AbortSignal;
 }
 
 const LINES_AT_ONCE = 256;
 const GATHER_MS = 50;
 const MAX_WAITING_LINES = 4_096;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2_000;
 
 export function createOutputWriter({ append, now, signal }: OutputWriterOptions): OutputWriter {
   const waiting: JobLine[] = [];
@@ -30,17 +29,12 @@ export function createOutputWriter({ append, now, signal }: OutputWriterOptions)
 
   async function writeAll(): Promise<void> {
     await sleep(GATHER_MS);
-    let pauseMs = FIRST_PAUSE_MS;
     while (waiting.length > 0 && !signal.aborted) {
       const portion = waiting.slice(0, LINES_AT_ONCE);
-      try {
-        await append(portion);
-        waiting.splice(0, portion.length);
-        pauseMs = FIRST_PAUSE_MS;
-      } catch {
-        await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
-        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-      }
+      await retry(() => append(portion), signal).then(
+        () => waiting.splice(0, portion.length),
+        () => undefined,
+      );
     }
     if (signal.aborted) waiting.length = 0;
   }

@@ -1,26 +1,26 @@
-/** One job from its begin to its stored end, whatever happens to its work, its lease and Redis meanwhile. */
+/** Runs one job from its start to its stored end, even if its work fails, its lease is lost or Redis is away. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { describeError } from '../../errors.ts';
 import type { Job, JobEnd, JobLineStream } from '../../runs/job.ts';
-import type { Begun, JobHealth, JobStore, StartedJob } from '../store/job-store.ts';
+import { SECOND } from '../../units.ts';
+import type { JobHealth, JobStore, StartedJob, StartedJobs } from '../store/job-store.ts';
 import { createOutputWriter } from './output-writer.ts';
+import { retry } from './retry.ts';
 
-/** What the work on a job is given. */
-interface JobContext {
-  /** Aborted when the job must not go on: end the work, then throw. */
+export interface JobContext {
+  /** Aborted if the job must not go on. The work then ends, and throws. */
   signal: AbortSignal;
-  /** Shown to the user as it is. Resolves when there is room for more. */
+  /** Shows lines to the user as they are. Resolves when there is space for more. */
   output(stream: JobLineStream, lines: readonly string[]): Promise<void>;
-  /** Asks Redis whether the job is still ours to do, as long as it takes. Throws the signal's reason when it is not. */
+  /** Asks Redis, for as long as it takes, whether the job is still ours. Throws the signal's reason if it is not. */
   confirm(): Promise<void>;
 }
 
-/** Gives the end of the job. What it throws is a failure of the job, or the reason of the signal. */
+/** Returns the end of the job. An error is a failure of the job, or the reason of the signal. */
 export type JobWork = (job: Job, context: JobContext) => Promise<JobEnd>;
 
-/** Why a job is ended by us. */
+/** The reasons for which we end a job. */
 type StopReason = Exclude<JobHealth, 'running'> | 'timed_out' | 'draining';
 
 class JobStopped extends Error {
@@ -34,13 +34,13 @@ class JobStopped extends Error {
 
 export interface RunningJob {
   lease: StartedJob['lease'];
-  /** Called with what Redis says of it. */
+  /** Called with each answer of Redis about the job. */
   heard(health: JobHealth): void;
   /** When Redis last said that the lease is ours, on the clock of performance.now(). */
   renewedAt(): number;
   stop(reason: StopReason): void;
-  /** Jobs begun in its place. Never rejects. */
-  ended: Promise<Begun | null>;
+  /** The jobs that were started in its place. Never rejects. */
+  ended: Promise<StartedJobs | null>;
 }
 
 export interface RunJobOptions {
@@ -48,18 +48,16 @@ export interface RunJobOptions {
   work: JobWork;
   timeoutMs: number;
   now(): number;
-  /** How many to begin in its place; asked at the end. */
+  /** Asked at the end: how many jobs to start in its place. */
   wanted(): number;
   /** Aborted when nobody waits for Redis any more. */
   givingUp: AbortSignal;
   log: Logger;
 }
 
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2_000;
-
-export function startJob(options: RunJobOptions, { job, lease }: StartedJob): RunningJob {
-  const { store, timeoutMs, now, log } = options;
+export function startJob(options: RunJobOptions, started: StartedJob): RunningJob {
+  const { store, now, log, givingUp } = options;
+  const { job, lease } = started;
   const stopped = new AbortController();
   let renewedAt = performance.now();
   const stop = (reason: StopReason): void => stopped.abort(new JobStopped(reason));
@@ -69,63 +67,34 @@ export function startJob(options: RunJobOptions, { job, lease }: StartedJob): Ru
     else stop(health);
   }
 
-  /** Lines are of no use to anybody when the lease is lost. */
+  /** Once the lease is lost, nobody needs the lines. */
   const useless = new AbortController();
   const output = createOutputWriter({
     append: async (lines) => {
       if (!(await store.appendOutput(lease, lines))) useless.abort();
     },
     now,
-    signal: AbortSignal.any([options.givingUp, useless.signal]),
+    signal: AbortSignal.any([givingUp, useless.signal]),
   });
   const context: JobContext = {
     signal: stopped.signal,
-    output: (stream, lines) => output.write(stream, lines),
+    output: output.write,
     async confirm() {
-      for (;;) {
-        stopped.signal.throwIfAborted();
-        const answer = await store.renew([lease]).catch(() => null);
-        if (answer !== null) heard(answer[0] ?? 'lost');
-        stopped.signal.throwIfAborted();
-        if (answer !== null) return;
-        await sleep(FIRST_PAUSE_MS);
-      }
+      stopped.signal.throwIfAborted();
+      const answer = await retry(() => store.renew([lease]), stopped.signal).catch(() => []);
+      stopped.signal.throwIfAborted();
+      heard(answer[0] ?? 'lost');
+      stopped.signal.throwIfAborted();
     },
   };
 
-  async function workToItsEnd(): Promise<JobEnd | StopReason> {
-    const timer = setTimeout(() => stop('timed_out'), timeoutMs);
-    try {
-      return await options.work(job, context);
-    } catch (error) {
-      const { reason } = stopped.signal;
-      if (reason instanceof JobStopped) return reason.reason;
-      log.error({ err: error, job: job.id }, 'a job failed by a defect');
-      return { status: 'failed', message: `The runner failed: ${describeError(error)}` };
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async function run(): Promise<Begun | null> {
-    const end = await workToItsEnd();
-    if (end === 'lost') {
-      useless.abort();
-      await output.end();
-      log.warn({ job: job.id }, 'a job was lost to another worker, and is not ended here');
-      return null;
-    }
-    const words = describeEnd(end, timeoutMs);
+  async function run(): Promise<StartedJobs | null> {
+    const end = await workToItsEnd(options, job, context, stop);
+    if (end === 'lost') useless.abort();
+    const words = describeEnd(end, options.timeoutMs);
     if (words.lines.length > 0) await output.write(words.stream, words.lines);
     await output.end();
-    if (end === 'draining') {
-      await insist(options, () => store.handBack(lease));
-      log.info({ job: job.id }, 'a job was handed back');
-      return null;
-    }
-    const finished = await insist(options, () => store.finish(lease, words.end, options.wanted()));
-    log.info({ job: job.id, attempt: job.attempt, status: finished?.status ?? 'unknown' }, 'job ended');
-    return finished;
+    return storeEnd(options, started, end, words.end);
   }
 
   const ended = run().catch((err: unknown) => {
@@ -135,19 +104,46 @@ export function startJob(options: RunJobOptions, { job, lease }: StartedJob): Ru
   return { lease, heard, renewedAt: () => renewedAt, stop, ended };
 }
 
-/** Until Redis has answered: a job whose end is not stored would be `running` for ever. Null when given up. */
-async function insist<T>({ givingUp, log }: RunJobOptions, action: () => Promise<T>): Promise<T | null> {
-  let pauseMs = FIRST_PAUSE_MS;
-  for (;;) {
-    try {
-      return await action();
-    } catch (err) {
-      if (givingUp.aborted) throw err;
-      log.warn({ err }, 'the end of a job is not stored yet');
-      await sleep(pauseMs, undefined, { signal: givingUp }).catch(() => undefined);
-      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-    }
+async function workToItsEnd(
+  { work, timeoutMs, log }: RunJobOptions,
+  job: Job,
+  context: JobContext,
+  stop: (reason: StopReason) => void,
+): Promise<JobEnd | StopReason> {
+  const timer = setTimeout(() => stop('timed_out'), timeoutMs);
+  try {
+    return await work(job, context);
+  } catch (error) {
+    const { reason } = context.signal;
+    if (reason instanceof JobStopped) return reason.reason;
+    log.error({ err: error, job: job.id }, 'a job failed by a defect');
+    return { status: 'failed', message: `The runner failed: ${describeError(error)}` };
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+/** Tries until Redis has answered, because a job whose end is not stored would be `running` for ever. */
+async function storeEnd(
+  { store, wanted, givingUp, log }: RunJobOptions,
+  { job, lease }: StartedJob,
+  end: JobEnd | StopReason,
+  words: EndWords['end'],
+): Promise<StartedJobs | null> {
+  if (end === 'lost') {
+    log.warn({ job: job.id }, 'a job was lost to another worker, and is not ended here');
+    return null;
+  }
+  const insist = <T>(action: () => Promise<T>): Promise<T> =>
+    retry(action, givingUp, (err) => log.warn({ err }, 'the end of a job is not stored yet'));
+  if (end === 'draining') {
+    await insist(() => store.handBack(lease));
+    log.info({ job: job.id }, 'a job was handed back');
+    return null;
+  }
+  const finished = await insist(() => store.finish(lease, words, wanted()));
+  log.info({ job: job.id, attempt: job.attempt, status: finished.status ?? 'unknown' }, 'job ended');
+  return finished;
 }
 
 interface EndWords {
@@ -157,14 +153,15 @@ interface EndWords {
 }
 
 function describeEnd(end: JobEnd | StopReason, timeoutMs: number): EndWords {
-  if (end === 'cancelled' || end === 'ended' || end === 'gone' || end === 'lost') {
+  if (end === 'lost') return { stream: 'stderr', lines: [], end: { status: 'running', fields: {} } };
+  if (end === 'cancelled' || end === 'ended' || end === 'gone') {
     return { stream: 'stderr', lines: ['The job was cancelled.'], end: { status: 'cancelled', fields: {} } };
   }
   if (end === 'draining') {
-    const lines = ['The runner stops; another one begins the job anew.'];
+    const lines = ['The runner stops; another one starts the job again.'];
     return { stream: 'stderr', lines, end: { status: 'pending', fields: {} } };
   }
-  if (end === 'timed_out') return describeFailure(`The job timed out after ${timeoutMs / 1_000} s.`);
+  if (end === 'timed_out') return describeFailure(`The job timed out after ${timeoutMs / SECOND} s.`);
   if (end.status === 'failed') return describeFailure(end.message);
   const { branch, linesAdded, linesRemoved, changeRequestUrl, changeRequestProblem } = end;
   const fields = {

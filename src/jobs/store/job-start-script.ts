@@ -1,7 +1,6 @@
-/** How scripts begin jobs: read what is new, then one job of each user in turn. */
+/** The part of the scripts that starts jobs: it reads new entries, then starts one job of each user in turn. */
 
-/** Also: how many to begin at most, whose process this is, then entries that were read already. */
-export const TAKE = `
+export const START_JOBS = `
 local instance
 local NAMES = { 'user_id', 'provider_id', 'repo_url', 'branch', 'prompt', 'environment' }
 local NEEDED = { user_id = MAX_BYTES, provider_id = 256, repo_url = MAX_BYTES, prompt = MAX_BYTES }
@@ -18,7 +17,7 @@ local function start(user, entry, job)
   end
   local lease = lease_of(job)
   local held, attempts = unpack(own('HMGET', lease, 'token', 'attempts'))
-  -- Comes again once it has been idle for long enough, when that one has ended or died.
+  -- Another worker has it. The entry comes again when it has been idle for long enough.
   if held and is_held(job) then return end
   if status ~= 'pending' and status ~= 'running' then
     if call('EXISTS', key) == 0 then return refuse('There is no hash ' .. key .. '.') end
@@ -34,7 +33,7 @@ local function start(user, entry, job)
   attempts = tonumber(attempts or 0) + 1
   if attempts > max_attempts then
     call('DEL', lease)
-    return refuse('It was begun ' .. max_attempts .. ' times, and each time its runner died.')
+    return refuse('It was started ' .. max_attempts .. ' times, and each time its runner died.')
   end
   local token = instance .. ':' .. now .. ':' .. attempts
   call('HSET', lease, 'token', token, 'user', user, 'entry', entry, 'attempts', attempts)
@@ -55,8 +54,8 @@ local function start_next_of(user)
   end
 end
 local budget = 256
--- All that nobody has read, as far as it may take: a user's turn comes only when his entry is known. A few at a time,
--- so that not many huge ones are in memory at once.
+-- Reads all entries that nobody has read, up to the budget, because a user's turn comes only when the entry is known.
+-- Reads a few at a time, so that few huge entries are in memory at once.
 local function read()
   while budget > 0 do
     local reply = call('XREADGROUP', 'GROUP', GROUP, me, 'COUNT', 8, 'STREAMS', STREAM, '>')
@@ -69,7 +68,7 @@ local function read()
   end
 end
 local started = {}
-local function begin_up_to(wanted)
+local function start_up_to(wanted)
   end_leases()
   if wanted > 0 then read() end
   while #started < wanted do
@@ -83,5 +82,5 @@ local function begin_up_to(wanted)
     if #next == 0 then break end
   end
 end
-local function begun() return { started, asides, budget == 0 and 1 or 0 } end
+local function result() return { started, asides, budget == 0 and 1 or 0 } end
 `;
