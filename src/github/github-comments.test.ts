@@ -12,7 +12,7 @@ interface Comment {
   user?: { login: string; type?: string } | null;
 }
 
-/** A GitHub that gives pages of `perPage`, with or without links, and tells what was written. */
+/** A GitHub that answers in pages, with or without links, and records the writes. */
 async function startGitHub(
   comments: Comment[],
   how: { login?: string; links?: boolean; status?: number } = {},
@@ -78,7 +78,7 @@ describe('Our comment', () => {
     expect(github.written).toEqual(['PATCH /repos/acme/infra/issues/comments/999']);
   });
 
-  it('is made when there is none, and not written when it says the same', async () => {
+  it('is created if there is none, and not written again if its text is the same', async () => {
     const none = await startGitHub(others(3), { login: 'bot' });
     await none.comments.put(REQUEST);
     expect(none.written).toEqual(['POST /repos/acme/infra/issues/7/comments']);
@@ -87,15 +87,15 @@ describe('Our comment', () => {
     expect(same.written).toEqual([]);
   });
 
-  it('of an app is a bot’s, never one that a person has marked', async () => {
-    const fake = { id: 1, body: `${MARK}\nold`, user: { login: 'eve', type: 'User' } };
+  it('of an app is a bot’s comment, and never one of a person who copied the mark', async () => {
+    const copied = { id: 1, body: `${MARK}\nold`, user: { login: 'eve', type: 'User' } };
     const mine = { id: 2, body: `${MARK}\nold`, user: { login: 'app[bot]', type: 'Bot' } };
-    const github = await startGitHub([fake, mine]);
+    const github = await startGitHub([copied, mine]);
     await github.comments.put(REQUEST);
     expect(github.written).toEqual(['PATCH /repos/acme/infra/issues/comments/2']);
   });
 
-  it('of an earlier service may hold the mark further down; another comment of ours that quotes it may not', async () => {
+  it('of an earlier service may have the mark further down, and another comment of ours that quotes the mark is left alone', async () => {
     const bot = { login: 'app[bot]', type: 'Bot' };
     const quoting = { id: 1, body: `<!-- runners-poc:plan:p2 -->\n${MARK}`, user: bot };
     const preview = { id: 2, body: `<!-- iac-runner:preview -->\n\`${MARK}\``, user: bot };
@@ -105,7 +105,7 @@ describe('Our comment', () => {
     expect(github.written).toEqual(['PATCH /repos/acme/infra/issues/comments/3']);
   });
 
-  it('by a token that has run out is given up when it came with a request, else tried again', async () => {
+  it('is given up if the token of a request has expired, and tried again with our own token', async () => {
     const github = await startGitHub([], { status: 401 });
     expect(await github.ofRequest.put(REQUEST)).toMatchObject({ kind: 'refused' });
     expect(await github.comments.put(REQUEST)).toMatchObject({
@@ -115,7 +115,7 @@ describe('Our comment', () => {
     });
   });
 
-  it('by the token of a request is not tried for ever, and its trouble is nobody else’s', async () => {
+  it('with the token of a request is tried only a few times, and its failures delay no other comments', async () => {
     const github = await startGitHub([], { status: 502 });
     const outcome = await github.ofRequest.put(REQUEST);
     expect(outcome).toMatchObject({ kind: 'retry', scope: 'target', maxTries: expect.any(Number) });

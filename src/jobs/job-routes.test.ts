@@ -43,7 +43,7 @@ describe.skipIf(missing)(
       return text.split('\n\n').filter((block) => block.includes('event: '));
     }
 
-    it('gives the state, all lines, and `done` last', async () => {
+    it('sends the state, all lines, and `done` last', async () => {
       await redis.hset('job:j1', {
         id: 'j1',
         status: 'success',
@@ -65,7 +65,7 @@ describe.skipIf(missing)(
       expect(blocks.at(-1)).toBe(`event: done\ndata: ${state}`);
     });
 
-    it('goes on live, says new states, and ends with the job', async () => {
+    it('goes on live, sends new states, and ends with the job', async () => {
       await redis.hset('job:j1', { id: 'j1', status: 'pending' });
       const response = await serve().routes.request('/jobs/j1/stream', { headers: AS_VIEWER });
       let text = '';
@@ -90,7 +90,7 @@ describe.skipIf(missing)(
       ]);
     });
 
-    it('resumes after the line that was seen last', async () => {
+    it('resumes after the last line that the client has seen', async () => {
       await redis.hset('job:j1', { id: 'j1', status: 'cancelled' });
       await redis.rpush('job:j1:output', line('a'), line('b'), line('c'));
       const headers = { ...AS_VIEWER, 'Last-Event-ID': '2' };
@@ -106,7 +106,7 @@ describe.skipIf(missing)(
       expect(blocksOf(await response.text()).at(-1)).toBe('event: done\ndata: {"status":null}');
     });
 
-    it('breaks off without `done` when Redis stays away, and says so', async () => {
+    it('breaks off without `done` if Redis stays away, and reports that', async () => {
       const errors: unknown[] = [];
       let reads = 0;
       // Each look takes 250 ms by this clock, however long it takes.
@@ -132,7 +132,7 @@ describe.skipIf(missing)(
       expect(errors).toEqual([expect.any(StoreUnavailableError)]);
     });
 
-    it('refuses who has no token, unknown and malformed ids, and too many', async () => {
+    it('refuses callers without a token, unknown and malformed ids, and too many streams', async () => {
       await redis.hset('job:j1', { id: 'j1', status: 'running' });
       await redis.set('job:text', 'x');
       const { routes, closeStreams } = serve({ maxStreams: 1 });

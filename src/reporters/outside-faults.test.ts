@@ -126,7 +126,7 @@ describe('A store that fails at its n-th call', () => {
     expect(n).toBeGreaterThan(20);
   });
 
-  it('for good holds up nothing once it is well again', async () => {
+  it('for a long time holds up nothing once it works again', async () => {
     const { logged, runs, start } = reporting;
     const failing = failAtCall(runs.store, 3, { times: Number.POSITIVE_INFINITY });
     const reporter = await start(failing.store);

@@ -13,20 +13,20 @@ interface SeenStatus {
   at: number;
 }
 
-/** Answers one request; `accept` stores the status and answers 201 as GitHub does. */
+/** Answers one request. `accept` stores the status and answers 201, as GitHub does. */
 export type Behaviour = (response: ServerResponse, accept: () => void) => unknown;
 
 export interface ScriptedGitHub {
   apiUrl: string;
-  /** Used up one by one, then every status is accepted. */
+  /** Used one by one. After the last one every status is accepted. */
   script: Behaviour[];
-  /** When set, the answer to everything that the script does not cover. */
+  /** If it is set, the answer to every request that the script does not cover. */
   always: Behaviour | null;
   /** Every request, in order. */
   seen: SeenStatus[];
-  /** What stood on each commit last. */
+  /** The last status of each commit. */
   standing: Map<string, string>;
-  /** The most requests that were under way at once. */
+  /** The most requests at the same time. */
   maxAtOnce: number;
   close(): Promise<void>;
 }

@@ -13,7 +13,7 @@ function key(): Buffer {
 }
 
 describe('tokens of users', () => {
-  it('are opened as the web application seals them', () => {
+  it('are decrypted as the web application encrypts them', () => {
     expect(decryptToken(key(), SEALED)).toBe(TOKEN);
   });
 
@@ -26,11 +26,11 @@ describe('tokens of users', () => {
     ['a changed text', SEALED.replace('hvlY', 'hvlZ')],
     ['a changed iv', SEALED.replace('AQEB', 'AQEC')],
     ['a plain token', TOKEN],
-  ])('are not opened from %s', (_what, sealed) => {
+  ])('are not decrypted from %s', (_what, sealed) => {
     expect(decryptToken(key(), sealed)).toBeNull();
   });
 
-  it('take a key in each of three forms', () => {
+  it('accept a key in each of three forms', () => {
     const base64 = Buffer.from(HEX, 'hex').toString('base64');
     expect(readEncryptionKey(HEX)?.toString('hex')).toBe(HEX);
     expect(readEncryptionKey(`${HEX.toUpperCase()}\n`)?.toString('hex')).toBe(HEX);
@@ -46,7 +46,7 @@ describe('tokens of users', () => {
     },
   );
 
-  it('are masked wherever they are shown, in any encoding, also when a long line was cut inside of one', () => {
+  it('are masked wherever they are shown, in any encoding, even if a long line was cut inside one', () => {
     const mask = createTokenMask(TOKEN);
     expect(mask(`token ${TOKEN}!`)).toBe('token ghp_****mnop!');
     expect(mask(Buffer.from(`oauth2:${TOKEN}`).toString('base64'))).not.toContain(
@@ -58,7 +58,7 @@ describe('tokens of users', () => {
     expect(createTokenMask('short-token')('a short-token b')).toBe('a **** b');
   });
 
-  it('go to the host of their provider and to listed hosts alone', () => {
+  it('go only to the host of their provider and to listed hosts', () => {
     const github = { type: 'github', url: null, token: '' } as const;
     expect(providerOrigin(github)).toBe('https://github.com');
     expect(providerOrigin({ ...github, url: 'https://api.github.com/' })).toBe('https://github.com');

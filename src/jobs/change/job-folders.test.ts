@@ -17,7 +17,7 @@ async function setUp(cleanUp = true, stepUser: typeof somebody | null = null) {
 }
 
 describe('The folders of jobs', () => {
-  it('are named by the job, and gone after it', async () => {
+  it('are named after the job, and removed after it', async () => {
     const { checkouts, scratch, folders } = await setUp();
     const folder = await folders.claim('job-1');
     expect(folder.checkout).toBe(join(checkouts, 'job-1'));
@@ -26,7 +26,7 @@ describe('The folders of jobs', () => {
     expect([await readdir(checkouts), await readdir(scratch)]).toEqual([[], []]);
   });
 
-  it('keep the checkout when told to', async () => {
+  it('keep the checkout if cleaning up is off', async () => {
     const { checkouts, folders } = await setUp(false);
     const folder = await folders.claim('job-1');
     await mkdir(folder.checkout);
@@ -35,7 +35,7 @@ describe('The folders of jobs', () => {
     expect((await folders.claim('job-1')).checkout).toMatch(/job-1\.[0-9a-f]{8}$/);
   });
 
-  it('F50: a worker that wakes too late removes its own, not those of who took its job', async () => {
+  it('F50: a worker that wakes too late removes its own folders, not those of the worker that took its job', async () => {
     const { folders } = await setUp();
     const late = await folders.claim('job-1');
     await mkdir(late.checkout);
@@ -47,7 +47,7 @@ describe('The folders of jobs', () => {
     expect([await readdir(now.checkout), await readdir(now.scratch)]).toEqual([[], ['HEAD']]);
   });
 
-  it('F30: of a dead worker go with the processes in them, unless somebody holds the job', async () => {
+  it('F30: of a dead worker are removed with the processes in them, unless somebody holds the job', async () => {
     const { checkouts, scratch, folders } = await setUp();
     const [dead, held] = [await folders.claim('dead'), await folders.claim('held')];
     for (const { checkout } of [dead, held]) await mkdir(checkout);
@@ -72,7 +72,7 @@ describe('The folders of jobs', () => {
     expect(await readdir(scratch)).toEqual(['held.git']);
   });
 
-  it('F40c: an agent that leaves more than fits into a copy fails its job at once, and fills no disk', async () => {
+  it('F40c: an agent that leaves more than may be copied fails its job at once, and fills no disk', async () => {
     const { checkouts, scratch, folders } = await setUp(true, somebody);
     await mkdir(checkouts);
     await chmod(checkouts, 0o2750);

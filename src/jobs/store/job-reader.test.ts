@@ -27,11 +27,11 @@ describe.skipIf(missing)(
       return reader;
     }
 
-    it('is empty where there is no stream', async () => {
+    it('is empty if there is no stream', async () => {
       expect(await openReader().queue()).toEqual({ depth: 0, running: 0, oldestWaitingMs: null });
     });
 
-    it('counts what waits and what runs, and says how long the oldest waits that does not run', async () => {
+    it('counts waiting and running jobs, and returns the age of the oldest waiting one', async () => {
       const store = await openJobStore({
         ...{ url: server.url, runnerId: 'one', instance: randomUUID() },
         ...{ jobsPerUser: 3, claimIdleMs: 60_000, maxAttempts: 3 },
@@ -62,7 +62,7 @@ describe.skipIf(missing)(
       expect(oldestWaitingMs).toBeLessThanOrEqual(atMostMs);
     });
 
-    it('is refused where the stream is of another type', async () => {
+    it('is refused if the stream has another type', async () => {
       await redis.set('jobs:stream', 'x');
       await expect(openReader().queue()).rejects.toThrow(/WRONGTYPE/);
     });

@@ -70,7 +70,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     return first;
   }
 
-  it('begins a job and ends it: hash, counter, entry', async () => {
+  it('starts a job and ends it: hash, counter, entry', async () => {
     const store = await open();
     const { id } = await produce(redis, { prompt: 'Add a line', branch: 'develop' });
     const { job, lease } = only((await store.start(5)).started);
@@ -100,7 +100,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await redis.keys('runner:*')).toEqual(['runner:user:ada:running']);
   });
 
-  it('tells of an entry that comes while it waits', async () => {
+  it('returns an entry that arrives while it waits', async () => {
     const store = await open();
     const waited = store.nextEntry(NEVER);
     const { id, entry } = await produce(redis);
@@ -108,7 +108,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(ids((await store.start(1, [entry])).started)).toEqual([id]);
   });
 
-  it('begins no more than the limit of a user, and others meanwhile', async () => {
+  it('starts no more jobs of a user than the limit, and jobs of others meanwhile', async () => {
     const store = await open();
     const ada = await produceMany(20);
     const [bob = ''] = await produceMany(1, { userId: 'bob' });
@@ -123,7 +123,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('3');
   });
 
-  it('lets users take turns, so that the many jobs of one starve nobody', async () => {
+  it('lets users take turns, so that the many jobs of one user hold up nobody', async () => {
     const store = await open('runner-1', { jobsPerUser: 100 });
     await produceMany(30, { userId: 'ada' });
     await produceMany(3, { userId: 'bob' });
@@ -138,7 +138,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(users.filter((user) => user === 'cy')).toHaveLength(3);
   });
 
-  it('lets the one job of a user wait for no more than a few of the thousand that stand before it', async () => {
+  it('lets a user with one job wait for only a few of the thousand jobs before it', async () => {
     const store = await open('runner-1', { jobsPerUser: 100 });
     await Promise.all(Array.from({ length: 1_000 }, () => produce(redis, { userId: 'ada' })));
     await produce(redis, { userId: 'bob' });
@@ -151,7 +151,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(users.length).toBeLessThan(8);
   });
 
-  it('ends jobs that end at the same moment each as it did, and begins as many in their place', async () => {
+  it('stores a separate end for each of several jobs that end at the same moment, and starts as many in their place', async () => {
     const store = await open('runner-1', { jobsPerUser: 20 });
     const made = await produceMany(30);
     const { started } = await store.start(12);
@@ -182,7 +182,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await redis.zcard('runner:leases')).toBe(13);
   });
 
-  it('ends none of the jobs that end at the same moment while Redis refuses to write, and all of them after', async () => {
+  it('ends none of several jobs at the same moment while Redis refuses to write, and all of them afterwards', async () => {
     const store = await open();
     await produceMany(3);
     const { started } = await store.start(3);
@@ -198,7 +198,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect([await running('ada'), await redis.xlen('jobs:stream')]).toEqual(['0', 0]);
   });
 
-  it('begins a job once that stands twice in what is read in one step', async () => {
+  it('starts a job once even if one step reads it twice', async () => {
     const store = await open();
     const { id } = await produce(redis);
     await addEntry(redis, { job_id: id, user_id: 'ada', provider_id: 'p1', repo_url: 'x', prompt: 'x' });
@@ -236,7 +236,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('0');
   });
 
-  it('F50: gives the job of a dead runner to another, and what the first one says counts no more', async () => {
+  it('F50: gives the job of a dead runner to another, and ignores what the first one writes later', async () => {
     const dead = await open('dead');
     const alive = await open('alive');
     const { id } = await produce(redis);
@@ -270,7 +270,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     }
   });
 
-  it('F51: finds what was read by a runner that died before it began it', async () => {
+  it('F51: finds an entry whose runner died between reading and starting it', async () => {
     const dead = await open('dead');
     const { id } = await produce(redis);
     expect(await dead.nextEntry(NEVER)).not.toBeNull();
@@ -282,7 +282,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(ids((await alive.start(1)).started)).toEqual([id]);
   });
 
-  it('F50: finds all that a dead runner was given, however much it is', async () => {
+  it('F50: finds all entries of a dead runner, however many there are', async () => {
     await open('dead');
     const made = await produceMany(150, { userId: 'ada' });
     // Given to it by the stream, and nothing done with any.
@@ -301,7 +301,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(ids((await alive.start(500)).started)).toEqual(made);
   });
 
-  it('F51: makes the group anew from its first entry', async () => {
+  it('F51: creates the group again from its first entry', async () => {
     const store = await open();
     await redis.del('jobs:stream');
     await expect(store.start(1)).rejects.toThrow(/NOGROUP/);
@@ -310,7 +310,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(ids((await store.start(1)).started)).toEqual([id]);
   });
 
-  it('F51: ends a job whose entry was trimmed while it ran, and begins it anew when its runner is dead', async () => {
+  it('F51: ends a running job whose entry was trimmed, or starts it again if its runner is dead', async () => {
     const store = await open('runner-1');
     const { id } = await produce(redis);
     const { lease } = only((await store.start(1)).started);
@@ -326,7 +326,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('1');
   });
 
-  it('F51: says what is wrong when the stream is no stream, and goes on when it is one again', async () => {
+  it('F51: says what is wrong if the stream has another type, and goes on when it is a stream again', async () => {
     const store = await open();
     await redis.del('jobs:stream');
     await redis.set('jobs:stream', 'x');
@@ -337,7 +337,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(ids((await store.start(1)).started)).toEqual([id]);
   });
 
-  it('tells of a cancelled job, of a deleted one, and leaves their status alone', async () => {
+  it('reports a cancelled job and a deleted one, and leaves their status alone', async () => {
     const store = await open();
     const [cancelled = '', deleted = ''] = await produceMany(2);
     const { started } = await store.start(2);
@@ -352,7 +352,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('0');
   });
 
-  it('never begins a job that has ended, however often it stands in the stream', async () => {
+  it('never starts a job that has ended, however often the stream holds it', async () => {
     const store = await open();
     const { id } = await produce(redis);
     const { lease } = only((await store.start(1)).started);
@@ -364,7 +364,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await redis.hget(`job:${id}`, 'status')).toBe('success');
   });
 
-  it('hands a job back for another runner to begin at once, without counting the attempt', async () => {
+  it('hands a job back, so that another runner starts it at once, without counting the attempt', async () => {
     const store = await open();
     const { id } = await produce(redis);
     const { lease } = only((await store.start(1)).started);
@@ -376,7 +376,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(only((await other.start(1)).started).job).toMatchObject({ id, attempt: 1 });
   });
 
-  it('F51: begins again what it began without learning of it, but nothing of another process', async () => {
+  it('F51: starts a job again whose start it never learned of, but no job of another process', async () => {
     const store = await open();
     const { id } = await produce(redis);
     const unheard = only((await store.start(1)).started);
@@ -391,7 +391,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('1');
   });
 
-  it('leaves what it has read to others', async () => {
+  it('leaves its entries to others when it leaves the group', async () => {
     const store = await open();
     const { id } = await produce(redis);
     await store.nextEntry(NEVER);
@@ -400,7 +400,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(ids((await other.start(1)).started)).toEqual([id]);
   });
 
-  it('counts what a dead runner held no longer, also when nobody asks for that user any more', async () => {
+  it('does not count the jobs of a dead runner, even if its users have no new jobs', async () => {
     const dead = await open('dead');
     const { id, entry } = await produce(redis);
     await dead.start(1);
@@ -411,7 +411,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('0');
   });
 
-  it('gives a job up whose runner died too often', async () => {
+  it('gives up a job whose runners died too often', async () => {
     const store = await open('runner-1', { maxAttempts: 2 });
     const { id } = await produce(redis);
     for (const _ of [1, 2]) {
@@ -469,7 +469,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       expect((await store.start(3)).setAside).toEqual([]);
     });
 
-    it('a job whose hash is missing, or is no hash', async () => {
+    it('a job whose hash is missing or has another type', async () => {
       const store = await open();
       const [gone = '', list = ''] = await produceMany(2);
       await redis.del(`job:${gone}`, `job:${list}`);
@@ -484,7 +484,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       expect(await redis.xlen('jobs:stream')).toBe(0);
     });
 
-    it('none of the good ones among them, and keeps a thousand at most', async () => {
+    it('none of the good entries among them, and keeps at most a thousand', async () => {
       const store = await open();
       for (let index = 0; index < 1_100; index += 1) await addEntry(redis, { nonsense: String(index) });
       const { id } = await produce(redis);
@@ -519,7 +519,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await running('ada')).toBe('2');
   });
 
-  it('appends lines that go after a day, and lets an output that is no list be', async () => {
+  it('appends lines that expire after a day, and leaves an output of another type alone', async () => {
     const store = await open();
     const { id } = await produce(redis);
     const { lease } = only((await store.start(1)).started);

@@ -11,7 +11,7 @@ const missing = !hasRedisServer();
 describe.skipIf(missing)(
   `consuming jobs${missing ? ' (skipped: redis-server is not installed)' : ''}`,
   () => {
-    it('outlives work that throws, says so in the job, and goes on', async () => {
+    it('goes on after work that throws, and says so in the job', async () => {
       const server = await startRedisServer();
       onTestFinished(() => server.remove());
       const redis = server.client();
@@ -45,7 +45,7 @@ describe.skipIf(missing)(
       expect(await redis.get('runner:user:ada:running')).toBe('0');
     });
 
-    it('finds at once what another worker has read without room for it, just before this one waited', async () => {
+    it('finds entries at once that a full worker read just before this one waited', async () => {
       const server = await startRedisServer();
       onTestFinished(() => server.remove());
       const redis = server.client();

@@ -31,7 +31,7 @@ function aStep(id: string, state: Step['state'], message: string): Step {
 }
 
 describe('The reply to a command', () => {
-  it('says in one line why nothing was done, and what to do', () => {
+  it('says in one line why nothing was done, and how to fix that', () => {
     const run = aCommand({
       state: 'failed',
       reason: 'not_approved',
@@ -43,7 +43,7 @@ describe('The reply to a command', () => {
     ]);
   });
 
-  it('tells the commit and how each root went', () => {
+  it('shows the commit and the result of each root', () => {
     const run = aCommand({
       state: 'failed',
       reason: 'step_failed',
@@ -60,7 +60,7 @@ describe('The reply to a command', () => {
     expect(body).toContain('- `infra/b`: **plan failed `@org/everyone` `<img` `src=x>`**');
   });
 
-  it('is one for all who may not write, and one for each command of others', () => {
+  it('is shared by all commands without permission, and separate for each other command', () => {
     const refused = { state: 'failed', reason: 'not_allowed' } as const;
     expect(replyKey(aCommand({ ...refused, id: 'a' }))).toBe(replyKey(aCommand({ ...refused, id: 'b' })));
     expect(replyKey(aCommand({ id: 'a' }))).not.toBe(replyKey(aCommand({ id: 'b' })));

@@ -1,15 +1,15 @@
-/** The comment that answers a command: what was done, or why nothing was and what to do about it. Pure. */
+/** Writes the comment that answers a comment command: what was done, or why nothing was done and how to fix that. Pure. */
 
 import { nextActionOf } from '../../runs/kinds/kinds.ts';
 import type { CommandRun, Step } from '../../runs/run.ts';
 import { code, prose } from './markdown.ts';
 
-/** More folders than these are on the page. */
+/** The run's page lists any further folders. */
 const MAX_ROOTS = 50;
 
 /**
- * One reply for each command; to people who may not give any there is one for the whole pull request, so that nobody
- * can make us fill it.
+ * Each command has its own reply. People without permission share one reply for the whole pull request, so that nobody
+ * can fill it with our comments.
  */
 export function replyKey({ id, reason, input: { pullRequest } }: CommandRun): string {
   return reason === 'not_allowed' ? `#${pullRequest}` : id;

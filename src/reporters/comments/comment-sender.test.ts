@@ -75,7 +75,7 @@ function writes(): number {
 }
 
 describe('The comment of a pull request', () => {
-  it('is written once for the newest outcome, and older ones are settled unsaid', async () => {
+  it('is written once for the newest outcome, and older runs are settled without a comment', async () => {
     await runs.put(aPreview({ id: '1', ...DONE }));
     await runs.put(aPreview({ id: '2', ...DONE, state: 'superseded' }));
     await runs.put(aPreview({ id: '3', ...DONE, state: 'failed' }));
@@ -96,7 +96,7 @@ describe('The comment of a pull request', () => {
     expect(standing()).toEqual([['1', 0]]);
   });
 
-  it('is tried again after a failure, growing slower', async () => {
+  it('is tried again after a failure, at growing intervals', async () => {
     github.misbehave({ how: MISBEHAVIOURS.serverError, times: 3, method: 'POST' });
     await runs.put(aPreview({ id: '1', ...DONE }));
     const waits = (await tellAll()).filter((ms) => ms > 100);
@@ -105,7 +105,7 @@ describe('The comment of a pull request', () => {
     expect(runs.settledRuns).toEqual(['1']);
   });
 
-  it('is given up when GitHub refuses it, and the problem stays to be seen', async () => {
+  it('is given up if GitHub refuses it, and the report keeps the problem', async () => {
     github.misbehave({ how: MISBEHAVIOURS.forbidden, times: 1, method: 'POST' });
     await runs.put(aPreview({ id: '1', ...DONE }));
     await tellAll();
@@ -115,13 +115,13 @@ describe('The comment of a pull request', () => {
     ]);
   });
 
-  it('keeps a second apart from the one before', async () => {
+  it('is written a second after the one before', async () => {
     await runs.put(aPreview({ id: '1', ...DONE }));
     await runs.put(aPreview({ id: '2', ...DONE }, { pullRequest: 8 }));
     expect(await tellAll()).toEqual([100, 900, 100]);
   });
 
-  it('of a plan is written when it waits for an approval, once, and again when it has ended', async () => {
+  it('of a plan is written once while the plan waits for an approval, and again when it has ended', async () => {
     const tellNext = createTelling();
     await runs.put(
       aPlan({ id: '1', state: 'awaiting_approval', message: 'Heads of forks need an approval' }),
@@ -138,7 +138,7 @@ describe('The comment of a pull request', () => {
     expect(runs.settledRuns).toEqual(['1']);
   });
 
-  it('of a plan goes out of date with a newer head that changes no root, and is not made for one', async () => {
+  it('of a plan is updated by a newer head that changes no root, but not created for such a head', async () => {
     const nothing = { state: 'succeeded', message: 'No Terraform root is changed' } as const;
     await runs.put(aPlan({ id: '1', ...nothing }, { roots: null }));
     await tellAll();
@@ -155,7 +155,7 @@ describe('The comment of a pull request', () => {
     expect(runs.settledRuns).toEqual(['1', '2', '3']);
   });
 
-  it('of a plan whose token is gone is undeliverable, and holds up nobody', async () => {
+  it('of a plan without its token is undeliverable, and holds up no other', async () => {
     await runs.put(aPlan({ id: 'no-token', state: 'failed' }));
     await runs.put(aPlan({ id: '2', state: 'succeeded', concurrencyGroup: 'plan:other' }));
     await tellAll();
@@ -164,7 +164,7 @@ describe('The comment of a pull request', () => {
     expect(runs.settledRuns.toSorted()).toEqual(['2', 'no-token']);
   });
 
-  it('of plans is one for each plan id, and a plan by our own token is none of a request', async () => {
+  it('of plans is one for each plan id, and the reporter of requests leaves plans with our own token alone', async () => {
     const ended = { state: 'succeeded' } as const;
     await runs.put(aPlan({ id: '1', ...ended }));
     await runs.put(aPlan({ id: '2', ...ended, concurrencyGroup: 'plan:other' }, { planId: 'p2' }));

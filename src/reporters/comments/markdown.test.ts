@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { longestTurnMs } from '../../hostile-content.fixture.ts';
 import { code, fenced, plainLines, prose } from './markdown.ts';
 
-describe('Text of others in Markdown', () => {
+describe('Foreign text in Markdown', () => {
   it.each([
     ['code', code],
     ['prose', prose],
     ['plainLines', plainLines],
-  ])('shows in %s what nobody would see', (_what, show) => {
+  ])('shows invisible characters in %s', (_what, show) => {
     for (const unseen of ['\u200b', '\u200d', '\u2060', '\ufeff', '\u{e0061}', '\u202e', '\u00ad']) {
       const shown = show(`a${unseen}b`);
       expect(shown).not.toContain(unseen);
@@ -21,7 +21,7 @@ describe('Text of others in Markdown', () => {
     expect(prose('... 1. 12 §')).toBe('`...` `1`. 12 `§`');
   });
 
-  it('cuts a sentence that no comment would hold', () => {
+  it('cuts a sentence that is too long for a comment', () => {
     expect(prose('word '.repeat(100_000)).length).toBeLessThan(5_000);
   });
 

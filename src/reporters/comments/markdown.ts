@@ -1,19 +1,20 @@
-/** Text of others in GitHub's Markdown: shown as it is, linking to nobody and nothing, breaking no structure. Pure. */
+/** Puts foreign text into GitHub's Markdown. It is shown as it is, makes no links or mentions, and breaks no structure. Pure. */
 
 import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
 
 const MAX_CODE = 300;
-/** Longer runs of backticks are broken up: the fences around them would need the room of the text. */
+/** Longer runs of backticks are broken up, because the fences around them would use the space of the text. */
 const MAX_BACKTICKS = 40;
 const LONG_RUN = new RegExp(`\`{${MAX_BACKTICKS + 1},}`, 'g');
 const PART_OF_RUN = new RegExp(`\`{1,${MAX_BACKTICKS}}`, 'g');
 export const FENCES_LENGTH = 2 * (MAX_BACKTICKS + 1) + '\n\n'.length + 'text'.length;
-/** A sentence is shorter; one that is not would push everything else out of the comment. */
+/** Sentences are shorter. A longer text would push everything else out of the comment. */
 const MAX_PROSE = 4_000;
 
 /**
- * A code span: in it mentions, references, HTML and addresses are inert (https://github.github.com/gfm/#code-spans).
- * Its fence is longer than any in the text; line breaks, controls and what nobody sees become U+FFFD.
+ * Makes a code span, in which mentions, references, HTML and addresses have no effect
+ * (https://github.github.com/gfm/#code-spans). Its fence is longer than any in the text. Line breaks, control characters
+ * and invisible characters become U+FFFD.
  */
 export function code(text: string): string {
   const shown = replaceUnseen(cut(text, MAX_CODE), '\ufffd');
@@ -22,7 +23,7 @@ export function code(text: string): string {
   return isEdgy ? `${fence} ${shown} ${fence}` : `${fence}${shown}${fence}`;
 }
 
-/** Lines that are shown as they are, with what nobody sees made visible; for `fenced`. */
+/** Prepares lines for `fenced`: they are shown as they are, and invisible characters become visible. */
 export function plainLines(text: string): string {
   const lines = text.toWellFormed().replace(/\r\n?/g, '\n');
   return replaceUnseen(lines, (character) =>
@@ -31,7 +32,7 @@ export function plainLines(text: string): string {
 }
 
 /**
- * A fenced code block of `plainLines`: in it nothing is Markdown or HTML
+ * Makes a fenced code block of `plainLines`, in which nothing is Markdown or HTML
  * (https://github.github.com/gfm/#fenced-code-blocks). Its fences are longer than any run of backticks in the text,
  * and add at most FENCES_LENGTH characters to it.
  */
@@ -46,7 +47,7 @@ function longestRun(text: string): number {
   return longest;
 }
 
-/** A sentence of ours with words of others in it: every word that is not plain letters becomes a code span. */
+/** Formats our own sentence with foreign words in it. Every word that has more than plain letters becomes a code span. */
 export function prose(text: string): string {
   return cut(text, MAX_PROSE)
     .split(/\s+/)
@@ -54,14 +55,14 @@ export function prose(text: string): string {
     .map((word) => {
       const [core, tail] = withoutTail(word);
       if (core === '') return code(word);
-      // A number before a full stop would begin a list.
+      // A number with a full stop would start a list.
       const isPlain = /^\p{L}[\p{L}'’-]*(\(s)?$/u.test(core) || (/^\d+$/.test(core) && !/[.)]/.test(tail));
       return (isPlain ? core : code(core)) + tail;
     })
     .join(' ');
 }
 
-/** The word, and the punctuation at its end. */
+/** Splits a word from the punctuation at its end. */
 function withoutTail(word: string): [core: string, tail: string] {
   let end = word.length;
   while (end > 0 && '.,;:)'.includes(word.charAt(end - 1))) end -= 1;

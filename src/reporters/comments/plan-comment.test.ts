@@ -23,7 +23,7 @@ function blockOf(body: string): { content: string; after: string } {
 }
 
 describe('The comment of a plan', () => {
-  it('says which commit, which folder, how much, and folds the plan away', () => {
+  it('shows the commit, the folder and the summary, and folds the plan', () => {
     const body = planComment({ run: DONE, roots: [planned('+ a\n  b')], url });
     expect(body.split('\n')).toEqual([
       '<!-- runners-poc:plan:p1 -->',
@@ -45,7 +45,7 @@ describe('The comment of a plan', () => {
     ]);
   });
 
-  it('F48b: tells what checks say of the plan, whatever they say', () => {
+  it('F48b: shows the results of checks, whatever text they have', () => {
     const evil = '</details> @org/everyone ``` <img src=x>';
     const checks = [
       { name: 'policy', required: true, passed: false, message: evil, lines: [evil, '```'] },
@@ -70,7 +70,7 @@ describe('The comment of a plan', () => {
     );
   });
 
-  it('tells each root of several', () => {
+  it('shows each of several roots', () => {
     const roots = [planned('A', 'envs/a'), planned('B', 'envs/b')];
     const run = aPlan({ state: 'succeeded', message: '2 roots planned' }, { roots: null, planId: 'pr' });
     const body = planComment({ run, roots, url });
@@ -80,7 +80,7 @@ describe('The comment of a plan', () => {
     expect(body.match(/<details>/g)).toHaveLength(2);
   });
 
-  it('tells a failure with its cause, what to do next and the end of the log', () => {
+  it('shows a failure with its cause, the next step and the end of the log', () => {
     const problem = {
       problem: 'The state is locked',
       nextAction: 'Wait, then push.',
@@ -94,14 +94,14 @@ describe('The comment of a plan', () => {
     expect(blockOf(body).content).toBe('Error: x\n@you');
   });
 
-  it('tells a run that came to no root', () => {
+  it('shows a run that ended before any root', () => {
     const run = aPlan({ state: 'errored', reason: 'credentials_lost', message: 'The token is gone' });
     const body = planComment({ run, roots: [], url });
     expect(body).toContain('**The token is gone**');
     expect(body).toContain('folder `infra`');
   });
 
-  it('of a head that needs an approval says which commit it is', () => {
+  it('names the commit of a head that needs an approval', () => {
     const run = aPlan({ state: 'awaiting_approval', message: 'Heads of forks need an approval' });
     const body = planComment({ run, roots: [], url });
     expect(body).toContain('### OpenTofu plan awaits approval');
@@ -161,7 +161,7 @@ describe('The comment of a plan', () => {
     ]);
   });
 
-  it('gives room first to what is short, then cuts off roots and says so', () => {
+  it('keeps short blocks whole, then leaves out roots and says so', () => {
     const roots = [planned('short', 'a'), planned('z\n'.repeat(80_000), 'b'), planned('brief', 'c')];
     const run = aPlan({ state: 'succeeded', message: '3 roots' }, { roots: null });
     const body = planComment({ run, roots, url });

@@ -1,4 +1,4 @@
-/** The comment with the plans of a pull request, in Markdown that no plan can break out of. Pure. */
+/** Writes the comment with the plans of a pull request, in Markdown that no plan can break out of. Pure. */
 
 import { type PlanSummary, stateChanges } from '../../runs/deployments/deployment.ts';
 import { nextActionOf } from '../../runs/kinds/kinds.ts';
@@ -6,20 +6,20 @@ import type { PlanRun } from '../../runs/run.ts';
 import { cutInTheMiddle } from '../../runs/texts/cut-in-the-middle.ts';
 import { code, FENCES_LENGTH, fenced, plainLines, prose } from './markdown.ts';
 
-/** GitHub takes 65,536 characters (https://docs.github.com/en/rest/issues/comments); a few are left to spare. */
+/** A little less than the 65,536 characters that GitHub takes (https://docs.github.com/en/rest/issues/comments). */
 const MAX_LENGTH = 65_000;
-/** A plan is not shown in less room than this. */
+/** A plan gets at least so many characters. */
 const MIN_BLOCK = 400;
 const MAX_REMARKS = 20;
 const CUT = '_More roots are in the full log: a comment holds no more._';
 const LAST_LINES = 'Last lines of the log';
 
 export interface RootReport {
-  /** Null for what went wrong before any root was looked at. */
+  /** Null for a problem before any root was planned. */
   directory: string | null;
   plan: { summary: PlanSummary | null; text: string } | null;
   problem: { problem: string; nextAction: string; lines: readonly string[] } | null;
-  /** What was said of the plan. */
+  /** The results of the checks of the plan. */
   checks: readonly CheckReport[];
 }
 
@@ -29,7 +29,7 @@ export interface CheckReport {
   passed: boolean;
   /** One sentence with the verdict. */
   message: string;
-  /** The last of its log. */
+  /** The last lines of its log. */
   lines: readonly string[];
 }
 
@@ -40,11 +40,11 @@ interface Block {
 
 interface Section {
   head: string[];
-  /** What is folded away: the plan, the ends of logs. */
+  /** The folded parts: the plan and the ends of logs. */
   blocks: Block[];
 }
 
-/** One comment is kept for each plan id. */
+/** Each plan id has one comment. */
 export function planMark(planId: string): string {
   return `<!-- runners-poc:plan:${planId} -->`;
 }
@@ -57,9 +57,9 @@ export function planComment({
 }: {
   run: PlanRun;
   roots: readonly RootReport[];
-  /** About the run as a whole, a sentence each. */
+  /** Sentences about the run as a whole. */
   remarks?: readonly string[];
-  /** Of the full log. */
+  /** The address of the full log. */
   url: string;
 }): string {
   const { repository, revision, planId } = run.input;
@@ -92,11 +92,11 @@ function remarkList(remarks: readonly string[]): string[] {
   return ['', ...shown];
 }
 
-/** What no root says. */
+/** Returns the lines about the run as a whole. */
 function aboutRun(run: PlanRun, roots: readonly RootReport[]): string[] {
   const { state, message, input } = run;
   if (state === 'awaiting_approval') {
-    const what = `Nothing of ${code(input.revision)} is run until somebody who may has approved this very commit.`;
+    const what = `Nothing of ${code(input.revision)} runs until somebody with the right to do so has approved this commit.`;
     return ['', prose(message), '', what];
   }
   if (roots.length > 1 || (state === 'succeeded' && roots.length === 0)) return ['', `**${prose(message)}**`];
@@ -127,19 +127,18 @@ function sectionOf({ directory, plan, problem, checks }: RootReport, isOne: bool
   return { head: [...title, ...said], blocks: logBlock(LAST_LINES, problem.lines) };
 }
 
-/** An item of a list. */
 function verdict({ name, required, passed, message }: CheckReport): string {
   const said = passed ? prose(message) : `**${prose(message)}**`;
   return `- ${required ? 'Required check' : 'Check'} ${code(name)}: ${said}`;
 }
 
-/** `title` is ours, or plain letters. */
+/** `title` is our own text, or consists of plain letters. */
 function logBlock(title: string, lines: readonly string[]): Block[] {
   const text = plainLines(lines.join('\n'));
   return text === '' ? [] : [{ title, text }];
 }
 
-/** In the tool's own form. */
+/** Sums the plan up as the tool does. */
 function summaryLine({ summary, text }: { summary: PlanSummary | null; text: string }): string {
   if (summary === null) {
     const said = /^(Plan: \d.*|No changes\..*)$/m.exec(text)?.[0];
@@ -153,20 +152,20 @@ function summaryLine({ summary, text }: { summary: PlanSummary | null; text: str
   return outputs.length > 0 ? `${plan} Only outputs change.` : `No changes. ${plan}`;
 }
 
-/** The folded blocks share what room is left: the short ones whole, the others equally, cut in the middle. */
+/** The folded blocks share the space that is left. Short blocks stay whole. The others get equal shares, and are cut in the middle. */
 function fitted(heading: readonly string[], sections: readonly Section[]): string {
   const fixed: Section[] = [];
-  let room = MAX_LENGTH - lengthOf(heading) - CUT.length - 2;
+  let space = MAX_LENGTH - lengthOf(heading) - CUT.length - 2;
   for (const section of sections) {
-    room -= lengthOf(section.head) + section.blocks.length * MIN_BLOCK;
-    if (room < 0) break;
+    space -= lengthOf(section.head) + section.blocks.length * MIN_BLOCK;
+    if (space < 0) break;
     fixed.push(section);
   }
   const isCut = fixed.length < sections.length;
   const blocks = fixed.flatMap((section) => section.blocks);
   const limit = shareOf(
     blocks.map((block) => folded(block, Number.POSITIVE_INFINITY).length + FENCES_LENGTH),
-    Math.max(0, room) + blocks.length * MIN_BLOCK,
+    Math.max(0, space) + blocks.length * MIN_BLOCK,
   );
   return [
     ...heading,
@@ -182,9 +181,9 @@ function lengthOf(lines: readonly string[]): number {
   return lines.reduce((sum, line) => sum + line.length + 1, 0) + 1;
 }
 
-/** The most that each may take so that all together fit. */
-function shareOf(lengths: readonly number[], room: number): number {
-  let left = room;
+/** Returns the longest length for each block with which all blocks fit. */
+function shareOf(lengths: readonly number[], space: number): number {
+  let left = space;
   for (const [index, length] of lengths.toSorted((a, b) => a - b).entries()) {
     const share = Math.floor(left / (lengths.length - index));
     if (length > share) return share;
@@ -193,10 +192,10 @@ function shareOf(lengths: readonly number[], room: number): number {
   return Number.POSITIVE_INFINITY;
 }
 
-/** `limit` is of the whole, in characters. */
+/** `limit` is the length of the whole block, in characters. */
 function folded({ title, text }: Block, limit: number): string {
   const before = `<details>\n<summary>${title}</summary>\n\n`;
   const after = '\n\n</details>';
-  const room = Math.max(0, limit - before.length - after.length - FENCES_LENGTH);
-  return before + fenced(cutInTheMiddle(text, room)) + after;
+  const space = Math.max(0, limit - before.length - after.length - FENCES_LENGTH);
+  return before + fenced(cutInTheMiddle(text, space)) + after;
 }

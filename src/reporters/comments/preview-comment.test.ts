@@ -20,7 +20,7 @@ describe('code', () => {
     expect(code(text)).toBe(expected);
   });
 
-  it('cuts what is very long', () => {
+  it('cuts a very long text', () => {
     expect(code('x'.repeat(5_000))).toBe(`\`${'x'.repeat(300)}…\``);
   });
 });
@@ -53,7 +53,7 @@ function explanation(services: ServiceDecision[], unmatched: string[] = []): Exp
 const url = 'https://iac.example.com/runs/1?key=k';
 
 describe('The comment of a preview', () => {
-  it('tells each part that there is', () => {
+  it('has a part for each kind of decision', () => {
     const run = aPreview({ state: 'succeeded', message: 'Merging this will sync 1 service(s)' });
     const services = [
       decided('a', 'run', ['platform/01.a/x']),
@@ -104,7 +104,7 @@ describe('The comment of a preview', () => {
     ]);
   });
 
-  it('says what to do when there is no explanation', () => {
+  it('says what to do if there is no explanation', () => {
     const run = aPreview({
       state: 'errored',
       reason: 'git_unavailable',

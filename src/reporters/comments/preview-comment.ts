@@ -1,4 +1,4 @@
-/** The comment on a pull request, in Markdown that nothing from the repository can break out of. Pure. */
+/** Writes the preview comment of a pull request, in Markdown that no text of the repository can break out of. Pure. */
 
 import { type PreviewRun, RUN_REASONS } from '../../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
@@ -9,10 +9,10 @@ export const PREVIEW_MARK = '<!-- iac-runner:preview -->';
 /** GitHub's limit, in characters (https://docs.github.com/en/rest/issues/comments). */
 const MAX_LENGTH = 65_536;
 const CUT = '_The rest is cut here: a comment holds no more._';
-/** Room for what ends a comment that is cut. */
+/** Space for the end of a comment that is cut. */
 const RESERVED = 200;
 
-/** Decisions by the part of the comment in which they stand. */
+/** The parts of the comment, and the decisions in each. */
 const PARTS: readonly { title: string; decisions: readonly ServiceDecision['decision'][] }[] = [
   { title: 'Broken', decisions: ['invalid'] },
   { title: 'Would be synced', decisions: ['run', 'done'] },
@@ -30,7 +30,7 @@ export function previewComment({
   url,
 }: {
   run: PreviewRun;
-  /** Null when the preview did not come that far. */
+  /** Null if the preview ended before it had one. */
   explanation: Explanation | null;
   url: string;
 }): string {
@@ -74,7 +74,7 @@ function folded(title: string, lines: string[]): string[] {
   return ['', '<details>', `<summary>${title}</summary>`, '', ...lines, '', '</details>'];
 }
 
-/** Cut between two lines, with what is open there closed. */
+/** Cuts between two lines, and closes an open block. */
 function cutToLimit(lines: readonly string[]): string {
   const whole = lines.join('\n');
   if (whole.length <= MAX_LENGTH) return whole;

@@ -1,4 +1,4 @@
-/** The events of a deployment as others are told of them: which there are, in which order, and what each says. Pure. */
+/** Derives the events of a deployment from the store: which events there are, in which order, and their texts. Pure. */
 
 import { createHash } from 'node:crypto';
 import { phaseReached } from '../../runs/deployments/deploy-progress.ts';
@@ -12,10 +12,10 @@ export type DeployEventType =
   | 'deployment.succeeded'
   | 'deployment.failed'
   | 'deployment.cancelled'
-  /** A drift check found that something differs. */
+  /** A drift check found a difference. */
   | 'deployment.drifted';
 
-/** What has happened so far, as the store has it. */
+/** The deployment so far, as the store has it. */
 export interface DeployFacts {
   run: DeployRun;
   steps: readonly Step[];
@@ -28,12 +28,14 @@ export interface DeployEvent {
   type: DeployEventType;
   /** When it happened, in ms since the epoch. */
   at: number;
-  /** Nothing comes after it. */
+  /** No event follows it. */
   isLast: boolean;
 }
 
+/** The most resources of a plan in an event. */
 const RESOURCES = 100;
-/** All events so far, oldest first; a deployment that was never begun has only its end. */
+
+/** Returns all events so far, the oldest first. A deployment that never started has only its end. */
 export function deployEvents({ run, awaiting, planned }: DeployFacts): DeployEvent[] {
   const { startedAt, finishedAt } = run;
   return [
@@ -46,8 +48,8 @@ export function deployEvents({ run, awaiting, planned }: DeployFacts): DeployEve
 }
 
 /**
- * The text that is sent. It says what was so when the event happened, and stays the same however late it is told.
- * Of outputs, environment and credentials there is nothing in it.
+ * Returns the text that is sent. It describes the deployment at the time of the event, and does not change if the event
+ * is sent late. It holds no outputs, environment variables or credentials.
  */
 export function eventText(facts: DeployFacts, event: DeployEvent, runUrl: string): string {
   const { run, planned, decided } = facts;
@@ -76,8 +78,8 @@ export function eventText(facts: DeployFacts, event: DeployEvent, runUrl: string
 }
 
 /**
- * The same each time this is told to this target, so that a receiver can drop doubles. Without a full stop: those
- * part what is signed.
+ * Returns the same id each time this event is sent to this target, so that a receiver can drop duplicates. It has no full
+ * stop, because full stops separate the signed parts.
  */
 export function eventId(runId: string, target: string, type: DeployEventType): string {
   return `msg_${createHash('sha256').update(`${runId}\n${target}\n${type}`).digest('base64url').slice(0, 32)}`;
@@ -90,7 +92,7 @@ function lastType({ state, input }: DeployRun, planned: DeployFacts['planned']):
   return drifted ? 'deployment.drifted' : 'deployment.succeeded';
 }
 
-/** In the words of the API's status. */
+/** Returns the progress in the words of the API's status. */
 function progressOf({ run, steps, decided }: DeployFacts, { type }: DeployEvent) {
   const none = { reason: null, error: null };
   switch (type) {

@@ -98,7 +98,7 @@ async function endOne(state: 'succeeded' | 'failed' = 'succeeded'): Promise<stri
 }
 
 describe('The events of a deployment', () => {
-  it('are told in order, each once, signed as a Standard Webhooks library verifies it', async () => {
+  it('are sent in order, each once, with a signature that a Standard Webhooks library accepts', async () => {
     const { store, deploy, begin, plan, awaitApproval, finish } = deployments;
     const { idle } = await start();
     const id = await deploy();
@@ -128,7 +128,7 @@ describe('The events of a deployment', () => {
     expect(await reportsOf(id)).toMatchObject([{ target: 'operator', settled: true, problem: null }]);
   });
 
-  it('say what is known by then, and nothing of values or credentials', async () => {
+  it('say what is known at that time, and hold no values or credentials', async () => {
     const { store, deploy, begin, plan, awaitApproval, finish } = deployments;
     const id = await deploy({ path: 'network' });
     const lease = await begin();
@@ -168,7 +168,7 @@ describe('The events of a deployment', () => {
     expect(texts).not.toMatch(/hunter2|output-value|sealed/);
   });
 
-  it('are only its end for one that was never begun', async () => {
+  it('are only the end for a deployment that never started', async () => {
     const id = await deployments.deploy();
     await deployments.store.requestCancel(id, 'ada');
     await (await start()).idle();
@@ -180,7 +180,7 @@ describe('The events of a deployment', () => {
     ['something differs', SUMMARY, 'deployment.drifted', true],
     ['nobody knows what differs', null, 'deployment.drifted', true],
     ['nothing differs', { ...SUMMARY, add: 0, resources: [] }, 'deployment.succeeded', false],
-  ])('tell of a drift check that %s', async (_what, summary, type, drift) => {
+  ])('say that a drift check %s', async (_what, summary, type, drift) => {
     await deployments.deploy({ operation: 'drift' });
     const lease = await deployments.begin();
     await deployments.plan(lease, summary);
@@ -190,7 +190,7 @@ describe('The events of a deployment', () => {
     expect(receiver.seen[1]?.body.data).toMatchObject({ operation: 'drift', drift });
   });
 
-  it('go to the address of the deployment, too, and there alone when there is no other', async () => {
+  it('also go to the address of the deployment, or only there if the operator has none', async () => {
     await deployments.deploy({ callbackUrl: other.url });
     await deployments.finish(await deployments.begin());
     await (await start()).idle();
@@ -203,7 +203,7 @@ describe('The events of a deployment', () => {
     expect([receiver.seen.length, other.seen.length]).toEqual([2, 4]);
   });
 
-  it('go once to an address that is both', async () => {
+  it('go once to an address that is the operator’s and the deployment’s', async () => {
     await deployments.deploy({ callbackUrl: receiver.url });
     await deployments.finish(await deployments.begin());
     await (await start()).idle();
@@ -212,7 +212,7 @@ describe('The events of a deployment', () => {
 });
 
 describe('Without a secret', () => {
-  it('deployments are settled unsaid, and an address of theirs is said to be untold', async () => {
+  it('deployments are settled without an event, and the report says so', async () => {
     const silent = await endOne();
     const asking = await deployments.deploy({ callbackUrl: receiver.url });
     await deployments.begin();
@@ -226,8 +226,8 @@ describe('Without a secret', () => {
   });
 });
 
-describe('A receiver in trouble', () => {
-  it('gets the same id and the same text again, and what comes after only then', async () => {
+describe('A receiver that fails', () => {
+  it('gets the same id and the same text again, and the next event only after it', async () => {
     receiver.script.push(answer(500), answer(404), (response) => void response.destroy());
     await endOne();
     await (await start({ fast: createFastTime() })).idle();
@@ -237,7 +237,7 @@ describe('A receiver in trouble', () => {
     expect(new Set(tries.map(({ text }) => text)).size).toBe(1);
   });
 
-  it('is asked in growing pauses for about a day, across restarts, then given up for everyone to see', async () => {
+  it('is tried at growing intervals for about a day, across restarts, and then given up in the report', async () => {
     receiver.always = answer(503);
     const id = await endOne();
     const fast = createFastTime();
@@ -258,7 +258,7 @@ describe('A receiver in trouble', () => {
     expect(await unsettled()).toEqual([]);
   });
 
-  it('is told the end although it never took the beginning, and that stays to be seen', async () => {
+  it('gets the last event although it never took the first, and the report keeps the problem', async () => {
     receiver.script.push(...Array(19).fill(answer(500)));
     const id = await endOne();
     await (await start({ fast: createFastTime() })).idle();
@@ -272,7 +272,7 @@ describe('A receiver in trouble', () => {
     ]);
   });
 
-  it('does not suffer from another whose event cannot be made', async () => {
+  it('is not affected by another target whose event cannot be made', async () => {
     await deployments.deploy({ callbackUrl: other.url });
     await deployments.finish(await deployments.begin());
     let tries = 0;
@@ -289,7 +289,7 @@ describe('A receiver in trouble', () => {
     expect(other.types()).toEqual(receiver.types());
   });
 
-  it('that is gone (410) is told no more of this deployment', async () => {
+  it('that answers 410 gets no more events of this deployment', async () => {
     receiver.script.push(answer(410));
     const id = await endOne();
     await (await start()).idle();
@@ -300,7 +300,7 @@ describe('A receiver in trouble', () => {
     expect(receiver.types()).toHaveLength(3);
   });
 
-  it('F14: is not followed elsewhere', async () => {
+  it('F14: cannot redirect us', async () => {
     receiver.script.push(answer(302, { location: other.url }), answer(308, { location: other.url }));
     await endOne();
     await (await start({ fast: createFastTime() })).idle();
@@ -308,7 +308,7 @@ describe('A receiver in trouble', () => {
     expect(other.connections).toBe(0);
   });
 
-  it('is left alone for as long as it asks, with all its events', async () => {
+  it('gets no event for as long as it asks', async () => {
     receiver.script.push(answer(429, { 'retry-after': '7200' }));
     await endOne();
     await endOne();
@@ -318,7 +318,7 @@ describe('A receiver in trouble', () => {
     expect(last - second).toBeLessThan(HOUR);
   });
 
-  it('and silent holds up no other', async () => {
+  it('by giving no answer holds up no other', async () => {
     receiver.always = () => undefined;
     for (let index = 0; index < 3; index += 1) {
       await deployments.deploy({ callbackUrl: other.url });
@@ -345,7 +345,7 @@ describe('A receiver in trouble', () => {
 });
 
 describe('An event that is under way when the server stops', () => {
-  it('is told again with the same id', async () => {
+  it('is sent again with the same id', async () => {
     receiver.script.push(() => undefined);
     const id = await endOne();
     await start();
@@ -358,7 +358,7 @@ describe('An event that is under way when the server stops', () => {
     expect(first).toBe(second);
   });
 
-  it('is not sent over and over while the store cannot keep that it was taken', async () => {
+  it('is not sent again and again while the store cannot record that it was taken', async () => {
     let isFull = true;
     const { store } = deployments;
     const full: Deployments['store'] = {
@@ -394,12 +394,12 @@ describe('F14: the address of a deployment', () => {
     ['this machine in other words', () => receiver.url.replace('127.0.0.1', '2130706433')],
     ['the metadata of a cloud', () => 'http://169.254.169.254/latest/meta-data'],
     ['a file', () => 'file:///etc/passwd'],
-  ])('is not asked when it is %s', async (_what, url) => {
+  ])('gets no event if it is %s', async (_what, url) => {
     expect(await tellTo(url(), { rules: PUBLIC })).toMatch(/callback_url (names|must)/);
     expect(receiver.connections).toBe(0);
   });
 
-  it('is not asked when its name leads to a private address, whatever it led to before', async () => {
+  it('gets no event if its name now leads to a private address', async () => {
     const url = receiver.url.replace('127.0.0.1', 'hooks.example.com');
     const addresses = ['93.184.215.14', '127.0.0.1'].map((address) => [{ address, family: 4 }]);
     const mixed = addresses.flat();
@@ -409,13 +409,13 @@ describe('F14: the address of a deployment', () => {
     expect(receiver.connections).toBe(0);
   });
 
-  it('may be a private one that the operator lists, and no other then', async () => {
+  it('may be a private one that the operator lists, and then no other', async () => {
     expect(await tellTo(receiver.url, { rules: { ...PUBLIC, hosts: [receiver.host] } })).toBe('told');
     expect(await tellTo(receiver.url, { rules: { ...PUBLIC, hosts: [other.host] } })).toContain('allowed');
     expect(receiver.types()).toHaveLength(2);
   });
 
-  it('is asked over http only where that is allowed', async () => {
+  it('gets an event over http only if that is allowed', async () => {
     const rules = { protocols: ['https', 'ssh'], hosts: ['127.0.0.1'] };
     expect(await tellTo(receiver.url, { rules })).toContain('https://');
     expect(receiver.connections).toBe(0);

@@ -7,7 +7,7 @@ import { failAtCall } from '../../faults/failing-store.fixture.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 import { startSendingLoop } from './sending-loop.ts';
 
-it('A reporter is woken by a thousand changes without a single abort, and looks again after them', async () => {
+it('A thousand changes wake a reporter without a single abort, and it reads the store again after them', async () => {
   const aborts = vi.spyOn(AbortController.prototype, 'abort');
   let change: () => void = () => undefined;
   let looks = 0;
@@ -89,17 +89,17 @@ async function failFor(minutes: number, errors: (at: number) => Error): Promise<
   return failedAt;
 }
 
-it('A reporter that only fails by a defect ends the process after ten minutes, so that it is started again', async () => {
+it('A reporter that does nothing but fail because of a defect ends the process after ten minutes', async () => {
   const failedAt = await failFor(20, () => new TypeError('a defect'));
   expect(failedAt).toBeGreaterThanOrEqual(10 * MINUTE);
   expect(failedAt).toBeLessThanOrEqual(11 * MINUTE);
 });
 
-it('F12: a reporter that waits for a store that is away ends nothing, however long that takes', async () => {
+it('F12: a reporter whose store is away never ends the process', async () => {
   expect(await failFor(60, () => new StoreUnavailableError('The store is away.'))).toBeNull();
 });
 
-it('A reporter whose defect is not all that happens ends nothing', async () => {
+it('A reporter that sometimes fails for another reason than its defect never ends the process', async () => {
   const errors = (at: number) =>
     Math.floor(at / MINUTE) % 5 === 0
       ? new StoreUnavailableError('The store is away.')

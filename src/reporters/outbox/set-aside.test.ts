@@ -61,7 +61,7 @@ function stateOf(sha: string): string | undefined {
 }
 
 describe('A damaged run', () => {
-  it('has no commit status and says why, and the others have theirs', async () => {
+  it('gets no commit status, which the log explains, and the other runs get theirs', async () => {
     await putDamaged(FIRST);
     await putSync(SECOND);
     await reportFor(30);
@@ -71,7 +71,7 @@ describe('A damaged run', () => {
     expect(said).toEqual(['commit statuses: a run is set aside by a defect; the others go on']);
   });
 
-  it('is looked at again when it has come further, and after a restart', async () => {
+  it('is tried again when its state has changed, and after a restart', async () => {
     const { runs, start } = reporting;
     await runs.put(aRun({ id: FIRST, concurrencyGroup: FIRST, state: 'running' }, { revision: FIRST }));
     await putSync(SECOND);
@@ -87,7 +87,7 @@ describe('A damaged run', () => {
     expect(await runs.store.unreported('commit-status', 10)).toEqual([]);
   });
 
-  it('has no comment, and the other pull requests have theirs', async () => {
+  it('gets no comment, and the other pull requests get theirs', async () => {
     const { github, runs, start } = reporting;
     for (const pullRequest of [7, 8]) {
       const id = `preview-${pullRequest}`;
@@ -98,7 +98,7 @@ describe('A damaged run', () => {
     expect([github.comments.of(7).length, github.comments.of(8).length]).toEqual([0, 1]);
   });
 
-  it('has no events, and the other deployments have theirs', async () => {
+  it('sends no events, and the other deployments send theirs', async () => {
     const receiver = await startEventReceiver();
     const deployments = await createDeployments();
     onTestFinished(() => receiver.close());
@@ -131,19 +131,19 @@ describe('A damaged run', () => {
 });
 
 describe('A defect that every run meets', () => {
-  it('ends the process after ten minutes, though each run is set aside', async () => {
+  it('ends the process after ten minutes, although each run is set aside', async () => {
     for (const sha of [FIRST, SECOND, THIRD]) await putDamaged(sha);
     await reportFor(30);
     expect(failures[0]).toBeInstanceOf(ReporterFailedError);
   });
 
-  it('is not assumed of two runs', async () => {
+  it('is not assumed if only two runs meet it', async () => {
     for (const sha of [FIRST, SECOND]) await putDamaged(sha);
     await reportFor(30);
     expect(failures).toEqual([]);
   });
 
-  it('is not assumed of more either, as long as the report of another is sent', async () => {
+  it('is not assumed while the report of another run is sent', async () => {
     for (const sha of [FIRST, SECOND, THIRD]) await putDamaged(sha);
     await putSync(FOURTH);
     await reportFor(30);

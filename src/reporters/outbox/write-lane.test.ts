@@ -28,7 +28,7 @@ it('One kind of write waits alone for its own problems, and all kinds wait for p
   expect(waits()).toEqual([0, 0]);
 });
 
-it('Every time that is kept is a whole number of milliseconds', () => {
+it('Every stored time is a whole number of milliseconds', () => {
   const lane = createWriteLane({ clock: () => NOW + 0.25, random: () => 0.333 });
   for (const scope of ['target', 'kind', 'everything'] as const) {
     for (const failures of [1, 2, 7, 40]) {
@@ -38,7 +38,7 @@ it('Every time that is kept is a whole number of milliseconds', () => {
   }
 });
 
-describe('When the time of the machine is set', () => {
+describe('When somebody sets the time of the machine', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }));
   afterEach(() => void vi.useRealTimers());
 

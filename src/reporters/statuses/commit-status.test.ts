@@ -87,7 +87,7 @@ describe('commitStatus', () => {
     );
   });
 
-  it('says nothing about a dry run', () => {
+  it('gives a dry run no status', () => {
     expect(told(aRun({ state: 'succeeded' }, { dryRun: true }))).toBeNull();
   });
 

@@ -31,7 +31,7 @@ it('F44: a token that may not write statuses still writes comments', async () =>
   expect(github.statuses.latest('a'.repeat(40))).toMatchObject({ state: 'success' });
 });
 
-it('F44: room is kept for the outcome of a commit that has nearly 1,000 statuses', async () => {
+it('F44: a commit with nearly 1,000 statuses can still show its outcome', async () => {
   const { github, runs, start } = reporting;
   github.statuses.fill(FIRST, SYNC, 2);
   const retried = { source: 'retry', actor: 'ada', deliveryId: null, retryOf: null } as const;
@@ -49,7 +49,7 @@ it('F44: room is kept for the outcome of a commit that has nearly 1,000 statuses
   expect(await runs.store.unreported('commit-status', 10)).toEqual([]);
 });
 
-it('A commit with few statuses is told of each state, also when somebody asked for the run', async () => {
+it('A commit with few statuses shows each state, even if somebody requested the run', async () => {
   const { github, runs, start } = reporting;
   const asked = { source: 'sync_api', actor: 'ada', deliveryId: null, retryOf: null } as const;
   const { idle } = await start();

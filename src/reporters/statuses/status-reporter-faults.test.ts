@@ -27,7 +27,7 @@ describe('a GitHub that misbehaves', () => {
     ['a redirect to another host', 30, answer(307, {}, { location: 'https://other.example/statuses/aaa' })],
     ['an unknown commit', 30, answer(422, { message: 'No commit found for SHA: aaa' })],
     ['429', 2, answer(429, {}, { 'retry-after': '120' })],
-  ])('F44: %s, %i times: the final state stands in the end', async (_title, times, behaviour) => {
+  ])('F44: %s, %i times: GitHub shows the final state in the end', async (_title, times, behaviour) => {
     await createAnother({ speed: 60 });
     const { gaps, github, put, seen, start, runs, unsettled } = reporting;
     github.script = Array.from({ length: times }, () => behaviour);
@@ -43,7 +43,7 @@ describe('a GitHub that misbehaves', () => {
     expect(await runs.reports('run-1')).toMatchObject([{ failures: 0, problem: null }]);
   });
 
-  it('F44: silence: the final state stands in the end', async () => {
+  it('F44: silence: GitHub shows the final state in the end', async () => {
     await createAnother({ timeoutMs: 300 });
     const { github, put, start, unsettled } = reporting;
     github.script = [hang, hang];
@@ -53,7 +53,7 @@ describe('a GitHub that misbehaves', () => {
     expect(await unsettled()).toEqual([]);
   });
 
-  it('F44: waits double up to a quarter of an hour', async () => {
+  it('F44: the waits double, up to a quarter of an hour', async () => {
     const { github, gaps, put, start } = reporting;
     github.script = Array.from({ length: 13 }, () => answer(500, {}));
     await put('run-1', 'aaa', SUCCEEDED);
@@ -98,7 +98,7 @@ describe('a GitHub that misbehaves', () => {
     expect(github.seen.map(({ sha }) => sha)).toEqual(['aaa', 'aaa', 'bbb', 'aaa', 'bbb']);
   });
 
-  it('F44: a commit that stays unknown for a day is given up, visibly', async () => {
+  it('F44: a commit that stays unknown for a day is given up, and the report says so', async () => {
     await createAnother({ speed: 60 });
     const { github, logged, put, runs, start, unsettled } = reporting;
     github.always = answer(422, { message: 'No commit found for SHA: aaa' });
@@ -117,7 +117,7 @@ describe('a GitHub that misbehaves', () => {
     expect(logged).toContain('commit status is undeliverable; nothing more is sent for this run and commit');
   });
 
-  it('F44: too many statuses of a commit are given up, visibly', async () => {
+  it('F44: too many statuses of a commit are given up, and the report says so', async () => {
     const { github, put, runs, start, unsettled } = reporting;
     github.always = answer(422, { message: 'maximum number of statuses' });
     await put('run-1', 'aaa', SUCCEEDED);
@@ -127,7 +127,7 @@ describe('a GitHub that misbehaves', () => {
     expect(await runs.reports('run-1')).toMatchObject([{ told: null, settled: true }]);
   });
 
-  it('F45: a pending state that is answered late never ends up over the final one', async () => {
+  it('F45: a pending state that is answered late never replaces the final one', async () => {
     const { github, put, seen, start, runs } = reporting;
     await put('run-1', 'aaa', RUNNING);
     github.script = [

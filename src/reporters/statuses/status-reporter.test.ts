@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => reporting.close());
 
 describe('A sync and a preview of one commit', () => {
-  it('stand beside each other, under their own names', async () => {
+  it('have a status each, under their own names', async () => {
     const { github, runs, start, unsettled } = reporting;
     const sha = 'a'.repeat(40);
     const preview = { ...SUCCEEDED, message: 'Merging this will sync nothing' };
@@ -30,7 +30,7 @@ describe('A sync and a preview of one commit', () => {
 });
 
 describe('one run', () => {
-  it('is told from queued to its end, each state once, with its page', async () => {
+  it('is reported from queued to its end, each state once, with a link to its page', async () => {
     const { github, put, seen, start, runs, unsettled } = reporting;
     const { idle } = await start();
     await put('run-1', 'aaa');
@@ -56,7 +56,7 @@ describe('one run', () => {
     ]);
   });
 
-  it('that is a dry run, or has no commit, is settled without a word', async () => {
+  it('that is a dry run, or has no commit, is settled without a status', async () => {
     const { github, start, runs, unsettled } = reporting;
     await runs.put(aRun({ id: 'run-1', state: 'queued' }, { revision: 'aaa', dryRun: true }));
     await runs.put(aRun({ id: 'run-2', state: 'cancelled' }));
@@ -66,7 +66,7 @@ describe('one run', () => {
     expect(await unsettled()).toEqual(['run-3']);
   });
 
-  it('that moves on to another commit leaves none pending', async () => {
+  it('that moves on to another commit leaves no commit pending', async () => {
     const { github, start, runs, unsettled } = reporting;
     const { idle } = await start();
     await runs.put(aRun({ ...RUNNING, revision: 'aaa' }));
@@ -100,7 +100,7 @@ describe('several runs', () => {
     expect(await unsettled()).toEqual([]);
   });
 
-  it('that are covered by one that is not on the branch share the outcome of what follows that one', async () => {
+  it('that are covered by a run off the branch share the outcome of the run that follows it', async () => {
     const { github, put, start, runs, unsettled } = reporting;
     for (const [name, sha] of Object.entries({
       'run-1': 'aaa',
@@ -126,7 +126,7 @@ describe('several runs', () => {
     expect(await unsettled()).toEqual([]);
   });
 
-  it('that wait together are told once that they wait, and the commit really worked on goes first', async () => {
+  it('that wait together each get one pending status, and the commit that is worked on comes first', async () => {
     const { github, put, seen, start, runs } = reporting;
     const { idle } = await start();
     await put('run-1', 'aaa');
@@ -141,7 +141,7 @@ describe('several runs', () => {
     expect(seen()).toEqual(['bbb pending: Syncing 1 service(s)...', `bbb ${SYNCED}`, `aaa ${SYNCED}`]);
   });
 
-  it('that end while they are read have the commit really worked on first, too', async () => {
+  it('that end while they are read have the commit that was worked on first', async () => {
     const { put, seen, start, runs } = reporting;
     await put('run-1', 'aaa');
     await put('run-2', 'bbb');
@@ -160,7 +160,7 @@ describe('several runs', () => {
     expect(seen()).toEqual([`bbb ${SYNCED}`, `aaa ${SYNCED}`]);
   });
 
-  it('of one commit, 300 superseded, send one status', async () => {
+  it('of one commit, 300 of them superseded, send one status', async () => {
     const { put, seen, start, runs, unsettled } = reporting;
     const together = { concurrencyGroup: 'main', coalesce: true };
     for (let n = 1; n <= 301; n++) await put(`run-${n}`, 'aaa', together);
@@ -171,7 +171,7 @@ describe('several runs', () => {
     expect(runs.settledRuns.at(-1)).toBe('run-301');
   });
 
-  it('of one commit let only the newest news stand, also when the newer run was cancelled first', async () => {
+  it('of one commit show only the newest outcome, even if the newer run was cancelled first', async () => {
     const { put, seen, start, runs, unsettled } = reporting;
     await put('run-1', 'aaa', RUNNING);
     await put('run-2', 'aaa', { state: 'cancelled', message: 'Cancelled by ada' });
@@ -186,7 +186,7 @@ describe('several runs', () => {
     expect(await unsettled()).toEqual([]);
   });
 
-  it('are told one at a time, a second apart, ended ones first', async () => {
+  it('are reported one at a time, a second apart, and ended runs come first', async () => {
     const { gaps, github, put, runs, start } = reporting;
     await put('run-1', 'aaa');
     await put('run-2', 'bbb');
@@ -225,7 +225,7 @@ describe('several runs', () => {
 });
 
 describe('a restart', () => {
-  it('tells what was not told, and nothing twice', async () => {
+  it('sends what was not sent, and nothing twice', async () => {
     const { github, put, start, runs, unsettled } = reporting;
     await put('run-1', 'aaa', RUNNING);
     await (await start()).idle();
@@ -240,7 +240,7 @@ describe('a restart', () => {
     expect(await unsettled()).toEqual([]);
   });
 
-  it('knows of a pending state that was sent just before it, and ends it', async () => {
+  it('remembers a pending state that was sent just before it, and ends it', async () => {
     const { github, logged, start, runs } = reporting;
     await runs.put(aRun({ ...RUNNING, revision: 'aaa' }));
     github.script = [
@@ -258,7 +258,7 @@ describe('a restart', () => {
     expect(github.standing.get('aaa')).toBe(SYNCED);
   });
 
-  it('waits on for what GitHub asked', async () => {
+  it('keeps waiting for as long as GitHub asked', async () => {
     const { github, gaps, logged, put, start } = reporting;
     github.script = [answer(429, {}, { 'retry-after': '600' })];
     await put('run-1', 'aaa', SUCCEEDED);
@@ -268,7 +268,7 @@ describe('a restart', () => {
     expect(gaps()[0]).toBeGreaterThanOrEqual(600_000);
   });
 
-  it('that comes during a request waits for the answer and keeps it', async () => {
+  it('during a request waits for the answer and stores it', async () => {
     const { github, put, start, runs } = reporting;
     await put('run-1', 'aaa', SUCCEEDED);
     github.script = [(_response, accept) => setTimeout(accept, 100)];
@@ -280,7 +280,7 @@ describe('a restart', () => {
   });
 });
 
-it('a store that cannot keep what was told does not make the reporter tell it again', async () => {
+it('a store that cannot store the result does not make the reporter send the status again', async () => {
   const { github, logged, put, start, runs, unsettled } = reporting;
   runs.failure = new StoreUnavailableError('The disk is full.');
   await put('run-1', 'aaa', SUCCEEDED);
