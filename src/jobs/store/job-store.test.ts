@@ -421,7 +421,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const { started, setAside } = await store.start(1);
     expect([started, setAside]).toEqual([
       [],
-      [expect.objectContaining({ jobId: id, reason: expect.stringMatching(/begun 2 times/) })],
+      [expect.objectContaining({ jobId: id, reason: expect.stringMatching(/started 2 times/) })],
     ]);
     expect(await redis.hgetall(`job:${id}`)).toMatchObject({
       status: 'failed',
