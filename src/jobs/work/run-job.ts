@@ -18,7 +18,7 @@ export interface JobContext {
 }
 
 /** Returns the end of the job. An error is a failure of the job, or the reason of the signal. */
-export type JobWork = (job: Job, context: JobContext) => Promise<JobEnd>;
+type JobWork = (job: Job, context: JobContext) => Promise<JobEnd>;
 
 /** The reasons for which we end a job. */
 type StopReason = Exclude<JobHealth, 'running'> | 'timed_out' | 'draining';
