@@ -4,21 +4,22 @@
  */
 
 import { expect, it } from 'vitest';
-import { runChaos } from './chaos/chaos.ts';
+import { withoutPostgres } from '../src/stores/postgres/postgres-server.fixture.ts';
+import { type ChaosOptions, runChaos } from './chaos/chaos.ts';
+import { because } from './support/because.ts';
 import { obtainedInvoke } from './support/obtained.ts';
 
 const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 8);
 const SEED = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
 const LIMIT_MS = 120_000 + ROUNDS * 60_000;
 
-it(`every promise holds through ${ROUNDS} rounds of chaos (CHAOS_SEED=${SEED})`, {
-  timeout: LIMIT_MS,
-}, async () => {
+async function holds(store: ChaosOptions['store']): Promise<void> {
   const rounds: string[] = [];
   const log = (line: string) => void rounds.push(line);
   const { problems, story, folder, counts } = await runChaos({
     rounds: ROUNDS,
     seed: SEED,
+    store,
     invoke: obtainedInvoke(),
     log,
   });
@@ -27,4 +28,18 @@ it(`every promise holds through ${ROUNDS} rounds of chaos (CHAOS_SEED=${SEED})`,
   // A storm in which nothing happened proves nothing.
   expect(rounds).toHaveLength(ROUNDS);
   expect(counts.pushes).toBeGreaterThan(0);
+}
+
+it(`every promise holds through ${ROUNDS} rounds of chaos (CHAOS_SEED=${SEED})`, {
+  timeout: LIMIT_MS,
+}, async () => {
+  await holds('sqlite');
 });
+
+it.skipIf(withoutPostgres !== null)(
+  `every promise holds through ${ROUNDS} rounds of chaos with a store in PostgreSQL (CHAOS_SEED=${SEED})${because(withoutPostgres)}`,
+  { timeout: LIMIT_MS },
+  async () => {
+    await holds('postgres');
+  },
+);

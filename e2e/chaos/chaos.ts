@@ -2,17 +2,20 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { startPostgres } from '../../src/stores/postgres/postgres-server.fixture.ts';
 import { PROJECT_ROOT } from '../support/project-root.ts';
 import { createJudge } from './calm.ts';
 import type { Problem } from './evidence.ts';
 import { createRandom } from './random.ts';
 import { brew } from './storm.ts';
-import { createStory, type Story } from './story.ts';
-import { createWorld, type World } from './world.ts';
+import { createStory } from './story.ts';
+import { createWorld, type Database, type World } from './world.ts';
 
 export interface ChaosOptions {
   rounds: number;
   seed: number;
+  /** Where the runs are stored. */
+  store: 'sqlite' | 'postgres';
   invoke: readonly string[];
   /** Folder of the server's modules; default: src. */
   source?: string;
@@ -36,17 +39,32 @@ export interface ChaosResult {
 
 /** Stops after the first round with a problem. The same seed makes the same choices, at slightly other moments. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
-  const { seed, invoke, log } = options;
+  const { seed, invoke } = options;
   const story = createStory();
   const program = [process.execPath, join(options.source ?? join(PROJECT_ROOT, 'src'), 'cli.ts'), 'serve'];
-  const world = await createWorld({ invoke, program, random: createRandom(seed), story });
+  const database = options.store === 'postgres' ? await startDatabase() : null;
+  try {
+    const world = await createWorld({ invoke, program, database, random: createRandom(seed), story });
+    return await playAndKeep(world, options);
+  } finally {
+    await database?.server.remove();
+  }
+}
+
+async function startDatabase(): Promise<Database> {
+  const server = await startPostgres();
+  return { server, url: await server.createDatabase() };
+}
+
+async function playAndKeep(world: World, options: ChaosOptions): Promise<ChaosResult> {
+  const { story } = world;
   const result = await play(world, options).catch((error: unknown) => ({
     rounds: 0,
     problems: [{ invariant: 'no surprise', detail: String(error) }],
   }));
   const failed = result.problems.length > 0;
   const { folder } = world.stage;
-  if (failed) await keepEvidence(world, story, result.problems, log);
+  if (failed) await keepEvidence(world, result.problems, options.log);
   await world.close(failed);
   return { ...result, story: story.text(), folder: failed ? folder : null, counts: countOf(world) };
 }
@@ -74,8 +92,7 @@ async function play(
 }
 
 async function keepEvidence(
-  { stage, server }: World,
-  story: Story,
+  { stage, server, story, database }: World,
   problems: readonly Problem[],
   log: (line: string) => void,
 ): Promise<void> {
@@ -85,6 +102,7 @@ async function keepEvidence(
   for (const [index, output] of server.outputs().entries()) {
     await writeFile(join(stage.folder, `server-${index + 1}.log`), output);
   }
+  if (database) await writeFile(join(stage.folder, 'store.sql'), database.server.dump(database.url));
   log(`The folder is kept: ${stage.folder}`);
 }
 

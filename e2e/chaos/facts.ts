@@ -43,7 +43,7 @@ export interface SyncRequest {
 
 /** Something that goes wrong with the machine. */
 export interface Hardship {
-  kind: 'clock' | 'full disk' | 'I/O error' | 'locked store';
+  kind: 'clock' | 'full disk' | 'I/O error' | 'locked store' | 'killed database' | 'stalled database';
   fromNs: bigint;
   /** Null while it lasts. */
   untilNs: bigint | null;

@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --rounds N --seed S`: exit code 0 when everything promised held, 1 with the story otherwise. With
+ * `npm run chaos -- --rounds N --seed S [--store postgres]`: exit code 0 when everything promised held, 1 with the story otherwise. With
  * `--only "full disk"` that is the only fault, in every round.
  */
 
@@ -12,6 +12,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '20' },
     seed: { type: 'string', default: `${Math.floor(Math.random() * 2 ** 32)}` },
     source: { type: 'string' },
+    store: { type: 'string', default: 'sqlite' },
     only: { type: 'string' },
     story: { type: 'boolean', default: false },
   },
@@ -29,10 +30,16 @@ if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(rounds) || rounds < 1) 
   console.error('--rounds must be a whole number above 0, --seed a whole number.');
   process.exit(2);
 }
-log(`chaos: ${rounds} rounds, seed ${seed}`);
+const { store } = values;
+if (store !== 'sqlite' && store !== 'postgres') {
+  console.error('--store must be sqlite or postgres.');
+  process.exit(2);
+}
+log(`chaos: ${rounds} rounds, seed ${seed}, store ${store}`);
 const result = await runChaos({
   rounds,
   seed,
+  store,
   invoke: invoke.argv,
   ...(values.source === undefined ? {} : { source: values.source }),
   only: values.only,

@@ -23,6 +23,7 @@ async function tryDefect(defect: Defect, invoke: readonly string[]): Promise<boo
     const result = await runChaos({
       rounds,
       seed: Number(values.seed),
+      store: 'sqlite',
       invoke,
       source,
       only: defect.needs,

@@ -1,17 +1,21 @@
 /** What happens in the storm of a round: what people and GitHub do, and what goes wrong meanwhile. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { databaseHardships } from './storm-database.ts';
 import type { StormEvent } from './storm-event.ts';
 import { faults } from './storm-faults.ts';
+import { fileHardships } from './storm-file.ts';
 import { hardships } from './storm-hardships.ts';
 import { pushes } from './storm-pushes.ts';
 import { requests } from './storm-requests.ts';
 import type { World } from './world.ts';
 
-const TROUBLES = [...faults, ...hardships];
+function troublesOf({ database }: World): StormEvent[] {
+  return [...faults, ...hardships, ...(database === null ? fileHardships : databaseHardships)];
+}
 
 /**
- * A few pushes and requests and one or two faults, in any order, begun at random distances and overlapping. The
+ * A few pushes and requests and one or two faults, in any order, started at random distances and overlapping. The
  * number of runs is kept small, because the server writes one commit status a second. When `only` is
  * given, the fault of that name is the only one.
  */
@@ -20,7 +24,9 @@ export async function brew(world: World, only?: string): Promise<void> {
   const events = [
     ...draw(world, pushes, random.between(1, 2)),
     ...draw(world, requests, random.between(0, 1)),
-    ...(only === undefined ? draw(world, TROUBLES, random.between(1, 2)) : [troubleNamed(only)]),
+    ...(only === undefined
+      ? draw(world, troublesOf(world), random.between(1, 2))
+      : [troubleNamed(world, only)]),
   ];
   const shuffled = random.some(events, events.length);
   const under = shuffled.map(async ({ happen }, index) => {
@@ -30,10 +36,11 @@ export async function brew(world: World, only?: string): Promise<void> {
   await Promise.all(under);
 }
 
-function troubleNamed(wanted: string): StormEvent {
-  const found = TROUBLES.find(({ name }) => name === wanted);
+function troubleNamed(world: World, wanted: string): StormEvent {
+  const troubles = troublesOf(world);
+  const found = troubles.find(({ name }) => name === wanted);
   if (!found)
-    throw new Error(`There is no fault "${wanted}", only ${TROUBLES.map(({ name }) => name).join(', ')}.`);
+    throw new Error(`There is no fault "${wanted}", only ${troubles.map(({ name }) => name).join(', ')}.`);
   return found;
 }
 

@@ -1,5 +1,6 @@
 /** The stage of a chaos run: the platform, its server, and everything that is written down about them. */
 
+import type { PostgresServer } from '../../src/stores/postgres/postgres-server.fixture.ts';
 import { commitChange, writeRecordedService } from '../support/platform-services.ts';
 import { type Stage, setStage } from '../support/stage.ts';
 import { removeFolder } from '../support/temporary-folder.ts';
@@ -30,6 +31,15 @@ while not again and hold.exists():
 /** The shortest there is, so that a storm can last longer. */
 export const LEASE_SECONDS = 10;
 
+/** Longer than a lease, by the time that the slow task still takes: the run has to wait with its last words. */
+export const LOCKED_MS = (LEASE_SECONDS + 6) * 1_000;
+
+/** A database of a PostgreSQL of our own. */
+export interface Database {
+  server: PostgresServer;
+  url: string;
+}
+
 export interface World {
   stage: Stage;
   random: Random;
@@ -37,12 +47,16 @@ export interface World {
   facts: Facts;
   server: ServerKeeper;
   machine: Machine;
+  /** The database server that holds the store, or null when the store is a file. */
+  database: Database | null;
   /** For the servers started from now on; 0: they look at the branch only when they start. */
   setReconcileInterval(seconds: number): void;
   /** That of the server started last. */
   reconcileInterval(): number;
   /** One at a time for all that works in the clone. */
   inRepository<T>(work: () => Promise<T>): Promise<T>;
+  /** One at a time for all that happens to the database server. */
+  inDatabase<T>(work: () => Promise<T>): Promise<T>;
   /** Ends all that was started. With `keep` everything stays to be looked at. */
   close(keep: boolean): Promise<void>;
 }
@@ -51,12 +65,19 @@ export interface WorldOptions {
   invoke: readonly string[];
   /** argv of the server. */
   program: readonly string[];
+  database: Database | null;
   random: Random;
   story: Story;
 }
 
 /** Ends when the first server has met the branch. */
-export async function createWorld({ invoke, program, random, story }: WorldOptions): Promise<World> {
+export async function createWorld({
+  invoke,
+  program,
+  database,
+  random,
+  story,
+}: WorldOptions): Promise<World> {
   const stage = await setStage({ name: 'chaos', invoke });
   const machine = createMachine(stage.folder);
   try {
@@ -81,6 +102,7 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
         DISK_FLOOR_MB: '4',
         LOG_LEVEL: 'info',
         ...machine.environment,
+        ...(database === null ? {} : { STORE_URL: database.url }),
       };
     };
     const server = keepServer({ stage, facts, story, program, environment });
@@ -88,7 +110,6 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
     await until('the branch to be met', () =>
       first.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time')),
     );
-    let turn: Promise<unknown> = Promise.resolve();
     return {
       stage,
       random,
@@ -96,15 +117,13 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
       facts,
       server,
       machine,
+      database,
       setReconcileInterval(seconds) {
         interval = seconds;
       },
       reconcileInterval: () => startedWith,
-      inRepository(work) {
-        const result = turn.then(work);
-        turn = result.catch(() => undefined);
-        return result;
-      },
+      inRepository: createTurn(),
+      inDatabase: createTurn(),
       async close(keep) {
         server.dismiss();
         await stage.close({ keep: true });
@@ -117,6 +136,16 @@ export async function createWorld({ invoke, program, random, story }: WorldOptio
     machine.close(true);
     throw error;
   }
+}
+
+/** Runs what it is given one after the other. */
+function createTurn(): <T>(work: () => Promise<T>) => Promise<T> {
+  let turn: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const result = turn.then(work);
+    turn = result.catch(() => undefined);
+    return result;
+  };
 }
 
 /** Commits a change of the compose file of each service; to be called in the repository's turn. */

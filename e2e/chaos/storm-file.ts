@@ -1,0 +1,94 @@
+/** What goes wrong with a store that is a file: somebody else locks it, or a write to it fails. */
+
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { injectFault, noInjection } from '../support/injected-fault.ts';
+import { endure } from './endure.ts';
+import type { StormEvent } from './storm-event.ts';
+import { deliver, pushChange, pushTask } from './storm-pushes.ts';
+import { LOCKED_MS, SLOW_SERVICE, type World } from './world.ts';
+
+/** The outside reader waits so long for the server, in milliseconds. */
+const OUTSIDE_PATIENCE_MS = 2_000;
+
+const mayInject = noInjection() === null;
+
+/** Somebody else holds the database for longer than the lease of a run, as a backup that hangs does. */
+async function lockStore(world: World): Promise<void> {
+  await world.server.up();
+  const database = new DatabaseSync(databaseOf(world), { timeout: OUTSIDE_PATIENCE_MS });
+  try {
+    // The task ends while the store is locked, and so the run has to wait with its last words.
+    await pushTask(world, [SLOW_SERVICE]);
+    database.exec('BEGIN IMMEDIATE');
+    await endure(
+      world,
+      { kind: 'locked store', what: 'the store is locked for longer than a lease' },
+      async () => {
+        await deliver(world, await pushChange(world));
+        await sleep(LOCKED_MS);
+        database.exec('ROLLBACK');
+      },
+    );
+  } catch (error) {
+    world.story.tell(`the store could not be locked: ${String(error)}`);
+  } finally {
+    database.close();
+  }
+}
+
+/**
+ * One write to the disk fails. Then somebody reads the database from outside, a push is accepted, and the server is
+ * killed: what was acknowledged after the error must be there.
+ */
+async function failWrite(world: World): Promise<void> {
+  await world.server.up();
+  const runner = world.server.current();
+  if (!runner || !mayInject) return;
+  const how = world.random.pick(['fdatasync,fsync:error=EIO:when=1', 'pwrite64:error=EIO:when=1']);
+  world.server.excuseEnd(runner);
+  try {
+    const fault = await injectFault(runner.pid, how);
+    await endure(world, { kind: 'I/O error', what: `an I/O error: ${how}` }, async () => {
+      await deliver(world, await pushChange(world));
+      await fault.stop();
+    });
+  } catch (error) {
+    world.story.tell(`no I/O error: ${String(error)}`);
+  }
+  await world.server.revive(0);
+  // The first write after the error opens the database again.
+  await deliver(world, await pushChange(world));
+  await readFromOutside(world);
+  await deliver(world, await pushChange(world));
+  world.server.hit('SIGKILL');
+  await world.server.revive(0);
+}
+
+const READ_FROM_OUTSIDE = `
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=2)
+database.execute("SELECT count(*) FROM runs").fetchone()
+database.close()
+`;
+
+/** As an operator with sqlite3 does. The last user of a database removes its write-ahead log when it closes it. */
+async function readFromOutside(world: World): Promise<void> {
+  const { exitCode, stderr } = await execa('python3', ['-c', READ_FROM_OUTSIDE, databaseOf(world)], {
+    reject: false,
+    timeout: 10_000,
+  });
+  const problem = exitCode === 0 ? '' : `, in vain: ${stderr.slice(-200)}`;
+  world.story.tell(`somebody read the database from outside${problem}`);
+}
+
+function databaseOf({ stage }: World): string {
+  return join(stage.folder, 'data', 'iac-runner.db');
+}
+
+export const fileHardships: readonly StormEvent[] = [
+  { name: 'locked store', weight: 1, happen: lockStore },
+  { name: 'I/O error', weight: 2, happen: failWrite },
+];
