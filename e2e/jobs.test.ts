@@ -354,7 +354,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     const { id } = await stage.job();
     await until('the agent at work', async () => ((await stage.lines(id)).includes('begun') ? true : null));
     const stopped = worker.stop();
-    await until('the drain', () => (worker.output().includes('stopping') ? true : null));
+    await until('the drain', () => (worker.output().includes('no more jobs are taken') ? true : null));
     const late = await stage.job();
     expect(await stopped).toBe(0);
     expect((await stage.hash(id)).status).toBe('success');

@@ -39,6 +39,7 @@ export function consumeJobs(options: ConsumeJobsOptions): JobConsumer {
 
   async function stop(): Promise<void> {
     draining.abort();
+    log.info('no more jobs are taken; the running ones may end');
     const patience = AbortSignal.any([impatient.signal, AbortSignal.timeout(drainTimeoutMs)]);
     const allEnded = async () => {
       await Promise.all(loops);
