@@ -9,7 +9,7 @@ import { type ChaosOptions, runChaos } from './chaos/chaos.ts';
 import { because } from './support/because.ts';
 import { obtainedInvoke } from './support/obtained.ts';
 
-const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 8);
+const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 5);
 const SEED = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
 const LIMIT_MS = 120_000 + ROUNDS * 60_000;
 
