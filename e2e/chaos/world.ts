@@ -29,7 +29,7 @@ while not again and hold.exists():
     time.sleep(0.05)`;
 
 /** The shortest there is, so that a storm can last longer. */
-export const LEASE_SECONDS = 10;
+const LEASE_SECONDS = 10;
 
 /** Longer than a lease, by the time that the slow task still takes: the run has to wait with its last words. */
 export const LOCKED_MS = (LEASE_SECONDS + 6) * 1_000;
