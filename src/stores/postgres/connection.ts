@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 import { Client, types } from 'pg';
 import { StoreUnavailableError, StoreUnreachableError } from '../../errors.ts';
-import { type Database, type Row, type Value, wholeNumber } from '../sql/database.ts';
+import { type Row, type Transaction, type Value, wholeNumber } from '../sql/database.ts';
 import { toPostgres } from './dialect.ts';
 
 /** The tables stand in a schema of their own, so that the database may hold other things. */
@@ -41,6 +41,8 @@ export async function connect(
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
     keepAlive: true,
+    // Statements that do not depend on each other's results are sent at once.
+    pipeline: true,
     types: {
       // Every number of the store is a count or a time in milliseconds, which a double holds exactly.
       getTypeParser: (oid: number, format?: 'text' | 'binary') =>
@@ -68,7 +70,7 @@ export function drop(client: Client): void {
   connection.stream.destroy();
 }
 
-export function statementsOf(client: Client): Omit<Database, 'now'> {
+export function statementsOf(client: Client): Omit<Transaction, 'now' | 'mayClaim'> {
   async function query(sql: string, values: Value[]): Promise<{ rows: Row[]; rowCount: number | null }> {
     const text = toPostgres(sql);
     return client.query<Row>({ name: nameOf(text), text, values: values.map(bindable) });
@@ -77,6 +79,17 @@ export function statementsOf(client: Client): Omit<Database, 'now'> {
     get: async (sql, ...values) => (await query(sql, values)).rows[0],
     all: async (sql, ...values) => (await query(sql, values)).rows,
     run: async (sql, ...values) => (await query(sql, values)).rowCount ?? 0,
+    async insert(table, rows, rest = '') {
+      const [first] = rows;
+      if (!first) return [];
+      const columns = Object.keys(first).map((name) => `"${name}"`);
+      // One statement for any number of rows, so that it is planned once. The table says of which type each column is.
+      const sql = `INSERT INTO ${table} (${columns}) SELECT ${columns} FROM json_populate_recordset(NULL::${table}, ?) ${rest}`;
+      const bound = rows.map((row) =>
+        Object.fromEntries(Object.entries(row).map(([name, value]) => [name, bindable(value)])),
+      );
+      return (await query(sql, [JSON.stringify(bound)])).rows;
+    },
   };
 }
 

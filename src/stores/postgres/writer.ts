@@ -8,9 +8,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, escapeLiteral, type QueryResult } from 'pg';
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
-import type { Row, Transaction, Written } from '../sql/database.ts';
+import type { Row, Transaction } from '../sql/database.ts';
 import type { Driver } from '../sql/run-store.ts';
-import { WRITES, type WriteName } from '../sql/writes.ts';
+import { grouped, perform, type WriteName } from '../sql/writes.ts';
 import { connect, drop, isConnectionLost, isUnavailable, statementsOf, unavailable } from './connection.ts';
 import { type Change, toPayloads } from './news.ts';
 
@@ -33,10 +33,9 @@ interface Call {
   state: 'waiting' | 'taken' | 'given_up';
 }
 
-interface Outcome {
+interface Answer {
   call: Call;
-  written: Written<unknown>;
-  mayClaim: boolean;
+  outcome: Awaited<ReturnType<typeof perform>>[number];
 }
 
 export interface Writer {
@@ -81,18 +80,21 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
   async function commit(calls: readonly Call[]): Promise<void> {
     const current = await use();
     const id = randomUUID();
-    const outcomes: Outcome[] = [];
+    const answers: Answer[] = [];
     let hasWritten: boolean;
     try {
       const transaction = await begin(current);
-      for (const call of calls) {
+      for (const group of grouped(calls)) {
         lastProgressAt = performance.now();
-        // Taken only now: the lock may have been waited for until the callers gave up.
-        if (call.state === 'given_up') continue;
-        call.state = 'taken';
-        outcomes.push(await perform(transaction, call));
+        // The calls are taken only now: their callers may have given up while the lock was waited for.
+        const taken = group.filter(({ state }) => state !== 'given_up');
+        for (const call of taken) call.state = 'taken';
+        for (const [index, outcome] of (await perform(transaction, taken)).entries()) {
+          const call = taken[index];
+          if (call) answers.push({ call, outcome });
+        }
       }
-      hasWritten = await announce(current, id, outcomes);
+      hasWritten = await announce(current, id, answers);
     } catch (error) {
       for (const call of calls) if (call.state === 'taken') call.state = 'waiting';
       if (isConnectionLost(error)) forget(current);
@@ -106,13 +108,16 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
         nextAction: 'Try again; if it stays so, look into the log of the database.',
       });
     }
-    for (const { call, written } of outcomes) call.resolve(written.result);
-    for (const change of outcomes.map(changeOf)) onChange(change);
+    for (const { call, outcome } of answers) {
+      if (outcome instanceof Error) fail(call, outcome);
+      else call.resolve(outcome.result);
+    }
+    for (const change of changesOf(answers)) onChange(change);
   }
 
   /** Tells the other machines when the commit is made, and notes its id. Resolves to false if nothing was written. */
-  async function announce(on: Client, id: string, outcomes: readonly Outcome[]): Promise<boolean> {
-    const news = toPayloads(instance, outcomes.map(changeOf)).map(
+  async function announce(on: Client, id: string, answers: readonly Answer[]): Promise<boolean> {
+    const news = toPayloads(instance, changesOf(answers)).map(
       (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
     );
     const noted = lastRows(await on.query(`${news.join(' ')} ${noteCommit(instance, id)}`));
@@ -211,18 +216,10 @@ function lastRows(results: QueryResult<Row> | QueryResult<Row>[]): Row[] {
   return [results].flat().at(-1)?.rows ?? [];
 }
 
-function changeOf({ written, mayClaim }: Outcome): Change {
-  return { runs: written.changed, mayClaim };
-}
-
-async function perform(transaction: Transaction, call: Call): Promise<Outcome> {
-  const write = WRITES[call.name] as (
-    transaction: Transaction,
-    ...values: unknown[]
-  ) => Promise<Written<unknown>>;
-  transaction.mayClaim = false;
-  const written = await write(transaction, ...call.values);
-  return { call, written, mayClaim: transaction.mayClaim };
+function changesOf(answers: readonly Answer[]): Change[] {
+  return answers.flatMap(({ outcome }) =>
+    outcome instanceof Error ? [] : { runs: outcome.changed, mayClaim: outcome.mayClaim },
+  );
 }
 
 function fail(call: Call, error: unknown): void {

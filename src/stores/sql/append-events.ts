@@ -43,8 +43,7 @@ export async function appendEvents(
   return run;
 }
 
-/** Only the row: nothing is projected from the event. */
-export async function insertEvent(
+async function insertEvent(
   transaction: Transaction,
   run: number,
   { seq, at, event }: { seq: number; at: number; event: RunEventBody },

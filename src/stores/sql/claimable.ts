@@ -3,7 +3,7 @@
 import { toolName } from '../../runs/deployments/deployment.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../runs/run.ts';
-import type { Row, Transaction } from './database.ts';
+import { asKeys, type Row, type Transaction } from './database.ts';
 import { HOLDING_RUNS, QUEUED_RUNS, RUNS_WITH_HOME } from './rows.ts';
 
 const COLUMNS = 'number, concurrency_group, kind, needs, priority, home, home_until';
@@ -28,25 +28,40 @@ export function hasAll(
   );
 }
 
-/** After a run was added to the end of its group's queue. */
-export async function noteQueued(
-  transaction: Transaction,
-  { number, run, needs }: { number: number; run: Run; needs: string },
-): Promise<void> {
-  await countQueued(transaction, 1);
-  const group = run.concurrencyGroup;
-  if (await isTaken(transaction, group)) return;
-  const added = await transaction.run(
-    `INSERT INTO claimable (number, concurrency_group, kind, needs, priority) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT (concurrency_group, needs) DO UPDATE SET number = excluded.number, priority = excluded.priority
-       WHERE excluded.priority > claimable.priority`,
-    number,
-    group,
-    run.kind,
-    needs,
-    run.priority,
+interface Queued {
+  number: number;
+  run: Run;
+  needs: string;
+}
+
+/** After runs were added to the ends of their groups' queues. Resolves to the numbers of those that can be claimed now. */
+export async function noteQueued(transaction: Transaction, added: readonly Queued[]): Promise<Set<number>> {
+  const [taken] = await Promise.all([
+    takenGroups(transaction, new Set(added.map(({ run }) => run.concurrencyGroup))),
+    countQueued(transaction, added.length),
+  ]);
+  const free = added.filter(({ run }) => !taken.has(run.concurrencyGroup));
+  const rows = await transaction.insert(
+    'claimable',
+    firstOfEach(free).map(({ number, run, needs }) => ({
+      ...{ number, concurrency_group: run.concurrencyGroup, kind: run.kind, needs, priority: run.priority },
+    })),
+    `ON CONFLICT (concurrency_group, needs) DO UPDATE SET number = excluded.number, priority = excluded.priority
+       WHERE excluded.priority > claimable.priority
+     RETURNING number`,
   );
-  if (added > 0) transaction.mayClaim = true;
+  return new Set(rows.map(({ number }) => Number(number)));
+}
+
+/** The run of each group and list of needs that comes first: by priority, then by age. */
+function firstOfEach(queued: readonly Queued[]): Queued[] {
+  const first = new Map<string, Queued>();
+  for (const one of queued) {
+    const place = JSON.stringify([one.run.concurrencyGroup, one.needs]);
+    const other = first.get(place);
+    if (!other || one.run.priority > other.run.priority) first.set(place, one);
+  }
+  return [...first.values()];
 }
 
 /** After a run was changed. */
@@ -88,16 +103,17 @@ async function isHeld(transaction: Transaction, group: string): Promise<boolean>
   return (await transaction.get(sql, group)) !== undefined;
 }
 
-/** A run of the group is worked on, waits for an approval, or goes on before all others since its approval. */
-async function isTaken(transaction: Transaction, group: string): Promise<boolean> {
-  const row = await transaction.get(
-    `SELECT 1 AS taken FROM ${HOLDING_RUNS} AND concurrency_group = ?
+/** Those of the groups of which a run is worked on, waits for an approval, or goes on before all others since its approval. */
+async function takenGroups(transaction: Transaction, groups: Set<string>): Promise<Set<string>> {
+  const among = 'AND concurrency_group IN (SELECT key FROM json_each(?))';
+  const rows = await transaction.all(
+    `SELECT concurrency_group FROM ${HOLDING_RUNS} ${among}
      UNION ALL
-     SELECT 1 FROM ${RUNS_WITH_HOME} AND concurrency_group = ? LIMIT 1`,
-    group,
-    group,
+     SELECT concurrency_group FROM ${RUNS_WITH_HOME} ${among}`,
+    asKeys(groups),
+    asKeys(groups),
   );
-  return row !== undefined;
+  return new Set(rows.map(({ concurrency_group: group }) => String(group)));
 }
 
 /** The run of a group that was approved and goes on before all others, or undefined. */

@@ -15,14 +15,28 @@ export interface Database {
 
 /** A connection on which a transaction has begun. */
 export interface Transaction extends Database {
-  /** Set by a write after which a run can be claimed that could not before. */
+  /**
+   * Inserts rows in their order. All of them have the columns of the first. `rest` is the end of the statement: ON
+   * CONFLICT, RETURNING. Resolves to the rows of RETURNING.
+   */
+  insert(table: string, rows: readonly Record<string, Value>[], rest?: string): Promise<Row[]>;
+  /** Set by a write after which a run can be claimed that could not be claimed before. */
   mayClaim: boolean;
 }
 
-/** The result of a write, and the runs that it changed: their watchers hear of it after the commit. */
+/** The result of a write, and the runs that it changed: the driver notifies their watchers after the commit. */
 export interface Written<T> {
   result: T;
   changed: string[];
+}
+
+/**
+ * A list as the value of the placeholder in `SELECT key FROM json_each(?)`, which both databases understand. Neither
+ * takes the character 0 there.
+ */
+export function asKeys(values: Iterable<string>): string {
+  const keys = [...values].map((value) => value.replaceAll('\0', '\uFFFD'));
+  return JSON.stringify(Object.fromEntries(keys.map((key) => [key, 0])));
 }
 
 /** A placeholder for each value, as the list of an `IN`; nothing is in the list of no values. */

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node
 import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
-import { type Transaction, wholeNumber } from '../sql/database.ts';
+import { placeholders, type Transaction, wholeNumber } from '../sql/database.ts';
 import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
 import { createPrivateFile } from './private-file.ts';
 
@@ -130,6 +130,12 @@ function withStatements(raw: DatabaseSync): SqliteDatabase {
     all: async (sql, ...values) => prepare(sql).all(...values.map(wholeNumber)),
     run: async (sql, ...values) => Number(prepare(sql).run(...values.map(wholeNumber)).changes),
     now: async () => Date.now(),
+    insert: async (table, rows, rest = '') => {
+      const columns = Object.keys(rows[0] ?? {});
+      const names = columns.map((name) => `"${name}"`).join(', ');
+      const sql = `INSERT INTO ${table} (${names}) VALUES ${placeholders(columns)} ${rest}`;
+      return rows.flatMap((row) => prepare(sql).all(...Object.values(row).map(wholeNumber)));
+    },
     mayClaim: false,
     close: () => raw.close(),
   };

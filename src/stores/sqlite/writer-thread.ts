@@ -5,8 +5,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { NonceSpentError, QueueFullError, StaleLeaseError } from '../../errors.ts';
-import type { Transaction, Written } from '../sql/database.ts';
-import { WRITES, type WriteName } from '../sql/writes.ts';
+import { grouped, perform, type WriteName } from '../sql/writes.ts';
 import { adviceFor, type Connection, isUnavailable, openConnection } from './connection.ts';
 import { type SqliteDatabase, shrink } from './database.ts';
 import { holdOwnership } from './ownership.ts';
@@ -15,7 +14,7 @@ import { putBack, type Turn, take } from './turn.ts';
 export interface WriteCall {
   id: number;
   name: WriteName;
-  arguments: unknown[];
+  values: unknown[];
   /** Null when the caller waits without a limit. */
   turn: Turn | null;
 }
@@ -79,9 +78,10 @@ async function commit(connection: Connection, calls: WriteCall[]): Promise<Write
     database = connection.use();
     database.raw.exec('BEGIN IMMEDIATE');
     const answers: WriteAnswer[] = [];
-    for (const call of calls) {
-      // Taken only now: the lock may have been waited for until its caller gave up.
-      if (call.turn === null || take(call.turn)) answers.push(await write(database, call));
+    for (const group of grouped(calls)) {
+      // The calls are taken only now: their callers may have given up while the lock was waited for.
+      const taken = group.filter(({ turn }) => turn === null || take(turn));
+      answers.push(...(await write(database, taken)));
     }
     database.raw.exec('COMMIT');
     return answers;
@@ -99,15 +99,16 @@ async function commit(connection: Connection, calls: WriteCall[]): Promise<Write
   }
 }
 
-async function write(database: SqliteDatabase, call: WriteCall): Promise<WriteAnswer> {
-  const perform = WRITES[call.name] as (
-    transaction: Transaction,
-    ...values: unknown[]
-  ) => Promise<Written<unknown>>;
-  database.mayClaim = false;
-  let { result, changed } = await perform(database, ...call.arguments);
-  if (call.name === 'prune') result = shrink(database.raw) || result;
-  return { id: call.id, ok: true, result, changed, mayClaim: database.mayClaim };
+async function write(database: SqliteDatabase, calls: readonly WriteCall[]): Promise<WriteAnswer[]> {
+  const outcomes = await perform(database, calls);
+  return calls.flatMap((call, index) => {
+    const outcome = outcomes[index];
+    if (outcome === undefined) return [];
+    if (outcome instanceof Error) return failed(call, outcome);
+    const { result, changed, mayClaim } = outcome;
+    const isMore = call.name === 'prune' && shrink(database.raw);
+    return { id: call.id, ok: true, result: isMore || result, changed, mayClaim };
+  });
 }
 
 function rollBack(database: SqliteDatabase | null): void {
@@ -120,7 +121,7 @@ function rollBack(database: SqliteDatabase | null): void {
 
 function failed(call: WriteCall, error: unknown): WriteAnswer {
   if (error instanceof StaleLeaseError) {
-    const [lease] = call.arguments as [{ runId: string }];
+    const [lease] = call.values as [{ runId: string }];
     return { id: call.id, ok: false, failure: 'stale_lease', runId: lease.runId };
   }
   const message = error instanceof Error ? error.message : String(error);

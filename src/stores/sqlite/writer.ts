@@ -92,7 +92,7 @@ export async function startWriter(
             outgoing = [];
           });
         }
-        outgoing.push({ id: lastId, name, arguments: values, turn });
+        outgoing.push({ id: lastId, name, values, turn });
       });
     },
     isAlive: () => dead === null,

@@ -2,9 +2,9 @@
 
 import { randomBytes } from 'node:crypto';
 import type { OutsideHash } from '../../../runs/config-hashes.ts';
-import type { Report } from '../../../runs/run-store.ts';
+import type { Nonce, Report } from '../../../runs/run-store.ts';
 import { dropSealed, insertBaseline } from '../append-events.ts';
-import type { Transaction, Written } from '../database.ts';
+import { asKeys, type Transaction, type Written } from '../database.ts';
 import { findRun } from './stored-runs.ts';
 
 const KEPT_NONCES = 1_000;
@@ -84,6 +84,13 @@ export async function spendNonce(
   nonce: string,
   expiresAt: number,
 ): Promise<Written<boolean>> {
+  const isSpent = (await spentNonces(transaction, [nonce])).size > 0;
+  if (!isSpent) await insertNonces(transaction, [{ value: nonce, expiresAt }]);
+  return { result: !isSpent, changed: [] };
+}
+
+/** Forgets expired nonces, and returns those of `nonces` that were spent. */
+export async function spentNonces(transaction: Transaction, nonces: readonly string[]): Promise<Set<string>> {
   // The latest are kept longer, so that a clock that was wrong for a while does not forget what was spent before.
   await transaction.run(
     `DELETE FROM nonces WHERE expires_at < ? AND expires_at < (
@@ -91,12 +98,18 @@ export async function spendNonce(
     await transaction.now(),
     KEPT_NONCES,
   );
-  const added = await transaction.run(
-    'INSERT INTO nonces (nonce, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING',
-    nonce,
-    expiresAt,
+  const rows = await transaction.all(
+    'SELECT nonce FROM nonces WHERE nonce IN (SELECT key FROM json_each(?))',
+    asKeys(nonces),
   );
-  return { result: added === 1, changed: [] };
+  return new Set(rows.map(({ nonce }) => String(nonce)));
+}
+
+export async function insertNonces(transaction: Transaction, nonces: readonly Nonce[]): Promise<void> {
+  await transaction.insert(
+    'nonces',
+    nonces.map(({ value, expiresAt }) => ({ nonce: value, expires_at: expiresAt })),
+  );
 }
 
 export async function key(transaction: Transaction, name: string): Promise<Written<Uint8Array>> {

@@ -7,21 +7,25 @@ const KEPT_REFUSALS = 1_000;
 
 export async function recordDelivery(
   transaction: Transaction,
-  { deliveryId, event, decision, detail, runId, request }: NewDelivery,
+  delivery: NewDelivery,
 ): Promise<Written<null>> {
-  await transaction.run(
-    `INSERT INTO deliveries (delivery_id, event, received_at, decision, detail, run, request)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    deliveryId,
-    event,
-    await transaction.now(),
-    decision,
-    detail,
-    runId,
-    request && JSON.stringify(request),
-  );
-  if (decision === 'refused') await dropOldRefusals(transaction);
+  await insertDeliveries(transaction, [delivery]);
+  if (delivery.decision === 'refused') await dropOldRefusals(transaction);
   return { result: null, changed: [] };
+}
+
+export async function insertDeliveries(
+  transaction: Transaction,
+  deliveries: readonly NewDelivery[],
+): Promise<void> {
+  const now = await transaction.now();
+  await transaction.insert(
+    'deliveries',
+    deliveries.map(({ deliveryId, event, decision, detail, runId, request }) => ({
+      ...{ delivery_id: deliveryId, event, received_at: now, decision, detail },
+      ...{ run: runId, request: request && JSON.stringify(request) },
+    })),
+  );
 }
 
 export async function recordMissed(

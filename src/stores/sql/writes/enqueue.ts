@@ -1,102 +1,219 @@
-/** A new run, or the earlier one that answers the request. */
+/** Stores new runs, or finds the earlier ones that answer the requests. Requests that arrive together are stored together. */
 
 import { NonceSpentError, QueueFullError } from '../../../errors.ts';
 import { kindOf } from '../../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
 import { answersAgain } from '../../../runs/run-decisions.ts';
 import type { RunStore } from '../../../runs/run-store.ts';
-import { insertEvent } from '../append-events.ts';
 import { needsOf, noteQueued } from '../claimable.ts';
-import type { Transaction, Written } from '../database.ts';
-import { HOLDING_RUNS, RUN_COLUMNS, type StoredRun, toStoredRun } from '../rows.ts';
+import { asKeys, type Transaction, type Written } from '../database.ts';
+import { eventData, HOLDING_RUNS } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
-import { spendNonce } from './beside-runs.ts';
-import { recordDelivery } from './deliveries.ts';
-import { saveBeside, storedRuns, supersede } from './stored-runs.ts';
+import { insertNonces, spentNonces } from './beside-runs.ts';
+import { insertDeliveries } from './deliveries.ts';
+import { storedRuns, supersede } from './stored-runs.ts';
 
-interface Enqueued {
-  stored: StoredRun;
-  created: boolean;
-  changed: string[];
+export type EnqueueValues = [
+  request: RunRequest,
+  beside?: Parameters<RunStore['enqueue']>[1],
+  queueLimit?: number,
+];
+
+interface Enqueued extends Written<{ run: Run; created: boolean }> {
+  mayClaim: boolean;
+  beside: NonNullable<EnqueueValues[1]>;
+  request: RunRequest;
 }
 
+/** Stores one request. Throws the error that refuses it. */
 export async function enqueue(
   transaction: Transaction,
-  request: RunRequest,
-  { delivery, sealed, nonce }: NonNullable<Parameters<RunStore['enqueue']>[1]> = {},
-  queueLimit = Number.POSITIVE_INFINITY,
+  ...values: EnqueueValues
 ): Promise<Written<{ run: Run; created: boolean }>> {
-  if (nonce && !(await spendNonce(transaction, nonce.value, nonce.expiresAt)).result) {
-    throw new NonceSpentError('The nonce of the request was spent before.');
-  }
-  const { stored, created, changed } = await findOrInsert(transaction, request, queueLimit);
-  const { run, number } = stored;
-  if (created && sealed !== undefined) await saveBeside(transaction, 'sealed', number, sealed);
-  if (delivery) {
-    const decision = created ? delivery.decision : 'duplicate';
-    await recordDelivery(transaction, { ...delivery, decision, runId: run.id, request });
-  }
-  return { result: { run, created }, changed };
+  const [outcome] = await enqueueAll(transaction, [values]);
+  if (outcome === undefined || outcome instanceof Error) throw outcome;
+  transaction.mayClaim ||= outcome.mayClaim;
+  return outcome;
 }
 
-async function findOrInsert(
+/**
+ * Stores requests as if one came after the other, with a few statements for all of them. An error in the place of a
+ * result refuses only that request.
+ */
+export async function enqueueAll(
   transaction: Transaction,
-  request: RunRequest,
-  queueLimit: number,
-): Promise<Enqueued> {
-  if (request.dedupeKey !== null) {
-    const [earlier] = await storedRuns(
+  calls: readonly EnqueueValues[],
+): Promise<(Enqueued | Error)[]> {
+  const outcomes = await answerAll(transaction, calls);
+  const accepted = outcomes.filter((outcome) => 'result' in outcome);
+  const created = accepted.filter(({ result }) => result.created);
+  await Promise.all([
+    insertRuns(transaction, created),
+    insertNonces(
       transaction,
-      'FROM runs WHERE dedupe_key = ? ORDER BY number DESC LIMIT 1',
-      request.dedupeKey,
-    );
-    if (earlier && answersAgain(earlier.run, request))
-      return { stored: earlier, created: false, changed: [] };
+      accepted.flatMap(({ beside: { nonce } }) => nonce ?? []),
+    ),
+    insertDeliveries(
+      transaction,
+      accepted.flatMap(({ beside: { delivery }, request, result: { run, created: isNew } }) =>
+        delivery
+          ? { ...delivery, decision: isNew ? delivery.decision : 'duplicate', runId: run.id, request }
+          : [],
+      ),
+    ),
+  ]);
+  await supersedeAwaiting(transaction, created);
+  return outcomes;
+}
+
+/** Decides about every request; nothing is written. */
+async function answerAll(
+  transaction: Transaction,
+  calls: readonly EnqueueValues[],
+): Promise<(Enqueued | Error)[]> {
+  const known = await readKnown(transaction, calls);
+  const now = await transaction.now();
+  return calls.map(([request, beside = {}, queueLimit = Number.POSITIVE_INFINITY]) => {
+    const { nonce } = beside;
+    if (nonce && known.nonces.has(nonce.value)) {
+      return new NonceSpentError('The nonce of the request was spent before.');
+    }
+    const earlier = known.runs.get(request.dedupeKey ?? '');
+    const isKnown = earlier !== undefined && answersAgain(earlier, request);
+    if (!isKnown && known.queued >= queueLimit) {
+      return new QueueFullError(`The queue is full: ${known.queued} runs are waiting.`);
+    }
+    const run = isKnown ? earlier : newRun(request, now);
+    if (nonce) known.nonces.add(nonce.value);
+    if (request.dedupeKey !== null) known.runs.set(request.dedupeKey, run);
+    if (!isKnown) known.queued += 1;
+    const changed = isKnown ? [] : [run.id];
+    return { result: { run, created: !isKnown }, changed, mayClaim: false, beside, request };
+  });
+}
+
+/** Reads what the decisions depend on: the runs of the same requests, the length of the queue, the nonces. */
+async function readKnown(transaction: Transaction, calls: readonly EnqueueValues[]) {
+  const nonces = calls.flatMap(([, beside]) => beside?.nonce?.value ?? []);
+  const [runs, counter, spent] = await Promise.all([
+    storedRuns(
+      transaction,
+      `FROM runs WHERE number IN (
+         SELECT (SELECT max(number) FROM runs WHERE dedupe_key = asked.key) FROM json_each(?) AS asked)`,
+      asKeys(calls.flatMap(([{ dedupeKey }]) => dedupeKey ?? [])),
+    ),
+    transaction.get("SELECT value FROM counters WHERE name = 'queued_runs'"),
+    nonces.length === 0 ? new Set<string>() : spentNonces(transaction, nonces),
+  ]);
+  return {
+    runs: new Map(runs.map(({ run }) => [run.dedupeKey ?? '', run])),
+    queued: Number(counter?.value),
+    nonces: spent,
+  };
+}
+
+function newRun(request: RunRequest, now: number): Run {
+  const { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey, priority = 0, labels = [] } = request;
+  return {
+    ...{
+      id: timeOrderedId(now),
+      kind,
+      trigger,
+      input,
+      concurrencyGroup,
+      coalesce,
+      dedupeKey,
+      priority,
+      labels,
+    },
+    ...{ state: 'queued', reason: null, message: kindOf(request).queued, coveredBy: null, createdAt: now },
+    ...{ startedAt: null, finishedAt: null, notBefore: 0, approvalExpiresAt: null, cancelRequestedBy: null },
+    ...{ revision: null, subject: null, attempt: 0, handBacks: 0, chosen: 0 },
+  } as Run;
+}
+
+/** Inserts the runs with their first event, which changes nothing of them, and with what is kept beside them. */
+async function insertRuns(transaction: Transaction, created: readonly Enqueued[]): Promise<void> {
+  if (created.length === 0) return;
+  const runs = created.map(({ result: { run } }) => ({ run, needs: needsOf(run) }));
+  const rows = await transaction.insert(
+    'runs',
+    runs.map(({ run, needs }) => ({
+      ...{ id: run.id, kind: run.kind, state: run.state, message: run.message, needs },
+      ...{
+        concurrency_group: run.concurrencyGroup,
+        coalesce: run.coalesce ? 1 : 0,
+        dedupe_key: run.dedupeKey,
+      },
+      ...{
+        trigger: JSON.stringify(run.trigger),
+        input: JSON.stringify(run.input),
+        created_at: run.createdAt,
+      },
+      ...{ priority: run.priority, labels: JSON.stringify(run.labels), attempt: 0, chosen: 0, next_seq: 2 },
+    })),
+    'RETURNING id, number',
+  );
+  const numbers = new Map(rows.map(({ id, number }) => [id, Number(number)]));
+  const numbered = runs.map(({ run, needs }) => {
+    const number = numbers.get(run.id);
+    if (number === undefined) throw new Error('The store gave no row back for a new run.');
+    return { number, run, needs };
+  });
+  const [claimable] = await Promise.all([
+    noteQueued(transaction, numbered),
+    insertBeside(transaction, created, numbered),
+  ]);
+  for (const [index, { number }] of numbered.entries()) {
+    const outcome = created[index];
+    if (outcome && claimable.has(number)) outcome.mayClaim = true;
   }
-  const counter = await transaction.get("SELECT value FROM counters WHERE name = 'queued_runs'");
-  const queued = Number(counter?.value);
-  if (queued >= queueLimit) throw new QueueFullError(`The queue is full: ${queued} runs are waiting.`);
-  const stored = await insertRun(transaction, request);
-  const outdated = request.coalesce ? await awaitingApproval(transaction, request.concurrencyGroup) : [];
-  for (const other of outdated) await supersede(transaction, other, stored.run.id);
-  return { stored, created: true, changed: [stored, ...outdated].map(({ run }) => run.id) };
+}
+
+async function insertBeside(
+  transaction: Transaction,
+  created: readonly Enqueued[],
+  numbered: readonly { number: number; run: Run }[],
+): Promise<void> {
+  const data = eventData({ type: 'run.queued' });
+  const sealed = numbered.flatMap(({ number: run }, index) => {
+    const text = created[index]?.beside.sealed;
+    return text === undefined ? [] : { run, text };
+  });
+  const unreported = numbered.flatMap(({ number, run }) =>
+    kindOf(run).reporters.map((reporter) => ({ reporter, run: number })),
+  );
+  await Promise.all([
+    transaction.insert(
+      'events',
+      numbered.map(({ number, run }) => ({
+        ...{ run: number, seq: 1, at: run.createdAt, type: 'run.queued', data },
+      })),
+    ),
+    transaction.insert('unreported', unreported),
+    transaction.insert('sealed', sealed),
+  ]);
 }
 
 /** A run that waits for somebody's approval would hold its group, although nobody needs it any more. */
-async function awaitingApproval(transaction: Transaction, group: string): Promise<StoredRun[]> {
-  const holding = await storedRuns(transaction, `FROM ${HOLDING_RUNS} AND concurrency_group = ?`, group);
-  return holding.filter(({ run }) => run.state === 'awaiting_approval');
-}
-
-async function insertRun(transaction: Transaction, request: RunRequest): Promise<StoredRun> {
-  const now = await transaction.now();
-  const needs = needsOf(request);
-  // With its first event, run.queued, which changes nothing of it.
-  const row = await transaction.get(
-    `INSERT INTO runs (id, kind, state, message, concurrency_group, coalesce, dedupe_key, "trigger", input,
-       attempt, chosen, created_at, next_seq, priority, labels, needs)
-     VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, 0, 0, ?, 2, ?, ?, ?)
-     RETURNING ${RUN_COLUMNS}`,
-    timeOrderedId(now),
-    request.kind,
-    kindOf(request).queued,
-    request.concurrencyGroup,
-    request.coalesce ? 1 : 0,
-    request.dedupeKey,
-    JSON.stringify(request.trigger),
-    JSON.stringify(request.input),
-    now,
-    request.priority ?? 0,
-    JSON.stringify(request.labels ?? []),
-    needs,
-  );
-  if (!row) throw new Error('The store gave no row back for a new run.');
-  const stored = toStoredRun(row);
-  const { run, number } = stored;
-  await insertEvent(transaction, number, { seq: 1, at: now, event: { type: 'run.queued' } });
-  await noteQueued(transaction, { number, run, needs });
-  for (const reporter of kindOf(request).reporters) {
-    await transaction.run('INSERT INTO unreported (reporter, run) VALUES (?, ?)', reporter, number);
+async function supersedeAwaiting(transaction: Transaction, created: readonly Enqueued[]): Promise<void> {
+  const newest = new Map<string, Enqueued>();
+  for (const outcome of created) {
+    const { coalesce, concurrencyGroup } = outcome.result.run;
+    if (coalesce && !newest.has(concurrencyGroup)) newest.set(concurrencyGroup, outcome);
   }
-  return stored;
+  if (newest.size === 0) return;
+  const holding = await storedRuns(
+    transaction,
+    `FROM ${HOLDING_RUNS} AND concurrency_group IN (SELECT key FROM json_each(?))`,
+    asKeys(newest.keys()),
+  );
+  for (const stored of holding) {
+    const covering = newest.get(stored.run.concurrencyGroup);
+    if (stored.run.state !== 'awaiting_approval' || !covering) continue;
+    transaction.mayClaim = false;
+    await supersede(transaction, stored, covering.result.run.id);
+    covering.changed.push(stored.run.id);
+    covering.mayClaim ||= transaction.mayClaim;
+  }
 }
