@@ -146,6 +146,53 @@ export function describeRunStore(
       });
     });
 
+    describe('requests that arrive together', () => {
+      it('are answered as if one came after the other, and a refused one takes nothing from the others', async () => {
+        const nonce = { value: 'of-a-request', expiresAt: Date.now() + 60_000 };
+        const delivery = { deliveryId: 'd', event: 'push', decision: 'accepted', detail: 'x' } as const;
+        const beside = { delivery: { ...delivery, runId: null, request: null } };
+        const known = await store.enqueue(pushRequest({ dedupeKey: 'delivery:0' }));
+        const outcomes = await Promise.all([
+          store.enqueue(pushRequest({ dedupeKey: 'delivery:1' }), { ...beside, nonce, sealed: 'first' }),
+          store.enqueue(pushRequest({ dedupeKey: 'delivery:2' }), { nonce }).catch((error: unknown) => error),
+          store.enqueue(pushRequest({ dedupeKey: 'delivery:1' }), beside),
+          store.enqueue(pushRequest({ dedupeKey: 'delivery:0' })),
+          store.enqueue(deployRequest({ labels: ['aws'] }), { sealed: 'last' }),
+        ]);
+        const refused = outcomes.splice(1, 1);
+        expect(refused).toEqual([expect.any(NonceSpentError)]);
+        const accepted = outcomes as Awaited<ReturnType<RunStore['enqueue']>>[];
+        expect(accepted.map(({ created }) => created)).toEqual([true, false, false, true]);
+        const [first, repeated, earlier, last] = accepted.map(({ run }) => run.id);
+        expect([repeated, earlier]).toEqual([first, known.run.id]);
+        expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual([last, first, known.run.id]);
+        expect([await store.sealed(first ?? ''), await store.sealed(last ?? '')]).toEqual(['first', 'last']);
+        expect(await store.deliveries({ limit: 10 })).toMatchObject([
+          { decision: 'duplicate', runId: first },
+          { decision: 'accepted', runId: first },
+        ]);
+        expect(await store.unreported('commit-status', 10)).toMatchObject([
+          { id: known.run.id },
+          { id: first },
+        ]);
+      });
+
+      it('are claimed by priority, then by the order in which they arrived', async () => {
+        const enqueued = await Promise.all(
+          [0, 5, 0, 5, 1].map((priority, index) =>
+            store.enqueue(deployRequest({ priority, concurrencyGroup: `deploy:${index % 2}` })),
+          ),
+        );
+        const order: number[] = [];
+        for (let count = 0; count < enqueued.length; count += 1) {
+          const { run, lease } = await claim();
+          order.push(enqueued.findIndex((one) => one.run.id === run.id));
+          await store.append(lease, [finished()]);
+        }
+        expect(order).toEqual([1, 3, 4, 0, 2]);
+      });
+    });
+
     describe('claim', () => {
       it('gives nothing when nothing is queued', async () => {
         expect(await store.claim({ owner, leaseMs: 1_000 })).toBeNull();
@@ -669,7 +716,10 @@ export function describeRunStore(
 
       it('gives way to a newer request that covers it', async () => {
         const { run } = await awaiting({ coalesce: true });
-        const newer = await store.enqueue(deployRequest({ coalesce: true }));
+        const [newer] = await Promise.all([
+          store.enqueue(deployRequest({ coalesce: true })),
+          store.enqueue(deployRequest({ coalesce: false })),
+        ]);
         expect(await store.run(run.id)).toMatchObject({ state: 'superseded', coveredBy: newer.run.id });
         expect((await claim()).run.id).toBe(newer.run.id);
       });

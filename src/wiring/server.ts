@@ -33,6 +33,9 @@ import { onlyOne } from './store.ts';
 import { secretsOf } from './sync.ts';
 import { prepareWork, startWork } from './work.ts';
 
+/** Pushes that arrive within this time are answered by the same head of the branch. */
+const HEAD_MS = 20;
+
 /** Those that have their own credentials, or none. */
 const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
 
@@ -87,7 +90,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
       previews: config.previews,
       plans: plans.ownPulls,
       commands: commandSource(config),
-      namedBy: createBranchRules({ mirror, lastGoodRules }).namedBy,
+      namedBy: createBranchRules({ mirror, lastGoodRules, rememberMs: HEAD_MS }).namedBy,
       runUrl: links.signed,
       inbox: createInbox({ store, now: Date.now }),
       onBranchMoved: () => reconciler?.nudge(),

@@ -32,8 +32,11 @@ export function createBranchRules(options: {
   lastGoodRules(): Promise<string | null>;
   /** How long a push waits for the first fetch. Default 4 s. */
   waitMs?: number;
+  /** For how long the head is remembered, so that a flood of pushes does not read it as often. Default: not at all. */
+  rememberMs?: number;
 }): BranchRules {
-  const { mirror, lastGoodRules, waitMs = WAIT_MS } = options;
+  const { mirror, lastGoodRules, waitMs = WAIT_MS, rememberMs = 0 } = options;
+  let known: { head: Promise<string | null>; until: number } | null = null;
   let last: { head: string; rules: Rules } | null = null;
   let fetching: Promise<string | null> | null = null;
   /** The head whose rules a push has replaced; until the next fetch nobody knows the new ones. */
@@ -50,6 +53,12 @@ export function createBranchRules(options: {
     return fetching;
   }
 
+  function currentHead(): Promise<string | null> {
+    const now = performance.now();
+    if (known === null || known.until <= now) known = { head: mirror.head(), until: now + rememberMs };
+    return known.head;
+  }
+
   async function rulesAt(head: string): Promise<Rules> {
     if (last?.head !== head) {
       const { rules } = await loadRules(mirror, head, await lastGoodRules());
@@ -59,7 +68,7 @@ export function createBranchRules(options: {
   }
 
   async function look({ paths, after }: PushedPaths): Promise<NamedServices> {
-    const head = (await mirror.head()) ?? (await firstFetch());
+    const head = (await currentHead()) ?? (await firstFetch());
     if (head === null) return unsure(paths, last?.rules);
     if (head !== after && paths.includes(RULES_FILE)) replacedAt = head;
     const rules = await rulesAt(head);

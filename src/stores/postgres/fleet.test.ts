@@ -120,9 +120,9 @@ describe.skipIf(withoutPostgres !== null)(
         ['m:1', ['tofu 1.9.0']],
       ]);
       await fleet.leave('a:1');
-      await pass(599_000);
+      await pass(570_000);
       expect((await fleet.workers()).workers).toHaveLength(1);
-      await pass(2_000);
+      await pass(31_000);
       expect((await fleet.workers()).workers).toEqual([]);
     });
 

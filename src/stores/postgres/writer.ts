@@ -17,6 +17,8 @@ import { type Change, toPayloads } from './news.ts';
 /** The lock that every writing transaction holds. Any number that nobody else uses in this database. */
 const WRITE_LOCK = 7_262_018;
 const BATCH = 200;
+/** Plans are kept, and one that is made while a table is small would read the whole table when it has become large. */
+const BY_INDEX = 'SET enable_seqscan TO off; SET enable_hashjoin TO off; SET enable_mergejoin TO off';
 const RETRY_MS = 500;
 const EXPIRY_CHECK_MS = 250;
 /** A write that takes longer waits for somebody, or for a database that stands still. */
@@ -55,10 +57,13 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
   let lastProgressAt = 0;
 
   async function use(): Promise<Client> {
-    client ??= await connect(url, (ended) => {
+    if (client) return client;
+    const opened = await connect(url, (ended) => {
       if (client === ended) client = null;
     });
-    return client;
+    client = opened;
+    await opened.query(BY_INDEX);
+    return opened;
   }
 
   function forget(lost: Client): void {
@@ -81,7 +86,6 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
     const current = await use();
     const id = randomUUID();
     const answers: Answer[] = [];
-    let hasWritten: boolean;
     try {
       const transaction = await begin(current);
       for (const group of grouped(calls)) {
@@ -94,7 +98,6 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
           if (call) answers.push({ call, outcome });
         }
       }
-      hasWritten = await announce(current, id, answers);
     } catch (error) {
       for (const call of calls) if (call.state === 'taken') call.state = 'waiting';
       if (isConnectionLost(error)) forget(current);
@@ -103,11 +106,7 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
       for (const call of calls) await commit([call]).catch((alone) => fail(call, alone));
       return;
     }
-    if (!(await isStored(current, id, calls)) && hasWritten) {
-      throw new StoreUnavailableError('The database did not make the commit, so nothing was stored.', {
-        nextAction: 'Try again; if it stays so, look into the log of the database.',
-      });
-    }
+    await store(current, id, answers);
     for (const { call, outcome } of answers) {
       if (outcome instanceof Error) fail(call, outcome);
       else call.resolve(outcome.result);
@@ -115,25 +114,23 @@ export function startWriter(url: string, instance: string, onChange: (change: Ch
     for (const change of changesOf(answers)) onChange(change);
   }
 
-  /** Tells the other machines when the commit is made, and notes its id. Resolves to false if nothing was written. */
-  async function announce(on: Client, id: string, answers: readonly Answer[]): Promise<boolean> {
+  /**
+   * Commits, with a note of the transaction's id and with the news for the other machines. After an error only the
+   * database knows the outcome, so it is asked.
+   */
+  async function store(on: Client, id: string, answers: readonly Answer[]): Promise<void> {
     const news = toPayloads(instance, changesOf(answers)).map(
       (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
     );
-    const noted = lastRows(await on.query(`${news.join(' ')} ${noteCommit(instance, id)}`));
-    return noted.length > 0;
-  }
-
-  /** Commits. After an error only the database knows the outcome, so it is asked. */
-  async function isStored(on: Client, id: string, calls: readonly Call[]): Promise<boolean> {
-    const limits = limitUncertain(calls);
+    const limits = limitUncertain(answers.map(({ call }) => call));
     isCommitting = true;
     try {
-      const { command } = await on.query('COMMIT');
-      return command === 'COMMIT';
-    } catch {
+      const noted = on.query(`${news.join(' ')} ${noteCommit(instance, id)}`);
+      const [, { command }] = await Promise.all([noted, on.query('COMMIT')]);
+      if (command !== 'COMMIT') throw new Error('The database did not make the commit.');
+    } catch (error) {
       forget(on);
-      return await wasCommitted(id);
+      if (!(await wasCommitted(id))) throw unavailable('written', error);
     } finally {
       isCommitting = false;
       for (const limit of limits) clearTimeout(limit);
@@ -246,11 +243,11 @@ function uncertain(): StoreUnavailableError {
 }
 
 /**
- * Notes the id of a transaction that has written something; gives a row if it has. The number that PostgreSQL gives to
- * a transaction would not do: after a crash it may give the same one to another.
+ * Notes the id of a transaction that has written something. The number that PostgreSQL gives to a transaction would not
+ * do: after a crash it may give the same one to another.
  */
 function noteCommit(instance: string, id: string): string {
   return `INSERT INTO last_commits (instance, id, at)
     SELECT '${instance}', '${id}', now() WHERE pg_current_xact_id_if_assigned() IS NOT NULL
-    ON CONFLICT (instance) DO UPDATE SET id = excluded.id, at = excluded.at RETURNING 1`;
+    ON CONFLICT (instance) DO UPDATE SET id = excluded.id, at = excluded.at`;
 }

@@ -34,14 +34,17 @@ interface Queued {
   needs: string;
 }
 
-/** After runs were added to the ends of their groups' queues. Resolves to the numbers of those that can be claimed now. */
-export async function noteQueued(transaction: Transaction, added: readonly Queued[]): Promise<Set<number>> {
-  const [taken] = await Promise.all([
-    takenGroups(transaction, new Set(added.map(({ run }) => run.concurrencyGroup))),
-    countQueued(transaction, added.length),
-  ]);
-  const free = added.filter(({ run }) => !taken.has(run.concurrencyGroup));
-  const rows = await transaction.insert(
+/**
+ * After runs were added to the ends of their groups' queues; `held` are the groups whose next run cannot be claimed.
+ * Resolves to the numbers of the runs that can be claimed now.
+ */
+export async function noteQueued(
+  transaction: Transaction,
+  added: readonly Queued[],
+  held: { has(group: string): boolean },
+): Promise<Set<number>> {
+  const free = added.filter(({ run }) => !held.has(run.concurrencyGroup));
+  const inserted = transaction.insert(
     'claimable',
     firstOfEach(free).map(({ number, run, needs }) => ({
       ...{ number, concurrency_group: run.concurrencyGroup, kind: run.kind, needs, priority: run.priority },
@@ -50,6 +53,7 @@ export async function noteQueued(transaction: Transaction, added: readonly Queue
        WHERE excluded.priority > claimable.priority
      RETURNING number`,
   );
+  const [rows] = await Promise.all([inserted, countQueued(transaction, added.length)]);
   return new Set(rows.map(({ number }) => Number(number)));
 }
 
@@ -103,17 +107,23 @@ async function isHeld(transaction: Transaction, group: string): Promise<boolean>
   return (await transaction.get(sql, group)) !== undefined;
 }
 
-/** Those of the groups of which a run is worked on, waits for an approval, or goes on before all others since its approval. */
-async function takenGroups(transaction: Transaction, groups: Set<string>): Promise<Set<string>> {
+/**
+ * Those of the groups in which a run is worked on, waits for an approval, or goes on before all others since its
+ * approval. True if it waits.
+ */
+export async function heldGroups(
+  transaction: Transaction,
+  groups: readonly string[],
+): Promise<Map<string, boolean>> {
   const among = 'AND concurrency_group IN (SELECT key FROM json_each(?))';
   const rows = await transaction.all(
-    `SELECT concurrency_group FROM ${HOLDING_RUNS} ${among}
+    `SELECT concurrency_group, state FROM ${HOLDING_RUNS} ${among}
      UNION ALL
-     SELECT concurrency_group FROM ${RUNS_WITH_HOME} ${among}`,
+     SELECT concurrency_group, state FROM ${RUNS_WITH_HOME} ${among}`,
     asKeys(groups),
     asKeys(groups),
   );
-  return new Set(rows.map(({ concurrency_group: group }) => String(group)));
+  return new Map(rows.map((row) => [String(row.concurrency_group), row.state === 'awaiting_approval']));
 }
 
 /** The run of a group that was approved and goes on before all others, or undefined. */

@@ -5,7 +5,7 @@ import { kindOf } from '../../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
 import { answersAgain } from '../../../runs/run-decisions.ts';
 import type { RunStore } from '../../../runs/run-store.ts';
-import { needsOf, noteQueued } from '../claimable.ts';
+import { heldGroups, needsOf, noteQueued } from '../claimable.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';
 import { eventData, HOLDING_RUNS } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
@@ -44,11 +44,13 @@ export async function enqueueAll(
   transaction: Transaction,
   calls: readonly EnqueueValues[],
 ): Promise<(Enqueued | Error)[]> {
-  const outcomes = await answerAll(transaction, calls);
+  const known = await readKnown(transaction, calls);
+  const now = await transaction.now();
+  const outcomes = calls.map((call) => answer(known, call, now));
   const accepted = outcomes.filter((outcome) => 'result' in outcome);
   const created = accepted.filter(({ result }) => result.created);
   await Promise.all([
-    insertRuns(transaction, created),
+    insertRuns(transaction, created, known.held),
     insertNonces(
       transaction,
       accepted.flatMap(({ beside: { nonce } }) => nonce ?? []),
@@ -62,40 +64,39 @@ export async function enqueueAll(
       ),
     ),
   ]);
-  await supersedeAwaiting(transaction, created);
+  await supersedeAwaiting(transaction, created, known.held);
   return outcomes;
 }
 
-/** Decides about every request; nothing is written. */
-async function answerAll(
-  transaction: Transaction,
-  calls: readonly EnqueueValues[],
-): Promise<(Enqueued | Error)[]> {
-  const known = await readKnown(transaction, calls);
-  const now = await transaction.now();
-  return calls.map(([request, beside = {}, queueLimit = Number.POSITIVE_INFINITY]) => {
-    const { nonce } = beside;
-    if (nonce && known.nonces.has(nonce.value)) {
-      return new NonceSpentError('The nonce of the request was spent before.');
-    }
-    const earlier = known.runs.get(request.dedupeKey ?? '');
-    const isKnown = earlier !== undefined && answersAgain(earlier, request);
-    if (!isKnown && known.queued >= queueLimit) {
-      return new QueueFullError(`The queue is full: ${known.queued} runs are waiting.`);
-    }
-    const run = isKnown ? earlier : newRun(request, now);
-    if (nonce) known.nonces.add(nonce.value);
-    if (request.dedupeKey !== null) known.runs.set(request.dedupeKey, run);
-    if (!isKnown) known.queued += 1;
-    const changed = isKnown ? [] : [run.id];
-    return { result: { run, created: !isKnown }, changed, mayClaim: false, beside, request };
-  });
+type Known = Awaited<ReturnType<typeof readKnown>>;
+
+/** Decides about a request, and notes the decision for the requests after it. */
+function answer(
+  known: Known,
+  [request, beside = {}, queueLimit = Number.POSITIVE_INFINITY]: EnqueueValues,
+  now: number,
+): Enqueued | Error {
+  const { nonce } = beside;
+  if (nonce && known.nonces.has(nonce.value)) {
+    return new NonceSpentError('The nonce of the request was spent before.');
+  }
+  const earlier = known.runs.get(request.dedupeKey ?? '');
+  const isKnown = earlier !== undefined && answersAgain(earlier, request);
+  if (!isKnown && known.queued >= queueLimit) {
+    return new QueueFullError(`The queue is full: ${known.queued} runs are waiting.`);
+  }
+  const run = isKnown ? earlier : newRun(request, now);
+  if (nonce) known.nonces.add(nonce.value);
+  if (request.dedupeKey !== null) known.runs.set(request.dedupeKey, run);
+  if (!isKnown) known.queued += 1;
+  const changed = isKnown ? [] : [run.id];
+  return { result: { run, created: !isKnown }, changed, mayClaim: false, beside, request };
 }
 
-/** Reads what the decisions depend on: the runs of the same requests, the length of the queue, the nonces. */
+/** Reads what the decisions depend on. */
 async function readKnown(transaction: Transaction, calls: readonly EnqueueValues[]) {
   const nonces = calls.flatMap(([, beside]) => beside?.nonce?.value ?? []);
-  const [runs, counter, spent] = await Promise.all([
+  const [runs, counter, held, spent] = await Promise.all([
     storedRuns(
       transaction,
       `FROM runs WHERE number IN (
@@ -103,11 +104,16 @@ async function readKnown(transaction: Transaction, calls: readonly EnqueueValues
       asKeys(calls.flatMap(([{ dedupeKey }]) => dedupeKey ?? [])),
     ),
     transaction.get("SELECT value FROM counters WHERE name = 'queued_runs'"),
+    heldGroups(
+      transaction,
+      calls.map(([{ concurrencyGroup }]) => concurrencyGroup),
+    ),
     nonces.length === 0 ? new Set<string>() : spentNonces(transaction, nonces),
   ]);
   return {
     runs: new Map(runs.map(({ run }) => [run.dedupeKey ?? '', run])),
     queued: Number(counter?.value),
+    held,
     nonces: spent,
   };
 }
@@ -133,7 +139,11 @@ function newRun(request: RunRequest, now: number): Run {
 }
 
 /** Inserts the runs with their first event, which changes nothing of them, and with what is kept beside them. */
-async function insertRuns(transaction: Transaction, created: readonly Enqueued[]): Promise<void> {
+async function insertRuns(
+  transaction: Transaction,
+  created: readonly Enqueued[],
+  held: Known['held'],
+): Promise<void> {
   if (created.length === 0) return;
   const runs = created.map(({ result: { run } }) => ({ run, needs: needsOf(run) }));
   const rows = await transaction.insert(
@@ -161,7 +171,7 @@ async function insertRuns(transaction: Transaction, created: readonly Enqueued[]
     return { number, run, needs };
   });
   const [claimable] = await Promise.all([
-    noteQueued(transaction, numbered),
+    noteQueued(transaction, numbered, held),
     insertBeside(transaction, created, numbered),
   ]);
   for (const [index, { number }] of numbered.entries()) {
@@ -196,11 +206,15 @@ async function insertBeside(
 }
 
 /** A run that waits for somebody's approval would hold its group, although nobody needs it any more. */
-async function supersedeAwaiting(transaction: Transaction, created: readonly Enqueued[]): Promise<void> {
+async function supersedeAwaiting(
+  transaction: Transaction,
+  created: readonly Enqueued[],
+  held: Known['held'],
+): Promise<void> {
   const newest = new Map<string, Enqueued>();
   for (const outcome of created) {
-    const { coalesce, concurrencyGroup } = outcome.result.run;
-    if (coalesce && !newest.has(concurrencyGroup)) newest.set(concurrencyGroup, outcome);
+    const { coalesce, concurrencyGroup: group } = outcome.result.run;
+    if (coalesce && held.get(group) && !newest.has(group)) newest.set(group, outcome);
   }
   if (newest.size === 0) return;
   const holding = await storedRuns(
