@@ -8,6 +8,7 @@ import { UsageError } from '../errors.ts';
 import { createGit } from '../git/git.ts';
 import { type Clone, openClone } from '../git/requested/clone.ts';
 import { explainRange } from '../pipelines/selection/explain-range.ts';
+import { shortCommit } from '../runs/texts/short-commit.ts';
 import { type Command, parseOptions } from './command.ts';
 import { type ExplainedRange, explanationJson, explanationText, wouldSucceed } from './explanation-text.ts';
 
@@ -127,5 +128,5 @@ async function mustBeCommit(clone: Clone, name: string): Promise<string> {
 }
 
 function short(commit: string | null): string {
-  return commit === null ? 'nothing' : commit.slice(0, 8);
+  return commit === null ? 'nothing' : shortCommit(commit);
 }

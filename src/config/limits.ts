@@ -1,6 +1,7 @@
 /** What is bounded: ends, attempts, output, waiting runs, the disk, the history. */
 
-import { count, DAY_MS, MEBIBYTE, seconds, wholeNumber } from './shapes.ts';
+import { DAY, MEBIBYTE } from '../units.ts';
+import { count, MEBIBYTE, seconds, wholeNumber } from './shapes.ts';
 import { variable } from './variable.ts';
 
 export const LIMITS = {
@@ -26,7 +27,7 @@ export const LIMITS = {
     description:
       'Megabytes kept free under DATA_DIR and WORKSPACE_DIR: with less nothing is fetched or checked out.',
   }),
-  retentionMs: variable('RETENTION_DAYS', wholeNumber(1, 9_999, DAY_MS), {
+  retentionMs: variable('RETENTION_DAYS', wholeNumber(1, 9_999, DAY), {
     default: '90',
     description: 'Days after which ended runs, their logs, and deliveries are deleted.',
   }),

@@ -2,11 +2,9 @@
 
 import path from 'node:path';
 import { z } from 'zod';
+import { SECOND } from '../units.ts';
 import type { Shape } from './variable.ts';
 
-export const MEBIBYTE = 1024 * 1024;
-export const DAY_MS = 86_400_000;
-const SECOND_MS = 1_000;
 
 /** Secrets nobody may run with: they stand in examples everywhere. */
 const PLACEHOLDERS = new Set([
@@ -57,7 +55,7 @@ export function aSecret(expected: string): Shape<string> {
 
 export const count = wholeNumber(1, 9_999);
 
-const duration = text.regex(/^\d{1,7}$/).transform((value) => Number(value) * SECOND_MS);
+const duration = text.regex(/^\d{1,7}$/).transform((value) => Number(value) * SECOND);
 /** All three are read as milliseconds. */
 export const seconds: Shape<number> = { schema: duration, expected: 'a number of seconds' };
 export const positiveSeconds: Shape<number> = {

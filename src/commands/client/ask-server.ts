@@ -1,9 +1,10 @@
 /** One request to a running server, with its refusals as errors for people. */
 
 import { z } from 'zod';
+import { MINUTE } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
 
-const ANSWER_TIMEOUT_MS = 60_000;
+const ANSWER_TIMEOUT_MS = MINUTE;
 const errorSchema = z.object({ error: z.string() });
 
 /** The answer's JSON. Throws RequestError with what the server said, or why it could not be reached. */

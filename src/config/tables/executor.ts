@@ -1,5 +1,6 @@
 /** The executor: where steps run, and what each may use. */
 
+import { MEBIBYTE } from '../../units.ts';
 import { z } from 'zod';
 import { ConfigError } from '../../errors.ts';
 import { MEBIBYTE, wholeNumber, words } from '../shapes.ts';

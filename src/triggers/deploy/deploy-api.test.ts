@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DAY } from '../../units.ts';
 import { planRequest } from '../../stores/run-store-contract.ts';
 import {
   awaiting,
@@ -16,7 +17,6 @@ import { expireApprovals, startApprovals } from '../github/approvals.ts';
 
 const ADA = { name: 'ada', mayApprove: true };
 const OSCAR = { name: 'oscar', mayApprove: false };
-const DAY_MS = 86_400_000;
 
 let stage: Awaited<ReturnType<typeof openDeployments>>;
 beforeEach(async () => {
@@ -29,7 +29,7 @@ async function startOne(fields: object = {}): Promise<string> {
 }
 
 /** Brings the only queued deployment to its approval. */
-async function showPlan(expiresAt = stage.clock.now + DAY_MS): Promise<void> {
+async function showPlan(expiresAt = stage.clock.now + DAY): Promise<void> {
   const { lease } = await claimNext(stage.store());
   await stage.store().append(lease, toApproval(expiresAt));
 }
@@ -125,7 +125,7 @@ describe('A decision', () => {
     });
     const { lease } = await claimNext(stage.store());
     expect(await reject(id, 'ada')).toMatchObject({ status: 'refused' });
-    await stage.store().append(lease, toApproval(stage.clock.now + DAY_MS));
+    await stage.store().append(lease, toApproval(stage.clock.now + DAY));
     expect(await approve(id, 'ada')).toMatchObject({ status: 'done' });
     const reason = 'The deployment was already approved by ada';
     expect(await approve(id, 'bob')).toEqual({ status: 'refused', reason });
@@ -199,7 +199,7 @@ describe('A decision about a plan of a pull request', () => {
     expect(await reason()).toBe('The plan asks for no approval now: it is queued');
     const claimed = await stage.store().claim({ owner: 'w', leaseMs: 60_000, kinds: ['plan'] });
     if (!claimed) throw new Error('Nothing to claim.');
-    await stage.store().append(claimed.lease, [awaiting(stage.clock.now + DAY_MS)]);
+    await stage.store().append(claimed.lease, [awaiting(stage.clock.now + DAY)]);
     expect(await reason()).toBe('done');
     expect(await reason()).toBe('The plan was already approved by ada');
   });
@@ -217,11 +217,11 @@ describe('A decision about a plan of a pull request', () => {
 describe('An approval that nobody gives', () => {
   it('expires, also when the server was down meanwhile', async () => {
     const id = await startOne();
-    await showPlan(stage.clock.now + DAY_MS);
+    await showPlan(stage.clock.now + DAY);
     const approvals = { store: stage.store(), now: () => stage.clock.now, log: SILENT };
     await expireApprovals(approvals);
     expect(await stage.store().run(id)).toMatchObject({ state: 'awaiting_approval' });
-    stage.clock.now += DAY_MS;
+    stage.clock.now += DAY;
     await stage.reopen();
     const started = startApprovals({ ...approvals, store: stage.store(), intervalMs: 50 });
     await expect
@@ -263,7 +263,7 @@ describe('An approval that nobody gives', () => {
     for (let index = 0; index < 130; index += 1) {
       await startOne({ path: `stack-${index}` });
       const { lease } = await claimNext(stage.store());
-      await stage.store().append(lease, [awaiting(stage.clock.now + (index === 0 ? 1 : DAY_MS))]);
+      await stage.store().append(lease, [awaiting(stage.clock.now + (index === 0 ? 1 : DAY))]);
     }
     await expireApprovals({ store: stage.store(), now: () => stage.clock.now + 1, log: SILENT });
     expect(await stage.store().runs({ state: 'cancelled', limit: 10 })).toMatchObject([

@@ -2,6 +2,7 @@
 
 import path from 'node:path';
 import { z } from 'zod';
+import { MINUTE } from '../../units.ts';
 import {
   type DeployInput,
   type DeploySecrets,
@@ -29,7 +30,6 @@ export type DeployRequest =
   /** One sentence for each wrong field, beginning with its name. None repeats a credential. */
   | { ok: false; problems: string[] };
 
-const MINUTE_MS = 60_000;
 const DEFAULT_TIMEOUT_MINUTES = 60;
 /** A week. */
 const MAX_TIMEOUT_MINUTES = 10_080;
@@ -59,7 +59,7 @@ export function parseDeployRequest(body: unknown, rules: RemoteRules): DeployReq
       gitRef: data.git_ref,
       path: data.path,
       tfvarsFiles: data.tfvars_files,
-      timeoutMs: data.timeout * MINUTE_MS,
+      timeoutMs: data.timeout * MINUTE,
       autoApprove: data.auto_approve,
       callbackUrl: data.callback_url,
     },

@@ -1,10 +1,12 @@
 /** POST /webhook: a push to the branch becomes a run, and so may a pull request, stored before the answer. */
 
+import { MEBIBYTE } from '../../units.ts';
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { askedRevision, type Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import type { Secret } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 import { answerComment, type CommentOptions } from './comment-command.ts';
@@ -32,7 +34,7 @@ export interface WebhookOptions {
 }
 
 /** GitHub never delivers more than 25 MB. */
-const MAX_BODY_BYTES = 25 * 1024 * 1024;
+const MAX_BODY_BYTES = 25 * MEBIBYTE;
 
 /** Answers by the table of docs/webhook.md; the texts are a contract with clients. */
 export function createGitHubWebhook(options: WebhookOptions): Handler {
@@ -104,7 +106,7 @@ async function accept(
     },
     covers: !push.rewrites,
     dedupeKey: deliveryId && `delivery:${deliveryId}`,
-    delivery: { event: 'push', detail: `Push of ${push.after.slice(0, 8) || 'the branch'}` },
+    delivery: { event: 'push', detail: `Push of ${shortCommit(push.after) || 'the branch'}` },
   });
   return accepted(run, push.after, runUrl(run.id));
 }
@@ -114,7 +116,7 @@ function accepted(run: Run, after: string, url: string): object {
   return {
     status: 'accepted',
     services: 'announced' in run.input ? run.input.announced : [],
-    commit: (askedRevision(run) ?? after).slice(0, 8),
+    commit: shortCommit(askedRevision(run) ?? after),
     run_id: run.id,
     url,
   };

@@ -1,12 +1,12 @@
 /** The record of every delivery to /webhook and what was decided about it. */
 
 import type { Context } from 'hono';
+import { MINUTE } from '../../units.ts';
 import type { DeliveryDecision } from '../../runs/delivery.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 
 /** Refusals kept per minute; anybody can cause one, so more are only counted. */
 const REFUSALS_PER_MINUTE = 30;
-const MINUTE_MS = 60_000;
 
 export interface Inbox {
   /** The delivery's id, or null when it has none of the usual form. */
@@ -42,7 +42,7 @@ export function createInbox(options: { store: RunStore; now(): number }): Inbox 
       });
     },
     refused(context, detail) {
-      const current = Math.floor(now() / MINUTE_MS);
+      const current = Math.floor(now() / MINUTE);
       refusals = current === minute ? refusals + 1 : 1;
       minute = current;
       if (refusals > REFUSALS_PER_MINUTE) return;

@@ -7,6 +7,7 @@ import { enqueueRun } from '../../runs/enqueue.ts';
 import { planGroup } from '../../runs/kinds/plan.ts';
 import type { PlanInput } from '../../runs/plan-comment.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import type { Inbox } from './inbox.ts';
 
 export interface PullRequestOptions {
@@ -60,7 +61,7 @@ export async function answerPullRequest(
   const { number, head } = parsed.data.pull_request;
   const asked = {
     deliveryId: options.inbox.idOf(context),
-    detail: `Pull request #${number} at ${head.sha.slice(0, 8)}`,
+    detail: `Pull request #${number} at ${shortCommit(head.sha)}`,
   };
   const preview = options.previews ? await askForPreview(options, parsed.data, asked) : null;
   const plan = options.plans ? await askForPlan(options, parsed.data, asked) : null;
@@ -68,7 +69,7 @@ export async function answerPullRequest(
   return {
     status: 'accepted',
     pull_request: number,
-    commit: head.sha.slice(0, 8),
+    commit: shortCommit(head.sha),
     run_id: first,
     url: options.runUrl(first ?? ''),
     ...(second === undefined ? {} : { plan_run_id: second, plan_url: options.runUrl(second) }),

@@ -1,6 +1,7 @@
 /** Bearer tokens of OpenID Connect, as Google signs them for a push subscription. */
 
 import type { JWTVerifyGetKey } from 'jose';
+import { DAY } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
 import { steadyNow } from '../../steady-clock.ts';
 
@@ -22,7 +23,7 @@ const KEYS_TIMEOUT_MS = 5_000;
 const KEYS_MAX_AGE_MS = 600_000;
 const KEYS_COOLDOWN_MS = 30_000;
 /** While the key server is down, the keys known last stay good this long, and it is asked again this often. */
-const KEYS_LAST_MS = 86_400_000;
+const KEYS_LAST_MS = DAY;
 const RETRY_AFTER_MS = 5_000;
 const CLOCK_TOLERANCE_S = 10;
 

@@ -1,10 +1,12 @@
 /** POST /pubsub/push: an authenticated message becomes a plan or is set aside, stored before the answer. */
 
+import { MEBIBYTE } from '../../units.ts';
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import type { VerifyBearer } from './oidc.ts';
 import { type PlanRequestRules, parsePlanRequest } from './plan-request.ts';
 import { sealPlanSecrets } from './plan-secrets.ts';
@@ -18,7 +20,7 @@ export interface PubsubPushOptions extends PlanRequestRules {
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
 
-const MAX_BODY_BYTES = 1024 * 1024;
+const MAX_BODY_BYTES = MEBIBYTE;
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 /** https://cloud.google.com/pubsub/docs/push#receive_push */
@@ -88,7 +90,7 @@ async function take(options: PubsubPushOptions, body: unknown): Promise<void> {
     sealed: sealPlanSecrets({ token }, options.seal),
     delivery: {
       event: 'pubsub',
-      detail: `Plan of ${input.repository}#${input.pullRequest} at ${input.revision.slice(0, 8)}`,
+      detail: `Plan of ${input.repository}#${input.pullRequest} at ${shortCommit(input.revision)}`,
     },
   });
   options.log.info({ runId: run.id, messageId, created }, 'plan request taken');

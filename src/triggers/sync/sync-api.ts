@@ -1,5 +1,6 @@
 /** POST /sync: an operator's signed request names services, or all of them. */
 
+import { MEBIBYTE } from '../../units.ts';
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
 import { NonceSpentError, RequestError } from '../../errors.ts';
@@ -13,7 +14,7 @@ import { type Gate, readSignedJson } from '../signed-body.ts';
 /** How far the sender's clock may be off, and so how long a nonce is remembered. */
 const TIMESTAMP_WINDOW_MS = 300_000;
 const MAX_SERVICES = 10_000;
-const MAX_BODY_BYTES = 1024 * 1024;
+const MAX_BODY_BYTES = MEBIBYTE;
 const SHOWN_PROBLEMS = 10;
 
 export interface SyncApiOptions {

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { MINUTE } from '../../units.ts';
 import { ConfigError, describeError } from '../../errors.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import { deployGroup } from '../../runs/kinds/deploy.ts';
@@ -27,7 +28,7 @@ export interface DriftOptions extends DriftFileOptions {
 
 const FIRST_MS = 10_000;
 /** The longest time between two looks. Each begins one check at most, so that they do not all come at once. */
-const LOOK_MS = 60_000;
+const LOOK_MS = MINUTE;
 const RUNS_PER_READ = 100;
 
 /**

@@ -1,6 +1,7 @@
 /** The trigger that needs no message: the branch head is compared with the ledger, at start and regularly. */
 
 import type { Logger } from 'pino';
+import { MINUTE } from '../../units.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { syncGroup } from '../../runs/kinds/sync.ts';
 import type { RunStore } from '../../runs/run-store.ts';
@@ -8,7 +9,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 /** A nudge waits this long for others, and for the push's own delivery to arrive. */
 const NUDGE_MS = 2_000;
 /** When the branch could not be looked at, and there is no interval to wait for. */
-const RETRY_MS = 60_000;
+const RETRY_MS = MINUTE;
 
 export interface ReconcileOptions {
   store: RunStore;

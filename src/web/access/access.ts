@@ -4,6 +4,7 @@ import { createHash, createHmac, type KeyObject, randomBytes, timingSafeEqual } 
 import type { Context } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ApiToken, Role } from '../../config.ts';
+import { HOUR, SECOND } from '../../units.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { Gate } from '../doors/gate.ts';
 
@@ -44,7 +45,7 @@ export interface AccessOptions {
   clock: () => number;
 }
 
-const SESSION_MS = 12 * 60 * 60 * 1000;
+const SESSION_MS = 12 * HOUR;
 const SESSION_COOKIE = 'iac_runner_session';
 /** Tokens that were right, each with its address. The oldest are forgotten. */
 const MAX_PROVED = 1_000;
@@ -102,7 +103,7 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
       if (!holder) return false;
       setCookie(c, SESSION_COOKIE, cookies.make(holder), {
         ...cookieOptions(https),
-        maxAge: SESSION_MS / 1000,
+        maxAge: SESSION_MS / SECOND,
       });
       return true;
     },

@@ -1,5 +1,6 @@
 /** Signing in to the pages with an API token, and out again. */
 
+import { KIBIBYTE } from '../../units.ts';
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { RequestError } from '../../errors.ts';
@@ -19,7 +20,7 @@ export interface LoginRoutesOptions {
   publicUrl: string | null;
 }
 
-const MAX_FORM_BYTES = 8 * 1024;
+const MAX_FORM_BYTES = 8 * KIBIBYTE;
 
 /** GET /login, POST /login (form fields `token` and `next`), POST /logout. */
 export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono {

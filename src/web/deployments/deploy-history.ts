@@ -1,6 +1,7 @@
 /** What the status of a deployment shows of its events, kept for those that somebody looks at right now. */
 
 import { setImmediate as turn } from 'node:timers/promises';
+import { MEBIBYTE, MINUTE } from '../../units.ts';
 import { NOT_BEGUN, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
 import type { PlanSummary } from '../../runs/deployments/deployment.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
@@ -41,9 +42,9 @@ export interface DeployHistoriesOptions {
   idleMs?: number;
 }
 
-const MAX_CHARACTERS = 64 * 1024 * 1024;
-const MAX_LOG_CHARACTERS = 16 * 1024 * 1024;
-const IDLE_MS = 60_000;
+const MAX_CHARACTERS = 64 * MEBIBYTE;
+const MAX_LOG_CHARACTERS = 16 * MEBIBYTE;
+const IDLE_MS = MINUTE;
 /** What an entry takes besides its texts, roughly. */
 const ENTRY_CHARACTERS = 4_096;
 const CUT = jsonText("… the rest is in the event stream and on the run's page\n");

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DAY } from '../../units.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { claimNext, DEPLOY_BODY, ended, toApproval } from '../../triggers/deployments.fixture.ts';
@@ -8,7 +9,6 @@ import { runJson } from '../runs/run-json.ts';
 import { openDeployApp, postDeploy } from './deployments.fixtures.ts';
 
 const NOT_FOUND = { error: 'Deployment not found' };
-const DAY_MS = 86_400_000;
 
 let stage: Awaited<ReturnType<typeof openDeployApp>>;
 let app: ReturnType<typeof stage.serve>['app'];
@@ -31,7 +31,7 @@ const post = (path: string, as?: Record<string, string>, body?: string) =>
 
 async function showPlan(): Promise<void> {
   const { lease } = await claimNext(stage.store());
-  await stage.store().append(lease, toApproval(stage.clock.now + DAY_MS));
+  await stage.store().append(lease, toApproval(stage.clock.now + DAY));
 }
 
 describe('POST /deploy', () => {

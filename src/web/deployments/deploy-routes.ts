@@ -2,6 +2,7 @@
 
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
+import { DAY } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
 import type { DeployRun, Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
@@ -46,7 +47,7 @@ const DEPLOYMENTS_PER_PAGE = 50;
 const MAX_PER_PAGE = 200;
 const DEFAULT_MAX_STREAMS = 200;
 /** Longer than anybody is asked for approval: clients that cannot resume see the end. */
-const MAX_STREAM_MS = 48 * 60 * 60 * 1000;
+const MAX_STREAM_MS = 2 * DAY;
 
 export function createDeployRoutes(options: DeployRoutesOptions): DeployRoutes {
   const { store, api, maxStreams = DEFAULT_MAX_STREAMS, onStreamError = () => {} } = options;

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { DAY } from '../../units.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Lease } from '../../runs/run-store.ts';
 import {
@@ -16,7 +17,6 @@ import { createDeployHistories } from './deploy-history.ts';
 import { createDeployStatuses } from './deploy-status.ts';
 import { openDeployApp, postDeploy } from './deployments.fixtures.ts';
 
-const DAY_MS = 86_400_000;
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 
 let stage: Awaited<ReturnType<typeof openDeployApp>>;
@@ -96,7 +96,7 @@ describe('The status of a deployment', () => {
   });
 
   it('shows the plan while it awaits approval, then who approved, the apply, and outputs without secrets', async () => {
-    const expiresAt = stage.clock.now + DAY_MS;
+    const expiresAt = stage.clock.now + DAY;
     await append(await claim(), ...toApproval(expiresAt));
     expect(await status()).toMatchObject({
       status: 'awaiting_approval',
@@ -178,7 +178,7 @@ describe('The status of a deployment', () => {
 
   it('is the same before and after a restart, at every point', async () => {
     const lease = await claim();
-    const events = [...toApproval(stage.clock.now + DAY_MS)];
+    const events = [...toApproval(stage.clock.now + DAY)];
     for (const event of events) {
       await append(lease, event);
       const before = await statusText();

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DAY } from '../../units.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import {
   begun,
@@ -13,8 +14,6 @@ import {
 import { startServer } from '../frame/server.ts';
 import { AS_VIEWER } from '../pages.fixtures.ts';
 import { openDeployApp, postDeploy } from './deployments.fixtures.ts';
-
-const DAY_MS = 86_400_000;
 
 let stage: Awaited<ReturnType<typeof openDeployApp>>;
 let server: ReturnType<typeof stage.serve>;
@@ -100,7 +99,7 @@ const APPLY: RunEventBody[] = [
 
 describe('The log stream of a deployment', () => {
   it('tells everything in order: lines as they are, status changes, and the end', async () => {
-    await append(...toApproval(stage.clock.now + DAY_MS));
+    await append(...toApproval(stage.clock.now + DAY));
     await stage.api().approve(id, 'ada');
     await append(...APPLY);
     const response = await open();
@@ -134,7 +133,7 @@ describe('The log stream of a deployment', () => {
   });
 
   it('resumes after any id, also within a chunk and after a restart, with nothing lost, twice or changed', async () => {
-    await append(...toApproval(stage.clock.now + DAY_MS));
+    await append(...toApproval(stage.clock.now + DAY));
     await stage.api().approve(id, 'ada');
     await append(...planned('apply'), begun('apply'), logged('apply', 'a', 'b', 'c'), ended('succeeded'));
     const all = await whole();
@@ -202,7 +201,7 @@ describe('The log stream of a deployment', () => {
   });
 
   it('stays open while it awaits approval, and goes on when that is given', async () => {
-    await append(...toApproval(stage.clock.now + DAY_MS));
+    await append(...toApproval(stage.clock.now + DAY));
     const reader = (await open()).body?.getReader();
     if (!reader) throw new Error('No body.');
     const first = await readUntil(reader, (text) => text.includes('awaiting_approval'));

@@ -1,5 +1,6 @@
 /** Failed authentications: logged with their address, counted, and answered 429 when there are too many. */
 
+import { MINUTE, SECOND } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
 import { addressGroup } from './client-address.ts';
 
@@ -22,7 +23,6 @@ export interface FailedAttemptsOptions {
 }
 
 const ALLOWED_PER_MINUTE = 10;
-const MINUTE_MS = 60_000;
 /** Remembered at most. The one that failed first is forgotten first. */
 const MAX_ADDRESSES = 10_000;
 
@@ -38,13 +38,13 @@ export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): Fai
 
   function recent(key: string): number[] {
     const now = clock();
-    return (failures.get(key) ?? []).filter((at) => now - at < MINUTE_MS);
+    return (failures.get(key) ?? []).filter((at) => now - at < MINUTE);
   }
 
   function refusalFor(times: readonly number[]): RequestError | null {
     const [oldest] = times.slice(-ALLOWED_PER_MINUTE);
     if (oldest === undefined || times.length < ALLOWED_PER_MINUTE) return null;
-    const retryAfterSeconds = Math.max(1, Math.ceil((oldest + MINUTE_MS - clock()) / 1_000));
+    const retryAfterSeconds = Math.max(1, Math.ceil((oldest + MINUTE - clock()) / SECOND));
     return new RequestError(429, 'Too many failed attempts from this address; wait a minute', {
       retryAfterSeconds,
     });
@@ -65,7 +65,7 @@ export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): Fai
       }
       const isLast = times.length + 1 === ALLOWED_PER_MINUTE;
       log.warn(
-        { address, credential, ...(isLast && { refusedForSeconds: MINUTE_MS / 1_000 }) },
+        { address, credential, ...(isLast && { refusedForSeconds: MINUTE / SECOND }) },
         isLast ? 'authentication failed; the address is now answered 429' : 'authentication failed',
       );
       return new RequestError(401, message);

@@ -1,5 +1,6 @@
 /** What stands between strangers and the doors: who they are, what they may hold, and how often they may fail. */
 
+import { MEBIBYTE } from '../../units.ts';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
@@ -33,7 +34,7 @@ export interface GateOptions extends FailedAttemptsOptions {
   connectionsPerAddress?: number;
 }
 
-const UNVERIFIED_BYTES = 64 * 1024 * 1024;
+const UNVERIFIED_BYTES = 64 * MEBIBYTE;
 const CONNECTIONS_PER_ADDRESS = 64;
 /** Half of the connections that the server takes at all. */
 const STRANGERS_OVERALL = 1_000;

@@ -1,9 +1,6 @@
-/** Times, durations and commits in the words of the pages. */
+/** Times and durations in the words of the pages. */
 
-const SECOND_MS = 1000;
-const MINUTE_MS = 60 * SECOND_MS;
-const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
+import { DAY, HOUR, MINUTE, SECOND } from '../../units.ts';
 
 /** RFC 3339 in UTC, or null. */
 export function rfc3339(at: number | null): string | null {
@@ -18,8 +15,8 @@ export function formatTime(at: number): string {
 /** `0.4 s`, `12 s`, `3 min 05 s`, `1 h 02 min`. The script of the run page says it in the same way. */
 export function formatDuration(durationMs: number): string {
   const duration = Math.max(0, durationMs);
-  if (duration < 10 * SECOND_MS) return `${(Math.floor(duration / 100) / 10).toFixed(1)} s`;
-  const seconds = Math.floor(duration / SECOND_MS);
+  if (duration < 10 * SECOND) return `${(Math.floor(duration / 100) / 10).toFixed(1)} s`;
+  const seconds = Math.floor(duration / SECOND);
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
@@ -29,8 +26,8 @@ export function formatDuration(durationMs: number): string {
 /** `just now`, `5 min ago`, `3 h ago`, `2 d ago`. */
 export function formatAge(at: number, now: number): string {
   const age = now - at;
-  if (age < MINUTE_MS) return 'just now';
-  if (age < HOUR_MS) return `${Math.floor(age / MINUTE_MS)} min ago`;
-  if (age < 2 * DAY_MS) return `${Math.floor(age / HOUR_MS)} h ago`;
-  return `${Math.floor(age / DAY_MS)} d ago`;
+  if (age < MINUTE) return 'just now';
+  if (age < HOUR) return `${Math.floor(age / MINUTE)} min ago`;
+  if (age < 2 * DAY) return `${Math.floor(age / HOUR)} h ago`;
+  return `${Math.floor(age / DAY)} d ago`;
 }

@@ -3,6 +3,7 @@
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Hono } from 'hono';
+import { KIBIBYTE, MINUTE } from '../../units.ts';
 import { RunnerError } from '../../errors.ts';
 import type { Gate } from '../doors/gate.ts';
 import { answerRaw, type HttpSocket } from './raw-answer.ts';
@@ -17,7 +18,7 @@ const CHECK_MS = 1_000;
  */
 const KEEP_ALIVE_MS = 620_000;
 /** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
-const MAX_HEADERS_BYTES = 32 * 1024;
+const MAX_HEADERS_BYTES = 32 * KIBIBYTE;
 /**
  * Of one connection, or of a machine that is short of something for now: the next connection may be accepted. `accept`
  * passes on errors of the network, too.
@@ -27,7 +28,7 @@ const PASSING = new Set([
   ...['ENETDOWN', 'ENETUNREACH', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENOPROTOOPT', 'ENONET', 'EOPNOTSUPP'],
 ]);
 /** When none was accepted for so long, although clients came, only a new start may help. */
-const HOPELESS_MS = 60_000;
+const HOPELESS_MS = MINUTE;
 /** Without an error for so long, nobody tried in between: it begins again. */
 const QUIET_MS = 30_000;
 /** What answers are still under way at the close get this long. */

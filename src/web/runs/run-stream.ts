@@ -2,6 +2,7 @@
 
 import type { Context } from 'hono';
 import { streamSSE } from 'hono/streaming';
+import { HOUR } from '../../units.ts';
 import { isFinal, type Run } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
@@ -40,7 +41,7 @@ export interface RunStreams {
 }
 
 const HEARTBEAT_MS = 15_000;
-const MAX_STREAM_MS = 60 * 60 * 1000;
+const MAX_STREAM_MS = HOUR;
 
 interface Followed {
   runId: string;
