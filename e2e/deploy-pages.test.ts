@@ -54,7 +54,7 @@ describe.skipIf(unavailable !== null)(`Pages of deployments${because(unavailable
     await signIn(operator.page, runner.url, API_TOKENS.operator, `/runs/${id}`);
     for (const { page } of [admin, operator]) {
       await outcome(page, 'awaiting_approval').waitFor();
-      await page.getByText('Whoever has the role admin may approve or reject it').waitFor();
+      await page.getByText('Anybody with the role admin may approve or reject it').waitFor();
       await page.locator('.plan-text .plan-add', { hasText: '+ resource "terraform_data"' }).waitFor();
       expect(await page.locator('.plan-summary').textContent()).toBe('1 to add, 0 to change, 0 to destroy');
       expect(await page.locator('.resources li').allTextContents()).toEqual([

@@ -33,7 +33,7 @@ const ONLY_IN: [module: string, room: string][] = [
 /** Beside runs/kinds/, what is about one kind of run only, and may say so. */
 const ABOUT_ONE_KIND = [
   'web/deployments/deploy-routes.ts',
-  'web/deployments/deploy-metrics.ts',
+  'web/metrics/deploy-metrics.ts',
   'reporters/notifications/event-sender.ts',
 ];
 

@@ -1,7 +1,7 @@
 /** What is bounded: ends, attempts, output, waiting runs, the disk, the history. */
 
 import { DAY, MEBIBYTE } from '../units.ts';
-import { count, MEBIBYTE, seconds, wholeNumber } from './shapes.ts';
+import { count, seconds, wholeNumber } from './shapes.ts';
 import { variable } from './variable.ts';
 
 export const LIMITS = {

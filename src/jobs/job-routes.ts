@@ -10,8 +10,8 @@ import type { Access } from '../web/access/access.ts';
 import { askForCredentials } from '../web/doors/refusals.ts';
 import { createStreamSeats } from '../web/doors/stream-seats.ts';
 import { jsonError } from '../web/frame/error-answer.ts';
+import { sseMessage } from '../web/frame/event-streams.ts';
 import { pageHeaders } from '../web/frame/page-headers.ts';
-import { sseMessage } from '../web/runs/run-messages.ts';
 import type { JobReader, JobView } from './store/job-reader.ts';
 
 export interface JobRoutesOptions {

@@ -1,4 +1,4 @@
-/** What people do to a run from its page or by the API: retry what failed, cancel. */
+/** The actions on a run, from its page or by the API: retry what failed, cancel. */
 
 import { enqueueRun } from '../runs/enqueue.ts';
 import { kindOf } from '../runs/kinds/kinds.ts';
@@ -12,7 +12,12 @@ const NO_SUCH_RUN: ActionResult = { status: 'refused', reason: 'There is no such
 /** Steps that a retry runs again. */
 const TO_RETRY: Step['state'][] = ['failed', 'timed_out', 'cancelled', 'blocked', 'pending'];
 
-/** Runs again what did not succeed, at the same commit. */
+/** Whether a retry would be accepted, for the button on the page of the run. */
+export function mayRetry(run: Run): boolean {
+  return endedBadly(run.state) && typeof kindOf(run).retry(run, []) !== 'string';
+}
+
+/** Runs the steps that did not succeed again, at the same commit. */
 export async function retryRun(store: RunStore, runId: string, actor: string): Promise<ActionResult> {
   const run = await store.run(runId);
   if (!run) return NO_SUCH_RUN;

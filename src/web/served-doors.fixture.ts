@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { HttpBindings } from '@hono/node-server';
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { pino } from 'pino';
 import { servicesNamedBy } from '../pipelines/selection/touched-paths.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
@@ -36,7 +36,6 @@ export async function serveDoors({ routes, stalledReaderMs, ...overrides }: Door
   const warnings: { fields: object; message: string }[] = [];
   const log = { warn: (fields: object, message: string) => void warnings.push({ fields, message }) };
   const gate = createGate({ trustedProxies: [], clock: () => performance.now(), log, ...overrides });
-  const nothing = new Hono();
   const app = createApp({
     githubWebhook: createGitHubWebhook({
       store,
@@ -51,10 +50,7 @@ export async function serveDoors({ routes, stalledReaderMs, ...overrides }: Door
       onBranchMoved() {},
     }),
     syncApi: (c) => c.body(null, 404),
-    pages: {
-      ...{ login: nothing, assets: nothing, runs: new Hono(), services: new Hono(), deliveries: new Hono() },
-      ...{ deployments: new Hono(), metrics: new Hono() },
-    },
+    pages: [],
     isHealthy: store.isAlive,
     readiness: async () => ({ status: 'ready', checks: {} }),
     log: pino({ level: 'silent' }),

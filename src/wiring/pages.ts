@@ -10,6 +10,7 @@ import type { DeployApi } from '../triggers/deploy/deploy-api.ts';
 import { replayDelivery } from '../triggers/replay.ts';
 import { cancelRun, retryRun } from '../triggers/run-actions.ts';
 import { createAccess, signRunLink } from '../web/access/access.ts';
+import type { PageOptions } from '../web/access/guards.ts';
 import { createLoginRoutes } from '../web/access/login-pages.ts';
 import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
 import { createDeployRoutes } from '../web/deployments/deploy-routes.ts';
@@ -67,70 +68,54 @@ export async function buildPages(
     https: publicUrl?.startsWith('https://') ?? false,
     clock: Date.now,
   });
-  const { routes, closeStreams } = createRunRoutes({
-    store,
-    fleet,
+  const shared: PageOptions = {
     access,
     assets,
-    retry: (runId, actor) => retryRun(store, runId, actor),
-    cancel: (runId, actor) => cancelRun(store, runId, actor),
-    decide: deployApi,
+    publicUrl,
     clock: Date.now,
     commitUrl: (sha) => commitUrl(config, sha),
     runUrl: links.plain,
-    publicUrl,
+  };
+  const runs = createRunRoutes({
+    ...shared,
+    store,
+    fleet,
+    retry: (runId, actor) => retryRun(store, runId, actor),
+    cancel: (runId, actor) => cancelRun(store, runId, actor),
+    decide: deployApi,
     onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
   });
   const services = createServiceRoutes({
+    ...shared,
     store,
     scope: syncGroup(config.git.branch),
     known,
     hasOutside: config.dokploy !== null,
-    access,
-    assets,
-    clock: Date.now,
-    commitUrl: (sha) => commitUrl(config, sha),
-    runUrl: links.plain,
-    publicUrl,
   });
   const deliveries = createDeliveryRoutes({
+    ...shared,
     store,
-    access,
-    assets,
     replay: (number, actor) => replayDelivery(store, number, actor),
-    clock: Date.now,
-    runUrl: links.plain,
-    publicUrl,
   });
   const deployments = createDeployRoutes({
+    ...shared,
     store,
     api: deployApi,
-    access,
-    assets,
     allowedOrigins: config.deploy.allowedOrigins,
-    runUrl: links.plain,
-    publicUrl,
     onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
   });
   const jobs = await buildJobStream(config, access, log);
-  const shared = { store, fleet, jobs, access, assets, publicUrl };
-  const metrics = createMetricsRoutes({ ...shared, failures: gate.failures });
-  const workers = createWorkerRoutes({ ...shared, clock: Date.now });
-  const login = createLoginRoutes({ access, gate, assets, publicUrl });
+  const metrics = createMetricsRoutes({ ...shared, store, fleet, jobs, failures: gate.failures });
+  const workers = createWorkerRoutes({ ...shared, store, fleet, jobs });
+  const login = createLoginRoutes({ ...shared, gate });
   return {
-    apps: {
-      login,
-      assets: createAssetRoutes(assets),
-      runs: routes,
-      services,
-      deliveries,
-      deployments: deployments.routes,
-      metrics,
-      workers,
-      ...(jobs && { jobs: jobs.routes }),
-    },
+    apps: [
+      ...[login, createAssetRoutes(assets), runs.routes, services, deliveries, deployments.routes],
+      ...[metrics, workers],
+      ...(jobs ? [jobs.routes] : []),
+    ],
     async closeStreams() {
-      closeStreams();
+      runs.closeStreams();
       deployments.closeStreams();
       jobs?.closeStreams();
       await jobs?.release();

@@ -46,7 +46,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     clock: () => performance.now(),
     log,
   });
-  const front = createFront(() => 'The database cannot be reached. Check that it runs, and STORE_URL.');
+  const front = createFront();
   const listen = async (): Promise<RunningServer> => {
     const listening = await startServer(front, { ...config.server, gate, log, onFailure: life.fail });
     life.onEnd('server', () => listening.close());
@@ -54,7 +54,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   };
   // A database may be away for a while, a file is not.
   const early = config.storeUrl === null ? null : await listen();
-  const work = await prepareWork(config, log, life);
+  const work = await prepareWork(config, log, life, front.storeOpened);
   const { opened, store, plans, tools } = work;
   const { mirror, due } = work.sync;
   const links = await createLinks(config, store);

@@ -37,7 +37,12 @@ const TAKE_BACK_PART = 0.25;
 export type Room = Awaited<ReturnType<typeof prepareWork>>;
 
 /** Opens the store, ends and takes back what a dead process left, and builds the pipelines. */
-export async function prepareWork(config: Config, log: Logger, life: Lifetime) {
+export async function prepareWork(
+  config: Config,
+  log: Logger,
+  life: Lifetime,
+  onStoreOpened: () => void = () => {},
+) {
   await requireLimits(config);
   warnOfMissingWall(config, log);
   const [opened] = await Promise.all([
@@ -47,6 +52,7 @@ export async function prepareWork(config: Config, log: Logger, life: Lifetime) {
   ]);
   const { store, fleet, machine } = opened;
   life.onEnd('store', opened.release);
+  onStoreOpened();
   const { retryLimit: maxAttempts } = config;
   await recover({ store, maxAttempts, machine: fleet && machine, marker: gitMarker(config), log });
   await mendLoss(config, opened, log);

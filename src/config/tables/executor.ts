@@ -3,7 +3,7 @@
 import { MEBIBYTE } from '../../units.ts';
 import { z } from 'zod';
 import { ConfigError } from '../../errors.ts';
-import { MEBIBYTE, wholeNumber, words } from '../shapes.ts';
+import { wholeNumber, words } from '../shapes.ts';
 import { type ValuesOf, variable } from '../variable.ts';
 
 export const EXECUTOR = {

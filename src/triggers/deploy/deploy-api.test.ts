@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DAY } from '../../units.ts';
 import { planRequest } from '../../stores/run-store-contract.ts';
+import { DAY } from '../../units.ts';
 import {
   awaiting,
   claimNext,

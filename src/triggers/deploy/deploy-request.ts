@@ -2,7 +2,6 @@
 
 import path from 'node:path';
 import { z } from 'zod';
-import { MINUTE } from '../../units.ts';
 import {
   type DeployInput,
   type DeploySecrets,
@@ -18,6 +17,7 @@ import {
 import { refProblem } from '../../runs/texts/git-ref.ts';
 import { checkRemoteUrl } from '../../runs/texts/remote-url.ts';
 import { normalizeDirectory } from '../../runs/texts/root-directory.ts';
+import { MINUTE } from '../../units.ts';
 
 /** What requests may name; see Config.remotes. */
 export interface RemoteRules {

@@ -1,12 +1,12 @@
 /** POST /webhook: a push to the branch becomes a run, and so may a pull request, stored before the answer. */
 
-import { MEBIBYTE } from '../../units.ts';
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { askedRevision, type Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
+import { MEBIBYTE } from '../../units.ts';
 import type { Secret } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 import { answerComment, type CommentOptions } from './comment-command.ts';

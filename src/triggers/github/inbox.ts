@@ -1,9 +1,9 @@
 /** The record of every delivery to /webhook and what was decided about it. */
 
 import type { Context } from 'hono';
-import { MINUTE } from '../../units.ts';
 import type { DeliveryDecision } from '../../runs/delivery.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { MINUTE } from '../../units.ts';
 
 /** Refusals kept per minute; anybody can cause one, so more are only counted. */
 const REFUSALS_PER_MINUTE = 30;

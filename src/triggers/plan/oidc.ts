@@ -1,9 +1,9 @@
 /** Bearer tokens of OpenID Connect, as Google signs them for a push subscription. */
 
 import type { JWTVerifyGetKey } from 'jose';
-import { DAY } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
 import { steadyNow } from '../../steady-clock.ts';
+import { DAY } from '../../units.ts';
 
 export interface OidcOptions {
   audience: string;

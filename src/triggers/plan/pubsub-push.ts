@@ -1,12 +1,12 @@
 /** POST /pubsub/push: an authenticated message becomes a plan or is set aside, stored before the answer. */
 
-import { MEBIBYTE } from '../../units.ts';
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
+import { MEBIBYTE } from '../../units.ts';
 import type { VerifyBearer } from './oidc.ts';
 import { type PlanRequestRules, parsePlanRequest } from './plan-request.ts';
 import { sealPlanSecrets } from './plan-secrets.ts';

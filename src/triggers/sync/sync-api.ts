@@ -1,6 +1,5 @@
 /** POST /sync: an operator's signed request names services, or all of them. */
 
-import { MEBIBYTE } from '../../units.ts';
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
 import { NonceSpentError, RequestError } from '../../errors.ts';
@@ -8,6 +7,7 @@ import { enqueueSync } from '../../runs/enqueue.ts';
 import type { Selection } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
+import { MEBIBYTE } from '../../units.ts';
 import { type Secret, type Stamp, stampPrefix } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 

@@ -3,11 +3,11 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { MINUTE } from '../../units.ts';
 import { ConfigError, describeError } from '../../errors.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import { deployGroup } from '../../runs/kinds/deploy.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { MINUTE } from '../../units.ts';
 import { describeProblem } from '../../yaml-file.ts';
 import { type DriftFileOptions, type DriftTarget, parseDriftFile } from './drift-file.ts';
 

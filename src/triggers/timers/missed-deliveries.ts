@@ -1,10 +1,10 @@
 /** Asks GitHub which deliveries it could not make, so that they stand in the inbox like those that arrived. */
 
 import type { Logger } from 'pino';
-import { DAY, MINUTE } from '../../units.ts';
 import type { FailedDeliveries, FailedDelivery } from '../../github/hook-deliveries.ts';
 import type { NewDelivery } from '../../runs/delivery.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { DAY, MINUTE } from '../../units.ts';
 
 /** GitHub keeps deliveries, and allows to repeat them, for three days. */
 const LOOK_BACK_MS = 3 * DAY;

@@ -1,10 +1,10 @@
 /** The trigger that needs no message: the branch head is compared with the ledger, at start and regularly. */
 
 import type { Logger } from 'pino';
-import { MINUTE } from '../../units.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { syncGroup } from '../../runs/kinds/sync.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { MINUTE } from '../../units.ts';
 
 /** A nudge waits this long for others, and for the push's own delivery to arrive. */
 const NUDGE_MS = 2_000;

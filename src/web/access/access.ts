@@ -1,32 +1,33 @@
-/** Who is calling: API tokens, browser sessions made from them, and signed links that open one run. */
+/** Identifies callers: by API tokens, by browser sessions made from tokens, and by signed links that open one run. */
 
 import { createHash, createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ApiToken, Role } from '../../config.ts';
-import { HOUR, SECOND } from '../../units.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { HOUR, SECOND } from '../../units.ts';
+import { forgetFirst } from '../doors/failed-attempts.ts';
 import type { Gate } from '../doors/gate.ts';
 
 export interface Identity {
   name: string;
   role: Role;
-  /** How it was proved. A browser sends a session by itself, so state changes by it need a same-origin check. */
+  /** A browser sends a session by itself, so changes of state by a session need a same-origin check. */
   credential: 'bearer' | 'session';
 }
 
 export interface Access {
   /**
-   * The caller by `Authorization: Bearer` or, without one, by session cookie; null when neither is valid. Throws
-   * RequestError 429 when tokens from this address were wrong too often.
+   * Identifies the caller by `Authorization: Bearer` or, without it, by the session cookie. Resolves to null when
+   * neither is valid. Throws RequestError 429 when tokens from this address were wrong too often.
    */
   identify(c: Context): Promise<Identity | null>;
-  /** True when the request carries the run's signed link as `?key=`. Opens that run for reading, nothing else. */
+  /** True when the request carries the run's signed link as `?key=`, which opens that run for reading only. */
   opensRun(c: Context, runId: string): boolean;
-  /** Sets the session cookie when `token` is one of the API tokens; false, and no cookie, otherwise. Throws likewise. */
+  /** Sets the session cookie and returns true when `token` is an API token. Throws as `identify` does. */
   signIn(c: Context, token: string): boolean;
   addressOf(c: Context): string;
-  /** Removes the cookie and ends its session, wherever else the cookie may be kept. */
+  /** Removes the cookie and ends its session, also for copies of the cookie. */
   signOut(c: Context): Promise<void>;
 }
 
@@ -35,11 +36,9 @@ export interface AccessOptions {
   gate: Pick<Gate, 'addressOf' | 'failed' | 'refusal' | 'verified'>;
   /** Remembers the sessions that were ended. */
   store: Pick<RunStore, 'spendNonce' | 'isNonceSpent'>;
-  /** Key of the session cookies' HMAC. */
   sessionKey: Buffer;
-  /** Key of the run links' HMAC. */
   linkKey: Buffer;
-  /** True when browsers reach the product by https: cookies are then Secure and bound to the host. */
+  /** True when browsers reach the server by https: cookies are then Secure and bound to the host. */
   https: boolean;
   /** Milliseconds since the epoch. */
   clock: () => number;
@@ -47,7 +46,7 @@ export interface AccessOptions {
 
 const SESSION_MS = 12 * HOUR;
 const SESSION_COOKIE = 'iac_runner_session';
-/** Tokens that were right, each with its address. The oldest are forgotten. */
+/** Tokens that were right are remembered with their address; the oldest are forgotten. */
 const MAX_PROVED = 1_000;
 const ROLE_RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
@@ -95,16 +94,14 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
 
     opensRun(c, runId) {
       const key = c.req.query('key');
-      return key !== undefined && sameText(key, signRunLink(linkKey, runId));
+      return key !== undefined && isSameText(key, signRunLink(linkKey, runId));
     },
 
     signIn(c, token) {
       const holder = holderOf(c, token);
       if (!holder) return false;
-      setCookie(c, SESSION_COOKIE, cookies.make(holder), {
-        ...cookieOptions(https),
-        maxAge: SESSION_MS / SECOND,
-      });
+      const maxAge = SESSION_MS / SECOND;
+      setCookie(c, SESSION_COOKIE, cookies.make(holder), { ...cookieOptions(https), maxAge });
       return true;
     },
 
@@ -118,7 +115,7 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
   };
 }
 
-/** Finds the holder of a token. An address with too many wrong ones is refused, except for tokens that were right there. */
+/** Finds the holder of a token. An address with too many wrong tokens is refused, except for tokens that were right there. */
 function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate']) {
   const proved = new Set<string>();
 
@@ -131,20 +128,17 @@ function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate'])
       return null;
     }
     const proof = `${gate.addressOf(c)} ${holder.name}`;
-    // Neither a guess that is right at last nor somebody else's failures change who may come from here.
+    // A guess that is right at last is refused, and the failures of others do not lock a known holder out.
     if (refusal && !proved.has(proof)) throw refusal;
     proved.delete(proof);
     proved.add(proof);
-    for (const oldest of proved) {
-      if (proved.size <= MAX_PROVED) break;
-      proved.delete(oldest);
-    }
+    forgetFirst(proved, MAX_PROVED);
     gate.verified(c);
     return holder;
   };
 }
 
-/** A cookie is `name.id.end.mac`. It ends with its token: the digest of that is part of what is signed. */
+/** A cookie is `name.id.end.mac`. It is only good as long as its token, because the MAC includes the token's digest. */
 function createSessionCookies(
   known: readonly Holder[],
   { sessionKey, clock }: Pick<AccessOptions, 'sessionKey' | 'clock'>,
@@ -168,26 +162,26 @@ function createSessionCookies(
         known
           .filter(({ name }) => encodeName(name) === encodedName)
           .map((holder) => ({ holder, id: `session:${id}`, expiresAt }))
-          .find((session) => sameText(mac, macOf(session))) ?? null
+          .find((session) => isSameText(mac, macOf(session))) ?? null
       );
     },
   };
 }
 
 function cookieOptions(https: boolean) {
-  // Lax, so that whoever follows a link from GitHub is signed in. State changes look at the origin besides.
+  // Lax, so that people who follow a link from GitHub are signed in. Changes of state check the origin as well.
   const options = { path: '/', httpOnly: true, sameSite: 'Lax' } as const;
   return https ? ({ ...options, secure: true, prefix: 'host' } as const) : options;
 }
 
-/** Looks at every token whatever the first ones say, so that time tells nothing. */
-function findHolder<Holder extends { digest: Buffer }>(known: readonly Holder[], token: string) {
+/** Compares every token, so that the time it takes reveals nothing. */
+function findHolder(known: readonly Holder[], token: string): Holder | undefined {
   const digest = sha256(token);
   return known.filter((holder) => timingSafeEqual(holder.digest, digest))[0];
 }
 
-/** Digests have one length, as timingSafeEqual needs, and hide where two texts differ. */
-function sameText(left: string, right: string): boolean {
+/** Digests have one length, which timingSafeEqual needs, and hide where two texts differ. */
+function isSameText(left: string, right: string): boolean {
   return timingSafeEqual(sha256(left), sha256(right));
 }
 

@@ -1,4 +1,4 @@
-/** Who may do what on the pages of runs, as middleware that stands before each route. */
+/** Decides who may do what on the pages, as middleware that stands before each route. */
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
@@ -10,41 +10,48 @@ import { requestOrigin } from '../doors/request-origin.ts';
 import type { Assets } from '../frame/assets.ts';
 import { type Access, hasRole, type Identity } from './access.ts';
 
-/** What a guarded handler finds in its context. `identity` is null for who came by a signed link. */
+/** The variables that a guarded handler finds in its context. `identity` is null for callers with a signed link. */
 export interface RunPageEnv {
   Variables: { identity: Identity | null; run: Run };
 }
 
+/** What the routes of all pages are built with. */
+export interface PageOptions {
+  access: Access;
+  assets: Assets;
+  /** The address that browsers use, or null when it is only known from their requests. */
+  publicUrl: string | null;
+  /** Milliseconds since the epoch. */
+  clock(): number;
+  /** The page of a commit on the site of the repository, or null when that is not known. */
+  commitUrl(sha: string): string | null;
+  /** The address of the page of a run, without a key. */
+  runUrl(runId: string): string;
+}
+
 export interface Guards {
-  /** Anyone signed in. */
+  /** Callers who are signed in. */
   signedIn: MiddlewareHandler<RunPageEnv>;
-  /** Anyone signed in, or with the run's signed link; loads the run. */
+  /** Callers who are signed in or have the run's signed link; loads the run. */
   mayRead: MiddlewareHandler<RunPageEnv>;
-  /** Operators, from a page of ours when by cookie. */
+  /** Operators; if they use a session, the request must come from one of our pages. */
   operator: MiddlewareHandler<RunPageEnv>;
-  /** The same, and loads the run. */
+  /** As `operator`; loads the run. */
   mayOperate: MiddlewareHandler<RunPageEnv>;
-  /** Admins, likewise, and loads the run. */
+  /** As `mayOperate`, for admins. */
   mayApprove: MiddlewareHandler<RunPageEnv>;
 }
 
-export interface GuardsOptions {
-  access: Access;
-  assets: Assets;
+export interface GuardsOptions extends Pick<PageOptions, 'access' | 'assets' | 'publicUrl'> {
   store: Pick<RunStore, 'run'>;
-  publicUrl: string | null;
   /** The answer when there is no such run. */
   notFound?: (c: Context<RunPageEnv>) => Response | Promise<Response>;
 }
 
 export function createGuards({ access, assets, store, publicUrl, notFound }: GuardsOptions): Guards {
   const loadRun = createMiddleware<RunPageEnv>(async (c, next) => {
-    const id = c.req.param('id') ?? '';
-    const run = await store.run(id);
-    if (!run) {
-      if (notFound) return notFound(c);
-      return refuse(c, { assets, identity: c.var.identity }, { status: 404, error: 'Run not found.' });
-    }
+    const run = await store.run(c.req.param('id') ?? '');
+    if (!run) return notFound ? notFound(c) : refuse(c, assets, 404, 'Run not found.');
     c.set('run', run);
     return next();
   });
@@ -63,22 +70,16 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
     return loadRun(c, next);
   });
 
-  /** Null for whoever has the role, and is then in the context. */
+  /** Returns null if the caller has the role, and stores the caller in the context. */
   async function refuseOthers(c: Context<RunPageEnv>, role: Role) {
     const identity = await access.identify(c);
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
     if (identity.credential === 'session' && requestOrigin(c, publicUrl) !== 'same') {
-      return refuse(
-        c,
-        { assets, identity },
-        { status: 403, error: 'The request did not come from our page.' },
-      );
+      return refuse(c, assets, 403, 'The request did not come from our page.');
     }
-    if (!hasRole(identity, role)) {
-      return refuse(c, { assets, identity }, { status: 403, error: needsRole(role, identity) });
-    }
-    return null;
+    if (hasRole(identity, role)) return null;
+    return refuse(c, assets, 403, `This needs the role ${role}; ${identity.name} is ${identity.role}.`);
   }
   const operator = createMiddleware<RunPageEnv>(
     async (c, next) => (await refuseOthers(c, 'operator')) ?? next(),
@@ -89,6 +90,9 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
   return { signedIn, mayRead, operator, mayOperate: andRun('operator'), mayApprove: andRun('admin') };
 }
 
-function needsRole(role: Role, identity: Identity): string {
-  return `This needs the role ${role}; ${identity.name} is ${identity.role}.`;
+/** The caller of a route that a guard stands before. */
+export function callerOf(c: Context<RunPageEnv>): Identity {
+  const { identity } = c.var;
+  if (!identity) throw new Error('A route that needs a caller has no guard.');
+  return identity;
 }

@@ -1,23 +1,19 @@
-/** Signing in to the pages with an API token, and out again. */
+/** The pages on which people sign in with an API token, and sign out. */
 
-import { KIBIBYTE } from '../../units.ts';
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { RequestError } from '../../errors.ts';
+import { KIBIBYTE } from '../../units.ts';
 import type { Gate } from '../doors/gate.ts';
 import { localPath, requestOrigin } from '../doors/request-origin.ts';
 import type { Assets } from '../frame/assets.ts';
 import { jsonError } from '../frame/error-answer.ts';
 import { type Html, page } from '../frame/layout.ts';
 import { pageHeaders } from '../frame/page-headers.ts';
-import type { Access } from './access.ts';
+import type { PageOptions } from './guards.ts';
 
-export interface LoginRoutesOptions {
-  access: Access;
+export interface LoginRoutesOptions extends Pick<PageOptions, 'access' | 'assets' | 'publicUrl'> {
   gate: Pick<Gate, 'readBody'>;
-  assets: Assets;
-  /** Where browsers reach the product, or null when that is only known from their requests. */
-  publicUrl: string | null;
 }
 
 const MAX_FORM_BYTES = 8 * KIBIBYTE;
@@ -66,7 +62,7 @@ function loginPage(assets: Assets, next: string, problem: string | null): Html {
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus
  aria-describedby="token-help"${problem && html` aria-invalid="true"`}>
 ${problem && html`<p class="problem" role="alert">${problem}</p>`}
-<p id="token-help" class="quiet">One of the tokens configured in API_TOKENS.</p>
+<p id="token-help" class="quiet">Use one of the tokens that the server has in API_TOKENS.</p>
 <button type="submit">Sign in</button>
 </form>
 </section>`,

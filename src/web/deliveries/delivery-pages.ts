@@ -1,28 +1,25 @@
-/** The routes of the inbox: every delivery with what was decided about it, and the replay of one. */
+/** The pages of the inbox: every delivery with the decision about it, and the replay of one. */
 
 import { type Context, Hono } from 'hono';
-import { DELIVERY_DECISIONS, type Delivery } from '../../runs/delivery.ts';
+import { html } from 'hono/html';
+import { DELIVERY_DECISIONS, type Delivery, type DeliveryDecision } from '../../runs/delivery.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { ReplayResult } from '../../triggers/replay.ts';
-import type { Access } from '../access/access.ts';
-import { createGuards, type RunPageEnv } from '../access/guards.ts';
+import { hasRole } from '../access/access.ts';
+import { callerOf, createGuards, type PageOptions, type RunPageEnv } from '../access/guards.ts';
 import { refuse } from '../doors/refusals.ts';
-import type { Assets } from '../frame/assets.ts';
+import { plainLine } from '../frame/ansi.ts';
 import { rfc3339 } from '../frame/format.ts';
+import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import { filterNav, pager, pathWith } from '../frame/list-parts.ts';
 import { isBrowser, pageHeaders, prefersJson } from '../frame/page-headers.ts';
-import { deliveriesPath, deliveryListPage } from './delivery-list-page.ts';
+import { answerAccepted } from '../runs/run-pages.ts';
+import { moment, runLink } from '../runs/run-words.ts';
 
-export interface DeliveryRoutesOptions {
+export interface DeliveryRoutesOptions extends Omit<PageOptions, 'commitUrl'> {
   store: Pick<RunStore, 'deliveries' | 'delivery' | 'run'>;
-  access: Access;
-  assets: Assets;
   /** `actor` is the name of the API token behind the request. */
   replay(number: number, actor: string): Promise<ReplayResult>;
-  /** Milliseconds since the epoch. */
-  clock: () => number;
-  /** The address of a run's page for programs, without a key. */
-  runUrl: (runId: string) => string;
-  publicUrl: string | null;
 }
 
 type DeliveryContext = Context<RunPageEnv>;
@@ -40,20 +37,13 @@ export function createDeliveryRoutes(options: DeliveryRoutesOptions): Hono<RunPa
 }
 
 async function listDeliveries(c: DeliveryContext, { store, assets, clock, runUrl }: DeliveryRoutesOptions) {
-  const { identity } = c.var;
-  const asked = c.req.query('decision') ?? '';
+  const { decision: asked = '', before } = c.req.query();
   const decision = DELIVERY_DECISIONS.find((known) => known === asked) ?? null;
   if (asked !== '' && decision === null) {
-    const error = `Decision must be one of ${DELIVERY_DECISIONS.join(', ')}.`;
-    return refuse(c, { assets, identity }, { status: 400, error });
+    return refuse(c, assets, 400, `Decision must be one of ${DELIVERY_DECISIONS.join(', ')}.`);
   }
-  const before = c.req.query('before');
   if (before !== undefined && !/^\d{1,15}$/.test(before)) {
-    return refuse(
-      c,
-      { assets, identity },
-      { status: 400, error: 'Before must be the number of a delivery.' },
-    );
+    return refuse(c, assets, 400, 'Before must be the number of a delivery.');
   }
   const found = await store.deliveries({
     limit: DELIVERIES_PER_PAGE + 1,
@@ -61,41 +51,32 @@ async function listDeliveries(c: DeliveryContext, { store, assets, clock, runUrl
     ...(before !== undefined && { before: Number(before) }),
   });
   const deliveries = found.slice(0, DELIVERIES_PER_PAGE);
-  const last = found.length > DELIVERIES_PER_PAGE ? deliveries.at(-1) : undefined;
-  const older = last ? deliveriesPath(decision, last.number) : null;
+  const older =
+    found.length > DELIVERIES_PER_PAGE ? deliveriesPath(decision, deliveries.at(-1)?.number) : null;
   c.header('Vary', 'Accept');
   if (prefersJson(c)) {
     return c.json({ deliveries: deliveries.map((delivery) => deliveryJson(delivery, runUrl)), next: older });
   }
-  const paged = before !== undefined;
-  const frame = { identity, assets };
-  return c.html(deliveryListPage({ frame, deliveries, decision, paged, older, now: clock() }));
+  const newest = before === undefined ? null : deliveriesPath(decision);
+  const frame = { identity: c.var.identity, assets };
+  return c.html(deliveryListPage({ frame, deliveries, decision, newest, older, now: clock() }));
 }
 
-/** For browsers a delivery has no page of its own: the list that begins with it. */
+/** A delivery has no page of its own, so browsers are led to the list that begins with it. */
 async function showDelivery(c: DeliveryContext, { store, assets, runUrl }: DeliveryRoutesOptions) {
   const number = Number(c.req.param('number'));
   const delivery = await store.delivery(number);
-  if (!delivery) return refuse(c, { assets, identity: c.var.identity }, NOT_FOUND);
+  if (!delivery) return refuse(c, assets, 404, 'Delivery not found.');
   if (isBrowser(c)) return c.redirect(deliveriesPath(null, number + 1), 303);
   return c.json(deliveryJson(delivery, runUrl));
 }
 
-/** Forms are led to the new run's page; programs get JSON. */
 async function replay(c: DeliveryContext, { assets, runUrl, replay }: DeliveryRoutesOptions) {
-  const { identity } = c.var;
-  if (!identity) throw new Error('A replay came without its guard.');
-  const result = await replay(Number(c.req.param('number')), identity.name);
-  if (result.status === 'unknown') return refuse(c, { assets, identity }, NOT_FOUND);
-  if (result.status === 'refused') {
-    return refuse(c, { assets, identity }, { status: 409, error: result.reason });
-  }
-  const { id } = result.run;
-  if (isBrowser(c)) return c.redirect(`/runs/${encodeURIComponent(id)}`, 303);
-  return c.json({ status: 'accepted', run_id: id, url: runUrl(id) });
+  const result = await replay(Number(c.req.param('number')), callerOf(c).name);
+  if (result.status === 'unknown') return refuse(c, assets, 404, 'Delivery not found.');
+  if (result.status === 'refused') return refuse(c, assets, 409, result.reason);
+  return answerAccepted(c, result.run.id, runUrl);
 }
-
-const NOT_FOUND = { status: 404, error: 'Delivery not found.' } as const;
 
 function deliveryJson(delivery: Delivery, runUrl: (runId: string) => string) {
   return {
@@ -109,4 +90,71 @@ function deliveryJson(delivery: Delivery, runUrl: (runId: string) => string) {
     url: delivery.runId === null ? null : runUrl(delivery.runId),
     replayable: delivery.request !== null,
   };
+}
+
+interface DeliveryListView {
+  frame: Omit<PageFrame, 'title'>;
+  deliveries: Delivery[];
+  decision: DeliveryDecision | null;
+  /** The address of the newest page, or null if this is it. */
+  newest: string | null;
+  /** The address of the next older page, or null. */
+  older: string | null;
+  now: number;
+}
+
+function deliveryListPage(view: DeliveryListView): Html {
+  const { frame, deliveries, decision, newest, older } = view;
+  return page(
+    { ...frame, title: 'Deliveries' },
+    html`<h1>Deliveries</h1>
+${filterNav('decision', DELIVERY_DECISIONS, decision, {
+  path: (choice) => deliveriesPath(choice),
+  word: (choice) => (choice === null ? 'all' : words(choice)),
+})}
+${
+  deliveries.length === 0
+    ? html`<p class="empty">${emptyWords(decision, newest !== null)}</p>`
+    : html`<ol class="runs" reversed>${deliveries.map((delivery) => deliveryRow(delivery, view))}</ol>`
+}
+${pager(newest, older)}`,
+  );
+}
+
+function deliveriesPath(decision: DeliveryDecision | null, before?: number): string {
+  return pathWith('/deliveries', { decision, before });
+}
+
+function words(decision: DeliveryDecision): string {
+  return decision.replaceAll('_', ' ');
+}
+
+function emptyWords(decision: DeliveryDecision | null, paged: boolean): string {
+  if (paged) return 'No older deliveries.';
+  return decision === null
+    ? 'No deliveries yet. GitHub sends the first when the webhook is saved there.'
+    : `No delivery was ${decision === 'no_changes' ? 'without changes' : words(decision)}.`;
+}
+
+function deliveryRow(delivery: Delivery, { frame, now }: DeliveryListView): Html {
+  const { number, decision, event, detail, deliveryId, runId, receivedAt, request } = delivery;
+  return html`<li class="run-row">
+<span class="state" data-decision="${decision}">${words(decision)}</span>
+<div class="run-what">
+<span class="run-title"><bdi>${plainLine(detail)}</bdi></span>
+<span class="run-message">#${number} ${plainLine(event) || 'no event'}</span>
+</div>
+<div class="run-where">
+${runId !== null && html`<span>${runLink(runId, 'Run')}</span>`}
+<span class="quiet"><code title="${plainLine(deliveryId ?? '')}">${plainLine(deliveryId ?? '')}</code></span>
+</div>
+<div class="run-when">
+<span>${moment(receivedAt, now)}</span>
+<span>${
+    request !== null &&
+    hasRole(frame.identity, 'operator') &&
+    html`<form method="post" action="/deliveries/${number}/replay"><button class="plain" type="submit" aria-label="Replay delivery ${number}">Replay</button></form>`
+  }</span>
+</div>
+</li>`;
 }

@@ -1,22 +1,22 @@
-/** What the status of a deployment shows of its events, kept for those that somebody looks at right now. */
+/** Keeps what the status shows of the events of a deployment, for deployments that somebody watches right now. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { MEBIBYTE, MINUTE } from '../../units.ts';
 import { NOT_BEGUN, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
 import type { PlanSummary } from '../../runs/deployments/deployment.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { MEBIBYTE, MINUTE } from '../../units.ts';
 import { EVENTS_PER_READ, lastSequence } from '../runs/run-log.ts';
 
 const LOGGED_STEPS = ['init', 'plan', 'apply'] as const;
 type LoggedStep = (typeof LOGGED_STEPS)[number];
 
-/** Texts that may be long are kept as JSON, without the quotes: clients ask for them twice a second. */
+/** Long texts are kept as JSON, without the quotes, because clients ask for them twice a second. */
 export interface DeployHistory {
-  /** Sequence number up to which events are in it. */
+  /** The sequence number of the last event that is included. */
   through: number;
   progress: Progress;
-  /** Each change of the progress with the sequence number of its event. */
+  /** Each change of the progress, with the sequence number of its event. */
   changes: { seq: number; progress: Progress }[];
   logs: Record<LoggedStep, string>;
   plan: string;
@@ -28,24 +28,24 @@ export interface DeployHistory {
 }
 
 export interface DeployHistories {
-  /** Up to the newest event. Shared: to be read at once and not to be changed. */
+  /** Resolves to the history up to the newest event. It is shared: read it at once and do not change it. */
   read(runId: string): Promise<DeployHistory>;
-  /** What `render` makes of the newest history; kept until the next event. */
+  /** Resolves to what `render` makes from the newest history; this text is kept until the next event. */
   render(runId: string, render: (history: DeployHistory) => string): Promise<string>;
 }
 
 export interface DeployHistoriesOptions {
   store: Pick<RunStore, 'events'>;
-  /** Of all that is kept; a single larger one is kept as long as it is the latest. Default 64 Mi. */
+  /** The limit for all histories together; the latest one is kept even if it is larger. Default 64 Mi. */
   maxCharacters?: number;
-  /** Nobody has asked for so long: nothing is kept any more. Default a minute. */
+  /** After this time without a request all histories are forgotten. Default a minute. */
   idleMs?: number;
 }
 
 const MAX_CHARACTERS = 64 * MEBIBYTE;
 const MAX_LOG_CHARACTERS = 16 * MEBIBYTE;
 const IDLE_MS = MINUTE;
-/** What an entry takes besides its texts, roughly. */
+/** The size of an entry without its texts, roughly. */
 const ENTRY_CHARACTERS = 4_096;
 const CUT = jsonText("… the rest is in the event stream and on the run's page\n");
 
@@ -58,7 +58,7 @@ interface Entry {
 
 export function createDeployHistories(options: DeployHistoriesOptions): DeployHistories {
   const { store, maxCharacters = MAX_CHARACTERS, idleMs = IDLE_MS } = options;
-  /** Least recently asked for first. */
+  /** The one that was read longest ago stands first. */
   const entries = new Map<string, Entry>();
   let idle: NodeJS.Timeout | undefined;
 
@@ -85,7 +85,7 @@ export function createDeployHistories(options: DeployHistoriesOptions): DeployHi
 
   async function advance(runId: string): Promise<Entry> {
     const entry = find(runId);
-    // One after the other, or an event would be taken twice.
+    // Readings wait for each other, or an event would be added twice.
     entry.reading = entry.reading.then(() => readOn(store, runId, entry.history));
     try {
       await entry.reading;
@@ -133,7 +133,7 @@ async function readOn(store: Pick<RunStore, 'events'>, runId: string, history: D
     const events = await store.events(runId, { after: history.through, limit: EVENTS_PER_READ });
     for (const event of events) add(history, event);
     if (events.length === 0) return;
-    // A long log must not hold up all others.
+    // Reading a long log must not hold up other requests.
     await turn();
   }
 }
@@ -182,7 +182,7 @@ function log(history: DeployHistory, step: string, text: string): void {
   if (history.logs[step].length > MAX_LOG_CHARACTERS) history.logs[step] += CUT;
 }
 
-/** As `output -json` prints them, but for the values that nobody may see. */
+/** The outputs as `output -json` prints them, without sensitive values. */
 function outputsText(outputs: Extract<RunEvent, { type: 'run.outputs' }>['outputs']): string {
   const shown = Object.entries(outputs).map(([name, { sensitive, type, value }]) => [
     name,

@@ -198,7 +198,7 @@ describe('An approval', () => {
   ] as const)('is explained to all, and offers to %s what they may do', async (_who, headers, forms) => {
     const key = `?key=${signRunLink(LINK_KEY, 'd1')}`;
     const page = await createPages().show(`/runs/d1${key}`, headers);
-    expect(page).toContain('Whoever has the role admin may approve or reject it');
+    expect(page).toContain('Anybody with the role admin may approve or reject it');
     expect(page).toContain(
       '<span class="nowrap" data-until="2026-03-01T14:00:00.000Z">1 h 00 min left</span>',
     );

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DAY } from '../../units.ts';
 import { StoreUnavailableError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { claimNext, DEPLOY_BODY, ended, toApproval } from '../../triggers/deployments.fixture.ts';
+import { DAY } from '../../units.ts';
 import { signRunLink } from '../access/access.ts';
 import { AS_ADMIN, AS_OPERATOR, AS_VIEWER, BROWSER, LINK_KEY, signIn } from '../pages.fixtures.ts';
 import { runJson } from '../runs/run-json.ts';

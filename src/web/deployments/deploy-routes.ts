@@ -1,90 +1,73 @@
-/** The routes of deployments: start, list, status, log stream, approve, reject, cancel. For programs; pages are runs'. */
+/** The API of deployments: start, list, status, log stream, approve, reject, cancel. Their pages are those of runs. */
 
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
-import { DAY } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
 import type { DeployRun, Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { DeployActionResult, DeployApi } from '../../triggers/deploy/deploy-api.ts';
-import { type Access, hasRole } from '../access/access.ts';
-import { createGuards, type RunPageEnv } from '../access/guards.ts';
-import { BODY_BYTES, limitBody } from '../doors/body-limit.ts';
+import { DAY, MEBIBYTE } from '../../units.ts';
+import { hasRole } from '../access/access.ts';
+import { callerOf, createGuards, type PageOptions, type RunPageEnv } from '../access/guards.ts';
 import { refuse } from '../doors/refusals.ts';
-import { createStreamSeats } from '../doors/stream-seats.ts';
-import type { Assets } from '../frame/assets.ts';
 import { jsonError } from '../frame/error-answer.ts';
+import { createEventStreams, type EventStreams, lastEventId } from '../frame/event-streams.ts';
 import { isBrowser, pageHeaders } from '../frame/page-headers.ts';
-import { createRunStreams, type RunStreams } from '../runs/run-stream.ts';
+import type { RunRoutes } from '../runs/run-pages.ts';
+import { followRun } from '../runs/run-stream.ts';
 import { createDeployWords } from './deploy-messages.ts';
 import { createDeployStatuses, type DeployStatuses, deploymentJson } from './deploy-status.ts';
 
-export interface DeployRoutesOptions {
+export interface DeployRoutesOptions extends Omit<PageOptions, 'clock' | 'commitUrl'> {
   store: Pick<RunStore, 'run' | 'runs' | 'events' | 'watch'>;
   api: DeployApi;
-  access: Access;
-  assets: Assets;
   /** Origins whose pages may call, or `*` among them for any. */
   allowedOrigins: readonly string[];
-  /** The address of a run's page for programs, without a key. */
-  runUrl: (runId: string) => string;
-  publicUrl: string | null;
-  /** Open log streams at most; beyond, 503. */
+  /** How many log streams may be open; others are answered 503. */
   maxStreams?: number;
-  /** Told when a log stream broke off because the store failed. */
+  /** Called when a log stream broke off because the store failed. */
   onStreamError?: (error: unknown) => void;
-}
-
-export interface DeployRoutes {
-  routes: Hono<RunPageEnv>;
-  /** Ends the open log streams, so that the server can close. */
-  closeStreams(): void;
 }
 
 type DeployContext = Context<RunPageEnv>;
 
+const MAX_BODY_BYTES = MEBIBYTE;
 const DEPLOYMENTS_PER_PAGE = 50;
 const MAX_PER_PAGE = 200;
-const DEFAULT_MAX_STREAMS = 200;
-/** Longer than anybody is asked for approval: clients that cannot resume see the end. */
+/** Longer than anybody is asked for approval, so that clients which cannot resume see the end. */
 const MAX_STREAM_MS = 2 * DAY;
 
-export function createDeployRoutes(options: DeployRoutesOptions): DeployRoutes {
-  const { store, api, maxStreams = DEFAULT_MAX_STREAMS, onStreamError = () => {} } = options;
+export function createDeployRoutes(options: DeployRoutesOptions): RunRoutes {
+  const { store, api, access, maxStreams, onStreamError } = options;
   const { signedIn, mayRead, operator, mayOperate, mayApprove } = createGuards({
     ...options,
     store: { run: async (id) => onlyDeploy(await store.run(id)) },
     notFound: answerUnknown,
   });
   const statuses = createDeployStatuses(options);
-  const streams = createRunStreams({
-    store,
-    seats: createStreamSeats(options.access, maxStreams),
-    maxStreamMs: MAX_STREAM_MS,
-    onError: onStreamError,
-  });
+  const maxStreamMs = MAX_STREAM_MS;
+  const streams = createEventStreams({ access, maxStreams, maxStreamMs, onError: onStreamError });
   const routes = new Hono<RunPageEnv>();
-  // Also of /deploy itself, and before everything: a preflight has no credentials.
+  // Also for /deploy itself, and before the guards, because a preflight request has no credentials.
   routes.use('/deploy/*', pageHeaders(), crossOrigin(options.allowedOrigins));
   routes.get('/deploy', signedIn, (c) => listDeployments(c, options));
-  routes.post('/deploy', operator, limitBody(BODY_BYTES), (c) => start(c, api));
+  routes.post('/deploy', operator, limitBody(), (c) => start(c, api));
   routes.get('/deploy/:id/status', mayRead, async (c) =>
     c.body(await statuses.of(deployOf(c)), 200, { 'Content-Type': 'application/json' }),
   );
-  routes.get('/deploy/:id/logs', mayRead, (c) => streamLogs(c, streams, statuses));
-  routes.post('/deploy/:id/approve', mayApprove, async (c) =>
-    answer(c, options, await api.approve(c.var.run.id, callerOf(c).name), 'Deployment approved'),
-  );
-  routes.post('/deploy/:id/reject', mayApprove, async (c) =>
-    answer(c, options, await api.reject(c.var.run.id, callerOf(c).name), 'Deployment rejected'),
-  );
-  routes.post('/deploy/:id/cancel', mayOperate, async (c) =>
-    answer(c, options, await api.cancel(c.var.run.id, callerOf(c).name), 'Cancellation requested'),
-  );
-  for (const action of ['approve', 'reject', 'cancel']) {
-    routes.all(`/deploy/:id/${action}`, (c) =>
-      jsonError(c, 405, `${action} takes POST only`, { Allow: 'POST' }),
+  routes.get('/deploy/:id/logs', mayRead, (c) => streamLogs(c, options, statuses, streams));
+  const actions = [
+    ['approve', mayApprove, 'Deployment approved'],
+    ['reject', mayApprove, 'Deployment rejected'],
+    ['cancel', mayOperate, 'Cancellation requested'],
+  ] as const;
+  for (const [action, guard, message] of actions) {
+    const path = `/deploy/:id/${action}`;
+    routes.post(path, guard, async (c) =>
+      answer(c, options, await api[action](c.var.run.id, callerOf(c).name), message),
     );
+    routes.all(path, (c) => jsonError(c, 405, `${action} takes POST only`, { Allow: 'POST' }));
   }
   return { routes, closeStreams: streams.close };
 }
@@ -100,12 +83,17 @@ function crossOrigin(origins: readonly string[]): MiddlewareHandler {
     maxAge: 600,
   });
   return async (c, next) => {
-    // The library's own refusal still tells methods and headers.
+    // The library lists methods and headers even when it refuses an origin, so it is only asked about allowed ones.
     if (isAllowed(c.req.header('Origin') ?? '')) return allow(c, next);
     c.header('Vary', 'Origin', { append: true });
     if (c.req.method === 'OPTIONS') return c.body(null, 204);
     await next();
   };
+}
+
+function limitBody(): MiddlewareHandler {
+  const error = `The body is larger than ${MAX_BODY_BYTES / MEBIBYTE} MiB`;
+  return bodyLimit({ maxSize: MAX_BODY_BYTES, onError: (c) => jsonError(c, 413, error) });
 }
 
 async function start(c: DeployContext, api: DeployApi): Promise<Response> {
@@ -117,7 +105,7 @@ async function start(c: DeployContext, api: DeployApi): Promise<Response> {
   return c.json({ deployment_id: run.id, status: 'running', message: 'Deployment started' }, 202);
 }
 
-/** Whatever its type says: the origin of a request by cookie was checked, and clients of old send none. */
+/** Reads JSON whatever the content type is: old clients send none, and the origin of a session was checked. */
 async function readJson(c: DeployContext): Promise<unknown> {
   const text = await c.req.text();
   try {
@@ -129,17 +117,20 @@ async function readJson(c: DeployContext): Promise<unknown> {
 
 async function streamLogs(
   c: DeployContext,
-  streams: RunStreams,
+  { store }: DeployRoutesOptions,
   statuses: DeployStatuses,
+  streams: EventStreams,
 ): Promise<Response> {
-  const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
-  if (!/^\d{1,15}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
+  const after = lastEventId(c);
+  if (after === null) return jsonError(c, 400, 'The last event id must be a number.');
   const run = deployOf(c);
-  const words = createDeployWords(run.id, await statuses.progressAt(run, Number(after)));
-  return streams.open(c, Number(after), words) ?? jsonError(c, 503, 'Too many open streams.');
+  const words = createDeployWords(run.id, await statuses.progressAt(run, after));
+  return streams.open(c, c.var.identity === null ? run.id : null, (stream) =>
+    followRun(store, stream, { runId: run.id, after, words }),
+  );
 }
 
-/** Newest first: those of one target with `git_url` and `path`, older ones with `before`. */
+/** Newest first: the deployments of one target with `git_url` and `path`, older ones with `before`. */
 async function listDeployments(c: DeployContext, { store, api, runUrl }: DeployRoutesOptions) {
   const { git_url: gitUrl, path = '.', before, limit = String(DEPLOYMENTS_PER_PAGE) } = c.req.query();
   const size = /^\d{1,3}$/.test(limit) ? Number(limit) : 0;
@@ -156,37 +147,37 @@ async function listDeployments(c: DeployContext, { store, api, runUrl }: DeployR
     ...(before !== undefined && { before }),
   });
   const runs = found.slice(0, size).flatMap((run) => onlyDeploy(run) ?? []);
-  const last = runs.at(-1);
-  const next = new URLSearchParams({ ...c.req.query(), before: last?.id ?? '' });
+  const next = new URLSearchParams({ ...c.req.query(), before: runs.at(-1)?.id ?? '' });
   return c.json({
     deployments: runs.map((run) => deploymentJson(run, runUrl(run.id))),
     next: found.length > size ? `/deploy?${next}` : null,
   });
 }
 
-/** Forms are led back to the run's page; programs get JSON. */
+/** Browsers are led back to the page of the run; programs get JSON. */
 function answer(
   c: DeployContext,
   { assets }: DeployRoutesOptions,
   result: DeployActionResult,
   message: string,
 ): Response | Promise<Response> {
-  const { identity, run } = c.var;
   switch (result.status) {
     case 'done':
-      return isBrowser(c) ? c.redirect(`/runs/${encodeURIComponent(run.id)}`, 303) : c.json({ message });
+      return isBrowser(c)
+        ? c.redirect(`/runs/${encodeURIComponent(c.var.run.id)}`, 303)
+        : c.json({ message });
     case 'refused':
-      return refuse(c, { assets, identity }, { status: 409, error: result.reason });
+      return refuse(c, assets, 409, result.reason);
     case 'ended': {
       const error = 'Deployment already completed or cancelled';
-      return isBrowser(c) ? refuse(c, { assets, identity }, { status: 409, error }) : c.json({ error }, 400);
+      return isBrowser(c) ? refuse(c, assets, 409, error) : c.json({ error }, 400);
     }
     case 'unknown':
       return answerUnknown(c);
   }
 }
 
-/** The words that clients of old know, and no more. */
+/** Without a code, as older clients expect it. */
 function answerUnknown(c: DeployContext): Response {
   return c.json({ error: 'Deployment not found' }, 404);
 }
@@ -197,12 +188,6 @@ function onlyDeploy(run: Run | null): DeployRun | null {
 
 function deployOf(c: DeployContext): DeployRun {
   const run = onlyDeploy(c.var.run);
-  if (!run) throw new Error('A deployment came without its guard.');
+  if (!run) throw new Error('A route of deployments has no guard.');
   return run;
-}
-
-function callerOf(c: DeployContext) {
-  const { identity } = c.var;
-  if (!identity) throw new Error('An action came without its guard.');
-  return identity;
 }

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { DAY } from '../../units.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Lease } from '../../runs/run-store.ts';
 import {
@@ -12,6 +11,7 @@ import {
   planned,
   toApproval,
 } from '../../triggers/deployments.fixture.ts';
+import { DAY } from '../../units.ts';
 import { AS_VIEWER } from '../pages.fixtures.ts';
 import { createDeployHistories } from './deploy-history.ts';
 import { createDeployStatuses } from './deploy-status.ts';

@@ -6,9 +6,9 @@ import { rfc3339 } from '../frame/format.ts';
 import { createDeployHistories, type DeployHistoriesOptions, type DeployHistory } from './deploy-history.ts';
 
 export interface DeployStatuses {
-  /** JSON text. */
+  /** Resolves to the status object as JSON text. */
   of(run: DeployRun): Promise<string>;
-  /** How far the deployment was at its event of this number; null before the first. */
+  /** Resolves to the progress at the event with this number; null before the first. */
   progressAt(run: DeployRun, sequence: number): Promise<Progress | null>;
 }
 
@@ -27,8 +27,8 @@ export function createDeployStatuses(
 }
 
 /**
- * The first members, up to `apply_output`, are those of old, in their order. What is not there yet is null, or ''
- * where it is text that grows.
+ * The members up to `apply_output` are those of the earlier API, in its order. A member without a value yet is null,
+ * or '' if it is text that grows.
  */
 function statusJson(run: DeployRun, history: DeployHistory, runUrl: string): string {
   const { progress, logs, approved } = history;
@@ -36,7 +36,7 @@ function statusJson(run: DeployRun, history: DeployHistory, runUrl: string): str
     deployment_id: JSON.stringify(run.id),
     status: JSON.stringify(progress.status),
     phase: JSON.stringify(progress.phase),
-    // When it was asked for: it is running from then on to this API, and that never changes.
+    // To this API a deployment runs from the moment it was requested, and that time never changes.
     started_at: JSON.stringify(rfc3339(run.createdAt)),
     ended_at: JSON.stringify(rfc3339(history.endedAt)),
     error: JSON.stringify(progress.error),

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DAY } from '../../units.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import {
   begun,
@@ -11,6 +10,7 @@ import {
   planned,
   toApproval,
 } from '../../triggers/deployments.fixture.ts';
+import { DAY } from '../../units.ts';
 import { startServer } from '../frame/server.ts';
 import { AS_VIEWER } from '../pages.fixtures.ts';
 import { openDeployApp, postDeploy } from './deployments.fixtures.ts';

@@ -1,6 +1,6 @@
 /** The whole app over deployments in a real store, with one token of each role. For tests. */
 
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { openDeployments, SILENT } from '../../triggers/deployments.fixture.ts';
 import { createTestAccess, createTestGate } from '../access/access.fixture.ts';
 import { createLoginRoutes } from '../access/login-pages.ts';
@@ -35,19 +35,14 @@ export async function openDeployApp() {
       publicUrl: null,
       ...overrides,
     });
-    const none = new Hono();
     const app = createApp({
       githubWebhook: (c) => c.text(''),
       syncApi: (c) => c.text(''),
-      pages: {
-        login: createLoginRoutes({ access, gate, assets, publicUrl: null }),
-        assets: none,
-        runs: new Hono(),
-        services: new Hono(),
-        deliveries: new Hono(),
-        deployments: routes,
-        metrics: createMetricsRoutes({ store, access, failures: gate.failures, assets, publicUrl: null }),
-      },
+      pages: [
+        createLoginRoutes({ access, gate, assets, publicUrl: null }),
+        routes,
+        createMetricsRoutes({ store, access, failures: gate.failures, assets, publicUrl: null }),
+      ],
       isHealthy: () => true,
       readiness: async () => ({ status: 'ready', checks: {} }),
       log: SILENT,

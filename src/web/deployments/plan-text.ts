@@ -1,11 +1,11 @@
-/** The text of a plan: as lines with a class for what each does, and as plain text. */
+/** The text of a plan: as lines with a class for each kind of change, and as plain text. */
 
 import { html, raw } from 'hono/html';
 import { plainLine } from '../frame/ansi.ts';
 import type { Html } from '../frame/layout.ts';
 import type { PlannedRoot } from './tool-details.ts';
 
-/** What a page shows of a plan. */
+/** The part of a plan that a page shows. */
 export interface ShownPlan {
   lines: string[];
   /** True when there is more than is shown. */
@@ -16,7 +16,7 @@ export interface ShownPlan {
 const MAX_LINE = 4_000;
 const LINES_PER_PART = 2_000;
 
-/** The markers at the beginning of a line, as the tools explain them above each plan. */
+/** The markers at the start of a line, which the tools explain above each plan. */
 const CLASSES: readonly [marker: RegExp, className: string][] = [
   [/^ *(?:-\/\+|\+\/-) /, 'plan-replace'],
   [/^ *\+ /, 'plan-add'],
@@ -27,7 +27,7 @@ const CLASSES: readonly [marker: RegExp, className: string][] = [
   [/^ *# |^Plan: |^No changes\.|^Changes to Outputs:/, 'plan-head'],
 ];
 
-/** The first lines of a plan, at most so many and so long together. */
+/** The first lines of a plan, within limits for their number and for all characters. */
 export function shownPlan(text: string, limit: { lines: number; characters: number }): ShownPlan {
   const lines = text.slice(0, limit.characters).split('\n', limit.lines);
   const shown = lines.reduce((length, line) => length + line.length + 1, -1);
@@ -53,7 +53,7 @@ function planLine(line: string): string {
   ).toString();
 }
 
-/** All plans, one after the other, as text without any control. Several are headed as the steps of a log are. */
+/** All plans, one after the other, as text without controls. If there are several, each has a heading as in a log. */
 export async function* planTexts(roots: readonly PlannedRoot[]): AsyncGenerator<string, void> {
   for (const { step, plan } of roots) {
     if (!plan) continue;
@@ -62,7 +62,7 @@ export async function* planTexts(roots: readonly PlannedRoot[]): AsyncGenerator<
   }
 }
 
-/** A part at a time, so that a plan of megabytes does not hold up everybody else. */
+/** The text in parts, so that a plan of megabytes does not hold up other requests. */
 function* partsOf(text: string): Generator<string> {
   let part = '';
   let lines = 0;

@@ -1,4 +1,4 @@
-/** The plans of a run on its page: what each would change, which resources, and its text. */
+/** The plans of a run on its page: a summary of each, the resources that would change, and its text. */
 
 import { html } from 'hono/html';
 import { summaryWords } from '../../pipelines/terraform/plan-summary.ts';
@@ -11,34 +11,33 @@ import type { PlannedRoot } from './tool-details.ts';
 export interface PlanContext {
   runPath: string;
   linkQuery: string;
-  /** Somebody has to read it now. */
+  /** True while somebody has to read it to decide. */
   isAsked: boolean;
 }
 
-/** Of one page, over all plans. */
+/** The limits of one page, over all its plans. */
 const LINES_PER_PAGE = 6_000;
 const CHARACTERS_PER_PAGE = 600_000;
 const LINES_PER_PLAN = 2_000;
 const CHARACTERS_PER_PLAN = 300_000;
-/** Longer ones stay folded until somebody opens them. */
+/** Longer plans and lists stay folded until somebody opens them. */
 const OPEN_LINES = 400;
 const OPEN_RESOURCES = 30;
+const MAX_OUTPUTS = 50;
 
 export function plansView(roots: readonly PlannedRoot[], context: PlanContext): Html {
-  if (roots.length === 0) return html``;
+  const plans = roots.length;
+  if (plans === 0) return html``;
   const limit = {
-    lines: Math.max(50, Math.min(LINES_PER_PLAN, Math.floor(LINES_PER_PAGE / roots.length))),
-    characters: Math.max(
-      5_000,
-      Math.min(CHARACTERS_PER_PLAN, Math.floor(CHARACTERS_PER_PAGE / roots.length)),
-    ),
+    lines: Math.max(50, Math.min(LINES_PER_PLAN, Math.floor(LINES_PER_PAGE / plans))),
+    characters: Math.max(5_000, Math.min(CHARACTERS_PER_PLAN, Math.floor(CHARACTERS_PER_PAGE / plans))),
   };
   return html`<section aria-labelledby="plans-title">
-<h2 id="plans-title">${roots.length === 1 ? 'Plan' : 'Plans'}</h2>
+<h2 id="plans-title">${plans === 1 ? 'Plan' : 'Plans'}</h2>
 ${roots.map(
   (root) => html`<div class="plan">
-${roots.length > 1 && html`<h3><bdi>${plainLine(root.directory ?? root.step)}</bdi></h3>`}
-${root.plan ? planView(root, context, limit, roots.length > 1) : problemView(root.problem)}
+${plans > 1 && html`<h3><bdi>${plainLine(root.directory ?? root.step)}</bdi></h3>`}
+${root.plan ? planView(root, context, limit, plans > 1) : problemView(root.problem)}
 </div>`,
 )}
 </section>`;
@@ -59,32 +58,35 @@ function planView(
   return html`<p class="plan-summary">${summaryView(summary)}</p>
 ${summary && changesView(summary, isAsked)}
 <details class="fold"${isAsked && total <= OPEN_LINES && html` open`}>
-<summary>Plan as text, ${total.toLocaleString('en')} ${total === 1 ? 'line' : 'lines'}</summary>
+<summary>Plan as text, ${count(total, 'line')}</summary>
 <div class="plan-box" tabindex="0" role="region" aria-label="${name}"><pre class="plan-text">${planLines(lines)}</pre></div>
 </details>
-<p class="quiet plan-foot">${isCut && `Only the first ${lines.length.toLocaleString('en')} lines are shown here, long ones cut. `}<a href="${address}">Whole plan as text</a></p>`;
+<p class="quiet plan-foot">${isCut && `Only the first ${lines.length.toLocaleString('en')} lines are shown here, and long lines are cut. `}<a href="${address}">Whole plan as text</a></p>`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 function summaryView(summary: PlanSummary | null): Html {
   if (summary === null) return html`<strong>A plan that could not be summed up</strong>`;
   const { add, change, destroy, replace } = summary;
-  if (add + change + destroy === 0) return html`<strong>${capital(summaryWords(summary))}</strong>`;
+  if (add + change + destroy === 0) {
+    const words = summaryWords(summary);
+    return html`<strong>${words.charAt(0).toUpperCase()}${words.slice(1)}</strong>`;
+  }
   return html`<strong><span class="${add > 0 && 'plan-add'}">${add} to add</span>, <span class="${change > 0 && 'plan-change'}">${change} to change</span>, <span class="${destroy > 0 && 'plan-remove'}">${destroy} to destroy</span></strong>${
     replace > 0 && html` <span class="quiet">(${replace} replaced)</span>`
   }${stateChanges(summary).map((words) => html`, <strong>${words}</strong>`)}`;
 }
 
-function capital(words: string): string {
-  return words.charAt(0).toUpperCase() + words.slice(1);
-}
-
-/** The resources and outputs that change, by name. */
+/** The names of the resources and outputs that change. */
 function changesView({ resources, omitted, outputs }: PlanSummary, isAsked: boolean): Html {
-  const count = resources.length + omitted;
+  const total = resources.length + omitted;
   return html`${
-    count > 0 &&
-    html`<details class="fold"${isAsked && count <= OPEN_RESOURCES && html` open`}>
-<summary>${count.toLocaleString('en')} ${count === 1 ? 'resource' : 'resources'}</summary>
+    total > 0 &&
+    html`<details class="fold"${isAsked && total <= OPEN_RESOURCES && html` open`}>
+<summary>${count(total, 'resource')}</summary>
 <ul class="resources">${resources.map(
       ({ address, action }) =>
         html`<li><span class="action plan-${ACTION_CLASSES[action]}">${action}</span> <code><bdi>${plainLine(address)}</bdi></code></li>`,
@@ -100,17 +102,9 @@ function changesView({ resources, omitted, outputs }: PlanSummary, isAsked: bool
   }`;
 }
 
-const MAX_OUTPUTS = 50;
-
 const ACTION_CLASSES: Record<PlanSummary['resources'][number]['action'], string> = {
-  create: 'add',
-  update: 'change',
-  delete: 'remove',
-  replace: 'replace',
-  read: 'read',
-  import: 'add',
-  move: 'change',
-  forget: 'remove',
+  ...{ create: 'add', import: 'add', read: 'read', replace: 'replace' },
+  ...{ update: 'change', move: 'change', delete: 'remove', forget: 'remove' },
 };
 
 function problemView({ problem, nextAction, lines }: NonNullable<PlannedRoot['problem']>): Html {

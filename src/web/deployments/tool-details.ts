@@ -1,4 +1,4 @@
-/** What is shown of a run of Terraform or OpenTofu beside its steps: plans, approval, outputs, its target's history. */
+/** Reads the details that only runs of Terraform or OpenTofu have: plans, approval, outputs. */
 
 import type { DeployOutput } from '../../runs/deployments/deployment.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
@@ -17,7 +17,7 @@ export type PlannedRoot = { step: string; directory: string | null } & (
 );
 
 export interface Approval {
-  /** What it is bound to: the SHA-256 of a plan, or a commit. Null for whoever was asked before that was stored. */
+  /** The approval is bound to the SHA-256 of a plan, or to a commit. Null for runs of older versions. */
   subject: string | null;
   /** Null once decided. */
   expiresAt: number | null;
@@ -25,14 +25,13 @@ export interface Approval {
 }
 
 export interface ToolDetails {
+  run: ToolRun;
   roots: PlannedRoot[];
   /** Null when nobody was asked. */
   approval: Approval | null;
   /** Null until they are known. */
   outputs: Record<string, DeployOutput> | null;
 }
-
-type DetailsReader = Pick<RunStore, 'latestEvent' | 'eventsOf'>;
 
 const SHOWS_PLAN: ReadonlySet<StepState> = new Set(['running', 'succeeded']);
 const SHOWS_PROBLEM: ReadonlySet<StepState> = new Set(['failed', 'timed_out', 'blocked', 'cancelled']);
@@ -43,7 +42,7 @@ export function isToolRun(run: Run): run is ToolRun {
 
 /** Null for runs of other kinds. */
 export async function readToolDetails(
-  store: DetailsReader,
+  store: Pick<RunStore, 'latestEvent' | 'eventsOf'>,
   run: Run,
   steps: readonly Step[],
 ): Promise<ToolDetails | null> {
@@ -58,10 +57,10 @@ export async function readToolDetails(
     awaiting || decided
       ? { subject: (decided ?? awaiting)?.subject ?? null, expiresAt: run.approvalExpiresAt, decided }
       : null;
-  return { roots, approval, outputs: outputs?.outputs ?? null };
+  return { run, roots, approval, outputs: outputs?.outputs ?? null };
 }
 
-/** In the order of the steps. What an attempt that was cut off left behind no longer counts. */
+/** Reads plans and problems in the order of the steps, without those of an attempt that was cut off. */
 export async function readRoots(
   store: Pick<RunStore, 'eventsOf'>,
   run: ToolRun,
@@ -80,7 +79,7 @@ export async function readRoots(
   });
 }
 
-/** The folder of the root module that a step plans; null for a step that is about no one of them. */
+/** The folder of the root module that a step plans, or null for a step that plans none. */
 function directoryOf(run: ToolRun, step: string): string | null {
   if (step === 'plan') return kindOf(run).tool?.directory(run.input) ?? null;
   return /^plan (.+)$/s.exec(step)?.[1] ?? null;

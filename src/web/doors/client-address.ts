@@ -1,4 +1,4 @@
-/** The address of a client: the peer's own, or behind trusted proxies the one that they report. */
+/** Finds the address of a client: that of the connection or, behind trusted proxies, the address that they report. */
 
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
@@ -11,10 +11,10 @@ export interface ClientAddresses {
   isTrusted(address: string): boolean;
 }
 
-/** Stands for requests that came over no connection. */
+/** The address of requests that came over no connection, as in tests. */
 export const UNKNOWN_ADDRESS = 'unknown';
 
-/** `trusted` are addresses, and networks such as 10.0.0.0/8. */
+/** `trusted` holds addresses, and networks such as 10.0.0.0/8. */
 export function createClientAddresses(trusted: readonly string[]): ClientAddresses {
   const proxies = new BlockList();
   for (const entry of trusted) {
@@ -35,7 +35,7 @@ export function createClientAddresses(trusted: readonly string[]): ClientAddress
       let address = peerOf(incoming.socket);
       if (!isTrusted(address)) return address;
       const reported = [incoming.headers['x-forwarded-for'] ?? ''].flat().join(',').split(',');
-      // Each proxy adds its own peer at the right, so whatever stands left of a stranger's entry is the stranger's claim.
+      // Each proxy adds the address of its client at the right. Entries left of a stranger's are the stranger's claims.
       for (const entry of reported.reverse()) {
         const next = addressIn(entry.trim());
         if (next === null || !isTrusted(address)) return address;
@@ -46,7 +46,7 @@ export function createClientAddresses(trusted: readonly string[]): ClientAddress
   };
 }
 
-/** What limits count by: an IPv4 address, or the network of 64 bits that one IPv6 client usually has. */
+/** Limits count by group: an IPv4 address, or the network of 64 bits that one IPv6 client usually has. */
 export function addressGroup(address: string): string {
   if (isIP(address) !== 6) return address;
   const [head = '', tail] = address.split('%')[0]?.split('::') ?? [];
@@ -58,7 +58,7 @@ export function addressGroup(address: string): string {
   return `${groups.map((group) => group.toLowerCase().replace(/^0+(?=.)/, '')).join(':')}::/64`;
 }
 
-/** Some proxies add a port, and brackets around IPv6. */
+/** Reads an entry of X-Forwarded-For. Some proxies add a port, and brackets around IPv6. */
 function addressIn(entry: string): string | null {
   const [, bracketed] = /^\[([^\]]+)\](?::\d+)?$/.exec(entry) ?? [];
   const [, withoutPort] = /^([\d.]+):\d+$/.exec(entry) ?? [];
@@ -66,7 +66,7 @@ function addressIn(entry: string): string | null {
   return isIP(address) === 0 ? null : address;
 }
 
-/** An IPv4 peer of a socket that listens for both families has an address such as ::ffff:10.0.0.1. */
+/** A socket that listens for both families gives IPv4 addresses as ::ffff:10.0.0.1. */
 function plainAddress(address: string): string {
   const [, v4] = /^::ffff:([\d.]+)$/i.exec(address) ?? [];
   return v4 ?? address;

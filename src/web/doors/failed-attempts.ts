@@ -1,14 +1,13 @@
 /** Failed authentications: logged with their address, counted, and answered 429 when there are too many. */
 
-import { MINUTE, SECOND } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
+import { MINUTE, SECOND } from '../../units.ts';
 import { addressGroup } from './client-address.ts';
 
-/** What was wrong: the signature of a request, an API token, or the token of a Pub/Sub message. */
 export type Credential = 'signature' | 'api_token' | 'pubsub_token';
 
 export interface FailedAttempts {
-  /** Notes a failure. Returns the answer: 401 with `message`, or 429 after too many of one address. */
+  /** Notes a failure. Returns the answer: 401 with `message`, or 429 after too many failures of one address. */
   failed(address: string, credential: Credential, message: string): RequestError;
   /** The 429 that an address gets while it has failed too often, or null. */
   refusal(address: string, credential: Credential): RequestError | null;
@@ -17,23 +16,20 @@ export interface FailedAttempts {
 }
 
 export interface FailedAttemptsOptions {
-  /** Milliseconds, of a clock that never goes back. */
+  /** The time in ms, by a clock that never goes back. */
   clock(): number;
   log: { warn(fields: object, message: string): void };
 }
 
 const ALLOWED_PER_MINUTE = 10;
-/** Remembered at most. The one that failed first is forgotten first. */
+/** When there are more, the address that failed first is forgotten. */
 const MAX_ADDRESSES = 10_000;
 
 export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): FailedAttempts {
-  /** Per address and credential: when each of the latest failures was. */
+  /** For each address and credential, the times of the latest failures. */
   const failures = new Map<string, number[]>();
-  const counts = new Map<Credential, number>([
-    ['signature', 0],
-    ['api_token', 0],
-    ['pubsub_token', 0],
-  ]);
+  const credentials: Credential[] = ['signature', 'api_token', 'pubsub_token'];
+  const counts = new Map(credentials.map((credential) => [credential, 0]));
   const keyOf = (address: string, credential: Credential) => `${credential} ${addressGroup(address)}`;
 
   function recent(key: string): number[] {
@@ -45,9 +41,8 @@ export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): Fai
     const [oldest] = times.slice(-ALLOWED_PER_MINUTE);
     if (oldest === undefined || times.length < ALLOWED_PER_MINUTE) return null;
     const retryAfterSeconds = Math.max(1, Math.ceil((oldest + MINUTE - clock()) / SECOND));
-    return new RequestError(429, 'Too many failed attempts from this address; wait a minute', {
-      retryAfterSeconds,
-    });
+    const message = 'Too many failed attempts from this address; wait a minute';
+    return new RequestError(429, message, { retryAfterSeconds });
   }
 
   return {
@@ -59,10 +54,7 @@ export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): Fai
       if (refusal) return refusal;
       failures.delete(key);
       failures.set(key, [...times, clock()]);
-      for (const first of failures.keys()) {
-        if (failures.size <= MAX_ADDRESSES) break;
-        failures.delete(first);
-      }
+      forgetFirst(failures, MAX_ADDRESSES);
       const isLast = times.length + 1 === ALLOWED_PER_MINUTE;
       log.warn(
         { address, credential, ...(isLast && { refusedForSeconds: MINUTE / SECOND }) },
@@ -73,4 +65,15 @@ export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): Fai
     refusal: (address, credential) => refusalFor(recent(keyOf(address, credential))),
     counts: () => counts,
   };
+}
+
+/** Deletes the first entries of a map or set until it has at most `limit`. */
+export function forgetFirst<Key>(
+  entries: { keys(): Iterable<Key>; readonly size: number; delete(key: Key): boolean },
+  limit: number,
+): void {
+  for (const first of entries.keys()) {
+    if (entries.size <= limit) return;
+    entries.delete(first);
+  }
 }

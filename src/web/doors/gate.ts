@@ -1,23 +1,23 @@
-/** What stands between strangers and the doors: who they are, what they may hold, and how often they may fail. */
+/** Stands between strangers and the endpoints: it knows their addresses, bounds what they may hold, and counts failures. */
 
-import { MEBIBYTE } from '../../units.ts';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import { RequestError } from '../../errors.ts';
+import { MEBIBYTE } from '../../units.ts';
 import { answerRaw, type HttpSocket } from '../frame/raw-answer.ts';
-import { createClientAddresses, UNKNOWN_ADDRESS } from './client-address.ts';
+import { type ClientAddresses, createClientAddresses, UNKNOWN_ADDRESS } from './client-address.ts';
 import { type Credential, createFailedAttempts, type FailedAttemptsOptions } from './failed-attempts.ts';
 import { createStrangers, type Stranger } from './strangers.ts';
 import { createUnverifiedBodies, tooLarge } from './unverified-bodies.ts';
 
 export interface Gate {
   addressOf(c: Context): string;
-  /** The whole body, of a sender who may be anybody. Throws RequestError 413, 503 or 400. */
+  /** Reads the whole body of a sender who may be anybody. Throws RequestError 413, 503 or 400. */
   readBody(c: Context, maxBytes: number): Promise<Buffer>;
-  /** The sender proved who they are: their connection is no stranger's any more. */
+  /** Notes that the sender proved who they are, so that their connection is no stranger's any more. */
   verified(c: Context): void;
   /** Notes that a credential was wrong; returns the error to answer with, 401 or 429. */
   failed(c: Context, credential: Credential, message: string): RequestError;
@@ -36,23 +36,16 @@ export interface GateOptions extends FailedAttemptsOptions {
 
 const UNVERIFIED_BYTES = 64 * MEBIBYTE;
 const CONNECTIONS_PER_ADDRESS = 64;
-/** Half of the connections that the server takes at all. */
+/** Half of the connections that the server accepts at all. */
 const STRANGERS_OVERALL = 1_000;
 
 export function createGate(options: GateOptions): Gate {
   const { unverifiedBytes = UNVERIFIED_BYTES, connectionsPerAddress = CONNECTIONS_PER_ADDRESS } = options;
   const addresses = createClientAddresses(options.trustedProxies);
-  const strangers = createStrangers({ perAddress: connectionsPerAddress, overall: STRANGERS_OVERALL });
+  const senders = createSenders(addresses, connectionsPerAddress);
   const bodies = createUnverifiedBodies(unverifiedBytes);
   const attempts = createFailedAttempts(options);
-  const connections = new WeakMap<Socket, Stranger>();
-  /** Those that come through a proxy, which has one connection for many clients. */
-  const requests = new WeakMap<IncomingMessage, Stranger>();
 
-  function strangerOf(c: Context): Stranger | undefined {
-    const incoming = incomingOf(c);
-    return incoming && (requests.get(incoming) ?? connections.get(incoming.socket));
-  }
   function addressOf(c: Context): string {
     const incoming = incomingOf(c);
     return incoming ? addresses.of(incoming) : UNKNOWN_ADDRESS;
@@ -65,15 +58,30 @@ export function createGate(options: GateOptions): Gate {
       const source = bodySource(c);
       if (source === null) return Buffer.alloc(0);
       if (source.destroyed) throw new RequestError(400, 'The request was cut off');
-      const stranger = strangerOf(c);
+      const stranger = senders.strangerOf(c);
       return bodies.read({ source, address: addressOf(c), maxBytes, onPart: () => stranger?.active() });
     },
-    verified: (c) => strangerOf(c)?.left(),
+    verified: (c) => senders.strangerOf(c)?.left(),
     failed: (c, credential, message) => attempts.failed(addressOf(c), credential, message),
     refusal: (c, credential) => attempts.refusal(addressOf(c), credential),
     failures: attempts.counts,
+    watch: senders.watch,
+  };
+}
 
-    watch(server) {
+/** Knows which connections, and which requests through proxies, belong to strangers. */
+function createSenders(addresses: ClientAddresses, perAddress: number) {
+  const strangers = createStrangers({ perAddress, overall: STRANGERS_OVERALL });
+  const connections = new WeakMap<Socket, Stranger>();
+  /** A proxy has one connection for many clients, so their requests are counted one by one. */
+  const requests = new WeakMap<IncomingMessage, Stranger>();
+
+  return {
+    strangerOf(c: Context): Stranger | undefined {
+      const incoming = incomingOf(c);
+      return incoming && (requests.get(incoming) ?? connections.get(incoming.socket));
+    },
+    watch(server: Server): void {
       server.on('connection', (socket: Socket) => {
         const address = addresses.peerOf(socket);
         if (addresses.isTrusted(address)) return;
@@ -92,7 +100,7 @@ export function createGate(options: GateOptions): Gate {
   };
 }
 
-/** Whoever waits for an answer is told to come again; who only keeps a connection open is not. */
+/** Clients that wait for an answer are asked to come again; connections without a request are just closed. */
 function cut(socket: HttpSocket): void {
   if (!socket._httpMessage) return void socket.destroy();
   const error = 'Too many unverified connections are open; send it again later';
@@ -105,7 +113,7 @@ function incomingOf(c: Context): IncomingMessage | undefined {
   return bindings?.incoming;
 }
 
-/** Node's own request, as a stream of the web costs half of an answer. Null without a body. */
+/** Node's own request where there is one, because a web stream takes half of the time of an answer. Null without a body. */
 function bodySource(c: Context): Readable | null {
   const incoming = incomingOf(c);
   if (incoming) return incoming;

@@ -1,10 +1,10 @@
-/** Whether a browser sent a request from our own pages; the guard of every state change by cookie. */
+/** Tells whether a request came from our own pages, which every change of state by cookie must. */
 
 import type { Context } from 'hono';
 
 /**
- * `same` when the browser says that one of our pages sent the request, `cross` when it says otherwise, `unknown`
- * when it says nothing (not a browser). `publicUrl` counts as ours too, for proxies that change the Host header.
+ * `same` when the browser says that one of our pages sent the request, `cross` when it names another site, `unknown`
+ * when it says nothing (then it is no browser). `publicUrl` is ours, too, for proxies that change the Host header.
  * https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
  */
 export function requestOrigin(c: Context, publicUrl: string | null): 'same' | 'cross' | 'unknown' {
@@ -17,13 +17,13 @@ export function requestOrigin(c: Context, publicUrl: string | null): 'same' | 'c
   return origin === `http://${host}` || origin === `https://${host}` ? 'same' : 'cross';
 }
 
-/** `next` when it is a path on this host, else the list of runs. Keeps sign-in from redirecting elsewhere. */
+/** `next` if it is a path on this host, else the list of runs. So signing in never leads to another site. */
 export function localPath(next: string | undefined): string {
   if (next === undefined || !next.startsWith('/')) return '/runs';
   const base = 'http://local.invalid';
-  // The parser knows what browsers do with `//host`, `/\host`, tabs and line breaks.
+  // The parser treats `//host`, `/\host`, tabs and line breaks as browsers do.
   const url = URL.canParse(next, base) ? new URL(next, base) : null;
-  // `/.//host` is ours to the parser, but what remains of it would not be to the next one.
+  // The parser reads `/.//host` as a path and returns `//host`, which the browser would read as another host.
   const isLocal = url?.origin === base && !url.pathname.startsWith('//');
   return isLocal ? url.pathname + url.search : '/runs';
 }

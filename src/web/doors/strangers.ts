@@ -1,23 +1,17 @@
-/** Connections whose senders have not proved who they are: few of one address, and room for the next one. */
+/** Bounds the connections whose senders have not proved who they are, in all and for each address. */
 
 import { addressGroup } from './client-address.ts';
 
 export interface Stranger {
-  readonly address: string;
-  /** The connection made progress: others are given up before it. */
+  /** The connection made progress, so others are cut off before it. */
   active(): void;
-  /** The sender proved who it is, or the connection ended. */
+  /** The sender proved who they are, or the connection ended. */
   left(): void;
 }
 
 export interface Strangers {
-  /** `cut` ends the connection, and is called when its room is needed for a newer one. */
+  /** `cut` ends the connection; it is called when a newer one needs its place. */
   arrived(address: string, cut: () => void): Stranger;
-}
-
-export interface StrangerLimits {
-  perAddress: number;
-  overall: number;
 }
 
 interface Entry {
@@ -26,11 +20,11 @@ interface Entry {
 }
 
 /**
- * A newcomer always gets in: the connection that made no progress for the longest time has to go. So nobody is
- * refused because somebody else keeps connections open, not even from the same address.
+ * A new connection is always accepted, and the connection that made no progress for the longest time is cut off. So
+ * nobody is refused because somebody else keeps connections open, not even from the same address.
  */
-export function createStrangers({ perAddress, overall }: StrangerLimits): Strangers {
-  // Sets keep the order of insertion: whoever was active last stands last.
+export function createStrangers(limits: { perAddress: number; overall: number }): Strangers {
+  // Sets keep the order of insertion: the connection that was active last stands last.
   const all = new Set<Entry>();
   const groups = new Map<string, Set<Entry>>();
 
@@ -50,23 +44,20 @@ export function createStrangers({ perAddress, overall }: StrangerLimits): Strang
     }
   }
 
-  function cutStalest(entries: ReadonlySet<Entry> | undefined, limit: number): void {
-    if (entries === undefined || entries.size <= limit) return;
-    for (const stalest of entries) {
-      leave(stalest);
-      stalest.cut();
-      return;
-    }
+  function cutFirst(entries: ReadonlySet<Entry> | undefined, limit: number): void {
+    const [first] = entries ?? [];
+    if (first === undefined || (entries?.size ?? 0) <= limit) return;
+    leave(first);
+    first.cut();
   }
 
   return {
     arrived(address, cut) {
       const entry: Entry = { group: addressGroup(address), cut };
       moveToEnd(entry);
-      cutStalest(groups.get(entry.group), perAddress);
-      cutStalest(all, overall);
+      cutFirst(groups.get(entry.group), limits.perAddress);
+      cutFirst(all, limits.overall);
       return {
-        address,
         active() {
           if (all.has(entry)) moveToEnd(entry);
         },

@@ -1,19 +1,21 @@
-/** How many streams may be open at once: in all, from one address, and by the links that anybody may hold. */
+/** Bounds how many streams are open at once: in all, from one address, and through signed links. */
 
 import type { Context } from 'hono';
 import type { Access } from '../access/access.ts';
 import { addressGroup } from './client-address.ts';
 
 export interface StreamSeats {
-  /** Takes a seat; null when none is left. `link` is the run that a signed link opens, or null for who is signed in. */
+  /**
+   * Takes a seat and returns the function that frees it, or returns null when no seat is left. `link` is the run that a
+   * signed link opens, or null for callers who are signed in.
+   */
   take(c: Context, link: string | null): (() => void) | null;
 }
 
-/** Of one address, whoever it is. */
 const PER_ADDRESS = 100;
-/** Of all that come by links together, so that those who are signed in find a seat. */
+/** For all signed links together, so that callers who are signed in find a seat. */
 const BY_LINKS = 100;
-/** Of one link: it may stand in public. */
+/** A link may stand in public. */
 const PER_LINK = 20;
 
 export function createStreamSeats(access: Pick<Access, 'addressOf'>, overall: number): StreamSeats {
@@ -36,9 +38,8 @@ export function createStreamSeats(access: Pick<Access, 'addressOf'>, overall: nu
       for (const [name] of limits) taken.set(name, takenOf(name) + 1);
       let isTaken = true;
       return () => {
-        if (!isTaken) return;
+        if (isTaken) for (const [name] of limits) free(name);
         isTaken = false;
-        for (const [name] of limits) free(name);
       };
     },
   };

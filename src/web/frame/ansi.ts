@@ -1,10 +1,10 @@
-/** What of a task's output may reach a terminal or a page: text and SGR colours, no other control. */
+/** Cleans the output of tasks for terminals and pages: text and SGR colours pass, all other controls do not. */
 
 import { UNSEEN } from '../../runs/texts/unseen-characters.ts';
 
 export interface Span {
   text: string;
-  /** Class names of its colours and weight, separated by spaces; absent when plain. */
+  /** The class names of its colours and weight, separated by spaces; absent for plain text. */
   classes?: string;
 }
 
@@ -43,14 +43,17 @@ function* tokens(line: string): Generator<Token> {
   if (end < text.length) yield { kind: 'text', text: text.slice(end) };
 }
 
-/** What nobody sees, or reorders or overwrites text, is named instead of dropped, so that nobody reads the wrong thing. */
+/**
+ * Characters that are invisible, or that reorder or overwrite text, are shown by name instead of dropped, so that the
+ * reader is not deceived. All other controls become ''.
+ */
 function visibleControl(control: string): string {
   if (control === '\r') return '␍';
   const code = control.codePointAt(0) ?? 0;
   return code > 0x9f ? `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>` : '';
 }
 
-/** One line of output for a terminal: colours kept, every other control dropped, what nobody sees named. */
+/** One line of output for a terminal, with its colours. */
 export function terminalLine(line: string): string {
   let text = '';
   let coloured = false;
@@ -63,14 +66,14 @@ export function terminalLine(line: string): string {
   return coloured && !reset ? `${text}\x1b[0m` : text;
 }
 
-/** Text that others wrote (a commit's subject, a path, a message) without any control at all. */
+/** Text that others wrote (the subject of a commit, a path, a message) without any control. */
 export function plainLine(text: string): string {
   let plain = '';
   for (const token of tokens(text)) if (token.kind === 'text') plain += token.text;
   return plain;
 }
 
-/** One line of output as styled text for a page. Each line starts plain, so that any line can come first. */
+/** One line of output as styled text for a page. Each line starts without style, so that any line can come first. */
 export function styledLine(line: string): Span[] {
   const spans: Span[] = [];
   let style = PLAIN;
@@ -87,25 +90,17 @@ export function styledLine(line: string): Span[] {
   return spans;
 }
 
-interface Style {
-  bold: boolean;
-  faint: boolean;
-  italic: boolean;
-  underline: boolean;
-  inverse: boolean;
+const ATTRIBUTES = ['bold', 'faint', 'italic', 'underline', 'inverse'] as const;
+
+type Style = Record<(typeof ATTRIBUTES)[number], boolean> & {
   /** One of the 16 colours, or null for the page's own. */
   foreground: number | null;
   background: number | null;
-}
+};
 
 const PLAIN: Style = {
-  bold: false,
-  faint: false,
-  italic: false,
-  underline: false,
-  inverse: false,
-  foreground: null,
-  background: null,
+  ...{ bold: false, faint: false, italic: false, underline: false, inverse: false },
+  ...{ foreground: null, background: null },
 };
 
 const SWITCHES = new Map<number, Partial<Style>>([
@@ -143,38 +138,23 @@ function applySgr(style: Style, parameters: string): Style {
   return next;
 }
 
-/** `5;n` or `2;r;g;b` after 38 or 48, as the nearest of the 16 colours. */
+/** Reads `5;n` or `2;r;g;b` after 38 or 48, as the nearest of the 16 colours. `width` counts the parameters. */
 function readExtendedColour([mode, a = 0, b = 0, c = 0]: number[]): { colour: number | null; width: number } {
   if (mode === 2) return { colour: nearestColour([a, b, c]), width: 4 };
   if (mode !== 5) return { colour: null, width: 1 };
   if (a < 16) return { colour: a, width: 2 };
-  if (a > 231)
-    return { colour: nearestColour([8 + (a - 232) * 10, 8 + (a - 232) * 10, 8 + (a - 232) * 10]), width: 2 };
+  if (a > 231) return { colour: nearestColour(Array(3).fill(8 + (a - 232) * 10)), width: 2 };
   const level = (part: number) => (part === 0 ? 0 : 55 + part * 40);
   const cube = a - 16;
   const rgb = [Math.floor(cube / 36), Math.floor(cube / 6) % 6, cube % 6].map(level);
   return { colour: nearestColour(rgb), width: 2 };
 }
 
-/** xterm's 16 colours. */
+/** The 16 colours of xterm. */
 const PALETTE = [
-  [0, 0, 0],
-  [205, 0, 0],
-  [0, 205, 0],
-  [205, 205, 0],
-  [0, 0, 238],
-  [205, 0, 205],
-  [0, 205, 205],
-  [229, 229, 229],
-  [127, 127, 127],
-  [255, 0, 0],
-  [0, 255, 0],
-  [255, 255, 0],
-  [92, 92, 255],
-  [255, 0, 255],
-  [0, 255, 255],
-  [255, 255, 255],
-];
+  ...['000000', 'cd0000', '00cd00', 'cdcd00', '0000ee', 'cd00cd', '00cdcd', 'e5e5e5'],
+  ...['7f7f7f', 'ff0000', '00ff00', 'ffff00', '5c5cff', 'ff00ff', '00ffff', 'ffffff'],
+].map((hex) => [...Buffer.from(hex, 'hex')]);
 
 function nearestColour(rgb: number[]): number {
   const distances = PALETTE.map((candidate) =>
@@ -183,16 +163,14 @@ function nearestColour(rgb: number[]): number {
   return distances.indexOf(Math.min(...distances));
 }
 
-function classesOf({ bold, faint, italic, underline, inverse, foreground, background }: Style): string {
+function classesOf(style: Style): string {
+  const { inverse, foreground, background } = style;
   const [front, back] = inverse ? [background, foreground] : [foreground, background];
-  const classes = [];
-  if (bold) classes.push('bold');
-  if (faint) classes.push('faint');
-  if (italic) classes.push('italic');
-  if (underline) classes.push('underline');
-  if (inverse && front === null && back === null) classes.push('inverse');
+  const isColoured = front !== null || back !== null;
+  // Inverse colours are exchanged here, so that only text without any colour needs the class.
+  const classes: string[] = ATTRIBUTES.filter((name) => style[name] && !(name === 'inverse' && isColoured));
   if (front !== null) classes.push(`fg-${front}`);
-  // Text in its own background's colour could not be read.
+  // Text in the colour of its background could not be read.
   if (back !== null && back !== front) classes.push(`bg-${back}`);
   return classes.join(' ');
 }

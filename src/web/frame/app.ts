@@ -1,4 +1,4 @@
-/** The whole Hono app: the doors that triggers stand behind, health, and the pages. */
+/** The whole Hono app: the endpoints of the triggers, the health checks, and the pages. */
 
 import { type Context, type Handler, Hono } from 'hono';
 import type { Logger } from 'pino';
@@ -8,21 +8,12 @@ import { jsonError, requestErrorAnswer } from './error-answer.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface AppOptions {
-  /** Doors read their own bodies, within their own bounds. */
+  /** These three read their own bodies, within their own limits. */
   githubWebhook: Handler;
   syncApi: Handler;
   pubsubPush?: Handler;
-  pages: {
-    login: Hono;
-    assets: Hono;
-    runs: Hono<RunPageEnv>;
-    services: Hono<RunPageEnv>;
-    deliveries: Hono<RunPageEnv>;
-    deployments: Hono<RunPageEnv>;
-    metrics: Hono<RunPageEnv>;
-    workers?: Hono<RunPageEnv>;
-    jobs?: Hono;
-  };
+  /** Each brings its own paths. */
+  pages: readonly (Hono | Hono<RunPageEnv>)[];
   /** False once the process cannot do its minimum any more. */
   isHealthy(): boolean;
   readiness(): Promise<Readiness>;
@@ -44,15 +35,7 @@ export function createApp(options: AppOptions): Hono {
     const readiness = await options.readiness();
     return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
-  app.route('/', options.pages.login);
-  app.route('/', options.pages.assets);
-  app.route('/', options.pages.runs);
-  app.route('/', options.pages.services);
-  app.route('/', options.pages.deliveries);
-  app.route('/', options.pages.deployments);
-  app.route('/', options.pages.metrics);
-  if (options.pages.workers) app.route('/', options.pages.workers);
-  if (options.pages.jobs) app.route('/', options.pages.jobs);
+  for (const routes of options.pages) app.route('/', routes as Hono);
   app.notFound((c) => jsonError(c, 404, `Nothing is at ${c.req.path.slice(0, 200)}`));
   app.onError((error, c) => answerError(error, c, options.log));
   return app;
@@ -68,7 +51,7 @@ function answerError(error: Error, c: Context, log: Logger): Response {
     log.error({ err: error, path: c.req.path }, 'request not stored');
     return jsonError(c, 503, 'The request could not be stored; send it again');
   }
-  // The client went away while sending; nobody reads the answer.
+  // The client closed the connection while it sent the request, so nobody reads the answer.
   if (c.req.raw.signal.aborted) return jsonError(c, 400, 'The request was cut off');
   log.error({ err: error, path: c.req.path }, 'request failed by a defect');
   return jsonError(c, 500, 'The server failed; see its log');

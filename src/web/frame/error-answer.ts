@@ -1,4 +1,4 @@
-/** The JSON of errors: one sentence, and a code of a closed list for programs. */
+/** Errors as JSON: a sentence for people, and for programs a code of a closed list. */
 
 import type { Context } from 'hono';
 import type { RequestError } from '../../errors.ts';
@@ -19,7 +19,7 @@ const CODES = {
 
 export type ErrorStatus = keyof typeof CODES;
 
-/** The doors of the earlier receiver, whose clients know `error` alone. */
+/** The paths of the earlier receiver, whose clients know `error` only. */
 const WITHOUT_CODE = new Set(['/webhook', '/sync']);
 const RETRY_AFTER_SECONDS = '5';
 
@@ -33,7 +33,7 @@ export function jsonError(
   return c.json(body, status, status === 503 ? { 'Retry-After': RETRY_AFTER_SECONDS, ...headers } : headers);
 }
 
-/** The answer that an error asks for. */
+/** The answer to a request that was refused with an error. */
 export function requestErrorAnswer(c: Context, { status, message, retryAfterSeconds }: RequestError) {
   const headers = retryAfterSeconds === null ? {} : { 'Retry-After': String(retryAfterSeconds) };
   return jsonError(c, status, message, headers);

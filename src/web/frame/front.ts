@@ -1,31 +1,45 @@
-/** The app that the server asks: first one that accepts nothing, until the store can be reached, then the real one. */
+/** The app that the server asks: at first one that accepts nothing, then the real one. */
 
 import { Hono } from 'hono';
 import { jsonError } from './error-answer.ts';
 
 export interface Front extends Pick<Hono, 'fetch'> {
+  /** The database can be reached; the server still prepares its repositories. */
+  storeOpened(): void;
   /** From now on this app answers. */
   show(app: Pick<Hono, 'fetch'>): void;
 }
 
-/** `problem` says in one sentence what the start waits for. */
-export function createFront(problem: () => string): Front {
-  let shown: Pick<Hono, 'fetch'> = createWaitingApp(problem);
+/** Says of a server that has started to listen, but not to work, what it waits for. */
+export function createFront(): Front {
+  let isStoreOpen = false;
+  const waiting = new Hono();
+  waiting.get('/health', (c) => c.json({ status: 'healthy' }));
+  waiting.get('/ready', (c) => {
+    const checks = isStoreOpen ? { start: PREPARING } : { store: NO_DATABASE };
+    return c.json({ status: 'not_ready', checks }, 503);
+  });
+  waiting.all('*', (c) => {
+    const what = isStoreOpen ? 'prepares its repositories' : 'waits for its database';
+    return jsonError(c, 503, `The server is starting and ${what}; send it again`);
+  });
+  let shown: Pick<Hono, 'fetch'> = waiting;
   return {
     fetch: (...request) => shown.fetch(...request),
+    storeOpened() {
+      isStoreOpen = true;
+    },
     show(app) {
       shown = app;
     },
   };
 }
 
-function createWaitingApp(problem: () => string): Hono {
-  const app = new Hono();
-  app.get('/health', (c) => c.json({ status: 'healthy' }));
-  app.get('/ready', (c) => {
-    const store = { status: 'failed', problem: problem() };
-    return c.json({ status: 'not_ready', checks: { store } }, 503);
-  });
-  app.all('*', (c) => jsonError(c, 503, 'The server is starting and waits for its database; send it again'));
-  return app;
-}
+const NO_DATABASE = {
+  status: 'failed',
+  problem: 'The database cannot be reached. Check that it runs, and STORE_URL.',
+};
+const PREPARING = {
+  status: 'failed',
+  problem: 'The server is starting: it still prepares its repositories and takes back runs.',
+};

@@ -12,7 +12,7 @@ export interface PageFrame {
   assets: Assets;
   /** Where signing in leads back to, on pages that can be read without it. */
   signInTo?: string;
-  /** True for the page of a run, with its logs and the script that goes on live. */
+  /** True for the page of a run: it has logs, and a script that keeps it up to date. */
   live?: boolean;
   /** True for pages with a form although nobody is signed in. */
   hasForm?: boolean;
@@ -50,7 +50,7 @@ ${body}
 
 /*
  * Under `no-referrer` browsers send `Origin: null` with forms, and outside https no Sec-Fetch-Site either, so nothing
- * would show that a form is ours. `same-origin` tells other sites just as little.
+ * would show that a form is ours. `same-origin` keeps the address from other sites just as well.
  * https://fetch.spec.whatwg.org/#append-a-request-origin-header
  */
 const REFERRER_FOR_FORMS = html`<meta name="referrer" content="same-origin">`;

@@ -5,7 +5,7 @@ import { accepts } from 'hono/accepts';
 import { createMiddleware } from 'hono/factory';
 import { secureHeaders } from 'hono/secure-headers';
 
-/** Pages run no inline script or style, are never framed, never cached, and tell no other site their address. */
+/** Pages run no inline script or style, are never framed or cached, and keep their address from other sites. */
 export function pageHeaders(): MiddlewareHandler {
   const secure = secureHeaders({
     contentSecurityPolicy: {
@@ -20,7 +20,7 @@ export function pageHeaders(): MiddlewareHandler {
     },
     referrerPolicy: 'no-referrer',
     xFrameOptions: 'DENY',
-    // Whoever ends TLS for us decides on HSTS for the host.
+    // The proxy that ends TLS decides on HSTS for the host.
     strictTransportSecurity: false,
     // Browsers heed these on https only and complain about them elsewhere.
     crossOriginOpenerPolicy: false,
@@ -32,7 +32,7 @@ export function pageHeaders(): MiddlewareHandler {
   });
 }
 
-/** True when the caller would rather have JSON than HTML. Without a preference a page is what is asked for. */
+/** True when the caller prefers JSON to HTML. A caller without a preference gets HTML. */
 export function prefersJson(c: Context): boolean {
   const supports = ['text/html', 'application/json'];
   return accepts(c, { header: 'Accept', supports, default: 'text/html' }) === 'application/json';

@@ -1,16 +1,16 @@
-/** Answers that no handler gives: written to the socket, which is then closed. */
+/** Answers that are written to the socket without a handler; the socket is closed after them. */
 
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 export interface RawAnswer {
-  /** Such as `408 Request Timeout`. */
+  /** For example `408 Request Timeout`. */
   status: string;
   error: string;
   retryAfterSeconds?: number;
 }
 
-/** A socket of Node's HTTP server, with the answer that is being made on it. */
+/** A socket of the HTTP server of Node, with the answer that it is sending. */
 export type HttpSocket = Socket & { _httpMessage?: ServerResponse | null };
 
 export function answerRaw(socket: HttpSocket, { status, error, retryAfterSeconds }: RawAnswer): void {

@@ -1,31 +1,33 @@
-/** What /ready says: each part the work needs, and what is wrong with it. */
+/** The answer of /ready: the state of each part that the work needs. */
+
+import { SECOND } from '../../units.ts';
+
+type CheckOutcome = { status: 'ok'; note?: string } | { status: 'degraded' | 'failed'; problem: string };
 
 export interface Readiness {
   /** Degraded: the work is done, but somebody should look. */
   status: 'ready' | 'degraded' | 'not_ready';
-  checks: Record<
-    string,
-    { status: 'ok'; note?: string } | { status: 'degraded' | 'failed'; problem: string }
-  >;
+  checks: Record<string, CheckOutcome>;
 }
 
-/** Resolves to a text that says what degrades the work, to a note on what is well, or to anything else. */
+/**
+ * A part has failed when its check throws; the message of the error says what is wrong and what to do. It is degraded
+ * when the check resolves to a text that says why. It is ok when the check resolves to a note or anything else.
+ */
 type Check = () => Promise<unknown>;
-
-/** A check throws an error whose message says what is wrong and what to do. */
 export type Checks = Record<string, Check>;
 
-const CACHE_MS = 5_000;
-const CHECK_TIMEOUT_MS = 8_000;
+const CACHE_MS = 5 * SECOND;
+const CHECK_TIMEOUT_MS = 8 * SECOND;
 
 export interface ReadinessProbe {
-  /** Runs all checks at once, at most every five seconds, so that a busy prober costs nothing. */
+  /** Runs all checks at once, at most every five seconds, so that frequent requests cost nothing. */
   look(): Promise<Readiness>;
-  /** Resolves when no check is under way any more. */
+  /** Resolves when all checks have ended. */
   settled(): Promise<void>;
 }
 
-/** A check that does not answer in time goes on: until it ends, it is waited for anew and not begun a second time. */
+/** A check that takes too long goes on. Until it ends, later looks wait for it and do not start it a second time. */
 export function createReadiness(
   checks: Checks,
   now: () => number,
@@ -34,7 +36,7 @@ export function createReadiness(
   const underWay = new Map<string, ReturnType<Check>>();
   let latest: { at: number; readiness: Promise<Readiness> } | null = null;
 
-  function begin(name: string, check: Check): ReturnType<Check> {
+  function start(name: string, check: Check): ReturnType<Check> {
     const running = Promise.try(check).finally(() => underWay.delete(name));
     underWay.set(name, running);
     return running;
@@ -43,8 +45,8 @@ export function createReadiness(
   async function runChecks(): Promise<Readiness> {
     const results = await Promise.all(
       Object.entries(checks).map(async ([name, check]) => {
-        const running = underWay.get(name) ?? begin(name, check);
-        return [name, await outcome(running, timeoutMs)] as const;
+        const running = underWay.get(name) ?? start(name, check);
+        return [name, await outcomeOf(running, timeoutMs)] as const;
       }),
     );
     const found = new Set(results.map(([, { status }]) => status));
@@ -63,15 +65,15 @@ export function createReadiness(
   };
 }
 
-async function outcome(running: ReturnType<Check>, timeoutMs: number): Promise<Readiness['checks'][string]> {
+async function outcomeOf(running: ReturnType<Check>, timeoutMs: number): Promise<CheckOutcome> {
   let timer: NodeJS.Timeout | undefined;
   try {
     const tooLate = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new Error('The check did not answer in time.')), timeoutMs);
     });
-    const problem = await Promise.race([running, tooLate]);
-    if (typeof problem === 'string') return { status: 'degraded', problem };
-    return isNote(problem) ? { status: 'ok', note: problem.note } : { status: 'ok' };
+    const found = await Promise.race([running, tooLate]);
+    if (typeof found === 'string') return { status: 'degraded', problem: found };
+    return isNote(found) ? { status: 'ok', note: found.note } : { status: 'ok' };
   } catch (error) {
     return { status: 'failed', problem: error instanceof Error ? error.message : String(error) };
   } finally {

@@ -3,49 +3,49 @@
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Hono } from 'hono';
-import { KIBIBYTE, MINUTE } from '../../units.ts';
 import { RunnerError } from '../../errors.ts';
+import { KIBIBYTE, MINUTE, SECOND } from '../../units.ts';
 import type { Gate } from '../doors/gate.ts';
 import { answerRaw, type HttpSocket } from './raw-answer.ts';
 
-/** Headers and body must arrive within these; GitHub gives up after 10 s itself. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
-const CHECK_MS = 1_000;
+/** Headers and body must arrive within these times; GitHub itself gives up after 10 s. */
+const HEADERS_TIMEOUT_MS = 10 * SECOND;
+const REQUEST_TIMEOUT_MS = 30 * SECOND;
+const CHECK_MS = SECOND;
 /**
- * Longer than proxies keep an idle connection: Traefik 90 s, Caddy 2 minutes, load balancers of Google 10 minutes. When
- * the server closes first, it resets a delivery that is arriving, and the proxy cannot send that a second time.
+ * Longer than proxies keep an idle connection: Traefik 90 s, Caddy 2 minutes, load balancers of Google 10 minutes. If
+ * the server closed it first, it would reset a delivery that is arriving, which the proxy cannot send a second time.
  */
-const KEEP_ALIVE_MS = 620_000;
+const KEEP_ALIVE_MS = 620 * SECOND;
 /** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
 const MAX_HEADERS_BYTES = 32 * KIBIBYTE;
 /**
- * Of one connection, or of a machine that is short of something for now: the next connection may be accepted. `accept`
- * passes on errors of the network, too.
+ * Errors of one connection, of the network, or of a machine that is short of something for now. After one of them the
+ * next connection may be accepted.
  */
 const PASSING = new Set([
   ...['EAGAIN', 'EINTR', 'ECONNABORTED', 'EPROTO', 'EPERM', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
   ...['ENETDOWN', 'ENETUNREACH', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENOPROTOOPT', 'ENONET', 'EOPNOTSUPP'],
 ]);
-/** When none was accepted for so long, although clients came, only a new start may help. */
+/** If clients came, but none was accepted for this long, only a new start may help. */
 const HOPELESS_MS = MINUTE;
-/** Without an error for so long, nobody tried in between: it begins again. */
-const QUIET_MS = 30_000;
-/** What answers are still under way at the close get this long. */
-const CLOSE_GRACE_MS = 2_000;
+/** If there was no error for this long, nobody tried to connect, and the time is counted from the next error. */
+const QUIET_MS = 30 * SECOND;
+/** Answers that are being sent when the server closes get this long. */
+const CLOSE_GRACE_MS = 2 * SECOND;
 const MAX_CONNECTIONS = 2_000;
 /**
  * Connections that wait to be accepted. With Node's 511 a burst fills the queue, the kernel drops the next one, and its
  * client tries again a second later at the earliest. A longer queue makes everybody wait longer in a flood.
  */
 const BACKLOG = 2_048;
-/** A client that takes nothing of its answer for this long is cut off. */
-const STALLED_READER_MS = 30_000;
+/** A client that reads nothing of its answer for this long is cut off. */
+const STALLED_READER_MS = 30 * SECOND;
 
 export interface RunningServer {
-  /** The port really listened on. */
+  /** The port that it really listens on. */
   port: number;
-  /** Takes no new connections, lets answers end for two seconds, then cuts what is left. */
+  /** Takes no new connections, lets answers end for two seconds, then cuts off the others. */
   close(): Promise<void>;
 }
 
@@ -57,11 +57,11 @@ export interface ServerOptions {
   log: { warn(fields: object, message: string): void };
   /** Called with the error after which no connection can be accepted any more. */
   onFailure(error: unknown): void;
-  /** Now, in ms, by a clock that never jumps. */
+  /** The time in ms, by a clock that never jumps. */
   clock?: () => number;
 }
 
-/** Resolves once listening; rejects when the address cannot be had. */
+/** Resolves once the server listens; rejects when the address is taken or not allowed. */
 export function startServer(app: Pick<Hono, 'fetch'>, options: ServerOptions): Promise<RunningServer> {
   const { host, port, gate, stalledReaderMs = STALLED_READER_MS } = options;
   return new Promise((resolve, reject) => {
@@ -102,10 +102,10 @@ function notListening(address: string, cause: Error): RunnerError {
   });
 }
 
-/** Errors of the listening socket: one that cannot accept any more fails, also when it is only short of something. */
+/** Ends a server that cannot accept connections any more, also when the machine is short of something for too long. */
 function watchAccepting(
   server: Server,
-  { log, onFailure, clock = () => performance.now() }: Pick<ServerOptions, 'log' | 'onFailure' | 'clock'>,
+  { log, onFailure, clock = () => performance.now() }: ServerOptions,
 ): void {
   let refusing: { since: number; latest: number } | null = null;
   server.on('connection', () => {
@@ -123,18 +123,15 @@ function watchAccepting(
   });
 }
 
-/** Nothing moved on the socket for a while: it is between two requests, or its client reads nothing, or waits for us. */
+/** Cuts off a quiet connection that is between two requests or whose client reads nothing; not one that waits for us. */
 function endIdle(socket: HttpSocket, stalledReaderMs: number): void {
   if (!socket._httpMessage || socket.writableLength > 0) socket.destroy();
   else socket.setTimeout(stalledReaderMs);
 }
 
-/** Requests that Node itself refuses get the same JSON errors as all others. */
+/** Requests that Node itself refuses get JSON errors as all others do. */
 function answerBroken(error: NodeJS.ErrnoException, socket: HttpSocket): void {
-  if (error.code === 'ECONNRESET') {
-    socket.destroy();
-    return;
-  }
+  if (error.code === 'ECONNRESET') return void socket.destroy();
   const [status, message] =
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       ? ['408 Request Timeout', 'The request did not arrive in time']

@@ -4,21 +4,23 @@ import { Hono } from 'hono';
 import { type Fleet, isSilent } from '../../runs/fleet.ts';
 import type { JobQueue } from '../../runs/job.ts';
 import type { RunStore, RunTally } from '../../runs/run-store.ts';
+import { SECOND } from '../../units.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from '../access/guards.ts';
-import { deploymentMetrics } from '../deployments/deploy-metrics.ts';
 import type { Gate } from '../doors/gate.ts';
+import { deploymentMetrics } from './deploy-metrics.ts';
+import { metricText } from './metric-text.ts';
 
 export interface MetricsOptions extends GuardsOptions {
   store: Pick<RunStore, 'run' | 'tally'>;
-  /** Those that share the store; null or left out: nobody does. */
+  /** The machines that share the store; null or left out if no other machine does. */
   fleet?: Pick<Fleet, 'workers' | 'oldestWaiting'> | null;
-  /** Failed authentications since the start, by what was wrong. */
+  /** Failed authentications since the start, by credential. */
   failures: Gate['failures'];
-  /** The queue of jobs; null or left out: this server is told of none. */
+  /** The queue of jobs; null or left out if REDIS_URL is not set. */
   jobs?: { queue(): Promise<JobQueue> } | null;
 }
 
-/** Runs are counted by the store, so a restart changes none of their numbers. Labels are names of closed lists. */
+/** The store counts the runs, so a restart changes none of their numbers. Labels are names of closed lists. */
 export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
   const { signedIn } = createGuards(options);
   let metrics: ReturnType<typeof createMetrics> | null = null;
@@ -38,26 +40,24 @@ export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
 }
 
 async function createMetrics() {
-  // Loading it takes longer than all else that has to be done before the first answer.
+  // Loading the library takes longer than everything else that the server does before its first answer.
   const { collectDefaultMetrics, Counter, Gauge, Registry } = await import('prom-client');
   const registry = new Registry();
-  const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const runs = new Gauge({
-    name: 'iac_runner_runs',
-    help: 'Runs that have not ended.',
-    labelNames: ['kind', 'state'],
-    registers,
-  });
+  const shared = { labelNames: ['kind', 'state'], registers: [registry] };
+  const runs = new Gauge({ ...shared, name: 'iac_runner_runs', help: 'Runs that have not ended.' });
   const ended = new Counter({
+    ...shared,
     name: 'iac_runner_runs_ended_total',
     help: 'Runs that ended, by how.',
-    labelNames: ['kind', 'state'],
-    registers,
   });
-  const queue = new Gauge({ name: 'iac_runner_queue_length', help: 'Runs that are queued.', registers });
+  const queue = new Gauge({
+    registers: [registry],
+    name: 'iac_runner_queue_length',
+    help: 'Runs that are queued.',
+  });
 
-  /** The numbers are put in without a pause between them, so that scrapes at the same time do not mix. */
+  /** Sets all numbers without a pause between them, so that scrapes at the same time do not mix. */
   function count(tally: RunTally): void {
     for (const metric of [runs, ended, queue]) metric.reset();
     for (const { kind, state, runs: number } of tally.open) {
@@ -76,52 +76,67 @@ async function createMetrics() {
   };
 }
 
-/** Since the start of this process, as Prometheus expects of a counter. */
 function failureMetrics(failures: ReturnType<Gate['failures']>): string {
-  const name = 'iac_runner_failed_authentications_total';
-  return [
-    `# HELP ${name} Requests with a wrong signature or token, since the start.`,
-    `# TYPE ${name} counter`,
-    ...[...failures].map(([credential, number]) => `${name}{credential="${credential}"} ${number}`),
-    '',
-  ].join('\n');
+  return metricText(
+    'counter',
+    'iac_runner_failed_authentications_total',
+    'Requests with a wrong signature or token, since the start.',
+    [...failures].map(([credential, number]) => [`{credential="${credential}"}`, number]),
+  );
 }
 
-/** Of the machines that share the store: the same from each of them. */
+/** The metrics of the machines that share the store, which are the same from each of them. */
 async function fleetMetrics(fleet: Pick<Fleet, 'workers' | 'oldestWaiting'>): Promise<string> {
   const [{ workers, now }, oldest] = await Promise.all([fleet.workers(), fleet.oldestWaiting()]);
   const alive = workers.filter((worker) => !isSilent(worker, now));
-  const waitingSeconds = oldest === null ? 0 : Math.max(0, now - oldest) / 1_000;
+  const waitingSeconds = oldest === null ? 0 : Math.max(0, now - oldest) / SECOND;
   return [
-    '# HELP iac_runner_workers Processes that share the store and gave a sign of life lately.',
-    '# TYPE iac_runner_workers gauge',
-    ...(['serve', 'worker'] as const).map((command) => {
-      return `iac_runner_workers{command="${command}"} ${alive.filter((one) => one.command === command).length}`;
-    }),
-    '# HELP iac_runner_workers_silent Processes that were heard of, but not lately.',
-    '# TYPE iac_runner_workers_silent gauge',
-    `iac_runner_workers_silent ${workers.length - alive.length}`,
-    '# HELP iac_runner_queue_oldest_seconds How long the oldest run waits; 0 when none does.',
-    '# TYPE iac_runner_queue_oldest_seconds gauge',
-    `iac_runner_queue_oldest_seconds ${waitingSeconds}`,
-    '',
-  ].join('\n');
+    metricText(
+      'gauge',
+      'iac_runner_workers',
+      'Processes that share the store and gave a sign of life lately.',
+      (['serve', 'worker'] as const).map((command) => [
+        `{command="${command}"}`,
+        alive.filter((one) => one.command === command).length,
+      ]),
+    ),
+    metricText(
+      'gauge',
+      'iac_runner_workers_silent',
+      'Processes that were heard of, but not lately.',
+      workers.length - alive.length,
+    ),
+    metricText(
+      'gauge',
+      'iac_runner_queue_oldest_seconds',
+      'How long the oldest run waits; 0 when none does.',
+      waitingSeconds,
+    ),
+  ].join('');
 }
 
-/** Without numbers while Redis does not answer: the others are shown all the same. */
+/** Empty while Redis does not answer, so that the other metrics are shown all the same. */
 async function jobMetrics(jobs: { queue(): Promise<JobQueue> }): Promise<string> {
   const queue = await jobs.queue().catch(() => null);
   if (queue === null) return '';
   return [
-    '# HELP iac_runner_jobs_stream_depth Entries of jobs:stream: of jobs that wait and of those that run.',
-    '# TYPE iac_runner_jobs_stream_depth gauge',
-    `iac_runner_jobs_stream_depth ${queue.depth}`,
-    '# HELP iac_runner_jobs_running Jobs of jobs:stream that a worker has begun.',
-    '# TYPE iac_runner_jobs_running gauge',
-    `iac_runner_jobs_running ${queue.running}`,
-    '# HELP iac_runner_jobs_oldest_seconds How long the oldest job waits; 0 when none does.',
-    '# TYPE iac_runner_jobs_oldest_seconds gauge',
-    `iac_runner_jobs_oldest_seconds ${(queue.oldestWaitingMs ?? 0) / 1_000}`,
-    '',
-  ].join('\n');
+    metricText(
+      'gauge',
+      'iac_runner_jobs_stream_depth',
+      'Entries of jobs:stream: of jobs that wait and of those that run.',
+      queue.depth,
+    ),
+    metricText(
+      'gauge',
+      'iac_runner_jobs_running',
+      'Jobs of jobs:stream that a worker has started.',
+      queue.running,
+    ),
+    metricText(
+      'gauge',
+      'iac_runner_jobs_oldest_seconds',
+      'How long the oldest job waits; 0 when none does.',
+      (queue.oldestWaitingMs ?? 0) / SECOND,
+    ),
+  ].join('');
 }

@@ -95,7 +95,7 @@ describe('The page of workers', () => {
     runs.addDeploy('d3', { path: 'c' });
     const text = await page();
     expect(text).toContain('<p>5 waiting (3 deploy, 2 sync), the oldest for 2 min 05 s; 1 running.</p>');
-    expect(text).toContain('2 of them for machines with aws, gpu.');
+    expect(text).toContain('2 of them need a machine with the labels aws, gpu.');
     // Nobody has both labels.
     expect(text).toMatch(/<a href="\/runs\/d1">d1<\/a> waits: /);
     expect(text).not.toMatch(/\/runs\/d3/);

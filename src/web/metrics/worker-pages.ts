@@ -1,4 +1,4 @@
-/** GET /workers: which machines share the store, what each works on, and how long the queue is. */
+/** GET /workers: the machines that share the store, the runs that each works on, and the length of the queue. */
 
 import { Hono } from 'hono';
 import { html } from 'hono/html';
@@ -7,40 +7,41 @@ import { whyItWaits } from '../../runs/deployments/takers.ts';
 import { type Fleet, isSilent, type WorkerSign } from '../../runs/fleet.ts';
 import type { JobQueue } from '../../runs/job.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { SECOND } from '../../units.ts';
 import { createGuards, type GuardsOptions, type RunPageEnv } from '../access/guards.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { formatDuration, rfc3339 } from '../frame/format.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
-import { moment } from '../runs/run-words.ts';
+import { moment, runLink } from '../runs/run-words.ts';
 
 export interface WorkerRoutesOptions extends GuardsOptions {
   store: Pick<RunStore, 'run' | 'runs' | 'tally'>;
-  /** Null: this server has its store for itself. */
+  /** The machines that share the store, or null if no other machine does. */
   fleet: Fleet | null;
-  /** The queue of jobs; null: this server is told of none. */
+  /** The queue of jobs, or null if REDIS_URL is not set. */
   jobs: { queue(): Promise<JobQueue> } | null;
   clock: () => number;
 }
 
 interface Found {
   workers: WorkerSign[];
-  /** By the clock of the store, as the signs. */
+  /** By the clock of the store, as the times of the workers are. */
   now: number;
   queued: number;
   running: number;
-  /** Of those that are queued, most first; kinds without any are left out. */
+  /** How many runs of each kind are queued, most first; kinds without any are left out. */
   queuedKinds: [kind: string, runs: number][];
-  /** Of queued deployments that only some machines take. */
+  /** How many queued deployments need machines with these labels. */
   queuedLabels: [labels: string, runs: number][];
   oldestWaitingMs: number | null;
-  /** Those that no machine takes, and why. */
+  /** Queued deployments that no machine takes, and why. */
   stuck: { runId: string; problem: string }[];
-  /** Null without jobs; a sentence when Redis does not say. */
+  /** Null without jobs; a sentence about the problem when Redis does not answer. */
   jobs: JobQueue | string | null;
 }
 
-/** Looked at for what no machine takes. */
+/** How many queued deployments are examined for those that no machine takes. */
 const QUEUED_RUNS = 200;
 
 export function createWorkerRoutes(options: WorkerRoutesOptions): Hono<RunPageEnv> {
@@ -109,11 +110,8 @@ function toJson({ workers, now, queued, running, oldestWaitingMs, stuck, ...foun
     oldest_waiting_seconds: seconds(oldestWaitingMs),
     waiting_for_machines: stuck.map(({ runId, problem }) => ({ run_id: runId, waits_for: problem })),
     workers: workers.map((worker) => ({
-      owner: worker.owner,
-      command: worker.command,
-      version: worker.version,
-      labels: worker.labels,
-      tools: worker.tools,
+      ...{ owner: worker.owner, command: worker.command, version: worker.version },
+      ...{ labels: worker.labels, tools: worker.tools },
       concurrency: worker.limits,
       runs: worker.runs,
       started_at: rfc3339(worker.startedAt),
@@ -124,7 +122,7 @@ function toJson({ workers, now, queued, running, oldestWaitingMs, stuck, ...foun
 }
 
 function seconds(ms: number | null): number | null {
-  return ms === null ? null : Math.floor(ms / 1_000);
+  return ms === null ? null : Math.floor(ms / SECOND);
 }
 
 function workerPage(frame: Omit<PageFrame, 'title'>, found: Found, isShared: boolean): Html {
@@ -135,7 +133,8 @@ function workerPage(frame: Omit<PageFrame, 'title'>, found: Found, isShared: boo
     html`<h1>Workers</h1>
 <p>${queued} waiting${kinds === '' ? '' : ` (${kinds})`}${oldest(oldestWaitingMs)}; ${running} running.</p>
 ${found.queuedLabels.map(
-  ([labels, runs]) => html`<p class="quiet">${runs} of them for machines with ${plainLine(labels)}.</p>`,
+  ([labels, runs]) =>
+    html`<p class="quiet">${runs} of them need a machine with the labels ${plainLine(labels)}.</p>`,
 )}
 ${jobLine(found.jobs)}
 ${stuck.map(
@@ -161,12 +160,14 @@ function jobLine(jobs: Found['jobs']): Html | string {
 }
 
 function workerRow(worker: WorkerSign, now: number): Html {
-  const silent = isSilent(worker, now);
+  const [colour, word] = isSilent(worker, now)
+    ? ['failed', 'silent']
+    : worker.runs.length > 0
+      ? ['running', 'working']
+      : ['succeeded', 'idle'];
   const labels = worker.labels === null ? 'any labels' : `labels ${worker.labels.join(', ') || 'none'}`;
   return html`<li class="run-row">
-<span class="state" data-state="${silent ? 'failed' : worker.runs.length > 0 ? 'running' : 'succeeded'}">${
-    silent ? 'silent' : worker.runs.length > 0 ? 'working' : 'idle'
-  }</span>
+<span class="state" data-state="${colour}">${word}</span>
 <div class="run-what">
 <strong><bdi>${plainLine(worker.owner)}</bdi></strong>
 ${worker.runs.map((id) => html`<span class="run-message">${runLink(id)}</span>`)}
@@ -179,10 +180,6 @@ ${worker.runs.map((id) => html`<span class="run-message">${runLink(id)}</span>`)
 <span>${moment(worker.at, now)}</span>
 </div>
 </li>`;
-}
-
-function runLink(id: string): Html {
-  return html`<a href="/runs/${encodeURIComponent(id)}">${plainLine(id)}</a>`;
 }
 
 function toolWords({ tools }: WorkerSign): string {

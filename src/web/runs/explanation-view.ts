@@ -1,4 +1,4 @@
-/** The stored *why* of a run as tables: changed path → service → decision → because. */
+/** The stored explanation of a run as tables: changed path → service → decision → because. */
 
 import { html } from 'hono/html';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
@@ -11,13 +11,13 @@ const MAX_PATHS = 5;
 const UNTOUCHED: ReadonlySet<ServiceDecision['decision']> = new Set(['not_chosen', 'excluded']);
 
 export function explanationView(explanation: Explanation | null): Html {
-  if (!explanation) return html`<p class="empty">The commit has not been looked at yet.</p>`;
+  if (!explanation) return html`<p class="empty">The commit has not been examined yet.</p>`;
   const { notes, services, unmatched } = explanation;
   const touched = services.filter(({ decision }) => !UNTOUCHED.has(decision));
   const untouched = services.filter(({ decision }) => UNTOUCHED.has(decision));
   return html`
 ${notes.length > 0 && html`<ul class="notes">${notes.map((note) => html`<li>${plainLine(note)}</li>`)}</ul>`}
-${touched.length > 0 ? decisionTable(touched) : html`<p class="empty">No service is concerned.</p>`}
+${touched.length > 0 ? decisionTable(touched) : html`<p class="empty">No service is affected.</p>`}
 ${
   untouched.length > 0 &&
   html`<details><summary>${untouched.length} ${untouched.length === 1 ? 'service' : 'services'} not chosen</summary>

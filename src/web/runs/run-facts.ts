@@ -1,18 +1,16 @@
-/** The facts about a run at the head of its page: what it works on, who asked for it, since when. */
+/** The facts at the head of a run's page: its target, its trigger, its times. */
 
 import { html } from 'hono/html';
-
 import type { Fact } from '../../runs/kinds/kind.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import { type Run, requestedPriority } from '../../runs/run.ts';
 import { isToolRun } from '../deployments/tool-details.ts';
 import { plainLine } from '../frame/ansi.ts';
-import { formatDuration, formatTime } from '../frame/format.ts';
 import type { Html } from '../frame/layout.ts';
-import { branchOf, moment, runCommitLink, triggerWords } from './run-words.ts';
+import { branchOf, duration, moment, runCommitLink, runLink, triggerWords } from './run-words.ts';
 
 export interface FactsContext {
-  /** `?key=…` of the signed link the page was opened with, or ''. */
+  /** `?key=…` of the signed link that opened the page, or ''. */
   linkQuery: string;
   now: number;
   commitUrl: (sha: string) => string | null;
@@ -25,17 +23,19 @@ export function factsView(run: Run, { linkQuery, now, commitUrl }: FactsContext)
   const branch = branchOf(run);
   const { facts, refLabel = 'Branch', options } = kindOf(run);
   const asked = options?.(run.input) ?? [];
+  const { retryOf } = run.trigger;
+  const retry = retryOf === null ? '' : html` of ${runReference(retryOf, linkQuery)}`;
   return html`<dl class="facts">
 ${facts?.(run.input).map((one) => one && targetFact(one))}
 ${branch !== null && fact(refLabel, text(branch))}
 ${commit && fact('Commit', html`${commit}${isToolRun(run) && run.subject && html` <bdi>${plainLine(run.subject)}</bdi>`}`)}
 ${!isToolRun(run) && 'pullRequest' in run.input && fact('Pull request', `#${run.input.pullRequest}`)}
-${fact('Trigger', triggerFact(run, linkQuery))}
+${fact('Trigger', html`${triggerWords(run)}${retry}`)}
 ${asked.length > 0 && fact('Options', text(someOf(asked)))}
 ${requestedPriority(run) !== 0 && fact('Priority', String(requestedPriority(run)))}
 ${run.labels.length > 0 && fact('Labels', text(someOf(run.labels)))}
 ${fact('Created', moment(run.createdAt, now))}
-${run.startedAt !== null && fact('Duration', runDuration(run, run.startedAt, now))}
+${run.startedAt !== null && fact('Duration', duration(run, now))}
 ${run.attempt > 1 && fact('Attempt', String(run.attempt))}
 ${fact('Run', html`<code>${run.id}</code>`)}
 </dl>`;
@@ -44,7 +44,7 @@ ${fact('Run', html`<code>${run.id}</code>`)}
 /** A signed link opens one run only, so for its holder other runs are named but not linked. */
 export function runReference(runId: string, linkQuery: string): Html {
   const name = html`<code>${plainLine(runId)}</code>`;
-  return linkQuery === '' ? html`<a href="/runs/${encodeURIComponent(runId)}">${name}</a>` : name;
+  return linkQuery === '' ? runLink(runId, name) : name;
 }
 
 function targetFact({ name, values, isCode, link, note }: Fact): Html {
@@ -58,22 +58,10 @@ function someOf(names: readonly string[]): string {
   return names.slice(0, MAX_NAMES).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
 }
 
-function fact(name: string, value: Html | string): Html {
+function fact(name: string, value: Html | string | null): Html {
   return html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
 }
 
 function text(words: string): Html {
   return html`<bdi>${plainLine(words)}</bdi>`;
-}
-
-function triggerFact(run: Run, linkQuery: string): Html | string {
-  const { retryOf } = run.trigger;
-  if (retryOf === null) return triggerWords(run);
-  return html`${triggerWords(run)} of ${runReference(retryOf, linkQuery)}`;
-}
-
-function runDuration({ finishedAt }: Run, startedAt: number, now: number): Html {
-  const since = finishedAt === null && html` data-since="${new Date(startedAt).toISOString()}"`;
-  const title = `Started ${formatTime(startedAt)}`;
-  return html`<span title="${title}"${since}>${formatDuration((finishedAt ?? now) - startedAt)}</span>`;
 }

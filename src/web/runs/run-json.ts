@@ -1,11 +1,10 @@
-/** Runs and steps as the JSON that callers read: snake_case keys, RFC 3339 times, durations in ms. */
+/** Runs and steps as JSON: snake_case keys, RFC 3339 times, durations in ms. */
 
 import { kindOf, nextActionOf } from '../../runs/kinds/kinds.ts';
 import { askedRevision, type Run, type Step } from '../../runs/run.ts';
-import type { Explanation } from '../../runs/run-events.ts';
-import type { Report } from '../../runs/run-store.ts';
 import type { Approval, ToolDetails } from '../deployments/tool-details.ts';
 import { rfc3339 } from '../frame/format.ts';
+import type { RunView } from './run-page.ts';
 import { branchOf } from './run-words.ts';
 
 /** A run without its steps, as in a list. `url` is the address of its page. */
@@ -35,58 +34,53 @@ export function runJson(run: Run, url: string) {
     covered_by: run.coveredBy,
     attempt: run.attempt,
     created_at: rfc3339(run.createdAt),
-    started_at: rfc3339(run.startedAt),
-    finished_at: rfc3339(run.finishedAt),
-    duration_ms: durationMs(run),
+    ...timesJson(run),
     url,
     ...json?.(run),
     ...(tool && { approval_expires_at: rfc3339(run.approvalExpiresAt) }),
   };
 }
 
-/** `duration_ms` is null until the step has ended. */
-function stepJson(step: Step) {
+/** `duration_ms` is null until the end. */
+function timesJson({ startedAt, finishedAt }: { startedAt: number | null; finishedAt: number | null }) {
   return {
-    id: step.id,
-    state: step.state,
-    message: step.message,
-    exit_code: step.exitCode,
-    wave: step.wave,
-    started_at: rfc3339(step.startedAt),
-    finished_at: rfc3339(step.finishedAt),
-    duration_ms: durationMs(step),
+    started_at: rfc3339(startedAt),
+    finished_at: rfc3339(finishedAt),
+    duration_ms: startedAt === null || finishedAt === null ? null : finishedAt - startedAt,
   };
+}
+
+function stepJson(step: Step) {
+  const { id, state, message, exitCode: exit_code, wave } = step;
+  return { id, state, message, exit_code, wave, ...timesJson(step) };
 }
 
 /** A run with its steps and, once known, why each service was chosen or not, or what was planned and decided. */
 export function runDetailsJson(
-  run: Run,
-  steps: Step[],
-  details: {
-    why: Explanation | null;
-    undelivered: Report[];
-    tool: ToolDetails | null;
-    waitsFor: string | null;
-  },
+  {
+    run,
+    steps,
+    explanation,
+    undelivered,
+    tool,
+    waitsFor,
+  }: Pick<RunView, 'run' | 'steps' | 'explanation' | 'undelivered' | 'tool' | 'waitsFor'>,
   url: string,
 ) {
-  const { why, undelivered, tool, waitsFor } = details;
   return {
     ...runJson(run, url),
     ...(waitsFor !== null && { waits_for: waitsFor }),
     steps: steps.map(stepJson),
-    why,
+    why: explanation,
     undelivered: undelivered.map(({ reporter, target, problem, settled }) => ({
-      reporter,
-      target,
-      problem,
+      ...{ reporter, target, problem },
       given_up: settled,
     })),
     ...(tool && toolJson(tool)),
   };
 }
 
-/** `plan_summary` is that of the only plan; of several, each has its own. */
+/** `plan_summary` is that of the only plan; when there are several, each has its own. */
 function toolJson({ roots, approval }: ToolDetails) {
   const [first, ...others] = roots;
   return {
@@ -102,7 +96,7 @@ function toolJson({ roots, approval }: ToolDetails) {
   };
 }
 
-/** `subject` is what it is bound to: the SHA-256 of the plan, or the commit. */
+/** The approval is bound to `subject`: the SHA-256 of the plan, or the commit. */
 function approvalJson({ subject, expiresAt, decided }: Approval) {
   return {
     subject,
@@ -111,8 +105,4 @@ function approvalJson({ subject, expiresAt, decided }: Approval) {
     by: decided?.by ?? null,
     at: rfc3339(decided?.at ?? null),
   };
-}
-
-function durationMs({ startedAt, finishedAt }: { startedAt: number | null; finishedAt: number | null }) {
-  return startedAt === null || finishedAt === null ? null : finishedAt - startedAt;
 }

@@ -6,6 +6,7 @@ import { RUN_STATES, type Run, type RunKind, type RunState } from '../../runs/ru
 import { plainLine } from '../frame/ansi.ts';
 import { formatDuration } from '../frame/format.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import { filterNav, pager, pathWith } from '../frame/list-parts.ts';
 import {
   branchOf,
   moment,
@@ -16,7 +17,7 @@ import {
   triggerWords,
 } from './run-words.ts';
 
-/** What the list is narrowed to; null for all. */
+/** The kind and the state of the runs that are listed; null for all. */
 export interface RunListFilter {
   kind: RunKind | null;
   state: RunState | null;
@@ -28,7 +29,7 @@ export interface RunListView {
   filter: RunListFilter;
   /** True when this is not the newest page. */
   paged: boolean;
-  /** Address of the next older page, or null. */
+  /** The address of the next older page, or null. */
   older: string | null;
   now: number;
   commitUrl: (sha: string) => string | null;
@@ -39,49 +40,25 @@ export function runListPage(view: RunListView): Html {
   return page(
     { ...frame, title: 'Runs' },
     html`<h1>Runs</h1>
-${kindFilter(filter)}
-${stateFilter(filter)}
+${filterNav('kind', RUN_KINDS, filter.kind, {
+  path: (kind) => listPath({ ...filter, kind }),
+  word: (kind) => (kind === null ? 'all kinds' : kindOf({ kind }).plural),
+})}
+${filterNav('state', RUN_STATES, filter.state, {
+  path: (state) => listPath({ ...filter, state }),
+  word: (state) => (state === null ? 'all' : stateWord(state)),
+})}
 ${
   runs.length === 0
     ? html`<p class="empty">${emptyWords(filter, paged)}</p>`
     : html`<ol class="runs" reversed>${runs.map((run) => runRow(run, view))}</ol>`
 }
-${
-  (paged || older) &&
-  html`<nav class="pager" aria-label="Pages">
-${paged && html`<a href="${listPath(filter)}">Newest</a>`}
-${older && html`<a href="${older}" rel="next">Older</a>`}
-</nav>`
-}`,
+${pager(paged ? listPath(filter) : null, older)}`,
   );
 }
 
 export function listPath({ kind, state }: RunListFilter, before?: string): string {
-  const query = new URLSearchParams();
-  if (kind) query.set('kind', kind);
-  if (state) query.set('state', state);
-  if (before !== undefined) query.set('before', before);
-  return query.size === 0 ? '/runs' : `/runs?${query}`;
-}
-
-function kindFilter(filter: RunListFilter): Html {
-  const link = (kind: RunKind | null) =>
-    filterLink(
-      { ...filter, kind },
-      kind === null ? 'all kinds' : kindOf({ kind }).plural,
-      kind === filter.kind,
-    );
-  return html`<nav aria-label="Filter by kind"><ul class="filter">${[null, ...RUN_KINDS].map(link)}</ul></nav>`;
-}
-
-function stateFilter(filter: RunListFilter): Html {
-  const link = (state: RunState | null) =>
-    filterLink({ ...filter, state }, state === null ? 'all' : stateWord(state), state === filter.state);
-  return html`<nav aria-label="Filter by state"><ul class="filter">${[null, ...RUN_STATES].map(link)}</ul></nav>`;
-}
-
-function filterLink(to: RunListFilter, word: string, isCurrent: boolean): Html {
-  return html`<li><a href="${listPath(to)}"${isCurrent && html` aria-current="page"`}>${word}</a></li>`;
+  return pathWith('/runs', { kind, state, before });
 }
 
 function emptyWords({ kind, state }: RunListFilter, paged: boolean): string {

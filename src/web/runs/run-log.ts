@@ -13,7 +13,7 @@ const MAX_LINES_PER_PAGE = 20_000;
 const MAX_CHARACTERS_PER_PAGE = 8_000_000;
 
 export interface LogLine {
-  /** `mark` is a line of ours: here the step was started again. */
+  /** A `mark` is a line of our own: the step was started again here. */
   stream: OutputStream | 'mark';
   text: string;
 }
@@ -26,25 +26,25 @@ export interface LogTail {
 
 export type Notice = Extract<RunEvent, { type: 'run.notice' }>;
 
-/** What the page of a run shows of its events. */
+/** The part of a run's events that its page shows as they are. */
 export interface RunHistory {
   tails: Map<string, LogTail>;
   notices: Notice[];
-  /** Sequence number up to which events are in it. */
+  /** The sequence number of the last event that is included. */
   through: number;
 }
 
 type EventReader = Pick<RunStore, 'events'>;
 
-/** Every event after `after` that is stored now, page by page. */
-async function* readEvents(store: EventReader, runId: string, after: number): AsyncGenerator<RunEvent, void> {
-  let cursor = after;
+/** Reads every event that is stored now, page by page. */
+async function* readEvents(store: EventReader, runId: string): AsyncGenerator<RunEvent, void> {
+  let after = 0;
   for (;;) {
-    const events = await store.events(runId, { after: cursor, limit: EVENTS_PER_READ });
+    const events = await store.events(runId, { after, limit: EVENTS_PER_READ });
     yield* events;
     const last = events.at(-1);
     if (!last) return;
-    cursor = lastSequence(last);
+    after = lastSequence(last);
   }
 }
 
@@ -52,13 +52,13 @@ export function lastSequence(event: RunEvent): number {
   return event.seq + sequenceWidth(event) - 1;
 }
 
-/** The newest lines of each of about `steps` steps, so few that the page stays of a bearable size. */
+/** Reads the newest lines of each of about `steps` steps, so few that the page does not grow too large. */
 export async function readHistory(store: EventReader, runId: string, steps: number): Promise<RunHistory> {
   const share = (total: number) => Math.floor(total / Math.max(1, steps));
   const maxLines = Math.max(20, Math.min(MAX_LINES_PER_STEP, share(MAX_LINES_PER_PAGE)));
   const maxCharacters = share(MAX_CHARACTERS_PER_PAGE);
   const history: RunHistory = { tails: new Map(), notices: [], through: 0 };
-  for await (const event of readEvents(store, runId, 0)) {
+  for await (const event of readEvents(store, runId)) {
     history.through = lastSequence(event);
     if (event.type === 'run.notice') history.notices.push(event);
     if (event.type !== 'step.log' && event.type !== 'step.started') continue;
@@ -87,7 +87,7 @@ function cutTail(tail: LogTail, maxLines: number, maxCharacters: number): void {
 }
 
 /**
- * The stored log as text. Of one step: its lines. Of all: each change from one step to another is marked by
+ * The stored log as text: the lines of one step, or of all. Of all, each change from one step to another is marked by
  * `==> step <==`, as tail(1) does for files.
  */
 export async function* readLogText(
@@ -96,7 +96,7 @@ export async function* readLogText(
   step: string | null,
 ): AsyncGenerator<string, void> {
   let current = step;
-  for await (const event of readEvents(store, runId, 0)) {
+  for await (const event of readEvents(store, runId)) {
     if (event.type !== 'step.log' || (step !== null && event.step !== step)) continue;
     let text = event.step === current ? '' : `==> ${terminalLine(event.step)} <==\n`;
     current = event.step;

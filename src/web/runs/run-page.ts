@@ -1,4 +1,4 @@
-/** The page of one run: its outcome, its steps with their logs, and why it did what it did or what it planned. */
+/** The page of one run: its outcome, its steps with their logs, and its explanation or its plans. */
 
 import { html } from 'hono/html';
 import { kindOf, nextActionOf } from '../../runs/kinds/kinds.ts';
@@ -6,12 +6,10 @@ import { endedBadly, isFinal, type Run, type Step } from '../../runs/run.ts';
 import type { Explanation } from '../../runs/run-events.ts';
 import type { Report } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
+import { mayRetry } from '../../triggers/run-actions.ts';
 import { hasRole } from '../access/access.ts';
-import { approvalView, decisionForms } from '../deployments/approval-view.ts';
-import { outputsView } from '../deployments/outputs-view.ts';
-import { plansView } from '../deployments/plan-view.ts';
-import { targetHistory } from '../deployments/target-history.ts';
-import { isToolRun, type ToolDetails, type ToolRun } from '../deployments/tool-details.ts';
+import type { ToolDetails } from '../deployments/tool-details.ts';
+import { toolSections } from '../deployments/tool-sections.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import { explanationView } from './explanation-view.ts';
@@ -25,23 +23,25 @@ export interface RunView extends FactsContext {
   run: Run;
   steps: Step[];
   explanation: Explanation | null;
-  /** Of a deployment or a plan, else null. */
-  details: ToolDetails | null;
-  /** The latest runs of the same target; empty for whoever may see this run only. */
+  /** For a deployment or a plan, else null. */
+  tool: ToolDetails | null;
+  /** The latest runs of the same target; empty for callers who may see this run only. */
   sameTarget: Run[];
   /** Null when only the state is asked for, as the script of an open page does. */
   history: RunHistory | null;
   /** Why no machine takes it, or null. */
   waitsFor: string | null;
-  /** What GitHub or another receiver was to be told and was not. */
+  /** Reports to GitHub or to another receiver that could not be delivered. */
   undelivered: Report[];
 }
 
 /** Elements marked `data-live` are exchanged by the script when the run changes; logs grow line by line. */
 export function runPage(view: RunView): Html {
-  const { frame, run, history, linkQuery } = view;
-  const path = `/runs/${encodeURIComponent(run.id)}`;
-  const events = `${path}/events${linkQuery}`;
+  const { frame, run, tool, history, linkQuery } = view;
+  const runPath = `/runs/${encodeURIComponent(run.id)}`;
+  const events = `${runPath}/events${linkQuery}`;
+  const query = new URLSearchParams(linkQuery);
+  query.set('format', 'json');
   return page(
     { ...frame, title: `${stateWord(run.state)}: ${runTitle(run)}`, live: true },
     html`<article class="run" ${!isFinal(run.state) && html`data-events="${events}" data-after="${history?.through ?? 0}"`}>
@@ -50,60 +50,35 @@ export function runPage(view: RunView): Html {
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
 <div id="facts" data-live>${factsView(run, view)}</div>
 <div id="advice" data-live>${advice(view)}${view.undelivered.map(undeliveredView)}</div>
-<div id="actions" data-live>${actions(view, path)}</div>
+<div id="actions" data-live>${actions(view, runPath)}</div>
 </header>
 <div id="notices">${history?.notices.map(noticeView)}</div>
-${isToolRun(run) ? toolSections(view, run, path) : syncSections(view, path)}
-<p class="quiet foot"><a href="${path}?${jsonQuery(linkQuery)}" type="application/json">This run as JSON</a></p>
+${
+  tool
+    ? toolSections(tool, stepsSection(view, runPath), { ...view, identity: frame.identity, runPath })
+    : html`${kindOf(run).hasWaves && stepsSection(view, runPath)}${whySection(view)}`
+}
+<p class="quiet foot"><a href="${runPath}?${query}" type="application/json">This run as JSON</a></p>
 </article>`,
   );
 }
 
-function jsonQuery(linkQuery: string): string {
-  const query = new URLSearchParams(linkQuery);
-  query.set('format', 'json');
-  return query.toString();
-}
-
-function syncSections(view: RunView, path: string): Html {
-  return html`${kindOf(view.run).hasWaves && stepsSection(view, path)}
-<section aria-labelledby="why-title">
+function whySection({ explanation }: RunView): Html {
+  return html`<section aria-labelledby="why-title">
 <h2 id="why-title">Why</h2>
-<div id="why" data-live>${explanationView(view.explanation)}</div>
+<div id="why" data-live>${explanationView(explanation)}</div>
 </section>`;
-}
-
-/** The buttons are apart from the clock beside them: exchanging them would take the focus away. */
-function toolSections(view: RunView, run: ToolRun, path: string): Html {
-  const { frame, details, sameTarget, linkQuery, now } = view;
-  const approval = details?.approval ?? null;
-  const isAsked = run.state === 'awaiting_approval';
-  return html`<section class="approval" aria-label="Approval">
-<div id="approval" data-live>${approval && approvalView(run, approval, now)}</div>
-<div id="decision" data-live>${decisionForms(run, frame.identity, path)}</div>
-</section>
-<div id="plans" data-live>${plansView(details?.roots ?? [], { runPath: path, linkQuery, isAsked })}</div>
-<div id="outputs" data-live>${
-    details?.outputs &&
-    html`<section aria-labelledby="outputs-title"><h2 id="outputs-title">Outputs</h2>${outputsView(details.outputs)}</section>`
-  }</div>
-${stepsSection(view, path)}
-${
-  sameTarget.length > 1 &&
-  html`<section aria-labelledby="history-title">
-<h2 id="history-title">${kindOf(run).tool?.history}</h2>
-<div id="history" data-live>${targetHistory(sameTarget, run.id, now)}</div>
-</section>`
-}`;
 }
 
 function stepsSection(view: RunView, path: string): Html {
   const { run, steps, linkQuery } = view;
+  const hasWaves = kindOf(run).hasWaves === true;
+  const noSteps = isFinal(run.state) ? 'Nothing was run.' : 'The steps are shown here once they are known.';
   return html`<section aria-labelledby="steps-title">
 <h2 id="steps-title">Steps</h2>
-<div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves: kindOf(run).hasWaves === true }, path))}</div>
+<div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves }, path))}</div>
 <p class="quiet" id="steps-note" data-live>${
-    steps.length === 0 ? noStepsWords(run) : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
+    steps.length === 0 ? noSteps : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
   }</p>
 </section>`;
 }
@@ -126,15 +101,11 @@ function reportWords({ reporter, target }: Report): string {
   }
 }
 
-function noStepsWords(run: Run): string {
-  return isFinal(run.state) ? 'Nothing was run.' : 'The steps are shown here once they are known.';
-}
-
-/** What to do now, and whose outcome counts for a superseded run. */
+/** What to do now, and which run covers a superseded one. */
 function advice({ run, linkQuery, waitsFor }: RunView): Html {
   const action = nextActionOf(run);
   return html`
-${waitsFor !== null && html`<p class="advice" data-bad="true">${plainLine(waitsFor)} It begins as soon as there is one.</p>`}
+${waitsFor !== null && html`<p class="advice" data-bad="true">${plainLine(waitsFor)} It starts as soon as there is one.</p>`}
 ${run.coveredBy !== null && html`<p class="advice">Covered by ${runReference(run.coveredBy, linkQuery)}.</p>`}
 ${action !== null && html`<p class="advice" data-bad="${String(endedBadly(run.state) && run.state !== 'cancelled')}">${action}</p>`}
 ${
@@ -145,11 +116,9 @@ ${
 
 function actions({ run, frame }: RunView, path: string): Html {
   if (!hasRole(frame.identity, 'operator')) return html``;
-  // The credentials of a deployment or a plan went with its end: it is asked for anew, not retried.
-  if (endedBadly(run.state)) return isToolRun(run) ? html`` : actionForm(`${path}/retry`, 'Retry');
-  return isFinal(run.state) || run.cancelRequestedBy !== null
-    ? html``
-    : actionForm(`${path}/cancel`, 'Cancel');
+  if (mayRetry(run)) return actionForm(`${path}/retry`, 'Retry');
+  const mayCancel = !isFinal(run.state) && run.cancelRequestedBy === null;
+  return mayCancel ? actionForm(`${path}/cancel`, 'Cancel') : html``;
 }
 
 function actionForm(action: string, label: string): Html {

@@ -1,102 +1,27 @@
-/** Server-sent events of runs: what is stored first, then what is stored next, until the run's end. */
+/** Writes the events of a run to an event stream: what is stored first, then what is stored next, until its end. */
 
-import type { Context } from 'hono';
-import { streamSSE } from 'hono/streaming';
-import { HOUR } from '../../units.ts';
 import { isFinal, type Run } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import type { RunPageEnv } from '../access/guards.ts';
-import type { StreamSeats } from '../doors/stream-seats.ts';
+import { SECOND } from '../../units.ts';
+import type { SseStream } from '../frame/event-streams.ts';
 import { EVENTS_PER_READ, lastSequence } from './run-log.ts';
 
-type EventSource = Pick<RunStore, 'run' | 'events' | 'watch'>;
-type SseStream = Parameters<Parameters<typeof streamSSE>[1]>[0];
-
-export interface RunStreamsOptions {
-  store: EventSource;
-  seats: StreamSeats;
-  /** Told when a stream broke off because the store failed. */
-  onError: (error: unknown) => void;
-  /** After so long the client has to come back, and to show that it may still read. Default an hour. */
-  maxStreamMs?: number;
-}
-
-/** What a stream says, in the form of text/event-stream. */
+/** How events are written, in the form of text/event-stream. */
 export interface StreamWords {
   /** The parts of an event after sequence number `after`, or ''. Called with each event in order. */
   messages(event: RunEvent, after: number): string;
-  /** The last message; `run` is null when there is no such run any more. */
+  /** The last message; `run` is null when the run was deleted. */
   end(run: Run | null): string;
 }
 
-export interface RunStreams {
-  /**
-   * Answers with the events of the context's run after sequence number `after`, in `words`; null when too many
-   * streams are open.
-   */
-  open(c: Context<RunPageEnv>, after: number, words: StreamWords): Response | null;
-  /** Ends all streams at shutdown and opens no more. Clients come back with Last-Event-ID. */
-  close(): void;
-}
+const HEARTBEAT_MS = 15 * SECOND;
 
-const HEARTBEAT_MS = 15_000;
-const MAX_STREAM_MS = HOUR;
-
-interface Followed {
-  runId: string;
-  after: number;
-  words: StreamWords;
-}
-
-export function createRunStreams(options: RunStreamsOptions): RunStreams {
-  const { store, seats, onError, maxStreamMs = MAX_STREAM_MS } = options;
-  const open = new Set<SseStream>();
-  let closing = false;
-
-  async function serve(stream: SseStream, followed: Followed): Promise<void> {
-    open.add(stream);
-    const expiry = setTimeout(() => stream.abort(), maxStreamMs).unref();
-    try {
-      if (!closing) await follow(store, stream, followed);
-    } finally {
-      clearTimeout(expiry);
-      open.delete(stream);
-    }
-  }
-
-  return {
-    open(c, after, words) {
-      const runId = c.var.run.id;
-      if (closing) return null;
-      const free = seats.take(c, c.var.identity === null ? runId : null);
-      if (free === null) return null;
-      // Nobody would read the stream of a HEAD request, so it would never end.
-      if (c.req.method === 'HEAD') free();
-      if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' });
-      c.header('X-Accel-Buffering', 'no');
-      return streamSSE(
-        c,
-        (stream) => serve(stream, { runId, after, words }).finally(free),
-        // The client comes back and asks again from its last line; it must not read about our inside.
-        async (error, stream) => {
-          stream.abort();
-          onError(error);
-        },
-      );
-    },
-    close() {
-      closing = true;
-      for (const stream of open) stream.abort();
-    },
-  };
-}
-
-/** Each write waits until the client has taken the one before: a slow client costs one page of events, no more. */
-async function follow(
-  store: EventSource,
+/** Each write waits until the client has taken the one before, so that a slow client costs one page of events, no more. */
+export async function followRun(
+  store: Pick<RunStore, 'run' | 'events' | 'watch'>,
   stream: SseStream,
-  { runId, after, words }: Followed,
+  { runId, after, words }: { runId: string; after: number; words: StreamWords },
 ): Promise<void> {
   const changes = watchRun(store, stream, runId);
   let cursor = after;
@@ -104,7 +29,7 @@ async function follow(
     await stream.write('retry: 2000\n\n');
     while (!stream.aborted) {
       changes.reset();
-      // Asked before the events are read: a run that is final by now has all of them stored.
+      // The run is read before its events: if it is final by now, all of them are stored.
       const run = await store.run(runId);
       const events = await store.events(runId, { after: cursor, limit: EVENTS_PER_READ });
       for (const event of events) {
@@ -113,7 +38,7 @@ async function follow(
         cursor = Math.max(cursor, lastSequence(event));
         if (stream.aborted) return;
       }
-      // A page may be short because its lines are long: only an empty one is the end.
+      // A page may be short because its lines are long, so only an empty one is the end.
       if (events.length > 0) continue;
       if (run === null || isFinal(run.state)) {
         await stream.write(words.end(run));
@@ -126,8 +51,8 @@ async function follow(
   }
 }
 
-/** Tells of changes of one run since the last `reset`, and of the client's going. */
-function watchRun(store: EventSource, stream: SseStream, runId: string) {
+/** Notices changes of one run since the last `reset`, and that the client has left. */
+function watchRun(store: Pick<RunStore, 'watch'>, stream: SseStream, runId: string) {
   let changed = false;
   let wake = () => {};
   const notify = () => {

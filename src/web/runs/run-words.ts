@@ -2,13 +2,13 @@
 
 import { html } from 'hono/html';
 import { kindOf } from '../../runs/kinds/kinds.ts';
-import { askedRevision, type Run, type RunState, type StepState } from '../../runs/run.ts';
+import { askedRevision, type Run, type RunState, type StepState, type Trigger } from '../../runs/run.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { plainLine } from '../frame/ansi.ts';
-import { formatAge, formatTime } from '../frame/format.ts';
+import { formatAge, formatDuration, formatTime } from '../frame/format.ts';
 import type { Html } from '../frame/layout.ts';
 
-/** A state with its colour and its word; the colour alone says nothing. */
+/** A state with its colour and its word, because the colour alone says nothing. */
 export function stateBadge(state: RunState | StepState): Html {
   return html`<span class="state" data-state="${state}">${stateWord(state)}</span>`;
 }
@@ -17,10 +17,7 @@ export function stateWord(state: RunState | StepState): string {
   return state.replaceAll('_', ' ');
 }
 
-/**
- * What to call a run: its commit's subject, or what was asked for while that is unknown; its target where many runs
- * are about the same commit.
- */
+/** The title of a run: the subject of its commit, or what was asked for while that is unknown. */
 export function runTitle(run: Run): string {
   const title = kindOf(run).title?.(run);
   if (title !== undefined) return plainLine(title);
@@ -30,36 +27,30 @@ export function runTitle(run: Run): string {
   return `Head of ${plainLine(branchOf(run) ?? '')}`;
 }
 
-/** The branch it is about, or null when that is not known. */
+/** The branch that a run is about, or null when that is not known. */
 export function branchOf(run: Run): string | null {
   return kindOf(run).ref(run.input);
 }
 
+const TRIGGERS: Record<Trigger['source'], string> = {
+  webhook: 'Push',
+  pull_request: 'Pull request',
+  sync_api: 'Sync request',
+  retry: 'Retry',
+  replay: 'Replay',
+  reconcile: 'Reconciliation',
+  deploy_api: 'Deployment',
+  drift_check: 'Drift check',
+  pubsub: 'Plan request',
+  comment: 'Comment',
+};
+/** Nobody asked for these runs in person. */
+const WITHOUT_ACTOR: ReadonlySet<Trigger['source']> = new Set(['reconcile', 'drift_check', 'pubsub']);
+
 /** Who or what asked for the run, in a few words. */
-export function triggerWords({ trigger }: Run): string {
-  const actor = trigger.actor === null ? '' : ` by ${plainLine(trigger.actor)}`;
-  switch (trigger.source) {
-    case 'webhook':
-      return `Push${actor}`;
-    case 'pull_request':
-      return `Pull request${actor}`;
-    case 'sync_api':
-      return `Sync request${actor}`;
-    case 'retry':
-      return `Retry${actor}`;
-    case 'replay':
-      return `Replay${actor}`;
-    case 'reconcile':
-      return 'Reconciliation';
-    case 'deploy_api':
-      return `Deployment${actor}`;
-    case 'drift_check':
-      return 'Drift check';
-    case 'pubsub':
-      return 'Plan request';
-    case 'comment':
-      return `Comment${actor}`;
-  }
+export function triggerWords({ trigger: { source, actor } }: Run): string {
+  const hasActor = actor !== null && !WITHOUT_ACTOR.has(source);
+  return hasActor ? `${TRIGGERS[source]} by ${plainLine(actor)}` : TRIGGERS[source];
 }
 
 export function commitLink(sha: string, commitUrl: (sha: string) => string | null): Html {
@@ -68,7 +59,7 @@ export function commitLink(sha: string, commitUrl: (sha: string) => string | nul
   return url === null ? short : html`<a href="${url}" title="${sha}">${short}</a>`;
 }
 
-/** The commit that is worked on, else the one asked for. `configured` knows the pages of the operator's own repository. */
+/** The commit of a run, else the one that was asked for. `configured` knows the site of the operator's own repository. */
 export function runCommitLink(run: Run, configured: (sha: string) => string | null): Html | null {
   const sha = run.revision ?? askedRevision(run);
   const { repositoryPage } = kindOf(run);
@@ -77,8 +68,24 @@ export function runCommitLink(run: Run, configured: (sha: string) => string | nu
   return sha === null ? null : commitLink(sha, repositoryPage ? other : configured);
 }
 
-/** A moment as an age, with the full time at hand. */
+/** A link to the page of a run, with the name of the run or with other words. */
+export function runLink(runId: string, words: string | Html = plainLine(runId)): Html {
+  return html`<a href="/runs/${encodeURIComponent(runId)}">${words}</a>`;
+}
+
+/** A moment as an age, with the full time as its title. */
 export function moment(at: number, now: number): Html {
   const time = new Date(at).toISOString();
   return html`<time datetime="${time}" title="${formatTime(at)}">${formatAge(at, now)}</time>`;
+}
+
+/** How long something took, or takes until now; the script of the page keeps the second up to date. */
+export function duration(
+  { startedAt, finishedAt }: { startedAt: number | null; finishedAt: number | null },
+  now: number,
+): Html | null {
+  if (startedAt === null) return null;
+  const since = finishedAt === null && html` data-since="${new Date(startedAt).toISOString()}"`;
+  const title = `Started ${formatTime(startedAt)}`;
+  return html`<span title="${title}"${since}>${formatDuration((finishedAt ?? now) - startedAt)}</span>`;
 }

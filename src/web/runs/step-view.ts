@@ -1,14 +1,13 @@
-/** One step on the page of its run: a line that says how it stands, and its log beneath. */
+/** One step on the page of its run: a line that shows its state, and its log beneath. */
 
 import { html, raw } from 'hono/html';
 import type { Step, StepState } from '../../runs/run.ts';
 import { plainLine, styledLine } from '../frame/ansi.ts';
-import { formatDuration } from '../frame/format.ts';
 import type { Html } from '../frame/layout.ts';
-import type { LogLine, LogTail, RunHistory } from './run-log.ts';
-import { stateBadge } from './run-words.ts';
+import type { LogLine, RunHistory } from './run-log.ts';
+import { duration, stateBadge } from './run-words.ts';
 
-/** States whose log the reader came for. */
+/** States in which the reader wants to see the log. */
 const OPEN_STATES: ReadonlySet<StepState> = new Set(['running', 'failed', 'timed_out']);
 
 export interface StepContext {
@@ -24,15 +23,16 @@ export function stepView(
   { history, linkQuery, now, hasWaves }: StepContext,
   runPath: string,
 ): Html {
-  const tail = history?.tails.get(step.id) ?? { lines: [], firstNumber: 1 };
+  const { lines, firstNumber } = history?.tails.get(step.id) ?? { lines: [], firstNumber: 1 };
+  const cut = firstNumber === 1 ? '' : `Lines before ${firstNumber} are in the raw log.`;
   const id = `step-${step.position}`;
   const query = new URLSearchParams(linkQuery);
   query.set('step', step.id);
   return html`<details class="step" id="${id}" data-step="${step.id}"${OPEN_STATES.has(step.state) && html` open`}>
 <summary id="${id}-head" data-live>${stepHead(step, now, hasWaves)}</summary>
 <div class="log-box" tabindex="0" role="region" aria-label="Log of ${plainLine(step.id)}">
-<p class="log-note quiet"><span class="cut">${cutWords(tail)}</span><a href="${runPath}/log?${query}">Raw log</a></p>
-<ol class="log" start="${tail.firstNumber}">${raw(tail.lines.map(logLine).join(''))}</ol>
+<p class="log-note quiet"><span class="cut">${cut}</span><a href="${runPath}/log?${query}">Raw log</a></p>
+<ol class="log" start="${firstNumber}">${raw(lines.map(logLine).join(''))}</ol>
 </div>
 </details>`;
 }
@@ -43,17 +43,7 @@ function stepHead(step: Step, now: number, hasWaves: boolean): Html {
 <bdi class="step-name">${plainLine(step.id)}</bdi>
 <span class="step-message">${plainLine(step.message)}${exit}</span>
 <span class="step-wave quiet">${hasWaves && `wave ${step.wave}`}</span>
-<span class="step-duration">${stepDuration(step, now)}</span>`;
-}
-
-function stepDuration({ startedAt, finishedAt }: Step, now: number): Html | null {
-  if (startedAt === null) return null;
-  const since = finishedAt === null && html` data-since="${new Date(startedAt).toISOString()}"`;
-  return html`<span${since}>${formatDuration((finishedAt ?? now) - startedAt)}</span>`;
-}
-
-function cutWords({ firstNumber }: LogTail): string {
-  return firstNumber === 1 ? '' : `Lines before ${firstNumber} are in the raw log.`;
+<span class="step-duration">${duration(step, now)}</span>`;
 }
 
 function logLine({ stream, text }: LogLine): string {

@@ -1,31 +1,29 @@
-/** The list of services: what each was last synced at, how its last attempt ended, its pin and its drift. */
+/** The list of services: the commit of the last sync, how the last attempt ended, the pin and the drift of each. */
 
 import { html } from 'hono/html';
 import type { LedgerEntry } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
-import { commitLink, moment } from '../runs/run-words.ts';
-
-/** What stands in Dokploy for a service. */
-export interface OutsideState {
-  /** The config hash there, or null for none. */
-  found: string | null;
-  /** True when it was changed there. */
-  drifted: boolean;
-  /** True when ours is yet to be written there. */
-  owed: boolean;
-  problem: string | null;
-  since: number;
-}
+import { commitLink, moment, runLink } from '../runs/run-words.ts';
 
 export interface ServiceState {
   service: string;
-  /** Null for one that was never synced. */
+  /** Null for a service that was never synced. */
   entry: LedgerEntry | null;
   /** The commit that a rollback keeps it at, or null. */
   pin: string | null;
-  outside: OutsideState | null;
+  /** What Dokploy has for the service, or null when nobody looked. */
+  outside: {
+    /** The config hash there, or null for none. */
+    found: string | null;
+    /** True when it was changed there. */
+    drifted: boolean;
+    /** True when ours still has to be written there. */
+    owed: boolean;
+    problem: string | null;
+    since: number;
+  } | null;
 }
 
 export interface ServiceListView {
@@ -35,9 +33,9 @@ export interface ServiceListView {
   commitUrl: (sha: string) => string | null;
 }
 
-/** State for the colour, and the word shown. */
+/** The state gives the colour, the word is shown. */
 const OUTCOMES: Record<LedgerEntry['outcome'], [state: string, word: string]> = {
-  started: ['running', 'begun'],
+  started: ['running', 'started'],
   succeeded: ['succeeded', 'synced'],
   failed: ['failed', 'failed'],
   cancelled: ['cancelled', 'cancelled'],
@@ -62,8 +60,9 @@ ${
 function serviceRow(state: ServiceState, { now, commitUrl }: ServiceListView): Html {
   const { service, entry } = state;
   const synced = entry?.synced;
+  const [colour, word] = entry ? OUTCOMES[entry.outcome] : ['queued', 'never synced'];
   return html`<li class="run-row" data-service="${service}">
-${outcomeBadge(entry)}
+<span class="state" data-state="${colour}">${word}</span>
 <div class="run-what">
 <strong><bdi>${plainLine(service)}</bdi></strong>
 ${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(remark)}</span>`)}
@@ -74,14 +73,9 @@ ${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(re
 </div>
 <div class="run-when">
 <span>${synced && moment(synced.at, now)}</span>
-<span>${entry && html`<a href="/runs/${encodeURIComponent(entry.attemptedRunId)}">Last run</a>`}</span>
+<span>${entry && runLink(entry.attemptedRunId, 'Last run')}</span>
 </div>
 </li>`;
-}
-
-function outcomeBadge(entry: LedgerEntry | null): Html {
-  const [state, word] = entry ? OUTCOMES[entry.outcome] : ['queued', 'never synced'];
-  return html`<span class="state" data-state="${state}">${word}</span>`;
 }
 
 function remarksOn({ entry, pin, outside }: ServiceState): string[] {
@@ -92,13 +86,10 @@ function remarksOn({ entry, pin, outside }: ServiceState): string[] {
   }
   if (pin !== null) remarks.push(`Pinned to ${shortCommit(pin)} by a rollback, until it is unpinned.`);
   if (outside?.drifted) {
-    remarks.push(`Changed outside: Dokploy has ${outside.found ?? 'nothing'} in place of ${hashOf(entry)}.`);
+    const ours = entry?.synced?.configHash ?? 'the synced hash';
+    remarks.push(`Changed outside: Dokploy has ${outside.found ?? 'no config hash'} in place of ${ours}.`);
   }
-  if (outside?.owed) remarks.push('Its config hash is yet to be written to Dokploy.');
+  if (outside?.owed) remarks.push('Its config hash still has to be written to Dokploy.');
   if (outside?.problem) remarks.push(`Dokploy: ${outside.problem}`);
   return remarks;
-}
-
-function hashOf(entry: LedgerEntry | null): string {
-  return entry?.synced?.configHash ?? 'what was synced';
 }

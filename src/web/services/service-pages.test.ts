@@ -151,10 +151,10 @@ describe('The list of services', () => {
     );
     const text = await page(app);
     expect(text).toContain('Changed outside: platform/redis</p>');
-    expect(text).toContain('Dokploy has nothing in place of abcdef012345.');
+    expect(text).toContain('Dokploy has no config hash in place of abcdef012345.');
     expect(text).toContain('Last tried at 12345678, 3 times.');
     expect(text).toContain('Pinned to 12345678 by a rollback, until it is unpinned.');
-    expect(text).toContain('Its config hash is yet to be written to Dokploy.');
+    expect(text).toContain('Its config hash still has to be written to Dokploy.');
     expect(text).toContain('Dokploy: It is down.');
     expect(text).toContain('href="/runs/run-2"');
     expect(text).toContain('1 h ago');

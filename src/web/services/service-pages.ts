@@ -1,29 +1,21 @@
-/** The routes of services: the state of each as a page and as JSON. They read the store, never a worker. */
+/** The route of services: the state of each as a page and as JSON. It reads the store, never a worker. */
 
 import { type Context, Hono } from 'hono';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
-import type { Access } from '../access/access.ts';
-import { createGuards, type RunPageEnv } from '../access/guards.ts';
-import type { Assets } from '../frame/assets.ts';
+import { createGuards, type PageOptions, type RunPageEnv } from '../access/guards.ts';
 import { rfc3339 } from '../frame/format.ts';
 import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
-import { type OutsideState, type ServiceState, serviceListPage } from './service-list-page.ts';
+import { type ServiceState, serviceListPage } from './service-list-page.ts';
 
-export interface ServiceRoutesOptions {
+export interface ServiceRoutesOptions extends PageOptions {
   store: Pick<RunStore, 'run' | 'ledger' | 'outsideHashes'>;
-  /** Whose ledger is shown. */
+  /** The group of runs whose ledger is shown. */
   scope: string;
-  /** Ids of the services at the branch head as last fetched; none before the first fetch. */
+  /** The ids of the services at the branch head as last fetched; none before the first fetch. */
   known(): Promise<readonly string[]>;
   /** True when config hashes also stand in Dokploy. */
   hasOutside: boolean;
-  access: Access;
-  assets: Assets;
-  clock: () => number;
-  commitUrl: (sha: string) => string | null;
-  runUrl: (runId: string) => string;
-  publicUrl: string | null;
 }
 
 export function createServiceRoutes(options: ServiceRoutesOptions): Hono<RunPageEnv> {
@@ -60,12 +52,15 @@ async function statesOf({ store, scope, known, hasOutside }: ServiceRoutesOption
   });
 }
 
-/** What was left by a sync that did not succeed says nothing. */
-function outsideOf({ found, drifted, owed, problem, since }: OutsideHash, entry: LedgerEntry): OutsideState {
-  return { found, drifted: drifted && entry.outcome === 'succeeded', owed, problem, since };
+/** After a sync that did not succeed, a difference in Dokploy means nothing. */
+function outsideOf(
+  { found, drifted, owed, problem, since }: OutsideHash,
+  { outcome }: LedgerEntry,
+): ServiceState['outside'] {
+  return { found, drifted: drifted && outcome === 'succeeded', owed, problem, since };
 }
 
-function serviceJson({ service, entry, pin, outside }: ServiceState, runUrl: (runId: string) => string) {
+function serviceJson({ service, entry, pin, outside }: ServiceState, runUrl: ServiceRoutesOptions['runUrl']) {
   const synced = entry?.synced;
   return {
     service,

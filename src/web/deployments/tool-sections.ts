@@ -1,0 +1,132 @@
+/** The parts of a run's page that only runs of Terraform or OpenTofu have: approval, plans, outputs, history. */
+
+import { html } from 'hono/html';
+import type { DeployOutput } from '../../runs/deployments/deployment.ts';
+import { kindOf } from '../../runs/kinds/kinds.ts';
+import type { Run } from '../../runs/run.ts';
+import type { ApprovalDecision } from '../../runs/run-events.ts';
+import { hasRole, type Identity } from '../access/access.ts';
+import { plainLine } from '../frame/ansi.ts';
+import { formatDuration, formatTime } from '../frame/format.ts';
+import type { Html } from '../frame/layout.ts';
+import { branchOf, moment, runCommitLink, runLink, stateBadge, triggerWords } from '../runs/run-words.ts';
+import { plansView } from './plan-view.ts';
+import type { Approval, ToolDetails, ToolRun } from './tool-details.ts';
+
+export interface ToolSectionsContext {
+  identity: Identity | null;
+  /** The path of the run's page. */
+  runPath: string;
+  linkQuery: string;
+  now: number;
+  /** The latest runs of the same target; empty for callers who may see this run only. */
+  sameTarget: Run[];
+}
+
+/** How many runs the history shows. */
+export const HISTORY_LENGTH = 20;
+const MAX_OUTPUTS = 200;
+const MAX_CHARACTERS = 4_000;
+
+/** `steps` is the section of the steps, which stands between the outputs and the history. */
+export function toolSections(
+  { run, roots, approval, outputs }: ToolDetails,
+  steps: Html,
+  context: ToolSectionsContext,
+): Html {
+  const { identity, runPath, linkQuery, now, sameTarget } = context;
+  const isAsked = run.state === 'awaiting_approval';
+  // The buttons are apart from the clock beside them, because exchanging them would take the focus away.
+  return html`<section class="approval" aria-label="Approval">
+<div id="approval" data-live>${approval && approvalView(run, approval, now)}</div>
+<div id="decision" data-live>${decisionForms(run, identity, runPath)}</div>
+</section>
+<div id="plans" data-live>${plansView(roots, { runPath, linkQuery, isAsked })}</div>
+<div id="outputs" data-live>${
+    outputs &&
+    html`<section aria-labelledby="outputs-title"><h2 id="outputs-title">Outputs</h2>${outputsView(outputs)}</section>`
+  }</div>
+${steps}
+${
+  sameTarget.length > 1 &&
+  html`<section aria-labelledby="history-title">
+<h2 id="history-title">${kindOf(run).tool?.history}</h2>
+<div id="history" data-live>${historyView(sameTarget, run.id, now)}</div>
+</section>`
+}`;
+}
+
+const DECISIONS: Record<ApprovalDecision, string> = {
+  approved: 'Approved by',
+  rejected: 'Rejected by',
+  expired: 'Expired:',
+};
+
+function approvalView(run: ToolRun, { subject, expiresAt, decided }: Approval, now: number): Html {
+  const { tool } = kindOf(run);
+  const bound =
+    subject !== null &&
+    html`<p class="quiet">For the ${tool?.approvedThing} <code class="digest">${plainLine(subject)}</code> and no other.</p>`;
+  if (decided) {
+    const { decision, by, at } = decided;
+    const who = decision === 'expired' ? 'nobody approved in time' : html`<bdi>${plainLine(by)}</bdi>`;
+    return html`<p data-decision="${decision}"><strong>${DECISIONS[decision]} ${who}</strong>, ${moment(at, now)}</p>${bound}`;
+  }
+  // It was cancelled, or a newer run took its place.
+  if (expiresAt === null)
+    return html`<p data-decision="none"><strong>Nobody decided</strong> before it ended.</p>${bound}`;
+  const end = new Date(expiresAt).toISOString();
+  // The script of the page keeps these words up to date.
+  const left = expiresAt > now ? `${formatDuration(expiresAt - now)} left` : 'the time is up';
+  return html`<p><strong>Waits for an approval</strong> until <time datetime="${end}">${formatTime(expiresAt)}</time>,
+<span class="nowrap" data-until="${end}">${left}</span>. Anybody with the role admin may approve or reject it; the first decision holds.</p>
+${tool?.approvalNote && html`<p>${tool.approvalNote}</p>`}${bound}`;
+}
+
+/** Empty for callers who may not decide, and once it is decided. */
+function decisionForms(run: ToolRun, identity: Identity | null, path: string): Html {
+  if (run.state !== 'awaiting_approval' || !hasRole(identity, 'admin')) return html``;
+  return html`<form method="post" action="${path}/approve"><button class="primary" type="submit">Approve</button></form>
+<form method="post" action="${path}/reject"><button type="submit">Reject</button></form>`;
+}
+
+/** A table of the outputs, without the values of sensitive ones. */
+function outputsView(outputs: Record<string, DeployOutput>): Html {
+  const all = Object.entries(outputs);
+  if (all.length === 0) return html`<p class="empty">It has no outputs.</p>`;
+  const rest = all.length - MAX_OUTPUTS;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Outputs"><table class="rows outputs">
+<thead><tr><th scope="col">Name</th><th scope="col">Value</th></tr></thead>
+<tbody>${all.slice(0, MAX_OUTPUTS).map(
+    ([name, output]) => html`<tr>
+<th scope="row"><bdi>${plainLine(name)}</bdi></th>
+<td>${output.sensitive ? html`<span class="quiet">(sensitive)</span>` : valueView(output.value)}</td>
+</tr>`,
+  )}</tbody>
+</table></div>
+${rest > 0 && html`<p class="quiet">and ${rest} more</p>`}`;
+}
+
+function valueView(value: unknown): Html {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value, null, 2) ?? '');
+  const shown = text.slice(0, MAX_CHARACTERS).split('\n').map(plainLine).join('\n');
+  return html`<code class="value">${shown}</code>${text.length > MAX_CHARACTERS && html` <span class="quiet">and more</span>`}`;
+}
+
+function historyView(runs: readonly Run[], currentId: string, now: number): Html {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="History"><table class="rows history">
+<thead><tr><th scope="col">State</th><th scope="col">Outcome</th><th scope="col">Ref</th><th scope="col">Trigger</th><th scope="col">When</th></tr></thead>
+<tbody>${runs.map((run) => historyRow(run, run.id === currentId, now))}</tbody>
+</table></div>`;
+}
+
+function historyRow(run: Run, isCurrent: boolean, now: number): Html {
+  const message = plainLine(run.message) || 'Run';
+  return html`<tr${isCurrent && html` aria-current="true"`}>
+<td>${stateBadge(run.state)}</td>
+<td>${isCurrent ? html`${message} <span class="quiet">(this run)</span>` : runLink(run.id, message)}</td>
+<td>${runCommitLink(run, () => null)} <bdi>${plainLine(branchOf(run) ?? '')}</bdi></td>
+<td>${triggerWords(run)}</td>
+<td class="nowrap">${moment(run.createdAt, now)}</td>
+</tr>`;
+}
