@@ -1,4 +1,4 @@
-/** What people do to a delivery: have what it asked for done again. */
+/** Replays a delivery: its request becomes a run once more. */
 
 import { kindOf } from '../runs/kinds/kinds.ts';
 import type { Run } from '../runs/run.ts';
@@ -10,8 +10,8 @@ export type ReplayResult =
   | { status: 'unknown' };
 
 /**
- * Enqueues what the delivery asked for as a new run, whatever became of the first. The commit is judged again at
- * work time like that of any late delivery, so nothing goes back that was synced at a newer one meanwhile.
+ * Enqueues the request of the delivery as a new run, however the first run ended. When the run is worked on, its commit
+ * is treated like that of any late delivery, so that no service goes back to an older commit.
  */
 export async function replayDelivery(
   store: Pick<RunStore, 'delivery' | 'enqueue'>,
@@ -24,7 +24,7 @@ export async function replayDelivery(
   if (!request) {
     const reason =
       decision === 'missed'
-        ? 'What it carried never arrived here: press Redeliver on GitHub.'
+        ? 'Its content never arrived here: press Redeliver on GitHub.'
         : `There is nothing to replay, as it asked for nothing: ${detail}.`;
     return { status: 'refused', reason };
   }

@@ -5,19 +5,19 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 export interface Sealer {
   /** Printable; the same text is sealed differently each time. */
   seal(text: string): string;
-  /** The text, or null when none of the keys has sealed it or it was changed since. */
+  /** The text, or null when it was changed or none of the keys has sealed it. */
   open(sealed: string): string | null;
 }
 
 const ALGORITHM = 'aes-256-gcm';
 const VERSION = 'v1';
-/** Keeps this key apart from whatever else is derived from the same secret (RFC 5869, 3.2). */
+/** Keeps this key different from other keys that are derived from the same secret (RFC 5869, 3.2). */
 const PURPOSE = 'iac-runner: credentials of requests, v1';
 const KEY_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** Seals with the first of `keys`; the others open what was sealed before they were replaced. */
+/** Seals with the first of `keys`; the others only open texts that were sealed before. */
 export function createSealer(keys: readonly [string, ...string[]]): Sealer {
   const [current, ...previous] = [deriveKey(keys[0]), ...keys.slice(1).map(deriveKey)] as const;
   return {
@@ -52,7 +52,7 @@ function openWith(key: Buffer, bytes: Buffer): string | null {
     const content = decipher.update(bytes.subarray(IV_BYTES + TAG_BYTES));
     return Buffer.concat([content, decipher.final()]).toString('utf8');
   } catch {
-    // final() throws when the tag does not fit: another key, or not what was sealed.
+    // final() throws when the tag does not match: the key is another one, or the text was changed.
     return null;
   }
 }

@@ -2,7 +2,7 @@
 
 import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 
-/** A key object is ready to use; a string is made into one at each signature, which costs more than the signature. */
+/** A key object is ready to use. A string is converted for each signature, which costs more than the signature. */
 export type Secret = string | KeyObject;
 
 const FORM = /^sha256=([0-9a-f]{64})$/;
@@ -37,7 +37,7 @@ export interface Stamp {
   nonce: string;
 }
 
-/** What stands before the body in what is signed. */
+/** The text that is signed before the body. */
 export function stampPrefix({ timestamp, nonce }: Stamp): string {
   return `${timestamp}.${nonce}.`;
 }
@@ -48,7 +48,7 @@ export async function signedHeaders(
   body: string,
   stamp?: Stamp,
 ): Promise<Record<string, string>> {
-  // For commands that ask a server; the server itself signs nothing, and need not load it.
+  // Only commands that ask a server sign; the server itself does not load the library.
   const { Webhooks } = await import('@octokit/webhooks');
   const { sign } = new Webhooks({ secret });
   return {

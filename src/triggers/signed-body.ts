@@ -1,4 +1,4 @@
-/** The door of /webhook and /sync: raw bytes → signature → JSON, each refusal with its status. */
+/** Reads the bodies of /webhook and /sync: raw bytes → signature → JSON, each refusal with its status. */
 
 import type { Context } from 'hono';
 import { RequestError } from '../errors.ts';
@@ -6,31 +6,32 @@ import { hasSignatureForm, isSigned, type Secret } from './signature.ts';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
-/** What bounds those who have not proved who they are. */
+/** Bounds the senders who have not proved who they are. */
 export interface Gate {
-  /** The whole body. Throws RequestError 413, 503 or 400. */
+  /** Reads the whole body. Throws RequestError 413, 503 or 400. */
   readBody(context: Context, maxBytes: number): Promise<Uint8Array>;
-  /** The sender proved who they are. */
+  /** Notes that the sender proved who they are. */
   verified(context: Context): void;
-  /** Notes that the credential was wrong; returns the error to answer with. */
-  failed(context: Context, credential: 'signature', message: string): RequestError;
+  /** Notes that the credential was wrong; returns the error to answer with, 401 or 429. */
+  failed(context: Context, credential: 'signature' | 'pubsub_token', message: string): RequestError;
 }
 
-export interface Door {
+export interface SignedBodyOptions {
   secrets: readonly Secret[];
   gate: Gate;
   maxBytes: number;
-  /** What is signed besides the body; undefined when the body alone is. */
+  /** The text that is signed before the body, if there is one. */
   prefix?: string | undefined;
 }
 
-/** The request's JSON, once its signature over the raw bytes holds. Throws RequestError 401, 413, 415, 429, 503 or 400. */
-export async function readSignedJson(context: Context, door: Door): Promise<unknown> {
-  const body = await door.gate.readBody(context, door.maxBytes);
-  const signed = door.prefix === undefined ? body : Buffer.concat([Buffer.from(door.prefix), body]);
+/** Resolves to the JSON of a request whose signature over the raw bytes is right. Throws RequestError 401, 413, 415, 429, 503 or 400. */
+export async function readSignedJson(context: Context, options: SignedBodyOptions): Promise<unknown> {
+  const { secrets, gate, maxBytes, prefix } = options;
+  const body = await gate.readBody(context, maxBytes);
+  const signed = prefix === undefined ? body : Buffer.concat([Buffer.from(prefix), body]);
   const signature = context.req.header('x-hub-signature-256');
-  if (!isSigned(door.secrets, signed, signature)) throw refusal(context, door.gate, signature);
-  door.gate.verified(context);
+  if (!isSigned(secrets, signed, signature)) throw refusal(context, gate, signature);
+  gate.verified(context);
   const type = context.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
     throw new RequestError(
@@ -43,7 +44,7 @@ export async function readSignedJson(context: Context, door: Door): Promise<unkn
   return parseJson(body);
 }
 
-/** Only what has the form of a signature is an attempt to pass for somebody who knows the secret. */
+/** A header without the form of a signature is no attempt to guess the secret, so it does not count as a failure. */
 function refusal(context: Context, gate: Gate, signature: string | undefined): RequestError {
   const message = 'Invalid signature';
   return hasSignatureForm(signature)
@@ -53,7 +54,7 @@ function refusal(context: Context, gate: Gate, signature: string | undefined): R
 
 function parseJson(body: Uint8Array): unknown {
   try {
-    // Also drops a byte order mark, which JSON.parse refuses.
+    // The decoder also drops a byte order mark, which JSON.parse refuses.
     return JSON.parse(UTF8.decode(body));
   } catch (cause) {
     throw new RequestError(400, 'The body is not valid JSON', { cause });

@@ -1,4 +1,4 @@
-/** The API of deployments: starts one, decides about its plan, cancels it. Each is stored before it is answered. */
+/** Starts deployments, decides about their plans and cancels them. Each action is stored before it is answered. */
 
 import { RequestError } from '../../errors.ts';
 import type { DeployInput } from '../../runs/deployments/deployment.ts';
@@ -14,15 +14,15 @@ import { parseDeployRequest, type RemoteRules } from './deploy-request.ts';
 
 export interface DeployApiOptions {
   store: RunStore;
-  /** What no file may show, as text that only we can open. */
+  /** Seals a text that no file may show. */
   seal(text: string): string;
-  /** Why no machine with these labels has the tool that is asked for, with what there is, or null. */
+  /** Says why no machine with these labels has the tool, and which tools there are; null if one has it. */
   toolProblem(
     asked: Pick<DeployInput, 'tool' | 'toolVersion'>,
     labels: readonly string[],
   ): Promise<string | null>;
   rules: RemoteRules;
-  /** False: code that an operator names could read the secrets of the server, so only an admin may deploy. */
+  /** False if code that an operator names could read the secrets of the server; then only an admin may deploy. */
   operatorsMayDeploy: boolean;
   /** Milliseconds since the epoch. */
   now(): number;
@@ -30,11 +30,11 @@ export interface DeployApiOptions {
 
 interface Caller {
   name: string;
-  /** Whoever may not approve cannot ask for a deployment that nobody approves. */
+  /** `auto_approve` needs a caller who may approve. */
   mayApprove: boolean;
 }
 
-/** `unknown`: there is no such run. `ended`: it is over. */
+/** `unknown`: there is no such run. `ended`: the run has ended. */
 export type DeployActionResult =
   | { status: 'done'; run: Run }
   | { status: 'refused'; reason: string }
@@ -46,16 +46,16 @@ export interface DeployApi {
   start(body: unknown, caller: Caller): Promise<Run>;
   approve(runId: string, by: string): Promise<DeployActionResult>;
   reject(runId: string, by: string): Promise<DeployActionResult>;
-  /** Asking twice is no error. */
+  /** Cancelling twice is no error. */
   cancel(runId: string, by: string): Promise<DeployActionResult>;
-  /** The group of a target's deployments, however its address is spelled; null when there can be none. */
+  /** The group of the deployments of a target, however its address is spelled; null if nothing can be deployed there. */
   groupOf(gitUrl: string, path: string): string | null;
 }
 
 const NO_WALL =
   'The role operator may not deploy here: the code of a deployment could read every secret of this server. Ask an admin to deploy, or set EXECUTOR_COMMAND, or TRUST_OPERATORS=true, on the server';
 
-/** All throw StoreUnavailableError when nothing could be stored. */
+/** All functions throw StoreUnavailableError when nothing could be stored. */
 export function createDeployApi(options: DeployApiOptions): DeployApi {
   return {
     start: (body, caller) => start(options, body, caller),
@@ -92,13 +92,13 @@ async function start(
     input: mayApprove ? input : { ...input, needsWall: true },
     priority,
     labels,
-    // Also when there are none, so that a run without them is known to have lost them.
+    // Also sealed when there are none, so that a run without sealed secrets must have lost them.
     sealed: seal(JSON.stringify(secrets)),
   });
   return run;
 }
 
-/** The first decision holds, also when several are made at once. */
+/** The first decision counts, also when several are made at once. */
 async function decide(
   { store, now }: DeployApiOptions,
   runId: string,
@@ -106,7 +106,7 @@ async function decide(
   by: string,
 ): Promise<DeployActionResult> {
   const expiresAt = (await store.run(runId))?.approvalExpiresAt ?? null;
-  // The time is up, even if nobody has looked since.
+  // The approval has expired, even if the timer has not run since.
   if (expiresAt !== null && expiresAt <= now()) await store.decide(runId, 'expired', EXPIRED_BY);
   const result = await store.decide(runId, decision, by);
   if (result === null) return { status: 'unknown' };
@@ -119,7 +119,7 @@ const ENDINGS: Partial<Record<RunState, string>> = {
   cancelled: 'it was cancelled',
 };
 
-/** Also of plans of pull requests, whose making may need an approval. */
+/** Says why a deployment, or the plan of a pull request, cannot be decided about. */
 async function whyNot(store: RunStore, run: Run): Promise<string> {
   const { name: what, tool } = kindOf(run);
   const decided = await store.latestEvent(run.id, 'run.decided');
@@ -141,6 +141,6 @@ async function cancel({ store }: DeployApiOptions, runId: string, by: string): P
   if (isFinal(before.state)) return { status: 'ended' };
   const run = await store.requestCancel(runId, by);
   if (run === null) return { status: 'unknown' };
-  // It may have come to its own end in between.
+  // The run may have ended by itself in between.
   return isFinal(run.state) && run.cancelRequestedBy === null ? { status: 'ended' } : { status: 'done', run };
 }

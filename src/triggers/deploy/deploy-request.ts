@@ -1,4 +1,4 @@
-/** The body of POST /deploy: from JSON to what is deployed and what of it is secret, or every problem at once. */
+/** Parses the body of POST /deploy: into the input and the secrets of a deployment, or into all its problems. */
 
 import path from 'node:path';
 import { z } from 'zod';
@@ -17,9 +17,9 @@ import {
 import { refProblem } from '../../runs/texts/git-ref.ts';
 import { checkRemoteUrl } from '../../runs/texts/remote-url.ts';
 import { normalizeDirectory } from '../../runs/texts/root-directory.ts';
-import { MINUTE } from '../../units.ts';
+import { DAY, MINUTE } from '../../units.ts';
 
-/** What requests may name; see Config.remotes. */
+/** The addresses that requests may name; see Config.remotes. */
 export interface RemoteRules {
   protocols: readonly string[];
   hosts: readonly string[];
@@ -27,19 +27,18 @@ export interface RemoteRules {
 
 export type DeployRequest =
   | { ok: true; input: DeployInput; secrets: DeploySecrets; priority: number; labels: string[] }
-  /** One sentence for each wrong field, beginning with its name. None repeats a credential. */
+  /** One sentence for each wrong field, which begins with its name and never repeats a credential. */
   | { ok: false; problems: string[] };
 
 const DEFAULT_TIMEOUT_MINUTES = 60;
-/** A week. */
-const MAX_TIMEOUT_MINUTES = 10_080;
-/** Far below what an approved run gets. */
+const MAX_TIMEOUT_MINUTES = (7 * DAY) / MINUTE;
+/** Far below the priority of an approved run. */
 const MAX_PRIORITY = 1_000;
 const MAX_LIST = 100;
 const MAX_TEXT = 4_096;
 const MAX_PROBLEMS = 20;
 
-/** Fields that are not known are ignored; one that is null counts as left out. Nothing is coerced. */
+/** Unknown fields are ignored, and null counts as left out. No value is converted to another type. */
 export function parseDeployRequest(body: unknown, rules: RemoteRules): DeployRequest {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     return { ok: false, problems: ['The body must be a JSON object'] };
@@ -113,12 +112,12 @@ function required(expected: string) {
   return { error: ({ input }: { input?: unknown }) => (input == null ? 'is required' : expected) };
 }
 
-/** Null counts as left out: clients of typed languages send it for what they do not set. */
+/** Null counts as left out, because clients in typed languages send it for fields that they do not set. */
 function optional<T, Fallback>(schema: z.ZodType<T, unknown>, fallback: Fallback) {
   return schema.nullish().transform((value) => value ?? fallback);
 }
 
-/** Passes on what a check says about a value. */
+/** Turns a check into a refinement: its sentence becomes an issue. */
 function report<T>(problemWith: (value: T) => string | null): (value: T, context: Context) => void {
   return (value, context) => {
     const message = problemWith(value);
@@ -213,7 +212,7 @@ const gitAuth = z
     return { type: 'http', username: auth.username, password: auth.password };
   });
 
-/** The address without user information, which becomes credentials. */
+/** The address without its user information, which becomes the credentials. */
 function remoteUrl(value: string, rules: RemoteRules, context: Context) {
   const checked = checkRemoteUrl(value, { ...rules, what: 'git_url' });
   if (!checked.ok) {
@@ -235,7 +234,7 @@ function callbackUrl(value: string, rules: RemoteRules, context: Context): strin
   return checked.ok ? checked.url : '';
 }
 
-/** What only shows when two fields are looked at together, as far as each is right by itself. */
+/** Finds problems between two fields, as far as each is right by itself. */
 function acrossFields(body: object): string[] {
   const fields: Partial<Record<string, unknown>> = { ...body };
   const problems: string[] = [];

@@ -1,4 +1,4 @@
-/** Ends what awaited approval for too long. */
+/** Ends the runs that have waited too long for an approval. */
 
 import type { Logger } from 'pino';
 import { StoreUnavailableError } from '../../errors.ts';
@@ -7,7 +7,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 
 const INTERVAL_MS = 1_000;
 const RUNS_PER_READ = 100;
-/** In whose name an approval expires. */
+/** An approval that expires is decided in this name. */
 export const EXPIRED_BY = 'iac-runner';
 
 export interface ApprovalsOptions {
@@ -15,11 +15,11 @@ export interface ApprovalsOptions {
   /** Milliseconds since the epoch. */
   now(): number;
   log: Logger;
-  /** Between two looks; default 1 s. */
+  /** Between two checks; default 1 s. */
   intervalMs?: number;
 }
 
-/** `stop` resolves when no look is under way any more. */
+/** `stop` resolves when the last check has ended. */
 export function startApprovals(options: ApprovalsOptions): { stop(): Promise<void> } {
   const { log, intervalMs = INTERVAL_MS } = options;
   let looking: Promise<void> | null = null;
@@ -30,18 +30,17 @@ export function startApprovals(options: ApprovalsOptions): { stop(): Promise<voi
       await expireApprovals(options);
       failed = false;
     } catch (error) {
-      // Said once: as long as the store is down every look fails.
+      // Logged once, because every check fails as long as the store is down.
       if (!failed) log.warn({ err: error }, 'expired approvals could not be ended; it is tried again');
       failed = true;
     }
     looking = null;
   }
-  function begin(): void {
+  const start = () => {
     looking ??= look();
-  }
-
-  begin();
-  const timer = setInterval(begin, intervalMs).unref();
+  };
+  start();
+  const timer = setInterval(start, intervalMs).unref();
   return {
     async stop() {
       clearInterval(timer);
@@ -51,8 +50,8 @@ export function startApprovals(options: ApprovalsOptions): { stop(): Promise<voi
 }
 
 /**
- * A decision made meanwhile holds: the store takes the first. A run that cannot be ended keeps no other from it; the
- * first such error is thrown.
+ * A decision that somebody makes at the same time holds, because the store takes the first. If a run cannot be ended,
+ * the others are ended first, then the error is thrown.
  */
 export async function expireApprovals({ store, now, log }: ApprovalsOptions): Promise<void> {
   const defects: unknown[] = [];
@@ -69,7 +68,7 @@ export async function expireApprovals({ store, now, log }: ApprovalsOptions): Pr
   if (defects.length > 0) throw defects[0];
 }
 
-/** Read whole before any is ended, as a run that has left the state is no place to read on from. */
+/** All are read before any is ended, because the next page begins after a run that still waits. */
 async function awaiting(store: Pick<RunStore, 'runs'>): Promise<Run[]> {
   const runs: Run[] = [];
   for (;;) {

@@ -1,14 +1,14 @@
-/** Finds the command in a comment: only where GitHub shows the line as plain text of the comment's own author. */
+/** Finds the command in a comment, only where GitHub shows its line as plain text that the author wrote. */
 
 import { COMMANDS, type Command } from '../../runs/command.ts';
 
-/** GitHub takes no longer comment. */
+/** GitHub accepts no longer comment. */
 const MAX_CHARACTERS = 65_536;
-/** What can make the next lines of a paragraph a code span, a link, a footnote, a formula, a quotation or struck text. */
+/** These characters can turn the next lines of a paragraph into code, a link, a footnote, a formula, a quotation or struck text. */
 const REACHES_ON = /[`[<>$~]/;
-/** The second row of a table: the rows after it go on to the next blank line. */
+/** The second row of a table, whose rows go on to the next blank line. */
 const TABLE = /^(?=[^-]*-)(?=[^|:]*[|:])[ \t|:-]+$/;
-/** A line that makes what stands above it a heading, or the head of a table. */
+/** A line that turns the text above it into a heading, or into the head of a table. */
 const UNDERLINE = /^[ \t]*[=|:-][ \t=|:-]*$/;
 /** Raw HTML: a tag, a comment or a declaration. It can hide everything after it, or show it as code. */
 const HTML = /<[A-Za-z/!?]/;
@@ -33,15 +33,13 @@ export function commandIn(body: string): Command | null {
       isPlain = true;
       continue;
     }
-    const said: Command | undefined = isPlain
-      ? COMMANDS.find((command) => isCommand(line, command))
-      : undefined;
-    if (said !== undefined && !isUnderlined(lines, index)) return said;
+    const found = isPlain ? COMMANDS.find((command) => isCommand(line, command)) : undefined;
+    if (found !== undefined && !isUnderlined(lines, index)) return found;
     const [, backticks, tildes] = FENCE.exec(line) ?? [];
     fence = backticks ?? tildes ?? null;
     if (fence === null && (HTML.test(line) || MAYBE_FENCE.test(line))) return null;
     // A paragraph ends with a blank line.
-    isPlain = isBlank(line) || (isPlain && said === undefined && !REACHES_ON.test(line) && !TABLE.test(line));
+    isPlain = isBlank(line) || (isPlain && found === undefined && !REACHES_ON.test(line) && !TABLE.test(line));
   }
   return null;
 }
@@ -56,7 +54,7 @@ function isUnderlined(lines: readonly string[], index: number): boolean {
   return false;
 }
 
-/** Four blanks or a tab would make it code. */
+/** At most three blanks may stand before a command, because four blanks or a tab make a line code. */
 function isCommand(line: string, command: Command): boolean {
   const text = line.replace(/^ {1,3}/, '');
   const wanted = `iac-runner ${command}`;

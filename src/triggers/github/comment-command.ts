@@ -1,4 +1,4 @@
-/** POST /webhook, event issue_comment: a command on a line of its own becomes a run, stored before the answer. */
+/** POST /webhook, event issue_comment: a comment command becomes a run that is stored before the answer. */
 
 import type { Context } from 'hono';
 import { z } from 'zod';
@@ -7,14 +7,14 @@ import type { Command, CommandInput } from '../../runs/command.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { commandIn } from './command-in.ts';
-import type { Inbox } from './inbox.ts';
+import { type Inbox, isSameRepository, shownName } from './inbox.ts';
 
 export interface CommentOptions {
   store: RunStore;
   inbox: Inbox;
-  /** The branch that pull requests must be for. */
+  /** The branch that the pull request must be for. */
   branch: string;
-  /** Whose comments are obeyed, and where the commits come from; null when none are. */
+  /** The repository whose comments are obeyed, and where its commits come from; null if comments are ignored. */
   commands?: Pick<CommandInput, 'repository' | 'cloneUrl' | 'apiUrl'> | null | undefined;
   runUrl(runId: string): string;
 }
@@ -34,10 +34,10 @@ const commentSchema = z.object({
 });
 type Payload = z.output<typeof commentSchema>;
 
-/** What we write begins so; a plan in it may say anything. */
+/** Our own comments start with this; a plan in them may contain anything. */
 const OURS = /^<!-- (iac-runner|runners-poc):/;
 
-/** Gives the answer, by the table of docs/plans.md. Throws RequestError 400 for another form. */
+/** Returns the answer by the table of docs/plans.md. Throws RequestError 400 for a body of another form. */
 export async function answerComment(
   options: CommentOptions & { commands: NonNullable<CommentOptions['commands']> },
   context: Context,
@@ -49,10 +49,7 @@ export async function answerComment(
   const { issue, comment, sender } = parsed.data;
   const command = commandIn(comment.body ?? '');
   const reason = reasonToIgnore(parsed.data, command, commands.repository);
-  if (reason !== null || command === null) {
-    await inbox.decided(context, 'ignored', reason ?? NO_COMMAND);
-    return { status: 'ignored', reason: reason ?? NO_COMMAND };
-  }
+  if (reason !== null || command === null) return inbox.ignored(context, reason ?? NO_COMMAND);
   const { run } = await enqueueRun(store, 'command', {
     trigger: { source: 'comment', actor: sender.login, deliveryId: inbox.idOf(context) },
     input: {
@@ -61,7 +58,7 @@ export async function answerComment(
       pullRequest: issue.number,
       author: { id: sender.id, login: sender.login },
       commentId: comment.id,
-      // Of a time that cannot be read nothing counts as approved before.
+      // With a time that cannot be read, no approval counts as older than the comment.
       writtenAt: Date.parse(comment.created_at) || 0,
       branch,
     },
@@ -77,9 +74,9 @@ function reasonToIgnore(
   command: Command | null,
   own: string,
 ): string | null {
-  // An edited comment says what nobody may have read when it was answered.
-  if (action !== 'created') return `Action ${action.replace(/[^\w.-]/g, '').slice(0, 64)}`;
-  if (repository.full_name.toLowerCase() !== own.toLowerCase()) return `Not repository ${own}`;
+  // An edited comment may say something that nobody had read when others answered it.
+  if (action !== 'created') return `Action ${shownName(action)}`;
+  if (!isSameRepository(repository.full_name, own)) return `Not repository ${own}`;
   if (command === null || OURS.test(comment.body ?? '')) return NO_COMMAND;
   if (issue.pull_request === undefined || issue.pull_request === null) return 'Not a pull request';
   if (sender.type !== 'User') return 'A comment of a bot';

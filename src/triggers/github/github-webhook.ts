@@ -1,4 +1,4 @@
-/** POST /webhook: a push to the branch becomes a run, and so may a pull request, stored before the answer. */
+/** POST /webhook: a push, a pull request or a comment becomes a run that is stored before the answer. */
 
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../../errors.ts';
@@ -10,7 +10,7 @@ import { MEBIBYTE } from '../../units.ts';
 import type { Secret } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 import { answerComment, type CommentOptions } from './comment-command.ts';
-import type { Inbox } from './inbox.ts';
+import { type Inbox, isSameRepository } from './inbox.ts';
 import { answerPullRequest, type PullRequestOptions } from './pull-request.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
 
@@ -19,17 +19,16 @@ export interface WebhookOptions {
   secrets: readonly Secret[];
   gate: Gate;
   branch: string;
-  /** `owner/name` that pushes must come from; null accepts any. */
+  /** The `owner/name` that pushes must come from; null accepts any. */
   repository: string | null;
-  /** Whether pull requests are previewed, and where they are planned from. */
   previews: boolean;
   plans?: PullRequestOptions['plans'];
   commands?: CommentOptions['commands'];
-  /** The services that a push names, for the answer only; not sure when only git can tell. */
+  /** The services that a push names, for the answer only. `isSure` is false when only git can tell. */
   namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
   runUrl(runId: string): string;
   inbox: Inbox;
-  /** Told when a push was answered without a run. */
+  /** Called when a push was answered without a run. */
   onBranchMoved(): void;
 }
 
@@ -65,15 +64,12 @@ async function answer(options: WebhookOptions, context: Context, payload: unknow
   const push = parsePush(payload);
   if (!push) throw new RequestError(400, 'The body is not a push payload');
   const reason = reasonToIgnore(push, options);
-  if (reason) {
-    await inbox.decided(context, 'ignored', reason);
-    return { status: 'ignored', reason };
-  }
+  if (reason) return inbox.ignored(context, reason);
   const { services, isSure } = await options.namedBy(push);
   if (services.length === 0 && push.complete && isSure) {
     const message = 'No service files changed';
     await inbox.decided(context, 'no_changes', message);
-    // The payload is only a hint: git and the ledger have the last word.
+    // The payload is only a hint: git and the ledger decide.
     options.onBranchMoved();
     return { status: 'no_changes', message };
   }
@@ -83,9 +79,10 @@ async function answer(options: WebhookOptions, context: Context, payload: unknow
 function reasonToIgnore(push: Push, { branch, repository }: WebhookOptions): string | null {
   if (push.ref !== `refs/heads/${branch}`) return `Not ${branch} branch`;
   if (push.deleted) return `Branch ${branch} deleted`;
-  // GitHub's names do not differ in case alone.
-  const other = push.repository !== null && push.repository.toLowerCase() !== repository?.toLowerCase();
-  return repository !== null && other ? `Not repository ${repository}` : null;
+  if (repository === null || push.repository === null || isSameRepository(push.repository, repository)) {
+    return null;
+  }
+  return `Not repository ${repository}`;
 }
 
 async function accept(
@@ -111,7 +108,7 @@ async function accept(
   return accepted(run, push.after, runUrl(run.id));
 }
 
-/** Also for a repeated delivery, which gets the first one's run and so the first one's answer. */
+/** The answer. A repeated delivery gets the run of the first one, and so the same answer. */
 function accepted(run: Run, after: string, url: string): object {
   return {
     status: 'accepted',

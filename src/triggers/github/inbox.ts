@@ -1,20 +1,22 @@
-/** The record of every delivery to /webhook and what was decided about it. */
+/** The record of every delivery to /webhook and of the decision about it. */
 
 import type { Context } from 'hono';
 import type { DeliveryDecision } from '../../runs/delivery.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { MINUTE } from '../../units.ts';
 
-/** Refusals kept per minute; anybody can cause one, so more are only counted. */
+/** Anybody can cause a refusal, so more of them in a minute are not stored. */
 const REFUSALS_PER_MINUTE = 30;
 
 export interface Inbox {
-  /** The delivery's id, or null when it has none of the usual form. */
+  /** The id of the delivery, or null when it has not the usual form. */
   idOf(context: Context): string | null;
   eventOf(context: Context): string;
-  /** Stores a delivery that asks for no run; throws StoreUnavailableError. */
+  /** Stores a delivery that is ignored, and returns the answer. Throws StoreUnavailableError. */
+  ignored(context: Context, reason: string): Promise<{ status: 'ignored'; reason: string }>;
+  /** Stores a delivery that asks for no run. Throws StoreUnavailableError. */
   decided(context: Context, decision: Exclude<DeliveryDecision, 'accepted'>, detail: string): Promise<void>;
-  /** Stores a bounded sample of what was refused; never throws and keeps nobody waiting. */
+  /** Stores a bounded sample of the refused deliveries; never throws, and nobody waits for it. */
   refused(context: Context, detail: string): void;
 }
 
@@ -29,7 +31,11 @@ export function createInbox(options: { store: RunStore; now(): number }): Inbox 
       return /^[\w-]{1,100}$/.test(id) ? id : null;
     },
     eventOf(context) {
-      return shownEvent(context.req.header('x-github-event') ?? '');
+      return shownName(context.req.header('x-github-event') ?? '');
+    },
+    async ignored(context, reason) {
+      await inbox.decided(context, 'ignored', reason);
+      return { status: 'ignored', reason };
     },
     decided(context, decision, detail) {
       return store.recordDelivery({
@@ -46,14 +52,19 @@ export function createInbox(options: { store: RunStore; now(): number }): Inbox 
       refusals = current === minute ? refusals + 1 : 1;
       minute = current;
       if (refusals > REFUSALS_PER_MINUTE) return;
-      // A store that cannot take it has told so to those who were promised something.
+      // If the store fails, only the record is lost: nothing was promised to this sender.
       inbox.decided(context, 'refused', detail).catch(() => undefined);
     },
   };
   return inbox;
 }
 
-/** GitHub's own event names stay as they are; anything else is cut to what is safe to show. */
-function shownEvent(event: string): string {
-  return event.replace(/[^\w.-]/g, '').slice(0, 64);
+/** The name of an event or action. GitHub's own names stay as they are; others are cut to what is safe to show. */
+export function shownName(name: string): string {
+  return name.replace(/[^\w.-]/g, '').slice(0, 64);
+}
+
+/** GitHub's names of repositories do not differ in case alone. */
+export function isSameRepository(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
 }

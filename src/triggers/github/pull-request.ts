@@ -1,4 +1,4 @@
-/** POST /webhook, event pull_request: a new head becomes a preview, a plan or both, stored before the answer. */
+/** POST /webhook, event pull_request: a new head becomes a preview, a plan or both, which are stored before the answer. */
 
 import type { Context } from 'hono';
 import { z } from 'zod';
@@ -8,27 +8,27 @@ import { planGroup } from '../../runs/kinds/plan.ts';
 import type { PlanInput } from '../../runs/plan-comment.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
-import type { Inbox } from './inbox.ts';
+import { type Inbox, isSameRepository, shownName } from './inbox.ts';
 
 export interface PullRequestOptions {
   store: RunStore;
   inbox: Inbox;
   branch: string;
-  /** `owner/name` that pull requests must be opened in; null accepts any. */
+  /** The `owner/name` that pull requests must be opened in; null accepts any. */
   repository: string | null;
-  /** Whether it is told what merging would sync. */
+  /** Whether pull requests are previewed. */
   previews: boolean;
-  /** Where heads are planned from; null when they are not. Addresses are free of credentials. */
+  /** Where heads are planned from, without credentials; null if they are not planned. */
   plans?: { cloneUrl: string; apiUrl: string } | null | undefined;
   runUrl(runId: string): string;
 }
 
-/** Actions after which merging may mean something new. */
+/** After these actions, merging may change something else than before. */
 const ACTIONS: ReadonlySet<string> = new Set(['opened', 'reopened', 'synchronize', 'ready_for_review']);
 
 const pullRequestSchema = z.object({
   action: z.string(),
-  /** Of an edit: what stood there before, of what was changed. */
+  /** Only for an edit: the earlier values of the fields that were changed. */
   changes: z.object({ base: z.unknown().optional() }).nullish(),
   pull_request: z.object({
     number: z.number().int().positive(),
@@ -44,7 +44,7 @@ const pullRequestSchema = z.object({
 });
 type Payload = z.output<typeof pullRequestSchema>;
 
-/** Gives the answer, by the tables of docs/previews.md and docs/plans.md. Throws RequestError 400 for another form. */
+/** Returns the answer by the tables of docs/previews.md and docs/plans.md. Throws RequestError 400 for a body of another form. */
 export async function answerPullRequest(
   options: PullRequestOptions,
   context: Context,
@@ -55,8 +55,7 @@ export async function answerPullRequest(
   const reason = reasonToIgnore(parsed.data, options);
   if (reason) {
     if (parsed.data.action === 'closed') await endPlans(options, parsed.data);
-    await options.inbox.decided(context, 'ignored', reason);
-    return { status: 'ignored', reason };
+    return options.inbox.ignored(context, reason);
   }
   const { number, head } = parsed.data.pull_request;
   const asked = {
@@ -81,7 +80,7 @@ interface Asked {
   detail: string;
 }
 
-/** The run's id. */
+/** Resolves to the id of the run. */
 async function askForPreview(
   { store, branch }: PullRequestOptions,
   { pull_request: pull, sender }: Payload,
@@ -96,7 +95,7 @@ async function askForPreview(
   return run.id;
 }
 
-/** The run's id. */
+/** Resolves to the id of the run, or null if pull requests are not planned. */
 async function askForPlan(
   options: PullRequestOptions,
   payload: Payload,
@@ -108,7 +107,7 @@ async function askForPlan(
     trigger: { source: 'pull_request', actor: payload.sender?.login ?? null, deliveryId },
     input,
     dedupeKey: deliveryId && `delivery:${deliveryId}:plan`,
-    // A delivery is kept once.
+    // A delivery is stored once, so the run of the preview stores it.
     ...(options.previews ? {} : { delivery: { event: 'pull_request', detail } }),
   });
   return run.id;
@@ -128,18 +127,17 @@ function planInput(
         baseRef: base.ref,
         planId: 'pr',
         roots: null,
-        fromFork: head.repo?.full_name.toLowerCase() !== repository.toLowerCase(),
+        fromFork: !isSameRepository(head.repo?.full_name ?? '', repository),
         credential: 'configured',
         requestId: null,
       }
     : null;
 }
 
-/** Nobody wants to know any more what a closed pull request would change. */
+/** Cancels the plans of a closed pull request, because nobody needs them any more. */
 async function endPlans(options: PullRequestOptions, payload: Payload): Promise<void> {
   const input = planInput(options, payload);
-  const isOther = options.repository?.toLowerCase() !== payload.repository.full_name.toLowerCase();
-  if (input === null || isOther) return;
+  if (input === null || !isSameRepository(options.repository ?? '', payload.repository.full_name)) return;
   for (const { id } of await options.store.active(planGroup(input))) {
     await options.store.requestCancel(id, 'closing the pull request');
   }
@@ -149,10 +147,9 @@ function reasonToIgnore(
   { action, changes, pull_request: { base }, repository: { full_name: name } }: Payload,
   { branch, repository }: PullRequestOptions,
 ): string | null {
-  // To another title or text merging means the same, into another branch it does not.
+  // After a new title or text, merging changes the same; into another branch it may change something else.
   const isRebased = action === 'edited' && changes?.base !== undefined;
-  if (!ACTIONS.has(action) && !isRebased) return `Action ${action.replace(/[^\w.-]/g, '').slice(0, 64)}`;
+  if (!ACTIONS.has(action) && !isRebased) return `Action ${shownName(action)}`;
   if (base.ref !== branch) return `Not ${branch} branch`;
-  const isOther = repository !== null && name.toLowerCase() !== repository.toLowerCase();
-  return isOther ? `Not repository ${repository}` : null;
+  return repository === null || isSameRepository(name, repository) ? null : `Not repository ${repository}`;
 }

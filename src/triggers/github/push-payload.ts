@@ -1,8 +1,8 @@
-/** The few fields of GitHub's push payload that are used; the rest of its 25 MB is never looked at. */
+/** Picks the few fields of GitHub's push payload that are used. */
 
 import { z } from 'zod';
 
-/** GitHub lists at most this many commits; more were pushed when it is reached. */
+/** GitHub lists at most this many commits. A payload with so many may lack some. */
 const MAX_LISTED_COMMITS = 2_048;
 
 const paths = z.array(z.string()).nullish();
@@ -22,24 +22,24 @@ const pushSchema = z.object({
 export interface Push {
   ref: string;
   repository: string | null;
-  /** As delivered: usually 40 hex digits, but clients may send less or nothing. */
+  /** As delivered: usually 40 hex digits, but clients may send fewer or none. */
   after: string;
   before: string | null;
   deleted: boolean;
-  /** True when what was pushed before may have left the branch by it. */
+  /** True when earlier commits may have left the branch by this push. */
   rewrites: boolean;
-  /** Login of who pushed, as GitHub says. */
+  /** The login of the person who pushed, as GitHub says. */
   sender: string | null;
-  /** Every path the payload lists, in any order, repeated ones included. */
+  /** Every path that the payload lists, in any order and with repetitions. */
   paths: string[];
-  /** False when more may have changed than the payload lists, so that only git can tell. */
+  /** False when more files may have changed than the payload lists, so that only git can tell. */
   complete: boolean;
 }
 
 const FULL_ID = /^[0-9a-f]{40}$/;
 const NO_COMMIT = /^0+$/;
 
-/** Null when this is not a push payload at all. */
+/** Returns null if this is not a push payload. */
 export function parsePush(payload: unknown): Push | null {
   const result = pushSchema.safeParse(payload);
   if (!result.success) return null;
@@ -61,7 +61,8 @@ export function parsePush(payload: unknown): Push | null {
       ...(modified ?? []),
     ]),
     complete:
-      data.commits != null && // a payload without a list names nothing, which is not the same as naming no file
+      // A payload without a list does not say which files changed.
+      data.commits != null &&
       data.forced !== true &&
       data.created !== true &&
       commits.length < MAX_LISTED_COMMITS,

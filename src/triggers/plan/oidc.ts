@@ -1,4 +1,4 @@
-/** Bearer tokens of OpenID Connect, as Google signs them for a push subscription. */
+/** Verifies bearer tokens of OpenID Connect, as Google signs them for a push subscription. */
 
 import type { JWTVerifyGetKey } from 'jose';
 import { RequestError } from '../../errors.ts';
@@ -13,16 +13,16 @@ export interface OidcOptions {
   serviceAccount: string;
 }
 
-/** Resolves when the header carries a good token. Throws RequestError: 401, or 503 when that cannot be told now. */
+/** Resolves when the header has a good token. Throws RequestError: 401, or 503 when the keys cannot be fetched. */
 export type VerifyBearer = (authorization: string | undefined) => Promise<void>;
 
-/** Signed with a private key: never "none", and never a shared secret that the public key would stand for. */
+/** Signatures with a private key only: never "none", and never a shared secret, for which somebody could use the public key. */
 const ALGORITHMS = ['RS256', 'ES256'];
 const KEYS_TIMEOUT_MS = 5_000;
-/** Keys are asked for again after this long, and at most this often for a key nobody has heard of. */
+/** Keys are fetched again after this time; because of an unknown key, at most this often. */
 const KEYS_MAX_AGE_MS = 600_000;
 const KEYS_COOLDOWN_MS = 30_000;
-/** While the key server is down, the keys known last stay good this long, and it is asked again this often. */
+/** While the key server is down, the last keys stay good this long, and it is asked again this often. */
 const KEYS_LAST_MS = DAY;
 const RETRY_AFTER_MS = 5_000;
 const CLOCK_TOLERANCE_S = 10;
@@ -49,7 +49,7 @@ export function createOidcVerifier(options: OidcOptions): VerifyBearer {
       if (payload.email === serviceAccount && payload.email_verified === true) return;
     } catch (error) {
       if (error instanceof KeysUnavailable) {
-        throw new RequestError(503, 'The token cannot be checked: its keys are not to be had', {
+        throw new RequestError(503, 'The token cannot be checked: its keys are not available', {
           cause: error,
         });
       }
@@ -71,7 +71,7 @@ async function openKeys(url: string): Promise<JWTVerifyGetKey> {
 
   return async function getKey(header, token) {
     let cause: unknown;
-    // Anybody may send tokens; a server in trouble is not asked for each of them.
+    // Anybody may send tokens, and a server in trouble must not be asked for each of them.
     if (steadyNow() - failedAt >= RETRY_AFTER_MS) {
       try {
         const key = await remote(header, token);
@@ -91,7 +91,7 @@ async function openKeys(url: string): Promise<JWTVerifyGetKey> {
     try {
       if (known) return await createLocalJWKSet(known)(header, token);
     } catch {
-      // The key may be a new one: only the server could tell.
+      // The key may be a new one, which only the server knows.
     }
     throw new KeysUnavailable('The key server does not answer.', { cause });
   };

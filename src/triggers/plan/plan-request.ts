@@ -1,4 +1,4 @@
-/** The request for a plan that a Pub/Sub message carries: every field judged before anything of it is used. Pure. */
+/** Checks every field of the request for a plan that a Pub/Sub message carries. Pure. */
 
 import { z } from 'zod';
 import type { PlanInput } from '../../runs/plan-comment.ts';
@@ -8,9 +8,9 @@ import { normalizeDirectory } from '../../runs/texts/root-directory.ts';
 export interface PlanRequestRules {
   /** Schemes that `clone_url` may have. */
   protocols: readonly string[];
-  /** The only hosts that the token goes to: host or host:port. */
+  /** The only hosts that the token is sent to: host or host:port. */
   allowedHosts: readonly string[];
-  /** Our own API address: the one that may be plain http although `protocols` does not say so. */
+  /** Our own API address, which alone may be plain http although `protocols` does not list it. */
   apiUrl: string;
 }
 
@@ -18,7 +18,7 @@ export type ParsedPlanRequest =
   | { ok: true; input: PlanInput; token: string }
   | { ok: false; problem: string };
 
-/** Words of others stay out of the problems, which are logged and shown. */
+/** Problems are logged and shown, so they never repeat the text of the sender. */
 function form(pattern: RegExp, expected: string) {
   return z.string(`expected ${expected}`).regex(pattern, `expected ${expected}`);
 }
@@ -51,7 +51,7 @@ const planRequestSchema = z.object({
       )
       .nullish()
       .transform((version) => version?.replace(/^v/, '') || null),
-    // It stands in an HTML comment, which "--" could end.
+    // The id is written into an HTML comment, which "--" could end.
     plan_id: form(/^(?!.*--)[A-Za-z0-9._:/-]{1,128}$/, 'an id of letters, digits and . _ : / -'),
   }),
   github_api_base_url: z.string('expected a URL').default('https://api.github.com'),

@@ -9,7 +9,7 @@ export function sealPlanSecrets(secrets: PlanSecrets, seal: (text: string) => st
   return seal(JSON.stringify(secrets));
 }
 
-/** Null when they are gone, or sealed with a key that nobody has any more. */
+/** Returns null when there are none, or when they were sealed with a key that the server no longer has. */
 export function openPlanSecrets(
   sealed: string | null,
   open: (sealed: string) => string | null,

@@ -1,4 +1,4 @@
-/** POST /pubsub/push: an authenticated message becomes a plan or is set aside, stored before the answer. */
+/** POST /pubsub/push: an authenticated message becomes a plan or is set aside; either is stored before the answer. */
 
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
@@ -7,19 +7,21 @@ import { enqueueRun } from '../../runs/enqueue.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { MEBIBYTE } from '../../units.ts';
+import type { Gate } from '../signed-body.ts';
 import type { VerifyBearer } from './oidc.ts';
 import { type PlanRequestRules, parsePlanRequest } from './plan-request.ts';
 import { sealPlanSecrets } from './plan-secrets.ts';
 
 export interface PubsubPushOptions extends PlanRequestRules {
   store: RunStore;
-  /** Null: the endpoint is off. `verify` null: anybody may push. */
+  /** Null if the endpoint is off. `verify` is null if anybody may push. */
   pubsub: { verify: VerifyBearer | null } | null;
-  gate: PubsubGate;
+  gate: Gate;
   seal(text: string): string;
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
 
+const IS_OFF = 'Nothing is at /pubsub/push: PUBSUB_AUDIENCE and PUBSUB_SERVICE_ACCOUNT are not set';
 const MAX_BODY_BYTES = MEBIBYTE;
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -35,24 +37,10 @@ const envelopeSchema = z.object({
   subscription: z.string().max(300).nullish(),
 });
 
-/** Bounds the senders who have not proved who they are. */
-export interface PubsubGate {
-  /** The whole body. Throws RequestError 413, 503 or 400. */
-  readBody(context: Context, maxBytes: number): Promise<Uint8Array>;
-  /** The sender proved who they are. */
-  verified(context: Context): void;
-  /** Notes that a token was refused; returns the error to answer with, 401 or 429. */
-  failed(context: Context, credential: 'pubsub_token', message: string): RequestError;
-}
-
 export function createPubsubPush(options: PubsubPushOptions): Handler {
   const { pubsub, gate } = options;
   return async function pubsubPush(context) {
-    if (pubsub === null)
-      throw new RequestError(
-        404,
-        'Nothing is at /pubsub/push: PUBSUB_AUDIENCE and PUBSUB_SERVICE_ACCOUNT are not set',
-      );
+    if (pubsub === null) throw new RequestError(404, IS_OFF);
     if (pubsub.verify) await requireToken(pubsub.verify, gate, context);
     const body = await readBounded(gate, context);
     await (body === null
@@ -62,8 +50,8 @@ export function createPubsubPush(options: PubsubPushOptions): Handler {
   };
 }
 
-/** Counts the refused tokens of an address. A good token is taken from any address, however often others were refused. */
-async function requireToken(verify: VerifyBearer, gate: PubsubGate, context: Context): Promise<void> {
+/** Counts the refused tokens of an address. A good token is accepted from any address, however many were refused there. */
+async function requireToken(verify: VerifyBearer, gate: Gate, context: Context): Promise<void> {
   const authorization = context.req.header('authorization');
   try {
     await verify(authorization);
@@ -74,7 +62,7 @@ async function requireToken(verify: VerifyBearer, gate: PubsubGate, context: Con
   gate.verified(context);
 }
 
-/** Throws StoreUnavailableError: only then is the message to come again. */
+/** Throws StoreUnavailableError; only then does Pub/Sub have to send the message again. */
 async function take(options: PubsubPushOptions, body: unknown): Promise<void> {
   const envelope = envelopeSchema.safeParse(body);
   if (!envelope.success) return setAside(options, null, 'The body is not a Pub/Sub push message');
@@ -112,8 +100,8 @@ async function setAside(
   options.log.warn({ messageId, problem }, 'Pub/Sub message set aside');
 }
 
-/** Null for more than we take. Pub/Sub would send again whatever is answered with a 413. */
-async function readBounded(gate: PubsubGate, context: Context): Promise<Uint8Array | null> {
+/** Resolves to null for a body over the limit. Pub/Sub would send it again after a 413. */
+async function readBounded(gate: Gate, context: Context): Promise<Uint8Array | null> {
   try {
     return await gate.readBody(context, MAX_BODY_BYTES);
   } catch (error) {
@@ -122,7 +110,7 @@ async function readBounded(gate: PubsubGate, context: Context): Promise<Uint8Arr
   }
 }
 
-/** Undefined for what is no JSON. */
+/** Returns undefined if the bytes are not JSON. */
 function parseJson(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(UTF8.decode(bytes));

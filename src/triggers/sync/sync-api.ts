@@ -1,4 +1,4 @@
-/** POST /sync: an operator's signed request names services, or all of them. */
+/** POST /sync: a signed request of an operator that names services, or all of them. */
 
 import type { Context, Handler } from 'hono';
 import { z } from 'zod';
@@ -11,7 +11,7 @@ import { MEBIBYTE } from '../../units.ts';
 import { type Secret, type Stamp, stampPrefix } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 
-/** How far the sender's clock may be off, and so how long a nonce is remembered. */
+/** The clock of the sender may be wrong by this much; a nonce is remembered twice as long. */
 const TIMESTAMP_WINDOW_MS = 300_000;
 const MAX_SERVICES = 10_000;
 const MAX_BODY_BYTES = MEBIBYTE;
@@ -24,7 +24,7 @@ export interface SyncApiOptions {
   branch: string;
   /** Refuse requests that are not signed with a time and a nonce. */
   requireTimestamp: boolean;
-  /** What the branch holds now. Fetches when `named` has an unknown one. */
+  /** The services of the branch. Fetches the branch when it does not know one of `named`. */
   services(named: readonly string[]): Promise<ServiceIds>;
   /** Whether a commit is on the branch. */
   isOnBranch(revision: string): Promise<boolean>;
@@ -35,7 +35,7 @@ export interface SyncApiOptions {
 interface ServiceIds {
   runnable: readonly string[];
   excluded: readonly string[];
-  /** Ids that several folders claim → a sentence that names the folders. */
+  /** For each id that several folders claim, a sentence that names the folders. */
   ambiguous: ReadonlyMap<string, string>;
 }
 
@@ -69,7 +69,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
     const expiresAt = options.now() + 2 * TIMESTAMP_WINDOW_MS;
     const stored = enqueueSync(options.store, {
       trigger: { source: 'sync_api' },
-      // A request that was refused, or could not be stored, may be sent again.
+      // The nonce is spent with the run: a request that was refused may be sent again.
       nonce: stamp && { value: stamp.nonce, expiresAt },
       input: {
         branch: options.branch,
@@ -116,7 +116,7 @@ function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
   return rest > 0 ? `${shown}; and ${rest} more` : shown;
 }
 
-/** A name of the request. Nothing in it may hide, or turn around, what stands beside it. */
+/** A name from the request, without characters that hide or turn around the text beside it. */
 function quoted(name: string): string {
   const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
   return replaceUnseen(JSON.stringify(shown.toWellFormed()), '\ufffd');
@@ -128,7 +128,7 @@ async function select(
 ): Promise<{ mode: Selection; services: string[] }> {
   const named = [...new Set(body.services ?? [])].sort();
   if (body.all !== true && named.length === 0) throw new RequestError(400, 'No services specified');
-  // "All" is what the branch holds now; a wrong name beside it is refused like any other.
+  // "All" means the services that the branch has now; a wrong name beside it is refused like any other.
   const ids = await options.services(body.all === true ? [] : named);
   const known = new Set(ids.runnable);
   const refused = named.filter((name) => !known.has(name));

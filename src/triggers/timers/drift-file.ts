@@ -1,4 +1,4 @@
-/** The file of DRIFT_TARGETS: what is checked for drift. It holds no secret, only the names of variables that do. */
+/** Parses the file of DRIFT_TARGETS, which lists what is checked for drift. It names variables that hold secrets, but has no secret itself. */
 
 import { z } from 'zod';
 import type { DeployInput, DeploySecrets } from '../../runs/deployments/deployment.ts';
@@ -6,26 +6,26 @@ import { type FileProblem, parseYamlFile } from '../../yaml-file.ts';
 import { parseDeployRequest, type RemoteRules } from '../deploy/deploy-request.ts';
 
 export interface DriftTarget {
-  /** Unique in the file; stands as the actor of its runs. */
+  /** Unique in the file; it is the actor of the target's runs. */
   name: string;
   input: DeployInput;
   secrets: DeploySecrets;
   priority: number;
   labels: string[];
-  /** Between two checks; null: as all others. */
+  /** Between two checks; null for DRIFT_INTERVAL. */
   intervalMs: number | null;
 }
 
 export type ParsedDriftFile = { ok: true; targets: DriftTarget[] } | { ok: false; problems: FileProblem[] };
 
 export interface DriftFileOptions {
-  /** What may be named; see Config.remotes. */
+  /** The addresses that targets may name; see Config.remotes. */
   rules: RemoteRules;
   /** The variables that targets may name. */
   environment: Readonly<Record<string, string>>;
 }
 
-/** Deployments that somebody waits for go first. */
+/** Lower than that of deployments, which somebody waits for. */
 const PRIORITY = -1;
 
 const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected the name of a variable');
@@ -36,7 +36,7 @@ const passed = z
     'expected NAME, or NAME=SERVER_NAME when the variable has another name in the environment of the server',
   );
 
-/** Checked by the same rules as a request for a deployment. */
+/** These fields are checked by the rules of a request for a deployment. */
 const asInRequests = z.unknown().optional();
 
 const targetSchema = z.strictObject({
@@ -76,10 +76,10 @@ const targetSchema = z.strictObject({
 const fileSchema = z.strictObject({ targets: z.array(targetSchema).max(1_000) });
 
 type TargetEntry = z.output<typeof targetSchema>;
-/** Where in the target, and what. */
+/** The place in the target, and the sentence. */
 type Problem = [path: PropertyKey[], message: string];
 
-/** Never throws; what is wrong comes with line and field, and without the value of any variable. */
+/** Never throws. Each problem names line and field, and never the value of a variable. */
 export function parseDriftFile(text: string, options: DriftFileOptions): ParsedDriftFile {
   const parsed = parseYamlFile(text, fileSchema);
   if (!parsed.ok) return parsed;
@@ -107,7 +107,7 @@ function readTarget(
   function readVariable(variableName: string, path: PropertyKey[]): string {
     const value = Object.hasOwn(environment, variableName) ? environment[variableName] : undefined;
     if (value === undefined || value === '') {
-      const message = `${variableName} is not set in the environment of the server, or never passed on`;
+      const message = `${variableName} is not set in the environment of the server, or is never passed on`;
       problems.push([path, message]);
     }
     return value ?? '';
@@ -150,14 +150,14 @@ function gitAuth(
   return { type, known_hosts, private_key: readVariable(private_key_env, ['git_auth', 'private_key_env']) };
 }
 
-/** Fields of a request that go by another name here. */
+/** Fields of a request that have another name in the file. */
 const FIELDS: Record<string, PropertyKey[]> = {
   env_vars: ['env'],
   'git_auth.password': ['git_auth', 'password_env'],
   'git_auth.private_key': ['git_auth', 'private_key_env'],
 };
 
-/** The problem of a request begins with the field. */
+/** Finds the place of a request's problem, which begins with the name of the field. */
 function placed(problem: string): Problem {
   const [, whole = '', first = '', message = problem] =
     /^(([a-z_]+)(?:\.[\w-]+)*):? (.*)$/s.exec(problem) ?? [];
@@ -165,7 +165,7 @@ function placed(problem: string): Problem {
     FIELDS[whole] ??
     FIELDS[first] ??
     whole.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part));
-  // Of a variable the name is told, too.
+  // For a variable, the message names it as well.
   return [
     path,
     first === 'env_vars' && whole !== first ? `${whole.slice(first.length + 1)} ${message}` : message,

@@ -173,16 +173,16 @@ describe('The file of drift targets', () => {
     await expect(start()).rejects.toThrow(/drift\.yaml line 2, targets\.0\.tool: is required/);
   });
 
-  it('is read again; a broken one is said once, and the last good targets hold', async () => {
+  it('is read again; a broken one is said once, and the last good targets are used', async () => {
     write('network');
     await start();
     await expect.poll(checks).toHaveLength(1);
     writeFileSync(file, 'targets: [');
     await finishNext();
     await expect.poll(checks).toHaveLength(2);
-    await expect.poll(() => logged.join('')).toContain('the last good targets hold');
+    await expect.poll(() => logged.join('')).toContain('the last good targets are used');
     await pause(500);
-    expect(logged.filter((line) => line.includes('the last good targets hold'))).toHaveLength(1);
+    expect(logged.filter((line) => line.includes('the last good targets are used'))).toHaveLength(1);
     write('cluster');
     await expect.poll(async () => (await checks()).at(-1)?.trigger.actor).toBe('cluster');
     expect(logged.join('')).toContain('is good again');

@@ -1,4 +1,4 @@
-/** Plans registered targets on a schedule, to see whether what is deployed differs from what the repository says. */
+/** Plans the targets of DRIFT_TARGETS on a schedule, to find deployments that differ from the repository. */
 
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,34 +13,34 @@ import { type DriftFileOptions, type DriftTarget, parseDriftFile } from './drift
 
 export interface DriftOptions extends DriftFileOptions {
   store: RunStore;
-  /** Path of the file of targets. It is read again with each look. */
+  /** The path of the file of targets, which is read again before each check. */
   file: string;
-  /** Between two checks of a target that does not say otherwise. */
+  /** Between two checks of a target, unless the target has its own interval. */
   intervalMs: number;
-  /** What no file may show, as text that only we can open. */
+  /** Seals a text that no file may show. */
   seal(text: string): string;
   /** Milliseconds since the epoch. */
   now(): number;
   log: Logger;
-  /** Before the first look; default 10 s. */
+  /** The time before the first look; default 10 s. */
   firstMs?: number;
 }
 
 const FIRST_MS = 10_000;
-/** The longest time between two looks. Each begins one check at most, so that they do not all come at once. */
+/** The longest time between two looks. Each look starts one check at most, so that not all targets are checked at once. */
 const LOOK_MS = MINUTE;
 const RUNS_PER_READ = 100;
 
 /**
- * Throws ConfigError naming each mistake when the file cannot be used. A mistake that comes later is said in the log,
- * and the last good targets hold. `stop` resolves when no look is under way any more.
+ * Throws ConfigError with every mistake when the file cannot be used. A mistake that is made later is logged, and the
+ * last good targets are used. `stop` resolves when the last look has ended.
  */
 export async function startDriftChecks(options: DriftOptions): Promise<{ stop(): Promise<void> }> {
   const { file, log, firstMs = FIRST_MS } = options;
   const first = await readTargets(options);
-  if (!first.ok) throw new ConfigError(first.problem, { nextAction: 'Mend it, or unset DRIFT_TARGETS.' });
+  if (!first.ok) throw new ConfigError(first.problem, { nextAction: 'Correct the file, or unset DRIFT_TARGETS.' });
   let { targets } = first;
-  let saidProblem: string | null = null;
+  let loggedProblem: string | null = null;
   const checks = createChecks(options);
   const ending = new AbortController();
   const { signal } = ending;
@@ -49,14 +49,14 @@ export async function startDriftChecks(options: DriftOptions): Promise<{ stop():
     const read = await readTargets(options);
     if (read.ok) ({ targets } = read);
     const problem = read.ok ? null : read.problem;
-    // Said once, however often it is seen.
-    if (problem !== null && problem !== saidProblem)
-      log.error({ problem }, 'drift: the last good targets hold');
-    if (problem === null && saidProblem !== null)
+    // Each problem is logged once.
+    if (problem !== null && problem !== loggedProblem)
+      log.error({ problem }, 'drift: the last good targets are used');
+    if (problem === null && loggedProblem !== null)
       log.info({ file }, 'drift: the file of targets is good again');
-    saidProblem = problem;
+    loggedProblem = problem;
     signal.throwIfAborted();
-    await checks.beginNext(targets, signal);
+    await checks.startNext(targets, signal);
   }
   async function run(): Promise<void> {
     for (let pauseMs = firstMs; ; pauseMs = pauseBetweenLooks(options, targets)) {
@@ -65,13 +65,13 @@ export async function startDriftChecks(options: DriftOptions): Promise<{ stop():
         await look();
       } catch (error) {
         signal.throwIfAborted();
-        log.warn({ err: error }, 'drift checks could not be begun; it is tried again');
+        log.warn({ err: error }, 'drift checks could not be started; it is tried again');
       }
     }
   }
 
   const running = run().catch((error: unknown) => {
-    // A loop that breaks by itself ends the process: it would be missed by nobody.
+    // If the loop breaks by itself, this ends the process; otherwise nobody would notice.
     if (!signal.aborted) throw error;
   });
   return {
@@ -98,7 +98,7 @@ async function readTargets(
   }
 }
 
-/** So short that all targets have their turn in half of an interval. */
+/** So short that every target has its turn within half of an interval. */
 function pauseBetweenLooks({ intervalMs }: DriftOptions, targets: readonly DriftTarget[]): number {
   const shortest = Math.min(intervalMs, ...targets.map((target) => target.intervalMs ?? intervalMs));
   return Math.min(LOOK_MS, Math.ceil(shortest / (2 * Math.max(1, targets.length))));
@@ -110,19 +110,19 @@ function groupOf({ input }: DriftTarget): string {
 
 function createChecks(options: DriftOptions) {
   const { store, now, seal, log } = options;
-  /** When each target was last checked, as the store told once: nobody else begins checks. */
+  /** The time of each target's last check. The store is asked once, because nobody else starts checks. */
   const lastChecks = new Map<string, number>();
 
   async function dueAt(target: DriftTarget): Promise<number> {
     const key = JSON.stringify([groupOf(target), target.name]);
     const intervalMs = target.intervalMs ?? options.intervalMs;
     const at = lastChecks.get(key) ?? (await findLastCheck(store, target, now() - intervalMs));
-    // A time ahead of us is of a clock that was set back since.
+    // A time in the future comes from a clock that was set back since.
     lastChecks.set(key, Math.min(at, now()));
     return Math.min(at, now()) + intervalMs;
   }
 
-  async function begin(target: DriftTarget): Promise<void> {
+  async function start(target: DriftTarget): Promise<void> {
     const { name, input, secrets, priority, labels } = target;
     const { run } = await enqueueRun(store, 'deploy', {
       trigger: { source: 'drift_check', actor: name },
@@ -132,25 +132,25 @@ function createChecks(options: DriftOptions) {
       sealed: seal(JSON.stringify(secrets)),
     });
     lastChecks.set(JSON.stringify([groupOf(target), name]), run.createdAt);
-    log.info({ run_id: run.id, target: name }, 'drift check begun');
+    log.info({ run_id: run.id, target: name }, 'drift check started');
   }
 
   return {
-    /** Begins the check that is most overdue, of a target that nobody deploys to just now. */
-    async beginNext(targets: readonly DriftTarget[], signal: AbortSignal): Promise<void> {
+    /** Starts the check that is most overdue, of a target that has no active deployment. */
+    async startNext(targets: readonly DriftTarget[], signal: AbortSignal): Promise<void> {
       const times = await Promise.all(targets.map(async (target) => ({ target, at: await dueAt(target) })));
       const due = times.filter(({ at }) => at <= now()).toSorted((a, b) => a.at - b.at);
       for (const { target } of due) {
         if ((await store.active(groupOf(target))).length > 0) continue;
-        // Nothing starts once the process has begun to end.
+        // Nothing starts once the process is ending.
         signal.throwIfAborted();
-        return begin(target);
+        return start(target);
       }
     },
   };
 }
 
-/** When the target was last checked, or 0 when that is not known or not after `since`. */
+/** The time of the target's last check, or 0 if there was none after `since`. */
 async function findLastCheck(store: RunStore, target: DriftTarget, since: number): Promise<number> {
   let before: string | null = null;
   for (;;) {

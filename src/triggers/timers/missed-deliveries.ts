@@ -1,12 +1,13 @@
-/** Asks GitHub which deliveries it could not make, so that they stand in the inbox like those that arrived. */
+/** Asks GitHub which deliveries failed, so that the inbox lists them beside those that arrived. */
 
 import type { Logger } from 'pino';
 import type { FailedDeliveries, FailedDelivery } from '../../github/hook-deliveries.ts';
 import type { NewDelivery } from '../../runs/delivery.ts';
+import { shownName } from '../github/inbox.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { DAY, MINUTE } from '../../units.ts';
 
-/** GitHub keeps deliveries, and allows to repeat them, for three days. */
+/** GitHub keeps deliveries for three days, and can send them again in that time. */
 const LOOK_BACK_MS = 3 * DAY;
 const LEAST_PAUSE_MS = 10 * MINUTE;
 
@@ -18,17 +19,17 @@ export interface MissedDeliveriesOptions {
 }
 
 /**
- * Returns what looks once, however often it is called at most every ten minutes; it never rejects. What was pushed
- * is found by reconciliation, not by this.
+ * Returns a function that asks GitHub, at most every ten minutes however often it is called, and never rejects. The
+ * pushes themselves are found by reconciliation, not here.
  */
 export function createMissedDeliveries(options: MissedDeliveriesOptions): () => Promise<void> {
   const { now, log } = options;
   let notBefore = 0;
-  let said = '';
+  let lastWarning = '';
 
-  function say(message: string, fields: object): void {
-    if (message !== said) log.warn(fields, message);
-    said = message;
+  function warnOnce(message: string, fields: object): void {
+    if (message !== lastWarning) log.warn(fields, message);
+    lastWarning = message;
   }
 
   return async () => {
@@ -37,9 +38,9 @@ export function createMissedDeliveries(options: MissedDeliveriesOptions): () => 
     try {
       const found = await options.failedDeliveries(now() - LOOK_BACK_MS);
       if (found.kind === 'ok') return await record(options, found.failed);
-      if (found.kind === 'no_hook') return say('missed deliveries not found: no webhook has our address', {});
+      if (found.kind === 'no_hook') return warnOnce('missed deliveries not found: no webhook has our address', {});
       const { problem } = found;
-      if (found.kind === 'unavailable') return say('missed deliveries not found', { problem });
+      if (found.kind === 'unavailable') return warnOnce('missed deliveries not found', { problem });
       notBefore = Number.POSITIVE_INFINITY;
       log.info({ problem }, 'missed deliveries are not looked for: the token may not read webhooks');
     } catch (error) {
@@ -59,7 +60,7 @@ function toDelivery({ deliveryId, event, statusCode, deliveredAt }: FailedDelive
   const got = statusCode === 0 ? 'no answer' : `HTTP ${statusCode}`;
   return {
     deliveryId: deliveryId.slice(0, 100),
-    event: event.replace(/[^\w.-]/g, '').slice(0, 64),
+    event: shownName(event),
     decision: 'missed',
     detail: `GitHub got ${got} at ${new Date(deliveredAt).toISOString()}`,
     runId: null,

@@ -1,4 +1,4 @@
-/** The trigger that needs no message: the branch head is compared with the ledger, at start and regularly. */
+/** The trigger that needs no message: it compares the branch head with the ledger, at the start and regularly. */
 
 import type { Logger } from 'pino';
 import { enqueueSync } from '../../runs/enqueue.ts';
@@ -6,17 +6,17 @@ import { syncGroup } from '../../runs/kinds/sync.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { MINUTE } from '../../units.ts';
 
-/** A nudge waits this long for others, and for the push's own delivery to arrive. */
+/** A nudge waits this long for others, and for the delivery of the push itself. */
 const NUDGE_MS = 2_000;
-/** When the branch could not be looked at, and there is no interval to wait for. */
+/** The pause after a failure when there is no interval. */
 const RETRY_MS = MINUTE;
 
 export interface ReconcileOptions {
   store: RunStore;
   branch: string;
-  /** 0: only at start and when nudged. */
+  /** 0 for looks only at the start and after a nudge. */
   intervalMs: number;
-  /** Told of each look. */
+  /** Called at each look. */
   onLook?: () => void;
   due(scope: string, signal: AbortSignal): Promise<DueNow>;
   log: Logger;
@@ -27,19 +27,19 @@ export interface DueNow {
   services: string[];
   postponed: string[];
   firstMeeting: boolean;
-  /** Services found changed outside that were not so, or otherwise, at the last look. */
+  /** Services that somebody changed outside since the last look. */
   drifts: { service: string; because: string }[];
-  /** What is to be said about the place outside. */
+  /** Sentences about the config hashes outside, for the log. */
   remarks: string[];
 }
 
 export interface Reconciler {
-  /** Looks soon, for whoever noticed that something may have changed. */
+  /** Looks soon, because something may have changed. */
   nudge(): void;
   stop(): Promise<void>;
 }
 
-/** Looks at once, then every `intervalMs`. What it finds becomes a run like any other. */
+/** Looks at once, then every `intervalMs`. If services are due, it enqueues a run for them. */
 export function startReconciler(options: ReconcileOptions): Reconciler {
   const { intervalMs, log } = options;
   let timer: NodeJS.Timeout | undefined;
@@ -63,7 +63,7 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
         schedule(intervalMs || RETRY_MS);
       });
   }
-  /** The earliest of what was asked for. */
+  /** Of several times the earliest counts. */
   function schedule(delayMs: number): void {
     const atMs = performance.now() + delayMs;
     if (ending.signal.aborted || atMs >= dueAtMs) return;
@@ -82,7 +82,7 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
   };
 }
 
-/** Says what stays the same once, not with every look. */
+/** Logs a remark once, not with every look at which it is still true. */
 function createRemarker(log: Logger): (remarks: readonly string[]) => void {
   let before: readonly string[] = [];
   return (remarks) => {
@@ -91,7 +91,7 @@ function createRemarker(log: Logger): (remarks: readonly string[]) => void {
   };
 }
 
-/** Busy: a run waits or works. What it does not do, or fails to do, must still be found, so the look is repeated. */
+/** Resolves to `busy` when a run waits or works. It may fail to do what is due, so the look is repeated later. */
 async function reconcile(
   { store, branch, due, log }: ReconcileOptions,
   remark: (remarks: readonly string[]) => void,
@@ -109,9 +109,9 @@ async function reconcile(
     return 'done';
   }
   if (found.services.length === 0) return 'done';
-  // A push of its own may have come meanwhile.
+  // A push may have arrived in the meantime.
   if ((await store.active(group)).length > 0) return 'busy';
-  // Nothing starts once the process has begun to end.
+  // Nothing starts once the process is ending.
   signal.throwIfAborted();
   log.warn({ head: found.head, services: found.services }, 'the branch is ahead of what was synced');
   await enqueueSync(store, {

@@ -47,9 +47,11 @@ export function createUnverifiedBodies(limitBytes: number): UnverifiedBodies {
         }
         function onData(chunk: Buffer): void {
           onPart();
-          if (body.bytes + chunk.length > maxBytes) return end(tooLarge(maxBytes));
-          chunks.push(chunk);
-          space.grow(body, chunk.length);
+          if (body.bytes + chunk.length > maxBytes) end(tooLarge(maxBytes));
+          else {
+            chunks.push(chunk);
+            space.grow(body, chunk.length);
+          }
         }
         const onEnd = () => end(null);
         const onCut = () => end(new RequestError(400, 'The request was cut off'));
