@@ -1,35 +1,35 @@
 #!/usr/bin/env node
-/** The table of commands, and the only place that maps an error to an exit code. */
+/** The table of subcommands, and the only place that maps an error to an exit code. */
 
 import module from 'node:module';
 import path from 'node:path';
-import type { Command } from './commands/command.ts';
+import type { Subcommand } from './commands/subcommand.ts';
 
 const MINIMUM_NODE = 24;
 /**
- * Beside the program itself: who may write there may change the program, too; in a shared folder anybody could plant
- * code. Where it cannot be written, each start compiles anew.
+ * The cache stands beside the program, because people who may write there can change the program anyway. In a shared
+ * folder anybody could plant code. Where it cannot be written, each start compiles again.
  */
 const COMPILE_CACHE = path.join(import.meta.dirname, '../node_modules/.cache/iac-runner');
 
-// Whoever reads us may stop, like head(1): that is no failure of ours.
+// A reader such as head(1) may stop reading, which is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit(EXIT_CODES.ok);
 });
 
-const COMMANDS: Record<string, () => Promise<Command>> = {
-  serve: async () => (await import('./commands/serve.ts')).serveCommand,
-  worker: async () => (await import('./commands/worker.ts')).workerCommand,
-  sync: async () => (await import('./commands/sync.ts')).syncCommand,
-  rollback: async () => (await import('./commands/rollback.ts')).rollbackCommand,
-  unpin: async () => (await import('./commands/unpin.ts')).unpinCommand,
-  deliveries: async () => (await import('./commands/deliveries.ts')).deliveriesCommand,
-  explain: async () => (await import('./commands/explain.ts')).explainCommand,
-  services: async () => (await import('./commands/services.ts')).servicesCommand,
-  tools: async () => (await import('./commands/tools.ts')).toolsCommand,
-  exec: async () => (await import('./commands/exec.ts')).execCommand,
-  sign: async () => (await import('./commands/sign.ts')).signCommand,
+const SUBCOMMANDS: Record<string, () => Promise<Subcommand>> = {
+  serve: async () => (await import('./commands/serve.ts')).serve,
+  worker: async () => (await import('./commands/worker.ts')).worker,
+  sync: async () => (await import('./commands/sync.ts')).sync,
+  rollback: async () => (await import('./commands/rollback.ts')).rollback,
+  unpin: async () => (await import('./commands/unpin.ts')).unpin,
+  deliveries: async () => (await import('./commands/deliveries.ts')).deliveries,
+  explain: async () => (await import('./commands/explain.ts')).explain,
+  services: async () => (await import('./commands/services.ts')).services,
+  tools: async () => (await import('./commands/tools.ts')).tools,
+  exec: async () => (await import('./commands/exec.ts')).exec,
+  sign: async () => (await import('./commands/sign.ts')).sign,
 };
 
 async function main([name, ...args]: string[]): Promise<number> {
@@ -49,25 +49,25 @@ async function main([name, ...args]: string[]): Promise<number> {
     process.stdout.write(await overview());
     return name === undefined ? EXIT_CODES.usage : EXIT_CODES.ok;
   }
-  const command = Object.hasOwn(COMMANDS, name) ? await COMMANDS[name]?.() : undefined;
-  if (!command) {
+  const subcommand = Object.hasOwn(SUBCOMMANDS, name) ? await SUBCOMMANDS[name]?.() : undefined;
+  if (!subcommand) {
     process.stderr.write(`iac-runner has no command ${JSON.stringify(name)}.\n\n${await overview()}`);
     return EXIT_CODES.usage;
   }
   if (args.includes('--help') || args.includes('-h')) {
-    process.stdout.write(command.help);
+    process.stdout.write(subcommand.help);
     return EXIT_CODES.ok;
   }
-  return await run(name, command, args);
+  return await run(name, subcommand, args);
 }
 
 /** Documented in docs/commands.md. */
 const EXIT_CODES = { ok: 0, failed: 1, usage: 2, configuration: 3, refused: 4 } as const;
 
-async function run(name: string, command: Command, args: string[]): Promise<number> {
+async function run(name: string, subcommand: Subcommand, args: string[]): Promise<number> {
   const { ConfigError, RequestError, UsageError, describeError } = await import('./errors.ts');
   try {
-    return (await command.run(args)) ? EXIT_CODES.ok : EXIT_CODES.failed;
+    return (await subcommand.run(args)) ? EXIT_CODES.ok : EXIT_CODES.failed;
   } catch (error) {
     process.stderr.write(`iac-runner ${name}: ${describeError(error)}\n`);
     if (error instanceof UsageError) {
@@ -81,7 +81,7 @@ async function run(name: string, command: Command, args: string[]): Promise<numb
 
 async function overview(): Promise<string> {
   const lines = await Promise.all(
-    Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(12)}${(await load()).summary}`),
+    Object.entries(SUBCOMMANDS).map(async ([name, load]) => `  ${name.padEnd(12)}${(await load()).summary}`),
   );
   return `Usage: iac-runner <command> [options]
 
@@ -90,10 +90,10 @@ git push as the only deploy button.
 Commands:
 ${lines.join('\n')}
 
-iac-runner <command> --help tells more; iac-runner --version prints the version.
+iac-runner <command> --help prints the options; iac-runner --version prints the version.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration, 4 refused by the server or not reached.
 `;
 }
 
-// Not by running out of work: a signal at that very end would otherwise decide the exit code.
+// The process exits here and not when it runs out of work, because a signal at its very end would decide the exit code.
 process.exit(await main(process.argv.slice(2)));

@@ -1,26 +1,26 @@
-/** iac-runner deliveries: list what GitHub delivered and what was decided, or have one done again. */
+/** iac-runner deliveries: lists the deliveries of GitHub and the decisions about them, or replays one. */
 
 import { z } from 'zod';
 import { loadApiClientConfig } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { DELIVERY_DECISIONS } from '../runs/delivery.ts';
 import { askServer } from './client/ask-server.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
 const DEFAULT_LIMIT = 20;
 
-export const deliveriesCommand: Command = {
+export const deliveries: Subcommand = {
   summary: 'List deliveries and their decisions, or replay one.',
   help: `Usage: iac-runner deliveries [--decision DECISION] [--limit N] [--url URL]
        iac-runner deliveries --replay NUMBER [--url URL]
 
-Lists what came to /webhook, newest first: number, time, decision, event, detail, run.
-Reads an API token (see API_TOKENS) from IAC_RUNNER_TOKEN: a viewer's to list, an operator's to replay.
+Lists the requests to /webhook, newest first: number, time, decision, event, detail, run.
+Reads an API token (see API_TOKENS) from IAC_RUNNER_TOKEN: listing needs a viewer's, replaying an operator's.
 
 Options:
   --decision DECISION   only ${DELIVERY_DECISIONS.join(', ')}
   --limit N             at most N (default ${DEFAULT_LIMIT})
-  --replay NUMBER       do again what this delivery asked for; it never takes a service backwards
+  --replay NUMBER       run the request of this delivery again; it never takes a service back to an older commit
   --url URL             the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
 `,
   async run(args) {
@@ -62,7 +62,7 @@ const listSchema = z.object({
       run_id: z.string().nullable(),
     }),
   ),
-  // A path of the same server, wherever it may want to lead.
+  // Only a path of the same server, so that the token is sent nowhere else.
   next: z.string().startsWith('/deliveries').nullable(),
 });
 type Listed = z.output<typeof listSchema>['deliveries'][number];
@@ -89,7 +89,7 @@ async function list({ url, token }: Server, decision: string | null, limit: numb
 
 function line({ number, received_at: at, decision, event, detail, run_id: run }: Listed): string {
   const cells = [String(number).padStart(6), at, decision.padEnd(10), event.padEnd(12), detail, run ?? ''];
-  // What strangers sent must not steer the terminal.
+  // Texts of strangers must not control the terminal.
   return cells.join('  ').replace(/\p{C}/gu, '').trimEnd();
 }
 

@@ -1,28 +1,28 @@
-/** iac-runner exec: runs one command for somebody else, by JSON on standard input and output. */
+/** iac-runner exec: runs one command for another program, by JSON on standard input and output. */
 
 import { loadPlumbing } from '../config.ts';
 import { describeError, MustEndError } from '../errors.ts';
 import { type Finished, performRequest, refusal } from '../executor/perform-request.ts';
 import type { ExecMessage } from '../executor/protocol.ts';
 import { readRequest } from '../executor/read-request.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
-export const execCommand: Command = {
+export const exec: Subcommand = {
   summary: 'Run one command for another program, by JSON on standard input and output.',
   help: `Usage: iac-runner exec [--stream]
 
-Reads one JSON object from standard input, runs what it asks for, and writes one JSON object to standard output:
+Reads one JSON object from standard input, runs its command, and writes one JSON object to standard output:
 
   {"tool":"terraform","work_dir":"/srv/stack","command":"plan","args":["-input=false"],"env_vars":{},"timeout":30}
   {"success":true,"output":"…","exit_code":0,"error_msg":"","started_at":"…","ended_at":"…"}
 
 tool is terraform or tofu, timeout is in minutes (default 30). Anything else goes to standard error. Exits with 0 when
-a response was written, also when it tells of a failure. It needs no configuration; docs/executor.md tells more.
+a response was written, also when it reports a failure. It needs no configuration; see docs/executor.md.
 
 Options:
   --stream   write messages while the command runs, one JSON object a line: started, log, finished
 
-SIGTERM, SIGINT or SIGHUP: ends the command with all that it started, then answers.
+SIGTERM, SIGINT or SIGHUP: ends the command with everything that it started, then answers.
 `,
   async run(args) {
     const { values } = parseOptions(args, { options: { stream: { type: 'boolean', default: false } } });
@@ -54,9 +54,9 @@ SIGTERM, SIGINT or SIGHUP: ends the command with all that it started, then answe
   },
 };
 
-/** Writes one line of JSON; resolves when it is written, so that nobody has to hold what is not read. */
+/** Writes one line of JSON and resolves when it is written, so that a slow reader fills no memory here. */
 function openOutput(): (message: ExecMessage | Omit<Finished, 'type' | 'end'>) => Promise<void> {
-  // The rule for other commands, to leave when nobody reads, would leave what runs behind.
+  // Other subcommands exit when nobody reads their output; this one would leave the command behind.
   process.stdout.removeAllListeners('error');
   for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
   return (message) =>
@@ -69,7 +69,7 @@ function responseOf({ type: _type, end: _end, ...response }: Finished): Omit<Fin
   return response;
 }
 
-/** Ours, without the way to keys for git. */
+/** The environment of this process that children get, without the agent that holds keys for git. */
 function toolEnvironment(): Readonly<Record<string, string>> {
   const { SSH_AUTH_SOCK: _agent, ...environment } = loadPlumbing();
   return environment;

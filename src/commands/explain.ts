@@ -1,4 +1,4 @@
-/** iac-runner explain: what a sync would do, and why, from a clone alone. */
+/** iac-runner explain: shows what a sync would do, and why, from a clone alone. */
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,32 +9,33 @@ import { createGit } from '../git/git.ts';
 import { type Clone, openClone } from '../git/requested/clone.ts';
 import { explainRange } from '../pipelines/selection/explain-range.ts';
 import { shortCommit } from '../runs/texts/short-commit.ts';
-import { type Command, parseOptions } from './command.ts';
+import { MINUTE } from '../units.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 import { type ExplainedRange, explanationJson, explanationText, wouldSucceed } from './explanation-text.ts';
 
-const GIT_TIMEOUT_MS = 300_000;
+const GIT_TIMEOUT_MS = 5 * MINUTE;
 
-/** Where the deployed branch is looked for when nobody names it. */
+/** The names that are tried for the deployed branch when --branch is not given. */
 const BRANCHES = ['origin/HEAD', 'origin/main', 'origin/master', 'main', 'master'];
 
-export const explainCommand: Command = {
-  summary: 'Tell what a sync would run, and why.',
+export const explain: Subcommand = {
+  summary: 'Show what a sync would run, and why.',
   help: `Usage: iac-runner explain [--all] [--json] [-C FOLDER] A..B
        iac-runner explain [--all] [--json] [-C FOLDER] [--branch BRANCH] REVISION
        iac-runner explain [--all] [--json] --worktree [FOLDER]
 
-Tells which services a sync would run, skip or refuse, as file → rule → service → decision, by the same rules as the
+Shows which services a sync would run, skip or refuse, as file → rule → service → decision, by the same rules as the
 server. Works in any clone of the platform repository, without a server, and changes nothing in it.
 
   A..B          the sync of B when every service was last synced at A
-  A...B         likewise, from where B left A
-  REVISION      likewise, from where it left BRANCH; for a commit of BRANCH, from its parent
-  --worktree    what lies uncommitted in FOLDER (default: here), after its HEAD; ignored files do not count
+  A...B         the same, from the commit where B left A
+  REVISION      the same, from the commit where it left BRANCH; for a commit of BRANCH, from its parent
+  --worktree    the uncommitted changes in FOLDER (default: here), after its HEAD; ignored files do not count
 
 Options:
   --all             also services that are not chosen
   --json            as JSON
-  --branch BRANCH   the branch that is deployed (default: the first there is of ${BRANCHES.join(', ')})
+  --branch BRANCH   the branch that is deployed (default: the first that exists of ${BRANCHES.join(', ')})
   -C FOLDER         a folder of the clone (default: here)
 
 Exits with 1 when .iac-runner.yaml cannot be read, naming line and field, or when two folders claim one id.
@@ -75,7 +76,7 @@ Exits with 1 when .iac-runner.yaml cannot be read, naming line and field, or whe
   },
 };
 
-/** With no remote to speak to: the address only has to be there. */
+/** A git without a remote; the address is never used. */
 function localGit() {
   const { PATH = '', HOME = '/' } = loadPlumbing();
   return createGit({
@@ -106,7 +107,7 @@ async function leftEnd(clone: Clone, from: string, to: string, fork: boolean): P
   return fork ? clone.scratch.reader(to).mergeBase(from, to) : from;
 }
 
-/** Where a commit left the branch; the parent of one that is on the branch, or when no branch is found. */
+/** The commit where `to` left the branch; its parent if it is on the branch or no branch is found. */
 async function baseOf(clone: Clone, to: string, branch: string | undefined): Promise<string | null> {
   const head = branch === undefined ? await deployedBranch(clone) : await mustBeCommit(clone, branch);
   const fork = head === null ? null : await clone.scratch.reader(to).mergeBase(head, to);

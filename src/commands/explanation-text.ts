@@ -13,10 +13,10 @@ export interface ExplainedRange {
   shown: { from: string; to: string };
 }
 
-/** Decisions that are shown only when everything is asked for. */
+/** Decisions that are shown only with --all. */
 const QUIET: ReadonlySet<ServiceDecision['decision']> = new Set(['not_chosen', 'excluded']);
 
-/** False when a sync would fail for what stands in the repository itself. */
+/** False if a sync would fail because of the repository itself. */
 export function wouldSucceed({ loaded, explanation }: Explained): boolean {
   return loaded.problems.length === 0 && explanation.services.every(({ decision }) => decision !== 'invalid');
 }
@@ -43,7 +43,7 @@ export function explanationText(
   options: { all: boolean },
 ): string {
   const { services, notes, unmatched } = explained.explanation;
-  // What is wrong with the rules is told as an error.
+  // Problems of the rules are printed as errors.
   const remarks = notes.filter(
     (note) => !explained.loaded.problems.some((problem) => note.startsWith(problem)),
   );
@@ -70,7 +70,7 @@ function decisionLines({ loaded }: Explained, decided: ServiceDecision): string[
   ];
 }
 
-/** Names of files may hold anything; a terminal must not obey them. */
+/** Names of files may contain anything, and must not control the terminal. */
 function printable(line: string): string {
   return replaceUnseen(line, '\ufffd');
 }

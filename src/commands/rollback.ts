@@ -1,10 +1,10 @@
-/** iac-runner rollback: take services back to an earlier commit of the branch, and keep them there. */
+/** iac-runner rollback: takes services back to an earlier commit of the branch, and keeps them there. */
 
 import { UsageError } from '../errors.ts';
 import { requestSync } from './client/request-sync.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
 
-export const rollbackCommand: Command = {
+export const rollback: Subcommand = {
   summary: 'Take services back to an earlier commit, and keep them there.',
   help: `Usage: iac-runner rollback SERVICE... --to COMMIT [--force] [--follow] [--url URL]
 
@@ -15,9 +15,8 @@ WEBHOOK_SECRET where that is not set.
 Options:
   --to COMMIT       where to go, 40 hexadecimal digits
   --force           do not wait for a sync window, and run also what is unchanged
-  --follow          show the run as it goes, and exit with 0 only when it succeeded
-  --url URL         the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
-`,
+  --follow          show the run while it runs, and exit with 0 only when it succeeded
+${URL_HELP}`,
   async run(args) {
     const { values, positionals: services } = parseOptions(args, {
       allowPositionals: true,

@@ -1,12 +1,12 @@
-/** iac-runner serve: the server, until it is told to stop. */
+/** iac-runner serve: the server, until it gets a signal to stop. */
 
-import { pino } from 'pino';
-import { loadConfig, loadUnknownVariables } from '../config.ts';
+import { loadConfig } from '../config.ts';
 import { live } from '../wiring/live.ts';
 import { startServices } from '../wiring/server.ts';
-import { type Command, parseOptions } from './command.ts';
+import { openLog, restrictFiles } from './long-lived.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
-export const serveCommand: Command = {
+export const serve: Subcommand = {
   summary: 'Receive pushes and sync what they changed.',
   help: `Usage: iac-runner serve
 
@@ -14,18 +14,13 @@ Receives GitHub's push webhooks on /webhook and signed requests on /sync, and sy
 Configured by the environment only; docs/configuration.md lists every variable.
 
 SIGTERM or SIGINT: takes no new work, lets running tasks end within DRAIN_TIMEOUT, hands the rest back, exits 0.
-The same signal a second time ends at once what still runs.
+A second signal ends at once what still runs.
 `,
   async run(args) {
     parseOptions(args, { options: {} });
     const config = loadConfig();
-    // Whoever else may write in the checkout decides what runs with the secrets.
-    process.umask(process.umask() | 0o022);
-    const log = pino(
-      { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-      pino.destination({ dest: 1, sync: true }),
-    );
-    for (const line of loadUnknownVariables()) log.warn(line);
+    restrictFiles();
+    const log = openLog(config.logLevel);
     return live(log, (life) => startServices(config, log, life));
   },
 };

@@ -1,4 +1,4 @@
-/** iac-runner services: the services of a working folder, as the runner would see them. */
+/** iac-runner services: lists the services of a working folder as the server would see them. */
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -8,9 +8,9 @@ import { describeDuplicate, discoverServices } from '../pipelines/rules/discover
 import { describeProblem, type ParsedRules, parseRulesFile } from '../pipelines/rules/rules-file.ts';
 import { DEFAULT_RULES, globPatterns, RULES_FILE } from '../pipelines/rules/service-rules.ts';
 import { missingServices } from '../pipelines/selection/named-services.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
-export const servicesCommand: Command = {
+export const services: Subcommand = {
   summary: 'List the services of a working folder.',
   help: `Usage: iac-runner services [FOLDER]
 

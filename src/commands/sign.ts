@@ -1,4 +1,4 @@
-/** iac-runner sign: the headers of a signed request, or a curl line ready to paste. */
+/** iac-runner sign: prints the headers of a signed request, or a complete curl command. */
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -6,9 +6,9 @@ import { text } from 'node:stream/consumers';
 import { loadClientConfig } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { signedHeaders } from '../triggers/signature.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
-export const signCommand: Command = {
+export const sign: Subcommand = {
   summary: 'Print the headers, or a curl command, for a signed request.',
   help: `Usage: iac-runner sign [--curl] [--url URL] [--timestamp] [BODY | --file FILE | -]
 
@@ -17,10 +17,10 @@ and prints the headers to send.
 BODY "-" or none reads standard input. The secret itself is never printed.
 
 Options:
-  --curl        print a ready curl command instead
+  --curl        print a complete curl command instead
   --url URL     the server, for --curl (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
   --file FILE   read the body from a file
-  --timestamp   also sign the time and a nonce: the request is good once, within 300 s
+  --timestamp   also sign the time and a nonce, so that the request is valid once, within 300 s
 
 Example:
   iac-runner sign --curl --timestamp '{"services":["platform/postgres"]}' | sh

@@ -1,10 +1,10 @@
-/** iac-runner sync: ask a running server to sync services, and follow the run if wanted. */
+/** iac-runner sync: asks a running server to sync services, and follows the run if wanted. */
 
 import { UsageError } from '../errors.ts';
 import { requestSync } from './client/request-sync.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
 
-export const syncCommand: Command = {
+export const sync: Subcommand = {
   summary: 'Ask a running server to sync services.',
   help: `Usage: iac-runner sync [--url URL] [--force] [--dry-run] [--follow] (--all | SERVICE...)
 
@@ -15,11 +15,10 @@ SERVICE is an id such as platform/postgres; unchanged services are skipped unles
 Options:
   --all             every service
   --force           also what is unchanged
-  --dry-run         only say what would be done
-  --follow          show the run as it goes, and exit with 0 only when it succeeded
+  --dry-run         only show what would be done
+  --follow          show the run while it runs, and exit with 0 only when it succeeded
   --revision SHA    sync as of this commit of the branch (a full commit id), also when that goes back
-  --url URL         the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
-`,
+${URL_HELP}`,
   async run(args) {
     const { values, positionals } = parseOptions(args, {
       allowPositionals: true,

@@ -44,7 +44,7 @@ it('lists tool, version and program, and exits with 1 when one is broken', async
   expect(lines[1]).toMatch(/^terraform {2}1\.12\.0 .* broken: it says that it is 1\.11\.4$/);
 });
 
-it('exits with 1 and says where it looked when there is none', async () => {
+it('exits with 1 and says where it looked when there is no tool', async () => {
   const { exitCode, stderr } = await tools({ PATH: newFolder() });
   expect(exitCode).toBe(1);
   expect(stderr).toContain('neither on the PATH nor in TOOLS_DIR, which is not set');

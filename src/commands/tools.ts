@@ -1,18 +1,18 @@
-/** iac-runner tools: the versions of Terraform and OpenTofu that are installed, and whether they work. */
+/** iac-runner tools: lists the installed versions of Terraform and OpenTofu, and checks that they work. */
 
 import { loadToolPlaces } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { createLocalExecutor } from '../executor/local.ts';
 import { checkTool, listTools } from '../pipelines/terraform/install/tools.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
-export const toolsCommand: Command = {
+export const tools: Subcommand = {
   summary: 'List and check the installed versions of terraform and tofu.',
   help: `Usage: iac-runner tools
 
-Lists what deployments may use: tool, version, program. First comes what is on the PATH, used when a deployment names
-no tool_version, then each TOOLS_DIR/<tool>/<version>/<tool>. Every one is asked for its version.
-Exits with 1 when one of them does not answer or is not the version that its folder names, or when there is none.
+Lists the tools that deployments may use: tool, version, program. The tools on the PATH come first, which are used when
+a deployment names no tool_version, then each TOOLS_DIR/<tool>/<version>/<tool>. Every tool is asked for its version.
+Exits with 1 when a tool does not answer or is not the version that its folder names, or when there is none.
 `,
   async run(args) {
     const { positionals } = parseOptions(args, { allowPositionals: true, options: {} });

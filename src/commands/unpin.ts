@@ -1,20 +1,19 @@
-/** iac-runner unpin: give services that were rolled back to pushes again. */
+/** iac-runner unpin: lets pushes reach services again that were rolled back. */
 
 import { UsageError } from '../errors.ts';
 import { requestSync } from './client/request-sync.ts';
-import { type Command, parseOptions } from './command.ts';
+import { parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
 
-export const unpinCommand: Command = {
-  summary: 'Give rolled back services to pushes again.',
+export const unpin: Subcommand = {
+  summary: 'Let pushes reach rolled back services again.',
   help: `Usage: iac-runner unpin SERVICE... [--follow] [--url URL]
 
-Ends what iac-runner rollback began: the services are synced as of the branch head, and pushes reach them again.
+Ends an iac-runner rollback: the services are synced as of the branch head, and pushes reach them again.
 Signed with SYNC_SECRET, or with WEBHOOK_SECRET where that is not set.
 
 Options:
-  --follow          show the run as it goes, and exit with 0 only when it succeeded
-  --url URL         the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
-`,
+  --follow          show the run while it runs, and exit with 0 only when it succeeded
+${URL_HELP}`,
   async run(args) {
     const { values, positionals: services } = parseOptions(args, {
       allowPositionals: true,

@@ -1,30 +1,30 @@
-/** iac-runner worker: takes work from Redis, without a server, until it is told to stop. */
+/** iac-runner worker: works on runs of a shared store or on jobs of Redis, until it gets a signal to stop. */
 
-import { pino } from 'pino';
-import { loadConfig, loadUnknownVariables, loadWorkerConfig } from '../config.ts';
+import { loadConfig, loadWorkerConfig } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { startJobWorker } from '../wiring/jobs.ts';
 import { live } from '../wiring/live.ts';
 import { startRunWorker } from '../wiring/work.ts';
-import { type Command, parseOptions } from './command.ts';
+import { openLog, restrictFiles } from './long-lived.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
-export const workerCommand: Command = {
+export const worker: Subcommand = {
   summary: 'Take work without a server: runs of a shared store, or jobs of Redis.',
   help: `Usage: iac-runner worker [--labels aws,linux] [--concurrency 4]
 
-With STORE_URL set: works on the runs that servers with the same STORE_URL have taken in. Needs the rest of their
-configuration, too, and a DATA_DIR and a WORKSPACE_DIR of its own; docs/postgres.md says more.
+With STORE_URL set: works on the runs that servers with the same STORE_URL accept. Needs the rest of their
+configuration, too, and a DATA_DIR and a WORKSPACE_DIR of its own; see docs/postgres.md.
 
   --labels        takes deployments whose labels are all among these; default WORKER_LABELS, or any
   --concurrency   runs worked on at once
 
 With REDIS_URL set: takes jobs from jobs:stream. Each is a prompt: AGENT_COMMAND works on it in a clone of the user's
-repository, and what it changed is pushed as the branch repobox/<first 8 characters of the job's id>. Needs
-ENCRYPTION_KEY. Any number of workers may run, on any number of machines; docs/jobs.md tells more.
+repository, and its changes are pushed as the branch repobox/<first 8 characters of the job's id>. Needs
+ENCRYPTION_KEY. Any number of workers may run, on any number of machines; see docs/jobs.md.
 Configured by the environment only; docs/configuration.md lists every variable.
 
 SIGTERM or SIGINT: takes no new work, lets running jobs end within DRAIN_TIMEOUT, hands the rest back, exits 0.
-The same signal a second time ends at once what still runs.
+A second signal ends at once what still runs.
 `,
   async run(args) {
     const { values } = parseOptions(args, {
@@ -33,12 +33,8 @@ The same signal a second time ends at once what still runs.
     const options = readOptions(values);
     const { jobs, hasStore, logLevel } = loadWorkerConfig();
     const config = hasStore ? loadConfig() : null;
-    process.umask(process.umask() | 0o022);
-    const log = pino(
-      { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-      pino.destination({ dest: 1, sync: true }),
-    );
-    for (const line of loadUnknownVariables()) log.warn(line);
+    restrictFiles();
+    const log = openLog(logLevel);
     return live(log, async (life) => {
       const hurries: (() => void)[] = [];
       if (config) hurries.push(await startRunWorker(config, options, log, life));

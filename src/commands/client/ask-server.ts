@@ -1,4 +1,4 @@
-/** One request to a running server, with its refusals as errors for people. */
+/** Sends one request to a running server, and turns refusals into errors for people. */
 
 import { z } from 'zod';
 import { MINUTE } from '../../units.ts';
@@ -7,7 +7,7 @@ import { RequestError } from '../../errors.ts';
 const ANSWER_TIMEOUT_MS = MINUTE;
 const errorSchema = z.object({ error: z.string() });
 
-/** The answer's JSON. Throws RequestError with what the server said, or why it could not be reached. */
+/** Resolves to the JSON of the answer. Throws RequestError with the error of the server, or if it cannot be reached. */
 export async function askServer(
   server: string,
   path: string,

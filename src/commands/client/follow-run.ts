@@ -1,16 +1,18 @@
-/** Shows a run in the terminal as it goes, by its event stream. */
+/** Shows a run in the terminal while it runs, by its event stream. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
+import { SECOND } from '../../units.ts';
 
 const logSchema = z.object({ step: z.string(), spans: z.array(z.object({ text: z.string() })) });
 const stepSchema = z.object({ id: z.string(), state: z.string(), message: z.string() });
 const runSchema = z.object({ state: z.string().optional(), message: z.string().optional() });
 const noticeSchema = z.object({ message: z.string() });
 
-/** Together more than a server takes to drain and to start again. */
+/** All pauses together are longer than a server takes to drain and to start again. */
 const RETRIES = 120;
-const RETRY_MS = 1_000;
+const RETRY_MS = SECOND;
 
 interface Message {
   event: string;
@@ -20,7 +22,8 @@ interface Message {
 
 /**
  * Prints steps and log lines until the run has ended; resolves to whether it succeeded. A stream that breaks is
- * resumed where it broke, as soon as the server, or what stands before it, gives one again. `runUrl` is the signed address from the server's answer, read through `server`.
+ * resumed at the last event, as soon as the server answers again. `runUrl` is the signed address from the answer of
+ * the server; it is read through `server`.
  */
 export async function followRun(server: string, runUrl: string): Promise<boolean> {
   const { pathname, search } = new URL(runUrl);
@@ -38,14 +41,14 @@ export async function followRun(server: string, runUrl: string): Promise<boolean
     } catch (error) {
       if (error instanceof RequestError) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    await sleep(RETRY_MS);
   }
   throw new RequestError(503, 'The run cannot be followed any longer; it goes on.', {
     nextAction: `See ${runUrl}`,
   });
 }
 
-/** Returns the run's state when the message tells it. */
+/** Prints a message. Returns the state of the run if the message has it. */
 function show({ event, data }: Message): string | undefined {
   const value: unknown = JSON.parse(data);
   if (event === 'log') {
@@ -86,12 +89,12 @@ async function* readMessages(address: string, lastId: string): AsyncGenerator<Me
   }
 }
 
-/** What servers and proxies answer that cannot now, but may later. */
+/** Servers and proxies answer so when they may succeed later. */
 function mayComeBack(status: number): boolean {
   return status >= 500 || status === 429 || status === 408;
 }
 
-/** One block of text/event-stream; null for comments. */
+/** Parses a block of text/event-stream; returns null for comments. */
 function parseBlock(block: string): Message | null {
   const fields = new Map(
     block.split('\n').flatMap((line) => {

@@ -1,18 +1,22 @@
-/** What a command is: its words for people, and what it does. */
+/** The form of a subcommand, and what several subcommands share. */
 
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { UsageError } from '../errors.ts';
 
-export interface Command {
+export interface Subcommand {
   /** One line for the overview. */
   summary: string;
-  /** Printed by --help, ends with a newline. */
+  /** Printed by --help; ends with a newline. */
   help: string;
-  /** Resolves to whether it succeeded; throws for wrong usage, configuration and the like. */
+  /** Resolves to whether it succeeded; throws for wrong usage, wrong configuration and the like. */
   run(args: string[]): Promise<boolean>;
 }
 
-/** node:util's parseArgs with our kind of error. */
+/** The last line of the options of subcommands that ask a server. */
+export const URL_HELP =
+  '  --url URL         the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)\n';
+
+/** Parses arguments with node:util; throws UsageError. */
 export function parseOptions<T extends ParseArgsConfig>(args: string[], config: T) {
   try {
     return parseArgs<T & { args: string[] }>({ ...config, args });

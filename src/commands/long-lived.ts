@@ -1,0 +1,19 @@
+/** What the subcommands that run until a signal do at their start. */
+
+import { type Logger, pino } from 'pino';
+import { loadUnknownVariables } from '../config.ts';
+
+/** Opens the log of a process that serves or works, and warns of variables that look like ours and are none. */
+export function openLog(level: string): Logger {
+  const log = pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 1, sync: true }),
+  );
+  for (const line of loadUnknownVariables()) log.warn(line);
+  return log;
+}
+
+/** Lets nobody else write in the checkout: they would decide what runs with the secrets. */
+export function restrictFiles(): void {
+  process.umask(process.umask() | 0o022);
+}
