@@ -1,4 +1,4 @@
-/** The environment, checked once and frozen: the only reader of process.env. Each subject has its file in config/. */
+/** The configuration from the environment, checked once and frozen. Nothing else reads process.env. */
 
 import { type Environment, plumbingOf } from './config/environment.ts';
 import { LIMITS } from './config/limits.ts';
@@ -68,12 +68,12 @@ export const VARIABLES: Readonly<Record<string, Variable<unknown>>> = Object.fro
   Object.values(SUBJECTS).flatMap((table) => Object.values(table).map((one) => [one.name, one])),
 );
 
-/** What `serve` and `worker` are built from. */
+/** The configuration of `serve` and `worker`. */
 export type Config = ReturnType<typeof loadConfig>;
 
 /**
- * Reads and checks the whole environment. Throws ConfigError naming every variable that is wrong, what was
- * expected and an example; never the value, which may be a secret.
+ * Reads and checks the whole environment. Throws ConfigError with every wrong variable, what was expected and an
+ * example; never with the value, which may be a secret.
  */
 export function loadConfig(environment: Environment = process.env) {
   const values = parse(SUBJECTS, environment, neverForTasks(VARIABLES));
@@ -101,20 +101,20 @@ export function loadConfig(environment: Environment = process.env) {
       drift: driftConfig(values.drift, withoutOurs(VARIABLES, environment)),
     },
     remotes: values.remotes,
-    /** Base of the key that seals credentials, then of keys that were used before. */
+    /** The base of the key that seals credentials, then the bases of earlier keys. */
     sealingKeys: sealingKeys(values.keys, access.webhookSecrets),
     dokploy: dokployConfig(values.dokploy, values.server.internalDomain),
     selfHeal: values.dokploy.selfHeal,
     ...values.store,
-    /** Where the output of jobs stands, or null. */
+    /** The Redis that has the output of jobs, or null. */
     redisUrl: values.jobs.redisUrl,
     secrets: secretsConfig(VARIABLES, environment),
   });
 }
 
 /**
- * What `worker` is to do. `jobs` is null when only STORE_URL is set; with neither address they are looked for on this
- * machine. They need nothing of a server.
+ * Says what `worker` works on. `jobs` is null when only STORE_URL is set; with neither address, jobs are taken from a
+ * Redis on this machine. Jobs need no variables of a server.
  */
 export function loadWorkerConfig(environment: Environment = process.env) {
   const { storeUrl } = STORE;
@@ -126,28 +126,28 @@ export function loadWorkerConfig(environment: Environment = process.env) {
   return { jobs, hasStore, logLevel: own.logLevel };
 }
 
-/** A line for each variable that looks like ours and is none; never with its value. */
+/** A line, without the value, for each variable that looks like ours and is none. */
 export function loadUnknownVariables(environment: Environment = process.env): string[] {
   return unknownVariables(VARIABLES, environment);
 }
 
-/** What `sync` and `sign` need to talk to a running server. */
+/** The secret and the address with which `sync` and `sign` talk to a running server. */
 export function loadClientConfig(environment: Environment = process.env): { secret: string; url: string } {
   return readClientConfig(environment);
 }
 
-/** What `deliveries` needs to talk to a running server. */
+/** The token and the address with which `deliveries` talks to a running server. */
 export function loadApiClientConfig(environment: Environment = process.env): { token: string; url: string } {
   return readApiClientConfig(environment);
 }
 
-/** Where `tools` looks for terraform and tofu. */
+/** The places where `tools` looks for terraform and tofu. */
 export function loadToolPlaces(environment: Environment = process.env) {
   const { toolsDir } = DEPLOYMENTS;
   return { path: environment.PATH ?? '', ...parse({ own: { toolsDir } }, environment).own };
 }
 
-/** What commands that work without a server give to the programs they start. */
+/** The variables that subcommands without a server give to the programs that they start. */
 export function loadPlumbing(environment: Environment = process.env): Readonly<Record<string, string>> {
   return plumbingOf(environment);
 }

@@ -1,8 +1,8 @@
-/** The environment as it was given, and which of it goes on to children. */
+/** The environment of this process, and the part of it that children get. */
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Variables that children get from the server's own environment when they are set: plumbing, never secrets. */
+/** Children get these variables of the server's own environment. None of them is a secret. */
 const PLUMBING = [
   'PATH',
   'HOME',
@@ -26,12 +26,12 @@ export function given(environment: Environment): Record<string, string> {
   );
 }
 
-/** What every child gets, when it is set. */
+/** The variables that every child gets. */
 export function plumbingOf(environment: Environment): Record<string, string> {
   return pick(given(environment), PLUMBING);
 }
 
-/** Those of a list that are set and not empty. */
+/** The variables of a list that are set and not empty. */
 export function pick(environment: Record<string, string>, list: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     list.flatMap((name) => {

@@ -1,4 +1,4 @@
-/** What is bounded: ends, attempts, output, waiting runs, the disk, the history. */
+/** Limits: the end of the process, attempts, output, waiting runs, disk space, history. */
 
 import { DAY, MEBIBYTE } from '../units.ts';
 import { count, seconds, wholeNumber } from './shapes.ts';
@@ -11,21 +11,21 @@ export const LIMITS = {
   }),
   retryLimit: variable('RETRY_LIMIT', count, {
     default: '3',
-    description: 'How many times a run is started when the server dies under it.',
+    description: 'How many times a run is started when the server dies while it runs.',
   }),
   logLimitBytes: variable('LOG_LIMIT_MB', wholeNumber(1, 9_999, MEBIBYTE), {
     default: '64',
     description:
-      'Megabytes of output kept of one task; of more, the middle is dropped and the last megabyte kept.',
+      'Megabytes of output that are kept of one task. Of longer output the middle is dropped and the last megabyte kept.',
   }),
   queueLimit: variable('QUEUE_LIMIT', wholeNumber(1, 9_999_999), {
     default: '10000',
-    description: 'Runs that may wait; a request for one more is answered 503.',
+    description: 'How many runs may wait; a request for one more is answered 503.',
   }),
   diskFloorBytes: variable('DISK_FLOOR_MB', wholeNumber(0, 9_999_999, MEBIBYTE), {
     default: '512',
     description:
-      'Megabytes kept free under DATA_DIR and WORKSPACE_DIR: with less nothing is fetched or checked out.',
+      'Megabytes that must stay free under DATA_DIR and WORKSPACE_DIR; with less, nothing is fetched or checked out.',
   }),
   retentionMs: variable('RETENTION_DAYS', wholeNumber(1, 9_999, DAY), {
     default: '90',

@@ -1,13 +1,13 @@
-/** What of the environment is secret, by the tables of variables: what is masked, and what no task may have. */
+/** The secrets of the environment, by the tables of variables: which values are masked, and which no task may have. */
 
 import { type Environment, given } from './environment.ts';
 import type { Table } from './variable.ts';
 
-/** What is masked in everything that is shown, whether tasks get it or not. */
+/** The values that are masked in everything that is shown, whether tasks get them or not. */
 export interface SecretsConfig {
-  /** Values of our own variables, as the tables mark them. */
+  /** The values of our own variables that the tables mark as secret. */
   values: readonly string[];
-  /** All other variables that are set: some have a secret's name, or a URL with a password. */
+  /** All other variables: the name of some says that they are secret, some are URLs with a password. */
   others: Readonly<Record<string, string>>;
 }
 
@@ -30,7 +30,7 @@ export function neverForTasks(table: Table): string[] {
     .map(([name]) => name);
 }
 
-/** All that is set, except what no task may have. */
+/** The whole environment without the variables that no task may have. */
 export function withoutOurs(table: Table, environment: Environment): Record<string, string> {
   const never = new Set(neverForTasks(table));
   return Object.fromEntries(Object.entries(given(environment)).filter(([name]) => !never.has(name)));
@@ -40,7 +40,7 @@ function lastParts(value: string): string[] {
   return value.split(',').map((entry) => /^\s*[^:\s]+:[^:\s]+:(\S+)\s*$/.exec(entry)?.[1] ?? entry.trim());
 }
 
-/** Secrets of Standard Webhooks are told as `whsec_` and the key. */
+/** Secrets of Standard Webhooks are written as `whsec_` and the key. */
 function keyInside(value: string): string[] {
   const [, key] = /^whsec_(.+)$/.exec(value.trim()) ?? [];
   return key === undefined ? [] : [key];

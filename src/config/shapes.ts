@@ -1,4 +1,4 @@
-/** The shapes that values of variables have: what is accepted, and what it is read as. */
+/** The shapes of variables: which values are accepted, and what they are read as. */
 
 import path from 'node:path';
 import { z } from 'zod';
@@ -6,7 +6,7 @@ import { SECOND } from '../units.ts';
 import type { Shape } from './variable.ts';
 
 
-/** Secrets nobody may run with: they stand in examples everywhere. */
+/** These are no secrets, because they stand in examples everywhere. */
 const PLACEHOLDERS = new Set([
   'changeme',
   'change-me',
@@ -37,7 +37,7 @@ export function matching(pattern: RegExp, expected: string): Shape<string> {
   return { schema: text.regex(pattern), expected };
 }
 
-/** Read as so many times `unit`. */
+/** The number is multiplied by `unit`. */
 export function wholeNumber(least: number, most: number, unit = 1): Shape<number> {
   return {
     schema: text
@@ -56,7 +56,7 @@ export function aSecret(expected: string): Shape<string> {
 export const count = wholeNumber(1, 9_999);
 
 const duration = text.regex(/^\d{1,7}$/).transform((value) => Number(value) * SECOND);
-/** All three are read as milliseconds. */
+/** The next three are read as milliseconds. */
 export const seconds: Shape<number> = { schema: duration, expected: 'a number of seconds' };
 export const positiveSeconds: Shape<number> = {
   schema: duration.refine((value) => value > 0),
@@ -80,7 +80,7 @@ export const httpUrl: Shape<string> = {
   expected: 'an http(s) URL',
 };
 
-/** 32 bytes as they are may begin or end with a blank. */
+/** 32 characters may begin or end with a blank. */
 export const key: Shape<string> = {
   schema: z
     .string()

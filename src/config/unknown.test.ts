@@ -30,7 +30,7 @@ describe('A variable that is not one of iac-runner', () => {
     expect(lines).toEqual([`${name} is not a variable of iac-runner; did you mean ${nearest}?`]);
   });
 
-  it('is not named when tasks or agents are to get it, or when it is blank', () => {
+  it('is not reported when tasks or agents get it, or when it is blank', () => {
     const given = { SYNC_RETRYS: '3', DOKPLOY_KEY: 'a key', PLAN_HOSTS: ' ' };
     expect(
       loadUnknownVariables({ ...given, TASK_ENV: 'ENV, SYNC_RETRYS', AGENT_ENV: 'DOKPLOY_KEY' }),

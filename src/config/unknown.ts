@@ -1,9 +1,9 @@
-/** Variables that look like ours and are none: mistakes that would else go unnoticed. */
+/** Finds variables that look like ours and are none: mistakes that nobody would notice otherwise. */
 
 import { type Environment, given } from './environment.ts';
 import type { Table } from './variable.ts';
 
-/** First words of our variables with which those of other programs begin, too. */
+/** Variables of other programs begin with these words, too. */
 const WORDS_OF_OTHERS = new Set([
   'AGENT',
   'EVENT',
@@ -16,7 +16,7 @@ const WORDS_OF_OTHERS = new Set([
   'WORKER',
 ]);
 
-/** A line for each, without its value. `table` holds every variable there is, by its name. */
+/** A line for each of them, without its value. `table` holds every variable by its name. */
 export function unknownVariables(table: Table, environment: Environment): string[] {
   const known = Object.keys(table);
   const prefixes = ownPrefixes(known);
@@ -37,7 +37,7 @@ function ownPrefixes(known: readonly string[]): string[] {
   return ['IAC_RUNNER_', ...new Set(shared.map((word) => `${word}_`))];
 }
 
-/** What TASK_ENV and the like name. */
+/** The variables that TASK_ENV and the like list. */
 function namedForOthers(table: Table, environment: Environment): string[] {
   return Object.values(table)
     .filter(({ namesVariables }) => namesVariables)
@@ -54,7 +54,7 @@ function isOneLetterAway(one: string, other: string): boolean {
   return Math.abs(one.length - other.length) <= 1 && distance(one, other) === 1;
 }
 
-/** How many letters are to be inserted, deleted, replaced, or swapped with their neighbour. */
+/** How many letters have to be inserted, deleted, replaced, or swapped with their neighbour. */
 function distance(one: string, other: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: other.length + 1 }, (_, column) => column);

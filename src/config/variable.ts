@@ -1,10 +1,10 @@
-/** What a variable is, and how tables of them are read from the environment. */
+/** The form of a variable, and how tables of variables are read from the environment. */
 
 import type { z } from 'zod';
 import { ConfigError } from '../errors.ts';
 import type { Environment } from './environment.ts';
 
-/** A form of values: how they are read, and what is expected, in the words of an error: "expected …". */
+/** How values are read, and the words of the error for a wrong one: "expected …". */
 export interface Shape<T> {
   schema: z.ZodType<T, string>;
   expected: string;
@@ -13,23 +13,23 @@ export interface Shape<T> {
 
 interface Facts {
   description: string;
-  /** What is read when it is unset. */
+  /** The value when it is unset. */
   default?: string;
-  /** What holds when it is unset and reads as null. Without this and a default the variable is required. */
+  /** Describes what holds when it is unset; its value is then null. Without this and a default it is required. */
   unset?: string;
-  /** Unset: that of the shape, or the default. An article at its beginning says that it describes a value. */
+  /** Left out: the example of the shape, or the default. If it begins with an article, it describes a value. */
   example?: string;
-  /** What of the value is secret: all of it, the credentials in a URL, or the last part of each `a:b:secret` entry. */
+  /** The secret part of the value: all, the credentials in a URL, or the last part of each `a:b:secret` entry. */
   secret?: 'all' | 'in_url' | 'in_entries';
   /** The value is a list of variables for tasks or agents. */
   namesVariables?: true;
-  /** Whether tasks may have it when they ask for it by name. Unset: if it is not secret. */
+  /** Whether TASK_ENV may list it. Left out: true if it is not secret. */
   forTasks?: boolean;
-  /** Stands uncommented among the first of .env.example, as required ones do. */
+  /** True for a variable that .env.example fills in at its beginning, as it does with required ones. */
   recommended?: true;
 }
 
-/** One variable: everything that follows from it is made from this entry. */
+/** One variable. Its type, its documentation and its masks are all made from this entry. */
 export interface Variable<T> extends Facts {
   name: string;
   schema: z.ZodType<T, string | undefined>;
@@ -40,7 +40,7 @@ export interface Variable<T> extends Facts {
 /** The variables of a subject by the names that the program has for their values. */
 export type Table = Readonly<Record<string, Variable<unknown>>>;
 
-/** What the variables of a table are read as. */
+/** The types of the values of a table. */
 export type ValuesOf<T extends Table> = { [Key in keyof T]: z.output<T[Key]['schema']> };
 
 export function variable<T>(
@@ -58,8 +58,8 @@ export function variable<T>(name: string, shape: Shape<T>, facts: Facts): Variab
 }
 
 /**
- * Reads tables of variables. Throws ConfigError with a line for each that is wrong; never with its value, which may be
- * a secret. A list of variables for tasks that holds one of `never` is wrong, too.
+ * Reads tables of variables. Throws ConfigError with a line for each wrong one; never with its value, which may be a
+ * secret. A list of variables for tasks must not contain one of `never`.
  */
 export function parse<T extends Readonly<Record<string, Table>>>(
   tables: T,
@@ -85,13 +85,13 @@ function mapValues<T, R>(from: Readonly<Record<string, T>>, change: (value: T) =
   return Object.fromEntries(Object.entries(from).map(([key, value]) => [key, change(value)]));
 }
 
-/** What a schema says of its own in a sentence, which never holds a secret. */
+/** The sentence of a schema's own check, which never contains a secret. */
 function problemOf(issue: z.core.$ZodIssue): string[] {
   const problem: unknown = issue.code === 'custom' ? issue.params?.problem : undefined;
   return typeof problem === 'string' ? [problem] : [];
 }
 
-/** One line for the reader, without the value, which may be a secret. */
+/** One line for the reader, without the value. */
 export function problemWith(
   { name, expected, example }: Variable<unknown>,
   given: string | null = null,

@@ -9,7 +9,7 @@ const GIVEN = {
 };
 
 describe('API_TOKENS', () => {
-  it('are taken from 16 characters on', () => {
+  it('are accepted from 16 characters on', () => {
     const tokens = `ada:admin:${'0123456789abcdef'}`;
     expect(loadConfig({ ...GIVEN, API_TOKENS: tokens }).apiTokens).toEqual([
       { name: 'ada', role: 'admin', token: '0123456789abcdef' },

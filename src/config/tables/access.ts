@@ -1,4 +1,4 @@
-/** Who may ask for what: the secrets of signed requests, and the tokens of the API. */
+/** The secrets of signed requests, and the tokens of the API. */
 
 import { aSecret, flag, isPlaceholder, text } from '../shapes.ts';
 import { type ValuesOf, variable } from '../variable.ts';
@@ -33,7 +33,7 @@ const uniqueTokens = tokens.superRefine((list, context) => {
   for (const { name, token } of list) {
     const owner = owners.get(token);
     const problem = names.has(name)
-      ? `The name ${name} stands there twice.`
+      ? `The name ${name} is used twice.`
       : owner !== undefined && `${owner} and ${name} have the same token: give each its own.`;
     if (problem) context.addIssue({ code: 'custom', params: { problem } });
     names.add(name);
@@ -41,62 +41,48 @@ const uniqueTokens = tokens.superRefine((list, context) => {
   }
 });
 
+const webhookSecretShape = aSecret('the secret of the GitHub webhook, at least 8 characters and not a placeholder');
+const webhookSecretPreviousShape = aSecret('the secret that was in use before, at least 8 characters');
+const syncSecretShape = aSecret('a secret of at least 8 characters that is not a placeholder');
+const syncSecretPreviousShape = aSecret('the secret that signed `/sync` before, at least 8 characters');
+const apiTokensShape = {
+  schema: uniqueTokens,
+  expected:
+    'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that no example uses, each name and each token once',
+};
+
 export const ACCESS = {
-  webhookSecret: variable(
-    'WEBHOOK_SECRET',
-    aSecret('the secret of the GitHub webhook, at least 8 characters and not a placeholder'),
-    {
-      example: 'the output of `openssl rand -hex 32`',
-      description:
-        'Signs `/webhook`, and `/sync` without SYNC_SECRET. The program does not start without it.',
-      secret: 'all',
-    },
-  ),
-  webhookSecretPrevious: variable(
-    'WEBHOOK_SECRET_PREVIOUS',
-    aSecret('the secret that was in use before, at least 8 characters'),
-    {
-      unset: 'none',
-      example: 'the previous value of WEBHOOK_SECRET',
-      description: 'Also accepted, while a new secret is being rolled out.',
-      secret: 'all',
-    },
-  ),
-  syncSecret: variable(
-    'SYNC_SECRET',
-    aSecret('a secret of at least 8 characters that is not a placeholder'),
-    {
-      unset: 'WEBHOOK_SECRET, and WEBHOOK_SECRET_PREVIOUS',
-      example: 'the output of `openssl rand -hex 32`',
-      description: 'Signs `/sync` in place of WEBHOOK_SECRET, so that GitHub and your scripts share nothing.',
-      secret: 'all',
-    },
-  ),
-  syncSecretPrevious: variable(
-    'SYNC_SECRET_PREVIOUS',
-    aSecret('the secret that signed `/sync` before, at least 8 characters'),
-    {
-      unset: 'none',
-      example: 'the previous value of SYNC_SECRET, or WEBHOOK_SECRET when SYNC_SECRET is new',
-      description: 'Also accepted for `/sync`, while a new secret is being rolled out.',
-      secret: 'all',
-    },
-  ),
-  apiTokens: variable(
-    'API_TOKENS',
-    {
-      schema: uniqueTokens,
-      expected:
-        'name:role:token entries, comma-separated, role viewer, operator or admin, tokens of 16 or more characters that stand in no example, each name and each token once',
-    },
-    {
-      default: '',
-      example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
-      description:
-        'Who may read runs (viewer), also retry and cancel them (operator), also approve (admin). Make tokens with `openssl rand -hex 32`.',
-      secret: 'in_entries',
-    },
-  ),
+  webhookSecret: variable('WEBHOOK_SECRET', webhookSecretShape, {
+    example: 'the output of `openssl rand -hex 32`',
+    description:
+      'Signs `/webhook`, and `/sync` if SYNC_SECRET is not set. The program does not start without it.',
+    secret: 'all',
+  }),
+  webhookSecretPrevious: variable('WEBHOOK_SECRET_PREVIOUS', webhookSecretPreviousShape, {
+    unset: 'none',
+    example: 'the previous value of WEBHOOK_SECRET',
+    description: 'Also accepted, while you roll out a new secret.',
+    secret: 'all',
+  }),
+  syncSecret: variable('SYNC_SECRET', syncSecretShape, {
+    unset: 'WEBHOOK_SECRET, and WEBHOOK_SECRET_PREVIOUS',
+    example: 'the output of `openssl rand -hex 32`',
+    description: 'Signs `/sync` in place of WEBHOOK_SECRET, so that GitHub and your scripts share nothing.',
+    secret: 'all',
+  }),
+  syncSecretPrevious: variable('SYNC_SECRET_PREVIOUS', syncSecretPreviousShape, {
+    unset: 'none',
+    example: 'the previous value of SYNC_SECRET, or WEBHOOK_SECRET when SYNC_SECRET is new',
+    description: 'Also accepted for `/sync`, while you roll out a new secret.',
+    secret: 'all',
+  }),
+  apiTokens: variable('API_TOKENS', apiTokensShape, {
+    default: '',
+    example: 'ada:admin:4f9c2e…,dashboard:viewer:77aa01…',
+    description:
+      'Tokens of people and programs: a viewer reads runs, an operator also retries and cancels them, an admin also approves. Make tokens with `openssl rand -hex 32`.',
+    secret: 'in_entries',
+  }),
   requireTimestamp: variable('SYNC_REQUIRE_TIMESTAMP', flag, {
     default: 'false',
     description: 'Refuse `/sync` requests without `X-IAC-Timestamp` and `X-IAC-Nonce`.',
@@ -108,7 +94,6 @@ export function accessConfig(values: ValuesOf<typeof ACCESS>) {
   const webhookSecrets: readonly [string, ...string[]] = webhookSecretPrevious
     ? [webhookSecret, webhookSecretPrevious]
     : [webhookSecret];
-  /** Those of `/sync`. */
   const syncSecrets = [
     ...(syncSecret ? [syncSecret] : webhookSecrets),
     ...(syncSecretPrevious ? [syncSecretPrevious] : []),

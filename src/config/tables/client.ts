@@ -1,4 +1,4 @@
-/** What commands read that talk to a running server. */
+/** The variables of the subcommands that talk to a running server. */
 
 import { ConfigError } from '../../errors.ts';
 import type { Environment } from '../environment.ts';
@@ -11,7 +11,7 @@ export const CLIENT = {
   token: variable('IAC_RUNNER_TOKEN', anyText('a token of API_TOKENS, without its name and role'), {
     unset: 'none',
     example: 'the token of an operator',
-    description: 'For the command `deliveries`: who is asking. The server does not read it.',
+    description: 'Identifies the caller of `iac-runner deliveries`. The server does not read it.',
     secret: 'all',
   }),
 } as const;
@@ -19,7 +19,7 @@ export const CLIENT = {
 const { publicUrl, port, internalDomain } = SERVER;
 const ADDRESS = { publicUrl, port, internalDomain } as const;
 
-/** For those that sign their requests. */
+/** For subcommands that sign their requests. */
 export function readClientConfig(environment: Environment): { secret: string; url: string } {
   const { webhookSecret, syncSecret } = ACCESS;
   const { own, address } = parse({ own: { syncSecret }, address: ADDRESS }, environment);
@@ -27,14 +27,14 @@ export function readClientConfig(environment: Environment): { secret: string; ur
   return { secret, url: serverUrl(address) };
 }
 
-/** For those that show a token. */
+/** For subcommands that send a token. */
 export function readApiClientConfig(environment: Environment): { token: string; url: string } {
   const { own, address } = parse({ own: CLIENT, address: ADDRESS }, environment);
   if (own.token === null) throw new ConfigError(problemWith(CLIENT.token));
   return { token: own.token, url: serverUrl(address) };
 }
 
-/** Where commands find the server: on this machine when nothing else is said. */
+/** The address of the server: this machine unless a variable says otherwise. */
 function serverUrl(address: ValuesOf<typeof ADDRESS>): string {
   return publicUrlOf(address) ?? `http://localhost:${address.port}`;
 }

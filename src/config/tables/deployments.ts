@@ -1,4 +1,4 @@
-/** Deployments: where and how they run, what requests may name, who is told, and drift checks. */
+/** Deployments: where and how they run, the addresses that requests may name, event webhooks, and drift checks. */
 
 import path from 'node:path';
 import { ConfigError } from '../../errors.ts';
@@ -16,6 +16,11 @@ import {
 import { problemWith, type ValuesOf, variable } from '../variable.ts';
 import { planChecks } from './plan-checks.ts';
 
+const allowedOriginsShape = listOf(
+  (origin) => origin === '*' || /^https?:\/\/[^/\s]+$/.test(origin),
+  'origins, comma-separated, or *',
+);
+
 export const DEPLOYMENTS = {
   directory: variable('DEPLOY_DIR', absolutePath, {
     default: '/tmp/iac-deployments',
@@ -23,7 +28,7 @@ export const DEPLOYMENTS = {
   }),
   concurrency: variable('MAX_CONCURRENT_RUNS', count, {
     default: '4',
-    description: 'Deployments that run at the same time, each of another target.',
+    description: 'How many deployments run at the same time, each of another target.',
   }),
   approvalTimeoutMs: variable('APPROVAL_TIMEOUT', positiveSeconds, {
     default: '86400',
@@ -42,31 +47,24 @@ export const DEPLOYMENTS = {
   pluginCacheDir: variable('PLUGIN_CACHE_DIR', absolutePath, {
     unset: '$DATA_DIR/providers',
     example: '/var/cache/iac-runner/providers',
-    description: 'Provider plugins that all runs share.',
+    description: 'The folder of the provider plugins, which all runs share.',
   }),
   providerMirrorDir: variable('PROVIDER_MIRROR_DIR', absolutePath, {
     unset: 'none',
     example: '/opt/iac-providers',
-    description: 'A filesystem mirror of providers, asked before the registries.',
+    description: 'A filesystem mirror of providers, which is tried before the registries.',
   }),
   checks: variable('PLAN_CHECKS', planChecks, {
     default: '[]',
     example: '[{"name":"policy","command":"conftest test {plan}","required":true}]',
     description:
-      'Commands run between plan and approval, without a shell; `{plan}` is the file with the plan as JSON.',
+      'Commands that run between plan and approval, without a shell; `{plan}` is the file with the plan as JSON.',
   }),
-  allowedOrigins: variable(
-    'ALLOWED_ORIGINS',
-    listOf(
-      (origin) => origin === '*' || /^https?:\/\/[^/\s]+$/.test(origin),
-      'origins, comma-separated, or *',
-    ),
-    {
-      default: '*',
-      example: 'https://portal.example.com',
-      description: 'Pages that may call the API of deployments from a browser (CORS).',
-    },
-  ),
+  allowedOrigins: variable('ALLOWED_ORIGINS', allowedOriginsShape, {
+    default: '*',
+    example: 'https://portal.example.com',
+    description: 'Pages that may call the API of deployments from a browser (CORS).',
+  }),
   registryUrl: variable('REGISTRY_HOST', httpUrl, {
     unset: 'none',
     example: 'https://registry.example.com',
@@ -74,24 +72,22 @@ export const DEPLOYMENTS = {
   }),
 } as const;
 
-/** What requests may name: URLs with these schemes and hosts. No host listed: any public one. */
+const protocolsShape = listOf(
+  (name) => /^(https?|ssh|git|file)$/.test(name),
+  'names of protocols, comma-separated, of https, ssh, http, git, file',
+);
+
+/** Requests may name URLs with these schemes and hosts. If no host is listed, any public one. */
 export const REMOTES = {
-  protocols: variable(
-    'GIT_ALLOWED_PROTOCOLS',
-    listOf(
-      (name) => /^(https?|ssh|git|file)$/.test(name),
-      'names of protocols, comma-separated, of https, ssh, http, git, file',
-    ),
-    {
-      default: 'https,ssh',
-      description: 'What `git_url`, `clone_url` and `callback_url` of requests may speak.',
-    },
-  ),
+  protocols: variable('GIT_ALLOWED_PROTOCOLS', protocolsShape, {
+    default: 'https,ssh',
+    description: 'The protocols that `git_url`, `clone_url` and `callback_url` of requests may use.',
+  }),
   hosts: variable('GIT_ALLOWED_HOSTS', hosts, {
     default: '',
     example: 'git.internal.example.com,10.0.0.7:3000',
     description:
-      'Only these hosts may stand in requests, also private ones. Unset: any public host, no private one.',
+      'The only hosts that requests may name; they may be private. Unset: any public host, no private one.',
   }),
 } as const;
 
@@ -100,43 +96,41 @@ export const KEYS = {
     unset: 'derived from WEBHOOK_SECRET; `worker` needs it for jobs',
     example: 'the output of `openssl rand -hex 32`',
     description:
-      'Seals the credentials of requests in the store until their run ends. For jobs: opens the tokens of users.',
+      'Encrypts the credentials of requests in the store until their run ends. For jobs: decrypts the tokens of users.',
     secret: 'all',
   }),
   encryptionKeyPrevious: variable('ENCRYPTION_KEY_PREVIOUS', key, {
     unset: 'none',
     example: 'the previous value of ENCRYPTION_KEY',
     description:
-      'Still opens what it has sealed. What a key derived from WEBHOOK_SECRET or WEBHOOK_SECRET_PREVIOUS has sealed is always opened.',
+      'Still decrypts what it has encrypted. Keys that are derived from WEBHOOK_SECRET or WEBHOOK_SECRET_PREVIOUS always do.',
     secret: 'all',
   }),
 } as const;
+
+const secretShape = matching(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'whsec_ and 24 to 64 bytes in base64');
 
 export const EVENTS = {
   url: variable('EVENT_WEBHOOK_URL', httpUrl, {
     unset: 'none',
     example: 'https://hooks.example.com/iac',
-    description: 'Gets an event for each change of every deployment, besides its own `callback_url`.',
-    // The path of such an address is often all that its receiver asks for.
+    description: 'The address that gets an event for each change of every deployment, as the `callback_url` of the deployment does.',
+    // Often the path of such an address is the only secret that its receiver asks for.
     secret: 'all',
   }),
-  secret: variable(
-    'EVENT_WEBHOOK_SECRET',
-    matching(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'whsec_ and 24 to 64 bytes in base64'),
-    {
-      unset: 'none: nothing is sent',
-      example: 'the output of `openssl rand -base64 32` after whsec_',
-      description: 'Signs event webhooks, in the form of Standard Webhooks.',
-      secret: 'all',
-    },
-  ),
+  secret: variable('EVENT_WEBHOOK_SECRET', secretShape, {
+    unset: 'none: nothing is sent',
+    example: 'the output of `openssl rand -base64 32` after whsec_',
+    description: 'Signs event webhooks, in the form of Standard Webhooks.',
+    secret: 'all',
+  }),
 } as const;
 
 export const DRIFT = {
   file: variable('DRIFT_TARGETS', absolutePath, {
     unset: 'none',
     example: '/etc/iac-runner/drift.yaml',
-    description: 'File of the deployments that are planned on a schedule to see whether something differs.',
+    description: 'The file of the deployments that are planned on a schedule, to find differences.',
   }),
   intervalMs: variable('DRIFT_INTERVAL', positiveSeconds, {
     default: '86400',
@@ -151,18 +145,18 @@ export function deployConfig(
   return {
     ...values,
     pluginCacheDir: values.pluginCacheDir ?? path.join(dataDir, 'providers'),
-    /** Null: takes any deployment. */
+    /** Null if this machine takes any deployment. */
     labels: labels.length === 0 ? null : labels,
   };
 }
 
-/** Null without a secret to sign with. `url` is null when only callbacks are told. */
+/** Null without a secret to sign with. `url` is null when events are only sent to callbacks. */
 export function eventWebhookConfig({ url, secret }: ValuesOf<typeof EVENTS>) {
   if (url !== null && secret === null) throw new ConfigError(problemWith(EVENTS.secret));
   return secret === null ? null : { url, secret };
 }
 
-/** `environment` is what its targets may name: all the server has, except what is ours. */
+/** The targets may name the variables of `environment`: all that the server has, except our own. */
 export function driftConfig(
   { file, intervalMs }: ValuesOf<typeof DRIFT>,
   environment: Readonly<Record<string, string>>,
@@ -171,8 +165,8 @@ export function driftConfig(
 }
 
 /**
- * Base of the key that seals credentials, then of all that may have sealed them before: so neither a first
- * ENCRYPTION_KEY nor a new secret loses what waits in the store.
+ * The base of the key that seals credentials, then the bases of keys that may have sealed them before. So neither a
+ * first ENCRYPTION_KEY nor a new secret loses the credentials that are in the store.
  */
 export function sealingKeys(
   { encryptionKey, encryptionKeyPrevious }: ValuesOf<typeof KEYS>,

@@ -13,7 +13,7 @@ const DOKPLOY = {
 };
 
 describe('The configuration of Dokploy', () => {
-  it('is off by default, whatever the variables hold that tasks read', () => {
+  it('is off by default, whatever the variables of tasks contain', () => {
     const odd = { ...BASE, DOKPLOY_URL: 'cloud.example.com', DOKPLOY_API_KEY: 'a\nb' };
     expect(loadConfig(odd)).toMatchObject({ dokploy: null, selfHeal: false });
     expect(loadConfig(odd).taskEnvironment).toMatchObject({ DOKPLOY_URL: 'cloud.example.com' });

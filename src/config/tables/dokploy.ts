@@ -1,21 +1,19 @@
-/** Config hashes in Dokploy. */
+/** The place of config hashes, and the access to Dokploy. */
 
 import { z } from 'zod';
 import { ConfigError } from '../../errors.ts';
 import { anyText, flag, httpUrl } from '../shapes.ts';
 import { problemWith, type ValuesOf, variable } from '../variable.ts';
 
-/** Address and key are only checked when they are used: tasks may take the same variables in forms of their own. */
+const hashStoreShape = { schema: z.enum(['ledger', 'dokploy']), expected: 'ledger or dokploy', example: 'dokploy' };
+
+/** Address and key are only checked when they are used, because tasks may use the same variables in other forms. */
 export const DOKPLOY = {
-  hashStore: variable(
-    'CONFIG_HASH_STORE',
-    { schema: z.enum(['ledger', 'dokploy']), expected: 'ledger or dokploy', example: 'dokploy' },
-    {
-      default: 'ledger',
-      description:
-        'Where config hashes stand: in our ledger alone, or in Dokploy too, to notice changes there.',
-    },
-  ),
+  hashStore: variable('CONFIG_HASH_STORE', hashStoreShape, {
+    default: 'ledger',
+    description:
+      'Where config hashes are stored: in our ledger alone, or in Dokploy too, to notice changes there.',
+  }),
   url: variable('DOKPLOY_URL', anyText('the http(s) URL of the API of Dokploy, without credentials'), {
     unset: 'https://cloud.$INTERNAL_DOMAIN/api when that is set',
     example: 'https://cloud.example.com/api',
@@ -30,11 +28,11 @@ export const DOKPLOY = {
   }),
   selfHeal: variable('SELF_HEAL', flag, {
     default: 'false',
-    description: 'Sync a service again when its config hash was changed in Dokploy; else it is only said.',
+    description: 'Sync a service again when its config hash was changed in Dokploy; otherwise the change is only shown.',
   }),
 } as const;
 
-/** Where config hashes stand besides the ledger, or null. `url` has no final slash. */
+/** The second place of config hashes, or null if they are only in the ledger. `url` has no final slash. */
 export function dokployConfig(
   values: ValuesOf<typeof DOKPLOY>,
   domain: string | null,

@@ -1,4 +1,4 @@
-/** The executor: where steps run, and what each may use. */
+/** The executor: where steps run, and how much each may use. */
 
 import { MEBIBYTE } from '../../units.ts';
 import { z } from 'zod';
@@ -6,20 +6,18 @@ import { ConfigError } from '../../errors.ts';
 import { wholeNumber, words } from '../shapes.ts';
 import { type ValuesOf, variable } from '../variable.ts';
 
+const kindShape = { schema: z.enum(['local', 'isolated']), expected: 'local or isolated', example: 'isolated' };
+
 export const EXECUTOR = {
-  kind: variable(
-    'EXECUTOR',
-    { schema: z.enum(['local', 'isolated']), expected: 'local or isolated', example: 'isolated' },
-    {
-      default: 'local',
-      description:
-        'Where tasks, terraform and tofu run: as children of the server, or through EXECUTOR_COMMAND.',
-    },
-  ),
+  kind: variable('EXECUTOR', kindShape, {
+    default: 'local',
+    description:
+      'Where tasks, terraform and tofu run: as children of the server, or through EXECUTOR_COMMAND.',
+  }),
   command: variable('EXECUTOR_COMMAND', words, {
     unset: 'this program itself, as a process of its own',
     example: 'sudo -u runner iac-runner exec',
-    description: 'What leads to `iac-runner exec` as another user, in a container or on another host.',
+    description: 'The command that starts `iac-runner exec` as another user, in a container or on another host.',
   }),
   cpuSeconds: variable('STEP_CPU_SECONDS', wholeNumber(1, 9_999_999), {
     unset: 'no limit',
@@ -30,7 +28,7 @@ export const EXECUTOR = {
     unset: 'no limit',
     example: '4096',
     description:
-      'Megabytes of address space that each process of a step may have, also what it only reserves. Needs prlimit.',
+      'Megabytes of address space that each process of a step may have, reserved memory included. Needs prlimit.',
   }),
   openFiles: variable('STEP_OPEN_FILES', wholeNumber(1, 9_999_999), {
     unset: 'no limit',
@@ -40,9 +38,9 @@ export const EXECUTOR = {
 } as const;
 
 export interface ExecutorConfig {
-  /** Null: children of the server. Empty: the program itself. */
+  /** Null for children of the server, empty for this program itself. */
   command: readonly string[] | null;
-  /** Of each process of a step. */
+  /** The limits of each process of a step. */
   limits: Pick<ValuesOf<typeof EXECUTOR>, 'cpuSeconds' | 'memoryBytes' | 'openFiles'>;
 }
 

@@ -12,7 +12,7 @@ export const FOLDERS = {
   dataDir: variable('DATA_DIR', absolutePath, {
     unset: '$WORKSPACE_DIR/.iac-runner',
     example: '/var/lib/iac-runner',
-    description: 'Holds the store and the git mirror. Back it up; one server at a time uses it.',
+    description: 'Holds the store and the git mirror. Back it up. Only one server may use it at a time.',
     forTasks: false,
   }),
 } as const;

@@ -1,35 +1,30 @@
-/** The platform repository: where it is, and which one it is on GitHub. */
+/** The platform repository: its address, its branch, and its name on GitHub. */
 
 import { anyText, httpUrl, matching, text } from '../shapes.ts';
 import { type ValuesOf, variable } from '../variable.ts';
 
 const OWNER_AND_NAME = /^[A-Za-z0-9-]+\/[A-Za-z0-9._-]+$/;
 
+const urlShape = {
+  schema: text.refine(
+    (value) => !value.startsWith('-') && !/^\s*[a-z0-9+.-]*::/i.test(value) && !/\s/.test(value),
+  ),
+  expected: 'the URL of the platform repository (https, ssh, or a local path; no `transport::address`)',
+};
+const branchShape = matching(/^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|\/$))[^\s~^:?*[\\\p{Cc}]+$/u, 'the name of a branch');
+
 export const GIT = {
-  url: variable(
-    'GIT_REPO_URL',
-    {
-      schema: text.refine(
-        (value) => !value.startsWith('-') && !/^\s*[a-z0-9+.-]*::/i.test(value) && !/\s/.test(value),
-      ),
-      expected: 'the URL of the platform repository (https, ssh, or a local path; no `transport::address`)',
-    },
-    {
-      example: 'https://github.com/acme/platform.git',
-      description: 'The platform repository. Credentials in it are used for git only and never shown.',
-      secret: 'in_url',
-    },
-  ),
-  branch: variable(
-    'GIT_BRANCH',
-    matching(/^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|\/$))[^\s~^:?*[\\\p{Cc}]+$/u, 'the name of a branch'),
-    { default: 'main', description: 'The branch that is deployed.', recommended: true },
-  ),
+  url: variable('GIT_REPO_URL', urlShape, {
+    example: 'https://github.com/acme/platform.git',
+    description: 'The platform repository. Credentials in it are used for git only and never shown.',
+    secret: 'in_url',
+  }),
+  branch: variable('GIT_BRANCH', branchShape, { default: 'main', description: 'The branch that is deployed.', recommended: true }),
   token: variable('GITHUB_TOKEN', anyText('a GitHub token'), {
     unset: 'none',
     example: 'a fine-grained token with read access to contents and write access to commit statuses',
     description:
-      'Reads the repository over https and writes commit statuses. Without it there are no statuses.',
+      'A token that reads the repository over https and writes commit statuses. Without it there are no statuses.',
     secret: 'all',
     recommended: true,
   }),
@@ -46,19 +41,19 @@ export const GIT = {
 } as const;
 
 export function gitConfig({ url, branch, token, githubApiUrl, ...given }: ValuesOf<typeof GIT>) {
-  /** `owner/name` that pushes must come from, or null to accept any. */
+  /** The `owner/name` that pushes must come from, or null to accept any. */
   const repository = given.repository ?? repositoryOf(url, githubApiUrl);
   const [owner, repo] = repository?.split('/') ?? [];
   return {
     git: { url, branch, token },
-    /** Null when the repository is not on GitHub as far as we know: then there are no statuses. */
+    /** Null when the repository is not on GitHub as far as we know; then there are no statuses. */
     github: owner && repo && token ? { owner, repo, apiUrl: githubApiUrl, token } : null,
     repository,
     githubApiUrl,
   };
 }
 
-/** `owner/name` of a repository on github.com or on the Enterprise Server behind the API address, else null. */
+/** The `owner/name` of a repository on github.com or on the Enterprise Server of the API address, else null. */
 function repositoryOf(url: string, apiUrl: string): string | null {
   const apiHost = new URL(apiUrl).hostname;
   const expectedHost = apiHost === 'api.github.com' ? 'github.com' : apiHost;

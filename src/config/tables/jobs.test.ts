@@ -21,7 +21,7 @@ describe('The variables of jobs', () => {
     });
   });
 
-  it('look for Redis on this machine unless told', () => {
+  it('look for Redis on this machine unless REDIS_URL is set', () => {
     expect(loadWorkerConfig(KEY).jobs).toMatchObject({ redisUrl: 'redis://localhost:6379' });
   });
 });

@@ -1,4 +1,4 @@
-/** The jobs of `jobs:stream`, and what else a worker reads for them: nothing of a server. */
+/** The jobs of `jobs:stream`. A worker that only runs jobs needs no other variables of a server. */
 
 import { ConfigError } from '../../errors.ts';
 import { type Environment, given, pick, plumbingOf } from '../environment.ts';
@@ -21,7 +21,7 @@ import { FOLDERS } from './folders.ts';
 import { GIT } from './git.ts';
 import { LOG } from './server.ts';
 
-/** With the number of a database, or none. */
+/** With or without the number of a database. */
 const redisUrl = text.refine(
   (value) => /^rediss?:\/\/[^\s/]+(\/\d{0,4})?([?#]\S*)?$/i.test(value) && URL.canParse(value),
 );
@@ -30,36 +30,29 @@ const milliseconds = text
   .transform(Number)
   .refine((value) => value >= 500);
 
+const redisUrlShape = { schema: redisUrl, expected: 'a redis:// or rediss:// URL' };
+const runnerIdShape = matching(/^[\w.:@-]{1,128}$/, 'letters, digits and . : @ - _, 128 at most');
+const agentCommandShape = anyText('a program and its arguments; quotes and backslashes as in a shell, which is not used');
+const claimIdleMsShape = { schema: milliseconds, expected: 'a number of milliseconds from 500' };
+
 export const JOBS = {
-  redisUrl: variable(
-    'REDIS_URL',
-    { schema: redisUrl, expected: 'a redis:// or rediss:// URL' },
-    {
-      unset: 'redis://localhost:6379 for `worker`; `serve` shows no jobs',
-      example: 'redis://:password@redis.internal:6379/0',
-      description: 'Where `worker` takes jobs from, and `serve` the output of jobs.',
-      secret: 'in_url',
-    },
-  ),
-  runnerId: variable(
-    'RUNNER_ID',
-    matching(/^[\w.:@-]{1,128}$/, 'letters, digits and . : @ - _, 128 at most'),
-    {
-      unset: 'the host name and the process id',
-      example: 'runner-1',
-      description: 'The name of this worker among the consumers of `jobs:stream`.',
-    },
-  ),
-  /** Not yet split. */
-  agentCommand: variable(
-    'AGENT_COMMAND',
-    anyText('a program and its arguments; quotes and backslashes as in a shell, which is not used'),
-    {
-      unset: 'none',
-      example: 'claude --print',
-      description: 'Works on a job: in a checkout, the prompt on standard input. Unset: jobs change nothing.',
-    },
-  ),
+  redisUrl: variable('REDIS_URL', redisUrlShape, {
+    unset: 'redis://localhost:6379 for `worker`; `serve` shows no jobs',
+    example: 'redis://:password@redis.internal:6379/0',
+    description: 'Where `worker` takes jobs from, and `serve` the output of jobs.',
+    secret: 'in_url',
+  }),
+  runnerId: variable('RUNNER_ID', runnerIdShape, {
+    unset: 'the host name and the process id',
+    example: 'runner-1',
+    description: 'The name of this worker among the consumers of `jobs:stream`.',
+  }),
+  /** The command is split into words when it is used. */
+  agentCommand: variable('AGENT_COMMAND', agentCommandShape, {
+    unset: 'none',
+    example: 'claude --print',
+    description: 'The program that works on a job, in a checkout, with the prompt on standard input. Unset: jobs change nothing.',
+  }),
   agentEnv: variable('AGENT_ENV', environmentNames, {
     default: '',
     example: 'ANTHROPIC_API_KEY',
@@ -72,20 +65,16 @@ export const JOBS = {
   }),
   concurrency: variable('MAX_CONCURRENT_JOBS', count, {
     default: '10',
-    description: 'Jobs that one worker runs at the same time.',
+    description: 'How many jobs one worker runs at the same time.',
   }),
   perUser: variable('MAX_JOBS_PER_USER', count, {
     default: '3',
-    description: 'Jobs of one user that run at the same time, on all workers together.',
+    description: 'How many jobs of one user run at the same time, on all workers together.',
   }),
-  claimIdleMs: variable(
-    'CLAIM_IDLE_MS',
-    { schema: milliseconds, expected: 'a number of milliseconds from 500' },
-    {
-      default: '300000',
-      description: 'After so long without a sign of life a worker counts as dead, and others take its jobs.',
-    },
-  ),
+  claimIdleMs: variable('CLAIM_IDLE_MS', claimIdleMsShape, {
+    default: '300000',
+    description: 'After this time without a sign of life a worker counts as dead, and others take its jobs.',
+  }),
   tempDir: variable('TEMP_DIR', absolutePath, {
     default: '/tmp/repobox',
     description: 'Holds the checkout of each running job, named by its id.',
@@ -100,7 +89,7 @@ export const JOBS = {
   }),
 } as const;
 
-/** In the order of what is said when they are wrong. */
+/** The order of these tables is the order of the error messages. */
 const READ = {
   jobs: JOBS,
   own: {
@@ -109,7 +98,7 @@ const READ = {
     drainTimeoutMs: LIMITS.drainTimeoutMs,
     logLimitBytes: LIMITS.logLimitBytes,
     githubApiUrl: GIT.githubApiUrl,
-    /** For mirrors; null: below the system's folder for temporary files. */
+    /** For mirrors; null for a folder below the system's folder for temporary files. */
     stateDir: FOLDERS.dataDir,
     ...LOG,
   },
@@ -117,10 +106,10 @@ const READ = {
   executor: EXECUTOR,
 } as const;
 
-/** What a worker needs for the jobs of `jobs:stream`. */
+/** The configuration of a worker that runs jobs of `jobs:stream`. */
 export type JobsConfig = ReturnType<typeof readJobsConfig>;
 
-/** `table` holds every variable there is, to know what is secret. */
+/** `table` holds every variable, and says which are secret. */
 export function readJobsConfig(environment: Environment, table: Table) {
   const { jobs, own, remotes, executor } = parse(READ, environment, neverForTasks(table));
   if (own.encryptionKey === null) throw new ConfigError(problemWith(KEYS.encryptionKey));
@@ -130,7 +119,7 @@ export function readJobsConfig(environment: Environment, table: Table) {
     ...own,
     remotes,
     redisUrl: jobs.redisUrl ?? 'redis://localhost:6379',
-    /** What the agent gets by AGENT_ENV. */
+    /** The variables that the agent gets by AGENT_ENV. */
     agentEnvironment: pick(given(environment), agentEnv),
     // Not the trimmed value: 32 characters may begin or end with a blank.
     encryptionKey: environment.ENCRYPTION_KEY ?? '',

@@ -1,14 +1,14 @@
-/** The form of PLAN_CHECKS: commands that judge a plan. */
+/** The form of PLAN_CHECKS: commands that check a plan. */
 
 import { z } from 'zod';
 import { text, words } from '../shapes.ts';
 import type { Shape } from '../variable.ts';
 
-/** A command that judges a plan. `argv` may hold `{plan}`, the path of the plan as JSON. */
+/** A command that checks a plan. `argv` may contain `{plan}`, the path of the plan as JSON. */
 export interface PlanCheck {
   name: string;
   argv: readonly [string, ...string[]];
-  /** Nothing is approved or applied when it fails. */
+  /** If a required check fails, nothing is approved or applied. */
   required: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Pull requests: previews, and plans that are asked for by them, by comments or by Pub/Sub. */
+/** Pull requests: previews, and plans that pull requests, comments or Pub/Sub messages ask for. */
 
 import { ConfigError } from '../../errors.ts';
 import { anyText, flag, hosts, httpUrl } from '../shapes.ts';
@@ -8,7 +8,7 @@ export const PLANS = {
   previews: variable('PREVIEWS', flag, {
     default: 'false',
     description:
-      'Tell on each pull request what merging it would sync; the webhook must send `pull_request` events, too.',
+      'Comment on each pull request which services merging it would sync. The webhook must send `pull_request` events, too.',
   }),
   pullRequests: variable('PLANS', flag, {
     default: 'false',
@@ -17,7 +17,7 @@ export const PLANS = {
   commentCommands: variable('COMMENT_COMMANDS', flag, {
     default: 'false',
     description:
-      'Obey `iac-runner plan` and `iac-runner apply` in comments on pull requests by people with write access.',
+      'Obey the comments `iac-runner plan` and `iac-runner apply` on pull requests, by people with write access.',
   }),
   allowedHosts: variable('PLAN_ALLOWED_HOSTS', hosts, {
     unset: 'the host of GITHUB_API_URL, and github.com',
@@ -31,26 +31,26 @@ export const PUBSUB = {
     unset: 'none: off',
     example: 'https://iac.example.com/pubsub/push',
     description:
-      'Turns `/pubsub/push` on for OIDC tokens with this audience. Needs PUBSUB_SERVICE_ACCOUNT as well.',
+      'Turns on `/pubsub/push` for OIDC tokens with this audience. Needs PUBSUB_SERVICE_ACCOUNT as well.',
   }),
   serviceAccount: variable('PUBSUB_SERVICE_ACCOUNT', anyText('the e-mail address of a service account'), {
     unset: 'none; required with PUBSUB_AUDIENCE',
     example: 'pubsub@project.iam.gserviceaccount.com',
     description:
-      'The only account whose tokens are accepted: an audience alone can be put into a token by everybody.',
+      'The only account whose tokens are accepted. The audience proves nothing, because everybody can put it into a token.',
   }),
   issuer: variable('PUBSUB_ISSUER', anyText('the issuer of the tokens'), {
     default: 'https://accounts.google.com',
-    description: 'Who issues the tokens.',
+    description: 'The issuer of the tokens.',
   }),
   jwksUrl: variable('PUBSUB_JWKS_URL', httpUrl, {
     default: 'https://www.googleapis.com/oauth2/v3/certs',
-    description: 'The keys that the tokens are signed with.',
+    description: 'The address of the keys that sign the tokens.',
   }),
   allowUnauthenticated: variable('PUBSUB_ALLOW_UNAUTHENTICATED', flag, {
     default: 'false',
     example: 'false',
-    description: 'Take `/pubsub/push` from anybody. Only behind something that checks.',
+    description: 'Accept `/pubsub/push` from anybody. Only use this behind a proxy that checks the senders.',
   }),
 } as const;
 
@@ -65,13 +65,13 @@ export function plansConfig(
   return {
     pullRequests,
     commentCommands,
-    /** Null when `/pubsub/push` is off; `oidc` null: anybody may push. */
+    /** Null when `/pubsub/push` is off; `oidc` is null when anybody may push. */
     pubsub: oidc !== null || pubsub.allowUnauthenticated ? { oidc } : null,
     allowedHosts: listed?.length ? listed : [new URL(githubApiUrl).host, 'github.com'],
   };
 }
 
-/** Google signs a token with any audience for anybody who has a service account, so the account must be named. */
+/** Google signs a token with any audience for anybody who has a service account, so the account is required. */
 function oidcConfig({ audience, serviceAccount, issuer, jwksUrl }: ValuesOf<typeof PUBSUB>) {
   if (audience === null && serviceAccount === null) return null;
   if (audience === null || serviceAccount === null) {

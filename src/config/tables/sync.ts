@@ -1,4 +1,4 @@
-/** Syncs: when they start by themselves, and which commits are good enough. */
+/** Syncs: when they start by themselves, and which commits must be signed. */
 
 import { absolutePath, flag, seconds, wholeNumber } from '../shapes.ts';
 import { variable } from '../variable.ts';
@@ -6,19 +6,19 @@ import { variable } from '../variable.ts';
 export const SYNC = {
   reconcileIntervalMs: variable('RECONCILE_INTERVAL', seconds, {
     default: '300',
-    description: 'Seconds between comparisons of the branch with what was synced; 0: only at start.',
+    description: 'Seconds between two comparisons of the branch with the last syncs; 0: only at the start.',
   }),
   syncRetries: variable('SYNC_RETRIES', wholeNumber(0, 999), {
     default: '3',
-    description: 'How often a failed service is tried again by itself, after 1, 2, 4 … minutes.',
+    description: 'How often a failed service is synced again automatically, after 1, 2, 4 … minutes.',
   }),
   requireSignedCommits: variable('REQUIRE_SIGNED_COMMITS', flag, {
     default: 'false',
-    description: 'Refuse commits that no key of COMMIT_SIGNERS has signed, whatever `.iac-runner.yaml` says.',
+    description: 'Refuse commits without a signature by a key of COMMIT_SIGNERS, whatever `.iac-runner.yaml` says.',
   }),
   commitSigners: variable('COMMIT_SIGNERS', absolutePath, {
     unset: 'none: no signature is good',
     example: '/etc/iac-runner/allowed-signers',
-    description: 'File of the ssh keys that may sign commits, in the form of ssh-keygen(1), ALLOWED SIGNERS.',
+    description: 'The file of the ssh keys that may sign commits, in the form of ssh-keygen(1), ALLOWED SIGNERS.',
   }),
 } as const;

@@ -1,4 +1,4 @@
-/** The wall between code of others and the secrets of the server: it is there, or somebody says that nobody needs it. */
+/** The wall between other people's code and the secrets of the server: it must be there, or the operator must say that it is not needed. */
 
 import { ConfigError } from '../../errors.ts';
 import { flag } from '../shapes.ts';
@@ -10,18 +10,18 @@ export const WALL = {
   trustAuthors: variable('TRUST_PULL_REQUEST_AUTHORS', flag, {
     default: 'false',
     description:
-      'Says that everybody who may open a pull request, or send a Pub/Sub message, may have all secrets of this server. PLANS, COMMENT_COMMANDS and Pub/Sub need it, or EXECUTOR_COMMAND.',
+      'Declares that everybody who may open a pull request, or send a Pub/Sub message, may have all secrets of this server. PLANS, COMMENT_COMMANDS and Pub/Sub need this or EXECUTOR_COMMAND.',
   }),
   trustOperators: variable('TRUST_OPERATORS', flag, {
     default: 'false',
     description:
-      'Says that everybody with the role operator may have all secrets of this server. `POST /deploy` by an operator needs it, or EXECUTOR_COMMAND.',
+      'Declares that everybody with the role operator may have all secrets of this server. `POST /deploy` by an operator needs this or EXECUTOR_COMMAND.',
   }),
 } as const;
 
 /**
- * Whose code may run on this machine, behind a wall or trusted. Throws ConfigError when code of pull requests would run
- * as the user of the server and nobody said that it may.
+ * Says whose code may run on this machine, because there is a wall or because they are trusted. Throws ConfigError when
+ * code of pull requests would run as the user of the server and the operator did not allow it.
  */
 export function wallConfig(values: ValuesOf<typeof WALL>, executor: ExecutorConfig, plans: PlansConfig) {
   const hasWall = executor.command !== null && executor.command.length > 0;
