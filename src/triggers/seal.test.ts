@@ -3,8 +3,8 @@ import { createSealer } from './seal.ts';
 
 const TEXT = JSON.stringify({ environment: { TOKEN: 'hunter2-ünïcode' }, git: null });
 
-describe('What is sealed', () => {
-  it('is opened again, differs each time, and shows nothing of the text', () => {
+describe('A sealed text', () => {
+  it('can be opened, differs each time, and does not contain the text', () => {
     const { seal, open } = createSealer(['a-secret-of-the-server']);
     const sealed = seal(TEXT);
     expect(open(sealed)).toBe(TEXT);
@@ -14,7 +14,7 @@ describe('What is sealed', () => {
     expect(Buffer.from(sealed.slice(3), 'base64url').includes('hunter2')).toBe(false);
   });
 
-  it('outlives the change of the key as long as the old one is known', () => {
+  it('can be opened after a change of the key as long as the old key is known', () => {
     const sealed = createSealer(['the-old-secret']).seal(TEXT);
     expect(createSealer(['the-new-secret', 'the-old-secret']).open(sealed)).toBe(TEXT);
     expect(createSealer(['the-new-secret']).open(sealed)).toBeNull();
@@ -22,7 +22,7 @@ describe('What is sealed', () => {
     expect(createSealer(['the-new-secret']).open(again)).toBe(TEXT);
   });
 
-  it('is not opened when any of it was changed', () => {
+  it('cannot be opened when a part of it was changed', () => {
     const { seal, open } = createSealer(['a-secret-of-the-server']);
     const bytes = Buffer.from(seal('short').slice(3), 'base64url');
     for (const index of bytes.keys()) {

@@ -72,7 +72,7 @@ describe('A signature', () => {
     'of 1 MiB': `sha256=${'a'.repeat(1024 * 1024)}`,
   };
 
-  it.each(Object.entries(NONE))('F3: %s is none, and nothing throws', (_what, header) => {
+  it.each(Object.entries(NONE))('F3: %s is not a signature, and nothing throws', (_what, header) => {
     expect(isSigned([SECRET, 'the previous one'], BODY, header)).toBe(false);
   });
 });

@@ -53,7 +53,7 @@ describe('F48: hostile subjects, paths, messages, names and log lines', () => {
     expect(tags.filter((tag) => /\sonerror=/.test(tag.replaceAll(/"[^"]*"/g, '""')))).toEqual([]);
   });
 
-  it('keep no mark that turns the reading direction, outside of attributes that carry names for the script', async () => {
+  it('have no mark that changes the reading direction, except in attributes with names for the script', async () => {
     const page = await (
       await createHostileRun().request('/runs/r1', { headers: { ...AS_VIEWER, ...BROWSER } })
     ).text();

@@ -25,7 +25,8 @@ import type { RunStore } from '../runs/run-store.ts';
 import type { PullRequestOptions } from '../triggers/github/pull-request.ts';
 import { createOidcVerifier } from '../triggers/plan/oidc.ts';
 import { openPlanSecrets } from '../triggers/plan/plan-secrets.ts';
-import { createPubsubPush, type PubsubGate, type PubsubPushOptions } from '../triggers/plan/pubsub-push.ts';
+import { createPubsubPush, type PubsubPushOptions } from '../triggers/plan/pubsub-push.ts';
+import type { Gate } from '../triggers/signed-body.ts';
 import { DAY, MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import type { ToolRoom } from './deployments.ts';
@@ -43,7 +44,7 @@ const NO_WALL = 'Neither EXECUTOR_COMMAND nor TRUST_PULL_REQUEST_AUTHORS is set 
 
 export interface Plans {
   pipeline: Pipeline<'plan'>;
-  pubsubPush(gate: PubsubGate): Handler;
+  pubsubPush(gate: Gate): Handler;
   /** The operator's own, for heads of pull requests. */
   repository: Pick<RemoteRepositories, 'open'>;
   /** For the webhook: where heads of our own pull requests come from; null when they are not planned. */

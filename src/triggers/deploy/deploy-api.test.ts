@@ -35,7 +35,7 @@ async function showPlan(expiresAt = stage.clock.now + DAY): Promise<void> {
 }
 
 describe('Starting a deployment', () => {
-  it('stores it with who asked, its target, priority and labels', async () => {
+  it('stores it with its caller, target, priority and labels', async () => {
     const id = await startOne({ priority: 7, labels: ['aws'] });
     expect(await stage.store().run(id)).toMatchObject({
       kind: 'deploy',
@@ -48,7 +48,7 @@ describe('Starting a deployment', () => {
     });
   });
 
-  it('is refused to an operator without a wall, before anything of the request is looked at; an admin may', async () => {
+  it('is refused to an operator without a wall before the request is read; an admin may do it', async () => {
     const api = stage.api({ operatorsMayDeploy: false });
     for (const body of [DEPLOY_BODY, {}]) {
       await expect(api.start(body, OSCAR)).rejects.toMatchObject({
@@ -61,11 +61,11 @@ describe('Starting a deployment', () => {
     expect(run.input).not.toHaveProperty('needsWall');
   });
 
-  it('by an operator remembers that a machine without a wall must not run it', async () => {
+  it('by an operator stores that a machine without a wall must not run it', async () => {
     expect(await stage.store().run(await startOne())).toMatchObject({ input: { needsWall: true } });
   });
 
-  it('keeps credentials readable in no file, and for us', async () => {
+  it('keeps credentials unreadable in every file, and readable for us', async () => {
     const id = await startOne({
       env_vars: { TF_VAR_password: 'CANARY-env' },
       git_url: 'https://me:CANARY-url@github.com/acme/infra.git',
@@ -163,7 +163,7 @@ describe('A decision', () => {
     expect(await stage.api().approve('nope', 'ada')).toEqual({ status: 'unknown' });
   });
 
-  it('is one, whoever races: an approval, a rejection, a cancel and the time', async () => {
+  it('is made once when an approval, a rejection, a cancel and the time limit race', async () => {
     for (let round = 0; round < 8; round += 1) {
       const id = await startOne();
       const expiresAt = stage.clock.now + 1;
@@ -189,7 +189,7 @@ describe('A decision', () => {
 });
 
 describe('A decision about a plan of a pull request', () => {
-  it('that cannot be made speaks of the plan', async () => {
+  it('that is refused mentions the plan', async () => {
     const { approve } = stage.api();
     const { run } = await stage.store().enqueue(planRequest());
     const reason = async () => {
@@ -204,7 +204,7 @@ describe('A decision about a plan of a pull request', () => {
     expect(await reason()).toBe('The plan was already approved by ada');
   });
 
-  it('that has ended says how', async () => {
+  it('that comes too late says how the plan ended', async () => {
     const { run } = await stage.store().enqueue(planRequest());
     await stage.store().requestCancel(run.id, 'oscar');
     expect(await stage.api().approve(run.id, 'ada')).toEqual({
@@ -215,7 +215,7 @@ describe('A decision about a plan of a pull request', () => {
 });
 
 describe('An approval that nobody gives', () => {
-  it('expires, also when the server was down meanwhile', async () => {
+  it('expires, also when the server was down at that time', async () => {
     const id = await startOne();
     await showPlan(stage.clock.now + DAY);
     const approvals = { store: stage.store(), now: () => stage.clock.now, log: SILENT };
@@ -230,7 +230,7 @@ describe('An approval that nobody gives', () => {
     await started.stop();
   });
 
-  it('cannot be given after its time, even if nobody has looked since', async () => {
+  it('cannot be given after its time, even if the timer has not run since', async () => {
     const id = await startOne();
     await showPlan(stage.clock.now + 10);
     stage.clock.now += 10;
@@ -241,7 +241,7 @@ describe('An approval that nobody gives', () => {
     expect(await stage.store().run(id)).toMatchObject({ state: 'cancelled', reason: 'approval_expired' });
   });
 
-  it('expires, whatever is damaged of another one', async () => {
+  it('expires, even if another run is damaged', async () => {
     const ids: string[] = [];
     for (const name of ['first', 'second', 'third']) {
       ids.push(await startOne({ path: name }));
@@ -273,7 +273,7 @@ describe('An approval that nobody gives', () => {
 });
 
 describe('A cancel', () => {
-  it('ends what waits at once, marks what runs, and comes too late for what has ended', async () => {
+  it('ends a waiting run at once, marks a running one, and is refused for one that has ended', async () => {
     const { cancel } = stage.api();
     const queued = await startOne();
     expect(await cancel(queued, 'oscar')).toMatchObject({ status: 'done', run: { state: 'cancelled' } });

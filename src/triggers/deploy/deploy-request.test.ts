@@ -43,7 +43,7 @@ describe('A request for a deployment', () => {
     });
   });
 
-  it('may have all of them, and others that are ignored', () => {
+  it('may have all fields, and ignores unknown ones', () => {
     const body = {
       tool: 'tofu',
       git_url: 'https://github.com/acme/infra.git',
@@ -88,7 +88,7 @@ describe('A request for a deployment', () => {
     });
   });
 
-  it('takes null, and an empty path or flags, for left out', () => {
+  it('treats null, and an empty path or empty flags, as left out', () => {
     const nothing = {
       path: '',
       env_vars: null,
@@ -120,7 +120,7 @@ describe('A request for a deployment', () => {
 });
 
 describe('Credentials of a request', () => {
-  it('leave the address, wherever they came from', () => {
+  it('are removed from the address, wherever they came from', () => {
     const request = parse({ git_url: 'https://me:t%40ken@github.com/acme/infra.git' });
     expect(request).toMatchObject({
       input: { gitUrl: 'https://github.com/acme/infra.git' },
@@ -298,7 +298,7 @@ describe('A wrong request', () => {
     expect(wrongFields({ ...LEAST, git_url: 'https://github.com/a.git' }, rules)).toEqual(['git_url']);
   });
 
-  it('does not answer with more than it was asked', () => {
+  it('is answered with a bounded list of problems', () => {
     const env_vars = Object.fromEntries(Array.from({ length: 5_000 }, (_, index) => [`A${index}`, 1]));
     const request = parse({ env_vars });
     expect(request.ok || request.problems).toHaveLength(21);

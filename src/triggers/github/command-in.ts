@@ -33,7 +33,7 @@ export function commandIn(body: string): Command | null {
       isPlain = true;
       continue;
     }
-    const found = isPlain ? COMMANDS.find((command) => isCommand(line, command)) : undefined;
+    const found: Command | undefined = isPlain ? COMMANDS.find((command) => isCommand(line, command)) : undefined;
     if (found !== undefined && !isUnderlined(lines, index)) return found;
     const [, backticks, tildes] = FENCE.exec(line) ?? [];
     fence = backticks ?? tildes ?? null;

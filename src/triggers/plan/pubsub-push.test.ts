@@ -123,7 +123,7 @@ describe('POST /pubsub/push', () => {
     expect(JSON.stringify([run, deliveries, sealed, logged])).not.toContain('CANARY');
   });
 
-  it('takes what is left out as the contract says', async () => {
+  it('uses the defaults of the contract for fields that are left out', async () => {
     const { work, ...rest } = planRequest();
     const request = { ...rest, github_api_base_url: undefined, work: { plan_id: work.plan_id } };
     expect((await push(envelope(request))).status).toBe(204);
@@ -135,7 +135,7 @@ describe('POST /pubsub/push', () => {
     });
   });
 
-  it('begins one run for a message that comes again, also at once and after the run has ended', async () => {
+  it('enqueues one run for a repeated message, also for simultaneous ones and after the run has ended', async () => {
     const all = await Promise.all(Array.from({ length: 20 }, () => push(envelope(planRequest()))));
     expect(new Set(all.map(({ status }) => status))).toEqual(new Set([204]));
     const [run, ...others] = await store.runs({ limit: 10 });
@@ -225,7 +225,7 @@ describe('POST /pubsub/push', () => {
     expect(await store.deliveries({ limit: 10 })).toMatchObject([{ event: 'pubsub', decision: 'refused' }]);
   });
 
-  it('allows our own API address over plain http, as it is the one we were configured with', async () => {
+  it('allows our own API address over plain http, because the operator configured it', async () => {
     const api = 'http://127.0.0.1:4010';
     const request = { ...planRequest(), github_api_base_url: `${api}/` };
     await push(envelope(request), { apiUrl: api, allowedHosts: ['127.0.0.1:4010', 'github.com'] });
@@ -244,7 +244,7 @@ describe('POST /pubsub/push', () => {
     expect(await store.deliveries({ limit: 1 })).toEqual([]);
   });
 
-  it('is 429 after ten bad tokens within a minute, and takes a good one all the same', async () => {
+  it('is 429 after ten bad tokens within a minute, and still accepts a good one', async () => {
     const keys = await startKeyServer();
     onTestFinished(keys.close);
     const verify = createOidcVerifier({
@@ -271,7 +271,7 @@ describe('POST /pubsub/push', () => {
     expect(await store.runs({ limit: 2 })).toHaveLength(1);
   });
 
-  it('is 503 for a body that is not finished when the bodies of strangers need the room', async () => {
+  it('is 503 for an unfinished body when other bodies need the space', async () => {
     const gate = createTestGate({ unverifiedBytes: 100_000 });
     const unfinished = () =>
       new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(60_000)) });
@@ -283,7 +283,7 @@ describe('POST /pubsub/push', () => {
     expect((await push(envelope(planRequest()), {}, { gate })).status).toBe(204);
   });
 
-  it('F17: is 503 when it could not be stored, so that it comes again', async () => {
+  it('F17: is 503 when it could not be stored, so that Pub/Sub sends it again', async () => {
     for (const [before, body] of [envelope(planRequest()), '{'].entries()) {
       const failing = failAtCall(store, 1);
       expect((await push(body, { store: failing.store })).status).toBe(503);

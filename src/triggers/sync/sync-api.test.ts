@@ -75,7 +75,7 @@ it('A signed request that could not be stored can be sent again, whichever call 
   }
 });
 
-it('A signed request is good once, also when many of it come at the same time', async () => {
+it('A signed request is accepted once, also when it arrives many times at once', async () => {
   const app = serve(store);
   const statuses = await Promise.all(Array.from({ length: 10 }, () => send(app, 'nonce-of-many')));
   expect(statuses.toSorted()).toEqual([200, ...Array(9).fill(401)]);

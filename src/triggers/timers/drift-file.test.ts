@@ -21,7 +21,7 @@ function problems(text: string): string[] {
 }
 
 describe('The file of drift targets', () => {
-  it('needs little', () => {
+  it('needs only a few fields', () => {
     const parsed = parseDriftFile(GOOD, OPTIONS);
     expect(parsed).toMatchObject({
       ok: true,
@@ -38,7 +38,7 @@ describe('The file of drift targets', () => {
     });
   });
 
-  it('takes what a request takes, and credentials by the names of variables', () => {
+  it('accepts the fields of a request, and credentials by the names of variables', () => {
     const text = `${GOOD}
     path: ./network/
     tool_version: "1.9.0"

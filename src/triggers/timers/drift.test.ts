@@ -102,7 +102,7 @@ describe('A drift check', () => {
     expect(JSON.stringify([run, logged])).not.toContain('s3cret');
   });
 
-  it('comes again after the interval, and not while one is active', async () => {
+  it('is repeated after the interval, but not while another is active', async () => {
     write('network');
     await start();
     await expect.poll(checks).toHaveLength(1);
@@ -139,7 +139,7 @@ describe('A drift check', () => {
     await expect.poll(checks).toHaveLength(3);
   });
 
-  it('of many targets comes one after the other: each look begins one', async () => {
+  it('of many targets starts one after the other, one with each look', async () => {
     write('a', 'b', 'c', 'd');
     const stop = await start({ intervalMs: HOUR });
     await expect.poll(checks).toHaveLength(1);
@@ -150,7 +150,7 @@ describe('A drift check', () => {
     await expect.poll(checks).toHaveLength(4);
   });
 
-  it('is not begun again by a restart before it is due', async () => {
+  it('is not started again by a restart before it is due', async () => {
     write('network');
     const stop = await start({ intervalMs: HOUR });
     await expect.poll(checks).toHaveLength(1);
@@ -173,7 +173,7 @@ describe('The file of drift targets', () => {
     await expect(start()).rejects.toThrow(/drift\.yaml line 2, targets\.0\.tool: is required/);
   });
 
-  it('is read again; a broken one is said once, and the last good targets are used', async () => {
+  it('is read again; a broken file is logged once, and the last good targets are used', async () => {
     write('network');
     await start();
     await expect.poll(checks).toHaveLength(1);

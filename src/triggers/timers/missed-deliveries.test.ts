@@ -42,7 +42,7 @@ function createLooker(answer: () => FailedDeliveries, seen: RunStore = store) {
 }
 
 describe('Looking for missed deliveries', () => {
-  it('F11: records those of three days, oldest first, with what GitHub got and when, and each of them once', async () => {
+  it('F11: records those of the last three days, oldest first, each once, with the answer that GitHub got and its time', async () => {
     const failed = [
       { deliveryId: 'late', event: 'push', statusCode: 502, deliveredAt: START },
       { deliveryId: 'early', event: 'p<b>ing', statusCode: 0, deliveredAt: START - 1_000 },
@@ -80,7 +80,7 @@ describe('Looking for missed deliveries', () => {
     expect(asked).toHaveLength(3);
   });
 
-  it('says once that it may not, and leaves it alone', async () => {
+  it('logs once that the token may not read deliveries, and does not ask again', async () => {
     const { look, said, asked, clock } = createLooker(() => ({ kind: 'not_allowed', problem: 'HTTP 404' }));
     for (let hour = 0; hour < 3; hour += 1) {
       await look();

@@ -95,7 +95,7 @@ describe('An address with ten wrong tokens within a minute', () => {
     expect((await app.request('/in/secret-1')).status).toBe(429);
   });
 
-  it('keeps nobody out whose token was right there before, nor a session', async () => {
+  it('does not lock out sessions, and tokens that were right there before', async () => {
     const app = createApp();
     const cookie = await sessionOf(app, 'secret-1');
     for (let guess = 0; guess < 20; guess += 1) await status(app, `guess-${guess}`);
@@ -172,7 +172,7 @@ describe('a session', () => {
     expect(await who(app, { Cookie: second })).toMatchObject({ name: 'oscar' });
   });
 
-  it('counts for nothing beside a wrong bearer token', async () => {
+  it('is ignored beside a wrong bearer token', async () => {
     const app = createApp();
     const cookie = await sessionOf(app, 'secret-1');
     expect(await who(app, { Cookie: cookie, Authorization: 'Bearer wrong' })).toBeNull();

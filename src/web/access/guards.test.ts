@@ -42,7 +42,7 @@ describe('roles', () => {
     expect((await app.request('/runs/r1/cancel', { ...POST, headers })).status).toBe(cancel);
   });
 
-  it('decide what is done in whose name', async () => {
+  it('decide which actions are done, in the name of the caller', async () => {
     const { app, acted } = createPages();
     await app.request('/runs/r1/retry', { ...POST, headers: AS_VIEWER });
     const retry = await app.request('/runs/r1/retry', { ...POST, headers: AS_OPERATOR });
@@ -75,7 +75,7 @@ describe('without credentials', () => {
     expect((await app.request('/runs/nope/retry', { ...POST, headers: AS_OPERATOR })).status).toBe(404);
   });
 
-  it('a browser is led to the login page and from there to where it wanted to go', async () => {
+  it('a browser is led to the login page, and from there to the page that it wanted', async () => {
     const { app } = createPages();
     const locationOf = async (path: string, init: RequestInit) =>
       (await app.request(path, { headers: BROWSER, ...init })).headers.get('Location');

@@ -12,7 +12,7 @@ function postForm(fields: Record<string, string>, headers: Record<string, string
 }
 
 describe('signing in', () => {
-  it('leads to where the caller wanted to go', async () => {
+  it('leads to the page that the caller wanted', async () => {
     const form = postForm({ token: ' viewer-token ', next: '/runs/r1' });
     const response = await createApp().request('/login', form);
     expect([response.status, response.headers.get('Location')]).toEqual([303, '/runs/r1']);
@@ -54,7 +54,7 @@ describe('signing in', () => {
     expect(text).toContain('name="next"');
   });
 
-  it('is left out for who is signed in', async () => {
+  it('is skipped for callers who are signed in', async () => {
     const app = createApp();
     const headers = await signIn(app, 'viewer-token');
     const response = await app.request('/login?next=//evil.example', { headers });
@@ -92,7 +92,7 @@ describe('localPath', () => {
     ['/.//evil.example', '/runs'],
   ];
 
-  it.each(PATHS)('makes of %j the path %j', (next, path) => {
+  it.each(PATHS)('turns %j into the path %j', (next, path) => {
     expect(localPath(next)).toBe(path);
   });
 });

@@ -63,7 +63,7 @@ function loginPage(assets: Assets, next: string, problem: string | null): Html {
  aria-describedby="token-help"${problem && html` aria-invalid="true"`}>
 ${problem && html`<p class="problem" role="alert">${problem}</p>`}
 <p id="token-help" class="quiet">Use one of the tokens that the server has in API_TOKENS.</p>
-<button type="submit">Sign in</button>
+<button class="primary" type="submit">Sign in</button>
 </form>
 </section>`,
   );

@@ -1,4 +1,4 @@
-/** Keeps the page of a run live: appends log lines, follows states and durations. The page works without it. */
+/** Keeps the page of a run up to date: appends log lines, updates states and durations. The page works without it. */
 
 const MAX_LINES = 2000;
 const APPEND_DELAY_MS = 50;
@@ -7,7 +7,7 @@ const RECONNECT_DELAY_MS = 5000;
 
 const run = document.querySelector('article.run');
 
-/** Same words as formatDuration on the server. */
+/** Uses the same words as formatDuration on the server. */
 function formatDuration(durationMs) {
   const duration = Math.max(0, durationMs);
   if (duration < 10_000) return `${(Math.floor(duration / 100) / 10).toFixed(1)} s`;
@@ -41,7 +41,7 @@ function isAtEnd(box) {
   return box.scrollHeight - box.scrollTop - box.clientHeight < 40;
 }
 
-/* Log lines: collected for a moment, then appended together. Text only ever becomes text nodes. */
+/* Log lines are collected for a moment, then appended together. Their text only becomes text nodes. */
 
 const waiting = new Map();
 let appendTimer = null;
@@ -63,7 +63,7 @@ function appendWaiting() {
   appendTimer = null;
   for (const [stepId, { lines, lost }] of waiting) {
     const step = findStep(stepId);
-    // A step that has no place yet gets it by the refresh that is under way.
+    // A step that is not on the page yet is added by the next refresh.
     if (!step) continue;
     waiting.delete(stepId);
     const box = step.querySelector('.log-box');
@@ -78,17 +78,17 @@ function appendWaiting() {
   }
 }
 
-/** Our own marks among the lines have no number. */
+/** Counts the lines that have a number, which our own marks have not. */
 function countNumbered(lines, streamOf) {
   return lines.filter((line) => streamOf(line) !== 'mark').length;
 }
 
-/** Removes the first `count` lines; `more` were never shown. The numbers of those that stay do not change. */
+/** Removes the first `count` lines; `more` lines were never shown. The other lines keep their numbers. */
 function forget(log, count, more) {
-  const gone = [...log.children].slice(0, Math.max(0, count));
-  if (gone.length + more === 0) return;
-  log.start += more + countNumbered(gone, ({ className }) => className);
-  for (const line of gone) line.remove();
+  const removed = [...log.children].slice(0, Math.max(0, count));
+  if (removed.length + more === 0) return;
+  log.start += more + countNumbered(removed, ({ className }) => className);
+  for (const line of removed) line.remove();
 }
 
 function lineElement({ stream, spans }) {
@@ -107,11 +107,11 @@ function lineElement({ stream, spans }) {
   return line;
 }
 
-/* States: steps change in place; everything else is fetched again from the server, which knows how to show it. */
+/* Steps change in place. Everything else is fetched again from the server, which renders it. */
 
 function applyStep(change) {
   const step = findStep(change.id);
-  // What is being fetched may be older than this change.
+  // The page that is being fetched may be older than this change.
   if (!step || fetching) refreshSoon();
   if (!step) return;
   const badge = step.querySelector('.state');
@@ -163,14 +163,14 @@ async function refresh() {
       exchange(new DOMParser().parseFromString(await response.text(), 'text/html'));
     }
   } catch {
-    // The server is away for a moment.
+    // The server cannot be reached at the moment.
     setTimeout(refreshSoon, RECONNECT_DELAY_MS);
   } finally {
     fetching = false;
   }
 }
 
-/* What the reader opened or closed stays so; the rest is as the server has it, e.g. a plan that waits for approval. */
+/* Details that the reader opened or closed stay so. The others are as the server sends them, e.g. an open plan that waits. */
 const openAtFirst = new WeakMap();
 
 function noteOpen(part) {
@@ -185,7 +185,7 @@ function exchange(fresh) {
   }
   for (const part of fresh.querySelectorAll('[data-live]')) {
     const shown = document.getElementById(part.id);
-    // Exchanging what is equal would take the focus away, and be read out again.
+    // Exchanging equal parts would take the focus away, and screen readers would read them again.
     if (!shown || shown.innerHTML === part.innerHTML) continue;
     const chosen = [...shown.querySelectorAll('details')].map((details) =>
       details.open === openAtFirst.get(details) ? null : details.open,
@@ -209,7 +209,7 @@ function showNotice({ level, message }) {
   document.getElementById('notices').append(notice);
 }
 
-/* The stream. EventSource comes back by itself after a broken connection, but not after an error answer. */
+/* The event stream. EventSource connects again by itself after a broken connection, but not after an error answer. */
 
 function connect(path, after) {
   let last = after;

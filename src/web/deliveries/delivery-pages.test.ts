@@ -93,7 +93,7 @@ describe('GET /deliveries', () => {
     expect(seen).toEqual(Array.from({ length: 120 }, (_, index) => 120 - index));
   });
 
-  it('says of each what came, what was decided and why', async () => {
+  it('shows the event, the decision and its reason for each', async () => {
     const { app } = createPages(2);
     const headers = { ...AS_VIEWER, ...WANTS_JSON };
     const body = ListBody.parse(await (await app.request('/deliveries', { headers })).json());
@@ -111,7 +111,7 @@ describe('GET /deliveries', () => {
     expect(await (await app.request('/deliveries/1', { headers })).json()).toEqual(body.deliveries[1]);
   });
 
-  it('filters by decision, also over pages, and names the decisions when it knows none like it', async () => {
+  it('filters by decision, also over pages, and lists the decisions when the filter is unknown', async () => {
     const { app } = createPages(120);
     const headers = { ...AS_VIEWER, ...WANTS_JSON };
     const first = ListBody.parse(
@@ -128,7 +128,7 @@ describe('GET /deliveries', () => {
     expect((await app.request('/deliveries?before=x', { headers })).status).toBe(400);
   });
 
-  it('is a page for people, where only operators find a button, and only where there is something to replay', async () => {
+  it('is a page with a button for operators, where there is something to replay', async () => {
     const { app } = createPages(2);
     const page = async (headers: Record<string, string>) =>
       (await app.request('/deliveries', { headers: { ...BROWSER, ...headers } })).text();
@@ -139,7 +139,7 @@ describe('GET /deliveries', () => {
     expect(await page(AS_VIEWER)).not.toContain('/replay');
   });
 
-  it('F48: shows what strangers sent as text', async () => {
+  it('F48: shows the texts of strangers as text only', async () => {
     const { app, store } = createPages(0);
     const hostile = '<img src=x onerror=alert(1)>\u202e\u001b[2J';
     store({ ...aDelivery(1), detail: hostile, event: hostile, deliveryId: hostile });
@@ -165,7 +165,7 @@ describe('POST /deliveries/:number/replay', () => {
     headers: { ...WANTS_JSON, ...headers },
   });
 
-  it('enqueues what was asked for, under the name of who asks again', async () => {
+  it('enqueues the request again, under the name of the caller', async () => {
     const { app, enqueued } = createPages(1);
     const response = await app.request('/deliveries/1/replay', post(AS_OPERATOR));
     const [run, ...others] = await enqueued();
@@ -204,7 +204,7 @@ describe('POST /deliveries/:number/replay', () => {
     expect(await enqueued()).toEqual([]);
   });
 
-  it('says of a missed delivery how to get it', async () => {
+  it('says how to get a missed delivery', async () => {
     const { app, store } = createPages(0);
     store({ ...aDelivery(2), decision: 'missed' });
     const response = await app.request('/deliveries/1/replay', post(AS_OPERATOR));

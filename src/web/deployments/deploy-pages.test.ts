@@ -248,7 +248,7 @@ describe('An approval', () => {
     expect(await json('/runs/d1')).toMatchObject({ state: status === 303 ? 'queued' : 'awaiting_approval' });
   });
 
-  it('is nothing that a sync has', async () => {
+  it('does not exist for a sync', async () => {
     const { app } = createPages(({ add }) => void add('s1'));
     const response = await app.request('/runs/s1/approve', { ...POST, headers: AS_ADMIN });
     expect([response.status, await response.json()]).toEqual([

@@ -35,7 +35,7 @@ async function showPlan(): Promise<void> {
 }
 
 describe('POST /deploy', () => {
-  it('answers 202 with exactly what clients of old require', async () => {
+  it('answers 202 with exactly the members that older clients require', async () => {
     const { status, body } = await post('/deploy', AS_OPERATOR, JSON.stringify(DEPLOY_BODY));
     expect(status).toBe(202);
     expect(body).toEqual({
@@ -46,7 +46,7 @@ describe('POST /deploy', () => {
     expect(Object.keys(Object(body))).toEqual(['deployment_id', 'status', 'message']);
   });
 
-  it('is refused with what is wrong, and nothing is stored', async () => {
+  it('is refused with every problem, and nothing is stored', async () => {
     const bodies: [string, number, string][] = [
       ['{', 400, 'The body is not valid JSON'],
       ['', 400, 'The body is not valid JSON'],
@@ -110,7 +110,7 @@ describe('Who may do what', () => {
     expect((await post('/deploy', as, JSON.stringify(DEPLOY_BODY))).status).toBe(start);
   });
 
-  it('the signed link of a run reads it, and no more', async () => {
+  it('the signed link of a run can read it, and nothing else', async () => {
     const id = await postDeploy(app, DEPLOY_BODY);
     const key = `?key=${signRunLink(LINK_KEY, id)}`;
     expect((await ask(`/deploy/${id}/status${key}`, {}, NOBODY)).status).toBe(200);
@@ -120,7 +120,7 @@ describe('Who may do what', () => {
     expect((await ask(`/deploy${key}`, {}, NOBODY)).status).toBe(401);
   });
 
-  it('F13: a browser changes nothing but from our own page, and never by GET', async () => {
+  it('F13: a browser can change something only from our own page, and never by GET', async () => {
     const id = await postDeploy(app, DEPLOY_BODY);
     await showPlan();
     const session = await signIn(app, 'admin-token');
@@ -149,7 +149,7 @@ describe('Who may do what', () => {
 });
 
 describe('Approve, reject and cancel', () => {
-  it('answer in the words of old, whatever the body says', async () => {
+  it('answer as the earlier API did, whatever the body contains', async () => {
     const first = await postDeploy(app, DEPLOY_BODY);
     await showPlan();
     expect(await post(`/deploy/${first}/approve`)).toMatchObject({
@@ -175,7 +175,7 @@ describe('Approve, reject and cancel', () => {
     expect((await post(`/deploy/${second}/approve`)).status).toBe(409);
   });
 
-  it('of what is no deployment are 404, also of a run of another kind', async () => {
+  it('are 404 for an unknown deployment, and for a run of another kind', async () => {
     const { run } = await enqueueSync(stage.store(), {
       trigger: { source: 'sync_api' },
       input: { branch: 'main', selection: { mode: 'all' } },
@@ -268,7 +268,7 @@ describe('CORS', () => {
     expect([call.status, call.headers.get('Access-Control-Allow-Origin')]).toEqual([200, '*']);
   });
 
-  it('is told to the origins listed, on every answer, and to no other', async () => {
+  it('is allowed for the listed origins, on every answer, and for no other', async () => {
     ({ app } = stage.serve({ allowedOrigins: ['https://a.example', 'https://b.example:8443'] }));
     const id = await postDeploy(app, DEPLOY_BODY);
     const paths = ['/deploy', `/deploy/${id}/status`, '/deploy/nope/status'];

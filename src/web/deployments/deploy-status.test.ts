@@ -44,7 +44,7 @@ async function claim(): Promise<Lease> {
 const append = (lease: Lease, ...events: RunEventBody[]) => stage.store().append(lease, events);
 
 describe('The status of a deployment', () => {
-  it('has the members of old first, and is running while it waits in the queue', async () => {
+  it('begins with the members of the earlier API, and is running while the deployment waits in the queue', async () => {
     const first = await status();
     expect(Object.keys(first)).toEqual([
       ...['deployment_id', 'status', 'phase', 'started_at', 'ended_at', 'error'],
@@ -155,7 +155,7 @@ describe('The status of a deployment', () => {
     },
   );
 
-  it('is cancelled after a cancel, a rejection, and an approval that nobody gave', async () => {
+  it('is cancelled after a cancel, a rejection, or an approval that expired', async () => {
     await append(await claim(), ...toApproval(stage.clock.now + 1));
     stage.clock.now += 1;
     await stage.api().approve(id, 'ada');
@@ -167,7 +167,7 @@ describe('The status of a deployment', () => {
     expect(await status()).toMatchObject(cancelled);
   });
 
-  it('begins anew when a worker was lost, and says so in the log', async () => {
+  it('starts again when a worker was lost, and says so in the log', async () => {
     const lease = await claim();
     await append(lease, ...planned('init'), begun('init'), logged('init', 'one'));
     await stage.store().takeBack({ all: true, maxAttempts: 3 });
@@ -191,7 +191,7 @@ describe('The status of a deployment', () => {
     expect(await statusText()).toBe(before);
   });
 
-  it('is whole for many who ask at once while the log grows', async () => {
+  it('is complete for many simultaneous callers while the log grows', async () => {
     const lease = await claim();
     await append(lease, ...planned('plan'), begun('plan'));
     const asked: Promise<{ plan_log: string }>[] = [];
@@ -211,7 +211,7 @@ describe('The status of a deployment', () => {
   });
 });
 
-describe('What is kept of deployments that somebody looks at', () => {
+describe('The history of deployments that somebody watches', () => {
   const LINE = `\u001b[32m+\u001b[0m ${'x'.repeat(1_000)}`;
 
   async function grow(lease: Lease, megabytes: number): Promise<void> {
@@ -220,7 +220,7 @@ describe('What is kept of deployments that somebody looks at', () => {
     await append(lease, logged('plan', 'end'));
   }
 
-  it('is read on from where it was, and rendered once for each change', async () => {
+  it('is read from its last event on, and rendered once for each change', async () => {
     const lease = await claim();
     await append(lease, ...planned('plan'), begun('plan'));
     await grow(lease, 5);
@@ -277,7 +277,7 @@ describe('What is kept of deployments that somebody looks at', () => {
     expect(logs.plan.slice(-80)).toContain('the rest is in the event stream');
   });
 
-  it('is forgotten when nobody asks any more, or when the store fails', async () => {
+  it('is forgotten when nobody watches any more, or when the store fails', async () => {
     const store = stage.store();
     let full = 0;
     let fail = false;
@@ -307,7 +307,7 @@ describe('What is kept of deployments that somebody looks at', () => {
     expect((await read(id)).through).toBe(1);
   });
 
-  it('answers again for a plan of 5 MB without encoding again what it has encoded', async () => {
+  it('answers repeatedly for a plan of 5 MB without encoding it each time', async () => {
     const lease = await claim();
     await append(lease, ...planned('plan'), begun('plan'));
     await grow(lease, 5);

@@ -98,7 +98,7 @@ const APPLY: RunEventBody[] = [
 ];
 
 describe('The log stream of a deployment', () => {
-  it('tells everything in order: lines as they are, status changes, and the end', async () => {
+  it('sends everything in order: lines as they are, changes of the status, and the end', async () => {
     await append(...toApproval(stage.clock.now + DAY));
     await stage.api().approve(id, 'ada');
     await append(...APPLY);

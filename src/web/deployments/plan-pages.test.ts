@@ -46,7 +46,7 @@ function addPlans({ addPlan, append }: StoredRuns): void {
 }
 
 describe('The page of plans of a pull request', () => {
-  it('shows each root: its plan, or why there is none', async () => {
+  it('shows the plan of each root, or why it has none', async () => {
     const page = await createPages(addPlans).show('/runs/p1');
     expect(page).toContain('<bdi>Plan of acme/infra#7</bdi>');
     expect(page).toContain('<a href="https://github.com/acme/infra/pull/7">#7</a>');
@@ -57,7 +57,7 @@ describe('The page of plans of a pull request', () => {
     expect(page).toContain('href="/runs/p1/plan?step=plan+a"');
   });
 
-  it('says of a head from a fork what an approval of its commit means', async () => {
+  it('explains what an approval means for a head from a fork', async () => {
     const { show } = createPages(({ addPlan, append }) => {
       addPlan('fork', { fromFork: true });
       append('fork', started, { ...awaiting, subject: SHA, message: 'The head is from a fork' });
@@ -70,7 +70,7 @@ describe('The page of plans of a pull request', () => {
 });
 
 describe('The text of a plan', () => {
-  it('is plain text: the only one, all, or one of them', async () => {
+  it('is plain text, of the only plan, of all plans, or of one of them', async () => {
     const { app } = createPages((store) => {
       addPlans(store);
       store.add('s1');
@@ -152,7 +152,7 @@ describe('The list of runs', () => {
 });
 
 describe('The event stream of a deployment', () => {
-  it('tells of its plan, its approval and its outputs', async () => {
+  it('reports the plan, the approval and the outputs', async () => {
     const { app } = createPages(({ append }) =>
       append(
         'd1',

@@ -34,7 +34,7 @@ async function sendMost({ open }: Doors, bytes: number) {
 
 const statusOf = (answer: string) => answer.slice(9, 12);
 
-describe('Bodies that nobody has signed', () => {
+describe('Bodies without a verified signature', () => {
   it('hold 64 MiB at most over all connections, and a signed push of 20 MiB still gets in', async () => {
     const doors = await serve();
     const strangers = [];
@@ -50,7 +50,7 @@ describe('Bodies that nobody has signed', () => {
     expect(statusOf(await small.answer)).toBe('200');
   });
 
-  it('of one address do not push out those of another', async () => {
+  it('of one address do not displace those of another', async () => {
     const doors = await serve({ trustedProxies: ['127.0.0.1'] });
     const friend = await doors.open(
       wrongPushHead(WHOLE).replace('\r\n\r\n', '\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n') +
@@ -66,7 +66,7 @@ describe('Bodies that nobody has signed', () => {
 });
 
 describe('Connections of strangers', () => {
-  it('are 64 at most of one address: the one that is silent for longest has to go', async () => {
+  it('are 64 at most from one address; the one that was silent for the longest time is cut off', async () => {
     const doors = await serve();
     const strangers = [];
     for (let number = 0; number < 70; number += 1) strangers.push(await doors.open(wrongPushHead(20)));
@@ -109,7 +109,7 @@ describe('Connections of strangers', () => {
   });
 });
 
-describe('A reader that takes nothing of its answer', () => {
+describe('A client that reads nothing of its answer', () => {
   it('is cut off, and one that reads slowly is not', async () => {
     const cut = new EventEmitter();
     const routes = new Hono<{ Bindings: HttpBindings }>();

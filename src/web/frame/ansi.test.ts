@@ -20,7 +20,7 @@ const HOSTILE: [what: string, line: string, text: string][] = [
 ];
 
 describe('F48: output for terminals, pages and sentences', () => {
-  it.each(HOSTILE)('loses %s', (_what, line, text) => {
+  it.each(HOSTILE)('removes %s', (_what, line, text) => {
     expect(terminalLine(line)).toBe(text);
     expect(plainLine(line)).toBe(text);
     expect(
@@ -72,7 +72,7 @@ describe('colours', () => {
     expect(styledLine(`\x1b[${sequence}mx`)).toEqual([{ text: 'x', ...(classes && { classes }) }]);
   });
 
-  it('apply to what follows them only', () => {
+  it('apply only to the text after them', () => {
     expect(styledLine('a\x1b[33mb\x1b[0mc\x1b[md')).toEqual([
       { text: 'a' },
       { text: 'b', classes: 'fg-3' },

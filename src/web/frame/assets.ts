@@ -30,8 +30,15 @@ export function loadAssets(): Assets {
   return Object.fromEntries(names.map((name) => [name, load(name)])) as Assets;
 }
 
+/** The classes of the 16 colours. They stand before the rules of the file, which change the text on a background. */
+const COLOUR_CLASSES = Array.from(
+  { length: 16 },
+  (_, n) => `.fg-${n}{color:var(--c${n})}.bg-${n}{background:var(--c${n})}\n`,
+).join('');
+
 function load(name: AssetName): Asset {
-  const content = readFileSync(new URL(`../assets/${name}`, import.meta.url), 'utf8');
+  const file = readFileSync(new URL(`../assets/${name}`, import.meta.url), 'utf8');
+  const content = name === 'colours.css' ? COLOUR_CLASSES + file : file;
   const hash = createHash('sha256').update(content).digest('base64url').slice(0, 16);
   return { content, hash, path: `/assets/${name}?v=${hash}` };
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createReadiness } from './readiness.ts';
 
 describe('Readiness', () => {
-  it('asks a part that hangs no second time while it hangs, and believes what it says at last', async () => {
+  it('does not start a check again that hangs, and uses its answer when it comes', async () => {
     let nowMs = 0;
     let begun = 0;
     const hanging = Promise.withResolvers<void>();
@@ -38,7 +38,7 @@ describe('Readiness', () => {
     expect(begun).toBe(2);
   });
 
-  it('tells of a check that fails, and asks again only after a while', async () => {
+  it('reports a check that fails, and runs it again only after a while', async () => {
     let nowMs = 0;
     const problems = ['Install git.', 'Install invoke.'];
     const probe = createReadiness(

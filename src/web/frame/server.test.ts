@@ -41,7 +41,7 @@ it('A server that cannot accept connections any more ends the process', async ()
   expect(seen.failures).toEqual([expect.objectContaining({ code: 'EBADF' })]);
 });
 
-it('A connection that cannot be accepted ends nothing, however often there is one', async () => {
+it('A connection that cannot be accepted does not end the process, however often that happens', async () => {
   const { seen, time, refuse, visit } = await listen();
   for (let minute = 0; minute < 10; minute += 1) {
     refuse('ECONNABORTED');
@@ -54,7 +54,7 @@ it('A connection that cannot be accepted ends nothing, however often there is on
   expect(seen.warnings).toHaveLength(10);
 });
 
-it('A server that has accepted nothing for a minute, for want of files, ends the process', async () => {
+it('A server that could accept nothing for a minute, because it may open no more files, ends the process', async () => {
   const { seen, time, refuse } = await listen();
   for (let since = 0; since < 60_000; since += 20_000) {
     refuse('EMFILE');
@@ -65,7 +65,7 @@ it('A server that has accepted nothing for a minute, for want of files, ends the
   expect(seen.failures).toEqual([expect.objectContaining({ code: 'EMFILE' })]);
 });
 
-it('A server to which nobody came for an hour has not failed for an hour', async () => {
+it('A quiet hour between two errors does not count as an hour of failure', async () => {
   const { seen, time, refuse } = await listen();
   refuse('EMFILE');
   time.now += 3_600_000;

@@ -72,7 +72,7 @@ function rowsOf(page: string): string[] {
 }
 
 describe('The page of workers', () => {
-  it('shows who is alive, what each runs and takes, and who fell silent', async () => {
+  it('shows the machines that are alive or silent, and what each runs and accepts', async () => {
     const { page } = pagesOf({}, [
       sign('alpha:17', { runs: ['r-1', 'r-2'], command: 'serve', labels: ['aws', 'linux'] }),
       sign('beta:18', { tools: ['terraform 1.11.4'], labels: [] }),
@@ -88,7 +88,7 @@ describe('The page of workers', () => {
     expect(text).toMatch(/data-state="failed">silent/);
   });
 
-  it('shows how many wait, of which kind, for which machines, and the oldest', async () => {
+  it('shows how many runs wait, of which kind, for which machines, and for how long', async () => {
     const { page, json, runs } = pagesOf({}, [sign('alpha:17', { labels: ['aws'] })]);
     runs.addDeploy('d1', {}, { labels: ['aws', 'gpu'] });
     runs.addDeploy('d2', { path: 'b' }, { labels: ['aws', 'gpu'] });
@@ -107,7 +107,7 @@ describe('The page of workers', () => {
     });
   });
 
-  it('shows the queue of jobs where REDIS_URL is set, and nothing of jobs elsewhere', async () => {
+  it('shows the queue of jobs only where REDIS_URL is set', async () => {
     const jobs = { queue: async () => ({ depth: 7, running: 3, oldestWaitingMs: 61_000 }) };
     const { page, json, metrics } = pagesOf({ jobs });
     expect(await page()).toContain('Jobs: 7 in jobs:stream, the oldest for 1 min 01 s; 3 running.');
@@ -125,7 +125,7 @@ describe('The page of workers', () => {
     expect(await without.metrics()).not.toContain('iac_runner_jobs');
   });
 
-  it('is shown, and the metrics are, while the Redis of the jobs is away', async () => {
+  it('is shown, as the metrics are, while the Redis of the jobs is away', async () => {
     const away = async () => Promise.reject(new StoreUnavailableError('Redis <b>is away</b>.'));
     const { page, json, metrics } = pagesOf({ jobs: { queue: away } }, [sign('alpha:17')]);
     expect(await page()).toContain('Jobs: Redis &lt;b&gt;is away&lt;/b&gt;.');
@@ -142,7 +142,7 @@ describe('The page of workers', () => {
     expect(text).toContain('2 waiting (2 sync); 1 running.');
   });
 
-  it('is for whoever has a token', async () => {
+  it('is for every caller with a token', async () => {
     expect((await pagesOf({}).ask(WANTS_JSON)).status).toBe(401);
     expect((await pagesOf({}).ask({ ...WANTS_JSON, Authorization: 'Bearer other' })).status).toBe(401);
   });

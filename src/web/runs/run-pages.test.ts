@@ -59,7 +59,7 @@ function createPages() {
 }
 
 describe('the page of a preview', () => {
-  it('shows its state, why, and what GitHub did not take, and has no steps', async () => {
+  it('shows its state, its explanation and the reports that GitHub refused, and has no steps', async () => {
     const { store, app } = createPages();
     const input = { branch: 'main', revision: SHA, pullRequest: 7 };
     const trigger = { source: 'pull_request', actor: 'octocat', deliveryId: null, retryOf: null } as const;
@@ -126,7 +126,7 @@ describe('the list of runs', () => {
     expect(await ask('nonsense')).toMatchObject({ error: expect.stringContaining('queued, running') });
   });
 
-  it('is refused before a run that does not exist, as a page and as JSON', async () => {
+  it('is refused with the id of an unknown run as `before`, as a page and as JSON', async () => {
     const { app } = createPages();
     for (const before of ['zzz', '', '%00']) {
       const json = await app.request(`/runs?before=${before}`, { headers: { ...AS_VIEWER, ...WANTS_JSON } });
@@ -140,14 +140,14 @@ describe('the list of runs', () => {
     }
   });
 
-  it('is where the root leads', async () => {
+  it('is the page to which / leads', async () => {
     const response = await createPages().app.request('/');
     expect(response.headers.get('Location')).toBe('/runs');
   });
 });
 
 describe('the page of a run', () => {
-  it('is JSON for who prefers it', async () => {
+  it('is JSON for callers who prefer it', async () => {
     const { app } = createPages();
     const response = await app.request('/runs/r1', { headers: { ...AS_VIEWER, ...WANTS_JSON } });
     expect(response.headers.get('Content-Type')).toMatch(/^application\/json/);
@@ -205,7 +205,7 @@ describe('the page of a run', () => {
     expect(page).not.toContain('data-events');
   });
 
-  it('is HTML without a preference, and JSON when that is liked better', async () => {
+  it('is HTML without a preference, and JSON when the caller prefers it', async () => {
     const { app } = createPages();
     const typeFor = async (Accept: string) =>
       (await app.request('/runs/r1', { headers: { ...AS_VIEWER, Accept } })).headers.get('Content-Type');
@@ -215,7 +215,7 @@ describe('the page of a run', () => {
     expect(await typeFor('application/json, text/plain, */*')).toMatch('application/json');
   });
 
-  it('shows the last 2,000 lines of a big log, with their numbers, and where the rest is', async () => {
+  it('shows the last 2,000 lines of a long log with their numbers, and a link to the rest', async () => {
     const { store, app } = createPages();
     store.add('big');
     store.append('big', ...FAILED_RUN.slice(0, 6));
@@ -230,7 +230,7 @@ describe('the page of a run', () => {
     expect(page).toContain('href="/runs/big/log?step=platform%2Fpostgres"');
   });
 
-  it('goes on from the event that it ends with while the run is not final', async () => {
+  it('continues with the event stream from its last event while the run is not final', async () => {
     const { store, app } = createPages();
     store.add('live');
     store.append('live', ...FAILED_RUN.slice(0, 7));

@@ -116,7 +116,7 @@ describe('the event stream of a run', () => {
     }
   });
 
-  it('refuses a number that is none', async () => {
+  it('refuses a last event id that is not a number', async () => {
     const { app } = createTestPages(createRun());
     for (const after of ['-1', 'x', '1.5', '9'.repeat(30), '']) {
       expect((await app.request(`/runs/r1/events?after=${after}`, { headers: AS_VIEWER })).status).toBe(400);
@@ -144,7 +144,7 @@ describe('the event stream of a run', () => {
     ]);
   });
 
-  it('holds one page of events at most, and reads on only as the client does', async () => {
+  it('holds one page of events at most, and reads more only when the client has read them', async () => {
     const store = createRun();
     for (let chunk = 0; chunk < 3000; chunk += 1) store.append('r1', logOf(`chunk ${chunk}`));
     store.append('r1', END);
@@ -163,7 +163,7 @@ describe('the event stream of a run', () => {
     expect(store.largestRead()).toBeLessThanOrEqual(500);
   });
 
-  it('is refused with 503 while too many are open, and not after one has gone', async () => {
+  it('is refused with 503 while too many are open, and accepted after one has ended', async () => {
     const { app } = createTestPages(createRun(), { maxStreams: 2 });
     const open = () => app.request('/runs/r1/events', { headers: AS_VIEWER });
     const [first] = [await open(), await open()];
@@ -173,7 +173,7 @@ describe('the event stream of a run', () => {
     await expect.poll(async () => (await open()).status).toBe(200);
   });
 
-  it('leaves as many logs to be read as text, each until it was read or given up', async () => {
+  it('lets as many logs be read as text, and counts each until it was read or abandoned', async () => {
     const { app } = createTestPages(createRun(), { maxStreams: 2 });
     const open = (method = 'GET') => app.request('/runs/r1/log', { method, headers: AS_VIEWER });
     for (let count = 0; count < 5; count += 1) expect((await open('HEAD')).status).toBe(200);
@@ -198,7 +198,7 @@ describe('the event stream of a run', () => {
     expect((await app.request('/runs/r1/events', { headers: AS_VIEWER })).status).toBe(503);
   });
 
-  it('breaks off without a word about our inside when the store fails, and reports it', async () => {
+  it('breaks off without internal details when the store fails, and reports the error', async () => {
     const store = createRun();
     const problems: unknown[] = [];
     const failing = { ...store, events: () => Promise.reject(new Error('disk on fire')) };
@@ -208,7 +208,7 @@ describe('the event stream of a run', () => {
     expect(problems).toEqual([new Error('disk on fire')]);
   });
 
-  it('of one public link are 20 at most, and whoever is signed in still finds a place', async () => {
+  it('of one public link is open 20 times at most, and callers who are signed in still get theirs', async () => {
     const { app, closeStreams } = createTestPages(createRun());
     const link = `/runs/r1/events?key=${signRunLink(LINK_KEY, 'r1')}`;
     const statuses = [];

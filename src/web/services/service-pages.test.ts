@@ -96,7 +96,7 @@ describe('The list of services', () => {
     expect(response.status).toBe(401);
   });
 
-  it('has what the ledger and the branch know, sorted, as JSON', async () => {
+  it('lists the services of the ledger and of the branch, sorted, as JSON', async () => {
     const failed = entry('platform/failed', { outcome: 'failed', attempts: 3, synced: null });
     const app = createPages([entry('platform/redis'), failed], {
       hashes: [hash('platform/redis', { found: null, drifted: true })],
@@ -132,7 +132,7 @@ describe('The list of services', () => {
     });
   });
 
-  it('says on the page what is pinned, tried again and again, changed outside and yet to be written', async () => {
+  it('shows on the page which services are pinned, tried several times, changed outside, or still to be written', async () => {
     const app = createPages(
       [
         entry('platform/failed', { outcome: 'failed', attempts: 3 }),
@@ -160,14 +160,14 @@ describe('The list of services', () => {
     expect(text).toContain('1 h ago');
   });
 
-  it('says nothing of Dokploy where there is none', async () => {
+  it('does not mention Dokploy where it is not used', async () => {
     const hashes = [hash('platform/redis', { drifted: true })];
     const app = createPages([entry('platform/redis')], { hashes, options: { hasOutside: false } });
     expect(await json(app)).toMatchObject({ services: [{}, { drifted: false, dokploy: null }] });
     expect(await page(app)).not.toContain('Changed outside');
   });
 
-  it('shows names and problems, and runs none of them', async () => {
+  it('shows hostile names and problems as text only', async () => {
     const odd = 'platform/<img src=x>\u202e"';
     const app = createPages([entry(odd)], {
       hashes: [hash(odd, { drifted: true, problem: '<b>\u001b[31m' })],
