@@ -6,7 +6,7 @@ import type { ServiceDecision } from '../runs/run-events.ts';
 import { replaceUnseen } from '../runs/texts/unseen-characters.ts';
 
 export interface ExplainedRange {
-  /** Null: nothing was ever synced. */
+  /** Null if nothing was synced before. */
   from: string | null;
   to: string;
   /** The words for the two ends. */

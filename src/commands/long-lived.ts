@@ -1,4 +1,4 @@
-/** What the subcommands that run until a signal do at their start. */
+/** The start of the subcommands that run until a signal. */
 
 import { type Logger, pino } from 'pino';
 import { loadUnknownVariables } from '../config.ts';

@@ -38,7 +38,7 @@ describe('A variable that is not one of iac-runner', () => {
   });
 });
 
-/** What such environments hold besides our own variables. */
+/** The variables of such environments besides our own. */
 const USUAL: Record<string, string> = {
   'a shell': `BASH COLORTERM COLUMNS DISPLAY EDITOR HISTFILE HISTSIZE HOME HOSTNAME HOSTTYPE LANG LANGUAGE LC_ALL
     LC_CTYPE LESS LESSCLOSE LESSOPEN LINES LOGNAME LS_COLORS MACHTYPE MAIL OLDPWD OSTYPE PAGER PATH PS1 PWD SHELL SHLVL

@@ -2,15 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Context, Hono } from 'hono';
-import { streamSSE } from 'hono/streaming';
 import { StoreUnavailableError } from '../errors.ts';
 import { isJobId } from '../runs/job.ts';
 import { HOUR, KIBIBYTE, MINUTE, SECOND } from '../units.ts';
 import type { Access } from '../web/access/access.ts';
 import { askForCredentials } from '../web/doors/refusals.ts';
-import { createStreamSeats } from '../web/doors/stream-seats.ts';
 import { jsonError } from '../web/frame/error-answer.ts';
-import { sseMessage } from '../web/frame/event-streams.ts';
+import { createEventStreams, lastEventId, type SseStream, sseMessage } from '../web/frame/event-streams.ts';
 import { pageHeaders } from '../web/frame/page-headers.ts';
 import type { JobReader, JobView } from './store/job-reader.ts';
 
@@ -33,9 +31,6 @@ export interface JobRoutes {
   closeStreams(): void;
 }
 
-type SseStream = Parameters<Parameters<typeof streamSSE>[1]>[0];
-
-const DEFAULT_MAX_STREAMS = 200;
 const EVERY_MS = 250;
 const HEARTBEAT_MS = 15 * SECOND;
 const PATIENCE_MS = MINUTE;
@@ -52,51 +47,19 @@ const NUMBERS: ReadonlySet<string> = new Set(
 );
 
 export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
-  const { reader, access, maxStreams = DEFAULT_MAX_STREAMS, onStreamError = () => {} } = options;
-  const seats = createStreamSeats(access, maxStreams);
-  const open = new Set<SseStream>();
-  let closing = false;
+  const { reader, access, maxStreams, onStreamError } = options;
+  const streams = createEventStreams({ access, maxStreams, maxStreamMs: MAX_STREAM_MS, onError: onStreamError });
   const routes = new Hono();
-
-  async function serve(stream: SseStream, jobId: string, after: number): Promise<void> {
-    open.add(stream);
-    const expiry = setTimeout(() => stream.abort(), MAX_STREAM_MS).unref();
-    try {
-      if (!closing) await follow(options, stream, jobId, after);
-    } finally {
-      clearTimeout(expiry);
-      open.delete(stream);
-    }
-  }
-
   routes.get('/jobs/:id/stream', pageHeaders(), async (c: Context) => {
     if ((await access.identify(c)) === null) return askForCredentials(c);
     const jobId = c.req.param('id') ?? '';
-    const after = c.req.header('Last-Event-ID') ?? c.req.query('after') ?? '0';
-    if (!/^\d{1,9}$/.test(after)) return jsonError(c, 400, 'The last event id must be a number.');
+    const after = lastEventId(c);
+    if (after === null || after >= 1e9) return jsonError(c, 400, 'The last event id must be a number.');
     const found = isJobId(jobId) && (await reader.read(jobId, 0, 1)).fields !== null;
     if (!found) return jsonError(c, 404, 'Job not found');
-    const free = closing ? null : seats.take(c, null);
-    if (free === null) return jsonError(c, 503, 'Too many open streams.');
-    if (c.req.method === 'HEAD') free();
-    if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' });
-    c.header('X-Accel-Buffering', 'no');
-    return streamSSE(
-      c,
-      (stream) => serve(stream, jobId, Number(after)).finally(free),
-      async (error, stream) => {
-        stream.abort();
-        onStreamError(error);
-      },
-    );
+    return streams.open(c, null, (stream) => follow(options, stream, jobId, after));
   });
-  return {
-    routes,
-    closeStreams() {
-      closing = true;
-      for (const stream of open) stream.abort();
-    },
-  };
+  return { routes, closeStreams: streams.close };
 }
 
 /** Sends `state` {id, status, …}, `line` {timestamp, line, stream} with its number as id, and `done` {status}. */

@@ -69,7 +69,7 @@ export function planned(...steps: string[]): RunEventBody[] {
   }));
 }
 
-export function begun(step: string): RunEventBody {
+export function stepStarted(step: string): RunEventBody {
   return { type: 'step.started', step, command: ['terraform', step], ledger: null };
 }
 
@@ -96,12 +96,12 @@ export function ended(
 export function toApproval(expiresAt: number): RunEventBody[] {
   return [
     ...planned('clone', 'init', 'plan', 'apply', 'output'),
-    begun('clone'),
+    stepStarted('clone'),
     done('clone'),
-    begun('init'),
+    stepStarted('init'),
     logged('init', '\u001b[1mInitializing\u001b[0m', ''),
     done('init'),
-    begun('plan'),
+    stepStarted('plan'),
     logged('plan', '  \u001b[32m+\u001b[0m create'),
     {
       type: 'run.planned',

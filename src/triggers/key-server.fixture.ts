@@ -1,4 +1,4 @@
-/** For tests: an issuer of OIDC tokens with keys of its own, served over http, and down when told. */
+/** For tests: an issuer of OIDC tokens with keys of its own, served over http, and down on request. */
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -20,7 +20,7 @@ export const AUDIENCE = 'https://iac.example.com/pubsub/push';
 export const ISSUER = 'https://accounts.example.com';
 export const ACCOUNT = 'pubsub@project.iam.example.com';
 
-/** What a good token says, an hour long. */
+/** The claims of a good token, which is valid for an hour. */
 export function goodClaims(changes: Record<string, unknown> = {}): JWTPayload {
   const seconds = Math.floor(Date.now() / 1_000);
   const times = { iat: seconds, exp: seconds + 3_600 };

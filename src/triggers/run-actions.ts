@@ -12,7 +12,7 @@ const NO_SUCH_RUN: ActionResult = { status: 'refused', reason: 'There is no such
 /** Steps that a retry runs again. */
 const TO_RETRY: Step['state'][] = ['failed', 'timed_out', 'cancelled', 'blocked', 'pending'];
 
-/** Whether a retry would be accepted, for the button on the page of the run. */
+/** Returns whether a retry would be accepted, for the button on the page of the run. */
 export function mayRetry(run: Run): boolean {
   return endedBadly(run.state) && typeof kindOf(run).retry(run, []) !== 'string';
 }

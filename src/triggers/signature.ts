@@ -12,8 +12,8 @@ export function hasSignatureForm(header: string | undefined): boolean {
 }
 
 /**
- * Whether the header signs exactly these bytes under one of the secrets. Never throws: anything but
- * `sha256=` and 64 hex digits is simply not a signature. All secrets are always tried, in constant time.
+ * Returns whether the header signs exactly these bytes under one of the secrets. Never throws: anything but
+ * `sha256=` and 64 hex digits is not a signature. All secrets are always tried, in constant time.
  */
 export function isSigned(
   secrets: readonly Secret[],

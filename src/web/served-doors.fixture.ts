@@ -25,7 +25,7 @@ export type DoorOptions = Partial<GateOptions> & {
 
 export interface Bare {
   socket: Socket;
-  /** Everything that came back, once the connection is over or an answer has begun. */
+  /** Everything that came back, once the connection has ended or an answer has started. */
   answer: Promise<string>;
   closed: Promise<void>;
 }

@@ -7,7 +7,7 @@ import { newStamp } from '../sign.ts';
 import { askServer } from './ask-server.ts';
 import { followRun } from './follow-run.ts';
 
-/** As in docs/sync.md. */
+/** The body that docs/sync.md describes. */
 export interface SyncRequestBody {
   services?: string[];
   all?: true;

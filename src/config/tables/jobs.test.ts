@@ -1,4 +1,4 @@
-/** What a worker for jobs does when nothing is said but the key. */
+/** A worker for jobs needs only the key; all other variables have defaults. */
 
 import { describe, expect, it } from 'vitest';
 import { loadWorkerConfig } from '../../config.ts';

@@ -1,4 +1,4 @@
-/** Who may ask for plans, as the configuration says it. */
+/** The configuration of the senders who may ask for plans. */
 
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../config.ts';

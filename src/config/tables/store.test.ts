@@ -1,4 +1,4 @@
-/** Where the store is, and for how long a machine may be silent. */
+/** The address of the store, and how long a machine may be silent. */
 
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../config.ts';

@@ -1,4 +1,4 @@
-/** What the program refuses to start with because code of others could read its secrets. */
+/** The program refuses to start when other people's code could read its secrets. */
 
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../config.ts';

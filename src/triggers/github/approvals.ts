@@ -2,10 +2,12 @@
 
 import type { Logger } from 'pino';
 import { StoreUnavailableError } from '../../errors.ts';
+import { type Loop, startLoop } from '../../loop.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { SECOND } from '../../units.ts';
 
-const INTERVAL_MS = 1_000;
+const INTERVAL_MS = SECOND;
 const RUNS_PER_READ = 100;
 /** An approval that expires is decided in this name. */
 export const EXPIRED_BY = 'iac-runner';
@@ -20,33 +22,22 @@ export interface ApprovalsOptions {
 }
 
 /** `stop` resolves when the last check has ended. */
-export function startApprovals(options: ApprovalsOptions): { stop(): Promise<void> } {
+export function startApprovals(options: ApprovalsOptions): Loop {
   const { log, intervalMs = INTERVAL_MS } = options;
-  let looking: Promise<void> | null = null;
-  let failed = false;
-
-  async function look(): Promise<void> {
-    try {
+  let hasFailed = false;
+  return startLoop({
+    firstMs: 0,
+    pauseMs: intervalMs,
+    async work() {
       await expireApprovals(options);
-      failed = false;
-    } catch (error) {
-      // Logged once, because every check fails as long as the store is down.
-      if (!failed) log.warn({ err: error }, 'expired approvals could not be ended; it is tried again');
-      failed = true;
-    }
-    looking = null;
-  }
-  const start = () => {
-    looking ??= look();
-  };
-  start();
-  const timer = setInterval(start, intervalMs).unref();
-  return {
-    async stop() {
-      clearInterval(timer);
-      await looking;
+      hasFailed = false;
     },
-  };
+    onError(err) {
+      // Logged once, because every check fails as long as the store is down.
+      if (!hasFailed) log.warn({ err }, 'expired approvals could not be ended; it is tried again');
+      hasFailed = true;
+    },
+  });
 }
 
 /**

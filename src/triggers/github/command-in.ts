@@ -44,7 +44,7 @@ export function commandIn(body: string): Command | null {
   return null;
 }
 
-/** Whether a line below, in the same paragraph, makes this one part of a heading or table. */
+/** Returns whether a later line of the same paragraph makes this line part of a heading or table. */
 function isUnderlined(lines: readonly string[], index: number): boolean {
   for (let below = index + 1; below < lines.length; below += 1) {
     const line = lines[below] ?? '';

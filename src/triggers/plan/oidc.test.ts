@@ -117,7 +117,7 @@ describe('An OIDC bearer token', () => {
     keys.status = 502;
     vi.advanceTimersByTime(HOUR_MS);
     expect(await statusOf(verify, `Bearer ${token}`)).toBe(204);
-    // It may be a new key: only the server could tell.
+    // It may be a new key, which only the server knows.
     expect(await statusOf(verify, `Bearer ${unknown}`)).toBe(503);
     vi.advanceTimersByTime(24 * HOUR_MS);
     expect(await statusOf(verify, `Bearer ${token}`)).toBe(503);

@@ -26,7 +26,7 @@ export interface SyncApiOptions {
   requireTimestamp: boolean;
   /** The services of the branch. Fetches the branch when it does not know one of `named`. */
   services(named: readonly string[]): Promise<ServiceIds>;
-  /** Whether a commit is on the branch. */
+  /** Resolves to whether a commit is on the branch. */
   isOnBranch(revision: string): Promise<boolean>;
   runUrl(runId: string): string;
   now(): number;

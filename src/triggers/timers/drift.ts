@@ -1,9 +1,9 @@
 /** Plans the targets of DRIFT_TARGETS on a schedule, to find deployments that differ from the repository. */
 
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { ConfigError, describeError } from '../../errors.ts';
+import { type Loop, startLoop } from '../../loop.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import { deployGroup } from '../../runs/kinds/deploy.ts';
 import type { RunStore } from '../../runs/run-store.ts';
@@ -35,17 +35,15 @@ const RUNS_PER_READ = 100;
  * Throws ConfigError with every mistake when the file cannot be used. A mistake that is made later is logged, and the
  * last good targets are used. `stop` resolves when the last look has ended.
  */
-export async function startDriftChecks(options: DriftOptions): Promise<{ stop(): Promise<void> }> {
+export async function startDriftChecks(options: DriftOptions): Promise<Loop> {
   const { file, log, firstMs = FIRST_MS } = options;
   const first = await readTargets(options);
   if (!first.ok) throw new ConfigError(first.problem, { nextAction: 'Correct the file, or unset DRIFT_TARGETS.' });
   let { targets } = first;
   let loggedProblem: string | null = null;
   const checks = createChecks(options);
-  const ending = new AbortController();
-  const { signal } = ending;
 
-  async function look(): Promise<void> {
+  async function look(signal: AbortSignal): Promise<void> {
     const read = await readTargets(options);
     if (read.ok) ({ targets } = read);
     const problem = read.ok ? null : read.problem;
@@ -58,28 +56,12 @@ export async function startDriftChecks(options: DriftOptions): Promise<{ stop():
     signal.throwIfAborted();
     await checks.startNext(targets, signal);
   }
-  async function run(): Promise<void> {
-    for (let pauseMs = firstMs; ; pauseMs = pauseBetweenLooks(options, targets)) {
-      await sleep(pauseMs, undefined, { signal, ref: false });
-      try {
-        await look();
-      } catch (error) {
-        signal.throwIfAborted();
-        log.warn({ err: error }, 'drift checks could not be started; it is tried again');
-      }
-    }
-  }
-
-  const running = run().catch((error: unknown) => {
-    // If the loop breaks by itself, this ends the process; otherwise nobody would notice.
-    if (!signal.aborted) throw error;
+  return startLoop({
+    firstMs,
+    pauseMs: () => pauseBetweenLooks(options, targets),
+    work: look,
+    onError: (err) => log.warn({ err }, 'drift checks could not be started; it is tried again'),
   });
-  return {
-    stop() {
-      ending.abort();
-      return running;
-    },
-  };
 }
 
 async function readTargets(

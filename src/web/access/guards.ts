@@ -15,7 +15,7 @@ export interface RunPageEnv {
   Variables: { identity: Identity | null; run: Run };
 }
 
-/** What the routes of all pages are built with. */
+/** The options that the routes of all pages share. */
 export interface PageOptions {
   access: Access;
   assets: Assets;

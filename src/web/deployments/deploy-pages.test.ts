@@ -168,7 +168,7 @@ describe('The page of a deployment', () => {
     expect(await show('/runs/again')).not.toContain('id="plans-title"');
   });
 
-  it('names who was not told, without the address', async () => {
+  it('names the event that was not delivered, without the address', async () => {
     const { show } = createPages(({ report }) =>
       report({
         reporter: 'event-webhook',

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Lease } from '../../runs/run-store.ts';
 import {
-  begun,
+  stepStarted,
   claimNext,
   DEPLOY_BODY,
   done,
@@ -72,16 +72,16 @@ describe('The status of a deployment', () => {
     expect(await status()).toMatchObject({ status: 'running', phase: 'initializing' });
     await append(lease, ...planned('clone', 'init', 'plan', 'check-policy', 'apply', 'output'));
     const phases: [RunEventBody, string][] = [
-      [begun('clone'), 'cloning'],
+      [stepStarted('clone'), 'cloning'],
       [done('clone'), 'cloning'],
-      [begun('init'), 'init'],
+      [stepStarted('init'), 'init'],
       [logged('init', '\u001b[1mInitializing\u001b[0m "é"', ''), 'init'],
       [done('init'), 'init'],
-      [begun('plan'), 'plan'],
+      [stepStarted('plan'), 'plan'],
       [logged('plan', 'one'), 'plan'],
       [logged('plan', 'two', 'three'), 'plan'],
       [done('plan'), 'plan'],
-      [begun('check-policy'), 'plan'],
+      [stepStarted('check-policy'), 'plan'],
       [logged('check-policy', 'fine'), 'plan'],
     ];
     for (const [event, phase] of phases) {
@@ -118,10 +118,10 @@ describe('The status of a deployment', () => {
     };
     await append(
       lease,
-      begun('apply'),
+      stepStarted('apply'),
       logged('apply', 'Apply complete!'),
       done('apply'),
-      begun('output'),
+      stepStarted('output'),
       { type: 'run.outputs', outputs },
       done('output'),
       ended('succeeded'),
@@ -150,7 +150,7 @@ describe('The status of a deployment', () => {
   ] as const)(
     'is failed after a run that %s, in the phase it came to: %s',
     async (state, step, message, error) => {
-      await append(await claim(), ...planned(step), begun(step), ended(state, message));
+      await append(await claim(), ...planned(step), stepStarted(step), ended(state, message));
       expect(await status()).toMatchObject({ status: 'failed', phase: step, error });
     },
   );
@@ -169,10 +169,10 @@ describe('The status of a deployment', () => {
 
   it('starts again when a worker was lost, and says so in the log', async () => {
     const lease = await claim();
-    await append(lease, ...planned('init'), begun('init'), logged('init', 'one'));
+    await append(lease, ...planned('init'), stepStarted('init'), logged('init', 'one'));
     await stage.store().takeBack({ all: true, maxAttempts: 3 });
     expect(await status()).toMatchObject({ status: 'running', phase: 'initializing' });
-    await append(await claim(), ...planned('init'), begun('init'), logged('init', 'two'));
+    await append(await claim(), ...planned('init'), stepStarted('init'), logged('init', 'two'));
     expect(await status()).toMatchObject({ phase: 'init', init_log: 'one\nStarted again\ntwo\n' });
   });
 
@@ -193,7 +193,7 @@ describe('The status of a deployment', () => {
 
   it('is complete for many simultaneous callers while the log grows', async () => {
     const lease = await claim();
-    await append(lease, ...planned('plan'), begun('plan'));
+    await append(lease, ...planned('plan'), stepStarted('plan'));
     const asked: Promise<{ plan_log: string }>[] = [];
     for (let chunk = 0; chunk < 40; chunk += 1) {
       const written = append(
@@ -222,7 +222,7 @@ describe('The history of deployments that somebody watches', () => {
 
   it('is read from its last event on, and rendered once for each change', async () => {
     const lease = await claim();
-    await append(lease, ...planned('plan'), begun('plan'));
+    await append(lease, ...planned('plan'), stepStarted('plan'));
     await grow(lease, 5);
     const store = stage.store();
     let read = 0;
@@ -255,7 +255,7 @@ describe('The history of deployments that somebody watches', () => {
     for (const _ of ids) {
       const lease = await claim();
       leases.push(lease);
-      await append(lease, ...planned('plan'), begun('plan'));
+      await append(lease, ...planned('plan'), stepStarted('plan'));
       await grow(lease, 3);
     }
     const store = stage.store();
@@ -309,7 +309,7 @@ describe('The history of deployments that somebody watches', () => {
 
   it('answers repeatedly for a plan of 5 MB without encoding it each time', async () => {
     const lease = await claim();
-    await append(lease, ...planned('plan'), begun('plan'));
+    await append(lease, ...planned('plan'), stepStarted('plan'));
     await grow(lease, 5);
     const text = `${LINE}\n`.repeat(5_000);
     await append(lease, { type: 'run.planned', step: 'plan', summary: null, text });

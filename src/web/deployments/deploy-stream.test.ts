@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import {
-  begun,
+  stepStarted,
   claimNext,
   DEPLOY_BODY,
   done,
@@ -34,7 +34,7 @@ interface Message {
   id: string | null;
 }
 
-/** As the standard says that a client reads it: https://html.spec.whatwg.org/#event-stream-interpretation. */
+/** Reads a stream as the standard says that a client does: https://html.spec.whatwg.org/#event-stream-interpretation. */
 function parse(text: string): Message[] {
   const messages: Message[] = [];
   let current: { event: string; data: string[]; id: string | null } = {
@@ -89,10 +89,10 @@ const inShort = ({ event, data, id }: Message) => {
 };
 
 const APPLY: RunEventBody[] = [
-  begun('apply'),
+  stepStarted('apply'),
   logged('apply', 'Apply complete!'),
   done('apply'),
-  begun('output'),
+  stepStarted('output'),
   done('output'),
   ended('succeeded'),
 ];
@@ -121,7 +121,7 @@ describe('The log stream of a deployment', () => {
   });
 
   it('says why it failed', async () => {
-    await append(...planned('clone'), begun('clone'), ended('failed', 'The ref nope is unknown'));
+    await append(...planned('clone'), stepStarted('clone'), ended('failed', 'The ref nope is unknown'));
     const messages = await whole();
     expect(JSON.parse(messages.at(-2)?.data ?? '')).toEqual({
       deployment_id: id,
@@ -135,7 +135,7 @@ describe('The log stream of a deployment', () => {
   it('resumes after any id, also within a chunk and after a restart, with nothing lost, twice or changed', async () => {
     await append(...toApproval(stage.clock.now + DAY));
     await stage.api().approve(id, 'ada');
-    await append(...planned('apply'), begun('apply'), logged('apply', 'a', 'b', 'c'), ended('succeeded'));
+    await append(...planned('apply'), stepStarted('apply'), logged('apply', 'a', 'b', 'c'), ended('succeeded'));
     const all = await whole();
     const last = Number(all.at(-2)?.id);
     for (let seen = 0; seen <= last; seen += 1) {
@@ -162,7 +162,7 @@ describe('The log stream of a deployment', () => {
       '\u2028 \u0085 \ufeff',
       '\u001b[31mred',
     ];
-    await append(...planned('plan'), begun('plan'), logged('plan', ...odd), ended('succeeded'));
+    await append(...planned('plan'), stepStarted('plan'), logged('plan', ...odd), ended('succeeded'));
     const messages = await whole();
     const lines = messages.filter(({ event }) => event === 'log');
     expect(lines.map(({ data }) => data)).toEqual([
@@ -182,7 +182,7 @@ describe('The log stream of a deployment', () => {
     const readers: Promise<string>[] = [];
     const join = async () => readers.push(open().then((response) => response.text()));
     await join();
-    await stage.store().append(lease, [...planned('plan'), begun('plan')]);
+    await stage.store().append(lease, [...planned('plan'), stepStarted('plan')]);
     for (let chunk = 0; chunk < 60; chunk += 1) {
       if (chunk % 15 === 0) await join();
       const lines = Array.from({ length: 20 }, (_, n) => `line ${chunk * 20 + n}`);
@@ -224,7 +224,7 @@ describe('The log stream of a deployment', () => {
 
   it('goes over real connections, to two clients at once, and is closed with the server', async () => {
     const { lease } = await claimNext(stage.store());
-    await stage.store().append(lease, [...planned('init'), begun('init'), logged('init', 'first')]);
+    await stage.store().append(lease, [...planned('init'), stepStarted('init'), logged('init', 'first')]);
     const running = await startServer(server.app, {
       host: '127.0.0.1',
       port: 0,

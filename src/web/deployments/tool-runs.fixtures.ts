@@ -42,7 +42,7 @@ export const NO_CHANGES: PlanSummary = {
 };
 
 export const started: RunEventBody = { type: 'run.started', owner: 'w', attempt: 1 };
-export const begun = (step: string): RunEventBody => ({
+export const stepStarted = (step: string): RunEventBody => ({
   type: 'step.started',
   step,
   command: [],
@@ -84,10 +84,10 @@ export const awaiting: Extract<RunEventBody, { type: 'run.awaiting_approval' }> 
 export const TO_APPROVAL = [
   started,
   ...announced('clone', 'plan', 'apply'),
-  begun('clone'),
+  stepStarted('clone'),
   { type: 'run.revision', revision: SHA, subject: 'Move the subnets' } as const,
   ended('clone'),
-  begun('plan'),
+  stepStarted('plan'),
   planned(),
   ended('plan'),
   awaiting,

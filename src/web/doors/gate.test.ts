@@ -1,4 +1,4 @@
-/** What strangers may hold of the server, and that those who prove who they are get in all the same. */
+/** Strangers may use a bounded part of the server, and senders who prove who they are are always served. */
 
 import { EventEmitter, once } from 'node:events';
 import type { HttpBindings } from '@hono/node-server';

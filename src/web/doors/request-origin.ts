@@ -1,4 +1,4 @@
-/** Tells whether a request came from our own pages, which every change of state by cookie must. */
+/** Finds out whether a request came from our own pages, as every change of state by cookie must. */
 
 import type { Context } from 'hono';
 

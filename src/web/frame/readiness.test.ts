@@ -4,13 +4,13 @@ import { createReadiness } from './readiness.ts';
 describe('Readiness', () => {
   it('does not start a check again that hangs, and uses its answer when it comes', async () => {
     let nowMs = 0;
-    let begun = 0;
+    let starts = 0;
     const hanging = Promise.withResolvers<void>();
     const probe = createReadiness(
       {
         async well() {},
         async slow() {
-          begun += 1;
+          starts += 1;
           await hanging.promise;
         },
       },
@@ -25,7 +25,7 @@ describe('Readiness', () => {
       expect(await probe.look()).toEqual({ status: 'not_ready', checks: tooLate });
       nowMs += 6_000;
     }
-    expect(begun).toBe(1);
+    expect(starts).toBe(1);
     let isSettled = false;
     const settled = probe.settled().then(() => {
       isSettled = true;
@@ -35,7 +35,7 @@ describe('Readiness', () => {
     hanging.resolve();
     await settled;
     expect(await probe.look()).toMatchObject({ status: 'ready' });
-    expect(begun).toBe(2);
+    expect(starts).toBe(2);
   });
 
   it('reports a check that fails, and runs it again only after a while', async () => {

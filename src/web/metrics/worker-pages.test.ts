@@ -61,7 +61,7 @@ function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []
   };
 }
 
-/** What a person reads: the text of each row. */
+/** The text of each row, as a person reads it. */
 function rowsOf(page: string): string[] {
   return [...page.matchAll(/<li class="run-row">(.*?)<\/li>/gs)].map(([, row = '']) =>
     row

@@ -101,7 +101,7 @@ function reportWords({ reporter, target }: Report): string {
   }
 }
 
-/** What to do now, and which run covers a superseded one. */
+/** The next action, and the run that covers a superseded one. */
 function advice({ run, linkQuery, waitsFor }: RunView): Html {
   const action = nextActionOf(run);
   return html`

@@ -13,7 +13,7 @@ export interface ServiceState {
   entry: LedgerEntry | null;
   /** The commit that a rollback keeps it at, or null. */
   pin: string | null;
-  /** What Dokploy has for the service, or null when nobody looked. */
+  /** The state of the service in Dokploy, or null when it is not known. */
   outside: {
     /** The config hash there, or null for none. */
     found: string | null;
