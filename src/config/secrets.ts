@@ -1,4 +1,6 @@
-/** The secrets of the environment, by the tables of variables: which values are masked, and which no task may have. */
+/**
+ * The secrets of the environment, by the tables of variables: which values are masked, and which no task may have.
+ */
 
 import { type Environment, given } from './environment.ts';
 import type { Table } from './variable.ts';

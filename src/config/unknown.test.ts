@@ -1,4 +1,4 @@
-/** Variables that look like ours and are none are named at the start; those of others are left alone. */
+/** Variables that look like ours and are none are reported at the start; those of other programs are not. */
 
 import { describe, expect, it } from 'vitest';
 import { loadUnknownVariables } from '../config.ts';

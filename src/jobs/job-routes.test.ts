@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { StoreUnavailableError } from '../errors.ts';
 import { createTestAccess } from '../web/access/access.fixture.ts';
-import { createStoredRuns } from '../web/runs.fixtures.ts';
+import { createTestRuns } from '../web/runs.fixtures.ts';
 import { createJobRoutes, type JobRoutesOptions } from './job-routes.ts';
 import { type JobReader, openJobReader } from './store/job-reader.ts';
 import { hasRedisServer, type RedisServer, startRedisServer } from './store/redis-server.fixture.ts';
@@ -32,7 +32,7 @@ describe.skipIf(missing)(
     function serve(options: Partial<JobRoutesOptions> = {}) {
       const access = createTestAccess({
         tokens: [{ name: 'eye', role: 'viewer', token: TOKEN }],
-        store: createStoredRuns(),
+        store: createTestRuns(),
       });
       return createJobRoutes({ reader, access, maxStreams: 10, everyMs: 20, ...options });
     }

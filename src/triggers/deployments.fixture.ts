@@ -1,4 +1,4 @@
-/** Deployments in a real store, and a worker's part played by hand. For tests. */
+/** Deployments in a real store, and functions that do what a worker would do. For tests. */
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** Signatures: what is one, what is none, and that nothing about them can be learnt from time or made to throw. */
+/** Signatures: which are valid, which are not, and that neither time nor errors reveal anything about them. */
 
 import { createHmac, createSecretKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { isSigned, signedHeaders } from './signature.ts';
 
 const SECRET = 'a secret of this test';
 const BODY = Buffer.from('{"zen":"Keep it logically awesome."}\n\u00e9\u0000');
-/** As GitHub does it. */
+/** Signs as GitHub does. */
 function sign(secret: string, body: string | Uint8Array): string {
   return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 }

@@ -24,7 +24,10 @@ export interface SignedBodyOptions {
   prefix?: string | undefined;
 }
 
-/** Resolves to the JSON of a request whose signature over the raw bytes is right. Throws RequestError 401, 413, 415, 429, 503 or 400. */
+/**
+ * Resolves to the JSON of a request whose signature over the raw bytes is right. Throws RequestError 401, 413, 415,
+ * 429, 503 or 400.
+ */
 export async function readSignedJson(context: Context, options: SignedBodyOptions): Promise<unknown> {
   const { secrets, gate, maxBytes, prefix } = options;
   const body = await gate.readBody(context, maxBytes);

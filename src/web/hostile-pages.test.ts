@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { AS_VIEWER, BROWSER, createTestPages } from './pages.fixtures.ts';
-import { createStoredRuns } from './runs.fixtures.ts';
+import { createTestRuns } from './runs.fixtures.ts';
 
 const HOSTILE = `"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>\u202e`;
 
 function createHostileRun() {
-  const store = createStoredRuns();
+  const store = createTestRuns();
   const run = store.add('r0', { message: HOSTILE, cancelRequestedBy: HOSTILE, coveredBy: HOSTILE });
   store.add('r1', {
     input: { ...run.input, branch: HOSTILE },
@@ -63,7 +63,7 @@ describe('F48: hostile subjects, paths, messages, names and log lines', () => {
   });
 
   it('stay on their line in the event stream', async () => {
-    const store = createStoredRuns();
+    const store = createTestRuns();
     store.add('r1');
     store.append(
       'r1',

@@ -8,7 +8,7 @@ import { createLoginRoutes } from './access/login-pages.ts';
 import { createAssetRoutes, loadAssets } from './frame/assets.ts';
 import { requestErrorAnswer } from './frame/error-answer.ts';
 import { createRunRoutes, type RunRoutesOptions } from './runs/run-pages.ts';
-import { START_AT, type StoredRuns } from './runs.fixtures.ts';
+import { START_AT, type TestRuns } from './runs.fixtures.ts';
 
 export { LINK_KEY };
 
@@ -24,7 +24,7 @@ export const AS_ADMIN = { Authorization: 'Bearer admin-token' };
 export const WANTS_JSON = { Accept: 'application/json' };
 export const BROWSER = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
 
-export function createTestPages(store: StoredRuns, overrides: Partial<RunRoutesOptions> = {}) {
+export function createTestPages(store: TestRuns, overrides: Partial<RunRoutesOptions> = {}) {
   const assets = loadAssets();
   const gate = createTestGate();
   const access = createTestAccess({ tokens: TOKENS, store, gate, clock: () => START_AT });
@@ -63,7 +63,7 @@ export function createTestPages(store: StoredRuns, overrides: Partial<RunRoutesO
 }
 
 async function decideInMemory(
-  store: StoredRuns,
+  store: TestRuns,
   runId: string,
   decision: 'approved' | 'rejected',
   by: string,

@@ -1,4 +1,7 @@
-/** Runs in a real store, at times and under ids that tests can name: its own tables, writes and reads, without its thread. */
+/**
+ * Runs in a real store, with times and ids that tests choose. It uses the store's tables, writes and reads, but not
+ * its thread.
+ */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +12,7 @@ import { deployGroup } from '../runs/kinds/deploy.ts';
 import { planGroup } from '../runs/kinds/plan.ts';
 import { syncGroup } from '../runs/kinds/sync.ts';
 import type { PlanInput } from '../runs/plan-comment.ts';
-import type { DeployRun, PlanRun, PreviewRun, Run, SyncRun } from '../runs/run.ts';
+import type { CommandRun, DeployRun, PlanRun, PreviewRun, Run, SyncRun } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Report, RunStore } from '../runs/run-store.ts';
 import { appendEvents } from '../stores/sql/append-events.ts';
@@ -23,14 +26,14 @@ import type { RunReader } from './runs/run-pages.ts';
 
 export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
 
-type PreviewOverrides = Partial<PreviewRun> & Pick<PreviewRun, 'kind' | 'input'>;
+type Overrides<R extends Run> = Partial<R> & Pick<R, 'kind' | 'input'>;
 
-export interface StoredRuns extends RunReader, Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally'> {
+export interface TestRuns extends RunReader, Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally'> {
   /** Runs one of the store's own writes; each write and read waits for those before it. */
   write(perform: (transaction: Transaction) => Promise<unknown>): void;
   read<T>(query: (database: Database) => Promise<T>): Promise<T>;
   add(id: string, overrides?: Partial<SyncRun>): SyncRun;
-  addPreview(id: string, overrides: PreviewOverrides): void;
+  addOther(id: string, overrides: Overrides<PreviewRun> | Overrides<CommandRun>): void;
   addDeploy(id: string, input?: Partial<DeployInput>, overrides?: Partial<DeployRun>): void;
   addPlan(id: string, input?: Partial<PlanInput>, overrides?: Partial<PlanRun>): void;
   /** Each event is a second later than the one before. */
@@ -45,7 +48,7 @@ afterAll(async () => {
   for (const close of opened.splice(0)) await close();
 });
 
-export function createStoredRuns(): StoredRuns {
+export function createTestRuns(): TestRuns {
   const database = openDatabase(() => turn);
   const listeners = new Set<(runId: string, mayClaim: boolean) => void>();
   let largest = 0;
@@ -83,7 +86,7 @@ export function createStoredRuns(): StoredRuns {
       put(run);
       return run;
     },
-    addPreview: (id, overrides) => put({ ...newRun(id), ...overrides }),
+    addOther: (id, overrides) => put({ ...newRun(id), ...overrides }),
     addDeploy(id, input, overrides) {
       const whole = { ...DEPLOY_INPUT, ...input };
       const concurrencyGroup = deployGroup(whole.gitUrl, whole.path);

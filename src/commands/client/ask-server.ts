@@ -7,7 +7,9 @@ import { RequestError } from '../../errors.ts';
 const ANSWER_TIMEOUT_MS = MINUTE;
 const errorSchema = z.object({ error: z.string() });
 
-/** Resolves to the JSON of the answer. Throws RequestError with the error of the server, or if it cannot be reached. */
+/**
+ * Resolves to the JSON of the answer. Throws RequestError with the error of the server, or if it cannot be reached.
+ */
 export async function askServer(
   server: string,
   path: string,

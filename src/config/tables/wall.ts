@@ -1,4 +1,7 @@
-/** The wall between other people's code and the secrets of the server: it must be there, or the operator must say that it is not needed. */
+/**
+ * The wall between other people's code and the secrets of the server: it must be there, or the operator must say that
+ * it is not needed.
+ */
 
 import { ConfigError } from '../../errors.ts';
 import { flag } from '../shapes.ts';

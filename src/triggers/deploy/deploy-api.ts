@@ -48,7 +48,9 @@ export interface DeployApi {
   reject(runId: string, by: string): Promise<DeployActionResult>;
   /** Cancelling twice is no error. */
   cancel(runId: string, by: string): Promise<DeployActionResult>;
-  /** The group of the deployments of a target, however its address is spelled; null if nothing can be deployed there. */
+  /**
+   * The group of the deployments of a target, however its address is spelled; null if nothing can be deployed there.
+   */
   groupOf(gitUrl: string, path: string): string | null;
 }
 

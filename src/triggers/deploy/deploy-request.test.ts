@@ -9,7 +9,7 @@ function parse(fields: object, rules = RULES) {
   return parseDeployRequest({ ...LEAST, ...fields }, rules);
 }
 
-/** Names of the fields that are complained about. */
+/** The names of the fields with a problem. */
 function wrongFields(body: unknown, rules = RULES): string[] {
   const request = parseDeployRequest(body, rules);
   return request.ok ? [] : request.problems.map((problem) => /^[a-z_]+/.exec(problem)?.[0] ?? problem).sort();

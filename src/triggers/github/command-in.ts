@@ -4,7 +4,10 @@ import { COMMANDS, type Command } from '../../runs/command.ts';
 
 /** GitHub accepts no longer comment. */
 const MAX_CHARACTERS = 65_536;
-/** These characters can turn the next lines of a paragraph into code, a link, a footnote, a formula, a quotation or struck text. */
+/**
+ * These characters can turn the next lines of a paragraph into code, a link, a footnote, a formula, a quotation or
+ * struck text.
+ */
 const REACHES_ON = /[`[<>$~]/;
 /** The second row of a table, whose rows go on to the next blank line. */
 const TABLE = /^(?=[^-]*-)(?=[^|:]*[|:])[ \t|:-]+$/;

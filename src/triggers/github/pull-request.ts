@@ -1,4 +1,7 @@
-/** POST /webhook, event pull_request: a new head becomes a preview, a plan or both, which are stored before the answer. */
+/**
+ * POST /webhook, event pull_request: a new head becomes a preview, a plan or both, which are stored before the
+ * answer.
+ */
 
 import type { Context } from 'hono';
 import { z } from 'zod';
@@ -44,7 +47,10 @@ const pullRequestSchema = z.object({
 });
 type Payload = z.output<typeof pullRequestSchema>;
 
-/** Returns the answer by the tables of docs/previews.md and docs/plans.md. Throws RequestError 400 for a body of another form. */
+/**
+ * Returns the answer by the tables of docs/previews.md and docs/plans.md. Throws RequestError 400 for a body of
+ * another form.
+ */
 export async function answerPullRequest(
   options: PullRequestOptions,
   context: Context,

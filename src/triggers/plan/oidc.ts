@@ -16,7 +16,10 @@ export interface OidcOptions {
 /** Resolves when the header has a good token. Throws RequestError: 401, or 503 when the keys cannot be fetched. */
 export type VerifyBearer = (authorization: string | undefined) => Promise<void>;
 
-/** Signatures with a private key only: never "none", and never a shared secret, for which somebody could use the public key. */
+/**
+ * Signatures with a private key only: never "none", and never a shared secret, for which somebody could use the
+ * public key.
+ */
 const ALGORITHMS = ['RS256', 'ES256'];
 const KEYS_TIMEOUT_MS = 5_000;
 /** Keys are fetched again after this time; because of an unknown key, at most this often. */

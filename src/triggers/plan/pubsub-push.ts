@@ -50,7 +50,10 @@ export function createPubsubPush(options: PubsubPushOptions): Handler {
   };
 }
 
-/** Counts the refused tokens of an address. A good token is accepted from any address, however many were refused there. */
+/**
+ * Counts the refused tokens of an address. A good token is accepted from any address, however many were refused
+ * there.
+ */
 async function requireToken(verify: VerifyBearer, gate: Gate, context: Context): Promise<void> {
   const authorization = context.req.header('authorization');
   try {

@@ -1,4 +1,4 @@
-/** POST /sync: what becomes of a request that could not be stored, and which secrets sign it. */
+/** POST /sync: requests that could not be stored, repeated requests, and the secrets that sign them. */
 
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** Parses the file of DRIFT_TARGETS, which lists what is checked for drift. It names variables that hold secrets, but has no secret itself. */
+/**
+ * Parses the file of DRIFT_TARGETS, which lists what is checked for drift. It names variables that hold secrets, but
+ * has no secret itself.
+ */
 
 import { z } from 'zod';
 import type { DeployInput, DeploySecrets } from '../../runs/deployments/deployment.ts';

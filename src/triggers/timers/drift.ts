@@ -27,7 +27,10 @@ export interface DriftOptions extends DriftFileOptions {
 }
 
 const FIRST_MS = 10_000;
-/** The longest time between two looks. Each look starts one check at most, so that not all targets are checked at once. */
+/**
+ * The longest time between two looks. Each look starts one check at most, so that not all targets are checked at
+ * once.
+ */
 const LOOK_MS = MINUTE;
 const RUNS_PER_READ = 100;
 

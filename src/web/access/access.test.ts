@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { ApiToken } from '../../config.ts';
 import { RequestError } from '../../errors.ts';
 import { requestErrorAnswer } from '../frame/error-answer.ts';
-import { createStoredRuns } from '../runs.fixtures.ts';
+import { createTestRuns } from '../runs.fixtures.ts';
 import { createTestAccess, createTestGate } from './access.fixture.ts';
 import { hasRole, signRunLink } from './access.ts';
 
@@ -20,7 +20,7 @@ interface AppOptions {
 
 function createApp({ tokens = [OSCAR], https = false, now = () => 0 }: AppOptions = {}) {
   const gate = createTestGate();
-  const store = createStoredRuns();
+  const store = createTestRuns();
   const access = createTestAccess({
     ...{ tokens, store, gate, sessionKey: KEY, linkKey: KEY, https, clock: now },
   });

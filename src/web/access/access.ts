@@ -115,7 +115,10 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
   };
 }
 
-/** Finds the holder of a token. An address with too many wrong tokens is refused, except for tokens that were right there. */
+/**
+ * Finds the holder of a token. An address with too many wrong tokens is refused, except for tokens that were right
+ * there.
+ */
 function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate']) {
   const proved = new Set<string>();
 
@@ -138,7 +141,9 @@ function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate'])
   };
 }
 
-/** A cookie is `name.id.end.mac`. It is only good as long as its token, because the MAC includes the token's digest. */
+/**
+ * A cookie is `name.id.end.mac`. It is only good as long as its token, because the MAC includes the token's digest.
+ */
 function createSessionCookies(
   known: readonly Holder[],
   { sessionKey, clock }: Pick<AccessOptions, 'sessionKey' | 'clock'>,

@@ -9,13 +9,13 @@ import {
   signIn,
   WANTS_JSON,
 } from '../pages.fixtures.ts';
-import { createStoredRuns } from '../runs.fixtures.ts';
+import { createTestRuns } from '../runs.fixtures.ts';
 import { signRunLink } from './access.ts';
 
 const POST = { method: 'POST' };
 
 function createPages() {
-  const store = createStoredRuns();
+  const store = createTestRuns();
   store.add('r1');
   store.add('r2');
   return createTestPages(store);
@@ -139,7 +139,7 @@ describe('a state change by cookie', () => {
   });
 
   it('may come from the configured public address when a proxy changes the host', async () => {
-    const store = createStoredRuns();
+    const store = createTestRuns();
     store.add('r1');
     const { app } = createTestPages(store, { publicUrl: 'https://runner.example/' });
     const session = await signIn(app, 'operator-token');

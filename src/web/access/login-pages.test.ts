@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { localPath } from '../doors/request-origin.ts';
 import { BROWSER, createTestPages, signIn } from '../pages.fixtures.ts';
-import { createStoredRuns } from '../runs.fixtures.ts';
+import { createTestRuns } from '../runs.fixtures.ts';
 
 function createApp() {
-  return createTestPages(createStoredRuns()).app;
+  return createTestPages(createTestRuns()).app;
 }
 
 function postForm(fields: Record<string, string>, headers: Record<string, string> = {}) {

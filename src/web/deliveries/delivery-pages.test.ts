@@ -12,7 +12,7 @@ import { createTestAccess, createTestGate } from '../access/access.fixture.ts';
 import { createLoginRoutes } from '../access/login-pages.ts';
 import { loadAssets } from '../frame/assets.ts';
 import { AS_OPERATOR, AS_VIEWER, BROWSER, signIn, WANTS_JSON } from '../pages.fixtures.ts';
-import { createStoredRuns, START_AT } from '../runs.fixtures.ts';
+import { createTestRuns, START_AT } from '../runs.fixtures.ts';
 import { createDeliveryRoutes, type DeliveryRoutesOptions } from './delivery-pages.ts';
 
 const TOKENS = [
@@ -26,7 +26,7 @@ const ListBody = z.object({
 });
 
 function createPages(count: number) {
-  const runs = createStoredRuns();
+  const runs = createTestRuns();
   function store(delivery: NewDelivery): void {
     runs.write((transaction) => recordDelivery(transaction, delivery));
     runs.write((transaction) => transaction.run('UPDATE deliveries SET received_at = ?', START_AT));

@@ -1,4 +1,6 @@
-/** Writes the events of a deployment for its log stream: raw lines of the tool, changes of the status, and the end. */
+/**
+ * Writes the events of a deployment for its log stream: raw lines of the tool, changes of the status, and the end.
+ */
 
 import { NOT_BEGUN, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
 import type { RunEvent } from '../../runs/run-events.ts';

@@ -1,4 +1,6 @@
-/** The API of deployments: start, list, status, log stream, approve, reject, cancel. Their pages are those of runs. */
+/**
+ * The API of deployments: start, list, status, log stream, approve, reject, cancel. Their pages are those of runs.
+ */
 
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';

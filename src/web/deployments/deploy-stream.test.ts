@@ -67,7 +67,7 @@ async function append(...events: RunEventBody[]): Promise<void> {
   await stage.store().append(lease, events);
 }
 
-/** Reads until `enough` holds for what came so far. */
+/** Reads until `enough` is true of the text so far. */
 async function readUntil(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   enough: (text: string) => boolean,

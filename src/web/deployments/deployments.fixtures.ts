@@ -22,7 +22,7 @@ export async function openDeployApp() {
   const gate = createTestGate();
   const access = createTestAccess({ tokens: TOKENS, store: stage.store(), gate, clock });
 
-  /** As after a start of the server. */
+  /** Builds the app as a new start of the server would. */
   function serve(overrides: Partial<DeployRoutesOptions> = {}) {
     const store = stage.store();
     const { routes, closeStreams } = createDeployRoutes({

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { signRunLink } from '../access/access.ts';
 import { AS_ADMIN, AS_VIEWER, BROWSER, LINK_KEY } from '../pages.fixtures.ts';
-import type { StoredRuns } from '../runs.fixtures.ts';
+import type { TestRuns } from '../runs.fixtures.ts';
 import {
   announced,
   awaiting,
@@ -19,7 +19,7 @@ import {
 } from './tool-runs.fixtures.ts';
 
 /** A pull request with two roots, of which one cannot be planned. */
-function addPlans({ addPlan, append }: StoredRuns): void {
+function addPlans({ addPlan, append }: TestRuns): void {
   const roots = ['a', 'b', 'c'].map((directory) => ({ directory, tool: 'tofu', toolVersion: null }) as const);
   addPlan('p1', { roots });
   append(

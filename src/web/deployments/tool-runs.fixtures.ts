@@ -1,9 +1,9 @@
-/** Deployments and plans in memory behind their pages, for tests: what their pipelines would have stored. */
+/** Deployments and plans behind their pages, for tests, as their pipelines would have stored them. */
 
 import type { PlanSummary } from '../../runs/deployments/deployment.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import { AS_VIEWER, BROWSER, createTestPages, WANTS_JSON } from '../pages.fixtures.ts';
-import { createStoredRuns, START_AT, type StoredRuns } from '../runs.fixtures.ts';
+import { createTestRuns, START_AT, type TestRuns } from '../runs.fixtures.ts';
 
 export const SHA = 'abcdef1234567890abcdef1234567890abcdef12';
 export const DIGEST = '5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef';
@@ -93,8 +93,8 @@ export const TO_APPROVAL = [
   awaiting,
 ];
 
-export function createPages(fill: (store: StoredRuns) => void = () => {}) {
-  const store = createStoredRuns();
+export function createPages(fill: (store: TestRuns) => void = () => {}) {
+  const store = createTestRuns();
   store.addDeploy('d1');
   store.append('d1', ...TO_APPROVAL);
   fill(store);

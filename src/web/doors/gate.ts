@@ -1,4 +1,7 @@
-/** Stands between strangers and the endpoints: it knows their addresses, bounds what they may hold, and counts failures. */
+/**
+ * Stands between strangers and the endpoints: it knows their addresses, bounds what they may hold, and counts
+ * failures.
+ */
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -113,7 +116,10 @@ function incomingOf(c: Context): IncomingMessage | undefined {
   return bindings?.incoming;
 }
 
-/** Node's own request where there is one, because a web stream takes half of the time of an answer. Null without a body. */
+/**
+ * Node's own request where there is one, because a web stream takes half of the time of an answer. Null without a
+ * body.
+ */
 function bodySource(c: Context): Readable | null {
   const incoming = incomingOf(c);
   if (incoming) return incoming;

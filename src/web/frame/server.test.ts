@@ -1,4 +1,4 @@
-/** The listening socket: what it goes on after, and what ends the process. */
+/** The listening socket: after which errors it goes on, and which errors end the process. */
 
 import type { Server } from 'node:http';
 import { Hono } from 'hono';
@@ -27,7 +27,7 @@ async function listen() {
   return {
     ...{ seen, time },
     url: `http://127.0.0.1:${running.port}/`,
-    /** As Node does when the kernel refuses the next connection. */
+    /** Emits an error as Node does when the kernel refuses the next connection. */
     refuse: (code: string): void =>
       void servers[0]?.emit('error', Object.assign(new Error(`accept ${code}`), { code })),
     visit: async () =>

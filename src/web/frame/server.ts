@@ -102,7 +102,9 @@ function notListening(address: string, cause: Error): RunnerError {
   });
 }
 
-/** Ends a server that cannot accept connections any more, also when the machine is short of something for too long. */
+/**
+ * Ends a server that cannot accept connections any more, also when the machine is short of something for too long.
+ */
 function watchAccepting(
   server: Server,
   { log, onFailure, clock = () => performance.now() }: ServerOptions,
@@ -123,7 +125,9 @@ function watchAccepting(
   });
 }
 
-/** Cuts off a quiet connection that is between two requests or whose client reads nothing; not one that waits for us. */
+/**
+ * Cuts off a quiet connection that is between two requests or whose client reads nothing; not one that waits for us.
+ */
 function endIdle(socket: HttpSocket, stalledReaderMs: number): void {
   if (!socket._httpMessage || socket.writableLength > 0) socket.destroy();
   else socket.setTimeout(stalledReaderMs);

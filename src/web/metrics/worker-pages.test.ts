@@ -4,7 +4,7 @@ import type { Fleet, WorkerSign } from '../../runs/fleet.ts';
 import { createTestAccess, createTestGate } from '../access/access.fixture.ts';
 import { loadAssets } from '../frame/assets.ts';
 import { AS_VIEWER, BROWSER, WANTS_JSON } from '../pages.fixtures.ts';
-import { createStoredRuns, START_AT } from '../runs.fixtures.ts';
+import { createTestRuns, START_AT } from '../runs.fixtures.ts';
 import { createMetricsRoutes } from './metrics.ts';
 import { createWorkerRoutes, type WorkerRoutesOptions } from './worker-pages.ts';
 
@@ -26,7 +26,7 @@ function sign(owner: string, more: Partial<WorkerSign> = {}): WorkerSign {
 }
 
 function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []) {
-  const runs = createStoredRuns();
+  const runs = createTestRuns();
   const access = createTestAccess({
     tokens: [{ name: 'vera', role: 'viewer', token: 'viewer-token' }],
     store: runs,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import { signRunLink } from '../access/access.ts';
 import { AS_OPERATOR, AS_VIEWER, BROWSER, createTestPages, LINK_KEY, WANTS_JSON } from '../pages.fixtures.ts';
-import { createStoredRuns } from '../runs.fixtures.ts';
+import { createTestRuns, type TestRuns } from '../runs.fixtures.ts';
 
 const SHA = 'abcdef1234567890abcdef1234567890abcdef12';
 
@@ -52,7 +52,7 @@ const FAILED_RUN: RunEventBody[] = [
 const ListBody = z.object({ runs: z.array(z.object({ run_id: z.string() })), next: z.string().nullable() });
 
 function createPages() {
-  const store = createStoredRuns();
+  const store = createTestRuns();
   store.add('r1');
   store.append('r1', ...FAILED_RUN);
   return { store, ...createTestPages(store) };
@@ -63,7 +63,7 @@ describe('the page of a preview', () => {
     const { store, app } = createPages();
     const input = { branch: 'main', revision: SHA, pullRequest: 7 };
     const trigger = { source: 'pull_request', actor: 'octocat', deliveryId: null, retryOf: null } as const;
-    store.addPreview('p1', { kind: 'preview', input, trigger });
+    store.addOther('p1', { kind: 'preview', input, trigger });
     store.append(
       'p1',
       { type: 'run.started', owner: 'w', attempt: 1 },
@@ -252,6 +252,31 @@ describe('the page of a run', () => {
     store.append('again', ...FAILED_RUN.slice(0, 1), ...FAILED_RUN.slice(4, 7));
     const page = await (await app.request('/runs/again', { headers: { ...AS_VIEWER, ...BROWSER } })).text();
     expect(page.match(/<li class="mark">Started again<\/li>/g)).toHaveLength(1);
+  });
+});
+
+describe('the Retry button', () => {
+  const input = {
+    ...{ repository: 'acme/platform', pullRequest: 7, branch: 'main', command: 'plan' as const },
+    ...{ cloneUrl: 'https://github.com/acme/platform.git', apiUrl: 'https://api.github.com' },
+    ...{ author: { id: 1, login: 'octocat' }, commentId: 1, writtenAt: 0 },
+  };
+
+  it.each([
+    ['a sync', true, (store: TestRuns) => store.add('x', { state: 'failed' })],
+    ['a comment command', false, (store: TestRuns) => store.addOther('x', { kind: 'command', input, state: 'failed' })],
+    ['a deployment', false, (store: TestRuns) => store.addDeploy('x', {}, { state: 'failed' })],
+    ['a plan with a token of its own', false, (store: TestRuns) => store.addPlan('x', {}, { state: 'failed' })],
+    [
+      'a plan with the token of the server',
+      true,
+      (store: TestRuns) => store.addPlan('x', { credential: 'configured' }, { state: 'failed' }),
+    ],
+  ])('after %s that failed is shown: %s', async (_what, isShown, add) => {
+    const { app, store } = createPages();
+    add(store);
+    const page = await (await app.request('/runs/x', { headers: { ...AS_OPERATOR, ...BROWSER } })).text();
+    expect(page.includes('action="/runs/x/retry"')).toBe(isShown);
   });
 });
 

@@ -1,4 +1,7 @@
-/** The routes of runs: list, page, log and plan as text, event stream, and the actions. They read the store, never a worker. */
+/**
+ * The routes of runs: list, page, log and plan as text, event stream, and the actions. They read the store, never a
+ * worker.
+ */
 
 import { type Context, Hono } from 'hono';
 import { whyItWaits } from '../../runs/deployments/takers.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import { signRunLink } from '../access/access.ts';
 import { AS_VIEWER, createTestPages, LINK_KEY } from '../pages.fixtures.ts';
-import { createStoredRuns, type StoredRuns } from '../runs.fixtures.ts';
+import { createTestRuns, type TestRuns } from '../runs.fixtures.ts';
 
 const END: RunEventBody = {
   type: 'run.finished',
@@ -18,8 +18,8 @@ function logOf(...lines: string[]): RunEventBody {
 }
 
 /** A run with the events: 1 queued, 2 started, 3 planned, 4 step started, 5–7 log, 8–9 log. */
-function createRun(): StoredRuns {
-  const store = createStoredRuns();
+function createRun(): TestRuns {
+  const store = createTestRuns();
   store.add('r1');
   store.append(
     'r1',
@@ -151,7 +151,7 @@ describe('the event stream of a run', () => {
     let reads = 0;
     const counting = {
       ...store,
-      events: (...args: Parameters<StoredRuns['events']>) => {
+      events: (...args: Parameters<TestRuns['events']>) => {
         reads += 1;
         return store.events(...args);
       },

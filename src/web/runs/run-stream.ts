@@ -17,7 +17,10 @@ export interface StreamWords {
 
 const HEARTBEAT_MS = 15 * SECOND;
 
-/** Each write waits until the client has taken the one before, so that a slow client costs one page of events, no more. */
+/**
+ * Each write waits until the client has taken the one before, so that a slow client costs one page of events, no
+ * more.
+ */
 export async function followRun(
   store: Pick<RunStore, 'run' | 'events' | 'watch'>,
   stream: SseStream,

@@ -59,7 +59,9 @@ export function commitLink(sha: string, commitUrl: (sha: string) => string | nul
   return url === null ? short : html`<a href="${url}" title="${sha}">${short}</a>`;
 }
 
-/** The commit of a run, else the one that was asked for. `configured` knows the site of the operator's own repository. */
+/**
+ * The commit of a run, else the one that was asked for. `configured` knows the site of the operator's own repository.
+ */
 export function runCommitLink(run: Run, configured: (sha: string) => string | null): Html | null {
   const sha = run.revision ?? askedRevision(run);
   const { repositoryPage } = kindOf(run);

@@ -7,7 +7,7 @@ import { readLedger, readOutsideHashes } from '../../stores/sql/reads.ts';
 import { saveOutsideHashes } from '../../stores/sql/writes/beside-runs.ts';
 import { createTestAccess } from '../access/access.fixture.ts';
 import { loadAssets } from '../frame/assets.ts';
-import { createStoredRuns } from '../runs.fixtures.ts';
+import { createTestRuns } from '../runs.fixtures.ts';
 import { createServiceRoutes, type ServiceRoutesOptions } from './service-pages.ts';
 
 const NOW = Date.parse('2026-03-01T12:00:00.000Z');
@@ -48,7 +48,7 @@ function createPages(
   entries: LedgerEntry[],
   more: { hashes?: OutsideHash[]; options?: Partial<ServiceRoutesOptions> },
 ) {
-  const runs = createStoredRuns();
+  const runs = createTestRuns();
   for (const one of entries) runs.write((transaction) => saveLedger(transaction, SCOPE, one));
   const pin = { scope: SCOPE, service: 'platform/pinned', commit: SHA, runId: 'run-1' };
   runs.write((transaction) => savePin(transaction, pin));
