@@ -10,8 +10,8 @@ import { type Clone, openClone } from '../git/requested/clone.ts';
 import { explainRange } from '../pipelines/selection/explain-range.ts';
 import { shortCommit } from '../runs/texts/short-commit.ts';
 import { MINUTE } from '../units.ts';
-import { parseOptions, type Subcommand } from './subcommand.ts';
 import { type ExplainedRange, explanationJson, explanationText, wouldSucceed } from './explanation-text.ts';
+import { parseOptions, type Subcommand } from './subcommand.ts';
 
 const GIT_TIMEOUT_MS = 5 * MINUTE;
 

@@ -5,7 +5,6 @@ import { z } from 'zod';
 import { SECOND } from '../units.ts';
 import type { Shape } from './variable.ts';
 
-
 /** These are no secrets, because they stand in examples everywhere. */
 const PLACEHOLDERS = new Set([
   'changeme',

@@ -48,7 +48,12 @@ const NUMBERS: ReadonlySet<string> = new Set(
 
 export function createJobRoutes(options: JobRoutesOptions): JobRoutes {
   const { reader, access, maxStreams, onStreamError } = options;
-  const streams = createEventStreams({ access, maxStreams, maxStreamMs: MAX_STREAM_MS, onError: onStreamError });
+  const streams = createEventStreams({
+    access,
+    maxStreams,
+    maxStreamMs: MAX_STREAM_MS,
+    onError: onStreamError,
+  });
   const routes = new Hono();
   routes.get('/jobs/:id/stream', pageHeaders(), async (c: Context) => {
     if ((await access.identify(c)) === null) return askForCredentials(c);

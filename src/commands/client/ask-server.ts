@@ -1,8 +1,8 @@
 /** Sends one request to a running server, and turns refusals into errors for people. */
 
 import { z } from 'zod';
-import { MINUTE } from '../../units.ts';
 import { RequestError } from '../../errors.ts';
+import { MINUTE } from '../../units.ts';
 
 const ANSWER_TIMEOUT_MS = MINUTE;
 const errorSchema = z.object({ error: z.string() });

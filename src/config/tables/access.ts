@@ -41,7 +41,9 @@ const uniqueTokens = tokens.superRefine((list, context) => {
   }
 });
 
-const webhookSecretShape = aSecret('the secret of the GitHub webhook, at least 8 characters and not a placeholder');
+const webhookSecretShape = aSecret(
+  'the secret of the GitHub webhook, at least 8 characters and not a placeholder',
+);
 const webhookSecretPreviousShape = aSecret('the secret that was in use before, at least 8 characters');
 const syncSecretShape = aSecret('a secret of at least 8 characters that is not a placeholder');
 const syncSecretPreviousShape = aSecret('the secret that signed `/sync` before, at least 8 characters');

@@ -114,7 +114,8 @@ export const EVENTS = {
   url: variable('EVENT_WEBHOOK_URL', httpUrl, {
     unset: 'none',
     example: 'https://hooks.example.com/iac',
-    description: 'The address that gets an event for each change of every deployment, as the `callback_url` of the deployment does.',
+    description:
+      'The address that gets an event for each change of every deployment, as the `callback_url` of the deployment does.',
     // Often the path of such an address is the only secret that its receiver asks for.
     secret: 'all',
   }),

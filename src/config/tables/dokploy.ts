@@ -5,7 +5,11 @@ import { ConfigError } from '../../errors.ts';
 import { anyText, flag, httpUrl } from '../shapes.ts';
 import { problemWith, type ValuesOf, variable } from '../variable.ts';
 
-const hashStoreShape = { schema: z.enum(['ledger', 'dokploy']), expected: 'ledger or dokploy', example: 'dokploy' };
+const hashStoreShape = {
+  schema: z.enum(['ledger', 'dokploy']),
+  expected: 'ledger or dokploy',
+  example: 'dokploy',
+};
 
 /** Address and key are only checked when they are used, because tasks may use the same variables in other forms. */
 export const DOKPLOY = {
@@ -28,7 +32,8 @@ export const DOKPLOY = {
   }),
   selfHeal: variable('SELF_HEAL', flag, {
     default: 'false',
-    description: 'Sync a service again when its config hash was changed in Dokploy; otherwise the change is only shown.',
+    description:
+      'Sync a service again when its config hash was changed in Dokploy; otherwise the change is only shown.',
   }),
 } as const;
 

@@ -1,12 +1,16 @@
 /** The executor: where steps run, and how much each may use. */
 
-import { MEBIBYTE } from '../../units.ts';
 import { z } from 'zod';
 import { ConfigError } from '../../errors.ts';
+import { MEBIBYTE } from '../../units.ts';
 import { wholeNumber, words } from '../shapes.ts';
 import { type ValuesOf, variable } from '../variable.ts';
 
-const kindShape = { schema: z.enum(['local', 'isolated']), expected: 'local or isolated', example: 'isolated' };
+const kindShape = {
+  schema: z.enum(['local', 'isolated']),
+  expected: 'local or isolated',
+  example: 'isolated',
+};
 
 export const EXECUTOR = {
   kind: variable('EXECUTOR', kindShape, {
@@ -17,7 +21,8 @@ export const EXECUTOR = {
   command: variable('EXECUTOR_COMMAND', words, {
     unset: 'this program itself, as a process of its own',
     example: 'sudo -u runner iac-runner exec',
-    description: 'The command that starts `iac-runner exec` as another user, in a container or on another host.',
+    description:
+      'The command that starts `iac-runner exec` as another user, in a container or on another host.',
   }),
   cpuSeconds: variable('STEP_CPU_SECONDS', wholeNumber(1, 9_999_999), {
     unset: 'no limit',

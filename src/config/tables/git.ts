@@ -11,7 +11,10 @@ const urlShape = {
   ),
   expected: 'the URL of the platform repository (https, ssh, or a local path; no `transport::address`)',
 };
-const branchShape = matching(/^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|\/$))[^\s~^:?*[\\\p{Cc}]+$/u, 'the name of a branch');
+const branchShape = matching(
+  /^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|\/$))[^\s~^:?*[\\\p{Cc}]+$/u,
+  'the name of a branch',
+);
 
 export const GIT = {
   url: variable('GIT_REPO_URL', urlShape, {
@@ -19,7 +22,11 @@ export const GIT = {
     description: 'The platform repository. Credentials in it are used for git only and never shown.',
     secret: 'in_url',
   }),
-  branch: variable('GIT_BRANCH', branchShape, { default: 'main', description: 'The branch that is deployed.', recommended: true }),
+  branch: variable('GIT_BRANCH', branchShape, {
+    default: 'main',
+    description: 'The branch that is deployed.',
+    recommended: true,
+  }),
   token: variable('GITHUB_TOKEN', anyText('a GitHub token'), {
     unset: 'none',
     example: 'a fine-grained token with read access to contents and write access to commit statuses',

@@ -32,7 +32,9 @@ const milliseconds = text
 
 const redisUrlShape = { schema: redisUrl, expected: 'a redis:// or rediss:// URL' };
 const runnerIdShape = matching(/^[\w.:@-]{1,128}$/, 'letters, digits and . : @ - _, 128 at most');
-const agentCommandShape = anyText('a program and its arguments; quotes and backslashes as in a shell, which is not used');
+const agentCommandShape = anyText(
+  'a program and its arguments; quotes and backslashes as in a shell, which is not used',
+);
 const claimIdleMsShape = { schema: milliseconds, expected: 'a number of milliseconds from 500' };
 
 export const JOBS = {
@@ -51,7 +53,8 @@ export const JOBS = {
   agentCommand: variable('AGENT_COMMAND', agentCommandShape, {
     unset: 'none',
     example: 'claude --print',
-    description: 'The program that works on a job, in a checkout, with the prompt on standard input. Unset: jobs change nothing.',
+    description:
+      'The program that works on a job, in a checkout, with the prompt on standard input. Unset: jobs change nothing.',
   }),
   agentEnv: variable('AGENT_ENV', environmentNames, {
     default: '',

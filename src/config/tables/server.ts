@@ -8,7 +8,10 @@ import { type ValuesOf, variable } from '../variable.ts';
 const portShape = { ...wholeNumber(0, 65_535), expected: 'a port number from 0 to 65535' };
 
 export const SERVER = {
-  port: variable('WEBHOOK_PORT', portShape, { default: '8080', description: 'The port to listen on; 0 takes any free one.' }),
+  port: variable('WEBHOOK_PORT', portShape, {
+    default: '8080',
+    description: 'The port to listen on; 0 takes any free one.',
+  }),
   host: variable('HOST', anyText('an address to listen on'), {
     default: '0.0.0.0',
     example: '127.0.0.1',
@@ -22,7 +25,8 @@ export const SERVER = {
   internalDomain: variable('INTERNAL_DOMAIN', anyText('the name of a domain'), {
     unset: 'none',
     example: 'example.com',
-    description: 'The domain from which PUBLIC_URL and DOKPLOY_URL get their defaults. compose.yaml and tasks use it, too.',
+    description:
+      'The domain from which PUBLIC_URL and DOKPLOY_URL get their defaults. compose.yaml and tasks use it, too.',
     recommended: true,
   }),
   trustedProxies: variable('TRUSTED_PROXIES', listOf(isNetwork, 'addresses and networks, comma-separated'), {
@@ -39,7 +43,10 @@ const logLevelShape = {
 };
 
 export const LOG = {
-  logLevel: variable('LOG_LEVEL', logLevelShape, { default: 'info', description: 'How much the server logs on its standard output, as JSON lines.' }),
+  logLevel: variable('LOG_LEVEL', logLevelShape, {
+    default: 'info',
+    description: 'How much the server logs on its standard output, as JSON lines.',
+  }),
 } as const;
 
 export function serverConfig(values: ValuesOf<typeof SERVER>) {

@@ -44,6 +44,7 @@ export const LABELS = {
   labels: variable('WORKER_LABELS', labelsShape, {
     default: '',
     example: 'aws,linux',
-    description: 'This machine takes only deployments whose `labels` are all among these. Unset: it takes any.',
+    description:
+      'This machine takes only deployments whose `labels` are all among these. Unset: it takes any.',
   }),
 } as const;

@@ -14,11 +14,13 @@ export const SYNC = {
   }),
   requireSignedCommits: variable('REQUIRE_SIGNED_COMMITS', flag, {
     default: 'false',
-    description: 'Refuse commits without a signature by a key of COMMIT_SIGNERS, whatever `.iac-runner.yaml` says.',
+    description:
+      'Refuse commits without a signature by a key of COMMIT_SIGNERS, whatever `.iac-runner.yaml` says.',
   }),
   commitSigners: variable('COMMIT_SIGNERS', absolutePath, {
     unset: 'none: no signature is good',
     example: '/etc/iac-runner/allowed-signers',
-    description: 'The file of the ssh keys that may sign commits, in the form of ssh-keygen(1), ALLOWED SIGNERS.',
+    description:
+      'The file of the ssh keys that may sign commits, in the form of ssh-keygen(1), ALLOWED SIGNERS.',
   }),
 } as const;

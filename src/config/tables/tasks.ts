@@ -19,7 +19,8 @@ export const TASKS = {
   taskEnv: variable('TASK_ENV', environmentNames, {
     default: DEFAULT_TASK_ENV,
     example: `${DEFAULT_TASK_ENV},CLOUDFLARE_TOKEN`,
-    description: 'The variables that tasks get, besides PATH, HOME and the like. They are part of the config hash.',
+    description:
+      'The variables that tasks get, besides PATH, HOME and the like. They are part of the config hash.',
     namesVariables: true,
   }),
   syncTimeoutMs: variable('SYNC_TIMEOUT', positiveSeconds, {

@@ -33,11 +33,14 @@ describe('The wall', () => {
     expect(() => loadConfig({ ...BASE, ...settings, TRUST_PULL_REQUEST_AUTHORS: 'yes' })).toThrow();
   });
 
-  it.each(RUNS_CODE_OF_OTHERS)('is not needed with %s %j when the operator declares that', (_what, settings) => {
-    for (const permission of [{ TRUST_PULL_REQUEST_AUTHORS: 'true' }, EXECUTOR]) {
-      expect(loadConfig({ ...BASE, ...settings, ...permission }).wall.pullRequests).toBe(true);
-    }
-  });
+  it.each(RUNS_CODE_OF_OTHERS)(
+    'is not needed with %s %j when the operator declares that',
+    (_what, settings) => {
+      for (const permission of [{ TRUST_PULL_REQUEST_AUTHORS: 'true' }, EXECUTOR]) {
+        expect(loadConfig({ ...BASE, ...settings, ...permission }).wall.pullRequests).toBe(true);
+      }
+    },
+  );
 
   it('is decided for operators separately, and does not stop the start for them', () => {
     expect(loadConfig(BASE).wall).toEqual({ pullRequests: false, operators: false });

@@ -36,13 +36,16 @@ export function commandIn(body: string): Command | null {
       isPlain = true;
       continue;
     }
-    const found: Command | undefined = isPlain ? COMMANDS.find((command) => isCommand(line, command)) : undefined;
+    const found: Command | undefined = isPlain
+      ? COMMANDS.find((command) => isCommand(line, command))
+      : undefined;
     if (found !== undefined && !isUnderlined(lines, index)) return found;
     const [, backticks, tildes] = FENCE.exec(line) ?? [];
     fence = backticks ?? tildes ?? null;
     if (fence === null && (HTML.test(line) || MAYBE_FENCE.test(line))) return null;
     // A paragraph ends with a blank line.
-    isPlain = isBlank(line) || (isPlain && found === undefined && !REACHES_ON.test(line) && !TABLE.test(line));
+    isPlain =
+      isBlank(line) || (isPlain && found === undefined && !REACHES_ON.test(line) && !TABLE.test(line));
   }
   return null;
 }

@@ -100,7 +100,11 @@ describe('The file of drift targets', () => {
     ['an empty variable', `${GOOD}    env: [EMPTY]\n`, /EMPTY is not set/],
     ['a word of the language', `${GOOD}    env: [constructor]\n`, /constructor is not set/],
     ['a value', `${GOOD}    env: ["A=b c"]\n`, /line 7, targets.0.env.0: expected NAME/],
-    ['one of our own variables', `${GOOD}    env: [LD_PRELOAD=PROD_KEY]\n`, /line 7, targets.0.env: LD_PRELOAD /],
+    [
+      'one of our own variables',
+      `${GOOD}    env: [LD_PRELOAD=PROD_KEY]\n`,
+      /line 7, targets.0.env: LD_PRELOAD /,
+    ],
     [
       'a password that is not set',
       `${GOOD}    git_auth:\n      type: http\n      password_env: NOPE\n`,

@@ -41,7 +41,8 @@ const RUNS_PER_READ = 100;
 export async function startDriftChecks(options: DriftOptions): Promise<Loop> {
   const { file, log, firstMs = FIRST_MS } = options;
   const first = await readTargets(options);
-  if (!first.ok) throw new ConfigError(first.problem, { nextAction: 'Correct the file, or unset DRIFT_TARGETS.' });
+  if (!first.ok)
+    throw new ConfigError(first.problem, { nextAction: 'Correct the file, or unset DRIFT_TARGETS.' });
   let { targets } = first;
   let loggedProblem: string | null = null;
   const checks = createChecks(options);

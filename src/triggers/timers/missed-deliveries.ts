@@ -3,9 +3,9 @@
 import type { Logger } from 'pino';
 import type { FailedDeliveries, FailedDelivery } from '../../github/hook-deliveries.ts';
 import type { NewDelivery } from '../../runs/delivery.ts';
-import { shownName } from '../github/inbox.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { DAY, MINUTE } from '../../units.ts';
+import { shownName } from '../github/inbox.ts';
 
 /** GitHub keeps deliveries for three days, and can send them again in that time. */
 const LOOK_BACK_MS = 3 * DAY;
@@ -38,7 +38,8 @@ export function createMissedDeliveries(options: MissedDeliveriesOptions): () => 
     try {
       const found = await options.failedDeliveries(now() - LOOK_BACK_MS);
       if (found.kind === 'ok') return await record(options, found.failed);
-      if (found.kind === 'no_hook') return warnOnce('missed deliveries not found: no webhook has our address', {});
+      if (found.kind === 'no_hook')
+        return warnOnce('missed deliveries not found: no webhook has our address', {});
       const { problem } = found;
       if (found.kind === 'unavailable') return warnOnce('missed deliveries not found', { problem });
       notBefore = Number.POSITIVE_INFINITY;

@@ -4,6 +4,7 @@ import { createHash, createHmac, type KeyObject, randomBytes, timingSafeEqual } 
 import type { Context } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ApiToken, Role } from '../../config.ts';
+import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { HOUR, SECOND } from '../../units.ts';
 import { forgetFirst } from '../doors/failed-attempts.ts';
@@ -14,6 +15,11 @@ export interface Identity {
   role: Role;
   /** A browser sends a session by itself, so changes of state by a session need a same-origin check. */
   credential: 'bearer' | 'session';
+}
+
+/** The variables that a guarded handler finds in its context. `identity` is null for callers with a signed link. */
+export interface RunPageEnv {
+  Variables: { identity: Identity | null; run: Run };
 }
 
 export interface Access {

@@ -3,17 +3,11 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Role } from '../../config.ts';
-import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { askForCredentials, refuse } from '../doors/refusals.ts';
 import { requestOrigin } from '../doors/request-origin.ts';
 import type { Assets } from '../frame/assets.ts';
-import { type Access, hasRole, type Identity } from './access.ts';
-
-/** The variables that a guarded handler finds in its context. `identity` is null for callers with a signed link. */
-export interface RunPageEnv {
-  Variables: { identity: Identity | null; run: Run };
-}
+import { type Access, hasRole, type Identity, type RunPageEnv } from './access.ts';
 
 /** The options that the routes of all pages share. */
 export interface PageOptions {

@@ -2,13 +2,13 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Lease } from '../../runs/run-store.ts';
 import {
-  stepStarted,
   claimNext,
   DEPLOY_BODY,
   done,
   ended,
   logged,
   planned,
+  stepStarted,
   toApproval,
 } from '../../triggers/deployments.fixture.ts';
 import { DAY } from '../../units.ts';

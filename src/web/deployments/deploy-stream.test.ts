@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import {
-  stepStarted,
   claimNext,
   DEPLOY_BODY,
   done,
   ended,
   logged,
   planned,
+  stepStarted,
   toApproval,
 } from '../../triggers/deployments.fixture.ts';
 import { DAY } from '../../units.ts';
@@ -135,7 +135,12 @@ describe('The log stream of a deployment', () => {
   it('resumes after any id, also within a chunk and after a restart, with nothing lost, twice or changed', async () => {
     await append(...toApproval(stage.clock.now + DAY));
     await stage.api().approve(id, 'ada');
-    await append(...planned('apply'), stepStarted('apply'), logged('apply', 'a', 'b', 'c'), ended('succeeded'));
+    await append(
+      ...planned('apply'),
+      stepStarted('apply'),
+      logged('apply', 'a', 'b', 'c'),
+      ended('succeeded'),
+    );
     const all = await whole();
     const last = Number(all.at(-2)?.id);
     for (let seen = 0; seen <= last; seen += 1) {

@@ -5,7 +5,6 @@ import type { TestRuns } from '../runs.fixtures.ts';
 import {
   announced,
   awaiting,
-  stepStarted,
   createPages,
   DIGEST,
   ended,
@@ -14,6 +13,7 @@ import {
   SHA,
   SUMMARY,
   started,
+  stepStarted,
   TEXT,
   TO_APPROVAL,
 } from './tool-runs.fixtures.ts';

@@ -1,7 +1,7 @@
 /** Answers that refuse: JSON for programs; for browsers a page, or the way to sign in. */
 
 import type { Context } from 'hono';
-import type { RunPageEnv } from '../access/guards.ts';
+import type { RunPageEnv } from '../access/access.ts';
 import type { Assets } from '../frame/assets.ts';
 import { jsonError } from '../frame/error-answer.ts';
 import { messagePage } from '../frame/layout.ts';

@@ -3,7 +3,7 @@
 import { type Context, type Handler, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../../errors.ts';
-import type { RunPageEnv } from '../access/guards.ts';
+import type { RunPageEnv } from '../access/access.ts';
 import { jsonError, requestErrorAnswer } from './error-answer.ts';
 import type { Readiness } from './readiness.ts';
 

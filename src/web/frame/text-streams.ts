@@ -1,7 +1,7 @@
 /** Long texts as the bodies of answers, made as fast as their receivers take them. */
 
 import type { Context } from 'hono';
-import type { RunPageEnv } from '../access/guards.ts';
+import type { RunPageEnv } from '../access/access.ts';
 import type { StreamSeats } from '../doors/stream-seats.ts';
 
 const UTF8 = new TextEncoder();

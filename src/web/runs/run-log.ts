@@ -19,7 +19,7 @@ export interface LogLine {
 }
 
 /** The newest lines of a step. `firstNumber` counts from 1 within the step. */
-export interface LogTail {
+interface LogTail {
   lines: LogLine[];
   firstNumber: number;
 }

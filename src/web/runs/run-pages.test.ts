@@ -264,9 +264,17 @@ describe('the Retry button', () => {
 
   it.each([
     ['a sync', true, (store: TestRuns) => store.add('x', { state: 'failed' })],
-    ['a comment command', false, (store: TestRuns) => store.addOther('x', { kind: 'command', input, state: 'failed' })],
+    [
+      'a comment command',
+      false,
+      (store: TestRuns) => store.addOther('x', { kind: 'command', input, state: 'failed' }),
+    ],
     ['a deployment', false, (store: TestRuns) => store.addDeploy('x', {}, { state: 'failed' })],
-    ['a plan with a token of its own', false, (store: TestRuns) => store.addPlan('x', {}, { state: 'failed' })],
+    [
+      'a plan with a token of its own',
+      false,
+      (store: TestRuns) => store.addPlan('x', {}, { state: 'failed' }),
+    ],
     [
       'a plan with the token of the server',
       true,

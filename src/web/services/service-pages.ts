@@ -3,7 +3,8 @@
 import { type Context, Hono } from 'hono';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
-import { createGuards, type PageOptions, type RunPageEnv } from '../access/guards.ts';
+import type { RunPageEnv } from '../access/access.ts';
+import { createGuards, type PageOptions } from '../access/guards.ts';
 import { rfc3339 } from '../frame/format.ts';
 import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
