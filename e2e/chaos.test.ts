@@ -1,6 +1,6 @@
 /**
- * The promises kept through random days. CHAOS_ROUNDS and CHAOS_SEED choose how many and which; a release is preceded
- * by 200 of `npm run chaos`.
+ * The promises are tested through random days. CHAOS_ROUNDS and CHAOS_SEED choose how many days and which ones. Run
+ * 200 rounds of `npm run chaos` before a release.
  */
 
 import { expect, it } from 'vitest';

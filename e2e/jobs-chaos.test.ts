@@ -1,4 +1,4 @@
-/** Jobs while workers die, sleep and stop, and while Redis goes away: each has its effect once. */
+/** Jobs while workers die, sleep and stop, and while Redis is away: each job has its effect once. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -9,7 +9,7 @@ import { until } from './support/until.ts';
 const missing = !hasRedisServer();
 const USERS = ['ada', 'bob', 'cy', 'dee', 'eve'];
 const LIMIT = 2;
-/** Nothing but a defect lets no job end for so long. */
+/** If no job ends for this long, there is a defect. */
 const STANDSTILL_MS = 120_000;
 const CLAIM_IDLE_MS = 2_500;
 const SETTINGS = {
@@ -38,7 +38,7 @@ describe.skipIf(missing)(
       return ids;
     }
 
-    /** The highest that each counter has shown. */
+    /** Records the highest value of each counter. */
     function watchCounters(stage: JobStage) {
       const highest = new Map<string, number>();
       const redis = stage.server.client();
@@ -57,7 +57,7 @@ describe.skipIf(missing)(
       };
     }
 
-    /** The jobs that have not succeeded yet. Throws for one that failed. */
+    /** Returns the jobs that have not succeeded yet. Throws if a job failed. */
     async function openJobs(stage: JobStage, ids: string[]): Promise<string[]> {
       const statuses = await Promise.all(
         ids.map((id) => stage.redis.hget(`job:${id}`, 'status').catch(() => null)),
@@ -67,7 +67,7 @@ describe.skipIf(missing)(
       return ids.filter((_, index) => statuses[index] !== 'success');
     }
 
-    /** Takes as long as jobs go on ending. */
+    /** Waits as long as jobs keep ending. */
     async function waitForAll(stage: JobStage, ids: string[]): Promise<void> {
       for (let open = ids; open.length > 0; ) {
         open = await until(
@@ -89,7 +89,7 @@ describe.skipIf(missing)(
       );
       const wanted = ids.map((id, index) => `repobox/${id.slice(0, 8)} repobox: Change ${index}`);
       expect(listed.split('\n').sort()).toEqual(wanted.sort());
-      // One commit on each, on top of where all begin.
+      // Each branch has one commit, on top of the commit where all jobs start.
       expect(await stage.git('rev-list', '--count', '--glob=refs/heads/repobox/*', '^main')).toBe(
         `${ids.length}`,
       );
@@ -109,8 +109,8 @@ describe.skipIf(missing)(
     }
 
     /**
-     * Kills one of two workers after the other, and lets the third sleep for longer than its lease. Between two blows
-     * some job ends, so that on a slow machine the storm is slow, too.
+     * Kills two workers in turn, and pauses the third one for longer than its lease. Between two blows at least one
+     * job ends, so that the storm is slow on a slow machine.
      */
     async function startStorm(stage: JobStage, start: (name: string) => Promise<JobWorkerProcess>) {
       const workers = await Promise.all(['one', 'two', 'three'].map(start));
@@ -145,7 +145,7 @@ describe.skipIf(missing)(
         }
       })();
       return {
-        /** Jobs were begun again, and some worker woke up to find that it had lost one. */
+        /** Returns whether jobs were started again and a paused worker found that it had lost one. */
         hasStruck() {
           const logs = stage.workerLogs();
           const isBegunAgain = logs.some(({ msg, attempt }) => msg === 'job started' && attempt === 2);
@@ -162,7 +162,7 @@ describe.skipIf(missing)(
       };
     }
 
-    it('F50: jobs go on coming while workers are killed and one sleeps for longer than its lease', async () => {
+    it('F50: all end once while workers are killed and one sleeps for longer than its lease', async () => {
       const stage = await stageFor('jobs-storm');
       const agent = await stage.writeAgent(NOTE_AGENT);
       const storm = await startStorm(stage, (name) =>
@@ -172,7 +172,7 @@ describe.skipIf(missing)(
       const ids = await produceMany(stage, 40);
       let workers: JobWorkerProcess[] = [];
       try {
-        // Enough of them that no user's turn is empty, for as long as the storm has not done its worst.
+        // There are enough jobs that every user has some until the storm has done its worst.
         await until(
           'a storm that has struck',
           async () => {
@@ -192,7 +192,7 @@ describe.skipIf(missing)(
       expect(await Promise.all(workers.map((worker) => worker.stop()))).toEqual([0, 0, 0]);
     }, 900_000);
 
-    it('F49: Redis is killed and started again in the middle', async () => {
+    it('F49: all end once although Redis is killed and started again in the middle', async () => {
       const stage = await stageFor('jobs-restart', '--appendonly', 'yes', '--appendfsync', 'always');
       const agent = await stage.writeAgent(`${NOTE_AGENT}; sleep 0.3`);
       await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent });
@@ -209,7 +209,7 @@ describe.skipIf(missing)(
       await expectNothingLeft(stage);
     }, 300_000);
 
-    it('F51: everything in Redis is deleted, and what comes after is done', async () => {
+    it('F51: are done when they arrive after everything in Redis was deleted', async () => {
       const stage = await stageFor('jobs-flush');
       const agent = await stage.writeAgent(`${NOTE_AGENT}; sleep 1`);
       const worker = await stage.startWorker({ ...SETTINGS, AGENT_COMMAND: agent });

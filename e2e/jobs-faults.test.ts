@@ -1,4 +1,4 @@
-/** What becomes of jobs when Redis refuses, loses or is told to forget: each by the name of its fault. */
+/** Jobs while Redis refuses commands, loses data or restores old data. Each test has the name of its fault. */
 
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,9 +8,9 @@ import { because } from './support/because.ts';
 import { DURABLE, type JobStage, type JobWorkerProcess, setJobStage, withoutRedis } from './support/jobs.ts';
 import { until } from './support/until.ts';
 
-/** Takes as many seconds as the prompt says. */
+/** Runs for as many seconds as the prompt says. */
 const AGENT = 'read seconds; sleep "$seconds"; echo x > note.txt';
-/** One of a user at once, so that others wait in the stream. */
+/** One job of a user at a time, so that others wait in the stream. */
 const SETTINGS = { MAX_JOBS_PER_USER: '1', RETRY_LIMIT: '99' };
 
 describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutRedis)}`, () => {
@@ -26,7 +26,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     await ofOneCommitEach(stage, ids);
   }
 
-  /** One that runs for so long, begun. */
+  /** Starts a job that runs for this long, and waits until it runs. */
   async function runningJob(stage: JobStage, seconds: number): Promise<string> {
     const { id } = await stage.job({ prompt: `${seconds}` });
     await until('a running job', async () => ((await stage.hash(id)).status === 'running' ? true : null));
@@ -40,7 +40,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     expect(await redis.zcard('runner:leases')).toBe(0);
   }
 
-  describe('F51: and goes on with the same worker,', () => {
+  describe('F51: continue with the same worker after', () => {
     let stage: JobStage;
     let worker: JobWorkerProcess;
     beforeAll(async () => {
@@ -52,7 +52,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     it.each([
       ['DEL of the stream', (redis: JobStage['redis']) => redis.del('jobs:stream')],
       ['XTRIM MAXLEN 0', (redis: JobStage['redis']) => redis.xtrim('jobs:stream', 'MAXLEN', 0)],
-    ])('%s: what runs is done, and so is what comes after', async (_name, fault) => {
+    ])('%s: running jobs and later jobs are done', async (_name, fault) => {
       const running = await runningJob(stage, 2);
       await fault(stage.redis);
       const { id: later } = await stage.job({ prompt: '0' });
@@ -60,18 +60,18 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
       await nothingIsLeft(stage);
     });
 
-    it('SET in place of the stream: it is waited out', async () => {
+    it('SET in place of the stream, which the worker waits out', async () => {
       const running = await runningJob(stage, 2);
       await stage.redis.set('jobs:stream', 'x');
       await sleep(3_000);
-      // What waited is gone with the stream, not what was worked on.
+      // The waiting jobs are lost with the stream, but not the running ones.
       await stage.redis.del('jobs:stream');
       const { id: later } = await stage.job({ prompt: '0' });
       await succeeded(stage, [running, later]);
       await nothingIsLeft(stage);
     });
 
-    it('NOGROUP: the group is made again from the first entry, and nothing is begun twice', async () => {
+    it('NOGROUP: the group is created again from the first entry, and no job is started twice', async () => {
       const running = await runningJob(stage, 2);
       const { id: waiting } = await stage.job({ prompt: '0' });
       await stage.redis.xgroup('DESTROY', 'jobs:stream', 'jobs:stream:runners');
@@ -100,7 +100,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
         },
         ({ redis }) => redis.config('SET', 'requirepass', ''),
       ],
-    ])('%s: what was done meanwhile is told when it is over', async (_name, begin, end) => {
+    ])('%s: the results of the meantime are written when it is over', async (_name, begin, end) => {
       const running = await runningJob(stage, 1);
       const { id: waiting } = await stage.job({ prompt: '0' });
       await begin(stage);
@@ -110,7 +110,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
       await nothingIsLeft(stage);
     });
 
-    it('DEBUG SLEEP, a stall of 30 s: what runs goes on and is done once', async () => {
+    it('DEBUG SLEEP, a pause of 30 s: running jobs continue and are done once', async () => {
       const running = await runningJob(stage, 5);
       const { id: waiting } = await stage.job({ prompt: '0' });
       await stage.server.client().call('DEBUG', 'SLEEP', '30');
@@ -126,7 +126,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     });
   });
 
-  it('F49: SHUTDOWN NOSAVE of a Redis with an append-only file: nothing is lost or done twice', async () => {
+  it('F49: lose nothing and do nothing twice after SHUTDOWN NOSAVE of a Redis with an append-only file', async () => {
     const stage = await stageFor('jobs-shutdown', ...DURABLE);
     const running = await runningJob(stage, 3);
     const { id: waiting } = await stage.job({ prompt: '0' });
@@ -137,7 +137,7 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     await nothingIsLeft(stage);
   });
 
-  it('F49: SHUTDOWN NOSAVE of a Redis without one: all is lost, and what comes after is done', async () => {
+  it('F49: are all lost after SHUTDOWN NOSAVE of a Redis without such a file, and later jobs are done', async () => {
     const stage = await stageFor('jobs-nosave');
     expect(stage.workerLogs().some(({ msg }) => String(msg).includes('appendonly'))).toBe(true);
     const running = await runningJob(stage, 3);
@@ -148,11 +148,11 @@ describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutR
     const { id: later } = await stage.job({ prompt: '0' });
     await succeeded(stage, [later]);
     await nothingIsLeft(stage);
-    // No half of a hash is left of it.
+    // No part of its hash is left.
     expect(await stage.redis.exists(`job:${running}`)).toBe(0);
   });
 
-  it('F49: an older dump.rdb in its place: a job of before is done again, and its branch is the same', async () => {
+  it('F49: are done again after an older dump.rdb was restored, and their branches are the same', async () => {
     const stage = await stageFor('jobs-dump');
     const dump = (name: string) => join(stage.server.directory, name);
     const running = await runningJob(stage, 2);

@@ -22,7 +22,7 @@ describe.skipIf(missing)(title, () => {
 
   beforeAll(async () => {
     stage = await setJobStage('jobs');
-    // What it is to do stands in the prompt, so that one worker serves all tests.
+    // The prompt contains the commands of the job, so that one worker serves all tests.
     const agent = await stage.writeAgent(
       'cat > .prompt; . ./.prompt >&2; status=$?; rm -f .prompt; exit $status',
     );
@@ -61,7 +61,7 @@ describe.skipIf(missing)(title, () => {
     expect(await stage.redis.ttl(`job:${id}:output`)).toBeGreaterThan(86_000);
   });
 
-  it('begin at the branch that they name', async () => {
+  it('start from the branch that they name', async () => {
     const { id } = await stage.job({ branch: 'develop', prompt: 'echo x > x' });
     expect((await stage.ended(id)).status).toBe('success');
     expect(await tip(id, '%P')).toBe(await stage.git('rev-parse', 'develop'));
@@ -74,7 +74,7 @@ describe.skipIf(missing)(title, () => {
     expect(await stage.git('branch', '--list', `repobox/${id.slice(0, 8)}`)).toBe('');
   });
 
-  it('fail with the reason in output and hash', async () => {
+  it('that fail have the reason in their output and hash', async () => {
     const { id } = await stage.job({ prompt: 'echo about to fail; exit 7' });
     const hash = await stage.ended(id);
     expect(hash).toMatchObject({ status: 'failed', error_message: 'The agent failed with exit code 7.' });
@@ -98,7 +98,7 @@ describe.skipIf(missing)(title, () => {
     });
   });
 
-  it('with a token that another key sealed fail, and do not show it', async () => {
+  it('with a token that another key encrypted fail, and do not show the token', async () => {
     const sealed = 'AQEBAQEBAQEBAQEB:jMntqnPotwBiCRrE97dLUQ==:AAAAm/o2nyW9C9Hs6+md2eb9I5qyJkZd5E/qBB+W';
     await stage.redis.hset('git_provider:ada:p2', { type: 'github', url: '', token: sealed });
     const { id } = await stage.job({ providerId: 'p2' });
@@ -107,7 +107,7 @@ describe.skipIf(missing)(title, () => {
     expect(message).not.toContain(sealed);
   });
 
-  it('never give the token to the agent, the checkout, an argument, or anybody who reads', async () => {
+  it('never reveal the token to the agent, in the checkout, in an argument, or to readers', async () => {
     const { id } = await stage.job({
       prompt: [
         'env',
@@ -129,7 +129,7 @@ describe.skipIf(missing)(title, () => {
     expect(worker.output()).not.toContain(JOB_TOKEN);
   });
 
-  it('do not run hooks, filters or settings that the agent left', async () => {
+  it('run no hooks, filters or settings that the agent left', async () => {
     const { id } = await stage.job({
       prompt: [
         'mkdir -p .git/hooks',
@@ -148,7 +148,7 @@ describe.skipIf(missing)(title, () => {
     expect(await stage.git('show', `repobox/${id.slice(0, 8)}:x`)).toBe('x');
   });
 
-  it('are ended when their status is set to cancelled', async () => {
+  it('end when their status is set to cancelled', async () => {
     const { id } = await stage.job({ prompt: 'echo begun; sleep 600 & wait' });
     await until('the agent at work', async () => ((await stage.lines(id)).includes('begun') ? true : null));
     await stage.redis.hset(`job:${id}`, 'status', 'cancelled');
@@ -158,7 +158,7 @@ describe.skipIf(missing)(title, () => {
     expect(await stage.git('branch', '--list', `repobox/${id.slice(0, 8)}`)).toBe('');
   });
 
-  it('that were cancelled or done before they began are not begun', async () => {
+  it('that were cancelled or done before their start are not started', async () => {
     const cancelled = await stage.job({ hash: { status: 'cancelled' }, prompt: 'echo x > x' });
     const done = await stage.job({ hash: { status: 'success' }, prompt: 'echo x > x' });
     await until('an empty stream', async () => ((await stage.redis.xlen('jobs:stream')) === 0 ? true : null));
@@ -169,7 +169,7 @@ describe.skipIf(missing)(title, () => {
     }
   });
 
-  it('are refused where another branch has their name', async () => {
+  it('are refused if another branch has their name', async () => {
     await stage.git('branch', 'repobox/deadbeef', 'main');
     const { id } = await stage.job({ id: 'deadbeef-0000-4000-8000-000000000000', prompt: 'echo x > x' });
     expect(await stage.ended(id)).toMatchObject({
@@ -179,7 +179,7 @@ describe.skipIf(missing)(title, () => {
     expect(await stage.git('rev-parse', 'repobox/deadbeef')).toBe(await stage.git('rev-parse', 'main'));
   });
 
-  it('write thousands of lines, in order, and keep odd ones', async () => {
+  it('write thousands of lines, in order, and keep odd lines', async () => {
     const { id } = await stage.job({
       prompt:
         'seq 1 5000; printf "\\033[31mred\\033[0m \\377\\n"; head -c 100000 /dev/zero | tr "\\0" a; echo',
@@ -192,7 +192,7 @@ describe.skipIf(missing)(title, () => {
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(20_000);
   });
 
-  it('of a bad kind are set aside while good ones go on, and the worker lives', async () => {
+  it('of an invalid form are set aside while valid jobs continue, and the worker lives on', async () => {
     const { id: broken } = await stage.job({ hash: { prompt: undefined } });
     await stage.redis.xadd('jobs:stream', '*', 'payload', '{"job_id": 7');
     const { id } = await stage.job({ prompt: 'echo good > good' });
@@ -246,7 +246,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     expect(stderr).not.toContain('CANARY');
   });
 
-  it('give the agent its arguments without a shell, and the job by environment and standard input', async () => {
+  it('give the agent its arguments without a shell, and the job in the environment and on standard input', async () => {
     const stage = await stageFor('jobs-agent');
     const agent = await stage.writeAgent(
       'for word in "$@"; do echo "[$word]"; done; echo "$IAC_JOB_ID $IAC_JOB_ENVIRONMENT"; cat',
@@ -266,7 +266,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     ]);
   });
 
-  it('stand among the consumers by RUNNER_ID, or by host and process', async () => {
+  it('are listed among the consumers by RUNNER_ID, or by host and process', async () => {
     const stage = await stageFor('jobs-names');
     const busy = { AGENT_COMMAND: await stage.writeAgent('sleep 600'), MAX_CONCURRENT_JOBS: '1' };
     const { pid } = await stage.startWorker(busy);
@@ -283,14 +283,14 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     expect(names.toSorted()).toEqual([`${hostname()}:${pid}`, 'runner-7'].toSorted());
   });
 
-  it('clone by https alone unless told', async () => {
+  it('clone only by https unless another protocol is allowed', async () => {
     const stage = await stageFor('jobs-https');
     await stage.startWorker({ GIT_ALLOWED_PROTOCOLS: undefined });
     const { id } = await stage.job();
     expect(await stage.ended(id)).toMatchObject({ status: 'failed', error_message: /https/ });
   });
 
-  it('without AGENT_COMMAND change nothing', async () => {
+  it('change nothing without AGENT_COMMAND', async () => {
     const stage = await stageFor('jobs-placeholder');
     await stage.startWorker();
     const { id } = await stage.job();
@@ -307,11 +307,11 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
       status: 'failed',
       error_message: 'The job timed out after 2 s.',
     });
-    // Whether it had come to the agent by then or not.
+    // The job may or may not have reached the agent by then.
     expect(await processesMentioning(id)).toEqual([]);
   });
 
-  it('keep the checkout of a job when told to, without the token', async () => {
+  it('keep the checkout of a job if they are configured to, without the token', async () => {
     const stage = await stageFor('jobs-kept');
     const agent = await stage.writeAgent('echo kept > note');
     await stage.startWorker({ AGENT_COMMAND: agent, CLEANUP_AFTER_JOB: 'false' });
@@ -321,14 +321,14 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     expect(await readFile(join(stage.tempDir, id, '.git/config'), 'utf8')).not.toContain(JOB_TOKEN);
   });
 
-  it('use next to no processor time while nothing is to do', async () => {
+  it('use almost no processor time while there is nothing to do', async () => {
     const stage = await stageFor('jobs-idle');
     const worker = await stage.startWorker();
     const ticks = async () => {
       const fields = (await readFile(`/proc/${worker.pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
       return Number(fields[11]) + Number(fields[12]);
     };
-    // Once what the start takes is over. A loop that does not wait would take all of the time that it gets.
+    // The measurement starts after the start-up. A loop that does not wait would use all of its processor time.
     await until('five seconds with less than half a second of processor time', async () => {
       const before = await ticks();
       await sleep(5_000);
@@ -337,7 +337,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     });
   });
 
-  it('leave nobody waiting when a user has more jobs than he may run', async () => {
+  it('start jobs of other users while one user has more jobs than the limit', async () => {
     const stage = await stageFor('jobs-surplus');
     const agent = await stage.writeAgent('cat > p; sleep "$(cat p)"');
     await stage.startWorker({ AGENT_COMMAND: agent, MAX_CONCURRENT_JOBS: '5', MAX_JOBS_PER_USER: '2' });
@@ -347,7 +347,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     expect(await stage.redis.get('runner:user:ada:running')).toBe('2');
   });
 
-  it('on SIGTERM let a short job end, take no more, and leave', async () => {
+  it('on SIGTERM let a short job end, take no more jobs, and exit', async () => {
     const stage = await stageFor('jobs-drain');
     const agent = await stage.writeAgent('cat > note; echo begun; sleep 2');
     const worker = await stage.startWorker({ AGENT_COMMAND: agent });
@@ -362,7 +362,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
     expect(await stage.redis.xinfo('CONSUMERS', 'jobs:stream', 'jobs:stream:runners')).toEqual([]);
   });
 
-  it('on SIGTERM hand back what does not end in time, and another begins it at once', async () => {
+  it('on SIGTERM hand back a job that does not end in time, and another worker starts it at once', async () => {
     const stage = await stageFor('jobs-hand-back');
     const slow = await stage.writeAgent('echo begun; sleep 600');
     const worker = await stage.startWorker({ AGENT_COMMAND: slow, DRAIN_TIMEOUT: '1' });
@@ -427,7 +427,7 @@ interface Asked {
   body: unknown;
 }
 
-/** Stands for the APIs of both. */
+/** A server that acts as the APIs of both. */
 async function startProviderApi() {
   const asked: Asked[] = [];
   let refusing = false;

@@ -1,4 +1,4 @@
-/** After the storm: nobody does more harm, and then it must come right by itself. */
+/** After the storm, nobody does more harm, and the server must repair everything by itself. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEvidenceReader, type Evidence, type Problem } from './evidence.ts';
@@ -10,15 +10,21 @@ import { requestSync } from './storm-requests.ts';
 import type { World } from './world.ts';
 
 const POLL_MS = 150;
-/** Far more than it takes until something happens: a failed status may have to wait for the limits of GitHub. */
+/**
+ * Far more time than it takes until something happens, because a failed status may have to wait for GitHub's
+ * limits.
+ */
 const STILL_LIMIT_MS = 60_000;
-/** What goes on for so long without an end has none. */
+/** Activity that continues for this long never ends. */
 const CALM_LIMIT_MS = 5 * STILL_LIMIT_MS;
-/** A run that somebody asked for gets this long before they ask again. */
+/** A run gets this time before people request it again. */
 const PATIENCE_MS = 10_000;
 
 export interface Judge {
-  /** What is still wrong when the time is over, or wrong for good. Empty: all promises held. */
+  /**
+   * The problems that remain when the time is over, and those that can never be repaired. Empty if all promises
+   * hold.
+   */
   judge(): Promise<Problem[]>;
 }
 
@@ -43,7 +49,7 @@ export function createJudge(world: World): Judge {
   };
 }
 
-/** The server runs, and nobody keeps a service where it was rolled back to. */
+/** Ensures that the server runs, and that no service is pinned by a rollback. */
 async function settle(world: World, requests: readonly SyncRequest[]): Promise<void> {
   await world.server.revive(0);
   const pinned = requests.flatMap(({ revision, services }) => (revision === null ? [] : services));
@@ -71,7 +77,7 @@ async function waitForPeace(world: World, read: ReturnType<typeof createEvidence
     const sight = sightOf(world, evidence);
     if (sight !== still.sight) still = { sight, untilMs: performance.now() + STILL_LIMIT_MS };
     if (performance.now() > Math.min(deadline, still.untilMs)) return open;
-    // Who has it look at the branch only at the start must start it again after what was lost.
+    // Without regular looks at the branch, people must restart the server after a lost push.
     if (world.reconcileInterval() === 0 && restarts === 0 && isIdle(evidence)) {
       restarts += 1;
       world.server.hit('SIGKILL');
@@ -84,7 +90,7 @@ async function waitForPeace(world: World, read: ReturnType<typeof createEvidence
   }
 }
 
-/** Differs as long as something happens, however slow the machine is. */
+/** Returns a text that changes as long as something happens, however slow the machine is. */
 function sightOf({ facts, server, stage }: World, { journal, runs }: Evidence): string {
   const ended = journal.syncs.filter(({ endedNs }) => endedNs !== null).length;
   const written = stage.github.requests.filter(({ status }) => status === 201).length;
@@ -96,7 +102,7 @@ function isIdle(evidence: Evidence): boolean {
   return unfinished(evidence).length === 0;
 }
 
-/** Asks for services that were killed or cut off, as somebody would who sees them failed. */
+/** Requests a sync of services that were killed or interrupted, as people do who see that they failed. */
 async function mend(world: World, evidence: Evidence, open: readonly Problem[]): Promise<boolean> {
   if (!isIdle(evidence)) return false;
   const services = [...new Set(open.flatMap(({ service }) => service ?? []))];

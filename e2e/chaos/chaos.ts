@@ -1,4 +1,4 @@
-/** Chaos: rounds of a storm and a calm against one true server, until something promised does not hold. */
+/** Chaos: rounds of a storm and a calm against one real server, until a promise does not hold. */
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,27 +17,27 @@ export interface ChaosOptions {
   /** Where the runs are stored. */
   store: 'sqlite' | 'postgres';
   invoke: readonly string[];
-  /** Folder of the server's modules; default: src. */
+  /** The folder of the server's modules. Default: src. */
   source?: string;
   /** The name of the only fault, which then happens in every round. */
   only?: string | undefined;
-  /** Gets a line after each round. */
+  /** Receives a line after each round. */
   log(line: string): void;
 }
 
 export interface ChaosResult {
-  /** Rounds that were begun. */
+  /** The number of rounds that were started. */
   rounds: number;
-  /** Empty: everything promised held. */
+  /** Empty if all promises held. */
   problems: Problem[];
   story: string;
-  /** Kept when there are problems, else null. */
+  /** The folder of the run if there are problems, else null. */
   folder: string | null;
-  /** What happened how often. */
+  /** How often each event happened. */
   counts: Record<string, number>;
 }
 
-/** Stops after the first round with a problem. The same seed makes the same choices, at slightly other moments. */
+/** Stops after the first round with a problem. The same seed makes the same choices, at slightly different times. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { seed, invoke } = options;
   const story = createStory();

@@ -1,4 +1,4 @@
-/** A planted defect proves nothing when the code that it is planted into has moved on. */
+/** A planted defect proves nothing if its place in the code does not exist any more. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Defects to plant in a copy of the program, to see whether the chaos driver would notice them. */
+/** Defects to plant in a copy of the program, to see whether the chaos driver notices them. */
 
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,13 +6,13 @@ import { PROJECT_ROOT } from '../support/project-root.ts';
 
 export interface Defect {
   name: string;
-  /** What the program then does wrong. */
+  /** The wrong behaviour of the program with this defect. */
   what: string;
-  /** The invariants that must notice it: being caught by another proves nothing. */
+  /** The invariants that must notice the defect. Others do not count. */
   breaks: readonly string[];
-  /** The fault without which it does no harm; it is then the only one, and happens in every round. */
+  /** The fault without which the defect does no harm. It is then the only fault, and happens in every round. */
   needs?: string;
-  /** Exact texts, each of which must stand exactly once in its file. */
+  /** Exact texts, each of which must occur exactly once in its file. */
   patches: readonly { file: string; from: string; to: string }[];
 }
 
@@ -31,7 +31,8 @@ export const DEFECTS: readonly Defect[] = [
   void enqueueSync(store, {
     trigger: { source: 'webhook', actor: push.sender, deliveryId },`,
       },
-      // The answer can only name the run when its id is known before it is stored. What follows from it has another.
+      // The answer can name the run only if its id is known before the run is stored. The following code gets
+      // another id.
       {
         file: 'stores/sql/writes/enqueue.ts',
         from: `    timeOrderedId(now),
@@ -62,7 +63,7 @@ export const DEFECTS: readonly Defect[] = [
   },
   {
     name: 'no-ancestry-check',
-    what: 'nobody asks whether a commit is older than what was synced',
+    what: 'the program does not check whether a commit is older than the synced one',
     breaks: ['never backwards'],
     patches: [
       {
@@ -91,7 +92,7 @@ export const DEFECTS: readonly Defect[] = [
   },
   {
     name: 'fire-and-forget-statuses',
-    what: 'a commit status that GitHub did not take counts as told',
+    what: 'a commit status that GitHub did not accept counts as sent',
     breaks: ['every status ends', 'every status is true'],
     needs: 'GitHub',
     patches: [
@@ -133,7 +134,7 @@ export const DEFECTS: readonly Defect[] = [
   },
   {
     name: 'full-disk-accepted',
-    what: 'a push that the store cannot take is answered 200',
+    what: 'a push that the store cannot accept is answered 200',
     breaks: ['accepted means stored'],
     needs: 'full disk',
     patches: [
@@ -182,7 +183,7 @@ export const DEFECTS: readonly Defect[] = [
   },
 ];
 
-/** Copies the program to `folder` and plants the defect. Gives the folder of its modules. */
+/** Copies the program to `folder` and plants the defect. Returns the folder of its modules. */
 export async function plant(defect: Defect, folder: string): Promise<string> {
   const source = join(folder, 'src');
   await mkdir(folder, { recursive: true });
@@ -195,7 +196,7 @@ export async function plant(defect: Defect, folder: string): Promise<string> {
     const times = text.split(from).length - 1;
     if (times !== 1) {
       throw new Error(
-        `The defect ${defect.name} no longer applies: this stands ${times} times in src/${file}:\n${from}`,
+        `The defect ${defect.name} does not apply any more: this text occurs ${times} times in src/${file}:\n${from}`,
       );
     }
     await writeFile(

@@ -1,4 +1,7 @@
-/** Everything the invariants are judged by, read at one moment, and none of it by way of the product's words. */
+/**
+ * The evidence for the invariants, read at one moment. It contains none of the server's own statements about its
+ * success.
+ */
 
 import { z } from 'zod';
 import type { JournalContent, JournalEntry } from '../support/journal.ts';
@@ -7,7 +10,7 @@ import type { Facts } from './facts.ts';
 import { createHistoryReader, type History } from './history.ts';
 import type { World } from './world.ts';
 
-/** A finding; `service` is set where somebody could mend it by syncing that service. */
+/** A finding. `service` is set if a sync of that service could repair it. */
 export interface Problem {
   invariant: string;
   detail: string;
@@ -18,7 +21,10 @@ export interface Evidence {
   facts: Facts;
   journal: JournalContent;
   history: History;
-  /** States by the ids of all runs that the server lists or was asked about; null: it has no such run. */
+  /**
+   * The states of all runs that the server lists or was asked about, by id. Null means that the server has no such
+   * run.
+   */
   runs: ReadonlyMap<string, string | null>;
 }
 
@@ -33,7 +39,7 @@ export const FINAL: ReadonlySet<string> = new Set([
 
 const runSchema = z.looseObject({ run_id: z.string(), state: z.string() });
 
-/** Runs once seen as final stay so, and are not asked about again. */
+/** Runs in a final state stay in it, so the reader does not ask about them again. */
 export function createEvidenceReader({ stage, facts }: World): (server: Runner) => Promise<Evidence> {
   const settled = new Map<string, string>();
   const readHistory = createHistoryReader(stage.repository.path);
@@ -62,7 +68,7 @@ export function createEvidenceReader({ stage, facts }: World): (server: Runner) 
   };
 }
 
-/** Syncs of a service that came to their good end, oldest first. */
+/** The successful syncs of a service, oldest first. */
 export function completed({ journal }: Evidence, service: string): JournalEntry[] {
   return journal.syncs.filter(
     (entry) => entry.service === service && entry.endedNs !== null && !entry.failed,

@@ -1,4 +1,7 @@
-/** What was done to the server and what it answered: written down by the storm, judged by the invariants. */
+/**
+ * The actions of the storm and the server's answers. The storm records them, and the invariants are checked against
+ * them.
+ */
 
 /** A push that reached the bare repository. Times are nanoseconds of the monotonic clock, as in the journal. */
 export interface RecordedPush {
@@ -14,11 +17,11 @@ interface AcceptedRun {
   runId: string;
   /** The pushed commit, or null for a request to /sync. */
   commit: string | null;
-  /** Services that were asked for by name, or null for a push. */
+  /** The services that were requested by name, or null for a push. */
   services: string[] | null;
 }
 
-/** A delivery that was sent twice under one id. */
+/** A delivery that was sent twice with the same id. */
 interface DoubledDelivery {
   first: string;
   second: string;
@@ -32,7 +35,7 @@ interface TaskKill {
   atNs: bigint;
 }
 
-/** A request to /sync that was sent, whether or not an answer came back. */
+/** A request that was sent to /sync, whether or not an answer arrived. */
 export interface SyncRequest {
   services: string[];
   /** Set for a rollback. */
@@ -41,7 +44,7 @@ export interface SyncRequest {
   atNs: bigint;
 }
 
-/** Something that goes wrong with the machine. */
+/** A fault of the machine. */
 export interface Hardship {
   kind: 'clock' | 'full disk' | 'I/O error' | 'locked store' | 'killed database' | 'stalled database';
   fromNs: bigint;
@@ -50,7 +53,7 @@ export interface Hardship {
 }
 
 export interface Facts {
-  /** The commit that was taken as deployed when the branch was first met. */
+  /** The commit that counted as deployed when the server first saw the branch. */
   baseline: string;
   pushes: RecordedPush[];
   accepted: AcceptedRun[];
@@ -60,9 +63,9 @@ export interface Facts {
   serverKillsNs: bigint[];
   hardships: Hardship[];
   syncRequests: SyncRequest[];
-  /** When all invariants were last seen to hold. */
+  /** The time of the last check at which all invariants held. */
   peaceNs: bigint;
-  /** What must never be answered or happen, found on the spot. */
+  /** Answers and events that must never happen, recorded at once. */
   surprises: string[];
 }
 
@@ -82,7 +85,7 @@ export function createFacts(baseline: string): Facts {
   };
 }
 
-/** Now, on the clock of the journal. */
+/** The current time on the clock of the journal. */
 export function nowNs(): bigint {
   return process.hrtime.bigint();
 }

@@ -1,4 +1,4 @@
-/** What git says about the commits of a chaos run: who descends from whom, and the trees of the services. */
+/** The commits of a chaos run in git: which commit descends from which, and the trees of the services. */
 
 import { git } from '../support/git.ts';
 import { FOLDERS } from '../support/platform-services.ts';
@@ -8,13 +8,13 @@ export const SERVICE_FOLDERS: Readonly<Record<string, string>> = { ...FOLDERS, [
 
 export interface History {
   head: string;
-  /** True also for a commit and itself. */
+  /** True also if both are the same commit. */
   contains(descendant: string, ancestor: string): boolean;
-  /** The tree of the service's folder, or null when the commit or the folder is not known. */
+  /** The tree of the service's folder, or null if the commit or the folder is not known. */
   tree(commit: string, service: string): string | null;
 }
 
-/** What a commit is never changes, so each is asked about once, however often the head moves. */
+/** A commit never changes, so git is asked about each commit once, however often the head moves. */
 export function createHistoryReader(path: string): (commits: readonly string[]) => Promise<History> {
   const known = new Set<string>();
   const parents = new Map<string, string[]>();
@@ -35,7 +35,7 @@ export function createHistoryReader(path: string): (commits: readonly string[]) 
     return found;
   }
 
-  /** The commits may have been forced off the branch. */
+  /** A forced push may have removed the commits from the branch. */
   return async (commits) => {
     const head = await git(path, ['rev-parse', 'refs/heads/main']);
     const fresh = [...new Set([...commits, head])].filter((commit) => !known.has(commit));

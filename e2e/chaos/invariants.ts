@@ -1,4 +1,4 @@
-/** What must hold once it is calm, whatever happened in the storm. */
+/** The invariants that must hold after the storm, whatever happened in it. */
 
 import type { JournalEntry } from '../support/journal.ts';
 import { completed, type Evidence, FINAL, type Problem } from './evidence.ts';
@@ -8,7 +8,10 @@ import { SERVICE_FOLDERS } from './history.ts';
 const SERVICES = Object.keys(SERVICE_FOLDERS);
 const short = (commit: string): string => commit.slice(0, 8);
 
-/** No two syncs of a service at once, and no service moved back but by whoever may. True at every moment. */
+/**
+ * Two syncs of a service never overlap, and a service moves back only by a rollback or a forced push. This must
+ * always hold.
+ */
 export function unsafe(evidence: Evidence): Problem[] {
   const overlaps = evidence.journal.overlaps.map((service) => ({
     invariant: 'one at a time',
@@ -37,7 +40,7 @@ function backwards({ journal, history, facts }: Evidence, service: string): Prob
   });
 }
 
-/** What was accepted was stored and has ended. */
+/** Every accepted run was stored and has ended. */
 export function unfinished({ facts, runs }: Evidence): Problem[] {
   const open = [...runs].flatMap(([id, state]) => {
     if (state !== null && FINAL.has(state)) return [];
@@ -45,7 +48,7 @@ export function unfinished({ facts, runs }: Evidence): Problem[] {
     return [{ invariant: 'accepted means stored', detail }];
   });
   const twins = facts.doubled.flatMap(({ first, second }) => {
-    // Another run is right only when the first one ended badly in between.
+    // Another run is right only if the first one ended badly in between.
     if (first === second || !['succeeded', 'superseded'].includes(runs.get(first) ?? '')) return [];
     return [{ invariant: 'one run per delivery', detail: `a delivery became ${first} and ${second}` }];
   });
@@ -53,8 +56,8 @@ export function unfinished({ facts, runs }: Evidence): Problem[] {
 }
 
 /**
- * Each accepted push's changed services were synced at its commit or a later one, as long as it is on the branch.
- * A forced push may want what stands there already, or what an earlier commit brings back.
+ * The services that an accepted push changed were synced at its commit or a later one, if the commit is still on
+ * the branch. A forced push may want a state that is deployed already, or one that an earlier commit restores.
  */
 export function unattempted(evidence: Evidence): Problem[] {
   const { facts, history } = evidence;
@@ -72,7 +75,7 @@ export function unattempted(evidence: Evidence): Problem[] {
   );
 }
 
-/** Whether the service was as the push wants it at some moment since, whichever commit of the branch it came from. */
+/** Returns whether the service has had the state that the push wants at some moment since the push, from any commit. */
 function stoodAsWanted(evidence: Evidence, { after, atNs }: RecordedPush, service: string): boolean {
   const { facts, history } = evidence;
   const syncs = completed(evidence, service);
@@ -86,7 +89,7 @@ function changedBy({ history }: Evidence, { before, after }: RecordedPush): stri
   return SERVICES.filter((service) => history.tree(before, service) !== history.tree(after, service));
 }
 
-/** Each service stands where the branch head wants it. */
+/** Each service has the state of the branch head. */
 export function behind(evidence: Evidence): Problem[] {
   const { facts, history } = evidence;
   return SERVICES.flatMap((service) => {
@@ -98,9 +101,9 @@ export function behind(evidence: Evidence): Problem[] {
 }
 
 /**
- * Whether a service may stay behind until somebody asks for it: its last task was killed or cut off with the
- * inputs that it has now, which is retried only after a minute. A task that was cut off before it wrote anything
- * cannot be told from here; its run goes on unless git fails it as well.
+ * Returns whether a service may stay behind until a person requests a sync. This is so if its last task was killed
+ * or interrupted with the inputs that the service has now, because that is retried only after a minute. A task that
+ * was interrupted before it wrote anything is not visible here; its run continues unless git fails it as well.
  */
 export function maySulk(evidence: Evidence, service: string): boolean {
   const { facts, history, journal } = evidence;

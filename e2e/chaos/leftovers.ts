@@ -1,4 +1,4 @@
-/** Processes, locks and half clones that stay where nothing works any more. */
+/** Processes, locks and incomplete clones that stay when nothing works any more. */
 
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,13 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { processesMentioning } from '../support/processes.ts';
 import type { Problem } from './evidence.ts';
 
-/** The server looks at the branch every second, which takes processes and locks; none of them lives this long. */
+/** The server looks at the branch every second, which needs processes and locks. None of them lives this long. */
 const WATCH_MS = 6_000;
 const POLL_MS = 200;
-/** Held by the kernel as long as the server lives, so its file says nothing. */
+/** The kernel holds this lock as long as the server lives, so the file alone means nothing. */
 const OWNERSHIP_FILE = 'owner.lock';
 
-/** What is there during the whole watch. Ends as soon as there is nothing. */
+/** Lists the leftovers that exist during the whole watch. Ends as soon as there are none. */
 export async function leftovers(folder: string, serverPid: number): Promise<Problem[]> {
   const deadline = performance.now() + WATCH_MS;
   let staying = await look(folder, serverPid);
@@ -24,7 +24,7 @@ export async function leftovers(folder: string, serverPid: number): Promise<Prob
   return [...staying.values()].map((detail) => ({ invariant: 'nothing is left behind', detail }));
 }
 
-/** Descriptions by an identity that a successor of the same name does not share. */
+/** Maps an identity to a description. A successor with the same name has another identity. */
 async function look(folder: string, serverPid: number): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for (const { pid, command } of await processesMentioning(folder)) {
@@ -51,8 +51,8 @@ function isSuspicious(name: string, folder: string): boolean {
   if (name === OWNERSHIP_FILE) return false;
   return (
     /\.lock(\.owner)?$/.test(name) || // locks of git, of the workspace and of the mirror
-    /^(tmp_|\.tmp-)/.test(name) || // half packs
-    /\.git\.(new|old)-/.test(name) || // half mirrors
-    folder.endsWith('/data/tmp') // of tasks
+    /^(tmp_|\.tmp-)/.test(name) || // incomplete packs
+    /\.git\.(new|old)-/.test(name) || // incomplete mirrors
+    folder.endsWith('files of tasks') // of tasks
   );
 }

@@ -1,24 +1,24 @@
-/** The machine that the server runs on, as far as a storm can trouble it: its disk and its clock. */
+/** The parts of the server's machine that a storm can trouble: its disk and its clock. */
 
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PROJECT_ROOT } from '../support/project-root.ts';
 
-/** Large enough for the store and the mirror of many rounds, small enough to be filled in a moment. */
+/** Large enough for the store and the mirror of many rounds, and small enough to fill in a moment. */
 const DISK_MEGABYTES = 96;
 
 export interface Machine {
-  /** What a server is started with, so that it sees this machine's clock. */
+  /** Environment variables that make a server use this machine's clock. */
   environment: Record<string, string>;
-  /** False where no file system can be mounted; the disk can then not be filled. */
+  /** False if no file system can be mounted here, so that the disk cannot be filled. */
   hasSmallDisk: boolean;
   fillDisk(): void;
   emptyDisk(): void;
-  /** How far the server's clock is off, in milliseconds. */
+  /** The offset of the server's clock in milliseconds. */
   clockOffsetMs(): number;
   setClockOffset(ms: number): void;
-  /** Unmounts the disk. With `keep` its content is copied to where it was mounted. */
+  /** Unmounts the disk. With `keep`, its content is copied to the mount point. */
   close(keep: boolean): void;
 }
 
@@ -43,7 +43,7 @@ export function createMachine(folder: string): Machine {
       try {
         writeFileSync(filler, Buffer.alloc(bavail * bsize));
       } catch (error) {
-        // The server wrote at the same time, so the disk is full a little earlier.
+        // The server wrote at the same time, so the disk was full a little earlier.
         if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
       }
     },

@@ -1,4 +1,4 @@
-/** `npm run chaos:planted`: plants each known defect in a copy of the program and shows that chaos notices it. */
+/** `npm run chaos:planted` plants each known defect in a copy of the program and shows that chaos notices it. */
 
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,17 +1,17 @@
 /** Random choices that a seed repeats. */
 
 export interface Random {
-  /** From 0 up to, but not including, 1. */
+  /** A number from 0 up to, but not including, 1. */
   fraction(): number;
-  /** A whole number, both ends included. */
+  /** A whole number, including both ends. */
   between(lowest: number, highest: number): number;
   chance(probability: number): boolean;
   pick<T>(list: readonly T[]): T;
-  /** `count` different ones, fewer when there are not as many. */
+  /** Picks `count` different items, or fewer if there are not enough. */
   some<T>(list: readonly T[], count: number): T[];
 }
 
-/** mulberry32: small, and good enough to throw dice with. */
+/** mulberry32 is small, and good enough to throw dice with. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   function fraction(): number {
@@ -24,7 +24,7 @@ export function createRandom(seed: number): Random {
     lowest + Math.floor(fraction() * (highest - lowest + 1));
   function pick<T>(list: readonly T[]): T {
     const [found] = list.slice(between(0, list.length - 1));
-    if (found === undefined) throw new Error('There is nothing to pick from.');
+    if (found === undefined) throw new Error('There are no items to pick from.');
     return found;
   }
   function some<T>(list: readonly T[], count: number): T[] {

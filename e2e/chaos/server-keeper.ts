@@ -1,4 +1,4 @@
-/** Keeps one server: starts it, hits it with signals, brings it back, and notices when it ends by itself. */
+/** Keeps one server: starts it, sends it signals, restarts it, and notices when it ends by itself. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Runner } from '../support/runner.ts';
@@ -11,23 +11,26 @@ const SUPERVISOR_PAUSE_MS = 200;
 const SUPERVISOR_LIMIT_MS = 60_000;
 
 export interface ServerKeeper {
-  /** The server that answers now, or null between a hit and its successor. */
+  /** The server that answers now, or null between a signal and the next start. */
   current(): Runner | null;
   /** The address of the last server, whether or not it lives. */
   url(): string;
-  /** Resolves when a server answers, or after 10 s all the same. */
+  /** Resolves when a server answers, and after 10 s in any case. */
   up(): Promise<void>;
-  /** Sends the signal at once. The server counts as gone from then on. */
+  /** Sends the signal at once. From then on, the server does not count as running. */
   hit(signal: 'SIGKILL' | 'SIGTERM'): void;
-  /** When the server was hit: waits for its end, then `pauseMs`, and starts the next. */
+  /** After a signal, waits for the end of the server and then for `pauseMs`, and starts the next one. */
   revive(pauseMs: number): Promise<Runner>;
-  /** From now on this server may end by itself, as after an I/O error. It is then started again, as a supervisor does. */
+  /**
+   * From now on this server may end by itself, as after an I/O error. It is then restarted, as a supervisor would
+   * do.
+   */
   excuseEnd(runner: Runner): void;
-  /** A start that is killed after `afterMs`, ready or not. Only when the server was hit. */
+  /** Starts a server that is killed after `afterMs`, whether it is ready or not. Works only after a signal. */
   stillborn(afterMs: number): Promise<void>;
-  /** What all servers so far have written, oldest first. */
+  /** The output of all servers so far, oldest first. */
   outputs(): string[];
-  /** From now on no server is started again when one ends. */
+  /** From now on, no server is restarted when it ends. */
   dismiss(): void;
 }
 
@@ -35,16 +38,16 @@ export interface ServerOptions {
   stage: Stage;
   facts: Facts;
   story: Story;
-  /** argv of the server. */
+  /** The argv of the server. */
   program: readonly string[];
-  /** Asked at each start. */
+  /** Called for each start. */
   environment(): Record<string, string>;
 }
 
 export function keepServer(options: ServerOptions): ServerKeeper {
   const { stage, facts, story, program } = options;
   const started: Runner[] = [];
-  /** Servers that were hit, by the signals they got. */
+  /** The servers that got signals, with these signals. */
   const hits = new Map<Runner, Set<string>>();
   const excused = new Set<Runner>();
   let isDismissed = false;
@@ -85,7 +88,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
     hits.set(runner, (hits.get(runner) ?? new Set()).add(signal));
   }
 
-  /** A start may fail while the disk is full or the store is locked; the supervisor then starts it again. */
+  /** A start may fail while the disk is full or the store is locked. The supervisor then tries again. */
   async function launchUntilUp(): Promise<Runner> {
     const deadline = performance.now() + SUPERVISOR_LIMIT_MS;
     for (;;) {
@@ -142,7 +145,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
           note(runner, 'SIGKILL');
           await runner.exited;
         } catch {
-          // It did not get as far as to be ready.
+          // The server was killed before it was ready.
         }
       }),
   };

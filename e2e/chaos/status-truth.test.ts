@@ -1,4 +1,4 @@
-/** Which statuses the judge of a chaos run takes for true, when the disk was full, and which it must not excuse. */
+/** The check of the statuses accepts some failures while the disk is full, and must not excuse others. */
 
 import { expect, it } from 'vitest';
 import type { JournalEntry } from '../support/journal.ts';
@@ -10,7 +10,7 @@ import { lieIn } from './status-truth.ts';
 const REDIS = 'platform/redis';
 const VAULT = 'platform/vault';
 
-/** Three commits in a row: the second changes redis, the third vault. */
+/** Three commits in a row. The second one changes redis, and the third one vault. */
 const COMMITS = ['baseline', 'redis', 'vault'];
 const history: History = {
   head: 'vault',
@@ -24,7 +24,7 @@ const history: History = {
 const begunNs = nowNs() - 60_000_000_000n;
 const second = (seconds: number): bigint => begunNs + BigInt(seconds) * 1_000_000_000n;
 
-/** From one second to another. */
+/** A hardship that lasts from one second to another. */
 function hardship(kind: Hardship['kind'], from: number, until: number): Hardship {
   return { kind, fromNs: second(from), untilNs: second(until) };
 }
@@ -37,10 +37,10 @@ function sync(service: string, commit: string, at: number, how: Partial<JournalE
 
 interface Row {
   title: string;
-  /** What happened; the run that tells of it is `b`, which the server began by itself. */
+  /** The syncs that happened. The status is about run `b`, which the server started by itself. */
   syncs?: JournalEntry[];
   hardships?: Hardship[];
-  /** When all was well, in seconds. */
+  /** The second at which all invariants last held. */
   peace?: number;
   status: { state: 'error' | 'failure' | 'success'; description?: string };
   lie: string | null;
@@ -63,7 +63,7 @@ const TABLE: Row[] = [
     lie: null,
   },
   {
-    title: 'a failure is not true because the disk was full, when no task failed',
+    title: 'a failure is not true because the disk was full if no task failed',
     syncs: [sync(VAULT, 'vault', 12, { runId: 'b' })],
     hardships: [FULL],
     status: { state: 'failure' },
@@ -77,69 +77,69 @@ const TABLE: Row[] = [
     lie: NO_FAILURE,
   },
   {
-    title: 'a failure is not true when its task failed before the disk was full',
+    title: 'a failure is not true if its task failed before the disk was full',
     syncs: [sync(VAULT, 'vault', 8, ofTheRun)],
     hardships: [FULL],
     status: { state: 'failure' },
     lie: NO_FAILURE,
   },
   {
-    title: 'a failure is not true when its task failed after the disk had room again',
+    title: 'a failure is not true if its task failed after the disk had space again',
     syncs: [sync(VAULT, 'vault', 21, ofTheRun)],
     hardships: [FULL],
     status: { state: 'failure' },
     lie: NO_FAILURE,
   },
   {
-    title: 'a failure is not true because something else than the disk failed',
+    title: 'a failure is not true because another fault than a full disk happened',
     syncs: [sync(VAULT, 'vault', 12, ofTheRun)],
     hardships: [hardship('I/O error', 10, 20), hardship('clock', 10, 20)],
     status: { state: 'failure' },
     lie: NO_FAILURE,
   },
   {
-    title: 'a success is true when every service was synced',
+    title: 'a success is true if every service was synced',
     syncs: [redis, sync(VAULT, 'vault', 12)],
     status: { state: 'success' },
     lie: null,
   },
   {
-    title: 'a success leaves out the service that failed in another run on the full disk',
+    title: 'a success may leave out a service that failed in another run on the full disk',
     syncs: [redis, sync(VAULT, 'vault', 12, failed)],
     hardships: [FULL],
     status: { state: 'success' },
     lie: null,
   },
   {
-    title: 'a success does not leave out a service that the full disk did not meet',
+    title: 'a success must not leave out a service that did not meet the full disk',
     syncs: [redis],
     hardships: [FULL],
     status: { state: 'success' },
     lie: NO_VAULT,
   },
   {
-    title: 'a success does not leave out a service because another one failed',
+    title: 'a success must not leave out a service because another one failed',
     syncs: [sync(VAULT, 'vault', 12, failed)],
     hardships: [FULL],
     status: { state: 'success' },
     lie: NO_REDIS,
   },
   {
-    title: 'a success does not leave out a service that its own run failed to sync',
+    title: 'a success must not leave out a service that its own run failed to sync',
     syncs: [redis, sync(VAULT, 'vault', 12, ofTheRun)],
     hardships: [FULL],
     status: { state: 'success' },
     lie: NO_VAULT,
   },
   {
-    title: 'a success does not leave out a service that failed at an earlier commit, with other files',
+    title: 'a success must not leave out a service that failed at an earlier commit, with other files',
     syncs: [redis, sync(VAULT, 'redis', 12, failed)],
     hardships: [FULL],
     status: { state: 'success' },
     lie: NO_VAULT,
   },
   {
-    title: 'a success does not leave out a service that failed while the disk had room',
+    title: 'a success must not leave out a service that failed while the disk had space',
     syncs: [redis, sync(VAULT, 'vault', 25, failed)],
     hardships: [FULL],
     status: { state: 'success' },

@@ -1,4 +1,4 @@
-/** Whether the last status of each commit on GitHub has ended, and tells what really happened. */
+/** Checks that the last status of each commit on GitHub has ended and that it is true. */
 
 import type { CommitStatus } from '../support/github-statuses.ts';
 import type { JournalEntry } from '../support/journal.ts';
@@ -11,7 +11,7 @@ const SERVICES = Object.keys(SERVICE_FOLDERS);
 /** The clocks of the journal and of the local GitHub are read at slightly different moments. */
 const SLACK_MS = 100;
 
-/** Every accepted push has a status, and no commit's last one is pending. */
+/** Every accepted push has a status, and the last status of no commit is pending. */
 export function unended({ facts }: Evidence, github: LocalGithub): Problem[] {
   const posts = github.requests.filter(({ method, status }) => method === 'POST' && status === 201);
   const told = posts.map(({ url }) => url.slice(url.lastIndexOf('/') + 1));
@@ -23,7 +23,7 @@ export function unended({ facts }: Evidence, github: LocalGithub): Problem[] {
   });
 }
 
-/** Only for when all statuses have ended. */
+/** Works only when all statuses have ended. */
 export function untrue(evidence: Evidence, github: LocalGithub): Problem[] {
   const shas = new Set(
     github.requests.flatMap(({ url }) => /\/statuses\/([0-9a-f]{40})$/.exec(url)?.[1] ?? []),
@@ -37,7 +37,7 @@ export function untrue(evidence: Evidence, github: LocalGithub): Problem[] {
   });
 }
 
-/** Why the status is not true, or null. One that was there at the last peace was judged then. */
+/** Returns why the status is not true, or null. A status before the last peace was checked then. */
 export function lieIn(evidence: Evidence, status: CommitStatus): string | null {
   const { facts, journal } = evidence;
   if (toldBeforeNs(status) < facts.peaceNs) return null;
@@ -57,7 +57,7 @@ export function lieIn(evidence: Evidence, status: CommitStatus): string | null {
   }
 }
 
-/** Git and the server itself fail when they are killed, or when a disk does not take what they write. */
+/** Git and the server itself fail when they are killed, or when a disk refuses their writes. */
 function lieInError({ facts, history }: Evidence, status: CommitStatus): string | null {
   const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
   if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
@@ -68,13 +68,13 @@ function lieInError({ facts, history }: Evidence, status: CommitStatus): string 
   return gitFailed && facts.gitKillsNs.some(isRecent) ? null : 'nothing happened that explains it';
 }
 
-/** A success tells of the services its run was about: those asked for by name, else all. */
+/** A success covers the services of its run: those that were requested by name, else all. */
 function lieInSuccess(evidence: Evidence, status: CommitStatus): string | null {
   const { facts } = evidence;
   const runId = runOf(status);
   const own = facts.accepted.find((run) => run.runId === runId);
   if (own) return unsynced(evidence, status, own.services ?? SERVICES);
-  // Of a run that nobody was told of: reconcile's, or one whose answer was lost.
+  // Nobody knows this run: reconcile made it, or its answer was lost.
   const candidates = facts.syncRequests.filter(({ answered }) => !answered).map(({ services }) => services);
   const problems = [SERVICES, ...candidates].map((services) => unsynced(evidence, status, services));
   return problems.includes(null) ? null : (problems[0] ?? null);
@@ -102,7 +102,7 @@ function unsynced(evidence: Evidence, status: CommitStatus, services: readonly s
   return null;
 }
 
-/** Pinned by a rollback, or visibly failed before: other runs do not tell of it. */
+/** Runs leave out services that a rollback pinned and services that have visibly failed before. */
 function isExcused({ facts, journal }: Evidence, service: string, toldNs: bigint): boolean {
   return (
     facts.taskKills.some((kill) => kill.service === service && kill.atNs < toldNs) ||
@@ -112,8 +112,8 @@ function isExcused({ facts, journal }: Evidence, service: string, toldNs: bigint
 }
 
 /**
- * A task fails truthfully when it cannot write: its result file is on the small disk. It takes no other service with
- * it, because this platform says of none that it needs another.
+ * A task that cannot write its result file to the small disk fails truthfully. No other service fails with it,
+ * because no service of this platform needs another one.
  */
 function metFullDisk({ hardships }: Facts, { failed, startedNs, endedNs }: JournalEntry): boolean {
   if (!failed || endedNs === null) return false;

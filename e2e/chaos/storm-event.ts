@@ -1,8 +1,8 @@
-/** What a storm is made of. */
+/** The events of a storm. */
 
 import type { World } from './world.ts';
 
-/** One kind of event; `weight` is how often it comes, relative to the others of its list. */
+/** One kind of event. `weight` says how often it happens, relative to the others of its list. */
 export interface StormEvent {
   name: string;
   weight: number;

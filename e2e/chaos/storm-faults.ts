@@ -1,4 +1,4 @@
-/** What goes wrong: killed servers, gits and tasks, restarts, and a GitHub that fails. */
+/** Faults of a storm: killed servers, gits and tasks, restarts, and a GitHub that fails. */
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import type { StormEvent } from './storm-event.ts';
 import { deliver, pushChange, pushTask, taskStart } from './storm-pushes.ts';
 import { SLOW_SERVICE, type World } from './world.ts';
 
-/** Something should be going on when a fault comes. */
+/** Waits until the server is busy, so that a fault has an effect. */
 async function lead({ server, random }: World): Promise<void> {
   await server.up();
   await sleep(random.between(0, 900));
@@ -28,7 +28,7 @@ async function killNow(world: World): Promise<void> {
   await world.server.revive(world.random.between(0, 300));
 }
 
-/** As soon as one client has its 2xx, the server dies; what was promised to any of them must be on the disk. */
+/** The server is killed as soon as one client has its 2xx. The runs of all clients that got one must be on the disk. */
 async function killAtAnswer(world: World): Promise<void> {
   const push = await pushChange(world);
   await world.server.up();
@@ -46,7 +46,10 @@ async function killWhileAnswering(world: World): Promise<void> {
   await answer;
 }
 
-/** The slow service's first sync of a commit outlives the server that began it, and lives while the next one begins. */
+/**
+ * The slow service's first sync of a commit outlives the server that started it, and still runs when the next sync
+ * starts.
+ */
 async function orphanTask(world: World): Promise<void> {
   const state = join(world.stage.folder, 'state');
   mkdirSync(state, { recursive: true });
@@ -75,7 +78,7 @@ async function killWhileStarting(world: World): Promise<void> {
   await world.server.revive(0);
 }
 
-/** A push while nobody listens. Nothing but the next start can find it, because no server looks again later. */
+/** A push while no server listens. Only the next start can find it, because no later server looks again. */
 async function pushWhileDown(world: World): Promise<void> {
   world.setReconcileInterval(0);
   world.server.hit('SIGKILL');
@@ -83,7 +86,7 @@ async function pushWhileDown(world: World): Promise<void> {
   await world.server.revive(0);
 }
 
-/** One that the server itself started, not what tasks run. Most live for a few milliseconds only. */
+/** Kills a git that the server itself started, and none that tasks run. Most of them live for a few milliseconds. */
 async function killGit({ facts, story, server }: World): Promise<void> {
   for (let tries = 0; tries < 2_000; tries += 1) {
     const pid = findGit(server.current()?.pid);
@@ -103,7 +106,7 @@ function findGit(serverPid: number | undefined): number | null {
     const git = children.find((pid) => pid !== '' && readFileSync(`/proc/${pid}/comm`, 'utf8') === 'git\n');
     return git === undefined ? null : Number(git);
   } catch {
-    // One of them ended while we looked.
+    // One of the processes ended meanwhile.
     return null;
   }
 }
@@ -141,12 +144,15 @@ function kill(pid: number): boolean {
   try {
     return process.kill(pid, 'SIGKILL');
   } catch {
-    // It ended in between.
+    // It ended meanwhile.
     return false;
   }
 }
 
-/** Its end is in the number alone, so that also last statuses meet it, which come when the storm is over. */
+/**
+ * The fault ends after a number of requests and not after a time, so that it also affects the last statuses, which
+ * are sent after the storm.
+ */
 async function failGithub({ stage, random, story }: World): Promise<void> {
   const { serverError, htmlPage, truncated, reset, cut } = MISBEHAVIOURS;
   const how = random.pick([serverError, htmlPage, truncated, reset, cut]);

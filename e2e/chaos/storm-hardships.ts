@@ -31,8 +31,8 @@ async function fillDisk(world: World): Promise<void> {
 }
 
 /**
- * The server's clock is off until a commit status was sent, and then right again, so that it jumps in both directions
- * and something remembers the wrong time.
+ * The server's clock is off until a commit status was sent, and then right again. It jumps in both directions, and
+ * something remembers the wrong time.
  */
 async function moveClock(world: World): Promise<void> {
   const { machine, random, stage } = world;

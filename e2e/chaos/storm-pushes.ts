@@ -1,4 +1,4 @@
-/** Pushes, and the ways in which their deliveries reach the server, or do not. */
+/** Pushes, and the ways in which their deliveries reach the server, or do not reach it. */
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,7 +16,10 @@ const SERVICES = Object.keys(FOLDERS);
 const START_LIMIT_MS = 15_000;
 const short = (commit: string): string => commit.slice(0, 8);
 
-/** Pushes a change of one or two services. The branch's history and the recorded one agree: both are in turn. */
+/**
+ * Pushes a change of one or two services. It holds the repository's turn, so that the recorded history is the
+ * branch's.
+ */
 export async function pushChange(world: World, services?: readonly string[]): Promise<RecordedPush> {
   const { random } = world;
   const changed = services ?? random.some(SERVICES, random.between(1, 2));
@@ -38,13 +41,14 @@ function record(
   return push;
 }
 
-/** Delivers the webhook of a push and writes down what was answered. */
+/** Delivers the webhook of a push and records the answer. */
 export async function deliver(
   { stage, facts, story, server, random }: World,
   push: RecordedPush,
   { deliveryId = randomUUID(), how = 'delivery' }: { deliveryId?: string; how?: string } = {},
 ): Promise<Delivery> {
-  // Few find nobody there, or nothing would ever be accepted: a start takes longer than the rest of a storm.
+  // Most deliveries wait for a server. Otherwise none would ever be accepted, because a start takes longer than the
+  // rest of a storm.
   if (random.chance(0.8)) await server.up();
   const { ref, before, after } = push;
   const repository = { path: stage.repository.path, fullName: stage.github.fullName };
@@ -67,7 +71,7 @@ export async function deliver(
   return delivery;
 }
 
-/** Pushes a change of these services and waits until a task has started. Gives the commit that it runs at. */
+/** Pushes a change of these services and waits until a task has started. Returns the commit of the task. */
 export async function pushTask(world: World, services: readonly string[]): Promise<string> {
   await world.server.up();
   const push = await pushChange(world, services);
@@ -75,7 +79,10 @@ export async function pushTask(world: World, services: readonly string[]): Promi
   return (await taskStart(world, services, push.atNs)) ?? push.after;
 }
 
-/** Waits for a start of one of the services after `sinceNs`. Gives its commit, or null: something got in between. */
+/**
+ * Waits for a start of one of the services after `sinceNs`. Returns its commit, or null if it does not start in
+ * time.
+ */
 export async function taskStart(
   { stage, story }: World,
   services: readonly string[],
@@ -100,7 +107,7 @@ async function deliverTwice(world: World, push: RecordedPush): Promise<void> {
   if (first && second) world.facts.doubled.push({ first, second });
 }
 
-/** The branch goes back one or two commits and on from there. */
+/** Moves the branch back by one or two commits and adds a commit there. */
 async function pushForced(world: World): Promise<void> {
   const { facts, random, stage } = world;
   const services = random.some(SERVICES, 1);

@@ -1,4 +1,4 @@
-/** Requests to /sync: of a few services, forced, stamped, and rollbacks. */
+/** Requests to /sync: of a few services, forced, with a time, and rollbacks. */
 
 import { createHmac, randomUUID } from 'node:crypto';
 import { FOLDERS } from '../support/platform-services.ts';
@@ -12,7 +12,7 @@ import type { World } from './world.ts';
 const SERVICES = Object.keys(FOLDERS);
 const ANSWER_LIMIT_MS = 10_000;
 
-/** Sends a signed request with time and nonce; true when it was accepted. Never throws. */
+/** Sends a signed request with time and nonce. Returns true if it was accepted. Never throws. */
 export async function requestSync(
   { facts, story, server, machine }: World,
   body: { services: string[]; force?: boolean; revision?: string; unpin?: boolean },
@@ -30,9 +30,9 @@ export async function requestSync(
   const runId = answer && readAccepted(answer);
   request.answered = answer !== null;
   if (runId) facts.accepted.push({ runId, commit: null, services: body.services });
-  // 400 is right for a commit that a forced push has taken from the branch meanwhile.
+  // 400 is right for a commit that a forced push has removed from the branch meanwhile.
   const expected = answer === null || [200, 503].includes(answer.status);
-  // 401 is right for a time stamp that is off because the server's clock jumped meanwhile.
+  // 401 is right for a time that is off because the server's clock jumped meanwhile.
   const clockJumped = machine.clockOffsetMs() !== offsetMs;
   const explained =
     (answer?.status === 400 && body.revision !== undefined) || (answer?.status === 401 && clockJumped);

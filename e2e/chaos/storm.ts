@@ -1,4 +1,4 @@
-/** What happens in the storm of a round: what people and GitHub do, and what goes wrong meanwhile. */
+/** The storm of a round: actions of people and GitHub, and faults at the same time. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { databaseHardships } from './storm-database.ts';

@@ -5,7 +5,7 @@ export interface Story {
   text(): string;
 }
 
-/** Times count from here, in seconds. */
+/** Times are seconds since this moment. */
 export function createStory(): Story {
   const begun = performance.now();
   const lines: string[] = [];

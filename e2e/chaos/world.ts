@@ -1,4 +1,4 @@
-/** The stage of a chaos run: the platform, its server, and everything that is written down about them. */
+/** The stage of a chaos run: the platform, its server, and the records about them. */
 
 import type { PostgresServer } from '../../src/stores/postgres/postgres-server.fixture.ts';
 import { commitChange, writeRecordedService } from '../support/platform-services.ts';
@@ -12,8 +12,8 @@ import { keepServer, type ServerKeeper } from './server-keeper.ts';
 import type { Story } from './story.ts';
 
 /**
- * Works for seconds, or as long as it is held, when a commit meets it for the first time, so that a killed server
- * leaves it orphaned.
+ * Its first sync of a commit takes seconds, or as long as a file holds it, so that a killed server leaves it as an
+ * orphan.
  */
 export const SLOW_SERVICE = 'platform/slow';
 export const SLOW_FOLDER = 'platform/06.slow';
@@ -51,9 +51,9 @@ export interface World {
   database: Database | null;
   /** For the servers started from now on; 0: they look at the branch only when they start. */
   setReconcileInterval(seconds: number): void;
-  /** That of the server started last. */
+  /** The interval of the server that was started last. */
   reconcileInterval(): number;
-  /** One at a time for all that works in the clone. */
+  /** Runs work in the clone, one piece at a time. */
   inRepository<T>(work: () => Promise<T>): Promise<T>;
   /** One at a time for all that happens to the database server. */
   inDatabase<T>(work: () => Promise<T>): Promise<T>;
@@ -63,7 +63,7 @@ export interface World {
 
 export interface WorldOptions {
   invoke: readonly string[];
-  /** argv of the server. */
+  /** The argv of the server. */
   program: readonly string[];
   database: Database | null;
   random: Random;
@@ -95,7 +95,7 @@ export async function createWorld({
         RECONCILE_INTERVAL: `${interval}`,
         IAC_EXAMPLE_SLEEP_MS: '5-300',
         DRAIN_TIMEOUT: '1',
-        // However often the server is killed, its runs are not to be blamed for it.
+        // The server is killed often, which is not the fault of its runs.
         RETRY_LIMIT: '1000',
         LEASE_SECONDS: `${LEASE_SECONDS}`,
         // The disk of a storm is small.
