@@ -2,10 +2,11 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { buildCommentPayload, type CommentEvent } from './support/comment-payload.ts';
+import { withoutTerraform } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import type { GivenReview, PullRequestState } from './support/github-pulls.ts';
 import { expectNoViolations } from './support/local-github.ts';
 import { obtainedInvoke } from './support/obtained.ts';
@@ -21,7 +22,6 @@ const LATER = '2026-03-02T10:00:00Z';
 
 const acceptedSchema = z.object({ status: z.literal('accepted'), run_id: z.string() });
 const deliveriesSchema = z.object({ deliveries: z.array(z.looseObject({ event: z.string() })) });
-const terraform = await execa('terraform', ['version'], { reject: false });
 
 /** Creates a file when it is applied, and prints the variables that it received. */
 function moduleThatWrites(file: string): string {
@@ -36,7 +36,7 @@ variable "seconds" {
 `;
 }
 
-describe.skipIf(terraform.exitCode !== 0)('Comment commands (need terraform)', () => {
+describeUnless(withoutTerraform(), 'Comment commands', () => {
   let stage: Stage;
   let runner: Runner;
   let environment: Record<string, string | undefined>;

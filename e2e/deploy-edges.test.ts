@@ -5,8 +5,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   type DeploymentStage,
   deploymentClient,
@@ -14,6 +13,7 @@ import {
   setDeploymentStage,
   withoutTerraform,
 } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import type { Runner } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 import { until } from './support/until.ts';
@@ -54,7 +54,7 @@ async function receiver(
   };
 }
 
-describe.skipIf(unavailable !== null)(`A deployment${because(unavailable)}`, () => {
+describeUnless(unavailable, 'A deployment', () => {
   let stage: DeploymentStage;
   let runner: Runner;
   let hooks: Awaited<ReturnType<typeof receiver>>;

@@ -3,8 +3,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { because } from './support/because.ts';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { shareBrowser, signIn } from './support/browser.ts';
 import {
   type DeploymentStage,
@@ -13,6 +12,7 @@ import {
   setDeploymentStage,
   withoutTerraform,
 } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import type { Runner } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 
@@ -27,7 +27,7 @@ const HOSTILE = `<img src=x onerror=alert('plan')>
 </pre></div></details></main><script>alert('plan')</script>
 abc\u202egnp.exe`;
 
-describe.skipIf(unavailable !== null)(`Pages of deployments${because(unavailable)}`, () => {
+describeUnless(unavailable, 'Pages of deployments', () => {
   let stage: DeploymentStage;
   let runner: Runner;
   const api = deploymentClient(() => runner, '');

@@ -4,8 +4,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { because } from './support/because.ts';
+import { expect, it, onTestFinished } from 'vitest';
 import {
   type DeploymentStage,
   deploymentClient,
@@ -13,6 +12,7 @@ import {
   setDeploymentStage,
   withoutTerraform,
 } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { processesMentioning } from './support/processes.ts';
 import type { Runner } from './support/runner.ts';
 import { until } from './support/until.ts';
@@ -45,7 +45,7 @@ async function setUp(name: string, environment: Record<string, string> = {}) {
   };
 }
 
-describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () => {
+describeUnless(unavailable, 'Deployments', () => {
   it.each(['init', 'plan'])(
     'F25: that are killed during %s are planned again and can be approved',
     async (phase) => {

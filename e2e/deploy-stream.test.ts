@@ -3,8 +3,7 @@
  * plans.
  */
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   type DeploymentStage,
   deploymentClient,
@@ -12,6 +11,7 @@ import {
   setDeploymentStage,
   withoutTerraform,
 } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import type { Runner } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 
@@ -23,7 +23,7 @@ interface Message {
   data: string;
 }
 
-describe.skipIf(unavailable !== null)(`The log of a deployment${because(unavailable)}`, () => {
+describeUnless(unavailable, 'The log of a deployment', () => {
   let stage: DeploymentStage;
   let runner: Runner;
   const api = deploymentClient(() => runner, '');

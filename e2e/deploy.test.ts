@@ -5,8 +5,7 @@
 
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   type DeploymentStage,
   deploymentClient,
@@ -14,11 +13,12 @@ import {
   setDeploymentStage,
   withoutTerraform,
 } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import type { Runner } from './support/runner.ts';
 
 const unavailable = withoutTerraform();
 
-describe.skipIf(unavailable !== null)(`Deployments${because(unavailable)}`, () => {
+describeUnless(unavailable, 'Deployments', () => {
   let stage: DeploymentStage;
   let runner: Runner;
   let commits: { first: string; main: string };

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { because } from './support/because.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { writeShellService } from './support/hand-made-service.ts';
 import { injectFault, noInjection } from './support/injected-fault.ts';
 import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
@@ -49,7 +49,7 @@ function storedRuns(stage: Stage, directory = `${stage.folder}/data`): string[] 
   }
 }
 
-describe.skipIf(untraceable !== null)(`A failing disk${because(untraceable)}`, () => {
+describeUnless(untraceable, 'A failing disk', () => {
   it('F17: is not trusted: after an I/O error, nothing that was refused counts as written', async () => {
     const stage = await setTestStage('broken-disk');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
@@ -107,7 +107,7 @@ async function failedChecks(runner: Runner): Promise<string[]> {
   return Object.entries(checks).flatMap(([name, { status }]) => (status === 'ok' ? [] : [name]));
 }
 
-describe.skipIf(unmountable !== null)(`F17: a full disk${because(unmountable)}`, () => {
+describeUnless(unmountable, 'F17: a full disk', () => {
   it('under DATA_DIR makes the server answer 503 and pauses the running run, until there is space again', async () => {
     const stage = await setTestStage('full-data');
     const disk = mountSmallDisk(`${stage.folder}/small`, 16);

@@ -3,13 +3,14 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it, type TestContext } from 'vitest';
+import { expect, it, type TestContext } from 'vitest';
 import { type PostgresServer, runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
-import { because } from './support/because.ts';
 import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
+import { readPage } from './support/pushed-run.ts';
+import { worksOn } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
-import { API_TOKENS } from './support/runner-environment.ts';
 import { until } from './support/until.ts';
 
 const unavailable = withoutPostgres ?? withoutTerraform();
@@ -40,10 +41,6 @@ async function setUp(server: PostgresServer, context: TestContext, name: string)
   };
 }
 
-function worksOn(runner: Runner, runId: string): boolean {
-  return runner.logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
-}
-
 /** The tools of a machine as /workers shows them. */
 async function toolsOf(runner: Runner, machine: string): Promise<string[]> {
   const { body } = await runner.getJson('/workers');
@@ -51,12 +48,7 @@ async function toolsOf(runner: Runner, machine: string): Promise<string[]> {
   return workers.find(({ owner }) => owner.startsWith(`${machine}:`))?.tools ?? [];
 }
 
-async function pageOf(runner: Runner, path: string): Promise<string> {
-  const headers = { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` };
-  return (await fetch(runner.url + path, { headers })).text();
-}
-
-describe.skipIf(unavailable !== null)(`Deployments on several machines${because(unavailable)}`, () => {
+describeUnless(unavailable, 'Deployments on several machines', () => {
   const postgres = sharePostgres();
 
   it('go to a machine that has the requested version, and are refused only when no machine has it', async (context) => {
@@ -106,14 +98,14 @@ describe.skipIf(unavailable !== null)(`Deployments on several machines${because(
         waits.map(([run_id, waits_for]) => ({ run_id, waits_for })),
       ),
     });
-    const workersPage = await pageOf(one, '/workers');
+    const workersPage = await readPage(one, '/workers');
     for (const [runId, problem] of waits) {
       expect((await two.getJson(`/runs/${runId}`)).body).toMatchObject({
         state: 'queued',
         waits_for: problem,
       });
       const words = problem.replaceAll('"', '&quot;');
-      expect(await pageOf(two, `/runs/${runId}`)).toContain(words);
+      expect(await readPage(two, `/runs/${runId}`)).toContain(words);
       expect(workersPage).toContain(words);
     }
     await stage.addTool('9.9.9', 'exec $REAL "$@"');

@@ -6,14 +6,14 @@
 import { spawnSync } from 'node:child_process';
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
+import { expect, it } from 'vitest';
 import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
 import { processesMentioning } from './support/processes.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
+import { readLog } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
-import type { Runner } from './support/runner.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
 import { noSshd, startSshHost } from './support/sshd.ts';
@@ -23,10 +23,6 @@ import { until } from './support/until.ts';
 
 const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')];
 const EXEC = [...PROGRAM, 'exec'];
-
-async function logOf(runner: Runner, runId: string): Promise<string> {
-  return String((await runner.getJson(`/runs/${runId}/log`)).body);
-}
 
 /** Pushes a service whose sync is this shell script. */
 async function push(stage: Stage, script: string, environment: Record<string, string>) {
@@ -44,7 +40,7 @@ function onlyTheServer(stage: Stage): Promise<true> {
 
 const noSsh = noSshd() ?? withoutTerraform();
 
-describe.skipIf(noSsh !== null)(`A deployment on another host, by ssh${because(noSsh)}`, () => {
+describeUnless(noSsh, 'A deployment on another host, by ssh', () => {
   it('is planned, approved and applied; a cancelled deployment saves its state first', async (context) => {
     const stage = await deploymentStageFor(context, 'elsewhere-ssh');
     const ssh = await startSshHost(join(stage.folder, 'ssh'));
@@ -64,7 +60,7 @@ describe.skipIf(noSsh !== null)(`A deployment on another host, by ssh${because(n
     await api.approve(id);
     const done = await api.waitForState(id, 'success');
     expect(JSON.parse(done.apply_output ?? '')).toMatchObject({ greeting: { value: 'hello nobody' } });
-    const log = await logOf(runner, id);
+    const log = await readLog(runner, id);
     // A step sees none of the environment of its executor.
     for (const text of ['SSH_CONNECTION', 'CANARY', WEBHOOK_SECRET]) expect(log).not.toContain(text);
 
@@ -87,7 +83,7 @@ function noNamespaces(): string | null {
 const NAMESPACES = ['--mount', '--pid', '--net', '--fork', '--kill-child', '--mount-proc'];
 const noPlace = noNamespaces();
 
-describe.skipIf(noPlace !== null)(`An executor with its own process namespace${because(noPlace)}`, () => {
+describeUnless(noPlace, 'An executor with its own process namespace', () => {
   it("runs the tasks of a sync, sees none of the server's processes, and is emptied by a cancel", async () => {
     const stage = await setTestStage('elsewhere-container');
     const script = `echo started as $$; ls -d /proc/[0-9]* | wc -l
@@ -98,12 +94,12 @@ describe.skipIf(noPlace !== null)(`An executor with its own process namespace${b
       EXECUTOR_COMMAND: ['unshare', ...NAMESPACES, ...EXEC].join(' '),
     });
     await until('the start of the task', async () =>
-      (await logOf(runner, runId)).includes('started') ? true : null,
+      (await readLog(runner, runId)).includes('started') ? true : null,
     );
     await openGate(stage, 'place');
     const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.steps[0]?.message).toBe('Created');
-    const log = await logOf(runner, runId);
+    const log = await readLog(runner, runId);
     expect(Number(/started as (\d+)/.exec(log)?.[1])).toBeLessThan(100);
     expect(log).not.toContain('got secrets');
     await onlyTheServer(stage);
@@ -112,7 +108,7 @@ describe.skipIf(noPlace !== null)(`An executor with its own process namespace${b
     const body = { services: ['platform/isolated'], force: true };
     const again = acceptedRun(await runner.signedPost('/sync', body));
     await until('the start of the task', async () =>
-      (await logOf(runner, again)).includes('started') ? true : null,
+      (await readLog(runner, again)).includes('started') ? true : null,
     );
     await actOnRun(runner, again, 'cancel');
     await runner.waitForRun(again, 'cancelled');
@@ -120,7 +116,7 @@ describe.skipIf(noPlace !== null)(`An executor with its own process namespace${b
   });
 });
 
-describe.skipIf(noPlace !== null)(`Limits where there is no prlimit${because(noPlace)}`, () => {
+describeUnless(noPlace, 'Limits where there is no prlimit', () => {
   /** A command that runs the following words in a place without prlimit. */
   async function withoutPrlimit(stage: Stage): Promise<string[]> {
     const script = join(stage.folder, 'without-prlimit');
@@ -153,6 +149,6 @@ describe.skipIf(noPlace !== null)(`Limits where there is no prlimit${because(noP
     });
     const run = await runner.waitForRun(runId, 'errored');
     expect(run.message).toContain('prlimit was not found; install util-linux');
-    expect(await logOf(runner, runId)).not.toContain('step ran');
+    expect(await readLog(runner, runId)).not.toContain('step ran');
   });
 });

@@ -7,9 +7,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, chown, mkdir, rename, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
+import { expect, it, onTestFinished, type TestContext } from 'vitest';
 import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
-import { because } from './support/because.ts';
 import {
   type DeploymentStage,
   deploymentClient,
@@ -19,10 +18,12 @@ import {
   MODULE,
   withoutTerraform,
 } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { setJobStage } from './support/jobs.ts';
 import { addServerAndSteps, allowSudo, noOtherUser, type ServerAndSteps } from './support/other-user.ts';
 import { processesMentioning } from './support/processes.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
+import { readLog } from './support/pushed-run.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
@@ -88,10 +89,6 @@ function modeOf(file: string): string {
   return (lstatSync(file).mode & 0o7777).toString(8);
 }
 
-async function logOf(runner: Runner, runId: string): Promise<string> {
-  return String((await runner.getJson(`/runs/${runId}/log`)).body);
-}
-
 /** A pattern that matches the password, but not itself. */
 const PASSWORD = GIT_PASSWORD.replace(/(.)$/, '[$1]');
 
@@ -113,7 +110,7 @@ function expectNothingSeen(log: string, { steps }: ServerAndSteps): void {
 
 const missing = noOtherUser('sudo') ?? withoutTerraform();
 
-describe.skipIf(missing !== null)(`An executor as another local user, by sudo${because(missing)}`, () => {
+describeUnless(missing, 'An executor as another local user, by sudo', () => {
   it('F42: runs the tasks of a sync, and sees nothing of the server', async (context) => {
     const users = await setUserStage(context, 'user-sync');
     const { stage } = users;
@@ -127,7 +124,7 @@ describe.skipIf(missing !== null)(`An executor as another local user, by sudo${b
     const runId = acceptedRun(await runner.signedPost('/sync', { services: ['platform/isolated'] }));
     const run = await runner.waitForRun(runId, 'succeeded');
     expect(run.steps[0]?.message).toBe('Created');
-    const log = await logOf(runner, runId);
+    const log = await readLog(runner, runId);
     expectNothingSeen(log, users);
     expect(log).toContain(`commit ${commit}`);
     expect(await runner.getJson('/ready', null)).toMatchObject({
@@ -185,7 +182,7 @@ describe.skipIf(missing !== null)(`An executor as another local user, by sudo${b
     await api.approve(id);
     const done = await api.waitForState(id, 'success');
     expect(JSON.parse(done.apply_output ?? '')).toMatchObject({ greeting: { value: 'hello users' } });
-    const log = await logOf(runner, id);
+    const log = await readLog(runner, id);
     expectNothingSeen(log, users);
     expect(log).toContain(`commit ${commit}`);
     expect(log).toContain('files 200');
@@ -307,7 +304,7 @@ describe.skipIf(missing !== null)(`An executor as another local user, by sudo${b
 
 const missingForJobs = noOtherUser('sudo') ?? (hasRedisServer() ? null : 'redis-server is not installed');
 
-describe.skipIf(missingForJobs !== null)(`An agent as another local user${because(missingForJobs)}`, () => {
+describeUnless(missingForJobs, 'An agent as another local user', () => {
   async function setUp(name: string, mode: number) {
     const users = addServerAndSteps();
     const stage = await setJobStage(name);

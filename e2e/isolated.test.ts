@@ -3,12 +3,13 @@
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
 import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
 import { addUser, noOtherUser } from './support/other-user.ts';
 import { processesMentioning } from './support/processes.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
+import { readLog } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { runProgram } from './support/runner.ts';
@@ -33,12 +34,10 @@ async function serve(stage: Stage, script: string, environment: Record<string, s
   return { runner, runId };
 }
 
-async function logOf(runner: Runner, runId: string): Promise<string> {
-  return String((await runner.getJson(`/runs/${runId}/log`)).body);
-}
-
 async function waitForLog(runner: Runner, runId: string, text: string): Promise<void> {
-  await until(`${text} in the log`, async () => ((await logOf(runner, runId)).includes(text) ? true : null));
+  await until(`${text} in the log`, async () =>
+    (await readLog(runner, runId)).includes(text) ? true : null,
+  );
 }
 
 function commandsOf(stage: Stage): Promise<string[]> {
@@ -61,7 +60,7 @@ describe('A sync with EXECUTOR=isolated', () => {
     expect(run.steps).toContainEqual(
       expect.objectContaining({ id: 'platform/isolated', state: 'succeeded', message: 'Updated: by hand' }),
     );
-    const log = await logOf(runner, runId);
+    const log = await readLog(runner, runId);
     expect(log).toContain('IAC_SERVICE=platform/isolated');
     expect(log).toContain('VAULT_APP_TOKEN=****');
     for (const secret of [...SECRETS, 'CANARY']) expect(log).not.toContain(secret);
@@ -147,7 +146,7 @@ describe('A sync with EXECUTOR=isolated', () => {
     });
     const run = await runner.waitForRun(runId, 'failed');
     expect(run.steps).toContainEqual(expect.objectContaining({ message: 'Killed by SIGXCPU' }));
-    expect(await logOf(runner, runId)).toContain('100');
+    expect(await readLog(runner, runId)).toContain('100');
   });
 
   it('says in /ready when its executor cannot be reached, and fails each run with the reason', async () => {
@@ -199,7 +198,7 @@ describe('A sync with EXECUTOR=isolated', () => {
 
 const noUser = noOtherUser();
 
-describe.skipIf(noUser !== null)(`An executor as another local user${because(noUser)}`, () => {
+describeUnless(noUser, 'An executor as another local user', () => {
   it('F42: runs the tasks of a whole sync, and cannot see the server or its keys', async () => {
     const { uid, become } = addUser();
     const stage = await setTestStage('isolated-user');
@@ -219,7 +218,7 @@ describe.skipIf(noUser !== null)(`An executor as another local user${because(noU
     expect(run.steps).toContainEqual(
       expect.objectContaining({ id: 'platform/isolated', message: 'Created' }),
     );
-    const log = await logOf(runner, runId);
+    const log = await readLog(runner, runId);
     expect(log).toContain('no database');
     expect(log).toContain('no secret');
     await runner.stop();
@@ -241,7 +240,7 @@ describe.skipIf(noUser !== null)(`An executor as another local user${because(noU
 
 const noServer = noSshd();
 
-describe.skipIf(noServer !== null)(`An executor on another host, by ssh${because(noServer)}`, () => {
+describeUnless(noServer, 'An executor on another host, by ssh', () => {
   it('runs the tasks of a whole sync, live, and stops them on a cancel', async () => {
     const stage = await setTestStage('isolated-ssh');
     const ssh = await startSshHost(join(stage.folder, 'ssh'));
@@ -256,7 +255,7 @@ describe.skipIf(noServer !== null)(`An executor on another host, by ssh${because
     expect(run.steps).toContainEqual(
       expect.objectContaining({ id: 'platform/isolated', message: 'Created' }),
     );
-    const log = await logOf(runner, runId);
+    const log = await readLog(runner, runId);
     for (const secret of SECRETS) expect(log).not.toContain(secret);
 
     await rm(join(stage.folder, 'state/gate-ssh'));
@@ -290,7 +289,7 @@ describe.skipIf(noServer !== null)(`An executor on another host, by ssh${because
 
 const noTerraform = withoutTerraform();
 
-describe.skipIf(noTerraform !== null)(`A deployment with EXECUTOR=isolated${because(noTerraform)}`, () => {
+describeUnless(noTerraform, 'A deployment with EXECUTOR=isolated', () => {
   it('is planned, approved and applied; a cancelled apply saves its state first', async (context) => {
     const stage = await deploymentStageFor(context, 'isolated-deploy');
     await stage.commit({
@@ -312,7 +311,7 @@ describe.skipIf(noTerraform !== null)(`A deployment with EXECUTOR=isolated${beca
     const done = await api.waitForState(id, 'success');
     expect(done.apply_log).toContain('Apply complete! Resources: 1 added');
     expect(JSON.parse(done.apply_output ?? '')).toMatchObject({ greeting: { value: 'hello nobody' } });
-    const log = await logOf(runner, id);
+    const log = await readLog(runner, id);
     for (const secret of [...SECRETS, 'CANARY']) expect(log).not.toContain(secret);
 
     const slow = await api.start({ path: 'slow', auto_approve: true });

@@ -5,20 +5,17 @@ import { mkdir } from 'node:fs/promises';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { describeUnless } from './support/describe-unless.ts';
 import { readMessages, type StreamMessage } from './support/event-stream.ts';
-import { type JobStage, setJobStage } from './support/jobs.ts';
+import { type JobStage, setJobStage, withoutRedis } from './support/jobs.ts';
 import { obtainedInvoke } from './support/obtained.ts';
 import { type Runner, startRunner } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 import { memoryOf } from './support/server-memory.ts';
 import { until } from './support/until.ts';
 
-const missing = !hasRedisServer();
-const title = `The stream of a job${missing ? ' (skipped: redis-server is not installed)' : ''}`;
-
-describe.skipIf(missing)(title, () => {
+describeUnless(withoutRedis, 'The stream of a job', () => {
   let stage: JobStage;
   let server: Runner;
 

@@ -4,7 +4,7 @@ import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { because } from './support/because.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { DURABLE, type JobStage, type JobWorkerProcess, setJobStage, withoutRedis } from './support/jobs.ts';
 import { until } from './support/until.ts';
 
@@ -13,7 +13,7 @@ const AGENT = 'read seconds; sleep "$seconds"; echo x > note.txt';
 /** One job of a user at a time, so that others wait in the stream. */
 const SETTINGS = { MAX_JOBS_PER_USER: '1', RETRY_LIMIT: '99' };
 
-describe.skipIf(withoutRedis !== null)(`Jobs, when Redis fails${because(withoutRedis)}`, () => {
+describeUnless(withoutRedis, 'Jobs, when Redis fails', () => {
   async function ofOneCommitEach(stage: JobStage, ids: string[]): Promise<void> {
     for (const id of ids) {
       const range = `main..refs/heads/repobox/${id.slice(0, 8)}`;

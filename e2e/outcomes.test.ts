@@ -6,9 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { obtainedInvoke } from './support/obtained.ts';
 import { ALL_IDS, commitChange, syncedAt, writeRecordedService } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
-import { pushRun, readLog } from './support/pushed-run.ts';
+import { pushRun, readLog, readPage } from './support/pushed-run.ts';
 import { acceptedRun, sync } from './support/run-actions.ts';
-import { API_TOKENS } from './support/runner-environment.ts';
 import { shareStage } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 
@@ -93,10 +92,7 @@ describe('The outcome of a task', () => {
       const message = 'Synced (its result file could not be read)';
       expect(said.get(name), name).toEqual({ state: 'succeeded', message });
     }
-    const page = await fetch(`${runner.url}/runs/${runId}`, {
-      headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
-    });
-    const html = await page.text();
+    const html = await readPage(runner, `/runs/${runId}`);
     expect(html).toContain('&lt;b&gt;bold&lt;/b&gt;');
     expect(html).not.toContain('\u001b');
   });

@@ -3,8 +3,7 @@
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   ACCOUNT,
   AUDIENCE,
@@ -13,6 +12,8 @@ import {
   type KeyServer,
   startKeyServer,
 } from '../src/triggers/key-server.fixture.ts';
+import { withoutTerraform } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { type GitServer, serveGitOverHttp } from './support/git-over-http.ts';
 import { expectNoViolations, type LocalGithub, startLocalGithub } from './support/local-github.ts';
 import { obtainedInvoke } from './support/obtained.ts';
@@ -23,9 +24,7 @@ import { until } from './support/until.ts';
 const TOKEN = 'ghs_e2eCANARY0123456789';
 const ONE = 'resource "terraform_data" "one" {\n  input = "x"\n}\n';
 
-const terraform = await execa('terraform', ['version'], { reject: false });
-
-describe.skipIf(terraform.exitCode !== 0)('Plans that Pub/Sub requests (need terraform)', () => {
+describeUnless(withoutTerraform(), 'Plans that Pub/Sub requests', () => {
   let stage: Stage;
   let keys: KeyServer;
   let github: LocalGithub;

@@ -5,9 +5,10 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execa } from 'execa';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { z } from 'zod';
+import { withoutTerraform } from './support/deployments.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { buildPullRequestPayload, type PullRequestEvent } from './support/pull-request-payload.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { shareStage } from './support/shared-stage.ts';
@@ -18,9 +19,8 @@ const MARK = '<!-- runners-poc:plan:pr -->';
 const ONE = 'resource "terraform_data" "one" {\n  input = "x"\n}\n';
 
 const acceptedSchema = z.object({ status: z.literal('accepted'), run_id: z.string() });
-const terraform = await execa('terraform', ['version'], { reject: false });
 
-describe.skipIf(terraform.exitCode !== 0)('Plans of pull requests (need terraform)', () => {
+describeUnless(withoutTerraform(), 'Plans of pull requests', () => {
   const stage = shareStage('plan-pulls', async ({ folder }) => {
     const policy = join(folder, 'policy.sh');
     await writeFile(policy, 'if grep -o forbidden "$1"; then exit 1; fi\n');

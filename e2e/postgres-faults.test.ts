@@ -2,10 +2,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
-import { because } from './support/because.ts';
 import { waitUntilIdle } from './support/deliveries.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { pausePostgres, sharePostgres, startMachine, withoutPostgres } from './support/machines.ts';
 import {
   ALL_IDS,
@@ -40,7 +40,7 @@ async function dropTables(storeUrl: string): Promise<void> {
   }
 }
 
-describe.skipIf(withoutPostgres !== null)(`When PostgreSQL has a bad day${because(withoutPostgres)}`, () => {
+describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
   const postgres = sharePostgres();
 
   it('no service is synced twice at once, and nothing that was accepted is lost, when the database or a server is killed in the middle of pushes', async () => {

@@ -2,18 +2,18 @@
 
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import type { RunRequest } from '../src/runs/run.ts';
 import { createPostgresStore } from '../src/stores/postgres/postgres-store.ts';
-import { because } from './support/because.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { logMessage, readStream } from './support/event-stream.ts';
 import { machineEnvironment, sharePostgres, startMachine, withoutPostgres } from './support/machines.ts';
 import { commitChange, writeGatedService } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
-import { pushRun } from './support/pushed-run.ts';
+import { pushRun, readPage } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
-import { API_TOKENS, runnerEnvironment } from './support/runner-environment.ts';
+import { runnerEnvironment } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
@@ -75,7 +75,7 @@ async function followToEnd({ url }: Runner, runId: string) {
   return { lines, last };
 }
 
-describe.skipIf(withoutPostgres !== null)(`With the store in PostgreSQL${because(withoutPostgres)}`, () => {
+describeUnless(withoutPostgres, 'With the store in PostgreSQL', () => {
   const postgres = sharePostgres();
 
   it('a push is synced, recorded and reported as with a file', async () => {
@@ -102,11 +102,8 @@ describe.skipIf(withoutPostgres !== null)(`With the store in PostgreSQL${because
     const { runId } = await pushRun(stage, one);
     const seen = [followToEnd(one, runId), followToEnd(two, runId)];
     await stage.journal.waitForStart('platform/gated');
-    for (const { url } of [one, two]) {
-      const page = await fetch(`${url}/runs/${runId}`, {
-        headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
-      });
-      expect(await page.text()).toContain('platform/gated');
+    for (const server of [one, two]) {
+      expect(await readPage(server, `/runs/${runId}`)).toContain('platform/gated');
     }
     await openGate(stage, 'open');
     const [first, second] = await Promise.all(seen);

@@ -8,13 +8,9 @@ import { commitChange, syncedAt, writeGatedService } from './support/platform-se
 import { processesMentioning } from './support/processes.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { runProgram } from './support/runner.ts';
-import type { Stage } from './support/stage.ts';
+import { openGate } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
-
-function openGate(stage: Stage, gate: string): Promise<void> {
-  return writeFile(join(stage.folder, 'state', `gate-${gate}`), '');
-}
 
 describe('A server', () => {
   it('F25: ends the orphaned task of its killed predecessor before the service runs again, and the run ends', async () => {

@@ -6,8 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { commitChange, syncedAt } from './support/platform-services.ts';
-import { pushRun } from './support/pushed-run.ts';
-import { API_TOKENS } from './support/runner-environment.ts';
+import { pushRun, readPage } from './support/pushed-run.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
@@ -163,10 +162,7 @@ needs:
         ? true
         : null,
     );
-    const page = await fetch(`${runner.url}/runs/${runId}`, {
-      headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
-    });
-    expect(await page.text()).toContain('Waiting for the sync window at ');
+    expect(await readPage(runner, `/runs/${runId}`)).toContain('Waiting for the sync window at ');
     expect(await syncedAt(stage.journal, commit)).toEqual([]);
     const forced = await runner.signedPost('/sync', { services: ['platform/redis'], force: true });
     const run = await runner.waitForRun((forced.body as { run_id: string }).run_id, 'succeeded');

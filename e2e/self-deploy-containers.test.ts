@@ -2,9 +2,9 @@
 
 import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type ContainerEngine, containerParts, startContainerEngine } from './support/container-engine.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { createPlatformRepository, type PlatformRepository } from './support/platform-repository.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import {
@@ -25,7 +25,7 @@ const RUNNER_UID = 10001;
 const BUILD_LIMIT_MS = 600_000;
 const TEST_LIMIT_MS = 300_000;
 
-describe.skipIf(unavailable !== null)(`The runner's own container${because(unavailable)}`, () => {
+describeUnless(unavailable, "The runner's own container", () => {
   let folder: string;
   let engine: ContainerEngine;
   let repository: PlatformRepository;

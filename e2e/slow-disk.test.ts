@@ -3,8 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
+import { expect, it } from 'vitest';
+import { describeUnless } from './support/describe-unless.ts';
 import { type InjectedFault, injectFault, noInjection } from './support/injected-fault.ts';
 import { commitChange, syncedAt } from './support/platform-services.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
@@ -51,7 +51,7 @@ async function beginWrite(
   return { fault, answer };
 }
 
-describe.skipIf(untraceable !== null)(`A slow disk${because(untraceable)}`, () => {
+describeUnless(untraceable, 'A slow disk', () => {
   it('F12: that takes 15 s a write makes waiting requests get 503 within 5 s and never stores them, and the written one gets its outcome', async () => {
     const stage = await setTestStage('slow-disk');
     const runner = await stage.start({ environment: QUIET });

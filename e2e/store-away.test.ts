@@ -2,9 +2,9 @@
 
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { startPostgres, withoutPostgres } from '../src/stores/postgres/postgres-server.fixture.ts';
-import { because } from './support/because.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { freePort } from './support/free-port.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { runnerEnvironment, WEBHOOK_SECRET } from './support/runner-environment.ts';
@@ -37,35 +37,32 @@ async function startWithoutDatabase() {
   return { stage, postgres, child, url, statusOf };
 }
 
-describe.skipIf(withoutPostgres !== null)(
-  `A database that is away at the start${because(withoutPostgres)}`,
-  () => {
-    it('is waited for: nothing is accepted until it is there, and then everything is', async () => {
-      const { stage, postgres, child, url, statusOf } = await startWithoutDatabase();
-      const ready = await fetch(`${url}/ready`);
-      expect([ready.status, await ready.json()]).toEqual([
-        503,
-        { status: 'not_ready', checks: { store: { status: 'failed', problem: expect.any(String) } } },
-      ]);
-      const deliver = () =>
-        stage.github.deliver({
-          ...{ url: `${url}/webhook`, secret: WEBHOOK_SECRET, event: 'push' },
-          payload: { ref: 'refs/heads/main', after: '0'.repeat(40), commits: [] },
-        });
-      expect((await deliver()).status).toBe(503);
-      await postgres.start();
-      await until('a server that is ready', async () => ((await statusOf('/ready')) === 200 ? true : null));
-      expect((await deliver()).status).toBe(200);
-      child.kill('SIGTERM');
-      const { exitCode, all } = await child;
-      expect(exitCode).toBe(0);
-      expect(all).toContain('waiting for the database');
-    });
+describeUnless(withoutPostgres, 'A database that is away at the start', () => {
+  it('is waited for: nothing is accepted until it is there, and then everything is', async () => {
+    const { stage, postgres, child, url, statusOf } = await startWithoutDatabase();
+    const ready = await fetch(`${url}/ready`);
+    expect([ready.status, await ready.json()]).toEqual([
+      503,
+      { status: 'not_ready', checks: { store: { status: 'failed', problem: expect.any(String) } } },
+    ]);
+    const deliver = () =>
+      stage.github.deliver({
+        ...{ url: `${url}/webhook`, secret: WEBHOOK_SECRET, event: 'push' },
+        payload: { ref: 'refs/heads/main', after: '0'.repeat(40), commits: [] },
+      });
+    expect((await deliver()).status).toBe(503);
+    await postgres.start();
+    await until('a server that is ready', async () => ((await statusOf('/ready')) === 200 ? true : null));
+    expect((await deliver()).status).toBe(200);
+    child.kill('SIGTERM');
+    const { exitCode, all } = await child;
+    expect(exitCode).toBe(0);
+    expect(all).toContain('waiting for the database');
+  });
 
-    it('does not keep a server from stopping when it gets SIGTERM', async () => {
-      const { child } = await startWithoutDatabase();
-      child.kill('SIGTERM');
-      expect((await child).exitCode).toBe(0);
-    });
-  },
-);
+  it('does not keep a server from stopping when it gets SIGTERM', async () => {
+    const { child } = await startWithoutDatabase();
+    child.kill('SIGTERM');
+    expect((await child).exitCode).toBe(0);
+  });
+});

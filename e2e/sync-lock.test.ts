@@ -7,9 +7,8 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { processSpace } from '../src/process/process-table.ts';
 import { readStream } from './support/event-stream.ts';
 import { appendLine, writeGatedService } from './support/platform-services.ts';
-import { type PushedRun, pushRun } from './support/pushed-run.ts';
+import { type PushedRun, pushRun, readPage } from './support/pushed-run.ts';
 import type { Runner } from './support/runner.ts';
-import { API_TOKENS } from './support/runner-environment.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
@@ -33,21 +32,10 @@ async function waitingNotice(stage: Stage, runner: Runner, { runId, commit }: Pu
     notice = String(data.message);
     if (notice.startsWith('Waiting for the workspace')) break;
   }
-  const page = await fetch(`${runner.url}/runs/${runId}`, {
-    headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
-  });
-  expect(await page.text()).toContain(notice ?? 'a notice');
+  expect(await readPage(runner, `/runs/${runId}`)).toContain(notice ?? 'a notice');
   expect(await runner.waitForRun(runId, 'running')).toMatchObject({ attempt: 1 });
   expect(await startsAt(stage, commit)).toBe(0);
   return notice ?? '';
-}
-
-/** All messages of the run so far. The run has started its tasks or has ended. */
-async function noticesOf(runner: Runner, runId: string): Promise<string> {
-  const page = await fetch(`${runner.url}/runs/${runId}`, {
-    headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
-  });
-  return page.text();
 }
 
 /**
@@ -82,7 +70,7 @@ describe('F27: the workspace lock', () => {
     await writeFile(lockOf(stage), 'pid 4711\n');
     const { runId } = await pushProbe(stage, runner);
     await runner.waitForRun(runId, 'succeeded');
-    expect(await noticesOf(runner, runId)).not.toContain('Waiting for the workspace');
+    expect(await readPage(runner, `/runs/${runId}`)).not.toContain('Waiting for the workspace');
   });
 
   it('is waited for while somebody holds the plain file by flock, and the holder is named', async () => {
@@ -178,7 +166,7 @@ describe('F27: the workspace lock of a process that does not exist any more', ()
     await plant(stage, owner, ageS);
     const { runId } = await pushProbe(stage, runner);
     await runner.waitForRun(runId, 'succeeded');
-    expect(await noticesOf(runner, runId)).not.toContain('Waiting for the workspace');
+    expect(await readPage(runner, `/runs/${runId}`)).not.toContain('Waiting for the workspace');
   });
 });
 
@@ -211,7 +199,7 @@ describe('F26: after kill -9 in the middle of a run', () => {
     expect((await lstat(lockOf(stage))).isDirectory()).toBe(true);
     const second = await stage.start();
     await stage.journal.waitForStart('platform/gated', 2);
-    expect(await noticesOf(second, runId)).not.toContain('Waiting for the workspace');
+    expect(await readPage(second, `/runs/${runId}`)).not.toContain('Waiting for the workspace');
     await openGate(stage, 'go');
     expect(await second.waitForRun(runId, 'succeeded')).toMatchObject({ revision: commit, attempt: 2 });
     expect((await stage.journal.read()).overlaps).toEqual([]);

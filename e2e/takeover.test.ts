@@ -1,11 +1,11 @@
 /** A machine dies or is paused in the middle of a task: another machine continues the task, but never beside it. */
 
-import { existsSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { PostgresServer } from '../src/stores/postgres/postgres-server.fixture.ts';
-import { because } from './support/because.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { machineEnvironment, pausePostgres, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { writeGatedService } from './support/platform-services.ts';
+import { isAlive } from './support/processes.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { openGate } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
@@ -31,53 +31,48 @@ async function waitingTask(server: PostgresServer, name: string, environment: Re
   return { stage, one, two: await startOn('two'), runId };
 }
 
-function hasEnded(pid: number): boolean {
-  return !existsSync(`/proc/${pid}`);
-}
-
-describe.skipIf(withoutPostgres !== null).each([
+for (const [how, environment] of [
   ['as a child of the server', {}],
   ['through the isolated executor', { EXECUTOR: 'isolated' }],
-])(`A task that runs %s${because(withoutPostgres)}`, (how, environment) => {
-  const postgres = sharePostgres();
-
-  it.each(['SIGKILL', 'SIGSTOP'] as const)(
-    'F22: ends before another machine goes on when its own gets %s',
-    async (signal) => {
-      const name = `takeover-${how.split(' ').length}-${signal}`.toLowerCase();
-      const { stage, one, two, runId } = await waitingTask(postgres(), name, environment);
-      one.signal(signal);
-      await stage.journal.waitForStart(SERVICE, 2);
-      expect((await stage.journal.read()).overlaps).toEqual([]);
-      await openGate(stage, 'open');
-      const run = await two.waitForRun(runId, 'succeeded');
-      expect(run.attempt).toBe(2);
-      if (signal === 'SIGSTOP') {
-        one.signal('SIGCONT');
-        expect(await one.stop()).toBe(0);
-        expect(one.output()).toContain('run taken over by another worker');
-      }
-      expect((await two.waitForRun(runId, 'succeeded')).attempt).toBe(2);
-      expect((await stage.journal.read()).syncs).toHaveLength(2);
-    },
-  );
-});
-
-describe.skipIf(withoutPostgres !== null)(
-  `A task whose worker cannot reach the database${because(withoutPostgres)}`,
-  () => {
+] as const) {
+  describeUnless(withoutPostgres, `A task that runs ${how}`, () => {
     const postgres = sharePostgres();
 
-    it('F51: is ended before its lease ends, and runs again when the database is back', async () => {
-      const { stage, two, runId } = await waitingTask(postgres(), 'takeover-database', {});
-      const [first] = (await stage.journal.read()).syncs;
-      const paused = pausePostgres(postgres());
-      await until('the end of the task', async () => (hasEnded(first?.pid ?? 0) ? true : null));
-      paused.end();
-      await stage.journal.waitForStart(SERVICE, 2);
-      expect((await stage.journal.read()).overlaps).toEqual([]);
-      await openGate(stage, 'open');
-      await two.waitForRun(runId, 'succeeded');
-    });
-  },
-);
+    it.each(['SIGKILL', 'SIGSTOP'] as const)(
+      'F22: ends before another machine goes on when its own gets %s',
+      async (signal) => {
+        const name = `takeover-${how.split(' ').length}-${signal}`.toLowerCase();
+        const { stage, one, two, runId } = await waitingTask(postgres(), name, environment);
+        one.signal(signal);
+        await stage.journal.waitForStart(SERVICE, 2);
+        expect((await stage.journal.read()).overlaps).toEqual([]);
+        await openGate(stage, 'open');
+        const run = await two.waitForRun(runId, 'succeeded');
+        expect(run.attempt).toBe(2);
+        if (signal === 'SIGSTOP') {
+          one.signal('SIGCONT');
+          expect(await one.stop()).toBe(0);
+          expect(one.output()).toContain('run taken over by another worker');
+        }
+        expect((await two.waitForRun(runId, 'succeeded')).attempt).toBe(2);
+        expect((await stage.journal.read()).syncs).toHaveLength(2);
+      },
+    );
+  });
+}
+
+describeUnless(withoutPostgres, 'A task whose worker cannot reach the database', () => {
+  const postgres = sharePostgres();
+
+  it('F51: is ended before its lease ends, and runs again when the database is back', async () => {
+    const { stage, two, runId } = await waitingTask(postgres(), 'takeover-database', {});
+    const [first] = (await stage.journal.read()).syncs;
+    const paused = pausePostgres(postgres());
+    await until('the end of the task', async () => (isAlive(first?.pid ?? 0) ? null : true));
+    paused.end();
+    await stage.journal.waitForStart(SERVICE, 2);
+    expect((await stage.journal.read()).overlaps).toEqual([]);
+    await openGate(stage, 'open');
+    await two.waitForRun(runId, 'succeeded');
+  });
+});

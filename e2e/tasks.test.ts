@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { followLog, logMessage, readStream } from './support/event-stream.ts';
 import { waitAtGate, writePythonService, writeShellService } from './support/hand-made-service.ts';
 import { processesMentioning } from './support/processes.ts';
-import { pushRun, readLog } from './support/pushed-run.ts';
+import { pushRun, readLog, readPage } from './support/pushed-run.ts';
 import { API_TOKENS, WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { memoryOf } from './support/server-memory.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
@@ -281,11 +281,7 @@ out.flush()`;
       '',
     ]);
 
-    const answer = await fetch(`${runner.url}/runs/${runId}`, {
-      headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
-      signal: AbortSignal.timeout(20_000),
-    });
-    const page = await answer.text();
+    const page = await readPage(runner, `/runs/${runId}`);
     expect(page).toContain('the quick brown fox');
     expect(page.length).toBeLessThan(8 * 1024 * 1024);
     await stage.github.statuses.waitFor({ sha: commit, state: 'failure' });

@@ -1,9 +1,9 @@
 /** Two servers behind one address share one PostgreSQL: each server knows what the other has done. */
 
 import { randomUUID } from 'node:crypto';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { because } from './support/because.ts';
+import { beforeAll, expect, it } from 'vitest';
 import { waitUntilIdle } from './support/deliveries.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { followLog } from './support/event-stream.ts';
 import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
 import {
@@ -13,8 +13,9 @@ import {
   writeGatedService,
   writeRecordedService,
 } from './support/platform-services.ts';
+import { isAlive } from './support/processes.ts';
 import { pushRun } from './support/pushed-run.ts';
-import { acceptedRun, actOnRun } from './support/run-actions.ts';
+import { acceptedRun, actOnRun, worksOn } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
@@ -22,7 +23,7 @@ import type { Stage } from './support/stage.ts';
 import { until } from './support/until.ts';
 import { signBody } from './support/webhook-sender.ts';
 
-describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${because(withoutPostgres)}`, () => {
+describeUnless(withoutPostgres, 'Two servers behind one address', () => {
   let storeUrl: string;
   let other: Runner;
   const postgres = sharePostgres();
@@ -42,11 +43,9 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
   /** The server that works on the run, and the other server. */
   function serversOf(runId: string): Promise<{ worker: Runner; bystander: Runner }> {
     const { runner } = shared();
-    const worksOn = ({ logs }: Runner) =>
-      logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
     return until('the start of the run', async () => {
-      if (worksOn(runner)) return { worker: runner, bystander: other };
-      return worksOn(other) ? { worker: other, bystander: runner } : null;
+      if (worksOn(runner, runId)) return { worker: runner, bystander: other };
+      return worksOn(other, runId) ? { worker: other, bystander: runner } : null;
     });
   }
 
@@ -151,12 +150,3 @@ describe.skipIf(withoutPostgres !== null)(`Two servers behind one address${becau
     });
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

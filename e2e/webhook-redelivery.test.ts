@@ -2,7 +2,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { deliver, waitUntilIdle } from './support/deliveries.ts';
+import { deliver, pushOf, waitUntilIdle } from './support/deliveries.ts';
 import { commitChange, syncedAt } from './support/platform-services.ts';
 import { buildPushPayload } from './support/push-payload.ts';
 import { acceptedRun } from './support/run-actions.ts';
@@ -11,11 +11,6 @@ import { setTestStage } from './support/test-stage.ts';
 import type { Delivery } from './support/webhook-sender.ts';
 
 const REDIS = 'platform/01.redis/compose.yaml';
-
-/** A push to main with one commit that changed these paths. */
-function pushOf(...modified: string[]): Record<string, unknown> {
-  return { ref: 'refs/heads/main', after: '1234567', commits: [{ modified }] };
-}
 
 const answerOf = ({ status, body }: Delivery): object => ({ status, body });
 

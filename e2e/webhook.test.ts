@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { deliver, expectNothingStored, signedLink, waitUntilIdle } from './support/deliveries.ts';
+import { deliver, expectNothingStored, pushOf, signedLink, waitUntilIdle } from './support/deliveries.ts';
 import { webhookExamples } from './support/github-examples.ts';
 import { appendLine, commitChange, syncedAt } from './support/platform-services.ts';
 import { NO_COMMIT } from './support/push-payload.ts';
@@ -15,11 +15,6 @@ const REDIS = 'platform/01.redis/compose.yaml';
 const NOT_MAIN = { status: 'ignored', reason: 'Not main branch' };
 const NO_CHANGES = { status: 'no_changes', message: 'No service files changed' };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-/** A push to main with one commit that changed these paths. */
-function pushOf(...modified: string[]): Record<string, unknown> {
-  return { ref: 'refs/heads/main', after: '1234567', commits: [{ modified }] };
-}
 
 const answerOf = ({ status, body }: Delivery): object => ({ status, body });
 

@@ -2,9 +2,9 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
-import { because } from './support/because.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { setJobStage, withoutRedis } from './support/jobs.ts';
 import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { runProgram } from './support/runner.ts';
@@ -13,7 +13,7 @@ import { until } from './support/until.ts';
 
 const REFUSED = 3;
 
-describe.skipIf(withoutPostgres !== null)(`A machine that starts${because(withoutPostgres)}`, () => {
+describeUnless(withoutPostgres, 'A machine that starts', () => {
   const postgres = sharePostgres();
 
   it('with the name of another live machine is refused, and the other one continues', async () => {
@@ -93,7 +93,7 @@ describe.skipIf(withoutPostgres !== null)(`A machine that starts${because(withou
   });
 });
 
-describe.skipIf(withoutRedis !== null)(`A worker for jobs that starts${because(withoutRedis)}`, () => {
+describeUnless(withoutRedis, 'A worker for jobs that starts', () => {
   it('is refused when its agent does not exist, and takes no job', async () => {
     const jobs = await setJobStage('worker-start-agent');
     onTestFinished(() => jobs.close());

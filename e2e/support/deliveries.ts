@@ -9,6 +9,11 @@ import type { SharedStage } from './shared-stage.ts';
 import { until } from './until.ts';
 import type { Delivery, Message } from './webhook-sender.ts';
 
+/** The payload of a push to main with one commit that changed these paths. */
+export function pushOf(...modified: string[]): Record<string, unknown> {
+  return { ref: 'refs/heads/main', after: '1234567', commits: [{ modified }] };
+}
+
 /** Sends a webhook, signed as GitHub signs. It is a push by default. */
 export function deliver(
   { stage, runner }: SharedStage,

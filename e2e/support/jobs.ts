@@ -1,4 +1,4 @@
-/** A stage for jobs: Redis, a repository behind http that can be pushed to, producers, and workers on demand. */
+/** A stage for jobs: Redis, a repository over http that accepts pushes, producers, and workers on demand. */
 
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,10 +25,10 @@ import { COMPILE_CACHE } from './runner-environment.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
-/** For the title of tests that are skipped without it. */
+/** The reason for the title of tests that are skipped without Redis. */
 export const withoutRedis: string | null = hasRedisServer() ? null : 'redis-server is not installed';
 
-/** For a Redis that loses nothing. */
+/** Options of a Redis that loses nothing. */
 export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'] as const;
 
 export const JOB_TOKEN = 'ghp_jobCANARY567890abcdefghijklmnop';
@@ -40,9 +40,9 @@ export interface JobWorkerProcess {
   output(): string;
   exited: Promise<{ exitCode: number | null }>;
   signal(name: NodeJS.Signals): void;
-  /** SIGKILL to the worker alone. */
+  /** Sends SIGKILL to the worker alone. */
   kill(): Promise<void>;
-  /** SIGTERM; gives the exit code. */
+  /** Sends SIGTERM and returns the exit code. */
   stop(): Promise<number | null>;
 }
 
@@ -51,26 +51,26 @@ export interface JobStage {
   server: RedisServer;
   redis: Redis;
   gitServer: GitServer;
-  /** Without credentials. */
+  /** The address without credentials. */
   repositoryUrl: string;
   /** The bare repository. */
   bare: string;
   tempDir: string;
-  /** A script that stands for the agent; the value of AGENT_COMMAND. */
+  /** Writes a script that acts as the agent, and returns the value of AGENT_COMMAND. */
   writeAgent(script: string, name?: string): Promise<string>;
-  /** A job of `userId`, whose provider is there. */
+  /** Adds a job of `userId`, whose provider exists. */
   job(fields?: JobFields): Promise<ProducedJob>;
   hash(id: string): Promise<Record<string, string>>;
   /** The lines of a job's output. */
   lines(id: string): Promise<string[]>;
-  /** Waits for a final status; gives the hash. */
+  /** Waits for a final status and returns the hash. */
   ended(id: string): Promise<Record<string, string>>;
-  /** The log lines of all workers there were. */
+  /** The log lines of all workers so far. */
   workerLogs(): Record<string, unknown>[];
   /** Runs git in the bare repository. */
   git(...args: string[]): Promise<string>;
   environment(more?: Record<string, string | undefined>): Record<string, string>;
-  /** `become`: the words of a command that runs it as another user. */
+  /** `become` is the command prefix that runs the worker as another user. */
   startWorker(
     environment?: Record<string, string | undefined>,
     become?: readonly string[],
@@ -78,7 +78,7 @@ export interface JobStage {
   close(options?: { keep?: boolean }): Promise<void>;
 }
 
-/** The agent that most tests have: keeps the prompt in a file. */
+/** The agent of most tests, which writes the prompt to a file. */
 export const NOTE_AGENT = 'cat > note.txt; echo "noted $IAC_JOB_ID"';
 
 export async function setJobStage(name: string, ...redisOptions: string[]): Promise<JobStage> {

@@ -37,3 +37,12 @@ async function inspect(pid: number, text: string): Promise<FoundProcess | null> 
     return null;
   }
 }
+
+/** Returns whether a process of this user with this id exists. */
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}

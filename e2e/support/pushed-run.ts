@@ -38,3 +38,12 @@ export async function readLog(runner: Runner, runId: string, step?: string): Pro
   expect(response.status).toBe(200);
   return response.text();
 }
+
+/** A page of the server as a signed-in viewer gets it. */
+export async function readPage({ url }: Pick<Runner, 'url'>, path: string): Promise<string> {
+  const response = await fetch(url + path, {
+    headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
+    signal: AbortSignal.timeout(60_000),
+  });
+  return response.text();
+}

@@ -44,3 +44,8 @@ export async function sync(
 ): Promise<DetailedRun> {
   return runner.waitForRun(acceptedRun(await runner.signedPost('/sync', body)), state);
 }
+
+/** Returns whether this server has started the run, and not another one that shares the database. */
+export function worksOn({ logs }: Runner, runId: string): boolean {
+  return logs().some(({ msg, run_id }) => msg === 'run started' && run_id === runId);
+}
