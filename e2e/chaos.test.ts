@@ -6,7 +6,7 @@
 import { expect, it } from 'vitest';
 import { withoutPostgres } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { type ChaosOptions, runChaos } from './chaos/chaos.ts';
-import { because } from './support/because.ts';
+import { describeUnless } from './support/describe-unless.ts';
 import { obtainedInvoke } from './support/obtained.ts';
 
 const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 5);
@@ -36,10 +36,10 @@ it(`every promise holds through ${ROUNDS} rounds of chaos (CHAOS_SEED=${SEED})`,
   await holds('sqlite');
 });
 
-it.skipIf(withoutPostgres !== null)(
-  `every promise holds through ${ROUNDS} rounds of chaos with a store in PostgreSQL (CHAOS_SEED=${SEED})${because(withoutPostgres)}`,
-  { timeout: LIMIT_MS },
-  async () => {
+describeUnless(withoutPostgres, 'With a store in PostgreSQL', () => {
+  it(`every promise holds through ${ROUNDS} rounds of chaos (CHAOS_SEED=${SEED})`, {
+    timeout: LIMIT_MS,
+  }, async () => {
     await holds('postgres');
-  },
-);
+  });
+});

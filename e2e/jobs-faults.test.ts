@@ -118,7 +118,7 @@ describeUnless(withoutRedis, 'Jobs, when Redis fails', () => {
       await nothingIsLeft(stage);
     });
 
-    it('and that worker has begun no job twice, and stops in order', async () => {
+    it('all of these faults, and the worker has started no job twice, and stops normally', async () => {
       const begun = stage.workerLogs().flatMap(({ msg, job }) => (msg === 'job started' ? [job] : []));
       expect(begun.length).toBeGreaterThan(10);
       expect(new Set(begun).size).toBe(begun.length);

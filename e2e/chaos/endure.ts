@@ -1,9 +1,9 @@
-/** A hardship of the machine, written down for as long as it lasts. */
+/** A hardship of the machine, recorded for as long as it lasts. */
 
 import { type Hardship, nowNs } from './facts.ts';
 import type { World } from './world.ts';
 
-/** Writes down that the hardship lasts as long as `work`. */
+/** Records that the hardship lasts as long as `work`. */
 export async function endure(
   { facts, story }: World,
   { kind, what }: { kind: Hardship['kind']; what: string },

@@ -53,6 +53,6 @@ function isSuspicious(name: string, folder: string): boolean {
     /\.lock(\.owner)?$/.test(name) || // locks of git, of the workspace and of the mirror
     /^(tmp_|\.tmp-)/.test(name) || // incomplete packs
     /\.git\.(new|old)-/.test(name) || // incomplete mirrors
-    folder.endsWith('files of tasks') // of tasks
+    folder.endsWith('/data/tmp') // files of tasks
   );
 }

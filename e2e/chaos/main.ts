@@ -1,6 +1,6 @@
 /**
- * `npm run chaos -- --rounds N --seed S [--store postgres]`: exit code 0 when everything promised held, 1 with the story otherwise. With
- * `--only "full disk"` that is the only fault, in every round.
+ * `npm run chaos -- --rounds N --seed S [--store postgres]` exits with 0 if all promises held, and otherwise with 1
+ * and the story. With `--only "full disk"`, that fault is the only one and happens in every round.
  */
 
 import { parseArgs } from 'node:util';

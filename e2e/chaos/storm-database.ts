@@ -1,4 +1,4 @@
-/** What goes wrong with a store in PostgreSQL: somebody else locks a table, or the database ends or stands still. */
+/** Faults of a store in PostgreSQL: another session locks a table, or the database is killed or paused. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
@@ -7,11 +7,11 @@ import type { StormEvent } from './storm-event.ts';
 import { deliver, pushChange, pushTask } from './storm-pushes.ts';
 import { type Database, LOCKED_MS, SLOW_SERVICE, type World } from './world.ts';
 
-/** Somebody else keeps writers off the runs for longer than a lease, as an index that is being made does. */
+/** Another session blocks writes to the runs for longer than a lease, as the creation of an index does. */
 async function lockTable(world: World, { url }: Database): Promise<void> {
   await world.server.up();
   const client = new Client({ connectionString: url });
-  // It breaks when another hardship kills the database.
+  // The connection breaks when another hardship kills the database.
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -30,7 +30,7 @@ async function lockTable(world: World, { url }: Database): Promise<void> {
   }
 }
 
-/** What was answered 200 before the kill must be there after it. */
+/** Everything that was answered 200 before the kill must exist after it. */
 async function killDatabase(world: World, { server }: Database): Promise<void> {
   const { random } = world;
   await world.server.up();
@@ -48,7 +48,7 @@ async function killDatabase(world: World, { server }: Database): Promise<void> {
   await deliver(world, await pushChange(world));
 }
 
-/** The host of the database stands still for longer than a lease, and then goes on where it was. */
+/** The host of the database is paused for longer than a lease, and then continues where it was. */
 async function stallDatabase(world: World, { server }: Database): Promise<void> {
   await world.server.up();
   const runner = world.server.current();
@@ -63,7 +63,7 @@ async function stallDatabase(world: World, { server }: Database): Promise<void> 
   await world.server.revive(0);
 }
 
-/** One hardship at a time: a database that is killed cannot stand still as well. */
+/** Runs one hardship at a time, because a killed database cannot be paused as well. */
 function inTurn(happen: (world: World, database: Database) => Promise<void>): StormEvent['happen'] {
   return (world) => {
     const { database } = world;

@@ -1,4 +1,4 @@
-/** What goes wrong with a store that is a file: somebody else locks it, or a write to it fails. */
+/** Faults of a store that is a file: another process locks it, or a write to it fails. */
 
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -10,17 +10,17 @@ import type { StormEvent } from './storm-event.ts';
 import { deliver, pushChange, pushTask } from './storm-pushes.ts';
 import { LOCKED_MS, SLOW_SERVICE, type World } from './world.ts';
 
-/** The outside reader waits so long for the server, in milliseconds. */
+/** The outside reader waits this long for the server, in milliseconds. */
 const OUTSIDE_PATIENCE_MS = 2_000;
 
 const mayInject = noInjection() === null;
 
-/** Somebody else holds the database for longer than the lease of a run, as a backup that hangs does. */
+/** Another process locks the database for longer than the lease of a run, as a hanging backup does. */
 async function lockStore(world: World): Promise<void> {
   await world.server.up();
   const database = new DatabaseSync(databaseOf(world), { timeout: OUTSIDE_PATIENCE_MS });
   try {
-    // The task ends while the store is locked, and so the run has to wait with its last words.
+    // The task ends while the store is locked, so the run must wait before it can record its end.
     await pushTask(world, [SLOW_SERVICE]);
     database.exec('BEGIN IMMEDIATE');
     await endure(
@@ -41,7 +41,7 @@ async function lockStore(world: World): Promise<void> {
 
 /**
  * One write to the disk fails. Then somebody reads the database from outside, a push is accepted, and the server is
- * killed: what was acknowledged after the error must be there.
+ * killed. All runs that were acknowledged after the error must still exist.
  */
 async function failWrite(world: World): Promise<void> {
   await world.server.up();
@@ -74,7 +74,7 @@ database.execute("SELECT count(*) FROM runs").fetchone()
 database.close()
 `;
 
-/** As an operator with sqlite3 does. The last user of a database removes its write-ahead log when it closes it. */
+/** Reads the database as an operator with sqlite3 does. The last user of a database removes its write-ahead log. */
 async function readFromOutside(world: World): Promise<void> {
   const { exitCode, stderr } = await execa('python3', ['-c', READ_FROM_OUTSIDE, databaseOf(world)], {
     reject: false,

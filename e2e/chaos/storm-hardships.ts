@@ -1,4 +1,4 @@
-/** What goes wrong with the machine: a full disk, and a clock that jumps. */
+/** Faults of the machine: a full disk, and a clock that jumps. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FOLDERS } from '../support/platform-services.ts';
@@ -11,10 +11,10 @@ import type { World } from './world.ts';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** A killed server, or a push that nobody delivered, must not hold the storm up. */
+/** A killed server, or a push that the server never received, must not delay the storm. */
 const SENT_LIMIT_MS = 10_000;
 
-/** A task that has started fails when it cannot write what it did; what comes then is refused until there is room. */
+/** A running task fails when it cannot write its result, and later pushes are refused until there is space. */
 async function fillDisk(world: World): Promise<void> {
   const { machine, random, server } = world;
   if (!machine.hasSmallDisk) return;

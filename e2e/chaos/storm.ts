@@ -15,9 +15,9 @@ function troublesOf({ database }: World): StormEvent[] {
 }
 
 /**
- * A few pushes and requests and one or two faults, in any order, started at random distances and overlapping. The
- * number of runs is kept small, because the server writes one commit status a second. When `only` is
- * given, the fault of that name is the only one.
+ * A few pushes and requests and one or two faults, in any order, started at random intervals and overlapping. The
+ * number of runs is small, because the server writes one commit status a second. If `only` is set, the fault with
+ * this name is the only one.
  */
 export async function brew(world: World, only?: string): Promise<void> {
   const { random } = world;
@@ -40,7 +40,9 @@ function troubleNamed(world: World, wanted: string): StormEvent {
   const troubles = troublesOf(world);
   const found = troubles.find(({ name }) => name === wanted);
   if (!found)
-    throw new Error(`There is no fault "${wanted}", only ${troubles.map(({ name }) => name).join(', ')}.`);
+    throw new Error(
+      `There is no fault "${wanted}". The faults are ${troubles.map(({ name }) => name).join(', ')}.`,
+    );
   return found;
 }
 

@@ -28,13 +28,13 @@ time.sleep(0.05 if again else 4)
 while not again and hold.exists():
     time.sleep(0.05)`;
 
-/** The shortest there is, so that a storm can last longer. */
+/** The shortest possible lease, so that a storm can last longer. */
 const LEASE_SECONDS = 10;
 
-/** Longer than a lease, by the time that the slow task still takes: the run has to wait with its last words. */
+/** Longer than a lease by the rest of the slow task, whose run must wait before it can record its end. */
 export const LOCKED_MS = (LEASE_SECONDS + 6) * 1_000;
 
-/** A database of a PostgreSQL of our own. */
+/** The database of a PostgreSQL server that belongs to this run. */
 export interface Database {
   server: PostgresServer;
   url: string;
@@ -47,17 +47,17 @@ export interface World {
   facts: Facts;
   server: ServerKeeper;
   machine: Machine;
-  /** The database server that holds the store, or null when the store is a file. */
+  /** The database server that holds the store, or null if the store is a file. */
   database: Database | null;
-  /** For the servers started from now on; 0: they look at the branch only when they start. */
+  /** Sets the interval for later starts. With 0, servers look at the branch only when they start. */
   setReconcileInterval(seconds: number): void;
   /** The interval of the server that was started last. */
   reconcileInterval(): number;
   /** Runs work in the clone, one piece at a time. */
   inRepository<T>(work: () => Promise<T>): Promise<T>;
-  /** One at a time for all that happens to the database server. */
+  /** Runs work on the database server, one piece at a time. */
   inDatabase<T>(work: () => Promise<T>): Promise<T>;
-  /** Ends all that was started. With `keep` everything stays to be looked at. */
+  /** Ends everything that was started. With `keep`, all files stay for inspection. */
   close(keep: boolean): Promise<void>;
 }
 
@@ -70,7 +70,7 @@ export interface WorldOptions {
   story: Story;
 }
 
-/** Ends when the first server has met the branch. */
+/** Resolves when the first server has looked at the branch. */
 export async function createWorld({
   invoke,
   program,
@@ -138,7 +138,7 @@ export async function createWorld({
   }
 }
 
-/** Runs what it is given one after the other. */
+/** Returns a function that runs the given work one piece after the other. */
 function createTurn(): <T>(work: () => Promise<T>) => Promise<T> {
   let turn: Promise<unknown> = Promise.resolve();
   return (work) => {
@@ -148,7 +148,7 @@ function createTurn(): <T>(work: () => Promise<T>) => Promise<T> {
   };
 }
 
-/** Commits a change of the compose file of each service; to be called in the repository's turn. */
+/** Commits a change of the compose file of each service. Call it in the repository's turn. */
 export async function commitMark(world: World, services: readonly string[], mark: string): Promise<string> {
   const { repository } = world.stage;
   const ordinary = services.filter((service) => service !== SLOW_SERVICE);
