@@ -1,4 +1,4 @@
-/** Which commit is deployed: real histories over real git, whatever the webhooks say about them. */
+/** Real histories over real git: the right commit is deployed, even if the webhooks are lost, late or wrong. */
 
 import { describe, expect, it } from 'vitest';
 import { git } from './support/git.ts';

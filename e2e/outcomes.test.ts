@@ -1,4 +1,4 @@
-/** How tasks end, how their ends are reported, and what the next run does then. */
+/** The ends of tasks, their reports, and the effect on the next run. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

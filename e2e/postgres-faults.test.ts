@@ -151,7 +151,7 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
     expect(await runner.stop()).toBe(0);
   });
 
-  it('F51: pushes are answered 503 before GitHub gives up, and running work goes on, while the database stalls for 30 s', async () => {
+  it('F51: pushes are answered 503 before GitHub gives up, and running work continues, while the database is paused for 30 s', async () => {
     const stage = await setTestStage('postgres-stall');
     const runner = await startMachine(stage, await postgres().createDatabase(), 'one');
     await writeGatedService(stage.repository, 'platform/06.gated', 'paused');

@@ -1,4 +1,4 @@
-/** Which services a push runs: tables over the example's twelve services. */
+/** The services that a push runs, in tables over the example's twelve services. */
 
 import { chmod, mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -39,7 +39,7 @@ for (const [how, environment] of [
     const postgres = sharePostgres();
 
     it.each(['SIGKILL', 'SIGSTOP'] as const)(
-      'F22: ends before another machine goes on when its own gets %s',
+      'F22: ends before another machine runs it again when its own server gets %s',
       async (signal) => {
         const name = `takeover-${how.split(' ').length}-${signal}`.toLowerCase();
         const { stage, one, two, runId } = await waitingTask(postgres(), name, environment);

@@ -1,5 +1,8 @@
 /** The ways in which GitHub can fail a caller, as scripts that the local GitHub follows. */
 
+import type { ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+
 export type Misbehaviour =
   /** A complete answer. `body` is sent as JSON unless it is a string. */
   | { kind: 'answer'; status: number; headers?: Record<string, string>; body: unknown }
@@ -15,6 +18,12 @@ export type Misbehaviour =
   | { kind: 'truncated' }
   /** The right answer, interrupted in the middle of its body. */
   | { kind: 'cut' };
+
+interface CompleteAnswer {
+  status: number;
+  body: unknown;
+  headers?: Record<string, string>;
+}
 
 export interface Script {
   how: Misbehaviour;
@@ -99,4 +108,36 @@ export function secondaryRateLimit(status: 403 | 429, retryAfterSeconds?: number
 /** An answer that redirects the caller to another address. A careful caller does not send its token there. */
 export function redirect(location: string): Misbehaviour {
   return { kind: 'answer', status: 302, headers: { location }, body: error('Found') };
+}
+
+/** Gives a wrong answer to a request. `right` returns the right answer, and `send` sends a complete answer. */
+export async function answerWrongly(
+  response: ServerResponse,
+  how: Misbehaviour,
+  right: () => CompleteAnswer,
+  send: (response: ServerResponse, answer: CompleteAnswer) => void,
+): Promise<void> {
+  switch (how.kind) {
+    case 'answer':
+      return send(response, how);
+    case 'hang':
+      return;
+    case 'reset':
+      response.socket?.resetAndDestroy();
+      return;
+    case 'slow':
+    case 'held':
+      await (how.kind === 'slow' ? sleep(how.delayMs) : how.until);
+      return send(response, right());
+    case 'truncated':
+    case 'cut': {
+      const answer = right();
+      const content = JSON.stringify(answer.body);
+      const half = content.slice(0, Math.floor(content.length / 2));
+      if (how.kind === 'truncated') return send(response, { ...answer, body: half });
+      const type = 'application/json; charset=utf-8';
+      response.writeHead(answer.status, { 'content-type': type, 'content-length': content.length });
+      response.write(half, () => response.destroy());
+    }
+  }
 }

@@ -4,9 +4,8 @@
  */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { createScripts, type Script } from './github-misbehaviour.ts';
+import { answerWrongly, createScripts, type Script } from './github-misbehaviour.ts';
 import { parseBody } from './webhook-sender.ts';
 
 interface DokployRequest {
@@ -118,7 +117,8 @@ export async function startLocalDokploy(options: LocalDokployOptions): Promise<L
     const script = scripts.next(request.method, url.pathname);
     const refusal = admit(incoming, url, options.apiKey, dokploy.violations);
     const right = (): Answer => refusal ?? act(request, body);
-    if (script) return answerWrongly(response, script, right);
+    if (script?.takesEffect && script.how.kind !== 'slow') right();
+    if (script) return answerWrongly(response, script.how, right, send);
     send(response, right());
   }
 
@@ -221,35 +221,8 @@ function foreignChange(before: string, after: string): string | null {
 
 function send(
   response: ServerResponse,
-  { status, body }: Answer,
-  headers: Record<string, string> = {},
+  { status, body, headers = {} }: Answer & { headers?: Record<string, string> },
 ): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
   response.end(typeof body === 'string' ? body : JSON.stringify(body));
-}
-
-async function answerWrongly(response: ServerResponse, script: Script, right: () => Answer): Promise<void> {
-  const { how } = script;
-  if (script.takesEffect && how.kind !== 'slow') right();
-  switch (how.kind) {
-    case 'answer':
-      return send(response, how, how.headers);
-    case 'hang':
-      return;
-    case 'reset':
-      response.socket?.resetAndDestroy();
-      return;
-    case 'slow':
-      await sleep(how.delayMs);
-      return send(response, right());
-    case 'truncated':
-    case 'cut': {
-      const { status, body } = right();
-      const content = JSON.stringify(body);
-      const half = content.slice(0, Math.floor(content.length / 2));
-      if (how.kind === 'truncated') return send(response, { status, body: half });
-      response.writeHead(status, { 'content-type': 'application/json', 'content-length': content.length });
-      response.write(half, () => response.destroy());
-    }
-  }
 }

@@ -222,7 +222,7 @@ describe('misbehaviour', () => {
     await expect(response.json()).rejects.toThrow();
   });
 
-  it('F44: an answer that is cut off in its body took effect, and Octokit takes it for a good answer without content', async () => {
+  it('F44: an answer that is cut off in its body took effect, and Octokit reads it as a good answer without content', async () => {
     github.misbehave({ how: MISBEHAVIOURS.cut, times: 1 });
     expect(await write(client())).toMatchObject({ status: 201, data: '' });
     expect(github.statuses.history(SHA)).toHaveLength(1);

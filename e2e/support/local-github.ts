@@ -2,11 +2,10 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type CommentBook, createCommentBook } from './github-comments.ts';
 import type { CheckResult } from './github-contract.ts';
 import { createHookBook, type HookBook } from './github-hooks.ts';
-import { createScripts, type Script } from './github-misbehaviour.ts';
+import { answerWrongly, createScripts, type Script } from './github-misbehaviour.ts';
 import { createPeopleBook, type PeopleBook } from './github-people.ts';
 import { createPullBook, type PullBook } from './github-pulls.ts';
 import { describeFullRepository } from './github-repository.ts';
@@ -115,9 +114,9 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     if (!admission.admitted && admission.violation) violations.push(admission.violation);
     const script = scripts.next(recorded.method, recorded.url);
     if (script && !script.takesEffect && !carriesRightAnswer(script))
-      return answerWrongly(response, script, null);
+      return answerWrongly(response, script.how, () => refusal(500, 'Server Error'), send);
     const right = admission.admitted ? await act(admission.result, recorded) : admission.answer;
-    return script ? answerWrongly(response, script, right) : send(response, right);
+    return script ? answerWrongly(response, script.how, () => right, send) : send(response, right);
   }
 
   const server = createServer((request, response) => {
@@ -205,34 +204,4 @@ function send(response: ServerResponse, { status, body, headers }: ApiAnswer): v
     ...headers,
   });
   response.end(content);
-}
-
-async function answerWrongly(
-  response: ServerResponse,
-  { how }: Script,
-  right: ApiAnswer | null,
-): Promise<void> {
-  switch (how.kind) {
-    case 'answer':
-      return send(response, how);
-    case 'hang':
-      return;
-    case 'reset':
-      response.socket?.resetAndDestroy();
-      return;
-    case 'slow':
-    case 'held':
-      await (how.kind === 'slow' ? sleep(how.delayMs) : how.until);
-      return send(response, right ?? refusal(500, 'Server Error'));
-    case 'truncated':
-    case 'cut': {
-      const answer = right ?? refusal(500, 'Server Error');
-      const content = JSON.stringify(answer.body);
-      const half = content.slice(0, Math.floor(content.length / 2));
-      if (how.kind === 'truncated') return send(response, { ...answer, body: half });
-      const type = 'application/json; charset=utf-8';
-      response.writeHead(answer.status, { 'content-type': type, 'content-length': content.length });
-      response.write(half, () => response.destroy());
-    }
-  }
 }
