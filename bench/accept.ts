@@ -61,7 +61,7 @@ export const accept: Bench = {
 };
 
 /** A server whose first run holds the branch, so that every push is accepted and queued. */
-async function startBusy(folder: string, repository: PlatformRepository): Promise<Runner> {
+export async function startBusy(folder: string, repository: PlatformRepository): Promise<Runner> {
   const invoke = await writeTask(folder, 'endless', 'exec sleep 600');
   // Nothing of the queue is worked on, and all of it is wanted.
   const environment = { QUEUE_LIMIT: '1000000' };
@@ -76,7 +76,7 @@ async function startBusy(folder: string, repository: PlatformRepository): Promis
 }
 
 /** GitHub's payload of a push that changes two services, made 8 KB long by its commit message. */
-async function pushBody(repository: PlatformRepository): Promise<Buffer> {
+export async function pushBody(repository: PlatformRepository): Promise<Buffer> {
   await repository.write('platform/01.redis/compose.yaml', 'services: {}\n');
   await repository.write('platform/04.dashy/conf.yml', 'title: Home\n');
   await repository.commit('Change two services');
@@ -92,7 +92,7 @@ async function pushBody(repository: PlatformRepository): Promise<Buffer> {
   return Buffer.from(JSON.stringify(payload));
 }
 
-async function startPeer(kind: 'all' | 'hmac'): Promise<{ contender: Contender; end: () => void }> {
+export async function startPeer(kind: 'all' | 'hmac'): Promise<{ contender: Contender; end: () => void }> {
   const child = fork(join(import.meta.dirname, 'support/accept-peer.ts'), [kind, WEBHOOK_SECRET]);
   const [{ port }] = await once(child, 'message', { signal: AbortSignal.timeout(10_000) });
   const name = kind === 'all' ? 'same work, nothing stored' : 'signature only';

@@ -80,7 +80,7 @@ function againstInserts(accepted: number[], inserted: number[]): Row {
 }
 
 /** Stores the same requests as bare rows. Resolves to how many a second took. */
-async function insertBarely(server: PostgresServer): Promise<number> {
+export async function insertBarely(server: PostgresServer): Promise<number> {
   const pool = new Pool({ connectionString: await server.createDatabase(), max: AT_ONCE });
   try {
     await pool.query('CREATE TABLE accepted (id TEXT PRIMARY KEY, request TEXT NOT NULL)');
@@ -100,9 +100,7 @@ const newFigures = (): Figures => ({ accepted: [], finished: [], linesMs: [], pa
 
 async function measure(store: RunStore, figures: Figures): Promise<void> {
   try {
-    figures.accepted.push(
-      (RUNS / (await timed(() => allAtOnce((number) => store.enqueue(deployment(number)))))) * 1_000,
-    );
+    figures.accepted.push(await acceptedPerSecond(store));
     figures.pageMs.push((await timed(() => readPages(store))) / PAGES);
     figures.linesMs.push(await appendLines(store));
     // One is done already.
@@ -110,6 +108,10 @@ async function measure(store: RunStore, figures: Figures): Promise<void> {
   } finally {
     await store.close();
   }
+}
+
+export async function acceptedPerSecond(store: RunStore): Promise<number> {
+  return (RUNS / (await timed(() => allAtOnce((number) => store.enqueue(deployment(number)))))) * 1_000;
 }
 
 async function timed(action: () => Promise<void>): Promise<number> {

@@ -1,6 +1,9 @@
 /** The text of docs/benchmarks.md. */
 
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { PROJECT_ROOT } from '../../e2e/support/project-root.ts';
 import type { Bench, Row } from '../bench.ts';
 
 /** No date, host or path: what stands here depends on the kind of machine alone. */
@@ -16,7 +19,8 @@ with ${availableParallelism()} cores and Node ${process.versions.node}, which th
 the run was ${loadBefore.toFixed(1)}: whatever else ran slows the server, with its second thread and its fsyncs, more than its peers.
 
 ${sections.join('\n\n')}
-`;
+
+${readFileSync(join(PROJECT_ROOT, 'bench/aims.md'), 'utf8')}`;
 }
 
 /** A heading, how it was measured, and the table. */

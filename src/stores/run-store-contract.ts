@@ -686,7 +686,7 @@ export function describeRunStore(
         });
       });
 
-      it('keeps to the first decision, whoever else decides at the same moment', async () => {
+      it('keeps to the first decision when others decide at the same moment', async () => {
         const { run } = await awaiting();
         const decisions = await Promise.all([
           store.decide(run.id, 'approved', 'ada'),
@@ -800,7 +800,7 @@ export function describeRunStore(
         expect(await store.sealed(second.run.id)).toBeNull();
       });
 
-      it('is not begun again by the same message, however it ended', async () => {
+      it('is not started again by the same message, however it ended', async () => {
         const { run } = await store.enqueue(request);
         await store.append((await claim()).lease, [finished('failed')]);
         expect(await store.enqueue(request)).toMatchObject({ created: false, run: { id: run.id } });

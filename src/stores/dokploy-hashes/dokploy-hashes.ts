@@ -68,7 +68,7 @@ export function createDokployHashes(options: DokployClientOptions): ConfigHashes
           try {
             return await save(located.place, value, signal);
           } catch (error) {
-            // Made anew by its task: then it has another id.
+            // Its task made the application again, so that it has another id.
             if (!(error instanceof DokployError) || error.status !== 404) throw error;
           }
         }

@@ -2,7 +2,7 @@
 
 const known = new Map<string, string>();
 
-/** Numbers the placeholders, and leaves out the index that SQLite is told to use. No statement has a `?` in a text. */
+/** Numbers the placeholders, and leaves out the name of the index that SQLite has to use. No statement has a `?` in a text. */
 export function toPostgres(sql: string): string {
   let text = known.get(sql);
   if (text === undefined) {

@@ -1,4 +1,4 @@
-/** Tells watchers which runs other processes changed (https://www.postgresql.org/docs/current/sql-notify.html). */
+/** Notifies watchers of the runs that other processes changed (https://www.postgresql.org/docs/current/sql-notify.html). */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
@@ -15,7 +15,7 @@ const RUNS_AT_ONCE = 100;
 const RETRY_MS = 500;
 /** A connection that hears nothing may be dead without anybody knowing, so it is asked. */
 const CHECK_MS = 5_000;
-/** After an interruption, runs that ended less than this before it are told again, too. */
+/** After an interruption, runs that ended less than this before it are reported again, too. */
 const OVERLAP_MS = 60_000;
 
 /** Every user of the database may send notifications, so one of another form is left alone. */
@@ -92,7 +92,7 @@ export async function followNews(
         lastHeard = await readClock(client);
         if (isStopped) drop(client);
       } catch {
-        // The database is away, which every other call says. What was missed is told when it is back.
+        // The database is away, which every other call reports. The missed changes are reported when it is back.
         if (client) drop(client);
         client = null;
       }

@@ -1,4 +1,4 @@
-/** A real PostgreSQL for tests: a server of its own on a free port, with a database for whoever asks. */
+/** A real PostgreSQL for tests: a server of its own on a free port, with a new database for each test. */
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {

@@ -9,8 +9,10 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { startPostgres, withoutPostgres } from '../postgres/postgres-server.fixture.ts';
 import { createPostgresStore } from '../postgres/postgres-store.ts';
 import { openForWriting } from '../sqlite/database.ts';
+import { createSqliteStore } from '../sqlite/sqlite-store.ts';
 
 const MIGRATIONS = path.join(import.meta.dirname, '../sqlite/migrations');
+const MIGRATION_FILES = readdirSync(MIGRATIONS).sort();
 
 function folder(): string {
   const made = mkdtempSync(path.join(tmpdir(), 'iac-schema-'));
@@ -46,22 +48,86 @@ function newFile(): string {
   return file;
 }
 
+/** Makes a file as the given number of migrations left it. */
+function oldFile(version: number, fill: (database: DatabaseSync) => void = () => undefined): string {
+  const file = path.join(folder(), 'iac-runner.db');
+  const old = new DatabaseSync(file);
+  for (const name of MIGRATION_FILES.slice(0, version)) {
+    old.exec(readFileSync(path.join(MIGRATIONS, name), 'utf8'));
+  }
+  fill(old);
+  old.exec(`PRAGMA user_version = ${version}`);
+  old.close();
+  return file;
+}
+
+const EARLIER_VERSIONS = MIGRATION_FILES.slice(1).map((_, index) => index + 1);
+
+/** The group and state of a run in an old file, in the order of their ids. */
+const OLD_RUNS: readonly [group: string, state: string][] = [
+  ['free', 'queued'],
+  ['free', 'queued'],
+  ['held', 'running'],
+  ['held', 'queued'],
+  ['awaiting', 'awaiting_approval'],
+  ['awaiting', 'queued'],
+  ['put-off', 'queued'],
+  ['ended', 'succeeded'],
+];
+
+function insertRuns(database: DatabaseSync): void {
+  const statement = database.prepare(
+    `INSERT INTO runs (id, kind, state, message, concurrency_group, coalesce, "trigger", input, attempt, chosen,
+       created_at, finished_at, next_seq)
+     VALUES (?, 'preview', ?, 'old', ?, 0, '{"source":"pull_request"}', '{}', 0, 0, 1, ?, 2)`,
+  );
+  for (const [index, [group, state]] of OLD_RUNS.entries()) {
+    statement.run(`run-${index}`, state, group, state === 'succeeded' ? 2 : null);
+  }
+  const hasTimes = database
+    .prepare("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'not_before'")
+    .get();
+  if (hasTimes)
+    database.exec("UPDATE runs SET not_before = 9000000000000 WHERE concurrency_group = 'put-off'");
+  else database.exec("DELETE FROM runs WHERE concurrency_group = 'put-off'");
+  const hasClaimable = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'claimable'").get();
+  if (hasClaimable) {
+    database.exec(`INSERT INTO claimable (number, concurrency_group, kind, labels, priority)
+      SELECT number, concurrency_group, kind, labels, priority FROM runs WHERE id = 'run-0'`);
+  }
+}
+
 describe('The tables', () => {
   it('of an upgraded file are those of a new one, from every earlier version', () => {
-    const migrations = readdirSync(MIGRATIONS).sort();
     const expected = tablesOf(newFile());
-    for (let version = 1; version < migrations.length; version += 1) {
-      const file = path.join(folder(), 'old.db');
-      const old = new DatabaseSync(file);
-      for (const name of migrations.slice(0, version)) {
-        old.exec(readFileSync(path.join(MIGRATIONS, name), 'utf8'));
-      }
-      old.exec(`PRAGMA user_version = ${version}`);
-      old.close();
+    for (const version of EARLIER_VERSIONS) {
+      const file = oldFile(version);
       openForWriting(file).close();
       expect(tablesOf(file), `from version ${version}`).toEqual(expected);
     }
   });
+
+  it.each(EARLIER_VERSIONS)(
+    'of version %i keep their runs, and only the right ones are claimed',
+    async (version) => {
+      const file = oldFile(version, insertRuns);
+      const store = await createSqliteStore({ directory: path.dirname(file) });
+      onTestFinished(() => store.close());
+      const found = new Map((await store.runs({ limit: 20 })).map((run) => [run.id, run]));
+      for (const [index, [concurrencyGroup, state]] of OLD_RUNS.entries()) {
+        // The first version had no runs that wait for a time.
+        if (concurrencyGroup === 'put-off' && version === 1) continue;
+        expect(found.get(`run-${index}`)).toMatchObject({ concurrencyGroup, state });
+      }
+      const database = new DatabaseSync(file, { readOnly: true });
+      const counted = database.prepare("SELECT value FROM counters WHERE name = 'queued_runs'").get();
+      database.close();
+      expect(counted?.value).toBe([...found.values()].filter(({ state }) => state === 'queued').length);
+      const next = () => store.claim({ owner: 'worker:1', leaseMs: 60_000 });
+      expect((await next())?.run.id).toBe('run-0');
+      expect(await next()).toBeNull();
+    },
+  );
 
   it.skipIf(withoutPostgres !== null)(
     `in PostgreSQL have the same columns${withoutPostgres ? ` (skipped: ${withoutPostgres})` : ''}`,

@@ -1,4 +1,4 @@
-/** The writing connection over its life: opened, opened anew after an I/O error, its log kept small. */
+/** The writing connection over its life: it is opened again after an I/O error, and its log is kept small. */
 
 import { statSync } from 'node:fs';
 import { QueueFullError, StoreUnavailableError } from '../../errors.ts';
@@ -16,9 +16,9 @@ const UNAVAILABLE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26]);
 export interface Connection {
   /** Opens the file when it is not open; throws what that throws. */
   use(): SqliteDatabase;
-  /** To be told of every failure. */
+  /** Call this after every failure. */
   failed(error: unknown): void;
-  /** To be told of every batch. */
+  /** Call this after every batch. */
   written(): void;
   close(): void;
 }
@@ -65,13 +65,13 @@ export function openConnection(file: string): Connection {
 
   function failed(error: unknown): void {
     if (!isDistrusted(error)) return;
-    // Whatever it has in memory is not taken for written: the next call reads the file anew.
+    // The disk may not hold what this connection has in memory, so the next call opens the file again.
     const distrusted = database;
     database = null;
     try {
       distrusted?.close();
     } catch {
-      // What cannot be closed is left; it is never used again.
+      // A connection that cannot be closed is never used again.
     }
   }
 

@@ -127,7 +127,7 @@ describe('A store whose files are damaged', () => {
     await expect(createSqliteStore({ directory: path.dirname(copy) })).rejects.toThrow('has been in use');
   });
 
-  it('F20: never begins anew when the log is gone that held everything', async () => {
+  it('F20: does not start an empty store when the log that held everything is missing', async () => {
     const store = await createSqliteStore({ directory });
     await enqueueMany(store, 3);
     const copy = copyFiles('copy');
@@ -208,7 +208,7 @@ describe('An I/O error', () => {
     await store.close();
   });
 
-  it('F17: while reading is told as such, and nothing of it is remembered once the disk is well', async () => {
+  it('F17: while reading is reported, and reads work again once the disk works again', async () => {
     const store = await createSqliteStore({ directory });
     const [id = ''] = await enqueueMany(store, 1);
     const claim = await store.claim({ owner: 'w', leaseMs: 60_000 });
