@@ -22,30 +22,7 @@ export async function inspectServer(client: Client, url: string): Promise<string
      UNION ALL SELECT 'replica', pg_is_in_recovery()::text`,
   );
   const value = (name: string) => rows.find((row) => row.name === name)?.value ?? '';
-  if (Number(value('server_version_num')) < OLDEST_VERSION) {
-    throw new StoreUnavailableError(`PostgreSQL at ${address} is version ${value('server_version')}.`, {
-      nextAction: 'Use version 14 or newer.',
-    });
-  }
-  if (value('replica') === 'true') {
-    throw new StoreUnavailableError(`PostgreSQL at ${address} is a replica, which only reads.`, {
-      nextAction: 'Point STORE_URL to the primary.',
-    });
-  }
-  if (value('server_encoding') !== 'UTF8') {
-    throw new StoreUnavailableError(
-      `The database at ${address} has the encoding ${value('server_encoding')}.`,
-      {
-        nextAction: "Make one with ENCODING 'UTF8': a log may hold any character.",
-      },
-    );
-  }
-  if (value('fsync') === 'off') {
-    throw new StoreUnavailableError(
-      `PostgreSQL at ${address} does not write to the disk before it answers (fsync = off).`,
-      { nextAction: 'Set fsync = on: otherwise a power loss takes with it what was accepted.' },
-    );
-  }
+  refuseUnfit(value, address);
   const warnings: string[] = [];
   if (value('synchronous_commit') === 'off') {
     warnings.push(
@@ -56,6 +33,35 @@ export async function inspectServer(client: Client, url: string): Promise<string
     warnings.push('PostgreSQL is set to full_page_writes = off: a power loss can damage its files.');
   }
   return warnings;
+}
+
+/** Throws if a setting of the server makes the promises impossible. */
+function refuseUnfit(value: (name: string) => string, address: string): void {
+  const problems: [isUnfit: boolean, message: string, nextAction: string][] = [
+    [
+      Number(value('server_version_num')) < OLDEST_VERSION,
+      `PostgreSQL at ${address} is version ${value('server_version')}.`,
+      'Use version 14 or newer.',
+    ],
+    [
+      value('replica') === 'true',
+      `PostgreSQL at ${address} is a replica, which only reads.`,
+      'Point STORE_URL to the primary.',
+    ],
+    [
+      value('server_encoding') !== 'UTF8',
+      `The database at ${address} has the encoding ${value('server_encoding')}.`,
+      "Make one with ENCODING 'UTF8': a log may hold any character.",
+    ],
+    [
+      value('fsync') === 'off',
+      `PostgreSQL at ${address} does not write to the disk before it answers (fsync = off).`,
+      'Set fsync = on: otherwise a power loss takes with it what was accepted.',
+    ],
+  ];
+  for (const [isUnfit, message, nextAction] of problems) {
+    if (isUnfit) throw new StoreUnavailableError(message, { nextAction });
+  }
 }
 
 /** Makes the tables of a new store; refuses those of a newer version. */
