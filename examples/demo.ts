@@ -1,11 +1,11 @@
-/** A day of a platform team, played on this machine alone: pushes, a mistake, its repair. For `npm run demo`. */
+/** A day of a platform team on this machine: pushes, a mistake and its correction. For `npm run demo`. */
 
 import { deepEqual, equal, match } from 'node:assert/strict';
 import { until } from '../e2e/support/until.ts';
 import { edit, type Pushed, pushAndWatch, watchJournal } from './demo/push.ts';
 import { rehearse, type Scene } from './demo/rehearsal.ts';
 
-// What a demo that was cut short still waits for must not keep it alive.
+// A demo that was cut short must not wait for anything.
 process.exit(await rehearse(story));
 
 async function story(scene: Scene): Promise<void> {
@@ -13,17 +13,17 @@ async function story(scene: Scene): Promise<void> {
   await syncEverything(scene);
   const upgrade = await pushTwoServices(scene);
   const mistake = await pushMistake(scene);
-  await pushRepair(scene);
+  await pushCorrection(scene);
   await findNothingToDo(scene);
   await showPages(scene, upgrade, mistake);
 }
 
 function introduce({ narrator, runner, invokeFrom }: Scene): void {
   narrator.say(`\n${narrator.paint('bold', 'iac-runner: git push as the only deploy button')}\n`);
-  narrator.tell('platform', 'examples/platform, in a bare git repository made for this');
-  narrator.tell('tasks', `run by invoke (${invokeFrom})`);
-  narrator.tell('GitHub', 'played by a local server: webhooks out, commit statuses in');
-  narrator.tell('runner', `listening on ${runner.url}`);
+  narrator.line('platform', 'examples/platform, in a bare git repository made for this');
+  narrator.line('tasks', `run by invoke (${invokeFrom})`);
+  narrator.line('GitHub', 'a local server that sends webhooks and takes commit statuses');
+  narrator.line('runner', `listening on ${runner.url}`);
 }
 
 async function syncEverything(scene: Scene): Promise<void> {
@@ -33,9 +33,9 @@ async function syncEverything(scene: Scene): Promise<void> {
   const { runId } = await syncAll(scene);
   const { steps, message } = await runner.waitForRun(runId, 'succeeded');
   for (const [wave, inWave] of Map.groupBy(steps, (step) => Number(step.wave))) {
-    narrator.tell(`wave ${String(wave).padStart(2, '0')}`, inWave.map(({ id }) => id).join(', '));
+    narrator.line(`wave ${String(wave).padStart(2, '0')}`, inWave.map(({ id }) => id).join(', '));
   }
-  narrator.tell('result', narrator.paint('green', message));
+  narrator.line('result', narrator.paint('green', message));
   const synced = (await ran()).map(({ service }) => service);
   deepEqual(synced, steps.map(({ id }) => id).sort(), 'Not every service was synced once.');
   equal(message, '12 service(s) synced successfully');
@@ -72,8 +72,8 @@ async function pushMistake(scene: Scene): Promise<Pushed> {
   });
 }
 
-async function pushRepair(scene: Scene): Promise<void> {
-  scene.narrator.act('It is repaired, and only what is needed runs');
+async function pushCorrection(scene: Scene): Promise<void> {
+  scene.narrator.act('The mistake is corrected, and only the failed service runs');
   await edit(scene, 'platform/02.minio/compose.yaml', 'imgae:', 'image:');
   await pushAndWatch(scene, "Spell MinIO's image right", {
     runs: ['platform/minio'],
@@ -85,25 +85,25 @@ async function pushRepair(scene: Scene): Promise<void> {
 
 async function findNothingToDo(scene: Scene): Promise<void> {
   const { narrator, runner, stage } = scene;
-  narrator.act('Everything is asked for again, and nothing is left to do');
+  narrator.act('Everything is requested again, and there is nothing left to do');
   const ran = await watchJournal(scene);
   const { runId, seconds } = await syncAll(scene);
   const { steps, message, revision } = await runner.waitForRun(runId, 'succeeded');
   for (const [because, skipped] of Map.groupBy(steps, (step) => step.message)) {
-    narrator.tell(`${skipped.length} skipped`, because);
+    narrator.line(`${skipped.length} skipped`, because);
   }
-  narrator.tell('result', `${narrator.paint('green', message)}, in ${seconds} s`);
+  narrator.line('result', `${narrator.paint('green', message)}, in ${seconds} s`);
   deepEqual(await ran(), [], 'A task ran though nothing had changed.');
   equal(message, 'No services required sync');
   await until('the status of this sync', () => {
-    const told = stage.github.statuses.latest(revision ?? '')?.description;
-    return told === message ? told : null;
+    const shown = stage.github.statuses.latest(revision ?? '')?.description;
+    return shown === message ? shown : null;
   });
 }
 
-/** The operator's way in: a signed request, made and followed by the product's own command. */
+/** Sends a signed request and follows its run, with the product's own command. */
 async function syncAll({ narrator, command }: Scene): Promise<{ runId: string; seconds: string }> {
-  narrator.tell('command', 'iac-runner sync --all --follow');
+  narrator.line('command', 'iac-runner sync --all --follow');
   const startedAt = performance.now();
   const output = await command('sync', '--all', '--follow');
   const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
@@ -120,6 +120,6 @@ async function showPages({ narrator }: Scene, upgrade: Pushed, mistake: Pushed):
     const page = await fetch(link, { headers: { accept: 'text/html' } });
     equal(page.status, 200, `The page of the run ${run.run_id} cannot be opened.`);
     match(await page.text(), new RegExp(run.message.replace(/[()]/g, '\\$&')));
-    narrator.tell(subject, link);
+    narrator.line(subject, link);
   }
 }

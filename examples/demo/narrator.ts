@@ -1,4 +1,4 @@
-/** How the demo speaks: numbered acts, two quiet columns, and colours only for somebody who watches. */
+/** Prints the demo: numbered acts and two columns. It uses colours only in a terminal. */
 
 import { styleText } from 'node:util';
 
@@ -7,13 +7,13 @@ export type Style = Parameters<typeof styleText>[0];
 export interface Narrator {
   /** The heading of the next act. */
   act(title: string): void;
-  /** A line: what it is about, and what there is to say. An empty `subject` continues the one above. */
-  tell(subject: string, text: string): void;
-  /** Several lines about one thing. */
-  tellAll(subject: string, texts: readonly string[]): void;
-  /** A sentence by itself. */
+  /** Prints a line with a subject and a text. An empty `subject` continues the line above. */
+  line(subject: string, text: string): void;
+  /** Prints several lines with one subject. */
+  lines(subject: string, texts: readonly string[]): void;
+  /** Prints a text without a subject. */
   say(text: string): void;
-  /** `text` in a style, or as it is when there are no colours. */
+  /** Returns `text` in a style, or as it is if there are no colours. */
   paint(style: Style, text: string): string;
 }
 
@@ -34,16 +34,16 @@ export function createNarrator(): Narrator {
     return coloured ? styleText(style, text, { validateStream: false }) : text;
   }
 
-  function tell(subject: string, text: string): void {
+  function line(subject: string, text: string): void {
     say(`  ${paint('dim', subject.padEnd(SUBJECT_WIDTH))}${text}`);
   }
 
   return {
     say,
     paint,
-    tell,
-    tellAll(subject, texts) {
-      for (const [index, text] of texts.entries()) tell(index === 0 ? subject : '', text);
+    line,
+    lines(subject, texts) {
+      for (const [index, text] of texts.entries()) line(index === 0 ? subject : '', text);
     },
     act(title) {
       acts += 1;

@@ -1,4 +1,4 @@
-/** One push from the commit to its status on GitHub: played, shown as it happens, and compared with what it promised. */
+/** Plays one push from the commit to its status on GitHub, shows it live, and checks that it does what the story says. */
 
 import { deepEqual, equal } from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -6,16 +6,17 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { CommitStatus } from '../../e2e/support/github-statuses.ts';
 import type { DetailedRun } from '../../e2e/support/runner-client.ts';
+import { shortCommit } from '../../src/runs/texts/short-commit.ts';
 import type { Scene } from './rehearsal.ts';
 import { streamRun, styleOf } from './run-stream.ts';
 
-/** What a push must lead to; anything else is a surprise and ends the demo. */
-export interface Promised {
+/** The expected result of a push. Any other result ends the demo. */
+export interface Expected {
   /** The services whose tasks run, sorted. */
   runs: string[];
   state: string;
   status: CommitStatus['state'];
-  /** Of the run and of the commit status. */
+  /** The message of the run and of the commit status. */
   message: string;
 }
 
@@ -31,7 +32,7 @@ interface Commit {
   files: string[];
 }
 
-/** One task that was started, and the commit that it found checked out. */
+/** A task that was started, and the commit in its checkout. */
 interface Ran {
   service: string;
   commit: string;
@@ -50,7 +51,7 @@ const detailsSchema = z.object({
   why: z.object({ services: z.array(decisionSchema), unmatched: z.array(z.string()) }),
 });
 
-/** Changes a file of the working clone. Throws when there is nothing to change, so that no act goes stale unseen. */
+/** Changes a file of the working clone. Throws if the text is not there, so that an outdated act is noticed. */
 export async function edit({ stage }: Scene, path: string, from: RegExp | string, to: string): Promise<void> {
   const before = await readFile(join(stage.repository.clone, path), 'utf8');
   const after = before.replace(from, to);
@@ -59,30 +60,30 @@ export async function edit({ stage }: Scene, path: string, from: RegExp | string
 }
 
 /** Commits what was edited, pushes it, delivers GitHub's webhook, and follows the run to its commit status. */
-export async function pushAndWatch(scene: Scene, subject: string, promised: Promised): Promise<Pushed> {
+export async function pushAndWatch(scene: Scene, subject: string, expected: Expected): Promise<Pushed> {
   const commit = await showCommit(scene, subject);
   const ran = await watchJournal(scene);
   const pushedAt = Date.now();
   const accepted = await deliver(scene);
   await showRun(scene, accepted, commit);
-  const run = await scene.runner.waitForRun(accepted.run_id, promised.state);
-  const told = await showStatuses(scene, commit, { state: promised.status, pushedAt });
+  const run = await scene.runner.waitForRun(accepted.run_id, expected.state);
+  const shown = await showStatuses(scene, commit, { state: expected.status, pushedAt });
 
-  const tasks = promised.runs.map((service) => ({ service, commit: commit.id }));
-  deepEqual([...accepted.services].sort(), promised.runs, 'The answer names other services.');
+  const tasks = expected.runs.map((service) => ({ service, commit: commit.id }));
+  deepEqual([...accepted.services].sort(), expected.runs, 'The answer names other services.');
   deepEqual(await ran(), tasks, 'Other tasks ran.');
-  deepEqual([run.message, run.revision], [promised.message, commit.id], 'The run tells something else.');
+  deepEqual([run.message, run.revision], [expected.message, commit.id], 'The run shows something else.');
   deepEqual(
-    [told.description, told.targetUrl],
-    [promised.message, accepted.url],
+    [shown.description, shown.targetUrl],
+    [expected.message, accepted.url],
     'GitHub shows something else.',
   );
   return { link: accepted.url, run };
 }
 
 /**
- * Marks the journal that the tasks themselves write; the returned function tells what ran since, sorted by
- * service. The runner's own word is not taken for it.
+ * Marks the journal that the tasks themselves write. The returned function returns the tasks that ran since then, sorted
+ * by service. So the demo need not trust the runner's own account.
  */
 export async function watchJournal({ stage }: Scene): Promise<() => Promise<Ran[]>> {
   const before = (await stage.journal.read()).syncs.length;
@@ -98,7 +99,7 @@ async function showCommit({ narrator, stage }: Scene, subject: string): Promise<
   const id = await stage.repository.commit(subject);
   const paths = await stage.repository.git('diff-tree', '--no-commit-id', '--name-only', '-r', id);
   const files = paths.split('\n');
-  narrator.tellAll('git push', [`${short(id)} ${narrator.paint('bold', subject)}`, ...files]);
+  narrator.lines('git push', [`${shortCommit(id)} ${narrator.paint('bold', subject)}`, ...files]);
   return { id, files };
 }
 
@@ -106,18 +107,18 @@ async function deliver({ narrator, stage, runner }: Scene): Promise<Accepted> {
   const { status, body, durationMs } = await stage.push(runner);
   equal(status, 200, `The webhook was answered ${status}: ${JSON.stringify(body)}`);
   const accepted = acceptedSchema.parse(body);
-  narrator.tell('signed webhook', `${status} in ${durationMs} ms, accepted: ${accepted.services.join(', ')}`);
+  narrator.line('signed webhook', `${status} in ${durationMs} ms, accepted: ${accepted.services.join(', ')}`);
   return accepted;
 }
 
-/** What was chosen and why, then each line of the tasks as they write it. */
+/** Shows the chosen services and why, then each line of the tasks as they write it. */
 async function showRun(scene: Scene, { run_id: runId, url }: Accepted, commit: Commit): Promise<void> {
   const { narrator } = scene;
   for await (const message of streamRun(url)) {
     if (message.event === 'explained') await showWhy(scene, runId, commit);
     if (message.event !== 'log') continue;
     const { step, spans } = message.data;
-    narrator.tell(step, spans.map((span) => narrator.paint(styleOf(span), span.text)).join(''));
+    narrator.line(step, spans.map((span) => narrator.paint(styleOf(span), span.text)).join(''));
   }
 }
 
@@ -127,10 +128,10 @@ async function showWhy({ narrator, runner }: Scene, runId: string, { files }: Co
   const chosen = services.filter(({ decision }) => decision === 'run');
   const others = services.filter(({ decision }) => decision === 'not_chosen');
   const reasons = chosen.map(({ service, because }) => `${narrator.paint('bold', service)}: ${because}`);
-  narrator.tellAll('chosen, and why', reasons);
+  narrator.lines('chosen, and why', reasons);
   const strays = unmatched.filter((path) => files.includes(path));
   const remarks = strays.map((path) => `; ${path} belongs to no service`);
-  narrator.tell('left alone', `${others.length} services, unchanged${remarks.join('')}`);
+  narrator.line('left alone', `${others.length} services, unchanged${remarks.join('')}`);
 }
 
 /** Waits for the last status of the commit, then shows all that GitHub got for it. */
@@ -145,12 +146,8 @@ async function showStatuses(
     const word = narrator.paint(STATUS_COLOURS[status.state], status.state);
     return `${word}: ${status.description}${status.id === last.id ? `, ${seconds} s after the push` : ''}`;
   });
-  narrator.tellAll(`status on ${short(sha)}`, lines);
+  narrator.lines(`status on ${shortCommit(sha)}`, lines);
   return last;
 }
 
 const STATUS_COLOURS = { pending: 'yellow', success: 'green', failure: 'red', error: 'red' } as const;
-
-function short(commit: string): string {
-  return commit.slice(0, 8);
-}

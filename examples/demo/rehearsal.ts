@@ -1,4 +1,4 @@
-/** Sets the demo's stage, lets the story be played on it, and takes everything away again, whatever happens. */
+/** Sets the stage of the demo, plays the story on it, and removes everything again, even after an error. */
 
 import { equal } from 'node:assert/strict';
 import { createServer } from 'node:net';
@@ -14,7 +14,7 @@ export interface Scene {
   runner: Runner;
   /** Where invoke came from. */
   invokeFrom: string;
-  /** Runs `iac-runner <args>` against the runner and gives what it printed; throws when it fails. */
+  /** Runs `iac-runner <args>` against the runner and returns its output. Throws if it fails. */
   command(...args: string[]): Promise<string>;
 }
 
@@ -24,7 +24,7 @@ export type Story = (scene: Scene) => Promise<void>;
 const INTERRUPTED = 130;
 
 /**
- * Plays the story and gives the exit code: 0, 1 for any surprise, 130 when it was cut short. In a terminal the
+ * Plays the story and returns the exit code: 0, 1 after any surprise, or 130 if it was interrupted. In a terminal the
  * runner stays up after the story until Ctrl-C.
  */
 export async function rehearse(story: Story): Promise<number> {
@@ -39,41 +39,39 @@ export async function rehearse(story: Story): Promise<number> {
   }
   const stage = await setStage({ name: 'demo', invoke: invoke.argv });
   try {
-    const tell: Tell = (runner, command) =>
+    const playOn: PlayOn = (runner, command) =>
       story({ narrator, stage, runner, invokeFrom: invoke.how, command });
-    return await play(stage, tell, interruption);
+    return await play(stage, playOn, interruption);
   } finally {
     await stage.close();
-    if (process.stdout.isTTY) console.log('\nEverything is ended and removed.');
+    if (process.stdout.isTTY) console.log('\nThe demo has ended, and its files are removed.');
   }
 }
 
-type Tell = (runner: Runner, command: Scene['command']) => Promise<void>;
+type PlayOn = (runner: Runner, command: Scene['command']) => Promise<void>;
 
-async function play(stage: Stage, tell: Tell, interruption: Interruption): Promise<number> {
+async function play(stage: Stage, playOn: PlayOn, interruption: Interruption): Promise<number> {
   const environment = await runnerSettings();
   let runner: Runner | undefined;
-  async function begin(): Promise<Runner> {
+  async function playStory(): Promise<Runner> {
     runner = await stage.start({ environment });
     const command: Scene['command'] = (...args) => runCommand(stage, environment, args);
-    await Promise.race([tell(runner, command), unexpectedEnd(runner, interruption)]);
+    await Promise.race([playOn(runner, command), unexpectedEnd(runner, interruption)]);
     return runner;
   }
   try {
-    const told = await Promise.race([begin(), interruption.happened]);
-    if (!told) return INTERRUPTED;
+    const played = await Promise.race([playStory(), interruption.happened]);
+    if (!played) return INTERRUPTED;
     expectNoViolations(stage.github);
     if (process.stdout.isTTY) {
       console.log('\nThe runner stays up for a look around. Ctrl-C ends it and removes everything.');
-      await Promise.race([interruption.happened, unexpectedEnd(told, interruption)]);
+      await Promise.race([interruption.happened, unexpectedEnd(played, interruption)]);
     } else {
-      equal(await told.stop(), 0, 'The runner did not stop cleanly.');
+      equal(await played.stop(), 0, 'The runner did not stop cleanly.');
     }
     return 0;
   } catch (error) {
-    console.error(
-      `\nThis is not how it should go. ${error instanceof Error ? error.message : String(error)}`,
-    );
+    console.error(`\nThe demo met a surprise. ${error instanceof Error ? error.message : String(error)}`);
     if (runner) console.error(`\nThe runner's log:\n${runner.output()}`);
     return 1;
   }
@@ -85,7 +83,7 @@ interface Interruption {
   came(): boolean;
 }
 
-/** From here on no signal ends this program by itself: it ends when everything is taken away. */
+/** From here on a signal does not end this program at once. It ends when everything is removed. */
 function listenForInterruption(): Interruption {
   const { promise, resolve } = Promise.withResolvers<void>();
   let came = false;
@@ -94,12 +92,12 @@ function listenForInterruption(): Interruption {
     resolve();
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-  // Nobody reads on, as after `| head`.
+  // The reader of the output has ended, as after `| head`.
   process.stdout.on('error', interrupt);
   return { happened: promise, came: () => came };
 }
 
-/** Never resolves; rejects when the runner ends though nobody asked. Ctrl-C reaches it too, and is no surprise. */
+/** Never resolves. Rejects if the runner ends by itself. Ctrl-C reaches the runner too, and is no surprise. */
 function unexpectedEnd(runner: Runner, interruption: Interruption): Promise<never> {
   return new Promise((_, reject) => {
     void runner.exited.then(({ exitCode, signal }) => {

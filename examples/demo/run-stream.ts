@@ -1,4 +1,4 @@
-/** Reads a run's live events by its signed link, as the run's page does in a browser. */
+/** Reads the live events of a run by its signed link, as the run's page does in a browser. */
 
 import { z } from 'zod';
 import type { Style } from './narrator.ts';
@@ -8,7 +8,7 @@ const messageSchema = z.discriminatedUnion('event', [
   z.object({ event: z.literal('explained') }),
   z.object({ event: z.literal('log'), data: z.object({ step: z.string(), spans: z.array(spanSchema) }) }),
   z.object({ event: z.literal('end'), data: z.object({ state: z.string() }) }),
-  // What the demo does not show.
+  // The demo does not show these.
   z.object({ event: z.enum(['run', 'step', 'notice']) }),
 ]);
 
@@ -19,7 +19,7 @@ export type Span = z.infer<typeof spanSchema>;
 const STREAM_LIMIT_MS = 60_000;
 const COLOURS = ['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'white'] as const;
 
-/** Every message so far and then each as it happens, until the run has ended. `link` is the signed address. */
+/** Yields every message so far and then each new one, until the run has ended. `link` is the signed address. */
 export async function* streamRun(link: string): AsyncGenerator<RunMessage> {
   const address = new URL(link);
   address.pathname += '/events';
@@ -38,7 +38,7 @@ export async function* streamRun(link: string): AsyncGenerator<RunMessage> {
   throw new Error('The stream of the run broke off before its end.');
 }
 
-/** Null for a block without an event: a comment, or the time to wait before coming back. */
+/** Returns null for a block without an event: a comment, or the time to wait before a new connection. */
 function parseBlock(block: string): RunMessage | null {
   const event = /^event: (.*)$/m.exec(block)?.[1];
   if (event === undefined) return null;
@@ -46,7 +46,7 @@ function parseBlock(block: string): RunMessage | null {
   return messageSchema.parse({ event, data });
 }
 
-/** The class names of the page as a style of the terminal. */
+/** Converts the class names of the page to a style of the terminal. */
 export function styleOf({ classes }: Span): Style {
   const names = classes.split(' ');
   const colour = /fg-(\d+)/.exec(classes)?.[1];

@@ -2,7 +2,7 @@
 
 The command that replaces a container cannot run inside it: it ends together with the container, before the new one is
 started. So this task starts a helper container, which goes on. The runner hands this run back when it is stopped, and
-the new runner starts this task once more: nothing is left to do then, and the run succeeds.
+the new runner starts this task again. Then there is nothing left to do, and the run succeeds.
 """
 
 import socket
