@@ -5,37 +5,6 @@ import { z } from 'zod';
 import { isLimited } from './github-answer.ts';
 import { type GitHubClientOptions, loadOctokit, readAnswer, readPages } from './github-client.ts';
 
-export interface Person {
-  id: number;
-  login: string;
-}
-
-export interface PullDetails {
-  isOpen: boolean;
-  isDraft: boolean;
-  /** Full commit id. */
-  head: string;
-  /** The head is in another repository than the base, or its repository was deleted. */
-  fromFork: boolean;
-  headRef: string;
-  baseRef: string;
-  author: Person | null;
-  /** Null until GitHub has worked it out. */
-  mergeable: boolean | null;
-  /** GitHub's word for what prevents a merge: `clean`, `blocked`, `behind`, `dirty`, `unstable`, … */
-  mergeableState: string;
-}
-
-export interface Review {
-  /** Null for a deleted account. */
-  reviewer: Person | null;
-  state: string;
-  /** The commit that was reviewed, or null. */
-  commit: string | null;
-  /** Milliseconds since the epoch. */
-  submittedAt: number;
-}
-
 /** None of these throws. `unavailable` means that GitHub gives no answer now, but may give one later. */
 export interface PullReader {
   /** Null if the token can see no such pull request. */
@@ -50,28 +19,58 @@ export interface PullReader {
 const WRITERS: ReadonlySet<string> = new Set(['admin', 'maintain', 'write']);
 
 const personSchema = z.object({ id: z.number(), login: z.string() });
-const pullSchema = z.object({
-  state: z.enum(['open', 'closed']),
-  draft: z.boolean().nullish(),
-  head: z.object({
-    sha: z.string().regex(/^[0-9a-f]{40}$/),
-    ref: z.string(),
-    repo: z.object({ full_name: z.string() }).nullish(),
-  }),
-  base: z.object({ ref: z.string(), repo: z.object({ full_name: z.string() }) }),
-  user: personSchema.nullable(),
-  mergeable: z.boolean().nullish(),
-  mergeable_state: z.string().nullish(),
-});
-const reviewsSchema = z.array(
-  z.object({
+const pullSchema = z
+  .object({
+    state: z.enum(['open', 'closed']),
+    draft: z.boolean().nullish(),
+    head: z.object({
+      sha: z.string().regex(/^[0-9a-f]{40}$/),
+      ref: z.string(),
+      repo: z.object({ full_name: z.string() }).nullish(),
+    }),
+    base: z.object({ ref: z.string(), repo: z.object({ full_name: z.string() }) }),
     user: personSchema.nullable(),
-    state: z.string(),
-    commit_id: z.string().nullish(),
-    submitted_at: z.string().nullish(),
-  }),
+    mergeable: z.boolean().nullish(),
+    mergeable_state: z.string().nullish(),
+  })
+  .transform(({ state, draft, head, base, user, mergeable, mergeable_state }) => ({
+    isOpen: state === 'open',
+    isDraft: draft === true,
+    /** Full commit id. */
+    head: head.sha,
+    /** The head is in another repository than the base, or its repository was deleted. */
+    fromFork: head.repo?.full_name.toLowerCase() !== base.repo.full_name.toLowerCase(),
+    headRef: head.ref,
+    baseRef: base.ref,
+    author: user,
+    /** Null until GitHub has worked it out. */
+    mergeable: mergeable ?? null,
+    /** GitHub's word for what prevents a merge: `clean`, `blocked`, `behind`, `dirty`, `unstable`, … */
+    mergeableState: mergeable_state ?? 'unknown',
+  }));
+const reviewsSchema = z.array(
+  z
+    .object({
+      user: personSchema.nullable(),
+      state: z.string(),
+      commit_id: z.string().nullish(),
+      submitted_at: z.string().nullish(),
+    })
+    .transform(({ user, state, commit_id, submitted_at }) => ({
+      /** Null for a deleted account. */
+      reviewer: user,
+      state,
+      /** The commit that was reviewed, or null. */
+      commit: commit_id ?? null,
+      /** Milliseconds since the epoch. */
+      submittedAt: Date.parse(submitted_at ?? ''),
+    })),
 );
 const permissionSchema = z.object({ permission: z.string(), user: personSchema.nullable() });
+
+export type Person = z.output<typeof personSchema>;
+export type PullDetails = z.output<typeof pullSchema>;
+export type Review = z.output<typeof reviewsSchema>[number];
 
 export interface PullReaderOptions extends GitHubClientOptions {
   /** The token came with a request. A token that is refused once will be refused again. */
@@ -98,7 +97,10 @@ export function createPullReader(
 
   return {
     pull: () =>
-      ask(async (api) => describePull((await api.rest.pulls.get({ owner, repo, pull_number })).data), null),
+      ask(
+        async (api) => pullSchema.parse((await api.rest.pulls.get({ owner, repo, pull_number })).data),
+        null,
+      ),
     reviews: () => ask((api) => readReviews(api, { owner, repo, pull_number }), 'unavailable' as const),
     mayWrite: ({ id, login: username }) =>
       ask(async (api) => {
@@ -116,21 +118,6 @@ function isDefinite(error: unknown, { token, ofRequest = false }: PullReaderOpti
   return ofRequest ? answer.status < 500 : [403, 404, 410, 422].includes(answer.status);
 }
 
-function describePull(data: unknown): PullDetails {
-  const { state, draft, head, base, user, mergeable, mergeable_state } = pullSchema.parse(data);
-  return {
-    isOpen: state === 'open',
-    isDraft: draft === true,
-    head: head.sha,
-    fromFork: head.repo?.full_name.toLowerCase() !== base.repo.full_name.toLowerCase(),
-    headRef: head.ref,
-    baseRef: base.ref,
-    author: user,
-    mergeable: mergeable ?? null,
-    mergeableState: mergeable_state ?? 'unknown',
-  };
-}
-
 /** An objection could be among the reviews that are missing, so this returns all of them or throws. */
 async function readReviews(
   api: Octokit,
@@ -138,13 +125,8 @@ async function readReviews(
 ): Promise<Review[]> {
   const reviews: Review[] = [];
   const pages = readPages(reviewsSchema, (page) => api.rest.pulls.listReviews({ ...pull, ...page }));
-  for await (const page of pages) {
-    for (const { user, state, commit_id, submitted_at } of page) {
-      const submittedAt = Date.parse(submitted_at ?? '');
-      // A review that is still being written has no time.
-      if (Number.isNaN(submittedAt)) continue;
-      reviews.push({ reviewer: user, state, commit: commit_id ?? null, submittedAt });
-    }
-  }
+  // A review that is still being written has no time.
+  for await (const page of pages)
+    reviews.push(...page.filter(({ submittedAt }) => !Number.isNaN(submittedAt)));
   return reviews;
 }

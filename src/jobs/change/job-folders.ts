@@ -15,33 +15,8 @@ import { endMarkedProcesses } from '../../process/process-table.ts';
 import { isJobId } from '../../runs/job.ts';
 import { MEBIBYTE, SECOND } from '../../units.ts';
 
-export interface JobFolder {
-  /** Does not exist yet. */
-  checkout: string;
-  /** A folder for the objects of git. It exists. */
-  scratch: string;
-  /** For every process that the attempt starts. It holds a marker, by which they are found if the worker dies. */
-  environment: Record<string, string>;
-  /** Called once the checkout exists. Opens it for the agent's user, if TEMP_DIR allows that. */
-  open(): Promise<void>;
-  /**
-   * Called once the agent has ended. Returns the folder that holds its work and that nobody can change any more. Throws
-   * RunnerError if there is more than may be copied, GitError `disk_full`, and the reason of `signal`.
-   */
-  takeBack(signal: AbortSignal): Promise<string>;
-  /** Called at the end of the attempt, however it ended. */
-  release(): Promise<void>;
-}
-
-export interface JobFolders {
-  /**
-   * Ends and removes everything that earlier attempts at the job have left here, and returns a new folder. Workers of
-   * earlier attempts may still be alive, but asleep. When they wake, they must not touch the new folder.
-   */
-  claim(jobId: string): Promise<JobFolder>;
-  /** Does the same for all jobs that nobody holds. */
-  sweep(heldBySomebody: (jobIds: string[]) => Promise<Set<string>>): Promise<void>;
-}
+export type JobFolders = ReturnType<typeof createJobFolders>;
+export type JobFolder = Awaited<ReturnType<typeof openFolder>>;
 
 export interface JobFoldersOptions {
   /** The folder of the checkouts, which are named after their jobs. Other programs may have folders there too. */
@@ -59,7 +34,7 @@ const GRACE_MS = SECOND;
 /** The most that is copied of a checkout. */
 const COPY_LIMITS = { maxBytes: 4 * 1024 * MEBIBYTE, maxEntries: 1_000_000 };
 
-export function createJobFolders(options: JobFoldersOptions): JobFolders {
+export function createJobFolders(options: JobFoldersOptions) {
   const { checkouts, scratch } = options;
 
   /** Finds the folders of attempts that were not released: `<job id>` or `<job id>.<digits>`. */
@@ -72,7 +47,11 @@ export function createJobFolders(options: JobFoldersOptions): JobFolders {
   }
 
   return {
-    async claim(jobId) {
+    /**
+     * Ends and removes everything that earlier attempts at the job have left here, and returns a new folder. Workers of
+     * earlier attempts may still be alive, but asleep. When they wake, they must not touch the new folder.
+     */
+    async claim(jobId: string) {
       const earlier = (await names()).filter((found) => found.jobId === jobId);
       const isFree = earlier.length === 0 && (await isMissing(path.join(checkouts, jobId)));
       const name = isFree ? jobId : `${jobId}.${randomBytes(4).toString('hex')}`;
@@ -83,7 +62,8 @@ export function createJobFolders(options: JobFoldersOptions): JobFolders {
       for (const { name: other } of earlier) await clear(options, other).catch(() => undefined);
       return openFolder(options, name);
     },
-    async sweep(heldBySomebody) {
+    /** Clears the folders of all jobs that nobody holds. */
+    async sweep(heldBySomebody: (jobIds: string[]) => Promise<Set<string>>): Promise<void> {
       const found = await names();
       if (found.length === 0) return;
       const held = await heldBySomebody(found.map(({ jobId }) => jobId));
@@ -104,25 +84,34 @@ function placesOf({ checkouts, scratch }: JobFoldersOptions, name: string) {
   };
 }
 
-async function openFolder(options: JobFoldersOptions, name: string): Promise<JobFolder> {
+async function openFolder(options: JobFoldersOptions, name: string) {
   const { checkouts, stepUser } = options;
   const { checkout, scratch, copy } = placesOf(options, name);
   const isShared = stepUser !== null && (await isOpen(checkouts));
   return {
+    /** Does not exist yet. */
     checkout,
+    /** A folder for the objects of git. It exists. */
     scratch,
-    environment: { ...(isShared ? gitTrust(checkout) : {}), [MARKER]: name },
-    async open() {
+    /** For every process that the attempt starts. It holds a marker, by which they are found if the worker dies. */
+    environment: { ...(isShared ? gitTrust(checkout) : {}), [MARKER]: name } as Record<string, string>,
+    /** Called once the checkout exists. Opens it for the agent's user, if TEMP_DIR allows that. */
+    async open(): Promise<void> {
       if (isShared) await openWorkFolder(checkout);
     },
-    async takeBack(signal) {
+    /**
+     * Called once the agent has ended. Returns the folder that holds its work and that nobody can change any more. Throws
+     * RunnerError if there is more than may be copied, GitError `disk_full`, and the reason of `signal`.
+     */
+    async takeBack(signal: AbortSignal): Promise<string> {
       if (!isShared || stepUser === null) return checkout;
       // The agent may have made files that only its user can read. All other files are readable already.
       await stepUser(['chmod', '-R', 'g+rX', '--', checkout], signal);
       await copyMadeFolder(checkout, copy, { ...COPY_LIMITS, signal });
       return copy;
     },
-    async release() {
+    /** Called at the end of the attempt, however it ended. */
+    async release(): Promise<void> {
       // Anything that stays is still named in `scratch`, and is swept later.
       await removeAll(options, name).catch(() => undefined);
     },

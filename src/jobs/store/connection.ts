@@ -11,21 +11,9 @@ export interface Script {
 }
 
 export type Reply = string | number | null | Reply[];
+type Value = string | number;
 
-export interface Connection {
-  /** The number in the address. */
-  database: number;
-  /** The time limit of each call. */
-  timeoutMs: number;
-  /** Runs one command. Throws StoreUnavailableError if Redis refuses it, is not connected or does not answer in time. */
-  call(command: string, ...values: (string | number)[]): Promise<Reply>;
-  /** Runs several commands in one round trip. Throws the error of the first that fails. */
-  all(commands: (readonly (string | number)[])[]): Promise<Reply[]>;
-  evaluate(script: Script, values: readonly (string | number)[]): Promise<Reply>;
-  /** Opens another connection like this one, for commands that block. */
-  another(options: RedisOptions): Redis;
-  close(): Promise<void>;
-}
+export type Connection = ReturnType<typeof openConnection>;
 
 export interface ConnectionOptions {
   /** redis:// or rediss://, with a user and a password if Redis needs them. */
@@ -73,7 +61,7 @@ function settingsFor({ timeoutMs }: ConnectionOptions) {
 }
 
 /** Each call ends with an answer or at its time limit, so that no queue grows while Redis is away. */
-export function openConnection(options: ConnectionOptions): Connection {
+export function openConnection(options: ConnectionOptions) {
   const { url, timeoutMs } = options;
   const settings = settingsFor(options);
   const redis = new Redis(url, settings);
@@ -102,33 +90,32 @@ export function openConnection(options: ConnectionOptions): Connection {
   }
 
   return {
+    /** The number in the address. */
     database: redis.options.db ?? 0,
     timeoutMs,
-    call: (command, ...values) => attempt(() => redis.call(command, ...values) as Promise<Reply>),
-    all: (commands) =>
-      commands.length === 0
-        ? Promise.resolve([])
-        : attempt(async () => {
-            const answers = (await redis.pipeline(commands.map((words) => ['call', ...words])).exec()) ?? [];
-            return answers.map(([error, reply]) => {
-              if (error) throw error;
-              return reply as Reply;
-            });
-          }),
-    evaluate: (script, values) => attempt(() => evaluate(redis, script, values)),
-    another: (other) => redis.duplicate({ ...settings, ...other }),
-    async close() {
+    /** Runs one command. Throws StoreUnavailableError if Redis refuses it, is not connected or does not answer in time. */
+    call: (command: string, ...values: Value[]) =>
+      attempt(() => redis.call(command, ...values) as Promise<Reply>),
+    /** Runs several commands in one round trip. Throws the error of the first that fails. */
+    all: (commands: (readonly Value[])[]): Promise<Reply[]> =>
+      attempt(async () => {
+        const answers = (await redis.pipeline(commands.map((words) => ['call', ...words])).exec()) ?? [];
+        return answers.map(([error, reply]) => {
+          if (error) throw error;
+          return reply as Reply;
+        });
+      }),
+    evaluate: (script: Script, values: readonly Value[]) => attempt(() => evaluate(redis, script, values)),
+    /** Opens another connection like this one, for commands that block. */
+    another: (other: RedisOptions) => redis.duplicate({ ...settings, ...other }),
+    async close(): Promise<void> {
       redis.disconnect();
     },
   };
 }
 
 /** Sends the whole script only if Redis does not have it yet. */
-async function evaluate(
-  redis: Redis,
-  { lua, sha1 }: Script,
-  values: readonly (string | number)[],
-): Promise<Reply> {
+async function evaluate(redis: Redis, { lua, sha1 }: Script, values: readonly Value[]): Promise<Reply> {
   try {
     return (await redis.call('EVALSHA', sha1, 0, ...values)) as Reply;
   } catch (error) {

@@ -13,16 +13,8 @@ export interface JobView {
   lines: readonly string[];
 }
 
-export interface JobReader {
-  /**
-   * Reads some of the fields, and at most `limit` lines after the first `after`. The fields are read first, so that all
-   * lines are there if the fields say that the job has ended. Throws StoreUnavailableError.
-   */
-  read(jobId: string, after: number, limit: number): Promise<JobView>;
-  /** Throws StoreUnavailableError. */
-  queue(): Promise<JobQueue>;
-  close(): Promise<void>;
-}
+/** Every function throws StoreUnavailableError if Redis refuses or does not answer. */
+export type JobReader = ReturnType<typeof openJobReader>;
 
 const QUEUE_LUA = `
 local time = redis.call('TIME')
@@ -57,10 +49,14 @@ const SHOWN = [
 const TIMEOUT_MS = 4_000;
 
 /** Connects when something is first read. */
-export function openJobReader(url: string): JobReader {
+export function openJobReader(url: string) {
   const connection = openConnection({ url, timeoutMs: TIMEOUT_MS });
   return {
-    async read(jobId, after, limit) {
+    /**
+     * Reads some of the fields, and at most `limit` lines after the first `after`. The fields are read first, so that all
+     * lines are there if the fields say that the job has ended.
+     */
+    async read(jobId: string, after: number, limit: number): Promise<JobView> {
       try {
         const [values, lines] = await connection.all([
           ['HMGET', jobKey(jobId), ...SHOWN],
@@ -73,7 +69,7 @@ export function openJobReader(url: string): JobReader {
         throw error;
       }
     },
-    async queue() {
+    async queue(): Promise<JobQueue> {
       const [depth, running, oldest] = listOf(await connection.evaluate(QUEUE, [])).map(Number);
       const isWaiting = oldest !== undefined && oldest >= 0;
       return { depth: depth ?? 0, running: running ?? 0, oldestWaitingMs: isWaiting ? oldest : null };

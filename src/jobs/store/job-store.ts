@@ -26,40 +26,7 @@ import { APPEND_OUTPUT, CLAIM_IDLE, FINISH, HAND_BACK, LEAVE, RECALL, RENEW, STA
 export type { JobHealth, JobLine, SetAside, StartedJob, StartedJobs } from './job-replies.ts';
 
 /** Every function throws StoreUnavailableError if Redis refuses or does not answer. */
-export interface JobStore {
-  /** What this Redis may lose, or why jobs cannot be taken from it, one sentence each. */
-  warnings: readonly string[];
-  /** Creates the group if it does not exist. It begins with the first entry of the stream. */
-  ensureGroup(): Promise<void>;
-  /** Waits up to five seconds for an entry that nobody has read. Pass it to `start`. */
-  nextEntry(signal: AbortSignal): Promise<string | null>;
-  /** Starts at most `wanted` jobs, with the users in turn. `entries` are those that `nextEntry` returned. */
-  start(wanted: number, entries?: readonly string[]): Promise<StartedJobs>;
-  /** Returns the entries that this consumer got and that nobody has touched for so long, in order, after a given one. */
-  untouched(idleMs: number, after: string | null): Promise<string[]>;
-  /** Lets entries wait again on which this process does not work, even if Redis thinks that it does. */
-  recall(entries: readonly string[]): Promise<void>;
-  /** Renews leases, and returns the state of each job. */
-  renew(leases: readonly JobLease[]): Promise<JobHealth[]>;
-  /** Returns false if the lease is lost. */
-  appendOutput(lease: JobLease, lines: readonly JobLine[]): Promise<boolean>;
-  /**
-   * Ends the job and starts up to `wanted` others in its place. `status` is null if the lease was lost. Jobs that end at
-   * the same moment end in one step, and the jobs that start for all of them are returned to the first caller.
-   */
-  finish(lease: JobLease, end: JobFinish['end'], wanted: number): Promise<JobFinished>;
-  /** Gives the job to others at once. */
-  handBack(lease: JobLease): Promise<void>;
-  /** Looks at some of the entries that were idle for too long. Returns where to go on. The first cursor is '0-0'. */
-  claimIdle(cursor: string): Promise<{ cursor: string; setAside: SetAside[] }>;
-  /** Returns null if there is no provider, and a sentence if it cannot be used. */
-  provider(userId: string, providerId: string): Promise<GitProvider | string | null>;
-  /** Returns the jobs that somebody works on, or whose worker died so recently that nobody has noticed. */
-  held(jobIds: string[]): Promise<Set<string>>;
-  /** Leaves the group, and gives the entries that were read but not started to others. */
-  leave(): Promise<void>;
-  close(): Promise<void>;
-}
+export type JobStore = Awaited<ReturnType<typeof openJobStore>>;
 
 interface JobFinish {
   lease: JobLease;
@@ -97,7 +64,7 @@ interface JobsRedis extends Connection {
 }
 
 /** Throws StoreUnavailableError if Redis cannot be reached or refuses us. */
-export async function openJobStore(options: JobStoreOptions): Promise<JobStore> {
+export async function openJobStore(options: JobStoreOptions) {
   const { timeoutMs = TIMEOUT_MS, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
   const connection = openConnection({ url: options.url, timeoutMs });
   try {
@@ -115,6 +82,7 @@ export async function openJobStore(options: JobStoreOptions): Promise<JobStore> 
   const warnings = await inspectServer(connection, options.url).catch((error) => [describeError(error)]);
   const waiter = openWaiter(redis);
   return {
+    /** What this Redis may lose, or why jobs cannot be taken from it, one sentence each. */
     warnings,
     ...streamOf(redis),
     ...workOf(redis),
@@ -133,6 +101,7 @@ function openWaiter({ another, timeoutMs, options }: JobsRedis) {
   waiter.on('error', () => undefined);
   return {
     close: () => waiter.disconnect(),
+    /** Waits up to five seconds for an entry that nobody has read. Pass it to `start`. */
     async nextEntry(signal: AbortSignal): Promise<string | null> {
       if (waiter.status === 'wait') await waiter.connect();
       const stop = () => waiter.disconnect();
@@ -152,29 +121,34 @@ function openWaiter({ another, timeoutMs, options }: JobsRedis) {
 
 function streamOf({ call, run, options: { runnerId, instance, claimIdleMs } }: JobsRedis) {
   return {
-    async ensureGroup() {
+    /** Creates the group if it does not exist. It begins with the first entry of the stream. */
+    async ensureGroup(): Promise<void> {
       try {
         await call('XGROUP', 'CREATE', STREAM, GROUP, '0', 'MKSTREAM');
       } catch (error) {
         if (!(error instanceof Error && /BUSYGROUP/.test(error.message))) throw error;
       }
     },
-    async untouched(idleMs, after) {
+    /** Returns the entries that this consumer got and that nobody has touched for so long, in order, after a given one. */
+    async untouched(idleMs: number, after: string | null): Promise<string[]> {
       const from = after === null ? '-' : `(${after}`;
       const words = [STREAM, GROUP, 'IDLE', idleMs, from, '+', UNTOUCHED_AT_ONCE, runnerId];
       return listOf(await call('XPENDING', ...words)).map((item) => textOf(listOf(item)[0]));
     },
-    async recall(entries) {
+    /** Lets entries wait again on which this process does not work, even if Redis thinks that it does. */
+    async recall(entries: readonly string[]): Promise<void> {
       await run(RECALL, [instance, ...entries]);
     },
-    async claimIdle(cursor) {
+    /** Looks at some of the entries that were idle for too long. Returns where to go on. The first cursor is '0-0'. */
+    async claimIdle(cursor: string): Promise<{ cursor: string; setAside: SetAside[] }> {
       const [next, asides] = listOf(await run(CLAIM_IDLE, [claimIdleMs, cursor]));
       return { cursor: textOf(next), setAside: listOf(asides).map(setAsideOf) };
     },
-    async leave() {
+    /** Leaves the group, and gives the entries that were read but not started to others. */
+    async leave(): Promise<void> {
       await run(LEAVE, []);
     },
-  } satisfies Partial<JobStore>;
+  };
 }
 
 function workOf({ run, options: { instance } }: JobsRedis) {
@@ -193,28 +167,37 @@ function workOf({ run, options: { instance } }: JobsRedis) {
   });
 
   return {
-    async start(wanted, entries = []) {
+    /** Starts at most `wanted` jobs, with the users in turn. `entries` are those that `nextEntry` returned. */
+    async start(wanted: number, entries: readonly string[] = []): Promise<StartedJobs> {
       return startedJobsOf(listOf(await run(START, [wanted, instance, ...entries])));
     },
-    async renew(leases) {
+    /** Renews leases, and returns the state of each job. */
+    async renew(leases: readonly JobLease[]): Promise<JobHealth[]> {
       if (leases.length === 0) return [];
       const values = leases.flatMap(({ jobId, entry, token }) => [jobId, entry, token]);
       return listOf(await run(RENEW, values)).map(healthOf);
     },
-    async appendOutput({ jobId, token }, lines) {
+    /** Returns false if the lease is lost. */
+    async appendOutput({ jobId, token }: JobLease, lines: readonly JobLine[]): Promise<boolean> {
       const texts = lines.map(({ at, stream, line }) => JSON.stringify({ timestamp: at, line, stream }));
       return (await run(APPEND_OUTPUT, [jobId, token, ...texts])) !== 'lost';
     },
-    finish: (lease, end, wanted) => finish({ lease, end, wanted }),
-    async handBack({ jobId, entry, token }) {
+    /**
+     * Ends the job and starts up to `wanted` others in its place. `status` is null if the lease was lost. Jobs that end at
+     * the same moment end in one step, and the jobs that start for all of them are returned to the first caller.
+     */
+    finish: (lease: JobLease, end: JobFinish['end'], wanted: number) => finish({ lease, end, wanted }),
+    /** Gives the job to others at once. */
+    async handBack({ jobId, entry, token }: JobLease): Promise<void> {
       await run(HAND_BACK, [jobId, entry, token]);
     },
-  } satisfies Partial<JobStore>;
+  };
 }
 
 function lookupsOf({ call }: JobsRedis) {
   return {
-    async provider(userId, providerId) {
+    /** Returns null if there is no provider, and a sentence if it cannot be used. */
+    async provider(userId: string, providerId: string): Promise<GitProvider | string | null> {
       try {
         return readProvider(await call('HGETALL', providerKey(userId, providerId)));
       } catch (error) {
@@ -222,10 +205,11 @@ function lookupsOf({ call }: JobsRedis) {
         throw error;
       }
     },
-    async held(jobIds) {
-      if (jobIds.length === 0) return new Set<string>();
+    /** Returns the jobs that somebody works on, or whose worker died so recently that nobody has noticed. */
+    async held(jobIds: string[]): Promise<Set<string>> {
+      if (jobIds.length === 0) return new Set();
       const ends = listOf(await call('ZMSCORE', LEASES, ...jobIds));
       return new Set(jobIds.filter((_, index) => ends[index] !== null));
     },
-  } satisfies Partial<JobStore>;
+  };
 }

@@ -16,22 +16,7 @@ export interface JobPlacesOptions extends Omit<RunJobOptions, 'wanted'> {
   log: Logger;
 }
 
-export interface JobPlaces {
-  free(): number;
-  /** Resolves when a place may be free. */
-  freed(): Promise<void>;
-  /** Starts jobs in the free places. Returns true if there may be more jobs that could start. */
-  fill(entries?: readonly string[]): Promise<boolean>;
-  fillAll(): Promise<void>;
-  /** Renews the leases of the running jobs, and stops jobs without a lease, because others may have started them. */
-  renew(): Promise<void>;
-  /** Notes that Redis may have given us something without our getting the answer. */
-  doubt(): void;
-  /** Gives back what Redis gave us without our getting the answer. Otherwise it would wait for the idle time. */
-  recall(): Promise<void>;
-  handBackAll(): void;
-  allEnded(): Promise<void>;
-}
+export type JobPlaces = ReturnType<typeof createJobPlaces>;
 
 /** Longer than any answer takes. Entries of running jobs are touched at each renewal. */
 const UNTOUCHED_MS = 10 * SECOND;
@@ -44,7 +29,7 @@ interface State {
   doubts: ReturnType<typeof createDoubts>;
 }
 
-export function createJobPlaces(options: JobPlacesOptions): JobPlaces {
+export function createJobPlaces(options: JobPlacesOptions) {
   const { draining } = options;
   const active = new Set<RunningJob>();
   const doubts = createDoubts(options, active);
@@ -59,22 +44,27 @@ export function createJobPlaces(options: JobPlacesOptions): JobPlaces {
 
   return {
     free,
+    /** Starts jobs in the free places. Returns true if there may be more jobs that could start. */
     fill,
     fillAll,
-    async freed() {
+    /** Resolves when a place may be free. */
+    async freed(): Promise<void> {
       if (free() > 0 || draining.aborted) return;
       state.placeFreed = Promise.withResolvers();
       await state.placeFreed.promise;
     },
+    /** Renews the leases of the running jobs, and stops jobs without a lease, because others may have started them. */
     renew: () => renewLeases(options, [...active]),
+    /** Notes that Redis may have given us something without our getting the answer. */
     doubt: doubts.note,
-    async recall() {
+    /** Gives back what Redis gave us without our getting the answer. Otherwise it would wait for the idle time. */
+    async recall(): Promise<void> {
       if (await doubts.recall()) await fillAll();
     },
-    handBackAll() {
+    handBackAll(): void {
       for (const running of active) running.stop('draining');
     },
-    async allEnded() {
+    async allEnded(): Promise<void> {
       while (active.size > 0) await Promise.all([...active].map(({ ended }) => ended));
     },
   };

@@ -63,24 +63,14 @@ export function startEventSender(options: EventSenderOptions): Pick<SendingLoop,
 }
 
 /** The tries under way, at most one for each host. */
-interface Tries {
-  /** The time, in ms, until a try may start. Null while the host, or all of them, are busy. */
-  waitMs(owed: OwedEvent): number | null;
-  start(owed: OwedEvent): void;
-  /** The results that the store does not have yet. Nothing more is sent until it has them. */
-  unkept: Map<Report, DeployRun>;
-  isUnderWay(): boolean;
-  /** Forgets the lanes of other hosts. A lane that nothing waits for holds nothing worth keeping. */
-  keepOnly(hosts: ReadonlySet<string>): void;
-  /** Ends the tries under way. They are made again after the next start. */
-  stop(): Promise<void>;
-}
+type Tries = ReturnType<typeof createTries>;
 
-function createTries(options: EventSenderOptions, onEnd: () => void): Tries {
+function createTries(options: EventSenderOptions, onEnd: () => void) {
   const stopping = new AbortController();
   const lanes = new Map<string, WriteLane>();
   const underWay = new Map<string, Promise<void>>();
-  const unkept: Tries['unkept'] = new Map();
+  /** The results that the store does not have yet. Nothing more is sent until it has them. */
+  const unkept = new Map<Report, DeployRun>();
 
   function laneOf(host: string): WriteLane {
     const pacing = { minIntervalMs: 0, limits: [], maxBackoffMs: LONGEST_PAUSE_MS };
@@ -101,17 +91,20 @@ function createTries(options: EventSenderOptions, onEnd: () => void): Tries {
 
   return {
     unkept,
-    waitMs({ host, report: { notBefore } }) {
+    /** The time, in ms, until a try may start. Null while the host, or all of them, are busy. */
+    waitMs({ host, report: { notBefore } }: OwedEvent): number | null {
       if (underWay.has(host) || underWay.size >= MAX_AT_ONCE) return null;
       const lane = laneOf(host);
       return lane.earliest({ promised: true, notBefore }) - lane.now();
     },
-    start: (owed) => underWay.set(owed.host, makeTry(owed)),
+    start: (owed: OwedEvent) => underWay.set(owed.host, makeTry(owed)),
     isUnderWay: () => underWay.size > 0,
-    keepOnly(hosts) {
+    /** Forgets the lanes of other hosts. A lane that nothing waits for holds nothing worth keeping. */
+    keepOnly(hosts: ReadonlySet<string>): void {
       for (const host of lanes.keys()) if (!hosts.has(host) && !underWay.has(host)) lanes.delete(host);
     },
-    async stop() {
+    /** Ends the tries under way. They are made again after the next start. */
+    async stop(): Promise<void> {
       stopping.abort();
       await Promise.all(underWay.values());
     },

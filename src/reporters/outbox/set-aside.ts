@@ -7,22 +7,10 @@ import type { Run } from '../../runs/run.ts';
 const MANY = 3;
 const NEXT_ACTION = 'Report the defect. The run is tried again after a restart, and not reported until then.';
 
-export interface SetAside {
-  /** Whether the run is set aside. It is tried again when its state has changed, and after a restart. */
-  has(run: Run): boolean;
-  /** Does `work`, which concerns the run. If `work` meets a defect, this sets the run aside and returns null. */
-  guard<T>(run: Run, work: () => Promise<T>): Promise<T | null>;
-  /** Notes that a report was sent. */
-  cameThrough(): void;
-  /** Throws the latest defect if many runs in a row have met one. */
-  throwIfMany(): void;
-}
+export type SetAside = ReturnType<typeof createSetAside>;
 
 /** `what` names the reports for the log. */
-export function createSetAside(
-  what: string,
-  log: { error(fields: object, message: string): void },
-): SetAside {
+export function createSetAside(what: string, log: { error(fields: object, message: string): void }) {
   const aside = new Set<string>();
   /** The runs set aside since the last report that was sent. */
   const inARow = new Set<string>();
@@ -30,8 +18,10 @@ export function createSetAside(
   const keyOf = ({ id, state }: Run): string => `${id} ${state}`;
 
   return {
-    has: (run) => aside.has(keyOf(run)),
-    async guard(run, work) {
+    /** Whether the run is set aside. It is tried again when its state has changed, and after a restart. */
+    has: (run: Run): boolean => aside.has(keyOf(run)),
+    /** Does `work`, which concerns the run. If `work` meets a defect, this sets the run aside and returns null. */
+    async guard<T>(run: Run, work: () => Promise<T>): Promise<T | null> {
       try {
         return await work();
       } catch (error) {
@@ -47,8 +37,10 @@ export function createSetAside(
         return null;
       }
     },
-    cameThrough: () => inARow.clear(),
-    throwIfMany() {
+    /** Notes that a report was sent. */
+    cameThrough: (): void => inARow.clear(),
+    /** Throws the latest defect if many runs in a row have met one. */
+    throwIfMany(): void {
       if (inARow.size >= MANY) throw defect;
     },
   };
