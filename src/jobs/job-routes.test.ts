@@ -76,7 +76,7 @@ describe.skipIf(missing)(
       await redis.hset('job:j1', { status: 'running', started_at: '17' });
       await redis.rpush('job:j1:output', line('first'));
       await expect.poll(() => text).toContain('first');
-      // The state is read before the lines.
+      // The stream reads the state before the lines.
       expect(text).toContain('running');
       await redis.rpush('job:j1:output', 'not JSON');
       await redis.hset('job:j1', { status: 'failed', error_message: 'a\nb' });
@@ -109,7 +109,7 @@ describe.skipIf(missing)(
     it('breaks off without `done` if Redis stays away, and reports that', async () => {
       const errors: unknown[] = [];
       let reads = 0;
-      // Each look takes 250 ms by this clock, however long it takes.
+      // By this clock each read takes 250 ms.
       vi.useFakeTimers({ toFake: ['performance'] });
       onTestFinished(() => void vi.useRealTimers());
       const away: Pick<JobReader, 'read'> = {

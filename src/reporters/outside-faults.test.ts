@@ -9,7 +9,7 @@ import type { SendingLoop } from './outbox/sending-loop.ts';
 import { RUNNING, SUCCEEDED } from './reporting.fixture.ts';
 import { aPlan, aPreview, aRun } from './stored-runs.fixture.ts';
 
-/** More than a story makes. */
+/** More requests than one story makes. */
 const MOST_CALLS = 300;
 
 let reporting: LocalReporting;
@@ -35,7 +35,7 @@ function createStory(n: number): Story {
   return { commits: [commitOf('a'), commitOf('b'), commitOf('c')], pulls: [2 * n, 2 * n + 1] };
 }
 
-/** A sync that begins and ends, a preview, and a plan, sent as they come. */
+/** Plays a sync that starts and ends, a preview, and a plan. Each state is sent before the next one comes. */
 async function play({ commits, pulls }: Story, { idle }: SendingLoop): Promise<void> {
   const { runs } = reporting;
   const [synced, previewed, planned] = commits;
@@ -57,8 +57,8 @@ async function play({ commits, pulls }: Story, { idle }: SendingLoop): Promise<v
   await idle();
 }
 
-/** What must be so after each story, with at most so many statuses that were sent a second time in a row. */
-async function expectTold({ commits, pulls }: Story, doubles: number, what: string): Promise<void> {
+/** Checks the state after a story. At most `doubles` statuses may have been sent twice in a row. */
+async function expectSent({ commits, pulls }: Story, doubles: number, what: string): Promise<void> {
   const { github, runs } = reporting;
   const [synced, previewed, planned] = commits;
   const shown = commits.map((commit) => github.statuses.latest(commit)?.state);
@@ -83,7 +83,7 @@ async function expectTold({ commits, pulls }: Story, doubles: number, what: stri
 describe('F44: A GitHub that fails at its n-th request', () => {
   it.each<[string, Misbehaviour, boolean]>([
     ['resets the connection', MISBEHAVIOURS.reset, false],
-    ['resets the connection when it has done what was asked', MISBEHAVIOURS.reset, true],
+    ['resets the connection after it has done the work', MISBEHAVIOURS.reset, true],
     ['hangs', MISBEHAVIOURS.hang, false],
     ['answers half of its JSON', MISBEHAVIOURS.truncated, true],
     ['cuts its answer', MISBEHAVIOURS.cut, true],
@@ -101,17 +101,17 @@ describe('F44: A GitHub that fails at its n-th request', () => {
       isMet = github.requests.length - before > n;
       stop();
       const doubles = takesEffect ? 1 : 0;
-      await expectTold(story, doubles, `${what}, request ${n + 1}`);
+      await expectSent(story, doubles, `${what}, request ${n + 1}`);
     }
-    // Four statuses, and twice the question who we are, a list and a comment.
+    // Four statuses, and twice: the question for our account, a list and a comment.
     expect(n).toBeGreaterThan(10);
   });
 });
 
 describe('A store that fails at its n-th call', () => {
   it.each([
-    ['and has not done it', false],
-    ['and has done it', true],
+    ['and has not done its work', false],
+    ['and has done its work', true],
   ])('%s: every outcome is sent once', async (what, afterwards) => {
     const { runs, start } = reporting;
     let n = 1;
@@ -121,7 +121,7 @@ describe('A store that fails at its n-th call', () => {
       await play(story, await start(failing.store));
       const [failed] = failing.failed();
       isMet = failed !== undefined;
-      await expectTold(story, 0, `call ${n} (${failed}) fails ${what}`);
+      await expectSent(story, 0, `call ${n} (${failed}) fails ${what}`);
     }
     expect(n).toBeGreaterThan(20);
   });
@@ -135,7 +135,7 @@ describe('A store that fails at its n-th call', () => {
     await expect.poll(() => failing.failed().length).toBeGreaterThan(10);
     failing.heal();
     await told;
-    await expectTold(story, 0, 'a store that was away');
+    await expectSent(story, 0, 'a store that was away');
     expect(logged).toContain('commit statuses wait: the store could not be read or written');
   });
 });

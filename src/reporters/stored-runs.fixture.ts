@@ -107,7 +107,7 @@ export interface StoredRuns {
   directory: string;
   /** Stores a run and brings it to its state. Its `id` is a name that only the test knows. */
   put(run: Run): Promise<void>;
-  /** Brings a run further. */
+  /** Brings a run to another state. */
   change(name: string, reached: Reached): Promise<void>;
   idOf(name: string): string;
   nameOf(id: string): string;
@@ -115,7 +115,7 @@ export interface StoredRuns {
   savedReports: Report[];
   /** The names of the runs that were settled, in order. */
   settledRuns: string[];
-  /** While set, reports cannot be stored. */
+  /** While this is set, reports cannot be stored. */
   failure: Error | null;
   close(): Promise<void>;
 }

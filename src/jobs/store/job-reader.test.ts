@@ -39,13 +39,13 @@ describe.skipIf(missing)(
       onTestFinished(() => store.close());
       await store.ensureGroup();
       const reader = openReader();
-      // More than are looked at in one step, all of them running.
+      // There are more running jobs than one step looks at.
       const ids = Array.from({ length: 12 }, (_, index) => `job-${index}`);
       for (const id of ids) await produce(redis, { id, userId: id });
       expect((await store.start(12)).started).toHaveLength(12);
       expect(await reader.queue()).toEqual({ depth: 12, running: 12, oldestWaitingMs: null });
       const { entry } = await produce(redis, { id: 'waits' });
-      /** By the clock of Redis, which also numbers the entries. */
+      /** The age by the clock of Redis, which also numbers the entries. */
       const ageMs = async (): Promise<number> => {
         const [seconds, microseconds] = await redis.time();
         return (

@@ -50,7 +50,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     return made;
   }
 
-  /** As if everybody had given no sign of life for an hour. */
+  /** Acts as if nobody had given a sign of life for an hour. */
   async function letTimePass(): Promise<void> {
     for (const job of await redis.zrange('runner:leases', '0', '-1'))
       await redis.zadd('runner:leases', '1', job);
@@ -66,7 +66,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
 
   function only(started: StartedJob[]): StartedJob {
     const [first, ...others] = started;
-    if (!first || others.length > 0) throw new Error(`${started.length} jobs were begun.`);
+    if (!first || others.length > 0) throw new Error(`${started.length} jobs were started.`);
     return first;
   }
 
@@ -84,8 +84,8 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       environment: 'default',
       attempt: 1,
     });
-    const begun = await redis.hgetall(`job:${id}`);
-    expect(begun).toMatchObject({ status: 'running', started_at: expect.stringMatching(/^\d{13}$/) });
+    const before = await redis.hgetall(`job:${id}`);
+    expect(before).toMatchObject({ status: 'running', started_at: expect.stringMatching(/^\d{13}$/) });
     expect(await running('ada')).toBe('1');
     expect((await store.finish(lease, success, 0)).status).toBe('success');
     expect(await redis.hgetall(`job:${id}`)).toMatchObject({
@@ -118,7 +118,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect((await store.start(10)).started).toEqual([]);
     const [first] = started;
     if (!first) throw new Error('None.');
-    // The oldest of those that wait takes the place at once.
+    // The oldest waiting job takes the place at once.
     expect(ids((await store.finish(first.lease, success, 1)).started)).toEqual([ada[3]]);
     expect(await running('ada')).toBe('3');
   });
@@ -218,14 +218,14 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     let ended = 0;
     await Promise.all(
       all.map(async (store) => {
-        let begun = (await store.start(10)).started;
+        let jobs = (await store.start(10)).started;
         for (let idle = 0; ended < 40 && idle < 2_000; idle += 1) {
           const next: StartedJob[] = [];
-          for (const { lease } of begun) {
+          for (const { lease } of jobs) {
             next.push(...(await store.finish(lease, success, 1)).started);
             ended += 1;
           }
-          begun = [...next, ...(await store.start(2)).started];
+          jobs = [...next, ...(await store.start(2)).started];
         }
       }),
     );
@@ -285,7 +285,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
   it('F50: finds all entries of a dead runner, however many there are', async () => {
     await open('dead');
     const made = await produceMany(150, { userId: 'ada' });
-    // Given to it by the stream, and nothing done with any.
+    // The runner has read these entries and done nothing with them.
     await redis.xreadgroup(
       ...(['GROUP', 'jobs:stream:runners', 'dead', 'COUNT', 500, 'STREAMS', 'jobs:stream', '>'] as const),
     );
@@ -488,13 +488,13 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       const store = await open();
       for (let index = 0; index < 1_100; index += 1) await addEntry(redis, { nonsense: String(index) });
       const { id } = await produce(redis);
-      const begun: StartedJob[] = [];
+      const jobs: StartedJob[] = [];
       for (let more = true; more; ) {
         const answer = await store.start(3);
-        begun.push(...answer.started);
+        jobs.push(...answer.started);
         more = answer.more;
       }
-      expect(ids(begun)).toEqual([id]);
+      expect(ids(jobs)).toEqual([id]);
       expect(await redis.xlen('jobs:stream:aside')).toBe(1_000);
     });
   });
@@ -512,10 +512,10 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
       await redis.hset(`runner:${key}`, 'x', 'y');
     }
     const [first, second] = await produceMany(2);
-    const begun = (await store.start(2)).started;
-    expect(ids(begun)).toEqual([first, second]);
+    const jobs = (await store.start(2)).started;
+    expect(ids(jobs)).toEqual([first, second]);
     await redis.del('runner:leases', 'runner:user:ada:holders', 'runner:user:ada:running');
-    expect(await store.renew(begun.map(({ lease }) => lease))).toEqual(['running', 'running']);
+    expect(await store.renew(jobs.map(({ lease }) => lease))).toEqual(['running', 'running']);
     expect(await running('ada')).toBe('2');
   });
 

@@ -1,4 +1,4 @@
-/** Producers and the keys of jobs, as the web application has them, for tests. */
+/** For tests: a producer of jobs that writes the same keys as the web application. */
 
 import { createCipheriv, randomBytes, randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -17,13 +17,13 @@ export interface JobFields {
   repositoryUrl?: string;
   branch?: string;
   prompt?: string;
-  /** In place of the hash's own; undefined leaves a field out. */
+  /** Replaces fields of the hash. Undefined leaves a field out. */
   hash?: Record<string, string | undefined>;
-  /** Likewise of the entry. */
+  /** Replaces fields of the entry in the same way. */
   entry?: Record<string, string | undefined>;
 }
 
-/** As the web application seals it. */
+/** Encrypts a token as the web application does. */
 export function sealToken(token: string): string {
   const iv = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', Buffer.from(ENCRYPTION_KEY, 'hex'), iv);

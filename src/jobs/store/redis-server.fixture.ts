@@ -1,4 +1,4 @@
-/** A redis-server of the tests' own: on a free port, with a folder of its own, that can be killed and started again. */
+/** For tests: a redis-server with its own port and folder, which can be killed and started again. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,9 +16,9 @@ export interface RedisServer {
   /** A plain client that any test may misuse. */
   client(): Redis;
   pid(): number;
-  /** SIGKILL, as by a power loss. */
+  /** Sends SIGKILL, to act like a power loss. */
   kill(): Promise<void>;
-  /** SHUTDOWN NOSAVE: all that is in no append-only file is gone. */
+  /** Sends SHUTDOWN NOSAVE. Only the append-only file, if there is one, keeps the data. */
   shutDown(): Promise<void>;
   /** Starts it again on the same port and folder. */
   start(...options: string[]): Promise<void>;
@@ -26,7 +26,7 @@ export interface RedisServer {
   remove(): Promise<void>;
 }
 
-/** False where redis-server is not installed. */
+/** Returns false if redis-server is not installed. */
 export function hasRedisServer(): boolean {
   try {
     execFileSync('redis-server', ['--version'], { stdio: 'ignore' });
@@ -36,7 +36,7 @@ export function hasRedisServer(): boolean {
   }
 }
 
-/** `options` are words of its command line, e.g. `--appendonly`, `yes`. */
+/** `options` are words of its command line, for example `--appendonly`, `yes`. */
 export async function startRedisServer(...options: string[]): Promise<RedisServer> {
   const port = await freePort();
   const directory = mkdtempSync(path.join(tmpdir(), 'iac-redis-'));
@@ -48,7 +48,7 @@ export async function startRedisServer(...options: string[]): Promise<RedisServe
     server = spawn('redis-server', [...common, ...options, ...others], { stdio: 'ignore' });
     const probe = new Redis(port, '127.0.0.1', { retryStrategy: () => 20, maxRetriesPerRequest: null });
     probe.on('error', () => undefined);
-    // One with a password refuses, which is an answer, too.
+    // A server with a password refuses, and that is an answer too.
     await probe.ping().catch(() => undefined);
     probe.disconnect();
   }
@@ -64,7 +64,7 @@ export async function startRedisServer(...options: string[]): Promise<RedisServe
     if (!server) return;
     const gone = once(server, 'exit');
     const last = new Redis(port, '127.0.0.1', { retryStrategy: () => null });
-    // It answers by going away.
+    // The server answers by closing the connection.
     await last.shutdown('NOSAVE').catch(() => undefined);
     await gone;
     last.disconnect();

@@ -60,7 +60,7 @@ describe.skipIf(missing)(
       const [full, idle] = await Promise.all([open('full'), open('idle')]);
       await full.ensureGroup();
       let isFirst = true;
-      const begun: string[] = [];
+      const started: string[] = [];
       const elsewhere: string[] = [];
       const consumer = consumeJobs({
         store: {
@@ -71,14 +71,14 @@ describe.skipIf(missing)(
               for (const id of ['one', 'two', 'three']) await produce(redis, { id });
               elsewhere.push(...(await full.start(1)).started.map(({ job }) => job.id));
             }
-            // No entry tells of them any more.
+            // Nothing announces these entries any more.
             return new Promise((resolve) => {
               signal.addEventListener('abort', () => resolve(null), { once: true });
             });
           },
         },
         async work({ id }) {
-          begun.push(id);
+          started.push(id);
           return { status: 'failed', message: 'Enough.' };
         },
         ...{ concurrency: 5, claimIdleMs: 60_000, timeoutMs: 60_000, drainTimeoutMs: 1_000 },
@@ -86,7 +86,7 @@ describe.skipIf(missing)(
         log: pino({ level: 'silent' }),
       });
       onTestFinished(() => consumer.drain());
-      const all = () => [...begun, ...elsewhere].toSorted();
+      const all = () => [...started, ...elsewhere].toSorted();
       await expect.poll(all).toEqual(['one', 'three', 'two']);
     });
   },

@@ -31,7 +31,7 @@ function aPlan(...[changes, input]: Parameters<typeof anyPlan>) {
   return anyPlan(changes, { repository: 'acme/platform', ...input });
 }
 
-/** One round of everything that writes comments. */
+/** Runs one round of all senders of comments. */
 function createTelling(): () => Promise<number | null> {
   const { store } = runs;
   const client = createGitHubComments({ apiUrl: github.url, token: TOKEN, version: '1' });
@@ -51,7 +51,7 @@ function createTelling(): () => Promise<number | null> {
   return async () => (await tellPreview(aside)) ?? tellPlan(aside);
 }
 
-/** Until nothing is left, or until `rounds` are over; the waits between them. */
+/** Runs rounds until nothing is left, or until `rounds` are over. Returns the waits between them. */
 async function tellAll(rounds = 20, tellNext = createTelling()): Promise<number[]> {
   const waits: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
@@ -63,7 +63,7 @@ async function tellAll(rounds = 20, tellNext = createTelling()): Promise<number[
   return waits;
 }
 
-/** Which run each comment tells of, and how often it was edited. */
+/** Returns the run that each comment shows, and how often the comment was edited. */
 function standing(pullRequest = 7): [run: string, edits: number][] {
   return github.comments
     .of(pullRequest)

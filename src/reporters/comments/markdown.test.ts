@@ -11,7 +11,7 @@ describe('Foreign text in Markdown', () => {
     for (const unseen of ['\u200b', '\u200d', '\u2060', '\ufeff', '\u{e0061}', '\u202e', '\u00ad']) {
       const shown = show(`a${unseen}b`);
       expect(shown).not.toContain(unseen);
-      // Between words a byte order mark is a space.
+      // A byte order mark between words counts as a space.
       expect(shown).toMatch(/a[\ufffd ]b/);
     }
   });

@@ -10,7 +10,7 @@ function planned(text: string, directory = 'infra'): RootReport {
   return { directory, plan: { summary: SUMMARY, text }, problem: null, checks: [] };
 }
 
-/** What stands between the fences of the only block, by the rules of CommonMark. */
+/** Returns the text between the fences of the only block, by the rules of CommonMark. */
 function blockOf(body: string): { content: string; after: string } {
   const lines = body.split('\n');
   const open = lines.findIndex((line) => line.startsWith('```'));

@@ -53,7 +53,7 @@ async function start(store: RunStore = deployments.store): Promise<Started> {
   return webhooks;
 }
 
-/** Two deployments, one of which names an address of its own. */
+/** Plays two deployments, of which one names its own address. */
 async function play({ idle }: Started): Promise<string[]> {
   const ids: string[] = [];
   for (const callbackUrl of [null, other.url]) {
@@ -66,8 +66,8 @@ async function play({ idle }: Started): Promise<string[]> {
   return ids;
 }
 
-/** Each event arrived, in order and with one id however often it was sent. */
-async function expectTold(ids: readonly string[], doubles: number, what: string): Promise<void> {
+/** Checks that each event arrived, in order, and with the same id each time. */
+async function expectSent(ids: readonly string[], doubles: number, what: string): Promise<void> {
   for (const [{ seen }, told] of [
     [receiver, ids],
     [other, ids.slice(1)],
@@ -103,15 +103,15 @@ describe('A receiver that fails at its n-th request', () => {
     for (let n = 0; n < 5; n += 1) {
       receiver.script = [...Array.from({ length: n }, () => answer(204)), how];
       const ids = await play(events);
-      await expectTold(ids, 1, `${what}, request ${n + 1}`);
+      await expectSent(ids, 1, `${what}, request ${n + 1}`);
     }
   });
 });
 
 describe('A store that fails at its n-th call', () => {
   it.each([
-    ['and has not done it', false],
-    ['and has done it', true],
+    ['and has not done its work', false],
+    ['and has done its work', true],
   ])('%s: every event is sent once', async (what, afterwards) => {
     let n = 1;
     for (let isMet = true; isMet && n < MOST_CALLS; n += 1) {
@@ -119,7 +119,7 @@ describe('A store that fails at its n-th call', () => {
       const ids = await play(await start(failing.store));
       const [failed] = failing.failed();
       isMet = failed !== undefined;
-      await expectTold(ids, 0, `call ${n} (${failed}) fails ${what}`);
+      await expectSent(ids, 0, `call ${n} (${failed}) fails ${what}`);
     }
     expect(n).toBeGreaterThan(20);
   });

@@ -1,4 +1,4 @@
-/** For tests: a receiver of events that misbehaves by script, and deployments in a real store for it to be told of. */
+/** For tests: a receiver of events that misbehaves by script, and deployments in a real store that send it events. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
@@ -22,14 +22,14 @@ interface SeenEvent {
 export interface EventReceiver {
   url: string;
   host: string;
-  /** Used up one by one, then everything is taken with 204. */
+  /** Used one by one. After the last one every event is taken with 204. */
   script: ((response: ServerResponse) => void)[];
-  /** When set, the answer to everything that the script does not cover. */
+  /** If it is set, the answer to every request that the script does not cover. */
   always: ((response: ServerResponse) => void) | null;
   seen: SeenEvent[];
   types(): string[];
   connections: number;
-  /** For `at`. */
+  /** The clock of `at`. */
   clock(): number;
   close(): Promise<void>;
 }
@@ -83,11 +83,11 @@ export const SUMMARY: PlanSummary = {
 
 export interface Deployments {
   store: RunStore;
-  /** Of the store. */
+  /** The directory of the store. */
   directory: string;
   /** Stores a deployment and returns its id. */
   deploy(input?: Partial<DeployInput>): Promise<string>;
-  /** A worker takes the next one. */
+  /** Lets a worker take the next deployment. */
   begin(): Promise<Lease>;
   plan(lease: Lease, summary?: PlanSummary | null): Promise<void>;
   awaitApproval(lease: Lease): Promise<void>;

@@ -18,7 +18,7 @@ type Started = ReturnType<typeof startEventSender>;
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const HOUR = 3_600_000;
-/** How many times faster than it says a sleep passes. */
+/** A sleep passes so many times faster than its length. */
 const SPEED = 60;
 const LISTED = { protocols: ['https', 'http'], hosts: ['127.0.0.1'] };
 
@@ -41,7 +41,7 @@ afterEach(async () => {
   await Promise.all([deployments.close(), receiver.close(), other.close()]);
 });
 
-/** A clock that runs by itself: days pass in a second. */
+/** A clock that runs by itself. Days pass in a second. */
 function createFastTime() {
   let now = 1_700_000_000_000;
   const clock = () => now;
@@ -62,7 +62,7 @@ interface Starting {
   client?: Partial<EventWebhookOptions>;
   store?: Deployments['store'];
   runUrl?: (id: string) => string;
-  /** Time that runs by itself. */
+  /** A clock that runs by itself. */
   fast?: ReturnType<typeof createFastTime>;
 }
 
@@ -247,7 +247,7 @@ describe('A receiver that fails', () => {
     ({ idle } = await start({ fast }));
     await idle();
     const hours = (fast.clock() - begin) / HOUR;
-    // One event after the other.
+    // The two events are sent one after the other.
     expect(hours).toBeGreaterThan(2 * 22);
     expect(hours).toBeLessThan(2 * 27);
     expect(receiver.types().filter((type) => type === 'deployment.started').length).toBeLessThan(22);
@@ -381,12 +381,12 @@ describe('An event that is under way when the server stops', () => {
 describe('F14: the address of a deployment', () => {
   const PUBLIC = { protocols: ['https', 'http'], hosts: [] };
 
-  async function tellTo(callbackUrl: string, client: Partial<EventWebhookOptions>): Promise<string> {
+  async function sendTo(callbackUrl: string, client: Partial<EventWebhookOptions>): Promise<string> {
     const id = await deployments.deploy({ callbackUrl });
     await deployments.finish(await deployments.begin());
     await (await start({ url: null, client })).idle();
     const [report] = await reportsOf(id);
-    return report?.settled ? (report.problem ?? 'told') : 'owed';
+    return report?.settled ? (report.problem ?? 'sent') : 'owed';
   }
 
   it.each([
@@ -395,7 +395,7 @@ describe('F14: the address of a deployment', () => {
     ['the metadata of a cloud', () => 'http://169.254.169.254/latest/meta-data'],
     ['a file', () => 'file:///etc/passwd'],
   ])('gets no event if it is %s', async (_what, url) => {
-    expect(await tellTo(url(), { rules: PUBLIC })).toMatch(/callback_url (names|must)/);
+    expect(await sendTo(url(), { rules: PUBLIC })).toMatch(/callback_url (names|must)/);
     expect(receiver.connections).toBe(0);
   });
 
@@ -403,21 +403,21 @@ describe('F14: the address of a deployment', () => {
     const url = receiver.url.replace('127.0.0.1', 'hooks.example.com');
     const addresses = ['93.184.215.14', '127.0.0.1'].map((address) => [{ address, family: 4 }]);
     const mixed = addresses.flat();
-    expect(await tellTo(url, { rules: PUBLIC, resolve: async () => mixed })).toContain('is not public');
-    const rebound = await tellTo(url, { rules: PUBLIC, resolve: async () => addresses[1] ?? [] });
+    expect(await sendTo(url, { rules: PUBLIC, resolve: async () => mixed })).toContain('is not public');
+    const rebound = await sendTo(url, { rules: PUBLIC, resolve: async () => addresses[1] ?? [] });
     expect(rebound).toBe('hooks.example.com leads to an address that is not public.');
     expect(receiver.connections).toBe(0);
   });
 
   it('may be a private one that the operator lists, and then no other', async () => {
-    expect(await tellTo(receiver.url, { rules: { ...PUBLIC, hosts: [receiver.host] } })).toBe('told');
-    expect(await tellTo(receiver.url, { rules: { ...PUBLIC, hosts: [other.host] } })).toContain('allowed');
+    expect(await sendTo(receiver.url, { rules: { ...PUBLIC, hosts: [receiver.host] } })).toBe('sent');
+    expect(await sendTo(receiver.url, { rules: { ...PUBLIC, hosts: [other.host] } })).toContain('allowed');
     expect(receiver.types()).toHaveLength(2);
   });
 
   it('gets an event over http only if that is allowed', async () => {
     const rules = { protocols: ['https', 'ssh'], hosts: ['127.0.0.1'] };
-    expect(await tellTo(receiver.url, { rules })).toContain('https://');
+    expect(await sendTo(receiver.url, { rules })).toContain('https://');
     expect(receiver.connections).toBe(0);
   });
 });

@@ -19,7 +19,7 @@ it('A thousand changes wake a reporter without a single abort, and it reads the 
       },
     },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
-    // Only a change ends the rest after which the store is read again.
+    // Only a change ends the rest between two reads of the store.
     async sleep(ms, until) {
       if (ms >= 5_000) await until.due;
     },
@@ -48,7 +48,7 @@ it('A thousand changes wake a reporter without a single abort, and it reads the 
 
 const MINUTE = 60_000;
 
-/** Fails for so long, on a clock that runs by itself. Gives the time of the first failure that was one too many. */
+/** Fails for so long, on a clock that runs by itself. Returns the time of the first call of `onFailure`, or null. */
 async function failFor(minutes: number, errors: (at: number) => Error): Promise<number | null> {
   const directory = await mkdtemp(path.join(tmpdir(), 'sending-loop-'));
   const sqlite = await createSqliteStore({ directory });

@@ -1,4 +1,4 @@
-/** A stored run that makes a reporter throw: it costs its own report, and neither those of others nor the process. */
+/** A stored run that makes a reporter throw loses its own report. The reports of other runs and the process go on. */
 
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -29,7 +29,7 @@ beforeEach(async () => {
 
 afterEach(() => reporting.close());
 
-/** As a bad disk, or a defect of another version, may leave a row behind. `sql` has one place, for the id. */
+/** Damages a row, as a bad disk or a defect of another version may do. `sql` has one parameter, the id. */
 function damage(directory: string, sql: string, id: string): void {
   const database = new DatabaseSync(path.join(directory, 'iac-runner.db'), { timeout: 10_000 });
   expect(database.prepare(sql).run(id).changes).toBe(1);
@@ -48,7 +48,7 @@ async function putDamaged(sha: string): Promise<void> {
   damage(reporting.runs.directory, NO_INPUT, reporting.runs.idOf(sha));
 }
 
-/** Reports for so long; until the end of it, or of the process. */
+/** Reports until so much time has passed, or the process has to end. */
 async function reportFor(minutes: number): Promise<void> {
   const { start, clock, runs } = reporting;
   const until = clock() + minutes * MINUTE;

@@ -6,7 +6,7 @@ import { commitStatus, statusTargets } from './commit-status.ts';
 const WAITING = 'pending: Waiting for previous sync to complete';
 const GIT_FAILED = 'error: Failed to update git repository';
 
-function told(run: Run, covering: Run | null = null): string | null {
+function statusOf(run: Run, covering: Run | null = null): string | null {
   const status = commitStatus(run, covering);
   return status && `${status.state}: ${status.description}`;
 }
@@ -15,23 +15,23 @@ describe('commitStatus', () => {
   it.each<[string, Partial<SyncRun>, string]>([
     ['a queued run waits', { state: 'queued', message: 'Interrupted; queued again' }, WAITING],
     [
-      'a run outside of its window says until when it waits',
+      'a run outside of its window says when it will start',
       { state: 'queued', message: 'Waiting for the sync window at 2026-01-05', notBefore: 5 },
       'pending: Waiting for the sync window at 2026-01-05',
     ],
-    ['a running one waits until services are chosen', { state: 'running', message: 'Fetching' }, WAITING],
+    ['a running run waits until services are chosen', { state: 'running', message: 'Fetching' }, WAITING],
     [
-      'then it counts them',
+      'a running run counts the chosen services',
       { state: 'running', chosen: 2, message: 'Syncing 2 service(s)...' },
       'pending: Syncing 2 service(s)...',
     ],
     [
-      'success counts them',
+      'a success counts the chosen services',
       { state: 'succeeded', chosen: 2, message: '2 service(s) synced successfully' },
       'success: 2 service(s) synced successfully',
     ],
     [
-      'success with nothing to do',
+      'a success with nothing to do says so',
       { state: 'succeeded', message: 'No services required sync' },
       'success: No services required sync',
     ],
@@ -45,7 +45,7 @@ describe('commitStatus', () => {
       { state: 'timed_out', reason: 'step_timed_out', message: '1/1 service(s) failed to sync' },
       'failure: 1/1 service(s) failed to sync',
     ],
-    ['git out of reach', { state: 'errored', reason: 'git_unavailable', message: 'x' }, GIT_FAILED],
+    ['git cannot be used', { state: 'errored', reason: 'git_unavailable', message: 'x' }, GIT_FAILED],
     ['an unknown commit', { state: 'errored', reason: 'unknown_revision', message: 'x' }, GIT_FAILED],
     [
       'no workspace',
@@ -71,31 +71,31 @@ describe('commitStatus', () => {
       'error: Not on main',
     ],
     [
-      'its covering run is gone',
+      'its covering run does not exist any more',
       { state: 'superseded', coveredBy: 'run-2', message: 'Covered by run-2' },
       'error: Covered by run-2',
     ],
   ])('%s', (_title, run, expected) => {
-    expect(told(aRun(run))).toBe(expected);
+    expect(statusOf(aRun(run))).toBe(expected);
   });
 
   it('gives a superseded run the status of the run that covers it', () => {
     const superseded = aRun({ state: 'superseded', reason: 'covered_by_newer', coveredBy: 'run-2' });
-    expect(told(superseded, aRun({ state: 'running' }))).toBe(WAITING);
-    expect(told(superseded, aRun({ state: 'failed', message: '1/1 service(s) failed to sync' }))).toBe(
+    expect(statusOf(superseded, aRun({ state: 'running' }))).toBe(WAITING);
+    expect(statusOf(superseded, aRun({ state: 'failed', message: '1/1 service(s) failed to sync' }))).toBe(
       'failure: 1/1 service(s) failed to sync',
     );
   });
 
   it('gives a dry run no status', () => {
-    expect(told(aRun({ state: 'succeeded' }, { dryRun: true }))).toBeNull();
+    expect(statusOf(aRun({ state: 'succeeded' }, { dryRun: true }))).toBeNull();
   });
 
   it.each([
     ['140 characters stay', 'a'.repeat(140), 'a'.repeat(140)],
-    ['141 are cut', 'a'.repeat(141), `${'a'.repeat(139)}…`],
-    ['control characters go', 'a\u0007b\u001b[31m\u202ec\r\nd', 'ab[31mc d'],
-    ['what GitHub refuses is replaced', '🐛 ünïcode \ud800', '\ufffd ünïcode \ufffd'],
+    ['141 characters are cut', 'a'.repeat(141), `${'a'.repeat(139)}…`],
+    ['control characters are removed', 'a\u0007b\u001b[31m\u202ec\r\nd', 'ab[31mc d'],
+    ['characters that GitHub refuses are replaced', '🐛 ünïcode \ud800', '\ufffd ünïcode \ufffd'],
   ])('keeps the description acceptable: %s', (_title, message, expected) => {
     expect(commitStatus(aRun({ state: 'succeeded', message }), null)?.description).toBe(expected);
   });
@@ -104,12 +104,12 @@ describe('commitStatus', () => {
 describe('statusTargets', () => {
   it.each<[string, Partial<SyncRun>, string | null, string[]]>([
     ['nothing known', { state: 'queued' }, null, []],
-    ['the commit asked for while queued', { state: 'queued' }, 'aaa', ['aaa']],
-    ['the commit worked on once known', { state: 'running', revision: 'bbb' }, 'aaa', ['bbb']],
-    ['one commit once', { state: 'succeeded', revision: 'aaa' }, 'aaa', ['aaa']],
-    ['both in the end', { state: 'succeeded', revision: 'bbb' }, 'aaa', ['bbb', 'aaa']],
-    ['the branch head when none was asked for', { state: 'failed', revision: 'bbb' }, null, ['bbb']],
-    ['the commit asked for when superseded', { state: 'superseded' }, 'aaa', ['aaa']],
+    ['the requested commit while the run is queued', { state: 'queued' }, 'aaa', ['aaa']],
+    ['the commit that is worked on, once it is known', { state: 'running', revision: 'bbb' }, 'aaa', ['bbb']],
+    ['one commit, if both are the same', { state: 'succeeded', revision: 'aaa' }, 'aaa', ['aaa']],
+    ['both commits in the end', { state: 'succeeded', revision: 'bbb' }, 'aaa', ['bbb', 'aaa']],
+    ['the branch head if no commit was requested', { state: 'failed', revision: 'bbb' }, null, ['bbb']],
+    ['the requested commit of a superseded run', { state: 'superseded' }, 'aaa', ['aaa']],
   ])('%s', (_title, run, revision, expected) => {
     expect(statusTargets(aRun(run, { revision }))).toEqual(expected);
   });
@@ -124,24 +124,24 @@ describe('The status of a preview', () => {
       'pending: Working out what merging this will sync',
     ],
     [
-      'says what merging means',
+      'says what a merge would do',
       { state: 'succeeded', message: 'Merging this will sync nothing' },
       'success: Merging this will sync nothing',
     ],
     ['fails for a broken repository', { state: 'failed', message: 'Two folders' }, 'failure: Two folders'],
     [
-      'tells an error',
+      'shows an error',
       { state: 'errored', reason: 'git_unavailable', message: 'Not looked at' },
       'error: Not looked at',
     ],
     [
-      'ends when a newer one counts',
+      'ends if a newer commit counts',
       { state: 'superseded', coveredBy: '2', message: 'A newer commit' },
       'success: A newer commit',
     ],
   ])('%s', (_what, changes, expected) => {
     const run = aPreview(changes);
-    expect(told(run, aRun({ state: 'failed', message: 'not this' }))).toBe(expected);
+    expect(statusOf(run, aRun({ state: 'failed', message: 'not this' }))).toBe(expected);
     expect(statusTargets(run)).toEqual(['a'.repeat(40)]);
   });
 });
