@@ -1,4 +1,4 @@
-/** Builds what comment commands need: who asks GitHub, the pipeline, and what deployments of theirs ask again. */
+/** Builds what comment commands need: a reader of GitHub, the pipeline, and the check before their deployments. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
@@ -16,9 +16,9 @@ import { HOUR, SECOND } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { ownSource } from './plans.ts';
 
-/** Of each command of a deployment. */
+/** The time limit of each command of a deployment. */
 const COMMAND_TIMEOUT_MS = HOUR;
-/** A deployment that is under way asks so often, and gives up after so many answers that say nothing. */
+/** A deployment asks so often whether its comment still counts, and gives up after TRIES answers without a result. */
 const ASK_AGAIN_MS = 5 * SECOND;
 const TRIES = 12;
 const OFF = 'Comments are not obeyed any more: COMMENT_COMMANDS or GITHUB_TOKEN is not set';
@@ -28,7 +28,7 @@ export interface Commands {
   withdrawn: DeployOptions['withdrawn'];
 }
 
-/** For the webhook: whose comments are obeyed; null when none are. */
+/** For the webhook: the repository whose comments are obeyed; null if none are. */
 export function commandSource(config: Config): NonNullable<CommentOptions['commands']> | null {
   const { plans, github } = config;
   const source = ownSource(config);
@@ -81,7 +81,7 @@ async function withdrawn(
   }
 }
 
-/** Those that tasks get, but for what would change the tool itself. */
+/** Returns the variables that tasks get, without those that would change the tool itself. */
 function toolVariables(environment: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(environment).filter(([name, value]) => environmentProblem(name, value) === null),

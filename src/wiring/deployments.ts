@@ -1,4 +1,4 @@
-/** Builds what deployments need: repositories, tools, the pipeline, the API, and what ends by itself. */
+/** Builds what deployments need: repositories, tools, the pipeline, the API, and the housekeeping. */
 
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -6,7 +6,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { clearRemoteLocks, createRemoteRepositories } from '../git/requested/remote-repositories.ts';
+import type { WritableRepositories } from '../git/requested/remote-repositories.ts';
 import { isOpen, removeFolder, type StepUser } from '../isolation/open-folder.ts';
 import { stepFolderProblem } from '../isolation/try-step-folder.ts';
 import { type DeployOptions, deploy } from '../pipelines/deploy/deploy.ts';
@@ -28,57 +28,46 @@ import { createDeployApi, type DeployApi } from '../triggers/deploy/deploy-api.t
 import { startApprovals } from '../triggers/github/approvals.ts';
 import { createSealer, type Sealer } from '../triggers/seal.ts';
 import { startDriftChecks } from '../triggers/timers/drift.ts';
-import { DAY, MINUTE, SECOND } from '../units.ts';
+import { SECOND } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { startRunFolders } from '../worker/run-folders.ts';
 import { buildExecutor, buildStepUser } from './executor.ts';
-import { networkOf, requireSpace, secretsOf } from './sync.ts';
+import { buildServerRepositories } from './git.ts';
+import { secretsOf } from './sync.ts';
 
-const GIT_TIMEOUT_MS = 10 * MINUTE;
-const UNUSED_MIRROR_MS = 30 * DAY;
 const TOOLS_KNOWN_MS = 5 * SECOND;
 const STEP_USER_STOP_MS = 5 * SECOND;
 
-/** What deployments and plans share. */
-export interface ToolRoom extends InitOptions, PrepareOptions, RunFolderOptions {
+/** The parts that deployments and plans share. */
+export interface ToolSetup extends InitOptions, PrepareOptions, RunFolderOptions {
   directory: string;
-  repositories: ReturnType<typeof createRemoteRepositories>;
+  repositories: WritableRepositories;
   sealer: Sealer;
 }
 
-export async function buildToolRoom(
+export async function buildToolSetup(
   config: Config,
   watchdog: Watchdog | null,
   log: Logger,
-): Promise<ToolRoom> {
+): Promise<ToolSetup> {
   const { deploy: settings } = config;
   const executor = buildExecutor(config, secretsOf(config), watchdog);
-  const directory = path.join(config.dataDir, 'repositories');
-  await clearRemoteLocks(directory);
   const tempDir = sessionsFolder(config);
-  // Of a server that was killed.
+  // A killed server may have left files there.
   await rm(tempDir, { recursive: true, force: true });
-  const repositories = createRemoteRepositories({
-    directory,
-    path: config.plumbing.PATH ?? '',
-    home: config.plumbing.HOME ?? config.dataDir,
-    timeoutMs: GIT_TIMEOUT_MS,
-    rules: config.remotes,
-    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
-    tempDir,
-    requireSpace: () => requireSpace(config),
+  const directory = path.join(config.dataDir, 'repositories');
+  const repositories = await buildServerRepositories(
+    config,
+    { directory, rules: config.remotes, tempDir },
     log,
-  });
-  repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
-    log.warn({ err }, 'mirrors that nobody uses could not be removed');
-  });
+  );
   const stepUser = buildStepUser(config, executor);
   const isShared = stepUser !== null && (await isOpen(settings.directory));
   return {
     directory: settings.directory,
     repositories,
     executor,
-    // What another user leaves in the cache is not ours to remove.
+    // The cache may then contain files of another user, which this one cannot remove.
     initExecutor: isShared ? executor : createInitExecutor({ executor, directory: settings.pluginCacheDir }),
     stepUser,
     interruptGraceMs: settings.cancelGraceMs,
@@ -95,7 +84,7 @@ function toolPlaces({ plumbing, deploy }: Config): ToolPlaces {
   return { path: plumbing.PATH ?? '', toolsDir: deploy.toolsDir };
 }
 
-/** What this machine has, each as of `toolName`; looked up anew every few seconds. */
+/** Returns the tools of this machine by `toolName`. They are looked up again every few seconds. */
 export function createOwnTools(config: Config): () => Promise<string[]> {
   let found: Promise<string[]> = Promise.resolve([]);
   let lookAgainAtMs = 0;
@@ -110,7 +99,7 @@ export function createOwnTools(config: Config): () => Promise<string[]> {
   };
 }
 
-/** Not below the data directory, whose path may be longer than that of a socket can be (unix(7)). */
+/** Is not below the data directory, because its path may be too long for a socket (unix(7)). */
 function sessionsFolder({ dataDir, deploy: { directory } }: Config): string {
   const own = createHash('sha256').update(dataDir).digest('hex').slice(0, 12);
   return path.join(directory, `.sessions-${own}`);
@@ -119,7 +108,7 @@ function sessionsFolder({ dataDir, deploy: { directory } }: Config): string {
 export function buildDeploy(
   config: Config,
   store: RunStore,
-  room: ToolRoom,
+  room: ToolSetup,
   comments: Pick<DeployOptions, 'ownRepository' | 'withdrawn'>,
 ): Pipeline<'deploy'> {
   const options: DeployOptions = {
@@ -139,7 +128,7 @@ export function buildDeploy(
   return (context) => deploy(options, context);
 }
 
-/** What we have sealed ourselves; null when it is gone, or was sealed with a key that nobody has any more. */
+/** Opens what this program has sealed; null if nothing is there, or the key of that time is not known any more. */
 function opened<T>({ open }: Sealer, sealed: string | null): T | null {
   const text = sealed && open(sealed);
   return text ? (JSON.parse(text) as T) : null;
@@ -148,7 +137,7 @@ function opened<T>({ open }: Sealer, sealed: string | null): T | null {
 export function buildDeployApi(
   { remotes, wall }: Config,
   store: RunStore,
-  { sealer, tools }: ToolRoom,
+  { sealer, tools }: ToolSetup,
   fleet: Fleet | null,
 ): DeployApi {
   return createDeployApi({
@@ -157,7 +146,7 @@ export function buildDeployApi(
     async toolProblem({ tool, toolVersion }, labels) {
       if (fleet) {
         const missing = whatIsMissing({ tool, toolVersion }, labels, await fleet.workers());
-        // Machines come and go: for one with the labels it may wait.
+        // Machines come and go, so a run may wait for one with the labels.
         return missing?.what === 'tool' ? missing.problem : null;
       }
       const found = toolVersion === null ? null : await findTool(tools, tool, toolVersion);
@@ -169,10 +158,10 @@ export function buildDeployApi(
   });
 }
 
-/** Expires approvals, removes folders of the past, and says at once when there can be none. Resolves when these are over. */
+/** Expires approvals, removes old folders, and warns at once if DEPLOY_DIR cannot be used. Returns what ends this. */
 export function startHousekeeping(
   store: RunStore,
-  { directory, stepUser }: ToolRoom,
+  { directory, stepUser }: ToolSetup,
   log: Logger,
 ): () => Promise<void> {
   const ending = new AbortController();
@@ -186,13 +175,13 @@ export function startHousekeeping(
   return async () => {
     ending.abort();
     const ofStepUser = Promise.all([folders.stop(), tried]);
-    // Others are waiting to stop. An executor that hangs has been told to end, and its input has ended.
+    // Other parts wait to stop. An executor that hangs was told to end, and its input has ended.
     const enough = sleep(STEP_USER_STOP_MS, undefined, { ref: false });
     await Promise.all([approvals.stop(), Promise.race([ofStepUser, enough])]);
   };
 }
 
-/** Where nothing is deployed nobody may have made the folder ready, and nobody needs it. */
+/** Only warns: if nothing is deployed, perhaps nobody has prepared the folder, and nobody needs it. */
 async function sayWhenOutOfReach(options: {
   directory: string;
   stepUser: StepUser;
@@ -205,7 +194,7 @@ async function sayWhenOutOfReach(options: {
   log.warn({ problem }, 'any deployment or plan would fail; syncs do not need DEPLOY_DIR');
 }
 
-/** Tells events of deployments, or settles them when there is nothing to sign with. */
+/** Sends events of deployments, or settles them if there is no secret to sign them with. */
 export function startEvents(
   { deploy: { eventWebhook }, remotes: rules }: Config,
   store: RunStore,
@@ -218,11 +207,11 @@ export function startEvents(
   return () => events.stop();
 }
 
-/** Throws ConfigError for a file of targets that is wrong. */
+/** Throws ConfigError if the file of targets is wrong. */
 export async function startDrift(
   { deploy: { drift }, remotes: rules }: Config,
   store: RunStore,
-  { sealer }: ToolRoom,
+  { sealer }: ToolSetup,
   log: Logger,
 ): Promise<() => Promise<void>> {
   if (drift === null) return async () => undefined;

@@ -11,12 +11,12 @@ import { createStepUser, type StepUser } from '../isolation/open-folder.ts';
 import { findPrlimit, hasLimits } from '../process/limits.ts';
 import { startWatchdog, type Watchdog } from '../process/watchdog/watchdog.ts';
 
-/** Of a lease: steps are ended after so much silence, and the rest is for their end, before anybody else begins. */
+/** Steps are ended after a silence of this part of a lease. The rest is for their end, before another worker starts. */
 const SILENT_PART = 0.5;
-/** From TERM to KILL, of a lease. */
+/** The time from TERM to KILL, as a part of a lease. */
 const GRACE_PART = 0.1;
 
-/** Ends what runs here as our child when we do not: others would begin beside it. Stands ready until released. */
+/** Starts a watchdog that ends our children if this process cannot: else another worker would start beside them. */
 export function buildWatchdog({ leaseMs }: Pick<Config, 'leaseMs'>, log: Logger): Watchdog {
   return startWatchdog({
     silenceMs: leaseMs * SILENT_PART,
@@ -27,7 +27,7 @@ export function buildWatchdog({ leaseMs }: Pick<Config, 'leaseMs'>, log: Logger)
 
 type ExecutorParts = Pick<Config, 'executor' | 'plumbing' | 'dataDir' | 'logLimitBytes' | 'leaseMs'>;
 
-/** `secrets` are masked in all output. The watchdog is for what runs as our own child. */
+/** `secrets` are masked in all output. The watchdog is for steps that run as our own children. */
 export function buildExecutor(
   config: ExecutorParts,
   secrets: readonly string[],
@@ -43,19 +43,19 @@ export function buildExecutor(
     silenceMs: config.leaseMs * SILENT_PART,
     environment: {
       ...(program === undefined ? stepPlumbing(config) : leadingElsewhere(config)),
-      // As with git: what outlives a killed server is found by the next.
+      // By this, the next server finds a process that outlives a killed one.
       IAC_RUNNER_DATA: config.dataDir,
     },
   });
 }
 
-/** For ssh and the like, keys included; but no folder of ours, which another user may not be able to use. */
+/** For ssh and similar programs, which need keys; but without TMPDIR, which another user may not be able to use. */
 function leadingElsewhere({ plumbing }: Pick<Config, 'plumbing'>): Readonly<Record<string, string>> {
-  const { TMPDIR: _ours, ...rest } = plumbing;
+  const { TMPDIR: _own, ...rest } = plumbing;
   return rest;
 }
 
-/** What steps get of the server's environment: without the way to keys for git when they are to be kept apart. */
+/** Returns the part of the server's environment that steps get. Isolated steps do not get the way to keys for git. */
 export function stepPlumbing({
   executor,
   plumbing,
@@ -65,7 +65,7 @@ export function stepPlumbing({
   return rest;
 }
 
-/** Who runs the steps, when that may be another user than we are; else null. */
+/** Returns the user that runs the steps if that may be another user than this process; else null. */
 export function buildStepUser(
   config: Pick<Config, 'executor' | 'plumbing'>,
   executor: Pick<Executor, 'capture'>,
@@ -73,12 +73,12 @@ export function buildStepUser(
   return isElsewhere(config.executor.command) ? createStepUser(executor, stepPlumbing(config)) : null;
 }
 
-/** By the user of EXECUTOR_COMMAND, perhaps. */
+/** True if EXECUTOR_COMMAND runs the steps, perhaps as another user or on another host. */
 export function isElsewhere(command: Config['executor']['command']): boolean {
   return command !== null && command.length > 0;
 }
 
-/** The name `isolated` promises more than a process of its own keeps. */
+/** A process of its own gives less protection than the name `isolated` promises. */
 export function warnOfMissingWall({ executor: { command } }: Pick<Config, 'executor'>, log: Logger): void {
   if (command === null || isElsewhere(command)) return;
   log.warn(
@@ -86,7 +86,7 @@ export function warnOfMissingWall({ executor: { command } }: Pick<Config, 'execu
   );
 }
 
-/** Throws ConfigError when limits are asked for that cannot be kept here. Those of another host are its own matter. */
+/** Throws ConfigError if the configured limits cannot be kept here. Another host has to keep its own limits. */
 export async function requireLimits({
   executor: { command, limits },
 }: Pick<Config, 'executor'>): Promise<void> {
@@ -99,7 +99,7 @@ export async function requireLimits({
   );
 }
 
-/** `iac-runner exec` of this very program, in a checkout and when it was built. */
+/** `iac-runner exec` of this very program, both from its source and after a build. */
 function ownProgram(): [string, ...string[]] {
   const cli = path.join(import.meta.dirname, `../cli${path.extname(import.meta.filename)}`);
   return [process.execPath, cli, 'exec'];

@@ -1,4 +1,4 @@
-/** Builds a worker for the jobs of `jobs:stream`: Redis, git, the agent, and what consumes. */
+/** Builds a worker for the jobs of `jobs:stream`: Redis, git, the agent, and the consumer. */
 
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
@@ -9,7 +9,6 @@ import type { Logger } from 'pino';
 import type { JobsConfig } from '../config.ts';
 import { ConfigError, MustEndError } from '../errors.ts';
 import type { Executor } from '../executor/executor.ts';
-import { createRemoteRepositories } from '../git/requested/remote-repositories.ts';
 import { createChangeRequests } from '../github/change-requests.ts';
 import type { StepUser } from '../isolation/open-folder.ts';
 import { stepFolderProblem } from '../isolation/try-step-folder.ts';
@@ -22,38 +21,36 @@ import { makeOwnFolder } from '../make-folder.ts';
 import { findProgram, isProgram } from '../process/find-program.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
 import { splitFlags } from '../runs/deployments/tool-flags.ts';
-import { DAY, MINUTE } from '../units.ts';
+import { MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import {
   buildExecutor,
   buildStepUser,
   buildWatchdog,
+  isElsewhere,
   requireLimits,
   stepPlumbing,
   warnOfMissingWall,
 } from './executor.ts';
+import { buildRepositories } from './git.ts';
 import type { Lifetime } from './lifetime.ts';
-import { networkOf, secretsOf } from './sync.ts';
+import { secretsOf } from './sync.ts';
 
-const GIT_TIMEOUT_MS = 10 * MINUTE;
-const UNUSED_MIRROR_MS = 30 * DAY;
 const SWEEP_MS = 10 * MINUTE;
 const PROVIDER_PATIENCE_MS = MINUTE;
 
-/** What a drained job may still take to end, beyond the time for its last words. */
+/** So long a drained job may take to end, beyond the time for its last words. */
 const LAST_STEPS_MS = MINUTE;
 
 /**
- * Throws ConfigError for a configuration that cannot be used, StoreUnavailableError without Redis. Resolves to what
- * cuts a drain short.
+ * Throws ConfigError for a configuration that cannot be used, StoreUnavailableError without Redis. Resolves to the
+ * function that cuts a drain short.
  */
 export async function startJobWorker(config: JobsConfig, log: Logger, life: Lifetime): Promise<() => void> {
   const key = requireKey(config);
   const agent = await agentOf(config);
   await requireLimits(config);
-  const stateDir = config.stateDir === null ? ownStateDir(config) : path.join(config.stateDir, 'jobs');
-  makeOwnFolder('TEMP_DIR', config.tempDir);
-  makeOwnFolder(config.stateDir === null ? 'TMPDIR' : 'DATA_DIR', stateDir);
+  const stateDir = await prepareFolders(config);
   const stepUser = agent && buildStepUser(config, executorOf(config, stateDir, null));
   if (stepUser) await requireStepFolder(config, stepUser, life.ending);
   const runnerId = config.runnerId ?? `${hostname()}:${process.pid}`;
@@ -90,17 +87,28 @@ export async function startJobWorker(config: JobsConfig, log: Logger, life: Life
   life.onEnd('jobs: sweeping', startSweeping(folders, store, log));
   log.info({ runner: runnerId, version: VERSION, concurrency: config.concurrency }, 'waiting for jobs');
   for (const warning of store.warnings) log.warn(warning);
+  warnOfSettings(config, agent, log);
+  return () => consumer.hurry();
+}
+
+async function prepareFolders(config: JobsConfig): Promise<string> {
+  const stateDir = config.stateDir === null ? ownStateDir(config) : path.join(config.stateDir, 'jobs');
+  makeOwnFolder('TEMP_DIR', config.tempDir);
+  makeOwnFolder(config.stateDir === null ? 'TMPDIR' : 'DATA_DIR', stateDir);
+  return stateDir;
+}
+
+function warnOfSettings(config: JobsConfig, agent: ChangeOptions['agent'], log: Logger): void {
   warnOfMissingWall(config, log);
-  if (agent !== null && (config.executor.command ?? []).length === 0) {
+  if (agent === null) log.warn('AGENT_COMMAND is not set: jobs end without changing anything');
+  else if (!isElsewhere(config.executor.command)) {
     log.warn(
       'the agent runs as the user of this worker and can read its environment, ENCRYPTION_KEY included; EXECUTOR_COMMAND runs it as another',
     );
   }
-  if (agent === null) log.warn('AGENT_COMMAND is not set: jobs end without changing anything');
-  return () => consumer.hurry();
 }
 
-/** Another runner takes a job over that was idle for so long; a short time for that is for tests. */
+/** Another runner takes over a job that was idle for this time. Shorter times are for tests. */
 function leaseOf({ claimIdleMs }: JobsConfig): number {
   return Math.max(claimIdleMs, MINUTE);
 }
@@ -113,7 +121,7 @@ function executorOf(config: JobsConfig, stateDir: string, watchdog: Watchdog | n
   );
 }
 
-/** Else each job would be taken, and fail. An executor that says nothing is waited for until `ending` at most. */
+/** Without this check, each job would be taken and fail. Waits for an executor that says nothing until `ending`. */
 async function requireStepFolder(
   { tempDir }: JobsConfig,
   stepUser: StepUser,
@@ -131,9 +139,7 @@ async function requireStepFolder(
 
 function startSweeping(folders: JobFolders, store: JobStore, log: Logger): () => void {
   const sweep = () => {
-    folders
-      .sweep(store.held)
-      .catch((err: unknown) => log.warn({ err }, 'folders of the past could not be cleared'));
+    folders.sweep(store.held).catch((err: unknown) => log.warn({ err }, 'old folders could not be cleared'));
   };
   const timer = setInterval(sweep, SWEEP_MS);
   sweep();
@@ -158,19 +164,11 @@ async function changeOptions(
   await mkdir(tempDir, { recursive: true, mode: 0o700 });
   const { hosts } = config.remotes;
   const protocols = config.remotes.protocols.filter((name) => name === 'https' || name === 'http');
-  const repositories = createRemoteRepositories({
-    directory: path.join(stateDir, 'repositories'),
-    path: config.plumbing.PATH ?? '',
-    home: config.plumbing.HOME ?? stateDir,
-    timeoutMs: GIT_TIMEOUT_MS,
-    rules: { protocols, hosts },
-    network: networkOf(config.plumbing),
-    tempDir,
+  const repositories = buildRepositories(
+    { plumbing: config.plumbing, dataDir: stateDir },
+    { directory: path.join(stateDir, 'repositories'), rules: { protocols, hosts }, tempDir },
     log,
-  });
-  repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
-    log.warn({ err }, 'mirrors that nobody uses could not be removed');
-  });
+  );
   return {
     repositories,
     rules: { protocols, hosts },
@@ -199,14 +197,14 @@ function requireKey({ encryptionKey }: JobsConfig): Buffer {
   );
 }
 
-/** Throws ConfigError for what would fail with each job. Where steps run elsewhere, the program is there or not. */
+/** Throws ConfigError for a command that would fail with each job. A program on another host is not looked for. */
 async function agentOf(config: JobsConfig): Promise<ChangeOptions['agent']> {
   if (config.agentCommand === null) return null;
   const split = splitFlags(config.agentCommand);
   if (!split.ok) throw new ConfigError(`AGENT_COMMAND ${split.problem}.`, { nextAction: 'Correct it.' });
   const [program, ...args] = split.flags;
   if (program === undefined) return null;
-  if ((config.executor.command ?? []).length === 0 && (await isMissing(program, config))) {
+  if (!isElsewhere(config.executor.command) && (await isMissing(program, config))) {
     throw new ConfigError(`The program of AGENT_COMMAND, ${program}, was not found.`, {
       nextAction: 'Install it, or correct AGENT_COMMAND.',
     });
@@ -214,18 +212,18 @@ async function agentOf(config: JobsConfig): Promise<ChangeOptions['agent']> {
   return { argv: [program, ...args], env: { ...stepPlumbing(config), ...config.agentEnvironment } };
 }
 
-/** A relative path leads into the repository of each job. */
+/** A relative path with a slash is not missing: it leads into the repository of each job. */
 async function isMissing(program: string, { plumbing }: JobsConfig): Promise<boolean> {
   if (path.isAbsolute(program)) return !(await isProgram(program));
   return !program.includes(path.sep) && (await findProgram(plumbing.PATH ?? '', program)) === null;
 }
 
-/** Each user's own, as folders for temporary files are everybody's. */
+/** Has the user's id in its name, because everybody shares the folder for temporary files. */
 function ownStateDir({ plumbing }: JobsConfig): string {
   return path.join(plumbing.TMPDIR ?? '/tmp', `iac-runner-jobs-${process.getuid?.() ?? 'user'}`);
 }
 
-/** A moment without Redis is no fault of the job that asks. */
+/** A job must not fail because Redis is away for a moment. */
 async function patiently<T>(action: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + PROVIDER_PATIENCE_MS;
   for (;;) {

@@ -1,31 +1,31 @@
-/** What a process holds until it ends: a part that fails ends all of them, and every release runs. */
+/** Everything that a process has to release at its end. A part that fails ends the process, and every release runs. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { ReporterFailedError } from '../errors.ts';
 import { SECOND } from '../units.ts';
 
-/** A release that takes longer is left alone, so that the next one has its turn before a supervisor kills us. */
+/** A release that takes longer is left alone, so that the next one has its turn before a supervisor kills the process. */
 const RELEASE_MS = 15 * SECOND;
 
 export interface Lifetime {
-  /** Aborted as soon as the end begins, with the failure if there was one: from then on nothing new may start. */
+  /** Aborted as soon as the end begins, with the failure if there was one. From then on nothing new may start. */
   ending: AbortSignal;
-  /** Resolves to the first error that a part cannot go on after. The process then has to end. */
+  /** Resolves to the first error after which a part cannot go on. The process then has to end. */
   failed: Promise<Error>;
   fail(error: unknown): void;
   /** Registers the release of something that was just acquired. */
   onEnd(name: string, release: () => Promise<void> | void, limitMs?: number): void;
   /**
-   * Runs every release once, the latest first, when `started` has settled, which is not waited for too long. False when
-   * a release threw or took too long; both are logged.
+   * Runs every release once, the latest first, after `started` has settled or taken too long. Resolves to false if a
+   * release threw or took too long; both are logged.
    */
   end(started?: Promise<unknown>): Promise<boolean>;
 }
 
 interface Release {
   name: string;
-  release(): Promise<void> | void;
+  release(): unknown;
   limitMs: number;
 }
 
@@ -36,39 +36,23 @@ export function createLifetime(log: Logger): Lifetime {
   let ended: Promise<boolean> | null = null;
   let firstFailure: Error | undefined;
   let isHurried = false;
-  /** The releases run, or have run. */
-  let hasBegun = false;
+  let isReleasing = false;
+
+  /** Nobody waits long for a process that cannot do its work. */
+  function run({ name, release, limitMs }: Release): Promise<boolean> {
+    const limit = isHurried ? Math.min(limitMs, RELEASE_MS) : limitMs;
+    return releaseInTime({ name, release, limitMs: limit }, log);
+  }
 
   async function runAll(started: Promise<unknown>): Promise<boolean> {
-    // A start goes on after a part has failed. It needs the parts it has, and what it still acquires goes before them.
-    const release = () =>
-      started.then(
-        () => undefined,
-        () => undefined,
-      );
+    // A start goes on after a part has failed. It needs the parts it has, so it ends before they are released.
+    const release = () => started.catch(() => undefined);
     let isClean = await run({ name: 'start', release, limitMs: RELEASE_MS });
-    hasBegun = true;
+    isReleasing = true;
     for (let next = releases.pop(); next; next = releases.pop()) {
       isClean = (await run(next)) && isClean;
     }
     return isClean;
-  }
-
-  async function run({ name, release, limitMs }: Release): Promise<boolean> {
-    const done = new AbortController();
-    // Nobody waits long for a process that cannot do its work.
-    const limit = isHurried ? Math.min(limitMs, RELEASE_MS) : limitMs;
-    const late = sleep(limit, 'late', { signal: done.signal }).catch(() => 'late');
-    try {
-      const outcome = await Promise.race([Promise.resolve(release()), late]);
-      if (outcome === 'late') throw new Error(`It did not end within ${limit} ms.`);
-      return true;
-    } catch (err) {
-      log.error({ err, part: name }, 'a part was not released; the others are');
-      return false;
-    } finally {
-      done.abort();
-    }
   }
 
   return {
@@ -81,7 +65,7 @@ export function createLifetime(log: Logger): Lifetime {
       failed.resolve(failure);
     },
     onEnd(name, release, limitMs = RELEASE_MS) {
-      if (hasBegun) void run({ name, release, limitMs });
+      if (isReleasing) void run({ name, release, limitMs });
       else releases.push({ name, release, limitMs });
     },
     end(started = Promise.resolve()) {
@@ -90,4 +74,19 @@ export function createLifetime(log: Logger): Lifetime {
       return ended;
     },
   };
+}
+
+async function releaseInTime({ name, release, limitMs }: Release, log: Logger): Promise<boolean> {
+  const done = new AbortController();
+  const late = sleep(limitMs, 'late', { signal: done.signal }).catch(() => 'late');
+  try {
+    const outcome = await Promise.race([Promise.resolve(release()), late]);
+    if (outcome === 'late') throw new Error(`It did not end within ${limitMs} ms.`);
+    return true;
+  } catch (err) {
+    log.error({ err, part: name }, 'a part was not released; the others are');
+    return false;
+  } finally {
+    done.abort();
+  }
 }

@@ -1,19 +1,18 @@
-/** A program that runs for long: until it is stopped, or until a part fails that it cannot do its work without. */
+/** Runs a program until it is stopped, or until a part fails that it cannot do its work without. */
 
 import type { Logger } from 'pino';
 import { ReporterFailedError } from '../errors.ts';
 import { createLifetime, type Lifetime } from './lifetime.ts';
-import { listenToSignals } from './signals.ts';
 
 /** Ends at once what a drain would wait for. */
 type Hurry = () => void;
 
-/** True when a signal ended it and everything was released. An error of the start is thrown, after the release. */
+/** True if a signal ended it and everything was released. An error of the start is thrown, after the release. */
 export async function live(log: Logger, start: (life: Lifetime) => Promise<Hurry>): Promise<boolean> {
-  // Before anything starts: a stop in the middle of a start is a stop, not a kill.
+  // The signals come before the start: a stop in the middle of a start is a stop, not a kill.
   const signals = listenToSignals();
   const life = createLifetime(log);
-  // An error that nobody handles leaves a part in an unknown state, or ends its loop: only a restart puts that right.
+  // An error that nobody handles leaves a part in an unknown state, or ends its loop. Only a restart repairs that.
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (err: unknown) => {
       log.fatal({ err }, 'an error that nobody handled');
@@ -35,10 +34,33 @@ export async function live(log: Logger, start: (life: Lifetime) => Promise<Hurry
   if ('signal' in end) log.info(end, 'stopping');
   else {
     log.fatal({ err: end.error }, 'a part has failed for good; ending, to be started again');
-    // A report that is not sent is no reason to cut work off.
+    // A report that cannot be sent is no reason to cut work off.
     if (!(end.error instanceof ReporterFailedError)) (await starting)();
   }
   const isClean = await life.end(starting);
   log.info('stopped');
   return 'signal' in end && isClean;
+}
+
+/** Listens to SIGTERM and SIGINT, and to SIGHUP, as a closed terminal is no reason to leave work half done. */
+function listenToSignals() {
+  let onAnother = (): void => {};
+  const first = new Promise<NodeJS.Signals>((resolve) => {
+    let stopping = false;
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(name, (signal) => {
+        if (stopping) onAnother();
+        stopping = true;
+        resolve(signal);
+      });
+    }
+  });
+  return {
+    /** Resolves to the first signal. */
+    first,
+    /** Sets what is done at every later signal. */
+    onAnother(action: () => void): void {
+      onAnother = action;
+    },
+  };
 }

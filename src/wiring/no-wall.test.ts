@@ -10,7 +10,7 @@ import { enqueueRun } from '../runs/enqueue.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { executeRun } from '../worker/execute-run.ts';
-import { buildDeploy, buildToolRoom } from './deployments.ts';
+import { buildDeploy, buildToolSetup } from './deployments.ts';
 import { buildPlans } from './plans.ts';
 
 const log = pino({ level: 'silent' });
@@ -29,15 +29,15 @@ async function openMachine(settings: Record<string, string>) {
   });
   const store = await createSqliteStore({ directory: config.dataDir });
   onTestFinished(() => store.close());
-  const room = await buildToolRoom(config, null, log);
-  const plans = await buildPlans(config, store, { room, mirror: world.mirror }, log);
+  const setup = await buildToolSetup(config, null, log);
+  const plans = await buildPlans(config, store, { setup, mirror: world.mirror }, log);
   const comments = { ownRepository: plans.repository, withdrawn: async () => null };
   const never = async (): Promise<never> => {
     throw new Error('Nobody asked for it.');
   };
   const pipelines: Pipelines = {
     ...{ sync: never, preview: never, command: never },
-    deploy: buildDeploy(config, store, room, comments),
+    deploy: buildDeploy(config, store, setup, comments),
     plan: plans.pipeline,
   };
   return { store, work: () => workOnNext(store, pipelines) };

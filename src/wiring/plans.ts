@@ -1,4 +1,4 @@
-/** Builds what plans of pull requests need: the door of Pub/Sub, the pipeline, and who writes the comments. */
+/** Builds what plans of pull requests need: the endpoint for Pub/Sub, the pipeline, and the reporter of comments. */
 
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -9,11 +9,7 @@ import type { Config } from '../config.ts';
 import type { Mirror } from '../git/own/mirror.ts';
 import { createOwnRepository } from '../git/own/own-repository.ts';
 import { parseRemote } from '../git/requested/remote.ts';
-import {
-  clearRemoteLocks,
-  createRemoteRepositories,
-  type RemoteRepositories,
-} from '../git/requested/remote-repositories.ts';
+import type { RemoteRepositories } from '../git/requested/remote-repositories.ts';
 import { createScratchRepository } from '../git/requested/scratch-repository.ts';
 import { createGitHubComments } from '../github/github-comments.ts';
 import { createPullReader } from '../github/pull-reader.ts';
@@ -27,68 +23,55 @@ import { createOidcVerifier } from '../triggers/plan/oidc.ts';
 import { openPlanSecrets } from '../triggers/plan/plan-secrets.ts';
 import { createPubsubPush, type PubsubPushOptions } from '../triggers/plan/pubsub-push.ts';
 import type { Gate } from '../triggers/signed-body.ts';
-import { DAY, MINUTE } from '../units.ts';
+import { MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
-import type { ToolRoom } from './deployments.ts';
-import { buildGit, networkOf, requireSpace } from './sync.ts';
+import type { ToolSetup } from './deployments.ts';
+import { buildGit, buildServerRepositories, GIT_TIMEOUT_MS, requireSpace } from './git.ts';
 
-const GIT_TIMEOUT_MS = 10 * MINUTE;
-/** Of each command of the tool. */
+/** The time limit of each command of the tool. */
 const COMMAND_TIMEOUT_MS = 30 * MINUTE;
-const UNUSED_MIRROR_MS = 30 * DAY;
 /** GitHub takes any user name with a token: https://docs.github.com/en/get-started/git-basics/about-remote-repositories */
 const TOKEN_USER = 'x-access-token';
 
-/** It was accepted while the server, or another one, had a wall. */
+/** A plan may have been accepted while this server, or another one, had a wall. */
 const NO_WALL = 'Neither EXECUTOR_COMMAND nor TRUST_PULL_REQUEST_AUTHORS is set here';
 
 export interface Plans {
   pipeline: Pipeline<'plan'>;
   pubsubPush(gate: Gate): Handler;
-  /** The operator's own, for heads of pull requests. */
+  /** The operator's own repository, for heads of pull requests. */
   repository: Pick<RemoteRepositories, 'open'>;
-  /** For the webhook: where heads of our own pull requests come from; null when they are not planned. */
+  /** For the webhook: where the heads of our own pull requests are; null if they are not planned. */
   ownPulls: PullRequestOptions['plans'];
-  /** Writes the comments of plans whose requests brought a token. Resolves when none is being written any more. */
+  /** Starts to write the comments of plans whose requests sent a token. Returns the function that ends this. */
   startComments(runUrl: (runId: string) => string, onFailure: (error: unknown) => void): () => Promise<void>;
 }
 
 export async function buildPlans(
   config: Config,
   store: RunStore,
-  { room, mirror }: { room: ToolRoom; mirror: Mirror },
+  { setup, mirror }: { setup: ToolSetup; mirror: Mirror },
   log: Logger,
 ): Promise<Plans> {
-  const tokenOf = (run: PlanRun) => readToken(config, store, room, run);
-  const repositories = await buildRepositories(config, log);
+  const tokenOf = (run: PlanRun) => readToken(config, store, setup, run);
+  // Requests for plans may name other hosts than deployments, so they have repositories of their own.
+  const repositories = await buildServerRepositories(
+    config,
+    {
+      directory: path.join(config.dataDir, 'plan-repositories'),
+      rules: { protocols: config.remotes.protocols, hosts: config.plans.allowedHosts },
+      tempDir: path.join(config.dataDir, 'sessions'),
+    },
+    log,
+  );
   const repository = await ownRepository(config, mirror);
-  const options: PlanOptions = {
-    ...room,
-    // A stranger's head gets no token of ours.
-    registryUrl: null,
-    repositories: { configured: repository, sealed: repositories },
-    steps: store.steps,
-    latestEvent: store.latestEvent,
-    async credentials(run) {
-      // Our own repository is read as it always is.
-      if (run.input.credential === 'configured') return { git: null, secrets: [] };
-      const token = await tokenOf(run);
-      return token === null
-        ? null
-        : { git: { type: 'http', username: TOKEN_USER, password: token }, secrets: [token] };
-    },
-    async lookUp(run) {
-      const token = await tokenOf(run);
-      if (token === null) return null;
-      const access = { apiUrl: run.input.apiUrl, token, version: VERSION, ofRequest: true };
-      return createPullReader(access, run.input).pull();
-    },
-    checks: config.deploy.checks,
-    timeoutMs: COMMAND_TIMEOUT_MS,
-    approvalTimeoutMs: config.deploy.approvalTimeoutMs,
-    now: Date.now,
-  };
-  const pushes = pubsubPushes(config, store, room, log);
+  const options = planOptions(
+    config,
+    setup,
+    { configured: repository, sealed: repositories },
+    { store, tokenOf },
+  );
+  const pushes = pubsubPushes(config, store, setup, log);
   return {
     pipeline: async (context) =>
       config.wall.pullRequests
@@ -115,11 +98,45 @@ export async function buildPlans(
   };
 }
 
-/** Null when it is not to be had. */
+function planOptions(
+  config: Config,
+  setup: ToolSetup,
+  repositories: PlanOptions['repositories'],
+  { store, tokenOf }: { store: RunStore; tokenOf(run: PlanRun): Promise<string | null> },
+): PlanOptions {
+  return {
+    ...setup,
+    // The head of a stranger gets none of the operator's tokens.
+    registryUrl: null,
+    repositories,
+    steps: store.steps,
+    latestEvent: store.latestEvent,
+    async credentials(run) {
+      // The operator's own repository is read with the configured credentials.
+      if (run.input.credential === 'configured') return { git: null, secrets: [] };
+      const token = await tokenOf(run);
+      return token === null
+        ? null
+        : { git: { type: 'http', username: TOKEN_USER, password: token }, secrets: [token] };
+    },
+    async lookUp(run) {
+      const token = await tokenOf(run);
+      if (token === null) return null;
+      const access = { apiUrl: run.input.apiUrl, token, version: VERSION, ofRequest: true };
+      return createPullReader(access, run.input).pull();
+    },
+    checks: config.deploy.checks,
+    timeoutMs: COMMAND_TIMEOUT_MS,
+    approvalTimeoutMs: config.deploy.approvalTimeoutMs,
+    now: Date.now,
+  };
+}
+
+/** Returns null if there is no token. */
 async function readToken(
   { github }: Config,
   store: RunStore,
-  { sealer }: ToolRoom,
+  { sealer }: ToolSetup,
   { id, input }: PlanRun,
 ): Promise<string | null> {
   if (input.credential === 'configured') return github?.token ?? null;
@@ -129,7 +146,7 @@ async function readToken(
 async function ownRepository(config: Config, mirror: Mirror) {
   const git = buildGit(config, GIT_TIMEOUT_MS);
   const directory = path.join(config.dataDir, 'plans');
-  // What a killed server left there.
+  // A killed server may have left files there.
   await rm(directory, { recursive: true, force: true });
   return createOwnRepository({
     git,
@@ -142,36 +159,15 @@ async function ownRepository(config: Config, mirror: Mirror) {
   });
 }
 
-/** The comments are written with our token, so without one there is nothing to be planned for. */
+/** Returns null without a token, as nobody could write the comments then. */
 export function ownSource({ github, git }: Config): { cloneUrl: string; apiUrl: string } | null {
   return github && { cloneUrl: parseRemote(git).url, apiUrl: github.apiUrl };
-}
-
-/** Apart from those of deployments: other hosts are allowed. */
-async function buildRepositories(config: Config, log: Logger) {
-  const directory = path.join(config.dataDir, 'plan-repositories');
-  await clearRemoteLocks(directory);
-  const repositories = createRemoteRepositories({
-    directory,
-    path: config.plumbing.PATH ?? '',
-    home: config.plumbing.HOME ?? config.dataDir,
-    timeoutMs: GIT_TIMEOUT_MS,
-    rules: { protocols: config.remotes.protocols, hosts: config.plans.allowedHosts },
-    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
-    tempDir: path.join(config.dataDir, 'sessions'),
-    requireSpace: () => requireSpace(config),
-    log,
-  });
-  repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
-    log.warn({ err }, 'mirrors that nobody uses could not be removed');
-  });
-  return repositories;
 }
 
 function pubsubPushes(
   config: Config,
   store: RunStore,
-  { sealer }: ToolRoom,
+  { sealer }: ToolSetup,
   log: Logger,
 ): Omit<PubsubPushOptions, 'gate'> {
   const { pubsub, allowedHosts } = config.plans;

@@ -27,8 +27,8 @@ import { startRetention } from '../worker/retention.ts';
 import { commandSource } from './commands.ts';
 import { buildDeployApi, startDrift, startEvents } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
-import { buildPages, createLinks } from './pages.ts';
-import { buildReadiness, sayWhatIsMissing } from './readiness/readiness.ts';
+import { buildPages, createLinks, type Links } from './pages.ts';
+import { buildReadiness, type Readiness, sayWhatIsMissing } from './readiness/readiness.ts';
 import { onlyOne } from './store.ts';
 import { secretsOf } from './sync.ts';
 import { prepareWork, startWork } from './work.ts';
@@ -36,10 +36,12 @@ import { prepareWork, startWork } from './work.ts';
 /** Pushes that arrive within this time are answered by the same head of the branch. */
 const HEAD_MS = 20;
 
-/** Those that have their own credentials, or none. */
+/** The reporters that have their own credentials, or need none. */
 const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
 
-/** Starts the whole server. When it resolves, requests are answered and work is done. Resolves to what cuts a drain short. */
+type Work = Awaited<ReturnType<typeof prepareWork>>;
+
+/** Starts the whole server, which then answers requests and works. Resolves to the function that cuts a drain short. */
 export async function startServices(config: Config, log: Logger, life: Lifetime): Promise<() => void> {
   const gate = createGate({
     trustedProxies: config.server.trustedProxies,
@@ -52,57 +54,85 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     life.onEnd('server', () => listening.close());
     return listening;
   };
-  // A database may be away for a while, a file is not.
+  // The server listens before the store is open if that is a database, which may be away for a while.
   const early = config.storeUrl === null ? null : await listen();
   const work = await prepareWork(config, log, life, front.storeOpened);
-  const { opened, store, plans, tools } = work;
-  const { mirror, due } = work.sync;
-  const links = await createLinks(config, store);
-  const deployApi = buildDeployApi(config, store, tools, opened.fleet);
-  const readiness = buildReadiness(config, store, work.sync);
+  const links = await createLinks(config, work.store);
+  const readiness = buildReadiness(config, work.store, work.sync);
   life.onEnd('readiness', readiness.stop);
-  // Made before the doors that nudge it, started after them.
-  let reconciler: Reconciler | null = null;
+  // The webhook needs the reconciler, which starts later.
+  const reconciler: { current: Reconciler | null } = { current: null };
+  const onBranchMoved = () => reconciler.current?.nudge();
+  const { app, closeStreams } = await buildApp(work, { gate, links, readiness, onBranchMoved });
+  front.show(app);
+  const server = early ?? (await listen());
+  // Registered once more, so that the server closes before the store does.
+  if (early) life.onEnd('server', () => early.close());
+  life.onEnd('event streams', closeStreams);
+  links.listeningOn(server.port);
+  const { host } = config.server;
+  log.info({ url: `http://${shownHost(host)}:${server.port}`, version: VERSION, host }, 'listening');
+
+  warnOfSettings(config, log);
+  life.onEnd('reporters', await startReporters(work, links));
+  const { labels } = config.deploy;
+  const worker = await startWork(work, { command: 'serve', labels, concurrency: null });
+  const looking = await startLooking(work, (started) => {
+    reconciler.current = started;
+  });
+  life.onEnd('looking for work', looking);
+  void sayWhatIsMissing(readiness, log);
+  return worker.hurry;
+}
+
+function warnOfSettings({ github, selfHeal, dokploy }: Config, log: Logger): void {
+  if (!github) {
+    log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
+  }
+  if (selfHeal && !dokploy) log.warn('SELF_HEAL does nothing without CONFIG_HASH_STORE=dokploy');
+}
+
+interface AppParts {
+  gate: ReturnType<typeof createGate>;
+  links: Links;
+  readiness: Readiness;
+  onBranchMoved(): void;
+}
+
+/** Builds everything that answers requests. */
+async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: AppParts) {
+  const { config, log, store, plans } = work;
+  const { mirror } = work.sync;
+  const { fleet } = work.opened;
   const lastGoodRules = async () => (await store.ledger(syncGroup(config.git.branch))).rules;
-  const known = createKnownServices({ mirror, lastGoodRules });
-  const keysOf = (secrets: readonly string[]) => secrets.map((secret) => createSecretKey(secret, 'utf8'));
+  const services = createKnownServices({ mirror, lastGoodRules });
+  const known = (): Promise<string[]> =>
+    services.known().catch((err: unknown) => {
+      log.warn({ err }, 'the services of the branch cannot be listed');
+      return [];
+    });
+  const deployApi = buildDeployApi(config, store, work.tools, fleet);
+  const pages = await buildPages(config, store, { links, gate, log, deployApi, fleet }, known);
   const mask = createRedactor(secretsOf(config));
-  const pages = await buildPages(
-    config,
-    store,
-    { links, gate, log, deployApi, fleet: opened.fleet },
-    async () => {
-      try {
-        return await known.known();
-      } catch (err) {
-        log.warn({ err }, 'the services of the branch cannot be listed');
-        return [];
-      }
-    },
-  );
+  const keysOf = (secrets: readonly string[]) => secrets.map((secret) => createSecretKey(secret, 'utf8'));
+  const shared = { store, gate, branch: config.git.branch, runUrl: links.signed };
   const app = createApp({
     githubWebhook: createGitHubWebhook({
-      store,
+      ...shared,
       secrets: keysOf(config.webhookSecrets),
-      gate,
-      branch: config.git.branch,
       repository: config.repository,
       previews: config.previews,
       plans: plans.ownPulls,
       commands: commandSource(config),
       namedBy: createBranchRules({ mirror, lastGoodRules, rememberMs: HEAD_MS }).namedBy,
-      runUrl: links.signed,
       inbox: createInbox({ store, now: Date.now }),
-      onBranchMoved: () => reconciler?.nudge(),
+      onBranchMoved,
     }),
     syncApi: createSyncApi({
-      ...known,
-      store,
+      ...services,
+      ...shared,
       secrets: keysOf(config.syncSecrets),
-      gate,
-      branch: config.git.branch,
       requireTimestamp: config.requireTimestamp,
-      runUrl: links.signed,
       now: Date.now,
     }),
     pubsubPush: plans.pubsubPush(gate),
@@ -111,60 +141,43 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
     readiness: async () => JSON.parse(mask(JSON.stringify(await readiness.look()))),
     log,
   });
-  front.show(app);
-  const server = early ?? (await listen());
-  // The doors close before the store does.
-  if (early) life.onEnd('server', () => early.close());
-  life.onEnd('event streams', pages.closeStreams);
-  links.listeningOn(server.port);
-  log.info(
-    {
-      url: `http://${shownHost(config.server.host)}:${server.port}`,
-      version: VERSION,
-      host: config.server.host,
-    },
-    'listening',
-  );
+  return { app, closeStreams: pages.closeStreams };
+}
 
-  if (!config.github) {
-    log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
-  }
-  life.onEnd(
-    'reporters',
-    await onlyOne(opened, 'tell', log, async () => [
-      ...startStatuses(config, store, links.signed, { log, onFailure: life.fail }),
-      plans.startComments(links.signed, life.fail),
-      startEvents(config, store, links.plain, { log, onFailure: life.fail }),
-    ]),
-  );
-  if (config.selfHeal && !config.dokploy)
-    log.warn('SELF_HEAL does nothing without CONFIG_HASH_STORE=dokploy');
-  const { labels } = config.deploy;
-  const worker = await startWork(config, work, { command: 'serve', labels, concurrency: null }, log, life);
-  life.onEnd(
-    'looking for work',
-    await onlyOne(opened, 'look', log, async () => {
-      const looking = startReconciler({
-        store,
-        branch: config.git.branch,
-        intervalMs: config.reconcileIntervalMs,
-        onLook: missedDeliveries(config, store, log),
-        due,
-        log,
-      });
-      reconciler = looking;
-      const retention = startRetention({
-        store,
-        retentionMs: config.retentionMs,
-        reporters: config.github ? REPORTERS : REPORTERS_WITHOUT_GITHUB,
-        now: Date.now,
-        log,
-      });
-      return [looking.stop, await startDrift(config, store, tools, log), retention.stop];
-    }),
-  );
-  void sayWhatIsMissing(readiness, log);
-  return worker.hurry;
+/** The name of the role stands in the store, where other versions look for it. */
+function startReporters({ config, log, life, opened, store, plans }: Work, links: Links) {
+  const loop = { log, onFailure: life.fail };
+  return onlyOne(opened, 'tell', log, async () => [
+    ...startStatuses(config, store, links.signed, loop),
+    plans.startComments(links.signed, life.fail),
+    startEvents(config, store, links.plain, loop),
+  ]);
+}
+
+/** Starts what finds work without a request: reconcile, drift checks, and the retention. */
+function startLooking(
+  { config, log, opened, store, sync, tools }: Work,
+  onReconciler: (started: Reconciler) => void,
+) {
+  return onlyOne(opened, 'look', log, async () => {
+    const looking = startReconciler({
+      store,
+      branch: config.git.branch,
+      intervalMs: config.reconcileIntervalMs,
+      onLook: missedDeliveries(config, store, log),
+      due: sync.due,
+      log,
+    });
+    onReconciler(looking);
+    const retention = startRetention({
+      store,
+      retentionMs: config.retentionMs,
+      reporters: config.github ? REPORTERS : REPORTERS_WITHOUT_GITHUB,
+      now: Date.now,
+      log,
+    });
+    return [looking.stop, await startDrift(config, store, tools, log), retention.stop];
+  });
 }
 
 function startStatuses(
@@ -186,7 +199,7 @@ function startStatuses(
   return [() => reporter.stop()];
 }
 
-/** Only where we know our own address, and may ask GitHub about the repository. */
+/** Does nothing unless the server knows its own address, and may ask GitHub about the repository. */
 function missedDeliveries({ github, server }: Config, store: RunStore, log: Logger): () => void {
   if (!github || server.publicUrl === null) return () => undefined;
   const { owner, repo, apiUrl, token } = github;

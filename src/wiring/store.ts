@@ -23,72 +23,62 @@ import type { Lifetime } from './lifetime.ts';
 
 export interface OpenStore {
   store: RunStore;
-  /** This machine, the same after a restart; the leases of its runs are in this name. */
+  /** The name of this machine, the same after a restart. It begins the owner of its leases. */
   machine: string;
-  /** This process: its leases are in this name. */
+  /** The name of this process in its leases. */
   owner: string;
-  /** The others that share the store, or null: it is ours alone. */
+  /** The other machines that share the store, or null if the store is ours alone. */
   fleet: Fleet | null;
-  release(): Promise<void>;
 }
 
 /**
- * Throws StoreUnavailableError: DATA_DIR in use, or the store refused, or written by a newer version. Waits for a
- * database that cannot be reached, until `life.ending`. An open store that has failed for good ends the process.
+ * Opens the store and registers its release. Throws StoreUnavailableError if DATA_DIR is in use, or the store is refused
+ * or was written by a newer version. Waits for a database that cannot be reached, until `life.ending`. A store that fails
+ * for good ends the process.
  */
 export async function openStore(config: Config, log: Logger, life: Lifetime): Promise<OpenStore> {
-  const { dataDir, storeUrl, queueLimit } = config;
+  const { dataDir, storeUrl, queueLimit, workerId } = config;
   if (storeUrl === null) {
     const store = await createSqliteStore({ directory: dataDir, queueLimit, onFailure: life.fail });
-    const machine = config.workerId ?? hostname();
-    return { store, machine, owner: `${machine}:${process.pid}`, fleet: null, release: store.close };
+    life.onEnd('store', store.close);
+    const machine = workerId ?? hostname();
+    return { store, machine, owner: `${machine}:${process.pid}`, fleet: null };
   }
-  // Mirror, checkout and folders of deployments are still this machine's own.
+  // The mirror, the checkout and the folders of deployments still belong to this machine alone.
   const ownership = holdOwnership(dataDir);
-  try {
-    const { createPostgresStore } = await import('../stores/postgres/postgres-store.ts');
-    const store = await onceReachable(
-      () =>
-        createPostgresStore({
-          url: storeUrl,
-          queueLimit,
-          tools: createOwnTools(config),
-          onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
-        }),
-      life.ending,
-      log,
-    );
-    log.info({ store: shownAddress(storeUrl) }, 'store in PostgreSQL');
-    const id = machineId(dataDir);
-    const machine = config.workerId ?? `${hostname()}-${id}`;
-    const owner = `${machine}:${process.pid}`;
-    try {
-      const giveNameBack = await takeName(store.fleet, machine, id, log);
-      return {
-        ...{ store, machine, owner, fleet: store.fleet },
-        async release() {
-          await giveNameBack();
-          await store.close();
-          ownership.close();
-        },
-      };
-    } catch (error) {
-      await store.close();
-      throw error;
-    }
-  } catch (error) {
-    ownership.close();
-    throw error;
-  }
+  life.onEnd('ownership of DATA_DIR', () => ownership.close());
+  const { createPostgresStore } = await import('../stores/postgres/postgres-store.ts');
+  const store = await onceReachable(
+    () =>
+      createPostgresStore({
+        url: storeUrl,
+        queueLimit,
+        tools: createOwnTools(config),
+        onWarning: (problem) => log.warn({ problem }, 'the store may lose what was accepted'),
+      }),
+    life.ending,
+    log,
+  );
+  life.onEnd('store', store.close);
+  log.info({ store: shownAddress(storeUrl) }, 'store in PostgreSQL');
+  const id = machineId(dataDir);
+  const machine = workerId ?? `${hostname()}-${id}`;
+  const { fleet } = store;
+  const giveNameBack = await onceReachable(() => takeName(fleet, machine, id, log), life.ending, log);
+  life.onEnd('name of the machine', giveNameBack);
+  return { store, machine, owner: `${machine}:${process.pid}`, fleet };
 }
 
 const RETRY_MS = SECOND;
 
-/** A database that is being started, or that the network does not lead to yet, is no reason to end. */
-async function onceReachable<T>(open: () => Promise<T>, ending: AbortSignal, log: Logger): Promise<T> {
+/**
+ * Does the work, again and again while the database cannot be reached. A database that is being started, or that the
+ * network does not lead to yet, is no reason to end. The work must be safe to repeat.
+ */
+export async function onceReachable<T>(work: () => Promise<T>, ending: AbortSignal, log: Logger): Promise<T> {
   for (let tries = 0; ; tries += 1) {
     try {
-      return await open();
+      return await work();
     } catch (error) {
       if (!(error instanceof StoreUnreachableError) || ending.aborted) throw error;
       if (tries === 0) log.warn({ problem: describeError(error) }, 'waiting for the database');
@@ -97,7 +87,7 @@ async function onceReachable<T>(open: () => Promise<T>, ending: AbortSignal, log
   }
 }
 
-/** Made once for a data directory. With the host's name it is a name, where hosts have one name or a directory was copied. */
+/** Returns an id that is made once for a data directory. It distinguishes machines whose hosts have the same name. */
 function machineId(dataDir: string): string {
   const file = path.join(dataDir, 'machine-id');
   if (!existsSync(file)) writeFileSync(file, randomBytes(4).toString('hex'), { mode: 0o600 });
@@ -107,7 +97,7 @@ function machineId(dataDir: string): string {
 const NAME_LEASE_MS = MINUTE;
 const NAME_RENEWAL_MS = 10 * SECOND;
 
-/** Two machines of one name would take back each other's runs. Resolves to what gives the name back. */
+/** Takes the name, as two machines of one name would take back each other's runs. Resolves to its release. */
 async function takeName(
   fleet: Fleet,
   machine: string,
@@ -136,10 +126,10 @@ async function takeName(
 }
 
 /**
- * Looks whether the data is still that of before. A database that was emptied or restored knows neither what was accepted nor
- * what was synced: then every service is synced once more, as that is the only state that is surely right.
+ * Syncs every service again if the store contains other data than before. A database that was emptied or restored knows
+ * neither what was accepted nor what was synced, so this is the only way to a state that is certainly right.
  */
-export async function mendLoss(
+export async function repairLoss(
   { dataDir, git: { branch } }: Config,
   { store, fleet }: OpenStore,
   log: Logger,
@@ -156,28 +146,28 @@ export async function mendLoss(
     await enqueueSync(store, {
       trigger: { source: 'reconcile' },
       input: { branch, selection: { mode: 'all' } },
-      // Once, however many machines notice.
+      // Only one run is made, for any number of machines that notice this.
       dedupeKey: `loss:${identity}:${syncGroup(branch)}`,
     });
   }
   writeFileSync(file, identity, { mode: 0o600 });
 }
 
-/** Begins at once what only one process may do when the store is ours alone; else whenever the role falls to us. */
+/** Starts what only one process may do: at once if the store is ours alone, else whenever this machine has the role. */
 export async function onlyOne(
   { fleet, owner }: OpenStore,
   role: string,
   log: Logger,
-  begin: () => Promise<(() => Promise<void> | void)[]>,
+  start: () => Promise<(() => Promise<void> | void)[]>,
 ): Promise<() => Promise<void>> {
-  async function beginAll(): Promise<() => Promise<void>> {
-    const ends = await begin();
+  async function startAll(): Promise<() => Promise<void>> {
+    const ends = await start();
     return () => endAll(ends);
   }
-  return fleet === null ? beginAll() : startRole({ fleet, role, owner, start: beginAll, log }).stop;
+  return fleet === null ? startAll() : startRole({ fleet, role, owner, start: startAll, log }).stop;
 }
 
-/** All together: each stops at once, and one that fails keeps none of the others from ending. */
+/** Ends all parts at the same time. A part that fails does not keep the others from ending. */
 async function endAll(ends: readonly (() => Promise<void> | void)[]): Promise<void> {
   const results = await Promise.allSettled(ends.map(async (end) => end()));
   const failed = results.find((result) => result.status === 'rejected');

@@ -4,8 +4,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config, SecretsConfig } from '../config.ts';
-import { requireFreeSpace } from '../git/disk-space.ts';
-import { createGit, type Git } from '../git/git.ts';
+import type { Git } from '../git/git.ts';
 import { createMirror, type Mirror } from '../git/own/mirror.ts';
 import { createWorkspace } from '../git/own/workspace.ts';
 import { createScratchRepository } from '../git/requested/scratch-repository.ts';
@@ -21,24 +20,15 @@ import type { RunStore } from '../runs/run-store.ts';
 import { createDokployHashes } from '../stores/dokploy-hashes/dokploy-hashes.ts';
 import { MINUTE } from '../units.ts';
 import { buildExecutor, isElsewhere, stepPlumbing } from './executor.ts';
+import { buildGit, GIT_TIMEOUT_MS, requireSpace } from './git.ts';
 
-const GIT_TIMEOUT_MS = 10 * MINUTE;
-/** Shorter, as anybody may open a pull request. */
+/** Shorter than other times for git, because anybody may open a pull request. */
 const PREVIEW_GIT_TIMEOUT_MS = 2 * MINUTE;
 const LOCK_WAIT_MS = 10 * MINUTE;
 
-/** The folder for the files in which tasks say what they did. */
+/** The folder for the result files of tasks. */
 export function taskFiles({ dataDir }: Config): string {
   return path.join(dataDir, 'tmp');
-}
-
-/** Stands in the environment of every git of this server, so that the next one finds what outlived it. */
-export function gitMarker({ dataDir }: Config): string {
-  return `IAC_RUNNER_DATA=${dataDir}`;
-}
-
-export function requireSpace({ dataDir, workspaceDir, diskFloorBytes: floorBytes }: Config): Promise<void> {
-  return requireFreeSpace({ directories: [dataDir, workspaceDir], floorBytes });
 }
 
 export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | null, log: Logger) {
@@ -53,14 +43,28 @@ export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | 
     log,
     requireSpace: () => requireSpace(config),
   });
-  const options: SyncOptions = {
+  const options = syncOptions(config, { store, watchdog, git, mirror, directory });
+  const dueOptions = { ...options, retries: config.syncRetries };
+  return {
     mirror,
-    workspace: createWorkspace({
-      git,
-      mirror,
-      directory,
-      requireSpace: () => requireSpace(config),
-    }),
+    checkout: directory,
+    pipeline: (context: PipelineContext<'sync'>) => sync(options, context),
+    due: (scope: string, signal: AbortSignal) => dueServices(dueOptions, scope, signal),
+  };
+}
+
+interface SyncParts {
+  store: RunStore;
+  watchdog: Watchdog | null;
+  git: Git;
+  mirror: Mirror;
+  directory: string;
+}
+
+function syncOptions(config: Config, { store, watchdog, git, mirror, directory }: SyncParts): SyncOptions {
+  return {
+    mirror,
+    workspace: createWorkspace({ git, mirror, directory, requireSpace: () => requireSpace(config) }),
     workspaceDir: config.workspaceDir,
     requireSignature: config.requireSignedCommits,
     now: Date.now,
@@ -85,23 +89,6 @@ export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | 
     concurrency: config.syncConcurrency,
     lockWaitMs: LOCK_WAIT_MS,
   };
-  const dueOptions = { ...options, retries: config.syncRetries };
-  return {
-    mirror,
-    checkout: directory,
-    pipeline: (context: PipelineContext<'sync'>) => sync(options, context),
-    due: (scope: string, signal: AbortSignal) => dueServices(dueOptions, scope, signal),
-  };
-}
-
-export function buildGit(config: Config, timeoutMs: number): Git {
-  return createGit({
-    path: config.plumbing.PATH ?? '',
-    home: config.plumbing.HOME ?? config.dataDir,
-    remote: { url: config.git.url, token: config.git.token },
-    timeoutMs,
-    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
-  });
 }
 
 export async function buildPreview(
@@ -111,7 +98,7 @@ export async function buildPreview(
 ): Promise<Pipeline<'preview'>> {
   const git = buildGit(config, PREVIEW_GIT_TIMEOUT_MS);
   const directory = path.join(config.dataDir, 'previews');
-  // What a killed server left there.
+  // A killed server may have left files there.
   await rm(directory, { recursive: true, force: true });
   const options: PreviewOptions = {
     mirror,
@@ -126,12 +113,12 @@ export async function buildPreview(
   return (context) => preview(options, context);
 }
 
-/** What must never be seen in a log, even when a task prints it: also what only the server's own environment holds. */
+/** Returns what no log may show, even if a task prints it. Some of it is only in the server's own environment. */
 export function secretsOf({ secrets }: { secrets: SecretsConfig }): string[] {
   return [...secrets.values, ...taskSecrets(secrets.others)];
 }
 
-/** The last part of the repository's address, as a folder name. */
+/** Returns the last part of the repository's address as a folder name. */
 function repositoryName(url: string): string {
   const last =
     url
@@ -140,9 +127,4 @@ function repositoryName(url: string): string {
       .at(-1)
       ?.replace(/\.git$/, '') ?? '';
   return last.replace(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '') || 'repository';
-}
-
-export function networkOf(plumbing: Readonly<Record<string, string>>): Record<string, string> {
-  const names = ['SSL_CERT_FILE', 'SSL_CERT_DIR', 'SSH_AUTH_SOCK', 'HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'];
-  return Object.fromEntries(Object.entries(plumbing).filter(([name]) => names.includes(name)));
 }

@@ -1,4 +1,4 @@
-/** What works on runs, in `serve` and in `worker`: the store, what a dead process left, the pipelines, the worker. */
+/** Builds what works on runs, for `serve` and `worker`: the store, the recovery, the pipelines, the worker. */
 
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
@@ -14,29 +14,30 @@ import { recover } from '../worker/recover.ts';
 import { startTakeBack } from '../worker/take-back.ts';
 import { startWorker, type Worker } from '../worker/worker.ts';
 import { buildCommands } from './commands.ts';
-import { buildDeploy, buildToolRoom, startHousekeeping } from './deployments.ts';
+import { buildDeploy, buildToolSetup, startHousekeeping } from './deployments.ts';
 import { buildWatchdog, requireLimits, warnOfMissingWall } from './executor.ts';
+import { gitMarker } from './git.ts';
 import type { Lifetime } from './lifetime.ts';
 import { buildPlans } from './plans.ts';
-import { mendLoss, openStore } from './store.ts';
-import { buildPreview, buildSync, gitMarker, taskFiles } from './sync.ts';
+import { onceReachable, openStore, repairLoss } from './store.ts';
+import { buildPreview, buildSync, taskFiles } from './sync.ts';
 
-/** Runs worked on at once, each of another group. No kind waits for another. */
+/** So many runs are worked on at once, each of another group. No kind waits for another. */
 const CONCURRENT_SYNCS = 4;
 const CONCURRENT_PREVIEWS = 2;
 const CONCURRENT_PLANS = 2;
-/** They hold no process, only questions to GitHub. */
+/** A command only asks GitHub, and needs no process. */
 const CONCURRENT_COMMANDS = 4;
 
-/** What the steps that a drain has ended may still take, Terraform's own clean-up among it. */
+/** The steps that a drain has ended may take this time, for example for the clean-up of Terraform. */
 const LAST_STEPS_MS = MINUTE;
 
-/** Of a lease: how often ended ones are looked for. */
+/** Leases that have ended are looked for after this part of a lease. */
 const TAKE_BACK_PART = 0.25;
 
-export type Room = Awaited<ReturnType<typeof prepareWork>>;
+type Work = Awaited<ReturnType<typeof prepareWork>>;
 
-/** Opens the store, ends and takes back what a dead process left, and builds the pipelines. */
+/** Opens the store, ends and takes back the work of a dead process, and builds the pipelines. */
 export async function prepareWork(
   config: Config,
   log: Logger,
@@ -47,44 +48,41 @@ export async function prepareWork(
   warnOfMissingWall(config, log);
   const [opened] = await Promise.all([
     openStore(config, log, life),
-    // While the store's thread starts.
+    // This is done while the thread of the store starts.
     loadProcessLibrary(),
   ]);
   const { store, fleet, machine } = opened;
-  life.onEnd('store', opened.release);
   onStoreOpened();
   const { retryLimit: maxAttempts } = config;
-  await recover({ store, maxAttempts, machine: fleet && machine, marker: gitMarker(config), log });
-  await mendLoss(config, opened, log);
+  const recovery = { store, maxAttempts, machine: fleet && machine, marker: gitMarker(config), log };
+  await onceReachable(() => recover(recovery), life.ending, log);
+  await onceReachable(() => repairLoss(config, opened, log), life.ending, log);
 
   await clearLeftoverLock(config.workspaceDir);
   const watchdog = fleet && buildWatchdog(config, log);
   if (watchdog) life.onEnd('watchdog', watchdog.close);
   const sync = buildSync(config, store, watchdog, log);
   await clearMirrorLock(sync.mirror.directory);
-  // Of tasks that were cut off, and whose run may go on without them.
+  // The files are of tasks that were cut off. Their runs may go on without them.
   const problem = await removeTaskFolder(taskFiles(config));
   if (problem !== null) log.warn({ err: problem }, 'files that tasks left cannot be removed');
-  const tools = await buildToolRoom(config, watchdog, log);
-  const plans = await buildPlans(config, store, { room: tools, mirror: sync.mirror }, log);
-  return { opened, store, sync, tools, plans };
+  const tools = await buildToolSetup(config, watchdog, log);
+  const plans = await buildPlans(config, store, { setup: tools, mirror: sync.mirror }, log);
+  return { config, log, life, opened, store, sync, tools, plans };
 }
 
 export interface WorkOptions {
   command: WorkerSign['command'];
-  /** Null: any. */
+  /** Null: runs with any labels. */
   labels: readonly string[] | null;
-  /** Runs of all kinds together; null: as many as of each kind. */
+  /** The limit for runs of all kinds together. Null: only the limits of each kind. */
   concurrency: number | null;
 }
 
-/** Begins to work on runs. */
+/** Starts to work on runs. */
 export async function startWork(
-  config: Config,
-  { opened, store, sync, tools, plans }: Room,
+  { config, log, life, opened, store, sync, tools, plans }: Work,
   { command, labels, concurrency }: WorkOptions,
-  log: Logger,
-  life: Lifetime,
 ): Promise<Worker> {
   const { fleet, owner } = opened;
   const limits = {
@@ -121,7 +119,7 @@ export async function startWork(
   const { retryLimit: maxAttempts } = config;
   const takeBack = startTakeBack({
     ...{ store, maxAttempts, log },
-    ...(fleet ? { before: () => mendLoss(config, opened, log) } : { held: worker.held }),
+    ...(fleet ? { before: () => repairLoss(config, opened, log) } : { held: worker.held }),
     intervalMs: config.leaseMs * TAKE_BACK_PART,
   });
   life.onEnd('take-back', takeBack.stop);
@@ -133,16 +131,16 @@ export async function startWork(
   return worker;
 }
 
-/** `worker`: works on what servers have taken in, and answers nobody. Resolves to what cuts a drain short. */
+/** Starts `worker`, which works on the runs that servers accept. Resolves to the function that cuts a drain short. */
 export async function startRunWorker(
   config: Config,
   { labels, concurrency }: Pick<WorkOptions, 'labels' | 'concurrency'>,
   log: Logger,
   life: Lifetime,
 ): Promise<() => void> {
-  const room = await prepareWork(config, log, life);
+  const work = await prepareWork(config, log, life);
   const options = { command: 'worker', labels: labels ?? config.deploy.labels, concurrency } as const;
-  const worker = await startWork(config, room, options, log, life);
-  log.info({ machine: room.opened.machine, labels: options.labels, version: VERSION }, 'working');
+  const worker = await startWork(work, options);
+  log.info({ machine: work.opened.machine, labels: options.labels, version: VERSION }, 'working');
   return worker.hurry;
 }

@@ -1,4 +1,4 @@
-/** What /ready says of the repository: whether the remote answers, has the branch, and which rules hold at its head. */
+/** The checks of the repository for /ready: whether the remote answers, has the branch, and has good rules at its head. */
 
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
 import type { Checks } from '../../web/frame/readiness.ts';
 
-/** The remote is asked so often at most, whoever asks us; what is said is never older than 30 s. */
+/** The remote is asked at most so often, for any number of requests. The answer of /ready is never older than 30 s. */
 const REMOTE_MS = 20 * SECOND;
 
 export interface BranchChecksOptions {
@@ -40,7 +40,7 @@ export function branchChecks(config: Settings, options: BranchChecksOptions): Ch
       await heads();
     },
     async branch() {
-      // That the remote does not answer is said above.
+      // The check `remote` reports a remote that does not answer.
       const found = await heads().catch(() => null);
       if (found !== '') return;
       throw new Error(`The repository has no branch ${branch}. Push it, or correct GIT_BRANCH.`);
@@ -56,7 +56,7 @@ export function branchChecks(config: Settings, options: BranchChecksOptions): Ch
   };
 }
 
-/** Resolves to what the remote says of the branch, empty when it has none. Throws GitError when it does not answer. */
+/** Resolves to the remote's line about the branch, empty if it has no such branch. Throws if it does not answer. */
 function askNowAndThen(
   { git: { branch } }: Settings,
   { git, mirror, now, signal }: BranchChecksOptions,

@@ -1,4 +1,4 @@
-/** Whether the programs that the work needs are there. Tasks are never started for it: programs are looked up. */
+/** Checks whether the programs that the work needs are there. It looks them up, and never starts a task. */
 
 import { randomUUID } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
@@ -11,10 +11,10 @@ import { findProgram, isProgram } from '../../process/find-program.ts';
 import { SECOND } from '../../units.ts';
 import { isElsewhere, stepPlumbing } from '../executor.ts';
 
-/** Through ssh or a container. */
+/** The limit is long, as the executor may go through ssh or a container. */
 const TIMEOUT_MS = 20 * SECOND;
 const REMEDY = 'Install invoke or set INVOKE_COMMAND.';
-/** Read through the executor: the same folder shows the same words. */
+/** The executor reads this file. The same folder shows the same content. */
 const MARK = '.iac-runner-mark';
 
 type Settings = Pick<Config, 'executor' | 'plumbing' | 'invokeCommand' | 'dataDir' | 'workspaceDir'>;
@@ -26,7 +26,7 @@ export interface ProgramChecksOptions {
   signal: AbortSignal;
 }
 
-/** The program of INVOKE_COMMAND, where it will run. The note is on what cannot be known yet. */
+/** Looks for the program of INVOKE_COMMAND where it will run. The note says what cannot be known yet. */
 export async function checkTaskRunner(
   config: Settings,
   options: ProgramChecksOptions,
@@ -38,16 +38,9 @@ export async function checkTaskRunner(
     return { note: `${program} is looked up in the checkout, and there is none before the first sync.` };
   }
   if (isElsewhere(config.executor.command)) {
-    const script = 'command -v -- "$1" > /dev/null';
+    const script = 'cd "$2" && command -v -- "$1" > /dev/null';
     const cwd = isRelative ? options.checkout : '/';
-    const problem = await askExecutor(config, options, [
-      'sh',
-      '-c',
-      `cd "$2" && ${script}`,
-      'sh',
-      program,
-      cwd,
-    ]);
+    const problem = await askExecutor(config, options, ['sh', '-c', script, 'sh', program, cwd]);
     if (problem !== null) {
       throw new Error(`${program} was not found there${problem}. ${REMEDY} Or look at EXECUTOR_COMMAND.`);
     }
@@ -69,7 +62,7 @@ export async function checkWorkspace({ workspaceDir }: Pick<Config, 'workspaceDi
   await access(workspaceDir, constants.W_OK | constants.X_OK);
 }
 
-/** Whether the executor sees the files of WORKSPACE_DIR, and not a folder of its own by that name. */
+/** Checks that the executor sees the files of WORKSPACE_DIR, and not a folder of its own by that name. */
 export async function checkExecutor(config: Settings, options: ProgramChecksOptions): Promise<void> {
   const file = path.join(config.workspaceDir, MARK);
   const mark = randomUUID();
@@ -81,7 +74,7 @@ export async function checkExecutor(config: Settings, options: ProgramChecksOpti
   );
 }
 
-/** Null when the program ended well, and with `expected` on stdout; else what went wrong, to end a sentence with. */
+/** Returns null if the program succeeded, with `expected` on stdout; else the end of a sentence about the problem. */
 async function askExecutor(
   config: Settings,
   { executor, signal }: ProgramChecksOptions,

@@ -1,4 +1,4 @@
-/** What the server needs to do its work, and how each of it is looked at. */
+/** Builds the checks of everything that the server needs to do its work. */
 
 import type { Logger } from 'pino';
 import type { Config } from '../../config.ts';
@@ -11,16 +11,17 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
 import { createReadiness, type ReadinessProbe } from '../../web/frame/readiness.ts';
 import { buildExecutor, buildStepUser, isElsewhere } from '../executor.ts';
-import { buildGit, requireSpace, secretsOf } from '../sync.ts';
+import { buildGit, requireSpace } from '../git.ts';
+import { secretsOf } from '../sync.ts';
 import { branchChecks } from './branch-checks.ts';
 import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks.ts';
 
 const PROBE_TIMEOUT_MS = 5 * SECOND;
 
-export interface ReadinessRoom extends Pick<ReadinessProbe, 'look'> {
-  /** Ends what is still being looked at. */
+export interface Readiness extends Pick<ReadinessProbe, 'look'> {
+  /** Ends the checks that are under way. */
   stop(): Promise<void>;
-  /** Aborted by that. */
+  /** Aborted by `stop`. */
   signal: AbortSignal;
 }
 
@@ -28,7 +29,7 @@ export function buildReadiness(
   config: Config,
   store: RunStore,
   { mirror, checkout }: { mirror: Mirror; checkout: string },
-): ReadinessRoom {
+): Readiness {
   const ending = new AbortController();
   const { signal } = ending;
   const git = { argv: ['git', '--version'], remedy: 'Install git.', signal } as const;
@@ -58,7 +59,7 @@ export function buildReadiness(
   };
 }
 
-/** Null when nobody else is to work in DEPLOY_DIR. Once it was well it is not tried again. */
+/** Returns null if no other user works in DEPLOY_DIR. After a success the check is not repeated. */
 function checkStepFolders(config: Config, signal: AbortSignal): (() => Promise<void>) | null {
   const stepUser = buildStepUser(config, buildExecutor(config, secretsOf(config)));
   if (stepUser === null) return null;
@@ -74,7 +75,7 @@ function checkStepFolders(config: Config, signal: AbortSignal): (() => Promise<v
 
 interface ProgramCheck {
   argv: readonly [string, ...string[]];
-  /** What to do when it cannot be run. */
+  /** What to do if the program cannot be run. */
   remedy: string;
   signal: AbortSignal;
 }
@@ -83,7 +84,7 @@ async function checkProgram(config: Config, { argv, remedy, signal }: ProgramChe
   const result = await captureProcess({
     argv,
     cwd: '/',
-    // As with git: one that outlives a killed server is ended by the next.
+    // By this, the next server finds a process that outlives a killed one.
     env: { ...config.plumbing, IAC_RUNNER_DATA: config.dataDir },
     timeoutMs: PROBE_TIMEOUT_MS,
     signal,
@@ -93,7 +94,7 @@ async function checkProgram(config: Config, { argv, remedy, signal }: ProgramChe
   throw new Error(`${problem} ${remedy}`);
 }
 
-export async function sayWhatIsMissing({ look, signal }: ReadinessRoom, log: Logger): Promise<void> {
+export async function sayWhatIsMissing({ look, signal }: Readiness, log: Logger): Promise<void> {
   const { checks } = await look();
   if (signal.aborted) return;
   for (const [part, check] of Object.entries(checks)) {

@@ -1,0 +1,75 @@
+/** Builds the git of this program: for its own repository, and for repositories that requests name. */
+
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { requireFreeSpace } from '../git/disk-space.ts';
+import { createGit, type Git } from '../git/git.ts';
+import {
+  clearRemoteLocks,
+  createRemoteRepositories,
+  type RemoteRepositoriesOptions,
+  type WritableRepositories,
+} from '../git/requested/remote-repositories.ts';
+import { DAY, MINUTE } from '../units.ts';
+
+export const GIT_TIMEOUT_MS = 10 * MINUTE;
+const UNUSED_MIRROR_MS = 30 * DAY;
+
+type Base = Pick<Config, 'dataDir' | 'plumbing'>;
+
+/** Is in the environment of every git of this server, so that the next server finds those that outlive this one. */
+export function gitMarker({ dataDir }: Pick<Config, 'dataDir'>): string {
+  return `IAC_RUNNER_DATA=${dataDir}`;
+}
+
+export function requireSpace({ dataDir, workspaceDir, diskFloorBytes: floorBytes }: Config): Promise<void> {
+  return requireFreeSpace({ directories: [dataDir, workspaceDir], floorBytes });
+}
+
+export function buildGit(config: Config, timeoutMs: number): Git {
+  return createGit({
+    ...placeOf(config),
+    remote: { url: config.git.url, token: config.git.token },
+    timeoutMs,
+    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
+  });
+}
+
+type Parts = Pick<RemoteRepositoriesOptions, 'directory' | 'rules' | 'tempDir'>;
+
+/** For a server, which alone uses the directory. */
+export async function buildServerRepositories(
+  config: Config,
+  parts: Parts,
+  log: Logger,
+): Promise<WritableRepositories> {
+  await clearRemoteLocks(parts.directory);
+  const network = { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir };
+  return buildRepositories(config, { ...parts, network, requireSpace: () => requireSpace(config) }, log);
+}
+
+/** Also removes the mirrors that nobody has used for long. */
+export function buildRepositories(
+  base: Base,
+  parts: Parts & Partial<Pick<RemoteRepositoriesOptions, 'network' | 'requireSpace'>>,
+  log: Logger,
+): WritableRepositories {
+  const network = networkOf(base.plumbing);
+  const repositories = createRemoteRepositories({
+    ...{ ...placeOf(base), timeoutMs: GIT_TIMEOUT_MS, network, log },
+    ...parts,
+  });
+  repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {
+    log.warn({ err }, 'mirrors that nobody uses could not be removed');
+  });
+  return repositories;
+}
+
+function placeOf({ plumbing, dataDir }: Base): { path: string; home: string } {
+  return { path: plumbing.PATH ?? '', home: plumbing.HOME ?? dataDir };
+}
+
+function networkOf(plumbing: Readonly<Record<string, string>>): Record<string, string> {
+  const names = ['SSL_CERT_FILE', 'SSL_CERT_DIR', 'SSH_AUTH_SOCK', 'HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'];
+  return Object.fromEntries(Object.entries(plumbing).filter(([name]) => names.includes(name)));
+}
