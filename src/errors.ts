@@ -1,7 +1,7 @@
-/** The few error types that cross rooms. Each says what happened, to what, and what to do next. */
+/** The errors that several parts of the program use. Each one says what happened and what to do next. */
 
 interface RunnerErrorOptions {
-  /** What the reader should do now, one imperative sentence. */
+  /** The next action of the reader, as one imperative sentence. */
   nextAction?: string;
   cause?: unknown;
 }
@@ -16,16 +16,16 @@ export class RunnerError extends Error {
   }
 }
 
-/** The environment is wrong; the program must not start. */
+/** The configuration is wrong, so the program must not start. */
 export class ConfigError extends RunnerError {}
 
-/** The command line is wrong: the program prints its usage. */
+/** The command line is wrong, so the program prints its usage. */
 export class UsageError extends RunnerError {}
 
-/** A request is refused, with this HTTP status; nothing was changed. */
+/** A request is refused with this HTTP status. Nothing was changed. */
 export class RequestError extends RunnerError {
   readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 429 | 503;
-  /** When to try again, if that is known. */
+  /** The time until the next try, or null if it is unknown. */
   readonly retryAfterSeconds: number | null;
 
   constructor(
@@ -39,19 +39,19 @@ export class RequestError extends RunnerError {
   }
 }
 
-/** The store could not commit (full disk, lock, time limit). Nothing may be acknowledged. */
+/** The store could not commit (full disk, lock, time limit). The request must not be acknowledged. */
 export class StoreUnavailableError extends RunnerError {}
 
-/** The store cannot be reached now; it may be there later, without anybody's doing. */
+/** The store cannot be reached now. It may come back by itself. */
 export class StoreUnreachableError extends StoreUnavailableError {}
 
-/** So many runs wait already that no more are taken. Nothing was stored. */
+/** Too many runs wait already. Nothing was stored. */
 export class QueueFullError extends StoreUnavailableError {}
 
-/** The nonce of a request was spent before. Nothing was stored. */
+/** The nonce of a request was used before. Nothing was stored. */
 export class NonceSpentError extends RunnerError {}
 
-/** What runs has to end: all its graces together are cut to `endWithinMs`. */
+/** The running processes have to end within `endWithinMs`, including all pauses between signals. */
 export class MustEndError extends RunnerError {
   readonly endWithinMs: number;
 
@@ -61,10 +61,10 @@ export class MustEndError extends RunnerError {
   }
 }
 
-/** A part that only sends has a defect. The process ends for it, but work that runs may end first. */
+/** A part that only sends reports has a defect. The process ends because of it, after the running work has ended. */
 export class ReporterFailedError extends RunnerError {}
 
-/** Another worker holds this run now, or may do so soon; whoever sees this must stop working on it. */
+/** Another worker holds this run now, or may hold it soon. The receiver of this error must stop working on it. */
 export class StaleLeaseError extends MustEndError {
   constructor(runId: string, endWithinMs = 1_000) {
     const message = `Run ${runId} is no longer leased to this worker.`;
@@ -72,17 +72,17 @@ export class StaleLeaseError extends MustEndError {
   }
 }
 
-/** Somebody cancelled the run: the reason with which its signal is aborted. */
+/** Somebody cancelled the run. This is the reason of the run's aborted signal. */
 export class CancelRequested extends RunnerError {
   constructor(by: string) {
     super(`Cancelled by ${by}`);
   }
 }
 
-/** The workspace cannot be had: somebody else holds, or took, its lock, or the file system refuses it. */
+/** The workspace cannot be used: somebody else holds or took its lock, or the file system refuses it. */
 export class WorkspaceBusyError extends RunnerError {}
 
-/** git could not do its part. `kind` lets a pipeline choose the run's reason. */
+/** git failed. A pipeline chooses the run's reason by `kind`. */
 export class GitError extends RunnerError {
   readonly kind: 'unavailable' | 'unknown_revision' | 'disk_full' | 'broken';
 
@@ -92,28 +92,27 @@ export class GitError extends RunnerError {
   }
 }
 
-/** One line for a person: the message and, when there is one, what to do next. */
+/** One line for a person: the message and the next action, if there is one. */
 export function describeError(error: unknown): string {
   if (error instanceof RunnerError && error.nextAction) return `${error.message} ${error.nextAction}`;
   return error instanceof Error ? error.message : String(error);
 }
 
-/** True when `error`, or anything in its cause chain, is the system's "no space left". */
+/** The system's name of the error, such as ENOENT, or '' if it has none. */
+export function errorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** True if the error, or any error that caused it, says that the disk is full. */
 export function isDiskFull(error: unknown): boolean {
   for (let current = error; current instanceof Error; current = current.cause) {
-    const code = 'code' in current ? current.code : undefined;
-    if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') return true;
+    if (['ENOSPC', 'EDQUOT', 'EFBIG'].includes(errorCode(current))) return true;
     if (/no space left on device|disk is full|disk quota exceeded/i.test(current.message)) return true;
   }
   return false;
 }
 
-/** The name of a system error, such as `ENOENT`; empty for any other error. */
-export function errorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
-/** For a promise about a file: gives `value` if there is no such file. */
+/** Returns a handler for a promise about a file. It returns `value` if the file does not exist. */
 export function orIfMissing<T>(value: T): (error: unknown) => T {
   return (error) => {
     if (errorCode(error) === 'ENOENT') return value;

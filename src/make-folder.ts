@@ -1,12 +1,12 @@
-/** Makes a folder and those above it, where Node's own way may try for ever. */
+/** Makes a folder and those above it. Node's own function may never return. */
 
 import { existsSync, lstatSync, mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { RunnerError } from './errors.ts';
 
 /**
- * Like mkdirSync with `recursive`, which never ends (Node 24) where a file system answers ENOENT to a new folder in
- * one that exists, as /proc does. Throws the system's error, which names the path.
+ * Replaces mkdirSync with `recursive`. That never returns (Node 24) if a file system such as /proc answers ENOENT to a
+ * new folder in an existing one. Throws the system's error, which names the path.
  */
 export function makeFolder(directory: string, mode = 0o777): void {
   if (isFolder(directory)) return;
@@ -15,7 +15,7 @@ export function makeFolder(directory: string, mode = 0o777): void {
   try {
     mkdirSync(directory, { mode });
   } catch (error) {
-    // Somebody else may have been quicker.
+    // Another process may have made the folder first.
     if (!isFolder(directory)) throw error;
   }
 }
@@ -25,8 +25,8 @@ function isFolder(directory: string): boolean {
 }
 
 /**
- * The same for a folder in a public place such as /tmp, mode 0700: whoever made it before may not be somebody else, nor
- * may others write to it. Throws RunnerError naming it by `setting`.
+ * The same for a folder with the mode 0700 in a public place such as /tmp. Throws RunnerError, which names the variable
+ * `setting`, if the folder belongs to another user or if others can write to it.
  */
 export function makeOwnFolder(setting: string, directory: string): void {
   makeFolder(directory, 0o700);

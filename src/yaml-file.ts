@@ -1,34 +1,35 @@
-/** YAML files that people write: read by a schema, with the line and field of every mistake. */
+/** Reads YAML files that people write by a schema, with the line and field of every mistake. */
 
 import { isCollection, isPair, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { KIBIBYTE } from './units.ts';
 
 export interface FileProblem {
-  /** Counts from 1; 0 when the problem is the whole file's. */
+  /** The first line is 1. 0 stands for the whole file. */
   line: number;
-  /** e.g. `services.0.match`, or '' for the file itself. */
+  /** For example `services.0.match`, or '' for the file itself. */
   field: string;
   message: string;
 }
 
-export type ParsedFile<Value> =
+type ParsedFile<Value> =
   | {
       ok: true;
       value: Value;
-      /** For mistakes that the schema cannot see. */
+      /** For mistakes that the schema cannot find. */
       problemAt(path: readonly PropertyKey[], message: string): FileProblem;
     }
   | { ok: false; problems: FileProblem[] };
 
 type YamlDocument = ReturnType<typeof parseDocument>;
 
-const MAX_BYTES = 256 * 1024;
+const MAX_BYTES = 256 * KIBIBYTE;
 /** Rules need five levels. */
 const MAX_DEPTH = 50;
 const MAX_PROBLEMS = 20;
 const MAX_SHOWN = 300;
 
-/** Never throws; what is wrong comes with line and field. An empty file counts as `{}`. */
+/** Never throws. Each problem has a line and a field. An empty file counts as `{}`. */
 export function parseYamlFile<Schema extends z.ZodType>(
   text: string,
   schema: Schema,
@@ -67,10 +68,10 @@ export function describeProblem(file: string, { line, field, message }: FileProb
   return `${file}${line > 0 ? ` line ${line}` : ''}${field ? `, ${field}` : ''}: ${message}`;
 }
 
-/** Null for what is nested more deeply than a recursive parser can follow. */
+/** Returns null if the text is nested too deeply for the recursive parser. */
 function readDocument(text: string, lineCounter: LineCounter): YamlDocument | null {
   try {
-    // The parser compares each key with all others of its map, which takes minutes for many keys.
+    // uniqueKeys compares each key with all others of its map, which takes minutes for many keys.
     return parseDocument(text, { lineCounter, prettyErrors: false, uniqueKeys: false });
   } catch (error) {
     if (error instanceof RangeError) return null;
@@ -79,12 +80,12 @@ function readDocument(text: string, lineCounter: LineCounter): YamlDocument | nu
 }
 
 /**
- * What no schema is asked about, or null. It is looked for before the document is made a value, because that writes
- * keys which are no scalars as text, again and again for each level. Without recursion, so that any depth can be told.
+ * The first problem that no schema can find, or null. Called before the document becomes a value, because that writes
+ * each key that is no scalar as text, again for each level. Not recursive, so that any depth can be reported.
  */
 function refused(document: YamlDocument): { node: unknown; message: string } | null {
   const waiting: { node: unknown; depth: number }[] = [{ node: document.contents, depth: 0 }];
-  // What is added on the way is visited, too.
+  // The loop also visits the nodes that it adds.
   for (const { node, depth } of waiting) {
     if (!isCollection(node)) continue;
     if (depth >= MAX_DEPTH) return { node, message: 'it is nested too deeply' };
@@ -105,7 +106,7 @@ function refused(document: YamlDocument): { node: unknown; message: string } | n
   return null;
 }
 
-/** Keys and messages may repeat the whole file. */
+/** Keys and messages may contain the whole file. */
 function shortened(text: string): string {
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
@@ -114,7 +115,7 @@ function wrong(problems: FileProblem[]): { ok: false; problems: FileProblem[] } 
   return { ok: false, problems: problems.slice(0, MAX_PROBLEMS) };
 }
 
-/** Undefined when there are aliases, which are refused: a few of them can stand for gigabytes. */
+/** Returns undefined if there are aliases. They are refused, because a few of them can stand for gigabytes. */
 function toValue(document: YamlDocument): unknown {
   try {
     return document.toJS({ maxAliasCount: 0 });
@@ -131,7 +132,7 @@ function lineOf(document: YamlDocument, lines: LineCounter, path: readonly Prope
   return 1;
 }
 
-/** 0 for what has no place in the file. */
+/** Returns 0 if the node has no place in the file. */
 function lineAt(node: unknown, lines: LineCounter): number {
   if (!node || typeof node !== 'object' || !('range' in node) || !Array.isArray(node.range)) return 0;
   return lines.linePos(Number(node.range[0])).line;

@@ -1,15 +1,15 @@
-/** What a captured program said: masked for people, and as it came for programs. */
+/** The captured output of a program: masked for people, and unmasked for programs. */
 
 import { eachInTurns } from '../event-loop.ts';
 import { createRedactor } from '../process/output/redact.ts';
 
 export interface CapturedText {
-  /** For parsers, and for files that nobody is shown. What is taken out of it goes through `mask` or `masked`. */
+  /** For parsers, and for files that nobody sees. Every part of it that people see must go through `mask` or `masked`. */
   unmasked: string;
-  /** The whole text as it may be shown and stored. */
+  /** The whole text, masked, to be shown and stored. */
   shown(): Promise<string>;
   mask(text: string): string;
-  /** A value that was parsed out of it, with all its strings, numbers and keys masked. It is changed in place. */
+  /** Masks all strings, numbers and keys of a value that was parsed from the text. Changes the value in place. */
   masked(value: unknown): Promise<unknown>;
 }
 
@@ -21,7 +21,7 @@ export function createCapturedText(text: string, secrets: Iterable<string>): Cap
     async shown() {
       if (mask.longestLength === 0) return text;
       const lines: string[] = [];
-      // No form of a secret goes beyond its line.
+      // Every form of a secret fits into one line.
       await eachInTurns(text.split('\n'), (line) => lines.push(mask(line)));
       return lines.join('\n');
     },
@@ -33,7 +33,7 @@ export function createCapturedText(text: string, secrets: Iterable<string>): Cap
   };
 }
 
-/** Not recursive: values may be nested as deep as their maker likes. Each is given after its entries were looked at. */
+/** Not recursive, because values may be nested deeply. Yields an object after its entries were read. */
 function* objectsIn(root: object): Generator<object> {
   const left: unknown[] = [root];
   while (left.length > 0) {
@@ -54,7 +54,7 @@ function maskEntries(object: object, mask: (text: string) => string): void {
     const shownKey = Array.isArray(object) ? key : mask(key);
     if (shownKey === key && shown === value) continue;
     if (shownKey !== key) Reflect.deleteProperty(object, key);
-    // Not assigned: a key may be `__proto__`.
+    // Not an assignment, because a key may be `__proto__`.
     Object.defineProperty(object, shownKey, {
       value: shown,
       enumerable: true,

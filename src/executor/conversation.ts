@@ -1,26 +1,28 @@
-/** Talks to one executor process about one command, from the request to how it ended, whatever the executor does. */
+/** Talks to one executor process about one command, from the request to the end of the command. */
 
 import { PassThrough } from 'node:stream';
 import { MustEndError } from '../errors.ts';
 import type { LeftOut } from '../process/output/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, superviseProcess } from '../process/supervise-process.ts';
+import type { OutputStream } from '../runs/run-events.ts';
+import { KIBIBYTE, SECOND } from '../units.ts';
 import type { StepResult } from './executor.ts';
-import { createMessageReader, ExecutorFault } from './message-reader.ts';
-import type { ExecMessage, LastWord, SentRequest } from './protocol.ts';
+import { createMessageReader, ExecutorFault, type MessageReader } from './message-reader.ts';
+import { type ExecMessage, type LastWord, MAX_MS, type SentRequest } from './protocol.ts';
 
-export interface ConversationOptions {
+interface ConversationOptions {
   /** The executor's program and arguments. */
   argv: readonly [string, ...string[]];
-  /** The executor's own. */
+  /** The environment of the executor itself. */
   environment: Readonly<Record<string, string>>;
-  /** Until it says that it has started the command. */
+  /** How long the executor may take to start the command. */
   startLimitMs: number;
-  /** How long it may take beyond what the command is given. */
+  /** How long the executor may take beyond the time of the command. */
   endLimitMs: number;
-  /** From TERM to KILL of the executor itself. */
+  /** The time between TERM and KILL of the executor itself. */
   killGraceMs: number;
-  /** Without a sign of life from us for so long it ends the command by itself. */
+  /** The executor ends the command if it gets no sign of life for so long. */
   silenceMs: number;
   mask(text: string): string;
 }
@@ -28,32 +30,31 @@ export interface ConversationOptions {
 export interface Conversation {
   request: SentRequest;
   timeoutMs: number;
-  /** From its interrupt or TERM to the end of the command at the latest. */
+  /** The longest time between the first signal to the command and its end. */
   endingMs: number;
   signal: AbortSignal;
-  /** `executor` is the process on this machine through which we talk. */
+  /** `executor` is the process on this machine. */
   onStarted(command: ProcessIdentity, executor: ProcessIdentity): void;
-  onOutput(stream: 'stdout' | 'stderr', text: string): Promise<void> | void;
-  /** Of a long output, the executor leaves this out here. */
+  onOutput(stream: OutputStream, text: string): Promise<void> | void;
+  /** Called where the executor leaves out a part of a long output. */
   onLeftOut(leftOut: LeftOut): Promise<void> | void;
-  /** Only when there is a result. */
+  /** Called only if there is a result. */
   onResult(text: string): Promise<void> | void;
 }
 
-/** So much of its stderr is looked at for its last words. */
-const MAX_WORDS_BYTES = 8 * 1024;
+/** The end of the executor's stderr is shown if the executor fails. */
+const MAX_WORDS_BYTES = 8 * KIBIBYTE;
 const MAX_WORDS_LINES = 3;
 const MAX_WORDS_CHARACTERS = 300;
-const MAX_TIMER_MS = 2 ** 31 - 1;
-/** What has to end is not waited for longer than this by somebody who only wants to hear how it ended. */
-const LAST_ANSWER_MS = 5_000;
-/** Signs of life in the time of a silence. */
+/** If the command must end soon, the executor gets only this time for its last answer. */
+const LAST_ANSWER_MS = 5 * SECOND;
+/** So many signs of life are sent in the time of a silence. */
 const SIGNS = 6;
 
 /**
- * Resolves when the executor's process is gone. To end the command, its stdin is ended, which reaches through ssh, sudo
- * and docker where a signal may not, and lets it tell how that went; only one that does not answer to that is killed.
- * Rejects with what one of the functions given threw.
+ * Resolves when the executor's process has ended. To end the command, it ends the executor's stdin. That works through
+ * ssh, sudo and docker, where a signal may not arrive, and lets the executor report the end of the command. Only an
+ * executor that does not answer is killed. Rejects with the error of one of the given functions.
  */
 export async function converse(
   options: ConversationOptions,
@@ -62,121 +63,154 @@ export async function converse(
   const { signal } = conversation;
   if (signal.aborted) return { kind: 'cancelled' };
   const giveUp = new AbortController();
-  const state = createState(options.mask);
-  const dialogue = createDialogue(options, conversation, state, () => giveUp.abort(signal.reason));
-  signal.addEventListener('abort', dialogue.cancel, { once: true });
+  const dialogue = openDialogue(options, conversation, () => giveUp.abort(signal.reason));
+  const { state, reader, input } = dialogue;
+  const onAbort = (): void => endCommand(dialogue);
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     const end = await superviseProcess(
       {
         argv: options.argv,
         cwd: '/',
         env: { ...options.environment },
-        timeoutMs: MAX_TIMER_MS,
+        timeoutMs: MAX_MS,
         signal: giveUp.signal,
         killGraceMs: options.killGraceMs,
-        input: dialogue.input,
+        input: input.stream,
       },
       {
         onStart: state.launch,
-        onChunk: (stream, chunk) => (stream === 'stderr' ? state.hear(chunk) : dialogue.take(chunk)),
+        onChunk: (stream, chunk) =>
+          stream === 'stderr' ? state.addWords(chunk) : takeChunk(dialogue, chunk),
       },
     );
-    return state.conclude(end, dialogue.isInsideMessage());
+    return state.conclude(end, reader.isInside());
   } finally {
-    signal.removeEventListener('abort', dialogue.cancel);
-    dialogue.close();
+    signal.removeEventListener('abort', onAbort);
+    dialogue.deadline.clear();
+    input.close();
   }
 }
 
-/** Our side of it: what is written, what is done at each message, and how long we wait for the next. */
-function createDialogue(
-  { startLimitMs, endLimitMs, silenceMs, mask }: ConversationOptions,
-  { request, timeoutMs, endingMs, signal, ...takers }: Conversation,
-  state: State,
+interface Dialogue {
+  options: ConversationOptions;
+  conversation: Conversation;
+  state: State;
+  reader: MessageReader;
+  input: ReturnType<typeof openInput>;
+  deadline: ReturnType<typeof createDeadline>;
+}
+
+function openDialogue(
+  options: ConversationOptions,
+  conversation: Conversation,
   giveUp: () => void,
-) {
-  const input = new PassThrough();
-  const reader = createMessageReader(mask);
-  let isBusy = false;
-  let timer: NodeJS.Timeout | undefined;
+): Dialogue {
+  const { startLimitMs, endLimitMs, mask, silenceMs } = options;
+  const state = createState(mask);
+  const deadline = createDeadline(endLimitMs, (problem) => {
+    if (problem !== null) state.fail(new ExecutorFault(problem));
+    giveUp();
+  });
+  deadline.set(startLimitMs, `did not start the command within ${startLimitMs / SECOND} s`);
+  const input = openInput(conversation.request, silenceMs);
+  return { options, conversation, state, reader: createMessageReader(mask), input, deadline };
+}
 
-  /** Null: it is no failure when that time is up. */
-  function wait(ms: number, problem: string | null): void {
-    clearTimeout(timer);
-    timer = setTimeout(
-      () => {
-        // Who takes the output holds it up: that is not the executor's silence.
-        if (isBusy) return wait(endLimitMs, problem);
-        if (problem !== null) state.fail(new ExecutorFault(problem));
-        giveUp();
-      },
-      Math.min(ms, MAX_TIMER_MS),
-    );
+/** Ends the executor's stdin with the time that the command has, and waits for the end of the command. */
+function endCommand({ options, conversation, state, input, deadline }: Dialogue): void {
+  const reason: unknown = conversation.signal.reason;
+  const limitMs = reason instanceof MustEndError ? reason.endWithinMs : null;
+  input.end({ end_within_ms: limitMs });
+  const { endLimitMs } = options;
+  const endingMs = state.isStarted() ? conversation.endingMs : 0;
+  const patienceMs =
+    limitMs === null
+      ? endingMs + endLimitMs
+      : Math.min(endingMs, limitMs) + Math.min(endLimitMs, state.isStarted() ? LAST_ANSWER_MS : limitMs);
+  deadline.set(patienceMs, 'did not end the command when it was told to');
+}
+
+async function takeChunk(dialogue: Dialogue, chunk: Buffer): Promise<void> {
+  const { state, reader, deadline } = dialogue;
+  if (state.hasFailed()) return;
+  deadline.pause();
+  try {
+    for (const message of reader.push(chunk)) await handleMessage(dialogue, message);
+  } catch (error) {
+    state.fail(error);
+    endCommand(dialogue);
   }
-  function cancel(): void {
-    const reason: unknown = signal.reason;
-    const limitMs = reason instanceof MustEndError ? reason.endWithinMs : null;
-    sayLast({ end_within_ms: limitMs });
-    wait(patienceMs(limitMs), 'did not end the command when it was told to');
-  }
-  function patienceMs(limitMs: number | null): number {
-    if (limitMs === null) return endLimitMs + (state.isStarted() ? endingMs : 0);
-    if (!state.isStarted()) return Math.min(endLimitMs, limitMs);
-    return Math.min(endingMs, limitMs) + Math.min(endLimitMs, LAST_ANSWER_MS);
-  }
-  function sayLast(word: LastWord): void {
-    if (input.writable) input.end(`${JSON.stringify(word)}\n`);
-  }
-  async function heed(message: ExecMessage): Promise<void> {
-    switch (message.type) {
-      case 'started': {
-        const identities = state.start(message);
-        if (signal.aborted) cancel();
-        else wait(timeoutMs + endingMs + endLimitMs, 'did not end the command in time');
-        return takers.onStarted(...identities);
-      }
-      case 'log':
-        if (message.left_out) await takers.onLeftOut(message.left_out);
-        return takers.onOutput(message.stream, message.text);
-      case 'finished':
-        if (message.result !== undefined) await takers.onResult(message.result);
-        state.finish(message, signal.aborted);
-        sayLast({ end_within_ms: 0 });
-        wait(endLimitMs, null);
+  deadline.resume();
+}
+
+async function handleMessage(dialogue: Dialogue, message: ExecMessage): Promise<void> {
+  const { options, conversation, state, input, deadline } = dialogue;
+  const { signal, timeoutMs, endingMs } = conversation;
+  switch (message.type) {
+    case 'started': {
+      const identities = state.start(message);
+      const limitMs = timeoutMs + endingMs + options.endLimitMs;
+      if (signal.aborted) endCommand(dialogue);
+      else deadline.set(limitMs, 'did not end the command in time');
+      return conversation.onStarted(...identities);
     }
+    case 'log':
+      if (message.left_out) await conversation.onLeftOut(message.left_out);
+      return conversation.onOutput(message.stream, message.text);
+    case 'finished':
+      if (message.result !== undefined) await conversation.onResult(message.result);
+      state.finish(message, signal.aborted);
+      input.end({ end_within_ms: 0 });
+      // An executor that does not end by itself now has not failed.
+      deadline.set(options.endLimitMs, null);
   }
+}
 
-  wait(startLimitMs, `did not start the command within ${startLimitMs / 1_000} s`);
-  // It may have gone before it has read everything: its end tells.
-  input.on('error', () => undefined);
-  input.write(`${JSON.stringify({ ...request, attached: true, silence_ms: silenceMs })}\n`);
-  const signs = setInterval(() => void (input.writable && input.write('\n')), silenceMs / SIGNS);
+/** The executor's stdin: the request, signs of life, and the last word. */
+function openInput(request: SentRequest, silenceMs: number) {
+  const stream = new PassThrough();
+  // The executor may end before it has read everything. Its end reports that.
+  stream.on('error', () => undefined);
+  stream.write(`${JSON.stringify({ ...request, attached: true, silence_ms: silenceMs })}\n`);
+  const signs = setInterval(() => void (stream.writable && stream.write('\n')), silenceMs / SIGNS);
   return {
-    input,
-    cancel,
-    async take(chunk: Buffer): Promise<void> {
-      if (state.hasFailed()) return;
-      isBusy = true;
-      try {
-        for (const message of reader.push(chunk)) await heed(message);
-      } catch (error) {
-        state.fail(error);
-        cancel();
-      }
-      isBusy = false;
+    stream,
+    end(word: LastWord): void {
+      if (stream.writable) stream.end(`${JSON.stringify(word)}\n`);
     },
-    isInsideMessage: () => reader.isInside(),
     close(): void {
-      clearTimeout(timer);
       clearInterval(signs);
-      input.destroy();
+      stream.destroy();
     },
+  };
+}
+
+/** A time limit for the next message. `onMissed` is called with the problem, or with null if it is no failure. */
+function createDeadline(endLimitMs: number, onMissed: (problem: string | null) => void) {
+  let isPaused = false;
+  let timer: NodeJS.Timeout | undefined;
+  function set(ms: number, problem: string | null): void {
+    clearTimeout(timer);
+    // While our own code takes a message, the executor is not late.
+    const expire = (): void => (isPaused ? set(endLimitMs, problem) : onMissed(problem));
+    timer = setTimeout(expire, Math.min(ms, MAX_MS));
+  }
+  return {
+    set,
+    pause(): void {
+      isPaused = true;
+    },
+    resume(): void {
+      isPaused = false;
+    },
+    clear: () => clearTimeout(timer),
   };
 }
 
 type State = ReturnType<typeof createState>;
 
-/** What is known so far; its functions say what may follow. */
+/** The facts so far about the executor and its command. */
 function createState(mask: (text: string) => string) {
   let executor: ProcessIdentity | null = null;
   let started = false;
@@ -195,30 +229,34 @@ function createState(mask: (text: string) => string) {
     },
     isStarted: () => started,
     finish({ end, error_msg: why }: Extract<ExecMessage, { type: 'finished' }>, isCancelled: boolean): void {
-      const isOurWish = isCancelled || end.kind !== 'cancelled';
-      result = isOurWish ? end : { kind: 'lost', message: mask(`The executor gave up the command: ${why}`) };
+      const isWanted = isCancelled || end.kind !== 'cancelled';
+      result = isWanted ? end : { kind: 'lost', message: mask(`The executor gave up the command: ${why}`) };
     },
     /** The first failure counts. */
     fail(error: unknown): void {
       failure ??= { error };
     },
     hasFailed: () => failure !== null,
-    hear(chunk: Buffer): void {
+    addWords(chunk: Buffer): void {
       words = Buffer.concat([words, chunk]).subarray(-MAX_WORDS_BYTES);
     },
     conclude(end: ProcessEnd, isInsideMessage: boolean): StepResult {
       if (failure !== null && !(failure.error instanceof ExecutorFault)) throw failure.error;
       if (failure === null && result !== null) return result;
-      const problem =
-        failure?.error instanceof ExecutorFault ? failure.error.message : endOf(end, isInsideMessage);
-      const lines = mask(words.toString()).trim().split('\n').slice(-MAX_WORDS_LINES);
-      const last = lines
-        .map((line) => line.trim())
-        .join('; ')
-        .slice(-MAX_WORDS_CHARACTERS);
-      return { kind: 'lost', message: `The executor ${problem}${last === '' ? '' : `: ${last}`}` };
+      const fault = failure?.error instanceof ExecutorFault ? failure.error.message : null;
+      const problem = fault ?? endOf(end, isInsideMessage);
+      return { kind: 'lost', message: `The executor ${problem}${lastWords(mask(words.toString()))}` };
     },
   };
+}
+
+function lastWords(stderr: string): string {
+  const lines = stderr.trim().split('\n').slice(-MAX_WORDS_LINES);
+  const last = lines
+    .map((line) => line.trim())
+    .join('; ')
+    .slice(-MAX_WORDS_CHARACTERS);
+  return last === '' ? '' : `: ${last}`;
 }
 
 function endOf(end: ProcessEnd, isInsideMessage: boolean): string {

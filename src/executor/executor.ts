@@ -1,31 +1,32 @@
-/** The port through which a pipeline runs a step's command. */
+/** The interface through which a pipeline runs the command of a step. */
 
+import type { ProcessIdentity } from '../process/process-table.ts';
 import type { OutputStream } from '../runs/run-events.ts';
 import type { CapturedText } from './captured-text.ts';
 
 export interface StepCommand {
-  /** The program and its arguments; never a shell line. */
+  /** The program and its arguments. It is never a shell line. */
   argv: readonly [string, ...string[]];
   cwd: string;
   /** The whole environment of the child. Nothing is inherited. */
   env: Record<string, string>;
   timeoutMs: number;
-  /** Aborting it ends the child and all its descendants: TERM, then KILL after a grace. */
+  /** An abort ends the child and all its descendants: TERM, then KILL after a pause. */
   signal: AbortSignal;
-  /** On abort and timeout an interrupt comes first, and TERM this long after it; left out: no interrupt. */
+  /** After an abort or a timeout an interrupt is sent first, and TERM after this time. Without it no interrupt is sent. */
   interruptGraceMs?: number;
-  /** Masked in the output, beside what the names of variables tell to be secret. */
+  /** Masked in the output, together with the values of variables that have a secret's name. */
   secrets?: readonly string[];
-  /** Written to stdin; without it stdin is at its end from the start. */
+  /** Written to stdin. Without it stdin is empty. */
   input?: string;
-  /** The variable names a file that the child may write, a small one; afterwards it is at `file`, wherever the child ran. */
+  /** The variable names a small file that the child may write. Afterwards it is at `file`, wherever the child ran. */
   result?: { variable: string; file: string };
 }
 
 export interface StepHooks {
-  /** Called once the child runs; `startTicks` is field 22 of /proc/PID/stat, which tells reused pids apart. */
-  onStart(process: { pid: number; startTicks: string }): void;
-  /** Called with whole lines, already masked and bounded. The child waits while the promise is pending. */
+  /** Called when the child runs. */
+  onStart(process: ProcessIdentity): void;
+  /** Called with whole lines, which are masked and not too long. The child waits while the promise is pending. */
   onLines(stream: OutputStream, lines: string[]): Promise<void> | void;
 }
 
@@ -35,16 +36,16 @@ export type StepResult =
   | { kind: 'timed_out' }
   | { kind: 'cancelled' }
   | { kind: 'not_started'; code: string; message: string }
-  /** The executor itself failed: how far the command came is not known. */
+  /** The executor itself failed, so nobody knows how far the command came. */
   | { kind: 'lost'; message: string };
 
-/** What a program said on stdout, not cut; `stderr` is its last 64 KiB. That and `problem` are masked. */
+/** `stdout` is not cut. `stderr` is the last 64 KiB. `stderr` and `problem` are masked. */
 export type CapturedOutput =
   | { kind: 'exited'; exitCode: number; stdout: CapturedText; stderr: string }
   | { kind: 'failed'; problem: string };
 
 export interface Executor {
   run(command: StepCommand, hooks: StepHooks): Promise<StepResult>;
-  /** For output that is read by us, e.g. JSON. Not ended by an interrupt first. */
+  /** For output that our own code reads, such as JSON. Sends no interrupt. */
   capture(command: StepCommand): Promise<CapturedOutput>;
 }

@@ -20,7 +20,7 @@ const FINISHED = `'${JSON.stringify({
   end: { kind: 'exited', exitCode: 0 },
 })}'`;
 
-it('An executor that is silent is not waited for when what it was asked has to end', async () => {
+it('A silent executor is not waited for if its command has to end', async () => {
   const cancel = new AbortController();
   const silent = { ...(await executorThat('echo up >&2; exec sleep 600')), startLimitMs: 600_000 };
   const executor = create({ ...silent, endLimitMs: 600_000, killGraceMs: 600_000 });
@@ -40,8 +40,12 @@ describe('an executor that fails', () => {
     ['ends well without a word', 'exit 0', 'ended with exit code 0 before it told'],
     ['is killed', 'kill -9 $$', 'was killed by SIGKILL before it told'],
     ['says nothing', 'exec sleep 300', 'did not start the command within 2 s'],
-    ['greets', 'echo "Welcome to host!"; exec sleep 300', 'wrote what is no message: "Welcome to host!"'],
-    ['writes another kind of JSON', 'echo \'{"success":true}\'', 'wrote what is no message'],
+    [
+      'greets',
+      'echo "Welcome to host!"; exec sleep 300',
+      'wrote a line that is no message: "Welcome to host!"',
+    ],
+    ['writes another kind of JSON', 'echo \'{"success":true}\'', 'wrote a line that is no message'],
     [
       'ends in the middle of a message',
       `printf '{"type":"sta'`,
@@ -79,7 +83,7 @@ describe('an executor that fails', () => {
     expect(result).toEqual({ kind: 'lost', message: expect.stringContaining(`The executor ${message}`) });
   });
 
-  it('F41: because it repeats a secret in place of a message, does not make it known', async () => {
+  it('F41: because it writes a secret instead of a message, does not reveal it', async () => {
     const secret = `canary-${'x'.repeat(300)}`;
     const options = await executorThat(`echo "$0 ${'y'.repeat(90)}${secret}"; echo ${secret} >&2`);
     const { result } = await run(shell('true', { secrets: [secret] }), options);
@@ -94,7 +98,7 @@ describe('an executor that fails', () => {
     expect(result).toEqual({ kind: 'lost', message: 'The executor did not end the command in time' });
   });
 
-  it('because it does not heed a cancel, is killed', async () => {
+  it('because it ignores a cancel, is killed', async () => {
     const cancel = new AbortController();
     const program = await executorThat(`say ${STARTED}; say ${LOG}; exec sleep 300`);
     const options = { ...program, endLimitMs: 500 };
@@ -105,13 +109,13 @@ describe('an executor that fails', () => {
     });
   });
 
-  it('does not hold up a step that has ended by staying', async () => {
+  it('does not delay a step that has ended, even if the executor stays', async () => {
     const options = await executorThat(`say ${STARTED}; say ${LOG}; say ${FINISHED}; exec sleep 300`);
     const { result, lines } = await run(shell('true'), { ...options, endLimitMs: 500 });
     expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['line']]);
   });
 
-  it('because it was told by others to end, says so', async () => {
+  it('because others ended it, reports that', async () => {
     const { result } = await run(shell('echo $PPID; sleep 600'), {}, ([line]) => {
       if (Number(line) > 1) process.kill(Number(line), 'SIGTERM');
     });
@@ -121,7 +125,7 @@ describe('an executor that fails', () => {
     });
   });
 
-  it('F25: killed, leaves nothing of the step behind on this machine', async () => {
+  it('F25: because it is killed, leaves no process of the step on this machine', async () => {
     let pid: string | undefined;
     const { result } = await run(shell('echo $$ $PPID; sleep 600'), {}, ([line = '']) => {
       const [step, executor] = line.split(' ');
@@ -144,8 +148,8 @@ describe('a caller that dies', () => {
   });
 });
 
-describe('a caller that stands still', () => {
-  it('F22: has its step ended by the executor, and is told so when it goes on', async () => {
+describe('a caller that hangs', () => {
+  it('F22: has its step ended by the executor, and learns that when it continues', async () => {
     const { caller, pid, output } = await startCaller({ silenceMs: 3_000 });
     caller.kill('SIGSTOP');
     await gone(pid);
@@ -157,7 +161,7 @@ describe('a caller that stands still', () => {
     });
   });
 
-  it('is no caller that has nothing to say: a step may take longer than any silence', async () => {
+  it('is not a caller that only waits: a step may take longer than any silence', async () => {
     const { result, lines } = await run(shell('sleep 4; echo done'), { silenceMs: 3_000 });
     expect([result, lines]).toEqual([{ kind: 'exited', exitCode: 0 }, ['done']]);
   });

@@ -4,7 +4,7 @@ import { create, executorThat, isRunning, run, shell } from './isolated.fixture.
 import { createLocalExecutor } from './local.ts';
 
 describe('isolated executor', () => {
-  it('tells of a step what the local one tells', async () => {
+  it('reports a step in the same way as the local one', async () => {
     const commands = [
       shell('echo out; sleep 0.2; echo err >&2; sleep 0.2; printf end; exit 7'),
       shell('kill -9 $$'),
@@ -29,7 +29,7 @@ describe('isolated executor', () => {
     }
   });
 
-  it('F42: gives the step its own environment and an id, and nothing of the server', async () => {
+  it('F42: gives the step only its own environment and an id', async () => {
     const { lines } = await run({ ...shell('', { env: { IAC_RUN_ID: 'run-1' } }), argv: ['/usr/bin/env'] });
     expect(lines.sort()).toEqual([
       expect.stringMatching(/^IAC_PROCESS_ID=[0-9a-f-]{36}$/),
@@ -38,7 +38,7 @@ describe('isolated executor', () => {
     ]);
   });
 
-  it('F41: masks secrets, and tells the executor none but those of the step', async () => {
+  it('F41: masks secrets, and sends the executor only those of the step', async () => {
     const { lines, result } = await run(
       shell('printf "tok-CAN"; sleep 0.2; echo "ARY $MY_TOKEN server-key-CANARY"', {
         env: { MY_TOKEN: 'tok-CANARY' },
@@ -55,7 +55,7 @@ describe('isolated executor', () => {
     expect(JSON.stringify(seen)).not.toContain('****');
   });
 
-  it('hands over lines while the step runs, and the process that it is', async () => {
+  it('passes on the lines and the process while the step runs', async () => {
     const first = Promise.withResolvers<string[]>();
     const go = Promise.withResolvers<void>();
     const running = run(shell('echo $$; sleep 0.3; echo later'), {}, async (lines) => {
@@ -70,7 +70,7 @@ describe('isolated executor', () => {
     expect(lines).toEqual([pid, 'later']);
   });
 
-  it('cancels the whole family of a step, with its last words, an interrupt first when there is to be one', async () => {
+  it('cancels all processes of a step, with their last words, and sends an interrupt first if one is wanted', async () => {
     for (const [interruptGraceMs, word] of [
       [undefined, 'TERM'],
       [60_000, 'INT'],
@@ -91,7 +91,7 @@ describe('isolated executor', () => {
     });
   });
 
-  it('F22: a step that must end has less than its graces, whether we say so or are silent', async () => {
+  it('F22: a step that must end gets less than its usual time, whether the server says so or is silent', async () => {
     const script = `trap '' INT TERM; echo up; while :; do sleep 0.1; done`;
     const cancel = new AbortController();
     const command = shell(script, { signal: cancel.signal, interruptGraceMs: 600_000 });
@@ -101,14 +101,14 @@ describe('isolated executor', () => {
     expect(result).toEqual({ kind: 'cancelled' });
   });
 
-  it('takes any length of silence and of graces', async () => {
+  it('accepts any length of silence and of times between signals', async () => {
     for (const silenceMs of [150_000.5, 43_200_000_000]) {
       const { result } = await run(shell('exit 3', { interruptGraceMs: 9_999_999_000 }), { silenceMs });
       expect(result).toEqual({ kind: 'exited', exitCode: 3 });
     }
   });
 
-  it('F28: a step that heeds neither is killed, and what left its session, too', async () => {
+  it('F28: a step that ignores both signals is killed, and so are processes that left its session', async () => {
     const { result, lines } = await run(
       shell("trap '' TERM; setsid sleep 300 & echo $!; sleep 600", { timeoutMs: 500 }),
     );
@@ -116,7 +116,7 @@ describe('isolated executor', () => {
     expect(isRunning(lines[0])).toBe(false);
   });
 
-  it('captures output, to be shown masked and to be parsed as it is, and says why it could not', async () => {
+  it('captures output, masked for people and unmasked for parsers, and reports why it could not', async () => {
     const executor = create({ secrets: ['canary-canary'] });
     const said = await executor.capture(
       shell('echo canary-canary; echo problem with canary-canary >&2; exit 3'),
@@ -137,7 +137,7 @@ describe('isolated executor', () => {
     });
   });
 
-  it('an error of who takes the lines ends the step and comes through', async () => {
+  it('an error in the handler of lines ends the step and is passed on', async () => {
     const failure = new Error('the lease is stale');
     let pid: string | undefined;
     const running = run(shell('echo $$; sleep 600'), {}, ([first]) => {

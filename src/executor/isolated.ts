@@ -1,51 +1,47 @@
-/** Runs a step's command through another program that speaks our protocol: another process, user, container or host. */
+/** Runs the command of a step through another program that speaks our protocol, perhaps as another user or on another host. */
 
 import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { MustEndError } from '../errors.ts';
-import { taskSecrets } from '../process/environment.ts';
 import type { ProcessLimits } from '../process/limits.ts';
 import { createOutputLines, MAX_OUTPUT_BYTES } from '../process/output/output-lines.ts';
 import { createRedactor } from '../process/output/redact.ts';
 import { endMarkedProcesses, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
-import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
+import { KIBIBYTE, MINUTE, SECOND } from '../units.ts';
 import { createCapturedText } from './captured-text.ts';
 import { type Conversation, converse } from './conversation.ts';
 import type { CapturedOutput, Executor, StepCommand, StepHooks, StepResult } from './executor.ts';
-import { MAX_CAPTURED_BYTES } from './local.ts';
+import {
+  type ExecutorOptions,
+  MAX_CAPTURED_BYTES,
+  stepSecrets,
+  TOO_MUCH_OUTPUT,
+} from './executor-options.ts';
 import { MAX_MS } from './protocol.ts';
+import { resultWords } from './result-words.ts';
 
-export interface IsolatedExecutorOptions {
-  /** What runs `iac-runner exec`; `--stream` is added to it. */
+export interface IsolatedExecutorOptions extends ExecutorOptions {
+  /** The command that runs `iac-runner exec`. `--stream` is added to it. */
   command: readonly [string, ...string[]];
-  /** Of that program itself: PATH, HOME and the like. Nothing of it reaches a step by us. */
+  /** The environment of that command: PATH, HOME and the like. A step gets nothing of it. */
   environment: Readonly<Record<string, string>>;
-  /** Masked in every output, beside what the names of a step's variables tell to be secret. Not told to the executor. */
-  secrets?: readonly string[];
-  /** Default 16 KiB. */
-  maxLineBytes?: number;
-  /** Of one step; default 64 MiB. */
-  maxOutputBytes?: number;
-  /** What every process of a step may use. */
-  limits?: ProcessLimits | null;
-  /** From TERM to KILL; default 5 s. */
-  killGraceMs?: number;
-  /** Until the executor has started a step, and how much longer than the step it may take; default 60 s and 15 s. */
+  /** How long the executor may take to start a step. Default 60 s. */
   startLimitMs?: number;
+  /** How long the executor may take beyond the time of the step. Default 15 s. */
   endLimitMs?: number;
-  /** How long the executor goes on with a step of which it hears nothing from here; default 30 s. */
+  /** The executor ends a step if it gets no sign of life for so long. Default 30 s. */
   silenceMs?: number;
 }
 
-const START_LIMIT_MS = 60_000;
-const END_LIMIT_MS = 15_000;
-const KILL_GRACE_MS = 5_000;
-const SILENCE_MS = 30_000;
-const MINUTE_MS = 60_000;
+const START_LIMIT_MS = MINUTE;
+const END_LIMIT_MS = 15 * SECOND;
+const KILL_GRACE_MS = 5 * SECOND;
+const SILENCE_MS = 30 * SECOND;
+const MAX_STDERR_BYTES = 64 * KIBIBYTE;
 
 /**
- * The environment of a step is exactly the step's, and `IAC_PROCESS_ID`. When the executor fails, what it started is
- * looked for on this machine and ended; on another one the executor does so itself when its stdin ends.
+ * A step gets exactly its own environment and `IAC_PROCESS_ID`. If the executor fails, the processes that it started are
+ * searched on this machine and ended. On another machine the executor ends them itself when its stdin ends.
  */
 export function createIsolatedExecutor(options: IsolatedExecutorOptions): Executor {
   return {
@@ -60,7 +56,7 @@ async function runStep(
   hooks: StepHooks,
 ): Promise<StepResult> {
   const maxOutputBytes = options.maxOutputBytes ?? MAX_OUTPUT_BYTES;
-  const secrets = secretsOf(options, command);
+  const secrets = stepSecrets(options, command);
   const output = createOutputLines({ secrets, maxLineBytes: options.maxLineBytes, maxOutputBytes });
   const result = await carryOut(options, command, maxOutputBytes, {
     onStarted: (process, executor) => hooks.onStart(isHere(process) ? process : executor),
@@ -97,13 +93,11 @@ async function captureOutput(
     },
     onLeftOut() {},
   });
-  if (tooMuch.signal.aborted) return { kind: 'failed', problem: tooMuchOutput(MAX_CAPTURED_BYTES) };
-  const said = createCapturedText(stdout.join(''), secretsOf(options, command));
+  if (tooMuch.signal.aborted) return { kind: 'failed', problem: TOO_MUCH_OUTPUT };
+  const said = createCapturedText(stdout.join(''), stepSecrets(options, command));
   if (result.kind === 'exited') return { ...result, stdout: said, stderr: said.mask(stderr.toString()) };
-  return { kind: 'failed', problem: said.mask(capturedProblem(result, command.timeoutMs)) };
+  return { kind: 'failed', problem: said.mask(resultWords(result, command.timeoutMs)) };
 }
-
-const MAX_STDERR_BYTES = 64 * 1024;
 
 async function carryOut(
   options: IsolatedExecutorOptions,
@@ -125,7 +119,7 @@ async function carryOut(
         endLimitMs: options.endLimitMs ?? END_LIMIT_MS,
         killGraceMs,
         silenceMs: Math.min(options.silenceMs ?? SILENCE_MS, MAX_MS),
-        mask: createRedactor(secretsOf(options, command)),
+        mask: createRedactor(stepSecrets(options, command)),
       },
       {
         ...hooks,
@@ -136,7 +130,7 @@ async function carryOut(
           argv: [...command.argv],
           work_dir: command.cwd,
           env_vars: { ...command.env, IAC_PROCESS_ID: processId },
-          timeout: timeoutMs / MINUTE_MS,
+          timeout: timeoutMs / MINUTE,
           interrupt_ms: Math.min(interruptGraceMs, MAX_MS),
           ...(command.input === undefined ? {} : { input: command.input }),
           ...(command.result === undefined ? {} : { result_variable: command.result.variable }),
@@ -161,11 +155,7 @@ function limitsOf({ cpuSeconds, memoryBytes, openFiles }: ProcessLimits) {
   return { cpu_seconds: cpuSeconds, memory_bytes: memoryBytes, open_files: openFiles };
 }
 
-function secretsOf(options: IsolatedExecutorOptions, { secrets = [], env }: StepCommand): string[] {
-  return [...(options.secrets ?? []), ...secrets, ...taskSecrets(env)];
-}
-
-/** Not in a container or on another host, where the same id is somebody else's here. */
+/** False in a container or on another host, where the same id belongs to another process here. */
 function isHere({ pid, startTicks }: ProcessIdentity): boolean {
   return startTicksOf(pid) === startTicks;
 }

@@ -26,7 +26,7 @@ async function run(command: StepCommand) {
 }
 
 describe('local executor', () => {
-  it('F42: gives the task the environment of its step and an id, nothing else', async () => {
+  it('F42: gives the task only the environment of its step and an id', async () => {
     const { lines } = await run({ ...shell(''), argv: ['/usr/bin/env'] });
     expect(lines.sort()).toEqual([
       expect.stringMatching(/^IAC_PROCESS_ID=[0-9a-f-]{36}$/),
@@ -42,7 +42,7 @@ describe('local executor', () => {
     expect(lines).toEqual(['**** plainly']);
   });
 
-  it('F30: ends what a step left in another session, and nothing of the other steps of its run', async () => {
+  it('F30: ends the processes that a step left in another session, and no process of other steps', async () => {
     const leave = 'setsid sleep 600 & sleep 0.3; echo $!';
     const cancel = new AbortController();
     const started = Promise.withResolvers<string>();
@@ -60,7 +60,7 @@ describe('local executor', () => {
     expect(isRunning(theirs)).toBe(false);
   });
 
-  it('asks by an interrupt first when there is to be one, and by TERM only later', async () => {
+  it('sends an interrupt first if one is wanted, and TERM only later', async () => {
     const script = `trap 'echo INT; sleep 0.5; echo saved; exit 1' INT; trap 'echo TERM' TERM; echo up; while :; do sleep 0.1; done`;
     const cancel = new AbortController();
     const lines: string[] = [];
@@ -75,7 +75,7 @@ describe('local executor', () => {
     expect([result, lines]).toEqual([{ kind: 'cancelled' }, ['up', 'INT', 'saved']]);
   });
 
-  it('keeps a step within its limits, and says when a program is missing all the same', async () => {
+  it('keeps a step within its limits, and still reports a missing program', async () => {
     const executor = createLocalExecutor({ limits: { cpuSeconds: null, memoryBytes: null, openFiles: 50 } });
     const lines: string[] = [];
     const hooks = { onStart() {}, onLines: (_: unknown, batch: string[]) => void lines.push(...batch) };
@@ -85,7 +85,7 @@ describe('local executor', () => {
     expect(result).toMatchObject({ kind: 'not_started', code: 'ENOENT' });
   });
 
-  it('F32b: says so when the task runner is not installed', async () => {
+  it('F32b: reports that the task runner is not installed', async () => {
     const { result } = await run({ ...shell(''), argv: ['no-such-invoke', 'vault.sync'] });
     expect(result).toMatchObject({ kind: 'not_started', code: 'ENOENT' });
   });

@@ -1,35 +1,27 @@
-/** Runs a step's command as a child process on this machine, as this user. */
+/** Runs the command of a step as a child process on this machine, as this user. */
 
 import { randomUUID } from 'node:crypto';
 import { captureProcess } from '../process/capture.ts';
-import { taskSecrets } from '../process/environment.ts';
-import type { ProcessLimits } from '../process/limits.ts';
 import { runProcess } from '../process/run-process.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
-import { capturedProblem, tooMuchOutput } from './captured-problem.ts';
 import { createCapturedText } from './captured-text.ts';
-import type { Executor, StepCommand } from './executor.ts';
+import type { Executor } from './executor.ts';
+import {
+  type ExecutorOptions,
+  MAX_CAPTURED_BYTES,
+  stepSecrets,
+  TOO_MUCH_OUTPUT,
+} from './executor-options.ts';
+import { resultWords } from './result-words.ts';
 
-export interface LocalExecutorOptions {
-  /** Masked in every output, beside what the names of a step's variables tell to be secret. */
-  secrets?: readonly string[];
-  /** From TERM to KILL; default 5 s. */
-  killGraceMs?: number;
-  /** Default 16 KiB. */
-  maxLineBytes?: number;
-  /** Of one step; default 64 MiB. */
-  maxOutputBytes?: number;
-  /** What every process of a step may use. */
-  limits?: ProcessLimits | null;
-  /** Ends steps should this process die or stand still. */
+interface LocalExecutorOptions extends ExecutorOptions {
+  /** Ends steps if this process dies or hangs. */
   watchdog?: Watchdog | null;
 }
 
-export const MAX_CAPTURED_BYTES = 256 * 1024 * 1024;
-
 /**
- * The child's environment is exactly the step's, and `IAC_PROCESS_ID`: a fresh id by which this process's
- * descendants are told from those of other steps of the run, also when they left its session.
+ * The child gets exactly the step's environment and `IAC_PROCESS_ID`, a new id that finds its descendants, even those that
+ * left its session.
  */
 export function createLocalExecutor(options: LocalExecutorOptions = {}): Executor {
   return {
@@ -45,7 +37,7 @@ export function createLocalExecutor(options: LocalExecutorOptions = {}): Executo
             IAC_PROCESS_ID: processId,
           },
           marker: `IAC_PROCESS_ID=${processId}`,
-          secrets: secretsOf(options, command),
+          secrets: stepSecrets(options, command),
         },
         hooks,
       );
@@ -63,21 +55,17 @@ export function createLocalExecutor(options: LocalExecutorOptions = {}): Executo
         watchdog: options.watchdog ?? null,
         maxOutputBytes: MAX_CAPTURED_BYTES,
       });
-      const said = (text: string) => createCapturedText(text, secretsOf(options, command));
+      const said = (text: string) => createCapturedText(text, stepSecrets(options, command));
       switch (result.kind) {
         case 'exited': {
           const stdout = said(result.stdout.toString());
           return { ...result, stdout, stderr: stdout.mask(result.stderr) };
         }
         case 'too_much_output':
-          return { kind: 'failed', problem: tooMuchOutput(MAX_CAPTURED_BYTES) };
+          return { kind: 'failed', problem: TOO_MUCH_OUTPUT };
         default:
-          return { kind: 'failed', problem: said('').mask(capturedProblem(result, timeoutMs)) };
+          return { kind: 'failed', problem: said('').mask(resultWords(result, timeoutMs)) };
       }
     },
   };
-}
-
-function secretsOf(options: LocalExecutorOptions, { secrets = [], env }: StepCommand): string[] {
-  return [...(options.secrets ?? []), ...secrets, ...taskSecrets(env)];
 }

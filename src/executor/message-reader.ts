@@ -1,21 +1,21 @@
-/** Takes the messages of an executor out of what it writes, and nothing but messages. */
+/** Reads the messages that an executor writes, and refuses everything else. */
 
 import { type ExecMessage, MAX_MESSAGE_BYTES, messageSchema } from './protocol.ts';
 
-/** What the executor did that it must not do; `message` goes on after "The executor". */
+/** The executor broke the protocol. `message` follows the words "The executor". */
 export class ExecutorFault extends Error {}
 
 export interface MessageReader {
-  /** The messages that this chunk completes. Throws ExecutorFault at the first that is none, or out of order. */
+  /** Yields the messages that this chunk completes. Throws ExecutorFault at a line that is no message, or out of order. */
   push(chunk: Buffer): Generator<ExecMessage>;
-  /** True after half a message. */
+  /** True if the last message is incomplete. */
   isInside(): boolean;
 }
 
 const NEWLINE = 0x0a;
 const MAX_SHOWN_CHARACTERS = 120;
 
-/** `mask` takes secrets out of what is shown of a line that is no message. */
+/** `mask` removes secrets from a line that an error shows. */
 export function createMessageReader(mask: (text: string) => string): MessageReader {
   let pending: Buffer[] = [];
   let pendingBytes = 0;
@@ -65,8 +65,8 @@ function parse(line: string, mask: (text: string) => string): ExecMessage {
   try {
     return messageSchema.parse(JSON.parse(line));
   } catch {
-    // Masked before it is cut, so that no part of a secret survives at the cut.
+    // Masked before it is cut, so that no part of a secret stays at the cut.
     const shown = JSON.stringify(mask(line).slice(0, MAX_SHOWN_CHARACTERS));
-    throw new ExecutorFault(`wrote what is no message: ${shown}`);
+    throw new ExecutorFault(`wrote a line that is no message: ${shown}`);
   }
 }

@@ -1,33 +1,34 @@
-/** Does what a request to the isolated executor asks for, on the executor's side. */
+/** Runs the command of a request, on the isolated executor's side. */
 
 import { randomUUID } from 'node:crypto';
 import { access, constants, stat } from 'node:fs/promises';
 import { StringDecoder } from 'node:string_decoder';
-import { describeError } from '../errors.ts';
+import { describeError, errorCode } from '../errors.ts';
 import { findProgram } from '../process/find-program.ts';
 import { createHeadAndTail, type HeadAndTail } from '../process/output/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, type ProcessSpec, superviseProcess } from '../process/supervise-process.ts';
+import { MEBIBYTE, SECOND } from '../units.ts';
 import { type BoundedOutput, createBoundedOutput } from './bounded-output.ts';
 import type { ExecMessage, ExecRequest, ExecResponse, ProgramRequest, ToolRequest } from './protocol.ts';
 import { withResultFile } from './result-file.ts';
 
-export interface PerformOptions {
-  /** What a tool gets besides `env_vars`: PATH, HOME and the like. Tools are looked for on this PATH. */
+interface PerformOptions {
+  /** The variables that a tool gets besides `env_vars`, such as PATH and HOME. Tools are searched on this PATH. */
   environment: Readonly<Record<string, string>>;
-  /** Aborting it ends the command; the reason is a sentence for `error_msg`. */
+  /** An abort ends the command. The reason is a sentence for `error_msg`. */
   signal: AbortSignal;
-  /** Takes `started` and `log`; the command waits while the promise is pending. An error ends it and rejects. */
+  /** Called with `started` and `log`. The command waits while the promise is pending. An error ends the command and rejects. */
   send(message: ExecMessage): Promise<void> | void;
-  /** Of a tool's output that is answered; default 32 MiB. */
+  /** How much of a tool's output the answer contains. Default 32 MiB. */
   maxOutputBytes?: number;
 }
 
 export type Finished = Extract<ExecMessage, { type: 'finished' }>;
 
-const MAX_OUTPUT_BYTES = 32 * 1024 * 1024;
-/** For terraform and tofu to save their state and release their lock. */
-const TOOL_INTERRUPT_MS = 10_000;
+const MAX_OUTPUT_BYTES = 32 * MEBIBYTE;
+/** In this time terraform and tofu save their state and release their lock. */
+const TOOL_INTERRUPT_MS = 10 * SECOND;
 
 export async function performRequest(request: ExecRequest, options: PerformOptions): Promise<Finished> {
   const startedAt = new Date();
@@ -50,7 +51,7 @@ export async function performRequest(request: ExecRequest, options: PerformOptio
   };
 }
 
-/** The answer to a request that is not one. */
+/** The answer to an invalid request. */
 export function refusal(problem: string): Finished {
   const now = new Date().toISOString();
   return {
@@ -107,7 +108,7 @@ function specOf(
   signal: AbortSignal,
   environment: Readonly<Record<string, string>>,
 ): Omit<ProcessSpec, 'argv'> {
-  // By which what left the command's session is found; the caller may have given it, to find it, too.
+  // It marks all processes of the command. The caller may have set it, to find them too.
   const { IAC_PROCESS_ID = randomUUID() } = environment;
   return {
     cwd,
@@ -123,7 +124,7 @@ function specOf(
   };
 }
 
-/** Sends what `bounded` lets through of the output, cut between characters. */
+/** Sends the part of the output that `bounded` lets through. Cuts it only between characters. */
 async function relay(spec: ProcessSpec, { send }: PerformOptions, bounded: HeadAndTail): Promise<ProcessEnd> {
   const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
   const sendText = async (stream: 'stdout' | 'stderr', text: string): Promise<void> => {
@@ -133,7 +134,7 @@ async function relay(spec: ProcessSpec, { send }: PerformOptions, bounded: HeadA
   const end = await superviseProcess(spec, {
     onStart(identity) {
       started = Promise.resolve(send(startedMessage(identity)));
-      // Heeded where it is awaited.
+      // The error is handled where the promise is awaited.
       started.catch(() => undefined);
     },
     async onChunk(stream, chunk) {
@@ -176,7 +177,7 @@ function responseTo(
   }
 }
 
-/** As Go, which the callers of old are used to, names signals. */
+/** Go's names of signals, which older callers expect. */
 const SIGNAL_WORDS: Record<string, string> = {
   SIGKILL: 'killed',
   SIGTERM: 'terminated',
@@ -187,7 +188,7 @@ const SIGNAL_WORDS: Record<string, string> = {
   SIGXCPU: 'CPU time limit exceeded',
 };
 
-/** Likewise in the words of Go. Null when the folder can be worked in. */
+/** In Go's words. Resolves to null if the folder can be used. */
 async function folderProblem(folder: string): Promise<{ code: string; message: string } | null> {
   const problem = (code: string, words: string) => ({ code, message: `chdir ${folder}: ${words}` });
   try {
@@ -195,7 +196,7 @@ async function folderProblem(folder: string): Promise<{ code: string; message: s
     await access(folder, constants.X_OK);
     return null;
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const code = errorCode(error);
     if (code === 'ENOENT') return problem(code, 'no such file or directory');
     if (code === 'EACCES') return problem(code, 'permission denied');
     return problem(code, code === 'ENOTDIR' ? 'not a directory' : code);

@@ -1,24 +1,24 @@
-/** What is said to the isolated executor and by it: one request, then one response or a stream of messages. */
+/** The protocol of the isolated executor: one request, then one response or a stream of messages. */
 
 import { z } from 'zod';
+import { parseJson } from '../parse-json.ts';
 import { TOOLS } from '../runs/deployments/deployment.ts';
+import { MEBIBYTE, MINUTE } from '../units.ts';
 
-/** Of a request, in bytes. */
-export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
-/** Of one message of a stream: a chunk of output at its worst, each byte written as an escape of six characters. */
-export const MAX_MESSAGE_BYTES = 1024 * 1024;
+export const MAX_REQUEST_BYTES = 16 * MEBIBYTE;
+/** The largest message is a chunk of output in which each byte is an escape of six characters. */
+export const MAX_MESSAGE_BYTES = MEBIBYTE;
 
 const DEFAULT_TIMEOUT_MINUTES = 30;
-const MINUTE_MS = 60_000;
 
 const text = z.string().refine((value) => !value.includes('\0'), 'holds a NUL byte');
 const given = text.min(1);
 const count = z.int().positive();
-/** As long as a timer can be. */
+/** The longest timer of Node. */
 export const MAX_MS = 2 ** 31 - 1;
 const milliseconds = z.number().max(MAX_MS);
 
-/** Lists and maps may be null, as Go writes those that are empty; so may 0 stand for the usual timeout. */
+/** Lists and maps may be null, because Go writes empty ones so. A timeout of 0 means the usual one. */
 const common = {
   work_dir: given,
   env_vars: z
@@ -30,10 +30,10 @@ const common = {
     .number()
     .nonnegative()
     .nullish()
-    .transform((value) => Math.ceil((value || DEFAULT_TIMEOUT_MINUTES) * MINUTE_MS)),
+    .transform((value) => Math.ceil((value || DEFAULT_TIMEOUT_MINUTES) * MINUTE)),
 };
 
-/** The form that callers of old know. Unknown fields are ignored. */
+/** The request of older callers. Unknown fields are ignored. */
 const toolRequest = z.object({
   tool: z.enum(TOOLS),
   command: given,
@@ -44,18 +44,18 @@ const toolRequest = z.object({
   ...common,
 });
 
-/** Heeded with `--stream` alone. */
+/** Used with `--stream` only. */
 const streamFields = {
   /**
-   * The request is one line, and stdin stays open behind it: that it ends, or that more than empty lines comes, means
-   * that nobody wants the command any more; `LastWord` says how soon. It works through ssh, sudo and docker, where a signal may not.
+   * The request is one line, and stdin stays open. The end of stdin, or a line that is not empty, ends the command.
+   * `LastWord` says how soon. This works through ssh, sudo and docker, where a signal may not arrive.
    */
   attached: z.boolean().default(false),
-  /** Of an attached request: an empty line comes more often than this; longer silence is like the end of stdin. */
+  /** In an attached request: the caller sends empty lines more often than this. A longer silence counts as the end of stdin. */
   silence_ms: milliseconds.positive().optional(),
-  /** From an interrupt, sent first, to TERM, when the command is to end; 0: no interrupt. */
+  /** The time between an interrupt and TERM when the command has to end. 0 means no interrupt. */
   interrupt_ms: milliseconds.nonnegative().optional(),
-  /** Each process has them for itself: seconds of CPU time, bytes of address space, files. See setrlimit(2). */
+  /** Limits of each process: seconds of CPU time, bytes of address space, files. See setrlimit(2). */
   limits: z
     .object({
       cpu_seconds: count.nullish(),
@@ -67,39 +67,37 @@ const streamFields = {
 
 const streamedTool = toolRequest.extend(streamFields);
 
-/** Any program, in place of `tool`, `command` and `args`. `env_vars` is then its whole environment. */
+/** A request for any program, instead of `tool`, `command` and `args`. `env_vars` is its whole environment. */
 const programRequest = z.object({
   argv: z.tuple([given], text),
   ...common,
   ...streamFields,
-  /** For its stdin. */
+  /** Written to its stdin. */
   input: z.string().optional(),
-  /** Set to the name of a file that the program may write and that is answered, at most 64 KiB of it. */
+  /** The variable that gets the name of a file that the program may write. The answer contains at most 64 KiB of it. */
   result_variable: z
     .string()
     .regex(/^[A-Za-z_]\w*$/)
     .optional(),
-  /** Of both outputs together; of more, the middle is thrown away where it is written. */
+  /** For both outputs together. The executor drops the middle of a longer output. */
   max_output_bytes: count.optional(),
 });
 
 export type ToolRequest = z.output<typeof toolRequest> & Partial<z.output<typeof streamedTool>>;
 export type ProgramRequest = z.output<typeof programRequest>;
 export type ExecRequest = ToolRequest | ProgramRequest;
-/** As it is written. */
+/** The request before it is parsed. */
 export type SentRequest = z.input<typeof programRequest>;
 
 export type ParsedRequest =
   | { ok: true; request: ExecRequest }
-  /** `isJson` is false for what may be the beginning of a request. */
+  /** `isJson` is false if the text may be the start of a request. */
   | { ok: false; isJson: boolean; problem: string };
 
-/** The problem is one sentence and holds no value of the request, which may be secret. */
+/** The problem is one sentence, and contains no value of the request, because that may be secret. */
 export function parseRequest(json: string, stream: boolean): ParsedRequest {
-  let document: unknown;
-  try {
-    document = JSON.parse(json);
-  } catch {
+  const document = parseJson(json);
+  if (document === undefined) {
     return { ok: false, isJson: false, problem: 'Invalid request: not exactly one JSON object.' };
   }
   const fields = typeof document === 'object' && document !== null ? document : {};
@@ -113,17 +111,13 @@ export function parseRequest(json: string, stream: boolean): ParsedRequest {
   return { ok: false, isJson: true, problem: `Invalid request: ${problems.join('; ')}.` };
 }
 
-/** The last line to an attached request: it is to end, by its own graces or, when there is less time, within this. */
+/** The last line of an attached request. The command has to end within this time, or in its usual time if it is null. */
 const lastWord = z.object({ end_within_ms: z.number().nonnegative().nullable() });
 export type LastWord = z.output<typeof lastWord>;
 
-/** Undefined for what is none. */
+/** Returns undefined if the text is no last word. */
 export function parseLastWord(json: string): number | null | undefined {
-  try {
-    return lastWord.parse(JSON.parse(json)).end_within_ms;
-  } catch {
-    return undefined;
-  }
+  return lastWord.safeParse(parseJson(json)).data?.end_within_ms;
 }
 
 const end = z.discriminatedUnion('kind', [
@@ -134,10 +128,10 @@ const end = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('not_started'), code: z.string(), message: z.string() }),
 ]);
 
-/** Times are RFC 3339 in UTC. */
+/** The times are RFC 3339 in UTC. */
 const responseSchema = z.object({
   success: z.boolean(),
-  /** stdout and stderr in their order, colours kept. Of `argv` none: its output has gone by in messages. */
+  /** stdout and stderr in their order, with colours. Empty for `argv`, whose output was sent in messages. */
   output: z.string(),
   exit_code: z.int(),
   error_msg: z.string(),
@@ -147,31 +141,31 @@ const responseSchema = z.object({
 
 export type ExecResponse = z.output<typeof responseSchema>;
 
-/** In this order: `started` once the process runs, `log` any number of times, `finished`; or `finished` alone. */
+/** In this order: one `started` when the process runs, any number of `log`, and one `finished`. Or only `finished`. */
 export const messageSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('started'),
-    /** Where the executor runs. Field 22 of /proc/PID/stat tells reused ids apart. */
+    /** The process id on the executor's machine. `start_ticks`, field 22 of /proc/PID/stat, distinguishes reused ids. */
     pid: z.int().positive(),
     start_ticks: z.string(),
     started_at: z.iso.datetime(),
   }),
   z.object({
     type: z.literal('log'),
-    /** Of a `tool` always stdout: there both share a pipe. */
+    /** For a `tool` always stdout, because both outputs share a pipe. */
     stream: z.enum(['stdout', 'stderr']),
-    /** Any piece of the output, not whole lines. */
+    /** Any part of the output. It need not be whole lines. */
     text: z.string(),
-    /** What is missing before `text`, when the output is longer than `max_output_bytes`. */
+    /** The part that is missing before `text`, if the output is longer than `max_output_bytes`. */
     left_out: z
       .object({ bytes: z.int(), lines: z.int(), streams: z.array(z.enum(['stdout', 'stderr'])) })
       .optional(),
   }),
   responseSchema.extend({
     type: z.literal('finished'),
-    /** How it ended, for programs. */
+    /** The end of the command, for programs. */
     end,
-    /** What was written to the file of `result_variable`. */
+    /** The content of the file of `result_variable`. */
     result: z.string().optional(),
   }),
 ]);

@@ -1,17 +1,19 @@
-/** The file in which a program may leave a few words for who asked for it, on the executor's side. */
+/** The file in which a program may write its result, on the executor's side. */
 
 import { constants } from 'node:fs';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { errorCode } from '../errors.ts';
 import type { ProcessEnd } from '../process/supervise-process.ts';
+import { KIBIBYTE } from '../units.ts';
 import type { ProgramRequest } from './protocol.ts';
 
-const MAX_BYTES = 64 * 1024;
-/** In place of what cannot be read; no reader takes it for a result. */
+const MAX_BYTES = 64 * KIBIBYTE;
+/** Sent instead of a file that cannot be read. It is no valid result. */
 const UNREADABLE = '(unreadable)';
 
-/** Gives `work` the request with the variable in its environment, and takes the file away again. */
+/** Passes the request to `work` with the variable in its environment, and removes the file afterwards. */
 export async function withResultFile(
   request: ProgramRequest,
   work: (request: ProgramRequest) => Promise<ProcessEnd>,
@@ -29,7 +31,7 @@ export async function withResultFile(
   }
 }
 
-/** Null when there is none. Links are not followed. One byte more than allowed tells the reader that it is too long. */
+/** Resolves to null if there is no file. Does not follow links. Reads one byte too many, so that the reader notices a long file. */
 async function read(file: string): Promise<string | null> {
   try {
     const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -41,7 +43,6 @@ async function read(file: string): Promise<string | null> {
       await handle.close();
     }
   } catch (error) {
-    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    return isMissing ? null : UNREADABLE;
+    return errorCode(error) === 'ENOENT' ? null : UNREADABLE;
   }
 }

@@ -30,7 +30,7 @@ describe('A store that fails at its n-th call', () => {
     expect(failing.calls()).toBe(3);
   });
 
-  it('can lose the answer of a call that was done', async () => {
+  it('can lose the answer of a successful call', async () => {
     const failing = failAtCall(store, 1, { afterwards: true });
     await expect(failing.store.enqueue(pushRequest())).rejects.toThrow(StoreUnavailableError);
     expect(await store.runs({ limit: 10 })).toHaveLength(1);
@@ -47,7 +47,7 @@ describe('A store that fails at its n-th call', () => {
     expect(failing.failed()).toEqual(['check', 'check']);
   });
 
-  it('passes changes on to those who watch', async () => {
+  it('passes changes on to watchers', async () => {
     const failing = failAtCall(store, Number.POSITIVE_INFINITY);
     const changed: string[] = [];
     failing.store.watch((runId) => changed.push(runId));

@@ -59,7 +59,7 @@ describe('A file that a step has made', () => {
     expect(await readMadeFile(work, at('empty'), 0)).toHaveLength(0);
   });
 
-  it('F38: is no link, no second name of a file, no way out, no pipe and no folder', async () => {
+  it('F38: is refused if it is a link, a hard link, outside of the folder, a pipe or a folder', async () => {
     const { work, outside, secret, in: at } = setUp();
     symlinkSync(secret, at('link'));
     linkSync(secret, at('second-name'));
@@ -78,7 +78,7 @@ describe('A file that a step has made', () => {
     await expect(readMadeFile(work, at('way-out/secret'), 1_000)).rejects.toThrow('leads out of the folder');
   });
 
-  it('F40c: is not copied when it is larger than allowed, also when it is nearly all hole', async () => {
+  it('F40c: is not copied if it is larger than allowed, even if it is mostly a hole', async () => {
     const { root, work, in: at } = setUp();
     writeHole(at('hole'), 10_000 * GIB);
     const copy = path.join(root, 'copy');
@@ -90,7 +90,7 @@ describe('A file that a step has made', () => {
     expect(existsSync(copy)).toBe(false);
   });
 
-  it('F40c: is not copied any further once nobody wants it', async () => {
+  it('F40c: is not copied any further after an abort', async () => {
     const { root, work, in: at } = setUp();
     writeHole(at('hole'), GIB);
     const copy = path.join(root, 'copy');
@@ -124,7 +124,7 @@ describe('A folder that a step has made', () => {
     expect(existsSync(path.join(copy, 'a/.git'))).toBe(true);
   });
 
-  it('F40c: is not copied when it is larger than allowed, holes and all, or has too many entries', async () => {
+  it('F40c: is not copied if it is larger than allowed, including holes, or has too many entries', async () => {
     const { root, work, in: at } = setUp();
     const copy = path.join(root, 'copy');
     mkdirSync(at('deep'));
@@ -139,7 +139,7 @@ describe('A folder that a step has made', () => {
     expect(existsSync(copy)).toBe(false);
   });
 
-  it('F40c: is not copied any further once nobody wants it', async () => {
+  it('F40c: is not copied any further after an abort', async () => {
     const { root, work, in: at } = setUp();
     writeHole(at('hole'), GIB);
     const ending = new AbortController();
@@ -152,7 +152,7 @@ describe('A folder that a step has made', () => {
     await stopped;
   });
 
-  it('F38: is not the way to others, when links are put in place of its folders all the time', async () => {
+  it('F38: does not lead to other folders, even if its folders are replaced by links all the time', async () => {
     const { root, outside, work, in: at } = setUp();
     mkdirSync(at('real'));
     writeFileSync(at('real/secret'), 'harmless');

@@ -1,30 +1,31 @@
-/** Reads what a step has made, where its user may put links, pipes and other things in place of files at any moment. */
+/** Reads files that a step has made. The step's user may replace them with links or pipes at any moment. */
 
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, opendir, readlink, realpath, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { RunnerError } from '../errors.ts';
 import { requireSpaceFor } from '../git/disk-space.ts';
+import { KIBIBYTE, MEBIBYTE } from '../units.ts';
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
 const READABLE = { nextAction: 'Let the umask of the user of EXECUTOR_COMMAND be 022 or 027.' };
-const CHUNK_BYTES = 256 * 1024;
-const GIB = 1024 ** 3;
+const CHUNK_BYTES = 256 * KIBIBYTE;
+const GIB = 1024 * MEBIBYTE;
 
-/** What a copy may take of our disk, whatever its maker does meanwhile. */
-export interface CopyLimits {
-  /** Of all files: a hole, which takes no space there, counts as if it were filled. */
+/** How much of the disk a copy may take, whatever the other user does in the meantime. */
+interface CopyLimits {
+  /** For all files together. A hole in a file counts as if it were filled. */
   maxBytes: number;
-  /** Ends the copying with its reason. */
+  /** An abort ends the copying, which then throws the reason. */
   signal: AbortSignal;
 }
 
-export interface FolderLimits extends CopyLimits {
+interface FolderLimits extends CopyLimits {
   /** Files, folders and links. */
   maxEntries: number;
 }
 
-/** Throws RunnerError for what is no file below `root`, or larger; the system's error when there is none. */
+/** Throws RunnerError if it is no file below `root` or too large, and the system's error if there is none. */
 export async function readMadeFile(root: string, file: string, maxBytes: number): Promise<Buffer> {
   return withMadeFile(root, file, async (handle, size) => {
     if (size > maxBytes) throw new RunnerError(`${shown(file)} is larger than ${maxBytes} bytes.`);
@@ -34,7 +35,7 @@ export async function readMadeFile(root: string, file: string, maxBytes: number)
   });
 }
 
-/** Copies it to a new file of ours, mode 0600. Throws as above, and GitError `disk_full` before anything is written. */
+/** Copies the file to a new one with the mode 0600. Throws like `readMadeFile`, and GitError `disk_full` before it writes. */
 export async function copyMadeFile(
   root: string,
   file: string,
@@ -54,7 +55,7 @@ async function withMadeFile<T>(
   work: (handle: FileHandle, size: number) => Promise<T>,
 ): Promise<T> {
   return withFile(file, async (handle) => {
-    // Where that is what we have open: whatever leads there, or stands at the path by now.
+    // The real path of the open file, whatever is at the path by now.
     const real = await readlink(`/proc/self/fd/${handle.fd}`);
     if (!real.startsWith(`${await realpath(root)}${path.sep}`)) {
       throw new RunnerError(`${shown(file)} leads out of the folder of the run.`);
@@ -64,10 +65,10 @@ async function withMadeFile<T>(
 }
 
 /**
- * Copies a folder to a new one of ours: folders, files and links, these as they are; what else there is, such as
- * sockets, and the topmost `.git` are left out. Each folder is entered by what was opened, not by its path, as openat(2)
- * does: no link that is put there meanwhile leads us elsewhere. Throws before anything is written when it is too much
- * by then: RunnerError, or GitError `disk_full`.
+ * Copies the folders, files and links of a folder to a new one. Links are not followed. Other things, such as sockets,
+ * and the topmost `.git` are left out. Each folder is entered through its open file descriptor and not by its path, as
+ * openat(2) does, so that a new link cannot lead elsewhere. Throws before it writes if the folder is too large:
+ * RunnerError, or GitError `disk_full`.
  */
 export async function copyMadeFolder(from: string, to: string, limits: FolderLimits): Promise<void> {
   const [source, target] = [Buffer.from(from), Buffer.from(to)];
@@ -78,7 +79,7 @@ export async function copyMadeFolder(from: string, to: string, limits: FolderLim
   await copyFolder({ from: source, to: target, signal, budget: createBudget(limits) }, isNotGit);
 }
 
-/** Counts what is found, and throws when it is too much. */
+/** Counts entries and bytes, and throws if there are too many. */
 interface Budget {
   takeEntry(): void;
   takeBytes(size: number): void;
@@ -87,7 +88,7 @@ interface Budget {
 
 function createBudget({ maxBytes, maxEntries, signal }: FolderLimits): Budget {
   let [bytes, entries] = [0, 0];
-  const advice = { nextAction: 'Remove large files and what was only built before the agent ends.' };
+  const advice = { nextAction: 'Remove large files and build results before the agent ends.' };
   return {
     takeEntry() {
       signal.throwIfAborted();
@@ -104,11 +105,11 @@ function createBudget({ maxBytes, maxEntries, signal }: FolderLimits): Budget {
   };
 }
 
-/** Names need not be UTF-8: here each character is a byte. */
+/** A name need not be UTF-8, so each character stands for one byte. */
 type IsWanted = (name: string) => boolean;
 const isNotGit: IsWanted = (name) => name !== '.git';
 
-/** `visit` gets paths that lead through the opened folder. */
+/** The paths that `visit` gets lead through the open folder. */
 async function eachEntry(
   folder: Buffer,
   visit: (entry: Buffer, name: string) => Promise<void>,
@@ -117,7 +118,7 @@ async function eachEntry(
   const handle = await open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     const opened = Buffer.from(`/proc/self/fd/${handle.fd}`);
-    // Not all names at once: there may be more than fit into memory.
+    // Not all names at once, because they may not fit into memory.
     for await (const { name } of await opendir(opened, { encoding: 'latin1' })) {
       if (isWanted(name)) await visit(inside(opened, name), name);
     }
@@ -173,7 +174,7 @@ async function withFile<T>(file: string | Buffer, work: (handle: FileHandle) => 
   );
   try {
     const found = await handle.stat();
-    // A second name of a file of ours could lead us to one that they may not read.
+    // A hard link to one of our files could show a file that the other user may not read.
     const hasOtherName = found.nlink > 1 && found.uid === process.geteuid?.();
     if (!found.isFile() || hasOtherName) throw new RunnerError(`${shown(file)} is no file of its own.`);
     return await work(handle);
@@ -190,7 +191,7 @@ function inGib(bytes: number): string {
   return `${bytes / GIB} GiB`;
 }
 
-/** Who made it may go on writing: no more than `size` is taken. */
+/** Copies no more than `size` bytes, because the file may still grow. */
 async function copyContent(
   source: FileHandle,
   {

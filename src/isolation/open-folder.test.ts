@@ -35,12 +35,12 @@ async function fill(
   { folder, checkout }: { folder: string; checkout: string },
   user: typeof stepUser | null,
 ) {
-  await makeRunFolder({ stepUser: user }, folder);
+  await makeRunFolder(folder, user);
   mkdirSync(path.join(checkout, 'sub'), { recursive: true, mode: 0o700 });
   writeFileSync(path.join(checkout, 'sub/file'), 'x', { mode: 0o600 });
   writeFileSync(path.join(checkout, 'sub/run'), 'x', { mode: 0o700 });
   symlinkSync('/etc/passwd', path.join(checkout, 'link'));
-  await openRunFolder({ stepUser: user }, { folder, checkout });
+  await openRunFolder({ folder, checkout }, user);
   await makeWorkFolder(folder, 'home');
 }
 
@@ -49,7 +49,7 @@ function modes(folder: string, names: readonly string[]): string[] {
 }
 
 describe('The folder of a run', () => {
-  it('is ours alone where DEPLOY_DIR says nothing else, or nobody else runs the steps', async () => {
+  it('is closed unless DEPLOY_DIR is open and another user runs the steps', async () => {
     for (const [mode, user] of [
       [0o700, stepUser],
       [0o755, stepUser],
@@ -62,7 +62,7 @@ describe('The folder of a run', () => {
     }
   });
 
-  it('is open to the group of DEPLOY_DIR where that is set-group-id, and only what steps write to can be changed', async () => {
+  it('is open to the group of DEPLOY_DIR if that is set-group-id, and only work folders can be changed', async () => {
     const place = setUp(0o2750);
     await fill(place, stepUser);
     const names = ['.', 'checkout', 'checkout/sub', 'checkout/sub/file', 'checkout/sub/run', 'home'];
@@ -71,14 +71,14 @@ describe('The folder of a run', () => {
     expect(readdirSync(place.directory)).toEqual([]);
   });
 
-  it('F43: is not made where others can change things', async () => {
+  it('F43: is not made if others can change DEPLOY_DIR', async () => {
     for (const mode of [0o2770, 0o3770, 0o777]) {
       const place = setUp(mode);
       await expect(fill(place, stepUser)).rejects.toThrow('can be changed by others');
     }
   });
 
-  it('F38: is removed without following what was put there, by its user first; what that leaves stays', async () => {
+  it('F38: is removed without following links, by its user first, and files that the user leaves stay', async () => {
     const place = setUp(0o2750);
     const { root, folder, checkout } = place;
     await fill(place, stepUser);
@@ -97,7 +97,7 @@ describe('The folder of a run', () => {
     await removeFolder(folder, stepUser);
   });
 
-  it('is tried out before it is needed, and nothing of that stays', async () => {
+  it('is tested before it is needed, and the test leaves nothing', async () => {
     for (const mode of [0o700, 0o2750]) {
       const { directory } = setUp(mode);
       expect(await stepFolderProblem('DEPLOY_DIR', directory, stepUser)).toBeNull();
@@ -113,11 +113,13 @@ describe('The folder of a run', () => {
     }
   });
 
-  it('is tried out no longer than somebody wants to know', async () => {
+  it('is not tested any longer after an abort', async () => {
     const { directory } = setUp(0o2750);
     const slow: typeof stepUser = (_argv, signal) => stepUser(['sleep', '600'], signal);
     const stopped = AbortSignal.timeout(300);
-    expect(await stepFolderProblem('DEPLOY_DIR', directory, slow, stopped)).toMatch(/was cancelled/);
+    expect(await stepFolderProblem('DEPLOY_DIR', directory, slow, stopped)).toMatch(
+      /was ended before it was done/,
+    );
     expect(readdirSync(directory)).toEqual([]);
   });
 });

@@ -1,19 +1,21 @@
-/** Folders that steps run in: ours alone, or open to another local user who runs the steps. */
+/** Folders in which steps run: closed, or open to another local user who runs the steps. */
 
 import { chmod, lstat, mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { RunnerError } from '../errors.ts';
 import type { Executor } from '../executor/executor.ts';
+import { MINUTE } from '../units.ts';
 
 /*
- * The operator allows it by making DEPLOY_DIR or TEMP_DIR set-group-id (2750) for a group that both users are in. Below:
+ * The operator allows this by making DEPLOY_DIR or TEMP_DIR set-group-id (2750) for a group that both users are in. In
+ * the following list, "we" means the user of this program:
  *
- *   <run>/           2750  ours: the other user comes in, and cannot change what is there
- *   <run>/tfplan     0640  ours, to be read
- *   <run>/checkout/  2770  a work folder: the other user does there as it likes
+ *   <run>/           2750  belongs to us. The other user can enter it and cannot change it.
+ *   <run>/tfplan     0640  belongs to us. The other user can read it.
+ *   <run>/checkout/  2770  a work folder. The other user can do everything in it.
  *
- * So each name down to a work folder, its own included, is ours, and none below it may be believed: we make no file and
- * change no mode there once it is open, read through `foreign-files.ts` alone, and leave the removing to that user.
+ * So we can trust each path down to a work folder, and no path below it. When a work folder is open, we make no file and
+ * change no mode in it, read it only through `foreign-files.ts`, and let the other user remove its content.
  */
 const OPEN_MODE = 0o2750;
 const WORK_MODE = 0o2770;
@@ -21,12 +23,12 @@ const IS_OPEN = 0o2010;
 const IS_WORK = 0o0020;
 
 /**
- * Runs a short program as the user who runs the steps, until `signal` ends it. Resolves to what went wrong, or null.
- * Never throws.
+ * Runs a short program as the user who runs the steps, until `signal` ends it. Resolves to the problem, or to null. Never
+ * throws.
  */
 export type StepUser = (argv: readonly [string, ...string[]], signal?: AbortSignal) => Promise<string | null>;
 
-const STEP_USER_TIMEOUT_MS = 120_000;
+const STEP_USER_TIMEOUT_MS = 2 * MINUTE;
 
 export function createStepUser(
   executor: Pick<Executor, 'capture'>,
@@ -41,31 +43,31 @@ export function createStepUser(
   };
 }
 
-/** Set-group-id, and its group may enter. */
+/** True if the folder is set-group-id, and its group may enter. */
 export async function isOpen(folder: string): Promise<boolean> {
   const found = await stat(folder).catch(() => null);
   return found !== null && (found.mode & IS_OPEN) === IS_OPEN;
 }
 
-/** A folder for us alone, to be opened when it is filled. Throws RunnerError when it could not be opened then. */
+/** Makes a folder that only this user can enter until it is opened. Throws RunnerError if it could not be opened later. */
 export async function makeClosedFolder(folder: string): Promise<void> {
   await mkdir(folder, { mode: 0o700 });
   const parent = path.dirname(folder);
   if (!(await isOpen(parent))) return;
-  // The kernel takes the bit away from who is not in the group.
+  // The kernel removes the bit if this user is not in the group.
   await chmod(folder, 0o2700);
   if (((await lstat(folder)).mode & 0o2000) !== 0) return;
   throw new RunnerError(`This user is not in the group of ${parent}.`, {
-    nextAction: 'Add it to that group and start anew, or give the folder another group.',
+    nextAction: 'Add the user to that group and restart, or give the folder another group.',
   });
 }
 
-/** Lets the group in; what stands in it stays as it is. */
+/** Lets the group enter. The modes of its content do not change. */
 export async function openFolder(folder: string): Promise<void> {
   await chmod(folder, OPEN_MODE);
 }
 
-/** Makes a closed folder and all in it a work folder, itself last: until then names in it can be believed. */
+/** Makes a closed folder and its folders work folders. The topmost comes last, so that paths can be trusted until then. */
 export async function openWorkFolder(folder: string): Promise<void> {
   const entries = await readdir(folder, { withFileTypes: true });
   await Promise.all(
@@ -80,7 +82,7 @@ export async function openWorkFolder(folder: string): Promise<void> {
   await chmod(folder, WORK_MODE);
 }
 
-/** A folder in one of ours; a work folder when that one is open. May be there already. */
+/** Makes a folder, which may exist. It becomes a work folder if its parent is open. */
 export async function makeWorkFolder(parent: string, name: string): Promise<string> {
   const folder = path.join(parent, name);
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -88,7 +90,7 @@ export async function makeWorkFolder(parent: string, name: string): Promise<stri
   return folder;
 }
 
-/** A folder of ours in one of ours, as open as that one. */
+/** Makes a folder that is open if its parent is open. */
 export async function makeInnerFolder(parent: string, name: string): Promise<string> {
   const folder = path.join(parent, name);
   await mkdir(folder, { mode: 0o700 });
@@ -96,25 +98,25 @@ export async function makeInnerFolder(parent: string, name: string): Promise<str
   return folder;
 }
 
-/** Of a file of ours, when the folder of ours that it lies in is open. */
+/** Lets the group read the file if its folder is open. */
 export async function letGroupRead(file: string): Promise<void> {
   if (await isOpen(path.dirname(file))) await chmod(file, 0o640);
 }
 
-/** By this git believes a checkout that belongs to somebody else; see safe.directory in git-config(1). */
+/** With these variables git trusts a checkout that belongs to another user. See safe.directory in git-config(1). */
 export function gitTrust(checkout: string): Record<string, string> {
   return { GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: 'safe.directory', GIT_CONFIG_VALUE_0: checkout };
 }
 
 /**
- * Removes a folder of ours with all in it, or does nothing when there is none. What another user has in it is removed
- * by them: where they may change links meanwhile, we would follow these. Throws when something stays.
+ * Removes a folder with its content. Does nothing if there is no such folder. The other user removes the content of work
+ * folders, because there that user could put links which we would follow. Throws if something is left.
  */
 export async function removeFolder(folder: string, user: StepUser | null): Promise<void> {
   const workFolders = await workFoldersIn(folder);
   if (workFolders.length > 0 && user !== null) {
     const problem = await user(['rm', '-rf', '--', ...workFolders]);
-    // Always one, as the folders themselves are ours; another one when some of theirs cannot be written.
+    // There always is a problem, because the other user cannot remove the work folders themselves.
     if (problem !== null && (await haveContent(workFolders))) {
       await user(['chmod', '-R', 'u+rwX', '--', ...workFolders]);
       await user(['rm', '-rf', '--', ...workFolders]);
@@ -132,7 +134,7 @@ export async function removeFolder(folder: string, user: StepUser | null): Promi
   await rm(folder, { recursive: true, force: true });
 }
 
-/** Never looks into one: only what is ours is walked. */
+/** Does not look into work folders, because nothing in them can be trusted. */
 async function workFoldersIn(folder: string): Promise<string[]> {
   const found = await lstat(folder).catch(() => null);
   if (!found?.isDirectory() || (found.mode & IS_OPEN) !== IS_OPEN) return [];

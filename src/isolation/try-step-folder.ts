@@ -1,4 +1,4 @@
-/** Tries whether steps can be run in folders below one of ours, by the user who will run them. */
+/** Tests whether the user who runs the steps can work in a folder below DEPLOY_DIR or TEMP_DIR. */
 
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
@@ -14,7 +14,7 @@ import {
   type StepUser,
 } from './open-folder.ts';
 
-/** Null when they can, else what is wrong and what to do. `setting` is what names the directory. */
+/** Resolves to the problem and the next action, or to null. `setting` is the variable that names the directory. */
 export async function stepFolderProblem(
   setting: string,
   directory: string,
@@ -22,7 +22,7 @@ export async function stepFolderProblem(
   signal = new AbortController().signal,
 ): Promise<string | null> {
   const stepUser: StepUser = (argv) => anyStepUser(argv, signal);
-  // Named like a run: should we die in between, it is removed as that of none.
+  // It has the name of a run, so that housekeeping removes it if this process dies.
   const folder = path.join(directory, randomUUID());
   const what = `The user of EXECUTOR_COMMAND cannot work below ${setting} ${directory}`;
   try {

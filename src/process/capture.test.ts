@@ -19,7 +19,7 @@ it('collects stdout, the end of stderr and the exit code', async () => {
   expect(result.stderr.endsWith('xend\n')).toBe(true);
 });
 
-it('hands input over, also to a child that does not read it', async () => {
+it('passes input on, also to a child that does not read it', async () => {
   expect(await capture(['cat'], { input: 'héllo' })).toMatchObject({ stdout: Buffer.from('héllo') });
   expect(await capture(['true'], { input: new Uint8Array(5_000_000) })).toMatchObject({ exitCode: 0 });
 });
@@ -28,7 +28,7 @@ it('ends a child that writes more than allowed', async () => {
   expect(await capture(['yes'], { maxOutputBytes: 100_000 })).toEqual({ kind: 'too_much_output' });
 });
 
-it('reports a time limit, a cancellation and a signal as what they are', async () => {
+it('reports a time limit, a cancel and a signal', async () => {
   const slow = ['sh', '-c', 'echo started >&2; exec sleep 600'] as const;
   expect(await capture(slow, { timeoutMs: 500 })).toEqual({ kind: 'timed_out', stderr: 'started\n' });
   expect(await capture(slow, { signal: AbortSignal.timeout(200) })).toEqual({ kind: 'cancelled' });
@@ -36,7 +36,7 @@ it('reports a time limit, a cancellation and a signal as what they are', async (
   expect(await capture(['sh', '-c', 'kill -9 $$'])).toMatchObject({ kind: 'killed', signal: 'SIGKILL' });
 });
 
-it('F42: gives the child exactly the environment it is told', async () => {
+it('F42: gives the child exactly the given environment', async () => {
   vi.stubEnv('CAPTURE_TEST_LEAK', 'leak');
   const result = await capture(['/usr/bin/env'], { env: { ONLY: 'this' } });
   vi.unstubAllEnvs();
@@ -70,7 +70,7 @@ it('F32b: a program that cannot be started is a result with the code and one cle
   expect(JSON.stringify(failures)).not.toContain(secret);
 });
 
-it('F32b: running out of file descriptors is a result, and the program lives on', () => {
+it('F32b: a lack of file descriptors is a result, and the program continues', () => {
   const script = `
     import { closeSync, openSync } from 'node:fs';
     import { captureProcess } from ${JSON.stringify(new URL('./capture.ts', import.meta.url).href)};
@@ -87,7 +87,7 @@ it('F32b: running out of file descriptors is a result, and the program lives on'
   expect(stdout, stderr).toBe('not_started EMFILE exited\n');
 });
 
-it('F32b: stdin is at its end, so a child that reads it goes on', async () => {
+it('F32b: stdin is empty, so a child that reads it continues', async () => {
   expect(await capture(['sh', '-c', 'read answer || echo "no answer"'])).toMatchObject({
     stdout: Buffer.from('no answer\n'),
   });

@@ -1,5 +1,6 @@
 /** Runs a short program, such as a git command, and collects its output. */
 
+import { KIBIBYTE, MEBIBYTE } from '../units.ts';
 import type { ProcessLimits } from './limits.ts';
 import { type ProcessEnd, superviseProcess } from './supervise-process.ts';
 import type { Watchdog } from './watchdog/watchdog.ts';
@@ -10,16 +11,16 @@ export interface CaptureSpec {
   /** The whole environment of the child. Nothing is inherited. */
   env: Record<string, string>;
   timeoutMs: number;
-  /** Written to stdin; without it stdin is /dev/null. */
+  /** Written to stdin. Without it stdin is /dev/null. */
   input?: string | Uint8Array;
   signal?: AbortSignal;
   limits?: ProcessLimits | null;
   watchdog?: Watchdog | null;
-  /** Of stdout; default 64 MiB; more ends the child. */
+  /** A longer stdout ends the child. Default 64 MiB. */
   maxOutputBytes?: number;
 }
 
-/** `stderr` is its last 64 KiB. */
+/** `stderr` is the last 64 KiB. */
 export type CaptureResult =
   | { kind: 'exited'; exitCode: number; stdout: Buffer; stderr: string }
   | { kind: 'timed_out'; stderr: string }
@@ -28,14 +29,10 @@ export type CaptureResult =
   | { kind: 'killed'; signal: string; stderr: string }
   | { kind: 'not_started'; code: string; message: string };
 
-const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
-const MAX_STDERR_BYTES = 64 * 1024;
+const MAX_OUTPUT_BYTES = 64 * MEBIBYTE;
+const MAX_STDERR_BYTES = 64 * KIBIBYTE;
 
-/**
- * Runs a short program and collects its output. Never throws for what the child does. stdin is /dev/null
- * unless `input` is given. Own process group, killed whole on timeout or abort. Nothing is inherited from
- * the environment.
- */
+/** Never throws because of the child. A timeout or an abort ends the child's whole process group. */
 export async function captureProcess(spec: CaptureSpec): Promise<CaptureResult> {
   const maxBytes = spec.maxOutputBytes ?? MAX_OUTPUT_BYTES;
   const tooMuch = new Error(`More than ${maxBytes} bytes of output.`);

@@ -1,14 +1,14 @@
-/** Tells which values of an environment are secret. */
+/** Finds the secret values of an environment. */
 
 const SECRET_NAMES = [
   /(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|ACCESSKEY|PRIVATEKEY)S?\d*(_|$)/,
   /(^|_)(KEYS?|PASS|PAT|COOKIE|DSN)\d*(_|$)/,
   /_(AUTH|PWD)\d*$/,
-  // Whoever knows the address may post to it.
+  // Anybody who knows the address may post to it.
   /(^|_)WEBHOOKS?\d*(_URLS?\d*)?$/,
 ];
 
-/** Values to be masked in output: of variables with a secret's name, and passwords inside of URLs. */
+/** The values to mask in output: those of variables with a secret's name, and passwords in URLs. */
 export function taskSecrets(environment: Record<string, string>): string[] {
   const secrets = new Set<string>();
   for (const [name, value] of Object.entries(environment)) {
@@ -23,11 +23,11 @@ export function isSecretName(name: string): boolean {
   return SECRET_NAMES.some((pattern) => pattern.test(name.toUpperCase()));
 }
 
-/** `postgres://user:PASSWORD@host`, and `https://TOKEN@host`; as written and decoded. */
+/** The secrets of `postgres://user:PASSWORD@host` and `https://TOKEN@host`, as written and decoded. */
 function secretsOfUrl(value: string): string[] {
   if (!value.includes('@')) return [];
   const url = URL.parse(value);
-  // In an ssh address the user is only a name; in an http one it may be a token.
+  // The user of an ssh address is only a name. The user of an http address may be a token.
   const secret = url?.password || (/^https?:$/.test(url?.protocol ?? '') && url?.username);
   if (!secret) return [];
   try {

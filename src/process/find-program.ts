@@ -5,8 +5,8 @@ import { access, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 /**
- * The absolute path of the program, as execvp(3) would find it, but for relative entries of PATH: those would mean the
- * working directory. Null when there is none.
+ * Resolves to the absolute path of the program, or to null. Searches like execvp(3), but ignores relative entries of PATH,
+ * because they would mean the working directory.
  */
 export async function findProgram(searched: string, name: string): Promise<string | null> {
   for (const folder of searched.split(path.delimiter)) {

@@ -1,32 +1,32 @@
-/** Lets a program start under limits of the kernel, by prlimit(1) of util-linux. */
+/** Starts a program with limits of the kernel, by prlimit(1) of util-linux. */
 
 import { findProgram } from './find-program.ts';
 import { describeSpawnFailure, type SpawnFailure } from './spawn-failure.ts';
 
-/** See setrlimit(2). Each process of a family has them for itself; null: no limit but the system's. */
+/** See setrlimit(2). The limits hold for each process alone. Null means no limit except the system's. */
 export interface ProcessLimits {
-  /** At the limit a process gets XCPU, some seconds later KILL. */
+  /** At the limit a process gets XCPU, and some seconds later KILL. */
   cpuSeconds: number | null;
-  /** Of address space, also what is only reserved. */
+  /** The size of the address space, including memory that is only reserved. */
   memoryBytes: number | null;
   openFiles: number | null;
 }
 
-/** Between XCPU and KILL. */
+/** The time between XCPU and KILL. */
 const CPU_GRACE_SECONDS = 5;
-/** Where util-linux puts it, for steps whose PATH leads elsewhere. */
+/** The folders where util-linux is installed, because the PATH of a step may not contain them. */
 const USUAL_PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
 
 export function hasLimits(limits: ProcessLimits | null | undefined): limits is ProcessLimits {
   return limits != null && Object.values(limits).some((limit) => limit !== null);
 }
 
-/** Null where limits cannot be kept. */
+/** Resolves to null if this machine cannot set limits. */
 export function findPrlimit(): Promise<string | null> {
   return findProgram(USUAL_PATH, 'prlimit');
 }
 
-/** The command under its limits; without any, as it is. */
+/** Adds prlimit to the command if there are limits. */
 export async function limitedCommand(spec: {
   argv: readonly [string, ...string[]];
   cwd: string;
@@ -41,7 +41,7 @@ export async function limitedCommand(spec: {
     return { ok: false, failure: { kind: 'not_started', code: 'ENOENT', message } };
   }
   const [name, ...args] = argv;
-  // Looked for here, so that a missing program is told as such and not as a failure of prlimit.
+  // Searched here, so that a missing program is not reported as a failure of prlimit.
   const program = name.includes('/') ? name : await findProgram(env.PATH ?? '', name);
   if (program === null) return { ok: false, failure: describeSpawnFailure(name, cwd, 'ENOENT') };
   return { ok: true, argv: [prlimit, ...options(limits), '--', program, ...args] };
@@ -52,7 +52,7 @@ function options({ cpuSeconds, memoryBytes, openFiles }: ProcessLimits): string[
     ...(cpuSeconds === null ? [] : [`--cpu=${cpuSeconds}:${cpuSeconds + CPU_GRACE_SECONDS}`]),
     ...(memoryBytes === null ? [] : [`--as=${memoryBytes}`]),
     ...(openFiles === null ? [] : [`--nofile=${openFiles}`]),
-    // Nothing of a step lies around as a core file.
+    // A core file could contain secrets of the step.
     '--core=0',
   ];
 }

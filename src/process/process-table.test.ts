@@ -36,7 +36,7 @@ function identityOf(pid: number) {
 }
 
 describe('process table', () => {
-  it('tells a process from an earlier one with its id, and knows when it is dead', async () => {
+  it('distinguishes a process from an earlier one with its id, and knows when it has died', async () => {
     const { child, identity } = await start('echo up; exec sleep 600');
     expect(identity.startTicks).toMatch(/^\d+$/);
     expect(isAlive(identity)).toBe(true);
@@ -47,7 +47,7 @@ describe('process table', () => {
     expect(startTicksOf(2 ** 30)).toBe(null);
   });
 
-  it('reads the start time of a program whose name holds spaces and parentheses', async () => {
+  it('reads the start time of a program whose name contains spaces and parentheses', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'process-table-'));
     const program = join(folder, 'a) R 1 (b');
     symlinkSync('/bin/sleep', program);
@@ -77,7 +77,7 @@ describe('process table', () => {
     expect([identity, ...others].map(isAlive)).toEqual([false, false, false, false]);
   });
 
-  it('F30: leaves a process alone that only has the same id', async () => {
+  it('F30: does not end a process that only has the same id', async () => {
     const { identity } = await start('echo up; exec sleep 600');
     await endProcessGroup({ ...identity, startTicks: '1', graceMs: 100 });
     expect(isAlive(identity)).toBe(true);
@@ -95,7 +95,7 @@ describe('process table', () => {
     expect(isAlive(other.identity)).toBe(true);
   });
 
-  it('F28: asks once by TERM and then kills', async () => {
+  it('F28: sends TERM once and then KILL', async () => {
     const { child, identity } = await start('trap "echo asked" TERM; echo up; while :; do sleep 0.1; done');
     let output = '';
     child.stdout?.on('data', (chunk) => {

@@ -1,10 +1,12 @@
-/** Finds and ends processes through /proc, telling reused process ids apart by their start time. */
+/** Finds and ends processes through /proc. Distinguishes processes with the same id by their start time. */
 
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { errorCode } from '../errors.ts';
+import { SECOND } from '../units.ts';
 
-/** `startTicks` is field 22 of /proc/PID/stat: clock ticks from boot to the process's start. */
+/** `startTicks` is field 22 of /proc/PID/stat: the clock ticks between the boot and the start of the process. */
 export interface ProcessIdentity {
   pid: number;
   startTicks: string;
@@ -18,12 +20,12 @@ interface ProcessStat extends ProcessIdentity {
 }
 
 const POLL_MS = 50;
-/** How long a killed process may take to vanish before it is given up as unkillable. */
-const KILL_LIMIT_MS = 2_000;
+/** A killed process that still exists after this time cannot be killed. */
+const KILL_LIMIT_MS = 2 * SECOND;
 
 /**
- * Names the boot of the kernel and the pid namespace of this process: where both are the same, a process id means the
- * same process. Null when that cannot be told.
+ * Names the boot of the kernel and the pid namespace of this process. If both are equal, a process id means the same
+ * process. Returns null if /proc does not say it.
  */
 export function processSpace(): string | null {
   const boot = readProcFile('/proc/sys/kernel/random/boot_id')?.trim();
@@ -34,21 +36,21 @@ export function processSpace(): string | null {
   }
 }
 
-/** The start time of a process, or null when there is none with this id. A zombie still has one. */
+/** The start time of the process, or null if there is no process with this id. A zombie has a start time too. */
 export function startTicksOf(pid: number): string | null {
   return readStat(pid)?.startTicks ?? null;
 }
 
-/** True when exactly this process is running. A zombie counts as dead: it only waits to be reaped. */
+/** True if exactly this process is running. A zombie does not count as running. */
 export function isAlive(identity: ProcessIdentity): boolean {
   const stat = readStat(identity.pid);
   return stat !== null && stat.startTicks === identity.startTicks && isRunning(stat);
 }
 
 /**
- * Ends a process that leads its own session, with its group, session and children: TERM, then KILL after
- * `graceMs`. Does nothing when the process is gone or its id now belongs to another: what it may have left
- * behind is found by `endMarkedProcesses`. Resolves to the processes that could not be ended.
+ * Ends a session leader with its group, session and children: sends TERM, then KILL after `graceMs`. Does nothing if the
+ * process has ended or its id belongs to another one. `endMarkedProcesses` finds what such a process has left. Resolves to
+ * the processes that could not be ended.
  */
 export async function endProcessGroup(
   leader: ProcessIdentity & { graceMs: number },
@@ -57,8 +59,8 @@ export async function endProcessGroup(
 }
 
 /**
- * Ends every process whose initial environment holds the entry `marker`, e.g. `IAC_RUN_ID=42`, whatever its
- * session, and what these started. Others of another user, or with a cleared environment, are not found.
+ * Ends every process whose initial environment contains the entry `marker`, such as `IAC_RUN_ID=42`, in any session,
+ * together with its group, session and children. Cannot find processes of another user, or with a cleared environment.
  * Resolves to the processes that could not be ended.
  */
 export async function endMarkedProcesses(options: {
@@ -73,8 +75,8 @@ export async function endMarkedProcesses(options: {
 }
 
 /**
- * Ends all that a session leader started, whether or not the leader itself still runs. The caller must know
- * that `pid` was this leader a moment ago: the kernel keeps the id taken while its group or session lives.
+ * Ends all processes that a session leader started, even if the leader itself has ended. The caller must know that `pid`
+ * was this leader a moment ago. The kernel does not reuse the id while a process of its group or session lives.
  */
 export async function endDescendants(
   leader: ProcessIdentity & Patience & { marker?: string | undefined },
@@ -88,11 +90,11 @@ export async function endDescendants(
   }, leader);
 }
 
-/** How long processes get to end by themselves. */
+/** The time that processes get to end by themselves. */
 interface Patience {
-  /** From TERM to KILL. */
+  /** The time between TERM and KILL. */
   graceMs: number;
-  /** From INT, sent first, to TERM. Left out: no INT. */
+  /** The time between INT and TERM. Without it no INT is sent. */
   interruptMs?: number | undefined;
 }
 
@@ -102,11 +104,11 @@ async function endProcesses(
 ): Promise<ProcessIdentity[]> {
   const termAt = performance.now() + (interruptMs ?? 0);
   const killAt = termAt + graceMs;
-  // Once found stays found: when its parent dies, a process may match no rule any more.
+  // Kept, because a process may not match any more after its parent has died.
   const found = new Map<string, ProcessIdentity>();
   const sent = new Set<NodeJS.Signals>();
-  // Each is sent once: terraform takes a second one as the order to quit without saving its state, and what is
-  // started after it may be there to clean up.
+  // Each signal is sent once. A second one makes terraform quit without saving its state, and a process that was started
+  // after the signal may be there to clean up.
   const ask = (alive: ProcessIdentity[], signal: NodeJS.Signals): void => {
     if (!sent.has(signal)) sendSignal(alive, signal);
     sent.add(signal);
@@ -122,7 +124,7 @@ async function endProcesses(
   }
 }
 
-/** Adds what is newly found; returns what is alive of all found so far, or null when we could not look. */
+/** Adds new processes to `found`. Resolves to those of `found` that are alive, or to null if /proc cannot be read now. */
 async function lookAgain(
   find: () => Promise<ProcessIdentity[]>,
   found: Map<string, ProcessIdentity>,
@@ -141,12 +143,12 @@ function sendSignal(processes: ProcessIdentity[], signal: NodeJS.Signals): void 
     try {
       process.kill(pid, signal);
     } catch {
-      // Gone since we looked, or another user's: the next look tells.
+      // It has ended, or belongs to another user. The next look shows which.
     }
   }
 }
 
-/** The leader, its group and session, and the children of all these by parent id. */
+/** The leader, its group and session, and the children of all of them. */
 function familyOf(leader: ProcessIdentity, candidates: ProcessStat[]): ProcessStat[] {
   const isReused = candidates.some(
     (stat) => stat.pid === leader.pid && stat.startTicks !== leader.startTicks,
@@ -173,7 +175,7 @@ async function withMarker(candidates: ProcessStat[], marker: string): Promise<Pr
   const marked: ProcessIdentity[] = [];
   for (const stat of candidates) {
     if (stat.pid === process.pid || !isRunning(stat)) continue;
-    // Not synchronous: this read waits for the other process's memory lock.
+    // Not synchronous, because this read waits for the memory lock of the other process.
     const environment = await readFile(`/proc/${stat.pid}/environ`, 'latin1').catch(unlessShortage);
     if (environment?.split('\0').includes(entry)) marked.push(stat);
   }
@@ -189,7 +191,7 @@ function listProcesses(): ProcessStat[] {
   return processes;
 }
 
-/** See proc_pid_stat(5). The second field, the program's name, may itself hold spaces and parentheses. */
+/** See proc_pid_stat(5). The second field, the program's name, may contain spaces and parentheses. */
 function readStat(pid: number): ProcessStat | null {
   const text = readProcFile(`/proc/${pid}/stat`);
   if (text === null) return null;
@@ -205,10 +207,10 @@ function readStat(pid: number): ProcessStat | null {
   };
 }
 
-/** Every process that ends has all of /proc read: one buffer for all of it, as readFileSync takes 64 KiB for each. */
+/** One buffer for all files, because readFileSync takes 64 KiB for each, and /proc is read at the end of every process. */
 const buffer = Buffer.alloc(1_024);
 
-/** The beginning of a file of /proc, which holds all that is asked for here. */
+/** The first bytes of a file of /proc, which are enough here. */
 function readProcFile(path: string): string | null {
   try {
     const file = openSync(path, 'r');
@@ -222,18 +224,14 @@ function readProcFile(path: string): string | null {
   }
 }
 
-/** A process must not count as gone only because we cannot open files at the moment. */
+/** A process must not count as ended only because this process cannot open files now. */
 function unlessShortage(error: unknown): null {
   if (isShortage(error)) throw error;
   return null;
 }
 
 function isShortage(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'EMFILE' || error.code === 'ENFILE' || error.code === 'ENOMEM')
-  );
+  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(errorCode(error));
 }
 
 function isRunning(stat: ProcessStat): boolean {

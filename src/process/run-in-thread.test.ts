@@ -18,12 +18,12 @@ function run(module: string, timeoutMs = 60_000): Promise<unknown> {
 }
 
 describe('runInThread', () => {
-  it('gives what the function returns', async () => {
+  it('returns the result of the function', async () => {
     const module = await moduleOf('export const work = (two, { three }) => ({ six: two * three });');
     expect(await run(module)).toEqual({ six: 6 });
   });
 
-  it('throws what the function throws', async () => {
+  it('throws the error of the function', async () => {
     const module = await moduleOf('export function work() { throw new Error("no such luck"); }');
     await expect(run(module)).rejects.toThrow('no such luck');
   });

@@ -1,25 +1,25 @@
-/** Runs a pure function in a thread of its own, which is ended when it takes too long. */
+/** Runs a pure function in a thread of its own, with a time limit. */
 
 import { Worker } from 'node:worker_threads';
 import { RunnerError } from '../errors.ts';
 
 export interface ThreadCall {
-  /** Address of the module that exports the function. */
+  /** The address of the module that exports the function. */
   module: string;
   function: string;
-  /** Copied, as the result is: plain data only. */
+  /** Plain data only, because the arguments and the result are copied. */
   arguments: readonly unknown[];
 }
 
-/** What the thread answers. */
+/** The answer of the thread. */
 export type ThreadAnswer = { ok: true; result: unknown } | { ok: false; error: string };
 
-/** The work took too long and was given up. */
+/** The work took too long and was stopped. */
 export class ThreadLimitError extends RunnerError {}
 
 /**
- * The caller says what type the result has. Throws ThreadLimitError. The arguments have to be small enough for the
- * memory that there is: V8 ends the whole process when a thread reaches its limit too fast.
+ * The caller names the type of the result. Throws ThreadLimitError. The arguments must not need much memory, because V8
+ * ends the whole process if a thread reaches its limit too fast.
  */
 export async function runInThread<Result>(
   call: ThreadCall,
@@ -28,7 +28,7 @@ export async function runInThread<Result>(
   const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
   const thread = new Worker(new URL(`./thread-entry.${extension}`, import.meta.url), {
     workerData: call,
-    // What it reads is a stranger's: it gets no secret of the server.
+    // It reads the text of a stranger, so it gets no secret of the server.
     env: {},
   });
   const seconds = timeoutMs / 1_000;

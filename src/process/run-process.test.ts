@@ -55,7 +55,7 @@ async function peakGrowthOf(work: () => Promise<void>): Promise<number> {
 }
 
 describe('run process', () => {
-  it('hands over lines of both streams, the last also without a newline', async () => {
+  it('passes on the lines of both streams, and the last one even without a newline', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'iac-lines-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const streams: string[] = [];
@@ -83,7 +83,7 @@ describe('run process', () => {
     expect(isAlive(processOf(lines[0]))).toBe(false);
   });
 
-  it('F28: a cancelled child may finish its output within the grace, also when its parent went first', async () => {
+  it('F28: a cancelled child may finish its output in time, even if its parent ends first', async () => {
     const worker = 'trap "sleep 0.7; echo saved; exit" TERM; echo up; while :; do sleep 0.1; done';
     const cancel = new AbortController();
     const { end, lines } = await shell(
@@ -95,7 +95,7 @@ describe('run process', () => {
     expect(lines).toEqual(['up', 'saved']);
   });
 
-  it('F22: a child that must end has less than its graces, whatever it heeds', async () => {
+  it('F22: a child that must end gets less than its usual time, whatever signals it ignores', async () => {
     const cancel = new AbortController();
     const { end } = await shell(
       `trap '' INT TERM; echo up; while :; do sleep 0.1; done`,
@@ -105,13 +105,13 @@ describe('run process', () => {
     expect(end).toEqual({ kind: 'cancelled' });
   });
 
-  it('F29: a grandchild that keeps stdout open delays nothing and is ended', async () => {
+  it('F29: a grandchild that keeps stdout open causes no delay and is ended', async () => {
     const { end, lines } = await shell('sleep 300 & echo $!; exit 0');
     expect(end).toEqual({ kind: 'exited', exitCode: 0 });
     expect(isAlive(processOf(lines[0]))).toBe(false);
   });
 
-  it('F29: nor does one that escaped every search, silent or not; the output up to the exit is complete', async () => {
+  it('F29: an escaped process that cannot be found causes no delay, and the output up to the exit is complete', async () => {
     for (const noise of ['', 'echo noise;', 'while :; do echo noise; done;']) {
       const escapee = `env -i setsid sh -c "${noise} for i in $(seq 1 600); do sleep 1; echo x; done"`;
       const { end, lines } = await shell(
@@ -139,7 +139,7 @@ describe('run process', () => {
     expect(count).toBe(30_000);
   });
 
-  it('F30: ends what left its session, found by the marker', async () => {
+  it('F30: ends processes that left its session, found by the marker', async () => {
     const { end, lines } = await shell('setsid sleep 300 & sleep 0.3; echo $!', {
       env: { PATH: '/usr/bin:/bin', MARK: 'f30-run-process' },
       marker: 'MARK=f30-run-process',
@@ -148,7 +148,7 @@ describe('run process', () => {
     expect(isAlive(processOf(lines[0]))).toBe(false);
   });
 
-  it('F32: a flood is cut in the middle with a mark, its end and its exit code kept, and memory bounded', async () => {
+  it('F32: a very long output is cut in the middle with a mark, its end and its exit code are kept, and memory is limited', async () => {
     const growth = await peakGrowthOf(async () => {
       const script = 'yes 0123456789abcdef | head -c 200000000; echo; echo "Error: it broke" >&2; exit 5';
       const { end, lines } = await shell(script, { maxOutputBytes: 100_000 });
@@ -206,7 +206,7 @@ describe('run process', () => {
     expect(leader && isAlive(leader)).toBe(false);
   });
 
-  it('an error thrown when the child has started or is read ends it and rejects', async () => {
+  it('an error in a hook ends the child and rejects', async () => {
     const failure = new Error('the lease is stale');
     let pid = 0;
     const spec: RunProcessSpec = {
@@ -227,7 +227,7 @@ describe('run process', () => {
     await expect(run(['echo', 'last line'], {}, () => Promise.reject(failure))).rejects.toBe(failure);
   });
 
-  it('F41: masks secrets, also where two writes and the line limit cut them', async () => {
+  it('F41: masks secrets, even if two writes and the line limit cut them', async () => {
     const secret = 'canary-0123456789';
     const script =
       'printf "token canary-01"; sleep 0.2; echo 23456789; head -c 95 /dev/zero | tr "\\0" .; echo "$T"';
@@ -239,7 +239,7 @@ describe('run process', () => {
     expect(lines).toEqual(['token ****', `${'.'.repeat(95)}****`, '****']);
   });
 
-  it('F42: gives the child exactly the environment it is told', async () => {
+  it('F42: gives the child exactly the given environment', async () => {
     const { lines } = await run(['/usr/bin/env'], { env: { ONLY: 'this' } });
     expect(lines).toEqual(['ONLY=this']);
   });

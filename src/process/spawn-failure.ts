@@ -1,15 +1,15 @@
-/** Says in one sentence why a program could not be started. */
+/** Explains in one sentence why a program could not be started. */
 
 import { existsSync } from 'node:fs';
 
 export interface SpawnFailure {
   kind: 'not_started';
-  /** The system's name of the error, e.g. ENOENT. */
+  /** The system's name of the error, such as ENOENT. */
   code: string;
   message: string;
 }
 
-/** Never names an argument or an environment value: they may be secret. */
+/** Never names an argument or an environment value, because they may be secret. */
 export function describeSpawnFailure(program: string, cwd: string, code: string): SpawnFailure {
   return { kind: 'not_started', code, message: explain(program, cwd, code) };
 }

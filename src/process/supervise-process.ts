@@ -1,8 +1,9 @@
-/** Runs one child process from start to end and leaves nothing of it behind. */
+/** Runs one child process from start to end, and leaves no process behind. */
 
 import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { MustEndError, RunnerError } from '../errors.ts';
+import { SECOND } from '../units.ts';
 import { limitedCommand, type ProcessLimits } from './limits.ts';
 import { openOnePipe } from './output/one-pipe.ts';
 import { readOutput } from './output/output-reader.ts';
@@ -11,32 +12,32 @@ import { describeSpawnFailure, type SpawnFailure } from './spawn-failure.ts';
 import type { Watchdog } from './watchdog/watchdog.ts';
 
 export interface ProcessSpec {
-  /** The program and its arguments; never a shell line. */
+  /** The program and its arguments. It is never a shell line. */
   argv: readonly [string, ...string[]];
   cwd: string;
   /** The whole environment of the child. Nothing is inherited. */
   env: Record<string, string>;
   timeoutMs: number;
   signal?: AbortSignal | undefined;
-  /** Written to stdin, or piped there; without it stdin is at its end from the start. */
+  /** Written or piped to stdin. Without it stdin is empty. */
   input?: string | Uint8Array | Readable | undefined;
-  /** From TERM to KILL; default 5 s. */
+  /** The time between TERM and KILL. Default 5 s. */
   killGraceMs?: number | undefined;
-  /** On abort, timeout and failure an interrupt comes first, and TERM this long after it; left out: no interrupt. */
+  /** After an abort, a timeout or a failure an interrupt is sent first, and TERM after this time. Without it no interrupt is sent. */
   interruptGraceMs?: number | undefined;
-  /** For each process of the child's family. */
+  /** For the child and each of its descendants. */
   limits?: ProcessLimits | null | undefined;
-  /** stdout and stderr through one pipe, in the order in which they were written; all of it comes as stdout. */
+  /** Uses one pipe for stdout and stderr, which keeps their order. All output counts as stdout. */
   onePipe?: boolean | undefined;
-  /** An entry of `env`, `NAME=value`, that is this process's alone: finds descendants in other sessions. */
+  /** An entry `NAME=value` of `env` that only this process has. It finds descendants in other sessions. */
   marker?: string | undefined;
-  /** Ends the child's family should this process die or stand still. */
+  /** Ends the child and its descendants if this process dies or hangs. */
   watchdog?: Watchdog | null | undefined;
 }
 
 export interface ProcessHooks {
   onStart?(process: ProcessIdentity): void;
-  /** Calls never overlap. The child waits while the promise is pending; an error ends it. */
+  /** Calls never overlap. The child waits while the promise is pending. An error ends the child. */
   onChunk(stream: 'stdout' | 'stderr', chunk: Buffer): Promise<void> | void;
 }
 
@@ -47,53 +48,35 @@ export type ProcessEnd =
   | { kind: 'cancelled' }
   | SpawnFailure;
 
-const KILL_GRACE_MS = 5_000;
-/** What still runs after the child itself has ended by its own will gets less time. */
-const LEFTOVER_GRACE_MS = 1_000;
-/** Longer delays make a Node timer fire at once. */
+const KILL_GRACE_MS = 5 * SECOND;
+/** Processes that still run after the child has ended by itself get less time. */
+const LEFTOVER_GRACE_MS = SECOND;
+/** With a longer delay a timer of Node fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Loads what starts processes, a quarter of all modules of a server, at a moment when nobody waits for it. */
+/** Loads execa, a quarter of all modules of a server, at a moment when nobody waits for it. */
 export async function loadProcessLibrary(): Promise<void> {
   await import('execa');
 }
 
 /**
- * Runs a program to its end. The result comes when the child, its session and every process with its marker
- * are gone and all their output was handed over; an escaped process that cannot be found delays it by less
- * than 2 s. A child that cannot be killed (another user's, or stuck in the kernel) is waited for: starting
- * anew beside it would be worse. Rejects with what a hook threw, and where there is no /proc.
+ * Runs a program to its end. Resolves when the child, its session and every process with its marker have ended and all
+ * their output was passed on. An escaped process that cannot be found delays this by less than 2 s. A child that cannot
+ * be killed, because it belongs to another user or hangs in the kernel, is waited for: a second start beside it would be
+ * worse. Rejects with the error of a hook, and if there is no /proc.
  */
 export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): Promise<ProcessEnd> {
-  if (spec.signal?.aborted) return { kind: 'cancelled' };
-  if (holdsNulByte(spec)) return describeSpawnFailure(spec.argv[0], spec.cwd, 'EINVAL');
-  const command = await limitedCommand(spec);
-  if (!command.ok) return command.failure;
-  const pipe = spec.onePipe ? await openOnePipe() : null;
-  const { execa } = await import('execa');
-  if (spec.signal?.aborted) {
-    pipe?.close();
-    return { kind: 'cancelled' };
-  }
-  const subprocess = startChild(execa, { ...spec, argv: command.argv }, pipe?.writeEnd);
-  pipe?.childHasIt();
-  const { pid, nodeChildProcess: child } = subprocess;
-  if (pid === undefined) {
-    pipe?.close();
-    return describeSpawnFailure(spec.argv[0], spec.cwd, (await subprocess).code ?? 'UNKNOWN');
-  }
-  const exit = exitOf(child);
-  const leader = identify(child, pid);
+  const started = await start(spec);
+  if ('kind' in started) return started;
+  const { leader, exit, outputs } = started;
   const letGo = spec.watchdog?.hold({ ...leader, marker: spec.marker });
   let ending: Promise<unknown> | null = null;
   const endAll = (patience: { graceMs: number; interruptMs?: number | undefined }): Promise<unknown> =>
     (ending ??= endDescendants({ ...leader, ...patience, marker: spec.marker }));
 
   const stops = watchForStop(spec, () => void endAll(patienceWith(spec)));
-  const handOver = createHandOver(hooks, stops.fail);
-  const readers = outputsOf(subprocess, pipe?.reader).map(([stream, output]) =>
-    readOutput(output, (chunk) => handOver(stream, chunk)),
-  );
+  const passOn = createQueue(hooks, stops.fail);
+  const readers = outputs.map(([stream, output]) => readOutput(output, (chunk) => passOn(stream, chunk)));
   try {
     hooks.onStart?.(leader);
   } catch (error) {
@@ -113,7 +96,36 @@ export async function superviseProcess(spec: ProcessSpec, hooks: ProcessHooks): 
   return signal === null ? { kind: 'exited', exitCode: exitCode ?? 0 } : { kind: 'killed', signal };
 }
 
-/** As it was agreed, or each grace shorter by the same share when there is less time. */
+interface Started {
+  leader: ProcessIdentity;
+  exit: Promise<{ exitCode: number | null; signal: string | null }>;
+  outputs: Output[];
+}
+
+async function start(spec: ProcessSpec): Promise<Started | ProcessEnd> {
+  if (spec.signal?.aborted) return { kind: 'cancelled' };
+  const [name] = spec.argv;
+  if (holdsNulByte(spec)) return describeSpawnFailure(name, spec.cwd, 'EINVAL');
+  const command = await limitedCommand(spec);
+  if (!command.ok) return command.failure;
+  const pipe = spec.onePipe ? await openOnePipe() : null;
+  const { execa } = await import('execa');
+  if (spec.signal?.aborted) {
+    pipe?.close();
+    return { kind: 'cancelled' };
+  }
+  const subprocess = startChild(execa, { ...spec, argv: command.argv }, pipe?.writeEnd);
+  pipe?.childHasIt();
+  const { pid, nodeChildProcess: child } = subprocess;
+  if (pid === undefined) {
+    pipe?.close();
+    return describeSpawnFailure(name, spec.cwd, (await subprocess).code ?? 'UNKNOWN');
+  }
+  const exit = exitOf(child);
+  return { leader: identify(child, pid), exit, outputs: outputsOf(subprocess, pipe?.reader) };
+}
+
+/** The usual times between signals, or the same part of each if there is less time. */
 function patienceWith({
   killGraceMs: graceMs = KILL_GRACE_MS,
   interruptGraceMs: interruptMs = 0,
@@ -144,7 +156,7 @@ function startChild(execa: typeof import('execa').execa, spec: ProcessSpec, outp
     cwd: spec.cwd,
     env: spec.env,
     extendEnv: false,
-    // Makes the child lead its own session, and ends that should this program exit first.
+    // Makes the child lead its own session, which ends if this program exits first.
     killDescendants: true,
     buffer: false,
     reject: false,
@@ -153,29 +165,29 @@ function startChild(execa: typeof import('execa').execa, spec: ProcessSpec, outp
   });
 }
 
-/** Checked here because execa's error for it quotes the argument, which may be secret. */
+/** Checked here, because execa's error quotes the argument, which may be secret. */
 function holdsNulByte({ argv, cwd, env }: ProcessSpec): boolean {
   return [...argv, cwd, ...Object.entries(env).flat()].some((text) => text.includes('\0'));
 }
 
-/** Resolves at 'exit', not at 'close': that waits for whoever else holds the pipes. */
+/** Resolves at 'exit' and not at 'close', which also waits for other processes that hold the pipes. */
 function exitOf(child: ChildProcess): Promise<{ exitCode: number | null; signal: string | null }> {
   return new Promise((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode, signal }));
   });
 }
 
-/** Must come right after the start: until the event loop turns, even a dead child has its entry in /proc. */
+/** Must be called right after the start. Until the next turn of the event loop even a dead child has its entry in /proc. */
 function identify(child: ChildProcess, pid: number): ProcessIdentity {
   const startTicks = startTicksOf(pid);
   if (startTicks !== null) return { pid, startTicks };
   child.kill('SIGKILL');
-  throw new RunnerError(`Process ${pid} was started but is not to be seen in /proc.`, {
+  throw new RunnerError(`Process ${pid} was started but is not in /proc.`, {
     nextAction: 'Run on Linux with /proc mounted.',
   });
 }
 
-/** Calls `end` at the first reason to: the time is up, the caller aborts, or a hook failed. */
+/** Calls `end` if the time is up, the caller aborts, or a hook fails. */
 function watchForStop(spec: ProcessSpec, end: () => void) {
   let reason: 'timed_out' | 'cancelled' | null = null;
   let failure: { error: unknown } | null = null;
@@ -199,8 +211,8 @@ function watchForStop(spec: ProcessSpec, end: () => void) {
   };
 }
 
-/** Hands chunks over one at a time, and no more after a failure: then they are only read away. */
-function createHandOver(hooks: ProcessHooks, fail: (error: unknown) => void) {
+/** Passes chunks on one at a time. After a failure, chunks are only read. */
+function createQueue(hooks: ProcessHooks, fail: (error: unknown) => void) {
   let last = Promise.resolve();
   let failed = false;
   return (stream: 'stdout' | 'stderr', chunk: Buffer): Promise<void> => {

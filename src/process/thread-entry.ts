@@ -1,4 +1,4 @@
-/** The thread of run-in-thread.ts: calls one function and answers what it returned. */
+/** The thread of run-in-thread.ts: calls one function and sends its result. */
 
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ThreadAnswer, ThreadCall } from './run-in-thread.ts';

@@ -15,7 +15,7 @@ function bound(output: string, maxBytes: number, size: number) {
 }
 
 describe('A long output', () => {
-  it('keeps all that fits, whatever the chunks', () => {
+  it('keeps a short output, whatever the chunks', () => {
     const output = 'one\ntwo\nthree\n';
     for (const size of [1, 3, 14]) {
       const { head, leftOut, tail } = bound(output, 14, size);
@@ -34,13 +34,13 @@ describe('A long output', () => {
     }
   });
 
-  it('keeps nothing of a line that has no beginning, as it may be a part of a secret', () => {
+  it('drops a line whose start is missing, as it may be a part of a secret', () => {
     const { head, leftOut, tail } = bound(`first\n${'x'.repeat(100)}`, 20, 9);
     expect([head, tail]).toEqual(['first\nxxxx', '']);
     expect(leftOut).toEqual({ bytes: 96, lines: 0, streams: ['stdout'] });
   });
 
-  it('goes on with the line of a stream of which nothing is missing', () => {
+  it('continues the line of a stream that has no missing part', () => {
     const bounded = createHeadAndTail(20);
     bounded.push('stderr', Buffer.from('half a'));
     bounded.push('stdout', Buffer.from('aaa\n'.repeat(20)));
@@ -52,7 +52,7 @@ describe('A long output', () => {
     );
   });
 
-  it('does not keep more chunks than it must, however small they are', () => {
+  it('limits the number of chunks, however small they are', () => {
     const bounded = createHeadAndTail(64 * 1024 * 1024);
     bounded.push('stdout', Buffer.alloc(63 * 1024 * 1024, 'x\n'));
     for (let index = 0; index < 20_000; index += 1) bounded.push('stderr', Buffer.from('\n'));

@@ -25,7 +25,7 @@ function splitEverywhere(text: string, options: SplitOptions = {}): string[][] {
 }
 
 describe('line splitter', () => {
-  it('joins what chunks cut apart, within characters and line ends too', () => {
+  it('joins text that chunks cut, also within characters and line ends', () => {
     for (const lines of splitEverywhere('für\r\n\r\n→ 🚀\n\nend'))
       expect(lines).toEqual(['für', '', '→ 🚀', '', 'end']);
   });
@@ -49,7 +49,7 @@ describe('line splitter', () => {
     expect(split(['exact\n12345'], { maxLineBytes: 5 })).toEqual(['exact', '12345']);
   });
 
-  it('F32: hands a long line over before it has ended, once', () => {
+  it('F32: passes a long line on once, before it has ended', () => {
     const splitter = createLineSplitter({ redact: createRedactor([]), maxLineBytes: 4 });
     expect(splitter.push(Buffer.from('123456'))).toEqual(['1234 [line cut after 4 bytes]']);
     expect(splitter.push(Buffer.from('more'))).toEqual([]);

@@ -1,61 +1,47 @@
-/** Splits output into lines of bounded length, masked before they are cut. */
+/** Splits output into lines of limited length, and masks a line before it cuts it. */
 
+import { KIBIBYTE } from '../../units.ts';
 import type { Redactor } from './redact.ts';
 
-export interface LineSplitter {
-  /** The lines that this chunk completes; a line that is too long comes as soon as it is. */
+interface LineSplitter {
+  /** Returns the lines that this chunk completes, and the start of a line that has become too long. */
   push(chunk: Uint8Array): string[];
-  /** The last line, when the output did not end with a newline. */
+  /** Returns the last line if the output did not end with a newline. */
   end(): string[];
 }
 
-export interface LineSplitterOptions {
+interface LineSplitterOptions {
   redact: Redactor;
-  /** UTF-8 bytes of a line; default 16 KiB. The rest of a longer line is replaced by a mark. */
+  /** In UTF-8. The rest of a longer line is replaced by a mark. Default 16 KiB. */
   maxLineBytes?: number | undefined;
 }
 
-const MAX_LINE_BYTES = 16 * 1024;
+const MAX_LINE_BYTES = 16 * KIBIBYTE;
 
 /**
- * LF, CR and CR LF end a line, so that a progress bar is one line per update; an update that is empty is
- * left out. Invalid UTF-8 and NUL become U+FFFD. Other control characters, such as colours, stay.
+ * LF, CR and CR LF end a line, so that each update of a progress bar is a line. Empty updates are left out. Invalid
+ * UTF-8 and NUL become U+FFFD. Other control characters, such as colours, stay.
  */
 export function createLineSplitter(options: LineSplitterOptions): LineSplitter {
-  const { redact, maxLineBytes = MAX_LINE_BYTES } = options;
-  const maxPendingLength = maxLineBytes + redact.longestLength;
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  let lines: string[] = [];
-  let pending = '';
-  let dropping = false;
+  const collected = createLineCollector(options);
   let endedByCarriageReturn = false;
 
   function addText(text: string): void {
     if (text === '') return;
     endedByCarriageReturn = false;
-    if (dropping) return;
-    pending += text;
-    if (pending.length <= maxPendingLength) return;
-    lines.push(cutOverlongLine(pending.slice(0, maxPendingLength), redact, maxLineBytes));
-    pending = '';
-    dropping = true;
+    collected.add(text);
   }
 
-  function endLine(): void {
-    if (!dropping) lines.push(cutToBytes(redact(pending), maxLineBytes));
-    pending = '';
-    dropping = false;
-  }
-
-  function add(text: string): void {
+  function addRows(text: string): void {
     for (const [index, row] of text.split('\n').entries()) {
       if (index > 0) {
-        if (!endedByCarriageReturn) endLine();
+        if (!endedByCarriageReturn) collected.endLine();
         endedByCarriageReturn = false;
       }
       for (const [column, part] of row.split('\r').entries()) {
-        if (column > 0 && (pending !== '' || dropping)) {
-          endLine();
+        if (column > 0 && !collected.isEmpty()) {
+          collected.endLine();
           endedByCarriageReturn = true;
         }
         addText(part);
@@ -63,28 +49,52 @@ export function createLineSplitter(options: LineSplitterOptions): LineSplitter {
     }
   }
 
-  function take(): string[] {
-    const taken = lines;
-    lines = [];
-    return taken;
-  }
-
   return {
     push(chunk) {
-      add(decoder.decode(chunk, { stream: true }).replaceAll('\0', '\ufffd'));
-      return take();
+      addRows(decoder.decode(chunk, { stream: true }).replaceAll('\0', '\ufffd'));
+      return collected.take();
     },
     end() {
       addText(decoder.decode());
-      if (pending !== '') endLine();
-      return take();
+      if (collected.hasText()) collected.endLine();
+      return collected.take();
+    },
+  };
+}
+
+/** Collects the text of lines, and cuts those that are too long. */
+function createLineCollector({ redact, maxLineBytes = MAX_LINE_BYTES }: LineSplitterOptions) {
+  const maxPendingLength = maxLineBytes + redact.longestLength;
+  let lines: string[] = [];
+  let pending = '';
+  let dropping = false;
+  return {
+    isEmpty: () => pending === '' && !dropping,
+    hasText: () => pending !== '',
+    add(text: string): void {
+      if (dropping) return;
+      pending += text;
+      if (pending.length <= maxPendingLength) return;
+      lines.push(cutOverlongLine(pending.slice(0, maxPendingLength), redact, maxLineBytes));
+      pending = '';
+      dropping = true;
+    },
+    endLine(): void {
+      if (!dropping) lines.push(cutToBytes(redact(pending), maxLineBytes));
+      pending = '';
+      dropping = false;
+    },
+    take(): string[] {
+      const taken = lines;
+      lines = [];
+      return taken;
     },
   };
 }
 
 /**
- * The start of a line that goes on. A secret may begin at its end and not be recognised, so that as much as
- * the longest one is left out after masking; masking only shrinks, so that is enough.
+ * The start of a line that is too long. A secret may begin near its end and not be recognised. So the length of the
+ * longest secret is left out after masking, which is enough, because masking makes text only shorter.
  */
 function cutOverlongLine(start: string, redact: Redactor, maxBytes: number): string {
   const masked = redact(start);
@@ -105,7 +115,7 @@ function cutMark(maxBytes: number): string {
 function firstBytes(text: string, maxBytes: number): string {
   const bytes = Buffer.from(text);
   let end = Math.min(maxBytes, bytes.length);
-  // Bytes 10xxxxxx go on with a character: step back to where it begins.
+  // Bytes 10xxxxxx continue a character, so this goes back to the start of it.
   while (end > 0 && end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return bytes.toString('utf8', 0, end);
 }

@@ -1,4 +1,4 @@
-/** One pipe for both outputs of a child: only then their order is kept. */
+/** One pipe for both outputs of a child, which keeps their order. */
 
 import { close, constants, createWriteStream, openSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -8,26 +8,26 @@ import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { RunnerError } from '../../errors.ts';
 
-export interface OnePipe {
-  /** To be given to the child as it is for stdout and stderr; nobody else writes to it. */
+interface OnePipe {
+  /** For stdout and stderr of the child. Nobody else writes to it. */
   writeEnd: Writable;
   reader: Readable;
-  /** Lets go of our own write end, which would keep the pipe open for ever. To be called once the child is started. */
+  /** Closes our own write end, which would keep the pipe open. To be called when the child is started. */
   childHasIt(): void;
-  /** Lets go of both ends. */
+  /** Closes both ends. */
   close(): void;
 }
 
 /**
- * Node can only make socket pairs, one for each stream. So this is a named pipe in a private folder, which is removed
- * before anybody uses it.
+ * Node can only make socket pairs, one for each stream. So this makes a named pipe in a private folder, and removes the
+ * folder before anybody uses it.
  */
 export async function openOnePipe(): Promise<OnePipe> {
   const folder = await mkdtemp(path.join(tmpdir(), 'iac-runner-pipe-'));
   try {
     const name = path.join(folder, 'output');
     await makeNamedPipe(name);
-    // The first without waiting for somebody at the other end.
+    // Non-blocking, because an open for reading would wait for the other end.
     const readEnd = openSync(name, constants.O_RDONLY | constants.O_NONBLOCK);
     const writeEnd = openSync(name, constants.O_WRONLY);
     const reader = new Socket({ fd: readEnd, readable: true, writable: false });
@@ -60,7 +60,7 @@ async function makeNamedPipe(name: string): Promise<void> {
   });
   if (made.failed) {
     throw new RunnerError(`A pipe could not be made in ${tmpdir()}.`, {
-      nextAction: 'Install coreutils, and look whether that folder is full.',
+      nextAction: 'Install coreutils, and check whether the disk of that folder is full.',
     });
   }
 }

@@ -1,5 +1,6 @@
-/** Turns the output of a command into masked, bounded lines; of a long one, the first and the last. */
+/** Turns the output of a command into masked lines of limited length, and leaves out the middle of a long output. */
 
+import { MEBIBYTE } from '../../units.ts';
 import { createHeadAndTail, type LeftOut } from './head-and-tail.ts';
 import { createLineSplitter } from './lines.ts';
 import { createRedactor } from './redact.ts';
@@ -7,24 +8,24 @@ import { createRedactor } from './redact.ts';
 type Stream = 'stdout' | 'stderr';
 
 export interface OutputLimits {
-  /** Masked in the output in every common encoding; shorter than six characters are ignored. */
+  /** Masked in the output in every common encoding. Secrets of less than six characters are ignored. */
   secrets?: Iterable<string> | undefined;
   /** Default 16 KiB. */
   maxLineBytes?: number | undefined;
-  /** Of stdout and stderr together; default 64 MiB. Of more, the middle is left out. */
+  /** For stdout and stderr together. The middle of a longer output is left out. Default 64 MiB. */
   maxOutputBytes?: number | undefined;
 }
 
-export interface OutputLines {
-  /** The lines that this chunk completes. */
+interface OutputLines {
+  /** Returns the lines that this chunk completes. */
   push(stream: Stream, chunk: Uint8Array): string[];
-  /** The line that says what somebody else has left out here. */
+  /** Returns the line that reports a part which somebody else has left out here. */
   leaveOut(leftOut: LeftOut): string[];
-  /** What is still to be said after the end of both streams, in order. */
+  /** Returns the last lines, in order. To be called after the end of both streams. */
   finish(): { stream: Stream; lines: string[] }[];
 }
 
-export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+export const MAX_OUTPUT_BYTES = 64 * MEBIBYTE;
 
 export function createOutputLines(limits: OutputLimits): OutputLines {
   const splitterOptions = {
@@ -37,7 +38,7 @@ export function createOutputLines(limits: OutputLimits): OutputLines {
   };
   const bounded = createHeadAndTail(limits.maxOutputBytes ?? MAX_OUTPUT_BYTES);
 
-  /** A line unfinished before the gap goes with it: its cut might go through a secret. */
+  /** Also drops an unfinished line before the gap, because the cut may be inside a secret. */
   function leaveOut({ bytes, lines, streams }: LeftOut): string[] {
     for (const stream of streams) splitters[stream] = createLineSplitter(splitterOptions);
     return [`[${lines} lines of output left out here, ${bytes} bytes]`];

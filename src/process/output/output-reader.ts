@@ -1,24 +1,25 @@
-/** Reads one output pipe of a child, also when an escaped process keeps the pipe open for ever. */
+/** Reads one output pipe of a child, even if an escaped process keeps the pipe open. */
 
 import type { Readable } from 'node:stream';
+import { MEBIBYTE } from '../../units.ts';
 
-/** How long, all in all, output is waited for once `closeSoon` was called. */
+/** The total time that the reader waits for output after `closeSoon`. */
 const ESCAPED_WAIT_MS = 300;
-/** How much is still read then: more than the kernel can hold of what was written before. */
-const ESCAPED_MAX_BYTES = 1024 * 1024;
+/** The reader still reads so much, which is more than a pipe of the kernel contains. */
+const ESCAPED_MAX_BYTES = MEBIBYTE;
 const TICK_MS = 20;
 
-export interface OutputReader {
-  /** Resolves at the end of the output; never rejects. */
+interface OutputReader {
+  /** Resolves at the end of the output. Never rejects. */
   finished: Promise<void>;
   /**
-   * To be called when all known writers have ended. What they wrote lies in the pipe and comes without
-   * waiting, so only time spent waiting counts; a slow `onChunk` loses nothing.
+   * To be called when all known writers have ended. Their output is in the pipe and arrives at once. Only the time of
+   * waiting counts, so a slow `onChunk` loses nothing.
    */
   closeSoon(): void;
 }
 
-/** `onChunk` must not throw; the next chunk is read when its promise has resolved. */
+/** `onChunk` must not throw. The next chunk is read when its promise has resolved. */
 export function readOutput(stream: Readable, onChunk: (chunk: Buffer) => Promise<void>): OutputReader {
   let busy = false;
   let ended = false;
@@ -35,7 +36,7 @@ export function readOutput(stream: Readable, onChunk: (chunk: Buffer) => Promise
         if (remainingBytes < 0) break;
       }
     } catch {
-      // The pipe was destroyed below, or broke: either way there is no more output.
+      // The pipe broke, or was destroyed below. There is no more output.
     }
     ended = true;
     clearInterval(ticker);

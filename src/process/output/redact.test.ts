@@ -5,13 +5,13 @@ import { createRedactor } from './redact.ts';
 const SECRET = 'ghp_CANARY/+?&="\\ é\'~end';
 
 describe('redactor', () => {
-  it('F41: masks a secret as it is and where several overlap', () => {
+  it('F41: masks a secret, and several that overlap', () => {
     expect(createRedactor([SECRET])(`a ${SECRET}${SECRET} b`)).toBe('a **** b');
     expect(createRedactor(['abcdefgh', 'efghijkl', 'defghi'])('x abcdefghijkl y')).toBe('x **** y');
     expect(createRedactor(['secret', 'secret-longer'])('secret-longer secret')).toBe('**** ****');
   });
 
-  it('F41: masks it in the encodings tools print', () => {
+  it('F41: masks it in the encodings that tools print', () => {
     const redact = createRedactor([SECRET]);
     const forms = [
       Buffer.from(SECRET).toString('base64'),
@@ -54,12 +54,12 @@ describe('redactor', () => {
     }
   });
 
-  it('leaves text alone when there are no secrets, or only short ones', () => {
+  it('does not change text if there are no secrets, or only short ones', () => {
     expect(createRedactor([])('anything')).toBe('anything');
     expect(createRedactor(['', 'true', '12345'])('true 12345')).toBe('true 12345');
   });
 
-  it('takes a secret literally and tells the longest text it looks for', () => {
+  it('takes a secret literally, and knows the length of the longest text that it masks', () => {
     expect(createRedactor(['a.*(b)$'])('aXX(b)$ a.*(b)$')).toBe('aXX(b)$ ****');
     expect(createRedactor([]).longestLength).toBe(0);
     expect(createRedactor(['ÄÖÜäöü']).longestLength).toBe(36);

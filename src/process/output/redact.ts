@@ -1,22 +1,22 @@
-/** Replaces secrets in text, also in the encodings in which tools print them. */
+/** Masks secrets in text, also in the encodings in which tools print them. */
 
 /** Masks one line. */
 export interface Redactor {
   (line: string): string;
-  /** Length of the longest text it recognises, so that nobody cuts a line inside of one. 0 without secrets. */
+  /** The length of the longest text that it masks, so that a caller does not cut a line inside such a text. 0 without secrets. */
   readonly longestLength: number;
 }
 
 const MASK = '****';
-/** Shorter ones would mask half the log and protect nothing. Longer than the mask, so that masking shrinks. */
+/** Shorter secrets would mask half the log. Longer than the mask, so that masking makes text shorter. */
 const MIN_SECRET_LENGTH = 6;
-/** Line lengths at which `base64` and `openssl base64` wrap their output. */
+/** The line lengths of `base64` and `openssl base64`. */
 const BASE64_WRAPS = [76, 64];
 
 /**
- * Builds a function that replaces every secret of at least six characters by `****`: as it is, each line of
- * it, and its base64 (at any alignment, wrapped or not), base64url, URL-encoded, JSON-escaped and
- * shell-quoted forms. Where matches overlap, all of them go.
+ * Returns a function that replaces every secret of at least six characters by `****`: the secret itself, each line of
+ * it, and its base64 (at any alignment, wrapped or not), base64url, URL-encoded, JSON-escaped and shell-quoted forms. If
+ * matches overlap, all of them are replaced.
  */
 export function createRedactor(secrets: Iterable<string>): Redactor {
   const forms = new Set<string>();
@@ -24,7 +24,7 @@ export function createRedactor(secrets: Iterable<string>): Redactor {
     for (const text of [secret, ...secret.split(/[\r\n]+/).map((line) => line.trim())]) {
       if (text.length < MIN_SECRET_LENGTH) continue;
       for (const form of formsOf(text)) {
-        // A line never holds a form of several lines; it would only make `longestLength` longer.
+        // A form of several lines cannot match a line, and would only make `longestLength` longer.
         if (form.length >= MIN_SECRET_LENGTH && !/[\r\n]/.test(form)) forms.add(form);
       }
     }
@@ -47,7 +47,7 @@ function maskMatches(line: string, pattern: RegExp): string {
     if (match.index > maskedTo) masked += line.slice(copiedTo, match.index) + MASK;
     maskedTo = Math.max(maskedTo, end);
     copiedTo = maskedTo;
-    // The next one may begin inside of this one.
+    // The next match may begin inside this one.
     pattern.lastIndex = match.index + 1;
   }
   return masked + line.slice(copiedTo);
@@ -71,15 +71,15 @@ function* formsOf(secret: string): Generator<string> {
   }
 }
 
-/** As json.dumps of Python writes it. */
+/** The form of Python's json.dumps. */
 function toAsciiJson(secret: string): string {
   const json = JSON.stringify(secret).slice(1, -1);
   return json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /**
- * Within the base64 of a longer text, e.g. of `user:secret`, a secret begins at one of three alignments; the
- * characters that only its own bytes decide are always the same.
+ * In the base64 of a longer text, such as `user:secret`, a secret begins at one of three alignments. The characters that
+ * depend only on the bytes of the secret are always the same.
  */
 function* base64Forms(secret: Buffer): Generator<string> {
   const whole = secret.toString('base64');

@@ -1,4 +1,4 @@
-/** The watchdog's process: ends what it was told to hold when its stdin ends or brings nothing for too long. */
+/** The watchdog's process. Ends the held processes if its stdin ends or is silent for too long. */
 
 import { createInterface } from 'node:readline';
 import { endDescendants } from '../process-table.ts';
@@ -25,7 +25,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 clearInterval(timer);
 await endHeld();
 
-/** Null for half a line: whoever wrote it died over it. */
+/** Returns null for half a line, whose writer died. */
 function heldBy(line: string): HeldProcess[] | null {
   try {
     return (JSON.parse(line) as WatchdogMessage).held;

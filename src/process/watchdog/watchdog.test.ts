@@ -63,7 +63,7 @@ function lookAt(pid: string): { parent: number; command: string } {
 }
 
 describe('watchdog', () => {
-  it('F25: ends a task whose process was killed by SIGKILL, also what left its session', async () => {
+  it('F25: ends the task of a process that was killed by SIGKILL, and processes that left its session', async () => {
     const script = 'setsid sleep 600 & echo left $!; wait; sleep 600';
     const { child, task, watchdog, output } = await startHolder(60_000, script);
     const [, left] = await until(() => /left (\d+)/.exec(output()));
@@ -72,13 +72,13 @@ describe('watchdog', () => {
     await Promise.all([gone(task), gone(leftover), gone(watchdog)]);
   });
 
-  it('F25: kills a task that does not heed TERM', async () => {
+  it('F25: kills a task that ignores TERM', async () => {
     const { child, task } = await startHolder(60_000, `trap '' TERM; while :; do sleep 0.1; done`);
     child.kill('SIGKILL');
     await gone(task);
   });
 
-  it('F22: ends the task of a process that stands still, and the process finds that when it goes on', async () => {
+  it('F22: ends the task of a process that hangs, and the process learns that when it continues', async () => {
     const { child, task, output } = await startHolder(3_000, 'sleep 600');
     child.kill('SIGSTOP');
     await gone(task);
@@ -87,14 +87,14 @@ describe('watchdog', () => {
     expect(output()).toContain('{"kind":"killed","signal":"SIGTERM"}');
   });
 
-  it('leaves a task alone whose process is well, and goes with it', async () => {
+  it('does not end the task of a process that works, and ends with that process', async () => {
     const { task, watchdog, output } = await startHolder(3_000, 'sleep 4; echo done');
     await until(() => (output().includes('closed') ? true : null));
     expect(output()).toMatch(/done\n\{"kind":"exited","exitCode":0\}\nclosed/);
     await Promise.all([gone(task), gone(watchdog)]);
   });
 
-  it('is replaced when it is killed itself, and the next one knows what is held', async () => {
+  it('is replaced if it is killed itself, and the next one knows the held processes', async () => {
     const { child, task, watchdog, output } = await startHolder(60_000, 'sleep 600');
     process.kill(watchdog.pid, 'SIGKILL');
     await until(() => (output().includes('replaced') ? true : null));
@@ -104,7 +104,7 @@ describe('watchdog', () => {
     await gone(task);
   });
 
-  it('is replaced also when no process can be started for a while', async () => {
+  it('is replaced even if no process can be started for a while', async () => {
     const { child, task, watchdog, output } = await startHolder(60_000, 'sleep 600');
     child.kill('SIGUSR2');
     await until(() => (output().includes('no more files') ? true : null));

@@ -1,41 +1,70 @@
-/** Has steps ended by another process when this one dies, or stands still: nobody else on the machine would. */
+/** Starts another process that ends the steps if this process dies or hangs. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { ProcessIdentity } from '../process-table.ts';
 
-export interface WatchdogOptions {
-  /** Without a sign of life for so long, all that is held is ended. */
+interface WatchdogOptions {
+  /** If there is no sign of life for so long, all held processes are ended. */
   silenceMs: number;
-  /** From TERM to KILL. */
+  /** The time between TERM and KILL. */
   graceMs: number;
-  /** Called when the watchdog itself was ended and another took its place. */
+  /** Called when the watchdog has ended and a new one replaces it. */
   onReplaced(): void;
 }
 
-/** A session leader that was just started; the marker finds what left its session. */
+/** A session leader that was just started. The marker finds processes that left its session. */
 export type HeldProcess = ProcessIdentity & { marker: string | undefined };
 
 export interface Watchdog {
-  /** The process is ended with its descendants unless this process lives on; until the function returned is called. */
+  /** Holds the process until the returned function is called. A held process and its descendants end if this process dies. */
   hold(process: HeldProcess): () => void;
-  /** Resolves when the watchdog's process has gone; nothing must be held any more. */
+  /** Resolves when the watchdog's process has ended. Must be called when nothing is held. */
   close(): Promise<void>;
 }
 
-/** What the watchdog's process reads, a line each. `held` is all of it, so that no line depends on another. */
+/** A line that the watchdog's process reads. `held` is the whole list, so that no line depends on another. */
 export type WatchdogMessage = { held: HeldProcess[] };
 
-/** Signs of life in the time of a silence. */
+/** So many signs of life are sent in the time of a silence. */
 const SIGNS = 6;
 const RELAUNCH_MS = 200;
 
 /**
- * The watchdog reads from a pipe whose other end this process holds: the kernel closes that whichever way we die. It
- * leads its own session, so that what ends our process group does not end it.
+ * The watchdog reads from a pipe to this process, and the kernel closes the pipe when this process dies, for whatever
+ * reason. The watchdog leads its own session, so that a signal to our process group does not end it.
  */
 export function startWatchdog(options: WatchdogOptions): Watchdog {
   const held = new Map<string, HeldProcess>();
+  const program = keepProgram(options, send);
+  const timer = setInterval(send, options.silenceMs / SIGNS);
+  timer.unref();
+
+  function send(): void {
+    const message: WatchdogMessage = { held: [...held.values()] };
+    program.write(`${JSON.stringify(message)}\n`);
+  }
+
+  program.launch();
+  return {
+    hold(process) {
+      const key = `${process.pid}@${process.startTicks}`;
+      held.set(key, process);
+      send();
+      return () => {
+        held.delete(key);
+        send();
+      };
+    },
+    close() {
+      clearInterval(timer);
+      return program.close();
+    },
+  };
+}
+
+/** Starts the watchdog's process again whenever it ends. `onLaunch` is called after each start. */
+function keepProgram(options: WatchdogOptions, onLaunch: () => void) {
   let closed: (() => void) | null = null;
   let program: ChildProcess | null = null;
 
@@ -45,41 +74,24 @@ export function startWatchdog(options: WatchdogOptions): Watchdog {
     program?.once('exit', onEnd);
     program?.once('error', onEnd);
     if (program === null) launchSoon();
-    else tell();
+    else onLaunch();
   }
   function onEnd(): void {
     program = null;
-    if (closed) {
-      closed();
-    } else {
-      options.onReplaced();
-      launchSoon();
-    }
+    if (closed) return void closed();
+    options.onReplaced();
+    launchSoon();
   }
-  /** Not at once: what cannot be started now may be in a moment. */
+  /** After a pause, because a start that fails now may work in a moment. */
   function launchSoon(): void {
     setTimeout(launch, RELAUNCH_MS);
   }
-  function tell(): void {
-    const message: WatchdogMessage = { held: [...held.values()] };
-    program?.stdin?.write(`${JSON.stringify(message)}\n`);
-  }
-
-  launch();
-  const timer = setInterval(tell, options.silenceMs / SIGNS);
-  timer.unref();
   return {
-    hold(process) {
-      const key = `${process.pid}@${process.startTicks}`;
-      held.set(key, process);
-      tell();
-      return () => {
-        held.delete(key);
-        tell();
-      };
+    launch,
+    write(line: string): void {
+      program?.stdin?.write(line);
     },
-    close() {
-      clearInterval(timer);
+    close(): Promise<void> {
       return new Promise((resolve) => {
         closed = resolve;
         if (program === null) return resolve();
@@ -90,7 +102,7 @@ export function startWatchdog(options: WatchdogOptions): Watchdog {
   };
 }
 
-/** Null when there is no memory, or no more files, for another process. */
+/** Returns null if there is no memory or no file descriptor for another process. */
 function spawnProgram({ silenceMs, graceMs }: WatchdogOptions): ChildProcess | null {
   const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
   const file = fileURLToPath(new URL(`./watchdog-program.${extension}`, import.meta.url));
@@ -102,7 +114,7 @@ function spawnProgram({ silenceMs, graceMs }: WatchdogOptions): ChildProcess | n
       stdio: ['pipe', 'ignore', 'ignore'],
     });
     child.unref();
-    // That it is gone is told by 'exit' and 'error'.
+    // 'exit' and 'error' report its end.
     child.stdin?.on('error', () => undefined);
     return child;
   } catch {
