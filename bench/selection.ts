@@ -8,6 +8,7 @@ import { createMirror, type Mirror } from '../src/git/own/mirror.ts';
 import { DEFAULT_RULES } from '../src/pipelines/rules/service-rules.ts';
 import { digest, snapshotAt } from '../src/pipelines/rules/snapshot.ts';
 import { type ExplainOptions, explain } from '../src/pipelines/selection/explain.ts';
+import { ALL_CHANGED } from '../src/pipelines/selection/select-services.ts';
 import type { Ledger, LedgerEntry } from '../src/runs/run-store.ts';
 import type { Bench, Row } from './bench.ts';
 import { withFolder } from './support/built-runner.ts';
@@ -102,14 +103,10 @@ async function timedExplain(
 ): Promise<number> {
   const startedAt = performance.now();
   const { selected } = await explain({
+    ...ALL_CHANGED,
     runId: 'this',
     befores: [],
     ledger: EMPTY_LEDGER,
-    selection: { mode: 'changed' },
-    force: false,
-    rollback: false,
-    unpin: false,
-    postponed: [],
     environmentDigest: ENVIRONMENT_DIGEST,
     ...options,
   });

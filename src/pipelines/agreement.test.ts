@@ -60,7 +60,7 @@ function claimAlone(request: RunRequest): Promise<Claim> {
   return claimed;
 }
 
-describe('What is explained beforehand is what is run (SEED=… repeats a history)', () => {
+describe('An explanation before a run names the services that the run syncs (SEED=… repeats a history)', () => {
   it.concurrent.each(SEEDS)('in history %i', async (seed) => {
     const random = createRandom(seed);
     const world = await createWorld(seed, random);

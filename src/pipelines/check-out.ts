@@ -1,27 +1,31 @@
-/** The step `clone`: fetches what a request names and lays it out in the run's own folder. */
+/** The step `clone`: fetches the commit that a request names, and checks it out in the run's own folder. */
 
-import { describeError, GitError, isDiskFull, RunnerError } from '../errors.ts';
+import { describeError, GitError, RunnerError } from '../errors.ts';
 import type { RemoteRepositories, RemoteRepository } from '../git/requested/remote-repositories.ts';
 import type { GitAuth } from '../runs/deployments/deployment.ts';
-import type { RunReason } from '../runs/run.ts';
-import { finishStep, type StepContext, StepFailed } from './tool-step.ts';
+import { shortCommit } from '../runs/texts/short-commit.ts';
+import { gitReason } from './git-reason.ts';
+import { finishStep, type StepContext, StepFailed } from './step.ts';
 
-export interface Wanted {
+interface WantedCheckout {
   url: string;
   /** Branch, tag or commit. */
   ref: string;
-  /** Where else the commit `ref` is looked for when the server does not give it by its id: `refs/pull/7/head`. */
+  /** Another ref that leads to the commit, such as `refs/pull/7/head`, for a server that does not give it by its id. */
   otherRef?: string;
   auth: GitAuth | null;
   directory: string;
 }
 
-/** Resolves to the commit. Throws StepFailed, or the signal's reason. `look` may read the repository before it is let go. */
+/**
+ * Resolves to the commit, and to the result of `look`, which may read the repository. Throws StepFailed, or the
+ * signal's reason.
+ */
 export async function checkOutForRun<T = null>(
   repositories: Pick<RemoteRepositories, 'open'>,
   context: StepContext,
-  { url, ref, otherRef, auth, directory }: Wanted,
-  look?: (repository: RemoteRepository, commit: string) => Promise<T>,
+  { url, ref, otherRef, auth, directory }: WantedCheckout,
+  look?: (repository: RemoteRepository) => Promise<T>,
 ): Promise<{ commit: string; found: T | null }> {
   const { emit, signal, draining } = context;
   draining.throwIfAborted();
@@ -31,28 +35,28 @@ export async function checkOutForRun<T = null>(
     repository = await repositories.open({ url, auth, signal });
     const { commit, subject } = await fetchEither(repository, ref, otherRef, signal);
     await repository.checkOut(commit, directory, signal);
-    const found = look ? await look(repository, commit) : null;
+    const found = look ? await look(repository) : null;
     const line = `Checked out ${commit} (${ref}): ${subject}`;
     await emit(
       { type: 'run.revision', revision: commit, subject },
       { type: 'step.log', step: 'clone', stream: 'stdout', lines: [line] },
     );
-    await finishStep(context, 'clone', 'succeeded', `At ${commit.slice(0, 8)}`);
+    await finishStep(context, 'clone', { state: 'succeeded', message: `At ${shortCommit(commit)}` });
     return { commit, found };
   } catch (error) {
     signal.throwIfAborted();
-    const reason = reasonOf(error);
+    const reason = gitReason(error) ?? (error instanceof RunnerError ? 'request_invalid' : null);
     if (reason === null) throw error;
     const message = describeError(error);
     await emit({ type: 'step.log', step: 'clone', stream: 'stderr', lines: message.split('\n') });
-    await finishStep(context, 'clone', 'failed', message);
+    await finishStep(context, 'clone', { state: 'failed', message });
     throw new StepFailed({ state: 'errored', reason, message });
   } finally {
     await repository?.release();
   }
 }
 
-/** The commit `ref`, or by `otherRef` when the server does not give it by its id. */
+/** Fetches the commit `ref`. If the server does not give it by its id, fetches it by `otherRef`. */
 export async function fetchEither(
   repository: RemoteRepository,
   ref: string,
@@ -62,19 +66,10 @@ export async function fetchEither(
   try {
     return await repository.fetch(ref, signal);
   } catch (error) {
-    if (otherRef === undefined || !(error instanceof GitError) || error.kind !== 'unknown_revision')
-      throw error;
+    const isUnknown = error instanceof GitError && error.kind === 'unknown_revision';
+    if (otherRef === undefined || !isUnknown) throw error;
     const found = await repository.fetch(otherRef, signal).catch(() => null);
     if (found?.commit === ref) return found;
     throw error;
   }
-}
-
-function reasonOf(error: unknown): RunReason | null {
-  if (isDiskFull(error)) return 'disk_full';
-  if (error instanceof GitError) {
-    if (error.kind === 'disk_full') return 'disk_full';
-    return error.kind === 'unknown_revision' ? 'unknown_revision' : 'git_unavailable';
-  }
-  return error instanceof RunnerError ? 'request_invalid' : null;
 }

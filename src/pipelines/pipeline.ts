@@ -1,47 +1,47 @@
-/** What a pipeline is given and what it gives back. */
+/** The context that a pipeline gets, and the outcome that it returns. */
 
 import type { FinalRunState, Run, RunKind, RunReason, RunRequest } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 
 export interface PipelineContext<Kind extends RunKind> {
   run: Run<Kind>;
-  /** Superseded runs whose commits this one stands for too. */
+  /** Superseded runs. This run works for their commits too. */
   covers: readonly Run<Kind>[];
-  /** Aborted on cancel, at the end of a drain and when the lease is lost: end the work, then throw. */
+  /** Aborted by a cancel, at the end of a drain, and if the lease is lost. The pipeline then ends its work and throws. */
   signal: AbortSignal;
-  /** Aborted when the worker drains: begin no further step, let those under way end, then throw. */
+  /** Aborted if the worker drains. The pipeline then starts no other step, lets the running steps end, and throws. */
   draining: AbortSignal;
-  /** Stores events in one transaction. Log lines may be durable a moment later, with bounded memory. */
+  /** Stores events in one transaction. Log lines may be stored a moment later. */
   emit(...events: RunEventBody[]): Promise<void>;
 }
 
 export interface Ended {
   state: FinalRunState;
   reason: RunReason | null;
-  /** One sentence, in the words of the commit status. */
+  /** One sentence for people, which the commit status shows. */
   message: string;
-  /** For a superseded run: what takes its place, */
+  /** The run that replaces a superseded run, */
   followUp?: RunRequest;
-  /** or the run that had done so before. */
+  /** or the id of an existing run that did so before. */
   coveredBy?: string | null;
 }
 
-/** Not now: queued again, to be begun at `notBefore` (ms since the epoch) or later. */
+/** The run goes back to the queue until `notBefore` (ms since the epoch). */
 interface Waiting {
   state: 'queued';
   notBefore: number;
   message: string;
 }
 
-/** Somebody has to approve first; the run holds no process meanwhile. */
-export interface AwaitingApproval {
+/** Somebody has to approve first. The run has no process until then. */
+interface AwaitingApproval {
   state: 'awaiting_approval';
-  /** What the approval is bound to: the digest of a plan, or a commit. */
+  /** The digest of a plan, or a commit. The approval is bound to it. */
   subject: string;
   /** Milliseconds since the epoch. */
   expiresAt: number;
   message: string;
-  /** The plan, sealed: kept beside the run until that ends. */
+  /** The sealed plan. It is stored until the run ends. */
   sealed?: string;
 }
 

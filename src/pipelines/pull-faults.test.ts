@@ -50,7 +50,7 @@ async function expectOver(room: PullRoom, run: Run): Promise<void> {
 }
 
 describe('The plan of a pull request', { timeout: 300_000 }, () => {
-  it('whose store fails at any call ends, and starts nothing before it is approved', async () => {
+  it('ends although the store fails at any call, and starts nothing before it is approved', async () => {
     const room = await openPullRoom();
     for (let n = 1; ; n += 1) {
       const run = await room.askForPlan(`p${n}`);
@@ -71,7 +71,7 @@ describe('The plan of a pull request', { timeout: 300_000 }, () => {
     expect(room.argv().filter((line) => line.startsWith('apply'))).toEqual([]);
   });
 
-  it('whose tool dies at any of its lines ends, and leaves nothing behind', async () => {
+  it('ends although its tool dies at any of its lines, and leaves nothing behind', async () => {
     const room = await openPullRoom();
     const ends: string[] = [];
     for (let n = 1; n <= 6; n += 1) {
@@ -88,7 +88,7 @@ describe('The plan of a pull request', { timeout: 300_000 }, () => {
 });
 
 describe('The command of a comment', { timeout: 300_000 }, () => {
-  it('whose store fails at any call ends, and applies what was approved once', async () => {
+  it('ends although the store fails at any call, and applies an approved head once', async () => {
     const room = await openPullRoom();
     for (let n = 1; ; n += 1) {
       const run = await room.askForApply(n);
@@ -101,7 +101,7 @@ describe('The command of a comment', { timeout: 300_000 }, () => {
     }
   });
 
-  it('whose store fails at any call applies nothing that is not approved', async () => {
+  it('applies nothing without an approval although the store fails at any call', async () => {
     const room = await openPullRoom();
     room.github.approved = false;
     for (let n = 1; ; n += 1) {
@@ -115,7 +115,7 @@ describe('The command of a comment', { timeout: 300_000 }, () => {
     expect(room.argv()).toEqual([]);
   });
 
-  it('whose tool dies at any of its lines ends, and is applied at most once', async () => {
+  it('ends although its tool dies at any of its lines, and is applied at most once', async () => {
     const room = await openPullRoom();
     const ends: string[] = [];
     for (let n = 1; n <= 9; n += 1) {

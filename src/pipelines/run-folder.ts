@@ -11,15 +11,10 @@ import {
   type StepUser,
 } from '../isolation/open-folder.ts';
 import { makeOwnFolder } from '../make-folder.ts';
-import { StepFailed } from './tool-step.ts';
+import { StepFailed } from './step.ts';
 
-export interface RunFolderOptions {
-  /** Who runs the steps, when that may be another user; null: we do. */
-  stepUser: StepUser | null;
-}
-
-/** Makes it anew, whatever is there, for us alone. Throws StepFailed when others could change what is in it. */
-export async function makeRunFolder({ stepUser }: RunFolderOptions, folder: string): Promise<void> {
+/** Makes the folder new and closed to other users. Throws StepFailed if others could change its content. */
+export async function makeRunFolder(folder: string, stepUser: StepUser | null): Promise<void> {
   try {
     makeOwnFolder('DEPLOY_DIR', path.dirname(folder));
     await removeFolder(folder, stepUser);
@@ -33,10 +28,10 @@ export async function makeRunFolder({ stepUser }: RunFolderOptions, folder: stri
   }
 }
 
-/** Once the checkout is there: lets the other user come, where DEPLOY_DIR allows it. */
+/** Opens the folder, which has a checkout now, to the user of the steps if DEPLOY_DIR allows that. */
 export async function openRunFolder(
-  { stepUser }: RunFolderOptions,
   { folder, checkout }: { folder: string; checkout: string },
+  stepUser: StepUser | null,
 ): Promise<void> {
   if (stepUser === null || !(await isOpen(path.dirname(folder)))) return;
   await openWorkFolder(checkout);

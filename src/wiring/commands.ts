@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { createPullReader, type PullReader } from '../github/pull-reader.ts';
 import { command } from '../pipelines/comment-command/command.ts';
-import { judgeCommand } from '../pipelines/comment-command/command-rules.ts';
-import type { DeployOptions } from '../pipelines/deploy/deploy.ts';
+import { commandVerdict } from '../pipelines/comment-command/command-rules.ts';
+import type { DeployOptions } from '../pipelines/deploy/attempt.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { environmentProblem } from '../runs/deployments/tool-flags.ts';
@@ -74,7 +74,7 @@ async function withdrawn(
   signal: AbortSignal,
 ): Promise<string | null> {
   for (let tries = 1; ; tries += 1) {
-    const verdict = await judgeCommand(github, asked, commit);
+    const verdict = await commandVerdict(github, asked, commit);
     if (verdict.kind === 'granted') return null;
     if (verdict.kind === 'refused' || tries === TRIES) return verdict.message;
     await sleep(ASK_AGAIN_MS, undefined, { signal });

@@ -9,14 +9,12 @@ import type { Config } from '../config.ts';
 import type { WritableRepositories } from '../git/requested/remote-repositories.ts';
 import { isOpen, removeFolder, type StepUser } from '../isolation/open-folder.ts';
 import { stepFolderProblem } from '../isolation/try-step-folder.ts';
-import { type DeployOptions, deploy } from '../pipelines/deploy/deploy.ts';
-import { forgetSecrets } from '../pipelines/deploy/deploy-place.ts';
+import { type DeployOptions, forgetSecrets } from '../pipelines/deploy/attempt.ts';
+import { deploy } from '../pipelines/deploy/deploy.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
-import type { RunFolderOptions } from '../pipelines/run-folder.ts';
 import { createInitExecutor } from '../pipelines/terraform/install/plugin-cache.ts';
 import { findTool, listTools, type ToolPlaces } from '../pipelines/terraform/install/tools.ts';
-import type { PrepareOptions } from '../pipelines/terraform/prepare-tool.ts';
-import type { InitOptions } from '../pipelines/terraform/tool-phases.ts';
+import type { ToolSettings } from '../pipelines/terraform/tool-step.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
 import { startEventSender } from '../reporters/notifications/event-sender.ts';
 import { createEventWebhook } from '../reporters/notifications/event-webhook-client.ts';
@@ -39,8 +37,7 @@ const TOOLS_KNOWN_MS = 5 * SECOND;
 const STEP_USER_STOP_MS = 5 * SECOND;
 
 /** The parts that deployments and plans share. */
-export interface ToolSetup extends InitOptions, PrepareOptions, RunFolderOptions {
-  directory: string;
+export interface ToolSetup extends ToolSettings {
   repositories: WritableRepositories;
   sealer: Sealer;
 }
@@ -76,6 +73,9 @@ export async function buildToolSetup(
     gitProtocols: config.remotes.protocols,
     registryUrl: settings.registryUrl,
     providerMirrorDir: settings.providerMirrorDir,
+    checks: settings.checks,
+    approvalTimeoutMs: settings.approvalTimeoutMs,
+    now: Date.now,
     sealer: createSealer(config.sealingKeys),
   };
 }
@@ -121,9 +121,6 @@ export function buildDeploy(
     openSecrets: async (runId) => opened<DeploySecrets>(room.sealer, await store.sealed(runId)),
     sealPlan: (plan) => room.sealer.seal(JSON.stringify(plan)),
     openPlan: async (runId) => opened<KeptPlan>(room.sealer, await store.keptPlan(runId)),
-    checks: config.deploy.checks,
-    approvalTimeoutMs: config.deploy.approvalTimeoutMs,
-    now: Date.now,
   };
   return (context) => deploy(options, context);
 }
@@ -169,7 +166,7 @@ export function startHousekeeping(
   const user: StepUser | null = stepUser && ((argv) => stepUser(argv, signal));
   const approvals = startApprovals({ store, now: Date.now, log });
   const remove = (folder: string) => removeFolder(folder, user);
-  const forget = (folder: string) => forgetSecrets({ stepUser: user }, folder);
+  const forget = (folder: string) => forgetSecrets(folder, user);
   const folders = startRunFolders({ store, directory, remove, forgetSecrets: forget, now: Date.now, log });
   const tried = stepUser && sayWhenOutOfReach({ directory, stepUser, signal, log });
   return async () => {

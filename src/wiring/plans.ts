@@ -65,12 +65,7 @@ export async function buildPlans(
     log,
   );
   const repository = await ownRepository(config, mirror);
-  const options = planOptions(
-    config,
-    setup,
-    { configured: repository, sealed: repositories },
-    { store, tokenOf },
-  );
+  const options = planOptions(setup, { configured: repository, sealed: repositories }, { store, tokenOf });
   const pushes = pubsubPushes(config, store, setup, log);
   return {
     pipeline: async (context) =>
@@ -99,7 +94,6 @@ export async function buildPlans(
 }
 
 function planOptions(
-  config: Config,
   setup: ToolSetup,
   repositories: PlanOptions['repositories'],
   { store, tokenOf }: { store: RunStore; tokenOf(run: PlanRun): Promise<string | null> },
@@ -125,10 +119,7 @@ function planOptions(
       const access = { apiUrl: run.input.apiUrl, token, version: VERSION, ofRequest: true };
       return createPullReader(access, run.input).pull();
     },
-    checks: config.deploy.checks,
     timeoutMs: COMMAND_TIMEOUT_MS,
-    approvalTimeoutMs: config.deploy.approvalTimeoutMs,
-    now: Date.now,
   };
 }
 

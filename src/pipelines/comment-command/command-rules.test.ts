@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Person, PullDetails, PullReader, Review } from '../../github/pull-reader.ts';
 import type { CommandInput } from '../../runs/command.ts';
-import { judgeCommand } from './command-rules.ts';
+import { commandVerdict } from './command-rules.ts';
 
 const HEAD = 'a'.repeat(40);
 const OTHER = 'b'.repeat(40);
@@ -54,7 +54,7 @@ async function judge(scene: Scene) {
     mayWrite: async ({ id, login }) =>
       writers === 'unavailable' ? writers : writers.some((one) => one.id === id && one.login === login),
   };
-  const verdict = await judgeCommand(github, { ...INPUT, ...input }, bound);
+  const verdict = await commandVerdict(github, { ...INPUT, ...input }, bound);
   return verdict.kind === 'granted' ? 'granted' : `${verdict.kind}: ${verdict.message}`;
 }
 
@@ -199,7 +199,7 @@ describe('A command of a comment', () => {
     expect(await judge(scene)).toMatch(/^unsettled: GitHub /);
   });
 
-  it('plan needs write access and an open pull request for the branch, no more', async () => {
+  it('plan only needs write access and an open pull request for the branch', async () => {
     const input = { command: 'plan' } as const;
     expect(await judge({ input, reviews: [], pull: { fromFork: true, mergeable: null } })).toBe('granted');
     expect(await judge({ input, writers: [] })).toMatch(/^refused: ada has no write access/);

@@ -1,24 +1,25 @@
-/** Whether a command of a comment is obeyed: by what GitHub says now, never by what the comment's payload says. */
+/** Decides whether a command in a comment is obeyed, by GitHub's answers now and never by the payload of the comment. */
 
 import type { Person, PullDetails, PullReader, Review } from '../../github/pull-reader.ts';
 import type { CommandInput } from '../../runs/command.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 
 export type Verdict =
   | { kind: 'granted'; pull: PullDetails }
-  /** `message` is one sentence without its full stop. */
+  /** `message` is a sentence without its full stop. */
   | { kind: 'refused'; reason: 'not_allowed' | 'not_approved'; message: string }
   /** GitHub cannot say yet. */
   | { kind: 'unsettled'; message: string };
 
-/** GitHub's states of a head that the rules of its branch let be merged; `unstable` has failures nobody requires. */
+/** GitHub's states of a head that may be merged. With `unstable`, checks failed that nobody requires. */
 const MERGEABLE: ReadonlySet<string> = new Set(['clean', 'unstable', 'has_hooks']);
 const SILENT: Verdict = { kind: 'unsettled', message: 'GitHub does not answer' };
 
 /**
- * `bound` is the commit that an apply was granted for before, or null. An apply needs a head that is open, of this
- * repository, mergeable, and approved as this very commit before the comment was written.
+ * `bound` is the commit for which an apply was granted before, or null. An apply needs an open pull request of this
+ * repository whose head can be merged and was approved, as this very commit, before the comment was written.
  */
-export async function judgeCommand(
+export async function commandVerdict(
   github: PullReader,
   input: CommandInput,
   bound: string | null,
@@ -35,10 +36,10 @@ export async function judgeCommand(
   if (!pull.isOpen) return refused('The pull request is closed');
   if (pull.baseRef !== input.branch) return refused(`The pull request is not for the branch ${input.branch}`);
   if (input.command === 'plan') return { kind: 'granted', pull };
-  return judgeApply(github, input, pull, bound);
+  return applyVerdict(github, input, pull, bound);
 }
 
-async function judgeApply(
+async function applyVerdict(
   github: PullReader,
   { writtenAt }: CommandInput,
   pull: PullDetails,
@@ -48,7 +49,7 @@ async function judgeApply(
   if (pull.fromFork) return refused('Heads from forks are not applied');
   if (bound !== null && head !== bound) {
     return refused(
-      `The head has moved from ${short(bound)} to ${short(head)}, which needs an approval of its own`,
+      `The head has moved from ${shortCommit(bound)} to ${shortCommit(head)}, which needs an approval of its own`,
     );
   }
   if (pull.isDraft) return refused('The pull request is a draft');
@@ -64,7 +65,7 @@ async function judgeApply(
   return refused(`The head cannot be merged: by the rules of the branch it is ${pull.mergeableState}`);
 }
 
-/** Null when there is one that counts. */
+/** Returns null if there is an approval that counts. */
 async function findApproval(
   github: PullReader,
   reviews: readonly Review[],
@@ -83,7 +84,7 @@ async function findApproval(
     if (counts === 'unavailable') return SILENT;
     if (counts) return null;
   }
-  const commit = short(head);
+  const commit = shortCommit(head);
   if (ofOthers.length > 0) return refused(`Nobody with write access has approved ${commit}`);
   if (inTime.length > 0) return refused('Nobody approves a pull request of their own');
   if (ofHead.length > 0) return refused(`${commit} was approved after the comment was written`);
@@ -91,7 +92,7 @@ async function findApproval(
   return refused(`Nobody has approved ${commit}`);
 }
 
-/** Returns null if nobody with write access objects. An objection holds for later commits as well. */
+/** Returns null if nobody with write access objects. An objection also counts for later commits. */
 async function findObjection(github: PullReader, opinions: readonly Review[]): Promise<Verdict | null> {
   for (const { state, reviewer } of opinions) {
     if (state !== 'CHANGES_REQUESTED' || reviewer === null) continue;
@@ -105,7 +106,7 @@ async function findObjection(github: PullReader, opinions: readonly Review[]): P
 const OPINIONS: ReadonlySet<string> = new Set(['APPROVED', 'CHANGES_REQUESTED', 'DISMISSED']);
 
 /**
- * The last opinion of each reviewer; remarks change nothing. A dismissed review keeps its place as the last one, so an
+ * The last opinion of each reviewer. Remarks change nothing. A dismissed review keeps its place as the last one, so an
  * older approval by the same person does not count again:
  * https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/reviewing-changes-in-pull-requests/dismissing-a-pull-request-review
  */
@@ -119,8 +120,4 @@ function lastOpinions(reviews: readonly Review[]): Review[] {
 
 function refused(message: string): Verdict {
   return { kind: 'refused', reason: 'not_approved', message };
-}
-
-function short(commit: string): string {
-  return commit.slice(0, 8);
 }

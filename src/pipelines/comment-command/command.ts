@@ -1,4 +1,4 @@
-/** What a comment asks for: GitHub is asked whether it may be, then plans or deployments are stored, and followed. */
+/** A command in a comment: asks GitHub whether it may be obeyed, then stores a plan or deployments and follows them. */
 
 import { describeError, GitError, RunnerError } from '../../errors.ts';
 import type { RemoteRepositories } from '../../git/requested/remote-repositories.ts';
@@ -10,23 +10,25 @@ import type { PlanRoot } from '../../runs/plan-comment.ts';
 import { type CommandRun, isFinal, type Run, type Step } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
+import { MINUTE, SECOND } from '../../units.ts';
 import { fetchEither } from '../check-out.ts';
 import type { Ended, Outcome, PipelineContext } from '../pipeline.ts';
 import { nothingPlanned } from '../plan/plan-outcome.ts';
+import { finishStep } from '../step.ts';
 import { type ChangedRoots, rootsOfPull } from '../terraform/changed-roots.ts';
-import { finishStep } from '../tool-step.ts';
-import { judgeCommand, type Verdict } from './command-rules.ts';
+import { commandVerdict, type Verdict } from './command-rules.ts';
 
-export interface CommandOptions {
+interface CommandOptions {
   store: Pick<RunStore, 'enqueue' | 'run' | 'steps' | 'eventsOf'>;
   github(input: CommandInput): PullReader;
-  /** The operator's own, as it is read for plans. */
+  /** The operator's own repository, read in the same way as for plans. */
   repository: Pick<RemoteRepositories, 'open'>;
-  /** What deployments get, as text that only we can open. */
+  /** Seals the secrets of deployments, so that only this server can open them. */
   sealSecrets(secrets: DeploySecrets): string;
-  /** Variables of the commands. */
+  /** The variables of each deployment. */
   environment: Readonly<Record<string, string>>;
-  /** Of each command of a deployment. */
+  /** For each command of a deployment. */
   timeoutMs: number;
   runUrl(runId: string): string;
   now(): number;
@@ -35,20 +37,20 @@ export interface CommandOptions {
 type Context = PipelineContext<'command'>;
 type Refused = Exclude<Verdict, { kind: 'granted' }>;
 
-/** GitHub is asked again so soon, and for so long; then nobody waits for the answer any more. */
-const ASK_AGAIN_MS = 5_000;
-const GIVE_UP_MS = 300_000;
-/** Deployments are looked at again after a tenth of the time so far, within these bounds. */
-const MIN_LOOK_MS = 2_000;
-const MAX_LOOK_MS = 30_000;
+/** How soon GitHub is asked again, and for how long. */
+const ASK_AGAIN_MS = 5 * SECOND;
+const GIVE_UP_MS = 5 * MINUTE;
+/** The pause between two looks at the deployments is a tenth of the time so far, within these bounds. */
+const MIN_LOOK_MS = 2 * SECOND;
+const MAX_LOOK_MS = 30 * SECOND;
 
-/** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
+/** Throws if the signal ends the run, if the run has to go back to the queue, and for our own defects. */
 export async function command(options: CommandOptions, context: Context): Promise<Outcome> {
   const { run } = context;
   const steps = await options.store.steps(run.id);
-  // What was begun is followed, whatever becomes of the pull request.
+  // Deployments that were started are followed, whatever happens to the pull request.
   if (steps.length > 0 && steps.every(({ state }) => state !== 'pending')) return follow(options, context);
-  const verdict = await judgeCommand(options.github(run.input), run.input, run.revision);
+  const verdict = await commandVerdict(options.github(run.input), run.input, run.revision);
   if (verdict.kind !== 'granted') return notDone(options, context, steps, verdict);
   return run.input.command === 'plan'
     ? askForPlan(options, run, verdict.pull)
@@ -66,8 +68,9 @@ async function notDone(
     return { state: 'queued', notBefore: options.now() + ASK_AGAIN_MS, message };
   }
   for (const { id, state } of steps) {
-    if (state === 'pending') await finishStep(context, id, 'blocked', 'Not begun');
-    if (state === 'running') await finishStep(context, id, 'skipped', 'No longer followed; see its own page');
+    if (state === 'pending') await finishStep(context, id, { state: 'blocked', message: 'Not started' });
+    const message = 'No longer followed; see its own page';
+    if (state === 'running') await finishStep(context, id, { state: 'skipped', message });
   }
   return verdict.kind === 'refused'
     ? { state: 'failed', reason: verdict.reason, message }
@@ -98,7 +101,7 @@ async function askForPlan(
       requestId: null,
     },
   });
-  return { state: 'succeeded', reason: null, message: `Planning ${head.slice(0, 8)}` };
+  return { state: 'succeeded', reason: null, message: `Planning ${shortCommit(head)}` };
 }
 
 async function askForDeployments(
@@ -107,30 +110,32 @@ async function askForDeployments(
   { head, baseRef }: PullDetails,
 ): Promise<Outcome> {
   const { run, emit } = context;
-  // From here on it is about this commit and no other, also after a restart.
+  // The command stays bound to this commit, also after a restart.
   if (run.revision === null) await emit({ type: 'run.revision', revision: head, subject: '' });
   const found = await findRoots(options, context, { head, baseRef });
   if ('state' in found) return found;
   const { roots, remarks } = found;
   if (roots.length === 0) return { state: 'succeeded', reason: null, message: nothingPlanned(remarks) };
   const steps = await options.store.steps(run.id);
-  const begun = new Set(steps.filter(({ state }) => state !== 'pending').map(({ id }) => id));
+  const started = new Set(steps.filter(({ state }) => state !== 'pending').map(({ id }) => id));
   await emit(
     ...remarks.map((message) => ({ type: 'run.notice', level: 'warning', message }) as const),
     { type: 'run.chosen', count: roots.length, message: `Deploying ${roots.length} root(s)` },
-    ...roots.flatMap((root, position) => (begun.has(stepOf(root)) ? [] : [planned(stepOf(root), position)])),
+    ...roots.flatMap((root, position) =>
+      started.has(stepOf(root)) ? [] : [planned(stepOf(root), position)],
+    ),
   );
-  // Reading the repository took its time.
-  const verdict = await judgeCommand(options.github(run.input), run.input, head);
+  // The answers may have changed while the repository was read.
+  const verdict = await commandVerdict(options.github(run.input), run.input, head);
   if (verdict.kind !== 'granted')
     return notDone(options, context, await options.store.steps(run.id), verdict);
   for (const root of roots) {
-    if (!begun.has(stepOf(root))) await askForDeployment(options, context, root, head);
+    if (!started.has(stepOf(root))) await askForDeployment(options, context, root, head);
   }
   return follow(options, context);
 }
 
-/** Stored once, however often this is done. */
+/** Stores the deployment once, even if it is called again. */
 async function askForDeployment(
   { store, sealSecrets, environment, timeoutMs, runUrl }: CommandOptions,
   { run, emit }: Context,
@@ -152,7 +157,7 @@ async function askForDeployment(
       path: root.directory,
       tfvarsFiles: [],
       timeoutMs,
-      // The review is the approval.
+      // The review on GitHub is the approval.
       autoApprove: true,
       callbackUrl: null,
       asked: run.input,
@@ -165,7 +170,7 @@ async function askForDeployment(
   );
 }
 
-/** Ends once all deployments have ended; it holds no process before. */
+/** Ends the run if all deployments have ended. Otherwise puts the run back to the queue, so that no process waits. */
 async function follow({ store, now }: CommandOptions, context: Context): Promise<Outcome> {
   const { run } = context;
   const started = await store.eventsOf(run.id, 'step.started');
@@ -174,10 +179,10 @@ async function follow({ store, now }: CommandOptions, context: Context): Promise
     const [, deploymentId = ''] = started.findLast((event) => event.step === step)?.command ?? [];
     const deployment = state === 'running' ? await store.run(deploymentId) : null;
     if (deployment && !isFinal(deployment.state)) open.push(step);
-    else if (state === 'running') await finishStep(context, step, ...endOf(deployment));
+    else if (state === 'running') await finishStep(context, step, endOf(deployment));
   }
   const steps = await store.steps(run.id);
-  const commit = (run.revision ?? '').slice(0, 8);
+  const commit = shortCommit(run.revision ?? '');
   if (open.length > 0) {
     const waitMs = Math.min(MAX_LOOK_MS, Math.max(MIN_LOOK_MS, (now() - run.createdAt) / 10));
     const message = `Deploying ${steps.length} root(s) at ${commit}; ${open.length} not done yet`;
@@ -187,62 +192,50 @@ async function follow({ store, now }: CommandOptions, context: Context): Promise
 }
 
 function conclude(steps: readonly Step[], commit: string): Ended {
-  const bad = steps.filter(({ state }) => state !== 'succeeded').length;
-  return bad === 0
+  const failed = steps.filter(({ state }) => state !== 'succeeded').length;
+  return failed === 0
     ? { state: 'succeeded', reason: null, message: `Applied ${steps.length} root(s) at ${commit}` }
     : {
         state: 'failed',
         reason: 'step_failed',
-        message: `${bad}/${steps.length} root(s) could not be applied at ${commit}`,
+        message: `${failed}/${steps.length} root(s) could not be applied at ${commit}`,
       };
 }
 
-function endOf(deployment: Run | null): ['succeeded' | 'failed' | 'cancelled', string] {
-  if (deployment === null) return ['failed', 'The deployment is not known any more'];
+function endOf(deployment: Run | null) {
+  if (deployment === null)
+    return { state: 'failed', message: 'The deployment is not known any more' } as const;
   const { state, message } = deployment;
-  return [state === 'succeeded' || state === 'cancelled' ? state : 'failed', message];
+  return { state: state === 'succeeded' || state === 'cancelled' ? state : ('failed' as const), message };
 }
 
-/** Those that the head changes, or how the run ends for want of them. */
+/** Resolves to the roots that the head changes, or to the end of the run if they cannot be found. */
 async function findRoots(
   { repository }: CommandOptions,
   { run: { input }, signal }: Context,
   { head, baseRef }: Pick<PullDetails, 'head' | 'baseRef'>,
 ): Promise<ChangedRoots | Ended> {
-  const own = await openOwn(repository, input, signal);
-  if ('state' in own) return own;
   try {
-    await fetchEither(own, head, `refs/pull/${input.pullRequest}/head`, signal);
-    return await rootsOfPull(own, { head, baseRef }, signal);
+    const own = await repository.open({ url: input.cloneUrl, auth: null, signal });
+    try {
+      await fetchEither(own, head, `refs/pull/${input.pullRequest}/head`, signal);
+      return await rootsOfPull(own, { head, baseRef }, signal);
+    } finally {
+      await own.release();
+    }
   } catch (error) {
-    return endBy(error, signal);
-  } finally {
-    await own.release();
+    signal.throwIfAborted();
+    if (!(error instanceof RunnerError)) throw error;
+    const message = describeError(error);
+    return error instanceof GitError
+      ? { state: 'errored', reason: 'git_unavailable', message }
+      : { state: 'failed', reason: 'repository_invalid', message };
   }
 }
 
-async function openOwn(
-  repository: CommandOptions['repository'],
-  { cloneUrl: url }: CommandInput,
-  signal: AbortSignal,
-) {
-  try {
-    return await repository.open({ url, auth: null, signal });
-  } catch (error) {
-    return endBy(error, signal);
-  }
+function stepOf({ directory }: PlanRoot): string {
+  return `deploy ${directory}`;
 }
-
-function endBy(error: unknown, signal: AbortSignal): Ended {
-  signal.throwIfAborted();
-  if (!(error instanceof RunnerError)) throw error;
-  const message = describeError(error);
-  return error instanceof GitError
-    ? { state: 'errored', reason: 'git_unavailable', message }
-    : { state: 'failed', reason: 'repository_invalid', message };
-}
-
-const stepOf = ({ directory }: PlanRoot): string => `deploy ${directory}`;
 
 function planned(step: string, position: number): RunEventBody {
   return { type: 'step.planned', step, position, wave: 0, message: 'About to be asked for' };

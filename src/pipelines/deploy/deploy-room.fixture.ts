@@ -18,7 +18,8 @@ import { createEventWriter } from '../../worker/event-writer.ts';
 import { executeRun } from '../../worker/execute-run.ts';
 import type { Outcome } from '../pipeline.ts';
 import { writeTree } from '../terraform/terraform.fixture.ts';
-import { type DeployOptions, deploy } from './deploy.ts';
+import type { DeployOptions } from './attempt.ts';
+import { deploy } from './deploy.ts';
 
 const { PATH = '' } = loadPlumbing();
 const NO_SECRETS: DeploySecrets = { environment: {}, git: null, initFlags: [], planFlags: [] };

@@ -1,58 +1,64 @@
-/** The tool as a deployment uses it: made ready for its work, and with the flags that it asks for. */
+/** The tool as a deployment uses it: with the secrets and the flags of its request. */
 
+import { describeError } from '../../errors.ts';
+import { resolveInside } from '../../git/read/inside.ts';
 import type { DeploySecrets } from '../../runs/deployments/deployment.ts';
 import { flagFiles, flagSecrets, givenValues } from '../../runs/deployments/tool-flags.ts';
-import type { PipelineContext } from '../pipeline.ts';
-import { type PrepareOptions, prepareTool } from '../terraform/prepare-tool.ts';
-import { resolveVarFiles } from '../terraform/var-files.ts';
-import type { PreparedTool } from '../tool-step.ts';
-import type { DeployPlace } from './deploy-place.ts';
+import { finishStep, StepFailed } from '../step.ts';
+import { withPreparedTool } from '../terraform/prepare-tool.ts';
+import type { PreparedTool } from '../terraform/tool-step.ts';
+import type { Attempt } from './attempt.ts';
 
-type Context = PipelineContext<'deploy'>;
-
-/** Gives the tool to `work`, with its credentials on the disk only as long as that takes. */
-export async function withTool<T>(
-  options: PrepareOptions,
-  context: Context,
-  place: DeployPlace,
+/** Passes the tool to `work`, with its credentials on the disk only until `work` has ended. */
+export function withTool<T>(
+  { options, context: { run, signal }, folder, checkout }: Attempt,
   secrets: DeploySecrets,
   work: (tool: PreparedTool, prefaceLines: string[]) => Promise<T>,
 ): Promise<T> {
-  const { run, signal } = context;
-  const prepared = await prepareTool(options, {
+  const { path: directory, tool, toolVersion, timeoutMs } = run.input;
+  const wanted = {
     runId: run.id,
-    folder: place.folder,
-    checkout: place.checkout,
-    directory: run.input.path,
-    tool: run.input.tool,
-    version: run.input.toolVersion,
+    ...{ folder, checkout, directory, tool, version: toolVersion, timeoutMs },
     environment: secrets.environment,
-    timeoutMs: run.input.timeoutMs,
     trusted: true,
     secrets: flagSecrets([...secrets.initFlags, ...secrets.planFlags]),
     given: givenValues(secrets),
     signal,
-  });
-  try {
-    return await work(prepared.tool, prepared.remarks);
-  } finally {
-    await prepared.release();
-  }
+  };
+  return withPreparedTool(options, wanted, work);
 }
 
-/** Files that flags name are looked at, too, wherever links lead. */
+/** Throws StepFailed if a file that the flags or the request name is not in the checkout. */
 export async function planFlags(
-  context: Context,
+  attempt: Attempt,
   cwd: string,
-  { checkout }: DeployPlace,
   { planFlags: flags }: DeploySecrets,
 ): Promise<string[]> {
-  const { input } = context.run;
-  await resolveVarFiles(flagFiles('plan', flags), context, { cwd, checkout });
-  const files = await resolveVarFiles(input.tfvarsFiles, context, { cwd, checkout });
+  const { input } = attempt.context.run;
+  await resolveVarFiles(attempt, cwd, flagFiles('plan', flags));
+  const files = await resolveVarFiles(attempt, cwd, input.tfvarsFiles);
   return [
     ...(input.operation === 'destroy' ? ['-destroy'] : []),
     ...flags,
     ...files.map((file) => `-var-file=${file}`),
   ];
+}
+
+/** The real paths of the files. They must be in the checkout, wherever links lead. */
+async function resolveVarFiles(
+  { context, checkout }: Attempt,
+  cwd: string,
+  names: readonly string[],
+): Promise<string[]> {
+  const files: string[] = [];
+  for (const name of names) {
+    try {
+      files.push(await resolveInside(checkout, cwd, name));
+    } catch (error) {
+      const message = `tfvars_files: ${describeError(error)}`;
+      await finishStep(context, 'plan', { state: 'blocked', message });
+      throw new StepFailed({ state: 'failed', reason: 'request_invalid', message });
+    }
+  }
+  return files;
 }

@@ -7,7 +7,7 @@ import { canariesBelow } from '../../faults/canaries-below.fixture.ts';
 import { failAtCall } from '../../faults/failing-store.fixture.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { tidyFolders } from '../../worker/run-folders.ts';
-import { forgetSecrets } from './deploy-place.ts';
+import { forgetSecrets } from './attempt.ts';
 import { openDeployRoom } from './deploy-room.fixture.ts';
 
 /** As when the server is killed between the apply and the outputs. */
@@ -25,7 +25,7 @@ function cutOffAtOutput(store: RunStore): RunStore {
 }
 
 describe('A deployment', { timeout: 300_000 }, () => {
-  it('that was applied has succeeded, also when its outputs cannot be read', async () => {
+  it('that was applied has succeeded, even if its outputs cannot be read', async () => {
     for (const output of ['exit 1', 'echo nonsense']) {
       const room = await openDeployRoom({ output });
       const run = await room.ask();
@@ -42,7 +42,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     }
   });
 
-  it('that was applied has succeeded, also when it is cancelled while its outputs are read', async () => {
+  it('that was applied has succeeded, even if it is cancelled while its outputs are read', async () => {
     const room = await openDeployRoom({ output: 'echo > "$(dirname "$0")/../reading"; sleep 600' });
     const run = await room.ask();
     const execution = room.execute(await room.claim());
@@ -111,7 +111,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     });
   });
 
-  it('F41: repeats no value of a variable in its logs, and shows it in the plan to approve and in the outputs', async () => {
+  it('F41: masks the values of variables in its logs, and shows them in the plan and in the outputs', async () => {
     const told = '"warning-canary" and "list-canary", 123456789 of them';
     const output = JSON.stringify({ thing: { type: 'string', value: 'warning-canary' } });
     const room = await openDeployRoom({
@@ -146,7 +146,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     });
   });
 
-  it('that was applied has succeeded, also when it was cut off then and nothing that it needs is there any more', async () => {
+  it('that was applied has succeeded, even if it was cut off then and its files are lost', async () => {
     const losses = ['remote', 'tool', 'credentials', 'wall'] as const;
     for (const lost of losses) {
       const room = await openDeployRoom();
@@ -204,7 +204,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     expect(canariesBelow(room.directory)).toEqual([]);
   });
 
-  it('leaves no secret in a file when it ends without a worker, and keeps them while it waits', async () => {
+  it('leaves no secret in a file if it ends without a worker, and keeps them while it waits', async () => {
     const room = await openDeployRoom();
     const run = await room.ask({ autoApprove: false });
     const claim = await room.claim();
@@ -213,7 +213,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
       tidyFolders({
         store: room.store,
         directory: room.directory,
-        forgetSecrets: (folder) => forgetSecrets({ stepUser: null }, folder),
+        forgetSecrets: (folder) => forgetSecrets(folder, null),
         remove: async () => undefined,
         now: Date.now,
         log: pino({ level: 'silent' }),
@@ -228,7 +228,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     expect(existsSync(path.join(room.directory, run.id, 'checkout'))).toBe(true);
   });
 
-  it('whose tool dies at any of its lines ends, and is applied at most once', async () => {
+  it('ends although its tool dies at any of its lines, and is applied at most once', async () => {
     const room = await openDeployRoom();
     const ends: string[] = [];
     for (let n = 1; ; n += 1) {
@@ -253,7 +253,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     ]);
   });
 
-  it('whose store fails at any call is applied at most once, and only as it was approved', async () => {
+  it('is applied at most once, and only as it was approved, although the store fails at any call', async () => {
     const room = await openDeployRoom();
     for (let n = 1; ; n += 1) {
       const before = room.applied();

@@ -1,10 +1,8 @@
-/** The deployment: clone, init, plan, checks, then what was approved is applied, exactly. Reads like the shell script it replaces. */
+/** A deployment: clone, init, plan and checks, then the apply of exactly the plan that was approved. */
 
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import type { PlanCheck } from '../../config.ts';
 import { CancelRequested, StaleLeaseError } from '../../errors.ts';
-import type { CommandInput } from '../../runs/command.ts';
 import {
   type DeploySecrets,
   hasChanges,
@@ -12,88 +10,66 @@ import {
   type PlanSummary,
 } from '../../runs/deployments/deployment.ts';
 import type { Step } from '../../runs/run.ts';
-import type { RunEvent } from '../../runs/run-events.ts';
-import type { AwaitingApproval, Ended, Outcome, PipelineContext } from '../pipeline.ts';
-import { blockPending, plannedStep } from '../sync/planned-steps.ts';
+import type { Ended, Outcome, PipelineContext } from '../pipeline.ts';
+import { blockPending, finishStep, plannedStep, StepFailed } from '../step.ts';
 import { checkStep, runChecks } from '../terraform/checks.ts';
-import { keepPlan, restorePlan } from '../terraform/kept-plan.ts';
-import { digestOf } from '../terraform/plan-file.ts';
+import { digestOf, keepPlan, restorePlan } from '../terraform/plan-file.ts';
 import { summaryWords } from '../terraform/plan-summary.ts';
-import type { PrepareOptions } from '../terraform/prepare-tool.ts';
-import { type InitOptions, initialise, makePlan, readOutputs } from '../terraform/tool-phases.ts';
-import { finishStep, type PreparedTool, runToolStep, StepFailed } from '../tool-step.ts';
-import { type AppliedOptions, endApplied } from './deploy-applied.ts';
+import { initialise, makePlan, readOutputs } from '../terraform/tool-phases.ts';
+import { type PreparedTool, runToolStep } from '../terraform/tool-step.ts';
 import {
-  type DeployPlace,
-  type DeployPlaceOptions,
+  type Attempt,
+  attemptAt,
+  type DeployOptions,
   forgetSecrets,
   layOut,
   layOutAgain,
-  placeOf,
-} from './deploy-place.ts';
+} from './attempt.ts';
+import { endApplied } from './deploy-applied.ts';
 import { planFlags, withTool } from './deploy-tool.ts';
 
-export interface DeployOptions extends InitOptions, PrepareOptions, DeployPlaceOptions, AppliedOptions {
-  /** Code that an operator asks for may run here. */
-  hasWall: boolean;
-  /** Why the commit is not to be deployed any more although a comment asked for it, or null. */
-  withdrawn(asked: CommandInput, commit: string, signal: AbortSignal): Promise<string | null>;
-  latestDecision(runId: string): Promise<Extract<RunEvent, { type: 'run.decided' }> | null>;
-  /** Null when they cannot be read any more. */
-  openSecrets(runId: string): Promise<DeploySecrets | null>;
-  sealPlan(plan: KeptPlan): string;
-  /** Null when none was kept, or it cannot be read any more. */
-  openPlan(runId: string): Promise<KeptPlan | null>;
-  checks: readonly PlanCheck[];
-  approvalTimeoutMs: number;
-  now(): number;
-}
-
-type Context = PipelineContext<'deploy'>;
-/** A server with a wall accepted it, and this machine has none. */
+/** Another server, which has a wall, accepted the request. */
 const NO_WALL = 'An operator requested it, and neither EXECUTOR_COMMAND nor TRUST_OPERATORS is set here';
 const UNREADABLE = 'The credentials of the request cannot be read';
 
-/** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
-export async function deploy(options: DeployOptions, context: Context): Promise<Outcome> {
-  const place = placeOf(options, context.run);
+/** Throws if the signal ends the run, if the run has to go back to the queue, and for our own defects. */
+export async function deploy(options: DeployOptions, context: PipelineContext<'deploy'>): Promise<Outcome> {
+  const attempt = attemptAt(options, context);
   let isEnded = false;
   try {
-    const outcome = await deployAt(options, context, place);
+    const outcome = await deployAt(attempt);
     isEnded = outcome.state !== 'awaiting_approval';
     return outcome;
   } catch (error) {
-    // Whatever else is thrown may hand it back, or belongs to another worker by now; housekeeping looks after these.
+    // After other errors the run may continue, here or on another worker, so housekeeping removes the secrets later.
     isEnded = context.signal.reason instanceof CancelRequested && !(error instanceof StaleLeaseError);
     throw error;
   } finally {
-    if (isEnded) await forgetSecrets(options, place.folder);
+    if (isEnded) await forgetSecrets(attempt.folder, options.stepUser);
   }
 }
 
-async function deployAt(options: DeployOptions, context: Context, place: DeployPlace): Promise<Outcome> {
-  const { run } = context;
-  const steps = await options.steps(run.id);
+async function deployAt(attempt: Attempt): Promise<Outcome> {
+  const { options, context } = attempt;
+  const steps = await options.steps(context.run.id);
   const apply = steps.find(({ id }) => id === 'apply');
-  // Never applied again by itself: nobody but the tool's own state knows how far it came.
-  if (apply && apply.state !== 'pending' && apply.state !== 'succeeded') return interrupted(context, steps);
-  if (apply?.state === 'succeeded') return goOnBehindApply(options, context, place);
+  if (apply?.state === 'succeeded') return goOnBehindApply(attempt);
+  // It is not applied again, because only the tool's own state says how far the apply came.
+  if (apply && apply.state !== 'pending') return interrupted(context, steps);
   try {
-    const secrets = await requireSecrets(options, context);
-    const decision = await options.latestDecision(run.id);
-    if (decision?.decision === 'approved') {
-      return await applyApproved(options, context, place, secrets, decision.subject);
-    }
-    return await planAndPause(options, context, place, secrets);
+    const secrets = await requireSecrets(attempt);
+    const decision = await options.latestDecision(context.run.id);
+    if (decision?.decision === 'approved') return await applyApproved(attempt, secrets, decision.subject);
+    return await planAndPause(attempt, secrets);
   } catch (error) {
     if (!(error instanceof StepFailed)) throw error;
-    await blockPending(context, await options.steps(run.id));
+    await blockPending(context, await options.steps(context.run.id));
     return error.outcome;
   }
 }
 
-/** Throws StepFailed when this machine must not start its code, or its credentials cannot be read any more. */
-async function requireSecrets(options: DeployOptions, { run }: Context): Promise<DeploySecrets> {
+/** Throws StepFailed if this machine must not run the code, or if the credentials cannot be read any more. */
+async function requireSecrets({ options, context: { run } }: Attempt): Promise<DeploySecrets> {
   if (run.input.needsWall && !options.hasWall) {
     throw new StepFailed({ state: 'errored', reason: 'no_wall', message: NO_WALL });
   }
@@ -102,143 +78,107 @@ async function requireSecrets(options: DeployOptions, { run }: Context): Promise
   throw new StepFailed({ state: 'errored', reason: 'credentials_lost', message: UNREADABLE });
 }
 
-/** Everything up to the approval, and beyond it when none is asked for. */
-async function planAndPause(
-  options: DeployOptions,
-  context: Context,
-  place: DeployPlace,
-  secrets: DeploySecrets,
-): Promise<Outcome> {
-  const { run } = context;
-  await announce(options, context);
-  await requireStillWanted(options, context);
-  await layOut(options, context, place, { auth: secrets.git });
+/** Does everything up to the approval, and also the apply if no approval is needed. */
+async function planAndPause(attempt: Attempt, secrets: DeploySecrets): Promise<Outcome> {
+  const { options, context, planFile, checkout } = attempt;
+  const { input } = context.run;
+  await announce(attempt);
+  await requireStillWanted(attempt);
+  await layOut(attempt, { auth: secrets.git });
 
-  return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
-    await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
-    const { summary, digest, jsonFile } = await makePlan(options, tool, context, {
-      planFile: place.planFile,
-      flags: await planFlags(context, tool.cwd, place, secrets),
-    });
+  return withTool(attempt, secrets, async (tool, prefaceLines) => {
+    await initialise(tool, context, { flags: secrets.initFlags, prefaceLines });
+    const flags = await planFlags(attempt, tool.cwd, secrets);
+    const { summary, digest, jsonFile } = await makePlan(tool, context, { planFile, flags });
     try {
-      await runChecks(options, tool, context, { checks: options.checks, jsonFile });
+      await runChecks(tool, context, { checks: options.checks, jsonFile });
     } finally {
-      // It holds the values of all variables in the clear.
+      // It contains the values of all variables without a mask.
       await rm(jsonFile, { force: true });
     }
-    if (run.input.operation === 'drift') return drifted(summary);
-    if (run.input.autoApprove) {
-      await requireStillWanted(options, context);
-      return applyPlan(options, context, place, tool, digest);
+    if (input.operation === 'drift') return drifted(summary);
+    if (input.autoApprove) {
+      await requireStillWanted(attempt);
+      return applyPlan(attempt, tool, digest);
     }
-    const plan = await keepPlan(place.planFile, { checkout: place.checkout, cwd: tool.cwd });
+    const plan = await keepPlan(planFile, { checkout, cwd: tool.cwd });
     return {
-      ...awaitApproval(options, summary, digest),
+      state: 'awaiting_approval',
+      subject: digest,
+      expiresAt: options.now() + options.approvalTimeoutMs,
+      message: `Awaiting approval: ${summaryWords(summary)}`,
       ...(plan && { sealed: options.sealPlan(plan) }),
     };
   });
 }
 
-/** A head that a comment asked for may have moved, or lost its approval, since. */
-async function requireStillWanted(options: DeployOptions, { run, signal }: Context): Promise<void> {
+/** Throws StepFailed if a comment asked for the commit, and the head has moved or lost its approval since. */
+async function requireStillWanted({ options, context: { run, signal } }: Attempt): Promise<void> {
   const { asked, gitRef } = run.input;
   const problem = asked ? await options.withdrawn(asked, gitRef, signal) : null;
   if (problem === null) return;
-  throw new StepFailed({
-    state: 'failed',
-    reason: 'not_approved',
-    message: `Nothing was applied: ${problem}`,
-  });
+  const message = `Nothing was applied: ${problem}`;
+  throw new StepFailed({ state: 'failed', reason: 'not_approved', message });
 }
 
-function awaitApproval(
-  options: DeployOptions,
-  summary: PlanSummary | null,
-  digest: string,
-): AwaitingApproval {
-  return {
-    state: 'awaiting_approval',
-    subject: digest,
-    expiresAt: options.now() + options.approvalTimeoutMs,
-    message: `Awaiting approval: ${summaryWords(summary)}`,
-  };
-}
-
-async function applyApproved(
-  options: DeployOptions,
-  context: Context,
-  place: DeployPlace,
-  secrets: DeploySecrets,
-  digest: string,
-): Promise<Outcome> {
-  // An attempt that was cut off may have left one that was never shown.
-  const isThere = (await digestOf(place.planFile)) === digest;
+async function applyApproved(attempt: Attempt, secrets: DeploySecrets, digest: string): Promise<Outcome> {
+  const { options, context, planFile } = attempt;
+  // An attempt that was cut off may have left a plan that was never shown.
+  const isThere = (await digestOf(planFile)) === digest;
   const plan = isThere ? null : await options.openPlan(context.run.id);
-  if (!isThere && !plan) return planLost(context, await options.steps(context.run.id));
-  return withToolAgain(options, context, place, secrets, { isThere, plan }, (tool) =>
-    applyPlan(options, context, place, tool, digest),
-  );
+  if (!isThere && !plan) return planLost(attempt);
+  return withToolAgain(attempt, secrets, { isThere, plan }, (tool) => applyPlan(attempt, tool, digest));
 }
 
-/** What an attempt that was cut off has applied is brought to its end, also when nobody was asked for approval. */
-function goOnBehindApply(options: DeployOptions, context: Context, place: DeployPlace): Promise<Outcome> {
-  return endApplied(options, context, async () => {
-    const secrets = await requireSecrets(options, context);
-    const isThere = existsSync(place.planFile);
+/** Finishes a deployment whose apply succeeded in an attempt that was cut off. */
+function goOnBehindApply(attempt: Attempt): Promise<Outcome> {
+  const { options, context, planFile } = attempt;
+  return endApplied(attempt, async () => {
+    const secrets = await requireSecrets(attempt);
+    const isThere = existsSync(planFile);
     const plan = isThere ? null : await options.openPlan(context.run.id);
-    return withToolAgain(options, context, place, secrets, { isThere, plan }, (tool) =>
-      readOutputs(options, tool, context),
-    );
+    return withToolAgain(attempt, secrets, { isThere, plan }, (tool) => readOutputs(tool, context));
   });
 }
 
-/** Where the plan was shown; what is not there any more is laid out again. */
+/** Uses the folder of the plan that was shown, and makes it again if it is not there. */
 async function withToolAgain<T>(
-  options: DeployOptions,
-  context: Context,
-  place: DeployPlace,
+  attempt: Attempt,
   secrets: DeploySecrets,
   { isThere, plan }: { isThere: boolean; plan: KeptPlan | null },
   work: (tool: PreparedTool) => Promise<T>,
 ): Promise<T> {
-  if (!isThere) await layOutAgain(options, context, place, { auth: secrets.git, plan });
-  return withTool(options, context, place, secrets, async (tool, prefaceLines) => {
+  if (!isThere) await layOutAgain(attempt, { auth: secrets.git, plan });
+  return withTool(attempt, secrets, async (tool, prefaceLines) => {
     if (!isThere) {
-      await initialise(options, tool, context, { flags: secrets.initFlags, prefaceLines });
-      if (plan) await restorePlan(plan, place.planFile);
+      await initialise(tool, attempt.context, { flags: secrets.initFlags, prefaceLines });
+      if (plan) await restorePlan(plan, attempt.planFile);
     }
     return work(tool);
   });
 }
 
-/** Applies the plan with this digest, or nothing. */
-async function applyPlan(
-  options: DeployOptions,
-  context: Context,
-  { planFile }: DeployPlace,
-  tool: PreparedTool,
-  digest: string,
-): Promise<Outcome> {
-  const steps = await options.steps(context.run.id);
-  if ((await digestOf(planFile)) !== digest) return planLost(context, steps);
-  await runToolStep(options, tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
-  return endApplied(options, context, () => readOutputs(options, tool, context));
+/** Applies the plan if it has this digest. */
+async function applyPlan(attempt: Attempt, tool: PreparedTool, digest: string): Promise<Outcome> {
+  const { context, planFile } = attempt;
+  if ((await digestOf(planFile)) !== digest) return planLost(attempt);
+  await runToolStep(tool, context, { step: 'apply', argv: ['apply', '-input=false', planFile] });
+  return endApplied(attempt, () => readOutputs(tool, context));
 }
 
-async function announce(options: DeployOptions, { run, emit }: Context): Promise<void> {
+async function announce({ options, context: { run, emit } }: Attempt): Promise<void> {
   const before = ['clone', 'init', 'plan', ...options.checks.map((check) => checkStep(check))];
-  const after = run.input.operation === 'drift' ? [] : ['apply', 'output'];
-  const steps = [...before, ...after];
+  const steps = run.input.operation === 'drift' ? before : [...before, 'apply', 'output'];
   await emit(
     { type: 'run.chosen', count: steps.length, message: 'Planning' },
     ...steps.map((step, position) => plannedStep(step, position)),
   );
 }
 
-async function interrupted(context: Context, steps: Step[]): Promise<Ended> {
+async function interrupted(context: PipelineContext<'deploy'>, steps: readonly Step[]): Promise<Ended> {
   const message = 'The apply was interrupted; what it had done until then stays';
   if (steps.some(({ id, state }) => id === 'apply' && state === 'running')) {
-    await finishStep(context, 'apply', 'failed', message);
+    await finishStep(context, 'apply', { state: 'failed', message });
   }
   await blockPending(context, steps);
   return { state: 'failed', reason: 'interrupted', message };
@@ -249,8 +189,8 @@ function drifted(summary: PlanSummary | null): Ended {
   return { state: 'succeeded', reason: null, message };
 }
 
-async function planLost(context: Context, steps: Step[]): Promise<Ended> {
-  await blockPending(context, steps);
+async function planLost({ options, context }: Attempt): Promise<Ended> {
+  await blockPending(context, await options.steps(context.run.id));
   const message = 'The plan that was shown is not there unchanged; nothing was applied';
   return { state: 'failed', reason: 'plan_lost', message };
 }

@@ -1,20 +1,16 @@
-/** Whether the head of a pull request is still worth a plan, and whether it may be planned. */
+/** Decides whether the head of a pull request still needs a plan, and whether it may be planned. */
 
+import type { PullDetails } from '../../github/pull-reader.ts';
 import type { PlanRun } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
+import { SECOND } from '../../units.ts';
 import type { Outcome } from '../pipeline.ts';
 
-/** What GitHub says of the pull request now. */
-interface PullRequestFacts {
-  isOpen: boolean;
-  /** Full commit id. */
-  head: string;
-  /** The head is in another repository than the base. */
-  fromFork: boolean;
-}
+type PullFacts = Pick<PullDetails, 'isOpen' | 'head' | 'fromFork'>;
 
-/** Null: GitHub gives no answer about it to this token, so what the request says counts. */
-export type LookedUp = PullRequestFacts | 'unavailable' | null;
+/** Null if GitHub does not answer this token about the pull request. Then the request is believed. */
+export type LookedUp = PullFacts | 'unavailable' | null;
 
 export interface HeadOptions {
   latestEvent<T extends RunEvent['type']>(
@@ -25,15 +21,15 @@ export interface HeadOptions {
   now(): number;
 }
 
-/** Not all of GitHub's servers may know a head that was pushed a moment ago. */
-const SECOND_LOOK_MS = 10_000;
+/** Some of GitHub's servers may not know a head yet that was pushed a moment ago. */
+const SECOND_LOOK_MS = 10 * SECOND;
 
-/** While GitHub does not answer it is asked again this often, for so long; then the head counts as a stranger's. */
-const ASK_AGAIN_MS = 15_000;
-const UNAVAILABLE_MS = 120_000;
+/** While GitHub does not answer, it is asked again. After the limit the head counts as a stranger's. */
+const ASK_AGAIN_MS = 15 * SECOND;
+const UNAVAILABLE_MS = 120 * SECOND;
 
-/** Null when it is to be planned now. */
-export async function judgeHead(
+/** Returns null if the head is to be planned now. */
+export async function whyNotPlanned(
   options: HeadOptions,
   run: PlanRun,
   lookedUp: LookedUp,
@@ -44,29 +40,26 @@ export async function judgeHead(
     return { state: 'queued', notBefore, message: 'GitHub does not answer; asking it again soon' };
   }
   const facts = isUnknown ? null : lookedUp;
-  const outdated = facts && (await judgeFacts(options, run, facts));
+  const outdated = facts && (await whyOutdated(options, run, facts));
   if (outdated) return outdated;
   const fromFork = isUnknown || run.input.fromFork || facts?.fromFork === true;
   return fromFork && !(await isApproved(options, run)) ? awaitApproval(options, run) : null;
 }
 
-/** Null when the head is still worth a plan. */
-async function judgeFacts(
+/** Returns null if the head still needs a plan. */
+async function whyOutdated(
   options: HeadOptions,
   run: PlanRun,
-  facts: PullRequestFacts,
+  { isOpen, head }: PullFacts,
 ): Promise<Outcome | null> {
-  if (!facts.isOpen) {
+  if (!isOpen) {
     return { state: 'superseded', reason: 'pull_request_closed', message: 'The pull request is closed' };
   }
-  if (facts.head === run.input.revision) return null;
-  const message = `The pull request is at ${facts.head.slice(0, 8)}`;
+  if (head === run.input.revision) return null;
+  const message = `The pull request is at ${shortCommit(head)}`;
   if ((await options.latestEvent(run.id, 'run.requeued')) === null) {
-    return {
-      state: 'queued',
-      notBefore: options.now() + SECOND_LOOK_MS,
-      message: `${message}; looking again soon`,
-    };
+    const notBefore = options.now() + SECOND_LOOK_MS;
+    return { state: 'queued', notBefore, message: `${message}; looking again soon` };
   }
   return { state: 'superseded', reason: 'covered_by_newer', message: `${message} by now` };
 }
@@ -81,6 +74,6 @@ function awaitApproval({ now, approvalTimeoutMs }: HeadOptions, { input }: PlanR
     state: 'awaiting_approval',
     subject: input.revision,
     expiresAt: now() + approvalTimeoutMs,
-    message: `The head ${input.revision.slice(0, 8)} may be from a fork: a plan of it needs an approval`,
+    message: `The head ${shortCommit(input.revision)} may be from a fork: a plan of it needs an approval`,
   };
 }

@@ -1,18 +1,18 @@
-/** From how each root of a plan went to how the run ends. Pure. */
+/** Decides how a plan ends, from the results of its roots. Pure. */
 
 import { type PlanSummary, type StateChange, stateChanges } from '../../runs/deployments/deployment.ts';
 import { NO_ROOT_CHANGED } from '../../runs/plan-comment.ts';
 import type { Outcome } from '../pipeline.ts';
+import { StepFailed } from '../step.ts';
 import { summaryWords } from '../terraform/plan-summary.ts';
-import { StepFailed } from '../tool-step.ts';
 
-/** `refusal` is what a required check that did not pass ends it with; the plan is there all the same. */
+/** A root with a plan. `refusal` is the error of a required check that did not pass. */
 export interface PlannedRoot {
   summary: PlanSummary | null;
   refusal: StepFailed | null;
 }
 
-/** `remarks` are about what is changed and not planned. */
+/** `remarks` name changed files and folders that are not planned. */
 export function concludePlan(
   planned: readonly (PlannedRoot | StepFailed)[],
   remarks: readonly string[] = [],
@@ -37,7 +37,7 @@ export function concludePlan(
   return { state: 'failed', reason, message: problems.join(', ') };
 }
 
-/** How a run ends that has no root to plan or to apply. */
+/** The message of a run that has no root to plan or to apply. */
 export function nothingPlanned([first, ...more]: readonly string[]): string {
   if (first === undefined) return NO_ROOT_CHANGED;
   return `${first}${more.length > 0 ? `, and ${more.length} more remark(s)` : ''}`;

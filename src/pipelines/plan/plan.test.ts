@@ -27,7 +27,7 @@ import {
   writeTree,
 } from '../terraform/terraform.fixture.ts';
 import { type PlanOptions, plan } from './plan.ts';
-import { judgeHead, type LookedUp } from './plan-head.ts';
+import { type LookedUp, whyNotPlanned } from './plan-head.ts';
 
 const ONE = 'resource "terraform_data" "one" {\n  input = "x"\n}\n';
 const PULL_REQUEST = 7;
@@ -182,7 +182,7 @@ async function commands(store: RunStore, runId: string): Promise<string[]> {
 }
 
 describe('The plan of a pull request', () => {
-  it('is made of exactly the head, told in one comment, and leaves nothing behind', async (context) => {
+  it('is made of exactly the head, shown in one comment, and leaves nothing behind', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({ 'infra/main.tf': ONE });
     await room.world.commit({ 'infra/main.tf': `${ONE}${ONE.replace('"one"', '"two"')}` });
@@ -238,7 +238,7 @@ describe('The plan of a pull request', () => {
     );
   });
 
-  it('F42: is made by another user where that one may come, and leaves nothing behind', async (context) => {
+  it('F42: is made by another user if that user may enter the folder, and leaves nothing behind', async (context) => {
     if (process.getuid?.() !== 0) context.skip('only root may become another user');
     const [user, group] = [65_534, 54_321];
     const become = ['setpriv', `--reuid=${user}`, `--regid=${user}`, `--groups=${group}`] as const;
@@ -289,7 +289,7 @@ describe('The plan of a pull request', () => {
     expect(commentIn(room)).toContain('Next step: Check that the commit');
   });
 
-  it('tells of what is changed and not planned', async (context) => {
+  it('reports changes that are not planned', async (context) => {
     const room = await openRoom(context);
     await room.world.commit({ 'old/main.tf': ONE, 'new/main.tf': ONE });
     await room.world.shell(['checkout', '-q', '-b', 'topic']);
@@ -306,7 +306,7 @@ describe('The plan of a pull request', () => {
     );
   });
 
-  it('of one root that fails does not stop the others, and says why and what to do', async (context) => {
+  it('continues if one root fails, and reports the cause and the next action', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({
       'a/main.tf': 'resource "nonsense" {\n',
@@ -336,7 +336,7 @@ describe('The plan of a pull request', () => {
     expect(body.match(/Next step: /g)).toHaveLength(2);
   });
 
-  it('is judged by the checks of the operator: a required one fails the run, and the plan is shown', async (context) => {
+  it('is checked by the commands of the operator: a required one fails the run, and the plan is shown', async (context) => {
     const room = await openRoom(context, {
       checks: [
         {
@@ -418,7 +418,7 @@ describe('The plan of a pull request', () => {
     expect(both.indexOf('- Required check `policy`: Passed')).toBeGreaterThan(both.indexOf('#### `b`'));
   });
 
-  it('of a version that is not there is made with the tool that is, and the comment says so', async (context) => {
+  it('uses an installed version if the requested one is missing, and the comment says so', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({ 'main.tf': ONE });
     const roots = [{ directory: '.', tool: 'tofu', toolVersion: '9.9.9' }] as const;
@@ -434,7 +434,7 @@ describe('The plan of a pull request', () => {
     );
   });
 
-  it('of a version that our own rules name needs that version', async (context) => {
+  it('needs exactly the version that our own rules name', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({ 'main.tf': ONE });
     const roots = [{ directory: '.', tool: 'tofu', toolVersion: '9.9.9' }] as const;
@@ -472,7 +472,7 @@ describe('The plan of a pull request', () => {
     expect(await room.ended(second.id, 'awaiting_approval')).toMatchObject({ state: 'awaiting_approval' });
   });
 
-  it('F46: does not start what lies in the repository, nor with anything of ours in its environment', async (context) => {
+  it('F46: starts no program of the repository, and has no secret of the server in its environment', async (context) => {
     const room = await openRoom(context);
     const canary = path.join(temporaryFolder(), 'started');
     const revision = await room.world.commit({
@@ -486,7 +486,7 @@ describe('The plan of a pull request', () => {
     expect(existsSync(canary)).toBe(false);
   });
 
-  it('of a closed pull request is needless, and one of an older head after a second look', async (context) => {
+  it('is not made for a closed pull request, nor for an older head after a second look', async (context) => {
     const room = await openRoom(context);
     const revision = await room.world.commit({ 'main.tf': ONE });
     room.facts = { isOpen: false, head: revision, fromFork: false };
@@ -503,17 +503,17 @@ describe('The plan of a pull request', () => {
     expect(room.comments().length).toBeLessThanOrEqual(1);
   });
 
-  it('F46: waits while GitHub cannot say whose head it is, and then for an approval', async (context) => {
+  it('F46: waits while GitHub does not answer, and then for an approval', async (context) => {
     const room = await openRoom(context);
     room.facts = 'unavailable';
     const run = await room.ask({ revision: 'a'.repeat(40) });
     await expect.poll(async () => (await room.store.run(run.id))?.notBefore).toBeGreaterThan(Date.now());
     if (run.kind !== 'plan') throw new Error('It is no plan.');
     const later = { ...room.options, now: () => Date.now() + 600_000 };
-    expect(await judgeHead(later, run, 'unavailable')).toMatchObject({ state: 'awaiting_approval' });
+    expect(await whyNotPlanned(later, run, 'unavailable')).toMatchObject({ state: 'awaiting_approval' });
   });
 
-  it('whose token is gone says so', async (context) => {
+  it('reports that its token is lost', async (context) => {
     const room = await openRoom(context, { credentials: async () => null });
     const run = await room.ended((await room.ask({ revision: 'a'.repeat(40) })).id);
     expect(run).toMatchObject({ state: 'errored', reason: 'credentials_lost' });

@@ -1,4 +1,4 @@
-/** The plan of a pull request: its head is fetched, and what each root would change is told. Nothing is applied. */
+/** The plan of a pull request: fetches the head, and shows what each root would change. Applies nothing. */
 
 import path from 'node:path';
 import type { PlanCheck } from '../../config.ts';
@@ -9,198 +9,186 @@ import type { PlanRoot } from '../../runs/plan-comment.ts';
 import type { PlanRun, Step } from '../../runs/run.ts';
 import { checkOutForRun } from '../check-out.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
-import { makeRunFolder, openRunFolder, type RunFolderOptions } from '../run-folder.ts';
-import { blockPending, plannedStep } from '../sync/planned-steps.ts';
-import { rootsOfPull } from '../terraform/changed-roots.ts';
+import { makeRunFolder, openRunFolder } from '../run-folder.ts';
+import { blockPending, plannedStep, type StepContext, StepFailed } from '../step.ts';
+import { type ChangedRoots, rootsOfPull } from '../terraform/changed-roots.ts';
 import { checkStep, runChecks } from '../terraform/checks.ts';
-import { diagnose, withTails } from '../terraform/diagnosis.ts';
+import { diagnose, watchLog } from '../terraform/diagnosis.ts';
 import { versionThere } from '../terraform/install/tools.ts';
-import { type PrepareOptions, prepareTool } from '../terraform/prepare-tool.ts';
-import { type InitOptions, initialise, makePlan } from '../terraform/tool-phases.ts';
-import { type StepContext, StepFailed } from '../tool-step.ts';
-import { type HeadOptions, judgeHead, type LookedUp } from './plan-head.ts';
+import { withPreparedTool } from '../terraform/prepare-tool.ts';
+import { initialise, makePlan } from '../terraform/tool-phases.ts';
+import type { PreparedTool, ToolSettings } from '../terraform/tool-step.ts';
+import { type HeadOptions, type LookedUp, whyNotPlanned } from './plan-head.ts';
 import { concludePlan, type PlannedRoot } from './plan-outcome.ts';
 
-export interface PlanOptions extends InitOptions, PrepareOptions, HeadOptions, RunFolderOptions {
-  /** Holds a folder for each run, as long as it is worked on. */
-  directory: string;
-  repositories: Record<PlanRun['input']['credential'], Pick<RemoteRepositories, 'open'>>;
+export interface PlanOptions extends ToolSettings {
   steps(runId: string): Promise<Step[]>;
-  /** Null when what reads the repository cannot be had any more; `git` null when it needs no credentials. */
-  credentials(run: PlanRun): Promise<{ git: GitAuth | null; secrets: readonly string[] } | null>;
-  /** Never throws for what GitHub answers or not. */
+  repositories: Record<PlanRun['input']['credential'], Pick<RemoteRepositories, 'open'>>;
+  latestEvent: HeadOptions['latestEvent'];
+  /** Resolves to null if the token of the request cannot be read any more. `git` is null if no token is needed. */
+  credentials(run: PlanRun): Promise<Credentials | null>;
+  /** Never throws, whatever GitHub answers. */
   lookUp(run: PlanRun, signal: AbortSignal): Promise<LookedUp>;
-  /** Asked about the plan of each root. */
-  checks: readonly PlanCheck[];
-  /** Of each command. */
+  /** For each command. */
   timeoutMs: number;
 }
 
-type Context = PipelineContext<'plan'>;
+interface Credentials {
+  git: GitAuth | null;
+  secrets: readonly string[];
+}
 
-/** The names of the steps of a root; those of its checks by the names of these. */
+/** One attempt at a plan: its settings, and the folder of its checkout. */
+interface Attempt {
+  options: PlanOptions;
+  context: PipelineContext<'plan'>;
+  credentials: Credentials;
+  folder: string;
+  checkout: string;
+}
+
+/** The names of the steps of a root. */
 interface RootSteps {
   init: string;
   plan: string;
-  /** What checks add to their names, or null. */
+  /** The names of checks end with this folder, unless it is null. */
   suffix: string | null;
 }
 
 const MAX_PLAN_CHARACTERS = 200_000;
 
-/** Throws when the signal ends it, when it is to be handed back, and for our own defects. */
-export async function plan(options: PlanOptions, context: Context): Promise<Outcome> {
+/** Throws if the signal ends the run, if the run has to go back to the queue, and for our own defects. */
+export async function plan(options: PlanOptions, context: PipelineContext<'plan'>): Promise<Outcome> {
   const { run, signal } = context;
   const credentials = await options.credentials(run);
   if (credentials === null) {
-    return {
-      state: 'errored',
-      reason: 'credentials_lost',
-      message: 'The token of the request cannot be read',
-    };
+    const message = 'The token of the request cannot be read';
+    return { state: 'errored', reason: 'credentials_lost', message };
   }
-  const notNow = await judgeHead(options, run, await options.lookUp(run, signal));
+  const notNow = await whyNotPlanned(options, run, await options.lookUp(run, signal));
   if (notNow) return notNow;
 
   const folder = path.join(options.directory, run.id);
   try {
-    await makeRunFolder(options, folder);
-    return await planAll(options, context, folder, credentials);
+    await makeRunFolder(folder, options.stepUser);
+    return await planAll({ options, context, credentials, folder, checkout: path.join(folder, 'checkout') });
   } catch (error) {
     if (!(error instanceof StepFailed)) throw error;
     return error.outcome;
   } finally {
-    // Otherwise by who looks for folders that belong to no run any more.
+    // If this fails, housekeeping removes the folder later.
     await removeFolder(folder, options.stepUser).catch(() => undefined);
   }
 }
 
-async function planAll(
-  options: PlanOptions,
-  context: Context,
-  folder: string,
-  credentials: { git: GitAuth | null; secrets: readonly string[] },
-): Promise<Outcome> {
-  const { run, emit, signal } = context;
-  const { input } = run;
-  const named = input.roots ?? [];
+async function planAll(attempt: Attempt): Promise<Outcome> {
+  const { options, context } = attempt;
+  const { input } = context.run;
   const stepsOf = namesOfSteps(input.roots);
   const namesOf = (root: PlanRoot) => listSteps(stepsOf(root), options.checks);
-  await announce(context, ['clone', ...named.flatMap(namesOf)]);
-  const repositories = options.repositories[input.credential];
-  const wanted = {
-    url: input.cloneUrl,
-    ref: input.revision,
-    otherRef: `refs/pull/${input.pullRequest}/head`,
-    auth: credentials.git,
-    directory: path.join(folder, 'checkout'),
-  };
-  const found = await watched(context, 'clone', (step) =>
-    checkOutForRun(repositories, step, wanted, async (repository) =>
-      input.roots === null
-        ? rootsOfPull(repository, { head: input.revision, baseRef: input.baseRef ?? 'main' }, signal)
-        : null,
-    ),
+  await announce(context, ['clone', ...(input.roots ?? []).flatMap(namesOf)]);
+  const { roots, remarks } = await checkOut(attempt);
+  if (input.roots === null) await announce(context, roots.flatMap(namesOf), 1);
+  await context.emit(
+    ...remarks.map((message) => ({ type: 'run.notice', level: 'warning', message }) as const),
+    { type: 'run.chosen', count: roots.length, message: `Planning ${roots.length} root(s)` },
   );
-  if (found instanceof StepFailed) {
-    await blockPending(context, await options.steps(run.id));
-    throw found;
-  }
-  await openRunFolder(options, { folder, checkout: wanted.directory });
-  const roots = input.roots ?? found.found?.roots ?? [];
-  const remarks = found.found?.remarks ?? [];
-  if (input.roots === null) {
-    await announce(context, roots.flatMap(namesOf), 1);
-  }
-  await emit(...remarks.map((message) => ({ type: 'run.notice', level: 'warning', message }) as const), {
-    type: 'run.chosen',
-    count: roots.length,
-    message: `Planning ${roots.length} root(s)`,
-  });
-
   const planned: (PlannedRoot | StepFailed)[] = [];
   for (const [index, root] of roots.entries()) {
-    const place = { folder: await makeInnerFolder(folder, `root-${index}`), checkout: wanted.directory };
-    planned.push(await planRoot(options, context, place, root, stepsOf(root), credentials.secrets));
+    const folder = await makeInnerFolder(attempt.folder, `root-${index}`);
+    planned.push(await planRoot({ ...attempt, folder }, root, stepsOf(root)));
   }
   return concludePlan(planned, remarks);
 }
 
+/** Resolves to the roots that the request names or the pull request changes. */
+async function checkOut(attempt: Attempt): Promise<ChangedRoots> {
+  const { options, context, credentials, checkout: directory } = attempt;
+  const { run, signal } = context;
+  const { roots, credential, cloneUrl: url, revision: ref, pullRequest, baseRef } = run.input;
+  const otherRef = `refs/pull/${pullRequest}/head`;
+  const done = await diagnosed(context, 'clone', (step) =>
+    checkOutForRun(
+      options.repositories[credential],
+      step,
+      { url, ref, otherRef, auth: credentials.git, directory },
+      async (repository) =>
+        roots === null ? rootsOfPull(repository, { head: ref, baseRef: baseRef ?? 'main' }, signal) : null,
+    ),
+  );
+  if (done instanceof StepFailed) {
+    await blockPending(context, await options.steps(run.id));
+    throw done;
+  }
+  await openRunFolder(attempt, options.stepUser);
+  return roots === null ? (done.found ?? { roots: [], remarks: [] }) : { roots, remarks: [] };
+}
+
 /** A root that cannot be planned does not stop the others. */
 async function planRoot(
-  options: PlanOptions,
-  context: Context,
-  { folder, checkout }: { folder: string; checkout: string },
+  attempt: Attempt,
   root: PlanRoot,
   steps: RootSteps,
-  secrets: readonly string[],
 ): Promise<PlannedRoot | StepFailed> {
+  const { options, context, credentials, folder, checkout } = attempt;
   const { run, signal } = context;
-  const planned = await watched(context, steps.plan, async (step) => {
-    const version = await versionOf(options, context, root);
-    const prepared = await prepareTool(options, {
+  const planned = await diagnosed(context, steps.plan, async (step) => {
+    const wanted = {
       runId: run.id,
       folder,
       checkout,
       directory: root.directory,
       tool: root.tool,
-      version,
+      version: await versionOf(attempt, root),
       environment: {},
       timeoutMs: options.timeoutMs,
-      // Whoever opens a pull request is nobody we know.
+      // Anybody can open a pull request.
       trusted: false,
-      secrets,
+      secrets: credentials.secrets,
       given: [],
       signal,
-    });
-    try {
-      const { tool, remarks: prefaceLines } = prepared;
-      await initialise(options, tool, step, { flags: ['-no-color'], prefaceLines, step: steps.init });
-      const { summary, jsonFile } = await makePlan(options, tool, step, {
+    };
+    return withPreparedTool(options, wanted, async (tool, prefaceLines) => {
+      await initialise(tool, step, { flags: ['-no-color'], prefaceLines, step: steps.init });
+      const { summary, jsonFile } = await makePlan(tool, step, {
         planFile: path.join(folder, 'tfplan'),
         flags: [],
         step: steps.plan,
         plain: true,
         maxCharacters: MAX_PLAN_CHARACTERS,
       });
-      const asked = { checks: options.checks, jsonFile, root: steps.suffix };
-      return { summary, refusal: await refusalOf(runChecks(options, tool, context, asked)) };
-    } finally {
-      await prepared.release();
-    }
+      return { summary, refusal: await findRefusal(attempt, tool, { jsonFile, root: steps.suffix }) };
+    });
   });
   if (planned instanceof StepFailed) {
     const names = listSteps(steps, options.checks);
+    const all = await options.steps(run.id);
     await blockPending(
       context,
-      (await options.steps(run.id)).filter(({ id }) => names.includes(id)),
+      all.filter(({ id }) => names.includes(id)),
     );
   }
   return planned;
 }
 
 /**
- * Whoever sends requests does not know what the server has, so any version will do for them. Our own rules mean the
- * version that they name: an apply would use it.
+ * The sender of a request does not know the tools of the server, so another version may be used. The operator's own
+ * rules name the version that an apply would use, so only that one will do.
  */
-async function versionOf(
-  { tools }: PlanOptions,
-  { run, emit }: Context,
-  root: PlanRoot,
-): Promise<string | null> {
-  if (run.input.credential === 'configured') return root.toolVersion;
-  const { version, remark } = await versionThere(tools, root);
-  if (remark !== null) await emit({ type: 'run.notice', level: 'warning', message: remark });
+async function versionOf({ options, context }: Attempt, root: PlanRoot): Promise<string | null> {
+  if (context.run.input.credential === 'configured') return root.toolVersion;
+  const { version, remark } = await versionThere(options.tools, root);
+  if (remark !== null) await context.emit({ type: 'run.notice', level: 'warning', message: remark });
   return version;
 }
 
-/** Does the work; what it fails with is diagnosed from the end of its log and given back. */
-async function watched<T>(
-  context: Context,
+/** Does the work. If it fails, stores a diagnosis from the end of its log and returns the error. */
+async function diagnosed<T>(
+  context: PipelineContext<'plan'>,
   step: string,
   work: (context: StepContext) => Promise<T>,
 ): Promise<T | StepFailed> {
-  const { watching, tail } = withTails(context);
+  const { watching, tail } = watchLog(context);
   try {
     return await work(watching);
   } catch (error) {
@@ -224,10 +212,14 @@ function listSteps({ init, plan, suffix }: RootSteps, checks: readonly PlanCheck
   return [init, plan, ...checks.map((check) => checkStep(check, suffix))];
 }
 
-/** A plan that a check refuses is still shown. */
-async function refusalOf(checks: Promise<unknown>): Promise<StepFailed | null> {
+/** The error of a required check that refuses the plan, or null. The plan is shown in both cases. */
+async function findRefusal(
+  { options, context }: Attempt,
+  tool: PreparedTool,
+  asked: { jsonFile: string; root: string | null },
+): Promise<StepFailed | null> {
   try {
-    await checks;
+    await runChecks(tool, context, { checks: options.checks, ...asked });
     return null;
   } catch (error) {
     if (error instanceof StepFailed) return error;
@@ -235,6 +227,10 @@ async function refusalOf(checks: Promise<unknown>): Promise<StepFailed | null> {
   }
 }
 
-async function announce({ emit }: Context, steps: readonly string[], from = 0): Promise<void> {
+async function announce(
+  { emit }: PipelineContext<'plan'>,
+  steps: readonly string[],
+  from = 0,
+): Promise<void> {
   await emit(...steps.map((step, index) => plannedStep(step, from + index)));
 }

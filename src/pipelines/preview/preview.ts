@@ -1,28 +1,30 @@
-/** The preview of a pull request: what merging it would sync, told from commits alone. Nothing of them is run. */
+/** The preview of a pull request: explains what a merge would sync, from commits alone. Runs none of their code. */
 
-import { describeError, GitError, isDiskFull } from '../../errors.ts';
+import { describeError, GitError } from '../../errors.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { ScratchRepository } from '../../git/requested/scratch-repository.ts';
 import { syncGroup } from '../../runs/kinds/sync.ts';
-import type { PreviewRun, RunReason, RunRequest } from '../../runs/run.ts';
+import type { PreviewRun, RunRequest } from '../../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
+import { gitReason } from '../git-reason.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
 import { loadRules } from '../rules/load-rules.ts';
 import { digest, type Snapshot, snapshotAt } from '../rules/snapshot.ts';
 import { type Explained, explain } from '../selection/explain.ts';
-import { short } from '../selection/select-services.ts';
+import { ALL_CHANGED } from '../selection/select-services.ts';
 import { environmentLines } from '../sync/config-hash.ts';
 
 export interface PreviewOptions {
   mirror: Mirror;
-  /** A place on top of the mirror for what strangers pushed, so that it never enters what is deployed from. */
+  /** A repository on top of the mirror for the commits of strangers, so that they never get into the mirror. */
   openScratch(run: PreviewRun): Promise<ScratchRepository>;
   ledger(scope: string): Promise<Ledger>;
   taskEnvironment: Readonly<Record<string, string>>;
 }
 
-/** Never throws for what git does; throws when the signal ends it and for our own defects. */
+/** Throws only if the signal ends the run, and for our own defects. Errors of git end the run. */
 export async function preview(
   options: PreviewOptions,
   context: PipelineContext<'preview'>,
@@ -36,7 +38,7 @@ export async function preview(
       await scratch.remove();
     }
   } catch (error) {
-    const reason = context.signal.aborted ? null : reasonOf(error);
+    const reason = context.signal.aborted ? null : gitReason(error);
     if (!reason) throw error;
     const message = describeError(error);
     await context.emit({ type: 'run.notice', level: 'warning', message });
@@ -61,17 +63,13 @@ async function previewIn(
   const repository = scratch.reader(merged.commit);
   const ledger = await options.ledger(syncGroup(branch));
   const explained = await explain({
+    ...ALL_CHANGED,
     repository,
     runId: run.id,
     revision: merged.commit,
-    // As the push of the merge would say.
+    // The payload of the push of the merge would name this commit.
     befores: [base],
     ledger,
-    selection: { mode: 'changed' },
-    force: false,
-    rollback: false,
-    unpin: false,
-    postponed: [],
     environmentDigest: digest(environmentLines(options.taskEnvironment)),
   });
   const { rules } = await loadRules(repository, base, ledger.rules);
@@ -86,8 +84,8 @@ async function previewIn(
 }
 
 /**
- * What is due whatever becomes of the pull request is told apart from what it changes, and changed files are those
- * of the merge.
+ * Marks services that are due even without the pull request, because it does not change them. The changed files are
+ * those of the merge.
  */
 function asPreview({ explanation, target }: Explained, before: Snapshot, head: string): Explanation {
   const now = new Map(target.services.map((service) => [service.id, service]));
@@ -121,8 +119,8 @@ function conclude({ loaded }: Explained, { services }: Explanation, condition: s
 }
 
 /**
- * Fetches the head that was asked for; resolves to the one that stands now when that is another. A ref that is
- * merely behind does not count: not all of GitHub's servers may know the newest head yet.
+ * Fetches the requested head. Resolves to the current head if that is another one. A ref that is only behind does not
+ * count, because some of GitHub's servers may not know the newest head yet.
  */
 async function newerHead(
   scratch: ScratchRepository,
@@ -145,20 +143,13 @@ async function newerHead(
   return located.get(current) === 'on_branch' ? null : current;
 }
 
-/** A delivery that came late: the head that stands now is looked at in its place. */
+/** The delivery came late, so a new run looks at the current head. */
 function outdated(
   { kind, trigger, input, concurrencyGroup, coalesce }: PreviewRun,
   current: string,
 ): Outcome {
   const asked = { ...input, revision: current };
   const followUp: RunRequest = { kind, trigger, input: asked, concurrencyGroup, coalesce, dedupeKey: null };
-  const message = `The pull request is at ${short(current)} by now`;
+  const message = `The pull request is at ${shortCommit(current)} by now`;
   return { state: 'superseded', reason: 'covered_by_newer', message, followUp };
-}
-
-function reasonOf(error: unknown): RunReason | null {
-  if (isDiskFull(error)) return 'disk_full';
-  if (!(error instanceof GitError)) return null;
-  if (error.kind === 'disk_full') return 'disk_full';
-  return error.kind === 'unknown_revision' ? 'unknown_revision' : 'git_unavailable';
 }

@@ -14,7 +14,7 @@ async function createRules(lastGood: string | null = null) {
   };
 }
 
-it('names services by the rules of the branch, and fetches when it never did', async () => {
+it('names services by the rules of the branch, and fetches if it never did', async () => {
   const { world, rules } = await createRules();
   await world.commit({ '.iac-runner.yaml': OWN });
   expect(await rules.namedBy({ paths: ['apps/01.web/compose.yaml'], after: NONE })).toEqual({
@@ -27,7 +27,7 @@ it('names services by the rules of the branch, and fetches when it never did', a
   });
 });
 
-it('names services by the built-in rules where the branch has none', async () => {
+it('names services by the built-in rules if the branch has none', async () => {
   const { world, rules } = await createRules();
   await world.commit({ README: '' });
   expect(await rules.namedBy({ paths: ['libs/a', 'platform/01.redis/x'], after: NONE })).toEqual({
@@ -51,7 +51,7 @@ it('is not sure of a push that changes the rules, nor of later ones until the br
   });
 });
 
-it('takes the last good rules where the file at the head is broken', async () => {
+it('uses the last good rules if the file at the head is broken', async () => {
   const { world, rules } = await createRules(OWN);
   await world.commit({ '.iac-runner.yaml': 'services: 1\n' });
   expect(await rules.namedBy({ paths: ['apps/01.web/x'], after: NONE })).toEqual({

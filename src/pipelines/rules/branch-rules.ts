@@ -1,34 +1,35 @@
-/** The rules of the branch as last seen, for answers that cannot wait until a run looks. */
+/** Names the services of a push by the last known rules of the branch, for answers that cannot wait for a run. */
 
 import type { Mirror } from '../../git/own/mirror.ts';
+import { SECOND } from '../../units.ts';
 import { servicesNamedBy } from '../selection/touched-paths.ts';
 import { loadRules } from './load-rules.ts';
 import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
 
 /** GitHub gives up after ten seconds. */
-const WAIT_MS = 4_000;
+const WAIT_MS = 4 * SECOND;
 
 interface PushedPaths {
   paths: readonly string[];
-  /** The commit that was pushed, as delivered. */
+  /** The pushed commit, from the payload. */
   after: string;
 }
 
 interface NamedServices {
-  /** Sorted, with `__all__` when a shared path changed. */
+  /** Sorted, with `__all__` if a shared path changed. */
   services: string[];
-  /** False when the push may be under other rules, so that only git can tell. */
+  /** False if other rules may hold for the push, so that only a run can be sure. */
   isSure: boolean;
 }
 
-export interface BranchRules {
-  /** The services that a push names. Never throws, and answers within seconds. */
+interface BranchRules {
+  /** Resolves to the services that a push names. Never throws, and answers within seconds. */
   namedBy(push: PushedPaths): Promise<NamedServices>;
 }
 
 export function createBranchRules(options: {
   mirror: Mirror;
-  /** Text of the branch's last good rules file. */
+  /** The text of the branch's last good rules file. */
   lastGoodRules(): Promise<string | null>;
   /** How long a push waits for the first fetch. Default 4 s. */
   waitMs?: number;
@@ -39,10 +40,10 @@ export function createBranchRules(options: {
   let known: { head: Promise<string | null>; until: number } | null = null;
   let last: { head: string; rules: Rules } | null = null;
   let fetching: Promise<string | null> | null = null;
-  /** The head whose rules a push has replaced; until the next fetch nobody knows the new ones. */
+  /** The head whose rules a push has replaced. The new rules are unknown until the next fetch. */
   let replacedAt: string | null = null;
 
-  /** One fetch for all who wait for it. */
+  /** All callers share one fetch. */
   function firstFetch(): Promise<string | null> {
     fetching ??= mirror
       .fetch()

@@ -1,9 +1,9 @@
-/** Answers about commits and blobs, kept for the few that are asked about again and again. */
+/** Remembers answers about the last few commits and blobs. */
 
-/** What an id stands for never changes, so nothing here goes stale; it is bounded because there are many ids. */
+/** An id always stands for the same content, so no answer gets old. The number is limited, because there are many ids. */
 const KEPT = 3;
 
-/** The answer of `find`, or the one it gave before for this id of this repository; errors are not kept. */
+/** Resolves to the answer of `find`, or to its earlier answer for this id of this repository. Errors are not kept. */
 export type Remember<T> = (repository: object, id: string, find: () => Promise<T>) => Promise<T>;
 
 export function createCommitMemory<T>(): Remember<T> {
@@ -12,7 +12,7 @@ export function createCommitMemory<T>(): Remember<T> {
     const known = answers.get(repository) ?? new Map<string, { value: T }>();
     answers.set(repository, known);
     const answer = known.get(id) ?? { value: await find() };
-    // In the order of their last use.
+    // The map is in the order of last use.
     known.delete(id);
     known.set(id, answer);
     for (const oldest of known.keys()) if (known.size > KEPT) known.delete(oldest);

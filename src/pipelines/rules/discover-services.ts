@@ -1,4 +1,4 @@
-/** From the paths of files to services. */
+/** Finds services by the paths of files. */
 
 import {
   bookOf,
@@ -10,7 +10,7 @@ import {
   serviceOf,
 } from './service-rules.ts';
 
-/** Several folders that claim one id; none is run. */
+/** Several folders that have the same id. None of them runs. */
 export interface DuplicateService {
   id: string;
   folders: string[];
@@ -25,7 +25,7 @@ export function describeDuplicate({ id, folders }: DuplicateService): string {
   return `${folders.length} folders claim the id ${id}: ${shown}${rest}. Rename all but one of them.`;
 }
 
-/** The rule that the file satisfies, and the service that it makes of its folder. */
+/** The rule that the file matches, and the service that it makes of its folder. */
 function claimOf(book: RuleBook, path: string): { rule: PlacedRule; service: Service } | null {
   const [root, folderName, file] = lastParts(path);
   const rule = book.roots.get(root)?.byFile.get(file);
@@ -43,13 +43,13 @@ function lastParts(path: string): [root: string, folderName: string, file: strin
   ];
 }
 
-/** Files that are given one by one, and the services that they make of their folders. */
-export interface Discovery {
+/** Collects files, and finds the services that they make of their folders. */
+interface Discovery {
   add(file: string): void;
   found(): { services: Service[]; duplicates: DuplicateService[] };
 }
 
-/** A folder that satisfies several rules is a service by the first of them. */
+/** If a folder matches several rules, the first rule counts. */
 export function createDiscovery(rules: Rules): Discovery {
   const book = bookOf(rules);
   const byFolder = new Map<string, { rule: PlacedRule; service: Service }>();
@@ -66,18 +66,13 @@ export function createDiscovery(rules: Rules): Discovery {
 
 /** Sorted by wave and id. */
 function withoutDuplicates(claims: readonly Service[]): ReturnType<Discovery['found']> {
-  const byId = new Map<string, Service[]>();
-  for (const service of claims) {
-    const others = byId.get(service.id);
-    if (others) others.push(service);
-    else byId.set(service.id, [service]);
-  }
+  const byId = Map.groupBy(claims, ({ id }) => id);
   const services: Service[] = [];
   const duplicates: DuplicateService[] = [];
   for (const [id, claimed] of byId) {
     claimed.sort((a, b) => (a.folder < b.folder ? -1 : 1));
     const [first] = claimed;
-    // Folders that are never run do not get in each other's way.
+    // Folders that never run may share an id.
     if (first && (claimed.length === 1 || claimed.every(({ task }) => task === null))) services.push(first);
     else duplicates.push({ id, folders: claimed.map(({ folder }) => folder) });
   }
@@ -85,7 +80,7 @@ function withoutDuplicates(claims: readonly Service[]): ReturnType<Discovery['fo
   return { services, duplicates };
 }
 
-/** The services among these paths of files, which may come from a checkout or from a commit's tree alike. */
+/** The services that these files make. The paths may come from a checkout or from a commit's tree. */
 export function discoverServices(
   paths: Iterable<string>,
   rules: Rules = DEFAULT_RULES,

@@ -1,7 +1,8 @@
-/** Which rules hold at a commit: its own, or the last good ones of the branch when its own are broken. */
+/** Loads the rules of a commit: its own, or the last good ones of the branch if its own are broken. */
 
 import type { TreeEntry } from '../../git/own/mirror.ts';
 import type { RepositoryReader } from '../../git/read/repository-reader.ts';
+import { MEBIBYTE } from '../../units.ts';
 import { createCommitMemory } from './commit-memory.ts';
 import { readRules } from './read-rules.ts';
 import type { ParsedRules } from './rules-file.ts';
@@ -9,21 +10,21 @@ import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
 
 export interface LoadedRules {
   rules: Rules;
-  /** The text the rules were read from, to be kept as the last good one; null for the built-in rules. */
+  /** The text of the rules, which is stored as the last good one. Null for the built-in rules. */
   text: string | null;
-  /** What is wrong with the commit's own file, one sentence each; then `rules` are the last good ones. */
+  /** The problems of the commit's own file, one sentence each. If there are any, `rules` are the last good ones. */
   problems: string[];
 }
 
-/** Enough to see that a file is too large. */
-const MAX_READ_BYTES = 2 * 1024 * 1024;
+/** This is enough to see that a file is too large. */
+const MAX_READ_BYTES = 2 * MEBIBYTE;
 
-/** By commit; null: it has none. */
+/** By commit. Null stands for a commit without a rules file. */
 const entries = createCommitMemory<TreeEntry | null>();
-/** By blob. Equal texts have one object of rules, from commit to commit: more is remembered by it. */
+/** By blob. Equal texts give the same object of rules, because other memories use it as their key. */
 const files = createCommitMemory<{ text: string; parsed: ParsedRules }>();
 
-/** `lastGood` is the text of the branch's last file that could be read, or null. */
+/** `lastGood` is the text of the branch's last good rules file, or null. */
 export async function loadRules(
   repository: RepositoryReader,
   revision: string,

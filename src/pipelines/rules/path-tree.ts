@@ -1,4 +1,4 @@
-/** Values that stand at folders and files, found for any path below them in time linear in the path's length. */
+/** Stores values at folders and files, and finds those above a path in time proportional to the path's length. */
 
 interface Node<Value> {
   value?: Value;
@@ -7,14 +7,14 @@ interface Node<Value> {
 
 interface Found<Value> {
   value: Value;
-  /** How many characters of the path lead to where the value stands. */
+  /** The length of the part of the path at which the value is stored. */
   length: number;
 }
 
-/** The values at the path itself and at the folders above it, the shortest first. */
+/** Returns the values at the path itself and at the folders above it. The shortest part comes first. */
 export type PathTree<Value> = (path: string) => Found<Value>[];
 
-/** Of several values at one path the first one counts. */
+/** If there are several values at one path, the first one counts. */
 export function createPathTree<Value>(entries: Iterable<readonly [string, Value]>): PathTree<Value> {
   const root: Node<Value> = { children: new Map() };
   for (const [path, value] of entries) {

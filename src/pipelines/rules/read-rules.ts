@@ -1,30 +1,31 @@
-/** Reads the text of a rules file without holding up the server, whoever wrote it. */
+/** Reads the text of a rules file, and does not block the server, even if a stranger wrote the text. */
 
 import { runInThread, ThreadLimitError } from '../../process/run-in-thread.ts';
+import { SECOND } from '../../units.ts';
 import type { ParsedRules } from './rules-file.ts';
 
-/** Up to this many characters the worst text takes a few milliseconds; a thread takes more. */
+/** Up to this length the worst text takes a few milliseconds, which is less than the start of a thread. */
 const SMALL = 2_048;
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 10 * SECOND;
 const KEPT = 4;
 
-/** The last texts, because the same one is read at each commit; equal texts give one object. */
+/** The last texts, because most commits have the same text. Equal texts give the same object. */
 const known = new Map<string, Promise<ParsedRules>>();
 
-/** What is wrong comes with line and field. */
+/** Each problem has a line and a field. */
 export function readRules(text: string): Promise<ParsedRules> {
   const parsed = known.get(text) ?? parse(text);
-  // In the order of their last use.
+  // The map is in the order of last use.
   known.delete(text);
   known.set(text, parsed);
   for (const oldest of known.keys()) if (known.size > KEPT) known.delete(oldest);
-  // A failure of ours is not remembered.
+  // Our own failures are not remembered.
   parsed.catch(() => known.delete(text));
   return parsed;
 }
 
 async function parse(text: string): Promise<ParsedRules> {
-  // Most repositories have no such file and need no YAML.
+  // Imported late, because most repositories have no rules file and need no YAML parser.
   if (text.length <= SMALL) return (await import('./rules-file.ts')).parseRulesFile(text);
   const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
   const module = new URL(`./rules-file.${extension}`, import.meta.url).href;

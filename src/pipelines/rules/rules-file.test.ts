@@ -8,12 +8,12 @@ function problems(text: string): string[] {
 }
 
 describe('parseRulesFile', () => {
-  it('leaves everything as it is when the file is empty', () => {
+  it('uses the built-in rules if the file is empty', () => {
     expect(parseRulesFile('')).toEqual({ ok: true, rules: DEFAULT_RULES });
     expect(parseRulesFile('# nothing yet\n')).toEqual({ ok: true, rules: DEFAULT_RULES });
   });
 
-  it('reads all that may stand in it', () => {
+  it('reads every field', () => {
     const text = `
 services:
   - match: apps/{nn}.{service}/deploy.py

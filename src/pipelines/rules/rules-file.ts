@@ -1,4 +1,4 @@
-/** `.iac-runner.yaml`: a platform repository's own rules, read with the line and field of every mistake. */
+/** Reads `.iac-runner.yaml`, the rules of a platform repository, with the line and field of every mistake. */
 
 import { z } from 'zod';
 import { TOOLS } from '../../runs/deployments/deployment.ts';
@@ -93,7 +93,7 @@ const terraform = z.strictObject({
     .describe('In place of those found by their files'),
 });
 
-/** What may stand in the file; the published JSON Schema is made from this. */
+/** The fields of the file. The published JSON Schema is made from this. */
 export const rulesFileSchema = z
   .strictObject({
     services: z.array(serviceRule).min(1).optional().describe('In place of the built-in rules'),
@@ -119,7 +119,7 @@ const MAX_UNKNOWN = 20;
 
 export type ParsedRules = { ok: true; rules: Rules } | { ok: false; problems: FileProblem[] };
 
-/** Never throws; what is wrong comes with line and field. */
+/** Never throws. Each problem has a line and a field. */
 export function parseRulesFile(text: string): ParsedRules {
   const parsed = parseYamlFile(text, rulesFileSchema);
   if (!parsed.ok) return parsed;
@@ -161,7 +161,7 @@ function toTerraformRules(file: z.output<typeof terraform>): TerraformRules {
   const usual = { tool: file.tool, toolVersion: file.version ?? null };
   const roots = file.roots?.map((root) => {
     if (typeof root === 'string') return { directory: root, ...usual };
-    // A version is of its tool.
+    // The usual version belongs to the usual tool.
     const own = root.tool !== undefined && root.tool !== file.tool ? null : usual.toolVersion;
     return { directory: root.path, tool: root.tool ?? file.tool, toolVersion: root.version ?? own };
   });
@@ -185,7 +185,7 @@ function isTimeZone(name: string): boolean {
   }
 }
 
-/** Ids that no rule can make, with where they stand. */
+/** Ids that no rule can make, with their place in the file. */
 function unknownIds(file: RulesFile): { path: PropertyKey[]; id: string }[] {
   const canExist = createIdCheck(file.services ?? DEFAULT_RULES.services);
   const named = [
@@ -210,18 +210,18 @@ function noRuleMakes(id: string): string {
   return `no rule makes a service ${id}; check its spelling, and the ids in \`services\``;
 }
 
-/** A long circle is cut in its middle. */
+/** A long circle is cut in the middle. */
 function shownCircle(circle: string[]): string {
   const shown = circle.length <= 12 ? circle : [...circle.slice(0, 6), '…', ...circle.slice(-5)];
   return shown.join(' → ');
 }
 
-/** Services that need each other in a circle, the first one again at the end; null when there is none. */
+/** Services that need each other in a circle. The first one is repeated at the end. Null if there is no circle. */
 function findCircle(needs: Readonly<Record<string, readonly string[]>>): string[] | null {
   const needsOf = new Map(Object.entries(needs));
   const done = new Set<string>();
   const trail = new Set<string>();
-  // Without recursion, because a chain may be longer than the stack is deep.
+  // Not recursive, because a chain may be longer than the stack.
   const waiting = [...needsOf.keys()].reverse().map((id) => ({ id, isLeft: false }));
   for (let next = waiting.pop(); next; next = waiting.pop()) {
     const { id, isLeft } = next;

@@ -32,26 +32,26 @@ function item(id: string, wave: number, ...needs: string[]): Scheduled {
 }
 
 describe('schedule', () => {
-  it('ends a wave before it begins the next', async () => {
+  it('ends a wave before it starts the next', async () => {
     const { began } = await play([item('c', 10), item('a', 1), item('b', 2)], 4);
     expect(began).toEqual(['a after nothing', 'b after a', 'c after a+b']);
   });
 
-  it('never has more than the limit under way and does everything', async () => {
+  it('never runs more than the limit at once, and does everything', async () => {
     const items = Array.from({ length: 9 }, (_, index) => item(`s${index}`, 1));
     const { ended, most } = await play(items, 3);
     expect(most).toBe(3);
     expect(ended).toHaveLength(9);
   });
 
-  it('goes on after a failure with all that does not need it, also in later waves', async () => {
+  it('continues after a failure with the items that do not need it, also in later waves', async () => {
     const items = [item('a', 1), item('b', 1), item('c', 2, 'a'), item('d', 3, 'c'), item('e', 2)];
     const { ended, blocked } = await play(items, 4, ['a']);
     expect(ended.sort()).toEqual(['a', 'b', 'e']);
     expect(blocked).toEqual(['c by a', 'd by c']);
   });
 
-  it('puts what is needed first inside a wave, and moves a service behind a later wave that it needs', async () => {
+  it('runs a needed item first inside a wave, and moves an item to a later wave that it needs', async () => {
     const { began } = await play([item('a', 1, 'b'), item('b', 1), item('x', 1, 'z'), item('z', 5)], 4);
     expect(began).toEqual(['b after nothing', 'a after b', 'z after a+b', 'x after a+b+z']);
   });
@@ -60,7 +60,7 @@ describe('schedule', () => {
     expect((await play([item('a', 1, 'elsewhere')], 1)).ended).toEqual(['a']);
   });
 
-  it('begins no more after an error, and waits for what is under way', async () => {
+  it('starts no other item after an error, and waits for the running ones', async () => {
     const ended: string[] = [];
     const work = schedule({
       items: [item('a', 1), item('b', 1), item('c', 1), item('d', 2)],
@@ -77,11 +77,11 @@ describe('schedule', () => {
     expect(ended).toEqual(['b']);
   });
 
-  it('does nothing for nothing', async () => {
+  it('does nothing without items', async () => {
     expect((await play([], 1)).began).toEqual([]);
   });
 
-  it('follows a chain of needs that is longer than calls can be nested', async () => {
+  it('follows a chain of needs that is longer than the stack', async () => {
     const links = Array.from({ length: 6_000 }, (_, index) => item(`s${index}`, 0, `s${index + 1}`));
     const { began, blocked } = await play([...links, item('s6000', 7)], 4, ['s6000']);
     expect(began).toEqual(['s6000 after nothing']);

@@ -1,25 +1,25 @@
-/** The order of a sync: wave after wave, several at once inside a wave, and nothing before what it needs. */
+/** The order of a sync: wave after wave, several services of a wave at once, and each one after those that it needs. */
 
 export interface Scheduled {
   id: string;
   wave: number;
-  /** Ids of others; those that are not scheduled themselves do not matter. */
+  /** Ids of others. Those that are not scheduled themselves do not count. */
   needs: readonly string[];
 }
 
-export interface ScheduleOptions<T extends Scheduled> {
+interface ScheduleOptions<T extends Scheduled> {
   items: readonly T[];
-  /** How many are worked on at once. */
+  /** How many items are worked on at once. */
   limit: number;
-  /** Resolves to whether it succeeded. */
+  /** Resolves to true if the item succeeded. */
   work(item: T): Promise<boolean>;
-  /** Called in place of `work` for what needs something that failed or was itself blocked. */
+  /** Called instead of `work` if an item that this one needs has failed or was itself blocked. */
   onBlocked(item: T, by: string): Promise<void>;
 }
 
 /**
- * Works on all items. A failure blocks only what needs it. When `work` rejects, no more is begun, and it rejects
- * once what is under way has ended. A service that needs one of a later wave moves to that wave.
+ * Works on all items. A failure blocks only the items that need it. If `work` rejects, no other item is started, and
+ * this function rejects when the running items have ended. An item that needs one of a later wave moves to that wave.
  */
 export async function schedule<T extends Scheduled>(options: ScheduleOptions<T>): Promise<void> {
   const { limit, work, onBlocked } = options;
@@ -30,7 +30,7 @@ export async function schedule<T extends Scheduled>(options: ScheduleOptions<T>)
   const active = new Set<Promise<void>>();
   const errors: unknown[] = [];
 
-  function begin(item: T): void {
+  function start(item: T): void {
     waiting.delete(item);
     const blocker = item.needs.find((id) => results.get(id) === false);
     const doing = blocker === undefined ? work(item) : onBlocked(item, blocker).then(() => false);
@@ -48,7 +48,7 @@ export async function schedule<T extends Scheduled>(options: ScheduleOptions<T>)
       );
       for (const item of waiting) {
         const ready = item.needs.every((id) => !byId.has(id) || results.has(id));
-        if (active.size < limit && ready && waveOf(waves, item.id) === current) begin(item);
+        if (active.size < limit && ready && waveOf(waves, item.id) === current) start(item);
       }
     }
     await Promise.race(active);
@@ -61,8 +61,8 @@ function waveOf(waves: ReadonlyMap<string, number>, id: string): number {
 }
 
 /**
- * An item's own wave, or the latest among what it needs. Circles are refused where rules are read. The stack is a list,
- * because a chain of needs may be longer than calls can be nested.
+ * Each item's own wave, or the latest wave of the items that it needs. Not recursive, because a chain of needs may be
+ * longer than the stack. There are no circles, because `parseRulesFile` refuses them.
  */
 function effectiveWaves(byId: ReadonlyMap<string, Scheduled>): Map<string, number> {
   const waves = new Map<string, number>();

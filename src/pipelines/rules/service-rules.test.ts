@@ -51,7 +51,7 @@ describe('discoverServices', () => {
     ]);
   });
 
-  it('names both folders that claim one id and runs neither', () => {
+  it('names both folders that have one id and runs neither', () => {
     const { services, duplicates } = discoverServices([
       'platform/02.redis/deploy.py',
       'platform/01.redis/deploy.py',
@@ -77,7 +77,7 @@ describe('discoverServices', () => {
     });
   });
 
-  it('lets folders that are never run have one id', () => {
+  it('allows folders that never run to have one id', () => {
     const paths = [
       'bootstrap/02.net/deploy.py',
       'bootstrap/01.net/deploy.py',
@@ -92,7 +92,7 @@ describe('discoverServices', () => {
     ]);
   });
 
-  it('names the first of very many folders that claim one id', () => {
+  it('names the first of very many folders that have one id', () => {
     const paths = Array.from({ length: 40_000 }, (_, index) => `platform/${index}.a/deploy.py`);
     const [duplicate] = discoverServices(paths).duplicates;
     expect(duplicate?.folders).toHaveLength(40_000);
@@ -108,7 +108,7 @@ describe('discoverServices', () => {
 });
 
 describe('globPatterns', () => {
-  it('is what fast-glob needs to find the same files', () => {
+  it('makes fast-glob find the same files', () => {
     const patterns = globPatterns({
       services: [{ match: 'a/b/{nn}.{service}/deploy.py', id: '{service}', task: '{service}' }],
       shared: [],

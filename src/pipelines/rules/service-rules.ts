@@ -1,4 +1,4 @@
-/** How a repository's folders become services: rules as data, and the pure functions that apply them. */
+/** The rules by which the folders of a repository become services, and the pure functions that apply them. */
 
 import type { Tool } from '../../runs/deployments/deployment.ts';
 import type { PlanRoot } from '../../runs/plan-comment.ts';
@@ -6,47 +6,47 @@ import type { SyncWindow } from '../sync/sync-windows.ts';
 import { createPathTree, type PathTree } from './path-tree.ts';
 
 export interface ServiceRule {
-  /** Path of the file that makes a folder a service, with `{nn}` for its wave and `{service}` for its name. */
+  /** The path of the file that makes a folder a service, with `{nn}` for its wave and `{service}` for its name. */
   match: string;
   id: string;
-  /** The invoke task that syncs it; null for folders that are known and never run. */
+  /** The invoke task that syncs it. Null for folders that are known and never run. */
   task: string | null;
 }
 
-/** A file or folder that services depend on; the longest path that holds a file is the one that counts. */
-export interface SharedPath {
+/** A file or folder that services depend on. If several contain a file, the longest path counts. */
+interface SharedPath {
   path: string;
-  /** Ids of those that depend on it; null: every service. */
+  /** The ids of the services that depend on it. Null means every service. */
   services: readonly string[] | null;
 }
 
-/** Everything that a repository may say about its services. */
+/** All rules that a repository may have. */
 export interface Rules {
   services: readonly ServiceRule[];
   shared: readonly SharedPath[];
-  /** Ids of services that are known and never run. */
+  /** The ids of services that are known and never run. */
   exclude: readonly string[];
-  /** Service id → ids that must have been synced before it. */
+  /** Service id → ids of the services that must be synced before it. */
   needs: Readonly<Record<string, readonly string[]>>;
-  /** Service id → time limit of its task. */
+  /** Service id → the time limit of its task. */
   timeoutsMs: Readonly<Record<string, number>>;
-  /** When syncs may run; empty: always. */
+  /** The times when syncs may run. Empty means always. */
   windows: readonly SyncWindow[];
-  /** Refuse commits without a signature by one of the operator's keys. */
+  /** Refuses commits without a signature by one of the operator's keys. */
   requireSignature: boolean;
-  /** Left out when the file says nothing of Terraform. */
+  /** Left out if the file does not mention Terraform. */
   terraform?: TerraformRules;
 }
 
 export interface TerraformRules {
-  /** Of roots that do not say otherwise. */
+  /** For roots that name no tool of their own. */
   tool: Tool;
   toolVersion: string | null;
-  /** Null: found by their files. */
+  /** Null means that roots are found by their files. */
   roots: readonly PlanRoot[] | null;
 }
 
-/** What the rules say of one service; a service may be called `constructor`. */
+/** The value for one service. Looks at own properties only, because a service may be called `constructor`. */
 export function ofService<T>(values: Readonly<Record<string, T>>, service: string): T | undefined {
   return Object.hasOwn(values, service) ? values[service] : undefined;
 }
@@ -61,7 +61,7 @@ export const DEFAULT_RULES: Rules = {
     },
     { match: 'bootstrap/{nn}.{service}/deploy.py', id: 'bootstrap/{service}', task: null },
   ],
-  // The task entry files are what invoke loads before it knows any service.
+  // invoke loads `tasks` and the files of its settings for every service.
   shared: ['libs', 'tasks.py', 'tasks', 'invoke.yaml', 'invoke.yml', 'invoke.json', 'invoke.py'].map(
     (path) => ({ path, services: null }),
   ),
@@ -72,7 +72,7 @@ export const DEFAULT_RULES: Rules = {
   requireSignature: false,
 };
 
-/** Where a repository keeps rules of its own. */
+/** The file with a repository's own rules. */
 export const RULES_FILE = '.iac-runner.yaml';
 
 export interface Service {
@@ -80,21 +80,21 @@ export interface Service {
   id: string;
   /** Repository path without a trailing slash. */
   folder: string;
-  /** Services of a lower wave are synced before those of a higher one. */
+  /** Services of a lower wave are synced first. */
   wave: number;
   task: string | null;
 }
 
-/** What `{service}` stands for. */
+/** The names that `{service}` stands for. */
 export const SERVICE_NAME = /^[a-z0-9][a-z0-9._-]*$/;
 
-/** `{nn}.{service}`, the name of every folder of a service. */
+/** `{nn}.{service}`, the name of the folder of every service. */
 const FOLDER_NAME = /^(\d{1,9})\.([a-z0-9][a-z0-9._-]*)$/;
 
 export interface PlacedRule extends ServiceRule {
-  /** Its place in the list: the first rule that matches a folder counts. */
+  /** Its place in the list. The first rule that matches a folder counts. */
   position: number;
-  /** The folder in which the folders of its services are. */
+  /** The folder that contains the folders of its services. */
   root: string;
   /** The file that makes a folder a service. */
   file: string;
@@ -105,7 +105,7 @@ interface RootRules {
   byFile: Map<string, PlacedRule>;
 }
 
-/** Rules in the form in which they are applied. */
+/** The rules in the form in which they are applied. */
 export interface RuleBook {
   roots: ReadonlyMap<string, RootRules>;
   rootsAlong: PathTree<RootRules>;
@@ -114,7 +114,7 @@ export interface RuleBook {
   rules: readonly PlacedRule[];
 }
 
-/** Made once for each set of rules, because every push asks. */
+/** Made once for each set of rules, because every push needs it. */
 const ruleBooks = new WeakMap<Rules, RuleBook>();
 
 export function bookOf(rules: Rules): RuleBook {
@@ -143,12 +143,12 @@ function makeBook(rules: Rules): RuleBook {
   };
 }
 
-/** The glob patterns under which the files of the rules are found in a working folder. */
+/** The glob patterns that find the files of the rules in a checkout. */
 export function globPatterns(rules: Rules): string[] {
   return rules.services.map(({ match }) => match.replace('{nn}.{service}', '*'));
 }
 
-/** The folders in which the folders of services are, each ending with a slash. */
+/** The folders that contain the folders of services. Each one ends with a slash. */
 export function serviceRoots(rules: Rules): string[] {
   return [...bookOf(rules).roots.keys()].map((root) => `${root}/`);
 }
@@ -158,13 +158,13 @@ export function markerFiles(rules: Rules): string[] {
   return [...new Set(bookOf(rules).rules.map(({ file }) => file))];
 }
 
-/** Whether a folder is named as a rule asks; what is in it is not looked at. */
+/** True if the name of the folder matches a rule. The files in the folder are not checked. */
 export function isServiceFolder(rules: Rules, folder: string): boolean {
   const slash = folder.lastIndexOf('/');
   return bookOf(rules).roots.has(folder.slice(0, slash)) && FOLDER_NAME.test(folder.slice(slash + 1));
 }
 
-/** The service that the rule makes of a folder of this name in its root, or null for another name. */
+/** The service that the rule makes of a folder of this name in its root, or null if the name does not match. */
 export function serviceOf({ excluded }: RuleBook, rule: PlacedRule, folderName: string): Service | null {
   const [, nn, service] = FOLDER_NAME.exec(folderName) ?? [];
   if (nn === undefined || service === undefined) return null;
@@ -177,7 +177,7 @@ export function serviceOf({ excluded }: RuleBook, rule: PlacedRule, folderName: 
   };
 }
 
-/** The shared path that counts for a file: the longest one that is it or holds it. */
+/** The longest shared path that is this file or contains it. */
 export function sharedPathOf(rules: Rules, file: string): SharedPath | null {
   return bookOf(rules).sharedAlong(file).at(-1)?.value ?? null;
 }

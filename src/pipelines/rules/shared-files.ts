@@ -1,17 +1,17 @@
-/** The identity of the shared files that services depend on. */
+/** Digests of the shared files that services depend on. */
 
 import { hash } from 'node:crypto';
 import type { TreeEntry } from '../../git/own/mirror.ts';
 import { type Rules, sharedPathOf } from './service-rules.ts';
 
-export interface SharedDigests {
-  /** Of all shared files that the service depends on. */
+interface SharedDigests {
+  /** The digest of all shared files that the service depends on. */
   of(service: string): string;
-  /** What earlier versions stored: regular files alone, without their modes. */
+  /** The digest that earlier versions stored: of regular files only, without their modes. */
   asStoredBefore(service: string): string;
 }
 
-/** Files, links and submodules are given one by one, in any order; what is not shared is left out. */
+/** Collects files, links and submodules in any order, and ignores those that are not shared. */
 export function createSharedFiles(rules: Rules): { add(entry: TreeEntry): void; digests(): SharedDigests } {
   const byPath = new Map<string, Map<string, TreeEntry>>();
   return {
@@ -29,7 +29,7 @@ export function createSharedFiles(rules: Rules): { add(entry: TreeEntry): void; 
   };
 }
 
-/** What one entry of the rules contributes. */
+/** The part that one shared path of the rules adds to the digests. */
 interface Part {
   services: readonly string[] | null;
   digest: string;
@@ -37,7 +37,7 @@ interface Part {
 }
 
 function partOf(services: Part['services'], entries: readonly TreeEntry[]): Part {
-  // Sorted, as entries come from several listings.
+  // Sorted, because the entries come from several listings.
   const lines = entries.map(({ mode, path, id }) =>
     mode === '100644' ? `${path}\0${id}` : `${path}\0${id}\0${mode}`,
   );
@@ -48,32 +48,26 @@ function partOf(services: Part['services'], entries: readonly TreeEntry[]): Part
 
 function digestsOf(parts: readonly Part[]): SharedDigests {
   const everyones = digest(parts.flatMap(({ services, digest }) => (services === null ? [digest] : [])));
-  const own = new Map<string, Part[]>();
-  for (const part of parts) {
-    for (const service of new Set(part.services)) {
-      const others = own.get(service);
-      if (others) others.push(part);
-      else own.set(service, [part]);
-    }
-  }
+  const pairs = parts.flatMap((part) => [...new Set(part.services)].map((service) => ({ service, part })));
+  const own = Map.groupBy(pairs, ({ service }) => service);
   return {
     of(service) {
       const named = own.get(service);
-      return named ? digest([everyones, ...named.map(({ digest }) => digest)]) : everyones;
+      return named ? digest([everyones, ...named.map(({ part }) => part.digest)]) : everyones;
     },
     asStoredBefore: storedBefore(parts, own),
   };
 }
 
-/** In the order of the rules. Made once for all services that the same entries name, because both can be many. */
+/** In the order of the rules. Computed once for all services that the same parts name, because both may be many. */
 function storedBefore(
   parts: readonly Part[],
-  own: ReadonlyMap<string, readonly Part[]>,
+  own: ReadonlyMap<string, readonly { part: Part }[]>,
 ): SharedDigests['asStoredBefore'] {
   const places = new Map(parts.map((part, place) => [part, place]));
   const known = new Map<string, string>();
   return (service) => {
-    const named = new Set(own.get(service));
+    const named = new Set(own.get(service)?.map(({ part }) => part));
     const key = [...named].map((part) => places.get(part)).join(' ');
     const stored =
       known.get(key) ??
@@ -83,7 +77,7 @@ function storedBefore(
   };
 }
 
-/** SHA-256 over lines, hex. */
+/** SHA-256 over the lines, hex. */
 export function digest(lines: readonly string[]): string {
   return hash('sha256', lines.join('\n'));
 }

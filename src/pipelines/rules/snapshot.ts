@@ -1,4 +1,4 @@
-/** What a commit says about its services: which there are and the identity of all they depend on. */
+/** The services at a commit, and the ids of everything that they depend on. */
 
 import { eachInTurns } from '../../event-loop.ts';
 import type { TreeEntry } from '../../git/own/mirror.ts';
@@ -18,25 +18,25 @@ import { createSharedFiles } from './shared-files.ts';
 export { digest } from './shared-files.ts';
 
 export interface ServiceAtCommit extends Service {
-  /** Tree id of the folder: equal ids mean equal content of every file in it. */
+  /** The tree id of the folder. Equal ids mean that all files in the folder are equal. */
   tree: string;
-  /** Blob id of the compose file, or null when there is none. */
+  /** The blob id of the compose file, or null. */
   compose: string | null;
-  /** Digest of the shared files it depends on, with links, submodules and whether a file can be executed. */
+  /** The digest of the shared files that it depends on, including links, submodules and modes. */
   shared: string;
 }
 
 export interface Snapshot {
   commit: string;
-  /** By wave, then id. */
+  /** Sorted by wave, then by id. */
   services: ServiceAtCommit[];
   byId: ReadonlyMap<string, ServiceAtCommit>;
   duplicates: DuplicateService[];
-  /** Blob id of the repository's own rules, or null when it has none. */
+  /** The blob id of the repository's own rules, or null. */
   rulesFile: string | null;
-  /** True when the repository has a `platform/__init__.py`, which shadows Python's own module. */
+  /** True if the repository has a `platform/__init__.py`, which hides Python's own module. */
   shadowsPlatform: boolean;
-  /** What earlier versions stored for a service in place of `shared`: regular files alone, without their modes. */
+  /** The digest that earlier versions stored as `shared`: of regular files only, without their modes. */
   sharedAsStoredBefore(service: string): string;
 }
 
@@ -44,21 +44,21 @@ const COMPOSE_FILES = ['compose.yaml', 'compose.yml', 'docker-compose.yaml', 'do
 
 const LINK = '120000';
 
-/** Only regular files count: a link called deploy.py is not a service. */
+/** Only regular files count, so a link called deploy.py makes no service. */
 function isFile(entry: TreeEntry): boolean {
   return entry.mode === '100644' || entry.mode === '100755';
 }
 
-/** The named files of folders by tree id, which stands for the content: nothing in it can go stale. */
+/** The named files of folders, by tree id. The id stands for the content, so no entry gets old. */
 interface KnownFolders {
   names: string;
   files: Map<string, TreeEntry[]>;
 }
 
-/** Of a repository's last snapshot only, to be bounded. */
+/** Holds only the folders of a repository's last snapshot, so that it cannot grow. */
 const lastFolders = new WeakMap<RepositoryReader, KnownFolders>();
 
-/** A repository's last snapshots by commit, for each rule book. */
+/** The last snapshots, by rules, repository and commit. */
 const snapshots = new WeakMap<Rules, Remember<Snapshot>>();
 
 export function snapshotAt(
@@ -71,8 +71,8 @@ export function snapshotAt(
 }
 
 /**
- * Three git processes, and one more where a compose file is a link. Of the services' own folders only the file names that count are read, and only
- * when the folder differs from all that the snapshot before had.
+ * Starts three git processes, and one more if a compose file is a link. From the folder of a service it reads only the
+ * files that count, and only if the last snapshot had no folder with the same tree id.
  */
 async function readSnapshot(repository: RepositoryReader, rules: Rules, revision: string): Promise<Snapshot> {
   const [level, shared] = await Promise.all([
@@ -105,8 +105,8 @@ async function readFolders(
 }
 
 /**
- * Pure: from entries that hold all shared files, the services' folders, and in these the files that count. `links`
- * are files by the paths of the links that lead to them.
+ * Pure. The entries must include all shared files, the folders of the services, and the files in them that count. `links`
+ * contains the ids of files by the paths of the links that lead to them.
  */
 export function snapshotOf(
   commit: string,
@@ -119,7 +119,7 @@ export function snapshotOf(
   return builder.finish(commit);
 }
 
-/** A snapshot in the making: an entry may be added several times, as it may be in several listings. */
+/** Builds a snapshot. An entry may be added several times, because several listings may contain it. */
 function createBuilder(rules: Rules, links: ReadonlyMap<string, string>) {
   const discovery = createDiscovery(rules);
   const shared = createSharedFiles(rules);

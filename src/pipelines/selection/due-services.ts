@@ -1,7 +1,6 @@
-/** What reconcile asks: does the branch head hold anything that the ledger does not, and is it time to try it? */
+/** Answers reconcile: which services at the branch head are not in the ledger, and is it time to try them? */
 
-import type { Mirror } from '../../git/own/mirror.ts';
-import type { Ledger, LedgerEntry } from '../../runs/run-store.ts';
+import type { LedgerEntry } from '../../runs/run-store.ts';
 import { digest } from '../rules/snapshot.ts';
 import { environmentLines } from '../sync/config-hash.ts';
 import {
@@ -10,40 +9,34 @@ import {
   NOTHING_OUTSIDE,
   type OutsideOptions,
   type OutsideView,
+  pauseAfter,
 } from '../sync/outside.ts';
 import { writeOwed } from '../sync/outside-writes.ts';
+import type { SyncOptions } from '../sync/sync-service.ts';
 import { explain } from './explain.ts';
+import { ALL_CHANGED } from './select-services.ts';
 
-const FIRST_PAUSE_MS = 60_000;
-const LONGEST_PAUSE_MS = 3_600_000;
-
-export interface DueOptions {
-  mirror: Mirror;
-  ledger(scope: string): Promise<Ledger>;
-  taskEnvironment: Readonly<Record<string, string>>;
-  /** Where config hashes also stand; null: nowhere. */
-  outside: OutsideOptions | null;
-  workspaceDir: string;
-  /** How often a failed sync is tried again by itself. */
+interface DueOptions
+  extends Pick<SyncOptions, 'mirror' | 'ledger' | 'taskEnvironment' | 'outside' | 'workspaceDir' | 'now'> {
+  /** How often a failed sync is tried again without a push or a person. */
   retries: number;
-  now(): number;
 }
 
 export interface Due {
   head: string;
   /** Services that a sync of the head would run or report as removed now. */
   services: string[];
-  /** Failed services to be left alone this time. */
+  /** Failed services that have to wait. */
   postponed: string[];
-  /** True when the branch is met for the first time: what it holds is taken as deployed. */
+  /** True if nothing is known of the branch yet. Then its head counts as deployed. */
   firstMeeting: boolean;
-  /** Services found changed outside that were not so, or otherwise, at the last look. */
+  /** The drifts that the last look did not find. */
   drifts: Drift[];
-  /** What is to be said about the place outside, one sentence each. */
+  /** Remarks about the place outside, one sentence each. */
   remarks: string[];
 }
 
-/** Fetches the branch and compares. Throws GitError when it cannot be fetched. */
+/** Fetches the branch and compares it with the ledger. Throws GitError if it cannot be fetched. */
 export async function dueServices(options: DueOptions, scope: string, signal: AbortSignal): Promise<Due> {
   const { head } = await options.mirror.fetch();
   const ledger = await options.ledger(scope);
@@ -57,18 +50,14 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
     ? await lookAndWrite(options, options.outside, scope, signal)
     : NOTHING_OUTSIDE;
   const { selected } = await explain({
-    ...options,
+    ...ALL_CHANGED,
     drifted: outside.drifted,
     repository: options.mirror,
     runId: '',
     revision: head,
     befores: [],
     ledger,
-    selection: { mode: 'changed' },
-    force: false,
-    rollback: false,
-    unpin: false,
-    postponed,
+    postponed: new Set(postponed),
     environmentDigest: digest(environmentLines(options.taskEnvironment)),
   });
   const services = selected
@@ -79,7 +68,7 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
   return { head, services, postponed, firstMeeting: false, drifts, remarks };
 }
 
-/** A run at work looks for itself, and its tasks may be changing what stands outside. */
+/** Does nothing while a run is active, because its tasks may be changing the hashes, and it looks for itself. */
 async function lookAndWrite(
   { workspaceDir }: DueOptions,
   outside: OutsideOptions,
@@ -90,23 +79,20 @@ async function lookAndWrite(
   const view = await lookOutside(outside, scope, { patient: true, signal });
   if (view.unwritten.length === 0) return view;
   const problems = await writeOwed(outside, scope, { workspaceDir, hashes: view.unwritten, signal });
-  return { ...view, remarks: [...view.remarks, ...problems.map(asWarning)] };
-}
-
-function asWarning(message: string): OutsideView['remarks'][number] {
-  return { level: 'warning', message };
+  const warnings = problems.map((message) => ({ level: 'warning' as const, message }));
+  return { ...view, remarks: [...view.remarks, ...warnings] };
 }
 
 /**
- * Failures wait longer each time, and after the last retry for a push or a person. What a person cancelled
- * waits for them too. New inputs are not a retry: they are due at once.
+ * Failed services wait longer each time. After the last retry they wait for a push or a person, as do services whose
+ * sync a person has cancelled. New inputs are not a retry, and are due at once.
  */
 function isDue(entry: LedgerEntry, { retries, now }: DueOptions): boolean {
   if (entry.outcome === 'cancelled') return false;
   if (entry.outcome !== 'failed' && entry.outcome !== 'started') return true;
   if (entry.attempts > retries) return false;
-  const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (entry.attempts - 1), LONGEST_PAUSE_MS);
+  const pauseMs = pauseAfter(entry.attempts);
   const waitMs = entry.attemptedAt + pauseMs - now();
-  // An attempt that lies ahead was stamped by a clock that was wrong.
+  // An attempt in the future was stamped by a wrong clock.
   return waitMs <= 0 || waitMs > pauseMs;
 }

@@ -1,4 +1,4 @@
-/** The changed paths behind each decision to run. */
+/** Finds the changed paths behind each decision to run. */
 
 import { eachInTurns } from '../../event-loop.ts';
 import type { RepositoryReader } from '../../git/read/repository-reader.ts';
@@ -7,35 +7,32 @@ import type { Rules } from '../rules/service-rules.ts';
 import type { Selected } from './select-services.ts';
 import { createPathMatcher } from './touched-paths.ts';
 
-/** Paths shown per service and of none; the rest is one `git diff` away. */
+/** The numbers of shown paths: for each service, and of those that belong to no service. */
 const SHOWN_PATHS = 20;
 const SHOWN_UNMATCHED = 100;
-/** Commits that are compared by one git process. */
+/** One git process compares so many commits. */
 const COMPARED_AT_ONCE = 5;
-/** After so many changed paths no more commits are compared. */
+/** After so many changed paths, no other commit is compared. */
 const MAX_PATHS = 100_000;
 
-export interface PathsQuestion {
+interface PathsQuestion {
   repository: RepositoryReader;
   revision: string;
-  /** What the branch was at before, by those who pushed; most conservative first. */
+  /** The heads of the branch before each push. The most conservative one comes first. */
   befores: readonly string[];
 }
 
-/** Fills in the paths of what is run; returns changed paths that belong to no service. */
+/** Adds the changed paths to each service that runs. Returns the changed paths that belong to no service. */
 export async function addPaths(
   { repository, revision, befores }: PathsQuestion,
   rules: Rules,
   selected: readonly Selected[],
 ): Promise<string[]> {
-  const running = new Map<string, Selected[]>();
-  for (const decision of selected) {
-    if (decision.decision !== 'run' || decision.previous === null) continue;
-    const others = running.get(decision.previous);
-    if (others) others.push(decision);
-    else running.set(decision.previous, [decision]);
-  }
-  // Where nothing runs, what was changed is the reason.
+  const running = Map.groupBy(
+    selected.filter(({ decision, previous }) => decision === 'run' && previous !== null),
+    ({ previous }) => previous ?? '',
+  );
+  // If nothing runs, the paths of the push are the explanation.
   const commits = running.size > 0 ? [...running.keys()] : befores.slice(-1);
   const unmatched = new Set<string>();
   const match = createPathMatcher(rules);
@@ -63,7 +60,7 @@ export async function addPaths(
   return [...unmatched].slice(0, SHOWN_UNMATCHED);
 }
 
-/** Each commit with the paths that changed since, none after enough; those not known here are left out. */
+/** Yields each known commit with the paths that changed since. After `isEnough` there are no paths. */
 async function* comparisons(
   repository: RepositoryReader,
   { commits, revision, isEnough }: { commits: readonly string[]; revision: string; isEnough(): boolean },
@@ -82,10 +79,10 @@ async function* comparisons(
   }
 }
 
-/** What a path may belong to: a service by its id, or an entry of shared paths by its list of services. */
+/** The owner of a path: a service by its id, or a shared path by its list of services. */
 type Owner = string | readonly string[];
 
-/** No more paths are kept than are shown. An entry may name very many services, so its paths are kept once. */
+/** Keeps only the paths that are shown. A shared path may name very many services, so its paths are kept once. */
 async function sortPaths(paths: readonly string[], match: ReturnType<typeof createPathMatcher>) {
   const byOwner = new Map<Owner, string[]>();
   const everyones: string[] = [];
@@ -106,16 +103,11 @@ async function sortPaths(paths: readonly string[], match: ReturnType<typeof crea
   return { byOwner, everyones, unmatched };
 }
 
-/** For each of these services the entries of shared paths that name it. */
+/** For each of these services, the lists of the shared paths that name it. */
 function sharedEntriesOf(rules: Rules, services: ReadonlySet<string>): Map<string, Owner[]> {
-  const entries = new Map<string, Owner[]>();
+  const entries = new Map<string, Owner[]>([...services].map((id) => [id, []]));
   for (const { services: named } of rules.shared) {
-    for (const id of new Set(named)) {
-      if (named === null || !services.has(id)) continue;
-      const others = entries.get(id);
-      if (others) others.push(named);
-      else entries.set(id, [named]);
-    }
+    if (named !== null) for (const id of new Set(named)) entries.get(id)?.push(named);
   }
   return entries;
 }

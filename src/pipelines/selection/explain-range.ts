@@ -1,35 +1,32 @@
-/** What syncing one commit after another would do, told from the two commits alone. */
+/** Explains what a sync of one commit after another would do, from the two commits alone. */
 
 import type { RepositoryReader } from '../../git/read/repository-reader.ts';
 import type { Ledger, LedgerEntry } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { loadRules } from '../rules/load-rules.ts';
 import { snapshotAt } from '../rules/snapshot.ts';
 import { type Explained, explain } from './explain.ts';
-import { short } from './select-services.ts';
+import { ALL_CHANGED } from './select-services.ts';
 import { inputsOf } from './service-inputs.ts';
 
-/** Takes every service as synced at `from`, with success; null: as never synced. Throws GitError. */
+/** Every service counts as synced at `from`, or as never synced if `from` is null. Throws GitError. */
 export async function explainRange(
   repository: RepositoryReader,
   { from, to }: { from: string | null; to: string },
 ): Promise<Explained> {
   const before = from === null ? { ledger: NEVER, problems: [] } : await ledgerAsOf(repository, from);
   const explained = await explain({
+    ...ALL_CHANGED,
     repository,
     runId: 'explain',
     revision: to,
     befores: from === null ? [] : [from],
     ledger: before.ledger,
-    selection: { mode: 'changed' },
-    force: false,
-    rollback: false,
-    unpin: false,
-    postponed: [],
     environmentDigest: '',
   });
   const { explanation } = explained;
   const remarks = before.problems.map(
-    (problem) => `At ${short(from ?? '')}, ${problem}. The built-in rules are taken for it.`,
+    (problem) => `At ${shortCommit(from ?? '')}, ${problem}. The built-in rules are taken for it.`,
   );
   return { ...explained, explanation: { ...explanation, notes: [...remarks, ...explanation.notes] } };
 }

@@ -7,6 +7,7 @@ import { DEFAULT_RULES } from '../rules/service-rules.ts';
 import { snapshotAt } from '../rules/snapshot.ts';
 import { type ExplainOptions, explain } from './explain.ts';
 import { explainRange } from './explain-range.ts';
+import { ALL_CHANGED } from './select-services.ts';
 import { inputsOf } from './service-inputs.ts';
 
 type World = Awaited<ReturnType<typeof createWorld>>;
@@ -17,15 +18,11 @@ async function explained({ mirror }: World, revision: string, options: Partial<E
   await mirror.fetch();
   return explain({
     repository: mirror,
+    ...ALL_CHANGED,
     runId: 'run-1',
     revision,
     befores: [],
     ledger: options.ledger ?? (await past({})).ledger,
-    selection: { mode: 'changed' },
-    force: false,
-    rollback: false,
-    unpin: false,
-    postponed: [],
     environmentDigest: '',
     ...options,
   });
@@ -63,7 +60,7 @@ describe('explain', () => {
     expect(explanation.unmatched).toEqual(['README']);
   });
 
-  it('remarks on services that the rules name and that do not exist', async () => {
+  it('reports services that the rules name and that do not exist', async () => {
     const world = await createWorld();
     const head = await world.commit({
       'platform/01.web/deploy.py': '',
@@ -75,7 +72,7 @@ describe('explain', () => {
     );
   });
 
-  it('sees that only the task or the id changed since the first push seen', async () => {
+  it('finds that only the task or the id changed since the first known push', async () => {
     const world = await createWorld();
     const rule = (id: string, task: string) =>
       `services:\n  - { match: "platform/{nn}.{service}/deploy.py", id: "${id}", task: "${task}" }\n`;
@@ -96,7 +93,7 @@ describe('explain', () => {
     expect(range.explanation.services).toMatchObject([{ service: 'platform/web', decision: 'run' }]);
   });
 
-  it('reads a compose.yaml that is a link through to its file', async () => {
+  it('reads the file behind a compose.yaml that is a link', async () => {
     const world = await createWorld();
     await world.commit({ 'platform/01.web/deploy.py': '', 'stacks/web.yaml': 'services: {}\n' });
     await symlink('../../stacks/web.yaml', join(world.source, 'platform/01.web/compose.yaml'));

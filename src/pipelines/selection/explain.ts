@@ -1,55 +1,44 @@
-/** The engine behind a sync's selection: from a commit to decisions and the stored why. */
+/** Explains which services a sync of a commit selects: decisions, and the reasons that are stored. */
 
 import type { Location, RepositoryReader } from '../../git/read/repository-reader.ts';
-import type { Selection } from '../../runs/run.ts';
 import type { Explanation } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type LoadedRules, loadRules } from '../rules/load-rules.ts';
 import type { Rules, Service } from '../rules/service-rules.ts';
 import { type Snapshot, snapshotAt } from '../rules/snapshot.ts';
-import type { Drift } from '../sync/outside.ts';
 import { addPaths } from './explain-paths.ts';
 import { missingServices } from './named-services.ts';
 import { blockByNeeds } from './needs.ts';
-import { outdatedBy, type Selected, type SelectionInput, selectServices, short } from './select-services.ts';
+import { outdatedBy, type Selected, type SelectionInput, selectServices } from './select-services.ts';
 
-/** Kept as the baseline when nothing was deployed before the first push. */
+/** The baseline if nothing was deployed before the first push. */
 export const NO_COMMIT = '0'.repeat(40);
 
-export interface ExplainOptions {
-  /** Where the commits are: the mirror, or a clone. */
+export interface ExplainOptions
+  extends Omit<SelectionInput, 'target' | 'baselines' | 'ownServices' | 'newer'> {
+  /** The mirror, or a clone. */
   repository: RepositoryReader;
-  runId: string;
   revision: string;
-  /** What the branch was at before, by those who pushed; most conservative first. */
+  /** The heads of the branch before each push. The most conservative one comes first. */
   befores: string[];
-  ledger: Ledger;
-  selection: Selection;
-  force: boolean;
-  /** True when going to this commit by name is what was asked for. */
-  rollback: boolean;
-  unpin: boolean;
-  postponed: readonly string[];
-  environmentDigest: string;
-  /** Services changed outside since their last sync; left out where nobody looked. */
-  drifted?: ReadonlyMap<string, Drift>;
 }
 
 export interface Explained {
-  /** The rules that hold at the commit, and what is wrong with its own. */
+  /** The rules at the commit, and the problems of its own rules file. */
   loaded: LoadedRules;
-  /** The branch head as last fetched. */
+  /** The branch head when it was fetched last. */
   head: string | null;
   selected: Selected[];
-  /** True when a newer commit was examined before. */
+  /** True if a newer commit was examined before. */
   outdated: boolean;
   target: Snapshot;
   explanation: Explanation;
 }
 
-/** A constant number of git processes, whatever the number of services. */
+/** Starts a constant number of git processes, whatever the number of services. */
 export async function explain(options: ExplainOptions): Promise<Explained> {
-  const { repository, revision, ledger, selection } = options;
+  const { repository, revision, ledger, selection, force } = options;
   const notes: string[] = [];
   const commits = selection.mode === 'changed' ? baselineCommits(options) : [];
   const [{ loaded, target }, located, newer] = await Promise.all([
@@ -61,21 +50,8 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   notes.push(...loaded.problems.map((problem) => `${problem}. The last good rules are used.`));
   notes.push(...missingServices(rules, target));
   const baselines = await baselineSnapshots(options, rules, located, notes);
-  const input: SelectionInput = {
-    runId: options.runId,
-    target,
-    ledger,
-    baselines,
-    ownServices: await ownServices(options, rules, baselines),
-    selection,
-    force: options.force,
-    newer,
-    rollback: options.rollback,
-    unpin: options.unpin,
-    postponed: new Set(options.postponed),
-    environmentDigest: options.environmentDigest,
-    ...(options.drifted && { drifted: options.drifted }),
-  };
+  const ownServices = await servicesByOwnRules(options, rules, baselines);
+  const input: SelectionInput = { ...options, target, baselines, ownServices, newer };
   const stale = selectServices(input);
   const unmatched = await addPaths(options, rules, stale);
   const selected = blockByNeeds({
@@ -83,22 +59,10 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     needs: rules.needs,
     ledger,
     baseline: await firstDeployed(options, rules),
-    forced: options.force && selection.mode === 'services' ? selection.services : [],
+    forced: force && selection.mode === 'services' ? selection.services : [],
   });
-  if (options.drifted?.size) notes.push(`Changed outside: ${[...options.drifted.keys()].sort().join(', ')}.`);
-  if (target.shadowsPlatform) {
-    notes.push(
-      "platform/__init__.py shadows Python's own module `platform` for every task (PYTHONPATH is the checkout): remove it.",
-    );
-  }
-  const services = selected.map(({ service, folder, wave, decision, because, paths }) => ({
-    service,
-    folder,
-    wave,
-    decision,
-    because,
-    paths,
-  }));
+  notes.push(...warningsOf(options, target));
+  const services = selected.map(({ at: _at, inputs: _inputs, previous: _previous, ...decision }) => decision);
   return {
     loaded,
     head: await repository.head(),
@@ -114,7 +78,18 @@ async function readTarget({ repository, revision, ledger }: ExplainOptions) {
   return { loaded, target: await snapshotAt({ repository, rules: loaded.rules }, revision) };
 }
 
-/** Null when nothing needs to know it, or it is not known any more. */
+function warningsOf({ drifted }: ExplainOptions, { shadowsPlatform }: Snapshot): string[] {
+  return [
+    ...(drifted?.size ? [`Changed outside: ${[...drifted.keys()].sort().join(', ')}.`] : []),
+    ...(shadowsPlatform
+      ? [
+          "platform/__init__.py shadows Python's own module `platform` for every task (PYTHONPATH is the checkout): remove it.",
+        ]
+      : []),
+  ];
+}
+
+/** Returns null if no rule needs the first deployed commit, or if it is not known any more. */
 async function firstDeployed({ repository, ledger }: ExplainOptions, rules: Rules): Promise<Snapshot | null> {
   const { baseline } = ledger;
   if (baseline === null || baseline === NO_COMMIT || Object.keys(rules.needs).length === 0) return null;
@@ -122,8 +97,8 @@ async function firstDeployed({ repository, ledger }: ExplainOptions, rules: Rule
   return isKnown ? snapshotAt({ repository, rules }, baseline) : null;
 }
 
-/** Commits to compare services with that were never synced. */
-function baselineCommits({ ledger, befores }: ExplainOptions): string[] {
+/** The commits with which services are compared that were never synced. */
+function baselineCommits({ ledger, befores }: { ledger: Ledger; befores: string[] }): string[] {
   if (ledger.baseline === NO_COMMIT) return [];
   return [...new Set([ledger.baseline, befores[0], befores.at(-1)])].flatMap((commit) => commit ?? []);
 }
@@ -139,22 +114,23 @@ async function baselineSnapshots(
   }
   return Promise.all(
     [...located].map(([commit, location]) => {
+      const short = shortCommit(commit);
       if (location === 'missing') {
         notes.push(
-          `The earlier commit ${short(commit)} is not known here: services never synced are taken as changed.`,
+          `The earlier commit ${short} is not known here: services never synced are taken as changed.`,
         );
         return null;
       }
       if (location === 'off_branch') {
-        notes.push(`The branch was rewritten: ${short(commit)} is not part of it any more.`);
+        notes.push(`The branch was rewritten: ${short} is not part of it any more.`);
       }
       return snapshotAt({ repository, rules }, commit);
     }),
   );
 }
 
-/** What the rules at each baseline made of its folders, where they are others than those at the target. */
-async function ownServices(
+/** For each baseline whose own rules differ from those at the target: the services by its own rules, by folder. */
+async function servicesByOwnRules(
   { repository, ledger }: ExplainOptions,
   rules: Rules,
   baselines: readonly (Snapshot | null)[],

@@ -55,7 +55,7 @@ async function createWorld() {
   return { push, mirror, counts };
 }
 
-it('1,001 who ask at once about the same commit cost one look', async () => {
+it('1,001 questions at once about the same commit cost one look', async () => {
   const { push, mirror, counts } = await createWorld();
   await push('redis');
   await mirror.fetch();
@@ -65,7 +65,7 @@ it('1,001 who ask at once about the same commit cost one look', async () => {
   expect(counts.looks).toBe(1);
 });
 
-it('another head, and other rules, are looked at anew', async () => {
+it('another head, or other rules, need a new look', async () => {
   const { push, mirror } = await createWorld();
   await push('redis', 'rules: [broken');
   await mirror.fetch();
@@ -87,7 +87,7 @@ it('another head, and other rules, are looked at anew', async () => {
   expect(await known()).toEqual(['platform/vault']);
 });
 
-it('an id that two folders claim comes with both of them, and does not run', async () => {
+it('an id that two folders have is reported with both of them, and does not run', async () => {
   const { push, mirror } = await createWorld();
   await push('redis');
   await push('redis', '', '07');
@@ -104,7 +104,7 @@ it('an id that two folders claim comes with both of them, and does not run', asy
   });
 });
 
-it('a look that failed says why', async () => {
+it('a look that fails reports the cause', async () => {
   const { push, mirror } = await createWorld();
   await push('redis');
   const cause = { nextAction: 'Free space there, or lower DISK_FLOOR_MB.' };

@@ -1,4 +1,4 @@
-/** What the branch holds, for those who name services before a run looks: answered from the mirror. */
+/** Answers from the mirror which services and commits the branch has, before a run looks at them. */
 
 import { describeError, GitError, RequestError } from '../../errors.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
@@ -9,71 +9,40 @@ import { snapshotAt } from '../rules/snapshot.ts';
 interface ServiceIds {
   runnable: readonly string[];
   excluded: readonly string[];
-  /** Ids that several folders claim, which are never run → a sentence that names the folders. */
+  /** Ids that several folders have, which never run → a sentence that names the folders. */
   ambiguous: ReadonlyMap<string, string>;
 }
 
-export interface KnownServices {
-  /** Ids at the branch head, sorted. Fetches when nothing is known yet or `named` has an unknown one. */
+interface KnownServices {
+  /** The ids at the branch head, sorted. Fetches first if nothing is known yet, or if an id in `named` is unknown. */
   services(named: readonly string[]): Promise<ServiceIds>;
-  /** Ids that can run at the branch head as last fetched, sorted; none before the first fetch. */
+  /** The ids that can run at the last fetched head, sorted. Empty before the first fetch. */
   known(): Promise<string[]>;
-  /** Whether the commit is on the branch; fetches before saying no. */
+  /** Resolves to true if the commit is on the branch. Fetches before it says no. */
   isOnBranch(revision: string): Promise<boolean>;
 }
 
-export function createKnownServices(options: {
+interface Branch {
   mirror: Mirror;
-  /** Text of the branch's last good rules file. */
+  /** The text of the branch's last good rules file. */
   lastGoodRules(): Promise<string | null>;
-}): KnownServices {
-  const { mirror, lastGoodRules } = options;
+}
 
-  let last: { head: string; lastGood: string | null; found: Promise<ServiceIds> } | null = null;
-
-  /** One look for all who ask about the same commit under the same rules; one that failed is forgotten. */
-  async function at(head: string): Promise<ServiceIds> {
-    const lastGood = await lastGoodRules();
-    if (last?.head === head && last.lastGood === lastGood) return last.found;
-    const look = { head, lastGood, found: lookAt(head, lastGood) };
-    last = look;
-    look.found.catch(() => {
-      if (last === look) last = null;
-    });
-    return look.found;
-  }
-
-  async function lookAt(head: string, lastGood: string | null): Promise<ServiceIds> {
-    const { rules } = await loadRules(mirror, head, lastGood);
-    const { services, duplicates } = await snapshotAt({ repository: mirror, rules }, head);
-    const ids = (runnable: boolean) =>
-      services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
-    const ambiguous = new Map(duplicates.map((duplicate) => [duplicate.id, describeDuplicate(duplicate)]));
-    return { runnable: ids(true).sort(), excluded: ids(false).sort(), ambiguous };
-  }
-
-  /** Whoever asked may ask again: that git failed is not their fault, nor ours. */
-  async function answer<T>(look: () => Promise<T>): Promise<T> {
-    try {
-      return await look();
-    } catch (cause) {
-      if (!(cause instanceof GitError)) throw cause;
-      throw new RequestError(503, `What was named cannot be looked up: ${describeError(cause)}`, { cause });
-    }
-  }
-
+export function createKnownServices(branch: Branch): KnownServices {
+  const { mirror } = branch;
+  const idsAt = createIdMemory(branch);
   return {
     services: (named) =>
       answer(async () => {
         const head = await mirror.head();
-        const known = head === null ? null : await at(head);
+        const known = head === null ? null : await idsAt(head);
         const all = new Set(known && [...known.runnable, ...known.excluded]);
         if (known && named.length > 0 && named.every((name) => all.has(name))) return known;
-        return at((await mirror.fetch()).head);
+        return idsAt((await mirror.fetch()).head);
       }),
     async known() {
       const head = await mirror.head();
-      return head === null ? [] : [...(await at(head)).runnable];
+      return head === null ? [] : [...(await idsAt(head)).runnable];
     },
     isOnBranch: (revision) =>
       answer(async () => {
@@ -83,4 +52,37 @@ export function createKnownServices(options: {
         return (await mirror.locate([revision])).get(revision) === 'on_branch';
       }),
   };
+}
+
+async function answer<T>(look: () => Promise<T>): Promise<T> {
+  try {
+    return await look();
+  } catch (cause) {
+    if (!(cause instanceof GitError)) throw cause;
+    throw new RequestError(503, `What was named cannot be looked up: ${describeError(cause)}`, { cause });
+  }
+}
+
+/** All callers share one look at the same commit under the same rules. A look that failed is forgotten. */
+function createIdMemory({ mirror, lastGoodRules }: Branch): (head: string) => Promise<ServiceIds> {
+  let last: { head: string; lastGood: string | null; found: Promise<ServiceIds> } | null = null;
+  return async (head) => {
+    const lastGood = await lastGoodRules();
+    if (last?.head === head && last.lastGood === lastGood) return last.found;
+    const look = { head, lastGood, found: findIds(mirror, head, lastGood) };
+    last = look;
+    look.found.catch(() => {
+      if (last === look) last = null;
+    });
+    return look.found;
+  };
+}
+
+async function findIds(mirror: Mirror, head: string, lastGood: string | null): Promise<ServiceIds> {
+  const { rules } = await loadRules(mirror, head, lastGood);
+  const { services, duplicates } = await snapshotAt({ repository: mirror, rules }, head);
+  const ids = (runnable: boolean) =>
+    services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
+  const ambiguous = new Map(duplicates.map((duplicate) => [duplicate.id, describeDuplicate(duplicate)]));
+  return { runnable: ids(true).sort(), excluded: ids(false).sort(), ambiguous };
 }

@@ -3,7 +3,7 @@ import { createSyncWorld } from '../sync/sync-world.fixture.ts';
 
 const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`;
 
-it('a run says which submodules are empty and which files are only pointers', async () => {
+it('a run reports the empty submodules and the files that are only pointers', async () => {
   const world = await createSyncWorld();
   await world.commit({
     '.gitattributes': '*.bin filter=lfs diff=lfs merge=lfs -text\n',
@@ -27,7 +27,7 @@ it('a run says which submodules are empty and which files are only pointers', as
   ]);
 });
 
-it('a run without them says nothing', async () => {
+it('a run without them has no such remark', async () => {
   const world = await createSyncWorld();
   await world.commit({ '.gitattributes': '*.py text\n', 'platform/01.redis/deploy.py': POINTER });
   const { id } = await world.ask({ trigger: { source: 'sync_api' }, input: { selection: { mode: 'all' } } });

@@ -1,4 +1,4 @@
-/** What a checkout does not hold although the commit names it: submodules, and files that Git LFS keeps elsewhere. */
+/** Finds content that a commit names and a checkout does not contain: submodules, and files of Git LFS. */
 
 import { open } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,20 +9,20 @@ import { createPathTree } from '../rules/path-tree.ts';
 
 const LFS_POINTER = 'version https://git-lfs.github.com/spec/';
 const SHOWN = 5;
-/** Files of the services that are looked at; so many have never been seen in a repository of services. */
+/** At most so many files are checked. No known repository has more. */
 const MAX_FILES = 20_000;
 const AT_ONCE = 64;
 
-export interface CheckoutAtCommit {
+interface CheckoutAtCommit {
   repository: Pick<RepositoryReader, 'listTree' | 'blobs'>;
   revision: string;
-  /** Where the commit is checked out. */
+  /** The folder of the checkout. */
   directory: string;
-  /** Folders of the services that are run. */
+  /** The folders of the services that run. */
   folders: readonly string[];
 }
 
-/** What tasks will not find, one sentence for each kind. It is said, not fetched: that would be from other hosts. */
+/** One sentence for each kind. The content is not fetched, because it would come from other hosts. */
 export async function missingContent(checkout: CheckoutAtCommit): Promise<string[]> {
   const { repository, revision, folders } = checkout;
   const entries = await repository.listTree(revision);
@@ -70,14 +70,14 @@ async function lfsPointers({ directory }: CheckoutAtCommit, files: readonly Tree
   const found: string[] = [];
   for (let start = 0; start < files.length; start += AT_ONCE) {
     const portion = files.slice(start, start + AT_ONCE);
-    const beginnings = await Promise.all(portion.map((file) => beginningOf(path.join(directory, file.path))));
-    found.push(...portion.filter((_, at) => beginnings[at] === LFS_POINTER).map((file) => file.path));
+    const starts = await Promise.all(portion.map((file) => startOf(path.join(directory, file.path))));
+    found.push(...portion.filter((_, at) => starts[at] === LFS_POINTER).map((file) => file.path));
   }
   return found;
 }
 
-/** Empty for what cannot be read: nothing is said of it. */
-async function beginningOf(file: string): Promise<string> {
+/** Empty if the file cannot be read. */
+async function startOf(file: string): Promise<string> {
   const handle = await open(file).catch(() => null);
   if (!handle) return '';
   try {

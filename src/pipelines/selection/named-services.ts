@@ -1,4 +1,4 @@
-/** The services that a rules file names: whether a rule can make them, and whether they exist. */
+/** Checks the services that a rules file names: can a rule make them, and do they exist? */
 
 import type { DuplicateService } from '../rules/discover-services.ts';
 import {
@@ -11,14 +11,14 @@ import {
 
 const SHOWN = 10;
 
-/** A function that tells whether a rule can make a service of this id, whatever folders there are. */
+/** Returns a function that is true for ids of which a rule can make a service, whether or not there is a folder. */
 export function createIdCheck(rules: readonly ServiceRule[]): (id: string) => boolean {
-  const beginnings = [...new Set(rules.map(({ id }) => id.slice(0, id.indexOf('{service}'))))];
+  const prefixes = [...new Set(rules.map(({ id }) => id.slice(0, id.indexOf('{service}'))))];
   return (id) =>
-    beginnings.some((beginning) => id.startsWith(beginning) && SERVICE_NAME.test(id.slice(beginning.length)));
+    prefixes.some((prefix) => id.startsWith(prefix) && SERVICE_NAME.test(id.slice(prefix.length)));
 }
 
-/** Services that the rules name and that do not exist at a commit, one sentence for all of them. */
+/** One sentence for all services that the rules name and that do not exist at the commit. */
 export function missingServices(
   rules: Rules,
   { byId, duplicates }: { byId: ReadonlyMap<string, Service>; duplicates: readonly DuplicateService[] },
@@ -31,7 +31,7 @@ export function missingServices(
   return [`${RULES_FILE} names services that do not exist: ${shown.join(', ')}.`];
 }
 
-/** Id → the field that names it first. */
+/** Each id with the field that names it first. */
 function namedBy({ exclude, needs, timeoutsMs, shared }: Rules): Map<string, string> {
   const fields = new Map<string, string>();
   const add = (field: string, ids: readonly string[]) => {

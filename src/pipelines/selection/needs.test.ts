@@ -45,7 +45,7 @@ async function worldWhereRedisFails(): Promise<SyncWorld> {
 }
 
 describe('A service that needs one whose last sync failed', () => {
-  it('is left alone by reconcile, until both are due, and then runs after it', async () => {
+  it('is not run by reconcile until both are due, and then runs after it', async () => {
     const world = await worldWhereRedisFails();
     world.clock.now = Date.now();
     expect((await world.due()).services).toEqual([]);
@@ -58,7 +58,7 @@ describe('A service that needs one whose last sync failed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${head}`, `dashy.sync ${head}`]);
   });
 
-  it('is blocked when it is asked for by name, unless by force', async () => {
+  it('is blocked if a request names it, except by force', async () => {
     const world = await worldWhereRedisFails();
     const { id } = await askFor(world, DASHY);
     expect(await world.work()).toMatchObject({
@@ -85,7 +85,7 @@ describe('A service that needs one whose last sync failed', () => {
 });
 
 describe('A service that needs one that was never synced', () => {
-  it('is blocked, when the first one is new', async () => {
+  it('is blocked if the other one is new', async () => {
     const world = await createSyncWorld();
     const before = await world.commit({ ...RULES, ...dashy('one') });
     await push(world, dashy('two'), before);
@@ -98,7 +98,7 @@ describe('A service that needs one that was never synced', () => {
     ]);
   });
 
-  it('runs, when the branch held both when it was first met', async () => {
+  it('runs if both were on the branch before the first push', async () => {
     const world = await createSyncWorld();
     const before = await world.commit({ ...RULES, ...redis('one'), ...dashy('one') });
     const pushed = await push(world, dashy('two'), before);
@@ -106,7 +106,7 @@ describe('A service that needs one that was never synced', () => {
     expect(world.tasks()).toEqual([`dashy.sync ${pushed.commit}`]);
   });
 
-  it('and so is what needs it in turn', async () => {
+  it('and the services that need it are blocked too', async () => {
     const world = await createSyncWorld();
     const vault = { 'platform/03.vault/deploy.py': '' };
     const chain = { '.iac-runner.yaml': `needs:\n  ${DASHY}: [${REDIS}]\n  platform/vault: [${DASHY}]\n` };

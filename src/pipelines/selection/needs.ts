@@ -1,41 +1,37 @@
-/** What services need holds over runs: nothing is synced on top of what failed, or was never there. Pure. */
+/** Blocks services that need another one whose last sync failed or that was never synced, also in earlier runs. Pure. */
 
 import type { Ledger, LedgerEntry } from '../../runs/run-store.ts';
 import { ofService, type Rules } from '../rules/service-rules.ts';
 import type { Snapshot } from '../rules/snapshot.ts';
 import type { Selected } from './select-services.ts';
 
-export interface NeedsInput {
+interface NeedsInput {
   selected: readonly Selected[];
   needs: Rules['needs'];
   ledger: Pick<Ledger, 'entries'>;
-  /** The commit that was taken as deployed when the branch was first met: what it holds counts as synced. */
+  /** The commit before the first push, which counts as deployed. Its services count as synced. */
   baseline: Snapshot | null;
-  /** Services that are to run although something they need failed. */
+  /** Services that run even if a service that they need has failed. */
   forced: readonly string[];
 }
 
 /**
- * The decisions, with `blocked` in place of `run` where something needed cannot be built on. What is to run in the same
- * sync may still succeed before: that is for its schedule.
+ * Returns the decisions, with `blocked` instead of `run` for services whose needs are not met. A needed service that runs
+ * in the same sync is left to the schedule.
  */
 export function blockByNeeds(input: NeedsInput): Selected[] {
   const { selected, needs } = input;
   const forced = new Set(input.forced);
   const waiting = selected.filter(({ service, decision }) => decision === 'run' && !forced.has(service));
   const blocked = new Map<string, string>();
-  const byNeed = new Map<string, string[]>();
-  for (const { service } of waiting) {
-    for (const need of ofService(needs, service) ?? []) {
-      const others = byNeed.get(need);
-      if (others) others.push(service);
-      else byNeed.set(need, [service]);
-    }
-  }
+  const pairs = waiting.flatMap(({ service }) =>
+    (ofService(needs, service) ?? []).map((need) => ({ need, service })),
+  );
+  const byNeed = Map.groupBy(pairs, ({ need }) => need);
   const problems = problemsOf(input, [...byNeed.keys()]);
-  // Grows while it is read: what needs something blocked is blocked, too.
+  // The map grows while it is read, because a service that needs a blocked one is blocked too.
   for (const [need, problem] of problems) {
-    for (const service of byNeed.get(need) ?? []) {
+    for (const { service } of byNeed.get(need) ?? []) {
       if (blocked.has(service)) continue;
       blocked.set(service, `Needs ${need}, ${problem}.`);
       problems.set(service, 'which is blocked');
@@ -52,7 +48,7 @@ function problemsOf({ selected, ledger, baseline }: NeedsInput, needed: string[]
   const problems = new Map<string, string>();
   for (const need of needed) {
     const decision = decided.get(need)?.decision;
-    // Not at this commit, nothing that runs, or at work in this sync.
+    // The service is not at this commit, never runs, or runs in this sync.
     if (decision === undefined || NO_PROBLEM.has(decision)) continue;
     const entry = ledger.entries.get(need);
     if (!entry && baseline?.byId.has(need)) continue;

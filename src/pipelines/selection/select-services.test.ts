@@ -87,7 +87,7 @@ async function inputOf(
   };
 }
 
-describe('selectServices of what changed', () => {
+describe('selectServices for all changed services', () => {
   const first = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
   const ledger = [synced(first, 'platform/postgres'), synced(first, 'platform/redis')];
 
@@ -131,7 +131,7 @@ describe('selectServices of what changed', () => {
     expect(await select(commit('c2', folders), ledger)).toEqual({ ...untouched, ...expected });
   });
 
-  it('runs again what failed or was cut off, though nothing changed', async () => {
+  it('runs a service again that failed or was cut off, although nothing changed', async () => {
     const entries = [
       ...ledger,
       tried(first, 'platform/postgres', 'failed'),
@@ -140,7 +140,7 @@ describe('selectServices of what changed', () => {
     expect(await select(first, entries)).toEqual({ 'platform/postgres': 'run', 'platform/redis': 'run' });
   });
 
-  it('runs a service that was removed and is back, also when it is as it was', async () => {
+  it('runs a service that was removed and is back, even if it is unchanged', async () => {
     const entries = [...ledger, tried(first, 'platform/redis', 'removed')];
     expect(await select(first, entries)).toMatchObject({ 'platform/redis': 'run' });
   });
@@ -151,7 +151,7 @@ describe('selectServices of what changed', () => {
     expect(await select(target, entries)).toEqual({ 'platform/postgres': 'not_chosen' });
   });
 
-  it('F7: leaves alone what was synced, or only attempted, at a newer commit, and does not call it removed', async () => {
+  it('F7: does not run a service that was synced or attempted at a newer commit, and does not call it removed', async () => {
     const older = commit('c0', { [POSTGRES]: 'p0', libs: 'l1' });
     const entries = [tried(first, 'platform/postgres', 'failed'), synced(first, 'platform/redis')];
     expect(await select(older, entries, { newer: new Set(['c1']) })).toEqual({
@@ -159,14 +159,14 @@ describe('selectServices of what changed', () => {
     });
   });
 
-  it('ignores a changed environment, which only matters to what is asked for by name', async () => {
+  it('ignores a changed environment, which only counts for services that a request names', async () => {
     expect(await select(first, ledger, { environmentDigest: 'other' })).toMatchObject({
       'platform/redis': 'not_chosen',
     });
   });
 });
 
-describe('selectServices of what was never synced', () => {
+describe('selectServices for services that were never synced', () => {
   const before = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
   const after = commit('c2', { [POSTGRES]: 'p1', [REDIS]: 'r2', libs: 'l1' });
 
@@ -177,20 +177,20 @@ describe('selectServices of what was never synced', () => {
     });
   });
 
-  it('F39: widens to all when that commit is unknown or there is none', async () => {
+  it('F39: selects all services if that commit is unknown or there is none', async () => {
     const all = { 'platform/postgres': 'run', 'platform/redis': 'run' };
     expect(await select(after, [], { baselines: [null] })).toEqual(all);
     expect(await select(after, [], { baselines: [] })).toEqual(all);
     expect(await select(after, [], { baselines: [after, null] })).toEqual(all);
   });
 
-  it('also finds what a lost push changed since the first commit ever seen', async () => {
+  it('also finds the changes of a lost push since the first known commit', async () => {
     expect(await select(after, [], { baselines: [before, after] })).toMatchObject({
       'platform/redis': 'run',
     });
   });
 
-  it('reports what the commit before had and this one has not', async () => {
+  it('reports services that the commit before had and this one does not have', async () => {
     const target = commit('c2', { [POSTGRES]: 'p1', libs: 'l1' });
     expect(await select(target, [], { baselines: [before] })).toMatchObject({ 'platform/redis': 'removed' });
   });
@@ -200,7 +200,7 @@ describe('selectServices by name', () => {
   const at = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', 'bootstrap/01.vault': 'v1' });
   const ledger = [synced(at, 'platform/postgres')];
 
-  it('chooses what is named and skips it when nothing it depends on changed', async () => {
+  it('selects a service that the request names, and skips it if nothing that it depends on changed', async () => {
     const selection = { mode: 'services', services: ['platform/postgres', 'platform/redis'] } as const;
     expect(
       await select(at, ledger, { selection: { ...selection, services: [...selection.services] } }),
@@ -211,7 +211,7 @@ describe('selectServices by name', () => {
     });
   });
 
-  it('runs it all the same by force, and when the environment changed', async () => {
+  it('runs it by force, and if the environment changed', async () => {
     const selection = { mode: 'all' } as const;
     expect(await select(at, ledger, { selection, force: true })).toMatchObject({
       'platform/postgres': 'run',
@@ -226,19 +226,19 @@ describe('selectServices by name', () => {
     expect(await select(at, [], { selection, force: true })).toMatchObject({ 'bootstrap/vault': 'excluded' });
   });
 
-  it('says of a name that is gone that there is no such service', async () => {
+  it('reports a name that does not exist any more', async () => {
     const selection = { mode: 'services' as const, services: ['platform/gone'] };
     expect(await select(at, [], { selection })).toMatchObject({ 'platform/gone': 'invalid' });
   });
 
-  it('does not repeat what an earlier attempt of the same run has done', async () => {
+  it('does not repeat a service that an earlier attempt of the same run has synced', async () => {
     const { ledger: ownLedger, runId } = await past({ attempts: ledger });
     const again = { selection: { mode: 'all' }, force: true, ledger: ownLedger, runId } as const;
     expect(await select(at, [], again)).toMatchObject({ 'platform/postgres': 'done' });
   });
 });
 
-describe('selectServices of pinned services', () => {
+describe('selectServices for pinned services', () => {
   const old = commit('old', { [POSTGRES]: 'p1', [REDIS]: 'r1' });
   const head = commit('head', { [POSTGRES]: 'p2', [REDIS]: 'r2' });
   const attempts = [
@@ -249,7 +249,7 @@ describe('selectServices of pinned services', () => {
   const pin = { service: 'platform/postgres', commit: 'old' };
   const pinned = { 'platform/postgres': 'pinned', 'platform/redis': 'run' };
 
-  it('leaves them alone whatever is asked, until a rollback or an unpin', async () => {
+  it('does not run them until a rollback or an unpin', async () => {
     const { ledger } = await past({ attempts, pin });
     expect(await select(head, [], { ledger })).toEqual(pinned);
     expect(await select(head, [], { ledger, selection: { mode: 'all' } })).toEqual(pinned);
@@ -261,7 +261,7 @@ describe('selectServices of pinned services', () => {
     });
   });
 
-  it('lets them go where they are pinned, also although newer commits were tried since', async () => {
+  it('runs them at the commit where they are pinned, even if newer commits were tried since', async () => {
     const selection = { mode: 'services' as const, services: ['platform/postgres'] };
     const since = [synced(head, 'platform/postgres'), tried(head, 'platform/postgres', 'failed')];
     const { ledger: failed } = await past({ attempts: since, pin });
@@ -280,7 +280,7 @@ describe('selectServices of pinned services', () => {
 });
 
 describe('snapshotOf', () => {
-  it('F38: does not take a linked deploy.py for a service', async () => {
+  it('F38: makes no service of a link named deploy.py', async () => {
     const entries: TreeEntry[] = [
       { mode: '040000', type: 'tree', id: 't', path: POSTGRES },
       { mode: '120000', type: 'blob', id: 'b', path: `${POSTGRES}/deploy.py` },
@@ -288,13 +288,13 @@ describe('snapshotOf', () => {
     expect(snapshotOf('c', entries, DEFAULT_RULES).services).toEqual([]);
   });
 
-  it('notices what shadows the module platform', async () => {
+  it('finds the file that hides the module platform', async () => {
     const entries: TreeEntry[] = [{ mode: '100644', type: 'blob', id: 'b', path: 'platform/__init__.py' }];
     expect(snapshotOf('c', entries, DEFAULT_RULES).shadowsPlatform).toBe(true);
   });
 });
 
-describe('selectServices of what was changed outside', () => {
+describe('selectServices for services that were changed outside', () => {
   const first = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
   const second = commit('c2', { [POSTGRES]: 'p1', [REDIS]: 'r1', libs: 'l1' });
   const attempts = [synced(first, 'platform/postgres'), synced(first, 'platform/redis')];
@@ -331,10 +331,10 @@ describe('selectServices of what was changed outside', () => {
   });
 });
 
-describe('selectServices where two folders have one id', () => {
+describe('selectServices if two folders have one id', () => {
   const target = commit('c1', { [POSTGRES]: 'p1', [REDIS]: 'r1', 'platform/05.redis': 'r1' });
 
-  it('refuses that id alone', async () => {
+  it('refuses only that id', async () => {
     expect(await select(target, [])).toEqual({ 'platform/postgres': 'run', 'platform/redis': 'invalid' });
     expect(await select(target, [], asked('platform/redis'))).toEqual({
       'platform/postgres': 'not_chosen',
@@ -342,7 +342,7 @@ describe('selectServices where two folders have one id', () => {
     });
   });
 
-  it('does not concern who asks for another service', async () => {
+  it('does not affect a request for another service', async () => {
     expect(await select(target, [], asked('platform/postgres'))).toEqual({
       'platform/postgres': 'run',
       'platform/redis': 'not_chosen',
@@ -350,11 +350,11 @@ describe('selectServices where two folders have one id', () => {
   });
 });
 
-describe('selectServices after a change of the rules alone', () => {
+describe('selectServices if only the rules changed', () => {
   const folders = { [POSTGRES]: 'p1', [REDIS]: 'r1' };
   const before = commit('c1', folders);
 
-  it('runs a service whose task changed, also when it is asked for', async () => {
+  it('runs a service whose task changed, also if a request names it', async () => {
     const target = commit('c2', folders, rulesWith({ task: '{service}.deploy' }));
     const entries = [syncedNow(before, 'platform/postgres'), syncedNow(before, 'platform/redis')];
     const both = { 'platform/postgres': 'run', 'platform/redis': 'run' };
@@ -366,7 +366,7 @@ describe('selectServices after a change of the rules alone', () => {
     });
   });
 
-  it('runs a service whose task changed since the first push seen', async () => {
+  it('runs a service whose task changed since the first known push', async () => {
     const target = commit('c2', folders, rulesWith({ task: '{service}.deploy' }));
     const ownServices = new Map([
       ['c1', new Map(before.services.map((service) => [service.folder, service]))],
@@ -378,7 +378,7 @@ describe('selectServices after a change of the rules alone', () => {
     });
   });
 
-  it('says that a folder has another id, not that it is gone', async () => {
+  it('reports that a folder has another id, not that it was removed', async () => {
     const target = commit('c2', folders, rulesWith({ id: 'apps/{service}' }));
     const found = selectServices(await inputOf(target, [syncedNow(before, 'platform/redis')]));
     expect(found.find(({ service }) => service === 'platform/redis')).toMatchObject({
@@ -390,7 +390,7 @@ describe('selectServices after a change of the rules alone', () => {
   });
 });
 
-describe('selectServices of shared entries that are no plain files', () => {
+describe('selectServices for shared paths that are no plain files', () => {
   const base = { [REDIS]: 'r1' };
   const entry = (mode: string, id: string): TreeEntry => ({
     mode,

@@ -1,8 +1,9 @@
-/** Which services a sync runs, and why: pure, from a commit's snapshot, the ledger and what was asked. */
+/** Decides which services a sync runs, and why, from a commit's snapshot, the ledger and the request. Pure. */
 
 import type { Selection } from '../../runs/run.ts';
 import type { ServiceDecision } from '../../runs/run-events.ts';
 import type { Ledger, LedgerEntry } from '../../runs/run-store.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type DuplicateService, describeDuplicate } from '../rules/discover-services.ts';
 import type { Service } from '../rules/service-rules.ts';
 import type { ServiceAtCommit, Snapshot } from '../rules/snapshot.ts';
@@ -13,40 +14,50 @@ export interface SelectionInput {
   runId: string;
   target: Snapshot;
   ledger: Ledger;
-  /** Commits taken as deployed for services never synced; null for one that is not known any more. */
+  /** The commits that count as deployed for services never synced. Null stands for a commit that is not known. */
   baselines: (Snapshot | null)[];
-  /** Commit of a baseline → folder → the service that the commit's own rules made of it, where they differ. */
+  /** Commit of a baseline → folder → service, for baselines whose own rules differ from those at the target. */
   ownServices?: ReadonlyMap<string, ReadonlyMap<string, Service>>;
   selection: Selection;
   force: boolean;
-  /** Commits newer than the target on the branch; a service attempted at one of them is left alone. */
+  /** The commits on the branch after the target. A service that was attempted at one of them does not run. */
   newer: ReadonlySet<string>;
-  /** Failed services that are not to be tried again yet. */
+  /** Failed services that must not be tried again yet. */
   postponed: ReadonlySet<string>;
-  /** Services changed outside since their last sync; left out where nobody looked. */
+  /** Services that were changed outside since their last sync. Left out if nobody looked. */
   drifted?: ReadonlyMap<string, Drift>;
-  /** True when going to this commit by name is what was asked for: pins and newer commits do not stand in the way. */
+  /** True if the request names this commit to go back to. Then pins and newer commits do not count. */
   rollback: boolean;
   unpin: boolean;
   /** Digest of the environment that tasks get. */
   environmentDigest: string;
 }
 
-/** A decision about a service that exists at the commit carries what is needed to run it. */
+/** The request of a push: everything that changed. */
+export const ALL_CHANGED = {
+  selection: { mode: 'changed' },
+  force: false,
+  rollback: false,
+  unpin: false,
+  postponed: new Set<string>(),
+} as const satisfies Partial<SelectionInput>;
+
+/** A decision, with the data that is needed to run the service. */
 export interface Selected extends ServiceDecision {
   service: string;
+  /** Null if the service does not exist at the commit. */
   at: ServiceAtCommit | null;
-  /** Digest of everything the task depends on. */
+  /** Digest of everything that the task depends on. */
   inputs: string;
-  /** The commit it is compared with, for the list of changed paths. */
+  /** The commit that the service is compared with, for the list of changed paths. */
   previous: string | null;
 }
 
-/** Decisions for all services that exist at the commit or existed when they were last looked at. */
+/** Decides about all services that exist at the commit or are in the ledger. */
 export function selectServices(input: SelectionInput): Selected[] {
   const { target, ledger } = input;
   const present = target.services.map((service) => decide(input, service));
-  // What is wrong or missing at an outdated commit says nothing of the branch any more.
+  // Services that are wrong or missing at an outdated commit may be right at the head.
   if (outdatedBy(input) !== null) return present;
   const duplicates = target.duplicates.map((duplicate) => refuse(input, duplicate));
   const known = new Set([...present, ...duplicates].map(({ service }) => service));
@@ -58,7 +69,7 @@ export function selectServices(input: SelectionInput): Selected[] {
 
 const ABSENT = { wave: 0, paths: [], at: null, inputs: '', previous: null };
 
-/** Several folders with one id are an error of this id alone. */
+/** Two folders with one id are an error of this service only. */
 function refuse({ selection }: SelectionInput, { id, folders }: DuplicateService): Selected {
   const base = { ...ABSENT, service: id, folder: folders[0] ?? '' };
   if (selection.mode === 'services' && !selection.services.includes(id)) return { ...base, ...NOT_ASKED_FOR };
@@ -68,59 +79,63 @@ function refuse({ selection }: SelectionInput, { id, folders }: DuplicateService
 const NOT_ASKED_FOR = { decision: 'not_chosen', because: 'Not asked for.' } as const;
 
 function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
-  const { selection } = input;
-  const entry = input.ledger.entries.get(service.id);
-  const dependent = { service, target: input.target, environmentDigest: input.environmentDigest };
-  const inputs = inputsOf(dependent);
-  const base = {
+  const { target, ledger, environmentDigest } = input;
+  const entry = ledger.entries.get(service.id);
+  const dependent = { service, target, environmentDigest };
+  return {
     service: service.id,
     folder: service.folder,
     wave: service.wave,
     paths: [],
     at: service,
-    inputs,
+    inputs: inputsOf(dependent),
     previous: entry?.synced?.commit ?? baselineOf(input, service),
+    ...decisionOf(input, entry, dependent),
   };
-  if (service.task === null) {
-    return { ...base, decision: 'excluded', because: 'Folders of this kind are known and never run.' };
-  }
-  if (selection.mode === 'services' && !selection.services.includes(service.id)) {
-    return { ...base, ...NOT_ASKED_FOR };
-  }
-  const isUnchanged =
-    entry?.outcome === 'succeeded' && entry.synced !== null && hasSameInputs(entry.synced.inputs, dependent);
-  if (isUnchanged && entry.synced?.runId === input.runId) {
-    return { ...base, decision: 'done', because: 'Synced by an earlier attempt of this run.' };
-  }
-  const pin = input.ledger.pins.get(service.id);
-  // Where a rollback put it, it may go again whoever asks: so a rollback that failed can be retried.
-  const atPin = pin === input.target.commit;
-  if (pin !== undefined && !atPin && !input.rollback && !input.unpin) {
-    return {
-      ...base,
-      decision: 'pinned',
-      because: `Pinned to ${short(pin)} by a rollback, until it is unpinned.`,
-    };
-  }
-  const newer =
-    input.rollback || atPin ? null : (outdatedBy(input) ?? (entry && newerThanTarget(entry, input.newer)));
-  if (newer) {
-    return {
-      ...base,
-      decision: 'newer_synced',
-      because: `Already looked at for ${short(newer)}, which is newer than this commit.`,
-    };
-  }
-  if (selection.mode === 'changed') return { ...base, ...stale(input, entry, dependent) };
-  const drift = input.drifted?.get(service.id);
-  if (isUnchanged && !drift && !input.force) {
-    return { ...base, decision: 'skipped', because: `Unchanged since run ${entry.synced?.runId}.` };
-  }
-  const because = input.force ? 'Asked for, by force.' : 'Asked for.';
-  return { ...base, decision: 'run', because: drift ? `${because} ${drift.because}` : because };
 }
 
-/** The newer commit that was examined as a whole: what it left alone was right as it was. */
+type Decision = Pick<Selected, 'decision' | 'because'>;
+
+function decisionOf(input: SelectionInput, entry: LedgerEntry | undefined, dependent: Dependent): Decision {
+  const { selection, force } = input;
+  const { service } = dependent;
+  if (service.task === null) {
+    return { decision: 'excluded', because: 'Folders of this kind are known and never run.' };
+  }
+  if (selection.mode === 'services' && !selection.services.includes(service.id)) return NOT_ASKED_FOR;
+  const synced = entry?.outcome === 'succeeded' ? entry.synced : null;
+  const isUnchanged = synced !== null && hasSameInputs(synced.inputs, dependent);
+  if (isUnchanged && synced.runId === input.runId) {
+    return { decision: 'done', because: 'Synced by an earlier attempt of this run.' };
+  }
+  const held = whyHeldBack(input, entry, service.id);
+  if (held) return held;
+  if (selection.mode === 'changed') return stale(input, entry, dependent);
+  const drift = input.drifted?.get(service.id);
+  if (isUnchanged && !drift && !force) {
+    return { decision: 'skipped', because: `Unchanged since run ${synced.runId}.` };
+  }
+  const because = force ? 'Asked for, by force.' : 'Asked for.';
+  return run(drift ? `${because} ${drift.because}` : because);
+}
+
+/** A pin or a newer commit keeps a service from running, unless the request is a rollback. */
+function whyHeldBack(input: SelectionInput, entry: LedgerEntry | undefined, id: string): Decision | null {
+  if (input.rollback) return null;
+  const pin = input.ledger.pins.get(id);
+  // Any request may sync the pinned commit, so that a failed rollback can be retried.
+  if (pin === input.target.commit) return null;
+  if (pin !== undefined && !input.unpin) {
+    const because = `Pinned to ${shortCommit(pin)} by a rollback, until it is unpinned.`;
+    return { decision: 'pinned', because };
+  }
+  const newer = outdatedBy(input) ?? (entry && newerThanTarget(entry, input.newer));
+  if (!newer) return null;
+  const because = `Already looked at for ${shortCommit(newer)}, which is newer than this commit.`;
+  return { decision: 'newer_synced', because };
+}
+
+/** The newer commit at which all services were examined, or null. Services that did not run there were up to date. */
 export function outdatedBy({ ledger, newer, rollback }: SelectionInput): string | null {
   const examined = rollback ? undefined : ledger.examined?.commit;
   return examined !== undefined && newer.has(examined) ? examined : null;
@@ -131,24 +146,23 @@ function newerThanTarget(entry: LedgerEntry, newer: ReadonlySet<string>): string
   return entry.synced && newer.has(entry.synced.commit) ? entry.synced.commit : null;
 }
 
-function stale(
-  input: SelectionInput,
-  entry: LedgerEntry | undefined,
-  dependent: Dependent,
-): Pick<Selected, 'decision' | 'because'> {
+/** The decision if the request is for all changed services. */
+function stale(input: SelectionInput, entry: LedgerEntry | undefined, dependent: Dependent): Decision {
   const { service } = dependent;
   if (!entry) return staleAgainstBaselines(input, service);
-  // Other inputs than those that failed are not a retry.
+  // It is no retry if the inputs differ from those that failed.
   if (input.postponed.has(service.id) && hasSameInputs(entry.attemptedInputs, dependent)) {
     return { decision: 'postponed', because: 'Its last sync failed; it is not to be tried again yet.' };
   }
   if (entry.outcome === 'removed') return run('It was removed before and is back.');
-  if (entry.outcome === 'started') return run(`Its sync at ${short(entry.attemptedCommit)} was cut off.`);
-  if (entry.outcome === 'cancelled') return run(`Its sync at ${short(entry.attemptedCommit)} was cancelled.`);
+  if (entry.outcome === 'started')
+    return run(`Its sync at ${shortCommit(entry.attemptedCommit)} was cut off.`);
+  if (entry.outcome === 'cancelled')
+    return run(`Its sync at ${shortCommit(entry.attemptedCommit)} was cancelled.`);
   if (entry.outcome === 'failed' || !entry.synced) {
-    return run(`Its last sync, at ${short(entry.attemptedCommit)}, failed.`);
+    return run(`Its last sync, at ${shortCommit(entry.attemptedCommit)}, failed.`);
   }
-  const since = short(entry.synced.commit);
+  const since = shortCommit(entry.synced.commit);
   if (entry.folder !== service.folder) return run(`Its folder moved from ${entry.folder} since ${since}.`);
   if (entry.synced.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
   if (!hasSameShared(entry.synced, dependent)) return run(`Shared files changed since ${since}.`);
@@ -159,16 +173,13 @@ function stale(
   return { decision: 'not_chosen', because: drift ? `${because} ${drift.because}` : because };
 }
 
-function staleAgainstBaselines(
-  input: SelectionInput,
-  service: ServiceAtCommit,
-): Pick<Selected, 'decision' | 'because'> {
+function staleAgainstBaselines(input: SelectionInput, service: ServiceAtCommit): Decision {
   if (input.baselines.length === 0) return run('Never synced, and there is nothing to compare with.');
   for (const baseline of input.baselines) {
     if (!baseline) return run('Never synced, and the commit before the push is not known here.');
     const before = baseline.byId.get(service.id);
     if (!before) return run('New: never synced before.');
-    const since = short(baseline.commit);
+    const since = shortCommit(baseline.commit);
     if (before.folder !== service.folder)
       return run(`Its folder moved from ${before.folder} since ${since}.`);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
@@ -180,7 +191,7 @@ function staleAgainstBaselines(
   return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };
 }
 
-function run(because: string): Pick<Selected, 'decision' | 'because'> {
+function run(because: string): Decision {
   return { decision: 'run', because };
 }
 
@@ -216,7 +227,7 @@ function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledg
     });
 }
 
-/** Asked for by name while they existed, but not at this commit. */
+/** Services that the request names, but that do not exist at this commit. */
 function missing(asked: string[], known: ReadonlySet<string>, commit: string): Selected[] {
   return asked
     .filter((id) => !known.has(id))
@@ -225,11 +236,6 @@ function missing(asked: string[], known: ReadonlySet<string>, commit: string): S
       service: id,
       folder: '',
       decision: 'invalid',
-      because: `There is no service ${id} at ${short(commit)}.`,
+      because: `There is no service ${id} at ${shortCommit(commit)}.`,
     }));
-}
-
-/** The first 8 characters of a commit id. */
-export function short(commit: string): string {
-  return commit.slice(0, 8);
 }

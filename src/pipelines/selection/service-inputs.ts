@@ -1,12 +1,12 @@
-/** What a service's task depends on, as it is stored in the ledger and compared with it. */
+/** Digests of everything that a service's task depends on, for the ledger. */
 
 import type { LedgerEntry } from '../../runs/run-store.ts';
 import { digest, type ServiceAtCommit, type Snapshot } from '../rules/snapshot.ts';
 
 /**
- * Stands before what this version stores, which is `2:<digest of the task>:<digest of the rest>`. Earlier versions
- * stored one digest, without the task, and knew only regular files among what is shared. What they stored is
- * compared as they would have done, so that an upgrade runs nothing.
+ * The prefix of the form `2:<digest of the task>:<digest of the rest>`. Earlier versions stored one digest, without the
+ * task and with regular files only. Such a digest is compared in the same way as those versions did, so that no service
+ * runs because of an upgrade.
  */
 const FORM = '2:';
 
@@ -19,7 +19,7 @@ export interface Dependent {
   environmentDigest: string;
 }
 
-/** Everything that the task depends on, to be stored. */
+/** The digest to store. */
 export function inputsOf({ service, environmentDigest }: Dependent): string {
   const rest = digest([service.folder, service.tree, service.shared, environmentDigest]);
   return `${FORM}${taskDigest(service)}:${rest}`;
@@ -36,7 +36,7 @@ export function hasSameShared({ inputs, shared }: Synced, { service, target }: D
   return shared === (inputs.startsWith(FORM) ? service.shared : target.sharedAsStoredBefore(service.id));
 }
 
-/** True as well when the task was not stored. */
+/** True also if the task was not stored. */
 export function hasSameTask({ inputs }: Synced, { service }: Dependent): boolean {
   return !inputs.startsWith(FORM) || inputs.startsWith(`${FORM}${taskDigest(service)}:`);
 }

@@ -40,7 +40,7 @@ describe('ruleOf', () => {
 });
 
 describe('createPathMatcher', () => {
-  it('tells the service a path belongs to by its folder alone', () => {
+  it('finds the service of a path by its folder alone', () => {
     const match = createPathMatcher();
     expect(match('platform/07.app.web/src/ünï "code".tf')).toMatchObject({
       kind: 'service',

@@ -1,4 +1,4 @@
-/** What changed paths touch, by their names alone: no repository is asked. */
+/** Finds the services that changed paths touch, by the names of the paths alone. */
 
 import {
   bookOf,
@@ -11,14 +11,14 @@ import {
   sharedPathOf,
 } from '../rules/service-rules.ts';
 
-/** What a changed path touches: one service, every service, or none. */
-export type Touched =
+/** The part of the repository that a changed path touches. */
+type Touched =
   | { kind: 'service'; service: Service }
-  /** `services` null: every service. */
+  /** `services` is null for every service. */
   | { kind: 'shared'; services: readonly string[] | null }
   | { kind: 'none' };
 
-/** A function from a path to what it touches by its name alone; whether the service exists is not asked. */
+/** The returned function does not check whether the service exists. */
 export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) => Touched {
   const book = bookOf(rules);
   return (path) => {
@@ -29,7 +29,7 @@ export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) 
   };
 }
 
-/** The service whose folder holds the path; of nested folders the outermost one. */
+/** The service whose folder contains the path. Of nested folders the outermost one counts. */
 function ownerOf(book: RuleBook, path: string): { rule: PlacedRule; service: Service } | null {
   for (const { value, length } of book.rootsAlong(path)) {
     const end = path.indexOf('/', length + 1);
@@ -39,19 +39,19 @@ function ownerOf(book: RuleBook, path: string): { rule: PlacedRule; service: Ser
   return null;
 }
 
-/** The rule by which a path counts, as it stands in a rules file; null when it counts for nothing. */
+/** The rule that matches a path, as it is written in a rules file. Null if no rule does. */
 export function ruleOf(rules: Rules, path: string): string | null {
   return sharedPathOf(rules, path)?.path ?? ownerOf(bookOf(rules), path)?.rule.match ?? null;
 }
 
-/** Stands for every service in answers that are given before the repository was looked at. */
+/** Stands for every service in answers that do not look at the repository. */
 const ALL_SERVICES = '__all__';
 
-/** The services that a push payload names, sorted, with `__all__` when a shared path changed. */
+/** The services that a push payload names, sorted, with `__all__` if a shared path changed. */
 export function servicesNamedBy(paths: Iterable<string>, rules: Rules = DEFAULT_RULES): string[] {
   const match = createPathMatcher(rules);
   const named = new Set<string>();
-  // Many paths may belong to one entry that names many services.
+  // A set, because many paths may belong to one shared path that names many services.
   const shared = new Set<readonly string[] | null>();
   for (const path of paths) {
     const touched = match(path);

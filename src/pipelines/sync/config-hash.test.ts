@@ -5,7 +5,7 @@ describe('configHash', () => {
   it.each([
     ['services: {}\n', { B: '2', A: '1', E: '' }, 'efb2ebedb477'],
     ['', {}, 'a70cdd06292b'],
-  ])('of %j with %j is what tasks in the field compute: %s', (compose, environment, hash) => {
+  ])('of %j with %j equals the hash that existing tasks compute: %s', (compose, environment, hash) => {
     expect(configHash(compose, environment)).toBe(hash);
     expect(configHash(Buffer.from(compose), environment)).toBe(hash);
   });

@@ -1,8 +1,8 @@
-/** The config hash that tasks compare to see whether a service's configuration changed. */
+/** The config hash, by which tasks see whether the configuration of a service changed. */
 
 import { createHash } from 'node:crypto';
 
-/** Variables as `KEY=VALUE` lines, sorted by key, empty values left out. */
+/** The variables as `KEY=VALUE` lines, sorted by key, without those that are empty. */
 export function environmentLines(environment: Readonly<Record<string, string>>): string[] {
   return Object.keys(environment)
     .filter((name) => environment[name] !== '')
@@ -11,8 +11,8 @@ export function environmentLines(environment: Readonly<Record<string, string>>):
 }
 
 /**
- * First 12 hex characters of SHA-256 over the compose file's bytes, `\n---ENV---\n` and the environment lines
- * joined by `\n`. Tasks in the field compare exactly this value.
+ * The first 12 hex characters of SHA-256 over the bytes of the compose file, `\n---ENV---\n` and the environment lines,
+ * joined by `\n`. Existing tasks compare exactly this value.
  */
 export function configHash(
   compose: string | Uint8Array,

@@ -1,39 +1,38 @@
-/** Writes to where config hashes also stand, in Dokploy: after a task succeeded, and later what could not be then. */
+/** Writes config hashes to Dokploy: after a task has succeeded, or later if that failed. */
 
 import { describeError, WorkspaceBusyError } from '../../errors.ts';
+import { SECOND } from '../../units.ts';
 import {
   comparableHash,
   healsBefore,
   idsOf,
-  keep,
   NEVER_LOOKED_AT,
   type OutsideOptions,
   type OutsideView,
   sameHash,
+  saveHashes,
 } from './outside.ts';
 import { takeSyncLock } from './sync-lock.ts';
 
-/** A failure that took this long is not tried with the next service of the same sync. */
-const SLOW_MS = 3_000;
+/** After a failure that took longer, the same sync tries no other service. */
+const SLOW_MS = 3 * SECOND;
 
-export interface OutsideWrite {
+interface OutsideWrite {
   service: string;
   value: string;
-  /** It was run because it had drifted. */
+  /** True if the service ran because of a drift. */
   healed: boolean;
 }
 
-/** Told what could not be written, one sentence for a person. */
-type Remark = (message: string) => Promise<void>;
-
 /**
- * Writes the hashes of services that were just synced. It never fails but with the signal's reason: what cannot be
- * written is remarked, and written by a later reconcile. After a slow failure it tries no more.
+ * Returns a function that writes the hash of a service that was just synced. It fails only with the signal's reason. If
+ * a hash cannot be written, it calls `remark` with a sentence, and a later reconcile writes the hash. After a slow failure
+ * it does not try again.
  */
 export function createOutsideWriter(
   options: OutsideOptions,
   scope: string,
-  remark: Remark,
+  remark: (message: string) => Promise<void>,
 ): (hash: OutsideWrite, signal: AbortSignal) => Promise<void> {
   let isSlow = false;
   return async (hash, signal) => {
@@ -47,8 +46,8 @@ export function createOutsideWriter(
 }
 
 /**
- * Writes what a sync could not, under the lock of the workspace: while somebody syncs, tasks may be changing the
- * same environments, and it is left for later. Returns what is to be said.
+ * Writes the hashes that a sync could not write. Does nothing while somebody else holds the lock of the workspace,
+ * because tasks may be changing the same environments. Returns one sentence for each problem.
  */
 export async function writeOwed(
   options: OutsideOptions,
@@ -84,7 +83,7 @@ export async function writeOwed(
   }
 }
 
-/** Null when it was written. */
+/** Returns the problem, or null if the hash was written. */
 async function tryToWrite(
   { hashes, store }: OutsideOptions,
   scope: string,
@@ -113,5 +112,5 @@ async function remember(
   const healing = healed ? { heals: healsBefore(old, at) + 1, healedAt: at } : {};
   const hash = { ...old, ...written, ...healing, drifted: false, owed: problem !== null, problem };
   const since = sameHash(old, hash) ? old.since : at;
-  await keep({ store }, scope, [{ ...hash, since }]);
+  await saveHashes({ store }, scope, [{ ...hash, since }]);
 }

@@ -109,8 +109,8 @@ async function look(place: Place, more: Partial<OutsideOptions> = {}, patient = 
 
 const NOTHING = { drifts: [], unwritten: [], remarks: [] };
 
-describe('What stands outside', () => {
-  it('is as it should be, also with more digits than ours', async () => {
+describe('The config hash outside', () => {
+  it('is right, also with more digits than ours', async () => {
     const place = createPlace({ 'a/one': null });
     await sync('a/one', OURS);
     await write(place, 'a/one', OURS);
@@ -145,7 +145,7 @@ describe('What stands outside', () => {
   it.each<[string, string | null]>([
     ['there is nothing yet', null],
     ['it is as it was left before the last sync', OLD],
-  ])('is yet to be written when %s', async (_what, found) => {
+  ])('is still to be written when %s', async (_what, found) => {
     const place = createPlace({ 'a/one': null });
     await sync('a/one', OLD);
     await write(place, 'a/one', OLD);
@@ -154,7 +154,7 @@ describe('What stands outside', () => {
     expect(await look(place)).toEqual({ ...NOTHING, unwritten: ['a/one'] });
   });
 
-  it('is yet to be written, whatever stands there, after a sync that could not write it', async () => {
+  it('is still to be written, whatever is outside, after a sync that could not write it', async () => {
     const place = createPlace({ 'a/one': null });
     await sync('a/one', OURS);
     await write(place, 'a/one', OURS);
@@ -173,7 +173,7 @@ describe('What stands outside', () => {
     expect(await look(place)).toEqual(NOTHING);
   });
 
-  it('is not compared for what failed, and what is owed is not written when it is no longer so', async () => {
+  it('is not compared after a failure, and an old hash is not written', async () => {
     const place = createPlace({ 'a/one': THEIRS });
     await sync('a/one', OURS, 'failed');
     expect(await look(place)).toEqual(NOTHING);
@@ -182,7 +182,7 @@ describe('What stands outside', () => {
     expect(place.writes).toEqual([]);
   });
 
-  it('is a remark, and nothing else, when it cannot be read; what was known is forgotten by none of it', async () => {
+  it('causes only a remark if it cannot be read, and earlier knowledge is kept', async () => {
     const place = createPlace({ 'a/one': null });
     await sync('a/one', OURS);
     await sync('a/two', OURS);
@@ -199,7 +199,7 @@ describe('What stands outside', () => {
     expect((await look(place)).drifts).toEqual([{ service: 'a/one', heal: true, isNew: false }]);
   });
 
-  it('is healed ever more rarely while somebody insists, and at once again after a quiet time', async () => {
+  it('is healed more and more rarely while somebody changes it again, and at once after a quiet time', async () => {
     const place = createPlace({ 'a/one': null });
     await sync('a/one', OURS);
     await write(place, 'a/one', OURS);

@@ -1,44 +1,51 @@
-/** What stands outside of the ledger, in Dokploy: compared with it before a sync chooses, and by reconcile. */
+/** Compares the ledger with the config hashes outside of it, in Dokploy, and remembers the result. */
 
 import { StoreUnavailableError } from '../../errors.ts';
 import { type ConfigHashes, ODD_HASH, type OutsideHash } from '../../runs/config-hashes.ts';
 import type { Ledger, LedgerEntry, RunStore } from '../../runs/run-store.ts';
+import { HOUR, MINUTE } from '../../units.ts';
 
 export interface OutsideOptions {
   hashes: ConfigHashes;
   store: Pick<RunStore, 'ledger' | 'active' | 'outsideHashes' | 'saveOutsideHashes'>;
-  /** Run again what was changed outside. */
+  /** Runs a service again if somebody changed its hash outside. */
   selfHeal: boolean;
   now(): number;
 }
 
-/** A service whose config hash outside is not the one of its last sync, by somebody else's doing. */
+/** A service whose config hash outside was changed by somebody else. */
 export interface Drift {
   service: string;
   /** One sentence for the explanation. */
   because: string;
-  /** True when it is to be run for that. */
+  /** True if the service is to run because of the drift. */
   heal: boolean;
-  /** True when it was not so at the last look. */
+  /** True if the last look did not find the same drift. */
   isNew: boolean;
 }
 
 export interface OutsideView {
   drifted: Map<string, Drift>;
-  /** Synced, but not written outside yet, or not successfully. */
+  /** Synced services whose hash is not outside yet. */
   unwritten: { service: string; value: string }[];
   /** One sentence each, for people. */
   remarks: { level: 'info' | 'warning'; message: string }[];
 }
 
-const FIRST_PAUSE_MS = 60_000;
-const LONGEST_PAUSE_MS = 3_600_000;
+/** The view if there is no place outside, or if nobody looked. */
+export const NOTHING_OUTSIDE: OutsideView = { drifted: new Map(), unwritten: [], remarks: [] };
+
+const LONGEST_PAUSE_MS = HOUR;
 const NAMED_SERVICES = 5;
 
+/** The pause after so many attempts in a row: a minute after the first one, then twice as long each time, up to an hour. */
+export function pauseAfter(attempts: number): number {
+  return attempts === 0 ? 0 : Math.min(MINUTE * 2 ** (attempts - 1), LONGEST_PAUSE_MS);
+}
+
 /**
- * Compares the ledger with what stands outside, and remembers what it saw. Nothing outside can make it fail: then
- * there is a remark, and the ledger alone decides. With `patient`, what drifts again and again is healed ever
- * more rarely.
+ * Never fails because of the place outside: then there is a remark, and the ledger alone decides. With `patient`, a
+ * service that drifts again and again is healed more and more rarely.
  */
 export async function lookOutside(
   options: OutsideOptions,
@@ -53,7 +60,7 @@ export async function lookOutside(
   const { found, problems, failure } = await options.hashes.read(services, signal);
   if (failure !== null) view.remarks.push({ level: 'warning', message: `${failure} The ledger decides.` });
   if (problems.size > 0) view.remarks.push({ level: 'info', message: placesRemark(problems) });
-  // What was synced while we looked is compared the next time.
+  // A service that was synced in the meantime is compared the next time.
   const ledger = await options.store.ledger(scope);
   const changes: OutsideHash[] = [];
   for (const entry of ledger.entries.values()) {
@@ -64,16 +71,16 @@ export async function lookOutside(
     const seen = found.get(service);
     const now = afterLook(old, value, seen, problems.get(service) ?? null);
     if (seen !== undefined && now.drifted) {
-      view.drifted.set(service, driftOf(options, old, now, value, patient));
+      view.drifted.set(service, driftOf(options, { old, now, value, patient }));
     } else if (seen !== undefined && !isSame(seen, value)) view.unwritten.push({ service, value });
-    // When nothing could be read there is nothing new to remember.
+    // After a failure there is nothing new to remember.
     if (failure === null && !sameHash(old, now)) changes.push({ ...now, since: options.now() });
   }
-  await keep(options, scope, changes);
+  await saveHashes(options, scope, changes);
   return view;
 }
 
-/** What a service is before it is first looked at. */
+/** A service before the first look. */
 export const NEVER_LOOKED_AT: Omit<OutsideHash, 'service'> = {
   written: null,
   found: null,
@@ -85,8 +92,8 @@ export const NEVER_LOOKED_AT: Omit<OutsideHash, 'service'> = {
   healedAt: 0,
 };
 
-/** What is not remembered now is found again by the next look; it must not cost a sync. */
-export async function keep(
+/** Ignores a store that is away, because the next look finds the same, and a sync must not fail for this. */
+export async function saveHashes(
   { store }: Pick<OutsideOptions, 'store'>,
   scope: string,
   hashes: OutsideHash[],
@@ -101,14 +108,14 @@ export function idsOf({ entries }: Ledger): string[] {
   return [...entries.values()].filter(({ outcome }) => outcome !== 'removed').map(({ service }) => service);
 }
 
-/** Null for what is stale by its own account: its tasks may have left anything behind. */
+/** Returns null if the last sync did not succeed, because then any hash may be outside. */
 export function comparableHash({ outcome, synced }: LedgerEntry): string | null {
   return outcome === 'succeeded' ? (synced?.configHash ?? null) : null;
 }
 
 /**
- * As it should be; or as we left it before the last sync, or nothing where we wrote nothing, or owed: then ours is
- * yet to be written; or somebody changed it.
+ * A hash that differs from `value` is one of three things: the hash that we wrote before the last sync (or none, if we
+ * never wrote one); a hash that we still owe; or a drift.
  */
 function afterLook(
   old: OutsideHash,
@@ -124,35 +131,29 @@ function afterLook(
   return { ...old, found, drifted: !old.owed && !isLeft, problem: old.owed ? old.problem : null };
 }
 
-/** Tasks in the field compare twelve digits and may write more of them. */
+/** Existing tasks compare twelve digits and may write more. */
 function isSame(found: string | null, hash: string | null): boolean {
   return found !== null && hash !== null && found.startsWith(hash);
 }
 
 function driftOf(
-  { selfHeal, now }: OutsideOptions,
-  old: OutsideHash,
-  hash: OutsideHash,
-  value: string,
-  patient: boolean,
+  options: OutsideOptions,
+  { old, now, value, patient }: { old: OutsideHash; now: OutsideHash; value: string; patient: boolean },
 ): Drift {
-  const there = hash.found === null ? 'nothing' : hash.found === ODD_HASH ? 'no hash' : hash.found;
-  const rested = !patient || now() >= hash.healedAt + pauseMs(healsBefore(hash, now()));
+  const there = now.found === null ? 'nothing' : now.found === ODD_HASH ? 'no hash' : now.found;
+  const at = options.now();
+  const rested = !patient || at >= now.healedAt + pauseAfter(healsBefore(now, at));
   return {
-    service: hash.service,
+    service: now.service,
     because: `Changed outside: Dokploy has ${there} in place of ${value}.`,
-    heal: selfHeal && rested,
-    isNew: !old.drifted || old.found !== hash.found,
+    heal: options.selfHeal && rested,
+    isNew: !old.drifted || old.found !== now.found,
   };
 }
 
-/** Where somebody else insists we do not fight them every few minutes; after a quiet time it is a new matter. */
+/** The heals since the last quiet time. Each of them makes the pause before the next one longer. */
 export function healsBefore({ heals, healedAt }: OutsideHash, at: number): number {
   return at - healedAt > 2 * LONGEST_PAUSE_MS ? 0 : heals;
-}
-
-function pauseMs(heals: number): number {
-  return heals === 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (heals - 1), LONGEST_PAUSE_MS);
 }
 
 function placesRemark(problems: ReadonlyMap<string, string>): string {
@@ -163,14 +164,6 @@ function placesRemark(problems: ReadonlyMap<string, string>): string {
 }
 
 export function sameHash(one: OutsideHash, other: OutsideHash): boolean {
-  return (
-    one.written === other.written &&
-    one.found === other.found &&
-    one.drifted === other.drifted &&
-    one.owed === other.owed &&
-    one.problem === other.problem
-  );
+  const fields = ['written', 'found', 'drifted', 'owed', 'problem'] as const;
+  return fields.every((field) => one[field] === other[field]);
 }
-
-/** Where there is no other place than the ledger, or nothing was looked at. */
-export const NOTHING_OUTSIDE: OutsideView = { drifted: new Map(), unwritten: [], remarks: [] };

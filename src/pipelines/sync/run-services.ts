@@ -1,9 +1,7 @@
-/** The part of a sync that changes something: the workspace at the commit, and the task of each chosen service. */
+/** The part of a sync that changes something: moves the workspace to the commit, and runs the task of each chosen service. */
 
 import path from 'node:path';
 import { WorkspaceBusyError } from '../../errors.ts';
-import type { Mirror } from '../../git/own/mirror.ts';
-import type { Workspace } from '../../git/own/workspace.ts';
 import type { PipelineContext } from '../pipeline.ts';
 import { schedule } from '../rules/schedule.ts';
 import { ofService } from '../rules/service-rules.ts';
@@ -11,30 +9,14 @@ import type { Explained } from '../selection/explain.ts';
 import { missingContent } from '../selection/missing-content.ts';
 import { removeTaskFolder } from '../task-folder.ts';
 import { configHash } from './config-hash.ts';
-import type { OutsideOptions, OutsideView } from './outside.ts';
+import type { OutsideView } from './outside.ts';
 import { createOutsideWriter } from './outside-writes.ts';
 import { takeSyncLock } from './sync-lock.ts';
-import {
-  type ServiceOutcome,
-  type ServiceToSync,
-  type SyncServiceOptions,
-  syncService,
-} from './sync-service.ts';
+import { type ServiceOutcome, type ServiceToSync, type SyncOptions, syncService } from './sync-service.ts';
 
-export interface RunServicesOptions extends Omit<SyncServiceOptions, 'checkout'> {
-  mirror: Mirror;
-  workspace: Workspace;
-  workspaceDir: string;
-  /** Where config hashes also stand; null: nowhere. */
-  outside: OutsideOptions | null;
-  concurrency: number;
-  /** How long to wait for somebody else's hold on the workspace. */
-  lockWaitMs: number;
-}
-
-/** How each chosen service ended. Throws when the signal ends it or the workspace cannot be had. */
+/** Resolves to the outcome of each chosen service. Throws if the signal ends it, or if the workspace is not free. */
 export async function runServices(
-  options: RunServicesOptions,
+  options: SyncOptions,
   context: PipelineContext<'sync'>,
   explained: Explained,
   outside: OutsideView,
@@ -47,7 +29,7 @@ export async function runServices(
   const release = await takeSyncLock({
     workspaceDir: options.workspaceDir,
     waitMs: options.lockWaitMs,
-    // A drain lets tasks end, and here none runs yet.
+    // A drain waits only for tasks, and none runs yet.
     signal: AbortSignal.any([signal, context.draining]),
     onWait: (holder) =>
       context.emit({
@@ -60,7 +42,7 @@ export async function runServices(
   });
   try {
     await options.workspace.moveTo(revision, signal);
-    await sayWhatIsMissing(options, context, revision, toSync);
+    await warnOfMissingContent(options, context, revision, toSync);
     return await runTasks(options, { ...context, signal }, { toSync, explained, outside });
   } finally {
     await removeTaskFolder(path.join(options.tempDir, context.run.id));
@@ -68,8 +50,8 @@ export async function runServices(
   }
 }
 
-async function sayWhatIsMissing(
-  { mirror, workspace }: RunServicesOptions,
+async function warnOfMissingContent(
+  { mirror, workspace }: SyncOptions,
   { emit }: PipelineContext<'sync'>,
   revision: string,
   toSync: readonly ServiceToSync[],
@@ -82,13 +64,12 @@ async function sayWhatIsMissing(
 }
 
 async function runTasks(
-  options: RunServicesOptions,
+  options: SyncOptions,
   context: PipelineContext<'sync'>,
   { toSync, explained, outside }: { toSync: ServiceToSync[]; explained: Explained; outside: OutsideView },
 ): Promise<ServiceOutcome[]> {
   const { signal, draining, emit } = context;
   const outcomes: ServiceOutcome[] = [];
-  const serviceOptions = { ...options, checkout: options.workspace.directory };
   const writeOutside = outsideWriter(options, context, outside);
   await schedule({
     items: toSync.map((item) => ({
@@ -101,7 +82,7 @@ async function runTasks(
     async work(item) {
       draining.throwIfAborted();
       signal.throwIfAborted();
-      const outcome = await syncService(serviceOptions, context, item);
+      const outcome = await syncService(options, context, item);
       outcomes.push(outcome);
       if (outcome.state === 'succeeded') await writeOutside(item, signal);
       return outcome.state === 'succeeded';
@@ -116,9 +97,9 @@ async function runTasks(
   return outcomes;
 }
 
-/** After the ledger, which alone decides: the hash of what was synced goes to where else it stands. */
+/** Writes the hash of a synced service to the place outside. Called after the ledger is stored, because only that decides. */
 function outsideWriter(
-  { outside }: RunServicesOptions,
+  { outside }: SyncOptions,
   { run, emit }: PipelineContext<'sync'>,
   { drifted }: OutsideView,
 ): (synced: ServiceToSync, signal: AbortSignal) => Promise<void> {
@@ -131,7 +112,7 @@ function outsideWriter(
 }
 
 async function servicesToSync(
-  options: RunServicesOptions,
+  options: SyncOptions,
   { run }: PipelineContext<'sync'>,
   { selected, loaded }: Explained,
   revision: string,

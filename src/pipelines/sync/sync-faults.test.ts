@@ -82,7 +82,7 @@ describe.each([
   });
 });
 
-describe('A sync one of whose gits is killed', () => {
+describe('A sync if one of its git processes is killed', () => {
   /** A git that kills itself when it is the n-th that is started, by the number in the file `dies`. */
   async function worldWithMortalGit() {
     const folder = mkdtempSync(path.join(tmpdir(), 'iac-mortal-git-'));
@@ -111,7 +111,7 @@ exec /usr/bin/git "$@"
     };
   }
 
-  it('says so, and the next one works', { timeout: 300_000 }, async () => {
+  it('reports that, and the next one works', { timeout: 300_000 }, async () => {
     const { world, whileGitDies } = await worldWithMortalGit();
     const follow = followUp(world);
     let deaths = 0;
@@ -135,7 +135,7 @@ exec /usr/bin/git "$@"
 });
 
 describe('A sync whose task is killed', () => {
-  it('at any of its lines ends, leaves no process, and the next one works', async () => {
+  it('at any of its lines ends and leaves no process, and the next one works', async () => {
     const world = await worldWithRedis();
     for (const line of [1, 2, 3]) {
       const lines = `for n in 1 2 3; do echo $n; [ $n != ${line} ] || kill -KILL $$; done`;
@@ -151,7 +151,7 @@ describe('A sync whose task is killed', () => {
     await expectNextWorks(world);
   });
 
-  it('may leave folders that nobody may write', async () => {
+  it('may leave read-only folders', async () => {
     const world = await worldWithRedis();
     world.script(
       'redis.sync',
@@ -164,7 +164,7 @@ describe('A sync whose task is killed', () => {
 });
 
 describe('A sync whose store fails once', () => {
-  it('ends or goes on later, and the next one works', { timeout: 300_000 }, async () => {
+  it('ends or continues later, and the next one works', { timeout: 300_000 }, async () => {
     const world = await worldWithRedis();
     let failures = 0;
     for (let call = 1; ; call += 1) {

@@ -48,8 +48,8 @@ async function deploy(world: SyncWorld, content: string): Promise<string> {
   return commit;
 }
 
-describe('What was pushed while a window was closed', () => {
-  it('by pushes that were missed, is at its opening deployed at the newest commit only', async () => {
+describe('A commit that was pushed while a window was closed', () => {
+  it('is deployed at the opening only if it is the newest one, also if pushes were missed', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.commit(compose('bad'));
@@ -63,7 +63,7 @@ describe('What was pushed while a window was closed', () => {
     expect((await world.due()).services).toEqual([]);
   });
 
-  it('is left out, too, by a run that is cut off at the opening before it has a step', async () => {
+  it('is also left out by a run that is cut off at the opening before its first step', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.commit(compose('bad'));
@@ -80,7 +80,7 @@ describe('What was pushed while a window was closed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
   });
 
-  it('is not taken back by a run that is cut off behind the opening', async () => {
+  it('is not undone by a run that is cut off after the opening', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     const both = (content: string) => ({
       ...compose(content),
@@ -103,7 +103,7 @@ describe('What was pushed while a window was closed', () => {
     expect((await world.due()).services).toEqual([]);
   });
 
-  it('is given up by a run that is cut off when a forced push takes it off the branch', async () => {
+  it('is not synced by a run that is cut off while a forced push takes it off the branch', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     const kept = await world.commit(compose('kept'));
@@ -120,7 +120,7 @@ describe('What was pushed while a window was closed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${lost}`, `redis.sync ${head}`]);
   });
 
-  it('by a push behind what reconcile found, too, and the push has the outcome', async () => {
+  it('by a push after a reconcile is deployed too, and the push gets the outcome', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.commit(compose('bad'));
@@ -135,7 +135,7 @@ describe('What was pushed while a window was closed', () => {
     expect(world.tasks()).toEqual([`redis.sync ${fix}`]);
   });
 
-  it('on both sides of a request by name, too', async () => {
+  it('before and after a request by name is deployed too', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     world.clock.now = CLOSED;
     await world.pushed(await world.commit(compose('bad')));
@@ -180,7 +180,7 @@ describe('A rollback', () => {
     expect(await pinOf(world)).toBe(good);
   });
 
-  it('that an earlier version stored is one still', async () => {
+  it('that an earlier version stored is still a rollback', async () => {
     const world = await worldWithRedis();
     const good = await deploy(world, 'good');
     await deploy(world, 'bad');
@@ -203,7 +203,7 @@ describe('A rollback', () => {
     expect(await pinOf(world)).toBe(good);
   });
 
-  it('to the head ends an earlier one: the service follows the branch again', async () => {
+  it('to the head ends an earlier rollback, so that the service follows the branch again', async () => {
     const world = await worldWithRedis();
     const good = await deploy(world, 'good');
     const head = await deploy(world, 'head');
@@ -215,7 +215,7 @@ describe('A rollback', () => {
     expect(await pinOf(world)).toBeUndefined();
   });
 
-  it('waits for a window and says how not to; forced it does not', async () => {
+  it('waits for a window and says how to avoid that, and does not wait by force', async () => {
     const world = await worldWithRedis({ '.iac-runner.yaml': WINDOW });
     const good = await deploy(world, 'good');
     await deploy(world, 'bad');
@@ -231,7 +231,7 @@ describe('A rollback', () => {
     expect(world.tasks()).toEqual([`redis.sync ${good}`]);
   });
 
-  it('to a commit that has left the branch deploys nothing, and says so', async () => {
+  it('to a commit that has left the branch deploys nothing, and reports that', async () => {
     const world = await worldWithRedis();
     const kept = await world.shell(['rev-parse', 'HEAD']);
     const gone = await deploy(world, 'gone');
@@ -263,7 +263,7 @@ describe('A forced push', () => {
     coveredBy: synced,
   });
 
-  it('takes commits off the branch that then share no outcome, though a newer push covers them', async () => {
+  it('takes commits off the branch, which then get no outcome of a newer push that covers them', async () => {
     const world = await worldWithRedis();
     const kept = await world.commit(compose('kept'));
     const keptPush = await world.pushed(kept);
@@ -280,7 +280,7 @@ describe('A forced push', () => {
     expect(world.tasks()).toEqual([`redis.sync ${head}`]);
   });
 
-  it('is followed by the head, whose outcome is that of the commits which it contains, and of no others', async () => {
+  it('is followed by the head, whose outcome goes only to the commits that it contains', async () => {
     const world = await worldWithRedis();
     const kept = await world.commit(compose('kept'));
     const keptPush = await world.pushed(kept);
@@ -301,7 +301,7 @@ describe('A forced push', () => {
     expect(await world.work()).toBeNull();
   });
 
-  it('is followed by the head, which covers a push that waited, and that one does not share its success', async () => {
+  it('is followed by the head, which covers a push that waited, and that push does not get its success', async () => {
     const world = await worldWithRedis();
     const base = await world.shell(['rev-parse', 'HEAD']);
     const first = await world.pushed(await world.commit(compose('first lost')));
@@ -322,7 +322,7 @@ describe('A forced push', () => {
     expect(await world.work()).toBeNull();
   });
 
-  it('with two commits of the branch that do not contain each other is synced where both are', async () => {
+  it('with two commits that do not contain each other is synced at a commit that contains both', async () => {
     const world = await worldWithRedis();
     const base = await world.shell(['rev-parse', 'HEAD']);
     const one = await world.commit(compose('one'));

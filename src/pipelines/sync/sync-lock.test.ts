@@ -66,7 +66,7 @@ function abandoned() {
 describe.each(['ENOSPC', 'EIO'])(
   'The workspace lock, when a call of the file system fails with %s',
   (code) => {
-    it('is free again after each of its calls has failed once, and the next sync takes it at once', async () => {
+    it('is free again after any of its calls has failed once, and the next sync takes it at once', async () => {
       const { workspaceDir, lock, take } = newWorkspace();
       const failed: string[] = [];
       for (let call = 1; ; call += 1) {
@@ -105,7 +105,7 @@ describe('F27: the owner of the workspace lock', () => {
     expect(waits).toEqual([expect.stringContaining('of another container or machine')]);
   });
 
-  it('that ran here and is dead leaves a lock that is taken at once', async () => {
+  it('that ran here and has died leaves a lock that is taken at once', async () => {
     const { take, waits } = await heldByAnother(DEAD);
     const release = await take();
     expect(waits).toEqual([]);
@@ -119,8 +119,8 @@ describe('F27: the owner of the workspace lock', () => {
   });
 });
 
-describe('F27: something that was left in the folder of the workspace lock', () => {
-  it('goes with the lock when its holder lets go', async () => {
+describe('F27: a file in the folder of the workspace lock', () => {
+  it('is removed with the lock when its holder releases it', async () => {
     const { take, lock } = newWorkspace();
     const release = await take();
     writeFileSync(path.join(lock, 'stray'), '');
@@ -134,7 +134,7 @@ describe.each([
   ['was left by a process of here that is dead', () => heldByAnother(DEAD)],
   ['was left by somebody who has not renewed it for long', async () => abandoned()],
 ])('F27: a workspace lock that %s', (_what, leave) => {
-  it('is given to one of two, whenever the other one comes', async () => {
+  it('is taken by one of two processes, whenever the other one comes', async () => {
     for (let call = 1; ; call += 1) {
       const { take, lock, workspaceDir } = await leave();
       const taken: Array<() => Promise<void>> = [];
@@ -150,7 +150,7 @@ describe.each([
     }
   });
 
-  it('is given to one of two after its taker was killed at any of its calls, and nothing is left behind', async () => {
+  it('is taken by one of two processes after another one was killed at any of its calls, and no file is left', async () => {
     const killedAt = async (call: number): Promise<boolean> => {
       const { take, lock, workspaceDir } = await leave();
       const program = fileURLToPath(new URL('./sync-lock-taker.fixture.ts', import.meta.url));
@@ -178,7 +178,7 @@ describe.each([
   });
 });
 
-it('What earlier versions left of a lock that they removed is cleared at the start', async () => {
+it('The files that earlier versions left beside a lock are removed at the start', async () => {
   const { workspaceDir } = newWorkspace();
   for (const name of ['.sync.lock', '.sync.lock.owner'])
     mkdirSync(path.join(workspaceDir, `${name}.${randomUUID()}`));

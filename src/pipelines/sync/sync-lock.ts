@@ -1,31 +1,32 @@
-/** The lock `$WORKSPACE_DIR/.sync.lock`: one sync at a time works in the workspace, whoever starts it. */
+/** The lock `$WORKSPACE_DIR/.sync.lock`, which lets only one sync at a time work in the workspace. */
 
 import fs, { type BigIntStats } from 'node:fs';
 import { lstat, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { describeError, orIfMissing, WorkspaceBusyError } from '../../errors.ts';
+import { describeError, errorCode, orIfMissing, WorkspaceBusyError } from '../../errors.ts';
 import { findHolder, type LockHolder, takeLock } from '../../git/lock-directory.ts';
 import { makeFolder } from '../../make-folder.ts';
 import { isAlive, processSpace, startTicksOf } from '../../process/process-table.ts';
+import { SECOND } from '../../units.ts';
 
 const NAME = '.sync.lock';
-const STALE_MS = 30_000;
-const SIGN_MS = 5_000;
+const STALE_MS = 30 * SECOND;
+const SIGN_MS = 5 * SECOND;
 const RETRY_MS = 250;
 const UNKNOWN = 'another program (a folder of that name exists and is kept fresh)';
 const TAKER = 'somebody who was faster';
 
 /**
- * proper-lockfile makes the directory and renews it. It would remove whatever is there, also what another process has
- * made since it looked, so all removing is done here.
+ * proper-lockfile makes the directory and renews it. It would also remove a lock that another process has just made, so
+ * it gets an `rmdir` that does nothing, and this file removes all locks.
  */
 const KEEPING = { ...fs, rmdir: (_path: string, done: (error: null) => void) => done(null) };
 
 /**
- * `folder` tells which folder was taken: after a crash somebody else may have put theirs in its place. `space` tells
- * where `pid` means this process; another container that shares the volume counts its processes by itself.
+ * `folder` identifies the folder that was taken, because another process may have replaced it after a crash. `space` says
+ * where `pid` counts, because another container on the same volume has its own process ids.
  */
 const ownerSchema = z.object({
   pid: z.number().int().positive(),
@@ -36,34 +37,34 @@ const ownerSchema = z.object({
 
 type Owner = z.output<typeof ownerSchema>;
 
-export interface SyncLockOptions {
+interface SyncLockOptions {
   workspaceDir: string;
   waitMs: number;
   signal: AbortSignal;
-  /** Called once when the lock is held by somebody else, with who that is. */
+  /** Called once with the holder if somebody else holds the lock. */
   onWait(holder: string): void | Promise<void>;
-  /** Called when the lock was taken from us; the work must stop. */
+  /** Called if another process has taken the lock. The work must stop. */
   onLost(error: Error): void;
 }
 
 type Release = () => Promise<void>;
 
 /**
- * Takes the lock and returns its release, which never rejects. A lock left by a dead process, and the plain file of
- * the earlier receiver when nobody holds it, are replaced. Throws WorkspaceBusyError after `waitMs`, naming the
- * holder, and when the file system refuses the lock.
+ * Takes the lock and returns its release, which never rejects. Replaces the lock of a dead process, and the plain file of
+ * the earlier receiver if nobody holds it. Throws WorkspaceBusyError after `waitMs`, with the holder, and if the file
+ * system refuses the lock.
  */
 export async function takeSyncLock(options: SyncLockOptions): Promise<Release> {
   const lockPath = path.join(options.workspaceDir, NAME);
   await orRefused(lockPath, async () => makeFolder(options.workspaceDir));
   const takeTurn = createTurns(lockPath);
   const deadline = performance.now() + options.waitMs;
-  for (let told = false; ; ) {
+  for (let isReported = false; ; ) {
     const taken = await orRefused(lockPath, () => tryLock(lockPath, takeTurn, options));
     if (typeof taken !== 'string') return taken;
-    if (!told && taken !== TAKER) {
+    if (!isReported && taken !== TAKER) {
       await options.onWait(taken);
-      told = true;
+      isReported = true;
     }
     if (performance.now() > deadline) {
       throw new WorkspaceBusyError(`The workspace lock ${lockPath} is held by ${taken}.`, {
@@ -74,21 +75,21 @@ export async function takeSyncLock(options: SyncLockOptions): Promise<Release> {
   }
 }
 
-/** At start: replaces what earlier programs left and nobody holds, so that no run has to wait for it. */
+/** Removes leftover locks that nobody holds, so that no run has to wait for them. Called at the start of the server. */
 export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
   const names = (await readdir(workspaceDir).catch(() => [])).filter((name) => name.startsWith(NAME));
   if (names.length === 0) return;
   const { signal } = new AbortController();
   try {
     const release = await takeSyncLock({ workspaceDir, waitMs: 0, signal, onWait() {}, onLost() {} });
-    // While we hold the lock, nobody else needs anything that processes have put beside it to remove an earlier one.
+    // While this process holds the lock, nobody needs the files that other processes have put beside it.
     const beside = names.filter((name) => name !== NAME && name !== ownerFile(NAME));
     for (const name of beside) {
       await rm(path.join(workspaceDir, name), { recursive: true, force: true }).catch(() => undefined);
     }
     await release();
   } catch (error) {
-    // A run that needs the lock says who holds it, or why it cannot be taken.
+    // The next run reports the problem.
     if (!(error instanceof WorkspaceBusyError)) throw error;
   }
 }
@@ -96,8 +97,9 @@ export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
 type TakeTurn = () => Promise<Release | null>;
 
 /**
- * Of two processes that find the same leftover, the second could remove the new lock of the first. So they take turns
- * to remove it. Null while it is somebody else's turn. The turn of a process that died in it ends by itself.
+ * If two processes find the same leftover, the second one could remove the new lock of the first. So they take turns to
+ * remove it. The turn is itself a lock. Resolves to null while another process has its turn. The turn of a process that
+ * died ends by itself.
  */
 function createTurns(lockPath: string): TakeTurn {
   const turn = `${lockPath}.turn`;
@@ -108,7 +110,7 @@ function createTurns(lockPath: string): TakeTurn {
   };
 }
 
-/** Resolves to the release, or to who holds the lock. */
+/** Resolves to the release, or to the holder of the lock. */
 async function tryLock(
   lockPath: string,
   takeTurn: TakeTurn,
@@ -122,7 +124,7 @@ async function tryLock(
   try {
     const left = await lookAt(lockPath);
     if (left?.holder) return left.holder;
-    // Removes a link itself, never what it points to.
+    // If it is a link, only the link is removed.
     if (left) await rm(lockPath, { recursive: true, force: true });
     return await makeLock(lockPath, takeTurn, options);
   } finally {
@@ -146,7 +148,7 @@ async function makeLock(
       onCompromised,
     })
     .catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ELOCKED') return null;
+      if (errorCode(error) === 'ELOCKED') return null;
       throw error;
     });
   if (stop === null) return TAKER;
@@ -154,9 +156,9 @@ async function makeLock(
     const folder = identityOf(await lstat(lockPath, { bigint: true }));
     await writeFile(ownerFile(lockPath), JSON.stringify(ourselves(folder)), { mode: 0o600 });
     return async () => {
-      // Rejects when the lock was taken from us, as onLost has said.
+      // It rejects if another process has taken the lock. onLost has reported that.
       await stop().catch(() => undefined);
-      await removeOurs(lockPath, folder, takeTurn);
+      await removeOwnLock(lockPath, folder, takeTurn);
     };
   } catch (error) {
     await stop().catch(() => undefined);
@@ -166,38 +168,38 @@ async function makeLock(
 }
 
 /**
- * Never rejects. Somebody may just be replacing our lock, because it was not renewed for long or a clock was wrong. So we
- * remove it in a turn of ours too, and only if it is still the folder that we made.
+ * Never rejects. Another process may be replacing this lock now, because it was not renewed for long or a clock was wrong.
+ * So this process takes a turn too, and removes the lock only if it is still the same folder.
  */
-async function removeOurs(lockPath: string, folder: string, takeTurn: TakeTurn): Promise<void> {
-  const isOurs = async (): Promise<boolean> => {
+async function removeOwnLock(lockPath: string, folder: string, takeTurn: TakeTurn): Promise<void> {
+  const isOwn = async (): Promise<boolean> => {
     const found = await lstat(lockPath, { bigint: true }).catch(orIfMissing(null));
     return found !== null && identityOf(found) === folder;
   };
   try {
-    while (await isOurs()) {
+    while (await isOwn()) {
       const endTurn = await takeTurn();
       if (endTurn === null) {
         await sleep(RETRY_MS);
         continue;
       }
       try {
-        if (await isOurs()) await removeLock(lockPath);
+        if (await isOwn()) await removeLock(lockPath);
       } finally {
         await endTurn();
       }
     }
   } catch {
-    // On a full disk nobody gets a turn, so nobody is replacing it either.
-    if (await isOurs().catch(() => false)) await removeLock(lockPath);
+    // On a full disk no process gets a turn, so none can be replacing the lock.
+    if (await isOwn().catch(() => false)) await removeLock(lockPath);
   }
 }
 
-/** Never rejects: an owner's file that stays means nothing without its folder, and a folder is not renewed any more. */
+/** Never rejects. The owner's file means nothing without the folder, and a folder that is not renewed becomes stale. */
 async function removeLock(lockPath: string): Promise<void> {
   await rm(ownerFile(lockPath), { force: true }).catch(() => undefined);
   await rmdir(lockPath)
-    // Something lies in it.
+    // The folder is not empty.
     .catch(() => rm(lockPath, { recursive: true, force: true }))
     .catch(() => undefined);
 }
@@ -207,7 +209,7 @@ function ourselves(folder: string): Owner {
   return { pid, startTicks: startTicksOf(pid) ?? '', space: processSpace(), folder };
 }
 
-/** Says of an error of the file system that it was met with the lock. */
+/** Turns an error of the file system into a WorkspaceBusyError that names the lock. */
 async function orRefused<T>(lockPath: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -219,19 +221,19 @@ async function orRefused<T>(lockPath: string, work: () => Promise<T>): Promise<T
   }
 }
 
-/** proper-lockfile's directory has no room for a name, so the owner stands beside it. */
+/** proper-lockfile's directory must be empty, so the owner's file lies beside it. */
 function ownerFile(lockPath: string): string {
   return `${lockPath}.owner`;
 }
 
-/** Null when nothing is there. `holder` is null for what was left by somebody who is gone. */
+/** Resolves to null if there is no lock. `holder` is null if nobody holds the lock any more. */
 async function lookAt(lockPath: string): Promise<{ holder: string | null } | null> {
   const found = await lstat(lockPath, { bigint: true }).catch(orIfMissing(null));
   if (found === null) return null;
   if (found.isFile()) return { holder: await flockHolder(found.ino) };
   if (!found.isDirectory()) return { holder: null };
   const owner = await readOwner(lockPath, identityOf(found));
-  // Of a process that cannot be seen from here, only the age of its lock says whether it lives.
+  // Only the age of the lock shows whether a process of another container lives.
   const isDead = owner !== null && isFromHere(owner) && !isAlive(owner);
   if (isDead || ageOf(found) > STALE_MS) return { holder: null };
   if (owner === null) return { holder: UNKNOWN };
@@ -242,7 +244,7 @@ function isFromHere({ space }: Owner): boolean {
   return space !== null && space === processSpace();
 }
 
-/** The inode alone may be given to the next folder; together with its birth it is this one's. */
+/** The inode with its time of birth, because the next folder may get the same inode. */
 function identityOf({ dev, ino, birthtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${birthtimeNs}`;
 }
@@ -251,7 +253,7 @@ function ageOf({ mtimeMs }: BigIntStats): number {
   return Date.now() - Number(mtimeMs);
 }
 
-/** Null when nobody is known to own this folder. */
+/** Resolves to null if the owner of this folder is unknown. */
 async function readOwner(lockPath: string, folder: string): Promise<Owner | null> {
   try {
     const owner = ownerSchema.parse(JSON.parse(await readFile(ownerFile(lockPath), 'utf8')));
@@ -261,7 +263,7 @@ async function readOwner(lockPath: string, folder: string): Promise<Owner | null
   }
 }
 
-/** The process with an flock on the file with this inode, from /proc/locks (proc(5)), or null. */
+/** The process that has an flock on the file with this inode, from /proc/locks (proc(5)), or null. */
 async function flockHolder(ino: bigint): Promise<string | null> {
   const locks = await readFile('/proc/locks', 'utf8').catch(() => '');
   for (const line of locks.split('\n')) {

@@ -1,33 +1,58 @@
-/** One step of a sync: `invoke <service>.sync` for one service, from its environment to its outcome. */
+/** One step of a sync: runs the task of one service, for example `invoke <service>.sync`. */
 
-import { mkdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
+import { errorCode } from '../../errors.ts';
 import type { Executor, StepResult } from '../../executor/executor.ts';
-import type { RunReason, StepState } from '../../runs/run.ts';
+import type { Mirror } from '../../git/own/mirror.ts';
+import type { Workspace } from '../../git/own/workspace.ts';
+import type { RunReason, Step, StepState } from '../../runs/run.ts';
 import type { LedgerFact } from '../../runs/run-events.ts';
+import type { Ledger } from '../../runs/run-store.ts';
+import { KIBIBYTE } from '../../units.ts';
 import type { PipelineContext } from '../pipeline.ts';
 import type { ServiceAtCommit } from '../rules/snapshot.ts';
+import { capitalized, commandEnd, stepHooks } from '../step.ts';
 import { removeTaskFolder } from '../task-folder.ts';
-import { readTaskResult } from './task-result.ts';
+import type { OutsideOptions } from './outside.ts';
 
-export interface SyncServiceOptions {
+/** The options of one step. */
+interface TaskOptions {
   executor: Pick<Executor, 'run'>;
   invokeCommand: readonly [string, ...string[]];
+  workspace: Pick<Workspace, 'directory'>;
   /** PATH, HOME and the like. */
   plumbing: Readonly<Record<string, string>>;
-  /** What TASK_ENV lets through. */
+  /** The variables that TASK_ENV lets through. */
   taskEnvironment: Readonly<Record<string, string>>;
-  checkout: string;
-  /** Private folder for the files in which tasks say what they did. */
+  /** A private folder for the result files of tasks. */
   tempDir: string;
-  /** Replaces secrets in what a task says there; its output is masked by the executor. */
+  /** Masks secrets in result files. The executor masks the output of tasks. */
   mask(text: string): string;
   timeoutMs: number;
 }
 
+export interface SyncOptions extends TaskOptions {
+  mirror: Mirror;
+  workspace: Workspace;
+  workspaceDir: string;
+  /** How long to wait while somebody else holds the workspace. */
+  lockWaitMs: number;
+  concurrency: number;
+  /** Refuses unsigned commits, whatever the repository says. */
+  requireSignature: boolean;
+  /** Another place where config hashes are stored, or null. */
+  outside: OutsideOptions | null;
+  ledger(scope: string): Promise<Ledger>;
+  steps(runId: string): Promise<Step[]>;
+  now(): number;
+}
+
 export interface ServiceToSync {
   service: ServiceAtCommit & { task: string };
-  /** In place of the usual time limit, or null. */
+  /** Replaces the usual time limit, unless it is null. */
   timeoutMs: number | null;
   ledger: LedgerFact & { configHash: string };
 }
@@ -37,59 +62,37 @@ export interface ServiceOutcome {
   state: Extract<StepState, 'succeeded' | 'failed' | 'timed_out' | 'cancelled' | 'blocked'>;
   message: string;
   exitCode: number | null;
-  /** Why we could not do our part; null when it was the task that ended so. */
+  /** Why iac-runner could not do its part, or null if the task itself ended like this. */
   ourFailure: Extract<RunReason, 'task_runner_missing' | 'executor_lost'> | null;
 }
 
-/** Runs the task and stores how it ended, with the ledger's entry in the same transaction. */
+/** Runs the task, and stores the end of the step together with the ledger's entry. */
 export async function syncService(
-  options: SyncServiceOptions,
-  { run, signal, draining, emit }: PipelineContext<'sync'>,
-  { service, ledger, timeoutMs: ownTimeoutMs }: ServiceToSync,
+  options: TaskOptions,
+  context: PipelineContext<'sync'>,
+  toSync: ServiceToSync,
 ): Promise<ServiceOutcome> {
-  const folder = path.join(options.tempDir, run.id, service.id.replaceAll('/', '_'));
+  const { run, draining, emit } = context;
+  const { service, ledger } = toSync;
+  const step = service.id;
+  const folder = path.join(options.tempDir, run.id, step.replaceAll('/', '_'));
   await removeTaskFolder(folder);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const resultFile = path.join(folder, 'result.json');
-  const [program, ...rest] = options.invokeCommand;
-  const argv = [program, ...rest, service.task] as const;
-  const step = service.id;
-  const timeoutMs = ownTimeoutMs ?? options.timeoutMs;
-  // Durable before the task runs: what was begun is never taken for unchanged.
-  await emit({ type: 'step.started', step, command: [...argv], ledger });
+  const timeoutMs = toSync.timeoutMs ?? options.timeoutMs;
   try {
-    const result = await options.executor.run(
-      {
-        argv,
-        cwd: options.checkout,
-        env: {
-          ...options.plumbing,
-          ...options.taskEnvironment,
-          PYTHONPATH: options.checkout,
-          PYTHONUNBUFFERED: '1',
-          IAC_RUN_ID: run.id,
-          IAC_SERVICE: service.id,
-          IAC_COMMIT: ledger.commit,
-          IAC_CONFIG_HASH: ledger.configHash,
-        },
-        result: { variable: 'IAC_RESULT_FILE', file: resultFile },
-        timeoutMs,
-        signal,
-      },
-      {
-        onStart: ({ pid, startTicks }) => void emit({ type: 'step.process', step, pid, startTicks }),
-        onLines: (stream, lines) => emit({ type: 'step.log', step, stream, lines }),
-      },
-    );
-    const outcome = await judge(result, resultFile, timeoutMs, options.mask);
+    const result = await runTask(options, context, toSync, { resultFile, timeoutMs });
+    const outcome = serviceOutcome(result, timeoutMs, await readTaskResult(resultFile, options.mask));
+    const { state, message, exitCode } = outcome;
+    // Only a person's cancel ends the work on a service. A task that a stopping server ended has to run again.
+    const isPutOff = state === 'cancelled' && draining.aborted;
     await emit({
       type: 'step.finished',
       step,
-      state: outcome.state,
-      message: outcome.message,
-      exitCode: outcome.exitCode,
-      // What a stopping server ends is still to be done; cancelled is only what a person does not want.
-      ledger: outcome.state === 'cancelled' && draining.aborted ? null : ledger,
+      state,
+      message,
+      exitCode,
+      ledger: isPutOff ? null : ledger,
     });
     return outcome;
   } finally {
@@ -97,51 +100,90 @@ export async function syncService(
   }
 }
 
-async function judge(
-  result: StepResult,
-  resultFile: string,
-  timeoutMs: number,
-  mask: SyncServiceOptions['mask'],
-): Promise<ServiceOutcome> {
-  const failed = { state: 'failed', exitCode: null, ourFailure: null } as const;
-  switch (result.kind) {
-    case 'not_started':
-      return {
-        ...failed,
-        message: result.message,
-        ourFailure: result.code === 'ENOENT' ? 'task_runner_missing' : null,
-      };
-    case 'lost':
-      return { ...failed, message: result.message, ourFailure: 'executor_lost' };
-    case 'timed_out':
-      return { ...failed, state: 'timed_out', message: `Timed out after ${timeoutMs / 1_000} s` };
-    case 'cancelled':
-      return { ...failed, state: 'cancelled', message: 'Ended before it was done' };
-    case 'killed':
-      return { ...failed, message: `Killed by ${result.signal}` };
-    case 'exited':
-      return judgeExit(result.exitCode, resultFile, mask);
-  }
+async function runTask(
+  { executor, invokeCommand, workspace, plumbing, taskEnvironment }: TaskOptions,
+  context: PipelineContext<'sync'>,
+  { service, ledger }: ServiceToSync,
+  { resultFile, timeoutMs }: { resultFile: string; timeoutMs: number },
+): Promise<StepResult> {
+  const [program, ...args] = invokeCommand;
+  const argv = [program, ...args, service.task] as const;
+  const { directory } = workspace;
+  // Stored before the task runs, so that a service whose task was started never counts as unchanged.
+  await context.emit({ type: 'step.started', step: service.id, command: [...argv], ledger });
+  return executor.run(
+    {
+      argv,
+      cwd: directory,
+      env: {
+        ...plumbing,
+        ...taskEnvironment,
+        PYTHONPATH: directory,
+        PYTHONUNBUFFERED: '1',
+        IAC_RUN_ID: context.run.id,
+        IAC_SERVICE: service.id,
+        IAC_COMMIT: ledger.commit,
+        IAC_CONFIG_HASH: ledger.configHash,
+      },
+      result: { variable: 'IAC_RESULT_FILE', file: resultFile },
+      timeoutMs,
+      signal: context.signal,
+    },
+    stepHooks(context, service.id),
+  );
 }
 
-async function judgeExit(
-  exitCode: number,
-  resultFile: string,
-  mask: SyncServiceOptions['mask'],
-): Promise<ServiceOutcome> {
-  const said = await readTaskResult(resultFile, mask);
+function serviceOutcome(result: StepResult, timeoutMs: number, said: TaskResult): ServiceOutcome {
+  const { state, message, exitCode, ourFailure } = commandEnd(result, timeoutMs);
+  if (exitCode !== null) return exitOutcome(exitCode, said);
+  const isMissing = result.kind === 'not_started' && result.code === 'ENOENT';
+  const lost = ourFailure === 'lost' ? 'executor_lost' : null;
+  return { state, message, exitCode, ourFailure: isMissing ? 'task_runner_missing' : lost };
+}
+
+function exitOutcome(exitCode: number, said: TaskResult): ServiceOutcome {
+  const end = { exitCode, ourFailure: null };
   const details = said.kind === 'said' && said.details ? `: ${said.details}` : '';
-  if (exitCode !== 0) {
-    return { state: 'failed', message: `Exit code ${exitCode}${details}`, exitCode, ourFailure: null };
-  }
+  if (exitCode !== 0) return { ...end, state: 'failed', message: `Exit code ${exitCode}${details}` };
   if (said.kind === 'said' && said.action === 'failed') {
-    return { state: 'failed', message: `The task said it failed${details}`, exitCode, ourFailure: null };
+    return { ...end, state: 'failed', message: `The task said it failed${details}` };
   }
   const action = said.kind === 'said' ? capitalized(said.action) : 'Synced';
   const remark = said.kind === 'unreadable' ? ' (its result file could not be read)' : '';
-  return { state: 'succeeded', message: `${action}${details}${remark}`, exitCode, ourFailure: null };
+  return { ...end, state: 'succeeded', message: `${action}${details}${remark}` };
 }
 
-function capitalized(word: string): string {
-  return word.slice(0, 1).toUpperCase() + word.slice(1);
+const MAX_RESULT_BYTES = 64 * KIBIBYTE;
+const MAX_DETAILS_CHARACTERS = 500;
+
+const resultSchema = z.object({
+  action: z.enum(['created', 'updated', 'skipped', 'failed']),
+  details: z.string().optional(),
+});
+
+type TaskResult =
+  | { kind: 'said'; action: z.output<typeof resultSchema>['action']; details: string }
+  | { kind: 'nothing' }
+  | { kind: 'unreadable' };
+
+/**
+ * Reads the file in which a task may say what it did (IAC_RESULT_FILE). Never throws, and does not follow links. Masks
+ * the details before it cuts them, so that no part of a secret stays at the cut.
+ */
+async function readTaskResult(file: string, mask: (text: string) => string): Promise<TaskResult> {
+  try {
+    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const buffer = Buffer.alloc(MAX_RESULT_BYTES + 1);
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
+      if (bytesRead === 0) return { kind: 'nothing' };
+      if (bytesRead > MAX_RESULT_BYTES) return { kind: 'unreadable' };
+      const { action, details = '' } = resultSchema.parse(JSON.parse(buffer.toString('utf8', 0, bytesRead)));
+      return { kind: 'said', action, details: mask(details).slice(0, MAX_DETAILS_CHARACTERS) };
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    return { kind: errorCode(error) === 'ENOENT' ? 'nothing' : 'unreadable' };
+  }
 }

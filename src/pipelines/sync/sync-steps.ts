@@ -1,4 +1,4 @@
-/** What is known of a sync before its first task runs: its steps, and the ends of those that need no task. */
+/** The events of a sync before its first task runs: its steps, and the ends of those that need no task. */
 
 import type { LedgerFact, RunEventBody } from '../../runs/run-events.ts';
 import { meaningOf } from '../../runs/sync-intent.ts';
@@ -6,10 +6,10 @@ import type { PipelineContext } from '../pipeline.ts';
 import type { Explained } from '../selection/explain.ts';
 import type { Selected } from '../selection/select-services.ts';
 
-/** Decisions that are explained but have no step of their own. */
+/** Decisions that are explained but make no step. */
 const UNSEEN: ReadonlySet<Selected['decision']> = new Set(['not_chosen', 'excluded', 'postponed'] as const);
 
-/** Everything that is known before the first task runs, for one transaction. */
+/** All events before the first task runs, for one transaction. */
 export function planned(
   explained: Explained,
   context: PipelineContext<'sync'>,
@@ -29,7 +29,7 @@ export function planned(
   events.push(...pins(explained, context));
   const shown = selected.filter(({ decision }) => !UNSEEN.has(decision));
   for (const [position, item] of shown.entries()) {
-    // Done in an earlier attempt: its step says so already.
+    // An earlier attempt has stored the end of this step.
     if (item.decision === 'done') continue;
     const { service: step, wave, because } = item;
     events.push({ type: 'step.planned', step, position, wave, message: because });
@@ -45,7 +45,7 @@ export function planned(
   return events;
 }
 
-/** A rollback pins what it moves, so that the next push does not move it forward again; asked to, it unpins. */
+/** A rollback pins its services, so that the next push does not move them forward. A request may unpin them. */
 function pins({ selected, explanation, head }: Explained, context: PipelineContext<'sync'>): RunEventBody[] {
   const { input, concurrencyGroup: scope } = context.run;
   if (input.dryRun) return [];
@@ -55,7 +55,7 @@ function pins({ selected, explanation, head }: Explained, context: PipelineConte
   if (services.length === 0) return [];
   if (input.unpin) return [{ type: 'run.pinned', scope, services, commit: null }];
   if (!meaningOf(context.run).goesBack) return [];
-  // Back to the head is no way back any more: what was pinned before goes on with the branch.
+  // A rollback to the head removes the pins, so that the services follow the branch again.
   const commit = explanation.revision === head ? null : explanation.revision;
   return [{ type: 'run.pinned', scope, services, commit }];
 }
@@ -76,7 +76,7 @@ function endedDry(item: Selected) {
   return ended?.state === 'removed' ? ({ state: 'skipped', message: because } as const) : ended;
 }
 
-/** A removal is the one fact for the ledger that needs no task. */
+/** The ledger's fact about a removed service. It needs no task. */
 function removalOf({ service, folder }: Selected, scope: string, commit: string): LedgerFact {
   return { scope, service, folder, commit, tree: '', shared: '', inputs: '', configHash: null };
 }

@@ -1,4 +1,4 @@
-/** Which commit a sync works on: one that is on the branch, and the newest that was asked for. */
+/** Decides which commit a sync works on: the newest requested one that is on the branch. */
 
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { SyncRun } from '../../runs/run.ts';
@@ -6,21 +6,20 @@ import type { SyncPlace } from '../../runs/sync-intent.ts';
 import type { PipelineContext } from '../pipeline.ts';
 
 export type SyncTarget = {
-  /** Covered runs whose commits are not on the branch, so that they have no part in the outcome. */
+  /** Covered runs whose commits are not on the branch. They do not get the outcome of this run. */
   offBranch: readonly SyncRun[];
-  /** What is worked on, and contains the commits of all other covered runs; or the head that is synced instead. */
+  /** The commit that is synced. It contains the commits of all other covered runs, or is the head instead of them. */
   commit: string;
 } & (
   | { kind: 'commit' }
-  /** The commit that was asked for, or that an attempt before was at, is not on the branch any more, or never was. */
+  /** `revision` was requested, or an earlier attempt was at it, but it is not on the branch. */
   | { kind: 'not_on_branch'; revision: string }
 );
 
 /**
- * Fetches the branch and picks the commit. A commit that is on the branch is worked on as itself even when the
- * branch has moved on, unless the run had to wait and follows the branch. A run whose steps were cut off goes on at
- * the commit that it was at, and never goes back. Of several coalesced ones the one that contains the others wins, in
- * whatever order they were delivered.
+ * Fetches the branch and chooses the commit. A requested commit that is on the branch is synced even if the branch has
+ * moved on, unless the run had to wait and follows the branch. A run that was cut off continues at its commit and never
+ * goes back. Of several coalesced commits the one that contains the others counts, whatever the order of deliveries.
  */
 export async function resolveTarget(
   mirror: Mirror,
@@ -35,7 +34,7 @@ export async function resolveTarget(
   const isOnBranch = (other: string | null): boolean =>
     other === null || other === head || located?.get(other) === 'on_branch';
   const offBranch = covers.filter(({ input }) => !isOnBranch(input.revision));
-  // Also when it covers commits that are on the branch: its own status must not tell of their success.
+  // Also if it covers commits on the branch, because its own commit status must not report their success.
   const revision = own.find((other) => !isOnBranch(other));
   if (revision !== undefined) {
     return { kind: 'not_on_branch', revision, commit: head, offBranch };
@@ -43,7 +42,7 @@ export async function resolveTarget(
   const onBranch = [...new Set(asked.filter(isOnBranch))];
   const isHead = takesHead || onBranch.includes(head);
   const [newest = head, other] = isHead ? [head] : await newestOf(mirror, onBranch);
-  // Of two that do not contain each other, the head contains both.
+  // If there are two that do not contain each other, the head contains both.
   return { kind: 'commit', commit: other === undefined ? newest : head, offBranch };
 }
 

@@ -13,7 +13,7 @@ function opening(window: SyncWindow, now: string): string {
 }
 
 describe('nextOpening', () => {
-  it('is now when there are no windows', () => {
+  it('is now if there are no windows', () => {
     expect(nextOpening([], 42)).toBe(42);
   });
 

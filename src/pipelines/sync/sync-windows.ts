@@ -1,10 +1,12 @@
 /** The times of the week in which syncs may run. */
 
+import { MINUTE } from '../../units.ts';
+
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
 type Day = (typeof DAYS)[number];
 
-/** From `from` to `to` on each of the days, in the time zone; past midnight when `to` is not after `from`. */
+/** On each of the days, in the time zone. It ends on the next day if `toMinute` is not after `fromMinute`. */
 export interface SyncWindow {
   days: readonly Day[];
   /** Minutes after midnight. */
@@ -15,20 +17,19 @@ export interface SyncWindow {
 }
 
 const ALL_DAYS: readonly string[] = DAYS;
-const MINUTE_MS = 60_000;
 const WEEK_MINUTES = 7 * 24 * 60;
 const MINUTES_OF_DAY = 24 * 60;
 
-/** The earliest time from `now` on (ms since the epoch) at which a sync may run: `now` itself inside a window. */
+/** The next time (ms since the epoch) at which a sync may run. Inside a window that is `now`. */
 export function nextOpening(windows: readonly SyncWindow[], now: number): number {
   if (windows.length === 0 || windows.some((window) => isOpen(window, now))) return now;
-  const minute = Math.ceil(now / MINUTE_MS);
-  // Minute by minute: clock changes and leap days come out right without a rule of our own for them.
+  const minute = Math.ceil(now / MINUTE);
+  // Looking at every minute needs no rules for clock changes and leap days.
   for (let ahead = 0; ahead <= WEEK_MINUTES; ahead += 1) {
-    const at = (minute + ahead) * MINUTE_MS;
+    const at = (minute + ahead) * MINUTE;
     if (windows.some((window) => isOpen(window, at))) return at;
   }
-  return now + WEEK_MINUTES * MINUTE_MS;
+  return now + WEEK_MINUTES * MINUTE;
 }
 
 function isOpen({ days, fromMinute, toMinute, timeZone }: SyncWindow, at: number): boolean {

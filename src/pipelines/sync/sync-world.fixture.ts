@@ -13,7 +13,8 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 import { executeRun } from '../../worker/execute-run.ts';
 import { dueServices } from '../selection/due-services.ts';
-import { type SyncOptions, sync } from './sync.ts';
+import { sync } from './sync.ts';
+import type { SyncOptions } from './sync-service.ts';
 
 const LEASE_MS = 60_000;
 const never = new AbortController().signal;

@@ -1,34 +1,28 @@
-/** The sync of a branch, from the commit that was asked for to the outcome. Reads like the design's eight points. */
+/** The sync of a branch, from the requested commit to the outcome. */
 
 import { describeError } from '../../errors.ts';
-import type { RunRequest, Step, SyncInput } from '../../runs/run.ts';
-import type { Ledger } from '../../runs/run-store.ts';
+import type { RunRequest, SyncInput } from '../../runs/run.ts';
 import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync-intent.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
 import { readRules } from '../rules/read-rules.ts';
 import { digest } from '../rules/snapshot.ts';
 import { type Explained, explain, NO_COMMIT } from '../selection/explain.ts';
-import { type Selected, short } from '../selection/select-services.ts';
+import type { Selected } from '../selection/select-services.ts';
+import { endsOfOpenSteps } from '../step.ts';
 import { environmentLines } from './config-hash.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
-import { type RunServicesOptions, runServices } from './run-services.ts';
-import { conclude, endsOfOpenSteps, outcomeOf } from './sync-outcome.ts';
+import { runServices } from './run-services.ts';
+import { conclude, outcomeOf } from './sync-outcome.ts';
+import type { SyncOptions } from './sync-service.ts';
 import { planned } from './sync-steps.ts';
 import { resolveTarget, type SyncTarget } from './sync-target.ts';
 import { nextOpening } from './sync-windows.ts';
 
-/** The decisions that count as the N of "Syncing N service(s)...". */
+/** The decisions that the number in "Syncing N service(s)..." counts. */
 const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'blocked', 'invalid'] as const);
 
-export interface SyncOptions extends RunServicesOptions {
-  /** Refuse unsigned commits whatever the repository says. */
-  requireSignature: boolean;
-  now(): number;
-  ledger(scope: string): Promise<Ledger>;
-  steps(runId: string): Promise<Step[]>;
-}
-
-/** Never throws for what git or the workspace do; throws when the signal ends it and for our own defects. */
+/** Throws only if the signal ends the run, and for our own defects. Errors of git and of the workspace end the run. */
 export async function sync(options: SyncOptions, context: PipelineContext<'sync'>): Promise<Outcome> {
   try {
     await keepBaseline(options, context);
@@ -50,7 +44,7 @@ export async function sync(options: SyncOptions, context: PipelineContext<'sync'
   }
 }
 
-/** The first push seen tells what is taken as deployed. Kept before anything can fail, for those that come later. */
+/** Stores the commit before the first push as the deployed one. Called before anything can fail, for all later runs. */
 async function keepBaseline(
   options: SyncOptions,
   { run, covers, emit }: PipelineContext<'sync'>,
@@ -61,23 +55,26 @@ async function keepBaseline(
   await emit({ type: 'run.baseline', scope, commit: before ?? NO_COMMIT });
 }
 
-/** Whoever pushed what a forced push took off the branch is not told that it was synced. */
+/** The run of a commit that a forced push took off the branch must not end as succeeded. */
 async function leaveOut(
   { run, emit }: PipelineContext<'sync'>,
   { offBranch, commit }: SyncTarget,
 ): Promise<void> {
   const runs = offBranch.map(({ id, input }) => {
-    const asked = short(input.revision ?? '');
-    return { id, message: `${asked} is not on ${run.input.branch}; ${short(commit)} is synced instead` };
+    const asked = shortCommit(input.revision ?? '');
+    return {
+      id,
+      message: `${asked} is not on ${run.input.branch}; ${shortCommit(commit)} is synced instead`,
+    };
   });
   if (runs.length > 0) await emit({ type: 'run.uncovers', runs });
 }
 
-/** A commit that is not on the branch is never checked out; the branch head takes its place, or nothing does. */
+/** A commit that is not on the branch is never checked out. The branch head is synced instead, or nothing. */
 function replaced({ run }: PipelineContext<'sync'>, revision: string, head: string): Outcome {
   const { kind, trigger, concurrencyGroup, coalesce } = run;
   if (meaningOf(run).offBranch === null) {
-    const message = `${short(revision)} is not on ${run.input.branch} any more, so nothing was taken back`;
+    const message = `${shortCommit(revision)} is not on ${run.input.branch} any more, so nothing was taken back`;
     return { state: 'failed', reason: 'unknown_revision', message };
   }
   const input: SyncInput = { ...run.input, intent: 'follow', revision: head };
@@ -85,7 +82,7 @@ function replaced({ run }: PipelineContext<'sync'>, revision: string, head: stri
   return {
     state: 'superseded',
     reason: 'not_on_branch',
-    message: `${short(revision)} is not on ${run.input.branch}; its head ${short(head)} is synced instead`,
+    message: `${shortCommit(revision)} is not on ${run.input.branch}; its head ${shortCommit(head)} is synced instead`,
     followUp,
   };
 }
@@ -111,9 +108,11 @@ async function syncRevision(
     force: run.input.force,
     rollback: meaning.goesBack,
     unpin: run.input.unpin,
-    // What another one asked for is not postponed by this one.
-    postponed: run.input.postponed.filter((service) =>
-      context.covers.every(({ input }) => input.postponed.includes(service)),
+    // A service is postponed only if all covered runs agree.
+    postponed: new Set(
+      run.input.postponed.filter((service) =>
+        context.covers.every(({ input }) => input.postponed.includes(service)),
+      ),
     ),
     environmentDigest: digest(environmentLines(options.taskEnvironment)),
   });
@@ -137,7 +136,7 @@ async function syncRevision(
   return conclude(explained, outcomes, chosen.length, ledger);
 }
 
-/** What was changed behind our back, said before anything is chosen. */
+/** Finds what was changed outside, before services are selected. */
 async function lookFirst(
   { outside }: SyncOptions,
   { run, signal, emit }: PipelineContext<'sync'>,
@@ -151,14 +150,14 @@ async function lookFirst(
   return view;
 }
 
-/** A commit that must be signed and is not is refused before anything of it runs. */
+/** Refuses an unsigned commit before any of its code runs, if commits must be signed. */
 async function refusal(
   { mirror, requireSignature }: SyncOptions,
   { loaded }: Explained,
   revision: string,
   lastGood: string | null,
 ): Promise<Outcome | null> {
-  // A commit cannot lift for itself the rule that it must be signed.
+  // The last good rules count too, so that an unsigned commit cannot remove the rule.
   const before = lastGood === null ? null : await readRules(lastGood);
   const demanded =
     requireSignature || loaded.rules.requireSignature || (before?.ok && before.rules.requireSignature);
@@ -166,11 +165,11 @@ async function refusal(
   return {
     state: 'errored',
     reason: 'unsigned_commit',
-    message: `${short(revision)} is not signed by an allowed key`,
+    message: `${shortCommit(revision)} is not signed by an allowed key`,
   };
 }
 
-/** Outside its windows a sync waits, and says until when. */
+/** Outside its windows a sync waits. Returns null inside a window. */
 function putOff({ now }: SyncOptions, { loaded }: Explained, { goesBack }: SyncMeaning): Outcome | null {
   const at = now();
   const notBefore = nextOpening(loaded.rules.windows, at);

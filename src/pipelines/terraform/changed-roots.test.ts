@@ -64,7 +64,7 @@ describe('The roots that a pull request changes', () => {
     expect(await directoriesOf({ 'main.tf': ONE, 'a/x': '' }, ['a/x'])).toEqual(['.']);
   });
 
-  it('are those that call each other in a circle, too, as long as one has a backend', async () => {
+  it('include those that call each other in a circle if one has a backend', async () => {
     const files = {
       'a/main.tf': 'terraform {\n  cloud {\n  }\n}\nmodule "b" {\n  source = "../b"\n}\n',
       'b/main.tf': 'module "a" {\n  source = "../a"\n}\n',
@@ -111,7 +111,7 @@ describe('The roots that a pull request changes', () => {
       ]);
     });
 
-    it('about a root that is listed and is not there, once', async () => {
+    it('about a listed root that does not exist, once', async () => {
       const rules = 'terraform:\n  roots: [a, misspelt, gone]\n';
       const files = { 'a/main.tf': ONE, 'gone/main.tf': ONE, '.iac-runner.yaml': rules };
       const { roots, remarks } = await remarksOf(files, { 'gone/main.tf': null, 'a/more.tf': ONE });
@@ -148,13 +148,13 @@ describe('The roots that a pull request changes', () => {
     '../a ',
     'backend ',
     'cloud\n',
-  ])('are looked for within 200 ms in a file full of %j', async (piece) => {
+  ])('are found within 200 ms in a file full of %j', async (piece) => {
     const folder = { path: 'a', calls: [], reads: new Set<string>(), hasBackend: false };
     const text = piece.repeat(200_000 / piece.length);
     expect(await longestTurnMs(() => readSource(folder, text))).toBeLessThan(200);
   });
 
-  it('cannot be told by rules with a mistake', async () => {
+  it('are not found if the rules have a mistake', async () => {
     const files = { 'main.tf': ONE, '.iac-runner.yaml': 'terraform:\n  roots: ["../x"]\n' };
     await expect(rootsOf(files, ['main.tf'])).rejects.toThrow('terraform.roots.0');
   });

@@ -1,4 +1,4 @@
-/** The root modules that a pull request changes: as its rules list them, or found by their files. */
+/** Finds the root modules that a pull request changes. The rules list the roots, or they are found by their files. */
 
 import { posix } from 'node:path';
 import { RunnerError } from '../../errors.ts';
@@ -9,42 +9,42 @@ import type { PlanRoot } from '../../runs/plan-comment.ts';
 import { loadRules } from '../rules/load-rules.ts';
 import type { Rules } from '../rules/service-rules.ts';
 
-export interface ChangedRootsQuestion {
+interface ChangedRootsQuestion {
   repository: RepositoryReader;
-  /** Full commit id of the pull request's head. */
+  /** The full commit id of the pull request's head. */
   head: string;
-  /** The commit that it branched off from, or null if there is none. */
+  /** The commit at which the pull request branched off, or null. */
   base?: string | null;
-  /** Paths that it changes. */
+  /** The paths that the pull request changes. */
   changed: readonly string[];
 }
 
 export interface ChangedRoots {
   roots: PlanRoot[];
-  /** What is changed and not planned, or cannot be: a sentence each, without its full stop. */
+  /** Changes that are not planned. Each remark is a sentence without its full stop. */
   remarks: string[];
 }
 
-/** Files of the language, not of tests. */
+/** The files of the language, without those of tests. */
 const SOURCE_FILE = /\.(tf|tofu)(\.json)?$/;
 const VARIABLES_FILE = /\.tfvars(\.json)?$/;
-/** A call of a module of this repository. Only blanks of the same line are skipped: white space of many lines is not. */
+/** A call of a module of this repository, on one line. */
 const LOCAL_SOURCE = /(?:^|[{,])[ \t]*"?source"?[ \t]*[=:][ \t]*"(\.\.?\/[^"\n]{0,999}|\.\.?)"/gm;
-/** Any path that leads out of the folder, as far as it is written out. */
+/** A path that leads out of the folder, up to its first computed part. */
 const OUTSIDE_PATH = /(?<![\w.-])(\.\.\/[^\s"'`$%{}()[\],;]{0,999})(\$?)/g;
 const BACKEND = /^[ \t]*(?:backend[ \t]+"|cloud[ \t]*\{)/m;
-/** Nobody writes a longer file by hand; the rest of one is not looked at. */
+/** The rest of a longer file is not read. Nobody writes such a file by hand. */
 const MAX_FILE_CHARACTERS = 1024 * 1024;
-/** More references in one file are not followed. */
+/** Other references of the same file are not followed. */
 const MAX_REFERENCES = 1_000;
 const MAX_PATH_CHARACTERS = 4_096;
 const MAX_REMARKS = 10;
 
 interface Folder {
   path: string;
-  /** Folders of the modules it calls. */
+  /** The folders of the modules that it calls. */
   calls: string[];
-  /** Files and folders elsewhere that its files name. */
+  /** The files and folders outside that its files name. */
   reads: Set<string>;
   hasBackend: boolean;
 }
@@ -52,10 +52,10 @@ interface Folder {
 type Folders = ReadonlyMap<string, Folder>;
 
 /**
- * In the order of their paths. A folder with .tf or .tofu files is a root when it has a backend, or when no other
- * folder calls it as a module and it is not below a folder named `modules`. A root is changed when a file is that
- * lies closest to it or to a module that it calls, or that one of them names by a path with "..". Throws RunnerError
- * for rules that cannot be read.
+ * The roots are sorted by path. A folder with .tf or .tofu files is a root if it has a backend, or if no other folder
+ * calls it as a module and it is not below a folder named `modules`. A changed file changes a root if it belongs to the
+ * root or to a module that the root calls, or if one of these names it by a path with "..". A file belongs to the closest
+ * folder above it that has a module. Throws RunnerError if the rules cannot be read.
  */
 export async function changedRoots(question: ChangedRootsQuestion): Promise<ChangedRoots> {
   const { repository, head, changed } = question;
@@ -85,7 +85,7 @@ export async function changedRoots(question: ChangedRootsQuestion): Promise<Chan
   };
 }
 
-/** Those that the fetched head changes since it left the branch `baseRef`. */
+/** The roots that the fetched head changes, compared with the commit at which it left the branch `baseRef`. */
 export async function rootsOfPull(
   repository: RemoteRepository,
   { head, baseRef }: { head: string; baseRef: string },
@@ -102,18 +102,18 @@ function rootsBy({ terraform }: Rules, folders: Folders): readonly PlanRoot[] {
   return roots ?? rootFolders(folders).map((directory) => ({ directory, tool, toolVersion }));
 }
 
-/** Roots of the base whose last file is gone at the head. */
+/** Roots of the base that have no file left at the head. */
 async function removedRoots(
   { repository, base = null, changed }: ChangedRootsQuestion,
   folders: Folders,
 ): Promise<string[]> {
-  const gone = goneFrom(folders, changed);
-  if (base === null || gone.size === 0) return [];
+  const emptied = emptiedFolders(folders, changed);
+  if (base === null || emptied.size === 0) return [];
   const { rules } = await loadRules(repository, base, null);
   const before = await readFolders(repository, base);
   return rootsBy(rules, before)
     .map(({ directory }) => directory)
-    .filter((directory) => gone.has(directory) && before.has(directory))
+    .filter((directory) => emptied.has(directory) && before.has(directory))
     .toSorted();
 }
 
@@ -137,7 +137,7 @@ async function readFolders(repository: RepositoryReader, revision: string): Prom
   return folders;
 }
 
-/** Adds what the text of one file says about its folder. Takes time in proportion to its length. */
+/** Adds the references of one file to its folder. Takes time in proportion to the length of the text. */
 export function readSource(folder: Folder, text: string): void {
   const sources = new Set(
     text
@@ -146,22 +146,22 @@ export function readSource(folder: Folder, text: string): void {
       .take(MAX_REFERENCES),
   );
   for (const source of sources) folder.calls.push(within(folder.path, source));
-  // What is computed may be any name of that folder.
-  const ways = new Set(
+  // A computed part may stand for any name in that folder.
+  const paths = new Set(
     text
       .matchAll(OUTSIDE_PATH)
-      .map(([, way = '', more]) => (more === '' ? way : way.slice(0, way.lastIndexOf('/'))))
+      .map(([, file = '', more]) => (more === '' ? file : file.slice(0, file.lastIndexOf('/'))))
       .take(MAX_REFERENCES),
   );
-  for (const way of ways) folder.reads.add(within(folder.path, way));
-  // What belongs to a module is known better.
+  for (const file of paths) folder.reads.add(within(folder.path, file));
+  // The files of a called module are followed more exactly.
   for (const called of folder.calls) folder.reads.delete(called);
   folder.hasBackend ||= BACKEND.test(text);
 }
 
-/** A slash at the end is kept off, as `posix.dirname` has none. */
-function within(directory: string, way: string): string {
-  return posix.join(directory, way).replace(/\/$/, '') || '.';
+/** Without a slash at the end, like the results of `posix.dirname`. */
+function within(directory: string, file: string): string {
+  return posix.join(directory, file).replace(/\/$/, '') || '.';
 }
 
 function rootFolders(folders: Folders): string[] {
@@ -173,31 +173,25 @@ function rootFolders(folders: Folders): string[] {
     .map(({ path }) => path);
 }
 
-/** The folders that a changed path belongs to, those that name it, and all that call these, over any number of calls. */
+/** The folders that a changed path belongs to, those that name it, and all folders that call these, over any number of calls. */
 async function affectedBy(folders: Folders, changed: readonly string[]): Promise<Set<string>> {
-  const callers = new Map<string, string[]>();
-  for (const { path, calls } of folders.values()) {
-    for (const called of calls) {
-      const known = callers.get(called);
-      if (known) known.push(path);
-      else callers.set(called, [path]);
-    }
-  }
+  const pairs = [...folders.values()].flatMap(({ path, calls }) => calls.map((called) => ({ path, called })));
+  const callers = Map.groupBy(pairs, ({ called }) => called);
   const affected = new Set<string>();
   const waiting = [
     ...(await ownersOf(folders, changed)),
     ...(await readersOf(folders, changed)),
-    ...goneFrom(folders, changed),
+    ...emptiedFolders(folders, changed),
   ];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (affected.has(next)) continue;
     affected.add(next);
-    waiting.push(...(callers.get(next) ?? []));
+    waiting.push(...(callers.get(next) ?? []).map(({ path }) => path));
   }
   return affected;
 }
 
-/** For each path the closest folder above it that has a module. */
+/** For each path, the closest folder above it that has a module. */
 async function ownersOf(folders: Folders, paths: readonly string[]): Promise<Set<string>> {
   const owners = new Set<string>();
   await eachInTurns(new Set(paths.map((path) => posix.dirname(path))), (directory) => {
@@ -217,21 +211,21 @@ async function readersOf(folders: Folders, paths: readonly string[]): Promise<st
   return [...folders.values()].filter(({ reads }) => !reads.isDisjointFrom(changed)).map(({ path }) => path);
 }
 
-/** The path and the folders above it. They are not kept, because those of deep paths would fill the memory. */
+/** The path and the folders above it. A generator, because all folders of deep paths would fill the memory. */
 function* upFrom(path: string): Generator<string> {
-  // What is longer cannot be checked out.
+  // A longer path cannot be checked out.
   if (path.length > MAX_PATH_CHARACTERS) return;
   for (let part = path; part !== '.'; part = posix.dirname(part)) yield part;
   yield '.';
 }
 
 /** The folders that have lost their last source file. */
-function goneFrom(folders: Folders, changed: readonly string[]): Set<string> {
+function emptiedFolders(folders: Folders, changed: readonly string[]): Set<string> {
   const directories = changed.filter((path) => SOURCE_FILE.test(path)).map((path) => posix.dirname(path));
   return new Set(directories.filter((directory) => !folders.has(directory)));
 }
 
-/** Files of variables that nothing seems to use: whoever uses them does so by a flag that is not known here. */
+/** Files of variables that no root seems to use. A flag that is not known here may name them. */
 async function strays(folders: Folders, changed: readonly string[]): Promise<string[]> {
   const used = new Set([...folders.values()].flatMap(({ path, reads }) => [path, ...reads]));
   const found: string[] = [];

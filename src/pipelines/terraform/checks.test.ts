@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PlanCheck } from '../../config.ts';
 import { createLocalExecutor } from '../../executor/local.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
-import { StepFailed } from '../tool-step.ts';
+import { StepFailed } from '../step.ts';
 import { runChecks } from './checks.ts';
 import { temporaryFolder, writeTree } from './terraform.fixture.ts';
 
@@ -11,14 +11,17 @@ function check(name: string, script: string, required = false): PlanCheck {
   return { name, argv: ['sh', '-c', script, 'sh', '{plan}'], required };
 }
 
-async function judge(checks: PlanCheck[], signal = new AbortController().signal) {
+async function run(checks: PlanCheck[], signal = new AbortController().signal) {
   const folder = temporaryFolder();
   const jsonFile = path.join(folder, 'tfplan.json');
   writeTree(folder, { 'tfplan.json': '{"resource_changes":[]}', 'checkout/main.tf': '' });
   const events: RunEventBody[] = [];
+  const executor = createLocalExecutor();
   const result = await runChecks(
-    { executor: createLocalExecutor(), interruptGraceMs: 0 },
     {
+      executor,
+      initExecutor: executor,
+      interruptGraceMs: 0,
       program: 'terraform',
       cwd: path.join(folder, 'checkout'),
       env: {
@@ -47,8 +50,8 @@ async function judge(checks: PlanCheck[], signal = new AbortController().signal)
 }
 
 describe('Checks of a plan', () => {
-  it('get the plan, and an environment without what the request brought', async () => {
-    const { result, lines, folder } = await judge([
+  it('get the plan, and an environment without the variables of the request', async () => {
+    const { result, lines, folder } = await run([
       check('env', 'cat "$1"; cat $IAC_PLAN_FILE; echo; pwd; env'),
     ]);
     const file = path.join(folder, 'tfplan.json');
@@ -60,13 +63,13 @@ describe('Checks of a plan', () => {
     expect(lines.join('\n')).not.toMatch(/AWS|TF_VAR/);
   });
 
-  it('are all run; those that are required decide', async () => {
+  it('all run, and the required ones decide', async () => {
     const checks = [
       check('a', 'echo hunter2-hunter2; echo value-of-the-request; exit 3', true),
       check('b', 'exit 1'),
       check('c', 'true', true),
     ];
-    const { result, ends, lines, said } = await judge(checks);
+    const { result, ends, lines, said } = await run(checks);
     expect(ends).toEqual([
       ['check-a', 'failed', 'Failed with exit code 3'],
       ['check-b', 'failed', 'Failed with exit code 1 (not required)'],
@@ -84,20 +87,20 @@ describe('Checks of a plan', () => {
     ]);
   });
 
-  it('do not hold a run up when they are not required, even without their program', async () => {
-    const { result } = await judge([{ name: 'a', argv: ['no-such-program', '{plan}'], required: false }]);
+  it('that are not required do not stop a run, even if their program is missing', async () => {
+    const { result } = await run([{ name: 'a', argv: ['no-such-program', '{plan}'], required: false }]);
     expect(result).toMatchObject([
       { verdict: 'not_started', message: expect.stringContaining('no-such-program') },
     ]);
   });
 
-  it('are our fault when they are required and cannot be started', async () => {
-    const { result } = await judge([{ name: 'a', argv: ['no-such-program'], required: true }]);
+  it('that are required and cannot be started make the run end as errored', async () => {
+    const { result } = await run([{ name: 'a', argv: ['no-such-program'], required: true }]);
     expect(result).toMatchObject({ outcome: { state: 'errored', reason: 'tool_missing' } });
   });
 
   it('end with the run', async () => {
-    const { result, ends } = await judge(
+    const { result, ends } = await run(
       [check('a', 'sleep 600'), check('b', 'true')],
       AbortSignal.timeout(300),
     );

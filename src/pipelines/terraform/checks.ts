@@ -1,38 +1,31 @@
-/** The steps `check-<name>`: commands of the operator that judge a plan before anybody is asked to approve it. */
+/** The steps `check-<name>`: commands of the operator that check a plan before anybody is asked to approve it. */
 
 import path from 'node:path';
 import type { PlanCheck } from '../../config.ts';
-import type { StepResult } from '../../executor/executor.ts';
 import type { RunReason } from '../../runs/run.ts';
-import {
-  finishStep,
-  type PreparedTool,
-  type StepContext,
-  StepFailed,
-  type ToolOptions,
-} from '../tool-step.ts';
-import { withTails } from './diagnosis.ts';
+import { commandEnd, finishStep, type StepContext, StepFailed, stepHooks, throwCancelled } from '../step.ts';
+import { watchLog } from './diagnosis.ts';
 import { operatorEnvironment } from './environment.ts';
+import type { PreparedTool } from './tool-step.ts';
 
 export interface CheckResult {
   name: string;
   required: boolean;
   verdict: 'passed' | 'failed' | 'timed_out' | 'not_started' | 'lost';
-  /** One sentence, begins with a capital. */
+  /** A sentence without its full stop. */
   message: string;
 }
 
-/** The step of a check. `root` is the folder whose plan it judges, where there are several. */
+/** The step of a check. `root` is the folder that the plan is for, if there are several. */
 export function checkStep({ name }: PlanCheck, root: string | null = null): string {
   return root === null ? `check-${name}` : `check-${name} ${root}`;
 }
 
 /**
- * Runs every check, also after one that fails: people want to see them all. `jsonFile` is the plan as JSON. Throws
- * StepFailed when one that is required does not pass, and the signal's reason when that ended it.
+ * Runs every check, even after one has failed, because people want to see all of them. `jsonFile` is the plan as JSON.
+ * Throws StepFailed if a required check does not pass, and the signal's reason if the signal ended it.
  */
 export async function runChecks(
-  options: ToolOptions,
   tool: PreparedTool,
   context: StepContext,
   { checks, jsonFile, root }: { checks: readonly PlanCheck[]; jsonFile: string; root?: string | null },
@@ -40,7 +33,7 @@ export async function runChecks(
   const results: CheckResult[] = [];
   for (const check of checks) {
     context.draining.throwIfAborted();
-    results.push(await runCheck(options, tool, context, check, { step: checkStep(check, root), jsonFile }));
+    results.push(await runCheck(tool, context, check, { step: checkStep(check, root), jsonFile }));
   }
   const refusals = results.filter(({ required, verdict }) => required && verdict !== 'passed');
   if (refusals.length === 0) return results;
@@ -53,73 +46,44 @@ export async function runChecks(
 }
 
 async function runCheck(
-  { executor, interruptGraceMs }: ToolOptions,
   tool: PreparedTool,
   context: StepContext,
-  check: PlanCheck,
+  { name, required, argv: [program, ...args] }: PlanCheck,
   { step, jsonFile }: { step: string; jsonFile: string },
 ): Promise<CheckResult> {
-  const { watching, tail } = withTails(context);
-  const [program, ...rest] = check.argv;
-  const argv = [program, ...rest.map((word) => word.replaceAll('{plan}', jsonFile))] as const;
+  const { watching, tail } = watchLog(context);
+  const argv = [program, ...args.map((word) => word.replaceAll('{plan}', jsonFile))] as const;
   await context.emit({ type: 'step.started', step, command: [...argv], ledger: null });
-  const result = await executor.run(
+  const result = await tool.executor.run(
     {
       argv,
-      // Not the checkout: such programs take settings from where they stand, and no plan brings its own judge.
+      // Not the checkout, because such programs read settings from their working directory.
       cwd: path.dirname(jsonFile),
       env: checkEnvironment(tool.env, jsonFile),
       timeoutMs: tool.timeoutMs,
       signal: context.signal,
-      interruptGraceMs,
+      interruptGraceMs: tool.interruptGraceMs,
       secrets: [...tool.secrets, ...tool.given],
     },
-    {
-      onStart: ({ pid, startTicks }) => void context.emit({ type: 'step.process', step, pid, startTicks }),
-      onLines: (stream, lines) => watching.emit({ type: 'step.log', step, stream, lines }),
-    },
+    stepHooks(watching, step),
   );
-  if (result.kind === 'cancelled') {
-    await finishStep(context, step, 'cancelled', 'Ended before it was done');
-    context.signal.throwIfAborted();
-    throw new Error(`Step ${step} was cancelled by nobody.`);
-  }
-  const { verdict, message } = judge(result, tool.timeoutMs);
-  const { required } = check;
-  const passed = verdict === 'passed';
+  const end = commandEnd(result, tool.timeoutMs);
+  if (end.state === 'cancelled') return throwCancelled(context, step);
+  const passed = end.state === 'succeeded';
+  const message = passed ? 'Passed' : end.message;
   await context.emit({ type: 'run.checked', step, required, passed, message, lines: tail() });
   const remark = passed || required ? '' : ' (not required)';
-  await finishStep(
-    context,
-    step,
-    passed ? 'succeeded' : verdict === 'timed_out' ? 'timed_out' : 'failed',
-    `${message}${remark}`,
-    result.kind === 'exited' ? result.exitCode : null,
-  );
-  return { name: check.name, required, verdict, message };
+  await finishStep(context, step, {
+    state: end.state,
+    message: `${message}${remark}`,
+    exitCode: end.exitCode,
+  });
+  const verdict = end.state === 'succeeded' ? 'passed' : (end.ourFailure ?? end.state);
+  return { name, required, verdict, message };
 }
 
-/** From nothing: what a request brought could change the verdict. */
+/** Does not contain the variables of the request, because they could change the result of a check. */
 function checkEnvironment(env: Readonly<Record<string, string>>, jsonFile: string): Record<string, string> {
   const { HOME = '/', TMPDIR = '/tmp', IAC_RUN_ID = '' } = env;
   return { ...operatorEnvironment(env), HOME, TMPDIR, IAC_RUN_ID, IAC_PLAN_FILE: jsonFile };
-}
-
-function judge(
-  result: Exclude<StepResult, { kind: 'cancelled' }>,
-  timeoutMs: number,
-): Pick<CheckResult, 'verdict' | 'message'> {
-  switch (result.kind) {
-    case 'exited':
-      return result.exitCode === 0
-        ? { verdict: 'passed', message: 'Passed' }
-        : { verdict: 'failed', message: `Failed with exit code ${result.exitCode}` };
-    case 'killed':
-      return { verdict: 'failed', message: `Killed by ${result.signal}` };
-    case 'timed_out':
-      return { verdict: 'timed_out', message: `Timed out after ${timeoutMs / 1_000} s` };
-    case 'not_started':
-    case 'lost':
-      return { verdict: result.kind, message: result.message };
-  }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Ended } from '../pipeline.ts';
-import { diagnose, withTails } from './diagnosis.ts';
+import { diagnose, watchLog } from './diagnosis.ts';
 
 const FAILED: Ended = { state: 'failed', reason: 'step_failed', message: 'plan failed with exit code 1' };
 
@@ -12,16 +12,16 @@ describe('A diagnosis', () => {
     ['│ Error: Inconsistent dependency lock file', 'The dependency lock file'],
     [
       '│ Error: Failed to query available provider packages\n│\n│ no such host',
-      'A provider could not be had',
+      'A provider could not be installed',
     ],
-    ['│ Error: Failed to download module', 'A module could not be had'],
+    ['│ Error: Failed to download module', 'A module could not be downloaded'],
     ['│ Error: No value for required variable', 'A variable has no value'],
     ['│ Error: No valid credential sources found', 'Access was denied'],
     ['│ operation error STS: StatusCode: 403, AccessDenied', 'Access was denied'],
     ['│ Error: Backend initialization required', 'The backend could not be used'],
     ['│ dial tcp: lookup example.com: no such host', 'could not be reached'],
     ['│ Error: Unsupported argument', 'The configuration is not valid'],
-    ['│ Error: Failed to\n│ query available provider packages', 'A provider could not be had'],
+    ['│ Error: Failed to\n│ query available provider packages', 'A provider could not be installed'],
   ])('of %j', (text, expected) => {
     const { problem, nextAction } = diagnose(text.split('\n'), FAILED);
     expect(problem).toContain(expected);
@@ -29,7 +29,7 @@ describe('A diagnosis', () => {
     expect(nextAction).not.toBe('');
   });
 
-  it('of something else says what the run says', () => {
+  it('of another problem repeats the message of the run', () => {
     const late: Ended = {
       state: 'timed_out',
       reason: 'step_timed_out',
@@ -42,7 +42,7 @@ describe('A diagnosis', () => {
   it('is made of the last lines, without colours and bounded', async () => {
     const seen: RunEventBody[] = [];
     const { signal } = new AbortController();
-    const { watching, tail } = withTails({
+    const { watching, tail } = watchLog({
       signal,
       draining: signal,
       emit: async (...events) => void seen.push(...events),

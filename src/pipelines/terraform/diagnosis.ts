@@ -1,9 +1,9 @@
-/** From the end of a log to what is wrong and what to do next, for people who see only that. */
+/** Finds the problem and the next action in the last lines of a log, for people who do not see the whole log. */
 
 import { stripVTControlCharacters } from 'node:util';
 import { RUN_REASONS } from '../../runs/run.ts';
 import type { Ended } from '../pipeline.ts';
-import type { StepContext } from '../tool-step.ts';
+import type { StepContext } from '../step.ts';
 
 export interface Diagnosis {
   problem: string;
@@ -13,7 +13,7 @@ export interface Diagnosis {
 const TAIL_LINES = 40;
 const TAIL_CHARACTERS = 8_000;
 
-/** Causes in the words of the tools, the more certain ones first. */
+/** The words by which the tools report a cause. The more certain causes come first. */
 const CAUSES: readonly { said: RegExp; problem: string; nextAction: string }[] = [
   {
     said: /Error acquiring the state lock|state (blob|data)? ?is already locked/i,
@@ -33,13 +33,13 @@ const CAUSES: readonly { said: RegExp; problem: string; nextAction: string }[] =
   },
   {
     said: /Failed to (query available provider packages|install provider|resolve provider packages)|Could not (retrieve|load) .{0,60}provider|registry .{0,80}does not have a provider|Required plugins are not installed/i,
-    problem: 'A provider could not be had',
+    problem: 'A provider could not be installed',
     nextAction:
       'Check its source and version, and that the runner may reach the registry or has it in its mirror.',
   },
   {
     said: /Failed to download module|Module not (installed|found)|Unreadable module directory|Could not download module/i,
-    problem: 'A module could not be had',
+    problem: 'A module could not be downloaded',
     nextAction: 'Check its source and version, and that it can be read without credentials of the runner.',
   },
   {
@@ -65,26 +65,22 @@ const CAUSES: readonly { said: RegExp; problem: string; nextAction: string }[] =
   {
     said: /Error: (Unsupported|Invalid|Missing|Reference to undeclared|Duplicate|Argument|Unclosed|Incorrect|Extraneous)|Terraform encountered problems during initialisation|configuration (is|was) invalid/i,
     problem: 'The configuration is not valid',
-    nextAction: 'Mend what the lines below name and push.',
+    nextAction: 'Correct what the lines below name, then push again.',
   },
 ];
 
 export function diagnose(lines: readonly string[], outcome: Ended): Diagnosis {
-  // Lines of the tool are broken and framed.
+  // The tools break long lines and draw a frame around them.
   const said = [...lines, outcome.message].join(' ').replace(/[│╷╵\s]+/g, ' ');
-  const cause =
-    outcome.reason === 'step_failed' || outcome.reason === 'git_unavailable' ? findCause(said) : null;
+  const isOfTool = outcome.reason === 'step_failed' || outcome.reason === 'git_unavailable';
+  const cause = isOfTool ? CAUSES.find((one) => one.said.test(said)) : undefined;
   if (cause) return { problem: `${cause.problem} (${outcome.message})`, nextAction: cause.nextAction };
   const nextAction = outcome.reason === null ? 'Read the full log.' : RUN_REASONS[outcome.reason];
   return { problem: outcome.message, nextAction };
 }
 
-function findCause(said: string) {
-  return CAUSES.find((cause) => cause.said.test(said)) ?? null;
-}
-
-/** A context that remembers the last lines of what is logged by it. */
-export function withTails(context: StepContext): { watching: StepContext; tail(): string[] } {
+/** A context that remembers the last lines that are logged through it. */
+export function watchLog(context: StepContext): { watching: StepContext; tail(): string[] } {
   let lines: string[] = [];
   return {
     watching: {

@@ -15,7 +15,7 @@ const OPTIONS = {
   gitProtocols: ['https', 'ssh'],
 };
 
-it('F42: is built from nothing: the operator’s part, the request’s, then ours', () => {
+it('F42: contains only variables of the operator, of the request, and our own', () => {
   expect(toolEnvironment(OPTIONS)).toEqual({
     ...{ PATH: '/bin', LANG: 'de_DE.UTF-8', HTTPS_PROXY: 'http://proxy' },
     ...{ AWS_REGION: 'eu', TF_VAR_a: 'b', DOCKER_HOST: 'tcp://theirs' },
@@ -25,7 +25,7 @@ it('F42: is built from nothing: the operator’s part, the request’s, then our
   });
 });
 
-it('F46: refuses what a request may not set, without quoting the value', () => {
+it('F46: refuses variables that a request may not set, and does not quote the value', () => {
   for (const name of ['LD_PRELOAD', 'TF_CLI_ARGS_plan', 'GIT_SSH_COMMAND', 'PATH']) {
     const requested = { [name]: 'hunter2-hunter2' };
     expect(() => toolEnvironment({ ...OPTIONS, requested })).toThrow(`env_vars: ${name} is not allowed`);
@@ -33,7 +33,7 @@ it('F46: refuses what a request may not set, without quoting the value', () => {
   }
 });
 
-it('takes a short folder for temporary files where the path of a socket in the run’s own would be too long', () => {
+it('uses /tmp if the path of a socket in the run’s own folder would be too long', () => {
   expect(toolEnvironment({ ...OPTIONS, tempDir: `/${'x'.repeat(65)}` }).TMPDIR).toHaveLength(66);
   expect(toolEnvironment({ ...OPTIONS, tempDir: `/${'x'.repeat(66)}` }).TMPDIR).toBe('/tmp');
 });

@@ -3,24 +3,24 @@
 import { RunnerError } from '../../errors.ts';
 import { environmentProblem } from '../../runs/deployments/tool-flags.ts';
 
-export interface ToolEnvironmentOptions {
+interface ToolEnvironmentOptions {
   runId: string;
-  /** The run's own, empty folder: neither `.terraformrc` nor `.gitconfig` nor anybody's keys are in it. */
+  /** The run's own empty folder, without `.terraformrc`, `.gitconfig` or keys. */
   home: string;
   /** The run's own folder for temporary files. */
   tempDir: string;
-  /** In place of `.terraform`, which a repository may hold. */
+  /** Used instead of `.terraform`, which a repository may contain. */
   dataDir: string;
   cliConfigFile: string;
-  /** The server's own PATH, language, proxies and certificates; the rest of it is left out. */
+  /** The server's environment, of which the tool gets the variables of `FROM_OPERATOR`. */
   plumbing: Readonly<Record<string, string>>;
-  /** What the request gave: `env_vars`. */
+  /** The `env_vars` of the request. */
   requested: Readonly<Record<string, string>>;
-  /** What modules may be fetched by, e.g. https and ssh. */
+  /** The protocols by which modules may be fetched, such as https and ssh. */
   gitProtocols: readonly string[];
 }
 
-/** What of the operator's environment the tool and the checks get. */
+/** The variables of the operator's environment that the tool and the checks get. */
 const FROM_OPERATOR = [
   'PATH',
   'LANG',
@@ -34,12 +34,12 @@ const FROM_OPERATOR = [
 ];
 
 /**
- * Providers speak through a socket `$TMPDIR/plugin-dir<10 digits>/plugin<10 digits>`, and the path of a socket has at
- * most 107 bytes (unix(7)).
+ * Providers listen on a socket `$TMPDIR/plugin-dir<10 digits>/plugin<10 digits>`. The path of a socket has at most 107
+ * bytes (unix(7)).
  */
 const MAX_TEMP_DIR_BYTES = 66;
 
-/** Throws RunnerError for a variable that requests may not set; they are told so before anything is stored. */
+/** Throws RunnerError for a variable that requests may not set. The API already refused such requests. */
 export function toolEnvironment(options: ToolEnvironmentOptions): Record<string, string> {
   const { requested } = options;
   for (const [name, value] of Object.entries(requested)) {
@@ -58,14 +58,14 @@ export function toolEnvironment(options: ToolEnvironmentOptions): Record<string,
     TF_CLI_CONFIG_FILE: options.cliConfigFile,
     TF_DATA_DIR: options.dataDir,
     CHECKPOINT_DISABLE: '1',
-    // The git that fetches modules: never `ext::` and the like, and nobody is there to be asked.
+    // These two are for the git that fetches modules. It must not use `ext::`, and nobody can answer a prompt.
     GIT_ALLOW_PROTOCOL: options.gitProtocols.join(':'),
     GIT_TERMINAL_PROMPT: '0',
     IAC_RUN_ID: options.runId,
   };
 }
 
-/** The part of an environment that is the operator's, without what a request or a run added. */
+/** The variables of the operator, without those that a request or a run added. */
 export function operatorEnvironment(environment: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(
     FROM_OPERATOR.flatMap((name) => {

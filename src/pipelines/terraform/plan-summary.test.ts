@@ -101,14 +101,14 @@ it.each<[what: string, plan: object, words: string, changes: boolean]>([
   expect([summaryWords(summary), hasChanges(summary)]).toEqual([words, changes]);
 });
 
-it('has words for plans that change little', () => {
+it('describes plans that change little', () => {
   expect(summaryWords(summarizePlan('{}'))).toBe('no changes');
   expect(summaryWords(summarizePlan('{"output_changes":{"a":{"actions":["create"]}}}'))).toBe(
     '1 output to change',
   );
 });
 
-it('sums up what a real terraform plans', async (context) => {
+it('sums up a plan of a real terraform', async (context) => {
   await terraformOrSkip(context);
   const place = await makePlace(NO_LIMITS);
   const plan = path.join(place.root, 'tfplan');
@@ -126,7 +126,7 @@ it('sums up what a real terraform plans', async (context) => {
   expect(output).toContain(`Plan: ${summaryWords(summary)}`);
 });
 
-it('sums up what a real terraform plans for the state alone', async (context) => {
+it('sums up a real terraform plan that only changes the state', async (context) => {
   await terraformOrSkip(context);
   const place = await makePlace(NO_LIMITS);
   const plan = path.join(place.root, 'tfplan');

@@ -1,6 +1,7 @@
-/** Sums up a plan for machines and in words, from what `show -json` tells of it. */
+/** Sums up a plan, for machines and in words, from the JSON of `show -json`. */
 
 import { z } from 'zod';
+import { parseJson } from '../../parse-json.ts';
 import {
   hasChanges,
   type PlanSummary,
@@ -17,20 +18,20 @@ const resourceSchema = z.object({
   change: changeSchema.extend({ importing: z.unknown().optional() }),
 });
 
-/** What is used of https://developer.hashicorp.com/terraform/internals/json-format; the rest may be anything. */
+/** The fields that are used of https://developer.hashicorp.com/terraform/internals/json-format */
 const planSchema = z.object({
   resource_changes: z.array(resourceSchema).nullish(),
   resource_drift: z.array(z.object({ change: changeSchema })).nullish(),
   output_changes: z.record(z.string(), changeSchema).nullish(),
-  /** Whether an apply would do anything; not every tool says so. */
+  /** Whether an apply would do anything. Not every tool says so. */
   applyable: z.boolean().nullish(),
 });
 
 type Plan = z.output<typeof planSchema>;
 
-/** Null when the text is not what `show -json` gives of a plan: then nothing is claimed. */
+/** Returns null if the text is not the JSON of a plan. */
 export function summarizePlan(json: string): PlanSummary | null {
-  const plan = planSchema.safeParse(parsed(json)).data;
+  const plan = planSchema.safeParse(parseJson(json)).data;
   if (!plan) return null;
   const changes = (plan.resource_changes ?? []).flatMap((resource) =>
     actionsOf(resource).map((action) => ({ address: resource.address, action })),
@@ -55,7 +56,7 @@ export function summarizePlan(json: string): PlanSummary | null {
   return hasChanges(summary) ? summary : { ...summary, ...some('refresh', refreshed(plan)) };
 }
 
-/** For people: an address may hold the key of an instance, and that anything. */
+/** Masks the addresses too, because the key of an instance may be any text. */
 export function maskSummary(summary: PlanSummary | null, mask: (text: string) => string): PlanSummary | null {
   return (
     summary && {
@@ -70,7 +71,7 @@ function some(name: 'import' | 'forget' | 'move' | 'refresh', count: number): Pa
   return count > 0 ? { [name]: count } : {};
 }
 
-/** For a plan that proposes nothing: how many objects of the state it would bring up to date. */
+/** The number of objects in the state that a plan without changes would bring up to date. */
 function refreshed({ resource_drift, applyable }: Plan): number {
   const drifted = (resource_drift ?? []).filter(({ change }) =>
     change.actions.some((one) => one !== 'no-op'),
@@ -79,7 +80,7 @@ function refreshed({ resource_drift, applyable }: Plan): number {
   return applyable === true ? Math.max(1, drifted.length) : drifted.length;
 }
 
-/** As the tools say it themselves: "1 to add, 0 to change, 2 to destroy". */
+/** In the words of the tools: "1 to add, 0 to change, 2 to destroy". */
 export function summaryWords(summary: PlanSummary | null): string {
   if (summary === null) return 'a plan that could not be summed up';
   const { add, change, destroy, outputs } = summary;
@@ -92,7 +93,7 @@ export function summaryWords(summary: PlanSummary | null): string {
     : 'no changes';
 }
 
-/** None for what changes nothing: no-op and reads of data. Something can be imported or moved and changed at once. */
+/** Empty for a no-op or a read of data. One resource can be imported or moved and changed at once. */
 function actionsOf({ address, previous_address, change }: z.output<typeof resourceSchema>): ResourceAction[] {
   const main = actionOf(change.actions);
   const isImported = change.importing !== undefined && change.importing !== null;
@@ -112,12 +113,4 @@ function actionOf(actions: readonly string[]): ResourceAction | null {
   if (deletes) return 'delete';
   if (actions.includes('update')) return 'update';
   return actions.includes('forget') ? 'forget' : null;
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return null;
-  }
 }

@@ -1,4 +1,4 @@
-/** Makes a tool ready for one run: program, folders, CLI configuration, environment; and takes its credentials away again. */
+/** Prepares a tool for one run: program, folders, CLI configuration and environment. Removes its credentials afterwards. */
 
 import { realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -7,24 +7,15 @@ import { resolveInside } from '../../git/read/inside.ts';
 import { gitTrust, isOpen, letGroupRead, makeWorkFolder } from '../../isolation/open-folder.ts';
 import { taskSecrets } from '../../process/environment.ts';
 import type { Tool } from '../../runs/deployments/deployment.ts';
-import { type PreparedTool, StepFailed } from '../tool-step.ts';
+import { StepFailed } from '../step.ts';
 import { toolEnvironment } from './environment.ts';
 import { mirroredProviders, writeCliConfig } from './install/cli-config.ts';
 import { plantedPlugins } from './install/planted-plugins.ts';
 import { fetchRegistryToken } from './install/registry-token.ts';
-import { findTool, type ToolPlaces } from './install/tools.ts';
+import { findTool } from './install/tools.ts';
+import type { PreparedTool, ToolSettings } from './tool-step.ts';
 
-export interface PrepareOptions {
-  tools: ToolPlaces;
-  /** The operator's PATH, proxies, certificates and language. */
-  plumbing: Readonly<Record<string, string>>;
-  /** What modules may be fetched by. */
-  gitProtocols: readonly string[];
-  registryUrl: string | null;
-  providerMirrorDir: string | null;
-}
-
-export interface Preparation {
+interface WantedTool {
   runId: string;
   /** The run's own folder. */
   folder: string;
@@ -35,7 +26,7 @@ export interface Preparation {
   version: string | null;
   environment: Readonly<Record<string, string>>;
   timeoutMs: number;
-  /** False: nothing that could be started may lie in the repository. */
+  /** False refuses a repository with programs that the tool would start. */
   trusted: boolean;
   /** Masked in every log. */
   secrets: readonly string[];
@@ -43,62 +34,87 @@ export interface Preparation {
   signal: AbortSignal;
 }
 
-export interface ReadyTool {
-  tool: PreparedTool;
-  /** For the log of the next step. */
-  remarks: string[];
-  /** Removes what holds credentials. */
-  release(): Promise<void>;
-}
-
-/** Throws StepFailed when the tool, the folder or the repository cannot be used. */
-export async function prepareTool(options: PrepareOptions, wanted: Preparation): Promise<ReadyTool> {
-  const found = await findTool(options.tools, wanted.tool, wanted.version);
+/**
+ * Passes the tool to `work`, with its credentials on the disk only until `work` has ended. `remarks` are for the log of
+ * the first step. Throws StepFailed if the tool, the folder or the repository cannot be used.
+ */
+export async function withPreparedTool<T>(
+  settings: ToolSettings,
+  wanted: WantedTool,
+  work: (tool: PreparedTool, remarks: string[]) => Promise<T>,
+): Promise<T> {
+  const found = await findTool(settings.tools, wanted.tool, wanted.version);
   if (!found.ok) throw new StepFailed({ state: 'errored', reason: 'tool_missing', message: found.problem });
   const cwd = await rootModule(wanted);
   if (!wanted.trusted) await refusePlantedPlugins(cwd, wanted.directory);
-  const { folder } = wanted;
-  const home = await makeWorkFolder(folder, 'home');
-  const tempDir = await makeWorkFolder(folder, 'tmp');
-  const dataDir = await makeWorkFolder(folder, 'data');
-  const cliConfigFile = path.join(folder, 'cli.tfrc');
-  // Of an attempt that was cut off.
+  const cliConfigFile = path.join(wanted.folder, 'cli.tfrc');
+  // An attempt that was killed may have left the file.
   await rm(cliConfigFile, { force: true });
-  const { registry, remarks } = await askRegistry(options, wanted.signal);
-  await writeCliConfig(cliConfigFile, {
-    registry,
-    mirror: await mirrorOf(options.providerMirrorDir),
-    repositoryProviders: wanted.trusted,
-  });
-  await letGroupRead(cliConfigFile);
-  const env = toolEnvironment({
-    runId: wanted.runId,
-    home,
-    tempDir,
-    dataDir: path.join(dataDir, wanted.directory === '.' ? 'root' : wanted.directory),
-    cliConfigFile,
-    plumbing: options.plumbing,
-    requested: wanted.environment,
-    gitProtocols: options.gitProtocols,
-  });
-  const token = registry?.token ?? null;
-  return {
-    tool: {
+  try {
+    const { token, remarks } = await writeCredentials(settings, wanted, cliConfigFile);
+    const env = await environmentOf(settings, wanted, cliConfigFile);
+    const { executor, initExecutor, interruptGraceMs } = settings;
+    const tool = {
+      executor,
+      initExecutor,
+      interruptGraceMs,
       program: found.program,
       cwd,
-      env: (await isOpen(folder)) ? { ...gitTrust(await realpath(wanted.checkout)), ...env } : env,
-      // Those of the environment, too: checks do not get it, and are shown a plan that may hold them.
+      env,
+      // The secrets of the environment are included for the checks, which see the plan but not the environment.
       secrets: [...wanted.secrets, ...taskSecrets(env), ...(token === null ? [] : [token])],
       given: wanted.given,
       timeoutMs: wanted.timeoutMs,
-    },
-    remarks,
-    release: () => rm(cliConfigFile, { force: true }),
-  };
+    };
+    return await work(tool, remarks);
+  } finally {
+    await rm(cliConfigFile, { force: true });
+  }
 }
 
-/** The real path of the root module, wherever links lead: it must be a folder of the checkout. */
-async function rootModule({ checkout, directory }: Preparation): Promise<string> {
+/** Resolves to the registry's token, which is also in the file. */
+async function writeCredentials(
+  { registryUrl, providerMirrorDir }: ToolSettings,
+  { signal, trusted }: WantedTool,
+  file: string,
+): Promise<{ token: string | null; remarks: string[] }> {
+  const answer = registryUrl === null ? { token: null } : await fetchRegistryToken(registryUrl, { signal });
+  const token = 'token' in answer ? answer.token : null;
+  await writeCliConfig(file, {
+    registry: registryUrl === null ? null : { url: registryUrl, token },
+    mirror: providerMirrorDir === null ? null : await mirrorAt(providerMirrorDir),
+    repositoryProviders: trusted,
+  });
+  await letGroupRead(file);
+  if ('token' in answer) return { token, remarks: [] };
+  return { token, remarks: [`No token of the registry, going on without credentials: ${answer.problem}`] };
+}
+
+async function mirrorAt(directory: string) {
+  return { directory, providers: await mirroredProviders(directory) };
+}
+
+async function environmentOf(
+  { plumbing, gitProtocols }: ToolSettings,
+  { runId, folder, directory, checkout, environment }: WantedTool,
+  cliConfigFile: string,
+): Promise<Record<string, string>> {
+  const dataDir = await makeWorkFolder(folder, 'data');
+  const env = toolEnvironment({
+    runId,
+    home: await makeWorkFolder(folder, 'home'),
+    tempDir: await makeWorkFolder(folder, 'tmp'),
+    dataDir: path.join(dataDir, directory === '.' ? 'root' : directory),
+    cliConfigFile,
+    plumbing,
+    requested: environment,
+    gitProtocols,
+  });
+  return (await isOpen(folder)) ? { ...gitTrust(await realpath(checkout)), ...env } : env;
+}
+
+/** The real path of the root module. It must be a folder of the checkout, wherever links lead. */
+async function rootModule({ checkout, directory }: WantedTool): Promise<string> {
   try {
     const folder = await resolveInside(checkout, directory);
     if ((await stat(folder)).isDirectory()) return folder;
@@ -114,16 +130,4 @@ async function refusePlantedPlugins(cwd: string, directory: string): Promise<voi
   if (planted.length === 0) return;
   const message = `${directory} holds programs that a plan would start: ${planted.slice(0, 5).join(', ')}`;
   throw new StepFailed({ state: 'failed', reason: 'repository_invalid', message });
-}
-
-async function askRegistry({ registryUrl: url }: PrepareOptions, signal: AbortSignal) {
-  if (url === null) return { registry: null, remarks: [] };
-  const answer = await fetchRegistryToken(url, { signal });
-  if ('token' in answer) return { registry: { url, token: answer.token }, remarks: [] };
-  const remark = `No token of the registry, going on without credentials: ${answer.problem}`;
-  return { registry: { url, token: null }, remarks: [remark] };
-}
-
-async function mirrorOf(directory: string | null) {
-  return directory === null ? null : { directory, providers: await mirroredProviders(directory) };
 }

@@ -44,14 +44,14 @@ host "registry.internal:8443" {
     expect(text).toContain('host "registry.internal" {');
   });
 
-  it('F43: is readable by us alone and overwrites nothing', async () => {
+  it('F43: can only be read by this user, and overwrites nothing', async () => {
     const file = path.join(temporaryFolder(), 'cli.tfrc');
     await writeCliConfig(file, NO_LIMITS);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     await expect(writeCliConfig(file, NO_LIMITS)).rejects.toThrow('EEXIST');
   });
 
-  it('is what terraform reads: it sends any token to the registry, to the byte', async (context) => {
+  it('is read by terraform, which sends any token to the registry unchanged', async (context) => {
     await terraformOrSkip(context);
     const token = ['a"b\\c$', '{d}$', '{e%{f}$g#//'].join('');
     const asked: string[] = [];
@@ -84,7 +84,7 @@ host "registry.internal:8443" {
     expect(exitCode).toBe(0);
   });
 
-  it('knows the providers of a mirror, unpacked ones too, and none where there is no folder', async () => {
+  it('lists the providers of a mirror, also unpacked ones, and none if there is no folder', async () => {
     const folder = temporaryFolder();
     writeTree(folder, { [BOX]: '', 'r.io/a/b/terraform-provider-b_1.0.0_linux_amd64.zip': '', README: '' });
     expect(await mirroredProviders(folder)).toEqual(['example.com/acme/box', 'r.io/a/b']);
@@ -92,7 +92,7 @@ host "registry.internal:8443" {
   });
 });
 
-describe('F46: what lies in a repository', () => {
+describe('F46: files of a repository', () => {
   it('a provider under terraform.d/plugins is started for a trusted head, and for no other', async (context) => {
     await terraformOrSkip(context);
     for (const repositoryProviders of [true, false]) {
@@ -141,7 +141,7 @@ describe('F46: what lies in a repository', () => {
     expect(existsSync(canary)).toBe(true);
   });
 
-  it('a provisioner plugin is started whatever is set, so it has to be found before', async (context) => {
+  it('a provisioner plugin is started with any settings, so it has to be found before', async (context) => {
     await terraformOrSkip(context);
     const uses = { 'main.tf': 'resource "terraform_data" "x" {\n  provisioner "evil" {}\n}\n' };
     for (const name of [
@@ -158,7 +158,7 @@ describe('F46: what lies in a repository', () => {
     }
   });
 
-  it('no plugin is found where there is none, and odd folders do not matter', async () => {
+  it('no plugin is found if there is none, and odd folders do not matter', async () => {
     const folder = temporaryFolder();
     writeTree(folder, { 'main.tf': '', 'terraform.d/plugins': 'a file', 'a/terraform-provisioner-x': '' });
     expect(await plantedPlugins(folder)).toEqual([]);

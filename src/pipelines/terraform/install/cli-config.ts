@@ -1,14 +1,14 @@
-/** The CLI configuration of Terraform and OpenTofu: the registry's token, and where providers may come from. */
+/** The CLI configuration of Terraform and OpenTofu: the registry's token, and the sources of providers. */
 
 import { glob, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
 export interface CliConfig {
-  /** A private registry; `url` without a final slash. Without a token it is asked anonymously. */
+  /** A private registry. `url` has no final slash. Without a token the tools send no credentials. */
   registry: { url: string; token: string | null } | null;
-  /** A filesystem mirror, and the providers in it, as `host/namespace/type`. */
+  /** A filesystem mirror and its providers, as `host/namespace/type`. */
   mirror: { directory: string; providers: readonly string[] } | null;
-  /** False: no provider lying in the repository is looked at. */
+  /** False: the tools take no provider from the repository. */
   repositoryProviders: boolean;
 }
 
@@ -16,7 +16,7 @@ export interface CliConfig {
 export function cliConfigText({ registry, mirror, repositoryProviders }: CliConfig): string {
   const blocks = ['disable_checkpoint = true'];
   if (registry) {
-    // With its port: hosts are compared as written, but for the default port of https.
+    // With its port, because the tools compare hosts as text, except for the default port of https.
     const host = quoted(new URL(registry.url).host);
     if (registry.token !== null) blocks.push(`credentials ${host} {\n  token = ${quoted(registry.token)}\n}`);
     blocks.push(
@@ -28,12 +28,12 @@ export function cliConfigText({ registry, mirror, repositoryProviders }: CliConf
   return `${blocks.join('\n\n')}\n`;
 }
 
-/** Readable by us alone, and never over a file that is there. */
+/** Only this user can read the file. Throws if the file exists. */
 export async function writeCliConfig(file: string, config: CliConfig): Promise<void> {
   await writeFile(file, cliConfigText(config), { mode: 0o600, flag: 'wx' });
 }
 
-/** The providers of a filesystem mirror, unpacked or packed; none for a folder that is not there. */
+/** The providers of a filesystem mirror, unpacked or packed. Empty if the folder is missing. */
 export async function mirroredProviders(directory: string): Promise<string[]> {
   const found = new Set<string>();
   for await (const entry of glob('*/*/*/*', { cwd: directory })) found.add(path.dirname(entry));
@@ -41,8 +41,8 @@ export async function mirroredProviders(directory: string): Promise<string[]> {
 }
 
 /**
- * A provider of the mirror comes from the mirror alone, as with the tools' own folders: when two ways could have it
- * they ask both, and without a network the registry's silence is an error.
+ * A provider of the mirror comes from the mirror only. If two sources could have it, the tools ask both, and fail
+ * without a network.
  */
 function providerInstallation(mirror: CliConfig['mirror']): string {
   if (!mirror) return 'provider_installation {\n  direct {\n  }\n}';
@@ -58,7 +58,7 @@ function providerInstallation(mirror: CliConfig['mirror']): string {
 }`;
 }
 
-/** A string of HCL 1. `${` would begin an interpolation, for which it has no escape but the character's number. */
+/** A string of HCL 1. Only the number of the character escapes `${`, which starts an interpolation. */
 function quoted(text: string): string {
   return JSON.stringify(text).replaceAll('${', '\\u0024{');
 }

@@ -1,14 +1,15 @@
-/** Finds plugins lying in a repository that the tools would start by themselves. */
+/** Finds plugins in a repository that the tools would start by themselves. */
 
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { errorCode } from '../../../errors.ts';
 
 /**
- * Provisioner plugins that Terraform and OpenTofu start while they plan, when a configuration names them: no setting
- * turns that off, not even an explicit `provider_installation`. They look into the working directory and into
- * `terraform.d/plugins/<system>` of it (internal/command/plugins.go); names are case-sensitive, links are followed.
- * Resolves to their paths below `directory`, the root module's folder. A head that is not trusted must not be planned
- * when there are any.
+ * Terraform and OpenTofu start provisioner plugins while they plan, if a configuration names them. No setting turns
+ * that off, not even an explicit `provider_installation`. The tools look into the working directory and into its
+ * `terraform.d/plugins/<system>` (internal/command/plugins.go). They compare names with their case and follow links.
+ * Resolves to the paths of such plugins below `directory`, the root module's folder. If there are any, an untrusted
+ * head must not be planned.
  */
 export async function plantedPlugins(directory: string): Promise<string[]> {
   const vendored = path.join('terraform.d', 'plugins');
@@ -29,9 +30,8 @@ async function namesIn(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    // A link in a circle is nothing to the tools either.
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return [];
+    // ELOOP: the tools do not follow a link in a circle either.
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errorCode(error))) return [];
     throw error;
   }
 }

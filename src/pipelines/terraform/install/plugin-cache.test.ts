@@ -73,7 +73,7 @@ describe('The shared provider cache, with a real terraform', () => {
     expect(existsSync(`${directory}.filling`)).toBe(false);
   });
 
-  it('is gone without where the lock file knows the provider in another form', async (context) => {
+  it('is not used if the lock file has another checksum of the provider', async (context) => {
     await terraformOrSkip(context);
     const mirror = await packedMirror();
     const { executor } = newCache();
@@ -151,7 +151,7 @@ describe('The shared provider cache', () => {
     expect(['1.0.0', '5.0.0', '6.0.0'].map(kept)).toEqual([false, false, true]);
   });
 
-  it('is gone without, and the log says so, where it cannot be written', async () => {
+  it('is not used if it cannot be written, and the log says so', async () => {
     const seen: (string | undefined)[] = [];
     const folder = temporaryFolder();
     writeFileSync(path.join(folder, 'file'), '');
@@ -170,7 +170,7 @@ describe('The shared provider cache', () => {
     expect(seen).toEqual([undefined]);
   });
 
-  it('waits for another process, and whoever is cancelled meanwhile leaves at once', async () => {
+  it('waits for another process, and a cancelled init stops waiting at once', async () => {
     let begun = 0;
     const { directory, executor } = newCache(
       actor(() => {
@@ -191,7 +191,7 @@ describe('The shared provider cache', () => {
     expect(begun).toBe(1);
   });
 
-  it('hands on what a hook throws, and lets the next one in', async () => {
+  it('passes on the error of a hook, and lets the next one in', async () => {
     const { executor } = newCache(actor(() => DONE));
     const command = {
       argv: ['x'] as const,

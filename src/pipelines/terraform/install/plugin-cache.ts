@@ -1,4 +1,4 @@
-/** Lets every `init` use one folder of provider plugins, where the tools themselves would get in each other's way. */
+/** Lets every `init` use one folder of provider plugins. The tools alone would disturb each other there. */
 
 import { constants } from 'node:fs';
 import { access, glob, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,25 +8,26 @@ import { describeError, RunnerError } from '../../../errors.ts';
 import type { Executor, StepCommand, StepHooks, StepResult } from '../../../executor/executor.ts';
 import { createFolderLock } from '../../../git/folder-lock.ts';
 
-export interface PluginCacheOptions {
+interface PluginCacheOptions {
   executor: Executor;
-  /** Made when it is missing. `<directory>.lock` and `<directory>.filling` stand beside it. */
+  /** Created if it is missing. `<directory>.lock` and `<directory>.filling` lie beside it. */
   directory: string;
-  /** How long to wait for another process's init. Default 10 min. */
+  /** How long to wait for the init of another process. Default 10 min. */
   lockWaitMs?: number;
-  /** After how long a killed process's lock is free. Default 10 s. */
+  /** After this time the lock of a killed process is free. Default 10 s. */
   lockStaleMs?: number;
 }
 
-/** The step was begun with the cache, which is not for this run: begin it again without. */
+/** The result of an init that could not use the cache, and has to run again without it. */
 const REFUSED = Symbol('refused');
 
 /**
- * An executor for `init` alone: the tool finds and leaves providers in the shared folder, one init at a time. What is
- * in the folder is never written again, as it may be running: that fails as "text file busy" up to Terraform 1.11, and
- * is what the tools do for providers that the repository's lock file does not know in the form they have here. So they
- * are told to take what is there (the lock file of a checkout is nobody's to keep); where its checksums do not allow
- * that, and where the folder cannot be used, init runs without it and the log says so.
+ * An executor for `init` only: the tool reads and adds providers in the shared folder, one init at a time. A provider
+ * in the folder must not be overwritten, because it may be running: up to Terraform 1.11 that fails as "text file
+ * busy". The tools would overwrite a provider whose checksum is not in the lock file of the repository. A variable
+ * tells them to use the provider in the folder instead. The lock file in the checkout may then be wrong, which does not
+ * matter, because nobody keeps it. If the checksums do not allow that, or if the folder cannot be used, init runs
+ * without the folder, and the log says so.
  */
 export function createInitExecutor(options: PluginCacheOptions): Executor {
   const { executor, directory } = options;
@@ -38,13 +39,13 @@ export function createInitExecutor(options: PluginCacheOptions): Executor {
   });
 
   async function run(command: StepCommand, hooks: StepHooks): Promise<StepResult> {
-    let begun = false;
+    let started = false;
     try {
       await mkdir(directory, { recursive: true, mode: 0o755 });
       await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
       const result = await lock.hold(command.signal, async (held) => {
         await removeTorn(directory);
-        begun = true;
+        started = true;
         return fill(directory, () => runCached(executor, directory, { ...command, signal: held }, hooks));
       });
       const lost = result !== REFUSED && result.kind === 'cancelled' && !command.signal.aborted;
@@ -53,7 +54,7 @@ export function createInitExecutor(options: PluginCacheOptions): Executor {
       await hooks.onLines('stderr', [`The shared provider cache ${why}; going on without it.`]);
     } catch (error) {
       if (command.signal.aborted) return { kind: 'cancelled' };
-      if (begun) throw error;
+      if (started) throw error;
       await hooks.onLines('stderr', [
         `The shared provider cache cannot be used: ${describeError(error)} Going on without it.`,
       ]);
@@ -73,7 +74,7 @@ async function runCached(
   let refused = false;
   const env = {
     ...command.env,
-    // Not in the CLI configuration: there a `$` in the path would be expanded.
+    // Not in the CLI configuration, which would expand a `$` in the path.
     TF_PLUGIN_CACHE_DIR: directory,
     TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE: '1',
   };
@@ -92,8 +93,8 @@ async function runCached(
 }
 
 /**
- * Tools unpack in place, so one that was ended may leave half a provider, which every later init would take. What is
- * new is kept only when init succeeds; the list of what was there before lies on the disk meanwhile.
+ * The tools unpack in place, so an init that is killed may leave half a provider, which every later init would use. So
+ * new providers are kept only if init succeeds. A file lists the providers that were there before.
  */
 async function fill(
   directory: string,
@@ -111,7 +112,7 @@ async function fill(
   }
 }
 
-/** Under the lock: takes away what an init that did not succeed has left. */
+/** Removes the providers that a failed init has left. Must be called under the lock. */
 async function removeTorn(directory: string): Promise<void> {
   const before = await readFile(`${directory}.filling`, 'utf8').catch(() => null);
   if (before === null) return;
@@ -122,7 +123,7 @@ async function removeTorn(directory: string): Promise<void> {
   await rm(`${directory}.filling`, { force: true });
 }
 
-/** A list that is itself torn knows nothing: then everything is fetched anew. */
+/** If the list itself is incomplete it counts as empty, so every provider is fetched again. */
 function packageListOf(text: string): string[] {
   try {
     return z.array(z.string()).parse(JSON.parse(text));

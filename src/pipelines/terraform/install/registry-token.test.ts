@@ -57,7 +57,7 @@ it('F14: does not ask another host, whatever a redirect says', async () => {
   expect(asked).toBe(0);
 });
 
-it('does not wait for ever, and not for a run that is over', async () => {
+it('does not wait without end, nor for a run that has ended', async () => {
   const silent = await serve(() => undefined);
   const problem = await fetchRegistryToken(silent, { ...request, timeoutMs: 200 });
   expect(problem).toEqual({ problem: expect.stringMatching(/did not answer within 0.2 s/) });

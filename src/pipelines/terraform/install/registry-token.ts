@@ -1,12 +1,13 @@
 /** Fetches the token of the private registry for one run. */
 
 import { z } from 'zod';
+import { parseJson } from '../../../parse-json.ts';
 
-export type RegistryToken = { token: string } | { problem: string };
+type RegistryToken = { token: string } | { problem: string };
 
 interface TokenRequest {
   signal: AbortSignal;
-  /** Of the whole exchange; default 10 s. */
+  /** For all requests together; default 10 s. */
   timeoutMs?: number;
 }
 
@@ -14,12 +15,12 @@ const TIMEOUT_MS = 10_000;
 const MAX_BYTES = 64 * 1024;
 const MAX_REDIRECTS = 3;
 
-/** What a header can carry; longer than any token known. */
+/** The characters that a header can carry. No known token is this long. */
 const answerSchema = z.object({ token: z.string().regex(/^[\x21-\x7e]{1,16384}$/) });
 
 /**
- * `GET <url>/api/internal/registry-token`, answered by `{"token": "…"}`. Never throws: without a token a run goes on,
- * and its log says why. The problem is one sentence and quotes nothing of the answer.
+ * `GET <url>/api/internal/registry-token` is answered by `{"token": "…"}`. Never throws, because a run continues
+ * without a token, and its log says why. The problem is one sentence and quotes nothing of the answer.
  */
 export async function fetchRegistryToken(url: string, request: TokenRequest): Promise<RegistryToken> {
   const timeoutMs = request.timeoutMs ?? TIMEOUT_MS;
@@ -47,7 +48,7 @@ async function ask(first: URL, signal: AbortSignal): Promise<RegistryToken> {
     if (target === null) return await read(response, first.host);
     await response.body?.cancel();
     const next = URL.parse(target, url.href);
-    // To another host, or away from TLS, nothing of ours goes.
+    // Nothing is sent to another host, or without TLS.
     if (next?.host !== first.host || next.protocol !== first.protocol) {
       return { problem: `${first.host} redirects to another host.` };
     }
@@ -63,7 +64,7 @@ async function read(response: Response, host: string): Promise<RegistryToken> {
   }
   const text = await bounded(response);
   if (text === null) return { problem: `${host} answered with more than ${MAX_BYTES} bytes.` };
-  const answer = answerSchema.safeParse(parsed(text));
+  const answer = answerSchema.safeParse(parseJson(text));
   return answer.success ? answer.data : { problem: `${host} answered without a token.` };
 }
 
@@ -76,14 +77,6 @@ async function bounded(response: Response): Promise<string | null> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
 
 function causeOf(error: unknown): string {

@@ -29,19 +29,19 @@ function installed(): ToolPlaces & { toolsDir: string; bin: string } {
 }
 
 describe('Finding a tool', () => {
-  it('takes the one on the PATH without a version, from absolute folders only', async () => {
+  it('takes the tool on the PATH if there is no version, from absolute folders only', async () => {
     const { bin, ...places } = installed();
     expect(await findTool(places, 'tofu', null)).toEqual({ ok: true, program: path.join(bin, 'tofu') });
     expect(await findTool({ ...places, path: 'bin::.' }, 'tofu', null)).toMatchObject({ ok: false });
   });
 
-  it('takes the version that is asked for', async () => {
+  it('takes the requested version', async () => {
     const places = installed();
     const program = path.join(places.toolsDir, 'terraform/1.9.8/terraform');
     expect(await findTool(places, 'terraform', '1.9.8')).toEqual({ ok: true, program });
   });
 
-  it('lists what there is when it is not there', async () => {
+  it('lists the installed versions if the requested one is missing', async () => {
     const places = installed();
     expect(await findTool(places, 'terraform', '1.5.0')).toEqual({
       ok: false,
@@ -72,7 +72,7 @@ describe('Finding a tool', () => {
 });
 
 describe('Listing and checking', () => {
-  it('tells the versions in order and which of them are broken', async () => {
+  it('lists the versions in order, and which of them are broken', async () => {
     const places = installed();
     const executor = createLocalExecutor();
     const tools = await listTools(places);

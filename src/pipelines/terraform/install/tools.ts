@@ -4,31 +4,32 @@ import { readdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import type { Executor } from '../../../executor/executor.ts';
+import { parseJson } from '../../../parse-json.ts';
 import { findProgram, isProgram } from '../../../process/find-program.ts';
 import { TOOLS, type Tool } from '../../../runs/deployments/deployment.ts';
 
 export interface ToolPlaces {
   /** The PATH of the operator. */
   path: string;
-  /** Holds `<tool>/<version>/<tool>`, or null. */
+  /** The folder that contains `<tool>/<version>/<tool>`, or null. */
   toolsDir: string | null;
 }
 
-export interface InstalledTool {
+interface InstalledTool {
   tool: Tool;
-  /** The folder's name; null for the one on the PATH. */
+  /** The folder's name, or null for the tool on the PATH. */
   version: string | null;
   /** The program, absolute. */
   program: string;
 }
 
-export type FoundTool = { ok: true; program: string } | { ok: false; problem: string };
+type FoundTool = { ok: true; program: string } | { ok: false; problem: string };
 
-/** Also keeps a version from being a path. */
+/** This pattern also excludes paths. */
 const VERSION = /^[0-9][0-9A-Za-z.+-]{0,63}$/;
 const CHECK_TIMEOUT_MS = 20_000;
 
-/** Without a version the one on the PATH. The problem is one sentence and lists the versions there are. */
+/** A version of null means the tool on the PATH. The problem is one sentence and lists the installed versions. */
 export async function findTool(places: ToolPlaces, tool: Tool, version: string | null): Promise<FoundTool> {
   if (version === null) {
     const program = await findProgram(places.path, tool);
@@ -44,8 +45,8 @@ export async function findTool(places: ToolPlaces, tool: Tool, version: string |
 }
 
 /**
- * The wanted version if it is installed, else another one with a sentence that says so: the one on the PATH, or the
- * newest. Without any the wanted one is given back, and finding it will say what is missing.
+ * The wanted version if it is installed. Otherwise the tool on the PATH or else the newest version, with a remark that
+ * says so. If the tool is not installed at all, the wanted version, which `findTool` will then report.
  */
 export async function versionThere(
   places: ToolPlaces,
@@ -61,7 +62,7 @@ export async function versionThere(
   return { version: other.version, remark: `${wanted} on the server: planned with ${used}` };
 }
 
-/** All there are: of each tool the one on the PATH first, then versions in ascending order. */
+/** All installed tools: for each tool the one on the PATH first, then its versions in ascending order. */
 export async function listTools(places: ToolPlaces): Promise<InstalledTool[]> {
   const lists = await Promise.all(
     TOOLS.map(async (tool): Promise<InstalledTool[]> => {
@@ -75,7 +76,7 @@ export async function listTools(places: ToolPlaces): Promise<InstalledTool[]> {
 
 const versionSchema = z.object({ terraform_version: z.string() });
 
-/** What the program itself says its version is; the problem when it says nothing or another than its folder. */
+/** Asks the program for its version. It is a problem if the version is not that of its folder. */
 export async function checkTool(
   executor: Pick<Executor, 'capture'>,
   { program, version }: InstalledTool,
@@ -95,7 +96,7 @@ export async function checkTool(
   if (result.kind === 'failed') return { ok: false, problem: result.problem };
   if (result.exitCode !== 0)
     return { ok: false, problem: `version -json ended with exit code ${result.exitCode}` };
-  const said = versionSchema.safeParse(parsed(result.stdout.unmasked)).data?.terraform_version;
+  const said = versionSchema.safeParse(parseJson(result.stdout.unmasked)).data?.terraform_version;
   if (said === undefined) return { ok: false, problem: 'version -json told no version' };
   if (version !== null && said !== version)
     return { ok: false, problem: `it says that it is ${result.stdout.mask(said)}` };
@@ -120,21 +121,13 @@ async function versionsOf(toolsDir: string | null, tool: Tool): Promise<Installe
   return found.flatMap(({ program, ...rest }) => (program === null ? [] : [{ ...rest, program }]));
 }
 
-/** The real path, which links may not lead out of `toolsDir`; null when there is no such program. */
+/** The real path. Returns null if there is no such program, or if a link leads out of `toolsDir`. */
 async function inToolsDir(toolsDir: string | null, tool: Tool, version: string): Promise<string | null> {
   if (toolsDir === null) return null;
   try {
     const program = await realpath(path.join(toolsDir, tool, version, tool));
     const inside = program.startsWith(`${await realpath(toolsDir)}${path.sep}`);
     return inside && (await isProgram(program)) ? program : null;
-  } catch {
-    return null;
-  }
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json);
   } catch {
     return null;
   }
