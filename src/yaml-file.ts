@@ -2,7 +2,6 @@
 
 import { isCollection, isPair, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { KIBIBYTE } from './units.ts';
 
 export interface FileProblem {
   /** The first line is 1. 0 stands for the whole file. */
@@ -23,7 +22,7 @@ type ParsedFile<Value> =
 
 type YamlDocument = ReturnType<typeof parseDocument>;
 
-const MAX_BYTES = 256 * KIBIBYTE;
+const MAX_BYTES = 256 * 1024;
 /** Rules need five levels. */
 const MAX_DEPTH = 50;
 const MAX_PROBLEMS = 20;
