@@ -1,9 +1,11 @@
-/** docs/architecture.md has two closed lists of the code, and says of each entry what the code says. */
+/** docs/architecture.md has the closed lists of the code, and docs/glossary.md has each word once. */
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import fastGlob from 'fast-glob';
 import { describe, expect, it } from 'vitest';
 import { SCHEMA_FILE } from '../stores/sql/schema.ts';
+import { kindOf, RUN_KINDS } from './kinds/kinds.ts';
 import { RUN_REASONS } from './run.ts';
 import type { RunEventBody } from './run-events.ts';
 
@@ -61,5 +63,39 @@ describe('docs/architecture.md', () => {
     const tables = readFileSync(SCHEMA_FILE, 'utf8').matchAll(/\bCREATE TABLE (\w+)/g);
     const named = [...section('## The store').matchAll(/`(\w+)`/g)].map(([, name]) => name);
     for (const [, table] of tables) expect(named, table).toContain(table);
+  });
+
+  it('has every context of a commit status, and no other', () => {
+    const contexts = RUN_KINDS.flatMap((kind) => kindOf({ kind }).status?.context ?? []);
+    const named = [...section('## Statuses and metrics').matchAll(/`(IaC Runner[^`]*)`/g)];
+    expect(named.map(([, name]) => name).sort()).toEqual(contexts.sort());
+  });
+
+  it('has every metric, and no other', () => {
+    const cwd = join(import.meta.dirname, '../web');
+    const files = fastGlob.sync('**/*metrics*.ts', { cwd, absolute: true, ignore: ['**/*.test.ts'] });
+    const source = files.map((file) => readFileSync(file, 'utf8')).join('');
+    const metrics = [...source.matchAll(/'(iac_runner_\w+)'/g)].map(([, name]) => name);
+    const named = [...section('## Statuses and metrics').matchAll(/`(iac_runner_\w+)`/g)];
+    expect(named.map(([, name]) => name).sort()).toEqual([...new Set(metrics)].sort());
+  });
+
+  it('names files that a new kind of run changes, and that exist', () => {
+    const named = [...section('## Rooms').matchAll(/^\| `(src\/[^`]+)` \|/gm)].map(([, file]) => file ?? '');
+    const root = join(import.meta.dirname, '../..');
+    expect(named.map((file) => [file, existsSync(join(root, file))])).toEqual([
+      ['src/runs/run.ts', true],
+      ['src/runs/kinds/kinds.ts', true],
+      ['src/wiring/work.ts', true],
+    ]);
+  });
+});
+
+describe('docs/glossary.md', () => {
+  it('has each word once, in alphabetical order', () => {
+    const glossary = readFileSync(join(import.meta.dirname, '../../docs/glossary.md'), 'utf8');
+    const words = [...glossary.matchAll(/^\| (?!Word|---)([^|]+) \|/gm)].map(([, word]) => word ?? '');
+    expect(words.length).toBeGreaterThan(20);
+    expect(words).toEqual([...new Set(words)].toSorted((a, b) => a.localeCompare(b, 'en')));
   });
 });

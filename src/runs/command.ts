@@ -1,4 +1,4 @@
-/** What a comment on a pull request asks for. */
+/** The input of a run for a comment command on a pull request. */
 
 export const COMMANDS = ['plan', 'apply'] as const;
 
@@ -9,10 +9,10 @@ export interface CommandInput {
   /** `owner/name` of the operator's own repository. */
   repository: string;
   pullRequest: number;
-  /** Who wrote the comment: the sender of the signed webhook. Names change hands, ids do not. */
+  /** The author of the comment, who is the sender of the signed webhook. A name may get another owner, an id does not. */
   author: { id: number; login: string };
   commentId: number;
-  /** When, by GitHub's clock, in ms since the epoch: what was approved later was not meant. */
+  /** The time of the comment, by GitHub's clock, in ms since the epoch. A later approval does not count for it. */
   writtenAt: number;
   /** The branch that the pull request must be for. */
   branch: string;

@@ -1,8 +1,8 @@
-/** What came in from GitHub and what was decided about it. */
+/** A delivery of GitHub, and the decision about it. */
 
 import type { RunRequest } from './run.ts';
 
-/** `missed` is one that GitHub could not deliver; it was learnt of from GitHub's own list. */
+/** `missed` is a delivery that GitHub could not make, and that was found in GitHub's own list. */
 export const DELIVERY_DECISIONS = [
   'accepted',
   'duplicate',
@@ -15,19 +15,19 @@ export const DELIVERY_DECISIONS = [
 export type DeliveryDecision = (typeof DELIVERY_DECISIONS)[number];
 
 export interface NewDelivery {
-  /** X-GitHub-Delivery, or null when there was none. */
+  /** X-GitHub-Delivery, or null if there was none. */
   deliveryId: string | null;
   /** X-GitHub-Event, cut to what is safe to show. */
   event: string;
   decision: DeliveryDecision;
-  /** One sentence: why, or what was asked for. Nothing of an unauthenticated body beyond a short sample. */
+  /** One sentence about the decision or the request. It quotes at most a short part of an unauthenticated body. */
   detail: string;
   runId: string | null;
-  /** What it asked for, so that it can be replayed. */
+  /** The request for a run, so that it can be replayed. */
   request: RunRequest | null;
 }
 
-/** As stored; `number` orders deliveries and names them, since GitHub sends one id again on a redelivery. */
+/** A stored delivery. `number` orders deliveries and names them, since a redelivery has the same id. */
 export interface Delivery extends NewDelivery {
   number: number;
   receivedAt: number;

@@ -1,4 +1,4 @@
-/** The one way into the store: from what a trigger understood to a stored run. */
+/** The only way into the store for a run: turns the request of a trigger into a stored run. */
 
 import type { NewDelivery } from './delivery.ts';
 import { kindOf } from './kinds/kinds.ts';
@@ -6,33 +6,33 @@ import { syncInput } from './kinds/sync.ts';
 import type { Run, RunInputs, RunKind, RunRequest, SyncInput, Trigger } from './run.ts';
 import type { Nonce, RunStore } from './run-store.ts';
 
-interface Asked<K extends RunKind> extends Partial<Pick<RunRequest, 'dedupeKey' | 'priority' | 'labels'>> {
+interface Ask<K extends RunKind> extends Partial<Pick<RunRequest, 'dedupeKey' | 'priority' | 'labels'>> {
   trigger: Pick<Trigger, 'source'> & Partial<Trigger>;
   input: RunInputs[K];
-  /** The delivery behind it, stored in the same transaction. */
+  /** The delivery of the request, stored in the same transaction. */
   delivery?: Pick<NewDelivery, 'event' | 'detail'>;
-  /** What no file may show, as text that only we can open. */
+  /** The sealed secrets of the request. */
   sealed?: string | undefined;
-  /** Spent with the run, so that a request which could not be stored can be sent again. */
+  /** Is spent with the run, so that a request that could not be stored can be sent again. */
   nonce?: Nonce | undefined;
-  /** False for a push that does not contain those before it: their outcome is not its own. */
+  /** False for a push that does not contain the earlier pushes, whose outcome it cannot give. */
   covers?: boolean;
 }
 
-export interface SyncRequest extends Omit<Asked<'sync'>, 'input'> {
-  /** What is left out is null, false or empty. */
+export interface SyncRequest extends Omit<Ask<'sync'>, 'input'> {
+  /** A member that is left out is null, false or empty. */
   input: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
 }
 
 const NOBODY: Omit<Trigger, 'source'> = { actor: null, deliveryId: null, retryOf: null };
 
 /**
- * Stores a run. When it resolves the run is on the disk; it throws StoreUnavailableError when that could not be done.
+ * Stores a run. When it resolves, the run is on the disk. Throws StoreUnavailableError if the run could not be stored.
  */
 export function enqueueRun<K extends RunKind>(
   store: Pick<RunStore, 'enqueue'>,
   kind: K,
-  { input, delivery, sealed, nonce, covers = true, ...asked }: Asked<K>,
+  { input, delivery, sealed, nonce, covers = true, ...asked }: Ask<K>,
 ): Promise<{ run: Run; created: boolean }> {
   const trigger: Trigger = { ...NOBODY, ...asked.trigger };
   const rules = kindOf({ kind });
@@ -57,6 +57,6 @@ export function enqueueSync(
   return enqueueRun(store, 'sync', { ...asked, trigger, input: syncInput(trigger, input) });
 }
 
-function accepted({ deliveryId }: Trigger, delivery: Asked<RunKind>['delivery']): NewDelivery | undefined {
+function accepted({ deliveryId }: Trigger, delivery: Ask<RunKind>['delivery']): NewDelivery | undefined {
   return delivery && { ...delivery, deliveryId, decision: 'accepted', runId: null, request: null };
 }

@@ -1,30 +1,30 @@
 /** A job of the stream `jobs:stream`: a prompt whose changes become a branch of a user's repository. */
 
-/** What its hash says of a job that was begun. */
+/** A job that was started, as in its hash. */
 export interface Job {
   /** Safe as a folder's name. */
   id: string;
   userId: string;
   providerId: string;
   repositoryUrl: string;
-  /** Where the change begins, or null for the branch that the repository shows first. */
+  /** The branch that the change starts from, or null for the default branch of the repository. */
   branch: string | null;
   prompt: string;
   environment: string;
-  /** 1 for the first; each begins anew. */
+  /** 1 for the first attempt. Each attempt starts again. */
   attempt: number;
 }
 
-/** How many jobs there are, by Redis. */
+/** The numbers of jobs, as Redis knows them. */
 export interface JobQueue {
-  /** Entries of `jobs:stream`: of jobs that wait and of those that run. */
+  /** The entries of `jobs:stream`: jobs that wait, and jobs that run. */
   depth: number;
   running: number;
-  /** How long the oldest waits that does not run; null when none does. By the clock of Redis. */
+  /** How long the oldest waiting job has waited, by the clock of Redis; null if none waits. */
   oldestWaitingMs: number | null;
 }
 
-/** Whose token opens a repository. */
+/** The git provider whose token opens a repository. */
 export interface GitProvider {
   type: 'github' | 'gitlab';
   /** As the user gave it, or null. */
@@ -39,7 +39,7 @@ export type JobLineStream = 'stdout' | 'stderr';
 export type JobEnd =
   | {
       status: 'success';
-      /** Null when nothing was to be committed. */
+      /** Null if there was nothing to commit. */
       branch: string | null;
       linesAdded: number;
       linesRemoved: number;
@@ -49,10 +49,10 @@ export type JobEnd =
   | { status: 'failed'; message: string };
 
 const SUBJECT_CHARACTERS = 50;
-/** A character may consist of many code units, but not of so many. */
+/** A character may have many code units, but not so many. */
 const SUBJECT_UNITS = 4_096;
 
-/** Ids come from outside and stand in paths, refs and keys. */
+/** Checks an id, because ids come from outside and are used in paths, refs and keys. */
 export function isJobId(text: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/.test(text);
 }
@@ -61,7 +61,7 @@ export function jobBranch(jobId: string): string {
   return `repobox/${jobId.slice(0, 8)}`;
 }
 
-/** The commit's whole message: one line, the prompt cut at 50 characters as people count them (UAX 29). */
+/** Returns the whole message of the commit: one line, with 50 characters of the prompt, as people count them (UAX 29). */
 export function commitMessage(prompt: string): string {
   const line = prompt
     .slice(0, SUBJECT_UNITS)
@@ -77,7 +77,7 @@ export function commitMessage(prompt: string): string {
   return `repobox: ${cut}`.trimEnd();
 }
 
-/** A token as it may be shown. */
+/** Returns a form of the token that may be shown. */
 export function maskToken(token: string): string {
   return token.length <= 12 ? '****' : `${token.slice(0, 4)}****${token.slice(-4)}`;
 }

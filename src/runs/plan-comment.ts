@@ -1,8 +1,8 @@
-/** What a plan of a pull request's head is asked for. */
+/** The input of a plan of a pull request's head. */
 
 import type { Tool } from './deployments/deployment.ts';
 
-/** One root module to be planned. */
+/** A root module to plan. */
 export interface PlanRoot {
   /** Its folder in the repository, "." for the top. */
   directory: string;
@@ -25,19 +25,19 @@ export interface PlanInput {
   cloneUrl: string;
   /** Base of GitHub's API, no final slash. */
   apiUrl: string;
-  /** Marks the comment; one comment for each. */
+  /** The mark of the comment. Each id has one comment. */
   planId: string;
   /** Null: every changed root of the commit, found at work time. */
   roots: PlanRoot[] | null;
-  /** The head is another repository's: nothing of it runs until somebody approves this very commit. */
+  /** True if the head is in another repository. Then nothing of it runs until somebody approves this very commit. */
   fromFork: boolean;
-  /** Whose token reads the repository and writes the comment: ours, or one that came sealed with the request. */
+  /** The token that reads the repository and writes the comment: the configured one, or one sealed with the request. */
   credential: 'configured' | 'sealed';
-  /** The request's own id, for whoever asked. */
+  /** The id that the sender gave to the request. */
   requestId: string | null;
 }
 
-/** What came with the request and may be in no file in the clear. */
+/** The parts of the request that no file may show. */
 export interface PlanSecrets {
   token: string;
 }

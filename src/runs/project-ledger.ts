@@ -1,9 +1,9 @@
-/** The pure projection from a step's events to what the ledger says of its service. */
+/** Projects the ledger entry of a service from the events of its step. Pure. */
 
 import type { LedgerFact, RunEventBody } from './run-events.ts';
 import type { LedgerEntry } from './run-store.ts';
 
-/** The entry after the event, or undefined when the event says nothing of a service. */
+/** Returns the entry after the event, or undefined if the event says nothing about a service. */
 export function projectLedger(
   entry: LedgerEntry | undefined,
   event: RunEventBody,
@@ -15,7 +15,7 @@ export function projectLedger(
   const next = { ...(entry ?? neverTried(fact)), folder: fact.folder };
   const attempted = { ...next, attemptedCommit: commit, attemptedRunId: runId };
   if (event.type === 'step.started') {
-    // Marked before the task runs: a service whose task was cut off is not what the ledger last said.
+    // The entry changes before the task runs, because a task that is cut off may have changed the service.
     const attempts = next.attemptedInputs === inputs ? next.attempts + 1 : 1;
     return { ...attempted, outcome: 'started', attempts, attemptedInputs: inputs, attemptedAt: at };
   }
@@ -23,7 +23,7 @@ export function projectLedger(
     const synced = { commit, tree, shared, inputs, configHash, runId, at };
     return { ...attempted, outcome: 'succeeded', synced, attempts: 0 };
   }
-  // Steps that end in another way than by their task's own word.
+  // These steps did not end by the result of their task.
   const { state } = event;
   return { ...attempted, outcome: state === 'removed' || state === 'cancelled' ? state : 'failed' };
 }

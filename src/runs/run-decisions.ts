@@ -1,35 +1,35 @@
-/** What becomes of a run besides its own work, as events: the same words and rules in every store. Pure. */
+/** Decides, as events, what happens to a run apart from its own work. Every store uses these words and rules. Pure. */
 
 import { kindOf } from './kinds/kinds.ts';
 import { endedBadly, type Run, type RunRequest } from './run.ts';
 import type { ApprovalDecision, RunEventBody } from './run-events.ts';
 
-/** Whether a request gets the run that its dedupe key stands for already. */
+/** True if a request gets the run that already has its dedupe key. */
 export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {
-  // Pub/Sub sends again by itself, and a comment is written once; elsewhere a second time is a person who wants it
-  // done again.
+  // Pub/Sub repeats messages by itself, and a comment is written once. Any other repetition is a person who wants the run
+  // again.
   const isOnceOnly = trigger.source === 'pubsub' || trigger.source === 'comment';
   return isOnceOnly || !endedBadly(earlier.state);
 }
 
-/** A run that a newer one makes needless. */
+/** Ends a run that a newer one makes unnecessary. */
 export function supersededBy(run: Run, coveredBy: string): RunEventBody {
   const message = kindOf(run).coalescing?.message ?? '';
   return { type: 'run.finished', state: 'superseded', reason: 'covered_by_newer', message, coveredBy };
 }
 
-/** A covered run whose commit turns out not to be on the branch. Nothing when it is none, or is so already. */
+/** For a covered run whose commit is not on the branch. Nothing for any other run, or the second time. */
 export function uncovered({ state, reason }: Run, message: string): RunEventBody[] {
   const isCovered = state === 'superseded' && reason === 'covered_by_newer';
   return isCovered ? [{ type: 'run.uncovered', message }] : [];
 }
 
-/** The covered runs that events are about, too. */
+/** Returns the covered runs that the events are also about. */
 export function uncoveredBy(events: readonly RunEventBody[]): { id: string; message: string }[] {
   return events.flatMap((event) => (event.type === 'run.uncovers' ? event.runs : []));
 }
 
-/** A run whose worker is gone. `openSteps` are those that have begun to wait or run and not ended. */
+/** Takes back a run whose worker has ended. `openSteps` are its steps that wait or run. */
 export function takenBack(run: Run, openSteps: readonly string[], maxAttempts: number): RunEventBody[] {
   if (run.cancelRequestedBy === null && run.attempt < maxAttempts) {
     const message = `Attempt ${run.attempt} was cut off; waiting to be tried again.`;
@@ -49,15 +49,15 @@ export function takenBack(run: Run, openSteps: readonly string[], maxAttempts: n
   ];
 }
 
-/** So often a run is handed back by servers that cut off its work: it may be the run itself that stops them. */
+/** After so many hand-backs by servers that cut off its work, the run itself may be what stops them. */
 const MAX_HAND_BACKS = 5;
 
-/** Whether a run whose work is cut off by a server that stops goes on, or ends. */
+/** True if a run whose work a stopping server cuts off may go on. */
 export function mayBeHandedBack({ handBacks }: Pick<Run, 'handBacks'>): boolean {
   return handBacks < MAX_HAND_BACKS;
 }
 
-/** A waiting run ends at once; a running one is only marked, once, and ended by its worker. */
+/** Ends a waiting run at once. A running one is only marked, once, and its worker ends it. */
 export function cancelRequested(run: Run, openSteps: readonly string[], by: string): RunEventBody[] {
   const requested: RunEventBody = { type: 'run.cancel_requested', by };
   if (run.state === 'running') return run.cancelRequestedBy === null ? [requested] : [];
@@ -65,8 +65,8 @@ export function cancelRequested(run: Run, openSteps: readonly string[], by: stri
 }
 
 /**
- * What a worker's events become with what the store knows: a run that is to be cancelled ends where it would begin to
- * wait, for whatever, and no step outlives its run.
+ * Completes the events of a worker with what the store knows. A run that is to be cancelled ends instead of starting to
+ * wait, and no step outlives its run.
  */
 export function completed(
   { cancelRequestedBy: by }: Run,
@@ -83,7 +83,7 @@ export function completed(
   });
 }
 
-/** Whether `completed` may change these events. */
+/** True if `completed` may change these events. */
 export function areLast(events: readonly RunEventBody[]): boolean {
   return events.some((event) => event.type === 'run.finished' || waits(event));
 }
@@ -107,7 +107,7 @@ const ENDINGS = {
   expired: { reason: 'approval_expired', words: () => 'Nobody approved in time' },
 } as const;
 
-/** A decision about a run that awaits one. `subject` is what was awaited: what is done later is held against it. */
+/** Decides about a run that awaits a decision. `subject` is the digest or the commit that the decision is bound to. */
 export function decisionEvents(
   subject: string,
   openSteps: readonly string[],

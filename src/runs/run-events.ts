@@ -15,7 +15,7 @@ import {
 
 export type OutputStream = 'stdout' | 'stderr';
 
-/** Decision for one service of the checked-out commit. */
+/** The decision about one service of the commit. */
 export interface ServiceDecision {
   service: string;
   folder: string;
@@ -30,28 +30,28 @@ export interface ServiceDecision {
     | 'newer_synced'
     | 'pinned'
     | 'postponed'
-    /** Stale, and needs a service that failed or was never synced. */
+    /** The service is stale, and needs a service that failed or was never synced. */
     | 'blocked'
-    /** Of a preview: stale already, whatever becomes of the pull request. */
+    /** Only in a preview: the service is stale already, with or without the pull request. */
     | 'already_due'
     | 'invalid';
-  /** One sentence: the rule and the fact behind the decision. */
+  /** One sentence: the rule and the fact that led to the decision. */
   because: string;
-  /** Some of the changed paths that led here, escaped for display by whoever shows them. */
+  /** Some of the changed paths that led to the decision. The page that shows them escapes them. */
   paths: string[];
 }
 
-/** The stored *why* of a sync: file → rule → service → decision, also for services not chosen. */
+/** The stored explanation of a sync: file → rule → service → decision, also for services that were not chosen. */
 export interface Explanation {
   revision: string;
-  /** What the commit was compared with, and other remarks, one sentence each. */
+  /** The base of the comparison, and other remarks, one sentence each. */
   notes: string[];
   services: ServiceDecision[];
   /** Changed paths that belong to no service, at most a hundred. */
   unmatched: string[];
 }
 
-/** What a finished or started step says about a service, for the ledger. Shas are full commit or tree ids. */
+/** What a started or finished step says about a service, for the ledger. Commits and trees are full ids. */
 export interface LedgerFact {
   scope: string;
   service: string;
@@ -61,9 +61,9 @@ export interface LedgerFact {
   tree: string;
   /** Digest of the shared paths. */
   shared: string;
-  /** Digest of everything the task depends on: tree, shared paths, environment. */
+  /** Digest of everything that the task depends on: tree, shared paths, environment. */
   inputs: string;
-  /** The value handed to the task as IAC_CONFIG_HASH. */
+  /** The value that the task gets as IAC_CONFIG_HASH. */
   configHash: string | null;
 }
 
@@ -79,16 +79,16 @@ export type RunEventBody =
   | { type: 'run.examined'; scope: string; commit: string }
   | { type: 'run.pinned'; scope: string; services: string[]; commit: string | null }
   | { type: 'run.rules'; scope: string; text: string | null }
-  /** Of these runs, which this one covers, the commits are not on the branch: they do not share its outcome. */
+  /** Names covered runs whose commits are not on the branch, so that they do not share the outcome of this run. */
   | { type: 'run.uncovers'; runs: { id: string; message: string }[] }
-  /** What follows from that for each of them. */
+  /** The same for each of these runs. */
   | { type: 'run.uncovered'; message: string }
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
-  /** `summary` is null when the tool could not say. `text` is the plan as people read it, without colours. */
+  /** `summary` is null if the tool gave none. `text` is the plan for people, without colours. */
   | { type: 'run.planned'; step: string; summary: PlanSummary | null; text: string }
   /** Why a root could not be planned and what to do about it; `lines` are the last of its log. */
   | { type: 'run.diagnosed'; step: string; problem: string; nextAction: string; lines: string[] }
-  /** What a check says of a plan, in one sentence with its verdict; `lines` are the last of its log. */
+  /** The verdict of a check about a plan, in one sentence; `lines` are the last of its log. */
   | {
       type: 'run.checked';
       step: string;
@@ -98,11 +98,11 @@ export type RunEventBody =
       lines: string[];
     }
   | { type: 'run.outputs'; outputs: Record<string, DeployOutput> }
-  /** `subject` is what an approval is bound to: the digest of a plan, or a commit. */
+  /** An approval is bound to `subject`: the digest of a plan, or a commit. */
   | { type: 'run.awaiting_approval'; subject: string; expiresAt: number; message: string }
   | { type: 'run.decided'; decision: ApprovalDecision; by: string; subject: string }
   | { type: 'run.cancel_requested'; by: string }
-  /** `handedBack`: a server that was stopped cut off what ran. */
+  /** `handedBack`: a server that was stopped cut off a running step. */
   | {
       type: 'run.requeued';
       message: string;
@@ -136,12 +136,12 @@ export type RunEventBody =
  */
 export type RunEvent = RunEventBody & { runId: string; seq: number; at: number };
 
-/** How many sequence numbers an event takes. */
+/** Returns how many sequence numbers an event takes. */
 export function sequenceWidth(event: RunEventBody): number {
   return event.type === 'step.log' ? event.lines.length : 1;
 }
 
-/** The run after the event; the same object when the event does not touch it. */
+/** Returns the run after the event; the same object if the event does not change it. */
 export function projectRun(run: Run, event: RunEventBody, at: number): Run {
   switch (event.type) {
     case 'run.started':
@@ -158,15 +158,7 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
     case 'run.cancel_requested':
       return isFinal(run.state) ? run : { ...run, cancelRequestedBy: run.cancelRequestedBy ?? event.by };
     case 'run.requeued':
-      return {
-        ...run,
-        state: transition(run.state, 'queued'),
-        message: event.message,
-        chosen: 0,
-        notBefore: event.notBefore,
-        attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
-        handBacks: event.handedBack ? run.handBacks + 1 : run.handBacks,
-      };
+      return requeued(run, event);
     case 'run.awaiting_approval':
       return {
         ...run,
@@ -193,7 +185,19 @@ export function projectRun(run: Run, event: RunEventBody, at: number): Run {
   }
 }
 
-/** An approved run is begun again by any worker, with its attempts counted anew; the others end by `run.finished`. */
+function requeued(run: Run, event: Extract<RunEventBody, { type: 'run.requeued' }>): Run {
+  return {
+    ...run,
+    state: transition(run.state, 'queued'),
+    message: event.message,
+    chosen: 0,
+    notBefore: event.notBefore,
+    attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
+    handBacks: event.handedBack ? run.handBacks + 1 : run.handBacks,
+  };
+}
+
+/** Any worker starts an approved run again, with attempts counted from 0. A rejected run ends by `run.finished`. */
 function decided(run: Run, { decision, by }: { decision: ApprovalDecision; by: string }): Run {
   if (decision !== 'approved') return run;
   return {
@@ -207,7 +211,7 @@ function decided(run: Run, { decision, by }: { decision: ApprovalDecision; by: s
   };
 }
 
-/** The step after the event, or undefined when the event is not about a step's state. */
+/** Returns the step after the event, or undefined if the event is not about the state of a step. */
 export function projectStep(step: Step | undefined, event: RunEventBody, at: number): Step | undefined {
   if (event.type === 'step.planned') {
     return {

@@ -1,19 +1,19 @@
-/** What a sync is meant to do, and everything that follows from it. Pure. */
+/** Decides what a sync is meant to do, and everything that follows from that. Pure. */
 
 import type { SyncInput, SyncIntent, SyncRun } from './run.ts';
 
 export interface SyncMeaning {
   intent: SyncIntent;
-  /** A newer run like it makes it needless, as both end at the newest commit. */
+  /** True if a newer run of this sort makes it unnecessary, as both end at the newest commit. */
   coalesces: boolean;
-  /** Pins and newer commits do not stand in the way. */
+  /** True if it ignores pins and newer commits. */
   goesBack: boolean;
   waitsForWindow: boolean;
-  /** What takes the place of a commit that is not on the branch; null: nothing, the run ends. */
+  /** What replaces a commit that is not on the branch. Null: nothing, and the run ends. */
   offBranch: 'head' | null;
 }
 
-/** Stored runs of earlier versions have no intent: theirs follows from who asked. */
+/** Stored runs of earlier versions have no intent. Theirs follows from their trigger. */
 export function meaningOf({ trigger, input }: Asked): SyncMeaning {
   const intent = input.intent ?? intentBefore({ trigger, input });
   const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
@@ -29,17 +29,17 @@ export function meaningOf({ trigger, input }: Asked): SyncMeaning {
 type Asked = Pick<SyncRun, 'trigger' | 'input'>;
 
 export interface SyncPlace {
-  /** Means where the branch is when the run begins, as the run had to wait and the branch may have moved on. */
+  /** True if the run takes the branch head at its start, because the branch may have moved while the run waited. */
   takesHead: boolean;
   /** The commit to work on unless the head is taken. */
   commit: string | null;
 }
 
-/** Where a sync works. `hasSteps` says that an earlier attempt had come so far as to plan its steps. */
+/** Returns the commit that a sync works on. `hasSteps`: an earlier attempt has planned its steps. */
 export function placeOf(run: SyncRun, hasSteps: boolean): SyncPlace {
   const { input, revision, attempt } = run;
   const follows = meaningOf(run).intent === 'follow';
-  // It goes on at the commit that its steps were at. To be put off is no attempt, and leaves it free to move on.
+  // A run that was cut off goes on at the commit of its steps. One that was put off may take a newer commit.
   const wasCutOff = attempt > 1 && hasSteps;
   if (follows && input.revision !== null && wasCutOff) {
     return { takesHead: false, commit: revision ?? input.revision };
@@ -47,7 +47,7 @@ export function placeOf(run: SyncRun, hasSteps: boolean): SyncPlace {
   return { takesHead: follows && (input.revision === null || revision !== null), commit: input.revision };
 }
 
-/** The intent and the commit of the run that repeats `run`: what it did, or was about to do. */
+/** Returns the intent and the commit of the run that repeats `run`: what that did, or was about to do. */
 export function retryOf(run: SyncRun): Pick<SyncInput, 'intent' | 'revision'> {
   const { intent } = meaningOf(run);
   if (intent === 'back') return { intent, revision: run.input.revision };

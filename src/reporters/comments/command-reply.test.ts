@@ -39,7 +39,7 @@ describe('The reply to a command', () => {
     });
     expect(commandReply({ run, steps: [], url }).split('\n')).toEqual([
       '<!-- iac-runner:command:9 -->',
-      `\`iac-runner apply\` by \`ada\`: **Nobody has approved aaaaaaaa**. Mend what the message names, then write a new comment. · [log](${url})`,
+      `\`iac-runner apply\` by \`ada\`: **Nobody has approved aaaaaaaa**. Fix what the message names, then write a new comment. · [log](${url})`,
     ]);
   });
 

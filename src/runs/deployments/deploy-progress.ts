@@ -1,4 +1,4 @@
-/** How far a deployment is, in the words of its API: a projection from its events. */
+/** Projects the progress of a deployment from its events, in the words of its API. */
 
 import type { FinalRunState, Run, RunReason, Step } from '../run.ts';
 import type { RunEvent } from '../run-events.ts';
@@ -14,8 +14,13 @@ export interface Progress {
   error: string | null;
 }
 
-/** Of a deployment nothing is known of. One that waits in the queue is `running` to this API. */
-export const NOT_BEGUN: Progress = { status: 'running', phase: 'initializing', approved: false, error: null };
+/** The progress before the first event. In this API a deployment that waits in the queue is `running`. */
+export const NOT_STARTED: Progress = {
+  status: 'running',
+  phase: 'initializing',
+  approved: false,
+  error: null,
+};
 
 const FINAL: Record<FinalRunState, DeployStatus> = {
   succeeded: 'success',
@@ -26,10 +31,10 @@ const FINAL: Record<FinalRunState, DeployStatus> = {
   superseded: 'cancelled',
 };
 
-/** Of steps that begin one: checks belong to the plan, outputs to the apply. */
+/** The steps that start a phase. Checks belong to the plan, outputs to the apply. */
 const PHASES: Record<string, DeployPhase> = { clone: 'cloning', init: 'init', plan: 'plan', apply: 'apply' };
 
-/** The progress after an event; the same object when that changes nothing. */
+/** Returns the progress after an event; the same object if the event changes nothing. */
 export function projectProgress(progress: Progress, event: RunEvent): Progress {
   const next = afterEvent(progress, event);
   const same =
@@ -47,10 +52,10 @@ function afterEvent(progress: Progress, event: RunEvent): Progress {
     case 'run.requeued':
       return { ...progress, status: 'running', phase: approved ? 'apply' : 'initializing' };
     case 'step.started':
-      // Checks belong to the plan, outputs to the apply; an approved deployment only goes forward.
+      // An approved deployment only goes forward.
       return { ...progress, phase: approved ? 'apply' : (PHASES[event.step] ?? progress.phase) };
     case 'step.finished':
-      // One that was cut off by a killed server is only ended after its restart.
+      // A step that a killed server cut off ends only after the restart.
       return event.step === 'apply' && event.state === 'failed' ? { ...progress, phase: 'apply' } : progress;
     case 'run.awaiting_approval':
       return { ...progress, status: 'awaiting_approval', phase: 'plan' };
@@ -75,16 +80,16 @@ export function statusOf({ state }: Pick<Run, 'state'>): DeployStatus {
   return state === 'queued' || state === 'running' ? 'running' : FINAL[state];
 }
 
-/** Why a run did not succeed, in one sentence, or null. */
+/** Returns one sentence on why a run did not succeed, or null. */
 export function errorOf(end: Pick<Run, 'state' | 'message'> & { reason: RunReason | null }): string | null {
   if (end.state === 'succeeded') return null;
-  // Clients look for these words.
-  const untold = end.state === 'timed_out' && !end.message.includes('timed out');
-  return untold ? `${end.message} (timed out)` : end.message;
+  // Clients look for the words "timed out".
+  const isUnsaid = end.state === 'timed_out' && !end.message.includes('timed out');
+  return isUnsaid ? `${end.message} (timed out)` : end.message;
 }
 
-/** The phase that a run has reached, from its steps alone, in their order. */
+/** Finds the phase that a run has reached from its steps, in their order. */
 export function phaseReached(steps: readonly Step[]): DeployPhase {
-  const begun = steps.filter(({ id, startedAt }) => startedAt !== null && Object.hasOwn(PHASES, id));
-  return PHASES[begun.at(-1)?.id ?? ''] ?? 'initializing';
+  const started = steps.filter(({ id, startedAt }) => startedAt !== null && Object.hasOwn(PHASES, id));
+  return PHASES[started.at(-1)?.id ?? ''] ?? 'initializing';
 }

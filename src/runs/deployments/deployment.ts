@@ -1,4 +1,4 @@
-/** What a deployment by Terraform or OpenTofu is asked to do, and what is told of its plan. */
+/** The input of a deployment by Terraform or OpenTofu, and the summary of its plan. */
 
 import type { CommandInput } from '../command.ts';
 
@@ -6,7 +6,7 @@ export const TOOLS = ['terraform', 'tofu'] as const;
 
 export type Tool = (typeof TOOLS)[number];
 
-/** As machines tell which they have: one of TOOLS_DIR by its version, the one on the PATH without. */
+/** Names a tool as the signs of life of machines do: with a version for TOOLS_DIR, without for the PATH. */
 export function toolName({ tool, toolVersion }: Pick<DeployInput, 'tool' | 'toolVersion'>): string {
   return toolVersion === null ? tool : `${tool} ${toolVersion}`;
 }
@@ -26,35 +26,35 @@ export interface DeployInput {
   /** The root module's folder in the checkout, "." for the top. */
   path: string;
   tfvarsFiles: string[];
-  /** Of each command. */
+  /** The time limit of each command. */
   timeoutMs: number;
-  /** Apply without asking: only whoever may approve may ask for that. */
+  /** Apply without an approval. It needs a role that may approve. */
   autoApprove: boolean;
-  /** Told of what becomes of the deployment, or null. */
+  /** Gets the events of the deployment; null if nobody wants them. */
   callbackUrl: string | null;
   /**
-   * The comment that asked for it: the commit is of the operator's own repository, and is planned and applied only
-   * as long as the pull request allows it.
+   * The comment that requested it. The commit is in the operator's own repository, and is planned and applied only while
+   * the pull request allows it.
    */
   asked?: CommandInput;
-  /** Requested by an operator, who may have no secret of a server: it runs only where a wall is, or operators are trusted. */
+  /** True if an operator requested it, who must not get secrets of a server: it needs a wall, or trust in operators. */
   needsWall?: boolean;
 }
 
-/** What a request brought that may be in no file in the clear. Sealed before it is stored. */
+/** The parts of a request that no file may show. They are sealed before they are stored. */
 export interface DeploySecrets {
   environment: Record<string, string>;
   git: GitAuth | null;
-  /** Already split, without a shell. Among them may be `-var` and `-backend-config` with credentials. */
+  /** Already split, without a shell. `-var` and `-backend-config` may contain credentials. */
   initFlags: string[];
   planFlags: string[];
 }
 
-/** Once it was shown: what is applied where the run's folder is not, as after a reboot or on another machine. */
+/** A plan that was shown. It is applied if the folder of the run is missing, as after a reboot or on another machine. */
 export interface KeptPlan {
   /** The plan file, base64. */
   file: string;
-  /** The lock file of providers that it was made with, or null. */
+  /** The lock file of providers with which the plan was made, or null. */
   lockFile: string | null;
 }
 
@@ -72,21 +72,21 @@ export type ResourceAction =
   | 'forget'
   | 'move';
 
-/** Of a plan, for machines: how many resources it adds, changes, destroys and replaces, and which. */
+/** The numbers of a plan for programs, and the list of its resources. */
 export interface PlanSummary {
   add: number;
   change: number;
   destroy: number;
-  /** Of those added and destroyed: how many are the same resource. */
+  /** How many of the added and destroyed ones are the same resource. */
   replace: number;
-  /** These change the state alone; left out when there are none. */
+  /** These change only the state. Left out if there are none. */
   import?: number;
   forget?: number;
   move?: number;
-  /** Objects that changed outside of the tool, when the plan does nothing but write that into the state. */
+  /** The objects that changed outside the tool, if the plan only writes that into the state. */
   refresh?: number;
   resources: { address: string; action: ResourceAction }[];
-  /** Resources left out of the list to keep it small. */
+  /** How many resources are left out of the list to keep it small. */
   omitted: number;
   /** Outputs that would change. */
   outputs: string[];
@@ -95,13 +95,13 @@ export interface PlanSummary {
 const STATE_CHANGES = ['import', 'forget', 'move', 'refresh'] as const;
 export type StateChange = (typeof STATE_CHANGES)[number];
 
-/** A plan that cannot be summed up may change anything. */
+/** True for a plan without a summary, too, because it may change anything. */
 export function hasChanges(summary: PlanSummary | null): boolean {
   if (summary === null || summary.add + summary.change + summary.destroy > 0) return true;
   return summary.outputs.length > 0 || stateChanges(summary).length > 0;
 }
 
-/** What a plan does to the state alone, in words such as "1 to import". */
+/** Lists the changes of only the state, in words such as "1 to import". */
 export function stateChanges(summary: Pick<PlanSummary, StateChange>): string[] {
   return STATE_CHANGES.flatMap((action) => {
     const count = summary[action] ?? 0;
@@ -109,7 +109,7 @@ export function stateChanges(summary: Pick<PlanSummary, StateChange>): string[] 
   });
 }
 
-/** An output's value as `output -json` gives it; null in place of a sensitive one. */
+/** The value of an output as in `output -json`; null instead of a sensitive one. */
 export interface DeployOutput {
   sensitive: boolean;
   type: unknown;

@@ -1,4 +1,4 @@
-/** Which machines of a fleet would take a deployment, and what is missing where none does. */
+/** Finds out whether a machine would take a deployment, and what is missing if none does. */
 
 import { type Fleet, isSilent, type WorkerSign } from '../fleet.ts';
 import { kindOf } from '../kinds/kinds.ts';
@@ -11,7 +11,7 @@ export interface Missing {
   problem: string;
 }
 
-/** Null when a machine that is alive would take it, or when none is known to be alive at all. */
+/** Returns null if a live machine would take it, or if no machine is known to be alive. */
 export function whatIsMissing(
   input: Pick<DeployInput, 'tool' | 'toolVersion'>,
   labels: readonly string[],
@@ -31,7 +31,7 @@ export function whatIsMissing(
   return { what: 'tool', problem: `No machine${withLabels} that is alive has ${wanted}. ${choice}` };
 }
 
-/** Why a run goes on waiting until a machine changes, or null. */
+/** Returns why a run will wait until a machine changes, or null. */
 export function whyItWaits(run: Run, fleet: Awaited<ReturnType<Fleet['workers']>>): string | null {
   const tool = kindOf(run).machineTool?.(run.input);
   if (!tool || run.state !== 'queued') return null;

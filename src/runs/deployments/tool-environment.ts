@@ -1,11 +1,11 @@
-/** Variables that a request may give to Terraform and OpenTofu: those that configure, not those that change who runs. */
+/** Checks the variables of a request for Terraform and OpenTofu: they may configure, not change which programs run. */
 
 import { KIBIBYTE } from '../../units.ts';
 
-/** The system takes no longer one (MAX_ARG_STRLEN). */
+/** The system accepts no longer variable (MAX_ARG_STRLEN). */
 const MAX_BYTES = 128 * KIBIBYTE - 1;
 
-/** Ours, the system's, or read by every program of a kind before it does its own work. */
+/** Variables of this program, of the system, or of the start of many programs, such as all that run on Node. */
 const REFUSED_NAMES = new Set([
   ...['PATH', 'HOME', 'TMPDIR', 'TMP', 'TEMP', 'PWD', 'OLDPWD', 'SHELL', 'USER', 'LOGNAME', 'IFS', 'CDPATH'],
   ...['ENV', 'BASH_ENV', 'SHELLOPTS', 'BASHOPTS', 'PS4', 'PROMPT_COMMAND', 'ZDOTDIR'],
@@ -13,13 +13,13 @@ const REFUSED_NAMES = new Set([
   ...['NODE_OPTIONS', 'NODE_PATH', 'CLASSPATH', 'JAVA_TOOL_OPTIONS', '_JAVA_OPTIONS', 'JDK_JAVA_OPTIONS'],
   ...['RUBYOPT', 'RUBYLIB', 'GEM_HOME', 'GEM_PATH', 'DOTNET_STARTUP_HOOKS', 'PHPRC', 'PHP_INI_SCAN_DIR'],
   ...['HOSTALIASES', 'LOCALDOMAIN', 'RES_OPTIONS', 'GCONV_PATH', 'LOCPATH', 'NLSPATH', 'GLIBC_TUNABLES'],
-  // The same as TF_CLI_CONFIG_FILE, from long ago.
+  // This is an old name of TF_CLI_CONFIG_FILE.
   'TERRAFORM_CONFIG',
 ]);
 
 const REFUSED_PREFIXES = ['LD_', 'DYLD_', 'GIT_', 'IAC_', 'PYTHON', 'PERL', 'XDG_', 'BASH_FUNC_', 'TOFU_'];
 
-/** With these a request could read what the operator's own credentials are sent with. */
+/** With these a request could read the traffic that contains the operator's own credentials. */
 const OPERATORS = /^((HTTPS?|ALL|NO|FTP)_PROXY|SSL_CERT_(FILE|DIR))$/i;
 
 const ALLOWED_TF = [
@@ -30,9 +30,9 @@ const ALLOWED_TF = [
   /^TF_STATE_PERSIST_INTERVAL$/,
 ];
 
-/** One sentence when a request may not set this variable, or not so; else null. The value is never quoted. */
+/** Returns one sentence if a request may not set the variable to this value; else null. It never quotes the value. */
 export function environmentProblem(name: string, value: string): string | null {
-  // Dashes: TF_VAR_ takes the names of variables, TF_TOKEN_ those of hosts.
+  // Dashes are allowed, because TF_VAR_ takes names of variables, and TF_TOKEN_ names of hosts.
   if (!/^[A-Za-z_][A-Za-z0-9_-]*$/.test(name))
     return `${JSON.stringify(name.slice(0, 80))} is no name of a variable`;
   if (value.includes('\0')) return `${name} holds a NUL character`;
@@ -45,7 +45,7 @@ export function environmentProblem(name: string, value: string): string | null {
   return null;
 }
 
-/** What we set ourselves may be asked for, as long as that is the same. */
+/** A request may set a variable that this program sets, too, to the same value. */
 function toolProblem(name: string, value: string): string | null {
   if (ALLOWED_TF.some((pattern) => pattern.test(name))) return null;
   if (name === 'TF_IN_AUTOMATION' || name === 'CHECKPOINT_DISABLE') return null;

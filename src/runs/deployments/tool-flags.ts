@@ -1,4 +1,4 @@
-/** Flags for Terraform and OpenTofu that come in requests: split without a shell, and only those that stay in their place. */
+/** Splits and checks the flags of requests for Terraform and OpenTofu, without a shell. */
 
 import type { DeploySecrets } from './deployment.ts';
 
@@ -39,10 +39,10 @@ export function splitFlags(text: string): SplitFlags {
   return { ok: true, flags };
 }
 
-/** How a flag takes its value. `file` names one in the checkout; `backend` takes `key=value` or a file. */
+/** How a flag takes its value. `file` names a file in the checkout; `backend` takes `key=value` or a file. */
 type Form = 'switch' | 'value' | 'file' | 'backend';
 
-/** Of both tools, from their `-help` and their sources (internal/command/arguments, internal/command/init.go). */
+/** The flags of both tools, from their `-help` and their sources (internal/command/arguments, internal/command/init.go). */
 const ALLOWED: Record<FlaggedCommand, Record<string, Form>> = {
   init: {
     backend: 'switch',
@@ -87,7 +87,7 @@ const ALLOWED: Record<FlaggedCommand, Record<string, Form>> = {
   },
 };
 
-/** Why those that people may expect are refused. Any other unknown one is refused without a reason of its own. */
+/** The reasons for flags that people may expect. Any other unknown flag is refused without a reason of its own. */
 const REFUSED: Record<string, string> = {
   chdir: 'use the field "path"',
   destroy: 'use the field "destroy"',
@@ -111,11 +111,11 @@ const REFUSED: Record<string, string> = {
 interface ParsedFlag {
   name: string;
   form: Form;
-  /** Null for a switch that is just named. */
+  /** Null for a switch without a value. */
   value: string | null;
 }
 
-/** One sentence on the first flag that is not allowed, or null. Flags are parsed as Go's package `flag` does. */
+/** Returns one sentence on the first flag that is not allowed, or null. Parses flags as Go's package `flag` does. */
 export function flagsProblem(kind: FlaggedCommand, flags: readonly string[]): string | null {
   const parsed = parseFlags(kind, flags);
   if (typeof parsed === 'string') return parsed;
@@ -134,14 +134,14 @@ export function flagsProblem(kind: FlaggedCommand, flags: readonly string[]): st
   return null;
 }
 
-/** The files that allowed flags name, relative to the root module's folder. Links are for whoever opens them to follow. */
+/** Lists the files that allowed flags name, relative to the folder of the root module. Links are not followed here. */
 export function flagFiles(kind: FlaggedCommand, flags: readonly string[]): string[] {
   const parsed = parseFlags(kind, flags);
   if (typeof parsed === 'string') return [];
   return parsed.flatMap(({ form, value }) => fileOf(form, value) ?? []);
 }
 
-/** A command as it may be shown and stored: `-var` and `-backend-config` keep their names and lose their values. */
+/** Returns a command in a form that may be shown and stored: without the values of `-var` and `-backend-config`. */
 export function shownCommand(argv: readonly string[]): string[] {
   return argv.map((word, index) => {
     const own = /^(--?(?:var|backend-config)=[^=]+=)./s.exec(word)?.[1];
@@ -153,7 +153,7 @@ export function shownCommand(argv: readonly string[]): string[] {
   });
 }
 
-/** Values of `-var` and `-backend-config` whose names say that they are secret: masked in all that is shown. */
+/** Returns the values of `-var` and `-backend-config` whose names say that they are secret. They are masked everywhere. */
 export function flagSecrets(flags: readonly string[]): string[] {
   return assignments(flags).flatMap(([name, value]) =>
     /token|secret|passw|credential|_key$|conn_str|sas_/i.test(name) ? [value] : [],
@@ -161,8 +161,8 @@ export function flagSecrets(flags: readonly string[]): string[] {
 }
 
 /**
- * All values of `-var`, `-backend-config` and `TF_VAR_…`, which the tool may repeat: masked in the logs of steps. The
- * strings within a list or a map come apart. A number says nothing by itself, and may stand anywhere.
+ * Returns all values of `-var`, `-backend-config` and `TF_VAR_…`. The tool may repeat them, so the logs of steps mask
+ * them. Strings within a list or a map are values of their own. Numbers are left out: they are no secrets, and common.
  */
 export function givenValues({ environment, initFlags, planFlags }: DeploySecrets): string[] {
   const variables = Object.entries(environment).filter(([name]) => name.startsWith('TF_VAR_'));
@@ -171,7 +171,7 @@ export function givenValues({ environment, initFlags, planFlags }: DeploySecrets
   return [...new Set(given)].filter((value) => !/^-?\d+(\.\d+)?$/.test(value));
 }
 
-/** The quoted strings of HCL or JSON, but for keys. */
+/** Returns the quoted strings of HCL or JSON, without the keys. */
 function stringsIn(value: string): string[] {
   const literals = value.matchAll(/("(?:[^"\\]|\\.)*")(\s*[=:])?/gs);
   return [...literals].flatMap(([, literal = '', isKey]) => (isKey ? [] : [unquoted(literal)]));
@@ -185,7 +185,7 @@ function unquoted(literal: string): string {
   }
 }
 
-/** The names and values that `-var` and `-backend-config` give. */
+/** Returns the names and values of `-var` and `-backend-config`. */
 function assignments(flags: readonly string[]): [name: string, value: string][] {
   return flags.flatMap((word, index) => {
     const previous = flags[index - 1] ?? '';
@@ -198,7 +198,7 @@ function assignments(flags: readonly string[]): [name: string, value: string][] 
 
 function parseFlags(kind: FlaggedCommand, flags: readonly string[]): ParsedFlag[] | string {
   const parsed: ParsedFlag[] = [];
-  // The tools look for these three before anything else, also where a value would stand.
+  // The tools look for these three first, even in the place of a value.
   const help = flags.find((word) => /^(-h|--?help)$/.test(word));
   if (help !== undefined) return `${help} is not allowed: ${REFUSED.help}`;
   for (let index = 0; index < flags.length; index += 1) {

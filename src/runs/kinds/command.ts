@@ -1,4 +1,4 @@
-/** A command is what a comment on a pull request asks for; it leads to plans or deployments. */
+/** A command run obeys a comment on a pull request. It leads to plans or deployments. */
 
 import type { Kind } from './kind.ts';
 

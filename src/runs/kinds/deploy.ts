@@ -25,7 +25,7 @@ export const DEPLOY: Kind<'deploy'> = {
   machineTool: (input) => input,
   reporters: ['event-webhook'],
   nextActions: {
-    step_failed: 'Open the failed step, mend what it says, then deploy again.',
+    step_failed: 'Open the failed step, fix what it says, then deploy again.',
     step_timed_out: 'Find what the command waits for, or ask for a longer timeout, then deploy again.',
     disk_full: 'Free space on the disk, then deploy again.',
     attempts_exhausted: 'Read the log of the last attempt, then deploy again.',
@@ -33,7 +33,7 @@ export const DEPLOY: Kind<'deploy'> = {
       'See why the server is stopped so often, and look at the state. Then deploy again.',
     cancelled_by_request: 'Deploy again when it is wanted after all.',
   },
-  // Its credentials were thrown away with its end.
+  // The credentials of a deployment are deleted at its end.
   retry: () => 'A run of this kind is not retried: ask for a new one.',
   whyNotReplayed: () => 'Its credentials are not kept: it has to be sent again',
   title({ input: { operation, path, gitUrl } }) {

@@ -1,4 +1,4 @@
-/** What the program asks of a kind of run: each file beside this one answers it for its own kind. */
+/** Everything that differs by the kind of a run. Each kind has a file beside this one. */
 
 import type { DeployInput } from '../deployments/deployment.ts';
 import type { Run, RunInputs, RunKind, RunReason, RunState, Trigger } from '../run.ts';
@@ -14,7 +14,7 @@ export interface CommitStatus extends StatusWords {
   context: string;
 }
 
-/** Unless a kind says otherwise. */
+/** The status of a run, unless its kind says otherwise. */
 export const STATUS_STATES: Record<RunState, StatusWords['state']> = {
   queued: 'pending',
   running: 'pending',
@@ -33,12 +33,12 @@ export interface Fact {
   values: readonly string[];
   isCode?: boolean;
   link?: string | null;
-  /** Follows the values. */
+  /** Is shown after the values. */
   note?: string;
 }
 
 export interface Kind<K extends RunKind = RunKind> {
-  /** What people call one, and several. */
+  /** The words for one run, and for several. */
   name: string;
   plural: string;
 
@@ -47,9 +47,9 @@ export interface Kind<K extends RunKind = RunKind> {
   queued: string;
   /** At most one run of a group is worked on at a time. */
   group(input: RunInputs[K]): string;
-  /** Where the input itself says that two requests are the same one. */
+  /** Gives the same key to two requests whose inputs show that they are the same one. */
   dedupeKey?(input: RunInputs[K]): string;
-  /** Which queued runs a newer one of the group makes needless, and their message then. Left out: none. */
+  /** Says which queued runs a newer one of the group makes unnecessary, and their message then. Left out: none. */
   coalescing?: { covers(request: { trigger: Trigger; input: RunInputs[K] }): boolean; message: string };
   /** Only a machine that has this tool takes the run. */
   machineTool?(input: RunInputs[K]): Pick<DeployInput, 'tool' | 'toolVersion'>;
@@ -60,28 +60,28 @@ export interface Kind<K extends RunKind = RunKind> {
   status?: {
     /** Under this name GitHub shows the newest status of a commit; its case does not matter to GitHub. */
     context: string;
-    /** It says that a commit is deployed: it is sent first, and a covered run has that of the covering one. */
+    /** The status says that a commit is deployed. It is sent first, and a covered run has that of the covering one. */
     isPromise?: true;
     /** `covering` is the run whose outcome counts: the run itself, or the one that covers it. */
     of(run: Run<K>, covering: Run<K>): StatusWords | null;
   };
-  /** Where the words of RUN_REASONS, which speak of syncs or deployments, would send the reader the wrong way. */
+  /** Replaces words of RUN_REASONS that are about syncs or deployments and would mislead the reader. */
   nextActions?: Partial<Record<RunReason, string>>;
 
   // Repetition.
-  /** The input of a run that repeats this one, or why there can be none. `failed` are the steps to run again. */
+  /** Returns the input of a run that repeats this one, or why it cannot. `failed` are the steps to run again. */
   retry(run: Run<K>, failed: string[]): RunInputs[K] | string;
-  /** Why a delivery that asked for this is not replayed. */
+  /** Returns why a delivery with this input is not replayed, or null. */
   whyNotReplayed?(input: RunInputs[K]): string | null;
 
   // Pages and JSON.
   /** Left out: the subject of the commit is the title. */
   title?(run: Run<K>): string;
-  /** The branch, or whatever else names the commit; null when that is not known. */
+  /** The branch, or another name of the commit; null if none is known. */
   ref(input: RunInputs[K]): string | null;
   /** Left out: Branch. */
   refLabel?: string;
-  /** The page of the repository, or null when it has none. Left out: it is the operator's own repository. */
+  /** The page of the repository, or null if it has none. Left out: it is the operator's own repository. */
   repositoryPage?(input: RunInputs[K]): string | null;
   facts?(input: RunInputs[K]): readonly (Fact | null)[];
   options?(input: RunInputs[K]): string[];
@@ -89,16 +89,16 @@ export interface Kind<K extends RunKind = RunKind> {
   json?(run: Run<K>): object;
   /** Its steps are services, run in waves. */
   hasWaves?: true;
-  /** Left out: it runs no Terraform or OpenTofu, so that there are no plans and nothing to approve. */
+  /** Left out: the kind runs no Terraform or OpenTofu, so there are no plans and nothing to approve. */
   tool?: {
     history: string;
-    /** What an approval is for, before the digest or the id that it is bound to. */
+    /** The thing that an approval is for. The digest or the id that it is bound to follows. */
     approvedThing: string;
-    /** What whoever approves has to know. */
+    /** What a person who approves has to know. */
     approvalNote?: string;
-    /** The answer to a decision that nobody asked for, before the state of the run. */
+    /** The answer to a decision that the run does not await. The state of the run follows. */
     notAsked: string;
-    /** The root module, where there is only one. */
+    /** The root module, if there is only one. */
     directory(input: RunInputs[K]): string | null;
   };
 }

@@ -19,12 +19,12 @@ const KINDS: { readonly [K in RunKind]: Kind<K> } = {
 /** In the order in which pages list them. */
 export const RUN_KINDS = Object.keys(KINDS) as RunKind[];
 
-/** Give it only what belongs to a run of this kind: the compiler cannot check that. */
+/** The compiler cannot check the input: give the kind only inputs of its own runs. */
 export function kindOf({ kind }: { kind: RunKind }): Kind {
   return KINDS[kind] as Kind;
 }
 
-/** What the reader of a bad ending should do now; null when there is nothing to do. */
+/** Returns what the reader should do after a bad ending; null if there is nothing to do. */
 export function nextActionOf({ kind, reason }: Pick<Run, 'kind' | 'reason'>): string | null {
   return reason === null ? null : (KINDS[kind].nextActions?.[reason] ?? RUN_REASONS[reason]);
 }

@@ -1,4 +1,4 @@
-/** A plan tells what the head of a pull request would change with Terraform or OpenTofu. */
+/** A plan shows what the head of a pull request would change with Terraform or OpenTofu. */
 
 import { toolName } from '../deployments/deployment.ts';
 import type { PlanInput } from '../plan-comment.ts';
@@ -24,11 +24,11 @@ export const PLAN: Kind<'plan'> = {
         : null,
   },
   nextActions: {
-    step_failed: 'Open the failed step, mend what it says, then push.',
+    step_failed: 'Open the failed step, fix what it says, then push.',
     step_timed_out: 'Find what the command waits for, then push again.',
     tool_missing: 'Install the tool, or ask for a version that is there, then push again.',
     check_failed: 'Open the failed check; change the configuration, or the check, then push again.',
-    request_invalid: 'Mend what the message names, then push.',
+    request_invalid: 'Fix what the message names, then push.',
     credentials_lost: 'Push again: the token of the request cannot be read any more.',
     rejected: 'Nothing of the head was run. Push again when its plan is wanted after all.',
     approval_expired: 'Nothing of the head was run: nobody approved in time. Push again.',
@@ -37,7 +37,7 @@ export const PLAN: Kind<'plan'> = {
     handed_back_too_often: 'See why the server is stopped so often, then push again.',
     cancelled_by_request: 'Push again when the plan is wanted after all.',
   },
-  // The token of a request was thrown away with the end of its run.
+  // The token of a request is deleted at the end of its run.
   retry: ({ input }) =>
     input.credential === 'configured' ? input : 'A run of this kind is not retried: ask for a new one.',
   whyNotReplayed: ({ credential }) =>
@@ -79,7 +79,7 @@ export const PLAN: Kind<'plan'> = {
   },
 };
 
-/** On GitHub, or on the Enterprise Server behind the API's address. */
+/** Returns the page on GitHub, or on the Enterprise Server behind the address of the API. */
 function repositoryPage({ apiUrl, repository }: PlanInput): string | null {
   if (!URL.canParse(apiUrl) || !/^[\w.-]+\/[\w.-]+$/.test(repository)) return null;
   const { protocol, host } = new URL(apiUrl);

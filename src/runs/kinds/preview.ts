@@ -1,4 +1,4 @@
-/** A preview only tells what merging a pull request would sync. */
+/** A preview only shows what merging a pull request would sync. */
 
 import { isFinal } from '../run.ts';
 import { type Kind, STATUS_STATES } from './kind.ts';

@@ -17,7 +17,7 @@ const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
   announced: [],
 };
 
-/** What `given` leaves out is null, false or empty. */
+/** A member that `given` leaves out is null, false or empty. */
 export function syncInput(
   trigger: Trigger,
   given: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>,
@@ -46,7 +46,7 @@ export const SYNC: Kind<'sync'> = {
     isPromise: true,
     of: (run, covering) => (run.input.dryRun ? null : statusOf(covering)),
   },
-  // A run that ended before it chose is asked the same question again.
+  // A run that ended before it had chosen services gets the same selection again.
   retry: (run, failed) => ({
     ...PLAIN,
     ...run.input,
@@ -61,18 +61,18 @@ export const SYNC: Kind<'sync'> = {
 
 function statusOf(run: SyncRun): StatusWords {
   const { state, message, notBefore, chosen } = run;
-  // Named as covered or off the branch, it ends on its own words; else it only had nothing left to do.
+  // A run that was covered or off the branch shows its own message. Any other had nothing left to do.
   if (state === 'superseded')
     return run.coveredBy !== null || run.reason === 'not_on_branch'
       ? { state: 'error', description: message }
       : { state: 'success', description: 'No services required sync' };
-  // One that has to wait until some time says until when.
+  // A run that waits until some time says until when in its message.
   const waits = (state === 'queued' && notBefore === 0) || (state === 'running' && chosen === 0);
   const problem = state === 'errored' ? gitFailure(run) : null;
   return { state: STATUS_STATES[state], description: waits ? WAITING : (problem ?? message) };
 }
 
-/** Null when it was not on the way to the commit that the run failed. */
+/** Returns null unless the run failed before it had its commit. */
 function gitFailure({ reason, chosen }: SyncRun): string | null {
   switch (reason) {
     case 'git_unavailable':

@@ -1,18 +1,18 @@
-/** Bounds the texts that events say in sentences, which may quote what strangers wrote. Pure. */
+/** Cuts the sentences of events to a limit, because they may quote what strangers wrote. Pure. */
 
 import type { Explanation, RunEventBody } from '../run-events.ts';
 
-/** Every list of runs shows messages whole. */
+/** Every list of runs shows whole messages. */
 const MAX_MESSAGE_CHARACTERS = 1_000;
 const MAX_NOTES = 200;
 /** An explanation is sent whole to everyone who looks at the run. */
 const MAX_PATHS = 5_000;
 const MAX_CHARACTERS_OF_PATHS = 1_500_000;
-/** Linux has no longer ones. */
+/** Linux has no longer paths. */
 const MAX_PATH_CHARACTERS = 4_096;
 const MAX_FOLDER_CHARACTERS = 300;
 
-/** The same event with no text longer than it may be. Logs, plans and outputs have bounds of their own. */
+/** Returns the event with its texts cut. Logs, plans and outputs have limits of their own. */
 export function boundTexts<T extends RunEventBody>(event: T): T {
   switch (event.type) {
     case 'run.explained':
@@ -26,7 +26,7 @@ export function boundTexts<T extends RunEventBody>(event: T): T {
   }
 }
 
-/** Paths are cut one by one; of all that are listed together the first ones are kept. */
+/** Cuts each path, and keeps only the first ones if there are too many. */
 function boundExplanation({ revision, notes, services, unmatched }: Explanation): Explanation {
   let left = MAX_PATHS;
   let charactersLeft = MAX_CHARACTERS_OF_PATHS;
@@ -63,7 +63,7 @@ function boundNotes(notes: readonly string[]): string[] {
 
 function bound(text: string, most = MAX_MESSAGE_CHARACTERS): string {
   if (text.length <= most) return text;
-  // A character that the cut halves is left out.
+  // A character that the cut would divide is left out.
   const start = text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '');
   return `${start}…`;
 }

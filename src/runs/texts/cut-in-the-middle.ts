@@ -1,9 +1,9 @@
 /** Shortens texts that are too long to be shown whole. Pure. */
 
-/** Room for the words that stand where something is missing. */
+/** Space for the words in the place of the missing part. */
 const WORDS = 100;
 
-/** On line boundaries, saying how much is missing. */
+/** Cuts at the ends of lines, and says how much is missing. */
 export function cutInTheMiddle(text: string, maxCharacters: number): string {
   if (text.length <= maxCharacters) return text;
   const half = Math.max(0, Math.floor((maxCharacters - WORDS) / 2));

@@ -1,4 +1,4 @@
-/** Which names of branches, tags and commits may reach git. */
+/** Checks names of branches, tags and commits before they reach git. */
 
 const MAX_LENGTH = 255;
 
@@ -6,8 +6,8 @@ const MAX_LENGTH = 255;
 const ILLEGAL = /[\u0000-\u0020\u007f~^:?*[\\]|\.\.|@\{|\/\/|^\/|\/$|\.$|\.lock(\/|$)|(^|\/)\./;
 
 /**
- * What is wrong with a name, as the end of a sentence that begins with it; null for one that git accepts. The rules
- * are those of git-check-ref-format(1); besides, what begins with a dash could be taken for an option.
+ * Returns the problem of a name, as the end of a sentence that begins with the name; null if git accepts the name. The
+ * rules are those of git-check-ref-format(1). A name that begins with a dash is refused, too: it could be an option.
  */
 export function refProblem(ref: string): string | null {
   if (ref === '') return 'is empty';

@@ -1,6 +1,6 @@
-/** Hosts and IP addresses in their one canonical spelling, and which addresses are anybody's to be asked. */
+/** Finds the one canonical spelling of a host or IP address, and says whether an address is public. */
 
-/** Ranges that are nobody's public server (IANA's special-purpose registries; RFC 6890). */
+/** Ranges without public servers (IANA's special-purpose registries; RFC 6890). */
 const RESERVED_V4 = [
   '0.0.0.0/8',
   '10.0.0.0/8',
@@ -25,8 +25,8 @@ const RESERVED_V4 = [
 });
 
 /**
- * A host as every program reads it: lower case, ASCII, no final dot; an IPv4 address in any spelling (decimal, hex,
- * octal, shortened) as four decimal numbers, an IPv6 address shortened and in brackets. Null for what is no host.
+ * Returns a host as every program reads it: lower case, ASCII, no final dot; an IPv4 address in any spelling (decimal,
+ * hex, octal, shortened) as four decimal numbers; an IPv6 address shortened and in brackets. Null if it is no host.
  */
 export function canonicalHost(host: string): string | null {
   if (!/^(\[[0-9a-fA-F:.]+\]|[^\s:/?#@%\\[\]]+)$/.test(host)) return null;
@@ -37,14 +37,14 @@ export function canonicalHost(host: string): string | null {
   return isName || name.startsWith('[') ? name : null;
 }
 
-/** True when a canonical host is an IP address rather than a name. */
+/** True if a canonical host is an IP address rather than a name. */
 export function isAddress(host: string): boolean {
   return host.startsWith('[') || /^\d+(\.\d+){3}$/.test(host);
 }
 
 /**
- * False for addresses of this machine, of private networks and of reserved ranges, also when they are wrapped in
- * IPv6 (mapped, 6to4, NAT64), and for what is no address. IPv6 with or without brackets.
+ * False for addresses of this machine, of private networks and of reserved ranges, even inside an IPv6 address (mapped,
+ * 6to4, NAT64), and for a text that is no address. IPv6 with or without brackets.
  */
 export function isPublicAddress(address: string): boolean {
   const host = canonicalHost(address.includes(':') && !address.startsWith('[') ? `[${address}]` : address);
@@ -67,11 +67,11 @@ function v4Number(bytes: readonly number[]): number {
 function isPublicV6(groups: readonly number[]): boolean {
   const [first = 0, second = 0, third = 0] = groups;
   const prefix = groups.slice(0, 6).join(':');
-  // IPv4-mapped ::ffff:0:0/96 and NAT64 64:ff9b::/96: the last 32 bits are where it ends up.
+  // IPv4-mapped ::ffff:0:0/96 and NAT64 64:ff9b::/96 lead to the IPv4 address in the last 32 bits.
   if (prefix === '0:0:0:0:0:65535' || prefix === '100:65435:0:0:0:0')
     return isPublicV4(bytesOf(groups.slice(6)));
   if (first === 0x2002) return isPublicV4(bytesOf([second, third]));
-  // All global unicast addresses there are; the rest is local, multicast or not given out.
+  // This range has all global unicast addresses. The rest is local, multicast or not assigned.
   if ((first & 0xe000) !== 0x2000) return false;
   const isProtocolRange = first === 0x2001 && second < 0x200;
   const isDocumentation = (first === 0x2001 && second === 0xdb8) || (first === 0x3fff && second < 0x1000);
@@ -82,7 +82,7 @@ function bytesOf(groups: readonly number[]): number[] {
   return groups.flatMap((group) => [group >> 8, group & 0xff]);
 }
 
-/** Of an address as the URL standard writes it: hexadecimal groups, at most one "::". */
+/** Reads an address as the URL standard writes it: hexadecimal groups, at most one "::". */
 function groupsOf(address: string): number[] {
   const [head = '', tail] = address.split('::');
   const left = head === '' ? [] : head.split(':');

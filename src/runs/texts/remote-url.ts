@@ -1,4 +1,4 @@
-/** The addresses that a request may name: which protocols, which hosts, and never what git could run. Pure. */
+/** Checks the address of a repository in a request: its protocol, its host, and that git cannot run it. Pure. */
 
 import { canonicalHost, isAddress, isPublicAddress } from './public-address.ts';
 
@@ -7,9 +7,9 @@ export const REMOTE_PROTOCOLS = ['https', 'http', 'ssh', 'git', 'file'] as const
 export type RemoteProtocol = (typeof REMOTE_PROTOCOLS)[number];
 
 export interface RemoteUrlRules {
-  /** Those of REMOTE_PROTOCOLS that may be used; any other word is without effect. */
+  /** The allowed ones of REMOTE_PROTOCOLS. Any other word has no effect. */
   protocols: readonly string[];
-  /** `host` or `host:port`. When there is any, only these may be named, private ones too; else any public host. */
+  /** `host` or `host:port`. If there are any, only these are allowed, private ones too; else any public host. */
   hosts: readonly string[];
   /** The field, for the problem's sentence, e.g. "git_url". */
   what: string;
@@ -21,12 +21,12 @@ export interface RemoteUrl {
   url: string;
   /** Canonical; IPv6 in brackets; empty for `file`. */
   host: string;
-  /** Also when it is the protocol's own; null for `file`. */
+  /** Also given if it is the default port of the protocol; null for `file`. */
   port: number | null;
   protocol: RemoteProtocol;
   /** The user information of an http(s) URL, decoded. */
   credentials: { username: string; password: string } | null;
-  /** The operator named this host, so it is not asked whether its addresses are public. */
+  /** True if the operator has listed this host, so that its addresses need not be public. */
   isListed: boolean;
 }
 
@@ -44,12 +44,12 @@ const MAX_LENGTH = 2048;
 
 const PORTS = { https: 443, http: 80, ssh: 22, git: 9418 };
 
-/** Names that stand for this machine or a private network wherever they are looked up (RFC 6761, 6762, 8375). */
+/** Names that always mean this machine or a private network (RFC 6761, 6762, 8375). */
 const LOCAL_NAMES = /(^|\.)(localhost|localdomain|local|internal|home\.arpa)$/;
 
 const USER = /^[A-Za-z0-9_][A-Za-z0-9._+-]*$/;
 
-/** Names look like public ones here and may still lead elsewhere: whoever connects checks the addresses. */
+/** A name that looks public may still lead to a private address, so the addresses are checked before a connection. */
 export function checkRemoteUrl(text: string, rules: RemoteUrlRules): CheckedRemoteUrl {
   const problem = (sentence: string): CheckedRemoteUrl => ({
     ok: false,
@@ -85,20 +85,20 @@ function spellingProblem(text: string): string | null {
   if (text.startsWith('-')) return 'begins with a dash.';
   // "name::address" makes git start the program git-remote-name; ext:: runs any command (gitremote-helpers(7)).
   if (/^[^/]*::/.test(text) && !/^[^/:]*\[/.test(text)) return 'names a remote helper, as "ext::" is one.';
-  // Programs differ in what they take a backslash for.
+  // Programs differ in what a backslash means.
   if (/[\p{Cc}\s\\]/u.test(text) || !text.isWellFormed()) {
     return 'has white space, control characters or a backslash.';
   }
   return null;
 }
 
-/** The problem's sentence when it is none. */
+/** Returns a sentence with the problem if the text is no such address. */
 function urlAddress(protocol: Exclude<RemoteProtocol, 'file'>, text: string): Address | string {
   const [, authority = '', path = ''] = /^[^:]+:\/\/([^/?#]*)(.*)$/.exec(text) ?? [];
   const url = URL.parse(text);
-  // The URL standard skips slashes where others see an empty host.
+  // The URL standard skips slashes, where other programs see an empty host.
   if (url === null || authority === '' || path.includes('#')) return 'is not a valid URL.';
-  // Of ssh:// and git:// the standard leaves the host as it is written.
+  // The standard does not normalise the host of ssh:// and git://.
   const host = canonicalHost(url.hostname);
   if (host === null) return 'has no valid host.';
   const port = url.port === '' ? PORTS[protocol] : Number(url.port);
@@ -111,14 +111,14 @@ function urlAddress(protocol: Exclude<RemoteProtocol, 'file'>, text: string): Ad
   if (password !== '') return 'has a password, which its protocol does not use.';
   if (username !== '' && !USER.test(username))
     return 'has a user name with other than letters, digits and . _ + -';
-  // git decodes the path of these before it is sent, so what is hidden in it has to be harmless, too.
+  // git decodes the path before it sends it, so the decoded path has to be harmless, too.
   const clean = decoded(url.pathname);
   if (path.includes('?') || /[\p{Cc}\\]/u.test(clean)) return 'has a path that cannot be used.';
   const user = username === '' ? '' : `${username}@`;
   return { protocol, host, port, url: `${protocol}://${user}${origin}${url.pathname}`, credentials: null };
 }
 
-/** `user@host:path`, as git itself takes it for ssh: without a scheme, a colon before the first slash. */
+/** Reads `user@host:path`, which git takes for ssh: no scheme, and a colon before the first slash. */
 function scpAddress(text: string): Address | string {
   const [, user, name = '', path = ''] = /^(?:([^@/:[\]]*)@)?(\[[^\]]*\]|[^@/:[\]]+):(.+)$/.exec(text) ?? [];
   if (path === '') return 'must be an absolute URL; a path on this machine cannot be used.';
@@ -146,7 +146,7 @@ function fileUrl(text: string): CheckedRemoteUrl | null {
   };
 }
 
-/** A name without a dot is one of the own network. */
+/** A name without a dot belongs to the local network. */
 function looksPublic(host: string): boolean {
   if (isAddress(host)) return isPublicAddress(host);
   return host.includes('.') && !LOCAL_NAMES.test(host);

@@ -1,7 +1,7 @@
 /** Keeps what the status shows of the events of a deployment, for deployments that somebody watches right now. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { NOT_BEGUN, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
+import { NOT_STARTED, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
 import type { PlanSummary } from '../../runs/deployments/deployment.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
@@ -111,7 +111,7 @@ export function createDeployHistories(options: DeployHistoriesOptions): DeployHi
 function emptyHistory(): DeployHistory {
   return {
     through: 0,
-    progress: NOT_BEGUN,
+    progress: NOT_STARTED,
     changes: [],
     logs: { init: '', plan: '', apply: '' },
     plan: '',

@@ -2,7 +2,7 @@
  * Writes the events of a deployment for its log stream: raw lines of the tool, changes of the status, and the end.
  */
 
-import { NOT_BEGUN, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
+import { NOT_STARTED, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import { sseMessage } from '../frame/event-streams.ts';
 import type { StreamWords } from '../runs/run-stream.ts';
@@ -13,7 +13,7 @@ import type { StreamWords } from '../runs/run-stream.ts';
  * has seen, or null when it has seen none.
  */
 export function createDeployWords(runId: string, seen: Progress | null): StreamWords {
-  let current = seen ?? NOT_BEGUN;
+  let current = seen ?? NOT_STARTED;
   let sent = seen !== null;
   return {
     messages(event: RunEvent, after: number): string {

@@ -1,6 +1,6 @@
 /** The status object of a deployment, and its line in the list of deployments. */
 
-import { errorOf, NOT_BEGUN, type Progress, statusOf } from '../../runs/deployments/deploy-progress.ts';
+import { errorOf, NOT_STARTED, type Progress, statusOf } from '../../runs/deployments/deploy-progress.ts';
 import { type DeployRun, requestedPriority } from '../../runs/run.ts';
 import { rfc3339 } from '../frame/format.ts';
 import { createDeployHistories, type DeployHistoriesOptions, type DeployHistory } from './deploy-history.ts';
@@ -21,7 +21,7 @@ export function createDeployStatuses(
     async progressAt(run, sequence) {
       if (sequence === 0) return null;
       const { changes } = await histories.read(run.id);
-      return changes.findLast(({ seq }) => seq <= sequence)?.progress ?? NOT_BEGUN;
+      return changes.findLast(({ seq }) => seq <= sequence)?.progress ?? NOT_STARTED;
     },
   };
 }
