@@ -7,7 +7,7 @@ const TOKEN = 'ghp_CANARYcanary0123456789';
 const BASIC = Buffer.from(`x-access-token:${TOKEN}`).toString('base64');
 const SECRETS = [TOKEN, BASIC, encodeURIComponent(BASIC)];
 
-/** A world whose remote is served over http to whoever sends `expected`. */
+/** A world whose remote is served over http to clients that send `expected`. */
 async function httpWorld(options: {
   token?: string;
   userInfo?: string;

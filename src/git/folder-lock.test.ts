@@ -42,7 +42,7 @@ function startHolder(directory: string, holdMs: number) {
   const child: ChildProcess = spawn(process.execPath, [program, directory, `${holdMs}`, inside], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const gone = new Promise((resolve) => child.once('exit', resolve));
+  const ended = new Promise((resolve) => child.once('exit', resolve));
   const lines: string[] = [];
   const held = Promise.withResolvers<void>();
   if (child.stdout) {
@@ -53,7 +53,7 @@ function startHolder(directory: string, holdMs: number) {
   }
   const kill = async (): Promise<void> => {
     child.kill('SIGKILL');
-    await gone;
+    await ended;
   };
   onTestFinished(kill);
   return { lines, held: held.promise, kill, signal: (name: NodeJS.Signals) => child.kill(name) };
@@ -103,7 +103,7 @@ it('is lost by a process that was stopped for too long', async () => {
   expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
 });
 
-it('is aborted for whoever loses it', async () => {
+it('is aborted for a holder that loses it', async () => {
   const { directory, lock } = newLock({ staleMs: 400 });
   const lost = lock.hold(undefined, async (held) => {
     await new Promise((resolve) => held.addEventListener('abort', resolve));
@@ -133,7 +133,7 @@ it('does not wait for ever for another process, and says which lock that is', as
   expect(error).toMatchObject({ message: `The lock ${directory}.lock stayed with another process.` });
 });
 
-it('lets whoever is cancelled leave the queue at once, and nobody else', async () => {
+it('lets only a cancelled caller leave the queue at once', async () => {
   const { lock } = newLock();
   const gate = Promise.withResolvers<void>();
   const cancel = new AbortController();
@@ -146,25 +146,25 @@ it('lets whoever is cancelled leave the queue at once, and nobody else', async (
   cancel.abort(new Error('cancelled'));
   await expect(second).rejects.toThrow('cancelled');
   gate.resolve();
-  // The first had begun by then or not; it alone knows how to stop.
+  // The first may have started by then. Only its own work knows how to stop.
   await first.catch(() => undefined);
   expect(await third).toBe('third');
   expect(ran).toBe(false);
 });
 
-it('waits for work that has begun, though it is cancelled', async () => {
+it('waits for work that has started, even if it is cancelled', async () => {
   const { lock } = newLock();
   const cancel = new AbortController();
-  const begun = Promise.withResolvers<void>();
+  const started = Promise.withResolvers<void>();
   let done = false;
   const working = lock.hold(cancel.signal, async (held) => {
-    begun.resolve();
+    started.resolve();
     await new Promise((resolve) => held.addEventListener('abort', resolve));
     await Promise.resolve();
     done = true;
     return 'saved';
   });
-  await begun.promise;
+  await started.promise;
   cancel.abort();
   expect(await working).toBe('saved');
   expect(done).toBe(true);

@@ -1,4 +1,4 @@
-/** A real remote, a working clone to commit in, and the git room on top of it, for the tests of this folder. */
+/** A real remote, a working clone to commit in, and the parts of this folder on top of it, for its tests. */
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -36,7 +36,7 @@ export interface World {
   workspace: Workspace;
   /** Messages of the mirror's log. */
   warnings: string[];
-  /** git as a developer has it, in `source` unless told; its trimmed stdout. */
+  /** Runs git as a developer would, by default in `source`. Resolves to its trimmed stdout. */
   shell(args: readonly string[], directory?: string): Promise<string>;
   /** Writes the files (null removes), commits everything and pushes the branch; the commit's id. */
   commit(files: Record<string, string | null>, message?: string): Promise<string>;

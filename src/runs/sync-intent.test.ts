@@ -32,7 +32,7 @@ describe('The intent of a run that an earlier version stored', () => {
 });
 
 describe('What a sync means', () => {
-  it('coalesces when it follows the branch and leaves the choice to git and the ledger, whoever asked', () => {
+  it('coalesces when it follows the branch and leaves the choice to git and the ledger, for any trigger', () => {
     const coalesces = (input: Partial<SyncInput>) => meaningOf(run('reconcile', input)).coalesces;
     expect(coalesces({ intent: 'follow', revision: COMMIT })).toBe(true);
     expect(coalesces({ intent: 'follow', force: true })).toBe(false);
@@ -85,7 +85,7 @@ describe('Where a sync works', () => {
 });
 
 describe('The retry of a sync', () => {
-  it('of a rollback is a rollback, however often it is retried and whoever asked last', () => {
+  it('of a rollback is a rollback, however often it is retried, by anybody', () => {
     const first = run('sync_api', { revision: COMMIT });
     const second = run('retry', { ...first.input, ...retryOf(first) });
     expect([retryOf(first), retryOf(second)]).toEqual([

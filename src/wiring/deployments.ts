@@ -172,7 +172,7 @@ export function startHousekeeping(
   return async () => {
     ending.abort();
     const ofStepUser = Promise.all([folders.stop(), tried]);
-    // Other parts wait to stop. An executor that hangs was told to end, and its input has ended.
+    // Other parts wait to stop. An executor that hangs has its signal to end, and its input has ended.
     const enough = sleep(STEP_USER_STOP_MS, undefined, { ref: false });
     await Promise.all([approvals.stop(), Promise.race([ofStepUser, enough])]);
   };

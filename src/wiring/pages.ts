@@ -1,15 +1,17 @@
-/** Builds the pages, the doors to them, and the links that lead there. */
+/** Builds the pages, the access to them, and the links that lead there. */
 
 import { createSecretKey } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import type { JobRoutes } from '../jobs/job-routes.ts';
+import type { JobReader } from '../jobs/store/job-reader.ts';
 import type { Fleet } from '../runs/fleet.ts';
 import { syncGroup } from '../runs/kinds/sync.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { DeployApi } from '../triggers/deploy/deploy-api.ts';
 import { replayDelivery } from '../triggers/replay.ts';
 import { cancelRun, retryRun } from '../triggers/run-actions.ts';
-import { createAccess, signRunLink } from '../web/access/access.ts';
+import { type Access, createAccess, signRunLink } from '../web/access/access.ts';
 import type { PageOptions } from '../web/access/guards.ts';
 import { createLoginRoutes } from '../web/access/login-pages.ts';
 import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
@@ -20,13 +22,12 @@ import { createMetricsRoutes } from '../web/metrics/metrics.ts';
 import { createWorkerRoutes } from '../web/metrics/worker-pages.ts';
 import { createRunRoutes } from '../web/runs/run-pages.ts';
 import { createServiceRoutes } from '../web/services/service-pages.ts';
-import { buildJobStream } from './job-stream.ts';
 
 export interface Links {
-  /** Opens the run read-only for whoever holds the link. */
+  /** Opens the run read-only for everybody who has the link. */
   signed(runId: string): string;
   plain(runId: string): string;
-  /** Without a public address the port that was really taken stands in the links. */
+  /** Sets the port of the links, which they need without a public address. */
   listeningOn(port: number): void;
 }
 
@@ -54,28 +55,11 @@ interface PageParts {
 export async function buildPages(
   config: Config,
   store: RunStore,
-  { links, gate, log, deployApi, fleet }: PageParts,
+  parts: PageParts,
   known: () => Promise<string[]>,
 ) {
-  const assets = loadAssets();
-  const { publicUrl } = config.server;
-  const access = createAccess({
-    tokens: config.apiTokens,
-    gate,
-    store,
-    sessionKey: await store.key('sessions'),
-    linkKey: await store.key('links'),
-    https: publicUrl?.startsWith('https://') ?? false,
-    clock: Date.now,
-  });
-  const shared: PageOptions = {
-    access,
-    assets,
-    publicUrl,
-    clock: Date.now,
-    commitUrl: (sha) => commitUrl(config, sha),
-    runUrl: links.plain,
-  };
+  const { gate, log, deployApi, fleet } = parts;
+  const shared = await pageOptions(config, store, parts);
   const runs = createRunRoutes({
     ...shared,
     store,
@@ -85,18 +69,16 @@ export async function buildPages(
     decide: deployApi,
     onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
   });
+  const scope = syncGroup(config.git.branch);
   const services = createServiceRoutes({
     ...shared,
     store,
-    scope: syncGroup(config.git.branch),
+    scope,
     known,
     hasOutside: config.dokploy !== null,
   });
-  const deliveries = createDeliveryRoutes({
-    ...shared,
-    store,
-    replay: (number, actor) => replayDelivery(store, number, actor),
-  });
+  const replay = (number: number, actor: string) => replayDelivery(store, number, actor);
+  const deliveries = createDeliveryRoutes({ ...shared, store, replay });
   const deployments = createDeployRoutes({
     ...shared,
     store,
@@ -104,13 +86,13 @@ export async function buildPages(
     allowedOrigins: config.deploy.allowedOrigins,
     onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
   });
-  const jobs = await buildJobStream(config, access, log);
+  const jobs = await buildJobStream(config, shared.access, log);
   const metrics = createMetricsRoutes({ ...shared, store, fleet, jobs, failures: gate.failures });
   const workers = createWorkerRoutes({ ...shared, store, fleet, jobs });
   const login = createLoginRoutes({ ...shared, gate });
   return {
     apps: [
-      ...[login, createAssetRoutes(assets), runs.routes, services, deliveries, deployments.routes],
+      ...[login, createAssetRoutes(shared.assets), runs.routes, services, deliveries, deployments.routes],
       ...[metrics, workers],
       ...(jobs ? [jobs.routes] : []),
     ],
@@ -123,7 +105,52 @@ export async function buildPages(
   };
 }
 
-/** A commit's page on GitHub, or on the Enterprise Server behind the API address. */
+async function pageOptions(
+  config: Config,
+  store: RunStore,
+  { links, gate }: PageParts,
+): Promise<PageOptions> {
+  const { publicUrl } = config.server;
+  const access = createAccess({
+    tokens: config.apiTokens,
+    gate,
+    store,
+    sessionKey: await store.key('sessions'),
+    linkKey: await store.key('links'),
+    https: publicUrl?.startsWith('https://') ?? false,
+    clock: Date.now,
+  });
+  return {
+    access,
+    assets: loadAssets(),
+    publicUrl,
+    clock: Date.now,
+    commitUrl: (sha) => commitUrl(config, sha),
+    runUrl: links.plain,
+  };
+}
+
+/** Builds the pages of jobs. Null without REDIS_URL: then none of their code is loaded. Connects with the first request. */
+async function buildJobStream(
+  { redisUrl }: Pick<Config, 'redisUrl'>,
+  access: Access,
+  log: Logger,
+): Promise<(JobRoutes & Pick<JobReader, 'queue'> & { release(): Promise<void> }) | null> {
+  if (redisUrl === null) return null;
+  const [{ openJobReader }, { createJobRoutes }] = await Promise.all([
+    import('../jobs/store/job-reader.ts'),
+    import('../jobs/job-routes.ts'),
+  ]);
+  const reader = openJobReader(redisUrl);
+  const routes = createJobRoutes({
+    reader,
+    access,
+    onStreamError: (err) => log.warn({ err }, 'the stream of a job broke off'),
+  });
+  return { ...routes, queue: reader.queue, release: reader.close };
+}
+
+/** Returns the page of a commit on GitHub, or on the Enterprise Server behind the address of the API. */
 function commitUrl({ repository, githubApiUrl }: Config, sha: string): string | null {
   if (repository === null) return null;
   const { protocol, host } = new URL(githubApiUrl);

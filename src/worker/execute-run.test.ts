@@ -99,7 +99,7 @@ describe('executing a run', () => {
     expect(await store.run(claim.run.id)).toMatchObject({ state: 'running' });
   });
 
-  /** A step that logs a line and succeeds, once it is told to. */
+  /** A step that logs a line and succeeds when the test allows it. */
   function oneStep(before: () => Promise<void> | void) {
     return async ({ emit }: PipelineContext<'sync'>): Promise<Outcome> => {
       await emit({ type: 'step.planned', step: 'a', position: 0, wave: 0, message: '' });
@@ -275,7 +275,7 @@ describe('executing a run', () => {
       expect(await store.run(run.id)).toMatchObject({ state: 'queued', handBacks: 0, attempt: 0 });
     });
 
-    it('is handed back as often as need be when nothing of it had begun', async () => {
+    it('is handed back without a limit if none of its steps had started', async () => {
       const { run } = await store.enqueue(pushRequest());
       for (let attempt = 1; attempt <= 8; attempt += 1) await cutOff(false);
       expect(await store.run(run.id)).toMatchObject({ state: 'queued', handBacks: 0, attempt: 0 });

@@ -70,7 +70,7 @@ const comeBack = (machine: string | null) =>
   });
 
 describe('A machine that comes back', () => {
-  it('ends what it had begun of a run that another took over, and touches nothing of the other', async () => {
+  it('ends what it had started for a run that another machine took over, and nothing of that machine', async () => {
     const { run } = await store.enqueue(pushRequest());
     const former = await startProcess();
     await begin('one:17', former);
@@ -102,7 +102,7 @@ describe('A machine that comes back', () => {
     await expect.poll(() => runs(former)).toBe(false);
   });
 
-  it('lets a process be that only has the number of one of its own', async () => {
+  it('leaves alone a process that only has the number of one of its own', async () => {
     await store.enqueue(pushRequest());
     const stranger = await startProcess();
     await begin('one:17', { ...stranger, startTicks: String(Number(stranger.startTicks) - 1) });
@@ -112,7 +112,7 @@ describe('A machine that comes back', () => {
     expect(runs(stranger)).toBe(true);
   });
 
-  it('takes its own runs back at once, those of a machine with a longer name not', async () => {
+  it('takes its own runs back at once, but not those of a machine with a longer name', async () => {
     const [mine, others] = [
       await store.enqueue(pushRequest({ concurrencyGroup: 'a' })),
       await store.enqueue(pushRequest({ concurrencyGroup: 'b' })),

@@ -57,7 +57,7 @@ describe('The retention', () => {
 
   it.each<[string, number, ReporterName[]]>([
     ['what is younger', 89, []],
-    ['what a reporter at work has still to tell', 91, ['commit-status']],
+    ['what a reporter at work still has to send', 91, ['commit-status']],
   ])('keeps %s', async (_what, days, reporters) => {
     const run = await endedRun();
     const counting = failAtCall(store, Number.POSITIVE_INFINITY, { only: ['prune'] });

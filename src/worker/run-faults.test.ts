@@ -1,4 +1,4 @@
-/** One run whose store, command or executor fails at its n-th call, for every n: it ends, and tells the truth. */
+/** One run whose store, command or executor fails at its n-th call, for every n: it ends, with a true outcome. */
 
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -102,7 +102,7 @@ async function workOn({ store: faulty = store, script = OUTPUT, executor }: Atte
     )
     .not.toBeNull();
   const ended = await store.run(run.id);
-  if (!ended) throw new Error('The run is gone.');
+  if (!ended) throw new Error('The run is missing.');
   return ended;
 }
 
@@ -116,7 +116,7 @@ async function expectTruth(run: Run, because: string): Promise<void> {
   ).toEqual([]);
   const { entries } = await store.ledger(run.concurrencyGroup);
   const synced = entries.get(STEP)?.synced ?? null;
-  // A run may fail by a defect of ours although its step was done; never the other way round.
+  // A run may fail by a defect although its step was done, but never the other way round.
   expect(synced !== null, because).toBe(steps[0]?.state === 'succeeded');
   if (run.state === 'succeeded') expect(synced, because).not.toBeNull();
   expect(await store.claim({ owner: 'two:2', leaseMs: 1 }), because).toBeNull();

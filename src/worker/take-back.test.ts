@@ -71,7 +71,7 @@ describe('Runs of a store that is only ours', () => {
     expect(await store.run(id)).toMatchObject({ attempt: 1 });
   });
 
-  it('are left alone while this process works on them, or may have just begun to', async () => {
+  it('are left alone while this process works on them, or may just have started to', async () => {
     const [working, other] = [await beginRun('a'), await beginRun('b')];
     let isClaiming = true;
     let looks = 0;
@@ -90,13 +90,13 @@ describe('Runs of a store that is only ours', () => {
     await store.renew(working.lease, 600_000);
   });
 
-  it('are left alone when they began or ended between two looks at what this process holds', async () => {
-    const [begun, ending] = [await beginRun('a'), await beginRun('b')];
-    const answers = [[ending.id], [begun.id]];
+  it('are left alone if they started or ended between two looks at the runs of this process', async () => {
+    const [started, ending] = [await beginRun('a'), await beginRun('b')];
+    const answers = [[ending.id], [started.id]];
     let looks = 0;
     start({ held: () => answers[looks++ % 2] ?? null });
     await expect.poll(() => looks).toBeGreaterThan(6);
-    expect([await stateOf(begun.id), await stateOf(ending.id)]).toEqual(['running', 'running']);
+    expect([await stateOf(started.id), await stateOf(ending.id)]).toEqual(['running', 'running']);
   });
 
   it.each([false, true])(

@@ -55,7 +55,7 @@ async function enqueue(group: string): Promise<string> {
 const stateOf = async (id: string) => (await store.run(id))?.state;
 
 describe('A worker', () => {
-  it('claims nothing once the process has begun to end, long before its turn to drain comes', async () => {
+  it('claims nothing once the process has started to end, long before its turn to drain comes', async () => {
     const ending = new AbortController();
     start(async () => SUCCESS, { ending: ending.signal });
     const before = await enqueue('before');
@@ -75,22 +75,22 @@ describe('A worker', () => {
     expect(await stateOf(waiting)).toBe('queued');
   });
 
-  it('hands back, without beginning it, what an answer brings that was on its way when the process began to end', async () => {
+  it('hands back, without a start, a run whose claim was under way when the process started to end', async () => {
     const ending = new AbortController();
     const id = await enqueue('late');
-    let begun = 0;
+    let started = 0;
     const claim: RunStore['claim'] = async (options) => {
       const answer = await store.claim(options);
       ending.abort();
       return answer;
     };
     const count: Sync = async () => {
-      begun += 1;
+      started += 1;
       return SUCCESS;
     };
     const worker = start(count, { store: { ...store, claim }, ending: ending.signal });
     await worker.drain();
-    expect([begun, await stateOf(id)]).toEqual([0, 'queued']);
+    expect([started, await stateOf(id)]).toEqual([0, 'queued']);
   });
 
   it('asks for a run only when there may be one, not with each line that a task prints', async () => {
@@ -136,9 +136,9 @@ describe('A worker', () => {
   it('hands every run back whichever call of the store fails while it drains', async () => {
     for (let n = 1, isOver = false; !isOver; n += 1) {
       const id = await enqueue(`group-${n}`);
-      const begun = Promise.withResolvers<void>();
+      const started = Promise.withResolvers<void>();
       const waiting: Sync = async ({ signal }) => {
-        begun.resolve();
+        started.resolve();
         await sleep(60_000, undefined, { signal }).catch(() => undefined);
         signal.throwIfAborted();
         return SUCCESS;
@@ -147,7 +147,7 @@ describe('A worker', () => {
       let current = counted.store;
       const switched = new Proxy(store, { get: (_target, name: keyof RunStore) => current[name] });
       const worker = start(waiting, { store: switched, drainTimeoutMs: 1 });
-      await begun.promise;
+      await started.promise;
       const failing = failAtCall(store, n);
       current = failing.store;
       await worker.drain();

@@ -63,7 +63,7 @@ export function startWorker(options: WorkerOptions): Worker {
     unwatch();
     clearInterval(poll);
   }
-  // The end may have begun while everything else was started.
+  // The process may have started to end while everything else was started.
   if (ending?.aborted) claimNoMore();
   else claims.start();
   ending?.addEventListener('abort', claimNoMore, { once: true });

@@ -35,7 +35,7 @@ describe('fetch', () => {
     expect(world.warnings).toEqual([]);
   });
 
-  it('is whole for whoever reads the mirror meanwhile', async () => {
+  it('stays whole for readers while it is rebuilt', async () => {
     const world = await createWorld();
     const head = await world.commit({ a: '1' });
     await world.mirror.fetch();
@@ -60,7 +60,7 @@ describe('fetch', () => {
     ]);
   });
 
-  it('says so when the remote or its branch is gone, and keeps what it has', async () => {
+  it('fails when the remote or its branch is missing, and keeps what it has', async () => {
     const world = await createWorld();
     const head = await world.commit({ a: '1' });
     await world.mirror.fetch();

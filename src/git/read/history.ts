@@ -27,7 +27,7 @@ export async function locate(
   const types = await objectTypes(repository, wellFormed);
   const commits = wellFormed.filter((revision) => types.get(revision) === 'commit');
   if (commits.length === 0) return locations;
-  // Everything that the head does not reach. Of the given commits, these are exactly those that are not on the branch.
+  // git lists everything that the head does not reach: among the given commits, those that are not on the branch.
   const unreached = await idLines(repository, [...commits, ...(head ? [`^${head}`] : [])]);
   for (const revision of commits)
     locations.set(revision, unreached.has(revision) ? 'off_branch' : 'on_branch');

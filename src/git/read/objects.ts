@@ -60,7 +60,7 @@ export async function followLinks(
     const line = stdout.toString('utf8', offset, end);
     const [, id] = /^blob ([0-9a-f]{40})$/.exec(line) ?? [];
     if (id !== undefined) found.set(path, id);
-    // Where a link leads to no file, a second line of this many bytes says where it leads.
+    // If a link leads to no file, a second line of this many bytes says where it leads.
     const [, bytes] = /^(?:symlink|dangling|loop|notdir) (\d+)$/.exec(line) ?? [];
     offset = end + 1 + (bytes === undefined ? 0 : Number(bytes) + 1);
   }

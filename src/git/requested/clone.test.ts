@@ -47,7 +47,7 @@ describe('A clone', () => {
     }
   });
 
-  it('tells what lies uncommitted, staged or not, without ignored files and without a trace in it', async () => {
+  it('finds uncommitted files, staged or not, without ignored ones, and changes nothing in the clone', async () => {
     const world = await createWorld();
     await world.commit({ kept: '1', edited: '1', gone: '1', '.gitignore': '*.log\n' });
     await writeFile(join(world.source, '.git/info/exclude'), 'private\n');
@@ -73,7 +73,7 @@ describe('A clone', () => {
     await expect(openSource(world, '/')).rejects.toThrow('/ is not in a clone of a repository.');
   });
 
-  it('tells of an edit in the second in which git has read the file, also when that second is over', async () => {
+  it('notices an edit in the second in which git has read the file, also when that second is over', async () => {
     const world = await createWorld();
     const file = join(world.source, 'file');
     const secondOf = async (path: string) => Math.floor((await lstat(path)).mtimeMs / 1_000);

@@ -1,4 +1,4 @@
-/** A stage for repositories that requests name: a remote over http with Basic auth, and the room on top of it. */
+/** A stage for repositories that requests name: a remote over http with Basic auth, and the repositories on top of it. */
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,11 +18,11 @@ export interface RemoteStage extends World {
   /** The folder of the mirrors. */
   mirrors: string;
   tempDir: string;
-  /** Where a checkout may go; not there yet. */
+  /** A place for a checkout that does not exist yet. */
   target(name?: string): string;
-  /** Paths asked for with the right password, and how often somebody was turned away. */
+  /** The paths of requests with the right password, and the number of refused requests. */
   served: { admitted: string[]; refused: number };
-  /** Called as each request comes, while the git that sent it waits. */
+  /** Sets what is done at each request, while the git that sent it waits. */
   onRequest(action: () => Promise<void>): void;
 }
 

@@ -146,7 +146,7 @@ describe('A repository that a request names', () => {
     await expect(repository.fetch('1'.repeat(40))).rejects.toMatchObject({ kind: 'unknown_revision' });
   });
 
-  it('tells which paths differ between two commits', async () => {
+  it('lists the paths that differ between two commits', async () => {
     const stage = await createRemoteStage();
     const one = await stage.commit({ 'live/a.tf': '1', 'x\ny': '1', same: '1' });
     const other = await stage.commit({ 'live/a.tf': '2', 'x\ny': null, '-new': '1' });
@@ -175,7 +175,7 @@ describe('A repository that a request names', () => {
 });
 
 describe('The cache of repositories', () => {
-  it('shows nothing to whoever the remote does not admit', async () => {
+  it('shows nothing to a user that the remote does not admit', async () => {
     const stage = await createRemoteStage();
     const head = await stage.commit({ secret: '1' });
     await (await open(stage)).fetch('main');
@@ -348,7 +348,7 @@ describe('The cache of repositories', () => {
     await utimes(mirror, longAgo, longAgo);
     await stage.repositories.removeUnused(3_600_000);
     expect(await readdir(stage.mirrors)).toEqual([]);
-    // Whoever still works with it gets it back.
+    // A run that still works with the mirror gets it back.
     const { commit } = await repository.fetch('main');
     await repository.checkOut(commit, stage.target());
   });

@@ -101,7 +101,7 @@ const REFUSED: Record<string, string> = {
   'from-module': 'the repository is what is deployed',
   'plugin-dir': 'providers come from where the operator says',
   'generate-config-out': 'it writes into the checkout',
-  'detailed-exitcode': 'the exit code tells success',
+  'detailed-exitcode': 'the exit code has to show success',
   'show-sensitive': 'it shows secrets in the log',
   json: 'the log is for people; the plan is kept as JSON, too',
   help: 'nothing would be run',

@@ -14,7 +14,7 @@ export const COMMAND: Kind<'command'> = {
     `comment:${apiUrl}:${repository.toLowerCase()}:${commentId}`,
   reporters: ['pull-request-comment'],
   retry: () => 'A command is not retried: write a new comment.',
-  whyNotReplayed: () => 'A command is whoever commented’s to ask for: write a new comment',
+  whyNotReplayed: () => 'Only the author of a comment can request its command: write a new comment',
   title: ({ input: { command, repository, pullRequest } }) =>
     `iac-runner ${command} on ${repository}#${pullRequest}`,
   ref: ({ branch }) => branch,

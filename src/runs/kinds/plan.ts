@@ -73,7 +73,7 @@ export const PLAN: Kind<'plan'> = {
     history: 'Plans of the pull request',
     approvedThing: 'commit',
     approvalNote:
-      'The head comes from a fork. Approving lets what it contains run here, without any credentials of ours.',
+      'The head comes from a fork. Approving lets what it contains run here, without any credentials of the server.',
     notAsked: 'The plan asks for no approval now: it is',
     directory: ({ roots }) => roots?.[0]?.directory ?? null,
   },
