@@ -6,11 +6,11 @@ import { failAtCall } from '../faults/failing-store.fixture.ts';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { Outcome } from './pipeline.ts';
-import { openPullRoom, type PullRoom } from './pull-room.fixture.ts';
+import { openPullSetup, type PullSetup } from './pull-setup.fixture.ts';
 
 /** Attempts until the run has ended, or waits: for an approval, or for its deployments. */
 async function attempt(
-  room: PullRoom,
+  room: PullSetup,
   kind: 'plan' | 'command',
   seen: RunStore = room.store,
 ): Promise<Outcome> {
@@ -29,7 +29,7 @@ async function attempt(
 }
 
 /** A command to its end, with the deployments that it asks for. */
-async function obey(room: PullRoom, seen: RunStore = room.store): Promise<Outcome> {
+async function obey(room: PullSetup, seen: RunStore = room.store): Promise<Outcome> {
   for (;;) {
     const outcome = await attempt(room, 'command', seen);
     if (outcome.state !== 'queued') return outcome;
@@ -38,10 +38,10 @@ async function obey(room: PullRoom, seen: RunStore = room.store): Promise<Outcom
   }
 }
 
-const deploymentsOf = async ({ store }: PullRoom) =>
+const deploymentsOf = async ({ store }: PullSetup) =>
   (await store.runs({ limit: 1_000 })).filter(({ kind }) => kind === 'deploy');
 
-async function expectOver(room: PullRoom, run: Run): Promise<void> {
+async function expectOver(room: PullSetup, run: Run): Promise<void> {
   const { state } = (await room.store.run(run.id)) ?? run;
   expect(isFinal(state)).toBe(true);
   const steps = await room.store.steps(run.id);
@@ -51,7 +51,7 @@ async function expectOver(room: PullRoom, run: Run): Promise<void> {
 
 describe('The plan of a pull request', { timeout: 300_000 }, () => {
   it('ends although the store fails at any call, and starts nothing before it is approved', async () => {
-    const room = await openPullRoom();
+    const room = await openPullSetup();
     for (let n = 1; ; n += 1) {
       const run = await room.askForPlan(`p${n}`);
       const failing = failAtCall(room.store, n);
@@ -72,7 +72,7 @@ describe('The plan of a pull request', { timeout: 300_000 }, () => {
   });
 
   it('ends although its tool dies at any of its lines, and leaves nothing behind', async () => {
-    const room = await openPullRoom();
+    const room = await openPullSetup();
     const ends: string[] = [];
     for (let n = 1; n <= 6; n += 1) {
       room.dieAt(n);
@@ -89,7 +89,7 @@ describe('The plan of a pull request', { timeout: 300_000 }, () => {
 
 describe('The command of a comment', { timeout: 300_000 }, () => {
   it('ends although the store fails at any call, and applies an approved head once', async () => {
-    const room = await openPullRoom();
+    const room = await openPullSetup();
     for (let n = 1; ; n += 1) {
       const run = await room.askForApply(n);
       const failing = failAtCall(room.store, n);
@@ -102,7 +102,7 @@ describe('The command of a comment', { timeout: 300_000 }, () => {
   });
 
   it('applies nothing without an approval although the store fails at any call', async () => {
-    const room = await openPullRoom();
+    const room = await openPullSetup();
     room.github.approved = false;
     for (let n = 1; ; n += 1) {
       const run = await room.askForApply(n);
@@ -116,7 +116,7 @@ describe('The command of a comment', { timeout: 300_000 }, () => {
   });
 
   it('ends although its tool dies at any of its lines, and is applied at most once', async () => {
-    const room = await openPullRoom();
+    const room = await openPullSetup();
     const ends: string[] = [];
     for (let n = 1; n <= 9; n += 1) {
       room.dieAt(n);

@@ -52,7 +52,7 @@ export function randomHistory(random: () => number): RandomHistory {
     return commit(ref, files, [from]);
   };
 
-  /** What a side branch changed since it left, put onto the branch. */
+  /** Applies the changes of a side branch to the branch. */
   function merge(ref: string, into: number, side: number, fork: number): number {
     const files = new Map(treeOf(into));
     for (const path of new Set([...treeOf(fork).keys(), ...treeOf(side).keys()])) {

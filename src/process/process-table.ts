@@ -49,8 +49,8 @@ export function isAlive(identity: ProcessIdentity): boolean {
 
 /**
  * Ends a session leader with its group, session and children: sends TERM, then KILL after `graceMs`. Does nothing if the
- * process has ended or its id belongs to another one. `endMarkedProcesses` finds what such a process has left. Resolves to
- * the processes that could not be ended.
+ * process has ended or its id belongs to another one. `endMarkedProcesses` finds the processes that such a leader has left.
+ * Resolves to the processes that could not be ended.
  */
 export async function endProcessGroup(
   leader: ProcessIdentity & { graceMs: number },

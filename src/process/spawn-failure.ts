@@ -36,7 +36,7 @@ function explain(program: string, cwd: string, code: string): string {
       return `Too many files are open to start ${program} (${code}); raise the limit or run less at once.`;
     case 'EAGAIN':
     case 'ENOMEM':
-      return `The system has no room for another process to start ${program} (${code}); retry later.`;
+      return `The system has no resources to start ${program} (${code}); retry later.`;
     default:
       return `The program ${program} could not be started (${code}).`;
   }

@@ -46,7 +46,7 @@ interface Scene {
   bound?: string | null;
 }
 
-async function judge(scene: Scene) {
+async function verdictOf(scene: Scene) {
   const { pull = {}, reviews = [review(bob)], writers = [ada, bob], input = {}, bound = null } = scene;
   const github: PullReader = {
     pull: async () => (pull === null || pull === 'unavailable' ? pull : { ...PULL, ...pull }),
@@ -95,7 +95,7 @@ describe('A command of a comment', () => {
     ],
     ['the commit it is bound to', { bound: HEAD }],
   ])('F47: apply is granted to %s', async (_what, scene) => {
-    expect(await judge(scene)).toBe('granted');
+    expect(await verdictOf(scene)).toBe('granted');
   });
 
   it.each<[string, Scene, string]>([
@@ -186,7 +186,7 @@ describe('A command of a comment', () => {
       'The head cannot be merged: by the rules of the branch it is blocked',
     ],
   ])('F47: apply is refused for %s', async (_what, scene, why) => {
-    expect(await judge(scene)).toBe(`refused: ${why}`);
+    expect(await verdictOf(scene)).toBe(`refused: ${why}`);
   });
 
   it.each<[string, Scene]>([
@@ -195,14 +195,16 @@ describe('A command of a comment', () => {
     ['reviews', { reviews: 'unavailable' }],
     ['whether it can be merged', { pull: { mergeable: null, mergeableState: 'unknown' } }],
     ['the state of the merge', { pull: { mergeableState: 'unknown' } }],
-  ])('is not settled as long as GitHub does not tell %s', async (_what, scene) => {
-    expect(await judge(scene)).toMatch(/^unsettled: GitHub /);
+  ])('is not settled while GitHub does not say %s', async (_what, scene) => {
+    expect(await verdictOf(scene)).toMatch(/^unsettled: GitHub /);
   });
 
   it('plan only needs write access and an open pull request for the branch', async () => {
     const input = { command: 'plan' } as const;
-    expect(await judge({ input, reviews: [], pull: { fromFork: true, mergeable: null } })).toBe('granted');
-    expect(await judge({ input, writers: [] })).toMatch(/^refused: ada has no write access/);
-    expect(await judge({ input, pull: { isOpen: false } })).toMatch(/^refused: /);
+    expect(await verdictOf({ input, reviews: [], pull: { fromFork: true, mergeable: null } })).toBe(
+      'granted',
+    );
+    expect(await verdictOf({ input, writers: [] })).toMatch(/^refused: ada has no write access/);
+    expect(await verdictOf({ input, pull: { isOpen: false } })).toMatch(/^refused: /);
   });
 });

@@ -8,7 +8,7 @@ import { failAtCall } from '../../faults/failing-store.fixture.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { tidyFolders } from '../../worker/run-folders.ts';
 import { forgetSecrets } from './attempt.ts';
-import { openDeployRoom } from './deploy-room.fixture.ts';
+import { openDeploySetup } from './deploy-setup.fixture.ts';
 
 /** As when the server is killed between the apply and the outputs. */
 function cutOffAtOutput(store: RunStore): RunStore {
@@ -27,7 +27,7 @@ function cutOffAtOutput(store: RunStore): RunStore {
 describe('A deployment', { timeout: 300_000 }, () => {
   it('that was applied has succeeded, even if its outputs cannot be read', async () => {
     for (const output of ['exit 1', 'echo nonsense']) {
-      const room = await openDeployRoom({ output });
+      const room = await openDeploySetup({ output });
       const run = await room.ask();
       expect(await room.work(await room.claim())).toEqual({
         state: 'succeeded',
@@ -43,7 +43,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('that was applied has succeeded, even if it is cancelled while its outputs are read', async () => {
-    const room = await openDeployRoom({ output: 'echo > "$(dirname "$0")/../reading"; sleep 600' });
+    const room = await openDeploySetup({ output: 'echo > "$(dirname "$0")/../reading"; sleep 600' });
     const run = await room.ask();
     const execution = room.execute(await room.claim());
     await expect.poll(() => existsSync(room.fileNamed('reading'))).toBe(true);
@@ -75,7 +75,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
       plain: { type: ['object', { [secret]: 'string' }], value: { [secret]: [`-${secret}-`] } },
       resource: { type: 'string', value: Buffer.from(secret).toString('base64') },
     };
-    const room = await openDeployRoom(
+    const room = await openDeploySetup(
       {
         plan: `echo '${secret}' > "$out"`,
         show: `if [ "$2" = -json ]; then echo '${JSON.stringify(plan)}'; exit; else echo '+ ${secret}'; fi`,
@@ -103,7 +103,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
       },
     });
 
-    const failing = await openDeployRoom({ apply: `echo 'Error: ${secret} is wrong'; exit 1` }, [secret]);
+    const failing = await openDeploySetup({ apply: `echo 'Error: ${secret} is wrong'; exit 1` }, [secret]);
     await failing.ask();
     expect(await failing.work(await failing.claim())).toMatchObject({
       state: 'failed',
@@ -114,7 +114,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   it('F41: masks the values of variables in its logs, and shows them in the plan and in the outputs', async () => {
     const told = '"warning-canary" and "list-canary", 123456789 of them';
     const output = JSON.stringify({ thing: { type: 'string', value: 'warning-canary' } });
-    const room = await openDeployRoom({
+    const room = await openDeploySetup({
       plan: `echo '${told}'`,
       show: `[ "$2" = -json ] || echo '${told}'`,
       apply: `echo '${told}'`,
@@ -138,7 +138,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
       outputs: { thing: { value: 'warning-canary' } },
     });
 
-    const failing = await openDeployRoom({ apply: `echo 'Error: ${told}'; exit 1` });
+    const failing = await openDeploySetup({ apply: `echo 'Error: ${told}'; exit 1` });
     await failing.ask();
     expect(await failing.work(await failing.claim(), failing.store, secrets)).toMatchObject({
       state: 'failed',
@@ -149,7 +149,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   it('that was applied has succeeded, even if it was cut off then and its files are lost', async () => {
     const losses = ['remote', 'tool', 'credentials', 'wall'] as const;
     for (const lost of losses) {
-      const room = await openDeployRoom();
+      const room = await openDeploySetup();
       const run = await room.ask(lost === 'wall' ? { needsWall: true } : {});
       await expect(room.work(await room.claim(), cutOffAtOutput(room.store))).rejects.toThrow('killed');
       await room.store.takeBack({ all: true, maxAttempts: 3 });
@@ -173,7 +173,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('F41: leaves no value of a variable or of the backend in a file when it has ended, and none in an argument', async () => {
-    const room = await openDeployRoom({ plan: 'echo "[$TF_CLI_ARGS_plan]"' });
+    const room = await openDeploySetup({ plan: 'echo "[$TF_CLI_ARGS_plan]"' });
     const run = await room.ask();
     const planFlags = ['-var', 'password=CANARY-it\'s a \\ "flag"', '-target=a.b'];
     const initFlags = ['-backend-config=secret_key=CANARY-init'];
@@ -193,7 +193,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('leaves no secret in a file when it is cancelled', async () => {
-    const room = await openDeployRoom({ plan: 'echo > "$(dirname "$0")/../planning"; sleep 600' });
+    const room = await openDeploySetup({ plan: 'echo > "$(dirname "$0")/../planning"; sleep 600' });
     const run = await room.ask();
     const execution = room.execute(await room.claim());
     await expect.poll(() => existsSync(room.fileNamed('planning'))).toBe(true);
@@ -205,7 +205,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('leaves no secret in a file if it ends without a worker, and keeps them while it waits', async () => {
-    const room = await openDeployRoom();
+    const room = await openDeploySetup();
     const run = await room.ask({ autoApprove: false });
     const claim = await room.claim();
     await room.end(claim, await room.work(claim));
@@ -229,7 +229,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('ends although its tool dies at any of its lines, and is applied at most once', async () => {
-    const room = await openDeployRoom();
+    const room = await openDeploySetup();
     const ends: string[] = [];
     for (let n = 1; ; n += 1) {
       const before = room.applied();
@@ -254,7 +254,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('is applied at most once, and only as it was approved, although the store fails at any call', async () => {
-    const room = await openDeployRoom();
+    const room = await openDeploySetup();
     for (let n = 1; ; n += 1) {
       const before = room.applied();
       const run = await room.ask({ autoApprove: false });

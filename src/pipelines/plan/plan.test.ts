@@ -46,7 +46,7 @@ interface Room {
   ask(input: Partial<PlanInput> & { revision: string }): Promise<Run>;
   /** Until the run is in one of these states, or has ended. */
   ended(id: string, ...states: Run['state'][]): Promise<Run>;
-  told(): Promise<void>;
+  sent(): Promise<void>;
 }
 
 /** A worker with the plan pipeline, real git, a real terraform under both names, and the local GitHub. */
@@ -113,7 +113,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
   const token = 'ghs_local';
   const github = await startLocalGithub({ fullName: 'acme/infra', token });
   const client = createGitHubComments({ apiUrl: github.url, token, version: '0', ofRequest: true });
-  const teller = startRequestComments({
+  const sender = startRequestComments({
     store,
     openClient: async () => client,
     runUrl: (id) => `https://iac.example.com/runs/${id}`,
@@ -122,7 +122,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
   });
   onTestFinished(async () => {
     await worker.drain();
-    await teller.stop();
+    await sender.stop();
     await store.close();
     await github.close();
     expectNoViolations(github);
@@ -162,7 +162,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },
-    told: () => teller.idle(),
+    sent: () => sender.idle(),
   };
   return room;
 }
@@ -206,7 +206,7 @@ describe('The plan of a pull request', () => {
       'init: init -input=false -no-color',
       `plan: plan -input=false -no-color -out=${planFile}`,
     ]);
-    await room.told();
+    await room.sent();
     const body = commentIn(room) ?? '';
     expect(body).toContain(`\`acme/infra @ ${revision}\` · folder \`infra\``);
     expect(body).toContain('**Plan: 1 to add, 0 to change, 0 to destroy.**');
@@ -224,7 +224,7 @@ describe('The plan of a pull request', () => {
     const resource = `resource "terraform_data" "x" {\n  for_each = toset(["${secret}"])\n  input = each.key\n}\n`;
     const run = await room.ask({ revision: await room.world.commit({ 'main.tf': resource }) });
     expect(await room.ended(run.id)).toMatchObject({ state: 'succeeded' });
-    await room.told();
+    await room.sent();
     const body = commentIn(room) ?? '';
     expect(body).toContain('terraform_data.x["****"] will be created');
     const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
@@ -285,7 +285,7 @@ describe('The plan of a pull request', () => {
     expect(await room.ended((await room.ask({ revision })).id)).toMatchObject({ state: 'succeeded' });
     const none = await room.ended((await room.ask({ revision: 'b'.repeat(40) })).id);
     expect(none).toMatchObject({ state: 'errored', reason: 'unknown_revision' });
-    await room.told();
+    await room.sent();
     expect(commentIn(room)).toContain('Next step: Check that the commit');
   });
 
@@ -299,7 +299,7 @@ describe('The plan of a pull request', () => {
     const run = await room.ended((await room.ask({ revision, roots: null })).id);
     const removed = 'The root old is removed: what it manages stays, unless it is destroyed before';
     expect(run).toMatchObject({ state: 'succeeded', message: `${removed}, and 1 more remark(s)` });
-    await room.told();
+    await room.sent();
     const body = commentIn(room) ?? '';
     expect(body).toContain(
       `- ${removed}\n- \`terraform.roots\` names misspelt, which has no \`.tf\` or \`.tofu\` file`,
@@ -328,7 +328,7 @@ describe('The plan of a pull request', () => {
       'init c succeeded',
       'plan c failed',
     ]);
-    await room.told();
+    await room.sent();
     const body = commentIn(room) ?? '';
     expect(body).toContain('The configuration is not valid');
     expect(body).toContain('A variable has no value');
@@ -362,7 +362,7 @@ describe('The plan of a pull request', () => {
       'check-policy succeeded: Passed',
       'check-cost failed: Failed with exit code 4 (not required)',
     ]);
-    await room.told();
+    await room.sent();
     const body = commentIn(room) ?? '';
     expect(body).toContain('- Required check `policy`: Passed');
     expect(body).toContain('- Check `cost`: **Failed with exit code 4**');
@@ -385,7 +385,7 @@ describe('The plan of a pull request', () => {
       reason: 'check_failed',
       message: 'Required check not passed: policy',
     });
-    await room.told();
+    await room.sent();
     const refusal = commentIn(room) ?? '';
     expect(refusal).toContain('### OpenTofu plan did not pass its checks');
     expect(refusal).toContain('**Plan: 2 to add, 0 to change, 0 to destroy.**');
@@ -412,7 +412,7 @@ describe('The plan of a pull request', () => {
       'check-policy c blocked',
       'check-cost c blocked',
     ]);
-    await room.told();
+    await room.sent();
     const both = commentIn(room) ?? '';
     expect(both.match(/Required check `policy`/g)).toHaveLength(2);
     expect(both.indexOf('- Required check `policy`: Passed')).toBeGreaterThan(both.indexOf('#### `b`'));
@@ -427,7 +427,7 @@ describe('The plan of a pull request', () => {
       state: 'succeeded',
       message: 'Planned: 1 to add, 0 to change, 0 to destroy',
     });
-    await room.told();
+    await room.sent();
     const body = commentIn(room) ?? '';
     expect(body).toContain(
       '- tofu `9.9.9` is not installed on the server: planned with the tofu on the PATH',
@@ -450,11 +450,11 @@ describe('The plan of a pull request', () => {
     expect(waiting).toMatchObject({ state: 'awaiting_approval', revision: null });
     expect(existsSync(path.join(room.world.root, 'repositories'))).toBe(false);
     expect((await room.store.latestEvent(run.id, 'run.awaiting_approval'))?.subject).toBe(revision);
-    await room.told();
+    await room.sent();
     expect(commentIn(room)).toContain('awaits approval');
     await room.store.decide(run.id, 'approved', 'ada');
     expect(await room.ended(run.id)).toMatchObject({ state: 'succeeded' });
-    await room.told();
+    await room.sent();
     expect(commentIn(room)).toContain('1 to add');
   });
 
@@ -535,7 +535,7 @@ describe('The plan of a pull request', () => {
     expect(text.length).toBeLessThanOrEqual(200_000);
     expect(text).toContain('characters left out');
     expect(text).toContain('1500 to add');
-    await room.told();
+    await room.sent();
     expect(commentIn(room)?.length).toBeLessThanOrEqual(65_000);
   });
 });

@@ -37,28 +37,10 @@ export function createBranchRules(options: {
   rememberMs?: number;
 }): BranchRules {
   const { mirror, lastGoodRules, waitMs = WAIT_MS, rememberMs = 0 } = options;
-  let known: { head: Promise<string | null>; until: number } | null = null;
+  const readHead = createHeadReader(mirror, rememberMs);
   let last: { head: string; rules: Rules } | null = null;
-  let fetching: Promise<string | null> | null = null;
   /** The head whose rules a push has replaced. The new rules are unknown until the next fetch. */
   let replacedAt: string | null = null;
-
-  /** All callers share one fetch. */
-  function firstFetch(): Promise<string | null> {
-    fetching ??= mirror
-      .fetch()
-      .then(({ head }) => head)
-      .finally(() => {
-        fetching = null;
-      });
-    return fetching;
-  }
-
-  function currentHead(): Promise<string | null> {
-    const now = performance.now();
-    if (known === null || known.until <= now) known = { head: mirror.head(), until: now + rememberMs };
-    return known.head;
-  }
 
   async function rulesAt(head: string): Promise<Rules> {
     if (last?.head !== head) {
@@ -69,7 +51,7 @@ export function createBranchRules(options: {
   }
 
   async function look({ paths, after }: PushedPaths): Promise<NamedServices> {
-    const head = (await currentHead()) ?? (await firstFetch());
+    const head = await readHead();
     if (head === null) return unsure(paths, last?.rules);
     if (head !== after && paths.includes(RULES_FILE)) replacedAt = head;
     const rules = await rulesAt(head);
@@ -85,6 +67,29 @@ export function createBranchRules(options: {
       look(push).then(resolve, () => resolve(unsure(push.paths, last?.rules)));
       return promise.finally(() => clearTimeout(timer));
     },
+  };
+}
+
+/** Returns a function that reads the head of the branch, and fetches the branch if it has no head yet. */
+function createHeadReader(mirror: Mirror, rememberMs: number): () => Promise<string | null> {
+  let known: { head: Promise<string | null>; until: number } | null = null;
+  let fetching: Promise<string | null> | null = null;
+
+  /** All callers share one fetch. */
+  function fetchHead(): Promise<string | null> {
+    fetching ??= mirror
+      .fetch()
+      .then(({ head }) => head)
+      .finally(() => {
+        fetching = null;
+      });
+    return fetching;
+  }
+
+  return async () => {
+    const now = performance.now();
+    if (known === null || known.until <= now) known = { head: mirror.head(), until: now + rememberMs };
+    return (await known.head) ?? fetchHead();
   };
 }
 

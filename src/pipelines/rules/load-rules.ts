@@ -21,7 +21,7 @@ const MAX_READ_BYTES = 2 * MEBIBYTE;
 
 /** By commit. Null stands for a commit without a rules file. */
 const entries = createCommitMemory<TreeEntry | null>();
-/** By blob. Equal texts give the same object of rules, because other memories use it as their key. */
+/** By blob. Equal texts give the same object of rules, because other caches use the object as their key. */
 const files = createCommitMemory<{ text: string; parsed: ParsedRules }>();
 
 /** `lastGood` is the text of the branch's last good rules file, or null. */

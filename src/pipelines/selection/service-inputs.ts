@@ -19,7 +19,7 @@ export interface Dependent {
   environmentDigest: string;
 }
 
-/** The digest to store. */
+/** The digest that is stored after a sync. */
 export function inputsOf({ service, environmentDigest }: Dependent): string {
   const rest = digest([service.folder, service.tree, service.shared, environmentDigest]);
   return `${FORM}${taskDigest(service)}:${rest}`;
@@ -36,7 +36,7 @@ export function hasSameShared({ inputs, shared }: Synced, { service, target }: D
   return shared === (inputs.startsWith(FORM) ? service.shared : target.sharedAsStoredBefore(service.id));
 }
 
-/** True also if the task was not stored. */
+/** True if the task did not change, or if no task was stored. */
 export function hasSameTask({ inputs }: Synced, { service }: Dependent): boolean {
   return !inputs.startsWith(FORM) || inputs.startsWith(`${FORM}${taskDigest(service)}:`);
 }

@@ -1,4 +1,4 @@
-/** Writes config hashes to Dokploy: after a task has succeeded, or later if that failed. */
+/** Writes config hashes to Dokploy, right after a task has succeeded, or later if the write failed. */
 
 import { describeError, WorkspaceBusyError } from '../../errors.ts';
 import { SECOND } from '../../units.ts';

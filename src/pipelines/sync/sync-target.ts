@@ -8,11 +8,11 @@ import type { PipelineContext } from '../pipeline.ts';
 export type SyncTarget = {
   /** Covered runs whose commits are not on the branch. They do not get the outcome of this run. */
   offBranch: readonly SyncRun[];
-  /** The commit that is synced. It contains the commits of all other covered runs, or is the head instead of them. */
+  /** The commit to sync. It contains the commits of all other covered runs. */
   commit: string;
 } & (
   | { kind: 'commit' }
-  /** `revision` was requested, or an earlier attempt was at it, but it is not on the branch. */
+  /** `commit` is the head, because the requested `revision`, or that of an earlier attempt, is not on the branch. */
   | { kind: 'not_on_branch'; revision: string }
 );
 
@@ -34,7 +34,7 @@ export async function resolveTarget(
   const isOnBranch = (other: string | null): boolean =>
     other === null || other === head || located?.get(other) === 'on_branch';
   const offBranch = covers.filter(({ input }) => !isOnBranch(input.revision));
-  // Also if it covers commits on the branch, because its own commit status must not report their success.
+  // This holds even if the run covers commits on the branch, because its own commit status must not report their success.
   const revision = own.find((other) => !isOnBranch(other));
   if (revision !== undefined) {
     return { kind: 'not_on_branch', revision, commit: head, offBranch };

@@ -6,7 +6,7 @@ const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
 type Day = (typeof DAYS)[number];
 
-/** On each of the days, in the time zone. It ends on the next day if `toMinute` is not after `fromMinute`. */
+/** A window on each of the days. It ends on the next day if `toMinute` is not after `fromMinute`. */
 export interface SyncWindow {
   days: readonly Day[];
   /** Minutes after midnight. */

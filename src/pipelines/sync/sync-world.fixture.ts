@@ -99,10 +99,10 @@ export async function createSyncWorld(path?: string) {
       return syncRun(await store.run(claim.run.id));
     },
     due: () => dueServices({ ...options, retries: 3, now: () => clock.now }, syncGroup('main'), never),
-    /** What the tasks did, in order: `redis.sync <commit>`, or `overlap …`. */
+    /** The calls of the tasks, in order: `redis.sync <commit>`, or `overlap …`. */
     tasks: () => (existsSync(journal) ? readFileSync(journal, 'utf8').trim().split('\n') : []),
     forgetTasks: () => rmSync(journal, { force: true }),
-    /** What the task of a service does besides. */
+    /** Adds shell lines to the task of a service. */
     script: (task: string, shell: string) => writeFileSync(join(state, `${task}.sh`), shell),
     fail: (task: string) => writeFileSync(join(state, `${task}.fails`), ''),
     repair: (task: string) => rmSync(join(state, `${task}.fails`), { force: true }),
@@ -115,7 +115,7 @@ export async function createSyncWorld(path?: string) {
       const events = await store.events(runId, { after: 0, limit: 1_000 });
       return events.flatMap((event) => (event.type === 'run.notice' ? [event.message] : []));
     },
-    /** Processes of the run, whoever their parent is by now. */
+    /** The processes of the run, whatever their parent is. */
     processes: (runId: string) =>
       readdirSync('/proc').filter(
         (pid) => /^\d+$/.test(pid) && environmentOf(pid).includes(`IAC_RUN_ID=${runId}`),

@@ -96,7 +96,7 @@ it.each<[what: string, plan: object, words: string, changes: boolean]>([
     false,
   ],
   ['does nothing', { resource_changes: [change('a.x', 'no-op')], applyable: false }, 'no changes', false],
-])('tells of a plan that %s', (_what, plan, words, changes) => {
+])('describes a plan that %s', (_what, plan, words, changes) => {
   const summary = summarizePlan(JSON.stringify(plan));
   expect([summaryWords(summary), hasChanges(summary)]).toEqual([words, changes]);
 });

@@ -171,10 +171,10 @@ describe('The shared provider cache', () => {
   });
 
   it('waits for another process, and a cancelled init stops waiting at once', async () => {
-    let begun = 0;
+    let started = 0;
     const { directory, executor } = newCache(
       actor(() => {
-        begun += 1;
+        started += 1;
         return DONE;
       }),
       { lockStaleMs: 4_000 },
@@ -186,9 +186,9 @@ describe('The shared provider cache', () => {
     const cancelled = run(executor, { argv: ['x'], signal: cancel.signal });
     cancel.abort();
     expect((await cancelled).result).toEqual({ kind: 'cancelled' });
-    expect(begun).toBe(0);
+    expect(started).toBe(0);
     expect((await waiting).result).toEqual(DONE);
-    expect(begun).toBe(1);
+    expect(started).toBe(1);
   });
 
   it('passes on the error of a hook, and lets the next one in', async () => {

@@ -91,7 +91,7 @@ describe('Listing and checking', () => {
     [says('Terraform v1'), 'version -json told no version'],
     ['#!/bin/sh\nexit 3\n', 'version -json ended with exit code 3'],
     ['#!/no/such/interpreter\n', 'was not found'],
-  ])('tells what is wrong with %j', async (text, problem) => {
+  ])('reports the problem of %j', async (text, problem) => {
     const folder = temporaryFolder();
     writeTree(folder, { tool: text });
     const tool = { tool: 'tofu', version: null, program: path.join(folder, 'tool') } as const;

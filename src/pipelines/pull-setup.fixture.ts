@@ -1,4 +1,4 @@
-/** Plans and comment commands by hand: the room of a deployment, and a pull request that changes its root. */
+/** Runs plans and comment commands without a server: the setup of a deployment, and a pull request that changes its root. */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { canariesBelow } from '../faults/canaries-below.fixture.ts';
@@ -9,7 +9,7 @@ import type { Run } from '../runs/run.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
 import { createEventWriter } from '../worker/event-writer.ts';
 import { command } from './comment-command/command.ts';
-import { openDeployRoom } from './deploy/deploy-room.fixture.ts';
+import { openDeploySetup } from './deploy/deploy-setup.fixture.ts';
 import type { Outcome } from './pipeline.ts';
 import { plan } from './plan/plan.ts';
 
@@ -18,11 +18,11 @@ const URLS = { apiUrl: 'https://api.github.com' };
 const ADA = { id: 1, login: 'ada' };
 const BOB = { id: 2, login: 'bob' };
 
-export type PullRoom = Awaited<ReturnType<typeof openPullRoom>>;
+export type PullSetup = Awaited<ReturnType<typeof openPullSetup>>;
 
-export async function openPullRoom() {
-  const room = await openDeployRoom();
-  const { world, store } = room;
+export async function openPullSetup() {
+  const setup = await openDeploySetup();
+  const { world, store } = setup;
   const { shell } = world;
   const head = await world.commit({ 'main.tf': '# changed\n' });
   await shell(['push', '-q', 'origin', 'HEAD:refs/pull/7/head', '+HEAD~1:refs/heads/main']);
@@ -30,7 +30,7 @@ export async function openPullRoom() {
   const github = { approved: true };
 
   function planAs(seen: RunStore) {
-    const options = room.optionsFor(seen, NO_SECRETS);
+    const options = setup.optionsFor(seen, NO_SECRETS);
     const { repositories } = options;
     return {
       ...options,
@@ -48,7 +48,7 @@ export async function openPullRoom() {
     return {
       store: seen,
       github: () => readerOf(head, () => github.approved),
-      repository: room.optionsFor(seen, NO_SECRETS).repositories,
+      repository: setup.optionsFor(seen, NO_SECRETS).repositories,
       sealSecrets: JSON.stringify,
       environment: {},
       timeoutMs: 60_000,
@@ -67,13 +67,13 @@ export async function openPullRoom() {
     } finally {
       await writer.finish([]);
     }
-    throw new Error(`The room is not for a run of the kind ${run.kind}.`);
+    throw new Error(`The setup is not for a run of the kind ${run.kind}.`);
   }
 
   return {
-    ...room,
+    ...setup,
     perform,
-    /** What GitHub says from now on. */
+    /** GitHub's answers from now on. */
     github,
     async askForPlan(planId: string): Promise<Run> {
       const { run } = await enqueueRun(store, 'plan', {
@@ -100,9 +100,9 @@ export async function openPullRoom() {
       });
       return run;
     },
-    /** What a run must not leave: its folder, a file with credentials of any run, or a process. */
+    /** The folder, files with credentials and processes that a run has left but must not leave. */
     leftOf(runId: string): string[] {
-      const { directory } = room;
+      const { directory } = setup;
       const files = existsSync(directory) ? readdirSync(directory, { recursive: true }).map(String) : [];
       const secret = new Set([
         ...(files.length > 0 ? canariesBelow(directory) : []),

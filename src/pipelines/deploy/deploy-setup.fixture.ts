@@ -1,4 +1,4 @@
-/** A deployment by hand: the real store, real git and a stand-in for the tool that tells what it was asked to do. */
+/** Runs deployments without a server: with the real store, real git, and a program in place of the tool that logs its calls. */
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -31,7 +31,7 @@ const PLAN = JSON.stringify({
 export type Tool = Partial<Record<'init' | 'plan' | 'show' | 'apply' | 'output', string>>;
 
 /** `tool` are shell lines that run before what the stand-in does for that command. `ofServer` are secrets of the server. */
-export async function openDeployRoom(tool: Tool = {}, ofServer: readonly string[] = []) {
+export async function openDeploySetup(tool: Tool = {}, ofServer: readonly string[] = []) {
   const world = await createWorld();
   await world.commit({ 'main.tf': '' });
   const inRoot = (name: string): string => path.join(world.root, name);
@@ -138,7 +138,7 @@ esac
       if (!claim) throw new Error('There is nothing to claim.');
       return claim;
     },
-    /** What a worker does in one attempt; it sees the store through `seen`. */
+    /** Does one attempt of a worker, which uses the store `seen`. */
     async work({ run, lease }: Claim, seen: RunStore = store, secrets = NO_SECRETS): Promise<Outcome> {
       if (run.kind !== 'deploy') throw new Error('It is no deployment.');
       const { signal } = new AbortController();
