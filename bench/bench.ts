@@ -1,7 +1,7 @@
-/** What a bench is, and the rows of its table. */
+/** The type of a bench, and the rows of its table. */
 
 export interface Row {
-  /** What was measured, with its unit or circumstances. */
+  /** The measured quantity, with its unit or circumstances. */
   measured: string;
   ours: string;
   /** The peer or bound measured in the same run, by name. */

@@ -1,4 +1,4 @@
-/** What a deployment costs beyond the commands that have to run for it, and how soon a warm repository is planned. */
+/** Measures the cost of a deployment beyond its commands, and how soon a warm repository is planned. */
 
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -15,7 +15,7 @@ import { startBuilt, withFolder } from './support/built-runner.ts';
 import { median, seconds, spread, times } from './support/statistics.ts';
 
 const ROUNDS = 5;
-/** As many as a repository of some years has. */
+/** This is the number in a repository that is some years old. */
 const COMMITS = 3_000;
 const run = promisify(execFile);
 

@@ -63,15 +63,15 @@ async function compare(server: RedisServer, redis: Redis, atOnce: number): Promi
     await empty(redis);
     await fill(redis, JOBS);
     const consumer = Promise.withResolvers<void>();
-    let begun = 0;
+    let startedJobs = 0;
     const worker = () =>
       startTrivialConsumer({
         url: server.url,
         name: 'bench',
         concurrency: atOnce,
-        onBegun: () => {
-          begun += 1;
-          if (begun === JOBS) consumer.resolve();
+        onStarted: () => {
+          startedJobs += 1;
+          if (startedJobs === JOBS) consumer.resolve();
         },
       });
     let started: Awaited<ReturnType<typeof worker>> | null = null;
@@ -115,9 +115,9 @@ async function consumeBarely(server: RedisServer, atOnce: number): Promise<void>
 
 async function latency(server: RedisServer, redis: Redis): Promise<Row> {
   await redis.flushall();
-  const begunAt = new Map<string, number>();
-  const onBegun = (id: string) => void begunAt.set(id, performance.now());
-  const consumer = await startTrivialConsumer({ url: server.url, name: 'bench', concurrency: 10, onBegun });
+  const startedAt = new Map<string, number>();
+  const onStarted = (id: string) => void startedAt.set(id, performance.now());
+  const consumer = await startTrivialConsumer({ url: server.url, name: 'bench', concurrency: 10, onStarted });
   const producedAt = new Map<string, number>();
   for (let index = 0; index < PACED; index += 1) {
     const id = randomUUID();
@@ -125,9 +125,9 @@ async function latency(server: RedisServer, redis: Redis): Promise<Row> {
     await produce(redis, { id, userId: `user-${index % USERS}` });
     await sleep(PACE_MS);
   }
-  await until('the begin of all jobs', () => (begunAt.size === PACED ? true : null));
+  await until('the begin of all jobs', () => (startedAt.size === PACED ? true : null));
   await consumer.stop();
-  const took = [...producedAt].map(([id, at]) => (begunAt.get(id) ?? Number.NaN) - at);
+  const took = [...producedAt].map(([id, at]) => (startedAt.get(id) ?? Number.NaN) - at);
   const show = (value: number) => `${value.toFixed(1)} ms`;
   return {
     measured: 'From XADD to the begin of the work, p50 / p99',

@@ -22,7 +22,7 @@ export const logLines: Bench = {
     withFolder('log-lines', async (folder) => {
       const platform = await generatePlatform(folder, { services: 2, filesPerService: 2, waves: 1 });
       const print = `seq -f '%010.0f a line that a task prints on its way, sixty bytes.'`;
-      // The service tells how much is to be printed.
+      // The service decides how much is printed.
       const script = `case "$1" in *00000.sync) exec ${print} ${FEWER_LINES} ;; *) exec ${print} ${LINES} ;; esac`;
       const invoke = await writeTask(folder, 'print', script);
       const environment = { LOG_LIMIT_MB: '200' };

@@ -40,8 +40,8 @@ export const recovery: Bench = {
 async function recover(folder: string): Promise<Row[]> {
   const platform = await generatePlatform(folder, { services: 10, filesPerService: 2, waves: 1 });
   const starts = join(folder, 'starts');
-  // Asked for its version it answers, as the server wants to know whether it is there.
-  const script = `[ "$1" = --version ] && exit\necho begun >> ${starts}\nexec sleep 600`;
+  // The server asks for the version to see whether the program exists.
+  const script = `[ "$1" = --version ] && exit\necho started >> ${starts}\nexec sleep 600`;
   const options = {
     folder,
     repositoryPath: platform.path,
@@ -56,7 +56,7 @@ async function recover(folder: string): Promise<Row[]> {
   );
   const refused = answers.find(({ status }) => status !== 200);
   if (refused) throw new Error(`A run was not queued: ${JSON.stringify(refused.body)}`);
-  await untilBegun(starts, 1);
+  await untilStarted(starts, 1);
   const serving: number[] = [];
   const working: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -64,7 +64,7 @@ async function recover(folder: string): Promise<Row[]> {
     const startedAt = performance.now();
     runner = await startRunner(options);
     serving.push(performance.now() - startedAt);
-    await untilBegun(starts, round + 2);
+    await untilStarted(starts, round + 2);
     working.push(performance.now() - startedAt);
     const tasks = (await processesMentioning(folder)).filter(({ command }) => command === 'sleep 600');
     if (tasks.length !== 1) throw new Error(`${tasks.length} tasks run at once.`);
@@ -77,7 +77,7 @@ async function recover(folder: string): Promise<Row[]> {
 }
 
 /** Each start of the task leaves a line. */
-function untilBegun(starts: string, times: number): Promise<true> {
+function untilStarted(starts: string, times: number): Promise<true> {
   return until(`task start ${times}`, async () => {
     const text = await readFile(starts, 'utf8').catch(() => '');
     return text.split('\n').length > times ? true : null;

@@ -22,10 +22,10 @@ const LINES_PER_APPEND = 100;
 const PAGE = 50;
 const PAGES = 200;
 const LEASE_MS = 60_000;
-/** Of accepted runs, against bare INSERTs. */
+/** The aim for accepted runs, as a part of the speed of bare INSERTs. */
 const LEAST_RATIO = 0.7;
 
-/** What one store did, a number for each round. */
+/** The results of one store, with a number for each round. */
 type Figures = Record<'accepted' | 'finished' | 'linesMs' | 'pageMs', number[]>;
 
 export const stores: Bench = {

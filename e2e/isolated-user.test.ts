@@ -190,7 +190,7 @@ describeUnless(missing, 'An executor as another local user, by sudo', () => {
     expect(lstatSync(join(folder, 'checkout/net/terraform.tfstate')).uid).toBe(steps.uid);
     expect(await runner.stop()).toBe(0);
 
-    // A server removes an old folder that belongs to no run soon after its start, whatever it contains and whoever
+    // A server removes an old folder that belongs to no run soon after its start, no matter what it contains or who
     // created it.
     const canary = join(stage.folder, 'data/canary');
     writeFileSync(canary, 'kept');

@@ -88,7 +88,7 @@ describe('A sync with EXECUTOR=isolated', () => {
     const run = await runner.waitForRun(runId, 'errored');
     expect(run).toMatchObject({
       reason: 'executor_lost',
-      message: 'The executor was killed by SIGKILL before it told how the command ended',
+      message: 'The executor was killed by SIGKILL before it reported how the command ended',
       next_action: expect.stringContaining('EXECUTOR_COMMAND'),
     });
     expect(await processesMentioning(stage.folder)).toHaveLength(1);

@@ -119,9 +119,9 @@ describeUnless(withoutRedis, 'Jobs, when Redis fails', () => {
     });
 
     it('all of these faults, and the worker has started no job twice, and stops normally', async () => {
-      const begun = stage.workerLogs().flatMap(({ msg, job }) => (msg === 'job started' ? [job] : []));
-      expect(begun.length).toBeGreaterThan(10);
-      expect(new Set(begun).size).toBe(begun.length);
+      const started = stage.workerLogs().flatMap(({ msg, job }) => (msg === 'job started' ? [job] : []));
+      expect(started.length).toBeGreaterThan(10);
+      expect(new Set(started).size).toBe(started.length);
       expect(await worker.stop()).toBe(0);
     });
   });

@@ -149,8 +149,8 @@ describe.skipIf(missing)(title, () => {
   });
 
   it('end when their status is set to cancelled', async () => {
-    const { id } = await stage.job({ prompt: 'echo begun; sleep 600 & wait' });
-    await until('the agent at work', async () => ((await stage.lines(id)).includes('begun') ? true : null));
+    const { id } = await stage.job({ prompt: 'echo started; sleep 600 & wait' });
+    await until('the agent at work', async () => ((await stage.lines(id)).includes('started') ? true : null));
     await stage.redis.hset(`job:${id}`, 'status', 'cancelled');
     expect(await stage.ended(id)).toMatchObject({ status: 'cancelled' });
     expect(await stage.redis.get('runner:user:ada:running')).toBe('0');
@@ -349,10 +349,10 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
 
   it('on SIGTERM let a short job end, take no more jobs, and exit', async () => {
     const stage = await stageFor('jobs-drain');
-    const agent = await stage.writeAgent('cat > note; echo begun; sleep 2');
+    const agent = await stage.writeAgent('cat > note; echo started; sleep 2');
     const worker = await stage.startWorker({ AGENT_COMMAND: agent });
     const { id } = await stage.job();
-    await until('the agent at work', async () => ((await stage.lines(id)).includes('begun') ? true : null));
+    await until('the agent at work', async () => ((await stage.lines(id)).includes('started') ? true : null));
     const stopped = worker.stop();
     await until('the drain', () => (worker.output().includes('no more jobs are taken') ? true : null));
     const late = await stage.job();
@@ -364,10 +364,10 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
 
   it('on SIGTERM hand back a job that does not end in time, and another worker starts it at once', async () => {
     const stage = await stageFor('jobs-hand-back');
-    const slow = await stage.writeAgent('echo begun; sleep 600');
+    const slow = await stage.writeAgent('echo started; sleep 600');
     const worker = await stage.startWorker({ AGENT_COMMAND: slow, DRAIN_TIMEOUT: '1' });
     const { id } = await stage.job();
-    await until('the agent at work', async () => ((await stage.lines(id)).includes('begun') ? true : null));
+    await until('the agent at work', async () => ((await stage.lines(id)).includes('started') ? true : null));
     expect(await worker.stop()).toBe(0);
     expect(await stage.hash(id)).toMatchObject({ status: 'pending' });
     expect(await stage.redis.get('runner:user:ada:running')).toBe('0');

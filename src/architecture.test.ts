@@ -19,7 +19,7 @@ const LEVELS = [
   ['cli'],
 ];
 
-/** What only one room may import, and why. */
+/** The modules that only one room may import. */
 const ONLY_IN: [module: string, room: string][] = [
   ['execa', 'process'],
   ['node:child_process', 'process'],

@@ -1,4 +1,4 @@
-/** What is written about the configuration agrees with the variables that the program reads. */
+/** The documents about the configuration agree with the variables that the program reads. */
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -25,12 +25,12 @@ import { parsePlanRequest } from './triggers/plan/plan-request.ts';
 import { parseSyncBody } from './triggers/sync/sync-api.ts';
 import { plainLine, styledLine, terminalLine } from './web/frame/ansi.ts';
 
-/** What a server may be busy for, by contract, with one content. */
+/** The longest time for which one content may block the event loop. */
 const MAX_TURN_MS = 200;
 const REMOTES = { protocols: ['https', 'ssh'], hosts: ['github.com'] };
 const PLANS = { ...REMOTES, allowedHosts: ['github.com'], apiUrl: 'https://api.github.com' };
 
-/** Every parser of outside content; each is given every hostile text, wherever a text may stand in it. */
+/** Every parser of outside content. Each gets every hostile text in every place where it reads a text. */
 const PARSERS: Record<string, (text: string) => unknown> = {
   'the paths of a push': (text) =>
     parsePush({ ref: 'refs/heads/main', commits: [{ added: [text], modified: text.split('\n') }] }),
@@ -80,7 +80,7 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   'a command in a comment': commandIn,
   'a file of Terraform': (text) =>
     readSource({ path: 'a', calls: [], reads: new Set(), hasBackend: false }, text),
-  'Markdown of ours with words of others': (text) => [code(text), prose(text), fenced(plainLines(text))],
+  'our Markdown with words of others': (text) => [code(text), prose(text), fenced(plainLines(text))],
   'a line of a log': (text) => [plainLine(text), styledLine(text), terminalLine(text)],
   'a log with secrets': createRedactor(['aaaaaa', 'a.a.a.', '- - - ']),
 };
@@ -115,7 +115,7 @@ describe('No content holds up the event loop for long', () => {
     expect(await slowOnes(parse, hostileTexts(100_000))).toEqual([]);
   });
 
-  // What doubles with each level is slow long before a text is large, and too deep to be read when it is.
+  // Work that doubles with each level is already slow in a small text. A large text is refused as too deep.
   it.each([100, 300, 600, 1_000, 2_000])('as a small rules file of %i characters', async (size) => {
     expect(await slowOnes(readRules, hostileTexts(size))).toEqual([]);
   });

@@ -10,16 +10,16 @@ export interface TrivialConsumer {
   stop(): Promise<void>;
 }
 
-/** `onBegun` is told of each job as its work begins. */
+/** `onStarted` is called with each job when its work starts. */
 export async function startTrivialConsumer(options: {
   url: string;
   name: string;
   concurrency: number;
-  /** How long a job waits; 0 unless told. */
+  /** How long the work of a job takes. Default 0. */
   workMs?: number;
-  onBegun?: (jobId: string) => void;
+  onStarted?: (jobId: string) => void;
 }): Promise<TrivialConsumer> {
-  const { url, name, concurrency, workMs = 0, onBegun } = options;
+  const { url, name, concurrency, workMs = 0, onStarted } = options;
   const claimIdleMs = 300_000;
   const store = await openJobStore({
     url,
@@ -39,7 +39,7 @@ export async function startTrivialConsumer(options: {
     now: Date.now,
     log: pino({ level: 'silent' }),
     async work({ id }) {
-      onBegun?.(id);
+      onStarted?.(id);
       if (workMs > 0) await sleep(workMs);
       return {
         status: 'success',

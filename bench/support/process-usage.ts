@@ -1,4 +1,4 @@
-/** What a running process uses, from /proc. Linux only, as the product is. */
+/** Reads the resource use of a running process from /proc, so it works only on Linux. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 

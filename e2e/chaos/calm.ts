@@ -60,7 +60,7 @@ async function settle(world: World, requests: readonly SyncRequest[]): Promise<v
 async function waitForPeace(world: World, read: ReturnType<typeof createEvidenceReader>): Promise<Problem[]> {
   const deadline = performance.now() + CALM_LIMIT_MS;
   let still = { sight: '', untilMs: 0 };
-  let nextMending = 0;
+  let nextRepairMs = 0;
   let restarts = 0;
   for (;;) {
     const evidence = await read(await world.server.revive(0));
@@ -83,8 +83,8 @@ async function waitForPeace(world: World, read: ReturnType<typeof createEvidence
       world.server.hit('SIGKILL');
       continue;
     }
-    if (performance.now() > nextMending && (await mend(world, evidence, open))) {
-      nextMending = performance.now() + PATIENCE_MS;
+    if (performance.now() > nextRepairMs && (await repair(world, evidence, open))) {
+      nextRepairMs = performance.now() + PATIENCE_MS;
     }
     await sleep(POLL_MS);
   }
@@ -103,7 +103,7 @@ function isIdle(evidence: Evidence): boolean {
 }
 
 /** Requests a sync of services that were killed or interrupted, as people do who see that they failed. */
-async function mend(world: World, evidence: Evidence, open: readonly Problem[]): Promise<boolean> {
+async function repair(world: World, evidence: Evidence, open: readonly Problem[]): Promise<boolean> {
   if (!isIdle(evidence)) return false;
   const services = [...new Set(open.flatMap(({ service }) => service ?? []))];
   const sulking = services.filter((service) => maySulk(evidence, service));

@@ -75,15 +75,15 @@ async function play(
 ): Promise<Pick<ChaosResult, 'rounds' | 'problems'>> {
   const judge = createJudge(world);
   for (let round = 1; round <= rounds; round += 1) {
-    const begun = performance.now();
+    const startedAt = performance.now();
     const interval = world.random.chance(0.7) ? 1 : 0;
     world.setReconcileInterval(interval);
     world.story.tell(`round ${round}, reconcile interval ${interval} s from the next start on`);
     await brew(world, only);
-    const stormMs = performance.now() - begun;
+    const stormMs = performance.now() - startedAt;
     world.story.tell('calm');
     const problems = await judge.judge();
-    const calmMs = performance.now() - begun - stormMs;
+    const calmMs = performance.now() - startedAt - stormMs;
     const verdict = problems.length === 0 ? 'all promises held' : `${problems.length} broken`;
     log(`round ${round}: storm ${seconds(stormMs)}, calm ${seconds(calmMs)}, ${verdict}`);
     if (problems.length > 0) return { rounds: round, problems };

@@ -170,7 +170,7 @@ it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, lie }) => 
   const facts = { ...createFacts('baseline'), hardships };
   if (peace !== undefined) facts.peaceNs = second(peace);
   const evidence: Evidence = { facts, journal: { syncs, overlaps: [] }, history, runs: new Map() };
-  const told = {
+  const sent = {
     id: 1,
     sha: 'vault',
     context: 'IaC Runner / Sync',
@@ -179,5 +179,5 @@ it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, lie }) => 
     targetUrl: 'http://localhost/runs/b',
     at: Date.now(),
   };
-  expect(lieIn(evidence, told)).toBe(lie);
+  expect(lieIn(evidence, sent)).toBe(lie);
 });

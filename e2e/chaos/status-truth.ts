@@ -14,9 +14,9 @@ const SLACK_MS = 100;
 /** Every accepted push has a status, and the last status of no commit is pending. */
 export function unended({ facts }: Evidence, github: LocalGithub): Problem[] {
   const posts = github.requests.filter(({ method, status }) => method === 'POST' && status === 201);
-  const told = posts.map(({ url }) => url.slice(url.lastIndexOf('/') + 1));
+  const sent = posts.map(({ url }) => url.slice(url.lastIndexOf('/') + 1));
   const owed = facts.accepted.flatMap(({ commit }) => commit ?? []);
-  return [...new Set([...told, ...owed])].flatMap((sha) => {
+  return [...new Set([...sent, ...owed])].flatMap((sha) => {
     const state = github.statuses.latest(sha)?.state ?? 'missing';
     if (state !== 'pending' && state !== 'missing') return [];
     return [{ invariant: 'every status ends', detail: `the last status of ${sha.slice(0, 8)} is ${state}` }];

@@ -7,11 +7,11 @@ export interface Story {
 
 /** Times are seconds since this moment. */
 export function createStory(): Story {
-  const begun = performance.now();
+  const startedAt = performance.now();
   const lines: string[] = [];
   return {
     tell(event) {
-      const seconds = ((performance.now() - begun) / 1_000).toFixed(3).padStart(9);
+      const seconds = ((performance.now() - startedAt) / 1_000).toFixed(3).padStart(9);
       lines.push(`${seconds}  ${event}`);
     },
     text: () => `${lines.join('\n')}\n`,

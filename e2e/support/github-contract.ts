@@ -172,7 +172,7 @@ interface OperationFinder {
 
 function createOperationFinder({ paths, components }: Description): OperationFinder {
   const byPointer = new Map<string, Operation>();
-  // Of the routes that match, the most exact one has the fewest parameters, and then the longest template.
+  // The most exact of the matching routes has the fewest parameters, and then the longest template.
   const vagueness = (template: string): number => template.split('{').length * 1_000 - template.length;
   const templates = Object.keys(paths).sort((a, b) => vagueness(a) - vagueness(b));
 

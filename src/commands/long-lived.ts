@@ -3,7 +3,7 @@
 import { type Logger, pino } from 'pino';
 import { loadUnknownVariables } from '../config.ts';
 
-/** Opens the log of a process that serves or works, and warns of variables that look like ours and are none. */
+/** Opens the log of a server or a worker, and warns of variables that look like misspelled ones of iac-runner. */
 export function openLog(level: string): Logger {
   const log = pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
@@ -13,7 +13,7 @@ export function openLog(level: string): Logger {
   return log;
 }
 
-/** Lets nobody else write in the checkout: they would decide what runs with the secrets. */
+/** Makes new files writable only by their owner. Whoever can write in the checkout decides what runs with the secrets. */
 export function restrictFiles(): void {
   process.umask(process.umask() | 0o022);
 }

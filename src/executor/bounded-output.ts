@@ -1,8 +1,8 @@
-/** Keeps the output of a command in memory: its beginning and its end when it is long. */
+/** Keeps the output of a command in memory. If the output is long, only its beginning and its end are kept. */
 
 export interface BoundedOutput {
   push(chunk: Uint8Array): void;
-  /** As text; what is not UTF-8 becomes U+FFFD. */
+  /** Returns the output as text. Bytes that are not UTF-8 become U+FFFD. */
   text(): string;
 }
 

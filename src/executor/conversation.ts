@@ -128,7 +128,7 @@ function endCommand({ options, conversation, state, input, deadline }: Dialogue)
     limitMs === null
       ? endingMs + endLimitMs
       : Math.min(endingMs, limitMs) + Math.min(endLimitMs, state.isStarted() ? LAST_ANSWER_MS : limitMs);
-  deadline.set(patienceMs, 'did not end the command when it was told to');
+  deadline.set(patienceMs, 'did not end the command when it was asked to');
 }
 
 async function takeChunk(dialogue: Dialogue, chunk: Buffer): Promise<void> {
@@ -260,7 +260,7 @@ function lastWords(stderr: string): string {
 }
 
 function endOf(end: ProcessEnd, isInsideMessage: boolean): string {
-  const when = isInsideMessage ? 'in the middle of a message' : 'before it told how the command ended';
+  const when = isInsideMessage ? 'in the middle of a message' : 'before it reported how the command ended';
   switch (end.kind) {
     case 'exited':
       return `ended with exit code ${end.exitCode} ${when}`;

@@ -19,7 +19,7 @@ export interface StepCommand {
   secrets?: readonly string[];
   /** Written to stdin. Without it stdin is empty. */
   input?: string;
-  /** The variable names a small file that the child may write. Afterwards it is at `file`, wherever the child ran. */
+  /** The variable names a small file that the child may write. Afterwards it is at `file`, even if the child ran elsewhere. */
   result?: { variable: string; file: string };
 }
 
@@ -46,6 +46,6 @@ export type CapturedOutput =
 
 export interface Executor {
   run(command: StepCommand, hooks: StepHooks): Promise<StepResult>;
-  /** For output that our own code reads, such as JSON. Sends no interrupt. */
+  /** Runs a command whose output our own code reads, such as JSON. It sends no interrupt. */
   capture(command: StepCommand): Promise<CapturedOutput>;
 }

@@ -35,10 +35,10 @@ describe('an executor that fails', () => {
     [
       'ends at once',
       'echo "sudo: a password is required" >&2; exit 1',
-      'ended with exit code 1 before it told how the command ended: sudo: a password is required',
+      'ended with exit code 1 before it reported how the command ended: sudo: a password is required',
     ],
-    ['ends well without a word', 'exit 0', 'ended with exit code 0 before it told'],
-    ['is killed', 'kill -9 $$', 'was killed by SIGKILL before it told'],
+    ['ends well without a word', 'exit 0', 'ended with exit code 0 before it reported'],
+    ['is killed', 'kill -9 $$', 'was killed by SIGKILL before it reported'],
     ['says nothing', 'exec sleep 300', 'did not start the command within 2 s'],
     [
       'greets',
@@ -71,7 +71,7 @@ describe('an executor that fails', () => {
     [
       'ends while the step runs',
       `say ${STARTED}; say ${LOG}; exit 255`,
-      'ended with exit code 255 before it told',
+      'ended with exit code 255 before it reported',
     ],
   ])('because it %s, ends in a clear state', async (_, script, message) => {
     const options = await executorThat(script);
@@ -105,7 +105,7 @@ describe('an executor that fails', () => {
     const { result } = await run(shell('true', { signal: cancel.signal }), options, () => cancel.abort());
     expect(result).toEqual({
       kind: 'lost',
-      message: 'The executor did not end the command when it was told to',
+      message: 'The executor did not end the command when it was asked to',
     });
   });
 
@@ -134,7 +134,7 @@ describe('an executor that fails', () => {
     });
     expect(result).toEqual({
       kind: 'lost',
-      message: 'The executor was killed by SIGKILL before it told how the command ended',
+      message: 'The executor was killed by SIGKILL before it reported how the command ended',
     });
     expect(isRunning(pid)).toBe(false);
   });

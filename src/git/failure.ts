@@ -1,8 +1,8 @@
-/** Turns the words of a git that failed into a GitError: its kind, its next action, and the line to show. */
+/** Turns the error output of git into a GitError: its kind, its next action, and the line to show. */
 
 import { GitError } from '../errors.ts';
 
-/** What the reader can do about a remote. This depends on who named it: the operator or a request. */
+/** The next actions for errors of a remote. They depend on who named the remote: the operator or a request. */
 export interface RemoteAdvice {
   missingRef: string;
   moved: string;
@@ -96,7 +96,7 @@ export function gitFailure(what: string, stderr: string, advice = CONFIGURED_REM
   });
 }
 
-/** A server may talk about itself ("remote: No space left …"), which is not about this machine. */
+/** A server may report its own errors ("remote: No space left …"), which say nothing about this machine. */
 function withoutWordsOfServer(stderr: string): string {
   return stderr.replace(/^remote: .*$/gm, '');
 }
@@ -105,7 +105,7 @@ function nextActionOf(nextAction: string, advice: RemoteAdvice): string {
   return Object.entries(advice).find(([name]) => name === nextAction)?.[1] ?? nextAction;
 }
 
-/** Picks the most useful line of git's stderr for a person: no control characters, at most 300 long. */
+/** Picks the most useful line of git's stderr for a person. It has no control characters and at most 300 characters. */
 export function mainLine(stderr: string): string {
   const lines = stderr
     .split(/[\r\n]+/)

@@ -87,7 +87,7 @@ it('never lets two in while holders are killed', async () => {
     const holder = startHolder(directory, 1);
     all.push(holder);
     await holder.held;
-    // Two go on; the oldest dies wherever it is.
+    // Two holders go on. The oldest is killed at any point of its work.
     if (round >= 2) await all[round - 2]?.kill();
   }
   const lines = all.flatMap((holder) => holder.lines);
@@ -113,7 +113,7 @@ it('is aborted for a holder that loses it', async () => {
   rmSync(`${directory}.lock`, { recursive: true });
   lockFromElsewhere(directory);
   await expect(lost).rejects.toThrow(`The lock ${directory}.lock was taken by another process.`);
-  // What is somebody else's by now was not released.
+  // The lock belongs to another process by now, so it was not released.
   expect(readdirSync(`${directory}.lock`)).toEqual(['1.1.another-machine.token']);
 });
 

@@ -17,7 +17,7 @@ export interface GitHubClientOptions {
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 307, 308]);
 const MAX_REDIRECTS = 3;
 const PER_PAGE = 100;
-/** No list of ours is longer. The limit is for servers that give the same page for ever. */
+/** Our lists are never longer. The limit is for servers that give the same page for ever. */
 const MAX_PAGES = 300;
 
 export const Headers = z.record(z.string(), z.coerce.string());
@@ -49,7 +49,7 @@ export async function loadOctokit(options: GitHubClientOptions): Promise<Octokit
     log,
     request: {
       log,
-      // Octokit has no time limit of its own, and would take the token wherever a redirect leads.
+      // Octokit has no time limit of its own, and would send the token to the target of any redirect.
       fetch(url: string, init: RequestInit) {
         const signal = AbortSignal.timeout(timeoutMs);
         const ask = (place: string) => fetch(place, { ...init, redirect: 'manual', signal });

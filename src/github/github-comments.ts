@@ -25,7 +25,7 @@ export interface CommentRequest {
   /** Begins with the mark. */
   body: string;
   mark: string;
-  /** Does nothing if there is no comment of ours yet. */
+  /** Does nothing if our comment does not exist yet. */
   editsOnly?: boolean;
 }
 

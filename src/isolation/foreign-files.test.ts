@@ -96,9 +96,9 @@ describe('A file that a step has made', () => {
     const copy = path.join(root, 'copy');
     const ending = new AbortController();
     const copying = copyMadeFile(work, at('hole'), copy, limits(GIB, ending.signal));
-    const stopped = expect(copying).rejects.toThrow('told to stop');
+    const stopped = expect(copying).rejects.toThrow('asked to stop');
     await expect.poll(() => existsSync(copy), { interval: 1 }).toBe(true);
-    ending.abort(new Error('told to stop'));
+    ending.abort(new Error('asked to stop'));
     await stopped;
     expect(lstatSync(copy).size).toBeLessThan(GIB);
   });
@@ -145,10 +145,10 @@ describe('A folder that a step has made', () => {
     const ending = new AbortController();
     const copy = path.join(root, 'copy');
     const stopped = expect(copyMadeFolder(work, copy, limits(GIB, ending.signal))).rejects.toThrow(
-      'told to stop',
+      'asked to stop',
     );
     await expect.poll(() => existsSync(path.join(copy, 'hole')), { interval: 1 }).toBe(true);
-    ending.abort(new Error('told to stop'));
+    ending.abort(new Error('asked to stop'));
     await stopped;
   });
 
@@ -160,7 +160,7 @@ describe('A folder that a step has made', () => {
     const script = `import os
 os.chdir(${JSON.stringify(work)})
 os.symlink(${JSON.stringify(outside)}, "way")
-print("begun", flush=True)
+print("started", flush=True)
 while True:
     os.rename("real", "spot"); os.rename("spot", "real")
     os.rename("way", "spot"); os.rename("spot", "way")`;

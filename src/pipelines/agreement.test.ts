@@ -70,12 +70,12 @@ describe('An explanation before a run names the services that the run syncs (SEE
     const first = await world.sync({ selection: { mode: 'all' } });
     expect(first.state).toBe('succeeded');
 
-    const told = await world.explain(start, later);
+    const explained = await world.explain(start, later);
     await world.setBranch(later);
     world.failSome();
     const pushed = await world.sync({ revision: later, before: start });
-    expect(told).toEqual(pushed.decisions);
-    expect(runsOf(told)).toEqual([...pushed.started, ...pushed.blocked].toSorted());
+    expect(explained).toEqual(pushed.decisions);
+    expect(runsOf(explained)).toEqual([...pushed.started, ...pushed.blocked].toSorted());
 
     // Now with a ledger in which services have failed, were removed, or stand at different commits.
     const previewed = await world.preview(pull);
@@ -83,7 +83,7 @@ describe('An explanation before a run names the services that the run syncs (SEE
     if (merged === null) return;
     await world.setBranch(merged);
     const after = await world.sync({ revision: merged, before: later });
-    // Due already or not: merging syncs it, or finds it gone.
+    // A service that was already due is synced after the merge, or reported as removed.
     for (const [service, decision] of Object.entries(after.decisions)) {
       if (previewed[service] === 'already_due') expect(['run', 'removed']).toContain(decision);
       else expect([service, previewed[service]]).toEqual([service, decision]);

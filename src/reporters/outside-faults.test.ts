@@ -131,10 +131,10 @@ describe('A store that fails at its n-th call', () => {
     const failing = failAtCall(runs.store, 3, { times: Number.POSITIVE_INFINITY });
     const reporter = await start(failing.store);
     const story = createStory(1);
-    const told = play(story, reporter);
+    const played = play(story, reporter);
     await expect.poll(() => failing.failed().length).toBeGreaterThan(10);
     failing.heal();
-    await told;
+    await played;
     await expectSent(story, 0, 'a store that was away');
     expect(logged).toContain('commit statuses wait: the store could not be read or written');
   });

@@ -60,7 +60,7 @@ export function createTestRuns(): TestRuns {
     await turn;
     return query(database);
   }
-  const tellAll = async (id: string) => {
+  const notifyAll = async (id: string) => {
     for (const listener of listeners) listener(id, true);
   };
   const eventsOf: RunStore['eventsOf'] = async (runId, type) =>
@@ -70,12 +70,12 @@ export function createTestRuns(): TestRuns {
 
   function append(id: string, ...bodies: RunEventBody[]): void {
     for (const body of bodies) write((transaction) => appendLater(transaction, id, body));
-    write(() => tellAll(id));
+    write(() => notifyAll(id));
   }
 
   function put(run: Run): void {
     write((transaction) => putRun(transaction, run));
-    write(() => tellAll(run.id));
+    write(() => notifyAll(run.id));
   }
 
   return {

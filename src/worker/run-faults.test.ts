@@ -106,7 +106,7 @@ async function workOn({ store: faulty = store, script = OUTPUT, executor }: Atte
   return ended;
 }
 
-/** What holds after any fault: nothing is open, nothing is left behind, and the ledger says what the run says. */
+/** Checks that nothing is open or left behind, and that the ledger agrees with the run. */
 async function expectTruth(run: Run, because: string): Promise<void> {
   expect(isFinal(run.state), because).toBe(true);
   const steps = await store.steps(run.id);
@@ -124,11 +124,11 @@ async function expectTruth(run: Run, because: string): Promise<void> {
   expect(await processesOf(run), because).toEqual([]);
 }
 
-/** By the entry in their environment, wherever they went. */
+/** Finds the processes of a run by the entry in their environment. */
 async function processesOf({ id }: Run): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const environments = await Promise.all(
-    // One that ends meanwhile has none.
+    // A process that ends meanwhile has no environment.
     pids.map((pid) => readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')),
   );
   return pids.filter((_, index) => environments[index]?.split('\0').includes(`IAC_RUN_ID=${id}`));
@@ -179,7 +179,7 @@ describe('A run', () => {
     async (signal) => {
       for (let n = 0; n <= LINES.length; n += 1) {
         const lines = LINES.slice(0, n);
-        // What it started goes on, and must not outlive it.
+        // The command leaves a process, which must not outlive the command.
         const script = [
           'sleep 300 &',
           ...lines.map((line) => `echo ${line}`),

@@ -17,10 +17,10 @@ export interface TakeBackOptions {
   log: Logger;
   /**
    * Returns the runs that this process works on, or null while it may be getting another one. Left out if other
-   * processes use the store, too: then only the end of a lease shows that a worker has ended.
+   * processes use the store, too, because then only the end of a lease shows that a worker has ended.
    */
   held?: () => readonly string[] | null;
-  /** Is done each time before the look; a failure is logged. */
+  /** Called before each look. A failure is logged. */
   before?: () => Promise<void>;
   intervalMs?: number;
 }
@@ -32,7 +32,7 @@ export function startTakeBack(options: TakeBackOptions): Loop {
   async function look(ending: AbortSignal): Promise<void> {
     await before?.();
     const taken = held ? await takeOwnBack(options, held, ending) : await takeSilentBack(options);
-    if (taken.length > 0) log.warn({ runs: taken }, 'runs taken back whose worker is gone');
+    if (taken.length > 0) log.warn({ runs: taken }, 'runs taken back that nobody worked on');
   }
 
   return startLoop({
@@ -47,16 +47,16 @@ export function startTakeBack(options: TakeBackOptions): Loop {
       }
     },
     onError: (err) =>
-      log.warn({ err }, 'runs whose worker is gone could not be looked for; it is tried again'),
+      log.warn({ err }, 'runs that nobody works on could not be looked for; it is tried again'),
   });
 }
 
-/** For a store that others use, too. The watchdogs of the other machines end what their workers started. */
+/** Serves a store that other machines use, too. Their watchdogs end the processes of their workers. */
 function takeSilentBack({ store, maxAttempts }: TakeBackOptions): Promise<string[]> {
   return store.takeBack({ all: false, maxAttempts });
 }
 
-/** For a store that only this process uses: nobody works on a running run that this process does not work on. */
+/** Serves a store that only this process uses, so nobody works on a running run that this process does not work on. */
 async function takeOwnBack(
   { store, maxAttempts, log }: TakeBackOptions,
   held: () => readonly string[] | null,

@@ -67,7 +67,7 @@ describe('A worker', () => {
     expect(await stateOf(after)).toBe('queued');
   });
 
-  it('claims nothing when the process began to end before it was started', async () => {
+  it('claims nothing if the process started to end before the worker was started', async () => {
     const waiting = await enqueue('waiting');
     start(async () => SUCCESS, { ending: AbortSignal.abort() });
     // Were it claimed, that would have been written before this.

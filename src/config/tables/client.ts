@@ -19,7 +19,7 @@ export const CLIENT = {
 const { publicUrl, port, internalDomain } = SERVER;
 const ADDRESS = { publicUrl, port, internalDomain } as const;
 
-/** For subcommands that sign their requests. */
+/** Reads the settings of subcommands that sign their requests. */
 export function readClientConfig(environment: Environment): { secret: string; url: string } {
   const { webhookSecret, syncSecret } = ACCESS;
   const { own, address } = parse({ own: { syncSecret }, address: ADDRESS }, environment);
@@ -27,7 +27,7 @@ export function readClientConfig(environment: Environment): { secret: string; ur
   return { secret, url: serverUrl(address) };
 }
 
-/** For subcommands that send a token. */
+/** Reads the settings of subcommands that send a token. */
 export function readApiClientConfig(environment: Environment): { token: string; url: string } {
   const { own, address } = parse({ own: CLIENT, address: ADDRESS }, environment);
   if (own.token === null) throw new ConfigError(problemWith(CLIENT.token));

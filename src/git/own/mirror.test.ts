@@ -155,7 +155,7 @@ describe('F33: killed gits', () => {
   it('F33: the lock of a killed process becomes free', async () => {
     const world = await createWorld();
     const head = await world.commit({ a: '1' });
-    // What a process killed while it fetched leaves behind: a lock directory that nobody refreshes.
+    // A process that is killed during a fetch leaves a lock directory that nobody refreshes.
     await mkdir(`${world.mirror.directory}.lock`, { recursive: true });
     expect(await world.mirror.fetch()).toEqual({ head });
   });
@@ -242,7 +242,7 @@ describe('F34: damage', () => {
     expect(await readFile(join(world.workspace.directory, 'big'), 'utf8')).toBe(content);
   });
 
-  it('F34: when the rebuild fails too, its reason is told and the old mirror stays', async () => {
+  it('F34: if the rebuild fails too, the error has its reason, and the old mirror stays', async () => {
     const world = await createWorld();
     await world.commit({ a: '1' });
     await world.mirror.fetch();

@@ -4,7 +4,7 @@ import { createWorld } from '../test-support.ts';
 const UNKNOWN = '1'.repeat(40);
 
 describe('locate', () => {
-  it('F39: tells apart commits of the branch, commits left behind by a forced push, and unknown ones', async () => {
+  it('F39: distinguishes commits of the branch, commits left behind by a forced push, and unknown ones', async () => {
     const world = await createWorld();
     const one = await world.commit({ a: '1' });
     const two = await world.commit({ a: '2' });

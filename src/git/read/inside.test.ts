@@ -60,7 +60,7 @@ describe('resolveInside', () => {
     await expect(resolveInside(root, relative)).rejects.toBeInstanceOf(RunnerError);
   });
 
-  it('F38: tells nothing of what lies outside', async () => {
+  it('F38: reveals nothing of files outside', async () => {
     const { root } = await checkout();
     const there = await resolveInside(root, '../outside').catch((error: Error) => error.message);
     const missing = await resolveInside(root, '../missing').catch((error: Error) => error.message);

@@ -9,7 +9,7 @@ import { FETCH_FLAGS, type RepositoryGit } from '../git.ts';
 import { displayable, LOG_ONE } from '../read/history.ts';
 import { prepareMirror, remove } from './repository-directory.ts';
 
-/** What was fetched keeps a name, so that the next fetch can build on it. The oldest names are removed. */
+/** Fetched commits keep a name, so that the next fetch can build on them. The oldest names are removed. */
 const MAX_REFS = 200;
 const NAMESPACE = 'fetched';
 

@@ -164,7 +164,7 @@ describe('A repository that a request names', () => {
     await (await open(stage)).fetch('main');
     stage.served.admitted.length = 0;
     await (await open(stage)).fetch(head);
-    // One connection: the greeting and the list of branches.
+    // One connection makes two requests: the greeting and the list of branches.
     expect(stage.served.admitted).toHaveLength(2);
     stage.served.admitted.length = 0;
     const repository = await open(stage);

@@ -27,7 +27,7 @@ class UncertainOutcomeError extends StoreUnavailableError {}
 
 const RETRY_MS = 2_000;
 
-/** What to do, by the first word of Redis' error. */
+/** The next action for an error of Redis, by the first word of the error. */
 const NEXT_ACTIONS: Record<string, string> = {
   OOM: 'Raise maxmemory of Redis, or remove what else is in it; it must not evict keys.',
   READONLY: 'Point REDIS_URL to the primary: this Redis is a replica.',
@@ -38,7 +38,7 @@ const NEXT_ACTIONS: Record<string, string> = {
   LOADING: 'Wait until Redis has read its data.',
   BUSY: 'Another script blocks Redis; wait, or end it with SCRIPT KILL.',
   MISCONF: 'Redis cannot save to its disk: free space there and read its log.',
-  WRONGTYPE: 'Another program has written to a key of ours: give each program its own database.',
+  WRONGTYPE: 'Another program has written to one of our keys: give each program its own database.',
   MASTERDOWN: 'The replica has lost its primary; point REDIS_URL to the primary.',
 };
 

@@ -82,7 +82,7 @@ export async function openJobStore(options: JobStoreOptions) {
   const warnings = await inspectServer(connection, options.url).catch((error) => [describeError(error)]);
   const waiter = openWaiter(redis);
   return {
-    /** What this Redis may lose, or why jobs cannot be taken from it, one sentence each. */
+    /** Says in one sentence each which data this Redis may lose, or why no jobs can be taken from it. */
     warnings,
     ...streamOf(redis),
     ...workOf(redis),

@@ -44,7 +44,7 @@ export async function planFlags(
   ];
 }
 
-/** The real paths of the files. They must be in the checkout, wherever links lead. */
+/** Resolves the real paths of the files. They must be in the checkout, even if links are followed. */
 async function resolveVarFiles(
   { context, checkout }: Attempt,
   cwd: string,

@@ -112,7 +112,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('F41: masks the values of variables in its logs, and shows them in the plan and in the outputs', async () => {
-    const told = '"warning-canary" and "list-canary", 123456789 of them';
+    const printed = '"warning-canary" and "list-canary", 123456789 of them';
     const output = JSON.stringify({ thing: { type: 'string', value: 'warning-canary' } });
     const room = await openDeploySetup({
       plan: `echo '${told}'`,
@@ -132,7 +132,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
     expect(lines.filter((line) => line.includes('of them'))).toEqual([masked, masked]);
     expect(JSON.stringify(lines)).not.toContain('canary');
     expect(events.find(({ type }) => type === 'run.planned')).toMatchObject({
-      text: expect.stringContaining(told),
+      text: expect.stringContaining(printed),
     });
     expect(events.find(({ type }) => type === 'run.outputs')).toMatchObject({
       outputs: { thing: { value: 'warning-canary' } },
@@ -154,7 +154,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
       await expect(room.work(await room.claim(), cutOffAtOutput(room.store))).rejects.toThrow('killed');
       await room.store.takeBack({ all: true, maxAttempts: 3 });
       rmSync(room.directory, { recursive: true, force: true });
-      // What was fetched of it before, too.
+      // The commits that were fetched before are lost, too.
       const remote = [room.world.remote, room.fileNamed('repositories')];
       for (const name of lost === 'remote' ? remote : []) rmSync(name, { recursive: true });
       room.lose(lost);

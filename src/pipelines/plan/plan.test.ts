@@ -39,12 +39,12 @@ interface Room {
   store: RunStore;
   directory: string;
   options: PlanOptions;
-  /** What GitHub would say of the pull request. */
+  /** The answers of GitHub about the pull request. */
   facts: LookedUp;
   /** The bodies of all comments on the pull request. */
   comments(): string[];
   ask(input: Partial<PlanInput> & { revision: string }): Promise<Run>;
-  /** Until the run is in one of these states, or has ended. */
+  /** Waits until the run is in one of these states, or has ended. */
   ended(id: string, ...states: Run['state'][]): Promise<Run>;
   sent(): Promise<void>;
 }

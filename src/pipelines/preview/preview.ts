@@ -67,7 +67,7 @@ async function previewIn(
     repository,
     runId: run.id,
     revision: merged.commit,
-    // The payload of the push of the merge would name this commit.
+    // After a merge, the payload of GitHub's push would name this commit as its `before`.
     befores: [base],
     ledger,
     environmentDigest: digest(environmentLines(options.taskEnvironment)),
@@ -119,8 +119,8 @@ function conclude({ loaded }: Explained, { services }: Explanation, condition: s
 }
 
 /**
- * Fetches the requested head. Resolves to the current head if that is another one. A ref that is only behind does not
- * count, because some of GitHub's servers may not know the newest head yet.
+ * Fetches the requested head. Resolves to the current head of the pull request if that is a newer commit. An older one
+ * does not count, because some of GitHub's servers may not know the newest head yet.
  */
 async function newerHead(
   scratch: ScratchRepository,

@@ -308,7 +308,7 @@ describe('selectServices for services that were changed outside', () => {
     ['runs what is to be healed', { attempts }, drifted(true), { 'platform/redis': 'run' }],
     ['leaves alone what is only reported', { attempts }, drifted(false), { 'platform/redis': 'not_chosen' }],
     [
-      'runs it for whoever asks, healing or not',
+      'runs it on request, with or without healing',
       { attempts },
       { ...asked, ...drifted(false) },
       { 'platform/redis': 'run', 'platform/postgres': 'skipped' },

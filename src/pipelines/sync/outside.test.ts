@@ -28,7 +28,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A place outside, as a Map; `failure` is what befalls whoever asks. */
+/** A place outside, as a Map. If `failure` is set, every request fails with it. */
 interface Place {
   values: Map<string, string | null>;
   failure: string | null;
@@ -123,7 +123,7 @@ describe('The config hash outside', () => {
     ['another value', OURS, THEIRS],
     ['nothing any more', OURS, null],
     ['the value of an earlier sync again', OURS, OLD],
-    ['a value from before we were told of the place', null, THEIRS],
+    ['a value from before the place was configured', null, THEIRS],
   ])('has drifted when there is %s', async (_what, written, found) => {
     const place = createPlace({ 'a/one': null });
     await sync('a/one', OURS);

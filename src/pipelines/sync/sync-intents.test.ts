@@ -1,4 +1,4 @@
-/** What runs do that wait, go back or are retried: by what they were meant to do. */
+/** Runs that wait, go back or are retried follow their intent. */
 
 import { renameSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';

@@ -96,7 +96,7 @@ describe('F27: the owner of the workspace lock', () => {
   it.each([
     ['in another container, where process ids mean something else', { ...DEAD, space: 'boot pid:[1]' }],
     ['that does not say where its process id means something', { ...DEAD, space: undefined }],
-    ['in a place that cannot be told', { ...DEAD, space: null }],
+    ['in a place that cannot be identified', { ...DEAD, space: null }],
   ])('%s is believed while it keeps the lock fresh', async (_what, change) => {
     const { take, lock, waits, workspaceDir } = await heldByAnother(change);
     await clearLeftoverLock(workspaceDir);

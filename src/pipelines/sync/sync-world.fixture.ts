@@ -106,7 +106,7 @@ export async function createSyncWorld(path?: string) {
     script: (task: string, shell: string) => writeFileSync(join(state, `${task}.sh`), shell),
     fail: (task: string) => writeFileSync(join(state, `${task}.fails`), ''),
     repair: (task: string) => rmSync(join(state, `${task}.fails`), { force: true }),
-    /** Files that tasks got, and that must be gone after a run. */
+    /** The files that tasks got and that still exist. After a run there must be none. */
     leftBehind: () => (existsSync(options.tempDir) ? readdirSync(options.tempDir) : []),
     async steps(runId: string): Promise<Record<string, Step['state']>> {
       return Object.fromEntries((await store.steps(runId)).map(({ id, state: of }) => [id, of]));

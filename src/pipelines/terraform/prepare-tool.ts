@@ -113,7 +113,7 @@ async function environmentOf(
   return (await isOpen(folder)) ? { ...gitTrust(await realpath(checkout)), ...env } : env;
 }
 
-/** The real path of the root module. It must be a folder of the checkout, wherever links lead. */
+/** Resolves the real path of the root module. It must be a folder of the checkout, even if links are followed. */
 async function rootModule({ checkout, directory }: WantedTool): Promise<string> {
   try {
     const folder = await resolveInside(checkout, directory);

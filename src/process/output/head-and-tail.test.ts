@@ -3,7 +3,7 @@ import { createHeadAndTail } from './head-and-tail.ts';
 
 const text = (chunks: Uint8Array[]): string => Buffer.concat(chunks).toString();
 
-/** Of one stream, in chunks of this size. */
+/** Pushes the output as one stream, in chunks of this size. */
 function bound(output: string, maxBytes: number, size: number) {
   const bounded = createHeadAndTail(maxBytes);
   const head: Uint8Array[] = [];

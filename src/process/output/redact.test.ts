@@ -34,7 +34,7 @@ describe('redactor', () => {
       const encoded = Buffer.from(`${user}${secret}@host`).toString('base64');
       const masked = redact(encoded);
       expect(masked).toContain('****');
-      // What is left decodes to no more than one character of the secret at each side.
+      // The rest decodes to at most one character of the secret at each side.
       for (const rest of masked.split('****')) {
         const text = Buffer.from(rest, 'base64').toString('latin1');
         for (let at = 0; at + 2 <= secret.length; at += 1)

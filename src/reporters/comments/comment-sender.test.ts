@@ -32,7 +32,7 @@ function aPlan(...[changes, input]: Parameters<typeof anyPlan>) {
 }
 
 /** Runs one round of all senders of comments. */
-function createTelling(): () => Promise<number | null> {
+function createSending(): () => Promise<number | null> {
   const { store } = runs;
   const client = createGitHubComments({ apiUrl: github.url, token: TOKEN, version: '1' });
   const runUrl = (id: string) => `https://runner.example/runs/${runs.nameOf(id)}`;
@@ -45,17 +45,17 @@ function createTelling(): () => Promise<number | null> {
     openClient: async ({ id }) => (runs.nameOf(id) === 'no-token' ? null : client),
     runUrl,
   });
-  const tellPreview = createCommentSender({ store, log, lane }, previews);
-  const tellPlan = createCommentSender({ store, log, lane }, plans);
+  const sendPreview = createCommentSender({ store, log, lane }, previews);
+  const sendPlan = createCommentSender({ store, log, lane }, plans);
   const aside = createSetAside('comments', log);
-  return async () => (await tellPreview(aside)) ?? tellPlan(aside);
+  return async () => (await sendPreview(aside)) ?? sendPlan(aside);
 }
 
 /** Runs rounds until nothing is left, or until `rounds` are over. Returns the waits between them. */
-async function tellAll(rounds = 20, tellNext = createTelling()): Promise<number[]> {
+async function sendAll(rounds = 20, sendNext = createSending()): Promise<number[]> {
   const waits: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    const waitMs = await tellNext();
+    const waitMs = await sendNext();
     if (waitMs === null) return waits;
     waits.push(waitMs);
     now += waitMs;
@@ -81,7 +81,7 @@ describe('The comment of a pull request', () => {
     await runs.put(aPreview({ id: '3', ...DONE, state: 'failed' }));
     await runs.put(aPreview({ id: '4', ...DONE, state: 'cancelled' }));
     await runs.put(aPreview({ id: '5', ...DONE }, { pullRequest: 8 }));
-    await tellAll();
+    await sendAll();
     expect([standing(7), standing(8)]).toEqual([[['3', 0]], [['5', 0]]]);
     expect(runs.settledRuns.toSorted()).toEqual(['1', '2', '3', '4', '5']);
   });
@@ -89,17 +89,17 @@ describe('The comment of a pull request', () => {
   it('waits for a newer preview that is on its way', async () => {
     await runs.put(aPreview({ id: '1', ...DONE }));
     await runs.put(aPreview({ id: '2', state: 'running' }));
-    expect(await tellAll()).toEqual([]);
+    expect(await sendAll()).toEqual([]);
     expect(github.requests).toEqual([]);
     await runs.change('2', { state: 'cancelled' });
-    await tellAll();
+    await sendAll();
     expect(standing()).toEqual([['1', 0]]);
   });
 
   it('is tried again after a failure, at growing intervals', async () => {
     github.misbehave({ how: MISBEHAVIOURS.serverError, times: 3, method: 'POST' });
     await runs.put(aPreview({ id: '1', ...DONE }));
-    const waits = (await tellAll()).filter((ms) => ms > 100);
+    const waits = (await sendAll()).filter((ms) => ms > 100);
     expect(waits).toEqual([900, 1_900, 3_900]);
     expect(writes()).toBe(4);
     expect(runs.settledRuns).toEqual(['1']);
@@ -108,7 +108,7 @@ describe('The comment of a pull request', () => {
   it('is given up if GitHub refuses it, and the report keeps the problem', async () => {
     github.misbehave({ how: MISBEHAVIOURS.forbidden, times: 1, method: 'POST' });
     await runs.put(aPreview({ id: '1', ...DONE }));
-    await tellAll();
+    await sendAll();
     expect(writes()).toBe(1);
     expect(await runs.reports('1')).toMatchObject([
       { target: '#7', settled: true, problem: expect.stringContaining('HTTP 403') },
@@ -118,22 +118,22 @@ describe('The comment of a pull request', () => {
   it('is written a second after the one before', async () => {
     await runs.put(aPreview({ id: '1', ...DONE }));
     await runs.put(aPreview({ id: '2', ...DONE }, { pullRequest: 8 }));
-    expect(await tellAll()).toEqual([100, 900, 100]);
+    expect(await sendAll()).toEqual([100, 900, 100]);
   });
 
   it('of a plan is written once while the plan waits for an approval, and again when it has ended', async () => {
-    const tellNext = createTelling();
+    const sendNext = createSending();
     await runs.put(
       aPlan({ id: '1', state: 'awaiting_approval', message: 'Heads of forks need an approval' }),
     );
-    await tellAll(20, tellNext);
+    await sendAll(20, sendNext);
     expect(github.comments.of(7)[0]?.body).toContain('<!-- runners-poc:plan:p1 -->');
     expect(runs.settledRuns).toEqual([]);
     await runs.change('1', { state: 'running' });
-    await tellAll(20, tellNext);
+    await sendAll(20, sendNext);
     expect(writes()).toBe(1);
     await runs.change('1', { state: 'succeeded' });
-    await tellAll(20, tellNext);
+    await sendAll(20, sendNext);
     expect(standing()).toEqual([['1', 1]]);
     expect(runs.settledRuns).toEqual(['1']);
   });
@@ -141,13 +141,13 @@ describe('The comment of a pull request', () => {
   it('of a plan is updated by a newer head that changes no root, but not created for such a head', async () => {
     const nothing = { state: 'succeeded', message: 'No Terraform root is changed' } as const;
     await runs.put(aPlan({ id: '1', ...nothing }, { roots: null }));
-    await tellAll();
+    await sendAll();
     expect(standing()).toEqual([]);
     expect(runs.settledRuns).toEqual(['1']);
     await runs.put(aPlan({ id: '2', state: 'succeeded', chosen: 1, message: '1 root' }, { roots: null }));
-    await tellAll();
+    await sendAll();
     await runs.put(aPlan({ id: '3', ...nothing }, { roots: null, revision: 'b'.repeat(40) }));
-    await tellAll();
+    await sendAll();
     expect(standing()).toEqual([['3', 1]]);
     const [comment] = github.comments.of(7);
     expect(comment?.body).toContain('No Terraform root is changed');
@@ -158,7 +158,7 @@ describe('The comment of a pull request', () => {
   it('of a plan without its token is undeliverable, and holds up no other', async () => {
     await runs.put(aPlan({ id: 'no-token', state: 'failed' }));
     await runs.put(aPlan({ id: '2', state: 'succeeded', concurrencyGroup: 'plan:other' }));
-    await tellAll();
+    await sendAll();
     expect(standing()).toEqual([['2', 0]]);
     expect(await runs.reports('no-token')).toMatchObject([{ settled: true }]);
     expect(runs.settledRuns.toSorted()).toEqual(['2', 'no-token']);
@@ -170,7 +170,7 @@ describe('The comment of a pull request', () => {
     await runs.put(aPlan({ id: '2', ...ended, concurrencyGroup: 'plan:other' }, { planId: 'p2' }));
     const own = { credential: 'configured' } as const;
     await runs.put(aPlan({ id: '3', ...ended, concurrencyGroup: 'plan:ours' }, own));
-    await tellAll();
+    await sendAll();
     expect(github.comments.of(7).map(({ body }) => body.split('\n')[0])).toEqual([
       '<!-- runners-poc:plan:p1 -->',
       '<!-- runners-poc:plan:p2 -->',

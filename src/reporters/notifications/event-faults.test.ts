@@ -68,12 +68,12 @@ async function play({ idle }: Started): Promise<string[]> {
 
 /** Checks that each event arrived, in order, and with the same id each time. */
 async function expectSent(ids: readonly string[], doubles: number, what: string): Promise<void> {
-  for (const [{ seen }, told] of [
+  for (const [{ seen }, expected] of [
     [receiver, ids],
     [other, ids.slice(1)],
   ] as const) {
     let repeated = 0;
-    for (const id of told) {
+    for (const id of expected) {
       const events = seen.filter(({ body }) => body.data.deployment_id === id);
       const firsts = new Map(events.map(({ headers, body }) => [headers['webhook-id'], body.type]));
       expect([...firsts.values()], what).toEqual(EVENTS);

@@ -9,7 +9,7 @@ import { backoffMs } from './write-lane.ts';
 
 /** One part of the loop. When it throws, only this part waits, and longer each time. */
 export interface Sender {
-  /** What it sends, for the log, for example "commit statuses". */
+  /** The name of the sent things in the log, for example "commit statuses". */
   what: string;
   /**
    * Sends what is due, except for runs that are set aside. Resolves to the ms until there is more to do, or to null if

@@ -63,7 +63,7 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
         schedule(intervalMs || RETRY_MS);
       });
   }
-  /** Of several times the earliest counts. */
+  /** If several times are given, the earliest counts. */
   function schedule(delayMs: number): void {
     const atMs = performance.now() + delayMs;
     if (ending.signal.aborted || atMs >= dueAtMs) return;

@@ -78,7 +78,7 @@ describe('The shared provider cache, with a real terraform', () => {
     const mirror = await packedMirror();
     const { executor } = newCache();
     expect((await init(executor, await boxPlace(mirror))).result).toEqual(DONE);
-    // As made on a machine of another kind: the one checksum of an unpacked provider is that machine's.
+    // The lock file was made on another kind of machine, so its one checksum is of that machine's provider.
     const zip = createHash('sha256').update(readFileSync(mirror.zip)).digest('hex');
     const place = await boxPlace(mirror);
     writeTree(place.root, {

@@ -88,7 +88,7 @@ describe('Listing and checking', () => {
   });
 
   it.each<[program: string, problem: string]>([
-    [says('Terraform v1'), 'version -json told no version'],
+    [says('Terraform v1'), 'version -json printed no version'],
     ['#!/bin/sh\nexit 3\n', 'version -json ended with exit code 3'],
     ['#!/no/such/interpreter\n', 'was not found'],
   ])('reports the problem of %j', async (text, problem) => {

@@ -97,7 +97,7 @@ export async function checkTool(
   if (result.exitCode !== 0)
     return { ok: false, problem: `version -json ended with exit code ${result.exitCode}` };
   const said = versionSchema.safeParse(parseJson(result.stdout.unmasked)).data?.terraform_version;
-  if (said === undefined) return { ok: false, problem: 'version -json told no version' };
+  if (said === undefined) return { ok: false, problem: 'version -json printed no version' };
   if (version !== null && said !== version)
     return { ok: false, problem: `it says that it is ${result.stdout.mask(said)}` };
   return { ok: true, version: said };
