@@ -69,7 +69,7 @@ async function bareFetch(platform: GeneratedPlatform, mirror: string): Promise<n
   return performance.now() - startedAt;
 }
 
-/** The ms that so many processes take that do nothing. */
+/** The time in ms of this many processes that do nothing. */
 async function spawnMany(count: number, atOnce: number): Promise<number> {
   const startedAt = performance.now();
   let left = count;

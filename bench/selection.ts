@@ -96,7 +96,7 @@ async function syncedLedger(mirror: Mirror, commit: string): Promise<Ledger> {
   return { ...EMPTY_LEDGER, entries: new Map(entries), baseline: commit };
 }
 
-/** Throws unless exactly so many services are to be run. */
+/** Throws unless exactly this number of services is to be run. */
 async function timedExplain(
   options: Pick<ExplainOptions, 'repository' | 'revision'> & Partial<ExplainOptions>,
   expected: number,

@@ -14,7 +14,7 @@ export interface LoadResult {
 }
 
 export interface Load {
-  /** Sends so many requests over so many connections, each waiting for its answer before the next. */
+  /** Sends a number of requests over a number of connections. Each connection waits for the answer before the next request. */
   send(options: { port: number; connections: number; requests: number }): Promise<LoadResult>;
   end(): void;
 }

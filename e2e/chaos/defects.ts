@@ -35,10 +35,8 @@ export const DEFECTS: readonly Defect[] = [
       // another id.
       {
         file: 'stores/sql/writes/enqueue.ts',
-        from: `    timeOrderedId(now),
-    request.kind,`,
-        to: `    (request.dedupeKey && request.trigger.deliveryId) ?? timeOrderedId(now),
-    request.kind,`,
+        from: 'id: timeOrderedId(now),',
+        to: 'id: (dedupeKey && trigger.deliveryId) ?? timeOrderedId(now),',
       },
     ],
   },
@@ -68,10 +66,8 @@ export const DEFECTS: readonly Defect[] = [
     patches: [
       {
         file: 'pipelines/selection/explain.ts',
-        from: `    newer,
-    rollback: options.rollback,`,
-        to: `    newer: new Set(),
-    rollback: options.rollback,`,
+        from: 'target, baselines, ownServices, newer };',
+        to: 'target, baselines, ownServices, newer: new Set() };',
       },
     ],
   },

@@ -1,4 +1,4 @@
-/** iac-runner unpin: lets pushes reach services again that were rolled back. */
+/** iac-runner unpin: ends rollbacks, so that pushes reach their services again. */
 
 import { UsageError } from '../errors.ts';
 import { requestSync } from './client/request-sync.ts';

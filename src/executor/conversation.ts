@@ -48,7 +48,7 @@ const MAX_WORDS_LINES = 3;
 const MAX_WORDS_CHARACTERS = 300;
 /** If the command must end soon, the executor gets only this time for its last answer. */
 const LAST_ANSWER_MS = 5 * SECOND;
-/** So many signs of life are sent in the time of a silence. */
+/** The number of signs of life that are sent in the time of a silence. */
 const SIGNS = 6;
 
 /**

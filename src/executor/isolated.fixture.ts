@@ -1,4 +1,4 @@
-/** An executor under test, the real one or a program in its place, and what is seen of a step. */
+/** An executor under test, which is the real one or another program, and the observed course of a step. */
 
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -12,15 +12,15 @@ export const MAX_MESSAGE_BYTES = MEBIBYTE;
 const DEFAULT_TIMEOUT_MINUTES = 30;
 
 const text = z.string().refine((value) => !value.includes('\0'), 'holds a NUL byte');
-const given = text.min(1);
+const nonEmptyText = text.min(1);
 const count = z.int().positive();
 /** The longest timer of Node. */
 export const MAX_MS = 2 ** 31 - 1;
 const milliseconds = z.number().max(MAX_MS);
 
-/** Lists and maps may be null, because Go writes empty ones so. A timeout of 0 means the usual one. */
+/** Lists and maps may be null, because Go writes empty ones as null. A timeout of 0 means the usual one. */
 const common = {
-  work_dir: given,
+  work_dir: nonEmptyText,
   env_vars: z
     .record(z.string().regex(/^[^=\0]+$/), text)
     .nullish()
@@ -36,7 +36,7 @@ const common = {
 /** The request of older callers. Unknown fields are ignored. */
 const toolRequest = z.object({
   tool: z.enum(TOOLS),
-  command: given,
+  command: nonEmptyText,
   args: z
     .array(text)
     .nullish()
@@ -69,7 +69,7 @@ const streamedTool = toolRequest.extend(streamFields);
 
 /** A request for any program, instead of `tool`, `command` and `args`. `env_vars` is its whole environment. */
 const programRequest = z.object({
-  argv: z.tuple([given], text),
+  argv: z.tuple([nonEmptyText], text),
   ...common,
   ...streamFields,
   /** Written to its stdin. */

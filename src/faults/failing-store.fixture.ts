@@ -6,11 +6,11 @@ import type { RunStore } from '../runs/run-store.ts';
 export interface FailureOptions {
   /** Default: StoreUnavailableError. */
   error?: Error;
-  /** So many calls fail, beginning with the n-th. Default 1; Infinity until `heal`. */
+  /** How many calls fail, starting with the n-th. Default 1. With Infinity all calls fail until `heal`. */
   times?: number;
   /** The call is done, and only its answer is lost. Default: it is not done. */
   afterwards?: boolean;
-  /** Only calls of these methods are counted and fail. Default: all that return a promise, but `close`. */
+  /** Only calls of these methods are counted and fail. Default: all methods that return a promise, except `close`. */
   only?: readonly StoreCall[];
 }
 
@@ -19,7 +19,7 @@ type StoreCall = Exclude<keyof RunStore, 'watch' | 'isAlive' | 'close'>;
 
 export interface FailingStore {
   store: RunStore;
-  /** How many calls there were, those that failed included. */
+  /** The number of calls, including those that failed. */
   calls(): number;
   /** The calls that failed, in order. Empty when fewer than `n` calls were made: the sweep is over. */
   failed(): StoreCall[];

@@ -25,7 +25,7 @@ import { SECOND } from '../units.ts';
 
 /** The last git of a dead process gets this time to end by itself, because nobody ends it. */
 const ORPHANS_MS = SECOND;
-/** A holder gives so many signs of life in the time after which a lock is stale. */
+/** The number of signs of life that a holder gives in the time after which a lock is stale. */
 const SIGNS = 4;
 
 /** A holder as a waiter sees it. Ages are measured by the clock of the waiter, so a clock that jumps ends no lock. */

@@ -35,7 +35,7 @@ export interface Written {
 
 const STATUS: Written = { name: 'status', permission: 'commit statuses' };
 
-/** With pauses that grow to 15 minutes, so many tries take a day. */
+/** This many tries take a day, because the pauses grow to 15 minutes. */
 const MAX_TRIES = 100;
 
 /**

@@ -34,7 +34,7 @@ export interface GitHubComments {
   put(request: CommentRequest): Promise<SendOutcome>;
 }
 
-/** With the waits between them, so many tries take longer than the token of a request lasts. */
+/** This many tries, with the waits between them, take longer than the token of a request is valid. */
 const TRIES_OF_REQUEST = 12;
 const COMMENT: Written = { name: 'comment', permission: 'comments of pull requests' };
 /** We write the mark at the beginning. An earlier service may have written it further down. */

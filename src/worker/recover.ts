@@ -8,7 +8,7 @@ import type { RunStore } from '../runs/run-store.ts';
 import { SECOND } from '../units.ts';
 
 const GRACE_MS = 5 * SECOND;
-/** So many of the newest runs are searched for processes that this machine left. Others may have ended them since. */
+/** The number of newest runs that are searched for processes that this machine left. Others may have ended the runs. */
 const RECENT_RUNS = 200;
 
 export interface RecoverOptions {

@@ -22,7 +22,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** As it would be so many days from now. */
+/** Prunes as if this many days had passed. */
 function start(
   days: number,
   retentionDays: number,

@@ -11,7 +11,7 @@ export type { Location } from './history.ts';
 export interface RepositoryReader {
   /** The branch head; null if there is none yet. */
   head(): Promise<string | null>;
-  /** Says of each id whether it is a commit here, and on the branch. */
+  /** Says for each id whether the commit exists here, and whether it is on the branch. */
   locate(revisions: readonly string[]): Promise<Map<string, Location>>;
   /** The commits of the branch that have `revision` among their ancestors, without `revision` itself. */
   descendants(revision: string): Promise<Set<string>>;
@@ -37,7 +37,7 @@ export interface RepositoryReader {
 export interface ReaderOptions {
   repository: RepositoryGit;
   head(): Promise<string | null>;
-  /** Is called around every question, so that a caller can repair what the question fails on. */
+  /** Called around every question, so that a caller can repair the repository and ask again. */
   guard?<T>(question: () => Promise<T>): Promise<T>;
 }
 

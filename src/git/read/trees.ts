@@ -1,4 +1,4 @@
-/** Reads what is in a tree, and what differs between trees. One process for each question; names are exact, never quoted. */
+/** Lists the entries of trees and the differences between trees, with one git process each. Names are never quoted. */
 
 import { randomUUID } from 'node:crypto';
 import { GitError } from '../../errors.ts';
@@ -22,7 +22,7 @@ export interface TreePair {
 
 export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 
-/** Lists everything in a commit or tree. Throws GitError `unknown_revision` if `revision` is neither here. */
+/** Lists everything in a commit or tree. Throws GitError `unknown_revision` if `revision` does not exist here. */
 export async function listTree(
   repository: RepositoryGit,
   revision: string,

@@ -88,7 +88,7 @@ async function takeJobs(
   const waiting = store.nextEntry(draining);
   // Just before this one waited, another worker may have read entries for which it has no place. Nothing announces them.
   const again = setTimeout(() => void places.fill().catch(() => undefined), LOOK_AGAIN_MS);
-  waiting.catch(places.doubt);
+  waiting.catch(places.noteLostAnswer);
   const entry = await waiting.finally(() => clearTimeout(again));
   if (entry !== null && !draining.aborted) await places.fill([entry]);
 }

@@ -18,22 +18,22 @@ export interface JobPlacesOptions extends Omit<RunJobOptions, 'wanted'> {
 
 export type JobPlaces = ReturnType<typeof createJobPlaces>;
 
-/** Longer than any answer takes. Entries of running jobs are touched at each renewal. */
+/** An answer of Redis never takes this long. Entries of running jobs are touched more often, at each renewal. */
 const UNTOUCHED_MS = 10 * SECOND;
 
 interface State {
   active: Set<RunningJob>;
-  /** Places for which jobs were asked from Redis, and which may yet be filled. */
+  /** The number of places for which we asked Redis for jobs and have no answer yet. */
   reserved: number;
   placeFreed: PromiseWithResolvers<void>;
-  doubts: ReturnType<typeof createDoubts>;
+  lostAnswers: ReturnType<typeof createLostAnswers>;
 }
 
 export function createJobPlaces(options: JobPlacesOptions) {
   const { draining } = options;
   const active = new Set<RunningJob>();
-  const doubts = createDoubts(options, active);
-  const state: State = { active, reserved: 0, placeFreed: Promise.withResolvers(), doubts };
+  const lostAnswers = createLostAnswers(options, active);
+  const state: State = { active, reserved: 0, placeFreed: Promise.withResolvers(), lostAnswers };
   draining.addEventListener('abort', () => state.placeFreed.resolve(), { once: true });
   const free = () => countFree(options, state);
   const fill = (entries: readonly string[] = []) => fillPlaces(options, state, entries);
@@ -55,11 +55,11 @@ export function createJobPlaces(options: JobPlacesOptions) {
     },
     /** Renews the leases of the running jobs, and stops jobs without a lease, because others may have started them. */
     renew: () => renewLeases(options, [...active]),
-    /** Notes that Redis may have given us something without our getting the answer. */
-    doubt: doubts.note,
-    /** Gives back what Redis gave us without our getting the answer. Otherwise it would wait for the idle time. */
+    /** Notes that an answer of Redis was lost, which may have given us entries. */
+    noteLostAnswer: lostAnswers.note,
+    /** Gives back the entries of lost answers. Otherwise they would wait for the idle time. */
     async recall(): Promise<void> {
-      if (await doubts.recall()) await fillAll();
+      if (await lostAnswers.recall()) await fillAll();
     },
     handBackAll(): void {
       for (const running of active) running.stop('draining');
@@ -87,7 +87,7 @@ async function fillPlaces(
     take(options, state, found);
     return found.more;
   } catch (error) {
-    state.doubts.note();
+    state.lostAnswers.note();
     throw error;
   } finally {
     state.reserved -= wanted;
@@ -112,9 +112,9 @@ function startAll(options: JobPlacesOptions, { started, setAside }: StartedJobs)
   return started.map((one) => {
     const { job, lease } = one;
     log.info({ job: job.id, user: job.userId, attempt: job.attempt, entry: lease.entry }, 'job started');
-    // At its end the job's own place is filled again, and no other.
+    // When the job ends, only its own place is filled again.
     const running = startJob({ ...options, wanted: () => (draining.aborted ? 0 : 1) }, one);
-    // The answer that started it was on its way when the drain began.
+    // The drain may have started while Redis answered.
     if (draining.aborted) running.stop('draining');
     return running;
   });
@@ -139,8 +139,8 @@ async function renewLeases(
   }
 }
 
-/** Looks for entries that Redis gave us without our knowing, some time after an answer was lost. */
-function createDoubts({ store }: JobPlacesOptions, active: ReadonlySet<RunningJob>) {
+/** Some time after an answer was lost, looks for the entries that Redis gave us with it. */
+function createLostAnswers({ store }: JobPlacesOptions, active: ReadonlySet<RunningJob>) {
   let dueAtMs = Number.POSITIVE_INFINITY;
   return {
     note(): void {
@@ -148,8 +148,8 @@ function createDoubts({ store }: JobPlacesOptions, active: ReadonlySet<RunningJo
     },
     /** Returns true if it has looked. */
     async recall(): Promise<boolean> {
-      const startedFor = dueAtMs;
-      if (performance.now() < startedFor) return false;
+      const dueBeforeMs = dueAtMs;
+      if (performance.now() < dueBeforeMs) return false;
       for (let entries: string[] = [], after: string | null = null; ; after = entries.at(-1) ?? null) {
         entries = await store.untouched(UNTOUCHED_MS, after);
         const ours = new Set([...active].map(({ lease }) => lease.entry));
@@ -157,7 +157,7 @@ function createDoubts({ store }: JobPlacesOptions, active: ReadonlySet<RunningJo
         if (unknown.length > 0) await store.recall(unknown);
         if (entries.length < UNTOUCHED_AT_ONCE) break;
       }
-      if (dueAtMs === startedFor) dueAtMs = Number.POSITIVE_INFINITY;
+      if (dueAtMs === dueBeforeMs) dueAtMs = Number.POSITIVE_INFINITY;
       return true;
     },
   };

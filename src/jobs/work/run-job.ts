@@ -68,13 +68,13 @@ export function startJob(options: RunJobOptions, started: StartedJob): RunningJo
   }
 
   /** Once the lease is lost, nobody needs the lines. */
-  const useless = new AbortController();
+  const unneeded = new AbortController();
   const output = createOutputWriter({
     append: async (lines) => {
-      if (!(await store.appendOutput(lease, lines))) useless.abort();
+      if (!(await store.appendOutput(lease, lines))) unneeded.abort();
     },
     now,
-    signal: AbortSignal.any([givingUp, useless.signal]),
+    signal: AbortSignal.any([givingUp, unneeded.signal]),
   });
   const context: JobContext = {
     signal: stopped.signal,
@@ -90,7 +90,7 @@ export function startJob(options: RunJobOptions, started: StartedJob): RunningJo
 
   async function run(): Promise<StartedJobs | null> {
     const end = await workToItsEnd(options, job, context, stop);
-    if (end === 'lost') useless.abort();
+    if (end === 'lost') unneeded.abort();
     const words = describeEnd(end, options.timeoutMs);
     if (words.lines.length > 0) await output.write(words.stream, words.lines);
     await output.end();

@@ -10,9 +10,9 @@ import { createPathMatcher } from './touched-paths.ts';
 /** The numbers of shown paths: for each service, and of those that belong to no service. */
 const SHOWN_PATHS = 20;
 const SHOWN_UNMATCHED = 100;
-/** One git process compares so many commits. */
+/** The number of commits that one git process compares. */
 const COMPARED_AT_ONCE = 5;
-/** After so many changed paths, no other commit is compared. */
+/** After this number of changed paths, no other commit is compared. */
 const MAX_PATHS = 100_000;
 
 interface PathsQuestion {

@@ -9,7 +9,7 @@ import { createPathTree } from '../rules/path-tree.ts';
 
 const LFS_POINTER = 'version https://git-lfs.github.com/spec/';
 const SHOWN = 5;
-/** At most so many files are checked. No known repository has more. */
+/** The most files that are checked. No known repository has more. */
 const MAX_FILES = 20_000;
 const AT_ONCE = 64;
 

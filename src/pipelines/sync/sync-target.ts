@@ -19,7 +19,8 @@ export type SyncTarget = {
 /**
  * Fetches the branch and chooses the commit. A requested commit that is on the branch is synced even if the branch has
  * moved on, unless the run had to wait and follows the branch. A run that was cut off continues at its commit and never
- * goes back. Of several coalesced commits the one that contains the others counts, whatever the order of deliveries.
+ * goes back. If several commits are coalesced, the commit that contains the others counts, whatever the order of the
+ * deliveries.
  */
 export async function resolveTarget(
   mirror: Mirror,

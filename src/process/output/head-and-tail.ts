@@ -46,7 +46,7 @@ export function createHeadAndTail(maxBytes: number): HeadAndTail {
   let keptBytes = 0;
   const dropped: LeftOut = { bytes: 0, lines: 0, streams: [] };
 
-  /** Drops so many bytes from the start of the kept part, at most the first chunk. */
+  /** Drops this many bytes from the start of the kept part, but at most the first chunk. */
   function dropFirst(bytes: number): void {
     const [first] = kept;
     if (!first || bytes <= 0) return;

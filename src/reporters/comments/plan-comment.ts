@@ -8,7 +8,7 @@ import { code, FENCES_LENGTH, fenced, plainLines, prose } from './markdown.ts';
 
 /** A little less than the 65,536 characters that GitHub takes (https://docs.github.com/en/rest/issues/comments). */
 const MAX_LENGTH = 65_000;
-/** A plan gets at least so many characters. */
+/** The number of characters that each plan gets at least. */
 const MIN_BLOCK = 400;
 const MAX_REMARKS = 20;
 const CUT = '_More roots are in the full log: a comment holds no more._';

@@ -1,4 +1,4 @@
-/** The three kinds of comments on pull requests: which runs have one, and what it says. */
+/** Decides for the three kinds of comments on pull requests which runs have one, and writes their text. */
 
 import type { GitHubComments } from '../../github/github-comments.ts';
 import { NO_ROOT_CHANGED } from '../../runs/plan-comment.ts';

@@ -17,7 +17,7 @@ interface EventMessage {
   url: string;
   /** The operator's own address may be any address. An address from a request must obey the rules. */
   isOperators: boolean;
-  /** The same for each try. */
+  /** The id is the same for each try. */
   id: string;
   /** JSON. */
   body: string;
@@ -42,7 +42,7 @@ export interface EventWebhookOptions {
 
 const TIMEOUT_MS = 10 * SECOND;
 const FIRST_PAUSE_MS = 5 * SECOND;
-/** With pauses that double up to LONGEST_PAUSE_MS, so many tries take a day. */
+/** This many tries take a day, because the pauses double up to LONGEST_PAUSE_MS. */
 const MAX_TRIES = 19;
 export const LONGEST_PAUSE_MS = 3 * HOUR;
 

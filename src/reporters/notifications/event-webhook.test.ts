@@ -18,7 +18,7 @@ type Started = ReturnType<typeof startEventSender>;
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const HOUR = 3_600_000;
-/** A sleep passes so many times faster than its length. */
+/** Sleeps are shortened by this factor. */
 const SPEED = 60;
 const LISTED = { protocols: ['https', 'http'], hosts: ['127.0.0.1'] };
 

@@ -3,7 +3,7 @@
 import { StoreUnavailableError } from '../../errors.ts';
 import type { Run } from '../../runs/run.ts';
 
-/** If so many runs meet a defect and no report is sent in between, a restart may help. One or two damaged runs do no harm. */
+/** If this many runs meet a defect and no report is sent in between, a restart may help. Fewer damaged runs do no harm. */
 const MANY = 3;
 const NEXT_ACTION = 'Report the defect. The run is tried again after a restart, and not reported until then.';
 

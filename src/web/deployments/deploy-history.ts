@@ -1,4 +1,4 @@
-/** Keeps what the status shows of the events of a deployment, for deployments that somebody watches right now. */
+/** Keeps the part of a deployment's events that its status shows, for deployments that somebody watches right now. */
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { NOT_STARTED, type Progress, projectProgress } from '../../runs/deployments/deploy-progress.ts';
@@ -58,7 +58,7 @@ interface Entry {
 
 export function createDeployHistories(options: DeployHistoriesOptions): DeployHistories {
   const { store, maxCharacters = MAX_CHARACTERS, idleMs = IDLE_MS } = options;
-  /** The one that was read longest ago stands first. */
+  /** The history that was read longest ago stands first. */
   const entries = new Map<string, Entry>();
   let idle: NodeJS.Timeout | undefined;
 

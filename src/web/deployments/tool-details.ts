@@ -10,7 +10,7 @@ type EventOf<Type extends RunEvent['type']> = Extract<RunEvent, { type: Type }>;
 
 export type ToolRun = DeployRun | PlanRun;
 
-/** A root module: either its plan, or why there is none. */
+/** A root module with either its plan, or the reason why there is none. */
 export type PlannedRoot = { step: string; directory: string | null } & (
   | { plan: EventOf<'run.planned'>; problem: null }
   | { plan: null; problem: EventOf<'run.diagnosed'> }
@@ -19,7 +19,7 @@ export type PlannedRoot = { step: string; directory: string | null } & (
 export interface Approval {
   /** The approval is bound to the SHA-256 of a plan, or to a commit. Null for runs of older versions. */
   subject: string | null;
-  /** Null once decided. */
+  /** Null when the approval is decided. */
   expiresAt: number | null;
   decided: Pick<EventOf<'run.decided'>, 'decision' | 'by' | 'at'> | null;
 }

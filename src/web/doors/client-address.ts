@@ -1,4 +1,4 @@
-/** Finds the address of a client: that of the connection or, behind trusted proxies, the address that they report. */
+/** Finds the address of a client: the connection's address or, behind trusted proxies, the address that they report. */
 
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';

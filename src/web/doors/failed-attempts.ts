@@ -11,7 +11,7 @@ export interface FailedAttempts {
   failed(address: string, credential: Credential, message: string): RequestError;
   /** The 429 that an address gets while it has failed too often, or null. */
   refusal(address: string, credential: Credential): RequestError | null;
-  /** How many there were since the start. */
+  /** The number of failures since the start. */
   counts(): ReadonlyMap<Credential, number>;
 }
 
@@ -22,7 +22,7 @@ export interface FailedAttemptsOptions {
 }
 
 const ALLOWED_PER_MINUTE = 10;
-/** When there are more, the address that failed first is forgotten. */
+/** The most addresses that are remembered. If there are more, the address that failed first is forgotten. */
 const MAX_ADDRESSES = 10_000;
 
 export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): FailedAttempts {

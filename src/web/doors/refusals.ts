@@ -21,7 +21,7 @@ export function refuse(c: Context<RunPageEnv>, assets: Assets, status: keyof typ
   return c.html(messagePage({ title: TITLES[status], identity, assets }, error), status);
 }
 
-/** 401, or the login page, which leads back. The same for every path, whether it exists or not. */
+/** Answers 401, or shows the login page, which leads back. The answer is the same for paths that do not exist. */
 export function askForCredentials(c: Context) {
   if (isBrowser(c)) {
     return c.redirect(`/login?next=${encodeURIComponent(addressAfterSignIn(c))}`, 303);

@@ -4,7 +4,8 @@ import type { Context } from 'hono';
 
 /**
  * `same` when the browser says that one of our pages sent the request, `cross` when it names another site, `unknown`
- * when it says nothing (then it is no browser). `publicUrl` is ours, too, for proxies that change the Host header.
+ * when it says nothing (then it is no browser). `publicUrl` counts as our own address, for proxies that change the Host
+ * header.
  * https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
  */
 export function requestOrigin(c: Context, publicUrl: string | null): 'same' | 'cross' | 'unknown' {

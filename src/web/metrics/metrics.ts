@@ -50,7 +50,7 @@ async function createMetrics() {
   const ended = new Counter({
     ...shared,
     name: 'iac_runner_runs_ended_total',
-    help: 'Runs that ended, by how.',
+    help: 'Ended runs, by outcome.',
   });
   const queue = new Gauge({
     registers: [registry],
@@ -104,7 +104,7 @@ async function fleetMetrics(fleet: Pick<Fleet, 'workers' | 'oldestWaiting'>): Pr
     metricText(
       'gauge',
       'iac_runner_workers_silent',
-      'Processes that were heard of, but not lately.',
+      'Processes that share the store and have given no sign of life lately.',
       workers.length - alive.length,
     ),
     metricText(
@@ -124,7 +124,7 @@ async function jobMetrics(jobs: { queue(): Promise<JobQueue> }): Promise<string>
     metricText(
       'gauge',
       'iac_runner_jobs_stream_depth',
-      'Entries of jobs:stream: of jobs that wait and of those that run.',
+      'Entries of jobs:stream, of waiting and running jobs.',
       queue.depth,
     ),
     metricText(

@@ -65,7 +65,7 @@ function emptyWords({ kind, state }: RunListFilter, paged: boolean): string {
   const { name, plural } = kind === null ? { name: 'run', plural: 'runs' } : kindOf({ kind });
   if (paged) return `No older ${plural}.`;
   if (state !== null) return `No ${name} is ${stateWord(state)}.`;
-  return kind === null ? 'No runs yet. A push to the branch makes the first.' : `No ${plural} yet.`;
+  return kind === null ? 'No runs yet. A push to the branch starts the first one.' : `No ${plural} yet.`;
 }
 
 function runRow(run: Run, { now, commitUrl }: RunListView): Html {

@@ -13,7 +13,7 @@ export interface ServiceRoutesOptions extends PageOptions {
   store: Pick<RunStore, 'run' | 'ledger' | 'outsideHashes'>;
   /** The group of runs whose ledger is shown. */
   scope: string;
-  /** The ids of the services at the branch head as last fetched; none before the first fetch. */
+  /** The ids of the services at the last fetched branch head. Empty before the first fetch. */
   known(): Promise<readonly string[]>;
   /** True when config hashes also stand in Dokploy. */
   hasOutside: boolean;
