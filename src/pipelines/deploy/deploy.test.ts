@@ -115,9 +115,9 @@ describe('A deployment', { timeout: 300_000 }, () => {
     const printed = '"warning-canary" and "list-canary", 123456789 of them';
     const output = JSON.stringify({ thing: { type: 'string', value: 'warning-canary' } });
     const room = await openDeploySetup({
-      plan: `echo '${told}'`,
-      show: `[ "$2" = -json ] || echo '${told}'`,
-      apply: `echo '${told}'`,
+      plan: `echo '${printed}'`,
+      show: `[ "$2" = -json ] || echo '${printed}'`,
+      apply: `echo '${printed}'`,
       output: `echo '${output}'; exit`,
     });
     const secrets = {
@@ -138,7 +138,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
       outputs: { thing: { value: 'warning-canary' } },
     });
 
-    const failing = await openDeploySetup({ apply: `echo 'Error: ${told}'; exit 1` });
+    const failing = await openDeploySetup({ apply: `echo 'Error: ${printed}'; exit 1` });
     await failing.ask();
     expect(await failing.work(await failing.claim(), failing.store, secrets)).toMatchObject({
       state: 'failed',
