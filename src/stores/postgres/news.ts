@@ -41,6 +41,17 @@ export function toPayloads(by: string, changes: readonly Change[]): string[] {
   );
 }
 
+/** A listener to what other processes write, and its connection, which is null while the database is away. */
+interface Following {
+  readonly url: string;
+  readonly instance: string;
+  readonly onChange: (change: Change) => void;
+  client: Client | null;
+  isStopped: boolean;
+  /** When the connection was last known to work, by the clock of the database. */
+  lastHeard: number;
+}
+
 /**
  * Calls `onChange` for what others than `instance` wrote. After an interruption it is called for every run that may have
  * changed meanwhile. Resolves when it listens.
@@ -50,62 +61,59 @@ export async function followNews(
   instance: string,
   onChange: (change: Change) => void,
 ): Promise<{ stop(): void }> {
-  let client: Client | null = null;
-  let isStopped = false;
-  /** By the clock of the database. */
-  let lastHeard = 0;
-
-  async function listen(): Promise<Client> {
-    const opened = await connect(url);
-    opened.on('notification', ({ payload }) => {
-      const change = payloadSchema.safeParse(payload);
-      if (change.success && change.data.by !== instance) onChange(change.data);
-    });
-    try {
-      await opened.query('LISTEN iac_runner');
-      return opened;
-    } catch (error) {
-      drop(opened);
-      throw unavailable('reached', error);
-    }
-  }
-
-  /** Everything that is open, and what ended since the connection was last known to work. */
-  async function catchUp(on: Client): Promise<void> {
-    const since = lastHeard - OVERLAP_MS;
-    const { rows } = await on.query<{ id: string }>(
-      `SELECT id FROM runs WHERE state IN ('queued', 'running', 'awaiting_approval') OR finished_at >= $1`,
-      [since],
-    );
-    onChange({ runs: rows.map(({ id }) => id), mayClaim: true });
-  }
-
-  async function follow(): Promise<void> {
-    while (!isStopped) {
-      await sleep(client ? CHECK_MS : RETRY_MS, undefined, { ref: false });
-      if (isStopped) return;
-      try {
-        if (!client) {
-          client = await listen();
-          await catchUp(client);
-        }
-        lastHeard = await readClock(client);
-        if (isStopped) drop(client);
-      } catch {
-        // The database is away, which every other call reports. The missed changes are reported when it is back.
-        if (client) drop(client);
-        client = null;
-      }
-    }
-  }
-
-  client = await listen();
-  lastHeard = await readClock(client);
-  void follow();
+  const following: Following = { url, instance, onChange, client: null, isStopped: false, lastHeard: 0 };
+  following.client = await listen(following);
+  following.lastHeard = await readClock(following.client);
+  void follow(following);
   return {
     stop() {
-      isStopped = true;
-      if (client) drop(client);
+      following.isStopped = true;
+      if (following.client) drop(following.client);
     },
   };
+}
+
+async function listen({ url, instance, onChange }: Following): Promise<Client> {
+  const opened = await connect(url);
+  opened.on('notification', ({ payload }) => {
+    const change = payloadSchema.safeParse(payload);
+    if (change.success && change.data.by !== instance) onChange(change.data);
+  });
+  try {
+    await opened.query('LISTEN iac_runner');
+    return opened;
+  } catch (error) {
+    drop(opened);
+    throw unavailable('reached', error);
+  }
+}
+
+/** Checks the connection for as long as nobody stops it, and makes another one after it was lost. */
+async function follow(following: Following): Promise<void> {
+  while (!following.isStopped) {
+    await sleep(following.client ? CHECK_MS : RETRY_MS, undefined, { ref: false });
+    if (following.isStopped) return;
+    try {
+      if (!following.client) {
+        following.client = await listen(following);
+        await catchUp(following, following.client);
+      }
+      following.lastHeard = await readClock(following.client);
+      if (following.isStopped) drop(following.client);
+    } catch {
+      // The database is away, which every other call reports. The missed changes are reported when it is back.
+      if (following.client) drop(following.client);
+      following.client = null;
+    }
+  }
+}
+
+/** Reports all runs that are open, and those that ended since the connection was last known to work. */
+async function catchUp({ lastHeard, onChange }: Following, client: Client): Promise<void> {
+  const since = lastHeard - OVERLAP_MS;
+  const { rows } = await client.query<{ id: string }>(
+    `SELECT id FROM runs WHERE state IN ('queued', 'running', 'awaiting_approval') OR finished_at >= $1`,
+    [since],
+  );
+  onChange({ runs: rows.map(({ id }) => id), mayClaim: true });
 }

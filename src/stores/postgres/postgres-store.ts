@@ -56,5 +56,5 @@ export async function createPostgresStore(
       await reader.close();
     },
   };
-  return createSqlStore(driver, { ...{ requestTimeoutMs, queueLimit, tools }, isShared: true });
+  return createSqlStore(driver, { requestTimeoutMs, queueLimit, tools, isShared: true });
 }

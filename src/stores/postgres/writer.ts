@@ -7,10 +7,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, escapeLiteral, type QueryResult } from 'pg';
-import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import { StoreUnavailableError } from '../../errors.ts';
 import type { Row, Transaction } from '../sql/database.ts';
 import type { Driver } from '../sql/run-store.ts';
-import { grouped, perform, type WriteName } from '../sql/writes.ts';
+import { grouped, perform } from '../sql/writes.ts';
+import { type Answer, type Call, changesOf, fail, limitUncertain, uncertain } from './calls.ts';
 import { connect, drop, isConnectionLost, isUnavailable, statementsOf, unavailable } from './connection.ts';
 import { type Change, toPayloads } from './news.ts';
 
@@ -24,178 +25,186 @@ const EXPIRY_CHECK_MS = 250;
 /** A write that takes longer waits for somebody, or for a database that stands still. */
 const HANGING_MS = 4_000;
 
-interface Call {
-  name: WriteName;
-  values: unknown[];
-  resolve(value: unknown): void;
-  reject(error: Error): void;
-  timeoutMs: number;
-  /** By performance.now(): the caller gives up then, unless the call was taken into a transaction. */
-  deadline: number;
-  state: 'waiting' | 'taken' | 'given_up';
-}
-
-interface Answer {
-  call: Call;
-  outcome: Awaited<ReturnType<typeof perform>>[number];
-}
-
 export interface Writer {
   write: Driver['write'];
   close(): Promise<void>;
 }
 
-export function startWriter(url: string, instance: string, onChange: (change: Change) => void): Writer {
-  let client: Client | null = null;
-  let waiting: Call[] = [];
+interface State {
+  readonly url: string;
+  readonly instance: string;
+  readonly onChange: (change: Change) => void;
+  client: Client | null;
+  waiting: Call[];
   /** The calls that wait for a transaction to begin. */
-  let next: readonly Call[] = [];
-  let working: Promise<void> | null = null;
-  let isClosed = false;
-  let isCommitting = false;
+  next: readonly Call[];
+  /** The loop that commits the calls, or null while no call waits. */
+  working: Promise<void> | null;
+  isClosed: boolean;
+  isCommitting: boolean;
   /** By performance.now(): when the last write of a transaction began. */
-  let lastProgressAt = 0;
+  lastProgressAt: number;
+}
 
-  async function use(): Promise<Client> {
-    if (client) return client;
-    const opened = await connect(url, (ended) => {
-      if (client === ended) client = null;
-    });
-    client = opened;
-    await opened.query(BY_INDEX);
-    return opened;
-  }
-
-  function forget(lost: Client): void {
-    if (client === lost) client = null;
-    drop(lost);
-  }
-
-  async function work(): Promise<void> {
-    while (waiting.length > 0) {
-      next = waiting.splice(0, BATCH);
-      await commit(next).catch((error) => {
-        for (const call of next) fail(call, error);
-      });
-    }
-    working = null;
-  }
-
-  /** Runs the calls in one transaction. When one of them fails, each is run again in a transaction of its own. */
-  async function commit(calls: readonly Call[]): Promise<void> {
-    const current = await use();
-    const id = randomUUID();
-    const answers: Answer[] = [];
-    try {
-      const transaction = await begin(current);
-      for (const group of grouped(calls)) {
-        lastProgressAt = performance.now();
-        // The calls are taken only now: their callers may have given up while the lock was waited for.
-        const taken = group.filter(({ state }) => state !== 'given_up');
-        for (const call of taken) call.state = 'taken';
-        for (const [index, outcome] of (await perform(transaction, taken)).entries()) {
-          const call = taken[index];
-          if (call) answers.push({ call, outcome });
-        }
-      }
-    } catch (error) {
-      for (const call of calls) if (call.state === 'taken') call.state = 'waiting';
-      if (isConnectionLost(error)) forget(current);
-      else await current.query('ROLLBACK').catch(() => forget(current));
-      if (calls.length === 1 || isUnavailable(error)) throw error;
-      for (const call of calls) await commit([call]).catch((alone) => fail(call, alone));
-      return;
-    }
-    await store(current, id, answers);
-    for (const { call, outcome } of answers) {
-      if (outcome instanceof Error) fail(call, outcome);
-      else call.resolve(outcome.result);
-    }
-    for (const change of changesOf(answers)) onChange(change);
-  }
-
-  /**
-   * Commits, with a note of the transaction's id and with the news for the other machines. After an error only the
-   * database knows the outcome, so it is asked.
-   */
-  async function store(on: Client, id: string, answers: readonly Answer[]): Promise<void> {
-    const news = toPayloads(instance, changesOf(answers)).map(
-      (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
-    );
-    const limits = limitUncertain(answers.map(({ call }) => call));
-    isCommitting = true;
-    try {
-      const noted = on.query(`${news.join(' ')} ${noteCommit(instance, id)}`);
-      const [, { command }] = await Promise.all([noted, on.query('COMMIT')]);
-      if (command !== 'COMMIT') throw new Error('The database did not make the commit.');
-    } catch (error) {
-      forget(on);
-      if (!(await wasCommitted(id))) throw unavailable('written', error);
-    } finally {
-      isCommitting = false;
-      for (const limit of limits) clearTimeout(limit);
-    }
-  }
-
-  /** The lock is free once the transaction has ended, and the row then has its id or does not. */
-  async function wasCommitted(id: string): Promise<boolean> {
-    while (true) {
-      if (isClosed) throw uncertain();
-      let on: Client | null = null;
-      try {
-        on = await use();
-        await begin(on);
-        const rows = lastRows(
-          await on.query(`SELECT 1 FROM last_commits WHERE instance = '${instance}' AND id = '${id}'`),
-        );
-        await on.query('ROLLBACK');
-        return rows.length > 0;
-      } catch (error) {
-        if (on) forget(on);
-        if (!isUnavailable(error)) throw error;
-      }
-      await sleep(RETRY_MS);
-    }
-  }
-
-  const expiry = setInterval(() => {
-    const now = performance.now();
-    const late = [...next, ...waiting].filter(({ deadline }) => deadline <= now);
-    // Nothing is committed yet, so without the connection nothing of it is stored.
-    const hangs = !isCommitting && now - lastProgressAt > HANGING_MS;
-    if (client && hangs && late.some(({ state }) => state === 'taken')) forget(client);
-    for (const call of late) {
-      if (call.state !== 'waiting') continue;
-      call.state = 'given_up';
-      call.reject(
-        new StoreUnavailableError('The database did not answer in time, and nothing was stored.', {
-          nextAction: 'Try again; if it stays so, look into the log of the database.',
-        }),
-      );
-    }
-    waiting = waiting.filter(({ state }) => state === 'waiting');
-  }, EXPIRY_CHECK_MS);
+export function startWriter(url: string, instance: string, onChange: (change: Change) => void): Writer {
+  const state: State = {
+    url,
+    instance,
+    onChange,
+    client: null,
+    waiting: [],
+    next: [],
+    working: null,
+    isClosed: false,
+    isCommitting: false,
+    lastProgressAt: 0,
+  };
+  const expiry = setInterval(() => expire(state), EXPIRY_CHECK_MS);
   expiry.unref();
-
   return {
     write: (name, values, timeoutMs = Number.POSITIVE_INFINITY) =>
       new Promise((resolve, reject) => {
-        if (isClosed) return reject(new StoreUnavailableError('The store is closed.'));
-        waiting.push({
-          ...{ name, values, reject, timeoutMs },
+        if (state.isClosed) return reject(new StoreUnavailableError('The store is closed.'));
+        state.waiting.push({
+          name,
+          values,
+          reject,
+          timeoutMs,
           resolve: resolve as (value: unknown) => void,
           deadline: performance.now() + timeoutMs,
           state: 'waiting',
         });
-        working ??= new Promise<void>((done) => setImmediate(done)).then(work);
+        state.working ??= new Promise<void>((done) => setImmediate(done)).then(() => work(state));
       }),
     async close() {
-      isClosed = true;
+      state.isClosed = true;
       clearInterval(expiry);
-      await working;
-      await client?.end().catch(() => undefined);
+      await state.working;
+      await state.client?.end().catch(() => undefined);
     },
   };
+}
+
+async function use(state: State): Promise<Client> {
+  if (state.client) return state.client;
+  const opened = await connect(state.url, (ended) => {
+    if (state.client === ended) state.client = null;
+  });
+  state.client = opened;
+  await opened.query(BY_INDEX);
+  return opened;
+}
+
+function forget(state: State, lost: Client): void {
+  if (state.client === lost) state.client = null;
+  drop(lost);
+}
+
+async function work(state: State): Promise<void> {
+  while (state.waiting.length > 0) {
+    state.next = state.waiting.splice(0, BATCH);
+    await commit(state, state.next).catch((error) => {
+      for (const call of state.next) fail(call, error);
+    });
+  }
+  state.working = null;
+}
+
+/** Runs the calls in one transaction. When one of them fails, each is run again in a transaction of its own. */
+async function commit(state: State, calls: readonly Call[]): Promise<void> {
+  const current = await use(state);
+  const id = randomUUID();
+  const answers: Answer[] = [];
+  try {
+    const transaction = await begin(current);
+    for (const group of grouped(calls)) {
+      state.lastProgressAt = performance.now();
+      // The calls are taken only now: their callers may have given up while the lock was waited for.
+      const taken = group.filter((call) => call.state !== 'given_up');
+      for (const call of taken) call.state = 'taken';
+      for (const [index, outcome] of (await perform(transaction, taken)).entries()) {
+        const call = taken[index];
+        if (call) answers.push({ call, outcome });
+      }
+    }
+  } catch (error) {
+    for (const call of calls) if (call.state === 'taken') call.state = 'waiting';
+    if (isConnectionLost(error)) forget(state, current);
+    else await current.query('ROLLBACK').catch(() => forget(state, current));
+    if (calls.length === 1 || isUnavailable(error)) throw error;
+    for (const call of calls) await commit(state, [call]).catch((alone) => fail(call, alone));
+    return;
+  }
+  await store(state, current, id, answers);
+  for (const { call, outcome } of answers) {
+    if (outcome instanceof Error) fail(call, outcome);
+    else call.resolve(outcome.result);
+  }
+  for (const change of changesOf(answers)) state.onChange(change);
+}
+
+/**
+ * Commits, with a note of the transaction's id and with the news for the other machines. After an error only the
+ * database knows the outcome, so it is asked.
+ */
+async function store(state: State, on: Client, id: string, answers: readonly Answer[]): Promise<void> {
+  const { instance } = state;
+  const news = toPayloads(instance, changesOf(answers)).map(
+    (payload) => `SELECT pg_notify('iac_runner', ${escapeLiteral(payload)});`,
+  );
+  const limits = limitUncertain(answers.map(({ call }) => call));
+  state.isCommitting = true;
+  try {
+    const noted = on.query(`${news.join(' ')} ${noteCommit(instance, id)}`);
+    const [, { command }] = await Promise.all([noted, on.query('COMMIT')]);
+    if (command !== 'COMMIT') throw new Error('The database did not make the commit.');
+  } catch (error) {
+    forget(state, on);
+    if (!(await wasCommitted(state, id))) throw unavailable('written', error);
+  } finally {
+    state.isCommitting = false;
+    for (const limit of limits) clearTimeout(limit);
+  }
+}
+
+/** The lock is free once the transaction has ended, and the row then has its id or does not. */
+async function wasCommitted(state: State, id: string): Promise<boolean> {
+  while (true) {
+    if (state.isClosed) throw uncertain();
+    let on: Client | null = null;
+    try {
+      on = await use(state);
+      await begin(on);
+      const rows = lastRows(
+        await on.query(`SELECT 1 FROM last_commits WHERE instance = '${state.instance}' AND id = '${id}'`),
+      );
+      await on.query('ROLLBACK');
+      return rows.length > 0;
+    } catch (error) {
+      if (on) forget(state, on);
+      if (!isUnavailable(error)) throw error;
+    }
+    await sleep(RETRY_MS);
+  }
+}
+
+/** Rejects the calls whose callers give up now, and drops a connection on which a transaction hangs. */
+function expire(state: State): void {
+  const now = performance.now();
+  const late = [...state.next, ...state.waiting].filter(({ deadline }) => deadline <= now);
+  // Nothing is committed yet, so without the connection nothing of it is stored.
+  const hangs = !state.isCommitting && now - state.lastProgressAt > HANGING_MS;
+  if (state.client && hangs && late.some((call) => call.state === 'taken')) forget(state, state.client);
+  for (const call of late) {
+    if (call.state !== 'waiting') continue;
+    call.state = 'given_up';
+    call.reject(
+      new StoreUnavailableError('The database did not answer in time, and nothing was stored.', {
+        nextAction: 'Try again; if it stays so, look into the log of the database.',
+      }),
+    );
+  }
+  state.waiting = state.waiting.filter((call) => call.state === 'waiting');
 }
 
 async function begin(on: Client): Promise<Transaction> {
@@ -211,35 +220,6 @@ async function begin(on: Client): Promise<Transaction> {
 /** Several statements in one query give a list of results, which the types lack. */
 function lastRows(results: QueryResult<Row> | QueryResult<Row>[]): Row[] {
   return [results].flat().at(-1)?.rows ?? [];
-}
-
-function changesOf(answers: readonly Answer[]): Change[] {
-  return answers.flatMap(({ outcome }) =>
-    outcome instanceof Error ? [] : { runs: outcome.changed, mayClaim: outcome.mayClaim },
-  );
-}
-
-function fail(call: Call, error: unknown): void {
-  const isAnswer =
-    error instanceof StaleLeaseError || error instanceof QueueFullError || error instanceof NonceSpentError;
-  if (!isAnswer && isUnavailable(error)) call.reject(unavailable('written', error));
-  else call.reject(error instanceof Error ? error : new Error(String(error)));
-}
-
-/** Somebody waits for the answer of these, and the outcome may stay unknown for as long as the database is away. */
-function limitUncertain(calls: readonly Call[]): NodeJS.Timeout[] {
-  return calls
-    .filter(({ timeoutMs }) => Number.isFinite(timeoutMs))
-    .map(({ timeoutMs, reject }) => setTimeout(() => reject(uncertain()), timeoutMs).unref());
-}
-
-function uncertain(): StoreUnavailableError {
-  return new StoreUnavailableError(
-    'The database did not confirm a commit: it may have stored this, or not.',
-    {
-      nextAction: 'Try again; the same delivery or request is stored once.',
-    },
-  );
 }
 
 /**

@@ -36,7 +36,8 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
     },
   };
   const { fleet: _alone, ...store } = createSqlStore(driver, {
-    ...{ requestTimeoutMs, queueLimit },
+    requestTimeoutMs,
+    queueLimit,
     isShared: false,
   });
   return store;

@@ -33,30 +33,57 @@ interface WriterListeners {
   onFailure?: ((error: Error) => void) | undefined;
 }
 
+interface State {
+  readonly thread: Worker;
+  readonly pending: Map<number, Pending>;
+  outgoing: WriteCall[];
+  lastId: number;
+  /** The reason why the thread has ended, or null while it works. */
+  dead: Error | null;
+  isClosing: boolean;
+}
+
 export async function startWriter(
   data: { directory: string; file: string },
-  { onChange, onFailure }: WriterListeners,
+  listeners: WriterListeners,
 ): Promise<Writer> {
   const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
   const thread = new Worker(new URL(`./writer-thread.${extension}`, import.meta.url), { workerData: data });
-  const pending = new Map<number, Pending>();
-  let outgoing: WriteCall[] = [];
-  let lastId = 0;
-  let dead: Error | null = null;
-  let isClosing = false;
-
-  function die(error: Error): void {
-    if (!dead && !isClosing) onFailure?.(error);
-    dead ??= error;
-    for (const { turn, reject } of pending.values()) {
-      // Its commit may have been made: nobody is to believe that it was not.
-      const isUncertain = turn !== null && !giveUp(turn);
-      reject(isUncertain ? new Error(`${error.message} Whether this was written is not known.`) : error);
-    }
-    pending.clear();
-  }
-
+  const state: State = {
+    thread,
+    pending: new Map(),
+    outgoing: [],
+    lastId: 0,
+    dead: null,
+    isClosing: false,
+  };
   await opened(thread, data.directory);
+  listen(state, listeners);
+  const expiry = setInterval(() => expire(state.pending), EXPIRY_CHECK_MS);
+  expiry.unref();
+  return {
+    call: (name, values, timeoutMs) => call(state, name, values, timeoutMs),
+    isAlive: () => state.dead === null,
+    async close() {
+      clearInterval(expiry);
+      state.isClosing = true;
+      const ended = new Promise((resolve) => thread.once('exit', resolve));
+      if (state.dead) return;
+      // After the batch that may be waiting for its turn.
+      setImmediate(() => thread.postMessage('close'));
+      await ended;
+    },
+  };
+}
+
+/** Settles the calls that the thread answers, and all of them when it ends. */
+function listen(state: State, { onChange, onFailure }: WriterListeners): void {
+  const { thread, pending } = state;
+  function die(error: Error): void {
+    if (!state.dead && !state.isClosing) onFailure?.(error);
+    state.dead ??= error;
+    rejectAll(pending, error);
+  }
   thread.on('message', (answers: WriteAnswer[]) => {
     for (const answer of answers) settle(pending, answer);
     for (const answer of answers) {
@@ -66,46 +93,45 @@ export async function startWriter(
   thread.on('error', (cause) =>
     die(new StoreUnavailableError('The thread that writes the store has failed.', { cause })),
   );
-  thread.on('exit', () =>
-    die(
-      new StoreUnavailableError(`The thread that writes the store has ${isClosing ? 'closed it' : 'ended'}.`),
-    ),
-  );
-  const expiry = setInterval(() => expire(pending), EXPIRY_CHECK_MS);
-  expiry.unref();
+  thread.on('exit', () => {
+    const did = state.isClosing ? 'closed it' : 'ended';
+    die(new StoreUnavailableError(`The thread that writes the store has ${did}.`));
+  });
+}
 
-  return {
-    call<Name extends WriteName>(name: Name, values: unknown[], timeoutMs?: number) {
-      return new Promise<WriteResult<Name>>((resolve, reject) => {
-        if (dead) return reject(dead);
-        lastId += 1;
-        const turn = timeoutMs === undefined ? null : createTurn();
-        pending.set(lastId, {
-          resolve: (value) => resolve(value as WriteResult<Name>),
-          reject,
-          deadline: performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY),
-          turn,
-        });
-        if (outgoing.length === 0) {
-          setImmediate(() => {
-            thread.postMessage(outgoing);
-            outgoing = [];
-          });
-        }
-        outgoing.push({ id: lastId, name, values, turn });
+function rejectAll(pending: Map<number, Pending>, error: Error): void {
+  for (const { turn, reject } of pending.values()) {
+    // Its commit may have been made: nobody is to believe that it was not.
+    const isUncertain = turn !== null && !giveUp(turn);
+    reject(isUncertain ? new Error(`${error.message} Whether this was written is not known.`) : error);
+  }
+  pending.clear();
+}
+
+function call<Name extends WriteName>(
+  state: State,
+  name: Name,
+  values: unknown[],
+  timeoutMs: number | undefined,
+): Promise<WriteResult<Name>> {
+  return new Promise((resolve, reject) => {
+    if (state.dead) return reject(state.dead);
+    state.lastId += 1;
+    const turn = timeoutMs === undefined ? null : createTurn();
+    state.pending.set(state.lastId, {
+      resolve: (value) => resolve(value as WriteResult<Name>),
+      reject,
+      deadline: performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY),
+      turn,
+    });
+    if (state.outgoing.length === 0) {
+      setImmediate(() => {
+        state.thread.postMessage(state.outgoing);
+        state.outgoing = [];
       });
-    },
-    isAlive: () => dead === null,
-    async close() {
-      clearInterval(expiry);
-      isClosing = true;
-      const gone = new Promise((resolve) => thread.once('exit', resolve));
-      if (dead) return;
-      // After the batch that may be waiting for its turn.
-      setImmediate(() => thread.postMessage('close'));
-      await gone;
-    },
-  };
+    }
+    state.outgoing.push({ id: state.lastId, name, values, turn });
+  });
 }
 
 function opened(thread: Worker, directory: string): Promise<void> {
