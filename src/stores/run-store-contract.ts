@@ -546,8 +546,11 @@ export function describeRunStore(
         const first = await store.enqueue(pushRequest());
         await store.enqueue(pushRequest());
         const end: RunEventBody = {
-          ...{ type: 'run.finished', state: 'superseded', reason: 'not_on_branch' },
-          ...{ message: 'Not on main', coveredBy: null },
+          type: 'run.finished',
+          state: 'superseded',
+          reason: 'not_on_branch',
+          message: 'Not on main',
+          coveredBy: null,
         };
         for (let length = 0; length < 3; length += 1) {
           const { lease, covers } = await claim();

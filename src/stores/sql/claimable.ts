@@ -47,7 +47,11 @@ export async function noteQueued(
   const inserted = transaction.insert(
     'claimable',
     firstOfEach(free).map(({ number, run, needs }) => ({
-      ...{ number, concurrency_group: run.concurrencyGroup, kind: run.kind, needs, priority: run.priority },
+      number,
+      concurrency_group: run.concurrencyGroup,
+      kind: run.kind,
+      needs,
+      priority: run.priority,
     })),
     `ON CONFLICT (concurrency_group, needs) DO UPDATE SET number = excluded.number, priority = excluded.priority
        WHERE excluded.priority > claimable.priority

@@ -5,7 +5,7 @@ import type { Delivery } from '../../runs/delivery.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
 import type { LedgerEntry, Report, RunTally } from '../../runs/run-store.ts';
-import type { Row } from './database.ts';
+import type { Row, Value } from './database.ts';
 
 /** Runs that ended are counted by the first of these that they took no longer than. */
 export const DURATION_BOUNDS_SECONDS = [5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400];
@@ -64,6 +64,28 @@ export function toStoredRun(row: Row): StoredRun {
     nextSeq: Number(row.next_seq),
     leaseOwner: row.lease_owner === null ? null : String(row.lease_owner),
     homeMs: row.home_ms === null ? null : Number(row.home_ms),
+  };
+}
+
+/** The row of a new run, which has one event. */
+export function toNewRow(run: Run, needs: string): Record<string, Value> {
+  return {
+    id: run.id,
+    kind: run.kind,
+    state: run.state,
+    message: run.message,
+    needs,
+    concurrency_group: run.concurrencyGroup,
+    coalesce: run.coalesce ? 1 : 0,
+    dedupe_key: run.dedupeKey,
+    trigger: JSON.stringify(run.trigger),
+    input: JSON.stringify(run.input),
+    created_at: run.createdAt,
+    priority: run.priority,
+    labels: JSON.stringify(run.labels),
+    attempt: 0,
+    chosen: 0,
+    next_seq: 2,
   };
 }
 

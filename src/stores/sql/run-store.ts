@@ -28,22 +28,35 @@ export interface Driver {
   close(): Promise<void>;
 }
 
+/** The tools that this machine has, each as of `toolName`; null if it takes deployments by any. */
+type Tools = () => Promise<readonly string[] | null>;
+
 export interface SqlStoreOptions {
   requestTimeoutMs?: number | undefined;
   /** Queued runs at most; a request for one more is refused. Default: any number. */
   queueLimit?: number | undefined;
-  /** The tools that this machine has, each as of `toolName`; null if it takes deployments by any. */
-  tools?: (() => Promise<readonly string[] | null>) | undefined;
+  tools?: Tools | undefined;
   /** Whether other machines share the store. */
   isShared: boolean;
 }
 
 export function createSqlStore(driver: Driver, options: SqlStoreOptions): RunStore & { fleet: Fleet } {
-  const { write, read } = driver;
-  const { requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit, isShared } = options;
   const tools = options.tools ?? (async () => null);
   return {
-    // Somebody waits for the answer of these: they are bounded in time.
+    ...requests(driver, options),
+    ...workerWrites(driver, { tools, isShared: options.isShared }),
+    ...readers(driver),
+    fleet: fleetOf(driver, tools),
+    watch: driver.watch,
+    isAlive: driver.isAlive,
+    close: driver.close,
+  };
+}
+
+/** Writes whose caller waits for the answer: they are bounded in time. */
+function requests({ write }: Driver, options: SqlStoreOptions) {
+  const { requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit } = options;
+  return {
     enqueue: (request, beside) => write('enqueue', [request, beside, queueLimit], timeoutMs),
     recordDelivery: async (delivery) => void (await write('recordDelivery', [delivery], timeoutMs)),
     requestCancel: (runId, by) => write('requestCancel', [runId, by], timeoutMs),
@@ -51,7 +64,12 @@ export function createSqlStore(driver: Driver, options: SqlStoreOptions): RunSto
     spendNonce: (nonce, expiresAt) => write('spendNonce', [nonce, expiresAt], timeoutMs),
     check: async () => void (await write('check', [], timeoutMs)),
     key: async (name) => Buffer.from(await write('key', [name], timeoutMs)),
-    // Writes of a worker wait for their certain outcome: a late success must not be repeated.
+  } satisfies Partial<RunStore>;
+}
+
+/** Writes of a worker, which wait for their certain outcome: a late success must not be repeated. */
+function workerWrites({ write }: Driver, { tools, isShared }: { tools: Tools; isShared: boolean }) {
+  return {
     claim: async (claim) => write('claim', [claim, { tools: await tools(), isShared }]),
     renew: async (lease, leaseMs) => void (await write('renew', [lease, leaseMs])),
     append: async (...values) => void (await write('append', values)),
@@ -62,7 +80,11 @@ export function createSqlStore(driver: Driver, options: SqlStoreOptions): RunSto
     recordMissed: (missed) => write('recordMissed', [missed]),
     prune: (pruning) => write('prune', [pruning]),
     settleRun: async (reporter, runId) => void (await write('settleRun', [reporter, runId])),
+  } satisfies Partial<RunStore>;
+}
 
+function readers({ read }: Driver) {
+  return {
     isNonceSpent: (nonce) => read((database) => reads.isNonceSpent(database, nonce)),
     sealed: (runId) => read((database) => reads.readBeside(database, 'sealed', runId)),
     keptPlan: (runId) => read((database) => reads.readBeside(database, 'kept_plans', runId)),
@@ -81,22 +103,20 @@ export function createSqlStore(driver: Driver, options: SqlStoreOptions): RunSto
     tally: () => read(reads.readTally),
     unreported: (reporter, limit) => read((database) => reads.readUnreported(database, reporter, limit)),
     reports: (reporter, runId) => read((database) => reads.readReports(database, reporter, runId)),
+  } satisfies Partial<RunStore>;
+}
 
-    fleet: {
-      async beat(sign) {
-        await write('beat', [{ ...sign, tools: await tools() }]);
-      },
-      leave: async (owner) => void (await write('leave', [owner])),
-      workers: () => read(readWorkers),
-      oldestWaiting: () => read(readOldestWaiting),
-      hold: (role, owner, leaseMs) => write('hold', [role, owner, leaseMs]),
-      release: async (role, owner) => void (await write('release', [role, owner])),
-      // The key is made with the store, so it names the data.
-      identity: async () => Buffer.from(await write('key', ['identity'])).toString('hex'),
+function fleetOf({ read, write }: Driver, tools: Tools): Fleet {
+  return {
+    async beat(sign) {
+      await write('beat', [{ ...sign, tools: await tools() }]);
     },
-
-    watch: driver.watch,
-    isAlive: driver.isAlive,
-    close: driver.close,
+    leave: async (owner) => void (await write('leave', [owner])),
+    workers: () => read(readWorkers),
+    oldestWaiting: () => read(readOldestWaiting),
+    hold: (role, owner, leaseMs) => write('hold', [role, owner, leaseMs]),
+    release: async (role, owner) => void (await write('release', [role, owner])),
+    // The key is made with the store, so it names the data.
+    identity: async () => Buffer.from(await write('key', ['identity'])).toString('hex'),
   };
 }

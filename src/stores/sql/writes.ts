@@ -19,10 +19,27 @@ import { type EnqueueValues, enqueue, enqueueAll } from './writes/enqueue.ts';
 import { append, renew, takeBack } from './writes/lease.ts';
 
 export const WRITES = {
-  ...{ enqueue, recordDelivery, recordMissed },
-  ...{ claim, renew, append, takeBack, requestCancel, decide },
-  ...{ saveBaseline, saveOutsideHashes, saveReport, settleRun, spendNonce, key, prune, check },
-  ...{ beat, leave, hold, release },
+  enqueue,
+  recordDelivery,
+  recordMissed,
+  claim,
+  renew,
+  append,
+  takeBack,
+  requestCancel,
+  decide,
+  saveBaseline,
+  saveOutsideHashes,
+  saveReport,
+  settleRun,
+  spendNonce,
+  key,
+  prune,
+  check,
+  beat,
+  leave,
+  hold,
+  release,
 } as const;
 
 export type WriteName = keyof typeof WRITES;

@@ -22,8 +22,13 @@ export async function insertDeliveries(
   await transaction.insert(
     'deliveries',
     deliveries.map(({ deliveryId, event, decision, detail, runId, request }) => ({
-      ...{ delivery_id: deliveryId, event, received_at: now, decision, detail },
-      ...{ run: runId, request: request && JSON.stringify(request) },
+      delivery_id: deliveryId,
+      event,
+      received_at: now,
+      decision,
+      detail,
+      run: runId,
+      request: request && JSON.stringify(request),
     })),
   );
 }

@@ -7,7 +7,7 @@ import { answersAgain } from '../../../runs/run-decisions.ts';
 import type { RunStore } from '../../../runs/run-store.ts';
 import { heldGroups, needsOf, noteQueued } from '../claimable.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';
-import { eventData, HOLDING_RUNS } from '../rows.ts';
+import { eventData, HOLDING_RUNS, toNewRow } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
 import { insertNonces, spentNonces } from './beside-runs.ts';
 import { insertDeliveries } from './deliveries.ts';
@@ -121,20 +121,30 @@ async function readKnown(transaction: Transaction, calls: readonly EnqueueValues
 function newRun(request: RunRequest, now: number): Run {
   const { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey, priority = 0, labels = [] } = request;
   return {
-    ...{
-      id: timeOrderedId(now),
-      kind,
-      trigger,
-      input,
-      concurrencyGroup,
-      coalesce,
-      dedupeKey,
-      priority,
-      labels,
-    },
-    ...{ state: 'queued', reason: null, message: kindOf(request).queued, coveredBy: null, createdAt: now },
-    ...{ startedAt: null, finishedAt: null, notBefore: 0, approvalExpiresAt: null, cancelRequestedBy: null },
-    ...{ revision: null, subject: null, attempt: 0, handBacks: 0, chosen: 0 },
+    id: timeOrderedId(now),
+    kind,
+    trigger,
+    input,
+    concurrencyGroup,
+    coalesce,
+    dedupeKey,
+    priority,
+    labels,
+    state: 'queued',
+    reason: null,
+    message: kindOf(request).queued,
+    coveredBy: null,
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
+    notBefore: 0,
+    approvalExpiresAt: null,
+    cancelRequestedBy: null,
+    revision: null,
+    subject: null,
+    attempt: 0,
+    handBacks: 0,
+    chosen: 0,
   } as Run;
 }
 
@@ -148,20 +158,7 @@ async function insertRuns(
   const runs = created.map(({ result: { run } }) => ({ run, needs: needsOf(run) }));
   const rows = await transaction.insert(
     'runs',
-    runs.map(({ run, needs }) => ({
-      ...{ id: run.id, kind: run.kind, state: run.state, message: run.message, needs },
-      ...{
-        concurrency_group: run.concurrencyGroup,
-        coalesce: run.coalesce ? 1 : 0,
-        dedupe_key: run.dedupeKey,
-      },
-      ...{
-        trigger: JSON.stringify(run.trigger),
-        input: JSON.stringify(run.input),
-        created_at: run.createdAt,
-      },
-      ...{ priority: run.priority, labels: JSON.stringify(run.labels), attempt: 0, chosen: 0, next_seq: 2 },
-    })),
+    runs.map(({ run, needs }) => toNewRow(run, needs)),
     'RETURNING id, number',
   );
   const numbers = new Map(rows.map(({ id, number }) => [id, Number(number)]));
@@ -197,7 +194,11 @@ async function insertBeside(
     transaction.insert(
       'events',
       numbered.map(({ number, run }) => ({
-        ...{ run: number, seq: 1, at: run.createdAt, type: 'run.queued', data },
+        run: number,
+        seq: 1,
+        at: run.createdAt,
+        type: 'run.queued',
+        data,
       })),
     ),
     transaction.insert('unreported', unreported),

@@ -2,9 +2,8 @@
 
 import { StaleLeaseError } from '../../../errors.ts';
 import { kindOf } from '../../../runs/kinds/kinds.ts';
-import type { Run, RunRequest } from '../../../runs/run.ts';
+import type { Run } from '../../../runs/run.ts';
 import { areLast, completed, takenBack } from '../../../runs/run-decisions.ts';
-import type { RunEventBody } from '../../../runs/run-events.ts';
 import type { Lease, RunStore } from '../../../runs/run-store.ts';
 import { appendEvents } from '../append-events.ts';
 import { placeholders, type Transaction, type Value, type Written } from '../database.ts';
@@ -28,10 +27,7 @@ export async function renew(transaction: Transaction, lease: Lease, leaseMs: num
 
 export async function append(
   transaction: Transaction,
-  lease: Lease,
-  events: RunEventBody[],
-  followUp?: RunRequest,
-  keptPlan?: string,
+  ...[lease, events, followUp, keptPlan]: Parameters<RunStore['append']>
 ): Promise<Written<null>> {
   const [stored] = await storedRuns(
     transaction,
