@@ -38,56 +38,66 @@ const errorSchema = z.object({ code: z.string().regex(/^[A-Z_]{1,40}$/) });
 
 export function createDokployClient(options: DokployClientOptions): DokployClient {
   const { url, apiKey, timeoutMs = TIMEOUT_MS } = options;
-  const { host } = new URL(url);
-
-  async function request(
-    procedure: string,
-    path: string,
-    signal: AbortSignal,
-    body?: object,
-  ): Promise<unknown> {
-    const timeout = AbortSignal.timeout(timeoutMs);
-    let text: string;
-    let status: number;
-    try {
-      const response = await fetch(`${url}/${path}`, {
-        method: body === undefined ? 'GET' : 'POST',
-        headers: {
-          accept: 'application/json',
-          'x-api-key': apiKey,
-          ...(body !== undefined && { 'content-type': 'application/json' }),
-        },
-        ...(body !== undefined && { body: JSON.stringify(body) }),
-        // The key is for this address alone.
-        redirect: 'manual',
-        signal: AbortSignal.any([signal, timeout]),
-      });
-      status = response.status;
-      text = await readBounded(response);
-    } catch (error) {
-      signal.throwIfAborted();
-      const reason = timeout.aborted ? `no answer within ${timeoutMs / 1_000} s` : codeOf(error);
-      throw new DokployError(null, `Dokploy at ${host} did not answer ${procedure}: ${reason}.`);
-    }
-    if (status >= 200 && status < 300) return parseJson(text, procedure);
-    throw refused(status, text, procedure, host);
-  }
-
+  const api: Api = { url, host: new URL(url).host, apiKey, timeoutMs };
   return {
     async projects(signal) {
-      return understood(projectsSchema, await request('project.all', 'project.all', signal), 'project.all');
+      return understood(
+        projectsSchema,
+        await request(api, { procedure: 'project.all' }, signal),
+        'project.all',
+      );
     },
     async environmentOf(composeId, signal) {
-      const query = new URLSearchParams({ composeId });
-      const answer = await request('compose.one', `compose.one?${query}`, signal);
+      const query = `?${new URLSearchParams({ composeId })}`;
+      const answer = await request(api, { procedure: 'compose.one', query }, signal);
       const compose = understood(composeSchema, answer, 'compose.one');
       if (compose.composeId === composeId) return compose.env ?? '';
       throw new DokployError(null, 'Dokploy answered compose.one with another compose service.');
     },
     async saveEnvironment(composeId, env, signal) {
-      await request('compose.update', 'compose.update', signal, { composeId, env });
+      await request(api, { procedure: 'compose.update', body: { composeId, env } }, signal);
     },
   };
+}
+
+interface Api {
+  url: string;
+  host: string;
+  apiKey: string;
+  timeoutMs: number;
+}
+
+/** Calls a procedure of the API: with POST if there is a body, else with GET. */
+async function request(
+  { url, host, apiKey, timeoutMs }: Api,
+  { procedure, query = '', body }: { procedure: string; query?: string; body?: object },
+  signal: AbortSignal,
+): Promise<unknown> {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  let text: string;
+  let status: number;
+  try {
+    const response = await fetch(`${url}/${procedure}${query}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: {
+        accept: 'application/json',
+        'x-api-key': apiKey,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      // The key is for this address alone.
+      redirect: 'manual',
+      signal: AbortSignal.any([signal, timeout]),
+    });
+    status = response.status;
+    text = await readBounded(response);
+  } catch (error) {
+    signal.throwIfAborted();
+    const reason = timeout.aborted ? `no answer within ${timeoutMs / 1_000} s` : codeOf(error);
+    throw new DokployError(null, `Dokploy at ${host} did not answer ${procedure}: ${reason}.`);
+  }
+  if (status >= 200 && status < 300) return parseJson(text, procedure);
+  throw refused(status, text, procedure, host);
 }
 
 async function readBounded({ body }: Response): Promise<string> {

@@ -2,7 +2,12 @@
 
 import { describeError, RunnerError } from '../../errors.ts';
 import { type ConfigHashes, type FoundHashes, ODD_HASH } from '../../runs/config-hashes.ts';
-import { createDokployClient, type DokployClientOptions, DokployError } from './dokploy-client.ts';
+import {
+  createDokployClient,
+  type DokployClient,
+  type DokployClientOptions,
+  DokployError,
+} from './dokploy-client.ts';
 import { readVariable, setVariable } from './env-text.ts';
 import { locate, type Place, type Projects } from './places.ts';
 
@@ -13,70 +18,81 @@ const READS_AT_ONCE = 8;
 /** For all requests of one read or write together. */
 const LIMIT_MS = 30_000;
 
+/** The API, and the list of projects that it gave last. */
+interface Dokploy {
+  client: DokployClient;
+  latest: { at: number; projects: Projects } | null;
+}
+
 export function createDokployHashes(options: DokployClientOptions): ConfigHashes {
-  const client = createDokployClient(options);
-  let latest: { at: number; projects: Projects } | null = null;
-
-  async function fetchProjects(signal: AbortSignal): Promise<Projects> {
-    const projects = await client.projects(signal);
-    latest = { at: performance.now(), projects };
-    return projects;
-  }
-
-  async function save(place: Place, value: string, signal: AbortSignal): Promise<void> {
-    // Read again right before: Dokploy has no conditional write, and other lines are other people's.
-    const text = await client.environmentOf(place.composeId, signal);
-    if (readVariable(text, VARIABLE) === value) return;
-    await client.saveEnvironment(place.composeId, setVariable(text, VARIABLE, value), signal);
-  }
-
+  const dokploy: Dokploy = { client: createDokployClient(options), latest: null };
   return {
     async read(services, outer) {
       const answer: FoundHashes = { found: new Map(), problems: new Map(), failure: null };
-      const work = async (signal: AbortSignal): Promise<void> => {
-        const projects = await fetchProjects(signal);
-        const open: [string, Place][] = [];
-        for (const service of services) {
-          const located = locate(service, services, projects);
-          if ('problem' in located) answer.problems.set(service, located.problem);
-          else open.push([service, located.place]);
-        }
-        await eachAtOnce(open, signal, async ([service, { composeId, env }], ending) => {
-          try {
-            const text = env === undefined ? await client.environmentOf(composeId, ending) : (env ?? '');
-            answer.found.set(service, hashIn(text));
-          } catch (error) {
-            if (!isAboutOne(error)) throw error;
-            answer.problems.set(service, error.message);
-          }
-        });
-      };
       try {
-        await inTime(outer, work);
+        await inTime(outer, (signal) => readInto(answer, dokploy, services, signal));
       } catch (error) {
         if (!(error instanceof DokployError)) throw error;
         answer.failure = describeError(error);
       }
       return answer;
     },
-
     write: ({ service, value }, services, outer) =>
       inTime(outer, async (signal) => {
+        const { latest } = dokploy;
         const kept = latest && performance.now() - latest.at < PLACES_MS ? latest.projects : null;
         const located = kept && locate(service, services, kept);
         if (located && 'place' in located) {
           try {
-            return await save(located.place, value, signal);
+            return await save(dokploy, located.place, value, signal);
           } catch (error) {
             // Its task made the application again, so that it has another id.
             if (!(error instanceof DokployError) || error.status !== 404) throw error;
           }
         }
-        const now = locate(service, services, await fetchProjects(signal));
+        const now = locate(service, services, await fetchProjects(dokploy, signal));
         if ('problem' in now) throw new RunnerError(`${capitalized(now.problem)}.`);
-        await save(now.place, value, signal);
+        await save(dokploy, now.place, value, signal);
       }),
   };
+}
+
+/** Reads the hash of each service, or notes why this service has none. Throws if Dokploy itself has a problem. */
+async function readInto(
+  { found, problems }: FoundHashes,
+  dokploy: Dokploy,
+  services: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const projects = await fetchProjects(dokploy, signal);
+  const open: [string, Place][] = [];
+  for (const service of services) {
+    const located = locate(service, services, projects);
+    if ('problem' in located) problems.set(service, located.problem);
+    else open.push([service, located.place]);
+  }
+  await eachAtOnce(open, signal, async ([service, { composeId, env }], ending) => {
+    try {
+      const text = env === undefined ? await dokploy.client.environmentOf(composeId, ending) : (env ?? '');
+      found.set(service, hashIn(text));
+    } catch (error) {
+      if (!isAboutOne(error)) throw error;
+      problems.set(service, error.message);
+    }
+  });
+}
+
+async function fetchProjects(dokploy: Dokploy, signal: AbortSignal): Promise<Projects> {
+  const projects = await dokploy.client.projects(signal);
+  dokploy.latest = { at: performance.now(), projects };
+  return projects;
+}
+
+async function save({ client }: Dokploy, place: Place, value: string, signal: AbortSignal): Promise<void> {
+  // Read again right before: Dokploy has no conditional write, and other lines are other people's.
+  const text = await client.environmentOf(place.composeId, signal);
+  if (readVariable(text, VARIABLE) === value) return;
+  await client.saveEnvironment(place.composeId, setVariable(text, VARIABLE, value), signal);
 }
 
 /** Throws DokployError when the work takes too long, and the outer signal's reason when that ends it. */
