@@ -56,7 +56,10 @@ export function buildRepositories(
 ): WritableRepositories {
   const network = networkOf(base.plumbing);
   const repositories = createRemoteRepositories({
-    ...{ ...placeOf(base), timeoutMs: GIT_TIMEOUT_MS, network, log },
+    ...placeOf(base),
+    timeoutMs: GIT_TIMEOUT_MS,
+    network,
+    log,
     ...parts,
   });
   repositories.removeUnused(UNUSED_MIRROR_MS).catch((err: unknown) => {

@@ -45,55 +45,30 @@ export async function createLinks({ server }: Config, store: RunStore): Promise<
 }
 
 interface PageParts {
+  store: RunStore;
   links: Links;
   gate: Gate;
   log: Logger;
   deployApi: DeployApi;
   fleet: Fleet | null;
+  /** The services of the branch. */
+  known(): Promise<string[]>;
 }
 
-export async function buildPages(
-  config: Config,
-  store: RunStore,
-  parts: PageParts,
-  known: () => Promise<string[]>,
-) {
-  const { gate, log, deployApi, fleet } = parts;
-  const shared = await pageOptions(config, store, parts);
-  const runs = createRunRoutes({
-    ...shared,
-    store,
-    fleet,
-    retry: (runId, actor) => retryRun(store, runId, actor),
-    cancel: (runId, actor) => cancelRun(store, runId, actor),
-    decide: deployApi,
-    onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
-  });
-  const scope = syncGroup(config.git.branch);
-  const services = createServiceRoutes({
-    ...shared,
-    store,
-    scope,
-    known,
-    hasOutside: config.dokploy !== null,
-  });
-  const replay = (number: number, actor: string) => replayDelivery(store, number, actor);
-  const deliveries = createDeliveryRoutes({ ...shared, store, replay });
-  const deployments = createDeployRoutes({
-    ...shared,
-    store,
-    api: deployApi,
-    allowedOrigins: config.deploy.allowedOrigins,
-    onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
-  });
+export async function buildPages(config: Config, parts: PageParts) {
+  const { store, gate, log, fleet } = parts;
+  const shared = await buildPageOptions(config, parts);
+  const { runs, deployments } = buildStreamingRoutes(config, parts, shared);
   const jobs = await buildJobStream(config, shared.access, log);
-  const metrics = createMetricsRoutes({ ...shared, store, fleet, jobs, failures: gate.failures });
-  const workers = createWorkerRoutes({ ...shared, store, fleet, jobs });
-  const login = createLoginRoutes({ ...shared, gate });
   return {
     apps: [
-      ...[login, createAssetRoutes(shared.assets), runs.routes, services, deliveries, deployments.routes],
-      ...[metrics, workers],
+      createLoginRoutes({ ...shared, gate }),
+      createAssetRoutes(shared.assets),
+      runs.routes,
+      ...buildTableRoutes(config, parts, shared),
+      deployments.routes,
+      createMetricsRoutes({ ...shared, store, fleet, jobs, failures: gate.failures }),
+      createWorkerRoutes({ ...shared, store, fleet, jobs }),
       ...(jobs ? [jobs.routes] : []),
     ],
     async closeStreams() {
@@ -105,12 +80,9 @@ export async function buildPages(
   };
 }
 
-async function pageOptions(
-  config: Config,
-  store: RunStore,
-  { links, gate }: PageParts,
-): Promise<PageOptions> {
+async function buildPageOptions(config: Config, { store, gate, links }: PageParts): Promise<PageOptions> {
   const { publicUrl } = config.server;
+  const assets = loadAssets();
   const access = createAccess({
     tokens: config.apiTokens,
     gate,
@@ -122,12 +94,50 @@ async function pageOptions(
   });
   return {
     access,
-    assets: loadAssets(),
+    assets,
     publicUrl,
     clock: Date.now,
     commitUrl: (sha) => commitUrl(config, sha),
     runUrl: links.plain,
   };
+}
+
+/** The pages and interfaces that keep connections open to send news on. */
+function buildStreamingRoutes(
+  config: Config,
+  { store, fleet, deployApi, log }: PageParts,
+  shared: PageOptions,
+) {
+  const runs = createRunRoutes({
+    ...shared,
+    store,
+    fleet,
+    retry: (runId, actor) => retryRun(store, runId, actor),
+    cancel: (runId, actor) => cancelRun(store, runId, actor),
+    decide: deployApi,
+    onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
+  });
+  const deployments = createDeployRoutes({
+    ...shared,
+    store,
+    api: deployApi,
+    allowedOrigins: config.deploy.allowedOrigins,
+    onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
+  });
+  return { runs, deployments };
+}
+
+/** The pages of the services and of the deliveries. */
+function buildTableRoutes({ git, dokploy }: Config, { store, known }: PageParts, shared: PageOptions) {
+  const scope = syncGroup(git.branch);
+  return [
+    createServiceRoutes({ ...shared, store, scope, known, hasOutside: dokploy !== null }),
+    createDeliveryRoutes({
+      ...shared,
+      store,
+      replay: (number, actor) => replayDelivery(store, number, actor),
+    }),
+  ];
 }
 
 /** Builds the pages of jobs. Null without REDIS_URL: then none of their code is loaded. Connects with the first request. */

@@ -112,7 +112,7 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
       return [];
     });
   const deployApi = buildDeployApi(config, store, work.tools, fleet);
-  const pages = await buildPages(config, store, { links, gate, log, deployApi, fleet }, known);
+  const pages = await buildPages(config, { store, links, gate, log, deployApi, fleet, known });
   const mask = createRedactor(secretsOf(config));
   const keysOf = (secrets: readonly string[]) => secrets.map((secret) => createSecretKey(secret, 'utf8'));
   const shared = { store, gate, branch: config.git.branch, runUrl: links.signed };

@@ -80,10 +80,8 @@ export interface WorkOptions {
 }
 
 /** Starts to work on runs. */
-export async function startWork(
-  { config, log, life, opened, store, sync, tools, plans }: Work,
-  { command, labels, concurrency }: WorkOptions,
-): Promise<Worker> {
+export async function startWork(work: Work, { command, labels, concurrency }: WorkOptions): Promise<Worker> {
+  const { config, log, life, opened, store, sync, tools, plans } = work;
   const { fleet, owner } = opened;
   const limits = {
     sync: CONCURRENT_SYNCS,
@@ -116,19 +114,28 @@ export async function startWork(
     log,
   });
   life.onEnd('worker', () => worker.drain(), config.drainTimeoutMs + LAST_STEPS_MS);
-  const { retryLimit: maxAttempts } = config;
+  const sign = { owner, command, version: VERSION, labels, limits, startedAt: Date.now() };
+  startUpkeep(work, worker, sign);
+  return worker;
+}
+
+/** Starts what runs beside the worker: it takes back runs, shows that this worker is alive, and deletes old things. */
+function startUpkeep(
+  { config, log, life, opened, store, tools }: Work,
+  worker: Worker,
+  sign: Omit<WorkerSign, 'runs' | 'tools' | 'at'>,
+): void {
+  const { fleet } = opened;
   const takeBack = startTakeBack({
-    ...{ store, maxAttempts, log },
+    store,
+    maxAttempts: config.retryLimit,
+    log,
     ...(fleet ? { before: () => repairLoss(config, opened, log) } : { held: worker.held }),
     intervalMs: config.leaseMs * TAKE_BACK_PART,
   });
   life.onEnd('take-back', takeBack.stop);
-  if (fleet) {
-    const sign = { owner, command, version: VERSION, labels, limits, startedAt: Date.now() };
-    life.onEnd('heartbeat', startHeartbeat({ fleet, worker, sign, log }).stop);
-  }
+  if (fleet) life.onEnd('heartbeat', startHeartbeat({ fleet, worker, sign, log }).stop);
   life.onEnd('housekeeping', startHousekeeping(store, tools, log));
-  return worker;
 }
 
 /** Starts `worker`, which works on the runs that servers accept. Resolves to the function that cuts a drain short. */
