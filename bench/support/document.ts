@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { PROJECT_ROOT } from '../../e2e/support/project-root.ts';
 import type { Bench, Row } from '../bench.ts';
 
-/** No date, host or path: what stands here depends on the kind of machine alone. */
+/** Has no date, host or path, so that the text depends only on the kind of machine. */
 export function benchmarksDocument(sections: readonly string[], loadBefore: number): string {
   return `# Benchmarks
 

@@ -7,7 +7,7 @@ export interface GeneratedPlatform {
   /** The bare repository, as GIT_REPO_URL. */
   path: string;
   head(): Promise<string>;
-  /** Commits one changed file in each of these services to main; the commit's id. */
+  /** Commits one changed file in each of these services to main. Resolves to the commit's id. */
   change(services: readonly number[]): Promise<string>;
 }
 

@@ -21,7 +21,7 @@ export interface Load {
 
 const ID_PLACE = '00000000-0000-0000-0000-000000000000';
 
-/** `body` is what every request carries; it is signed once, as a delivery id is no part of what is signed. */
+/** Every request has the same `body`, which is signed once, because the signature does not cover the delivery id. */
 export async function startLoad(options: { folder: string; secret: string; body: Buffer }): Promise<Load> {
   const requestFile = join(options.folder, 'request');
   const head = [

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 export interface Memory {
   /** Resident set: all pages in memory, also those shared with other processes. */
   rssBytes: number;
-  /** Proportional set: shared pages divided by how many share them. */
+  /** Proportional set: a shared page counts as its size divided by the number of processes that share it. */
   pssBytes: number;
 }
 

@@ -1,4 +1,4 @@
-/** How long a run takes as a client sees it. */
+/** Measures how long a run takes for a client. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -13,7 +13,7 @@ const listedSchema = z.object({
   runs: z.array(z.looseObject({ run_id: z.string(), state: z.string(), message: z.string() })),
 });
 
-/** The ms from sending the request to the run's end; throws unless it succeeds, and with the message expected. */
+/** Resolves to the ms from the request to the end of the run. Throws unless the run succeeds with the expected message. */
 export async function timedRun(
   runner: Runner,
   request: () => Promise<Answer>,
@@ -24,7 +24,7 @@ export async function timedRun(
   const accepted = acceptedSchema.safeParse(answer.body);
   if (!accepted.success) throw new Error(`Not accepted: ${JSON.stringify(answer.body)}`);
   for (;;) {
-    // The list, not the run: it does not carry the steps and the explanation of a thousand services.
+    // The list is asked instead of the run, because it omits the steps and explanations of a thousand services.
     const { runs } = listedSchema.parse((await runner.getJson('/runs')).body);
     const run = runs.find(({ run_id: id }) => id === accepted.data.run_id);
     const tookMs = performance.now() - startedAt;

@@ -29,7 +29,7 @@ export interface ExecuteOptions extends LeaseOptions {
   lastWordsMs?: number;
 }
 
-/** The pause before a run is tried again that needed the store while it was away. */
+/** If a run needed the store while it was away, it is tried again after this pause. */
 const AWAY_MS = 15 * SECOND;
 const LAST_WORDS_MS = 10 * SECOND;
 

@@ -8,7 +8,7 @@ import { SECOND } from '../units.ts';
 
 const LEASE_MS = 30 * SECOND;
 const RENEW_MS = 5 * SECOND;
-/** The work ends so long before another machine can start it. */
+/** The work ends this long before another machine can start it. */
 const MARGIN_MS = 10 * SECOND;
 
 export interface RoleOptions {

@@ -173,7 +173,7 @@ function rootFolders(folders: Folders): string[] {
     .map(({ path }) => path);
 }
 
-/** The folders that a changed path belongs to, those that name it, and all folders that call these, over any number of calls. */
+/** Finds the folder that has a changed path, the folders that name it, and all folders that call these, even indirectly. */
 async function affectedBy(folders: Folders, changed: readonly string[]): Promise<Set<string>> {
   const pairs = [...folders.values()].flatMap(({ path, calls }) => calls.map((called) => ({ path, called })));
   const callers = Map.groupBy(pairs, ({ called }) => called);

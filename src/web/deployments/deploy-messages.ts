@@ -8,9 +8,9 @@ import { sseMessage } from '../frame/event-streams.ts';
 import type { StreamWords } from '../runs/run-stream.ts';
 
 /**
- * `log` with a line as the tool wrote it, colours included; `status` {deployment_id, status, phase, error} when that
- * changes; `end` {deployment_id, status, phase} as the last. `seen` is the progress at the last event that the client
- * has seen, or null when it has seen none.
+ * Writes `log` with a line of the tool and its colours, `status` {deployment_id, status, phase, error} after a change,
+ * and `end` {deployment_id, status, phase} as the last message. `seen` is the progress at the last event that the client
+ * has seen, or null if it has seen none.
  */
 export function createDeployWords(runId: string, seen: Progress | null): StreamWords {
   let current = seen ?? NOT_STARTED;
