@@ -1,4 +1,4 @@
-/** Accepting pushes durably, against servers that accept the same pushes and store nothing. */
+/** Measures how fast pushes are accepted durably, against servers that accept the same pushes and store nothing. */
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +16,7 @@ import { perSecond, spread, times } from './support/statistics.ts';
 
 const CONNECTIONS = 32;
 const REQUESTS = 3_000;
-/** After one that only warms up. */
+/** The rounds follow one that only warms up. */
 const ROUNDS = 9;
 const BODY_BYTES = 8 * 1024;
 
@@ -29,7 +29,7 @@ interface Contender {
 
 export const accept: Bench = {
   name: 'Accepting pushes',
-  method: `Signed pushes of ${BODY_BYTES / 1024} KB, each with a delivery id of its own, over ${CONNECTIONS} connections that send the next one when the last was answered. Every answer of ours comes after the fsync of the commit that holds the run. The peers are bare Hono servers on @hono/node-server that store nothing: one does all the other work with our own functions (signature, parsing, paths to services, the same answer), the other checks the signature only. ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en-US')} requests each, in turn; ratios are taken within a round. The load generator shares the cores with the server it loads.`,
+  method: `Signed pushes of ${BODY_BYTES / 1024} KB, each with a delivery id of its own, over ${CONNECTIONS} connections that send the next one when the last was answered. iac-runner sends every answer after the fsync of the commit that holds the run. The peers are bare Hono servers on @hono/node-server that store nothing: one does all the other work with our own functions (signature, parsing, paths to services, the same answer), the other checks the signature only. ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en-US')} requests each, in turn; ratios are taken within a round. The load generator shares the cores with the server it loads.`,
   run: () =>
     withFolder('accept', async (folder) => {
       const repository = await createPlatformRepository(folder);
@@ -60,10 +60,10 @@ export const accept: Bench = {
     }),
 };
 
-/** A server whose first run holds the branch, so that every push is accepted and queued. */
+/** Starts a server whose first run holds the branch, so that every push is accepted and queued. */
 export async function startBusy(folder: string, repository: PlatformRepository): Promise<Runner> {
   const invoke = await writeTask(folder, 'endless', 'exec sleep 600');
-  // Nothing of the queue is worked on, and all of it is wanted.
+  // No queued run is worked on, and all of them are needed.
   const environment = { QUEUE_LIMIT: '1000000' };
   const runner = await startBuilt({ folder, repositoryPath: repository.path, invoke, environment });
   await runner.signedPost('/sync', { services: ['platform/postgres'] });
@@ -75,7 +75,7 @@ export async function startBusy(folder: string, repository: PlatformRepository):
   return runner;
 }
 
-/** GitHub's payload of a push that changes two services, made 8 KB long by its commit message. */
+/** Returns GitHub's payload of a push that changes two services. The commit message makes it 8 KB long. */
 export async function pushBody(repository: PlatformRepository): Promise<Buffer> {
   await repository.write('platform/01.redis/compose.yaml', 'services: {}\n');
   await repository.write('platform/04.dashy/conf.yml', 'title: Home\n');

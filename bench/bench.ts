@@ -4,18 +4,18 @@ export interface Row {
   /** The measured quantity, with its unit or circumstances. */
   measured: string;
   ours: string;
-  /** The peer or bound measured in the same run, by name. */
+  /** The name of the peer or bound that was measured in the same run. */
   bound?: string;
-  /** Ours against the bound. */
+  /** Our value divided by the bound. */
   ratio?: string;
   aim?: string;
-  /** Whether the aim was reached; only with an aim. */
+  /** True if the aim was reached; only with an aim. */
   met?: boolean;
 }
 
 export interface Bench {
   name: string;
-  /** One paragraph for the reader of the table: what is compared with what, and how. */
+  /** One paragraph for the reader of the table. It says what is compared, and how. */
   method: string;
   run(): Promise<Row[]>;
 }

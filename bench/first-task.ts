@@ -1,4 +1,6 @@
-/** From a push to the first line of its first task, against the bare commands that have to run for it. */
+/**
+ * Measures the time from a push to the first line of its first task, against the bare commands that have to run for it.
+ */
 
 import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
@@ -35,7 +37,7 @@ export const firstTask: Bench = {
       const byHand = await cloneByHand(folder, repository);
       const ours: number[] = [];
       const bound: number[] = [];
-      // The first push syncs all that was never synced, so it is not counted.
+      // The first push syncs all services that were never synced, so it is not counted.
       for (let round = 0; round <= ROUNDS; round += 1) {
         const push = await changeRedis(repository, round);
         const oursMs = await pushAndWait(runner, journal, push);
@@ -66,7 +68,7 @@ async function changeRedis(repository: PlatformRepository, round: number) {
   return repository.push();
 }
 
-/** The ms until the task began; returns after its run has ended, so that no two measurements overlap. */
+/** Returns the ms until the task started. It waits for the end of the run, so that no two measurements overlap. */
 async function pushAndWait(
   runner: Runner,
   journal: Journal,
@@ -81,7 +83,7 @@ async function pushAndWait(
   return startOf(journal, push.after, sentNs);
 }
 
-/** The journal's clock is the machine's monotonic one, as that of process.hrtime. */
+/** The journal's clock is the monotonic clock of the machine, which process.hrtime uses, too. */
 async function startOf(journal: Journal, commit: string, sinceNs: bigint): Promise<number> {
   const { syncs } = await journal.read();
   const sync = syncs.find((entry) => entry.commit === commit && entry.startedNs >= sinceNs);

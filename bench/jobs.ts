@@ -1,4 +1,7 @@
-/** Jobs from Redis: what the promises cost against a bare consumer, how soon a job begins, and what more workers bring. */
+/**
+ * Measures jobs from Redis: the cost of the promises against a bare consumer, the time until a job starts, and the gain
+ * from more workers.
+ */
 
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -24,7 +27,7 @@ const CONSUMER = join(PROJECT_ROOT, 'bench/support/job-consumer.ts');
 
 export const jobs: Bench = {
   name: 'Jobs from Redis',
-  method: `${JOBS.toLocaleString('en-US')} jobs of ${USERS} users stand in \`jobs:stream\` of a redis-server on this machine; their work is to do nothing, unless told. The bare consumer is a loop of \`XREADGROUP\` and \`XACK\` with the same client: it knows no users, limits, leases, hashes or fences. One at a time it reads and acknowledges one entry after the other; ten at a time it reads ten with one command and sends ten acknowledgements at once. Latency: from before \`XADD\` to the begin of the work, a job every ${PACE_MS} ms, one idle worker. Several workers: processes of ten places each, jobs that wait for ${SLOW_MS} ms; they, this bench and Redis share the machine.`,
+  method: `${JOBS.toLocaleString('en-US')} jobs of ${USERS} users stand in \`jobs:stream\` of a redis-server on this machine; their work is to do nothing, unless a row says otherwise. The bare consumer is a loop of \`XREADGROUP\` and \`XACK\` with the same client: it knows no users, limits, leases, hashes or fences. One at a time it reads and acknowledges one entry after the other; ten at a time it reads ten with one command and sends ten acknowledgements at once. Latency: from before \`XADD\` to the start of the work, a job every ${PACE_MS} ms, one idle worker. Several workers: processes of ten places each, jobs that wait for ${SLOW_MS} ms; they, this bench and Redis share the machine.`,
   async run() {
     const server = await startRedisServer();
     const redis = server.client();
@@ -125,12 +128,12 @@ async function latency(server: RedisServer, redis: Redis): Promise<Row> {
     await produce(redis, { id, userId: `user-${index % USERS}` });
     await sleep(PACE_MS);
   }
-  await until('the begin of all jobs', () => (startedAt.size === PACED ? true : null));
+  await until('the start of all jobs', () => (startedAt.size === PACED ? true : null));
   await consumer.stop();
   const took = [...producedAt].map(([id, at]) => (startedAt.get(id) ?? Number.NaN) - at);
   const show = (value: number) => `${value.toFixed(1)} ms`;
   return {
-    measured: 'From XADD to the begin of the work, p50 / p99',
+    measured: 'From XADD to the start of the work, p50 / p99',
     ours: `${show(percentile(took, 0.5))} / ${show(percentile(took, 0.99))}`,
   };
 }

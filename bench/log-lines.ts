@@ -1,4 +1,4 @@
-/** A million log lines through a run, against the same task writing to a file. */
+/** Measures a million log lines through a run, against the same task writing to a file. */
 
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
@@ -74,7 +74,7 @@ async function measure(runner: Runner, service: string): Promise<Measured> {
   return { ms, runId, peakBytes: peakRssBytes(runner.pid) };
 }
 
-/** A fast log that lost lines would be no result. */
+/** A fast log that lost lines would not count. */
 async function checkComplete(runner: Runner, runId: string, lines: number): Promise<void> {
   const answer = await runner.getJson(`/runs/${runId}/log`);
   const printed = String(answer.body)

@@ -1,4 +1,6 @@
-/** npm run bench: runs every bench, or those whose names are given, and writes docs/benchmarks.md after a full run. */
+/**
+ * Runs for `npm run bench`: every bench, or those whose names are given. It writes docs/benchmarks.md after a full run.
+ */
 
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
@@ -18,7 +20,7 @@ import { stores } from './stores.ts';
 import { benchmarksDocument, benchSection } from './support/document.ts';
 import { wave } from './wave.ts';
 
-/** In the order of the document; the word is what is typed to run one alone. */
+/** The order is that of the document. Each name is the word that runs one bench alone. */
 const BENCHES: Record<string, Bench> = {
   accept,
   'no-op-sync': noOpSync,
@@ -47,7 +49,7 @@ async function main(words: string[]): Promise<void> {
     sections.push(section);
     console.log(`${section}\n(${Math.round((performance.now() - startedAt) / 1000)} s)\n`);
   }
-  // One bench alone would leave the others' tables out.
+  // The document would lack the other tables if one bench ran alone.
   if (words.length === 0)
     writeFileSync(join(PROJECT_ROOT, 'docs/benchmarks.md'), benchmarksDocument(sections, loadBefore));
 }

@@ -1,4 +1,4 @@
-/** Syncs of 1,000 services of which none or one has anything to do, and one in which all have. */
+/** Measures syncs of 1,000 services in which none, one, or all have something to do. */
 
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -46,7 +46,7 @@ export const noOpSync: Bench = {
 const NOTHING = { message: 'No services required sync' };
 const ONE = { message: '1 service(s) synced successfully' };
 
-/** Changes one service; gives what delivers that push. */
+/** Changes one service. Returns a function that delivers that push. */
 async function preparePush(platform: GeneratedPlatform, runner: Runner, round: number) {
   const before = await platform.head();
   const after = await platform.change([round * 7]);
@@ -69,7 +69,7 @@ async function bareFetch(platform: GeneratedPlatform, mirror: string): Promise<n
   return performance.now() - startedAt;
 }
 
-/** The time in ms of this many processes that do nothing. */
+/** Returns the time in ms of this many processes that do nothing. */
 async function spawnMany(count: number, atOnce: number): Promise<number> {
   const startedAt = performance.now();
   let left = count;
@@ -83,7 +83,7 @@ async function spawnMany(count: number, atOnce: number): Promise<number> {
   return performance.now() - startedAt;
 }
 
-/** Git processes of one run without and one with a change, by a git on PATH that notes each start. */
+/** Counts the git processes of one run without and one with a change. A git on PATH notes each start. */
 async function countGit(folder: string, platform: GeneratedPlatform): Promise<{ none: number; one: number }> {
   const { PATH = '' } = process.env;
   const counted = join(folder, 'git-calls');
@@ -96,7 +96,7 @@ async function countGit(folder: string, platform: GeneratedPlatform): Promise<{ 
   await chmod(join(programs, 'git'), 0o755);
   const environment = { PATH: `${programs}:${PATH}` };
   const runner = await startBuilt({ folder, repositoryPath: platform.path, invoke: ['true'], environment });
-  // Looks at the branch once after its start, which is no part of a run.
+  // The server looks at the branch once after its start, which is not part of a run.
   await timedRun(runner, () => runner.signedPost('/sync', { all: true }), NOTHING);
   await sleep(1_000);
   async function count(

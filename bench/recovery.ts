@@ -1,4 +1,7 @@
-/** The worst day in numbers: back after `kill -9` with a long queue, a look with nothing to do, and the store's size. */
+/**
+ * Measures the worst day: the restart after `kill -9` with a long queue, a look with nothing to do, and the store's
+ * size.
+ */
 
 import { ChildProcess } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
@@ -117,7 +120,7 @@ async function reconcile(folder: string): Promise<Row> {
   }
 }
 
-/** Programs that this process starts from now on, and how often. */
+/** Counts the programs that this process starts from now on. */
 function countProcesses(): { programs: Map<string, number>; stop(): void } {
   const programs = new Map<string, number>();
   const count = (message: unknown): void => {

@@ -1,4 +1,4 @@
-/** Choosing services after the fetch, in a repository of 10,000 services and 100,000 files. */
+/** Measures the selection of services after the fetch, in a repository of 10,000 services and 100,000 files. */
 
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
@@ -18,12 +18,12 @@ import { median, spread, times, wholeMs } from './support/statistics.ts';
 const SERVICES = 10_000;
 const FILES_PER_SERVICE = 10;
 const CHANGED = 10;
-/** After three that only warm up. */
+/** The rounds follow three that only warm up. */
 const ROUNDS = 10;
 
 export const selection: Bench = {
   name: 'Choosing what to sync',
-  method: `The engine itself, in this process and after the fetch: from a commit to the stored explanation of every service, in a repository of ${SERVICES.toLocaleString('en-US')} services and ${(SERVICES * FILES_PER_SERVICE).toLocaleString('en-US')} files. Each time for a commit never seen before, which changes ${CHANGED} services; the commits before it were seen, but by a server that was just started. The bound is the one \`git ls-tree\` of the commit whose output tells what is there, read and thrown away.`,
+  method: `The engine itself, in this process and after the fetch: from a commit to the stored explanation of every service, in a repository of ${SERVICES.toLocaleString('en-US')} services and ${(SERVICES * FILES_PER_SERVICE).toLocaleString('en-US')} files. Each time for a commit never seen before, which changes ${CHANGED} services; the commits before it were seen, but by a server that was just started. The bound is the one \`git ls-tree\` of the commit whose output lists the files, read and thrown away.`,
   run: () =>
     withFolder('selection', async (folder) => {
       const size = { services: SERVICES, filesPerService: FILES_PER_SERVICE, waves: 5 };
@@ -48,7 +48,7 @@ export const selection: Bench = {
         for (const [index, { options, run, fresh }] of cases.entries()) {
           const revision = await platform.change(services);
           await mirror.fetch();
-          // A copy remembers nothing of what the mirror was asked before.
+          // A copy remembers no answer that the mirror gave before.
           const repository = fresh ? { ...mirror } : mirror;
           const ms = await timedExplain({ repository, revision, ...options }, run);
           if (round >= 0) took[index]?.push(ms);
@@ -60,7 +60,7 @@ export const selection: Bench = {
     }),
 };
 
-/** A mirror of the repository, fetched. */
+/** Makes a mirror of the repository and fetches it. */
 export async function fetchedMirror(folder: string, url: string): Promise<Mirror> {
   const { PATH = '' } = process.env;
   const git = createGit({ path: PATH, home: folder, remote: { url, token: null }, timeoutMs: 60_000 });
@@ -79,7 +79,7 @@ const EMPTY_LEDGER: Ledger = {
 };
 const ENVIRONMENT_DIGEST = digest(['ENV=production']);
 
-/** A ledger in which every service was synced at the commit. */
+/** Makes a ledger in which every service was synced at the commit. */
 async function syncedLedger(mirror: Mirror, commit: string): Promise<Ledger> {
   const { services } = await snapshotAt({ repository: mirror, rules: DEFAULT_RULES }, commit);
   const entries = services.map(({ id, folder, tree, shared }): [string, LedgerEntry] => {

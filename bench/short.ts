@@ -1,6 +1,7 @@
 /**
- * npm run bench:short, which .ci/run calls: fails when a ratio falls below 70 % of the recorded one in three tries. CPU
- * time and rates are compared with a peer in the same run, so that the load of the machine counts for both.
+ * Runs for `npm run bench:short`, which .ci/run calls. It fails when a ratio falls below 70 % of the recorded one in
+ * three tries. CPU time and rates are compared with a peer in the same run, so that the load of the machine counts for
+ * both.
  */
 
 import { createPlatformRepository } from '../e2e/support/platform-repository.ts';
@@ -43,7 +44,7 @@ const CHECKS: readonly Check[] = [
     : []),
 ];
 
-/** The CPU time of a bare server for each push, divided by ours, while a long task holds the branch. */
+/** Measures the CPU time of a bare server for each push, divided by ours, while a long task holds the branch. */
 async function compareCpu(): Promise<number> {
   return withFolder('short', async (folder) => {
     const repository = await createPlatformRepository(folder);
@@ -71,7 +72,7 @@ async function compareCpu(): Promise<number> {
   });
 }
 
-/** The runs that PostgreSQL accepts in a second, divided by the bare rows that it takes. */
+/** Measures the runs that PostgreSQL accepts in a second, divided by the bare rows that it takes. */
 async function compareInserts(): Promise<number> {
   const server = await startPostgres();
   const ratios: number[] = [];

@@ -1,4 +1,4 @@
-/** How soon a server serves, and how much memory it holds when it has nothing to do. */
+/** Measures how soon a server serves, and how much memory it holds when it has nothing to do. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import { median, megabytes, spread, times, wholeMs } from './support/statistics.
 const ROUNDS = 10;
 const IDLE_MS = 5_000;
 
-/** The least that can be asked: Node, and a server that answers. */
+/** This is the least that can be asked: Node, and a server that answers. */
 const BARE_SERVER = `const server = require('node:http').createServer((request, response) => response.end('{}'));
 server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ url: 'http://127.0.0.1:' + server.address().port })));`;
 

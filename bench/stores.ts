@@ -1,4 +1,4 @@
-/** The two stores through the port that all else speaks to, on one machine: the file and PostgreSQL. */
+/** Measures the file and PostgreSQL through the port of the store, on one machine. */
 
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
@@ -55,7 +55,7 @@ function compare(file: Figures, postgres: Figures): Row[] {
       measured,
       ours: `SQLite: ${spread(file[name], show)}`,
       bound: `PostgreSQL: ${spread(postgres[name], show)}`,
-      // Above one: the file does more.
+      // A value above one means that the file does more.
       ratio: times(name.endsWith('Ms') ? theirs / ours : ours / theirs),
     };
   };
@@ -79,7 +79,7 @@ function againstInserts(accepted: number[], inserted: number[]): Row {
   };
 }
 
-/** Stores the same requests as bare rows. Resolves to how many a second took. */
+/** Stores the same requests as bare rows. Resolves to the number per second. */
 export async function insertBarely(server: PostgresServer): Promise<number> {
   const pool = new Pool({ connectionString: await server.createDatabase(), max: AT_ONCE });
   try {
@@ -103,7 +103,7 @@ async function measure(store: RunStore, figures: Figures): Promise<void> {
     figures.accepted.push(await acceptedPerSecond(store));
     figures.pageMs.push((await timed(() => readPages(store))) / PAGES);
     figures.linesMs.push(await appendLines(store));
-    // One is done already.
+    // One row is done already.
     figures.finished.push(((RUNS - 1) / (await timed(() => finishAll(store)))) * 1_000);
   } finally {
     await store.close();
@@ -165,7 +165,7 @@ const FINISHED: RunEventBody = {
   ...{ type: 'run.finished', state: 'succeeded', reason: null, message: 'done', coveredBy: null },
 };
 
-/** Each of a group of its own, so that none waits for another. */
+/** Each run has a group of its own, so that none waits for another. */
 function deployment(number: number): RunRequest {
   return {
     kind: 'deploy',

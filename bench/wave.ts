@@ -1,4 +1,4 @@
-/** Eight tasks of one second in one wave, four at a time. */
+/** Measures eight tasks of one second in one wave, four at a time. */
 
 import type { Bench } from './bench.ts';
 import { startBuilt, withFolder, writeTask } from './support/built-runner.ts';

@@ -1,4 +1,7 @@
-/** Bare Hono servers that accept signed pushes and store nothing: `all` of the work around it, or the `hmac` alone. */
+/**
+ * Starts bare Hono servers that accept signed pushes and store nothing. They do `all` of the work around it, or the
+ * `hmac` alone.
+ */
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { serve } from '@hono/node-server';
@@ -40,5 +43,5 @@ if (kind === 'all') {
 serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ port }) => {
   process.send?.({ port });
 });
-// Nobody asks a bench's peer to stop politely.
+// The peer exits when its parent ends, because nobody asks it to stop.
 process.on('disconnect', () => process.exit(0));

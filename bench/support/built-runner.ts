@@ -1,4 +1,4 @@
-/** The built program as a child process, in a folder of its own that goes with it. */
+/** Starts the built program as a child process, in a folder that is removed with it. */
 
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ export const BUILT_PROGRAM = [
   'serve',
 ] as const;
 
-/** Starts the built server; without debug lines, which nobody has in production. */
+/** Starts the built server without debug lines, which production does not have either. */
 export function startBuilt(options: RunnerOptions): Promise<Runner> {
   const environment = { LOG_LEVEL: 'info', ...options.environment };
   return startRunner({ ...options, environment, program: BUILT_PROGRAM });
@@ -33,7 +33,7 @@ export async function withFolder<T>(name: string, use: (folder: string) => Promi
   }
 }
 
-/** Writes a shell script that stands for invoke; its argv. It is called with the task's name. */
+/** Writes a shell script in the place of invoke, and returns its argv. It is called with the task's name. */
 export async function writeTask(folder: string, name: string, script: string): Promise<[string]> {
   const path = join(folder, name);
   await writeFile(path, `#!/bin/sh\n${script}\n`);

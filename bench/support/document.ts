@@ -1,4 +1,4 @@
-/** The text of docs/benchmarks.md. */
+/** Writes the text of docs/benchmarks.md. */
 
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { PROJECT_ROOT } from '../../e2e/support/project-root.ts';
 import type { Bench, Row } from '../bench.ts';
 
-/** Has no date, host or path, so that the text depends only on the kind of machine. */
+/** The text has no date, host or path, so that it depends only on the kind of machine. */
 export function benchmarksDocument(sections: readonly string[], loadBefore: number): string {
   return `# Benchmarks
 
@@ -16,14 +16,14 @@ Each number is measured against a named peer or bound in the same run, in turn, 
 from run to run while ratios hold. A cell is the median, with the least and the most in parentheses. The program under
 test is the built one, a child process like any other; all traffic stays on the loopback interface. This was a machine
 with ${availableParallelism()} cores and Node ${process.versions.node}, which the server, its peer and the load share. Its load average before
-the run was ${loadBefore.toFixed(1)}: whatever else ran slows the server, with its second thread and its fsyncs, more than its peers.
+the run was ${loadBefore.toFixed(1)}: everything else that ran slows the server, with its second thread and its fsyncs, more than its peers.
 
 ${sections.join('\n\n')}
 
 ${readFileSync(join(PROJECT_ROOT, 'bench/aims.md'), 'utf8')}`;
 }
 
-/** A heading, how it was measured, and the table. */
+/** Returns a heading, the method of the measurement, and the table. */
 export function benchSection({ name, method }: Bench, rows: readonly Row[]): string {
   const lines = rows.map(({ measured, ours, bound = '', ratio = '', aim = '', met }) =>
     line([measured, ours, bound, ratio, aim, met === undefined ? '' : met ? 'met' : '**missed**']),

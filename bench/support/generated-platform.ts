@@ -1,4 +1,4 @@
-/** Platform repositories of any size, written by `git fast-import` straight into a bare repository. */
+/** Makes platform repositories of any size. `git fast-import` writes them straight into a bare repository. */
 
 import { join } from 'node:path';
 import { git } from '../../e2e/support/git.ts';
@@ -28,7 +28,7 @@ export async function generatePlatform(folder: string, size: PlatformSize): Prom
 
   async function commit(lines: readonly string[]): Promise<string> {
     commits += 1;
-    // A fixed time, one second apart, so that the same size gives the same commits.
+    // The commits have fixed times, one second apart, so that the same size gives the same commits.
     const time = `${1_700_000_000 + commits} +0000`;
     const from = commits > 1 ? 'from refs/heads/main^0\n' : '';
     const heading = `commit refs/heads/main\ncommitter Platform <platform@example.com> ${time}\n${data(`Commit ${commits}`)}${from}`;

@@ -1,4 +1,4 @@
-/** A worker for jobs whose work is to do nothing, in this process or as a program of its own. */
+/** Starts a worker for jobs whose work is to do nothing, in this process or as a program of its own. */
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +15,7 @@ export async function startTrivialConsumer(options: {
   url: string;
   name: string;
   concurrency: number;
-  /** How long the work of a job takes. Default 0. */
+  /** The duration of the work of a job. Default 0. */
   workMs?: number;
   onStarted?: (jobId: string) => void;
 }): Promise<TrivialConsumer> {

@@ -1,4 +1,7 @@
-/** Sends one prepared POST over and over from many connections; a process of its own, cheap beside any server. */
+/**
+ * Sends one prepared POST again and again over many connections. It is a process of its own, which costs little beside
+ * any server.
+ */
 
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -7,9 +10,9 @@ import { z } from 'zod';
 
 const jobSchema = z.object({
   port: z.number(),
-  /** File with the request as bytes. */
+  /** The file with the request as bytes. */
   requestFile: z.string(),
-  /** Where in it the 36 characters of the delivery id stand. */
+  /** The position of the 36 characters of the delivery id in the request. */
   idOffset: z.number(),
   connections: z.number(),
   requests: z.number(),

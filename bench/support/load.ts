@@ -1,4 +1,4 @@
-/** Load on a server: signed pushes with distinct delivery ids, sent by a process that stays warm. */
+/** Loads a server with signed pushes of distinct delivery ids. A process that stays warm sends them. */
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,6 +1,6 @@
-/** The few statistics that the tables show. */
+/** Computes the few statistics that the tables show. */
 
-/** The middle value; the mean of the two middle ones for an even count. Throws when there is none. */
+/** Returns the middle value, or the mean of the two middle ones for an even count. Throws if there is none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const upper = sorted[Math.floor(sorted.length / 2)];
@@ -9,13 +9,13 @@ export function median(values: readonly number[]): number {
   return (upper + lower) / 2;
 }
 
-/** The value that `share` (0 to 1) of all values do not exceed. */
+/** Returns the value that `share` (0 to 1) of all values do not exceed. */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }
 
-/** `median (least–most)`, each as `show` writes it. */
+/** Returns `median (least–most)`, each as `show` writes it. */
 export function spread(values: readonly number[], show: (value: number) => string): string {
   return `${show(median(values))} (${show(Math.min(...values))}–${show(Math.max(...values))})`;
 }

@@ -1,4 +1,4 @@
-/** The start of the subcommands that run until a signal. */
+/** Starts the subcommands that run until a signal. */
 
 import { type Logger, pino } from 'pino';
 import { loadUnknownVariables } from '../config.ts';
@@ -13,7 +13,10 @@ export function openLog(level: string): Logger {
   return log;
 }
 
-/** Makes new files writable only by their owner. Whoever can write in the checkout decides what runs with the secrets. */
+/**
+ * Makes new files writable only by their owner, because everybody who can write in the checkout decides what runs with
+ * the secrets.
+ */
 export function restrictFiles(): void {
   process.umask(process.umask() | 0o022);
 }

@@ -1,4 +1,4 @@
-/** docs/architecture.md has the closed lists of the code, and docs/glossary.md has each word once. */
+/** Checks that docs/architecture.md has the closed lists of the code, and docs/glossary.md has each word once. */
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import type { RunEventBody } from './run-events.ts';
 
 const text = readFileSync(join(import.meta.dirname, '../../docs/architecture.md'), 'utf8');
 
-/** Checked by the compiler: the union has no other. */
+/** The compiler checks that the union has no other member. */
 const EVENT_TYPES: Record<RunEventBody['type'], true> = {
   'run.queued': true,
   'run.started': true,
@@ -41,7 +41,7 @@ const EVENT_TYPES: Record<RunEventBody['type'], true> = {
   'step.finished': true,
 };
 
-/** The text of a section, up to the next of its level or a higher one. */
+/** Returns the text of a section, up to the next heading of its level or a higher one. */
 function section(heading: string): string {
   const level = heading.split(' ')[0] ?? '';
   const [, after = ''] = text.split(`\n${heading}\n`);

@@ -25,7 +25,7 @@ export interface FoundHashes {
 /** Replaces a value that is no hash. It may be anything, so it is never kept or shown. */
 export const ODD_HASH = 'no hash';
 
-/** What is known of the config hash of one service outside. */
+/** The known state of the config hash of one service outside. */
 export interface OutsideHash {
   service: string;
   /** The value that this program wrote there, or found to be right; null if there was none yet. */

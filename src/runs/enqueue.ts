@@ -13,7 +13,7 @@ interface Ask<K extends RunKind> extends Partial<Pick<RunRequest, 'dedupeKey' | 
   delivery?: Pick<NewDelivery, 'event' | 'detail'>;
   /** The sealed secrets of the request. */
   sealed?: string | undefined;
-  /** Is spent with the run, so that a request that could not be stored can be sent again. */
+  /** The nonce is spent with the run, so that a request that could not be stored can be sent again. */
   nonce?: Nonce | undefined;
   /** False for a push that does not contain the earlier pushes, whose outcome it cannot give. */
   covers?: boolean;

@@ -1,4 +1,7 @@
-/** The port to the other machines that share a store: which are alive, and which has the work that only one may do. */
+/**
+ * The port to the other machines that share a store. It shows which are alive, and which has a role that only one may
+ * have.
+ */
 
 import { SECOND } from '../units.ts';
 import type { RunKind } from './run.ts';
@@ -10,7 +13,7 @@ export interface WorkerSign {
   /** `serve` also answers requests. */
   command: 'serve' | 'worker';
   version: string;
-  /** Null: takes runs with any labels. */
+  /** Null: the worker takes runs with any labels. */
   labels: readonly string[] | null;
   /** The tools of its machine by `toolName`. It takes only deployments by one of them. Null: takes any. */
   tools: readonly string[] | null;

@@ -27,9 +27,9 @@ export interface JobQueue {
 /** The git provider whose token opens a repository. */
 export interface GitProvider {
   type: 'github' | 'gitlab';
-  /** As the user gave it, or null. */
+  /** The address that the user gave, or null. */
   url: string | null;
-  /** Encrypted. */
+  /** The token is encrypted. */
   token: string;
 }
 

@@ -18,7 +18,10 @@ export function supersededBy(run: Run, coveredBy: string): RunEventBody {
   return { type: 'run.finished', state: 'superseded', reason: 'covered_by_newer', message, coveredBy };
 }
 
-/** For a covered run whose commit is not on the branch. Nothing for any other run, or the second time. */
+/**
+ * Decides about a covered run whose commit is not on the branch. Returns no events for any other run, or the second
+ * time.
+ */
 export function uncovered({ state, reason }: Run, message: string): RunEventBody[] {
   const isCovered = state === 'superseded' && reason === 'covered_by_newer';
   return isCovered ? [{ type: 'run.uncovered', message }] : [];

@@ -51,7 +51,7 @@ export interface Explanation {
   unmatched: string[];
 }
 
-/** What a started or finished step says about a service, for the ledger. Commits and trees are full ids. */
+/** The facts about a service in a started or finished step, for the ledger. Commits and trees are full ids. */
 export interface LedgerFact {
   scope: string;
   service: string;
@@ -81,7 +81,7 @@ export type RunEventBody =
   | { type: 'run.rules'; scope: string; text: string | null }
   /** Names covered runs whose commits are not on the branch, so that they do not share the outcome of this run. */
   | { type: 'run.uncovers'; runs: { id: string; message: string }[] }
-  /** The same for each of these runs. */
+  /** This event is written to each of these covered runs. */
   | { type: 'run.uncovered'; message: string }
   | { type: 'run.notice'; level: 'info' | 'warning'; message: string }
   /** `summary` is null if the tool gave none. `text` is the plan for people, without colours. */

@@ -60,12 +60,12 @@ export const REPORTERS = ['commit-status', 'pull-request-comment', 'plan-comment
 
 export type ReporterName = (typeof REPORTERS)[number];
 
-/** What a reporter has sent about a run, or failed to send, to one target: a commit, a comment or an address. */
+/** The last state of a report about a run to one target: a commit, a comment or an address. */
 export interface Report {
   reporter: ReporterName;
   runId: string;
   target: string;
-  /** What was last sent with success, in the reporter's own words, or null. */
+  /** The text that was last sent with success, in the reporter's own words, or null. */
   told: string | null;
   /** True if everything was sent, or was given up: nothing more is sent for this run and target. */
   settled: boolean;
@@ -133,7 +133,7 @@ export interface RunStore {
   keptPlan(runId: string): Promise<string | null>;
   /** Stores a delivery that led to no run. */
   recordDelivery(delivery: NewDelivery): Promise<void>;
-  /** Newest first. */
+  /** Returns the newest first. */
   deliveries(filter: {
     before?: number;
     decision?: Delivery['decision'];
@@ -188,7 +188,7 @@ export interface RunStore {
   run(id: string): Promise<Run | null>;
   /** The running and queued runs of a group. */
   active(concurrencyGroup: string): Promise<Run[]>;
-  /** Newest first. */
+  /** Returns the newest first. */
   runs(filter: RunFilter): Promise<Run[]>;
   steps(runId: string): Promise<Step[]>;
   /**
@@ -209,7 +209,7 @@ export interface RunStore {
     type: T,
   ): Promise<Extract<RunEvent, { type: T }>[]>;
   ledger(scope: string): Promise<Ledger>;
-  /** What is known of the config hashes outside, by service. */
+  /** Returns the known state of the config hashes outside, by service. */
   outsideHashes(scope: string): Promise<Map<string, OutsideHash>>;
   saveOutsideHashes(scope: string, hashes: OutsideHash[]): Promise<void>;
   /** Sets the baseline of a branch that has none yet. */
@@ -224,11 +224,11 @@ export interface RunStore {
   /** Marks that the reporter has nothing more to send about a run. */
   settleRun(reporter: ReporterName, runId: string): Promise<void>;
 
-  /** True the first time a nonce is seen; it is remembered until `expiresAt` (ms since the epoch). */
+  /** Resolves to true the first time a nonce is seen. The store remembers it until `expiresAt` (ms since the epoch). */
   spendNonce(nonce: string, expiresAt: number): Promise<boolean>;
-  /** True for a nonce that was spent and is still remembered. */
+  /** Resolves to true for a nonce that was spent and is still remembered. */
   isNonceSpent(nonce: string): Promise<boolean>;
-  /** A random key made once and kept, e.g. for signed links. 32 bytes. */
+  /** Returns 32 random bytes that are made once and kept, e.g. as the key of signed links. */
   key(name: string): Promise<Buffer>;
   /**
    * Calls the listener with the id of a run after each committed change of it. `mayClaim` says whether some run can

@@ -106,7 +106,7 @@ export function stepTransition<To extends StepState>(from: StepState, to: To): T
   return to;
 }
 
-/** Who asked for a run. It is shown and recorded, and never decides what runs. */
+/** The requester of a run. It is shown and recorded, and never decides what runs. */
 export interface Trigger {
   source:
     | 'webhook'
@@ -137,20 +137,20 @@ export type SyncIntent = 'follow' | 'exact' | 'back';
 
 export interface SyncInput {
   branch: string;
-  /** What the run is meant to do. It is missing in runs of earlier versions, so read it with `meaningOf`. */
+  /** The intent of the run. It is missing in runs of earlier versions, so read it with `meaningOf`. */
   intent?: SyncIntent;
   /** Full commit id, or null for the branch head at work time. */
   revision: string | null;
   /** The commit of the branch before the push, or null. It is only a baseline for services that were never synced. */
   before: string | null;
   selection: Selection;
-  /** Also run services that are unchanged. */
+  /** True if unchanged services run, too. */
   force: boolean;
-  /** Select and explain, run nothing. */
+  /** True if the sync selects and explains, but runs nothing. */
   dryRun: boolean;
   /** Failed services whose next automatic retry is not due yet. */
   postponed: string[];
-  /** Unpin the services, so that pushes sync them again. */
+  /** True if the services are unpinned, so that pushes sync them again. */
   unpin: boolean;
   /** The services that the answer to the request names. They never decide the selection. */
   announced: string[];
@@ -194,7 +194,10 @@ interface RequestOf<K extends RunKind> {
 /** The request of a trigger for a run. */
 export type RunRequest = { [P in RunKind]: RequestOf<P> }[RunKind];
 
-/** Is added when a run is approved. It is more than a request can have, so an approved run goes on before all others. */
+/**
+ * An approval adds this to the priority. It is more than a request can have, so an approved run goes on before all
+ * others.
+ */
 const APPROVED_PRIORITY = 1_000_000;
 
 export function approvedPriority(run: Pick<Run, 'priority'>): number {
@@ -206,7 +209,7 @@ export function requestedPriority({ priority }: Pick<Run, 'priority'>): number {
   return priority > APPROVED_PRIORITY / 2 ? priority - APPROVED_PRIORITY : priority;
 }
 
-/** What the program records about a request. Times are milliseconds since the epoch. */
+/** The program's own record of a request. Times are milliseconds since the epoch. */
 interface RunRecord {
   id: string;
   /** The order in the queue. `requestedPriority` gives that of the request. */
@@ -231,7 +234,7 @@ interface RunRecord {
   chosen: number;
   /** A queued run does not start before this time; 0 if it may start at once. */
   notBefore: number;
-  /** Until when somebody may approve; null unless the run awaits approval. */
+  /** The time until which somebody may approve; null unless the run awaits approval. */
   approvalExpiresAt: number | null;
   createdAt: number;
   startedAt: number | null;
@@ -248,12 +251,12 @@ export type PlanRun = Run<'plan'>;
 export type CommandRun = Run<'command'>;
 
 export interface Step {
-  /** Unique in its run: the service id of a sync, the phase of a deployment. */
+  /** The key is unique in its run: the service id of a sync, the phase of a deployment. */
   id: string;
   position: number;
   wave: number;
   state: StepState;
-  /** One sentence: why it is in this state. */
+  /** One sentence that says why the step is in this state. */
   message: string;
   exitCode: number | null;
   startedAt: number | null;

@@ -9,7 +9,7 @@ export interface SyncMeaning {
   /** True if it ignores pins and newer commits. */
   goesBack: boolean;
   waitsForWindow: boolean;
-  /** What replaces a commit that is not on the branch. Null: nothing, and the run ends. */
+  /** The commit that replaces one that is not on the branch. Null: no commit replaces it, and the run ends. */
   offBranch: 'head' | null;
 }
 
@@ -47,7 +47,9 @@ export function placeOf(run: SyncRun, hasSteps: boolean): SyncPlace {
   return { takesHead: follows && (input.revision === null || revision !== null), commit: input.revision };
 }
 
-/** Returns the intent and the commit of the run that repeats `run`: what that did, or was about to do. */
+/**
+ * Returns the intent and the commit of the run that repeats `run`. They are those that `run` had, or was about to get.
+ */
 export function retryOf(run: SyncRun): Pick<SyncInput, 'intent' | 'revision'> {
   const { intent } = meaningOf(run);
   if (intent === 'back') return { intent, revision: run.input.revision };

@@ -1,4 +1,6 @@
-/** What every store must do, as one test suite; each store's own test file calls it with a way to open one. */
+/**
+ * Tests everything that every store must do. The test file of each store calls this suite with a way to open a store.
+ */
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NonceSpentError, StaleLeaseError } from '../errors.ts';
@@ -407,7 +409,7 @@ export function describeRunStore(
         expect(await store.latestEvent(run.id, 'run.explained')).toBeNull();
       });
 
-      it('tell watchers after the commit', async () => {
+      it('notify watchers after the commit', async () => {
         const seen: string[] = [];
         const stop = store.watch((runId) => seen.push(runId));
         const { run } = await store.enqueue(pushRequest());
@@ -901,7 +903,7 @@ export function describeRunStore(
         expect(await store.steps(old)).toEqual([]);
       });
 
-      it('keeps what the ledger names and what a reporter has still to tell', async () => {
+      it('keeps what the ledger names and the runs that a reporter has still to report', async () => {
         await store.enqueue(pushRequest());
         const first = await claim();
         const step = 'platform/redis';

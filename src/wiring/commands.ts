@@ -18,7 +18,10 @@ import { ownSource } from './plans.ts';
 
 /** The time limit of each command of a deployment. */
 const COMMAND_TIMEOUT_MS = HOUR;
-/** A deployment asks so often whether its comment still counts, and gives up after TRIES answers without a result. */
+/**
+ * A deployment asks in this interval whether its comment still counts, and gives up after TRIES answers without a
+ * result.
+ */
 const ASK_AGAIN_MS = 5 * SECOND;
 const TRIES = 12;
 const OFF = 'Comments are not obeyed any more: COMMENT_COMMANDS or GITHUB_TOKEN is not set';
@@ -28,7 +31,7 @@ export interface Commands {
   withdrawn: DeployOptions['withdrawn'];
 }
 
-/** For the webhook: the repository whose comments are obeyed; null if none are. */
+/** The repository whose comments are obeyed, for the webhook; null if none are. */
 export function commandSource(config: Config): NonNullable<CommentOptions['commands']> | null {
   const { plans, github } = config;
   const source = ownSource(config);

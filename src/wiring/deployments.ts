@@ -99,7 +99,7 @@ export function createOwnTools(config: Config): () => Promise<string[]> {
   };
 }
 
-/** Is not below the data directory, because its path may be too long for a socket (unix(7)). */
+/** Returns a path outside the data directory, because a path below it may be too long for a socket (unix(7)). */
 function sessionsFolder({ dataDir, deploy: { directory } }: Config): string {
   const own = createHash('sha256').update(dataDir).digest('hex').slice(0, 12);
   return path.join(directory, `.sessions-${own}`);
@@ -125,7 +125,10 @@ export function buildDeploy(
   return (context) => deploy(options, context);
 }
 
-/** Opens what this program has sealed; null if nothing is there, or the key of that time is not known any more. */
+/**
+ * Opens a text that this program has sealed. Returns null if there is none, or if the key of that time is not known any
+ * more.
+ */
 function opened<T>({ open }: Sealer, sealed: string | null): T | null {
   const text = sealed && open(sealed);
   return text ? (JSON.parse(text) as T) : null;
@@ -178,7 +181,7 @@ export function startHousekeeping(
   };
 }
 
-/** Only warns: if nothing is deployed, perhaps nobody has prepared the folder, and nobody needs it. */
+/** This only warns, because perhaps nothing is deployed and nobody needs the folder. */
 async function sayWhenOutOfReach(options: {
   directory: string;
   stepUser: StepUser;

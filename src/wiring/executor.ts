@@ -43,13 +43,16 @@ export function buildExecutor(
     silenceMs: config.leaseMs * SILENT_PART,
     environment: {
       ...(program === undefined ? stepPlumbing(config) : leadingElsewhere(config)),
-      // By this, the next server finds a process that outlives a killed one.
+      // With this variable, the next server finds a process that outlives a killed one.
       IAC_RUNNER_DATA: config.dataDir,
     },
   });
 }
 
-/** For ssh and similar programs, which need keys; but without TMPDIR, which another user may not be able to use. */
+/**
+ * Returns the variables for ssh and similar programs, which need keys. TMPDIR is left out, because another user may not
+ * be able to use it.
+ */
 function leadingElsewhere({ plumbing }: Pick<Config, 'plumbing'>): Readonly<Record<string, string>> {
   const { TMPDIR: _own, ...rest } = plumbing;
   return rest;
@@ -99,7 +102,7 @@ export async function requireLimits({
   );
 }
 
-/** `iac-runner exec` of this very program, both from its source and after a build. */
+/** Returns the command `iac-runner exec` of this very program, both from its source and after a build. */
 function ownProgram(): [string, ...string[]] {
   const cli = path.join(import.meta.dirname, `../cli${path.extname(import.meta.filename)}`);
   return [process.execPath, cli, 'exec'];

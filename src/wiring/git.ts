@@ -17,7 +17,10 @@ const UNUSED_MIRROR_MS = 30 * DAY;
 
 type Base = Pick<Config, 'dataDir' | 'plumbing'>;
 
-/** Is in the environment of every git of this server, so that the next server finds those that outlive this one. */
+/**
+ * Returns the variable that is in the environment of every git of this server, so that the next server finds those that
+ * outlive this one.
+ */
 export function gitMarker({ dataDir }: Pick<Config, 'dataDir'>): string {
   return `IAC_RUNNER_DATA=${dataDir}`;
 }
@@ -37,7 +40,7 @@ export function buildGit(config: Config, timeoutMs: number): Git {
 
 type Parts = Pick<RemoteRepositoriesOptions, 'directory' | 'rules' | 'tempDir'>;
 
-/** For a server, which alone uses the directory. */
+/** Builds the repositories of a server, which alone uses the directory. */
 export async function buildServerRepositories(
   config: Config,
   parts: Parts,
@@ -48,7 +51,7 @@ export async function buildServerRepositories(
   return buildRepositories(config, { ...parts, network, requireSpace: () => requireSpace(config) }, log);
 }
 
-/** Also removes the mirrors that nobody has used for long. */
+/** Builds repositories, and removes the mirrors that nobody has used for long. */
 export function buildRepositories(
   base: Base,
   parts: Parts & Partial<Pick<RemoteRepositoriesOptions, 'network' | 'requireSpace'>>,

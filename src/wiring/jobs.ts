@@ -39,7 +39,7 @@ import { secretsOf } from './sync.ts';
 const SWEEP_MS = 10 * MINUTE;
 const PROVIDER_PATIENCE_MS = MINUTE;
 
-/** So long a drained job may take to end, beyond the time for its last words. */
+/** A drained job may take this time to end, beyond the time for its last words. */
 const LAST_STEPS_MS = MINUTE;
 
 /**
@@ -218,7 +218,7 @@ async function isMissing(program: string, { plumbing }: JobsConfig): Promise<boo
   return !program.includes(path.sep) && (await findProgram(plumbing.PATH ?? '', program)) === null;
 }
 
-/** Has the user's id in its name, because everybody shares the folder for temporary files. */
+/** Returns a folder with the user's id in its name, because everybody shares the folder for temporary files. */
 function ownStateDir({ plumbing }: JobsConfig): string {
   return path.join(plumbing.TMPDIR ?? '/tmp', `iac-runner-jobs-${process.getuid?.() ?? 'user'}`);
 }

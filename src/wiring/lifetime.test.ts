@@ -11,7 +11,7 @@ function lifetime(): { life: Lifetime; said: string[] } {
   return { life: createLifetime(log), said };
 }
 
-/** Registers a release for each name; the one at `broken` does something else than the others. */
+/** Registers a release for each name. The one at `broken` behaves differently from the others. */
 function registerAll(life: Lifetime, broken: number, instead: () => Promise<void> | void): string[] {
   const released: string[] = [];
   for (const [index, name] of NAMES.entries()) {

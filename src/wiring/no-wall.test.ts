@@ -1,4 +1,4 @@
-/** Runs that need a wall, accepted by a server that has one, come to a machine that has none. */
+/** Tests runs that need a wall. A server that has one accepts them, and a machine that has none gets them. */
 
 import path from 'node:path';
 import { pino } from 'pino';
@@ -54,7 +54,7 @@ async function workOnNext(store: RunStore, pipelines: Pipelines) {
 async function askForDeployment(store: RunStore, needsWall: boolean): Promise<void> {
   await enqueueRun(store, 'deploy', {
     trigger: { source: 'deploy_api', actor: 'ada' },
-    // It cannot be opened: that is how a deployment ends that was let through.
+    // The secrets cannot be opened, so a deployment that was not refused ends with that error.
     sealed: 'sealed',
     priority: 0,
     labels: [],

@@ -27,7 +27,7 @@ export interface Links {
   /** Opens the run read-only for everybody who has the link. */
   signed(runId: string): string;
   plain(runId: string): string;
-  /** Sets the port of the links, which they need without a public address. */
+  /** Sets the port of the links. They need it if there is no public address. */
   listeningOn(port: number): void;
 }
 

@@ -41,7 +41,7 @@ export interface Plans {
   pubsubPush(gate: Gate): Handler;
   /** The operator's own repository, for heads of pull requests. */
   repository: Pick<RemoteRepositories, 'open'>;
-  /** For the webhook: where the heads of our own pull requests are; null if they are not planned. */
+  /** The repository with the heads of our own pull requests, for the webhook; null if they are not planned. */
   ownPulls: PullRequestOptions['plans'];
   /** Starts to write the comments of plans whose requests sent a token. Returns the function that ends this. */
   startComments(runUrl: (runId: string) => string, onFailure: (error: unknown) => void): () => Promise<void>;

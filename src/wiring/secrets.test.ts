@@ -1,4 +1,7 @@
-/** One list says what is secret: what is masked, what no task gets. It is made from the tables of variables. */
+/**
+ * Checks that one list says which variables are masked and which no task gets. The list is made from the tables of
+ * variables.
+ */
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -13,7 +16,7 @@ import { secretsOf } from './sync.ts';
 const TABLE: Readonly<Record<string, (typeof VARIABLES)[keyof typeof VARIABLES]>> = VARIABLES;
 const MARKED = Object.entries(TABLE).filter(([, variable]) => variable.secret !== undefined);
 
-/** A value of the right form for each variable that is marked, each with a part that nobody may see. */
+/** Each variable that is marked has a value of the right form, with a part that nobody may see. */
 const canaryOf = (name: string) => `canary-${name.toLowerCase().replaceAll('_', '-')}`;
 const FORMS: Record<string, string> = {
   API_TOKENS: `ada:admin:${canaryOf('API_TOKENS')}`,
@@ -25,7 +28,7 @@ const FORMS: Record<string, string> = {
   REDIS_URL: `redis://:${canaryOf('REDIS_URL')}@redis.example.com:6379`,
   STORE_URL: `postgres://runner:${canaryOf('STORE_URL')}@postgres.example.com/runner`,
 };
-/** Variables of others, which no task gets either: TASK_ENV does not name them. */
+/** These variables of other programs reach no task either, because TASK_ENV does not name them. */
 const OTHERS = {
   VAULT_APP_TOKEN: 'canary-vault-app-token',
   SMTP_PASSWORD: 'canary-smtp-password',

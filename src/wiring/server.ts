@@ -66,7 +66,7 @@ export async function startServices(config: Config, log: Logger, life: Lifetime)
   const { app, closeStreams } = await buildApp(work, { gate, links, readiness, onBranchMoved });
   front.show(app);
   const server = early ?? (await listen());
-  // Registered once more, so that the server closes before the store does.
+  // The server is registered once more, so that it closes before the store does.
   if (early) life.onEnd('server', () => early.close());
   life.onEnd('event streams', closeStreams);
   links.listeningOn(server.port);

@@ -97,7 +97,10 @@ function machineId(dataDir: string): string {
 const NAME_LEASE_MS = MINUTE;
 const NAME_RENEWAL_MS = 10 * SECOND;
 
-/** Takes the name, as two machines of one name would take back each other's runs. Resolves to its release. */
+/**
+ * Takes the name of this machine, because two machines of one name would take back each other's runs. Resolves to its
+ * release.
+ */
 async function takeName(
   fleet: Fleet,
   machine: string,

@@ -23,7 +23,7 @@ import { MINUTE } from '../units.ts';
 import { buildExecutor, isElsewhere, stepPlumbing } from './executor.ts';
 import { buildGit, GIT_TIMEOUT_MS, requireSpace } from './git.ts';
 
-/** Shorter than other times for git, because anybody may open a pull request. */
+/** The time is shorter than other times for git, because anybody may open a pull request. */
 const PREVIEW_GIT_TIMEOUT_MS = 2 * MINUTE;
 const LOCK_WAIT_MS = 10 * MINUTE;
 
@@ -114,7 +114,9 @@ export async function buildPreview(
   return (context) => preview(options, context);
 }
 
-/** Returns what no log may show, even if a task prints it. Some of it is only in the server's own environment. */
+/**
+ * Returns the texts that no log may show, even if a task prints them. Some are only in the server's own environment.
+ */
 export function secretsOf({ secrets }: { secrets: SecretsConfig }): string[] {
   return [...secrets.values, ...taskSecrets(secrets.others)];
 }

@@ -22,7 +22,7 @@ import { buildPlans } from './plans.ts';
 import { onceReachable, openStore, repairLoss } from './store.ts';
 import { buildPreview, buildSync, taskFiles } from './sync.ts';
 
-/** So many runs are worked on at once, each of another group. No kind waits for another. */
+/** The number of runs that are worked on at once, each of another group. No kind waits for another. */
 const CONCURRENT_SYNCS = 4;
 const CONCURRENT_PREVIEWS = 2;
 const CONCURRENT_PLANS = 2;

@@ -95,7 +95,7 @@ export interface PlanSummary {
 const STATE_CHANGES = ['import', 'forget', 'move', 'refresh'] as const;
 export type StateChange = (typeof STATE_CHANGES)[number];
 
-/** True for a plan without a summary, too, because it may change anything. */
+/** Returns true for a plan without a summary, too, because it may change anything. */
 export function hasChanges(summary: PlanSummary | null): boolean {
   if (summary === null || summary.add + summary.change + summary.destroy > 0) return true;
   return summary.outputs.length > 0 || stateChanges(summary).length > 0;

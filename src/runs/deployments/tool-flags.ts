@@ -111,7 +111,7 @@ const REFUSED: Record<string, string> = {
 interface ParsedFlag {
   name: string;
   form: Form;
-  /** Null for a switch without a value. */
+  /** This is null for a switch without a value. */
   value: string | null;
 }
 

@@ -33,7 +33,7 @@ export interface Fact {
   values: readonly string[];
   isCode?: boolean;
   link?: string | null;
-  /** Is shown after the values. */
+  /** The note is shown after the values. */
   note?: string;
 }
 
@@ -42,7 +42,7 @@ export interface Kind<K extends RunKind = RunKind> {
   name: string;
   plural: string;
 
-  // The queue.
+  // These members are about the queue.
   /** The message of a run that waits. */
   queued: string;
   /** At most one run of a group is worked on at a time. */
@@ -54,7 +54,7 @@ export interface Kind<K extends RunKind = RunKind> {
   /** Only a machine that has this tool takes the run. */
   machineTool?(input: RunInputs[K]): Pick<DeployInput, 'tool' | 'toolVersion'>;
 
-  // Reports.
+  // These members are about reports.
   reporters: readonly ReporterName[];
   /** The commit status; left out: a run of this kind has none. */
   status?: {
@@ -68,33 +68,33 @@ export interface Kind<K extends RunKind = RunKind> {
   /** Replaces words of RUN_REASONS that are about syncs or deployments and would mislead the reader. */
   nextActions?: Partial<Record<RunReason, string>>;
 
-  // Repetition.
+  // These members are about repetition.
   /** Returns the input of a run that repeats this one, or why it cannot. `failed` are the steps to run again. */
   retry(run: Run<K>, failed: string[]): RunInputs[K] | string;
   /** Returns why a delivery with this input is not replayed, or null. */
   whyNotReplayed?(input: RunInputs[K]): string | null;
 
-  // Pages and JSON.
-  /** Left out: the subject of the commit is the title. */
+  // These members are about pages and JSON.
+  /** Returns the title. Left out: the subject of the commit is the title. */
   title?(run: Run<K>): string;
   /** The branch, or another name of the commit; null if none is known. */
   ref(input: RunInputs[K]): string | null;
-  /** Left out: Branch. */
+  /** The label of `ref`. Left out: Branch. */
   refLabel?: string;
   /** The page of the repository, or null if it has none. Left out: it is the operator's own repository. */
   repositoryPage?(input: RunInputs[K]): string | null;
   facts?(input: RunInputs[K]): readonly (Fact | null)[];
   options?(input: RunInputs[K]): string[];
-  /** The members of a run's JSON that only this kind has. */
+  /** Returns the members of a run's JSON that only this kind has. */
   json?(run: Run<K>): object;
-  /** Its steps are services, run in waves. */
+  /** The steps of a run are services, which run in waves. */
   hasWaves?: true;
   /** Left out: the kind runs no Terraform or OpenTofu, so there are no plans and nothing to approve. */
   tool?: {
     history: string;
     /** The thing that an approval is for. The digest or the id that it is bound to follows. */
     approvedThing: string;
-    /** What a person who approves has to know. */
+    /** A remark for the person who approves. */
     approvalNote?: string;
     /** The answer to a decision that the run does not await. The state of the run follows. */
     notAsked: string;

@@ -1,4 +1,6 @@
-/** The kinds of runs. A further one is an input in run.ts, a file beside this one, a line here, and its pipeline. */
+/**
+ * Lists the kinds of runs. A further kind is an input in run.ts, a file beside this one, a line here, and its pipeline.
+ */
 
 import { RUN_REASONS, type Run, type RunKind } from '../run.ts';
 import { COMMAND } from './command.ts';
@@ -16,7 +18,7 @@ const KINDS: { readonly [K in RunKind]: Kind<K> } = {
   command: COMMAND,
 };
 
-/** In the order in which pages list them. */
+/** The order is that in which pages list the kinds. */
 export const RUN_KINDS = Object.keys(KINDS) as RunKind[];
 
 /** The compiler cannot check the input: give the kind only inputs of its own runs. */

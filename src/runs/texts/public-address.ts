@@ -6,8 +6,8 @@ const RESERVED_V4 = [
   '10.0.0.0/8',
   '100.64.0.0/10',
   '127.0.0.0/8',
-  // Public by its range, but every virtual machine of Azure reaches the services of its own host there:
-  // https://learn.microsoft.com/en-us/azure/virtual-network/what-is-ip-address-168-63-129-16
+  // These addresses are public by their range, but every virtual machine of Azure reaches the services of its own host
+  // there: https://learn.microsoft.com/en-us/azure/virtual-network/what-is-ip-address-168-63-129-16
   '168.63.129.16/32',
   '169.254.0.0/16',
   '172.16.0.0/12',

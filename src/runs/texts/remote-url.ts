@@ -17,11 +17,11 @@ export interface RemoteUrlRules {
 
 export interface RemoteUrl {
   ok: true;
-  /** In canonical spelling and without credentials; the user of an ssh address stays. */
+  /** The address in canonical spelling and without credentials. The user of an ssh address stays. */
   url: string;
-  /** Canonical; IPv6 in brackets; empty for `file`. */
+  /** The canonical host; an IPv6 address is in brackets; empty for `file`. */
   host: string;
-  /** Also given if it is the default port of the protocol; null for `file`. */
+  /** The port, also if it is the default one of the protocol; null for `file`. */
   port: number | null;
   protocol: RemoteProtocol;
   /** The user information of an http(s) URL, decoded. */

@@ -12,7 +12,7 @@ export interface DokployClient {
 }
 
 export interface DokployClientOptions {
-  /** With the path of the API, without a final slash: `https://cloud.example.com/api`. */
+  /** The address with the path of the API, without a final slash: `https://cloud.example.com/api`. */
   url: string;
   apiKey: string;
   timeoutMs?: number;
@@ -33,7 +33,10 @@ const TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 
 const composeSchema = z.object({ composeId: z.string(), env: z.string().nullish() });
-/** What tRPC says beside the status (https://trpc.io/docs/server/error-handling); nothing else of it is shown. */
+/**
+ * The error code that tRPC sends beside the status (https://trpc.io/docs/server/error-handling). No other part of its
+ * answer is shown.
+ */
 const errorSchema = z.object({ code: z.string().regex(/^[A-Z_]{1,40}$/) });
 
 export function createDokployClient(options: DokployClientOptions): DokployClient {
@@ -85,7 +88,7 @@ async function request(
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
-      // The key is for this address alone.
+      // The key must not reach any other address.
       redirect: 'manual',
       signal: AbortSignal.any([signal, timeout]),
     });
@@ -112,7 +115,7 @@ async function readBounded({ body }: Response): Promise<string> {
   return text + decoder.decode();
 }
 
-/** Only codes: messages of fetch can hold the address with all that is in it. */
+/** Returns only codes, because messages of fetch can contain the address with everything in it. */
 function codeOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error)) return 'failed';

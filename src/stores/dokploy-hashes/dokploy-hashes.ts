@@ -12,10 +12,10 @@ import { readVariable, setVariable } from './env-text.ts';
 import { locate, type Place, type Projects } from './places.ts';
 
 const VARIABLE = 'IAC_CONFIG_HASH';
-/** How long the list of projects is good for finding places; what it says of environments is never kept. */
+/** For this time the list of projects can be used to find places. The environments in it are never kept. */
 const PLACES_MS = 60_000;
 const READS_AT_ONCE = 8;
-/** For all requests of one read or write together. */
+/** The limit for all requests of one read or write together. */
 const LIMIT_MS = 30_000;
 
 /** The API, and the list of projects that it gave last. */
@@ -46,7 +46,7 @@ export function createDokployHashes(options: DokployClientOptions): ConfigHashes
           try {
             return await save(dokploy, located.place, value, signal);
           } catch (error) {
-            // Its task made the application again, so that it has another id.
+            // The task of the service made the application again, so it has another id.
             if (!(error instanceof DokployError) || error.status !== 404) throw error;
           }
         }
@@ -89,7 +89,8 @@ async function fetchProjects(dokploy: Dokploy, signal: AbortSignal): Promise<Pro
 }
 
 async function save({ client }: Dokploy, place: Place, value: string, signal: AbortSignal): Promise<void> {
-  // Read again right before: Dokploy has no conditional write, and other lines are other people's.
+  // The text is read again right before the write, because Dokploy has no conditional write and the other lines belong
+  // to other people.
   const text = await client.environmentOf(place.composeId, signal);
   if (readVariable(text, VARIABLE) === value) return;
   await client.saveEnvironment(place.composeId, setVariable(text, VARIABLE, value), signal);
@@ -113,12 +114,15 @@ function hashIn(text: string): string | null {
   return /^[0-9a-f]{1,64}$/i.test(value) ? value.toLowerCase() : ODD_HASH;
 }
 
-/** True when Dokploy is well and only this compose service cannot be read: gone meanwhile, or not allowed. */
+/**
+ * Returns true if Dokploy is well and only this compose service cannot be read: it was removed meanwhile, or access is
+ * not allowed.
+ */
 function isAboutOne(error: unknown): error is DokployError {
   return error instanceof DokployError && error.status !== null && error.status < 500;
 }
 
-/** Stops all at the first failure: where one request fails, a thousand would. */
+/** Stops all requests at the first failure, because the others would fail, too. */
 async function eachAtOnce<T>(
   items: readonly T[],
   signal: AbortSignal,

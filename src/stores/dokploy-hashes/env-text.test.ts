@@ -3,7 +3,7 @@ import { readVariable, setVariable } from './env-text.ts';
 
 const NAME = 'IAC_CONFIG_HASH';
 
-/** What is there, the value read from it, and the text after it was set to `new`. */
+/** Each row has the text, the value that is read from it, and the text after the variable was set to `new`. */
 const TABLE: [what: string, text: string, value: string | null, after: string][] = [
   ['nothing', '', null, 'IAC_CONFIG_HASH=new'],
   ['the line alone', 'IAC_CONFIG_HASH=old', 'old', 'IAC_CONFIG_HASH=new'],
@@ -113,7 +113,7 @@ describe('The environment text', () => {
       const after = setVariable(text, NAME, 'abc');
       const label = JSON.stringify({ seed, text, after });
       expect(readVariable(after, NAME), label).toBe('abc');
-      // What was changed or added is in one piece: all before it and all behind it stayed.
+      // The change is in one piece: the text before it and the text behind it stayed.
       let same = 0;
       while (same < text.length && text[same] === after[same]) same += 1;
       let tail = 0;

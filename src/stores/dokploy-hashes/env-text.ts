@@ -1,7 +1,7 @@
 /** Reads and changes one variable in an environment text, and leaves every other byte of it as it is. */
 
 interface Line {
-  /** Without its end. */
+  /** The text of the line without its end. */
   text: string;
   /** `\n`, `\r\n`, `\r`, or '' for a last line without one. */
   end: string;
@@ -9,10 +9,13 @@ interface Line {
 
 const QUOTES = ['"', "'", '`'];
 
-/** `[export] NAME =`, as far as the value, which begins with no blank. */
+/** Matches `[export] NAME =`, up to the value, which begins with no blank. */
 const ASSIGNMENT = /^(\s*(?:export\s+)?([\w.-]+)[^\S\r\n]*=[^\S\r\n]*)(.*)$/s;
 
-/** The variable's value without its quotes, or null when no line sets it. Of several lines the last one counts. */
+/**
+ * Returns the variable's value without its quotes, or null if no line sets it. If several lines set it, the last one
+ * counts.
+ */
 export function readVariable(text: string, name: string): string | null {
   const lines = splitLines(text);
   const [, , , value] = ASSIGNMENT.exec(lines[lastAssignment(lines, name)]?.text ?? '') ?? [];
@@ -20,8 +23,8 @@ export function readVariable(text: string, name: string): string | null {
 }
 
 /**
- * The text with the variable set: the value in its last line is replaced, or a line is added at the end, with
- * the line ends that the text has. Lines inside of a quoted value of another variable are none of ours.
+ * Returns the text with the variable set. The function replaces the value in the last line that sets it, or adds a line
+ * with the same line ends. It ignores lines inside a quoted value of another variable.
  */
 export function setVariable(text: string, name: string, value: string): string {
   const lines = splitLines(text);
@@ -47,26 +50,26 @@ function addLine(lines: readonly Line[], text: string): string {
   const last = lines.at(-1);
   if (!last) return text;
   const end = lines[0]?.end || '\n';
-  // As before, the text ends with a line end or without one.
+  // The text still ends with a line end, or without one, as before.
   return last.end === '' ? `${join(lines)}${end}${text}` : `${join(lines)}${text}${end}`;
 }
 
-/** Index of the last line that sets the variable, or -1. */
+/** Returns the index of the last line that sets the variable, or -1. */
 function lastAssignment(lines: readonly Line[], name: string): number {
   let found = -1;
   for (let index = 0; index < lines.length; index += 1) {
     const [, , assigned, value = ''] = ASSIGNMENT.exec(lines[index]?.text ?? '') ?? [];
     if (assigned === undefined) continue;
     if (assigned === name) found = index;
-    // One that spans lines is never ours: a hash has no line ends.
+    // A value that spans lines is never a config hash, because a hash has no line ends.
     index = endOfValue(lines, index, value);
   }
   return found;
 }
 
 /**
- * The line on which a value ends: a quote that is not closed on its own line goes on to the line that closes it,
- * and is an ordinary character when none does (https://github.com/motdotla/dotenv#multiline-values).
+ * Returns the line on which a value ends. A quote that is not closed on its own line continues to the line that closes
+ * it. It is an ordinary character if no line does (https://github.com/motdotla/dotenv#multiline-values).
  */
 function endOfValue(lines: readonly Line[], index: number, value: string): number {
   const quote = value.charAt(0);
@@ -81,7 +84,7 @@ function closes(text: string, quote: string): boolean {
   return text.replaceAll(`\\${quote}`, '').includes(quote);
 }
 
-/** The value without quotes, and the comment behind it with the blanks before. */
+/** Returns the value without quotes, and the comment behind it with the blanks before. */
 function splitValue(text: string): { value: string; comment: string } {
   const quote = text.charAt(0);
   const closing = QUOTES.includes(quote) ? text.indexOf(quote, 1) : -1;

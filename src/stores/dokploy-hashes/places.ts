@@ -1,4 +1,4 @@
-/** Which compose service of Dokploy a service of the repository is: pure, and never a guess. */
+/** Finds the compose service of Dokploy that belongs to a service of the repository. Pure, and never a guess. */
 
 import { z } from 'zod';
 
@@ -21,7 +21,7 @@ export const projectsSchema = z.array(
 
 export type Projects = z.output<typeof projectsSchema>;
 
-/** A compose service. `env` is undefined when the list did not tell it. */
+/** A compose service. `env` is undefined if the list did not contain it. */
 export interface Place {
   composeId: string;
   env: string | null | undefined;
@@ -30,9 +30,9 @@ export interface Place {
 export type Located = { place: Place } | { problem: string };
 
 /**
- * `platform/redis` is the compose service `redis`, else `platform-redis`, of the project `platform`. Where no
- * project has that name it is the only compose service of one of these names anywhere, as long as no other of
- * `services` could claim it. Everything else is a problem, in one sentence.
+ * Finds the place of a service. `platform/redis` is the compose service `redis`, else `platform-redis`, of the project
+ * `platform`. If no project has that name, it is the only compose service of one of these names anywhere, as long as no
+ * other of `services` could claim it. In every other case the result is a problem, in one sentence.
  */
 export function locate(service: string, services: readonly string[], projects: Projects): Located {
   const slash = service.lastIndexOf('/');

@@ -1,4 +1,4 @@
-/** The calls that wait for the writer, and how each is answered. */
+/** Keeps the calls that wait for the writer, and answers them. */
 
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
 import type { perform, WriteName } from '../sql/writes.ts';
@@ -11,7 +11,7 @@ export interface Call {
   resolve(value: unknown): void;
   reject(error: Error): void;
   timeoutMs: number;
-  /** By performance.now(): the caller gives up then, unless the call was taken into a transaction. */
+  /** The time of performance.now() at which the caller gives up, unless the call was taken into a transaction. */
   deadline: number;
   state: 'waiting' | 'taken' | 'given_up';
 }
@@ -34,7 +34,7 @@ export function fail(call: Call, error: unknown): void {
   else call.reject(error instanceof Error ? error : new Error(String(error)));
 }
 
-/** Somebody waits for the answer of these, and the outcome may stay unknown for as long as the database is away. */
+/** Somebody waits for the answer of these calls, and the outcome may stay unknown while the database is away. */
 export function limitUncertain(calls: readonly Call[]): NodeJS.Timeout[] {
   return calls
     .filter(({ timeoutMs }) => Number.isFinite(timeoutMs))

@@ -1,4 +1,4 @@
-/** Connections to the database: how they are made, and what their errors mean. */
+/** Makes connections to the database, and classifies their errors. */
 
 import type { Socket } from 'node:net';
 import { Client, types } from 'pg';
@@ -12,7 +12,7 @@ export const SCHEMA = 'iac_runner';
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A statement ends with an error after this time; the database then says so itself. */
 const STATEMENT_TIMEOUT_MS = 20_000;
-/** The connection is given up when the database does not even say that. */
+/** If the database does not even report that error, the connection is given up after this time. */
 const ANSWER_TIMEOUT_MS = 25_000;
 /** A machine that was paused in a transaction holds up the others until the database ends its session. */
 const IDLE_IN_TRANSACTION_MS = 5_000;
@@ -20,8 +20,8 @@ const IDLE_IN_TRANSACTION_MS = 5_000;
 const INT8 = 20;
 
 /**
- * The settings of each connection. A commit is acknowledged when it is on the disk, whatever the database's default is
- * (https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT).
+ * The settings of each connection. A commit is acknowledged when it is on the disk, even if the database's default
+ * differs (https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT).
  */
 const SETTINGS = [
   `SET search_path TO ${SCHEMA}`,
@@ -30,7 +30,7 @@ const SETTINGS = [
   `SET idle_in_transaction_session_timeout TO ${IDLE_IN_TRANSACTION_MS}`,
 ].join('; ');
 
-/** Connects, or throws StoreUnavailableError. `onEnd` is called once when an open connection is gone. */
+/** Connects, or throws StoreUnavailableError. `onEnd` is called once when an open connection has ended. */
 export async function connect(
   url: string,
   onEnd: (client: Client) => void = () => undefined,
@@ -62,7 +62,7 @@ export async function connect(
   }
 }
 
-/** Ends a connection without waiting for the database, which may be gone. */
+/** Ends a connection without waiting for the database, which may be away. */
 export function drop(client: Client): void {
   client.end().catch(() => undefined);
   // `end` waits for queries that are under way, which a stalled database never answers. The types lack the connection.
@@ -83,7 +83,8 @@ export function statementsOf(client: Client): Omit<Transaction, 'now' | 'mayClai
       const [first] = rows;
       if (!first) return [];
       const columns = Object.keys(first).map((name) => `"${name}"`);
-      // One statement for any number of rows, so that it is planned once. The table says of which type each column is.
+      // This is one statement for any number of rows, so that it is planned once. The table gives the type of each
+      // column.
       const sql = `INSERT INTO ${table} (${columns}) SELECT ${columns} FROM json_populate_recordset(NULL::${table}, ?) ${rest}`;
       const bound = rows.map((row) =>
         Object.fromEntries(Object.entries(row).map(([name, value]) => [name, bindable(value)])),
@@ -115,7 +116,9 @@ function bindable(value: Value): Value {
   return typeof value === 'string' ? value.replaceAll('\0', '\uFFFD') : wholeNumber(value);
 }
 
-/** The five characters by which PostgreSQL names an error, or null if the error is not the database's. */
+/**
+ * Returns the five characters by which PostgreSQL names an error, or null if the error does not come from the database.
+ */
 function sqlState(error: unknown): string | null {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   return /^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object) ? code : null;
@@ -127,7 +130,9 @@ function sqlState(error: unknown): string | null {
  */
 const UNAVAILABLE = /^(08|25006|25P03|28|3D|40|42501|53|55|57|58|XX00[12])/;
 
-/** True when the database or the way to it is to blame. An error without a name comes from the connection. */
+/**
+ * Returns true if the database or the connection to it is the cause. An error without a name comes from the connection.
+ */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof StoreUnavailableError) return true;
   const state = sqlState(error);
@@ -135,7 +140,7 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Error && isFromConnection(error);
 }
 
-/** True when the connection is gone or of no more use, so that the next call needs another one. */
+/** Returns true if the connection has ended or cannot be used any more, so that the next call needs another one. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== null) return /^(08|25006|25P03|57P|58)/.test(state);
@@ -146,7 +151,7 @@ function isFromConnection(error: Error): boolean {
   return 'syscall' in error || /connection|timeout|closed|not queryable|socket/i.test(error.message);
 }
 
-/** `did` says what failed, as in "The database cannot be reached". */
+/** `did` is the failed action, as in "The database cannot be reached". */
 export function unavailable(
   did: 'reached' | 'prepared' | 'read' | 'written',
   error: unknown,
@@ -154,7 +159,7 @@ export function unavailable(
   if (error instanceof StoreUnavailableError) return error;
   const reason = error instanceof Error ? error.message || String(error) : String(error);
   const state = sqlState(error);
-  // Not there, being started or stopped, or without room for another connection.
+  // The database is not there, is starting or stopping, or has no place for another connection.
   const Problem =
     state === null || /^(08|57P|53300)/.test(state) ? StoreUnreachableError : StoreUnavailableError;
   return new Problem(`The database cannot be ${did}: ${reason}.`, {
@@ -174,7 +179,7 @@ function adviceFor(state: string | null): string {
   return `Look into the log of the database; the code of the error is ${state}.`;
 }
 
-/** The address without its password, for logs. */
+/** Returns the address without its password, for logs. */
 export function shownAddress(url: string): string {
   const { hostname, port, pathname } = new URL(url);
   return `${hostname}:${port || 5432}${pathname}`;

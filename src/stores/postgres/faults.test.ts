@@ -1,4 +1,6 @@
-/** PostgreSQL on a bad day: killed, stalled, cut off in the middle of a commit, set up so that it would lose data. */
+/**
+ * Tests PostgreSQL on a bad day: killed, stalled, cut off in the middle of a commit, set up so that it would lose data.
+ */
 
 import { connect as connectTo, createServer, type Server, type Socket } from 'node:net';
 import { Client } from 'pg';
@@ -148,7 +150,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
 
     it('during a commit that the database did not make, answers that it is not stored', async () => {
       const [store, other] = [await open({ url: proxied }), await open()];
-      // The other takes the number of the transaction, as happens after a crash of the database.
+      // Another transaction takes the number of this one, as happens after a crash of the database.
       breaks = { when: isCommit, passOn: false };
       const [refused, { run }] = await Promise.all([
         store.enqueue(request()).catch((error: unknown) => error),
@@ -195,7 +197,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     });
   });
 
-  it('tells each machine what the others wrote, and leaves notifications of strangers alone', async () => {
+  it('notifies each machine of the writes of the others, and leaves notifications of strangers alone', async () => {
     const [store, other] = [await open(), await open()];
     const heard: string[] = [];
     store.watch((runId) => heard.push(runId));

@@ -1,4 +1,4 @@
-/** Several machines that are not alike share the store: tools, plans on one disk, signs of life, roles. */
+/** Tests machines that are not alike and share the store: tools, plans on one disk, signs of life, roles. */
 
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -45,7 +45,7 @@ describe.skipIf(withoutPostgres !== null)(
       await Promise.all(stores.splice(0).map((store) => store.close()));
     });
 
-    /** `tools` may change meanwhile; null: not known. */
+    /** Opens a store. `tools` may change meanwhile. Null: the tools are not known. */
     async function open(tools: string[] | null = null) {
       const store = await createPostgresStore({
         url,
@@ -84,7 +84,7 @@ describe.skipIf(withoutPostgres !== null)(
       const fitting = await store.enqueue(deploymentBy('terraform', '1.9.0', 'deploy:d'));
       expect((await next())?.run.id).toBe(fitting.run.id);
       expect(await next()).toBeNull();
-      // Installed meanwhile.
+      // The missing tool is installed meanwhile.
       tools.push('terraform 1.8.0');
       expect((await next())?.run.id).toBe(older.run.id);
       expect((await claim(anyTool)).run.id).toBe(onPath.run.id);
@@ -150,7 +150,7 @@ describe.skipIf(withoutPostgres !== null)(
       expect(await two.fleet.identity()).toBe(await one.fleet.identity());
     });
 
-    /** The next run, on machine-1. */
+    /** Claims the next run on machine-1, and lets it wait for an approval. */
     async function pause(store: RunStore, keptPlan?: string) {
       const { lease } = await claim(store, 'machine-1:17');
       const expiresAt = Date.now() + 3_600_000;
@@ -161,7 +161,7 @@ describe.skipIf(withoutPostgres !== null)(
     describe.each([
       ['was kept in the store', deploymentBy('terraform', '1.9.0'), 'v1.plan', 15_000],
       ['lies on one disk only', deploymentBy('terraform', '1.9.0'), undefined, 600_000],
-      // The one on another PATH may be of another version, which refuses the plan.
+      // The tool on another PATH may be of another version, which refuses the plan.
       ['is of whatever version is on the PATH', deploymentBy('terraform', null), 'v1.plan', 600_000],
     ])('leave an approved run whose plan %s', (_what, request, kept, leftMs) => {
       it(`and its group to the machine that made it, for ${leftMs / 1_000} s`, async () => {
@@ -169,7 +169,7 @@ describe.skipIf(withoutPostgres !== null)(
         const { run } = await store.enqueue(request, { sealed: 'v1.sealed' });
         await pause(store, kept);
         const later = await store.enqueue(request);
-        // However long the approval takes.
+        // The time until the approval does not count.
         await pass(1_800_000);
         await store.decide(run.id, 'approved', 'ada');
         const another = () => store.claim({ owner: 'machine-2:4', leaseMs: 60_000 });
@@ -200,7 +200,7 @@ describe.skipIf(withoutPostgres !== null)(
       const ask = { ...deploymentBy('terraform', '1.9.0'), labels };
       const { run } = await home.enqueue(ask);
       await pause(home, 'v1.plan');
-      // Of a tool that the other has, without a label, and as urgent as can be.
+      // The other machine has the tool of this run, which needs no label and has the highest priority.
       await home.enqueue({ ...deploymentBy('tofu', null), priority: 1000 });
       const elsewhere = await home.enqueue({ ...deploymentBy('tofu', null, 'deploy:other') });
       await home.decide(run.id, 'approved', 'ada');

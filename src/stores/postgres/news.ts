@@ -13,12 +13,12 @@ export interface Change {
 /** A notification holds up to 8,000 bytes; an id has 36. */
 const RUNS_AT_ONCE = 100;
 const RETRY_MS = 500;
-/** A connection that hears nothing may be dead without anybody knowing, so it is asked. */
+/** A dead connection may look like a quiet one, so it is asked after this time. */
 const CHECK_MS = 5_000;
-/** After an interruption, runs that ended less than this before it are reported again, too. */
+/** After an interruption, runs that ended less than this time before it are reported again, too. */
 const OVERLAP_MS = 60_000;
 
-/** Every user of the database may send notifications, so one of another form is left alone. */
+/** Every user of the database may send notifications, so a notification of another form is ignored. */
 const payloadSchema = z
   .string()
   .transform((text, context) => {
@@ -31,7 +31,7 @@ const payloadSchema = z
   })
   .pipe(z.object({ by: z.string(), runs: z.array(z.string()), mayClaim: z.boolean() }));
 
-/** The notifications of a transaction. */
+/** Returns the notifications of a transaction. */
 export function toPayloads(by: string, changes: readonly Change[]): string[] {
   const runs = [...new Set(changes.flatMap((change) => change.runs))];
   const mayClaim = changes.some((change) => change.mayClaim);
@@ -41,20 +41,20 @@ export function toPayloads(by: string, changes: readonly Change[]): string[] {
   );
 }
 
-/** A listener to what other processes write, and its connection, which is null while the database is away. */
+/** A listener for the writes of other processes, with its connection, which is null while the database is away. */
 interface Following {
   readonly url: string;
   readonly instance: string;
   readonly onChange: (change: Change) => void;
   client: Client | null;
   isStopped: boolean;
-  /** When the connection was last known to work, by the clock of the database. */
+  /** The last time at which the connection worked, by the clock of the database. */
   lastHeard: number;
 }
 
 /**
- * Calls `onChange` for what others than `instance` wrote. After an interruption it is called for every run that may have
- * changed meanwhile. Resolves when it listens.
+ * Calls `onChange` for the writes of all instances but `instance`. After an interruption it is called for every run
+ * that may have changed meanwhile. Resolves when it listens.
  */
 export async function followNews(
   url: string,
@@ -88,7 +88,7 @@ async function listen({ url, instance, onChange }: Following): Promise<Client> {
   }
 }
 
-/** Checks the connection for as long as nobody stops it, and makes another one after it was lost. */
+/** Checks the connection until somebody stops it, and makes another one after it was lost. */
 async function follow(following: Following): Promise<void> {
   while (!following.isStopped) {
     await sleep(following.client ? CHECK_MS : RETRY_MS, undefined, { ref: false });

@@ -1,4 +1,4 @@
-/** A real PostgreSQL for tests: a server of its own on a free port, with a new database for each test. */
+/** Starts a real PostgreSQL for tests: a server on a free port, with a new database for each test. */
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
@@ -31,7 +31,7 @@ function findPrograms(): string | null {
 
 const programs = findPrograms();
 
-/** For the title of tests that are skipped without it; null when it is there. */
+/** The reason in the title of tests that are skipped because PostgreSQL is missing; null if it is there. */
 export const withoutPostgres: string | null = programs === null ? 'postgresql is not installed' : null;
 
 export interface PostgresServer {
@@ -71,7 +71,7 @@ function serverUser(): { uid?: number; gid?: number } {
       const id = (flag: string) => Number(execFileSync('id', [flag, name], { encoding: 'utf8' }));
       return { uid: id('-u'), gid: id('-g') };
     } catch {
-      // The next one.
+      // The next user is tried.
     }
   }
   throw new Error('No user is there that PostgreSQL can run as.');
@@ -110,7 +110,7 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
 
   async function start(): Promise<void> {
     const options = [`port=${port}`, 'listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`];
-    // The commit waits for the kernel, not for the disk: the machine of a test does not lose power.
+    // The commit waits for the kernel and not for the disk, because the machine of a test does not lose power.
     const quick = ['wal_sync_method=fdatasync', 'max_connections=200', 'shared_buffers=32MB'];
     const flags = [...options, ...quick, ...settings].flatMap((setting) => ['-c', setting]);
     server = spawn(program('postgres'), ['-D', data, ...flags], {
@@ -132,14 +132,15 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
   function signal(name: NodeJS.Signals): void {
     if (server?.pid === undefined || server.exitCode !== null || server.signalCode !== null) return;
     const { pid } = server;
-    // It stands still first, so that it starts no other process meanwhile. Each of them has a session of its own.
+    // The server is stopped first, so that it starts no other process meanwhile. Each of its processes has a session of
+    // its own.
     process.kill(pid, 'SIGSTOP');
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
     for (const child of children.filter(Boolean)) {
       try {
         process.kill(Number(child), name);
       } catch {
-        // It ended meanwhile.
+        // The process ended meanwhile.
       }
     }
     process.kill(pid, name);

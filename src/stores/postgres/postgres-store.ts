@@ -1,4 +1,4 @@
-/** The store for more than one machine: one PostgreSQL, which all of them write to. */
+/** The store for several machines: one PostgreSQL database, to which all of them write. */
 
 import { randomUUID } from 'node:crypto';
 import type { Fleet } from '../../runs/fleet.ts';
@@ -12,18 +12,21 @@ import { openReader } from './reader.ts';
 import { startWriter } from './writer.ts';
 
 export interface PostgresStoreOptions {
-  /** postgres://, with user, password and the name of the database. */
+  /** The address: postgres://, with user, password and the name of the database. */
   url: string;
   requestTimeoutMs?: number;
-  /** Queued runs at most; a request for one more is refused. Default: any number. */
+  /** The highest number of queued runs. A request for one more is refused. Default: any number. */
   queueLimit?: number;
-  /** The tools that this machine has, each as of `toolName`; null if it takes deployments by any. */
+  /** The tools that this machine has, each named by `toolName`. Null: it takes deployments by any tool. */
   tools?: () => Promise<readonly string[] | null>;
-  /** Hears at the start what this database may lose; one sentence each. */
+  /** The store calls it at the start with one sentence for each loss that this database may cause. */
   onWarning?: (message: string) => void;
 }
 
-/** Opens the store, or throws StoreUnavailableError: not reached, refused, or written by a newer version. */
+/**
+ * Opens the store. Throws StoreUnavailableError if the database cannot be reached, refuses access, or was written by a
+ * newer version.
+ */
 export async function createPostgresStore(
   options: PostgresStoreOptions,
 ): Promise<RunStore & { fleet: Fleet }> {
@@ -47,7 +50,7 @@ export async function createPostgresStore(
     write: writer.write,
     read: reader.read,
     watch: watchers.watch,
-    // It comes back by itself.
+    // The connection comes back by itself.
     isAlive: () => true,
     async close() {
       watchers.clear();

@@ -1,4 +1,4 @@
-/** Looks at a start whether the database keeps the promises, and makes or checks the tables. */
+/** Checks at a start that the database can keep the promises, and makes or checks the tables. */
 
 import { readFileSync } from 'node:fs';
 import type { Client } from 'pg';
@@ -8,13 +8,13 @@ import { isUnavailable, SCHEMA, shownAddress, unavailable } from './connection.t
 import { toPostgresSchema } from './dialect.ts';
 
 const OLDEST_VERSION = 140_000;
-/** Only one process at a time makes the tables. Any number that nobody else uses in this database. */
+/** Only one process at a time makes the tables. The lock may be any number that nobody else uses in this database. */
 const MIGRATION_LOCK = 7_262_017;
 
 /** Resolves to one sentence for each setting that puts the promises at risk. Throws if the database cannot be used. */
 export async function inspectServer(client: Client, url: string): Promise<string[]> {
   const address = shownAddress(url);
-  // As the server has them: this session has set its own.
+  // The settings are read as the server has them, because this session has set its own.
   const { rows } = await client.query<{ name: string; value: string }>(
     `SELECT name, coalesce(reset_val, setting) AS value FROM pg_settings
       WHERE name IN ('server_version_num', 'server_version', 'server_encoding', 'fsync', 'full_page_writes',
@@ -74,7 +74,7 @@ export async function prepareTables(client: Client, url: string): Promise<void> 
     );
     if (rows[0]?.known) await checkVersion(client, url);
     else await makeTables(client);
-    // A process that is gone asks no more whether its last commit was made.
+    // A process that has ended does not need to know whether its last commit was made.
     await client.query("DELETE FROM last_commits WHERE at < now() - interval '7 days'");
     await client.query('COMMIT');
   } catch (error) {

@@ -1,4 +1,4 @@
-/** Reads on connections of their own, so that no page waits for a write. */
+/** Reads on connections of its own, so that no page waits for a write. */
 
 import type { Client } from 'pg';
 import type { Driver } from '../sql/run-store.ts';

@@ -1,7 +1,7 @@
 /**
- * Runs the writes on one connection: all calls that arrive while one commit waits for the disk share the next one.
- * Every transaction takes the same lock first, so machines that share the database write one after the other, as
- * threads do that share a file: each statement may rely on what it has read.
+ * Runs the writes on one connection. All calls that arrive while one commit waits for the disk share the next one.
+ * Every transaction takes the same lock first, so machines that share the database write one after the other. So each
+ * statement may rely on the data that it has read.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -15,14 +15,17 @@ import { type Answer, type Call, changesOf, fail, limitUncertain, uncertain } fr
 import { connect, drop, isConnectionLost, isUnavailable, statementsOf, unavailable } from './connection.ts';
 import { type Change, toPayloads } from './news.ts';
 
-/** The lock that every writing transaction holds. Any number that nobody else uses in this database. */
+/** The lock that every writing transaction holds. It may be any number that nobody else uses in this database. */
 const WRITE_LOCK = 7_262_018;
 const BATCH = 200;
-/** Plans are kept, and one that is made while a table is small would read the whole table when it has become large. */
+/**
+ * PostgreSQL keeps query plans. A plan that is made while a table is small would read the whole table when it has
+ * become large.
+ */
 const BY_INDEX = 'SET enable_seqscan TO off; SET enable_hashjoin TO off; SET enable_mergejoin TO off';
 const RETRY_MS = 500;
 const EXPIRY_CHECK_MS = 250;
-/** A write that takes longer waits for somebody, or for a database that stands still. */
+/** A write that takes longer waits for another writer, or for a database that stands still. */
 const HANGING_MS = 4_000;
 
 export interface Writer {
@@ -42,7 +45,7 @@ interface State {
   working: Promise<void> | null;
   isClosed: boolean;
   isCommitting: boolean;
-  /** By performance.now(): when the last write of a transaction began. */
+  /** The time of performance.now() at which the last write of a transaction started. */
   lastProgressAt: number;
 }
 
@@ -110,7 +113,7 @@ async function work(state: State): Promise<void> {
   state.working = null;
 }
 
-/** Runs the calls in one transaction. When one of them fails, each is run again in a transaction of its own. */
+/** Runs the calls in one transaction. If one of them fails, each is run again in a transaction of its own. */
 async function commit(state: State, calls: readonly Call[]): Promise<void> {
   const current = await use(state);
   const id = randomUUID();
@@ -192,7 +195,7 @@ async function wasCommitted(state: State, id: string): Promise<boolean> {
 function expire(state: State): void {
   const now = performance.now();
   const late = [...state.next, ...state.waiting].filter(({ deadline }) => deadline <= now);
-  // Nothing is committed yet, so without the connection nothing of it is stored.
+  // Nothing is committed yet, so no write is stored if the connection is dropped.
   const hangs = !state.isCommitting && now - state.lastProgressAt > HANGING_MS;
   if (state.client && hangs && late.some((call) => call.state === 'taken')) forget(state, state.client);
   for (const call of late) {

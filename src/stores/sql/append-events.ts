@@ -1,4 +1,4 @@
-/** Appends events to a run's log and writes what follows from them: run, steps, ledger. */
+/** Appends events to a run's log and writes everything that follows from them: run, steps, ledger. */
 
 import { projectLedger } from '../../runs/project-ledger.ts';
 import type { Run, Step } from '../../runs/run.ts';
@@ -15,7 +15,10 @@ import {
   toStep,
 } from './rows.ts';
 
-/** For how long the other machines leave an approved run to the one whose disk alone has its plan. */
+/**
+ * If only the disk of one machine has the plan of an approved run, the other machines leave the run to it for this
+ * time.
+ */
 const ONLY_HOME_MS = 600_000;
 
 /** Returns the run after the events. The caller has checked the lease and holds the transaction. */
@@ -89,7 +92,10 @@ async function saveRun(
   );
 }
 
-/** The machine that worked on a run until it waits for an approval is its home; its time there begins with the approval. */
+/**
+ * The machine that worked on a run until it waits for an approval is its home. The time of the home begins with the
+ * approval.
+ */
 async function saveHome(transaction: Transaction, before: StoredRun, run: Run, at: number): Promise<void> {
   const was = before.run.state;
   if (was === 'running' && run.state === 'awaiting_approval') {
@@ -105,7 +111,7 @@ async function saveHome(transaction: Transaction, before: StoredRun, run: Run, a
   }
 }
 
-/** The owner of a lease without its process id. */
+/** Returns the owner of a lease without its process id. */
 export function machineOf(owner: string): string {
   return owner.replace(/:\d+$/, '');
 }
@@ -123,7 +129,10 @@ async function countEnding(transaction: Transaction, run: Run, finishedAt: numbe
   );
 }
 
-/** Both go with the run's end, but what is sealed stays until the comment that needs its token is sent. */
+/**
+ * Deletes the kept plan and the sealed secrets at the run's end. The secrets stay until the comment that needs their
+ * token is sent.
+ */
 export async function dropSealed(transaction: Transaction, run: number): Promise<void> {
   await transaction.run('DELETE FROM kept_plans WHERE run = ?', run);
   await transaction.run(

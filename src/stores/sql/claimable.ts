@@ -9,7 +9,7 @@ import { HOLDING_RUNS, QUEUED_RUNS, RUNS_WITH_HOME } from './rows.ts';
 const COLUMNS = 'number, concurrency_group, kind, needs, priority, home, home_until';
 const TOOL = 'tool:';
 
-/** The list that `needs` holds: what a machine must have to work on the run. */
+/** Returns the list for the column `needs`: the things that a machine must have to work on the run. */
 export function needsOf({ kind, input, labels = [] }: Pick<RunRequest, 'kind' | 'input' | 'labels'>): string {
   const tool = kindOf({ kind }).machineTool?.(input);
   return JSON.stringify([...new Set([...labels, ...(tool ? [TOOL + toolName(tool)] : [])])].sort());
@@ -35,8 +35,8 @@ interface Queued {
 }
 
 /**
- * After runs were added to the ends of their groups' queues; `held` are the groups whose next run cannot be claimed.
- * Resolves to the numbers of the runs that can be claimed now.
+ * Updates the table after runs were added to the ends of their groups' queues. `held` are the groups whose next run
+ * cannot be claimed. Resolves to the numbers of the runs that can be claimed now.
  */
 export async function noteQueued(
   transaction: Transaction,
@@ -61,7 +61,7 @@ export async function noteQueued(
   return new Set(rows.map(({ number }) => Number(number)));
 }
 
-/** The run of each group and list of needs that comes first: by priority, then by age. */
+/** Returns the run of each group and list of needs that comes first: by priority, then by age. */
 function firstOfEach(queued: readonly Queued[]): Queued[] {
   const first = new Map<string, Queued>();
   for (const one of queued) {
@@ -72,7 +72,7 @@ function firstOfEach(queued: readonly Queued[]): Queued[] {
   return [...first.values()];
 }
 
-/** After a run was changed. */
+/** Updates the table after a run was changed. */
 export async function noteChanged(transaction: Transaction, before: Run, after: Run): Promise<void> {
   const joined = Number(after.state === 'queued') - Number(before.state === 'queued');
   if (joined !== 0) await countQueued(transaction, joined);
@@ -83,7 +83,7 @@ export async function noteChanged(transaction: Transaction, before: Run, after: 
   if (!isSame) await refresh(transaction, after.concurrencyGroup);
 }
 
-/** Before a claim: what had been put off until now can be claimed. */
+/** Prepares a claim: runs that were put off until now become claimable. */
 export async function noteTime(transaction: Transaction, now: number): Promise<void> {
   const groups = await transaction.all(
     `SELECT DISTINCT concurrency_group FROM runs INDEXED BY runs_put_off
@@ -101,7 +101,10 @@ export async function noteTime(transaction: Transaction, now: number): Promise<v
   }
 }
 
-/** The number of queued runs stands in a counter, so that the limit of the queue costs the same however long it is. */
+/**
+ * Returns the number of queued runs. A counter holds it, so that the limit of the queue costs the same however long it
+ * is.
+ */
 async function countQueued(transaction: Transaction, more: number): Promise<void> {
   await transaction.run("UPDATE counters SET value = value + ? WHERE name = 'queued_runs'", more);
 }
@@ -112,8 +115,8 @@ async function isHeld(transaction: Transaction, group: string): Promise<boolean>
 }
 
 /**
- * Those of the groups in which a run is worked on, waits for an approval, or goes on before all others since its
- * approval. True if it waits.
+ * Returns the groups in which a run is worked on, waits for an approval, or was approved and goes on before all others.
+ * The value is true if that run waits.
  */
 export async function heldGroups(
   transaction: Transaction,
@@ -130,7 +133,7 @@ export async function heldGroups(
   return new Map(rows.map((row) => [String(row.concurrency_group), row.state === 'awaiting_approval']));
 }
 
-/** The run of a group that was approved and goes on before all others, or undefined. */
+/** Returns the run of a group that was approved and goes on before all others, or undefined. */
 function queuedWithHome(transaction: Transaction, group: string): Promise<Row | undefined> {
   return transaction.get(
     `SELECT number, not_before FROM ${RUNS_WITH_HOME} AND concurrency_group = ? LIMIT 1`,
@@ -152,7 +155,7 @@ async function refresh(transaction: Transaction, group: string): Promise<void> {
   if (added > 0) transaction.mayClaim = true;
 }
 
-/** Hops from one list of needs to the next, so that a long queue costs nothing. */
+/** The query hops from one list of needs to the next, so that a long queue costs nothing. */
 const FIRST_OF_EACH_NEEDS = `WITH RECURSIVE lists (needs) AS (
     SELECT min(needs) FROM ${QUEUED_RUNS} AND concurrency_group = ?
     UNION ALL

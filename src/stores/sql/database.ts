@@ -9,11 +9,11 @@ export interface Database {
   all(sql: string, ...values: Value[]): Promise<Row[]>;
   /** Resolves to the number of rows that changed. */
   run(sql: string, ...values: Value[]): Promise<number>;
-  /** Milliseconds since the epoch, by the one clock that all machines of this store go by. */
+  /** Returns the milliseconds since the epoch, by the one clock that all machines of this store use. */
   now(): Promise<number>;
 }
 
-/** A connection on which a transaction has begun. */
+/** A connection on which a transaction has started. */
 export interface Transaction extends Database {
   /**
    * Inserts rows in their order. All of them have the columns of the first. `rest` is the end of the statement: ON
@@ -39,14 +39,14 @@ export function asKeys(values: Iterable<string>): string {
   return JSON.stringify(Object.fromEntries(keys.map((key) => [key, 0])));
 }
 
-/** A placeholder for each value, as the list of an `IN`; nothing is in the list of no values. */
+/** Returns a placeholder for each value, as the list of an `IN`. No value is in an empty list. */
 export function placeholders(values: readonly unknown[]): string {
   return values.length === 0 ? '(NULL)' : `(${values.map(() => '?').join(', ')})`;
 }
 
 /**
- * Every number that is stored is a time in milliseconds or a count. The tables refuse a fraction, such as a time that
- * was measured by performance.now(), so each driver rounds here what it binds.
+ * Rounds numbers before they are bound. Every stored number is a time in milliseconds or a count, and the tables refuse
+ * a fraction, such as a time of performance.now().
  */
 export function wholeNumber(value: Value): Value {
   if (typeof value !== 'number' || Number.isInteger(value)) return value;

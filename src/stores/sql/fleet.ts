@@ -1,4 +1,4 @@
-/** What processes on several machines let one another know through the store that they share. */
+/** Stores the signs of life and the roles of processes on several machines that share the store. */
 
 import type { WorkerSign } from '../../runs/fleet.ts';
 import type { Database, Transaction, Written } from './database.ts';
@@ -6,7 +6,7 @@ import type { Database, Transaction, Written } from './database.ts';
 /** A process that was silent for longer is forgotten. */
 const FORGOTTEN_MS = 600_000;
 
-/** Stores a sign of life, and forgets those who gave none for long. */
+/** Stores a sign of life, and forgets the processes that gave none for long. */
 export async function beat(transaction: Transaction, sign: Omit<WorkerSign, 'at'>): Promise<Written<null>> {
   const at = await transaction.now();
   await transaction.run('DELETE FROM workers WHERE at < ?', at - FORGOTTEN_MS);
@@ -25,7 +25,9 @@ export async function leave(transaction: Transaction, owner: string): Promise<Wr
   return { result: null, changed: [] };
 }
 
-/** Those heard of in the last minutes, by name, and the present time by the clock of the store. */
+/**
+ * Returns the processes that gave a sign in the last minutes, by name, and the present time by the clock of the store.
+ */
 export async function readWorkers(database: Database): Promise<{ workers: WorkerSign[]; now: number }> {
   const now = await database.now();
   const sql = 'SELECT sign, at FROM workers WHERE at >= ? ORDER BY owner';
@@ -62,7 +64,7 @@ export async function hold(
   return { result: taken === 1, changed: [] };
 }
 
-/** Gives the role to the next who asks. */
+/** Gives the role to the next process that asks. */
 export async function release(transaction: Transaction, role: string, owner: string): Promise<Written<null>> {
   await transaction.run('DELETE FROM roles WHERE name = ? AND owner = ?', role, owner);
   return { result: null, changed: [] };

@@ -2,7 +2,7 @@
 
 import { placeholders, type Transaction, type Written } from './database.ts';
 
-/** Of one call. An event row holds up to 64 KiB of log. */
+/** The limits of one call. They are low because an event row holds up to 64 KiB of log. */
 const RUNS = 50;
 const EVENT_ROWS = 200;
 const DELIVERIES = 500;
@@ -11,11 +11,11 @@ export interface PruneOptions {
   /** Milliseconds since the epoch. */
   before: number;
   deliveriesBefore: number;
-  /** Their unfinished reports keep a run. */
+  /** A run is kept while one of these reporters still has to report it. */
   reporters: readonly string[];
 }
 
-/** Results in true when there may be more to delete. */
+/** Results in true if there may be more to delete. */
 export async function prune(transaction: Transaction, options: PruneOptions): Promise<Written<boolean>> {
   const runs = await pruneRuns(transaction, options);
   const deliveries = await transaction.run(
@@ -46,7 +46,7 @@ async function pruneRuns(transaction: Transaction, { before, reporters }: PruneO
   let rows = EVENT_ROWS;
   for (const row of old) {
     const number = Number(row.number);
-    // Its log goes first: a long one takes several calls.
+    // The log of a run is deleted first, because a long one takes several calls.
     rows -= await transaction.run(
       'DELETE FROM events WHERE run = ? AND seq IN (SELECT seq FROM events WHERE run = ? ORDER BY seq LIMIT ?)',
       number,

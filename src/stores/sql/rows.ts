@@ -1,4 +1,6 @@
-/** Between table rows and the domain's types; JSON columns are written only by us, so they are trusted. */
+/**
+ * Converts between table rows and the domain's types. Only this program writes the JSON columns, so they are trusted.
+ */
 
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
@@ -7,7 +9,7 @@ import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
 import type { LedgerEntry, Report, RunTally } from '../../runs/run-store.ts';
 import type { Row, Value } from './database.ts';
 
-/** Runs that ended are counted by the first of these that they took no longer than. */
+/** A run that ended is counted under the first of these durations that it did not exceed. */
 export const DURATION_BOUNDS_SECONDS = [5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400];
 
 export interface StoredRun {
@@ -15,7 +17,7 @@ export interface StoredRun {
   number: number;
   nextSeq: number;
   leaseOwner: string | null;
-  /** For how long the other machines leave the run to its home once it is approved, or null if it has no home. */
+  /** The time for which the other machines leave the run to its home once it is approved; null if it has no home. */
   homeMs: number | null;
 }
 
@@ -24,8 +26,9 @@ export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrenc
   finished_at, not_before, next_seq, priority, labels, approval_expires_at, hand_backs, lease_owner, home_ms`;
 
 /**
- * What waits, and what holds its group, which at most one of each does; a further condition begins with AND. The
- * indexes are named because SQLite would take another and read the whole queue, or all that a group has ever run.
+ * Tables and conditions for the runs that wait, that hold their group, or that have a home. Each group has at most one
+ * run that holds it. A further condition begins with AND. The indexes are named because SQLite would otherwise choose
+ * another index and read the whole queue, or all runs that a group ever had.
  */
 export const QUEUED_RUNS = "runs INDEXED BY runs_queued WHERE state = 'queued'";
 export const HOLDING_RUNS = "runs INDEXED BY runs_held WHERE state IN ('running', 'awaiting_approval')";
@@ -104,7 +107,7 @@ export function toStep(row: Row): Step {
   } as Step;
 }
 
-/** The event's own fields as stored; type and position have columns of their own. */
+/** Returns the fields of an event as they are stored, without its type and position, which have their own columns. */
 export function eventData(event: RunEventBody): string {
   const { type: _type, ...data } = event;
   return JSON.stringify(data);

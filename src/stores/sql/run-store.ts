@@ -14,8 +14,8 @@ export type WriteResult<Name extends WriteName> = Awaited<ReturnType<(typeof WRI
 
 export interface Driver {
   /**
-   * Runs one of WRITES in a transaction, and resolves after the commit. What is not being committed after `timeoutMs` is
-   * never written, and fails; without it the call waits until the outcome is certain.
+   * Runs one of WRITES in a transaction, and resolves after the commit. A call that is not being committed after
+   * `timeoutMs` fails and is never written. Without `timeoutMs` the call waits until the outcome is certain.
    */
   write<Name extends WriteName>(
     name: Name,
@@ -28,15 +28,15 @@ export interface Driver {
   close(): Promise<void>;
 }
 
-/** The tools that this machine has, each as of `toolName`; null if it takes deployments by any. */
+/** The tools that this machine has, each named by `toolName`. Null: it takes deployments by any tool. */
 type Tools = () => Promise<readonly string[] | null>;
 
 export interface SqlStoreOptions {
   requestTimeoutMs?: number | undefined;
-  /** Queued runs at most; a request for one more is refused. Default: any number. */
+  /** The highest number of queued runs. A request for one more is refused. Default: any number. */
   queueLimit?: number | undefined;
   tools?: Tools | undefined;
-  /** Whether other machines share the store. */
+  /** True if other machines share the store. */
   isShared: boolean;
 }
 
@@ -53,7 +53,7 @@ export function createSqlStore(driver: Driver, options: SqlStoreOptions): RunSto
   };
 }
 
-/** Writes whose caller waits for the answer: they are bounded in time. */
+/** The caller of these writes waits for the answer, so their time is limited. */
 function requests({ write }: Driver, options: SqlStoreOptions) {
   const { requestTimeoutMs: timeoutMs = REQUEST_TIMEOUT_MS, queueLimit } = options;
   return {
@@ -67,7 +67,7 @@ function requests({ write }: Driver, options: SqlStoreOptions) {
   } satisfies Partial<RunStore>;
 }
 
-/** Writes of a worker, which wait for their certain outcome: a late success must not be repeated. */
+/** A worker waits for the certain outcome of these writes, because a late success must not be repeated. */
 function workerWrites({ write }: Driver, { tools, isShared }: { tools: Tools; isShared: boolean }) {
   return {
     claim: async (claim) => write('claim', [claim, { tools: await tools(), isShared }]),

@@ -1,4 +1,4 @@
-/** Every way to a store leads to the same tables: a new file, an upgraded one, a new database. */
+/** Checks that a new file, an upgraded file and a new database have the same tables. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

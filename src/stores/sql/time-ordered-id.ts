@@ -1,8 +1,11 @@
-/** Names of runs: random, and in the order of time. */
+/** Makes ids of runs, which are random and in the order of time. */
 
 import { randomUUID } from 'node:crypto';
 
-/** A UUID of version 7 (RFC 9562): neighbours in time share a page of an index, so a commit writes fewer. */
+/**
+ * Returns a UUID of version 7 (RFC 9562). Ids of about the same time share a page of an index, so a commit writes fewer
+ * pages.
+ */
 export function timeOrderedId(now: number): string {
   const time = now.toString(16).padStart(12, '0');
   return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;

@@ -1,4 +1,4 @@
-/** Those who want to hear of changes of runs. */
+/** Keeps the listeners for changes of runs. */
 
 import type { RunStore } from '../../runs/run-store.ts';
 

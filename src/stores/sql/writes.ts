@@ -1,4 +1,4 @@
-/** Every write of the store, run inside a transaction by the writer of a driver. */
+/** Has every write of the store. The writer of a driver runs them inside a transaction. */
 
 import type { Transaction, Written } from './database.ts';
 import { beat, hold, leave, release } from './fleet.ts';
@@ -50,11 +50,11 @@ interface WriteCall {
 }
 
 interface Outcome extends Written<unknown> {
-  /** Whether a run can be claimed that could not be claimed before. */
+  /** True if a run can be claimed that could not be claimed before. */
   mayClaim: boolean;
 }
 
-/** Splits calls, in their order, into groups that `perform` takes: neighbours that enqueue, or a single call. */
+/** Splits calls, in their order, into groups for `perform`: neighbours that enqueue, or a single call. */
 export function grouped<C extends WriteCall>(calls: readonly C[]): C[][] {
   const groups: C[][] = [];
   for (const call of calls) {

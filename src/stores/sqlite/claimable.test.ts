@@ -23,7 +23,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Numbers from 0 to below 1, the same for the same seed. */
+/** Returns a function that gives numbers from 0 to below 1, the same for the same seed. */
 function random(seed: number): () => number {
   let state = seed;
   return () => {
@@ -34,7 +34,7 @@ function random(seed: number): () => number {
 
 const LABELS = [[], ['aws'], ['aws', 'linux']];
 
-/** The run that has to be claimed next, by looking at all of them. */
+/** Finds the run that has to be claimed next, by looking at all of them. */
 async function expectedNext(
   kinds: readonly RunKind[],
   labels: readonly string[] | null,
@@ -46,7 +46,7 @@ async function expectedNext(
       .filter(({ state }) => state === 'running' || state === 'awaiting_approval')
       .map(({ concurrencyGroup }) => concurrencyGroup),
   );
-  // Nothing of its group goes before a run that somebody approved, also while that one waits for its time.
+  // No run of its group goes before a run that somebody approved, even while the approved one waits for its time.
   const approvedOf = new Map(
     all.flatMap((run) =>
       run.state === 'queued' && approved.has(run.id) ? [[run.concurrencyGroup, run.id] as const] : [],
@@ -68,7 +68,7 @@ function ending(choice: number): RunEventBody {
   if (choice < 0.5)
     return { type: 'run.finished', state: 'succeeded', reason: null, message: '', coveredBy: null };
   if (choice < 0.7) return { type: 'run.requeued', message: '', countAttempt: false, notBefore: 0 };
-  // Put off for an hour, or until a moment ago.
+  // The run is put off for an hour, or until a moment ago.
   const notBefore = Date.now() + (choice < 0.8 ? 3_600_000 : -1_000);
   if (choice < 0.9) return { type: 'run.requeued', message: '', countAttempt: false, notBefore };
   return { type: 'run.awaiting_approval', subject: 's', expiresAt: Date.now() + 3_600_000, message: '' };
@@ -140,7 +140,7 @@ describe('A change', () => {
     const since = () => hints.splice(0).includes(true);
     await store.enqueue(pushRequest({ coalesce: false }));
     expect(since()).toBe(true);
-    // It can be claimed once the one before it can.
+    // This run can be claimed only after the one before it.
     await store.enqueue(pushRequest({ coalesce: false }));
     expect(since()).toBe(false);
     const claim = await store.claim({ owner: 'w', leaseMs: 60_000 });
@@ -153,7 +153,7 @@ describe('A change', () => {
     const second = await store.claim({ owner: 'w', leaseMs: 60_000 });
     if (!second) throw new Error('Nothing to claim.');
     await store.append(second.lease, [ending(0)]);
-    // Nobody waits any more.
+    // No run waits any more.
     expect(since()).toBe(false);
   });
 });

@@ -1,12 +1,12 @@
-/** The writing connection over its life: it is opened again after an I/O error, and its log is kept small. */
+/** Manages the writing connection: it is opened again after an I/O error, and its log is kept small. */
 
 import { statSync } from 'node:fs';
 import { QueueFullError, StoreUnavailableError } from '../../errors.ts';
 import { openForWriting, type SqliteDatabase } from './database.ts';
 
-/** After so long without a write the write-ahead log is written back and cut to nothing. */
+/** After this time without a write, the write-ahead log is written back and cut to nothing. */
 const IDLE_MS = 5_000;
-/** Smaller ones are not worth the work. */
+/** A smaller log is not worth the work. */
 const SMALL_LOG_BYTES = 1024 * 1024;
 /** SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB (https://sqlite.org/rescode.html). */
 const DISTRUSTED_CODES = new Set([10, 11, 26]);
@@ -14,7 +14,7 @@ const DISTRUSTED_CODES = new Set([10, 11, 26]);
 const UNAVAILABLE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26]);
 
 export interface Connection {
-  /** Opens the file when it is not open; throws what that throws. */
+  /** Opens the file if it is not open. Throws the errors of the opening. */
   use(): SqliteDatabase;
   /** Call this after every failure. */
   failed(error: unknown): void;
@@ -23,24 +23,24 @@ export interface Connection {
   close(): void;
 }
 
-/** SQLite's primary result code, or 0. */
+/** Returns SQLite's primary result code, or 0. */
 function resultCode(error: unknown): number {
   return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
 }
 
-/** True for errors after which a connection may believe what the disk does not hold. */
+/** Returns true for errors after which a connection may contain data that the disk does not hold. */
 export function isDistrusted(error: unknown): boolean {
   return DISTRUSTED_CODES.has(resultCode(error));
 }
 
-/** True when the disk or another process is to blame, and the same call may succeed later. */
+/** Returns true if the disk or another process is the cause, and the same call may succeed later. */
 export function isUnavailable(error: unknown): boolean {
   // A full queue refuses one call, not those beside it.
   if (error instanceof QueueFullError) return false;
   return error instanceof StoreUnavailableError || UNAVAILABLE_CODES.has(resultCode(error));
 }
 
-/** What a person can do about an error that makes the store unavailable, by its cause. */
+/** The next action for an error that makes the store unavailable, by its cause. */
 export function adviceFor(error: unknown): string {
   if (error instanceof StoreUnavailableError && error.nextAction !== null) return error.nextAction;
   switch (resultCode(error)) {
@@ -110,7 +110,7 @@ function logBytes(file: string): number {
   return statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** False when a reader stands in the way. Waits for nobody, as writes would wait meanwhile. */
+/** Returns false if a reader blocks it. It does not wait, because writes would wait, too. */
 function cutLog({ raw }: SqliteDatabase): boolean {
   const { timeout } = { timeout: 0, ...raw.prepare('PRAGMA busy_timeout').get() };
   raw.exec('PRAGMA busy_timeout = 0');

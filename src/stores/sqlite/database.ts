@@ -1,4 +1,4 @@
-/** Opens the SQLite file: durable settings, forward-only migrations, and prepared statements kept. */
+/** Opens the SQLite file with durable settings, runs the migrations forward only, and keeps prepared statements. */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
@@ -8,18 +8,18 @@ import { placeholders, type Transaction, wholeNumber } from '../sql/database.ts'
 import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
 import { createPrivateFile } from './private-file.ts';
 
-/** A connection with its statements prepared once each. All of its promises are resolved when it gives them. */
+/** A connection that prepares each statement once. Its promises are resolved when it returns them. */
 export interface SqliteDatabase extends Transaction {
   raw: DatabaseSync;
   close(): void;
 }
 
-/** Below the five seconds after which a waiting request is answered 503. */
+/** The limit is below the five seconds after which a waiting request is answered 503. */
 const BUSY_TIMEOUT_MS = 3_000;
 /** The write-ahead log is written back when it has this many pages of 4 KiB, and cut when it is longer than this. */
 const LOG_PAGES = 1_000;
 const LOG_LIMIT_BYTES = 16 * 1024 * 1024;
-/** As many free pages stay for new rows; more are given back, so many at once. */
+/** This number of free pages stays for new rows. The other free pages are given back, PAGES_AT_ONCE at a time. */
 const FREE_PAGES = 10_000;
 const PAGES_AT_ONCE = 1_000;
 
@@ -34,11 +34,11 @@ export function openForWriting(file: string): SqliteDatabase {
   createPrivateFile(file);
   const raw = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
   try {
-    // Only a new file takes the first; it lets the file shrink again when old runs are deleted.
+    // Only a new file takes `auto_vacuum`, which lets the file shrink again when old runs are deleted.
     raw.exec(`PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
       PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = ${LOG_PAGES};
       PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES};`);
-    // Without the marker it is a creation that was cut off, from which nobody was promised anything.
+    // Without the marker, the creation of the file was cut off before anything was promised to anybody.
     if (schemaVersion(raw) === 0 && existsSync(markerOf(file))) throw lostContent(file);
     migrate(raw, file);
     markUsed(raw, file);
@@ -49,14 +49,17 @@ export function openForWriting(file: string): SqliteDatabase {
   }
 }
 
-/** Stands beside the file once it has held something: an empty one is then a loss, not a beginning. */
+/**
+ * Returns the path of the marker. It stands beside the file once the file has held data, so that an empty file then
+ * counts as a loss.
+ */
 function markerOf(file: string): string {
   return `${file}.created`;
 }
 
 function markUsed(raw: DatabaseSync, file: string): void {
   if (existsSync(markerOf(file))) return;
-  // From here on the file itself shows that it is one of ours, also without its write-ahead log.
+  // From here on the file itself shows that it is a store of iac-runner, also without its write-ahead log.
   raw.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   createPrivateFile(markerOf(file));
 }
@@ -71,11 +74,11 @@ function sizeOf(file: string): number {
 
 function lostContent(file: string): StoreUnavailableError {
   return new StoreUnavailableError(`The store ${file} is missing or empty, although it has been in use.`, {
-    nextAction: `Restore it from a backup; or, to begin anew, remove all files whose name begins with ${path.basename(file)}.`,
+    nextAction: `Restore it from a backup; or, to start with an empty store, remove all files whose name begins with ${path.basename(file)}.`,
   });
 }
 
-/** A second connection for reads; never blocked by the writer and never blocking it. */
+/** Opens a second connection for reads. It never waits for the writer, and the writer never waits for it. */
 export function openForReading(file: string): SqliteDatabase {
   return withStatements(new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS }));
 }
@@ -101,7 +104,7 @@ function migrate(raw: DatabaseSync, file: string): void {
   }
 }
 
-/** Runs a file of statements and notes the version, both or nothing. */
+/** Runs a file of statements and notes the version in one transaction. */
 function apply(raw: DatabaseSync, file: string, version: number): void {
   raw.exec('BEGIN IMMEDIATE');
   try {

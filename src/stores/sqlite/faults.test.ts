@@ -1,4 +1,4 @@
-/** What the SQLite store does when its files, its thread or its queue are not as they should be. */
+/** Tests the SQLite store when its files, its thread or its queue have a fault. */
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -33,12 +33,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
-/** Copies the files as a power loss would leave them: whatever is in them now. */
+/** Copies the files in their present state, as a power loss would leave them. */
 function copyFiles(name: string): string {
   const copy = path.join(root, name);
   mkdirSync(copy);
   for (const entry of readdirSync(directory)) {
-    // Not the owner's lock, which SQLite holds, nor the shared memory, which does not outlive a machine.
+    // The owner's lock is left out, because SQLite holds it, and the shared memory, because it does not outlive a
+    // machine.
     if (entry === 'owner.lock' || entry.endsWith('-shm')) continue;
     copyFileSync(path.join(directory, entry), path.join(copy, entry));
   }
@@ -61,7 +62,7 @@ function runsIn(database: string): string[] {
 
 async function enqueueMany(store: RunStore, count: number): Promise<string[]> {
   const ids: string[] = [];
-  // One after the other: each is a commit of its own.
+  // The requests are sent one after the other, so that each is a commit of its own.
   for (let i = 0; i < count; i += 1) ids.push((await store.enqueue(pushRequest())).run.id);
   return ids;
 }
@@ -122,7 +123,7 @@ describe('A store whose files are damaged', () => {
       await expect(opening).rejects.toMatchObject({ nextAction: expect.stringContaining('backup') });
       expect(statSync(`${database}-wal`, { throwIfNoEntry: false })?.size ?? 0).toBe(log);
     }
-    // Also without the mark of former use the log tells that there was something.
+    // The log alone also shows that the store has been in use.
     rmSync(`${copy}.created`);
     await expect(createSqliteStore({ directory: path.dirname(copy) })).rejects.toThrow('has been in use');
   });
@@ -133,7 +134,7 @@ describe('A store whose files are damaged', () => {
     const copy = copyFiles('copy');
     await store.close();
     rmSync(`${copy}-wal`);
-    // The schema at least stands in the file itself; the runs of the lost log are gone.
+    // The file itself contains the schema, but the runs of the lost log are missing.
     expect(runsIn(copy)).toEqual([]);
     const raw = new DatabaseSync(copy);
     raw.exec('PRAGMA user_version = 0');
@@ -157,7 +158,7 @@ describe('The write-ahead log', () => {
     }
     const wal = () => statSync(`${file}-wal`).size;
     expect(wal()).toBeGreaterThan(16 * 1024 * 1024);
-    // Our own reader, stopped in the middle, holds nothing up.
+    // A reader that was stopped in the middle of its work does not block the writer.
     expect(await store.events(run.id, { after: 500, limit: 3 })).toHaveLength(3);
     reader.close();
     await expect.poll(wal, { interval: 250 }).toBe(0);
@@ -167,8 +168,9 @@ describe('The write-ahead log', () => {
 });
 
 /**
- * How many locks this process holds on a file. Without one, another program that looks into the file believes that
- * nobody else uses it, and removes its log (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+ * Returns the number of locks that this process holds on a file. Without a lock, another program that looks into the
+ * file believes that nobody else uses it, and removes its log
+ * (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
  */
 function locksOn(name: string): number {
   const inode = statSync(name).ino;
@@ -176,7 +178,7 @@ function locksOn(name: string): number {
   return locks.filter((line) => line.includes(` ${process.pid} `) && line.includes(`:${inode} `)).length;
 }
 
-/** The longest file that this process may write; a write beyond it is an I/O error. */
+/** Sets the longest file that this process may write. A write beyond it is an I/O error. */
 function limitFiles(bytes: number | 'unlimited'): void {
   execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:`]);
 }
@@ -201,7 +203,8 @@ describe('An I/O error', () => {
     ids.push(...(await enqueueMany(store, 3)));
     expect(locksOn(file)).toBe(1);
     expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual(ids.toReversed());
-    // As a kill would leave them. Another process copies them: reading them here would cost the locks, too.
+    // The files are copied as a kill would leave them. Another process copies them, because reading them here would
+    // cost the locks.
     execFileSync('cp', ['-r', directory, path.join(root, 'killed')]);
     rmSync(path.join(root, 'killed', 'iac-runner.db-shm'));
     expect(runsIn(path.join(root, 'killed', 'iac-runner.db'))).toEqual(ids);
@@ -277,12 +280,12 @@ describe('The queue', () => {
     ]);
     await expect(store.enqueue(request('d'))).rejects.toThrow(QueueFullError);
     await expect(store.enqueue(request('d'))).rejects.toThrow(StoreUnavailableError);
-    // What is there already is no new run.
+    // A request whose run is stored already adds no new run.
     expect(await store.enqueue(request('b'))).toMatchObject({ created: false });
     const claim = await store.claim({ owner: 'w', leaseMs: 60_000 });
     if (!claim) throw new Error('Nothing to claim.');
     expect(await store.enqueue(request('d'))).toMatchObject({ created: true });
-    // The work that is under way is never refused.
+    // A write for a run that is worked on is never refused.
     const message = 'Not on main';
     const end = { type: 'run.finished', state: 'superseded', reason: 'not_on_branch', message } as const;
     await store.append(claim.lease, [{ ...end, coveredBy: null }], pushRequest());
@@ -293,7 +296,7 @@ describe('The queue', () => {
 });
 
 describe('The writer thread', () => {
-  it('tells that it died, and fails what waits for it', async () => {
+  it('reports that it died, and fails what waits for it', async () => {
     const started: Worker[] = [];
     const onWorker = (worker: Worker) => void started.push(worker);
     process.on('worker', onWorker);

@@ -1,4 +1,4 @@
-/** One process at a time owns a data directory. */
+/** Makes sure that only one process at a time owns a data directory. */
 
 import { chmodSync } from 'node:fs';
 import path from 'node:path';
@@ -8,8 +8,8 @@ import { makeFolder } from '../../make-folder.ts';
 import { createPrivateFile } from './private-file.ts';
 
 /**
- * Holds the directory until this process ends, in whatever way. The lock is the kernel's (SQLite's own file
- * lock on a file of its own), so there is never a stale one to judge or to remove.
+ * Holds the directory until this process ends for any reason. The kernel holds the lock (it is SQLite's own lock on a
+ * separate file), so there is never a stale lock to find or to remove.
  */
 export function holdOwnership(directory: string): DatabaseSync {
   makeDataDirectory(directory);

@@ -1,4 +1,4 @@
-/** The reading connection over its life: opened again after an error that makes it doubtful. */
+/** Manages the reading connection: it is opened again after an error that makes it unreliable. */
 
 import { StoreUnavailableError } from '../../errors.ts';
 import type { Database } from '../sql/database.ts';

@@ -1,4 +1,4 @@
-/** A request that was answered "not stored" is not stored, however late the store gets to it. */
+/** Tests that a request that was answered "not stored" is never stored, however late its turn comes. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -41,11 +41,11 @@ it('F18: a request whose time is over while another program holds the store is n
   }
   other.exec('ROLLBACK');
   other.close();
-  // Has no limit, and its turn comes after theirs.
+  // This write has no limit, and its turn comes after theirs.
   await store.saveBaseline('sync:main', 'c1');
   expect(await store.runs({ limit: 10 })).toMatchObject([{ id: run.id, state: 'queued' }]);
   expect(await store.deliveries({ limit: 10 })).toEqual([]);
   expect(await store.isNonceSpent('of-a-session')).toBe(false);
-  // The same request is as good as before.
+  // The same request is accepted as if it were new.
   expect(await store.enqueue(pushRequest(), { nonce })).toMatchObject({ created: true });
 });

@@ -139,7 +139,7 @@ describe('The SQLite file', () => {
     if (!claimed) throw new Error('Nothing to claim.');
     const other = new DatabaseSync(path.join(directory, 'iac-runner.db'));
     other.exec('BEGIN IMMEDIATE');
-    // Refused after the time that SQLite waits, when the lease is long over.
+    // The write is refused after the time that SQLite waits. The lease has ended long before.
     const refused: unknown = await store.renew(claimed.lease, 60_000).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(StoreUnavailableError);
     expect(refused).toMatchObject({
@@ -147,7 +147,7 @@ describe('The SQLite file', () => {
     });
     other.exec('ROLLBACK');
     other.close();
-    // Nobody else took it, so it is still ours.
+    // Nobody else took the lease, so it still belongs to this worker.
     await store.renew(claimed.lease, 60_000);
     expect(await store.run(run.id)).toMatchObject({ state: 'running' });
     await store.close();
@@ -173,7 +173,7 @@ describe('The SQLite file', () => {
     await store.append(claimed.lease, events);
     const stored = await store.eventsOf(run.id, 'run.started');
     expect(stored).toHaveLength(1);
-    // Once, not three times.
+    // The events are stored once, not three times.
     expect(await store.events(run.id, { after: 0, limit: 10 })).toHaveLength(3);
     await store.close();
   });

@@ -1,4 +1,4 @@
-/** The default store: one SQLite file, written by one thread, read here. */
+/** The default store: one SQLite file, which one thread writes and this thread reads. */
 
 import path from 'node:path';
 import type { RunStore } from '../../runs/run-store.ts';
@@ -8,16 +8,19 @@ import { openReader } from './reader.ts';
 import { startWriter } from './writer.ts';
 
 export interface SqliteStoreOptions {
-  /** Folder of the store, made with mode 0700 when missing. */
+  /** The folder of the store. It is made with mode 0700 if it is missing. */
   directory: string;
   requestTimeoutMs?: number;
-  /** Queued runs at most; a request for one more is refused. Default: any number. */
+  /** The highest number of queued runs. A request for one more is refused. Default: any number. */
   queueLimit?: number;
-  /** Called once when the store has failed for good: only a new start helps. */
+  /** The store calls it once if it has failed for good, so that only a restart helps. */
   onFailure?: (error: Error) => void;
 }
 
-/** Opens the store, or throws StoreUnavailableError: owned by another process, unreadable, or newer. */
+/**
+ * Opens the store. Throws StoreUnavailableError if another process owns it, it cannot be read, or it was written by a
+ * newer version.
+ */
 export async function createSqliteStore(options: SqliteStoreOptions): Promise<RunStore> {
   const { directory, requestTimeoutMs, queueLimit, onFailure } = options;
   const file = path.join(directory, 'iac-runner.db');

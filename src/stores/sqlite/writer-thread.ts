@@ -15,7 +15,7 @@ export interface WriteCall {
   id: number;
   name: WriteName;
   values: unknown[];
-  /** Null when the caller waits without a limit. */
+  /** This is null if the caller waits without a limit. */
   turn: Turn | null;
 }
 
@@ -25,7 +25,7 @@ export type WriteAnswer =
   | { id: number; ok: false; failure: 'unavailable'; message: string; nextAction: string }
   | { id: number; ok: false; failure: 'queue_full' | 'nonce_spent' | 'defect'; message: string };
 
-/** The first message: whether the store could be opened. */
+/** The first message says whether the store could be opened. */
 export type OpenAnswer = { opened: true } | { opened: false; message: string; nextAction: string | null };
 
 function start(): void {
@@ -69,8 +69,9 @@ function start(): void {
 }
 
 /**
- * Runs the calls in one transaction. When one of them fails, which is rare, nothing of it is kept and each is run
- * again in a transaction of its own, so that it undoes only itself. Savepoints would cost every call a journal.
+ * Runs the calls in one transaction. If one of them fails, which is rare, nothing of the transaction is kept, and each
+ * call runs again in a transaction of its own, so that a failure undoes only its own call. Savepoints would cost every
+ * call a journal.
  */
 async function commit(connection: Connection, calls: WriteCall[]): Promise<WriteAnswer[]> {
   let database: SqliteDatabase | null = null;
@@ -89,7 +90,7 @@ async function commit(connection: Connection, calls: WriteCall[]): Promise<Write
     rollBack(database);
     connection.failed(error);
     for (const { turn } of calls) if (turn) putBack(turn);
-    // What the disk or another process refuses now, it refuses to each of them.
+    // If the disk or another process refuses a write now, it refuses each call.
     if (calls.length === 1 || isUnavailable(error)) return calls.map((call) => failed(call, error));
     const answers: WriteAnswer[] = [];
     for (const call of calls) answers.push(...(await commit(connection, [call])));
@@ -115,7 +116,7 @@ function rollBack(database: SqliteDatabase | null): void {
   try {
     if (database?.raw.isTransaction) database.raw.exec('ROLLBACK');
   } catch {
-    // The disk that failed the commit may fail this too; nothing of the batch is taken for written either way.
+    // The disk that failed the commit may fail this, too. In both cases no call of the batch counts as written.
   }
 }
 

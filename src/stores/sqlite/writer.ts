@@ -1,4 +1,4 @@
-/** Calls to the writer thread: batched on the way out, answered when committed, failed when the thread dies. */
+/** Sends calls to the writer thread in batches. A call is answered after its commit, and fails if the thread dies. */
 
 import { Worker } from 'node:worker_threads';
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
@@ -9,8 +9,8 @@ import type { OpenAnswer, WriteAnswer, WriteCall } from './writer-thread.ts';
 
 export interface Writer {
   /**
-   * Resolves after the fsync. What is not being committed after `timeoutMs` is never written, and fails; the outcome of a
-   * commit under way is waited for.
+   * Resolves after the fsync. A write that is not being committed after `timeoutMs` fails and is never made. A commit
+   * that has started is waited for.
    */
   call<Name extends WriteName>(name: Name, values: unknown[], timeoutMs?: number): Promise<WriteResult<Name>>;
   /** False once the thread has died. */
@@ -69,7 +69,7 @@ export async function startWriter(
       state.isClosing = true;
       const ended = new Promise((resolve) => thread.once('exit', resolve));
       if (state.dead) return;
-      // After the batch that may be waiting for its turn.
+      // The message follows the batch that may be waiting for its turn.
       setImmediate(() => thread.postMessage('close'));
       await ended;
     },
@@ -101,7 +101,7 @@ function listen(state: State, { onChange, onFailure }: WriterListeners): void {
 
 function rejectAll(pending: Map<number, Pending>, error: Error): void {
   for (const { turn, reject } of pending.values()) {
-    // Its commit may have been made: nobody is to believe that it was not.
+    // The commit of this call may have been made, so the error must not say that it was not.
     const isUncertain = turn !== null && !giveUp(turn);
     reject(isUncertain ? new Error(`${error.message} Whether this was written is not known.`) : error);
   }

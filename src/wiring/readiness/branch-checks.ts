@@ -12,7 +12,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
 import type { Checks } from '../../web/frame/readiness.ts';
 
-/** The remote is asked at most so often, for any number of requests. The answer of /ready is never older than 30 s. */
+/** The remote is asked once in this time, for any number of requests. The answer of /ready is never older than 30 s. */
 const REMOTE_MS = 20 * SECOND;
 
 export interface BranchChecksOptions {

@@ -9,7 +9,7 @@ import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks
 const COMMAND = { argv: ['no-such-program'] as const, cwd: '/', env: {}, timeoutMs: 60_000 };
 const NO_LIMITS = { cpuSeconds: null, memoryBytes: null, openFiles: null };
 
-/** A task runner that says so when it was started. */
+/** Makes a task runner that reports when it is started. */
 function createPlace() {
   const folder = mkdtempSync(path.join(tmpdir(), 'iac-programs-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -81,7 +81,7 @@ describe('An executor', () => {
     await checkExecutor(settings('deploy', ['elsewhere']), options);
   });
 
-  /** As a container that has another folder at the path. */
+  /** Returns an executor that behaves as a container with another folder at the path. */
   function elsewhere(from: string, to: string): Pick<Executor, 'capture'> {
     const { capture } = createLocalExecutor();
     return {

@@ -75,7 +75,7 @@ function checkStepFolders(config: Config, signal: AbortSignal): (() => Promise<v
 
 interface ProgramCheck {
   argv: readonly [string, ...string[]];
-  /** What to do if the program cannot be run. */
+  /** The next action if the program cannot be run. */
   remedy: string;
   signal: AbortSignal;
 }
@@ -84,7 +84,7 @@ async function checkProgram(config: Config, { argv, remedy, signal }: ProgramChe
   const result = await captureProcess({
     argv,
     cwd: '/',
-    // By this, the next server finds a process that outlives a killed one.
+    // With this variable, the next server finds a process that outlives a killed one.
     env: { ...config.plumbing, IAC_RUNNER_DATA: config.dataDir },
     timeoutMs: PROBE_TIMEOUT_MS,
     signal,

@@ -1,4 +1,4 @@
-/** What is kept beside runs: baselines, hashes elsewhere, reports, nonces, keys. */
+/** Writes the data that is kept beside runs: baselines, config hashes, reports, nonces and keys. */
 
 import { randomBytes } from 'node:crypto';
 import type { OutsideHash } from '../../../runs/config-hashes.ts';
@@ -47,7 +47,7 @@ export async function saveOutsideHashes(
 
 export async function saveReport(transaction: Transaction, report: Report): Promise<Written<null>> {
   const stored = await findRun(transaction, report.runId);
-  // Nothing is left to report about a run that was deleted.
+  // A run that was deleted needs no report.
   if (!stored) return { result: null, changed: [] };
   await transaction.run(
     `INSERT INTO reports (reporter, run, target, told, settled, failures, not_before, problem)
@@ -91,7 +91,7 @@ export async function spendNonce(
 
 /** Forgets expired nonces, and returns those of `nonces` that were spent. */
 export async function spentNonces(transaction: Transaction, nonces: readonly string[]): Promise<Set<string>> {
-  // The latest are kept longer, so that a clock that was wrong for a while does not forget what was spent before.
+  // The latest nonces are kept longer, so that a clock that was wrong for a while does not forget spent ones.
   await transaction.run(
     `DELETE FROM nonces WHERE expires_at < ? AND expires_at < (
        SELECT expires_at FROM nonces ORDER BY expires_at DESC LIMIT 1 OFFSET ?)`,
@@ -123,7 +123,7 @@ export async function key(transaction: Transaction, name: string): Promise<Writt
   return { result: value, changed: [] };
 }
 
-/** A real write, so that a full or read-only disk is noticed. */
+/** This is a real write, so that a full or read-only disk is noticed. */
 export async function check(transaction: Transaction): Promise<Written<null>> {
   await transaction.run(
     `INSERT INTO counters (name, value) VALUES ('checks', 1)

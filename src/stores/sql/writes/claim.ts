@@ -1,4 +1,4 @@
-/** The run that is worked on next, with its lease, and those it covers. */
+/** Claims the next run with a lease, and supersedes the runs that it covers. */
 
 import { RUN_KINDS } from '../../../runs/kinds/kinds.ts';
 import type { Run, RunKind } from '../../../runs/run.ts';
@@ -12,11 +12,11 @@ import { storedRuns, supersede } from './stored-runs.ts';
 
 type ClaimOptions = Parameters<RunStore['claim']>[0];
 
-/** What the store knows of the machine that claims. */
+/** The facts that the store knows about the machine that claims. */
 export interface Claimant {
-  /** The tools that it has, each as of `toolName`; null if it takes deployments by any. */
+  /** The tools that the machine has, each named by `toolName`. Null: it takes deployments by any tool. */
   tools: readonly string[] | null;
-  /** Whether other machines share the store: a run with a home elsewhere is left to its home for a while. */
+  /** True if other machines share the store. A run with a home elsewhere is then left to its home for a while. */
   isShared: boolean;
 }
 
@@ -49,7 +49,10 @@ export async function claim(
   };
 }
 
-/** A fencing token: it grows with every claim. It comes from the clock, so that it grows over a loss of the counter, too. */
+/**
+ * Returns a fencing token, which grows with every claim. It comes from the clock, so that it also grows if the counter
+ * was lost.
+ */
 async function nextToken(transaction: Transaction, now: number): Promise<number> {
   const row = await transaction.get(
     `INSERT INTO counters (name, value) VALUES ('fencing_token', ?)
@@ -62,8 +65,8 @@ async function nextToken(transaction: Transaction, now: number): Promise<number>
 }
 
 /**
- * Also those covered by an earlier attempt, or before the run was put off, and those of a run that this one follows
- * because its commit is not on the branch.
+ * Returns the runs that this one covers. They include those that an earlier attempt covered, those that were covered
+ * before the run was put off, and those of a run that this one follows because its commit is not on the branch.
  */
 async function coveredBy(transaction: Transaction, id: string): Promise<Run[]> {
   const stored = await storedRuns(
@@ -81,7 +84,7 @@ async function coveredBy(transaction: Transaction, id: string): Promise<Run[]> {
   return stored.map(({ run }) => run);
 }
 
-/** The claimable run that comes first, by priority and then by age. */
+/** Returns the claimable run that comes first, by priority and then by age. */
 async function nextQueued(
   transaction: Transaction,
   { owner, kinds = RUN_KINDS, labels }: ClaimOptions,
@@ -117,8 +120,8 @@ function isBefore(
 }
 
 /**
- * Each list of needs that some claimable run of these kinds has. It hops from one to the next, so that it reads no
- * whole table; exported for the test of that.
+ * Returns each list of needs that some claimable run of these kinds has. The query hops from one list to the next, so
+ * that it reads no whole table. It is exported for the test of that.
  */
 export function listsOfNeeds(kinds: readonly RunKind[]): string {
   return `WITH RECURSIVE kinds (kind) AS (VALUES ${kinds.map(() => '(?)').join(', ')}),
@@ -132,8 +135,9 @@ export function listsOfNeeds(kinds: readonly RunKind[]): string {
 }
 
 /**
- * Around `next`, between those that do not coalesce: what was asked for between two pushes keeps its place, and what
- * waits for a time before it is not started in the place of `next`.
+ * Returns the queued runs that coalesce with `next`. They stand between the nearest runs that do not coalesce, so a
+ * request between two pushes keeps its place, and a run that waits for a time before `next` is not started in its
+ * place.
  */
 function queuedCoalescing(transaction: Transaction, { run, number }: StoredRun): Promise<StoredRun[]> {
   const group = run.concurrencyGroup;

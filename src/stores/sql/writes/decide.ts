@@ -1,4 +1,4 @@
-/** What people decide about a run: to cancel it, to approve or reject what it waits for. */
+/** Writes the decisions of people about a run: to cancel, approve or reject it. */
 
 import { isFinal, type Run } from '../../../runs/run.ts';
 import { cancelRequested, decisionEvents } from '../../../runs/run-decisions.ts';
@@ -29,7 +29,7 @@ export async function decide(
 ): Promise<Written<{ run: Run; decided: boolean } | null>> {
   const stored = await findRun(transaction, runId);
   if (!stored) return { result: null, changed: [] };
-  // The decision keeps what it was bound to, so that what is done later can be held against it.
+  // The event keeps the subject of the decision, so that a later step can be compared with it.
   const awaited = await readLatestEvent(transaction, runId, 'run.awaiting_approval');
   if (stored.run.state !== 'awaiting_approval' || awaited?.type !== 'run.awaiting_approval') {
     return { result: { run: stored.run, decided: false }, changed: [] };

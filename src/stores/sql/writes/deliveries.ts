@@ -1,4 +1,4 @@
-/** Deliveries: each with what was decided about it. */
+/** Stores deliveries, each with the decision about it. */
 
 import type { NewDelivery } from '../../../runs/delivery.ts';
 import type { Transaction, Written } from '../database.ts';

@@ -148,7 +148,10 @@ function newRun(request: RunRequest, now: number): Run {
   } as Run;
 }
 
-/** Inserts the runs with their first event, which changes nothing of them, and with what is kept beside them. */
+/**
+ * Inserts the runs with their first event and with the data that is kept beside them. The first event changes nothing
+ * of a run.
+ */
 async function insertRuns(
   transaction: Transaction,
   created: readonly Enqueued[],
@@ -206,7 +209,7 @@ async function insertBeside(
   ]);
 }
 
-/** A run that waits for somebody's approval would hold its group, although nobody needs it any more. */
+/** Supersedes the waiting run, because it would hold its group although nobody needs its approval any more. */
 async function supersedeAwaiting(
   transaction: Transaction,
   created: readonly Enqueued[],

@@ -1,4 +1,4 @@
-/** What only the holder of a lease may write, and the end of leases. */
+/** Has the writes that need a lease, and ends leases. */
 
 import { StaleLeaseError } from '../../../errors.ts';
 import { kindOf } from '../../../runs/kinds/kinds.ts';
@@ -10,7 +10,7 @@ import { placeholders, type Transaction, type Value, type Written } from '../dat
 import { enqueue } from './enqueue.ts';
 import { openSteps, saveBeside, storedRuns, uncover } from './stored-runs.ts';
 
-/** A plan that the store keeps can be laid out anywhere; at home it is there already, which is less work. */
+/** Any machine can use a plan that the store keeps. The home of the run has the files already, which is less work. */
 const NEAREST_HOME_MS = 15_000;
 
 export async function renew(transaction: Transaction, lease: Lease, leaseMs: number): Promise<Written<null>> {
@@ -77,7 +77,7 @@ export async function takeBack(
   return { result: ids, changed: ids };
 }
 
-/** The lease has ended, or is in the name of `owner`, which may be followed by a colon and more. */
+/** Returns the condition that the lease has ended, or that its owner is `owner` or begins with `owner` and a colon. */
 function holderIsGone(now: number, owner: string | undefined): { sql: string; values: Value[] } {
   if (owner === undefined) return { sql: 'AND lease_expires_at < ?', values: [now] };
   const prefix = `${owner}:`;
@@ -87,7 +87,10 @@ function holderIsGone(now: number, owner: string | undefined): { sql: string; va
   };
 }
 
-/** The store keeps its plan, and every machine would apply it with the same version of the tool. */
+/**
+ * Returns true if the store keeps the plan of the run, and every machine would apply it with the same version of the
+ * tool.
+ */
 function canGoOnAnywhere(run: Run): boolean {
   return typeof kindOf(run).machineTool?.(run.input).toolVersion === 'string';
 }

@@ -1,4 +1,4 @@
-/** What several writes do with a stored run. */
+/** Reads and changes stored runs for several writes. */
 
 import { supersededBy, uncovered, uncoveredBy } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
@@ -20,7 +20,7 @@ export async function findRun(transaction: Transaction, id: string): Promise<Sto
   return stored;
 }
 
-/** The steps that a run which waits, or is nobody's any more, has still open. */
+/** Returns the open steps of a run that waits or that no worker has any more. */
 export async function openSteps(transaction: Transaction, { number }: StoredRun): Promise<string[]> {
   const rows = await transaction.all(
     "SELECT id FROM steps WHERE run = ? AND state IN ('pending', 'running')",
@@ -37,7 +37,7 @@ export async function supersede(
   await appendEvents(transaction, stored, [supersededBy(stored.run, coveredBy)]);
 }
 
-/** Writes to covered runs what events of the covering one say of them. Resolves to those that changed. */
+/** Applies the events of a covering run to the covered runs. Resolves to the ids of those that changed. */
 export async function uncover(transaction: Transaction, events: readonly RunEventBody[]): Promise<string[]> {
   const changed: string[] = [];
   for (const { id, message } of uncoveredBy(events)) {
