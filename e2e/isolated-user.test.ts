@@ -127,12 +127,13 @@ describeUnless(missing, 'An executor as another local user, by sudo', () => {
     const log = await readLog(runner, runId);
     expectNothingSeen(log, users);
     expect(log).toContain(`commit ${commit}`);
-    expect(await runner.getJson('/ready', null)).toMatchObject({
-      status: 200,
-      body: { checks: { step_folders: { status: 'ok' } } },
+    const ready = await until('a ready server', async () => {
+      const answer = await runner.getJson('/ready', null);
+      return answer.status === 200 ? answer : null;
     });
-    expect(readdirSync(users.deployments).filter((name) => !name.startsWith('.'))).toEqual([]);
+    expect(ready.body).toMatchObject({ checks: { step_folders: { status: 'ok' } } });
     expect(await runner.stop()).toBe(0);
+    expect(readdirSync(users.deployments).filter((name) => !name.startsWith('.'))).toEqual([]);
   });
 
   it('F42: plans and applies a deployment, and cannot change the approved plan', async (context) => {
