@@ -182,7 +182,13 @@ local function end_leases()
     end
   end
 end
-local function owns(job, token) return own('HGET', lease_of(job), 'token') == token end
+-- Nobody may end or renew a job after its lease, even if no other runner has started the job again yet: the watchdog of
+-- a runner that stood still has ended the work.
+local function owns(job, token)
+  local ends = own('ZSCORE', LEASES, job)
+  if ends and tonumber(ends) <= at then return false end
+  return own('HGET', lease_of(job), 'token') == token
+end
 `;
 
 /** The end of each script. It does what was put off, even if the script fails. */

@@ -36,8 +36,8 @@ local wanted = tonumber(take())
 instance = take()
 local entries, jobs, leases = {}, {}, {}
 local function finish(job, entry, token, status, first, last)
-  local held, user = unpack(own('HMGET', lease_of(job), 'token', 'user'))
-  if held ~= token then return 'lost' end
+  if not owns(job, token) then return 'lost' end
+  local user = own('HGET', lease_of(job), 'user')
   local key, outcome = 'job:' .. job, 'gone'
   local before = pcall_redis('HGET', key, 'status')
   if type(before) == 'string' or type_of(key) == 'hash' then

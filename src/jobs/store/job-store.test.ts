@@ -256,6 +256,19 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     expect(await redis.xlen('jobs:stream')).toBe(0);
   });
 
+  it('F50: ignores what a runner writes after its lease, even if nobody has started the job again', async () => {
+    const paused = await open('paused');
+    const { id } = await produce(redis);
+    const { lease } = only((await paused.start(1)).started);
+    await letTimePass();
+    expect(await paused.renew([lease])).toEqual(['lost']);
+    expect(await paused.appendOutput(lease, [{ at: 1, stream: 'stdout', line: 'late' }])).toBe(false);
+    expect((await paused.finish(lease, { status: 'failed', fields: {} }, 0)).status).toBeNull();
+    expect(await redis.hget(`job:${id}`, 'status')).toBe('running');
+    const second = only((await (await open('other')).start(1)).started);
+    expect(second.job).toMatchObject({ id, attempt: 2 });
+  });
+
   it('F50: a job whose runner renews it is never given to another', async () => {
     const busy = await open('busy');
     const other = await open('other');
@@ -263,8 +276,11 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     const { lease } = only((await busy.start(1)).started);
     for (let beat = 0; beat < 3; beat += 1) {
       await letTimePass();
+      // The entry has been idle for long, but the lease has not ended yet.
+      const soon = Date.now() + 10_000;
+      await redis.zadd('runner:leases', String(soon), id);
       expect(await busy.renew([lease])).toEqual(['running']);
-      expect(Number(await redis.zscore('runner:leases', id))).toBeGreaterThan(1);
+      expect(Number(await redis.zscore('runner:leases', id))).toBeGreaterThan(soon);
       await other.claimIdle('0-0');
       expect((await other.start(1)).started).toEqual([]);
     }
