@@ -81,7 +81,9 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   'a file of Terraform': (text) =>
     readSource({ path: 'a', calls: [], reads: new Set(), hasBackend: false }, text),
   'our Markdown with words of others': (text) => [code(text), prose(text), fenced(plainLines(text))],
-  'a line of a log': (text) => [plainLine(text), styledLine(text), terminalLine(text)],
+  'a line of a log without its colours': plainLine,
+  'a line of a log on a page': styledLine,
+  'a line of a log in a terminal': terminalLine,
   'a log with secrets': createRedactor(['aaaaaa', 'a.a.a.', '- - - ']),
 };
 
