@@ -86,7 +86,7 @@ it('fails with the log of the runner when the runner dies', async () => {
   process.kill(runner.pid, 'SIGKILL');
   const { exitCode, stderr } = await demo;
   expect(exitCode).toBe(1);
-  expect(stderr).toContain('This is not how it should go');
+  expect(stderr).toContain('The demo met a surprise');
   expect(stderr).toContain('"msg":"listening"');
   await expectNothingLeft();
 });
