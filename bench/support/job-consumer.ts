@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { openJobStore } from '../../src/jobs/store/job-store.ts';
-import { consumeJobs } from '../../src/jobs/work/consume-jobs.ts';
+import { consumeJobs } from '../../src/jobs/worker/consume-jobs.ts';
 
 export interface TrivialConsumer {
   stop(): Promise<void>;

@@ -16,7 +16,7 @@ import { type ChangeOptions, change } from '../jobs/change/change.ts';
 import { decryptToken, readEncryptionKey } from '../jobs/change/decrypt-token.ts';
 import { createJobFolders, type JobFolders } from '../jobs/change/job-folders.ts';
 import { type JobStore, openJobStore } from '../jobs/store/job-store.ts';
-import { consumeJobs } from '../jobs/work/consume-jobs.ts';
+import { consumeJobs } from '../jobs/worker/consume-jobs.ts';
 import { makeOwnFolder } from '../make-folder.ts';
 import { findProgram, isProgram } from '../process/find-program.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';

@@ -7,7 +7,7 @@ import type { WritableRepositories, WritableRepository } from '../../git/request
 import type { OpenChangeRequest } from '../../github/change-requests.ts';
 import { commitMessage, type Job, type JobEnd, jobBranch } from '../../runs/job.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
-import type { JobContext } from '../work/run-job.ts';
+import type { JobContext } from '../worker/run-job.ts';
 import {
   createTokenMask,
   type JobAccess,
