@@ -162,7 +162,11 @@ async function finishAll(store: RunStore): Promise<void> {
 }
 
 const FINISHED: RunEventBody = {
-  ...{ type: 'run.finished', state: 'succeeded', reason: null, message: 'done', coveredBy: null },
+  type: 'run.finished',
+  state: 'succeeded',
+  reason: null,
+  message: 'done',
+  coveredBy: null,
 };
 
 /** Each run has a group of its own, so that none waits for another. */
@@ -171,12 +175,20 @@ function deployment(number: number): RunRequest {
     kind: 'deploy',
     trigger: { source: 'deploy_api', actor: 'bench', deliveryId: null, retryOf: null },
     input: {
-      ...{ operation: 'apply', tool: 'terraform', toolVersion: null, path: `service-${number}` },
-      ...{ gitUrl: 'https://git.example.com/infra.git', gitRef: 'main', tfvarsFiles: [] },
-      ...{ timeoutMs: 60_000, autoApprove: true, callbackUrl: null },
+      operation: 'apply',
+      tool: 'terraform',
+      toolVersion: null,
+      path: `service-${number}`,
+      gitUrl: 'https://git.example.com/infra.git',
+      gitRef: 'main',
+      tfvarsFiles: [],
+      timeoutMs: 60_000,
+      autoApprove: true,
+      callbackUrl: null,
     },
     concurrencyGroup: `deploy:${number}`,
-    ...{ coalesce: false, dedupeKey: null },
+    coalesce: false,
+    dedupeKey: null,
   };
 }
 

@@ -49,7 +49,11 @@ function startWorkerOn(stage: Stage, storeUrl: string, machine: string, options:
   const program = join(PROJECT_ROOT, 'src/cli.ts');
   const child = execa(process.execPath, [program, 'worker', ...options], {
     env: runnerEnvironment({ ...stage.runnerOptions, environment }),
-    ...{ cwd: PROJECT_ROOT, extendEnv: false, reject: false, stdin: 'ignore', all: true },
+    cwd: PROJECT_ROOT,
+    extendEnv: false,
+    reject: false,
+    stdin: 'ignore',
+    all: true,
   });
   onTestFinished(async () => {
     child.kill('SIGKILL');

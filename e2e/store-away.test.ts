@@ -21,7 +21,12 @@ async function startWithoutDatabase() {
   const environment = { STORE_URL, WEBHOOK_PORT: String(port) };
   const env = runnerEnvironment({ ...stage.runnerOptions, environment });
   const child = execa(process.execPath, [join(PROJECT_ROOT, 'src/cli.ts'), 'serve'], {
-    ...{ cwd: PROJECT_ROOT, env, extendEnv: false, reject: false, stdin: 'ignore', all: true },
+    cwd: PROJECT_ROOT,
+    env,
+    extendEnv: false,
+    reject: false,
+    stdin: 'ignore',
+    all: true,
   });
   onTestFinished(async () => {
     child.kill('SIGKILL');
@@ -47,7 +52,9 @@ describeUnless(withoutPostgres, 'A database that is away at the start', () => {
     ]);
     const deliver = () =>
       stage.github.deliver({
-        ...{ url: `${url}/webhook`, secret: WEBHOOK_SECRET, event: 'push' },
+        url: `${url}/webhook`,
+        secret: WEBHOOK_SECRET,
+        event: 'push',
         payload: { ref: 'refs/heads/main', after: '0'.repeat(40), commits: [] },
       });
     expect((await deliver()).status).toBe(503);

@@ -81,7 +81,8 @@ describeUnless(withoutPostgres, 'A machine that starts', () => {
     const { id } = await jobs.job();
     const environment = {
       ...machineEnvironment(stage, await postgres().createDatabase(), 'one'),
-      ...{ REDIS_URL: jobs.server.url, ENCRYPTION_KEY: '0123456789abcdef'.repeat(4) },
+      REDIS_URL: jobs.server.url,
+      ENCRYPTION_KEY: '0123456789abcdef'.repeat(4),
       // Another process uses it.
       DATA_DIR: join(stage.folder, 'data'),
     };

@@ -60,7 +60,9 @@ async function isCrowded(
   { owner, repo, sha: ref }: Pick<StatusRequest, 'owner' | 'repo' | 'sha'>,
 ): Promise<boolean> {
   const { data } = await octokit.rest.repos.listCommitStatusesForRef({
-    ...{ owner, repo, ref },
+    owner,
+    repo,
+    ref,
     per_page: 1,
     page: MOST_STATUSES - KEPT_FOR_OUTCOMES,
   });

@@ -81,8 +81,16 @@ export async function openPullSetup() {
         sealed: 'sealed',
         input: {
           ...URLS,
-          ...{ repository: 'acme/infra', pullRequest: 7, cloneUrl, planId, requestId: null },
-          ...{ headRef: 'topic', baseRef: 'main', revision: head, fromFork: true, credential: 'sealed' },
+          repository: 'acme/infra',
+          pullRequest: 7,
+          cloneUrl,
+          planId,
+          requestId: null,
+          headRef: 'topic',
+          baseRef: 'main',
+          revision: head,
+          fromFork: true,
+          credential: 'sealed',
           roots: null,
         },
       });
@@ -91,8 +99,14 @@ export async function openPullSetup() {
     async askForApply(commentId: number): Promise<Run> {
       const input: CommandInput = {
         ...URLS,
-        ...{ repository: 'acme/infra', pullRequest: 7, cloneUrl, branch: 'main' },
-        ...{ command: 'apply', author: ADA, commentId, writtenAt: Date.now() },
+        repository: 'acme/infra',
+        pullRequest: 7,
+        cloneUrl,
+        branch: 'main',
+        command: 'apply',
+        author: ADA,
+        commentId,
+        writtenAt: Date.now(),
       };
       const { run } = await enqueueRun(store, 'command', {
         trigger: { source: 'comment', actor: ADA.login },
@@ -116,8 +130,15 @@ export async function openPullSetup() {
 function readerOf(head: string, isApproved: () => boolean): PullReader {
   return {
     pull: async () => ({
-      ...{ isOpen: true, isDraft: false, head, fromFork: false, headRef: 'topic', baseRef: 'main' },
-      ...{ author: ADA, mergeable: true, mergeableState: 'clean' },
+      isOpen: true,
+      isDraft: false,
+      head,
+      fromFork: false,
+      headRef: 'topic',
+      baseRef: 'main',
+      author: ADA,
+      mergeable: true,
+      mergeableState: 'clean',
     }),
     reviews: async () =>
       isApproved() ? [{ reviewer: BOB, state: 'APPROVED', commit: head, submittedAt: 0 }] : [],

@@ -158,11 +158,21 @@ async function appendLater(transaction: Transaction, id: string, body: RunEventB
 async function putRun(transaction: Transaction, run: Run): Promise<void> {
   const { id } = (await enqueue(transaction, run)).result.run;
   const columns = {
-    ...{ id: run.id, state: run.state, reason: run.reason, message: run.message, revision: run.revision },
-    ...{ subject: run.subject, attempt: run.attempt, cancel_requested_by: run.cancelRequestedBy },
-    ...{ covered_by: run.coveredBy, chosen: run.chosen, not_before: run.notBefore },
-    ...{ approval_expires_at: run.approvalExpiresAt, created_at: run.createdAt },
-    ...{ started_at: run.startedAt, finished_at: run.finishedAt },
+    id: run.id,
+    state: run.state,
+    reason: run.reason,
+    message: run.message,
+    revision: run.revision,
+    subject: run.subject,
+    attempt: run.attempt,
+    cancel_requested_by: run.cancelRequestedBy,
+    covered_by: run.coveredBy,
+    chosen: run.chosen,
+    not_before: run.notBefore,
+    approval_expires_at: run.approvalExpiresAt,
+    created_at: run.createdAt,
+    started_at: run.startedAt,
+    finished_at: run.finishedAt,
   };
   const names = Object.keys(columns);
   await transaction.run(

@@ -36,7 +36,9 @@ async function openMachine(settings: Record<string, string>) {
     throw new Error('Nobody asked for it.');
   };
   const pipelines: Pipelines = {
-    ...{ sync: never, preview: never, command: never },
+    sync: never,
+    preview: never,
+    command: never,
     deploy: buildDeploy(config, store, setup, comments),
     plan: plans.pipeline,
   };

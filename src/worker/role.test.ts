@@ -33,7 +33,11 @@ describe('A role', () => {
     let most = 0;
     const start = (owner: string) =>
       startRole({
-        ...{ fleet, owner, log, role: 'tell', leaseMs: 600 },
+        fleet,
+        owner,
+        log,
+        role: 'tell',
+        leaseMs: 600,
         async start() {
           working.add(owner);
           most = Math.max(most, working.size);
@@ -56,7 +60,11 @@ describe('A role', () => {
   it('whose work cannot be started is tried again', async () => {
     let tries = 0;
     const role = startRole({
-      ...{ fleet: createLeases(), owner: 'a', log, role: 'look', leaseMs: 120 },
+      fleet: createLeases(),
+      owner: 'a',
+      log,
+      role: 'look',
+      leaseMs: 120,
       async start() {
         tries += 1;
         if (tries < 3) throw new Error('Not yet.');
@@ -76,7 +84,11 @@ describe('A role', () => {
       onTestFinished(() => store.close());
       let isWorking = false;
       const role = startRole({
-        ...{ fleet: store.fleet, owner: 'a', log, role: 'send', leaseMs: 1_500 },
+        fleet: store.fleet,
+        owner: 'a',
+        log,
+        role: 'send',
+        leaseMs: 1_500,
         async start() {
           isWorking = true;
           return async () => {

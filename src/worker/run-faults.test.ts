@@ -54,7 +54,9 @@ function pipelineOf(script: string, executor: Pick<Executor, 'run'>) {
     const place = { service: STEP, folder: STEP, tree: 't', shared: 's', inputs: 'i', configHash: 'h' };
     const outcome = await syncService(
       {
-        ...{ executor, workspace: { directory: folders.checkout }, tempDir: folders.tempDir },
+        executor,
+        workspace: { directory: folders.checkout },
+        tempDir: folders.tempDir,
         timeoutMs: 60_000,
         invokeCommand: ['/bin/sh', path.join(folders.checkout, 'task')],
         plumbing: { PATH: '/usr/bin:/bin' },

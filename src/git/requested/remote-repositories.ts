@@ -156,8 +156,16 @@ function openSsh(
   { remote: { host, port }, auth: { privateKey, knownHosts }, pin, signal }: SshParts,
 ): Promise<SshSession> {
   return openSshSession({
-    ...{ privateKey, knownHosts, host, port: port ?? 22, address: pin.address },
-    ...{ path, home, tempDir, environment: withoutOperator(network), signal },
+    privateKey,
+    knownHosts,
+    host,
+    port: port ?? 22,
+    address: pin.address,
+    path,
+    home,
+    tempDir,
+    environment: withoutOperator(network),
+    signal,
   });
 }
 

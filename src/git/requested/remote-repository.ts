@@ -87,7 +87,11 @@ export function createRemoteRepository(options: RemoteRepositoryOptions): Writab
   });
 
   return {
-    ...{ url: git.remote.url, directory, fetch, reader, release: options.release },
+    url: git.remote.url,
+    directory,
+    fetch,
+    reader,
+    release: options.release,
     async checkOut(commit, target, signal) {
       checkedId(commit);
       await access.prove(signal);

@@ -33,8 +33,12 @@ describe.skipIf(missing)(
 
     it('counts waiting and running jobs, and returns the age of the oldest waiting one', async () => {
       const store = await openJobStore({
-        ...{ url: server.url, runnerId: 'one', instance: randomUUID() },
-        ...{ jobsPerUser: 3, claimIdleMs: 60_000, maxAttempts: 3 },
+        url: server.url,
+        runnerId: 'one',
+        instance: randomUUID(),
+        jobsPerUser: 3,
+        claimIdleMs: 60_000,
+        maxAttempts: 3,
       });
       onTestFinished(() => store.close());
       await store.ensureGroup();

@@ -16,8 +16,12 @@ describe.skipIf(missing)(
       onTestFinished(() => server.remove());
       const redis = server.client();
       const store = await openJobStore({
-        ...{ url: server.url, runnerId: 'one', instance: randomUUID() },
-        ...{ jobsPerUser: 10, claimIdleMs: 60_000, maxAttempts: 3 },
+        url: server.url,
+        runnerId: 'one',
+        instance: randomUUID(),
+        jobsPerUser: 10,
+        claimIdleMs: 60_000,
+        maxAttempts: 3,
       });
       onTestFinished(() => store.close());
       await store.ensureGroup();
@@ -29,7 +33,10 @@ describe.skipIf(missing)(
           await output('stdout', ['good']);
           return { status: 'failed', message: 'Enough.' };
         },
-        ...{ concurrency: 1, claimIdleMs: 60_000, timeoutMs: 60_000, drainTimeoutMs: 1_000 },
+        concurrency: 1,
+        claimIdleMs: 60_000,
+        timeoutMs: 60_000,
+        drainTimeoutMs: 1_000,
         now: Date.now,
         log: pino({ level: 'silent' }),
       });
@@ -51,8 +58,12 @@ describe.skipIf(missing)(
       const redis = server.client();
       const open = async (runnerId: string): Promise<JobStore> => {
         const store = await openJobStore({
-          ...{ url: server.url, runnerId, instance: randomUUID() },
-          ...{ jobsPerUser: 10, claimIdleMs: 60_000, maxAttempts: 3 },
+          url: server.url,
+          runnerId,
+          instance: randomUUID(),
+          jobsPerUser: 10,
+          claimIdleMs: 60_000,
+          maxAttempts: 3,
         });
         onTestFinished(() => store.close());
         return store;
@@ -81,7 +92,10 @@ describe.skipIf(missing)(
           started.push(id);
           return { status: 'failed', message: 'Enough.' };
         },
-        ...{ concurrency: 5, claimIdleMs: 60_000, timeoutMs: 60_000, drainTimeoutMs: 1_000 },
+        concurrency: 5,
+        claimIdleMs: 60_000,
+        timeoutMs: 60_000,
+        drainTimeoutMs: 1_000,
         now: Date.now,
         log: pino({ level: 'silent' }),
       });

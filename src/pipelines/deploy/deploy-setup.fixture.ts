@@ -160,7 +160,10 @@ esac
         {
           store,
           pipelines: {
-            ...{ sync: never, preview: never, plan: never, command: never },
+            sync: never,
+            preview: never,
+            plan: never,
+            command: never,
             deploy: (context) => deploy(optionsFor(store, NO_SECRETS), context),
           },
           leaseMs: 600_000,

@@ -18,7 +18,12 @@ export function withTool<T>(
   const { path: directory, tool, toolVersion, timeoutMs } = run.input;
   const wanted = {
     runId: run.id,
-    ...{ folder, checkout, directory, tool, version: toolVersion, timeoutMs },
+    folder,
+    checkout,
+    directory,
+    tool,
+    version: toolVersion,
+    timeoutMs,
     environment: secrets.environment,
     trusted: true,
     secrets: flagSecrets([...secrets.initFlags, ...secrets.planFlags]),

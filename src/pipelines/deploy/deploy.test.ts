@@ -122,7 +122,9 @@ describe('A deployment', { timeout: 300_000 }, () => {
     });
     const secrets = {
       environment: { TF_VAR_list: '["list-canary"]' },
-      ...{ git: null, initFlags: [], planFlags: ['-var=thing=warning-canary', '-var=size=123456789'] },
+      git: null,
+      initFlags: [],
+      planFlags: ['-var=thing=warning-canary', '-var=size=123456789'],
     };
     const run = await room.ask();
     expect(await room.work(await room.claim(), room.store, secrets)).toMatchObject({ state: 'succeeded' });

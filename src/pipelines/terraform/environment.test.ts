@@ -8,8 +8,14 @@ const OPTIONS = {
   dataDir: '/run/data',
   cliConfigFile: '/run/cli.tfrc',
   plumbing: {
-    ...{ PATH: '/bin', HOME: '/root', USER: 'root', LANG: 'de_DE.UTF-8', HTTPS_PROXY: 'http://proxy' },
-    ...{ SSH_AUTH_SOCK: '/agent', DOCKER_HOST: 'unix:///docker', WEBHOOK_SECRET: 's' },
+    PATH: '/bin',
+    HOME: '/root',
+    USER: 'root',
+    LANG: 'de_DE.UTF-8',
+    HTTPS_PROXY: 'http://proxy',
+    SSH_AUTH_SOCK: '/agent',
+    DOCKER_HOST: 'unix:///docker',
+    WEBHOOK_SECRET: 's',
   },
   requested: { AWS_REGION: 'eu', TF_VAR_a: 'b', TF_IN_AUTOMATION: 'no', DOCKER_HOST: 'tcp://theirs' },
   gitProtocols: ['https', 'ssh'],
@@ -17,11 +23,22 @@ const OPTIONS = {
 
 it('F42: contains only variables of the operator, of the request, and our own', () => {
   expect(toolEnvironment(OPTIONS)).toEqual({
-    ...{ PATH: '/bin', LANG: 'de_DE.UTF-8', HTTPS_PROXY: 'http://proxy' },
-    ...{ AWS_REGION: 'eu', TF_VAR_a: 'b', DOCKER_HOST: 'tcp://theirs' },
-    ...{ HOME: '/run/home', TMPDIR: '/run/tmp', TF_IN_AUTOMATION: '1', TF_INPUT: '0' },
-    ...{ TF_CLI_CONFIG_FILE: '/run/cli.tfrc', TF_DATA_DIR: '/run/data', CHECKPOINT_DISABLE: '1' },
-    ...{ GIT_ALLOW_PROTOCOL: 'https:ssh', GIT_TERMINAL_PROMPT: '0', IAC_RUN_ID: 'run-1' },
+    PATH: '/bin',
+    LANG: 'de_DE.UTF-8',
+    HTTPS_PROXY: 'http://proxy',
+    AWS_REGION: 'eu',
+    TF_VAR_a: 'b',
+    DOCKER_HOST: 'tcp://theirs',
+    HOME: '/run/home',
+    TMPDIR: '/run/tmp',
+    TF_IN_AUTOMATION: '1',
+    TF_INPUT: '0',
+    TF_CLI_CONFIG_FILE: '/run/cli.tfrc',
+    TF_DATA_DIR: '/run/data',
+    CHECKPOINT_DISABLE: '1',
+    GIT_ALLOW_PROTOCOL: 'https:ssh',
+    GIT_TERMINAL_PROMPT: '0',
+    IAC_RUN_ID: 'run-1',
   });
 });
 

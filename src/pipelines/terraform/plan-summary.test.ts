@@ -28,7 +28,13 @@ it('counts as the tools do, a replacement as one added and one destroyed', () =>
   };
   const summary = summarizePlan(JSON.stringify({ format_version: '1.2', resource_changes, output_changes }));
   expect(summary).toEqual({
-    ...{ add: 4, change: 1, destroy: 3, replace: 2, forget: 1, omitted: 0, outputs: ['a', 'b'] },
+    add: 4,
+    change: 1,
+    destroy: 3,
+    replace: 2,
+    forget: 1,
+    omitted: 0,
+    outputs: ['a', 'b'],
     resources: [
       { address: 'a.create', action: 'create' },
       { address: 'a.update', action: 'update' },

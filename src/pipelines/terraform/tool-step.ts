@@ -145,7 +145,11 @@ export async function captureTool(
   const { signal } = context;
   const result = await executor.capture({
     argv: [program, ...argv],
-    ...{ cwd, env, timeoutMs, secrets, signal },
+    cwd,
+    env,
+    timeoutMs,
+    secrets,
+    signal,
   });
   if (result.kind === 'exited' && result.exitCode === 0) return result.stdout;
   signal.throwIfAborted();

@@ -29,8 +29,12 @@ it('F18: a request whose time is over while another program holds the store is n
   const requests = [
     store.enqueue(pushRequest({ coalesce: false }), { nonce }),
     store.recordDelivery({
-      ...{ deliveryId: 'd1', event: 'push', decision: 'ignored', detail: '' },
-      ...{ runId: null, request: null },
+      deliveryId: 'd1',
+      event: 'push',
+      decision: 'ignored',
+      detail: '',
+      runId: null,
+      request: null,
     }),
     store.requestCancel(run.id, 'ada'),
     store.spendNonce('of-a-session', nonce.expiresAt),

@@ -22,7 +22,13 @@ function createApp({ tokens = [OSCAR], https = false, now = () => 0 }: AppOption
   const gate = createTestGate();
   const store = createTestRuns();
   const access = createTestAccess({
-    ...{ tokens, store, gate, sessionKey: KEY, linkKey: KEY, https, clock: now },
+    tokens,
+    store,
+    gate,
+    sessionKey: KEY,
+    linkKey: KEY,
+    https,
+    clock: now,
   });
   const app = new Hono();
   app.onError((error, c) =>

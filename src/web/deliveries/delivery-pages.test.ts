@@ -100,12 +100,26 @@ describe('GET /deliveries', () => {
     const received_at = new Date(START_AT).toISOString();
     expect(body.deliveries).toEqual([
       {
-        ...{ number: 2, received_at, event: 'ping', decision: 'ignored', detail: 'Event ping' },
-        ...{ delivery_id: 'd-2', run_id: null, url: null, replayable: false },
+        number: 2,
+        received_at,
+        event: 'ping',
+        decision: 'ignored',
+        detail: 'Event ping',
+        delivery_id: 'd-2',
+        run_id: null,
+        url: null,
+        replayable: false,
       },
       {
-        ...{ number: 1, received_at, event: 'push', decision: 'accepted', detail: 'Push of aaaaaaaa' },
-        ...{ delivery_id: 'd-1', run_id: 'r1', url: 'https://runner.example/runs/r1', replayable: true },
+        number: 1,
+        received_at,
+        event: 'push',
+        decision: 'accepted',
+        detail: 'Push of aaaaaaaa',
+        delivery_id: 'd-1',
+        run_id: 'r1',
+        url: 'https://runner.example/runs/r1',
+        replayable: true,
       },
     ]);
     expect(await (await app.request('/deliveries/1', { headers })).json()).toEqual(body.deliveries[1]);

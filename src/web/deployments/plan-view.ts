@@ -103,8 +103,14 @@ function changesView({ resources, omitted, outputs }: PlanSummary, isAsked: bool
 }
 
 const ACTION_CLASSES: Record<PlanSummary['resources'][number]['action'], string> = {
-  ...{ create: 'add', import: 'add', read: 'read', replace: 'replace' },
-  ...{ update: 'change', move: 'change', delete: 'remove', forget: 'remove' },
+  create: 'add',
+  import: 'add',
+  read: 'read',
+  replace: 'replace',
+  update: 'change',
+  move: 'change',
+  delete: 'remove',
+  forget: 'remove',
 };
 
 function problemView({ problem, nextAction, lines }: NonNullable<PlannedRoot['problem']>): Html {

@@ -11,7 +11,9 @@ function setUp() {
   const fail = (address = '192.0.2.1', times = 1) =>
     Array.from({ length: times }, () => attempts.failed(address, 'api_token', 'No.').status).at(-1);
   return {
-    ...{ attempts, logged, fail },
+    attempts,
+    logged,
+    fail,
     pass(ms: number) {
       now += ms;
     },

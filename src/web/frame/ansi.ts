@@ -99,8 +99,13 @@ type Style = Record<(typeof ATTRIBUTES)[number], boolean> & {
 };
 
 const PLAIN: Style = {
-  ...{ bold: false, faint: false, italic: false, underline: false, inverse: false },
-  ...{ foreground: null, background: null },
+  bold: false,
+  faint: false,
+  italic: false,
+  underline: false,
+  inverse: false,
+  foreground: null,
+  background: null,
 };
 
 const SWITCHES = new Map<number, Partial<Style>>([

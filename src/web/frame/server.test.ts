@@ -25,7 +25,8 @@ async function listen() {
   );
   onTestFinished(running.close);
   return {
-    ...{ seen, time },
+    seen,
+    time,
     url: `http://127.0.0.1:${running.port}/`,
     /** Emits an error as Node does when the kernel refuses the next connection. */
     refuse: (code: string): void =>

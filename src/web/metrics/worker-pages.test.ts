@@ -50,7 +50,12 @@ function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []
   const all = {
     store: runs,
     failures: createTestGate().failures,
-    ...{ fleet, jobs: null, access, assets: loadAssets(), clock: () => START_AT, publicUrl: null },
+    fleet,
+    jobs: null,
+    access,
+    assets: loadAssets(),
+    clock: () => START_AT,
+    publicUrl: null,
     ...options,
   };
   const ask = async (headers: Record<string, string>) =>

@@ -111,8 +111,11 @@ function toJson({ workers, now, queued, running, oldestWaitingMs, stuck, ...foun
     oldest_waiting_seconds: seconds(oldestWaitingMs),
     waiting_for_machines: stuck.map(({ runId, problem }) => ({ run_id: runId, waits_for: problem })),
     workers: workers.map((worker) => ({
-      ...{ owner: worker.owner, command: worker.command, version: worker.version },
-      ...{ labels: worker.labels, tools: worker.tools },
+      owner: worker.owner,
+      command: worker.command,
+      version: worker.version,
+      labels: worker.labels,
+      tools: worker.tools,
       concurrency: worker.limits,
       runs: worker.runs,
       started_at: rfc3339(worker.startedAt),

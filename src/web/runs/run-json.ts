@@ -73,7 +73,9 @@ export function runDetailsJson(
     steps: steps.map(stepJson),
     why: explanation,
     undelivered: undelivered.map(({ reporter, target, problem, settled }) => ({
-      ...{ reporter, target, problem },
+      reporter,
+      target,
+      problem,
       given_up: settled,
     })),
     ...(tool && toolJson(tool)),

@@ -57,8 +57,12 @@ const CHANGES: { [Type in RunEvent['type']]?: (event: EventOf<Type>, kind: RunKi
   'run.finished': ({ state, reason, message, coveredBy, at }, kind) => [
     'run',
     {
-      ...{ state, reason, next_action: nextActionOf({ kind, reason }), message: plainLine(message) },
-      ...{ covered_by: coveredBy, finished_at: rfc3339(at) },
+      state,
+      reason,
+      next_action: nextActionOf({ kind, reason }),
+      message: plainLine(message),
+      covered_by: coveredBy,
+      finished_at: rfc3339(at),
     },
   ],
   'run.uncovered': ({ message }, kind) => {

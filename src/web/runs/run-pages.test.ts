@@ -257,9 +257,15 @@ describe('the page of a run', () => {
 
 describe('the Retry button', () => {
   const input = {
-    ...{ repository: 'acme/platform', pullRequest: 7, branch: 'main', command: 'plan' as const },
-    ...{ cloneUrl: 'https://github.com/acme/platform.git', apiUrl: 'https://api.github.com' },
-    ...{ author: { id: 1, login: 'octocat' }, commentId: 1, writtenAt: 0 },
+    repository: 'acme/platform',
+    pullRequest: 7,
+    branch: 'main',
+    command: 'plan' as const,
+    cloneUrl: 'https://github.com/acme/platform.git',
+    apiUrl: 'https://api.github.com',
+    author: { id: 1, login: 'octocat' },
+    commentId: 1,
+    writtenAt: 0,
   };
 
   it.each([
