@@ -6,10 +6,10 @@ import type { LeftOut } from '../process/output/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
 import { type ProcessEnd, superviseProcess } from '../process/supervise-process.ts';
 import type { OutputStream } from '../runs/run-events.ts';
-import { KIBIBYTE, SECOND } from '../units.ts';
+import { KIBIBYTE, MAX_TIMER_MS, SECOND } from '../units.ts';
 import type { StepResult } from './executor.ts';
 import { createMessageReader, ExecutorFault, type MessageReader } from './message-reader.ts';
-import { type ExecMessage, type LastWord, MAX_MS, type SentRequest } from './protocol.ts';
+import type { ExecMessage, LastWord, SentRequest } from './protocol.ts';
 
 interface ConversationOptions {
   /** The executor's program and arguments. */
@@ -73,7 +73,7 @@ export async function converse(
         argv: options.argv,
         cwd: '/',
         env: { ...options.environment },
-        timeoutMs: MAX_MS,
+        timeoutMs: MAX_TIMER_MS,
         signal: giveUp.signal,
         killGraceMs: options.killGraceMs,
         input: input.stream,
@@ -194,7 +194,7 @@ function createDeadline(endLimitMs: number, onMissed: (problem: string | null) =
     clearTimeout(timer);
     // While our own code takes a message, the executor is not late.
     const expire = (): void => (isPaused ? set(endLimitMs, problem) : onMissed(problem));
-    timer = setTimeout(expire, Math.min(ms, MAX_MS));
+    timer = setTimeout(expire, Math.min(ms, MAX_TIMER_MS));
   }
   return {
     set,

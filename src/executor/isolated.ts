@@ -7,7 +7,7 @@ import type { ProcessLimits } from '../process/limits.ts';
 import { createOutputLines, MAX_OUTPUT_BYTES } from '../process/output/output-lines.ts';
 import { createRedactor } from '../process/output/redact.ts';
 import { endMarkedProcesses, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
-import { KIBIBYTE, MINUTE, SECOND } from '../units.ts';
+import { KIBIBYTE, MAX_TIMER_MS, MINUTE, SECOND } from '../units.ts';
 import { createCapturedText } from './captured-text.ts';
 import { type Conversation, converse } from './conversation.ts';
 import type { CapturedOutput, Executor, StepCommand, StepHooks, StepResult } from './executor.ts';
@@ -17,7 +17,6 @@ import {
   stepSecrets,
   TOO_MUCH_OUTPUT,
 } from './executor-options.ts';
-import { MAX_MS } from './protocol.ts';
 import { resultWords } from './result-words.ts';
 
 export interface IsolatedExecutorOptions extends ExecutorOptions {
@@ -118,7 +117,7 @@ async function carryOut(
         startLimitMs: options.startLimitMs ?? START_LIMIT_MS,
         endLimitMs: options.endLimitMs ?? END_LIMIT_MS,
         killGraceMs,
-        silenceMs: Math.min(options.silenceMs ?? SILENCE_MS, MAX_MS),
+        silenceMs: Math.min(options.silenceMs ?? SILENCE_MS, MAX_TIMER_MS),
         mask: createRedactor(stepSecrets(options, command)),
       },
       {
@@ -131,7 +130,7 @@ async function carryOut(
           work_dir: command.cwd,
           env_vars: { ...command.env, IAC_PROCESS_ID: processId },
           timeout: timeoutMs / MINUTE,
-          interrupt_ms: Math.min(interruptGraceMs, MAX_MS),
+          interrupt_ms: Math.min(interruptGraceMs, MAX_TIMER_MS),
           ...(command.input === undefined ? {} : { input: command.input }),
           ...(command.result === undefined ? {} : { result_variable: command.result.variable }),
           ...(maxOutputBytes === null ? {} : { max_output_bytes: maxOutputBytes }),

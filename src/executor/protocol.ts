@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { parseJson } from '../parse-json.ts';
 import { TOOLS } from '../runs/deployments/deployment.ts';
-import { MEBIBYTE, MINUTE } from '../units.ts';
+import { MAX_TIMER_MS, MEBIBYTE, MINUTE } from '../units.ts';
 
 export const MAX_REQUEST_BYTES = 16 * MEBIBYTE;
 /** The largest message is a chunk of output in which each byte is an escape of six characters. */
@@ -14,9 +14,7 @@ const DEFAULT_TIMEOUT_MINUTES = 30;
 const text = z.string().refine((value) => !value.includes('\0'), 'holds a NUL byte');
 const nonEmptyText = text.min(1);
 const count = z.int().positive();
-/** The longest timer of Node. */
-export const MAX_MS = 2 ** 31 - 1;
-const milliseconds = z.number().max(MAX_MS);
+const milliseconds = z.number().max(MAX_TIMER_MS);
 
 /** Lists and maps may be null, because Go writes empty ones as null. A timeout of 0 means the usual one. */
 const common = {

@@ -169,7 +169,7 @@ export function checkedId(revision: string): string {
   );
 }
 
-/** Is built from nothing: no variable of this process reaches git but those named here. */
+/** Builds the whole environment of git: no variable of this process reaches it but those named here. */
 function environment(
   options: GitOptions,
   protocol: string,

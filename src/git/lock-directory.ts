@@ -68,7 +68,7 @@ export async function findHolder(
 
 export interface LockOptions {
   staleMs: number;
-  /** Called if another process took the lock and the token is missing, or if no sign of life can be given. */
+  /** Called if the token is missing, because another process took the lock, or if no sign of life can be given. */
   onLost(cause: Error): void;
 }
 

@@ -67,7 +67,10 @@ export async function openFolder(folder: string): Promise<void> {
   await chmod(folder, OPEN_MODE);
 }
 
-/** Makes a closed folder and its folders work folders. The topmost comes last, so that paths can be trusted until then. */
+/**
+ * Makes a closed folder and the folders in it work folders, and lets the group use their files. The topmost comes last, so
+ * that paths can be trusted until then.
+ */
 export async function openWorkFolder(folder: string): Promise<void> {
   const entries = await readdir(folder, { withFileTypes: true });
   await Promise.all(

@@ -26,7 +26,7 @@ export interface Ended {
   coveredBy?: string | null;
 }
 
-/** The run goes back to the queue until `notBefore` (ms since the epoch). */
+/** The run goes back into the queue until `notBefore` (ms since the epoch). */
 interface Waiting {
   state: 'queued';
   notBefore: number;

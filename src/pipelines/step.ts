@@ -4,6 +4,7 @@ import type { StepHooks, StepResult } from '../executor/executor.ts';
 import { resultWords } from '../executor/result-words.ts';
 import type { RunKind, Step, StepState } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
+import { capitalized } from '../runs/texts/capitalized.ts';
 import type { Ended, PipelineContext } from './pipeline.ts';
 
 /** The part of a run's context that its steps need. */
@@ -102,8 +103,4 @@ export function commandEnd(result: StepResult, timeoutMs: number): CommandEnd {
     case 'lost':
       return { ...end, state: 'failed', ourFailure: result.kind, message: words };
   }
-}
-
-export function capitalized(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

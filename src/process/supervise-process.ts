@@ -3,7 +3,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { MustEndError, RunnerError } from '../errors.ts';
-import { SECOND } from '../units.ts';
+import { MAX_TIMER_MS, SECOND } from '../units.ts';
 import { limitedCommand, type ProcessLimits } from './limits.ts';
 import { openOnePipe } from './output/one-pipe.ts';
 import { readOutput } from './output/output-reader.ts';
@@ -51,8 +51,6 @@ export type ProcessEnd =
 const KILL_GRACE_MS = 5 * SECOND;
 /** Processes that still run after the child has ended by itself get less time. */
 const LEFTOVER_GRACE_MS = SECOND;
-/** With a longer delay a timer of Node fires at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Loads execa, a quarter of all modules of a server, at a moment when nobody waits for it. */
 export async function loadProcessLibrary(): Promise<void> {
@@ -197,7 +195,8 @@ function watchForStop(spec: ProcessSpec, end: () => void) {
   };
   const cancel = (): void => stop('cancelled');
   const timer = setTimeout(stop, Math.min(spec.timeoutMs, MAX_TIMER_MS), 'timed_out');
-  spec.signal?.addEventListener('abort', cancel, { once: true });
+  if (spec.signal?.aborted) cancel();
+  else spec.signal?.addEventListener('abort', cancel, { once: true });
   return {
     fail(error: unknown): void {
       failure ??= { error };

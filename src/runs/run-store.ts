@@ -97,7 +97,7 @@ export interface RunTally {
   ended: {
     kind: RunKind;
     state: FinalRunState;
-    /** The longest duration of these; null if there is no bound. The bounds are the same for all. */
+    /** None of these runs took longer than this bound; null if they are above every bound. The bounds are the same for all. */
     upToSeconds: number | null;
     runs: number;
     /** The durations of all these runs together. */

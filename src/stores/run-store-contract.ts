@@ -179,6 +179,19 @@ export function describeRunStore(
         ]);
       });
 
+      it('are recognized by keys that a database stores in another form', async () => {
+        const odd = { concurrencyGroup: 'deploy:\ud800\0' };
+        const { run } = await store.enqueue(deployRequest(odd));
+        expect((await claim()).run.id).toBe(run.id);
+        await Promise.all([store.enqueue(deployRequest(odd)), store.enqueue(deployRequest(odd))]);
+        expect(await store.claim({ owner, leaseMs: 60_000 })).toBeNull();
+        const twice = await Promise.all(
+          ['d\ud800\0', 'd\ud800\0'].map((dedupeKey) => store.enqueue(pushRequest({ dedupeKey }))),
+        );
+        const again = await store.enqueue(pushRequest({ dedupeKey: 'd\ud800\0' }));
+        expect([...twice, again].map(({ created }) => created)).toEqual([true, false, false]);
+      });
+
       it('are claimed by priority, then by the order in which they arrived', async () => {
         const enqueued = await Promise.all(
           [0, 5, 0, 5, 1].map((priority, index) =>

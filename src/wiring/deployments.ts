@@ -108,19 +108,19 @@ function sessionsFolder({ dataDir, deploy: { directory } }: Config): string {
 export function buildDeploy(
   config: Config,
   store: RunStore,
-  room: ToolSetup,
+  setup: ToolSetup,
   comments: Pick<DeployOptions, 'ownRepository' | 'withdrawn'>,
 ): Pipeline<'deploy'> {
   const options: DeployOptions = {
-    ...room,
+    ...setup,
     ...comments,
     hasWall: config.wall.operators,
     steps: store.steps,
     latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
     latestPlan: (runId) => store.latestEvent(runId, 'run.planned'),
-    openSecrets: async (runId) => opened<DeploySecrets>(room.sealer, await store.sealed(runId)),
-    sealPlan: (plan) => room.sealer.seal(JSON.stringify(plan)),
-    openPlan: async (runId) => opened<KeptPlan>(room.sealer, await store.keptPlan(runId)),
+    openSecrets: async (runId) => opened<DeploySecrets>(setup.sealer, await store.sealed(runId)),
+    sealPlan: (plan) => setup.sealer.seal(JSON.stringify(plan)),
+    openPlan: async (runId) => opened<KeptPlan>(setup.sealer, await store.keptPlan(runId)),
   };
   return (context) => deploy(options, context);
 }

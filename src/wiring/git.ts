@@ -34,8 +34,13 @@ export function buildGit(config: Config, timeoutMs: number): Git {
     ...placeOf(config),
     remote: { url: config.git.url, token: config.git.token },
     timeoutMs,
-    network: { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir },
+    network: serverNetwork(config),
   });
+}
+
+/** Returns the network variables of every git of a server, with the variable by which the next server finds that git. */
+function serverNetwork({ plumbing, dataDir }: Base): Record<string, string> {
+  return { ...networkOf(plumbing), IAC_RUNNER_DATA: dataDir };
 }
 
 type Parts = Pick<RemoteRepositoriesOptions, 'directory' | 'rules' | 'tempDir'>;
@@ -47,7 +52,7 @@ export async function buildServerRepositories(
   log: Logger,
 ): Promise<WritableRepositories> {
   await clearRemoteLocks(parts.directory);
-  const network = { ...networkOf(config.plumbing), IAC_RUNNER_DATA: config.dataDir };
+  const network = serverNetwork(config);
   return buildRepositories(config, { ...parts, network, requireSpace: () => requireSpace(config) }, log);
 }
 
@@ -57,11 +62,10 @@ export function buildRepositories(
   parts: Parts & Partial<Pick<RemoteRepositoriesOptions, 'network' | 'requireSpace'>>,
   log: Logger,
 ): WritableRepositories {
-  const network = networkOf(base.plumbing);
   const repositories = createRemoteRepositories({
     ...placeOf(base),
     timeoutMs: GIT_TIMEOUT_MS,
-    network,
+    network: networkOf(base.plumbing),
     log,
     ...parts,
   });

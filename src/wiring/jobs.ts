@@ -4,7 +4,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { JobsConfig } from '../config.ts';
 import { ConfigError, MustEndError } from '../errors.ts';
@@ -17,6 +16,7 @@ import { decryptToken, readEncryptionKey } from '../jobs/change/decrypt-token.ts
 import { createJobFolders, type JobFolders } from '../jobs/change/job-folders.ts';
 import { type JobStore, openJobStore } from '../jobs/store/job-store.ts';
 import { consumeJobs } from '../jobs/worker/consume-jobs.ts';
+import { retry } from '../jobs/worker/retry.ts';
 import { makeOwnFolder } from '../make-folder.ts';
 import { findProgram, isProgram } from '../process/find-program.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
@@ -50,7 +50,7 @@ export async function startJobWorker(config: JobsConfig, log: Logger, life: Life
   const key = requireKey(config);
   const agent = await agentOf(config);
   await requireLimits(config);
-  const stateDir = await prepareFolders(config);
+  const stateDir = prepareFolders(config);
   const stepUser = agent && buildStepUser(config, executorOf(config, stateDir, null));
   if (stepUser) await requireStepFolder(config, stepUser, life.ending);
   const runnerId = config.runnerId ?? `${hostname()}:${process.pid}`;
@@ -91,7 +91,7 @@ export async function startJobWorker(config: JobsConfig, log: Logger, life: Life
   return () => consumer.hurry();
 }
 
-async function prepareFolders(config: JobsConfig): Promise<string> {
+function prepareFolders(config: JobsConfig): string {
   const stateDir = config.stateDir === null ? ownStateDir(config) : path.join(config.stateDir, 'jobs');
   makeOwnFolder('TEMP_DIR', config.tempDir);
   makeOwnFolder(config.stateDir === null ? 'TMPDIR' : 'DATA_DIR', stateDir);
@@ -174,7 +174,9 @@ async function changeOptions(
     rules: { protocols, hosts },
     executor: executorOf(config, stateDir, watchdog),
     agent,
-    provider: (userId, providerId) => patiently(() => store.provider(userId, providerId)),
+    // A job must not fail because Redis is away for a moment.
+    provider: (userId, providerId) =>
+      retry(() => store.provider(userId, providerId), AbortSignal.timeout(PROVIDER_PATIENCE_MS)),
     decrypt: (sealed) => decryptToken(key, sealed),
     changeRequests: config.changeRequests
       ? createChangeRequests({
@@ -221,17 +223,4 @@ async function isMissing(program: string, { plumbing }: JobsConfig): Promise<boo
 /** Returns a folder with the user's id in its name, because everybody shares the folder for temporary files. */
 function ownStateDir({ plumbing }: JobsConfig): string {
   return path.join(plumbing.TMPDIR ?? '/tmp', `iac-runner-jobs-${process.getuid?.() ?? 'user'}`);
-}
-
-/** A job must not fail because Redis is away for a moment. */
-async function patiently<T>(action: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + PROVIDER_PATIENCE_MS;
-  for (;;) {
-    try {
-      return await action();
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-      await sleep(500);
-    }
-  }
 }

@@ -31,15 +31,13 @@ import { buildPages, createLinks, type Links } from './pages.ts';
 import { buildReadiness, type Readiness, sayWhatIsMissing } from './readiness/readiness.ts';
 import { onlyOne } from './store.ts';
 import { secretsOf } from './sync.ts';
-import { prepareWork, startWork } from './work.ts';
+import { prepareWork, startWork, type Work } from './work.ts';
 
 /** Pushes that arrive within this time are answered by the same head of the branch. */
 const HEAD_MS = 20;
 
 /** The reporters that have their own credentials, or need none. */
 const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
-
-type Work = Awaited<ReturnType<typeof prepareWork>>;
 
 /** Starts the whole server, which then answers requests and works. Resolves to the function that cuts a drain short. */
 export async function startServices(config: Config, log: Logger, life: Lifetime): Promise<() => void> {

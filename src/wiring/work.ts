@@ -32,10 +32,10 @@ const CONCURRENT_COMMANDS = 4;
 /** The steps that a drain has ended may take this time, for example for the clean-up of Terraform. */
 const LAST_STEPS_MS = MINUTE;
 
-/** Leases that have ended are looked for after this part of a lease. */
+/** The pause between two searches for ended leases, as a part of a lease. */
 const TAKE_BACK_PART = 0.25;
 
-type Work = Awaited<ReturnType<typeof prepareWork>>;
+export type Work = Awaited<ReturnType<typeof prepareWork>>;
 
 /** Opens the store, ends and takes back the work of a dead process, and builds the pipelines. */
 export async function prepareWork(

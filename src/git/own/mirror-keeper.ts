@@ -86,6 +86,7 @@ export function createMirrorKeeper(options: MirrorKeeperOptions): MirrorKeeper {
           // Reads take no lock, so this one may only have met a mirror that was being rebuilt.
           return await operation();
         } catch (error) {
+          if (!isDamage(error)) throw error;
           await withFileErrors(`The mirror ${directory} failed`, () => buildAfter(error, work, held));
           return operation();
         }

@@ -57,7 +57,7 @@ export interface NewBranchOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Nothing here is written to the disk for certain: after a crash it is made again. */
+/** git does not wait for the disk, because after a crash everything here is made again. */
 const QUICKLY = ['-c', 'core.fsync=none'];
 
 export async function openNewBranch(options: NewBranchOptions): Promise<NewBranch> {

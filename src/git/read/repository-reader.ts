@@ -63,14 +63,14 @@ export function createReader(options: ReaderOptions): RepositoryReader {
 /** Returns the paths that differ between two commits; a rename as both of its paths. */
 export async function diffNames(reader: RepositoryReader, from: string, to: string): Promise<string[]> {
   const trees = await reader.rootTrees([from, to]);
-  const [one, other] = [from, to].map((commit) => {
+  const treeOf = (commit: string): string => {
     const tree = trees.get(commit);
     if (tree !== undefined) return tree;
     throw new GitError('unknown_revision', `The commit ${commit} was not fetched.`, {
       nextAction: 'Check that it was pushed.',
     });
-  });
-  const [paths] = await reader.changedPaths([{ from: one ?? '', to: other ?? '' }]);
+  };
+  const [paths] = await reader.changedPaths([{ from: treeOf(from), to: treeOf(to) }]);
   if (!paths) throw new GitError('broken', `A tree of ${from} or ${to} is missing.`);
   return paths;
 }

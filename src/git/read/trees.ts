@@ -22,7 +22,7 @@ export interface TreePair {
 
 export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 
-/** Lists everything in a commit or tree. Throws GitError `unknown_revision` if `revision` does not exist here. */
+/** Lists everything in a commit or tree. Throws GitError `unknown_revision` if `revision` is no commit or tree here. */
 export async function listTree(
   repository: RepositoryGit,
   revision: string,

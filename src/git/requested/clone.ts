@@ -107,9 +107,11 @@ async function isBare(folder: string): Promise<boolean> {
  */
 async function copyIfThere(from: string, to: string): Promise<void> {
   await mkdir(path.dirname(to), { recursive: true });
-  const found = await stat(from).catch(orIfMissing(null));
-  if (found === null) return;
-  await copyFile(from, to);
-  const second = Math.floor(found.mtimeMs / SECOND);
-  await utimes(to, second, second);
+  const copy = async (): Promise<void> => {
+    const { mtimeMs } = await stat(from);
+    await copyFile(from, to);
+    const second = Math.floor(mtimeMs / SECOND);
+    await utimes(to, second, second);
+  };
+  await copy().catch(orIfMissing(undefined));
 }

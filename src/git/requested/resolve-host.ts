@@ -79,7 +79,7 @@ async function ask(lookup: Lookup, host: string, signal: AbortSignal | undefined
     else if (addresses.length > 0) return addresses;
   } catch (error) {
     signal?.throwIfAborted();
-    reason = errorCode(error) || 'the look-up took too long';
+    reason = errorCode(error) || 'the look-up failed';
   }
   throw new GitError('unavailable', `The host ${host} was not found: ${reason}.`, {
     nextAction: 'Check its name, and the name servers of this machine.',

@@ -44,7 +44,7 @@ const GIVE_UP_MS = 5 * MINUTE;
 const MIN_LOOK_MS = 2 * SECOND;
 const MAX_LOOK_MS = 30 * SECOND;
 
-/** Throws if the signal ends the run, if the run has to go back to the queue, and for our own defects. */
+/** Throws if the signal ends the run, if the run has to go back into the queue, and for our own defects. */
 export async function command(options: CommandOptions, context: Context): Promise<Outcome> {
   const { run } = context;
   const steps = await options.store.steps(run.id);
@@ -170,7 +170,7 @@ async function askForDeployment(
   );
 }
 
-/** Ends the run if all deployments have ended. Otherwise puts the run back to the queue, so that no process waits. */
+/** Ends the run if all deployments have ended. Otherwise puts the run back into the queue, so that no process waits. */
 async function follow({ store, now }: CommandOptions, context: Context): Promise<Outcome> {
   const { run } = context;
   const started = await store.eventsOf(run.id, 'step.started');

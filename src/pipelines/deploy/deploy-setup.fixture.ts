@@ -184,7 +184,7 @@ esac
           : { type: 'run.finished', state, reason: outcome.reason, message, coveredBy: null };
       await store.append(lease, [event], undefined, 'sealed' in outcome ? outcome.sealed : undefined);
     },
-    /** Puts the room into the state after the store was away. */
+    /** Puts the setup into the state after the store was away. */
     async putBack({ lease }: Claim): Promise<void> {
       const message = 'The store was away';
       await store.append(lease, [{ type: 'run.requeued', message, countAttempt: false, notBefore: 0 }]);

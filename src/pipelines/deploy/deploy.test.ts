@@ -27,14 +27,14 @@ function cutOffAtOutput(store: RunStore): RunStore {
 describe('A deployment', { timeout: 300_000 }, () => {
   it('that was applied has succeeded, even if its outputs cannot be read', async () => {
     for (const output of ['exit 1', 'echo nonsense']) {
-      const room = await openDeploySetup({ output });
-      const run = await room.ask();
-      expect(await room.work(await room.claim())).toEqual({
+      const setup = await openDeploySetup({ output });
+      const run = await setup.ask();
+      expect(await setup.work(await setup.claim())).toEqual({
         state: 'succeeded',
         reason: null,
         message: 'Applied: 1 to add, 0 to change, 0 to destroy; the outputs could not be read',
       });
-      const steps = await room.store.steps(run.id);
+      const steps = await setup.store.steps(run.id);
       expect(steps.map(({ id, state }) => `${id} ${state}`).slice(-2)).toEqual([
         'apply succeeded',
         'output failed',
@@ -43,26 +43,26 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('that was applied has succeeded, even if it is cancelled while its outputs are read', async () => {
-    const room = await openDeploySetup({ output: 'echo > "$(dirname "$0")/../reading"; sleep 600' });
-    const run = await room.ask();
-    const execution = room.execute(await room.claim());
-    await expect.poll(() => existsSync(room.fileNamed('reading'))).toBe(true);
-    await room.store.requestCancel(run.id, 'ada');
+    const setup = await openDeploySetup({ output: 'echo > "$(dirname "$0")/../reading"; sleep 600' });
+    const run = await setup.ask();
+    const execution = setup.execute(await setup.claim());
+    await expect.poll(() => existsSync(setup.fileNamed('reading'))).toBe(true);
+    await setup.store.requestCancel(run.id, 'ada');
     await execution;
-    expect(await room.store.run(run.id)).toMatchObject({
+    expect(await setup.store.run(run.id)).toMatchObject({
       state: 'succeeded',
       reason: null,
       message:
         'Applied: 1 to add, 0 to change, 0 to destroy; the outputs were not read, as the run was cancelled',
     });
-    const steps = await room.store.steps(run.id);
+    const steps = await setup.store.steps(run.id);
     expect(steps.map(({ id, state }) => `${id} ${state}`).slice(-2)).toEqual([
       'apply succeeded',
       'output cancelled',
     ]);
-    const [notice] = await room.store.eventsOf(run.id, 'run.notice');
+    const [notice] = await setup.store.eventsOf(run.id, 'run.notice');
     expect(notice?.message).toBe('The outputs were not read, as the run was cancelled after the apply');
-    expect(existsSync(path.join(room.directory, run.id, 'cli.tfrc'))).toBe(false);
+    expect(existsSync(path.join(setup.directory, run.id, 'cli.tfrc'))).toBe(false);
   });
 
   it('F41: shows no secret in its plan, its outputs or its errors, and applies the plan as it is', async () => {
@@ -75,7 +75,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
       plain: { type: ['object', { [secret]: 'string' }], value: { [secret]: [`-${secret}-`] } },
       resource: { type: 'string', value: Buffer.from(secret).toString('base64') },
     };
-    const room = await openDeploySetup(
+    const setup = await openDeploySetup(
       {
         plan: `echo '${secret}' > "$out"`,
         show: `if [ "$2" = -json ]; then echo '${JSON.stringify(plan)}'; exit; else echo '+ ${secret}'; fi`,
@@ -84,12 +84,12 @@ describe('A deployment', { timeout: 300_000 }, () => {
       },
       [secret, 'resource', 'sensitive'],
     );
-    const run = await room.ask();
-    expect(await room.work(await room.claim())).toMatchObject({
+    const run = await setup.ask();
+    expect(await setup.work(await setup.claim())).toMatchObject({
       state: 'succeeded',
       message: 'Applied: 1 to add, 0 to change, 0 to destroy',
     });
-    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    const events = await setup.store.events(run.id, { after: 0, limit: 1_000 });
     expect(JSON.stringify(events)).not.toMatch(new RegExp(`${secret}|${outputs.resource.value}`));
     const planned = events.find(({ type }) => type === 'run.planned');
     expect(planned).toMatchObject({
@@ -114,7 +114,7 @@ describe('A deployment', { timeout: 300_000 }, () => {
   it('F41: masks the values of variables in its logs, and shows them in the plan and in the outputs', async () => {
     const printed = '"warning-canary" and "list-canary", 123456789 of them';
     const output = JSON.stringify({ thing: { type: 'string', value: 'warning-canary' } });
-    const room = await openDeploySetup({
+    const setup = await openDeploySetup({
       plan: `echo '${printed}'`,
       show: `[ "$2" = -json ] || echo '${printed}'`,
       apply: `echo '${printed}'`,
@@ -126,9 +126,9 @@ describe('A deployment', { timeout: 300_000 }, () => {
       initFlags: [],
       planFlags: ['-var=thing=warning-canary', '-var=size=123456789'],
     };
-    const run = await room.ask();
-    expect(await room.work(await room.claim(), room.store, secrets)).toMatchObject({ state: 'succeeded' });
-    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    const run = await setup.ask();
+    expect(await setup.work(await setup.claim(), setup.store, secrets)).toMatchObject({ state: 'succeeded' });
+    const events = await setup.store.events(run.id, { after: 0, limit: 1_000 });
     const lines = events.flatMap((event) => (event.type === 'step.log' ? event.lines : []));
     const masked = '"****" and "****", 123456789 of them';
     expect(lines.filter((line) => line.includes('of them'))).toEqual([masked, masked]);
@@ -151,39 +151,39 @@ describe('A deployment', { timeout: 300_000 }, () => {
   it('that was applied has succeeded, even if it was cut off then and its files are lost', async () => {
     const losses = ['remote', 'tool', 'credentials', 'wall'] as const;
     for (const lost of losses) {
-      const room = await openDeploySetup();
-      const run = await room.ask(lost === 'wall' ? { needsWall: true } : {});
-      await expect(room.work(await room.claim(), cutOffAtOutput(room.store))).rejects.toThrow('killed');
-      await room.store.takeBack({ all: true, maxAttempts: 3 });
-      rmSync(room.directory, { recursive: true, force: true });
+      const setup = await openDeploySetup();
+      const run = await setup.ask(lost === 'wall' ? { needsWall: true } : {});
+      await expect(setup.work(await setup.claim(), cutOffAtOutput(setup.store))).rejects.toThrow('killed');
+      await setup.store.takeBack({ all: true, maxAttempts: 3 });
+      rmSync(setup.directory, { recursive: true, force: true });
       // The commits that were fetched before are lost, too.
-      const remote = [room.world.remote, room.fileNamed('repositories')];
+      const remote = [setup.world.remote, setup.fileNamed('repositories')];
       for (const name of lost === 'remote' ? remote : []) rmSync(name, { recursive: true });
-      room.lose(lost);
-      const claim = await room.claim();
-      const outcome = await room.work(claim);
+      setup.lose(lost);
+      const claim = await setup.claim();
+      const outcome = await setup.work(claim);
       expect(outcome, lost).toEqual({
         state: 'succeeded',
         reason: null,
         message: 'Applied: 1 to add, 0 to change, 0 to destroy; the outputs could not be read',
       });
-      await room.end(claim, outcome);
-      const steps = await room.store.steps(run.id);
+      await setup.end(claim, outcome);
+      const steps = await setup.store.steps(run.id);
       expect(steps.filter(({ state }) => state === 'pending' || state === 'running')).toEqual([]);
-      expect(room.applied()).toBe(1);
+      expect(setup.applied()).toBe(1);
     }
   });
 
   it('F41: leaves no value of a variable or of the backend in a file when it has ended, and none in an argument', async () => {
-    const room = await openDeploySetup({ plan: 'echo "[$TF_CLI_ARGS_plan]"' });
-    const run = await room.ask();
+    const setup = await openDeploySetup({ plan: 'echo "[$TF_CLI_ARGS_plan]"' });
+    const run = await setup.ask();
     const planFlags = ['-var', 'password=CANARY-it\'s a \\ "flag"', '-target=a.b'];
     const initFlags = ['-backend-config=secret_key=CANARY-init'];
-    await room.work(await room.claim(), room.store, { environment: {}, git: null, initFlags, planFlags });
-    expect(room.argv().join('\n')).not.toContain('CANARY');
-    expect(existsSync(path.join(room.directory, run.id))).toBe(true);
-    expect(canariesBelow(room.directory)).toEqual([]);
-    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    await setup.work(await setup.claim(), setup.store, { environment: {}, git: null, initFlags, planFlags });
+    expect(setup.argv().join('\n')).not.toContain('CANARY');
+    expect(existsSync(path.join(setup.directory, run.id))).toBe(true);
+    expect(canariesBelow(setup.directory)).toEqual([]);
+    const events = await setup.store.events(run.id, { after: 0, limit: 1_000 });
     const commands = events.flatMap((event) =>
       event.type === 'step.started' ? [event.command.join(' ')] : [],
     );
@@ -195,57 +195,57 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('leaves no secret in a file when it is cancelled', async () => {
-    const room = await openDeploySetup({ plan: 'echo > "$(dirname "$0")/../planning"; sleep 600' });
-    const run = await room.ask();
-    const execution = room.execute(await room.claim());
-    await expect.poll(() => existsSync(room.fileNamed('planning'))).toBe(true);
-    expect(canariesBelow(room.directory)).not.toEqual([]);
-    await room.store.requestCancel(run.id, 'ada');
+    const setup = await openDeploySetup({ plan: 'echo > "$(dirname "$0")/../planning"; sleep 600' });
+    const run = await setup.ask();
+    const execution = setup.execute(await setup.claim());
+    await expect.poll(() => existsSync(setup.fileNamed('planning'))).toBe(true);
+    expect(canariesBelow(setup.directory)).not.toEqual([]);
+    await setup.store.requestCancel(run.id, 'ada');
     await execution;
-    expect(await room.store.run(run.id)).toMatchObject({ state: 'cancelled' });
-    expect(canariesBelow(room.directory)).toEqual([]);
+    expect(await setup.store.run(run.id)).toMatchObject({ state: 'cancelled' });
+    expect(canariesBelow(setup.directory)).toEqual([]);
   });
 
   it('leaves no secret in a file if it ends without a worker, and keeps them while it waits', async () => {
-    const room = await openDeploySetup();
-    const run = await room.ask({ autoApprove: false });
-    const claim = await room.claim();
-    await room.end(claim, await room.work(claim));
+    const setup = await openDeploySetup();
+    const run = await setup.ask({ autoApprove: false });
+    const claim = await setup.claim();
+    await setup.end(claim, await setup.work(claim));
     const tidy = () =>
       tidyFolders({
-        store: room.store,
-        directory: room.directory,
+        store: setup.store,
+        directory: setup.directory,
         forgetSecrets: (folder) => forgetSecrets(folder, null),
         remove: async () => undefined,
         now: Date.now,
         log: pino({ level: 'silent' }),
       });
     await tidy();
-    expect(canariesBelow(room.directory)).not.toEqual([]);
-    expect(existsSync(path.join(room.directory, run.id, 'tfplan'))).toBe(true);
-    await room.store.decide(run.id, 'rejected', 'ada');
+    expect(canariesBelow(setup.directory)).not.toEqual([]);
+    expect(existsSync(path.join(setup.directory, run.id, 'tfplan'))).toBe(true);
+    await setup.store.decide(run.id, 'rejected', 'ada');
     await tidy();
-    expect(canariesBelow(room.directory)).toEqual([]);
-    expect(existsSync(path.join(room.directory, run.id, 'tfplan'))).toBe(false);
-    expect(existsSync(path.join(room.directory, run.id, 'checkout'))).toBe(true);
+    expect(canariesBelow(setup.directory)).toEqual([]);
+    expect(existsSync(path.join(setup.directory, run.id, 'tfplan'))).toBe(false);
+    expect(existsSync(path.join(setup.directory, run.id, 'checkout'))).toBe(true);
   });
 
   it('ends although its tool dies at any of its lines, and is applied at most once', async () => {
-    const room = await openDeploySetup();
+    const setup = await openDeploySetup();
     const ends: string[] = [];
     for (let n = 1; ; n += 1) {
-      const before = room.applied();
-      room.dieAt(n);
-      const run = await room.ask();
-      const claim = await room.claim();
-      const outcome = await room.work(claim);
-      await room.end(claim, outcome);
+      const before = setup.applied();
+      setup.dieAt(n);
+      const run = await setup.ask();
+      const claim = await setup.claim();
+      const outcome = await setup.work(claim);
+      await setup.end(claim, outcome);
       ends.push(outcome.state);
-      const times = room.applied() - before;
+      const times = setup.applied() - before;
       expect(times).toBeLessThanOrEqual(1);
       if (outcome.state === 'succeeded') expect(times).toBe(1);
-      expect(existsSync(path.join(room.directory, run.id, 'cli.tfrc'))).toBe(false);
-      expect(canariesBelow(room.directory)).toEqual([]);
+      expect(existsSync(path.join(setup.directory, run.id, 'cli.tfrc'))).toBe(false);
+      expect(canariesBelow(setup.directory)).toEqual([]);
       if (n > 8) break;
     }
     // init; plan twice; show twice; apply twice; output; and nothing any more.
@@ -256,36 +256,36 @@ describe('A deployment', { timeout: 300_000 }, () => {
   });
 
   it('is applied at most once, and only as it was approved, although the store fails at any call', async () => {
-    const room = await openDeploySetup();
+    const setup = await openDeploySetup();
     for (let n = 1; ; n += 1) {
-      const before = room.applied();
-      const run = await room.ask({ autoApprove: false });
-      const failing = failAtCall(room.store, n);
+      const before = setup.applied();
+      const run = await setup.ask({ autoApprove: false });
+      const failing = failAtCall(setup.store, n);
       const attempt = async () => {
-        const claim = await room.claim();
+        const claim = await setup.claim();
         try {
-          const outcome = await room.work(claim, failing.store);
-          await room.end(claim, outcome);
+          const outcome = await setup.work(claim, failing.store);
+          await setup.end(claim, outcome);
           return outcome;
         } catch (error) {
           if (!(error instanceof StoreUnavailableError)) throw error;
-          await room.putBack(claim);
-          const again = await room.claim();
-          const outcome = await room.work(again, failing.store);
-          await room.end(again, outcome);
+          await setup.putBack(claim);
+          const again = await setup.claim();
+          const outcome = await setup.work(again, failing.store);
+          await setup.end(again, outcome);
           return outcome;
         }
       };
       let outcome = await attempt();
-      expect(room.applied()).toBe(before);
+      expect(setup.applied()).toBe(before);
       expect(outcome.state).toBe('awaiting_approval');
-      await room.store.decide(run.id, 'approved', 'ada');
+      await setup.store.decide(run.id, 'approved', 'ada');
       outcome = await attempt();
-      const times = room.applied() - before;
+      const times = setup.applied() - before;
       expect(times).toBeLessThanOrEqual(1);
       if (outcome.state === 'succeeded') expect(times).toBe(1);
       else expect(outcome).toMatchObject({ state: 'failed', reason: 'interrupted' });
-      expect(existsSync(path.join(room.directory, run.id, 'cli.tfrc'))).toBe(false);
+      expect(existsSync(path.join(setup.directory, run.id, 'cli.tfrc'))).toBe(false);
       if (failing.failed().length === 0) break;
     }
   });

@@ -32,7 +32,7 @@ import { planFlags, withTool } from './deploy-tool.ts';
 const NO_WALL = 'An operator requested it, and neither EXECUTOR_COMMAND nor TRUST_OPERATORS is set here';
 const UNREADABLE = 'The credentials of the request cannot be read';
 
-/** Throws if the signal ends the run, if the run has to go back to the queue, and for our own defects. */
+/** Throws if the signal ends the run, if the run has to go back into the queue, and for our own defects. */
 export async function deploy(options: DeployOptions, context: PipelineContext<'deploy'>): Promise<Outcome> {
   const attempt = attemptAt(options, context);
   let isEnded = false;

@@ -9,7 +9,7 @@ import type { Outcome } from '../pipeline.ts';
 
 type PullFacts = Pick<PullDetails, 'isOpen' | 'head' | 'fromFork'>;
 
-/** Null if GitHub does not answer this token about the pull request. Then the request is believed. */
+/** Null if there is no token, or if it can see no such pull request. Then the request is believed. */
 export type LookedUp = PullFacts | 'unavailable' | null;
 
 export interface HeadOptions {

@@ -57,7 +57,7 @@ interface RootSteps {
 
 const MAX_PLAN_CHARACTERS = 200_000;
 
-/** Throws if the signal ends the run, if the run has to go back to the queue, and for our own defects. */
+/** Throws if the signal ends the run, if the run has to go back into the queue, and for our own defects. */
 export async function plan(options: PlanOptions, context: PipelineContext<'plan'>): Promise<Outcome> {
   const { run, signal } = context;
   const credentials = await options.credentials(run);
@@ -121,7 +121,7 @@ async function checkOut(attempt: Attempt): Promise<ChangedRoots> {
     throw done;
   }
   await openRunFolder(attempt, options.stepUser);
-  return roots === null ? (done.found ?? { roots: [], remarks: [] }) : { roots, remarks: [] };
+  return done.found ?? { roots: roots ?? [], remarks: [] };
 }
 
 /** A root that cannot be planned does not stop the others. */

@@ -89,7 +89,11 @@ function createHeadReader(mirror: Mirror, rememberMs: number): () => Promise<str
   return async () => {
     const now = performance.now();
     if (known === null || known.until <= now) known = { head: mirror.head(), until: now + rememberMs };
-    return (await known.head) ?? fetchHead();
+    const head = await known.head;
+    if (head !== null) return head;
+    // The fetch sets the head, so the next push has to read it again.
+    known = null;
+    return fetchHead();
   };
 }
 

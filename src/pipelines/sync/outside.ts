@@ -114,8 +114,8 @@ export function comparableHash({ outcome, synced }: LedgerEntry): string | null 
 }
 
 /**
- * A hash that differs from `value` is one of three things: the hash that we wrote before the last sync (or none, if we
- * never wrote one); a hash that we still owe; or a drift.
+ * A hash outside that differs from `value` has one of two reasons. Either `value` is still to be written: a write is owed,
+ * or the hash is the one that we wrote before the last sync (none, if we never wrote one). Or somebody changed it: a drift.
  */
 function afterLook(
   old: OutsideHash,

@@ -185,12 +185,13 @@ async function removeOwnLock(lockPath: string, folder: string, takeTurn: TakeTur
       }
       try {
         if (await isOwn()) await removeLock(lockPath);
+        return;
       } finally {
         await endTurn();
       }
     }
   } catch {
-    // On a full disk no process gets a turn, so none can be replacing the lock.
+    // Without a turn, for example on a full disk, no other process can be replacing the lock either.
     if (await isOwn().catch(() => false)) await removeLock(lockPath);
   }
 }

@@ -11,10 +11,11 @@ import type { Workspace } from '../../git/own/workspace.ts';
 import type { RunReason, Step, StepState } from '../../runs/run.ts';
 import type { LedgerFact } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
+import { capitalized } from '../../runs/texts/capitalized.ts';
 import { KIBIBYTE } from '../../units.ts';
 import type { PipelineContext } from '../pipeline.ts';
 import type { ServiceAtCommit } from '../rules/snapshot.ts';
-import { capitalized, commandEnd, stepHooks } from '../step.ts';
+import { commandEnd, stepHooks } from '../step.ts';
 import { removeTaskFolder } from '../task-folder.ts';
 import type { OutsideOptions } from './outside.ts';
 
@@ -82,7 +83,9 @@ export async function syncService(
   const timeoutMs = toSync.timeoutMs ?? options.timeoutMs;
   try {
     const result = await runTask(options, context, toSync, { resultFile, timeoutMs });
-    const outcome = serviceOutcome(result, timeoutMs, await readTaskResult(resultFile, options.mask));
+    const said: TaskResult =
+      result.kind === 'exited' ? await readTaskResult(resultFile, options.mask) : { kind: 'nothing' };
+    const outcome = serviceOutcome(result, timeoutMs, said);
     const { state, message, exitCode } = outcome;
     // Only a person's cancel ends the work on a service. A task that a stopping server ended has to run again.
     const isPutOff = state === 'cancelled' && draining.aborted;

@@ -2,6 +2,7 @@
 
 import { type PreviewRun, RUN_REASONS } from '../../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
+import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { code, prose } from './markdown.ts';
 
 export const PREVIEW_MARK = '<!-- iac-runner:preview -->';
@@ -39,7 +40,7 @@ export function previewComment({
     PREVIEW_MARK,
     `### ${prose(run.message)}`,
     '',
-    `Commit ${code(input.revision.slice(0, 8))} into ${code(input.branch)} · [the whole preview](${url})`,
+    `Commit ${code(shortCommit(input.revision))} into ${code(input.branch)} · [the whole preview](${url})`,
     ...(reason === null ? [] : ['', prose(RUN_REASONS[reason])]),
     ...(explanation ? explained(explanation) : []),
   ];

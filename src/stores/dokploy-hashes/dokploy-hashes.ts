@@ -2,6 +2,7 @@
 
 import { describeError, RunnerError } from '../../errors.ts';
 import { type ConfigHashes, type FoundHashes, ODD_HASH } from '../../runs/config-hashes.ts';
+import { capitalized } from '../../runs/texts/capitalized.ts';
 import {
   createDokployClient,
   type DokployClient,
@@ -144,8 +145,4 @@ async function eachAtOnce<T>(
       }
     }),
   );
-}
-
-function capitalized(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

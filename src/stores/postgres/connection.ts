@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 import { Client, types } from 'pg';
 import { StoreUnavailableError, StoreUnreachableError } from '../../errors.ts';
-import { type Row, type Transaction, type Value, wholeNumber } from '../sql/database.ts';
+import { bindable, type Row, type Transaction, type Value } from '../sql/database.ts';
 import { toPostgres } from './dialect.ts';
 
 /** The tables stand in a schema of their own, so that the database may hold other things. */
@@ -109,11 +109,6 @@ function nameOf(text: string): string {
   const name = names.get(text) ?? `s${names.size}`;
   names.set(text, name);
   return name;
-}
-
-/** A text of PostgreSQL cannot hold the character 0. */
-function bindable(value: Value): Value {
-  return typeof value === 'string' ? value.replaceAll('\0', '\uFFFD') : wholeNumber(value);
 }
 
 /**

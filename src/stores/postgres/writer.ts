@@ -19,8 +19,8 @@ import { type Change, toPayloads } from './news.ts';
 const WRITE_LOCK = 7_262_018;
 const BATCH = 200;
 /**
- * PostgreSQL keeps query plans. A plan that is made while a table is small would read the whole table when it has
- * become large.
+ * Makes every query use an index. PostgreSQL keeps its plan of a query, and a plan that is made while a table is small
+ * would read the whole table when it has become large.
  */
 const BY_INDEX = 'SET enable_seqscan TO off; SET enable_hashjoin TO off; SET enable_mergejoin TO off';
 const RETRY_MS = 500;
@@ -93,8 +93,13 @@ async function use(state: State): Promise<Client> {
   const opened = await connect(state.url, (ended) => {
     if (state.client === ended) state.client = null;
   });
+  try {
+    await opened.query(BY_INDEX);
+  } catch (error) {
+    drop(opened);
+    throw unavailable('reached', error);
+  }
   state.client = opened;
-  await opened.query(BY_INDEX);
   return opened;
 }
 
@@ -110,6 +115,7 @@ async function work(state: State): Promise<void> {
       for (const call of state.next) fail(call, error);
     });
   }
+  state.next = [];
   state.working = null;
 }
 
@@ -148,7 +154,7 @@ async function commit(state: State, calls: readonly Call[]): Promise<void> {
 
 /**
  * Commits, with a note of the transaction's id and with the news for the other machines. After an error only the
- * database knows the outcome, so it is asked.
+ * database knows the outcome, so it is asked. A transaction that wrote nothing fails, too, if its commit is lost.
  */
 async function store(state: State, on: Client, id: string, answers: readonly Answer[]): Promise<void> {
   const { instance } = state;
@@ -160,7 +166,7 @@ async function store(state: State, on: Client, id: string, answers: readonly Ans
   try {
     const noted = on.query(`${news.join(' ')} ${noteCommit(instance, id)}`);
     const [, { command }] = await Promise.all([noted, on.query('COMMIT')]);
-    if (command !== 'COMMIT') throw new Error('The database did not make the commit.');
+    if (command !== 'COMMIT') throw new Error('it did not make the commit');
   } catch (error) {
     forget(state, on);
     if (!(await wasCommitted(state, id))) throw unavailable('written', error);

@@ -102,8 +102,8 @@ export async function noteTime(transaction: Transaction, now: number): Promise<v
 }
 
 /**
- * Returns the number of queued runs. A counter holds it, so that the limit of the queue costs the same however long it
- * is.
+ * Adds to the number of queued runs. A counter holds it, so that the limit of the queue costs the same however long the
+ * queue is.
  */
 async function countQueued(transaction: Transaction, more: number): Promise<void> {
   await transaction.run("UPDATE counters SET value = value + ? WHERE name = 'queued_runs'", more);

@@ -30,13 +30,9 @@ export interface Written<T> {
   changed: string[];
 }
 
-/**
- * A list as the value of the placeholder in `SELECT key FROM json_each(?)`, which both databases understand. Neither
- * takes the character 0 there.
- */
+/** A list as the value of the placeholder in `SELECT key FROM json_each(?)`, which both databases understand. */
 export function asKeys(values: Iterable<string>): string {
-  const keys = [...values].map((value) => value.replaceAll('\0', '\uFFFD'));
-  return JSON.stringify(Object.fromEntries(keys.map((key) => [key, 0])));
+  return JSON.stringify(Object.fromEntries([...values].map((value) => [storable(value), 0])));
 }
 
 /** Returns a placeholder for each value, as the list of an `IN`. No value is in an empty list. */
@@ -45,10 +41,19 @@ export function placeholders(values: readonly unknown[]): string {
 }
 
 /**
- * Rounds numbers before they are bound. Every stored number is a time in milliseconds or a count, and the tables refuse
- * a fraction, such as a time of performance.now().
+ * Returns the text in the form in which both databases store it and find it again. PostgreSQL takes no character 0, and
+ * neither database takes half of a surrogate pair.
  */
-export function wholeNumber(value: Value): Value {
+export function storable(text: string): string {
+  return text.replaceAll('\0', '\uFFFD').toWellFormed();
+}
+
+/**
+ * Returns the form of a value in which it is bound. Numbers are rounded: every stored number is a time in milliseconds or
+ * a count, and the tables refuse a fraction, such as a time of performance.now().
+ */
+export function bindable(value: Value): Value {
+  if (typeof value === 'string') return storable(value);
   if (typeof value !== 'number' || Number.isInteger(value)) return value;
   if (!Number.isFinite(value)) throw new TypeError(`The store was given ${value} for a number.`);
   return Math.round(value);

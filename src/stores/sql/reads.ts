@@ -1,4 +1,4 @@
-/** Has every read of the store. */
+/** All reads of the store. */
 
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
@@ -60,7 +60,7 @@ export async function isNonceSpent(database: Database, nonce: string): Promise<b
   return (await database.get('SELECT 1 AS spent FROM nonces WHERE nonce = ?', nonce)) !== undefined;
 }
 
-/** Returns the secrets that were sealed beside a run; null if there are none. */
+/** Returns the sealed text beside a run from one of the tables: its secrets or its plan. Null if there is none. */
 export async function readBeside(
   database: Database,
   table: 'sealed' | 'kept_plans',

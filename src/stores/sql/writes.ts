@@ -1,4 +1,4 @@
-/** Has every write of the store. The writer of a driver runs them inside a transaction. */
+/** All writes of the store. The writer of a driver runs them inside a transaction. */
 
 import type { Transaction, Written } from './database.ts';
 import { beat, hold, leave, release } from './fleet.ts';

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node
 import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
-import { placeholders, type Transaction, wholeNumber } from '../sql/database.ts';
+import { bindable, placeholders, type Transaction } from '../sql/database.ts';
 import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
 import { createPrivateFile } from './private-file.ts';
 
@@ -129,15 +129,15 @@ function withStatements(raw: DatabaseSync): SqliteDatabase {
   }
   return {
     raw,
-    get: async (sql, ...values) => prepare(sql).get(...values.map(wholeNumber)),
-    all: async (sql, ...values) => prepare(sql).all(...values.map(wholeNumber)),
-    run: async (sql, ...values) => Number(prepare(sql).run(...values.map(wholeNumber)).changes),
+    get: async (sql, ...values) => prepare(sql).get(...values.map(bindable)),
+    all: async (sql, ...values) => prepare(sql).all(...values.map(bindable)),
+    run: async (sql, ...values) => Number(prepare(sql).run(...values.map(bindable)).changes),
     now: async () => Date.now(),
     insert: async (table, rows, rest = '') => {
       const columns = Object.keys(rows[0] ?? {});
       const names = columns.map((name) => `"${name}"`).join(', ');
       const sql = `INSERT INTO ${table} (${names}) VALUES ${placeholders(columns)} ${rest}`;
-      return rows.flatMap((row) => prepare(sql).all(...Object.values(row).map(wholeNumber)));
+      return rows.flatMap((row) => prepare(sql).all(...Object.values(row).map(bindable)));
     },
     mayClaim: false,
     close: () => raw.close(),

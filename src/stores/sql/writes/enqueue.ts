@@ -6,7 +6,7 @@ import type { Run, RunRequest } from '../../../runs/run.ts';
 import { answersAgain } from '../../../runs/run-decisions.ts';
 import type { RunStore } from '../../../runs/run-store.ts';
 import { heldGroups, needsOf, noteQueued } from '../claimable.ts';
-import { asKeys, type Transaction, type Written } from '../database.ts';
+import { asKeys, storable, type Transaction, type Written } from '../database.ts';
 import { eventData, HOLDING_RUNS, toNewRow } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
 import { insertNonces, spentNonces } from './beside-runs.ts';
@@ -44,9 +44,10 @@ export async function enqueueAll(
   transaction: Transaction,
   calls: readonly EnqueueValues[],
 ): Promise<(Enqueued | Error)[]> {
-  const known = await readKnown(transaction, calls);
+  const asked = calls.map(([request, ...rest]): EnqueueValues => [storableRequest(request), ...rest]);
+  const known = await readKnown(transaction, asked);
   const now = await transaction.now();
-  const outcomes = calls.map((call) => answer(known, call, now));
+  const outcomes = asked.map((call) => answer(known, call, now));
   const accepted = outcomes.filter((outcome) => 'result' in outcome);
   const created = accepted.filter(({ result }) => result.created);
   await Promise.all([
@@ -68,6 +69,16 @@ export async function enqueueAll(
   return outcomes;
 }
 
+/** The keys of a request are compared with stored ones, so they get the form in which they are stored. */
+function storableRequest(request: RunRequest): RunRequest {
+  const { concurrencyGroup, dedupeKey } = request;
+  return {
+    ...request,
+    concurrencyGroup: storable(concurrencyGroup),
+    dedupeKey: dedupeKey === null ? null : storable(dedupeKey),
+  };
+}
+
 type Known = Awaited<ReturnType<typeof readKnown>>;
 
 /** Decides about a request, and notes the decision for the requests after it. */
@@ -80,7 +91,7 @@ function answer(
   if (nonce && known.nonces.has(nonce.value)) {
     return new NonceSpentError('The nonce of the request was spent before.');
   }
-  const earlier = known.runs.get(request.dedupeKey ?? '');
+  const earlier = request.dedupeKey === null ? undefined : known.runs.get(request.dedupeKey);
   const isKnown = earlier !== undefined && answersAgain(earlier, request);
   if (!isKnown && known.queued >= queueLimit) {
     return new QueueFullError(`The queue is full: ${known.queued} runs are waiting.`);
@@ -158,38 +169,36 @@ async function insertRuns(
   held: Known['held'],
 ): Promise<void> {
   if (created.length === 0) return;
-  const runs = created.map(({ result: { run } }) => ({ run, needs: needsOf(run) }));
+  const added = created.map((outcome) => {
+    const { run } = outcome.result;
+    return { outcome, run, needs: needsOf(run) };
+  });
   const rows = await transaction.insert(
     'runs',
-    runs.map(({ run, needs }) => toNewRow(run, needs)),
+    added.map(({ run, needs }) => toNewRow(run, needs)),
     'RETURNING id, number',
   );
   const numbers = new Map(rows.map(({ id, number }) => [id, Number(number)]));
-  const numbered = runs.map(({ run, needs }) => {
-    const number = numbers.get(run.id);
+  const numbered = added.map((one) => {
+    const number = numbers.get(one.run.id);
     if (number === undefined) throw new Error('The store gave no row back for a new run.');
-    return { number, run, needs };
+    return { ...one, number };
   });
   const [claimable] = await Promise.all([
     noteQueued(transaction, numbered, held),
-    insertBeside(transaction, created, numbered),
+    insertBeside(transaction, numbered),
   ]);
-  for (const [index, { number }] of numbered.entries()) {
-    const outcome = created[index];
-    if (outcome && claimable.has(number)) outcome.mayClaim = true;
-  }
+  for (const { outcome, number } of numbered) if (claimable.has(number)) outcome.mayClaim = true;
 }
 
 async function insertBeside(
   transaction: Transaction,
-  created: readonly Enqueued[],
-  numbered: readonly { number: number; run: Run }[],
+  numbered: readonly { number: number; run: Run; outcome: Enqueued }[],
 ): Promise<void> {
   const data = eventData({ type: 'run.queued' });
-  const sealed = numbered.flatMap(({ number: run }, index) => {
-    const text = created[index]?.beside.sealed;
-    return text === undefined ? [] : { run, text };
-  });
+  const sealed = numbered.flatMap(({ number: run, outcome: { beside } }) =>
+    beside.sealed === undefined ? [] : { run, text: beside.sealed },
+  );
   const unreported = numbered.flatMap(({ number, run }) =>
     kindOf(run).reporters.map((reporter) => ({ reporter, run: number })),
   );
@@ -215,23 +224,23 @@ async function supersedeAwaiting(
   created: readonly Enqueued[],
   held: Known['held'],
 ): Promise<void> {
-  const newest = new Map<string, Enqueued>();
+  const covering = new Map<string, Enqueued>();
   for (const outcome of created) {
     const { coalesce, concurrencyGroup: group } = outcome.result.run;
-    if (coalesce && held.get(group) && !newest.has(group)) newest.set(group, outcome);
+    if (coalesce && held.get(group) && !covering.has(group)) covering.set(group, outcome);
   }
-  if (newest.size === 0) return;
+  if (covering.size === 0) return;
   const holding = await storedRuns(
     transaction,
     `FROM ${HOLDING_RUNS} AND concurrency_group IN (SELECT key FROM json_each(?))`,
-    asKeys(newest.keys()),
+    asKeys(covering.keys()),
   );
   for (const stored of holding) {
-    const covering = newest.get(stored.run.concurrencyGroup);
-    if (stored.run.state !== 'awaiting_approval' || !covering) continue;
+    const outcome = covering.get(stored.run.concurrencyGroup);
+    if (stored.run.state !== 'awaiting_approval' || !outcome) continue;
     transaction.mayClaim = false;
-    await supersede(transaction, stored, covering.result.run.id);
-    covering.changed.push(stored.run.id);
-    covering.mayClaim ||= transaction.mayClaim;
+    await supersede(transaction, stored, outcome.result.run.id);
+    outcome.changed.push(stored.run.id);
+    outcome.mayClaim ||= transaction.mayClaim;
   }
 }

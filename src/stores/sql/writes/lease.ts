@@ -1,4 +1,4 @@
-/** Has the writes that need a lease, and ends leases. */
+/** The writes that need a lease, and the end of leases. */
 
 import { StaleLeaseError } from '../../../errors.ts';
 import { kindOf } from '../../../runs/kinds/kinds.ts';
