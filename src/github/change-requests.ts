@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { maskToken } from '../runs/job.ts';
 import type { RemoteUrlRules } from '../runs/texts/remote-url.ts';
+import { SECOND } from '../units.ts';
 import { checkOutsideUrl, PrivateAddressError, type Resolve, requestOutside } from './outside-request.ts';
 
 interface ChangeRequest {
@@ -45,7 +46,7 @@ interface Api {
   fields(base: string, description: string): Record<string, string>;
 }
 
-const TIMEOUT_MS = 15_000;
+const TIMEOUT_MS = 15 * SECOND;
 const DESCRIPTION_LENGTH = 4_000;
 
 const Repository = z.object({ default_branch: z.string().min(1) });

@@ -2,6 +2,7 @@
 
 import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
+import { SECOND } from '../units.ts';
 import type { GitHubAnswer } from './github-answer.ts';
 
 export interface GitHubClientOptions {
@@ -38,7 +39,7 @@ const ErrorBody = z.object({
 
 /** Loads Octokit when it is first needed, so that a server starts and idles without it. */
 export async function loadOctokit(options: GitHubClientOptions): Promise<Octokit> {
-  const { apiUrl, version, timeoutMs = 10_000, fetch = globalThis.fetch } = options;
+  const { apiUrl, version, timeoutMs = 10 * SECOND, fetch = globalThis.fetch } = options;
   const { Octokit } = await import('@octokit/rest');
   const baseUrl = apiUrl.replace(/\/+$/, '');
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
@@ -90,9 +91,12 @@ function placeWithin(baseUrl: string, location: string | null): string | null {
 
 function ignore(): void {}
 
+/** A list of GitHub has more pages than are read. */
+export class TooManyPagesError extends Error {}
+
 /**
  * Reads a list page by page. The link header only says whether there is another page: its address is not used, so that
- * an answer cannot choose where the next request goes. Throws if there are more pages than can be read.
+ * an answer cannot choose where the next request goes. Throws TooManyPagesError.
  */
 export async function* readPages<T>(
   schema: z.ZodType<T[]>,
@@ -105,7 +109,7 @@ export async function* readPages<T>(
     const isLast = headers.link === undefined ? items.length < PER_PAGE : !/rel="next"/.test(headers.link);
     if (isLast) return;
   }
-  throw new Error('The list has more pages than can be read.');
+  throw new TooManyPagesError('The list has more pages than can be read.');
 }
 
 /** Reads GitHub's answer from Octokit's error. Returns null if there was no answer. */

@@ -16,6 +16,7 @@ import {
   loadOctokit,
   readAnswer,
   readPages,
+  TooManyPagesError,
 } from './github-client.ts';
 
 export interface CommentRequest {
@@ -81,7 +82,7 @@ export function createGitHubComments(options: GitHubCommentsOptions): GitHubComm
       if (ours?.body !== request.body) await write(api, request, ours);
       return { kind: 'ok' };
     } catch (error) {
-      if (error instanceof z.ZodError)
+      if (error instanceof z.ZodError || error instanceof TooManyPagesError)
         return classifyAnswer({ status: 200, headers: {}, message: '' }, '', COMMENT);
       const answer = readAnswer(error, token);
       if (!answer) return classifySilence(describeSilence(error), performance.now() - startedAt);

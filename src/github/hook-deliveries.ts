@@ -9,6 +9,7 @@ import {
   loadOctokit,
   readAnswer,
   readPages,
+  TooManyPagesError,
 } from './github-client.ts';
 
 export interface FailedDelivery {
@@ -118,7 +119,7 @@ function succeeded({ status_code: status }: Attempt): boolean {
 }
 
 function describeProblem(error: unknown, token: string): FailedDeliveries {
-  if (error instanceof z.ZodError)
+  if (error instanceof z.ZodError || error instanceof TooManyPagesError)
     return { kind: 'unavailable', problem: "GitHub's answer has another form." };
   const answer = readAnswer(error, token);
   if (!answer) return { kind: 'unavailable', problem: `GitHub did not answer (${describeSilence(error)}).` };

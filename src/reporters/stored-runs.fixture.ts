@@ -205,10 +205,10 @@ export function createFastTime(speed = 1) {
   let now = 1_700_000_000_000;
   return {
     clock: () => now,
-    async sleep(ms: number, until: WakeUp): Promise<void> {
+    async sleep(ms: number, until: WakeUp, isRunning = () => true): Promise<void> {
       if (ms <= 0 || until.isDue) return;
       await new Promise((resolve) => setTimeout(resolve, 1));
-      if (!until.isDue) now += ms * speed;
+      if (!until.isDue && isRunning()) now += ms * speed;
     },
   };
 }

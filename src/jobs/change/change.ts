@@ -53,7 +53,7 @@ export async function change(options: ChangeOptions, job: Job, context: JobConte
     const access = await openAccess(options, job);
     mask = createTokenMask(access.token);
     const output: JobContext['output'] = (stream, lines) => context.output(stream, lines.map(mask));
-    const end = await attempt({ options, job, access, context: { ...context, output } });
+    const end = await runAttempt({ options, job, access, context: { ...context, output } });
     return maskEnd(end, mask);
   } catch (error) {
     context.signal.throwIfAborted();
@@ -61,7 +61,7 @@ export async function change(options: ChangeOptions, job: Job, context: JobConte
   }
 }
 
-async function attempt(attempt: Attempt): Promise<JobEnd> {
+async function runAttempt(attempt: Attempt): Promise<JobEnd> {
   const { options, job, access, context } = attempt;
   const { signal } = context;
   const auth = { type: 'http', username: 'oauth2', password: access.token } as const;

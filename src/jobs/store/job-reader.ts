@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { JobQueue } from '../../runs/job.ts';
+import { SECOND } from '../../units.ts';
 import { openConnection, type Reply, type Script } from './connection.ts';
 import { jobKey, LEASES, outputKey, STREAM } from './job-keys.ts';
 import { listOf } from './job-replies.ts';
@@ -46,7 +47,7 @@ const SHOWN = [
   ...['id', 'status', 'repo_name', 'branch', 'lines_added', 'lines_removed', 'created_at', 'started_at'],
   ...['finished_at', 'error_message', 'mr_url', 'mr_warning'],
 ];
-const TIMEOUT_MS = 4_000;
+const TIMEOUT_MS = 4 * SECOND;
 
 /** Connects when something is first read. */
 export function openJobReader(url: string) {

@@ -182,8 +182,9 @@ local function end_leases()
     end
   end
 end
--- Nobody may end or renew a job after its lease, even if no other runner has started the job again yet: the watchdog of
--- a runner that stood still has ended the work.
+-- Whether the caller may still write to the job. It may not after its lease, even if nobody has started the job again: the
+-- watchdog of a runner that stood still may have ended the work. If the end of the lease is unknown because the set of
+-- leases was lost, the token decides, and the next renewal stores the end again. is_held differs in that.
 local function owns(job, token)
   local ends = own('ZSCORE', LEASES, job)
   if ends and tonumber(ends) <= at then return false end

@@ -187,9 +187,9 @@ function workOf({ run, options: { instance } }: JobsRedis) {
      * the same moment end in one step, and the jobs that start for all of them are returned to the first caller.
      */
     finish: (lease: JobLease, end: JobFinish['end'], wanted: number) => finish({ lease, end, wanted }),
-    /** Gives the job to others at once. */
-    async handBack({ jobId, entry, token }: JobLease): Promise<void> {
-      await run(HAND_BACK, [jobId, entry, token]);
+    /** Gives the job to others at once. Returns false if the lease is lost. */
+    async handBack({ jobId, entry, token }: JobLease): Promise<boolean> {
+      return (await run(HAND_BACK, [jobId, entry, token])) !== 'lost';
     },
   };
 }

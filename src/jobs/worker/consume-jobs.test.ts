@@ -52,6 +52,45 @@ describe.skipIf(missing)(
       expect(await redis.get('runner:user:ada:running')).toBe('0');
     });
 
+    it('finds the job that Redis started for it with an answer that was lost', async () => {
+      const server = await startRedisServer();
+      onTestFinished(() => server.remove());
+      const redis = server.client();
+      const store = await openJobStore({
+        url: server.url,
+        runnerId: 'one',
+        instance: randomUUID(),
+        jobsPerUser: 10,
+        claimIdleMs: 300_000,
+        maxAttempts: 3,
+      });
+      onTestFinished(() => store.close());
+      await store.ensureGroup();
+      let isCut = false;
+      const consumer = consumeJobs({
+        store: {
+          ...store,
+          async finish(...values) {
+            const finished = await store.finish(...values);
+            if (isCut) return finished;
+            isCut = true;
+            throw new Error('The connection was cut.');
+          },
+        },
+        work: async () => ({ status: 'failed', message: 'Done.' }),
+        concurrency: 1,
+        claimIdleMs: 300_000,
+        timeoutMs: 60_000,
+        drainTimeoutMs: 1_000,
+        now: Date.now,
+        log: pino({ level: 'silent' }),
+      });
+      onTestFinished(() => consumer.drain());
+      for (const id of ['one', 'two']) await produce(redis, { id });
+      await expect.poll(() => redis.hget('job:two', 'error_message')).toBe('Done.');
+      expect(isCut).toBe(true);
+    });
+
     it('finds entries at once that a full worker read just before this one waited', async () => {
       const server = await startRedisServer();
       onTestFinished(() => server.remove());

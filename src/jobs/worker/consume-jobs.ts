@@ -86,7 +86,8 @@ async function takeJobs(
   await places.fillAll();
   if (places.free() === 0) return places.freed();
   const waiting = store.nextEntry(draining);
-  // Just before this one waited, another worker may have read entries for which it has no place. Nothing announces them.
+  // Just before this worker began to wait, another one may have read entries for which it has no place. No new entry
+  // announces them.
   const again = setTimeout(() => void places.fill().catch(() => undefined), LOOK_AGAIN_MS);
   waiting.catch(places.noteLostAnswer);
   const entry = await waiting.finally(() => clearTimeout(again));

@@ -5,7 +5,7 @@ import { SECOND } from '../../units.ts';
 import { type JobStore, type SetAside, type StartedJobs, UNTOUCHED_AT_ONCE } from '../store/job-store.ts';
 import { type RunJobOptions, type RunningJob, startJob } from './run-job.ts';
 
-export interface JobPlacesOptions extends Omit<RunJobOptions, 'wanted'> {
+export interface JobPlacesOptions extends Omit<RunJobOptions, 'wanted' | 'onLostAnswer'> {
   store: JobStore;
   /** The most jobs at the same time in this process. */
   concurrency: number;
@@ -13,12 +13,14 @@ export interface JobPlacesOptions extends Omit<RunJobOptions, 'wanted'> {
   claimIdleMs: number;
   /** Aborted when no more jobs may start. */
   draining: AbortSignal;
-  log: Logger;
 }
 
 export type JobPlaces = ReturnType<typeof createJobPlaces>;
 
-/** An answer of Redis never takes this long. Entries of running jobs are touched more often, at each renewal. */
+/**
+ * An entry that we got and did not touch for so long came with a lost answer: no answer takes this long, and the entries
+ * of running jobs are touched at each renewal.
+ */
 const UNTOUCHED_MS = 10 * SECOND;
 
 interface State {
@@ -96,7 +98,7 @@ async function fillPlaces(
 }
 
 function take(options: JobPlacesOptions, state: State, found: StartedJobs): void {
-  for (const running of startAll(options, found)) {
+  for (const running of startAll(options, state, found)) {
     state.active.add(running);
     void running.ended.then((next) => {
       state.active.delete(running);
@@ -106,14 +108,19 @@ function take(options: JobPlacesOptions, state: State, found: StartedJobs): void
   }
 }
 
-function startAll(options: JobPlacesOptions, { started, setAside }: StartedJobs): RunningJob[] {
+function startAll(
+  options: JobPlacesOptions,
+  { lostAnswers }: State,
+  { started, setAside }: StartedJobs,
+): RunningJob[] {
   const { draining, log } = options;
   logSetAside(log, setAside);
   return started.map((one) => {
     const { job, lease } = one;
     log.info({ job: job.id, user: job.userId, attempt: job.attempt, entry: lease.entry }, 'job started');
     // When the job ends, only its own place is filled again.
-    const running = startJob({ ...options, wanted: () => (draining.aborted ? 0 : 1) }, one);
+    const wanted = () => (draining.aborted ? 0 : 1);
+    const running = startJob({ ...options, wanted, onLostAnswer: lostAnswers.note }, one);
     // The drain may have started while Redis answered.
     if (draining.aborted) running.stop('draining');
     return running;

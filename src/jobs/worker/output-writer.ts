@@ -5,7 +5,7 @@ import type { JobLineStream } from '../../runs/job.ts';
 import type { JobLine } from '../store/job-store.ts';
 import { retry } from './retry.ts';
 
-interface OutputWriter {
+export interface OutputWriter {
   /** Resolves as soon as there is space for more. */
   write(stream: JobLineStream, lines: readonly string[]): Promise<void>;
   /** Resolves when everything is stored, or `signal` has aborted. */
@@ -31,7 +31,8 @@ export function createOutputWriter({ append, now, signal }: OutputWriterOptions)
     await sleep(GATHER_MS);
     while (waiting.length > 0 && !signal.aborted) {
       const portion = waiting.slice(0, LINES_AT_ONCE);
-      await retry(() => append(portion), signal).then(
+      // Nothing more is sent once the waiting is over, even if a pause of `retry` ends then.
+      await retry(async () => (signal.aborted ? undefined : append(portion)), signal).then(
         () => waiting.splice(0, portion.length),
         () => undefined,
       );

@@ -1,4 +1,4 @@
-/** Repeats what Redis did not do. */
+/** Repeats a call until Redis has answered it. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SECOND } from '../../units.ts';
@@ -6,7 +6,10 @@ import { SECOND } from '../../units.ts';
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2 * SECOND;
 
-/** Repeats `action` at growing intervals until it succeeds. Throws its error once `signal` is aborted. */
+/**
+ * Repeats `action` at growing intervals until it succeeds. If `signal` is aborted during a pause, `action` is called one
+ * last time. After that its error is thrown.
+ */
 export async function retry<T>(
   action: () => Promise<T>,
   signal: AbortSignal,

@@ -5,7 +5,7 @@ import { describeError } from '../../errors.ts';
 import type { Job, JobEnd, JobLineStream } from '../../runs/job.ts';
 import { SECOND } from '../../units.ts';
 import type { JobHealth, JobStore, StartedJob, StartedJobs } from '../store/job-store.ts';
-import { createOutputWriter } from './output-writer.ts';
+import { createOutputWriter, type OutputWriter } from './output-writer.ts';
 import { retry } from './retry.ts';
 
 export interface JobContext {
@@ -50,6 +50,8 @@ export interface RunJobOptions {
   now(): number;
   /** Asked at the end: how many jobs to start in its place. */
   wanted(): number;
+  /** Called if an answer of Redis was lost that may have started jobs for this process. */
+  onLostAnswer(): void;
   /** Aborted when nobody waits for Redis any more. */
   givingUp: AbortSignal;
   log: Logger;
@@ -91,10 +93,7 @@ export function startJob(options: RunJobOptions, started: StartedJob): RunningJo
   async function run(): Promise<StartedJobs | null> {
     const end = await workToItsEnd(options, job, context, stop);
     if (end === 'lost') unneeded.abort();
-    const words = describeEnd(end, options.timeoutMs);
-    if (words.lines.length > 0) await output.write(words.stream, words.lines);
-    await output.end();
-    return storeEnd(options, started, end, words.end);
+    return storeEnd(options, started, end, output);
   }
 
   const ended = run().catch((err: unknown) => {
@@ -125,24 +124,33 @@ async function workToItsEnd(
 
 /** Tries until Redis has answered, because a job whose end is not stored would be `running` for ever. */
 async function storeEnd(
-  { store, wanted, givingUp, log }: RunJobOptions,
+  { store, wanted, timeoutMs, onLostAnswer, givingUp, log }: RunJobOptions,
   { job, lease }: StartedJob,
   end: JobEnd | StopReason,
-  words: EndWords['end'],
+  output: OutputWriter,
 ): Promise<StartedJobs | null> {
   if (end === 'lost') {
+    await output.end();
     log.warn({ job: job.id }, 'a job was lost to another worker, and is not ended here');
     return null;
   }
+  const words = describeEnd(end, timeoutMs);
+  if (words.lines.length > 0) await output.write(words.stream, words.lines);
+  await output.end();
   const insist = <T>(action: () => Promise<T>): Promise<T> =>
-    retry(action, givingUp, (err) => log.warn({ err }, 'the end of a job is not stored yet'));
+    retry(action, givingUp, (err) => {
+      onLostAnswer();
+      log.warn({ err }, 'the end of a job is not stored yet');
+    });
+  const refused = 'the end of a job was refused: its lease is over, or an earlier try has stored it';
   if (end === 'draining') {
-    await insist(() => store.handBack(lease));
-    log.info({ job: job.id }, 'a job was handed back');
+    const isBack = await insist(() => store.handBack(lease));
+    log.info({ job: job.id }, isBack ? 'a job was handed back' : refused);
     return null;
   }
-  const finished = await insist(() => store.finish(lease, words, wanted()));
-  log.info({ job: job.id, attempt: job.attempt, status: finished.status ?? 'unknown' }, 'job ended');
+  const finished = await insist(() => store.finish(lease, words.end, wanted()));
+  if (finished.status === null) log.warn({ job: job.id }, refused);
+  else log.info({ job: job.id, attempt: job.attempt, status: finished.status }, 'job ended');
   return finished;
 }
 
@@ -152,8 +160,7 @@ interface EndWords {
   end: { status: string; fields: Record<string, string> };
 }
 
-function describeEnd(end: JobEnd | StopReason, timeoutMs: number): EndWords {
-  if (end === 'lost') return { stream: 'stderr', lines: [], end: { status: 'running', fields: {} } };
+function describeEnd(end: JobEnd | Exclude<StopReason, 'lost'>, timeoutMs: number): EndWords {
   if (end === 'cancelled' || end === 'ended' || end === 'gone') {
     return { stream: 'stderr', lines: ['The job was cancelled.'], end: { status: 'cancelled', fields: {} } };
   }

@@ -4,7 +4,8 @@ import { describeError } from '../../errors.ts';
 import type { SendOutcome } from '../../github/github-answer.ts';
 import type { DeployRun } from '../../runs/run.ts';
 import { blankReport, type Report, type RunStore } from '../../runs/run-store.ts';
-import { afterFailure, type Owed } from '../outbox/outbox.ts';
+import { MINUTE } from '../../units.ts';
+import { afterFailure } from '../outbox/outbox.ts';
 import { type SendingLoop, type SendingLoopOptions, startSendingLoop } from '../outbox/sending-loop.ts';
 import type { SetAside } from '../outbox/set-aside.ts';
 import { createWriteLane, type WriteLane, type WriteLaneOptions } from '../outbox/write-lane.ts';
@@ -33,12 +34,13 @@ interface Target {
 }
 
 /** The next event of one deployment for one target. */
-interface OwedEvent extends Owed {
+interface OwedEvent {
   facts: DeployFacts;
   event: DeployEvent;
   target: Target;
   /** The host of the address. */
   host: string;
+  report: Report;
 }
 
 const REPORTER = 'event-webhook';
@@ -46,7 +48,7 @@ const READ_LIMIT = 1_000;
 /** The most tries at the same time, each to another host. */
 const MAX_AT_ONCE = 16;
 /** The end of a try wakes the loop, so the loop need not look before. */
-const UNDER_WAY_MS = 60_000;
+const UNDER_WAY_MS = MINUTE;
 const UNSIGNED = 'The event was not sent: EVENT_WEBHOOK_SECRET is not set.';
 
 /** Starts the loop. Without `sendEvent` it must run too, so that no deployment of today is reported later. */
@@ -175,7 +177,7 @@ async function owedEvents(options: EventSenderOptions, run: DeployRun): Promise<
     if (!report || report.settled) return [];
     const event = events[events.findIndex(({ type }) => type === report.told) + 1];
     const host = URL.parse(target.url)?.host ?? '';
-    return event ? [{ run, facts, event, target, report, host, promised: true }] : [];
+    return event ? [{ facts, event, target, report, host }] : [];
   });
 }
 

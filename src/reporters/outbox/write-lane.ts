@@ -79,12 +79,13 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
         pace.record(clock());
         const scope = outcome.kind === 'retry' ? outcome.scope : 'target';
         if (outcome.kind === 'retry' && scope === 'everything') return extend(host, outcome.afterMs);
-        // The host answers again. Only a failure of this kind says whether it takes this kind.
+        // The host answers again. The failures of this kind are over, too, unless this failure concerns the whole kind.
         host.failures = 0;
         if (outcome.kind === 'retry' && scope === 'kind') extend(kind, outcome.afterMs);
         else kind.failures = 0;
       },
-      // A wait that the host asked for is kept over a restart. A wait that grows is not, since the restart may have helped.
+      // If the problem is wider than one target, the lane's own pause grows. It ends with this process, since a restart may
+      // help. The report then stores only the wait that the host asked for.
       retryAt: ({ scope, afterMs }, failures) =>
         scope === 'target' ? timeAfter(failures, afterMs) : timeIn(afterMs),
       ofKind: () => createLane({ until: 0, failures: 0 }),
