@@ -1,19 +1,14 @@
 # Builds iac-runner and packs it with what a sync needs: git, ssh, Python and invoke.
 # For tasks that need more (the docker CLI, vault, uv), build another image FROM this one.
-FROM node:24-bookworm-slim AS base
+FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-
-FROM base AS build
-# With the optional packages: the compiler's own binary is one of them.
+# With the optional packages: the bundler's own binary is one of them.
 RUN npm ci --no-audit --no-fund --ignore-scripts
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
 COPY bin bin
 COPY src src
 RUN npm run build
-
-FROM base AS dependencies
-RUN npm ci --no-audit --no-fund --ignore-scripts --omit=dev --omit=optional
 
 FROM node:24-bookworm-slim
 # tini is PID 1 and reaps what tasks leave behind; the image needs no `init: true`.
@@ -26,8 +21,8 @@ RUN apt-get update \
     && install --directory --owner=10001 --group=10001 --mode=0700 /workspace
 
 WORKDIR /app
-COPY --from=dependencies /app/package.json ./
-COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/package.json ./
+# The build puts all packages into dist, so nothing else is installed.
 COPY --from=build /app/dist dist
 RUN chmod 0755 dist/cli.js && ln -s /app/dist/cli.js /usr/local/bin/iac-runner
 

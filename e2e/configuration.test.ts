@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { waitUntilIdle } from './support/deliveries.ts';
 import { commitChange } from './support/platform-services.ts';
 import { processesMentioning } from './support/processes.ts';
-import { PROJECT_ROOT } from './support/project-root.ts';
+import { CLI } from './support/program.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { runProgram } from './support/runner.ts';
 import { setTestStage } from './support/test-stage.ts';
@@ -226,15 +226,7 @@ describe('A server that cannot start', () => {
 describe('F43: The data on the disk', () => {
   it('is private even with the umask 000, and nothing is left in the folder for temporary files', async () => {
     const stage = await setTestStage('modes');
-    const program = [
-      'sh',
-      '-c',
-      'umask 000; exec "$@"',
-      'sh',
-      process.execPath,
-      join(PROJECT_ROOT, 'src/cli.ts'),
-      'serve',
-    ];
+    const program = ['sh', '-c', 'umask 000; exec "$@"', 'sh', process.execPath, CLI, 'serve'];
     const dataDir = join(stage.folder, 'fresh', 'data');
     await mkdir(join(stage.folder, 'workspace'), { mode: 0o755 });
     const runner = await stage.start({ program, environment: { DATA_DIR: dataDir } });

@@ -7,11 +7,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { processesMentioning } from './support/processes.ts';
-import { PROJECT_ROOT } from './support/project-root.ts';
+import { CLI } from './support/program.ts';
 import { makeTemporaryFolder, removeFolder } from './support/temporary-folder.ts';
 import { until } from './support/until.ts';
 
-const CLI = join(PROJECT_ROOT, 'src/cli.ts');
 const responseSchema = z.strictObject({
   success: z.boolean(),
   output: z.string(),

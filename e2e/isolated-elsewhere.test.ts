@@ -11,7 +11,7 @@ import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from '
 import { describeUnless } from './support/describe-unless.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
 import { processesMentioning } from './support/processes.ts';
-import { PROJECT_ROOT } from './support/project-root.ts';
+import { CLI } from './support/program.ts';
 import { readLog } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
@@ -21,7 +21,7 @@ import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
-const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')];
+const PROGRAM = [process.execPath, CLI];
 const EXEC = [...PROGRAM, 'exec'];
 
 /** Pushes a service whose sync is this shell script. */

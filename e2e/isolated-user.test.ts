@@ -22,6 +22,7 @@ import { describeUnless } from './support/describe-unless.ts';
 import { setJobStage } from './support/jobs.ts';
 import { addServerAndSteps, allowSudo, noOtherUser, type ServerAndSteps } from './support/other-user.ts';
 import { processesMentioning } from './support/processes.ts';
+import { CLI } from './support/program.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { readLog } from './support/pushed-run.ts';
 import { acceptedRun } from './support/run-actions.ts';
@@ -29,7 +30,7 @@ import type { Runner } from './support/runner.ts';
 import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { until } from './support/until.ts';
 
-const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')];
+const PROGRAM = [process.execPath, CLI];
 
 interface UserStage extends ServerAndSteps {
   stage: DeploymentStage;

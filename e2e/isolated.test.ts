@@ -8,7 +8,7 @@ import { describeUnless } from './support/describe-unless.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
 import { addUser, noOtherUser } from './support/other-user.ts';
 import { processesMentioning } from './support/processes.ts';
-import { PROJECT_ROOT } from './support/project-root.ts';
+import { CLI } from './support/program.ts';
 import { readLog } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
@@ -20,7 +20,7 @@ import type { Stage } from './support/stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
-const EXEC = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts'), 'exec'];
+const EXEC = [process.execPath, CLI, 'exec'];
 const SERVICE = 'platform/06.isolated';
 
 const SECRETS = ['e2e-webhook-secret', 'e2e-github-token', 'e2e-admin-token', 'agent.sock'];

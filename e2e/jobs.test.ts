@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
 import { JOB_TOKEN, type JobStage, type JobWorkerProcess, NOTE_AGENT, setJobStage } from './support/jobs.ts';
 import { processesMentioning } from './support/processes.ts';
-import { PROJECT_ROOT } from './support/project-root.ts';
+import { CLI } from './support/program.ts';
 import { PATIENCE_MS, until } from './support/until.ts';
 
 const missing = !hasRedisServer();
@@ -214,7 +214,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
   it('need an ENCRYPTION_KEY of one of three forms, and a Redis', async () => {
     const stage = await stageFor('jobs-refused');
     const run = (environment: Record<string, string>) =>
-      execa(process.execPath, [join(PROJECT_ROOT, 'src/cli.ts'), 'worker'], {
+      execa(process.execPath, [CLI, 'worker'], {
         env: stage.environment(environment),
         extendEnv: false,
         reject: false,
@@ -236,7 +236,7 @@ describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () =>
 
   it('F51: refuse a wrong password, naming REDIS_URL', async () => {
     const stage = await stageFor('jobs-password', '--requirepass', 'right-password');
-    const { exitCode, stderr } = await execa(process.execPath, [join(PROJECT_ROOT, 'src/cli.ts'), 'worker'], {
+    const { exitCode, stderr } = await execa(process.execPath, [CLI, 'worker'], {
       env: stage.environment({ REDIS_URL: stage.server.url.replace('//', '//:wrong-CANARY@') }),
       extendEnv: false,
       reject: false,

@@ -6,13 +6,14 @@ import { describe, expect, it, type TestContext } from 'vitest';
 import { runBounded } from './support/bounded-command.ts';
 import { writeShellService } from './support/hand-made-service.ts';
 import { processesMentioning } from './support/processes.ts';
+import { CLI } from './support/program.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
 const NEW_NAMESPACE = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child'] as const;
-const SERVER = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts'), 'serve'];
+const SERVER = [process.execPath, CLI, 'serve'];
 const RUNS = 5;
 
 async function namespaceOrSkip(context: TestContext): Promise<void> {

@@ -1,6 +1,5 @@
 /** Several machines on one PostgreSQL keep the same promises as one server with a file. */
 
-import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, it, onTestFinished } from 'vitest';
 import type { RunRequest } from '../src/runs/run.ts';
@@ -9,6 +8,7 @@ import { describeUnless } from './support/describe-unless.ts';
 import { logMessage, readStream } from './support/event-stream.ts';
 import { machineEnvironment, sharePostgres, startMachine, withoutPostgres } from './support/machines.ts';
 import { commitChange, writeGatedService } from './support/platform-services.ts';
+import { CLI } from './support/program.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { pushRun, readPage } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
@@ -46,7 +46,7 @@ function deployment(labels: string[]): RunRequest {
 /** Starts `iac-runner worker`, which ends with the test. */
 function startWorkerOn(stage: Stage, storeUrl: string, machine: string, options: string[]) {
   const environment = machineEnvironment(stage, storeUrl, machine);
-  const program = join(PROJECT_ROOT, 'src/cli.ts');
+  const program = CLI;
   const child = execa(process.execPath, [program, 'worker', ...options], {
     env: runnerEnvironment({ ...stage.runnerOptions, environment }),
     cwd: PROJECT_ROOT,

@@ -1,11 +1,11 @@
 /** A server that starts while its database is away waits for it and accepts nothing until then. Needs PostgreSQL. */
 
-import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, it, onTestFinished } from 'vitest';
 import { startPostgres, withoutPostgres } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { describeUnless } from './support/describe-unless.ts';
 import { freePort } from './support/free-port.ts';
+import { CLI } from './support/program.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
 import { runnerEnvironment, WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { setTestStage } from './support/test-stage.ts';
@@ -20,7 +20,7 @@ async function startWithoutDatabase() {
   const port = await freePort();
   const environment = { STORE_URL, WEBHOOK_PORT: String(port) };
   const env = runnerEnvironment({ ...stage.runnerOptions, environment });
-  const child = execa(process.execPath, [join(PROJECT_ROOT, 'src/cli.ts'), 'serve'], {
+  const child = execa(process.execPath, [CLI, 'serve'], {
     cwd: PROJECT_ROOT,
     env,
     extendEnv: false,

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 
 /** Lowest first. A room imports from lower levels and from itself, never upwards and never from a sibling. */
 const LEVELS = [
+  ['program-files'],
   ['errors', 'steady-clock', 'version', 'yaml-file', 'event-loop', 'loop', 'parse-json', 'units'],
   ['config', 'runs', 'process', 'make-folder'],
   ['stores', 'github', 'git', 'executor'],
@@ -133,6 +134,13 @@ describe('The rooms', () => {
       /process\.env\b/.test(readFileSync(path.join(source, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '')),
     );
     expect(readers).toEqual(['config.ts']);
+  });
+
+  it('ask for their own place in program-files.ts only, because the build merges them', () => {
+    const askers = files.filter((file) =>
+      /import\.meta\./.test(readFileSync(path.join(source, file), 'utf8')),
+    );
+    expect(askers).toEqual(['program-files.ts']);
   });
 
   it('begin each file with a sentence on its job', () => {

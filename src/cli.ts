@@ -4,13 +4,14 @@
 import module from 'node:module';
 import path from 'node:path';
 import type { Subcommand } from './commands/subcommand.ts';
+import { INSTALLED_IN } from './program-files.ts';
 
 const MINIMUM_NODE = 24;
 /**
  * The cache stands beside the program, because people who may write there can change the program anyway. In a shared
  * folder anybody could plant code. Where it cannot be written, each start compiles again.
  */
-const COMPILE_CACHE = path.join(import.meta.dirname, '../node_modules/.cache/iac-runner');
+const COMPILE_CACHE = path.join(INSTALLED_IN, 'node_modules/.cache/iac-runner');
 
 // A reader such as head(1) may stop reading, which is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

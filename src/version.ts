@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { INSTALLED_IN } from './program-files.ts';
 
-const file = path.join(import.meta.dirname, '..', 'package.json');
+const file = path.join(INSTALLED_IN, 'package.json');
 
 export const VERSION = z
   .object({ version: z.string() })

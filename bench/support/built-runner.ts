@@ -3,18 +3,13 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { killProcessesMentioning } from '../../e2e/support/processes.ts';
-import { PROJECT_ROOT } from '../../e2e/support/project-root.ts';
+import { CLI } from '../../e2e/support/program.ts';
 import { type Runner, startRunner } from '../../e2e/support/runner.ts';
 import type { RunnerOptions } from '../../e2e/support/runner-environment.ts';
 import { makeTemporaryFolder, removeFolder } from '../../e2e/support/temporary-folder.ts';
 
 /** The argv of the program under test, as the image has it. */
-export const BUILT_PROGRAM = [
-  process.execPath,
-  '--max-semi-space-size=1',
-  join(PROJECT_ROOT, 'dist/cli.js'),
-  'serve',
-] as const;
+export const BUILT_PROGRAM = [process.execPath, '--max-semi-space-size=1', CLI, 'serve'] as const;
 
 /** Starts the built server without debug lines, which production does not have either. */
 export function startBuilt(options: RunnerOptions): Promise<Runner> {

@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startPostgres } from '../../src/stores/postgres/postgres-server.fixture.ts';
-import { PROJECT_ROOT } from '../support/project-root.ts';
+import { CLI } from '../support/program.ts';
 import { createJudge } from './calm.ts';
 import type { Problem } from './evidence.ts';
 import { createRandom } from './random.ts';
@@ -41,7 +41,8 @@ export interface ChaosResult {
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { seed, invoke } = options;
   const story = createStory();
-  const program = [process.execPath, join(options.source ?? join(PROJECT_ROOT, 'src'), 'cli.ts'), 'serve'];
+  const cli = options.source === undefined ? CLI : join(options.source, 'cli.ts');
+  const program = [process.execPath, cli, 'serve'];
   const database = options.store === 'postgres' ? await startDatabase() : null;
   try {
     const world = await createWorld({ invoke, program, database, random: createRandom(seed), story });

@@ -19,6 +19,7 @@ import {
 import { git } from './git.ts';
 import { type GitServer, serveGitOverHttp } from './git-over-http.ts';
 import { killProcessesMentioning } from './processes.ts';
+import { CLI } from './program.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 import { parseLogLine } from './runner.ts';
 import { COMPILE_CACHE } from './runner-environment.ts';
@@ -200,7 +201,7 @@ export async function setJobStage(name: string, ...redisOptions: string[]): Prom
 }
 
 function launch(environment: Record<string, string>, become: readonly string[]): JobWorkerProcess {
-  const [program = '', ...args] = [...become, process.execPath, join(PROJECT_ROOT, 'src/cli.ts'), 'worker'];
+  const [program = '', ...args] = [...become, process.execPath, CLI, 'worker'];
   const child = execa(program, args, {
     cwd: PROJECT_ROOT,
     env: environment,

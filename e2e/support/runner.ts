@@ -3,12 +3,13 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { CLI } from './program.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 import { createRunnerClient, type RunnerClient } from './runner-client.ts';
 import { type RunnerOptions, runnerEnvironment } from './runner-environment.ts';
 import { PATIENCE_MS, until } from './until.ts';
 
-const PROGRAM = [process.execPath, join(PROJECT_ROOT, 'src/cli.ts')] as const;
+const PROGRAM = [process.execPath, CLI] as const;
 /** A drain takes less time. */
 const STOP_LIMIT_MS = PATIENCE_MS;
 
@@ -34,7 +35,7 @@ export interface Runner extends RunnerClient {
 }
 
 export interface StartOptions extends RunnerOptions {
-  /** The program that runs in place of `node src/cli.ts serve`. */
+  /** The program that runs in place of `node dist/cli.js serve`. */
   program?: readonly string[];
 }
 

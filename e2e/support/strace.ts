@@ -2,11 +2,11 @@
 
 import type { TestContext } from 'vitest';
 import { runBounded } from './bounded-command.ts';
-import { PROJECT_ROOT } from './project-root.ts';
+import { CLI } from './program.ts';
 
 /** strace does not follow the processes that the server starts: git and tasks are neither counted nor killed. */
 const STRACE = ['strace', '-f', '-b', 'execve', '-qq'] as const;
-const SERVER = [process.execPath, `${PROJECT_ROOT}/src/cli.ts`, 'serve'] as const;
+const SERVER = [process.execPath, CLI, 'serve'] as const;
 
 /** Skips the test, with the reason, if strace is missing or the kernel does not permit tracing. */
 export async function straceOrSkip(context: TestContext): Promise<void> {

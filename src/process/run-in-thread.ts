@@ -2,6 +2,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { RunnerError } from '../errors.ts';
+import { moduleUrl } from '../program-files.ts';
 
 export interface ThreadCall {
   /** The address of the module that exports the function. */
@@ -25,8 +26,7 @@ export async function runInThread<Result>(
   call: ThreadCall,
   { timeoutMs }: { timeoutMs: number },
 ): Promise<Result> {
-  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-  const thread = new Worker(new URL(`./thread-entry.${extension}`, import.meta.url), {
+  const thread = new Worker(moduleUrl('process/thread-entry'), {
     workerData: call,
     // It reads the text of a stranger, so it gets no secret of the server.
     env: {},

@@ -1,6 +1,5 @@
 /** Builds what steps run through: children of the server, or the isolated executor. */
 
-import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { ConfigError } from '../errors.ts';
@@ -10,6 +9,7 @@ import { createLocalExecutor } from '../executor/local.ts';
 import { createStepUser, type StepUser } from '../isolation/open-folder.ts';
 import { findPrlimit, hasLimits } from '../process/limits.ts';
 import { startWatchdog, type Watchdog } from '../process/watchdog/watchdog.ts';
+import { moduleFile } from '../program-files.ts';
 
 /** Steps are ended after a silence of this part of a lease. The rest is for their end, before another worker starts. */
 const SILENT_PART = 0.5;
@@ -104,6 +104,6 @@ export async function requireLimits({
 
 /** Returns the command `iac-runner exec` of this very program, both from its source and after a build. */
 function ownProgram(): [string, ...string[]] {
-  const cli = path.join(import.meta.dirname, `../cli${path.extname(import.meta.filename)}`);
+  const cli = moduleFile('cli');
   return [process.execPath, cli, 'exec'];
 }

@@ -1,6 +1,7 @@
 /** Reads the text of a rules file, and does not block the server, even if a stranger wrote the text. */
 
 import { runInThread, ThreadLimitError } from '../../process/run-in-thread.ts';
+import { moduleUrl } from '../../program-files.ts';
 import { SECOND } from '../../units.ts';
 import type { ParsedRules } from './rules-file.ts';
 
@@ -27,8 +28,7 @@ export function readRules(text: string): Promise<ParsedRules> {
 async function parse(text: string): Promise<ParsedRules> {
   // Imported late, because most repositories have no rules file and need no YAML parser.
   if (text.length <= SMALL) return (await import('./rules-file.ts')).parseRulesFile(text);
-  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-  const module = new URL(`./rules-file.${extension}`, import.meta.url).href;
+  const module = moduleUrl('pipelines/rules/rules-file').href;
   try {
     return await runInThread<ParsedRules>(
       { module, function: 'parseRulesFile', arguments: [text] },

@@ -1,7 +1,7 @@
 /** Starts another process that ends the steps if this process dies or hangs. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { moduleFile } from '../../program-files.ts';
 import type { ProcessIdentity } from '../process-table.ts';
 
 interface WatchdogOptions {
@@ -104,8 +104,7 @@ function keepProgram(options: WatchdogOptions, onLaunch: () => void) {
 
 /** Returns null if there is no memory or no file descriptor for another process. */
 function spawnProgram({ silenceMs, graceMs }: WatchdogOptions): ChildProcess | null {
-  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-  const file = fileURLToPath(new URL(`./watchdog-program.${extension}`, import.meta.url));
+  const file = moduleFile('process/watchdog/watchdog-program');
   try {
     const child = spawn(process.execPath, [file, `${silenceMs}`, `${graceMs}`], {
       cwd: '/',

@@ -1,8 +1,8 @@
 /** The file of the tables that a new store begins with. */
 
-import path from 'node:path';
+import { assetFile } from '../../program-files.ts';
 
-export const SCHEMA_FILE = path.join(import.meta.dirname, 'schema/tables.sql');
+export const SCHEMA_FILE = assetFile('stores/sql/schema/tables.sql');
 
 /** Counts the changes of that file. */
 export const SCHEMA_VERSION = 9;

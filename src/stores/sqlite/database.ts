@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node
 import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
+import { assetFile } from '../../program-files.ts';
 import { bindable, placeholders, type Transaction } from '../sql/database.ts';
 import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
 import { createPrivateFile } from './private-file.ts';
@@ -98,7 +99,7 @@ function migrate(raw: DatabaseSync, file: string): void {
     apply(raw, SCHEMA_FILE, SCHEMA_VERSION);
     return;
   }
-  const directory = path.join(import.meta.dirname, 'migrations');
+  const directory = assetFile('stores/sqlite/migrations');
   for (const [index, name] of readdirSync(directory).sort().entries()) {
     if (index >= current) apply(raw, path.join(directory, name), index + 1);
   }

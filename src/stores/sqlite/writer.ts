@@ -2,6 +2,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { NonceSpentError, QueueFullError, StaleLeaseError, StoreUnavailableError } from '../../errors.ts';
+import { moduleUrl } from '../../program-files.ts';
 import type { WriteResult } from '../sql/run-store.ts';
 import type { WriteName } from '../sql/writes.ts';
 import { createTurn, giveUp, type Turn } from './turn.ts';
@@ -47,8 +48,7 @@ export async function startWriter(
   data: { directory: string; file: string },
   listeners: WriterListeners,
 ): Promise<Writer> {
-  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-  const thread = new Worker(new URL(`./writer-thread.${extension}`, import.meta.url), { workerData: data });
+  const thread = new Worker(moduleUrl('stores/sqlite/writer-thread'), { workerData: data });
   const state: State = {
     thread,
     pending: new Map(),

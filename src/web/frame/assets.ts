@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Hono } from 'hono';
+import { assetFile } from '../../program-files.ts';
 
 const CONTENT_TYPES = {
   'app.css': 'text/css; charset=utf-8',
@@ -37,7 +38,7 @@ const COLOUR_CLASSES = Array.from(
 ).join('');
 
 function load(name: AssetName): Asset {
-  const file = readFileSync(new URL(`../assets/${name}`, import.meta.url), 'utf8');
+  const file = readFileSync(assetFile(`web/assets/${name}`), 'utf8');
   const content = name === 'colours.css' ? COLOUR_CLASSES + file : file;
   const hash = createHash('sha256').update(content).digest('base64url').slice(0, 16);
   return { content, hash, path: `/assets/${name}?v=${hash}` };
