@@ -7,7 +7,17 @@ import { describe, expect, it } from 'vitest';
 
 /** Lowest first. A room imports from lower levels and from itself, never upwards and never from a sibling. */
 const LEVELS = [
-  ['errors', 'steady-clock', 'version', 'yaml-file', 'event-loop', 'loop', 'parse-json', 'units'],
+  [
+    'errors',
+    'steady-clock',
+    'version',
+    'yaml-file',
+    'event-loop',
+    'forget-first',
+    'loop',
+    'parse-json',
+    'units',
+  ],
   ['config', 'runs', 'process', 'make-folder'],
   ['stores', 'github', 'git', 'executor'],
   ['isolation', 'reporters'],
