@@ -8,7 +8,17 @@ import { describe, expect, it } from 'vitest';
 /** Lowest first. A room imports from lower levels and from itself, never upwards and never from a sibling. */
 const LEVELS = [
   ['program-files'],
-  ['errors', 'steady-clock', 'version', 'yaml-file', 'event-loop', 'loop', 'parse-json', 'units'],
+  [
+    'errors',
+    'event-loop',
+    'forget-first',
+    'loop',
+    'parse-json',
+    'steady-clock',
+    'units',
+    'version',
+    'yaml-file',
+  ],
   ['config', 'runs', 'process', 'make-folder'],
   ['stores', 'github', 'git', 'executor'],
   ['isolation', 'reporters'],

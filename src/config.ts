@@ -33,7 +33,6 @@ import { parse, type Variable } from './config/variable.ts';
 export type { Environment } from './config/environment.ts';
 export type { SecretsConfig } from './config/secrets.ts';
 export type { ApiToken, Role } from './config/tables/access.ts';
-
 export type { JobsConfig } from './config/tables/jobs.ts';
 export type { PlanCheck } from './config/tables/plan-checks.ts';
 

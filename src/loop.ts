@@ -9,12 +9,12 @@ export interface LoopOptions {
   pauseMs: number | (() => number);
   /** The signal is aborted when the loop is stopped. */
   work(signal: AbortSignal): Promise<unknown>;
-  /** Gets each error of `work`. The loop goes on unless this function throws. */
+  /** Gets each error of `work`, except the one that stopping the loop causes. The loop goes on unless this function throws. */
   onError(error: unknown): void;
 }
 
 export interface Loop {
-  /** Resolves when the work that was under way has ended. */
+  /** Resolves when the work that was under way has ended. Rejects if `onError` threw an error. */
   stop(): Promise<void>;
 }
 
@@ -24,20 +24,26 @@ export function startLoop({ firstMs, pauseMs, work, onError }: LoopOptions): Loo
   const { signal } = ending;
   const next = typeof pauseMs === 'number' ? () => pauseMs : pauseMs;
 
+  /** True for the error with which the signal ended the work. Node's own functions give it as a cause. */
+  function isOfStop(error: unknown): boolean {
+    if (!signal.aborted) return false;
+    return error === signal.reason || (error instanceof Error && error.cause === signal.reason);
+  }
+
   async function run(): Promise<void> {
     for (let pause = firstMs; ; pause = next()) {
       await sleep(pause, undefined, { signal, ref: false });
       try {
         await work(signal);
       } catch (error) {
-        signal.throwIfAborted();
+        if (isOfStop(error)) throw error;
         onError(error);
       }
     }
   }
 
   const running = run().catch((error: unknown) => {
-    if (!signal.aborted) throw error;
+    if (!isOfStop(error)) throw error;
   });
   return {
     stop() {

@@ -25,7 +25,7 @@ export function secretsConfig(table: Table, environment: Environment): SecretsCo
   return { values: values.filter((value) => value !== ''), others };
 }
 
-/** The variables that no task gets, not even when it asks for them by name. */
+/** The variables that no task, agent or drift target gets, not even by name. */
 export function neverForTasks(table: Table): string[] {
   return Object.entries(table)
     .filter(([, { secret, forTasks = secret === undefined }]) => !forTasks)

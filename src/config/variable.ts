@@ -23,7 +23,7 @@ interface Facts {
   secret?: 'all' | 'in_url' | 'in_entries';
   /** The value is a list of variables for tasks or agents. */
   namesVariables?: true;
-  /** Whether TASK_ENV may list it. Left out: true if it is not secret. */
+  /** Whether TASK_ENV and AGENT_ENV may list it, and drift targets may use it. Left out: true if it is not secret. */
   forTasks?: boolean;
   /** True for a variable that .env.example fills in at its beginning, as it does with required ones. */
   recommended?: true;
@@ -59,7 +59,7 @@ export function variable<T>(name: string, shape: Shape<T>, facts: Facts): Variab
 
 /**
  * Reads tables of variables. Throws ConfigError with a line for each wrong one; never with its value, which may be a
- * secret. A list of variables for tasks must not contain one of `never`.
+ * secret. A list of variables for tasks or agents must not contain one of `never`.
  */
 export function parse<T extends Readonly<Record<string, Table>>>(
   tables: T,

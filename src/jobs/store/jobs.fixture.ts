@@ -21,6 +21,8 @@ export interface JobFields {
   hash?: Record<string, string | undefined>;
   /** Replaces fields of the entry in the same way. */
   entry?: Record<string, string | undefined>;
+  /** When the entry was added, in milliseconds since the epoch; later than all entries before it. Default: now. */
+  addedAt?: number;
 }
 
 /** Encrypts a token as the web application does. */
@@ -60,11 +62,16 @@ export async function produce(redis: Redis, fields: JobFields = {}): Promise<Pro
     environment: 'default',
     ...fields.entry,
   };
-  return { id, entry: await addEntry(redis, given(entry)) };
+  return { id, entry: await addEntry(redis, given(entry), fields.addedAt) };
 }
 
-export async function addEntry(redis: Redis, fields: Record<string, string>): Promise<string> {
-  return (await redis.xadd('jobs:stream', '*', ...Object.entries(fields).flat())) ?? '';
+export async function addEntry(
+  redis: Redis,
+  fields: Record<string, string>,
+  addedAt?: number,
+): Promise<string> {
+  const entryId = addedAt === undefined ? '*' : `${addedAt}-0`;
+  return (await redis.xadd('jobs:stream', entryId, ...Object.entries(fields).flat())) ?? '';
 }
 
 function given(fields: Record<string, string | undefined>): Record<string, string> {

@@ -1,5 +1,7 @@
 /** Remembers answers about the last few commits and blobs. */
 
+import { forgetFirst } from '../../forget-first.ts';
+
 /** An id always stands for the same content, so no answer gets old. The number is limited, because there are many ids. */
 const KEPT = 3;
 
@@ -15,7 +17,7 @@ export function createCommitMemory<T>(): Remember<T> {
     // The map is in the order of last use.
     known.delete(id);
     known.set(id, answer);
-    for (const oldest of known.keys()) if (known.size > KEPT) known.delete(oldest);
+    forgetFirst(known, KEPT);
     return answer.value;
   };
 }

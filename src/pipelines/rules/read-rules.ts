@@ -1,5 +1,6 @@
 /** Reads the text of a rules file, and does not block the server, even if a stranger wrote the text. */
 
+import { forgetFirst } from '../../forget-first.ts';
 import { runInThread, ThreadLimitError } from '../../process/run-in-thread.ts';
 import { moduleUrl } from '../../program-files.ts';
 import { SECOND } from '../../units.ts';
@@ -19,7 +20,7 @@ export function readRules(text: string): Promise<ParsedRules> {
   // The map is in the order of last use.
   known.delete(text);
   known.set(text, parsed);
-  for (const oldest of known.keys()) if (known.size > KEPT) known.delete(oldest);
+  forgetFirst(known, KEPT);
   // Our own failures are not remembered.
   parsed.catch(() => known.delete(text));
   return parsed;

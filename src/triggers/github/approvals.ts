@@ -59,7 +59,7 @@ export async function expireApprovals({ store, now, log }: ApprovalsOptions): Pr
   if (defects.length > 0) throw defects[0];
 }
 
-/** All are read before any is ended, because the next page begins after a run that still waits. */
+/** Reads every run that waits. A run that is decided meanwhile keeps its place, so no page leaves out another run. */
 async function awaiting(store: Pick<RunStore, 'runs'>): Promise<Run[]> {
   const runs: Run[] = [];
   for (;;) {

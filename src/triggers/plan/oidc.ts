@@ -3,7 +3,7 @@
 import type { JWTVerifyGetKey } from 'jose';
 import { RequestError } from '../../errors.ts';
 import { steadyNow } from '../../steady-clock.ts';
-import { DAY } from '../../units.ts';
+import { DAY, MINUTE, SECOND } from '../../units.ts';
 
 export interface OidcOptions {
   audience: string;
@@ -21,13 +21,13 @@ export type VerifyBearer = (authorization: string | undefined) => Promise<void>;
  * public key.
  */
 const ALGORITHMS = ['RS256', 'ES256'];
-const KEYS_TIMEOUT_MS = 5_000;
+const KEYS_TIMEOUT_MS = 5 * SECOND;
 /** Keys are fetched again after this time; because of an unknown key, at most this often. */
-const KEYS_MAX_AGE_MS = 600_000;
-const KEYS_COOLDOWN_MS = 30_000;
+const KEYS_MAX_AGE_MS = 10 * MINUTE;
+const KEYS_COOLDOWN_MS = 30 * SECOND;
 /** While the key server is down, the last keys stay good this long, and it is asked again this often. */
 const KEYS_LAST_MS = DAY;
-const RETRY_AFTER_MS = 5_000;
+const RETRY_AFTER_MS = 5 * SECOND;
 const CLOCK_TOLERANCE_S = 10;
 
 class KeysUnavailable extends Error {}

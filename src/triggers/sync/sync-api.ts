@@ -7,12 +7,12 @@ import { enqueueSync } from '../../runs/enqueue.ts';
 import type { Selection } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
-import { MEBIBYTE } from '../../units.ts';
+import { MEBIBYTE, MINUTE, SECOND } from '../../units.ts';
 import { type Secret, type Stamp, stampPrefix } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 
 /** The clock of the sender may be wrong by this much; a nonce is remembered twice as long. */
-const TIMESTAMP_WINDOW_MS = 300_000;
+const TIMESTAMP_WINDOW_MS = 5 * MINUTE;
 const MAX_SERVICES = 10_000;
 const MAX_BODY_BYTES = MEBIBYTE;
 const SHOWN_PROBLEMS = 10;
@@ -160,7 +160,7 @@ function readStamp(context: Context, { requireTimestamp, now }: SyncApiOptions):
   if (!/^\d{1,12}$/.test(timestamp ?? '') || !/^[A-Za-z0-9_-]{8,128}$/.test(nonce ?? '')) {
     throw new RequestError(401, 'X-IAC-Timestamp or X-IAC-Nonce is missing or malformed');
   }
-  if (Math.abs(now() - Number(timestamp) * 1_000) > TIMESTAMP_WINDOW_MS) {
+  if (Math.abs(now() - Number(timestamp) * SECOND) > TIMESTAMP_WINDOW_MS) {
     throw new RequestError(401, 'X-IAC-Timestamp is more than 300 s off; check the clock');
   }
   return { timestamp: timestamp ?? '', nonce: nonce ?? '' };

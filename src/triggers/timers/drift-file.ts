@@ -5,6 +5,7 @@
 
 import { z } from 'zod';
 import type { DeployInput, DeploySecrets } from '../../runs/deployments/deployment.ts';
+import { SECOND } from '../../units.ts';
 import { type FileProblem, parseYamlFile } from '../../yaml-file.ts';
 import { parseDeployRequest, type RemoteRules } from '../deploy/deploy-request.ts';
 
@@ -137,7 +138,7 @@ function readTarget(
     secrets,
     priority,
     labels,
-    intervalMs: interval === undefined ? null : interval * 1_000,
+    intervalMs: interval === undefined ? null : interval * SECOND,
   };
 }
 

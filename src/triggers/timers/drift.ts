@@ -7,13 +7,13 @@ import { type Loop, startLoop } from '../../loop.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import { deployGroup } from '../../runs/kinds/deploy.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import { MINUTE } from '../../units.ts';
+import { MINUTE, SECOND } from '../../units.ts';
 import { describeProblem } from '../../yaml-file.ts';
 import { type DriftFileOptions, type DriftTarget, parseDriftFile } from './drift-file.ts';
 
 export interface DriftOptions extends DriftFileOptions {
   store: RunStore;
-  /** The path of the file of targets, which is read again before each check. */
+  /** The path of the file of targets, which is read again at each look. */
   file: string;
   /** Between two checks of a target, unless the target has its own interval. */
   intervalMs: number;
@@ -26,7 +26,7 @@ export interface DriftOptions extends DriftFileOptions {
   firstMs?: number;
 }
 
-const FIRST_MS = 10_000;
+const FIRST_MS = 10 * SECOND;
 /**
  * The longest time between two looks. Each look starts one check at most, so that not all targets are checked at
  * once.

@@ -4,10 +4,10 @@ import type { Logger } from 'pino';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { syncGroup } from '../../runs/kinds/sync.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import { MINUTE } from '../../units.ts';
+import { MINUTE, SECOND } from '../../units.ts';
 
 /** A nudge waits this long for others, and for the delivery of the push itself. */
-const NUDGE_MS = 2_000;
+const NUDGE_MS = 2 * SECOND;
 /** The pause after a failure when there is no interval. */
 const RETRY_MS = MINUTE;
 

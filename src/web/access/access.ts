@@ -4,10 +4,10 @@ import { createHash, createHmac, type KeyObject, randomBytes, timingSafeEqual } 
 import type { Context } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ApiToken, Role } from '../../config.ts';
+import { forgetFirst } from '../../forget-first.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { HOUR, SECOND } from '../../units.ts';
-import { forgetFirst } from '../doors/failed-attempts.ts';
 import type { Gate } from '../doors/gate.ts';
 
 export interface Identity {
@@ -58,6 +58,11 @@ const ROLE_RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
 export function hasRole(identity: Identity | null, role: Role): boolean {
   return identity !== null && ROLE_RANK[identity.role] >= ROLE_RANK[role];
+}
+
+/** The id of the run that the caller's signed link opens, or null for a caller who is signed in. */
+export function linkOf(c: Context<RunPageEnv>): string | null {
+  return c.var.identity === null ? c.var.run.id : null;
 }
 
 /** The `key` of `/runs/<id>?key=…`: HMAC-SHA256 of the run id, 43 characters of base64url. */

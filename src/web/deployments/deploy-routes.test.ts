@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { claimNext, DEPLOY_BODY, ended, toApproval } from '../../triggers/deployments.fixture.ts';
-import { DAY } from '../../units.ts';
+import { DAY, MEBIBYTE } from '../../units.ts';
 import { signRunLink } from '../access/access.ts';
 import { AS_ADMIN, AS_OPERATOR, AS_VIEWER, BROWSER, LINK_KEY, signIn } from '../pages.fixtures.ts';
 import { runJson } from '../runs/run-json.ts';
@@ -69,6 +69,28 @@ describe('POST /deploy', () => {
       ]);
     }
     expect(await stage.store().runs({ limit: 10 })).toEqual([]);
+  });
+
+  it.each<[form: string, headers: Record<string, string>]>([
+    ['of a declared length', { 'Content-Length': String(MEBIBYTE + 1) }],
+    ['in chunks', { 'Transfer-Encoding': 'chunked' }],
+  ])('is refused with a body %s that is too large', async (_form, headers) => {
+    const chunks = ['{"a":"', 'x'.repeat(MEBIBYTE), '"}'].map((text) => new TextEncoder().encode(text));
+    const init = { method: 'POST', headers: { ...AS_OPERATOR, ...headers }, duplex: 'half' } as const;
+    const response = await app.request('/deploy', { ...init, body: ReadableStream.from(chunks) });
+    expect(response.status).toBe(413);
+    expect(await response.text()).toBe('{"error":"The body is larger than 1 MiB","code":"too_large"}');
+    expect(response.headers.get('Content-Type')).toBe('application/json');
+    expect(response.headers.has('Retry-After')).toBe(false);
+    expect(await stage.store().runs({ limit: 10 })).toEqual([]);
+  });
+
+  it('accepts a body in chunks that is exactly as large as the limit', async () => {
+    const text = JSON.stringify(DEPLOY_BODY);
+    const chunks = [' '.repeat(MEBIBYTE - text.length), text].map((part) => new TextEncoder().encode(part));
+    const init = { method: 'POST', headers: { ...AS_OPERATOR, 'Transfer-Encoding': 'chunked' } };
+    const body = ReadableStream.from(chunks);
+    expect((await app.request('/deploy', { ...init, duplex: 'half', body })).status).toBe(202);
   });
 
   it('is 503, never 2xx, when it could not be stored', async () => {

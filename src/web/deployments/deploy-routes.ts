@@ -13,11 +13,13 @@ import { DAY, MEBIBYTE } from '../../units.ts';
 import { hasRole, type RunPageEnv } from '../access/access.ts';
 import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
 import { refuse } from '../doors/refusals.ts';
-import { jsonError } from '../frame/error-answer.ts';
+import { tooLarge } from '../doors/unverified-bodies.ts';
+import { jsonError, requestErrorAnswer } from '../frame/error-answer.ts';
 import { createEventStreams, type EventStreams, lastEventId } from '../frame/event-streams.ts';
 import { isBrowser, pageHeaders } from '../frame/page-headers.ts';
 import type { RunRoutes } from '../runs/run-pages.ts';
-import { followRun } from '../runs/run-stream.ts';
+import { streamRun } from '../runs/run-stream.ts';
+import { runPath } from '../runs/run-words.ts';
 import { createDeployWords } from './deploy-messages.ts';
 import { createDeployStatuses, type DeployStatuses, deploymentJson } from './deploy-status.ts';
 
@@ -48,13 +50,17 @@ export function createDeployRoutes(options: DeployRoutesOptions): RunRoutes {
     notFound: answerUnknown,
   });
   const statuses = createDeployStatuses(options);
+  const limitedBody = bodyLimit({
+    maxSize: MAX_BODY_BYTES,
+    onError: (c) => requestErrorAnswer(c, tooLarge(MAX_BODY_BYTES)),
+  });
   const maxStreamMs = MAX_STREAM_MS;
   const streams = createEventStreams({ access, maxStreams, maxStreamMs, onError: onStreamError });
   const routes = new Hono<RunPageEnv>();
   // Also for /deploy itself, and before the guards, because a preflight request has no credentials.
   routes.use('/deploy/*', pageHeaders(), crossOrigin(options.allowedOrigins));
   routes.get('/deploy', signedIn, (c) => listDeployments(c, options));
-  routes.post('/deploy', operator, limitBody(), (c) => start(c, api));
+  routes.post('/deploy', operator, limitedBody, (c) => start(c, api));
   routes.get('/deploy/:id/status', mayRead, async (c) =>
     c.body(await statuses.of(deployOf(c)), 200, { 'Content-Type': 'application/json' }),
   );
@@ -93,11 +99,6 @@ function crossOrigin(origins: readonly string[]): MiddlewareHandler {
   };
 }
 
-function limitBody(): MiddlewareHandler {
-  const error = `The body is larger than ${MAX_BODY_BYTES / MEBIBYTE} MiB`;
-  return bodyLimit({ maxSize: MAX_BODY_BYTES, onError: (c) => jsonError(c, 413, error) });
-}
-
 async function start(c: DeployContext, api: DeployApi): Promise<Response> {
   const identity = callerOf(c);
   const run = await api.start(await readJson(c), {
@@ -127,9 +128,7 @@ async function streamLogs(
   if (after === null) return jsonError(c, 400, 'The last event id must be a number.');
   const run = deployOf(c);
   const words = createDeployWords(run.id, await statuses.progressAt(run, after));
-  return streams.open(c, c.var.identity === null ? run.id : null, (stream) =>
-    followRun(store, stream, { runId: run.id, after, words }),
-  );
+  return streamRun(c, { streams, store, after, words });
 }
 
 /** Newest first: the deployments of one target with `git_url` and `path`, older ones with `before`. */
@@ -165,9 +164,7 @@ function answer(
 ): Response | Promise<Response> {
   switch (result.status) {
     case 'done':
-      return isBrowser(c)
-        ? c.redirect(`/runs/${encodeURIComponent(c.var.run.id)}`, 303)
-        : c.json({ message });
+      return isBrowser(c) ? c.redirect(runPath(c.var.run.id), 303) : c.json({ message });
     case 'refused':
       return refuse(c, assets, 409, result.reason);
     case 'ended': {

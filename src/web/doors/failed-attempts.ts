@@ -1,10 +1,12 @@
 /** Failed authentications: logged with their address, counted, and answered 429 when there are too many. */
 
 import { RequestError } from '../../errors.ts';
+import { forgetFirst } from '../../forget-first.ts';
 import { MINUTE, SECOND } from '../../units.ts';
 import { addressGroup } from './client-address.ts';
 
-export type Credential = 'signature' | 'api_token' | 'pubsub_token';
+const CREDENTIALS = ['signature', 'api_token', 'pubsub_token'] as const;
+export type Credential = (typeof CREDENTIALS)[number];
 
 export interface FailedAttempts {
   /** Notes a failure. Returns the answer: 401 with `message`, or 429 after too many failures of one address. */
@@ -28,8 +30,7 @@ const MAX_ADDRESSES = 10_000;
 export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): FailedAttempts {
   /** For each address and credential, the times of the latest failures. */
   const failures = new Map<string, number[]>();
-  const credentials: Credential[] = ['signature', 'api_token', 'pubsub_token'];
-  const counts = new Map(credentials.map((credential) => [credential, 0]));
+  const counts = new Map<Credential, number>(CREDENTIALS.map((credential) => [credential, 0]));
   const keyOf = (address: string, credential: Credential) => `${credential} ${addressGroup(address)}`;
 
   function recent(key: string): number[] {
@@ -65,15 +66,4 @@ export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): Fai
     refusal: (address, credential) => refusalFor(recent(keyOf(address, credential))),
     counts: () => counts,
   };
-}
-
-/** Deletes the first entries of a map or set until it has at most `limit`. */
-export function forgetFirst<Key>(
-  entries: { keys(): Iterable<Key>; readonly size: number; delete(key: Key): boolean },
-  limit: number,
-): void {
-  for (const first of entries.keys()) {
-    if (entries.size <= limit) return;
-    entries.delete(first);
-  }
 }

@@ -12,7 +12,6 @@ const TITLES = {
   403: 'Not allowed',
   404: 'Not found',
   409: 'Not possible now',
-  503: 'Not now',
 } as const;
 
 export function refuse(c: Context<RunPageEnv>, assets: Assets, status: keyof typeof TITLES, error: string) {
@@ -21,7 +20,7 @@ export function refuse(c: Context<RunPageEnv>, assets: Assets, status: keyof typ
   return c.html(messagePage({ title: TITLES[status], identity, assets }, error), status);
 }
 
-/** Answers 401, or shows the login page, which leads back. The answer is the same for paths that do not exist. */
+/** Answers 401, or leads to the login page, which leads back. Called before the run is looked up. */
 export function askForCredentials(c: Context) {
   if (isBrowser(c)) {
     return c.redirect(`/login?next=${encodeURIComponent(addressAfterSignIn(c))}`, 303);

@@ -35,18 +35,20 @@ export function createStrangers(limits: { perAddress: number; overall: number })
     if (group?.size === 0) groups.delete(entry.group);
   }
 
-  function moveToEnd(entry: Entry): void {
+  /** Returns the connections of the same address. */
+  function moveToEnd(entry: Entry): ReadonlySet<Entry> {
     const group = groups.get(entry.group) ?? new Set();
     groups.set(entry.group, group);
     for (const set of [all, group]) {
       set.delete(entry);
       set.add(entry);
     }
+    return group;
   }
 
-  function cutFirst(entries: ReadonlySet<Entry> | undefined, limit: number): void {
-    const [first] = entries ?? [];
-    if (first === undefined || (entries?.size ?? 0) <= limit) return;
+  function cutFirst(entries: ReadonlySet<Entry>, limit: number): void {
+    const [first] = entries;
+    if (first === undefined || entries.size <= limit) return;
     leave(first);
     first.cut();
   }
@@ -54,8 +56,7 @@ export function createStrangers(limits: { perAddress: number; overall: number })
   return {
     arrived(address, cut) {
       const entry: Entry = { group: addressGroup(address), cut };
-      moveToEnd(entry);
-      cutFirst(groups.get(entry.group), limits.perAddress);
+      cutFirst(moveToEnd(entry), limits.perAddress);
       cutFirst(all, limits.overall);
       return {
         active() {

@@ -38,8 +38,9 @@ export function createStreamSeats(access: Pick<Access, 'addressOf'>, overall: nu
       for (const [name] of limits) taken.set(name, takenOf(name) + 1);
       let isTaken = true;
       return () => {
-        if (isTaken) for (const [name] of limits) free(name);
+        if (!isTaken) return;
         isTaken = false;
+        for (const [name] of limits) free(name);
       };
     },
   };

@@ -16,6 +16,8 @@ const HOSTILE: [what: string, line: string, text: string][] = [
   ['a right-to-left override', 'a\u202egpj.exe\u2066', 'a<U+202E>gpj.exe<U+2066>'],
   ['zero-width characters', 'pay\u200bpal\u2060', 'pay<U+200B>pal<U+2060>'],
   ['tag characters', 'a\u{e0061}\u{e007f}', 'a<U+E0061><U+E007F>'],
+  ['hidden characters in a row', '\u202e\u202e\u200b\ufe0f\ufe0e', '<U+202E><U+202E><U+200B>\ufe0f<U+FE0E>'],
+  ['carriage returns in a row', 'evil\r\r\rgood', 'evil␍␍␍good'],
   ['a line separator', 'a\u2028b', 'a<U+2028>b'],
 ];
 
@@ -33,6 +35,10 @@ describe('F48: output for terminals, pages and sentences', () => {
   it('keeps tabs, markup, emoji and other scripts as they are', () => {
     const line = '\t<b>&amp;</b> </script> 🚀 ✔️ 👩‍🚀 Ελλάδα עברית';
     expect([terminalLine(line), plainLine(line), styledLine(line)]).toEqual([line, line, [{ text: line }]]);
+  });
+
+  it('shows each character of a long run of hidden ones', () => {
+    expect(plainLine('\u200b'.repeat(2_500))).toBe('<U+200B>'.repeat(2_500));
   });
 
   it('takes time in proportion to the length of a hostile line', () => {
@@ -58,6 +64,10 @@ describe('colours', () => {
     ['38;5;9', 'fg-9'],
     ['38;5;196', 'fg-9'],
     ['48;5;232', 'bg-0'],
+    ['48;5;244', 'bg-8'],
+    ['38;5;255', 'fg-7'],
+    ['38;5;21', 'fg-4'],
+    ['38;5;46', 'fg-10'],
     ['38;2;0;0;230;1', 'bold fg-4'],
     ['38:2:0:205:0', 'fg-2'],
     ['31;41', 'fg-1'],

@@ -19,8 +19,11 @@ const CONTROLS = new RegExp(
     '(?:\\x1b[\\]PX^_]|[\\x9d\\x90\\x98\\x9e\\x9f])[^\\x07\\x1b\\x90\\x98\\x9c-\\x9f]*(?:\\x07|\\x1b\\\\|\\x9c)',
     '(?:\\x1b\\[|\\x9b)([0-?]*)([ -/]*)([@-~])',
     '\\x1b[ -/]*[0-~]',
+    // A run of these is one match, because a line may consist of nothing else. V8 needs stack for each repetition of a
+    // group, so the run of a group is limited.
+    '\\r+',
+    `${UNSEEN}{1,1000}`,
     '[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f]',
-    UNSEEN,
   ].join('|'),
   'gu',
 );
@@ -45,12 +48,26 @@ function* tokens(line: string): Generator<Token> {
 
 /**
  * Characters that are invisible, or that reorder or overwrite text, are shown by name instead of dropped, so that the
- * reader is not deceived. All other controls become ''.
+ * reader is not deceived. All other controls become ''. `control` may be a run of characters that are shown.
  */
 function visibleControl(control: string): string {
-  if (control === '\r') return '␍';
-  const code = control.codePointAt(0) ?? 0;
-  return code > 0x9f ? `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>` : '';
+  if (control.startsWith('\r')) return '␍'.repeat(control.length);
+  if (control.charCodeAt(0) <= 0x9f) return '';
+  let text = '';
+  for (const character of control) text += nameOf(character);
+  return text;
+}
+
+/** The names that were made so far. They are kept, because there are only a few thousand such characters. */
+const names = new Map<string, string>();
+
+function nameOf(character: string): string {
+  const known = names.get(character);
+  if (known !== undefined) return known;
+  const code = character.codePointAt(0) ?? 0;
+  const name = `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>`;
+  names.set(character, name);
+  return name;
 }
 
 /** One line of output for a terminal, with its colours. */
@@ -143,28 +160,49 @@ function applySgr(style: Style, parameters: string): Style {
   return next;
 }
 
+/** The red, green and blue of a colour, from 0 to 255. */
+type Rgb = readonly [red: number, green: number, blue: number];
+
 /** Reads `5;n` or `2;r;g;b` after 38 or 48, as the nearest of the 16 colours. `width` counts the parameters. */
 function readExtendedColour([mode, a = 0, b = 0, c = 0]: number[]): { colour: number | null; width: number } {
   if (mode === 2) return { colour: nearestColour([a, b, c]), width: 4 };
   if (mode !== 5) return { colour: null, width: 1 };
-  if (a < 16) return { colour: a, width: 2 };
-  if (a > 231) return { colour: nearestColour(Array(3).fill(8 + (a - 232) * 10)), width: 2 };
+  return { colour: a < 16 ? a : nearestColour(rgbOf(a)), width: 2 };
+}
+
+/** The colours of xterm from 16: a cube with six levels for each part, then greys from 232. */
+function rgbOf(colour: number): Rgb {
+  if (colour > 231) {
+    const grey = 8 + (colour - 232) * 10;
+    return [grey, grey, grey];
+  }
   const level = (part: number) => (part === 0 ? 0 : 55 + part * 40);
-  const cube = a - 16;
-  const rgb = [Math.floor(cube / 36), Math.floor(cube / 6) % 6, cube % 6].map(level);
-  return { colour: nearestColour(rgb), width: 2 };
+  const cube = colour - 16;
+  return [level(Math.floor(cube / 36)), level(Math.floor(cube / 6) % 6), level(cube % 6)];
 }
 
 /** The 16 colours of xterm. */
-const PALETTE = [
-  ...['000000', 'cd0000', '00cd00', 'cdcd00', '0000ee', 'cd00cd', '00cdcd', 'e5e5e5'],
-  ...['7f7f7f', 'ff0000', '00ff00', 'ffff00', '5c5cff', 'ff00ff', '00ffff', 'ffffff'],
-].map((hex) => [...Buffer.from(hex, 'hex')]);
+const PALETTE: readonly Rgb[] = [
+  [0, 0, 0],
+  [205, 0, 0],
+  [0, 205, 0],
+  [205, 205, 0],
+  [0, 0, 238],
+  [205, 0, 205],
+  [0, 205, 205],
+  [229, 229, 229],
+  [127, 127, 127],
+  [255, 0, 0],
+  [0, 255, 0],
+  [255, 255, 0],
+  [92, 92, 255],
+  [255, 0, 255],
+  [0, 255, 255],
+  [255, 255, 255],
+];
 
-function nearestColour(rgb: number[]): number {
-  const distances = PALETTE.map((candidate) =>
-    candidate.reduce((sum, part, index) => sum + (part - (rgb[index] ?? 0)) ** 2, 0),
-  );
+function nearestColour([red, green, blue]: Rgb): number {
+  const distances = PALETTE.map(([r, g, b]) => (r - red) ** 2 + (g - green) ** 2 + (b - blue) ** 2);
   return distances.indexOf(Math.min(...distances));
 }
 

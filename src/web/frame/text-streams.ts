@@ -1,7 +1,7 @@
 /** Long texts as the bodies of answers, made as fast as their receivers take them. */
 
 import type { Context } from 'hono';
-import type { RunPageEnv } from '../access/access.ts';
+import { linkOf, type RunPageEnv } from '../access/access.ts';
 import type { StreamSeats } from '../doors/stream-seats.ts';
 
 const UTF8 = new TextEncoder();
@@ -15,7 +15,7 @@ export function openText(
   seats: StreamSeats,
   parts: AsyncGenerator<string, void>,
 ): ReadableStream<Uint8Array> | null {
-  const free = seats.take(c, c.var.identity === null ? c.var.run.id : null);
+  const free = seats.take(c, linkOf(c));
   if (free === null) return null;
   return new ReadableStream<Uint8Array>(
     {

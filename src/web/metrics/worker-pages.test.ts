@@ -1,9 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
 import { openJobReader } from '../../jobs/store/job-reader.ts';
+import { openJobStore } from '../../jobs/store/job-store.ts';
 import { produce } from '../../jobs/store/jobs.fixture.ts';
 import { hasRedisServer, startRedisServer } from '../../jobs/store/redis-server.fixture.ts';
 import type { Fleet, WorkerSign } from '../../runs/fleet.ts';
+import { HOUR, MINUTE } from '../../units.ts';
 import { createTestAccess, createTestGate } from '../access/access.fixture.ts';
 import { loadAssets } from '../frame/assets.ts';
 import { AS_VIEWER, BROWSER, WANTS_JSON } from '../pages.fixtures.ts';
@@ -90,6 +93,27 @@ async function startQueue() {
   return { server, redis: server.client(), jobs };
 }
 
+/** Starts the oldest job of the queue, as a worker does. */
+async function startOldest(url: string): Promise<void> {
+  const store = await openJobStore({
+    url,
+    runnerId: 'one',
+    instance: randomUUID(),
+    jobsPerUser: 1,
+    claimIdleMs: HOUR,
+    maxAttempts: 3,
+  });
+  onTestFinished(() => store.close());
+  await store.ensureGroup();
+  const { started } = await store.start(1);
+  expect(started).toHaveLength(1);
+}
+
+/** A job that was added 61 minutes ago is a little older when it is read. */
+function isAbout61Minutes(seconds: number): boolean {
+  return seconds >= 61 * 60 && seconds < 62 * 60;
+}
+
 describe('The page of workers', () => {
   it('shows the machines that are alive or silent, and what each runs and accepts', async () => {
     const { page } = pagesOf({}, [
@@ -127,16 +151,25 @@ describe('The page of workers', () => {
   });
 
   it.skipIf(!hasRedisServer())('shows the queue of jobs if REDIS_URL is set', async () => {
-    const { jobs, redis } = await startQueue();
-    for (const id of ['one', 'two', 'three']) await produce(redis, { id });
+    const { jobs, redis, server } = await startQueue();
+    const now = Date.now();
+    await produce(redis, { id: 'runs', addedAt: now - 2 * HOUR });
+    await startOldest(server.url);
+    await produce(redis, { id: 'oldest', addedAt: now - 61 * MINUTE });
+    await produce(redis, { id: 'newest' });
     const { page, json, metrics } = pagesOf({ jobs });
-    expect(await page()).toMatch(/Jobs: 3 in jobs:stream, the oldest [^;]+; 0 running\./);
-    expect(await json()).toMatchObject({ jobs: { stream_depth: 3, running: 0 } });
-    expect((await metrics()).match(/^iac_runner_jobs.*$/gm)).toEqual([
+    expect(await page()).toContain('Jobs: 3 in jobs:stream, the oldest for 1 h 01 min; 1 running.');
+    expect(await json()).toMatchObject({
+      jobs: { stream_depth: 3, running: 1, oldest_waiting_seconds: expect.toSatisfy(isAbout61Minutes) },
+    });
+    const [depth, running, oldest, ...others] = (await metrics()).match(/^iac_runner_jobs.*$/gm) ?? [];
+    expect([depth, running, others]).toEqual([
       'iac_runner_jobs_stream_depth 3',
-      'iac_runner_jobs_running 0',
-      expect.stringMatching(/^iac_runner_jobs_oldest_seconds [\d.]+$/),
+      'iac_runner_jobs_running 1',
+      [],
     ]);
+    const [, seconds] = /^iac_runner_jobs_oldest_seconds ([\d.]+)$/.exec(oldest ?? '') ?? [];
+    expect(Number(seconds)).toSatisfy(isAbout61Minutes);
   });
 
   it('shows nothing about jobs if REDIS_URL is not set', async () => {

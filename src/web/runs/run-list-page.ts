@@ -11,6 +11,7 @@ import {
   branchOf,
   moment,
   runCommitLink,
+  runPath,
   runTitle,
   stateBadge,
   stateWord,
@@ -73,7 +74,7 @@ function runRow(run: Run, { now, commitUrl }: RunListView): Html {
   return html`<li class="run-row">
 ${stateBadge(run.state)}
 <div class="run-what">
-<a class="run-title" href="/runs/${encodeURIComponent(run.id)}"><bdi>${runTitle(run)}</bdi></a>
+<a class="run-title" href="${runPath(run.id)}"><bdi>${runTitle(run)}</bdi></a>
 <span class="run-message">${plainLine(run.message)}</span>
 </div>
 <div class="run-where">

@@ -15,7 +15,7 @@ import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import { explanationView } from './explanation-view.ts';
 import { type FactsContext, factsView, runReference } from './run-facts.ts';
 import type { Notice, RunHistory } from './run-log.ts';
-import { runTitle, stateBadge, stateWord } from './run-words.ts';
+import { runPath, runTitle, stateBadge, stateWord } from './run-words.ts';
 import { stepView } from './step-view.ts';
 
 export interface RunView extends FactsContext {
@@ -38,8 +38,8 @@ export interface RunView extends FactsContext {
 /** Elements marked `data-live` are exchanged by the script when the run changes; logs grow line by line. */
 export function runPage(view: RunView): Html {
   const { frame, run, tool, history, linkQuery } = view;
-  const runPath = `/runs/${encodeURIComponent(run.id)}`;
-  const events = `${runPath}/events${linkQuery}`;
+  const path = runPath(run.id);
+  const events = `${path}/events${linkQuery}`;
   const query = new URLSearchParams(linkQuery);
   query.set('format', 'json');
   return page(
@@ -50,15 +50,15 @@ export function runPage(view: RunView): Html {
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
 <div id="facts" data-live>${factsView(run, view)}</div>
 <div id="advice" data-live>${advice(view)}${view.undelivered.map(undeliveredView)}</div>
-<div id="actions" data-live>${actions(view, runPath)}</div>
+<div id="actions" data-live>${actions(view, path)}</div>
 </header>
 <div id="notices">${history?.notices.map(noticeView)}</div>
 ${
   tool
-    ? toolSections(tool, stepsSection(view, runPath), { ...view, identity: frame.identity, runPath })
-    : html`${kindOf(run).hasWaves && stepsSection(view, runPath)}${whySection(view)}`
+    ? toolSections(tool, stepsSection(view, path), { ...view, identity: frame.identity, runPath: path })
+    : html`${kindOf(run).hasWaves && stepsSection(view, path)}${whySection(view)}`
 }
-<p class="quiet foot"><a href="${runPath}?${query}" type="application/json">This run as JSON</a></p>
+<p class="quiet foot"><a href="${path}?${query}" type="application/json">This run as JSON</a></p>
 </article>`,
   );
 }

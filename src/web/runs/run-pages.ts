@@ -28,7 +28,8 @@ import { listPath, runListPage } from './run-list-page.ts';
 import { readHistory, readLogText } from './run-log.ts';
 import { createPageWords } from './run-messages.ts';
 import { runPage } from './run-page.ts';
-import { followRun } from './run-stream.ts';
+import { streamRun } from './run-stream.ts';
+import { runPath } from './run-words.ts';
 
 /** The part of the store that the pages of runs need. */
 export type RunReader = Pick<
@@ -171,13 +172,9 @@ function sendText(c: RunContext, seats: StreamSeats, read: () => AsyncGenerator<
 }
 
 function streamEvents(c: RunContext, { store }: RunRoutesOptions, streams: EventStreams) {
-  const { run, identity } = c.var;
   const after = lastEventId(c);
   if (after === null) return jsonError(c, 400, 'The last event id must be a number.');
-  const words = createPageWords(run.kind);
-  return streams.open(c, identity === null ? run.id : null, (stream) =>
-    followRun(store, stream, { runId: run.id, after, words }),
-  );
+  return streamRun(c, { streams, store, after, words: createPageWords(c.var.run.kind) });
 }
 
 /** Approving or rejecting as an action on a run. */
@@ -198,7 +195,7 @@ function decision(c: RunContext, decide: DeployApi['approve']): RunAction {
   };
 }
 
-/** Browsers are led back to a run's page; programs get JSON. */
+/** Does the action in the name of the caller. An action that is not possible now is answered with 409. */
 async function act(c: RunContext, action: RunAction, { assets, runUrl }: RunRoutesOptions) {
   const result = await action(c.var.run.id, callerOf(c).name);
   if (result.status === 'refused') return refuse(c, assets, 409, result.reason);
@@ -207,6 +204,6 @@ async function act(c: RunContext, action: RunAction, { assets, runUrl }: RunRout
 
 /** Leads browsers to the page of the run; programs get JSON. */
 export function answerAccepted(c: RunContext, runId: string, runUrl: PageOptions['runUrl']) {
-  if (isBrowser(c)) return c.redirect(`/runs/${encodeURIComponent(runId)}`, 303);
+  if (isBrowser(c)) return c.redirect(runPath(runId), 303);
   return c.json({ status: 'accepted', run_id: runId, url: runUrl(runId) });
 }

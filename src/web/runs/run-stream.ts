@@ -1,10 +1,12 @@
 /** Writes the events of a run to an event stream: what is stored first, then what is stored next, until its end. */
 
+import type { Context } from 'hono';
 import { isFinal, type Run } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
-import type { SseStream } from '../frame/event-streams.ts';
+import { linkOf, type RunPageEnv } from '../access/access.ts';
+import type { EventStreams, SseStream } from '../frame/event-streams.ts';
 import { EVENTS_PER_READ, lastSequence } from './run-log.ts';
 
 /** How events are written, in the form of text/event-stream. */
@@ -15,16 +17,33 @@ export interface StreamWords {
   end(run: Run | null): string;
 }
 
+/** Which events of a run are sent, and how. */
+export interface RunStreamOptions {
+  streams: Pick<EventStreams, 'open'>;
+  store: StreamedStore;
+  /** The sequence number of the last event that the client has seen. */
+  after: number;
+  words: StreamWords;
+}
+
+type StreamedStore = Pick<RunStore, 'run' | 'events' | 'watch'>;
+
 const HEARTBEAT_MS = 15 * SECOND;
+
+/** Answers with the events of the run that a guard has loaded. */
+export function streamRun(c: Context<RunPageEnv>, options: RunStreamOptions): Response {
+  const { run } = c.var;
+  return options.streams.open(c, linkOf(c), (stream) => followRun(run.id, stream, options));
+}
 
 /**
  * Each write waits until the client has taken the one before, so that a slow client costs one page of events, no
  * more.
  */
-export async function followRun(
-  store: Pick<RunStore, 'run' | 'events' | 'watch'>,
+async function followRun(
+  runId: string,
   stream: SseStream,
-  { runId, after, words }: { runId: string; after: number; words: StreamWords },
+  { store, after, words }: RunStreamOptions,
 ): Promise<void> {
   const changes = watchRun(store, stream, runId);
   let cursor = after;
@@ -55,7 +74,7 @@ export async function followRun(
 }
 
 /** Notices changes of one run since the last `reset`, and that the client has left. */
-function watchRun(store: Pick<RunStore, 'watch'>, stream: SseStream, runId: string) {
+function watchRun(store: Pick<StreamedStore, 'watch'>, stream: SseStream, runId: string) {
   let changed = false;
   let wake = () => {};
   const notify = () => {

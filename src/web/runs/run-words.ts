@@ -70,9 +70,14 @@ export function runCommitLink(run: Run, configured: (sha: string) => string | nu
   return sha === null ? null : commitLink(sha, repositoryPage ? other : configured);
 }
 
+/** The path of the page of a run. */
+export function runPath(runId: string): string {
+  return `/runs/${encodeURIComponent(runId)}`;
+}
+
 /** A link to the page of a run, with the name of the run or with other words. */
 export function runLink(runId: string, words: string | Html = plainLine(runId)): Html {
-  return html`<a href="/runs/${encodeURIComponent(runId)}">${words}</a>`;
+  return html`<a href="${runPath(runId)}">${words}</a>`;
 }
 
 /** A moment as an age, with the full time as its title. */
