@@ -7,7 +7,7 @@ import { expect, it, type TestContext } from 'vitest';
 import { type PostgresServer, runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { deploymentClient, deploymentStageFor, MODULE, withoutTerraform } from './support/deployments.ts';
 import { describeUnless } from './support/describe-unless.ts';
-import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
+import { addMachines, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { readPage } from './support/pushed-run.ts';
 import { worksOn } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
@@ -27,18 +27,8 @@ output "when" {
 
 async function setUp(server: PostgresServer, context: TestContext, name: string) {
   const stage = await deploymentStageFor(context, name);
-  const storeUrl = await server.createDatabase();
   const folder = (machine: string, kind: string) => join(stage.folder, machine, kind);
-  return {
-    stage,
-    storeUrl,
-    folder,
-    startOn: (machine: string, environment: Record<string, string> = {}): Promise<Runner> =>
-      stage.serve({
-        ...machineEnvironment(stage, storeUrl, machine),
-        ...environment,
-      }),
-  };
+  return { stage, folder, ...(await addMachines(server, stage, stage.serve)) };
 }
 
 /** The tools of a machine as /workers shows them. */

@@ -8,7 +8,6 @@ import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 
 import { chmod, chown, mkdir, rename, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it, onTestFinished, type TestContext } from 'vitest';
-import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
 import {
   type DeploymentStage,
   deploymentClient,
@@ -19,7 +18,7 @@ import {
   withoutTerraform,
 } from './support/deployments.ts';
 import { describeUnless } from './support/describe-unless.ts';
-import { setJobStage } from './support/jobs.ts';
+import { setJobStage, withoutRedis } from './support/jobs.ts';
 import { addServerAndSteps, allowSudo, noOtherUser, type ServerAndSteps } from './support/other-user.ts';
 import { processesMentioning } from './support/processes.ts';
 import { CLI } from './support/program.ts';
@@ -133,8 +132,10 @@ describeUnless(missing, 'An executor as another local user, by sudo', () => {
       return answer.status === 200 ? answer : null;
     });
     expect(ready.body).toMatchObject({ checks: { step_folders: { status: 'ok' } } });
+    await until('an empty DEPLOY_DIR', async () =>
+      readdirSync(users.deployments).every((name) => name.startsWith('.')) ? true : null,
+    );
     expect(await runner.stop()).toBe(0);
-    expect(readdirSync(users.deployments).filter((name) => !name.startsWith('.'))).toEqual([]);
   });
 
   it('F42: plans and applies a deployment, and cannot change the approved plan', async (context) => {
@@ -304,7 +305,7 @@ describeUnless(missing, 'An executor as another local user, by sudo', () => {
   });
 });
 
-const missingForJobs = noOtherUser('sudo') ?? (hasRedisServer() ? null : 'redis-server is not installed');
+const missingForJobs = noOtherUser('sudo') ?? withoutRedis;
 
 describeUnless(missingForJobs, 'An agent as another local user', () => {
   async function setUp(name: string, mode: number) {

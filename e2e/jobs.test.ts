@@ -6,17 +6,21 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { hasRedisServer } from '../src/jobs/store/redis-server.fixture.ts';
-import { JOB_TOKEN, type JobStage, type JobWorkerProcess, NOTE_AGENT, setJobStage } from './support/jobs.ts';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { describeUnless } from './support/describe-unless.ts';
+import {
+  JOB_TOKEN,
+  type JobStage,
+  type JobWorkerProcess,
+  NOTE_AGENT,
+  setJobStage,
+  withoutRedis,
+} from './support/jobs.ts';
 import { processesMentioning } from './support/processes.ts';
 import { CLI } from './support/program.ts';
 import { PATIENCE_MS, until } from './support/until.ts';
 
-const missing = !hasRedisServer();
-const title = `Jobs${missing ? ' (skipped: redis-server is not installed)' : ''}`;
-
-describe.skipIf(missing)(title, () => {
+describeUnless(withoutRedis, 'Jobs', () => {
   let stage: JobStage;
   let worker: JobWorkerProcess;
 
@@ -204,7 +208,7 @@ describe.skipIf(missing)(title, () => {
   });
 });
 
-describe.skipIf(missing)(`Workers for jobs${missing ? ' (skipped)' : ''}`, () => {
+describeUnless(withoutRedis, 'Workers for jobs', () => {
   async function stageFor(name: string, ...options: string[]): Promise<JobStage> {
     const stage = await setJobStage(name, ...options);
     onTestFinished(async ({ task }) => stage.close({ keep: task.result?.state === 'fail' }));

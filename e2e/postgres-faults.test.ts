@@ -6,7 +6,13 @@ import { expect, it, onTestFinished } from 'vitest';
 import { runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { waitUntilIdle } from './support/deliveries.ts';
 import { describeUnless } from './support/describe-unless.ts';
-import { pausePostgres, sharePostgres, startMachine, withoutPostgres } from './support/machines.ts';
+import {
+  addMachines,
+  pausePostgres,
+  setMachineStage,
+  sharePostgres,
+  withoutPostgres,
+} from './support/machines.ts';
 import {
   ALL_IDS,
   appendLine,
@@ -18,7 +24,6 @@ import {
 import { pushRun } from './support/pushed-run.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { openGate } from './support/shared-stage.ts';
-import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
 const STORE_REPLACED = 'the store is another one than before';
@@ -44,10 +49,9 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
   const postgres = sharePostgres();
 
   it('no service is synced twice at once, and nothing that was accepted is lost, when the database or a server is killed in the middle of pushes', async () => {
-    const stage = await setTestStage('postgres-chaos');
-    const storeUrl = await postgres().createDatabase();
-    const one = await startMachine(stage, storeUrl, 'one');
-    let two = await startMachine(stage, storeUrl, 'two');
+    const { stage, startOn } = await setMachineStage(postgres(), 'postgres-chaos');
+    const one = await startOn('one');
+    let two = await startOn('two');
     const ids = ['platform/redis', 'platform/minio', 'platform/dashy'];
     const accepted: string[] = [];
     let head = '';
@@ -56,7 +60,7 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
       const answering = stage.push(round % 2 === 0 ? one : two);
       if (round === 3) {
         await two.kill();
-        two = await startMachine(stage, storeUrl, 'two');
+        two = await startOn('two');
       }
       if (round === 6) {
         await postgres().kill();
@@ -83,14 +87,15 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
   });
 
   it('F49: every service is synced again once after the database was replaced by an empty one', async () => {
-    const stage = await setTestStage('postgres-new');
-    const runner = await startMachine(stage, await postgres().createDatabase(), 'one');
+    const { stage, startOn } = await setMachineStage(postgres(), 'postgres-new');
+    const runner = await startOn('one');
     await commitChange(stage.repository, ['platform/redis'], 'A change');
     const { runId } = await pushRun(stage, runner);
     await runner.waitForRun(runId, 'succeeded');
     await runner.stop();
     const before = (await stage.journal.read()).syncs.length;
-    const again = await startMachine(stage, await postgres().createDatabase(), 'one');
+    const emptied = await addMachines(postgres(), stage);
+    const again = await emptied.startOn('one');
     const run = await again.waitForRun(() => true, 'succeeded');
     expect(run.message).toContain(`${ALL_IDS.length} service(s) synced`);
     await waitUntilIdle(again);
@@ -99,16 +104,12 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
   });
 
   it('F49: every service is synced again once after the tables were dropped under two servers', async () => {
-    const stage = await setTestStage('postgres-dropped');
-    const storeUrl = await postgres().createDatabase();
-    const before = [await startMachine(stage, storeUrl, 'one'), await startMachine(stage, storeUrl, 'two')];
+    const { stage, storeUrl, startOn } = await setMachineStage(postgres(), 'postgres-dropped');
+    const before = [await startOn('one'), await startOn('two')];
     await dropTables(storeUrl);
     // Their supervisors start them again, which makes new tables.
     for (const { exited } of before) expect(await exited).toMatchObject({ exitCode: 1 });
-    const after = await Promise.all([
-      startMachine(stage, storeUrl, 'one'),
-      startMachine(stage, storeUrl, 'two'),
-    ]);
+    const after = await Promise.all([startOn('one'), startOn('two')]);
     const [one] = after;
     expect((await one.waitForRun(() => true, 'succeeded')).message).toContain(
       `${ALL_IDS.length} service(s) synced`,
@@ -121,12 +122,11 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
   });
 
   it('F49: a service that an older dump knows nothing of is synced again once after that dump was restored', async () => {
-    const stage = await setTestStage('postgres-dump');
-    const storeUrl = await postgres().createDatabase();
-    const runner = await startMachine(stage, storeUrl, 'one', { RECONCILE_INTERVAL: '1' });
+    const { stage, storeUrl, startOn } = await setMachineStage(postgres(), 'postgres-dump');
+    const runner = await startOn('one', { RECONCILE_INTERVAL: '1' });
     const sync = async (id: string, why: string) => {
       const commit = await commitChange(stage.repository, [id], why);
-      await stage.push(runner);
+      expect((await stage.push(runner)).status).toBe(200);
       // The look at the branch may find the commit as well, and the newer of the two runs covers the other.
       return runner.waitForRun(
         ({ state, revision }) => state === 'succeeded' && revision === commit,
@@ -152,8 +152,8 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
   });
 
   it('F51: pushes are answered 503 before GitHub gives up, and running work continues, while the database is paused for 30 s', async () => {
-    const stage = await setTestStage('postgres-stall');
-    const runner = await startMachine(stage, await postgres().createDatabase(), 'one');
+    const { stage, startOn } = await setMachineStage(postgres(), 'postgres-stall');
+    const runner = await startOn('one');
     await writeGatedService(stage.repository, 'platform/06.gated', 'paused');
     const { runId } = await pushRun(stage, runner, 'A service that waits');
     await stage.journal.waitForStart('platform/gated');
@@ -182,10 +182,9 @@ describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
   });
 
   it('F51: a server that is paused in the middle of a write holds up the other one for a few seconds only', async () => {
-    const stage = await setTestStage('postgres-paused');
-    const storeUrl = await postgres().createDatabase();
-    const one = await startMachine(stage, storeUrl, 'one');
-    const two = await startMachine(stage, storeUrl, 'two');
+    const { stage, storeUrl, startOn } = await setMachineStage(postgres(), 'postgres-paused');
+    const one = await startOn('one');
+    const two = await startOn('two');
     const holder = new Client(storeUrl);
     await holder.connect();
     onTestFinished(() => holder.end());

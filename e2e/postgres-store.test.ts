@@ -6,7 +6,7 @@ import type { RunRequest } from '../src/runs/run.ts';
 import { createPostgresStore } from '../src/stores/postgres/postgres-store.ts';
 import { describeUnless } from './support/describe-unless.ts';
 import { logMessage, readStream } from './support/event-stream.ts';
-import { machineEnvironment, sharePostgres, startMachine, withoutPostgres } from './support/machines.ts';
+import { machineEnvironment, setMachineStage, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { commitChange, writeGatedService } from './support/platform-services.ts';
 import { CLI } from './support/program.ts';
 import { PROJECT_ROOT } from './support/project-root.ts';
@@ -16,7 +16,6 @@ import type { Runner } from './support/runner.ts';
 import { runnerEnvironment } from './support/runner-environment.ts';
 import { openGate } from './support/shared-stage.ts';
 import type { Stage } from './support/stage.ts';
-import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
 /** Its repository does not exist: the tests look only at which machine starts it. */
@@ -83,8 +82,8 @@ describeUnless(withoutPostgres, 'With the store in PostgreSQL', () => {
   const postgres = sharePostgres();
 
   it('a push is synced, recorded and reported as with a file', async () => {
-    const stage = await setTestStage('postgres-push');
-    const runner = await startMachine(stage, await postgres().createDatabase(), 'one');
+    const { stage, startOn } = await setMachineStage(postgres(), 'postgres-push');
+    const runner = await startOn('one');
     const commit = await commitChange(stage.repository, ['platform/redis', 'platform/dashy'], 'A change');
     const run = await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
     expect(run).toMatchObject({ revision: commit, message: '2 service(s) synced successfully' });
@@ -97,10 +96,9 @@ describeUnless(withoutPostgres, 'With the store in PostgreSQL', () => {
   });
 
   it('two servers show and cancel each other’s runs', async () => {
-    const stage = await setTestStage('postgres-two');
-    const storeUrl = await postgres().createDatabase();
-    const one = await startMachine(stage, storeUrl, 'one');
-    const two = await startMachine(stage, storeUrl, 'two');
+    const { stage, startOn } = await setMachineStage(postgres(), 'postgres-two');
+    const one = await startOn('one');
+    const two = await startOn('two');
     await writeGatedService(stage.repository, 'platform/06.gated', 'open');
     await stage.repository.commit('A service that waits');
     const { runId } = await pushRun(stage, one);
@@ -126,9 +124,8 @@ describeUnless(withoutPostgres, 'With the store in PostgreSQL', () => {
   });
 
   it('a worker without a server works on the runs that a server took in, and is shown on its page and in its metrics', async () => {
-    const stage = await setTestStage('postgres-worker');
-    const storeUrl = await postgres().createDatabase();
-    const server = await startMachine(stage, storeUrl, 'one', { WORKER_LABELS: 'none' });
+    const { stage, storeUrl, startOn } = await setMachineStage(postgres(), 'postgres-worker');
+    const server = await startOn('one', { WORKER_LABELS: 'none' });
     const worker = startWorkerOn(stage, storeUrl, 'two', ['--labels', 'aws,linux', '--concurrency', '2']);
     const workers = await until('two workers', async () => {
       const { body } = await server.getJson('/workers');

@@ -3,12 +3,11 @@
 import { expect, it } from 'vitest';
 import type { PostgresServer } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { describeUnless } from './support/describe-unless.ts';
-import { machineEnvironment, pausePostgres, sharePostgres, withoutPostgres } from './support/machines.ts';
+import { pausePostgres, setMachineStage, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { writeGatedService } from './support/platform-services.ts';
 import { isAlive } from './support/processes.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { openGate } from './support/shared-stage.ts';
-import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
 
 /** The shortest lease that can be set. */
@@ -17,18 +16,14 @@ const SERVICE = 'platform/gated';
 
 /** A push whose task waits on machine `one`, and a machine `two` that has nothing to do. */
 async function waitingTask(server: PostgresServer, name: string, environment: Record<string, string>) {
-  const stage = await setTestStage(name);
-  const storeUrl = await server.createDatabase();
-  const startOn = (machine: string) =>
-    stage.start({
-      environment: { ...machineEnvironment(stage, storeUrl, machine), LEASE_SECONDS, ...environment },
-    });
-  const one = await startOn('one');
+  const { stage, startOn } = await setMachineStage(server, name);
+  const start = (machine: string) => startOn(machine, { LEASE_SECONDS, ...environment });
+  const one = await start('one');
   await writeGatedService(stage.repository, 'platform/06.gated', 'open');
   await stage.repository.commit('A service that waits');
   const { runId } = await pushRun(stage, one);
   await stage.journal.waitForStart(SERVICE);
-  return { stage, one, two: await startOn('two'), runId };
+  return { stage, one, two: await start('two'), runId };
 }
 
 for (const [how, environment] of [

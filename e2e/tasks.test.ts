@@ -281,7 +281,7 @@ out.flush()`;
       '',
     ]);
 
-    const page = await readPage(runner, `/runs/${runId}`);
+    const page = await readPage(runner, `/runs/${runId}`, 20_000);
     expect(page).toContain('the quick brown fox');
     expect(page.length).toBeLessThan(8 * 1024 * 1024);
     await stage.github.statuses.waitFor({ sha: commit, state: 'failure' });

@@ -6,7 +6,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { runSql } from '../src/stores/postgres/postgres-server.fixture.ts';
 import { describeUnless } from './support/describe-unless.ts';
 import { setJobStage, withoutRedis } from './support/jobs.ts';
-import { machineEnvironment, sharePostgres, withoutPostgres } from './support/machines.ts';
+import { machineEnvironment, setMachineStage, sharePostgres, withoutPostgres } from './support/machines.ts';
 import { runProgram } from './support/runner.ts';
 import { setTestStage } from './support/test-stage.ts';
 import { until } from './support/until.ts';
@@ -17,9 +17,8 @@ describeUnless(withoutPostgres, 'A machine that starts', () => {
   const postgres = sharePostgres();
 
   it('with the name of another live machine is refused, and the other one continues', async () => {
-    const stage = await setTestStage('worker-start-name');
-    const storeUrl = await postgres().createDatabase();
-    const one = await stage.start({ environment: machineEnvironment(stage, storeUrl, 'one') });
+    const { stage, storeUrl, startOn } = await setMachineStage(postgres(), 'worker-start-name');
+    const one = await startOn('one');
     const again = { ...machineEnvironment(stage, storeUrl, 'copy'), WORKER_ID: 'one' };
     const refused = await runProgram(['worker'], { ...stage.runnerOptions, environment: again });
     expect([refused.exitCode, refused.stderr]).toEqual([
@@ -32,8 +31,7 @@ describeUnless(withoutPostgres, 'A machine that starts', () => {
   });
 
   it('is refused in one line when STORE_URL names no database that exists', async () => {
-    const stage = await setTestStage('worker-start-database');
-    const storeUrl = await postgres().createDatabase();
+    const { stage, storeUrl } = await setMachineStage(postgres(), 'worker-start-database');
     for (const [url, exitCode, said] of [
       [
         `${storeUrl}_missing`,
@@ -59,8 +57,7 @@ describeUnless(withoutPostgres, 'A machine that starts', () => {
   });
 
   it('F51: is refused in one line, without the password, when the password in STORE_URL is wrong', async () => {
-    const stage = await setTestStage('worker-start-password');
-    const storeUrl = await postgres().createDatabase();
+    const { stage, storeUrl } = await setMachineStage(postgres(), 'worker-start-password');
     await runSql(storeUrl, "CREATE ROLE runner LOGIN PASSWORD 'right'");
     for (const command of ['serve', 'worker']) {
       const environment = {

@@ -54,20 +54,29 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
 
 async function startDatabase(): Promise<Database> {
   const server = await startPostgres();
-  return { server, url: await server.createDatabase() };
+  try {
+    return { server, url: await server.createDatabase() };
+  } catch (error) {
+    await server.remove();
+    throw error;
+  }
 }
 
 async function playAndKeep(world: World, options: ChaosOptions): Promise<ChaosResult> {
-  const { story } = world;
-  const result = await play(world, options).catch((error: unknown) => ({
-    rounds: 0,
-    problems: [{ invariant: 'no surprise', detail: String(error) }],
-  }));
-  const failed = result.problems.length > 0;
-  const { folder } = world.stage;
-  if (failed) await keepEvidence(world, result.problems, options.log);
-  await world.close(failed);
-  return { ...result, story: story.text(), folder: failed ? folder : null, counts: countOf(world) };
+  const { stage, story } = world;
+  let failed = true;
+  try {
+    const result = await play(world, options).catch((error: unknown) => ({
+      rounds: 0,
+      problems: [{ invariant: 'no surprise', detail: String(error) }],
+    }));
+    failed = result.problems.length > 0;
+    if (failed) await keepEvidence(world, result.problems, options.log);
+    const folder = failed ? stage.folder : null;
+    return { ...result, story: story.text(), folder, counts: countOf(world) };
+  } finally {
+    await world.close(failed);
+  }
 }
 
 async function play(
@@ -92,19 +101,26 @@ async function play(
   return { rounds, problems: [] };
 }
 
+/** Never throws, so that the caller can report the problems even if a file cannot be written. */
 async function keepEvidence(
-  { stage, server, story, database }: World,
+  world: World,
   problems: readonly Problem[],
   log: (line: string) => void,
 ): Promise<void> {
-  for (const { invariant, detail } of problems) story.tell(`BROKEN ${invariant}: ${detail}`);
+  for (const { invariant, detail } of problems) world.story.tell(`BROKEN ${invariant}: ${detail}`);
+  log(`The folder is kept: ${world.stage.folder}`);
+  await writeEvidence(world).catch((error: unknown) => {
+    log(`The evidence in the folder is incomplete: ${String(error)}`);
+  });
+}
+
+async function writeEvidence({ stage, server, story, database }: World): Promise<void> {
   await writeFile(join(stage.folder, 'story.txt'), story.text());
   await writeFile(join(stage.folder, 'statuses.json'), JSON.stringify(stage.github.requests, null, 1));
   for (const [index, output] of server.outputs().entries()) {
     await writeFile(join(stage.folder, `server-${index + 1}.log`), output);
   }
   if (database) await writeFile(join(stage.folder, 'store.sql'), database.server.dump(database.url));
-  log(`The folder is kept: ${stage.folder}`);
 }
 
 function countOf({ facts, stage }: World): Record<string, number> {

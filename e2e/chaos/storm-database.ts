@@ -40,9 +40,12 @@ async function killDatabase(world: World, { server }: Database): Promise<void> {
   await sleep(random.between(0, 40));
   await endure(world, { kind: 'killed database', what: 'the database is killed' }, async () => {
     await server.kill();
-    await Promise.all(answers);
-    await sleep(random.between(0, 3_000));
-    await server.start();
+    try {
+      await Promise.all(answers);
+      await sleep(random.between(0, 3_000));
+    } finally {
+      await server.start();
+    }
   });
   await world.server.revive(0);
   await deliver(world, await pushChange(world));
@@ -56,9 +59,12 @@ async function stallDatabase(world: World, { server }: Database): Promise<void> 
   await pushTask(world, [SLOW_SERVICE]);
   await endure(world, { kind: 'stalled database', what: 'the database stands still' }, async () => {
     server.signal('SIGSTOP');
-    await deliver(world, await pushChange(world));
-    await sleep(LOCKED_MS);
-    server.signal('SIGCONT');
+    try {
+      await deliver(world, await pushChange(world));
+      await sleep(LOCKED_MS);
+    } finally {
+      server.signal('SIGCONT');
+    }
   });
   await world.server.revive(0);
 }

@@ -31,7 +31,10 @@ while not again and hold.exists():
 /** The shortest possible lease, so that a storm can last longer. */
 const LEASE_SECONDS = 10;
 
-/** Longer than a lease by the rest of the slow task, whose run must wait before it can record its end. */
+/**
+ * A lock on the store lasts longer than a lease and the 4 seconds of the slow task together. So if the task runs
+ * meanwhile, its run has to wait for longer than a lease before it can store its end.
+ */
 export const LOCKED_MS = (LEASE_SECONDS + 6) * 1_000;
 
 /** The database of a PostgreSQL server that belongs to this run. */

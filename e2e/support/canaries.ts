@@ -46,19 +46,46 @@ function innerBase64(bytes: Buffer, before: number): string {
   return encoded.slice(Math.ceil((before * 8) / 6), Math.floor(((before + bytes.length) * 8) / 6));
 }
 
-/** Lists `path: canary (form)` for each file or link below `folder` that contains a canary. */
+/** The most scans of a folder in which files disappear all the time. */
+const SCANS = 5;
+
+/**
+ * Lists `path: canary (form)` for each file or link below `folder` that contains a canary. Other processes may remove
+ * files meanwhile. The folder is then scanned again, because such a file may have got another name that the scan has
+ * passed already.
+ */
 export async function canariesInFiles(folder: string, canaries: Canaries): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const found: string[] = [];
-  for (const entry of entries) {
-    const path = join(entry.parentPath, entry.name);
-    const content = entry.isSymbolicLink()
-      ? await readlink(path)
-      : entry.isFile()
-        ? await readFile(path)
-        : '';
-    for (const seen of [...canaries.seenIn(entry.name), ...canaries.seenIn(content)])
-      found.push(`${path}: ${seen}`);
+  const found = new Set<string>();
+  const look = (path: string, content: string | Uint8Array): void => {
+    for (const seen of canaries.seenIn(content)) found.add(`${path}: ${seen}`);
+  };
+  for (let scan = 0; scan < SCANS; scan += 1) {
+    if (await scanFolder(folder, look)) break;
   }
-  return found;
+  return [...found];
+}
+
+/** Looks at the names and contents of everything in the folder. Resolves to false if something in it disappeared. */
+async function scanFolder(
+  folder: string,
+  look: (path: string, content: string | Uint8Array) => void,
+): Promise<boolean> {
+  let isComplete = true;
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    look(path, entry.name);
+    try {
+      if (entry.isSymbolicLink()) look(path, await readlink(path));
+      else if (entry.isFile()) look(path, await readFile(path));
+      else if (entry.isDirectory() && !(await scanFolder(path, look))) isComplete = false;
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      isComplete = false;
+    }
+  }
+  return isComplete;
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

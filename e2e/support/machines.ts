@@ -9,6 +9,7 @@ import {
 } from '../../src/stores/postgres/postgres-server.fixture.ts';
 import type { Runner } from './runner.ts';
 import type { Stage } from './stage.ts';
+import { setTestStage } from './test-stage.ts';
 
 /** The reason for the title of tests that are skipped without PostgreSQL. */
 export { withoutPostgres };
@@ -52,12 +53,32 @@ export function machineEnvironment(
   };
 }
 
-/** Starts a server on a machine of its own. */
-export function startMachine(
+export interface Machines {
+  /** The address of the database that the machines share. */
+  storeUrl: string;
+  /** Starts a server on a machine of its own. */
+  startOn(machine: string, environment?: Record<string, string>): Promise<Runner>;
+}
+
+/** Creates a database for machines of the stage, which `serve` starts. */
+export async function addMachines(
+  server: PostgresServer,
   stage: Stage,
-  storeUrl: string,
-  machine: string,
-  more: Record<string, string> = {},
-): Promise<Runner> {
-  return stage.start({ environment: { ...machineEnvironment(stage, storeUrl, machine), ...more } });
+  serve = (environment: Record<string, string>): Promise<Runner> => stage.start({ environment }),
+): Promise<Machines> {
+  const storeUrl = await server.createDatabase();
+  return {
+    storeUrl,
+    startOn: (machine, environment = {}) =>
+      serve({ ...machineEnvironment(stage, storeUrl, machine), ...environment }),
+  };
+}
+
+/** Creates a stage with a database for its machines. Call it in a test, with which the stage ends. */
+export async function setMachineStage(
+  server: PostgresServer,
+  name: string,
+): Promise<Machines & { stage: Stage }> {
+  const stage = await setTestStage(name);
+  return { stage, ...(await addMachines(server, stage)) };
 }

@@ -39,11 +39,16 @@ export async function readLog(runner: Runner, runId: string, step?: string): Pro
   return response.text();
 }
 
-/** A page of the server as a signed-in viewer gets it. */
-export async function readPage({ url }: Pick<Runner, 'url'>, path: string): Promise<string> {
+/** A page of the server as a signed-in viewer gets it. Throws if the server does not answer with a page in time. */
+export async function readPage(
+  { url }: Pick<Runner, 'url'>,
+  path: string,
+  timeoutMs = 60_000,
+): Promise<string> {
   const response = await fetch(url + path, {
     headers: { accept: 'text/html', authorization: `Bearer ${API_TOKENS.viewer}` },
-    signal: AbortSignal.timeout(60_000),
+    signal: AbortSignal.timeout(timeoutMs),
   });
+  if (!response.ok) throw new Error(`${path} was answered ${response.status}: ${await response.text()}`);
   return response.text();
 }
