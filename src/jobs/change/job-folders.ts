@@ -49,15 +49,17 @@ export function createJobFolders(options: JobFoldersOptions) {
   return {
     /**
      * Ends and removes everything that earlier attempts at the job have left here, and returns a new folder. Workers of
-     * earlier attempts may still be alive, but asleep. When they wake, they must not touch the new folder.
+     * earlier attempts may still be alive, but asleep. When they wake, they must not touch the new folder. `confirm` throws
+     * if the job is not ours any more.
      */
-    async claim(jobId: string) {
+    async claim(jobId: string, confirm: () => Promise<void>) {
       const earlier = (await names()).filter((found) => found.jobId === jobId);
-      const isFree = earlier.length === 0 && (await isMissing(path.join(checkouts, jobId)));
-      const name = isFree ? jobId : `${jobId}.${randomBytes(4).toString('hex')}`;
+      // If we slept, the list may hold the folder of a later attempt. If the job is ours after the list was read, it holds
+      // none.
+      if (earlier.length > 0) await confirm();
       await mkdir(checkouts, { recursive: true, mode: 0o700 });
-      // Made at once, so that a crash from now on leaves a trace.
-      await mkdir(placesOf(options, name).scratch, { recursive: true, mode: 0o700 });
+      await mkdir(scratch, { recursive: true, mode: 0o700 });
+      const name = await makeScratch(options, jobId);
       // A folder that cannot be cleared now does no harm, and is swept later.
       for (const { name: other } of earlier) await clear(options, other).catch(() => undefined);
       return openFolder(options, name);
@@ -82,6 +84,26 @@ function placesOf({ checkouts, scratch }: JobFoldersOptions, name: string) {
     scratch: path.join(scratch, `${name}.git`),
     copy: path.join(scratch, `${name}.files`),
   };
+}
+
+/** Returns the name of the attempt. The folder is made at once, so that a crash from now on leaves a trace. */
+async function makeScratch(options: JobFoldersOptions, jobId: string): Promise<string> {
+  const isFree = await isMissing(path.join(options.checkouts, jobId));
+  if (isFree && (await makeNew(placesOf(options, jobId).scratch))) return jobId;
+  const name = `${jobId}.${randomBytes(4).toString('hex')}`;
+  await mkdir(placesOf(options, name).scratch, { mode: 0o700 });
+  return name;
+}
+
+/** Returns false if there is one already. */
+async function makeNew(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
 }
 
 async function openFolder(options: JobFoldersOptions, name: string) {
