@@ -6,6 +6,7 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { commitChange, lastSynced, syncedAt } from './support/platform-services.ts';
+import { waitForSync } from './support/pushed-run.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { type Runner, runProgram } from './support/runner.ts';
 import { API_TOKENS, WEBHOOK_SECRET } from './support/runner-environment.ts';
@@ -224,7 +225,7 @@ describe('Deliveries that never arrived', () => {
     const asked = () => stage.github.requests.filter(({ url }) => url.includes('/hooks')).length;
     expect(asked()).toBe(1);
     const { delivery } = await pushRedis(stage, runner, 'Change');
-    await runner.waitForRun(acceptedRun(delivery), 'succeeded');
+    await waitForSync(runner, acceptedRun(delivery));
     expect(asked()).toBe(1);
     expect(runner.output().split(said)).toHaveLength(2);
   });

@@ -81,7 +81,7 @@ it('fails with the log of the runner when the runner dies', async () => {
   const { demo, reaches } = startDemo();
   await reaches('2. A push');
   const found = await processesMentioning(folder);
-  const runner = found.find(({ command }) => command.includes('cli.ts serve'));
+  const runner = found.find(({ command }) => command.includes('cli.js serve'));
   if (!runner) throw new Error(`There is no runner among ${JSON.stringify(found)}.`);
   process.kill(runner.pid, 'SIGKILL');
   const { exitCode, stderr } = await demo;

@@ -8,7 +8,7 @@ import { describeUnless } from './support/describe-unless.ts';
 import { writeShellService } from './support/hand-made-service.ts';
 import { injectFault, noInjection } from './support/injected-fault.ts';
 import { commitChange, syncedAt, writeGatedService } from './support/platform-services.ts';
-import { pushRun, readLog } from './support/pushed-run.ts';
+import { pushRun, readLog, waitForSync } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import type { Runner } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
@@ -132,7 +132,7 @@ describeUnless(unmountable, 'F17: a full disk', () => {
     );
     expect((await runner.getJson('/health', null)).status).toBe(200);
     await disk.empty();
-    await runner.waitForRun(runId, 'succeeded');
+    await waitForSync(runner, runId);
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
     const head = await stage.repository.head();
     await until('the refused push to be found', async () => {
@@ -211,7 +211,7 @@ describe('A store that another process has locked', () => {
     await sleep(5_000);
     other.exec('ROLLBACK');
     other.close();
-    expect(await runner.waitForRun(runId, 'succeeded')).toMatchObject({ attempt: 1 });
+    expect(await waitForSync(runner, runId)).toMatchObject({ attempt: 1 });
     expect(await syncedAt(stage.journal, commit)).toEqual(['platform/slow']);
     await stage.github.statuses.waitFor({ sha: commit, state: 'success' });
     const head = await stage.repository.head();

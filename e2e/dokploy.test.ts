@@ -8,7 +8,7 @@ import { MISBEHAVIOURS, redirect } from './support/github-misbehaviour.ts';
 import { writePythonService } from './support/hand-made-service.ts';
 import { type LocalDokploy, startLocalDokploy } from './support/local-dokploy.ts';
 import { commitChange, syncedAt } from './support/platform-services.ts';
-import { pushRun } from './support/pushed-run.ts';
+import { pushRun, waitForSync } from './support/pushed-run.ts';
 import { acceptedRun } from './support/run-actions.ts';
 import { type Runner, runProgram } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
@@ -93,7 +93,7 @@ async function listed(runner: Runner, id: string): Promise<Listed> {
 /** Pushes a change of these services and waits for the run to succeed. */
 async function change({ stage, runner }: DokployStage, ids: string[]) {
   const commit = await commitChange(stage.repository, ids, `Change ${ids.join(', ')}`);
-  const run = await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
+  const run = await waitForSync(runner, acceptedRun(await stage.push(runner)));
   return { commit, run, ran: await syncedAt(stage.journal, commit) };
 }
 
@@ -195,11 +195,11 @@ describe('Config hashes in Dokploy', () => {
     const isWanted = await stage.repository.head();
     await writePythonService(stage.repository, 'platform/04.dashy', 'sys.exit(3)');
     const { runId } = await pushRun(stage, runner);
-    await runner.waitForRun(runId, 'failed');
+    await waitForSync(runner, runId, 'failed');
     expect(writesTo(dokploy, 'dashy')).toBe(0);
     expect(await listed(runner, 'platform/dashy')).toMatchObject({ outcome: 'failed', drifted: false });
     await stage.repository.git('checkout', '--quiet', isWanted, '--', 'platform/04.dashy');
-    await runner.waitForRun((await pushRun(stage, runner)).runId, 'succeeded');
+    await waitForSync(runner, (await pushRun(stage, runner)).runId);
     await waitForHash(shared(), 'platform/dashy');
   });
 
@@ -334,8 +334,7 @@ describe('Config hashes in Dokploy', () => {
     const commandLines = watchCommandLines();
     onTestFinished(() => commandLines.stop());
     await writePythonService(stage.repository, 'platform/01.redis', 'print(os.environ["DOKPLOY_API_KEY"])');
-    const { runId } = await pushRun(stage, runner);
-    await runner.waitForRun(runId, 'succeeded');
+    const { run_id: runId } = await waitForSync(runner, (await pushRun(stage, runner)).runId);
     const canaries = watchCanaries({ DOKPLOY_API_KEY: API_KEY });
     const seen = await canariesInFiles(stage.folder, canaries);
     for (const path of ['/runs', '/services', '/ready', `/runs/${runId}`, `/runs/${runId}/log`]) {

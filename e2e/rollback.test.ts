@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { writeShellService } from './support/hand-made-service.ts';
 import { commitChange, lastSynced, syncedAt, writeGatedService } from './support/platform-services.ts';
-import { pushRun } from './support/pushed-run.ts';
+import { pushRun, waitForSync } from './support/pushed-run.ts';
 import { acceptedRun, actOnRun } from './support/run-actions.ts';
 import { type Runner, runProgram } from './support/runner.ts';
 import { openGate } from './support/shared-stage.ts';
@@ -28,7 +28,7 @@ async function pinOf(runner: Runner, service: string): Promise<string | null | u
 /** Changes both services, pushes, and waits until the run has ended. */
 async function pushBoth(stage: Stage, runner: Runner, why: string): Promise<string> {
   const commit = await commitChange(stage.repository, [REDIS, DASHY], why);
-  await runner.waitForRun(acceptedRun(await stage.push(runner)), 'succeeded');
+  await waitForSync(runner, acceptedRun(await stage.push(runner)));
   return commit;
 }
 

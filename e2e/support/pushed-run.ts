@@ -3,6 +3,7 @@
 import { expect } from 'vitest';
 import { z } from 'zod';
 import type { Runner } from './runner.ts';
+import type { DetailedRun, RunnerClient } from './runner-client.ts';
 import { API_TOKENS } from './runner-environment.ts';
 import type { Stage } from './stage.ts';
 
@@ -26,6 +27,22 @@ export async function pushRun(
   expect({ status, body }).toMatchObject({ status: 200, body: { status: 'accepted' } });
   const { run_id: runId, url } = acceptedSchema.parse(body);
   return { commit, runId, url };
+}
+
+/**
+ * Waits for the run that syncs the commit of a push. A server that looks at the branch may see a commit before its
+ * delivery arrives. Then a run of the server covers the run of the push, or leaves nothing to it.
+ */
+export async function waitForSync(
+  runner: RunnerClient,
+  runId: string,
+  state: 'succeeded' | 'failed' = 'succeeded',
+): Promise<DetailedRun> {
+  const pushed = await runner.waitForRun(runId, 'final');
+  if (pushed.state === 'superseded' && pushed.covered_by !== null)
+    return runner.waitForRun(pushed.covered_by, state);
+  if (pushed.steps.length > 0) return runner.waitForRun(runId, state);
+  return runner.waitForRun((run) => run.run_id !== runId && run.revision === pushed.revision, state);
 }
 
 /** The stored log of a run, or of one of its steps, as text. */
