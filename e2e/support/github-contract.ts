@@ -1,10 +1,9 @@
 /** GitHub's published OpenAPI description, which checks requests to GitHub and the local GitHub's answers. */
 
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import { z } from 'zod';
+import { type Description, readDescription } from './github-description.ts';
 
 interface CheckedRequest {
   method: string;
@@ -49,11 +48,6 @@ const operationSchema = z.object({
     })
     .optional(),
 });
-const documentSchema = z.looseObject({
-  paths: z.record(z.string(), z.record(z.string(), z.unknown())),
-  components: z.looseObject({ parameters: z.record(z.string(), z.unknown()) }),
-});
-type Description = z.infer<typeof documentSchema>;
 type Parameter = z.infer<typeof parameterSchema>;
 
 interface Operation {
@@ -67,15 +61,10 @@ interface Operation {
 
 let contract: GithubContract | undefined;
 
-/** Reads the description on first use (about 0.4 s, 13 MB). An operation is compiled when it is first used. */
+/** Reads the description on first use. An operation is compiled when it is first used. */
 export function githubContract(): GithubContract {
   contract ??= createContract(readDescription());
   return contract;
-}
-
-function readDescription(): Description {
-  const file = createRequire(import.meta.url).resolve('@octokit/openapi/generated/api.github.com.json');
-  return documentSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
 }
 
 function createContract(description: Description): GithubContract {
@@ -215,7 +204,7 @@ function readOperation(
 ): Operation {
   const parameters = raw.parameters.map((parameter) =>
     '$ref' in parameter
-      ? parameterSchema.parse(components.parameters[parameter.$ref.split('/').at(-1) ?? ''])
+      ? parameterSchema.parse(components.parameters?.[parameter.$ref.split('/').at(-1) ?? ''])
       : parameter,
   );
   const wide = new Set(parameters.filter((p) => p['x-multi-segment']).map((p) => p.name));
