@@ -39,9 +39,7 @@ export async function waitForSync(
   state: 'succeeded' | 'failed' = 'succeeded',
 ): Promise<DetailedRun> {
   const pushed = await runner.waitForRun(runId, 'final');
-  if (pushed.state === 'superseded' && pushed.covered_by !== null)
-    return runner.waitForRun(pushed.covered_by, state);
-  if (pushed.steps.length > 0) return runner.waitForRun(runId, state);
+  if (pushed.covered_by !== null || pushed.steps.length > 0) return runner.waitForRun(runId, state);
   return runner.waitForRun((run) => run.run_id !== runId && run.revision === pushed.revision, state);
 }
 

@@ -52,8 +52,9 @@ export interface RunnerClient {
   ): Promise<Answer>;
   runs(): Promise<ListedRun[]>;
   /**
-   * Waits until the run with this id, or the newest run that matches, has the state. `final` means any final state.
-   * Throws as soon as the run ends in another state, and after `timeoutMs`.
+   * Waits until the run with this id, or the newest run that matches, has the state. `final` means any final state. If a
+   * newer run covers it, that one is waited for: a server that looks at the branch may see a push before its delivery
+   * arrives. Throws as soon as the run ends in another state, and after `timeoutMs`.
    */
   waitForRun(
     which: string | ((run: ListedRun) => boolean),
@@ -101,11 +102,14 @@ export function createRunnerClient(url: () => string): RunnerClient {
     },
     async waitForRun(which, state, { timeoutMs = PATIENCE_MS } = {}) {
       let seen: DetailedRun | null = null;
+      let covering: string | null = null;
       const probe = async (): Promise<DetailedRun | null> => {
-        const id = typeof which === 'string' ? which : (await runs()).find(which)?.run_id;
+        const id = covering ?? (typeof which === 'string' ? which : (await runs()).find(which)?.run_id);
         seen = id === undefined ? null : await details(id);
         if (!seen) return null;
         if (seen.state === state || (state === 'final' && FINAL.has(seen.state))) return seen;
+        covering = seen.covered_by;
+        if (covering !== null) return null;
         if (FINAL.has(seen.state))
           throw new Error(`The run did not become ${state}: ${JSON.stringify(seen, null, 1)}`);
         return null;
