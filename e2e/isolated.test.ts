@@ -184,7 +184,10 @@ describe('A sync with EXECUTOR=isolated', () => {
     await until('both requests', async () => ((await copies()).length >= 2 ? true : null));
     expect(await runner.stop()).toBe(0);
     expect(await copies()).toHaveLength(2);
-    expect(await processesMentioning(stage.folder)).toEqual([]);
+    // The server has sent them the signal, and waits for them for a moment only.
+    await until('the executors to end', async () =>
+      (await processesMentioning(stage.folder)).length === 0 ? true : null,
+    );
     expect(runner.logs().filter(({ msg }) => String(msg).startsWith('any deployment'))).toEqual([]);
   });
 
