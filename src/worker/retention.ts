@@ -3,7 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Loop, startLoop } from '../loop.ts';
-import type { ReporterName, RunStore } from '../runs/run-store.ts';
+import type { ReporterName } from '../runs/report.ts';
+import type { RunStore } from '../runs/run-store.ts';
 import { DAY, HOUR, SECOND } from '../units.ts';
 
 const PAUSE_MS = 100;

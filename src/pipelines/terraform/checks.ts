@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import type { PlanCheck } from '../../config.ts';
-import type { RunReason } from '../../runs/run.ts';
+import type { RunReason } from '../../runs/run-reasons.ts';
 import { commandEnd, finishStep, type StepContext, StepFailed, stepHooks, throwCancelled } from '../step.ts';
 import { watchLog } from './diagnosis.ts';
 import { operatorEnvironment } from './environment.ts';

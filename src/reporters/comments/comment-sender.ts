@@ -3,8 +3,9 @@
 import { createHash } from 'node:crypto';
 import type { SendOutcome } from '../../github/github-answer.ts';
 import type { CommentRequest, GitHubComments } from '../../github/github-comments.ts';
+import { blankReport, type Report, type ReporterName } from '../../runs/report.ts';
 import { isFinal, type Run, type RunKind } from '../../runs/run.ts';
-import { blankReport, type Report, type ReporterName, type RunStore } from '../../runs/run-store.ts';
+import type { RunStore } from '../../runs/run-store.ts';
 import { afterFailure, afterSuccess, createOutbox, failuresInARow, type Owed } from '../outbox/outbox.ts';
 import type { ReporterLog, Sender } from '../outbox/sending-loop.ts';
 import type { SetAside } from '../outbox/set-aside.ts';

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
-import { blankReport } from '../../runs/run-store.ts';
+import { blankReport } from '../../runs/report.ts';
 import { describeRunStore, pushRequest } from '../run-store-contract.ts';
 import { createSqliteStore } from './sqlite-store.ts';
 
