@@ -134,6 +134,14 @@ describe('The rooms', () => {
     expect(full.map(([folder, { length }]) => `${folder}: ${length}`)).toEqual([]);
   });
 
+  it('hold at most 250 lines in a file', () => {
+    const lengths = files.map((file) => {
+      const lines = readFileSync(path.join(source, file), 'utf8').trimEnd().split('\n');
+      return { file, lines: lines.length };
+    });
+    expect(lengths.filter(({ lines }) => lines > 250)).toEqual([]);
+  });
+
   it('leave the domain free of I/O', () => {
     const runs = files.filter((file) => roomOf(file) === 'runs');
     expect(runs.flatMap(importsOf).filter((specifier) => !specifier.startsWith('.'))).toEqual([]);
