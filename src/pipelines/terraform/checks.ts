@@ -57,7 +57,7 @@ async function runCheck(
   const result = await tool.executor.run(
     {
       argv,
-      // Not the checkout, because such programs read settings from their working directory.
+      // The checkout is not used, because such programs read settings from their working directory.
       cwd: path.dirname(jsonFile),
       env: checkEnvironment(tool.env, jsonFile),
       timeoutMs: tool.timeoutMs,

@@ -15,11 +15,11 @@ import type { WriteLane } from '../outbox/write-lane.ts';
 export interface StickyComment<K extends RunKind> {
   reporter: ReporterName;
   kind: K;
-  /** Which runs of the kind have such a comment. The default is all. */
+  /** Returns true for the runs that have such a comment. Left out: all runs of the kind. */
   concerns?(run: Run<K>): boolean;
   /** Runs with the same key share a comment. */
   keyOf(run: Run<K>): string;
-  /** Whether this state is worth a comment. In other states the earlier comment, or none, stays. */
+  /** Returns true if the comment shows the run in this state. In other states the comment stays as it is. */
   isShown(run: Run<K>): boolean;
   /** Returns the text of the comment and who writes it, or the reason why nobody can. */
   compose(run: Run<K>): Promise<Composed>;
@@ -73,7 +73,7 @@ async function owedComment<K extends RunKind>(
   return { run, report, promised: false };
 }
 
-/** Returns the newest run for each comment, unless a newer one is on its way. Older ones are settled without a comment. */
+/** Returns the newest run for each comment, unless another run of it has not ended. Settles the other ended runs. */
 async function newestRuns<K extends RunKind>(
   store: CommentSenderOptions['store'],
   { reporter, kind, concerns = () => true, keyOf, isShown }: StickyComment<K>,
