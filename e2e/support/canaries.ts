@@ -79,13 +79,13 @@ async function scanFolder(
       else if (entry.isFile()) look(path, await readFile(path));
       else if (entry.isDirectory() && !(await scanFolder(path, look))) isComplete = false;
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (!isMissing(error)) throw error;
       isComplete = false;
     }
   }
   return isComplete;
 }
 
-function isGone(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

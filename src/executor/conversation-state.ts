@@ -1,4 +1,4 @@
-/** The facts that a conversation has learnt about the executor and its command, and the result that follows from them. */
+/** The facts that a conversation knows about the executor and its command, and the result that follows from them. */
 
 import type { ProcessIdentity } from '../process/process-table.ts';
 import type { ProcessEnd } from '../process/supervise-process.ts';

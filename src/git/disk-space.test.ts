@@ -10,7 +10,7 @@ import { createWorld, temporaryDirectory } from './test-support.ts';
 const MORE_THAN_THERE_IS = 2 ** 60;
 
 describe('F17: the floor of free space', () => {
-  it('holds where there is room, also for folders that are not made yet', async () => {
+  it('accepts folders with enough space, also those that do not exist yet', async () => {
     const directory = await temporaryDirectory();
     const directories = [directory, join(directory, 'not/made/yet')];
     await expect(requireFreeSpace({ directories, floorBytes: 1 })).resolves.toBeUndefined();

@@ -107,7 +107,10 @@ describe('The command of a comment', { timeout: 300_000 }, () => {
     for (let n = 1; ; n += 1) {
       const run = await setup.askForApply(n);
       const failing = failAtCall(setup.store, n);
-      expect(await finishCommand(setup, failing.store)).toMatchObject({ state: 'failed', reason: 'not_approved' });
+      expect(await finishCommand(setup, failing.store)).toMatchObject({
+        state: 'failed',
+        reason: 'not_approved',
+      });
       await expectOver(setup, run);
       if (failing.failed().length === 0) break;
     }

@@ -8,7 +8,7 @@ import type { RunStore } from '../runs/run-store.ts';
 import { DAY, HOUR, SECOND } from '../units.ts';
 
 const PAUSE_MS = 100;
-/** GitHub lists the deliveries of three days. What is stored about those shows which of them were missed. */
+/** GitHub lists the deliveries of three days. The stored deliveries of these days show which of them were missed. */
 const LEAST_FOR_DELIVERIES_MS = 4 * DAY;
 
 export interface RetentionOptions {
