@@ -17,7 +17,7 @@ describe('F17: the floor of free space', () => {
     await expect(requireFreeSpace({ directories, floorBytes: 0 })).resolves.toBeUndefined();
   });
 
-  it('names the directory, what is free and what to do', async () => {
+  it('is reported with the directory, its free space and the next action', async () => {
     const directory = await temporaryDirectory();
     const floor = requireFreeSpace({ directories: [directory], floorBytes: MORE_THAN_THERE_IS });
     await expect(floor).rejects.toThrow(GitError);
@@ -30,7 +30,7 @@ describe('F17: the floor of free space', () => {
     });
   });
 
-  it('lets neither a mirror nor a workspace begin', async () => {
+  it('stops a mirror and a workspace before they write', async () => {
     const world = await createWorld();
     const head = await world.commit({ a: '1' });
     let floorBytes = MORE_THAN_THERE_IS;

@@ -61,7 +61,7 @@ function explained({ notes, services, unmatched }: Explanation): string[] {
       untouched.map(({ service }) => `- ${code(service)}`),
     ),
     ...folded(
-      `Changed files of no service: ${unmatched.length}`,
+      `Changed files that belong to no service: ${unmatched.length}`,
       unmatched.map((path) => `- ${code(path)}`),
     ),
   ];
