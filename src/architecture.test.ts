@@ -41,7 +41,7 @@ const ONLY_IN: [module: string, room: string][] = [
   ['ioredis', 'jobs'],
 ];
 
-/** Beside runs/kinds/, what is about one kind of run only, and may say so. */
+/** These files outside runs/kinds/ are about one kind of run only, and may name it. */
 const ABOUT_ONE_KIND = [
   'web/deployments/deploy-routes.ts',
   'web/metrics/deploy-metrics.ts',

@@ -150,7 +150,7 @@ describe('A commit that was pushed while a window was closed', () => {
   });
 });
 
-/** As when the server is killed, and another one takes its run back. */
+/** Does what happens when the server is killed and another one takes its run back. */
 async function cutOffAfterOneService({ store, options }: SyncWorld): Promise<void> {
   const claim = await store.claim({ owner: 'test:1', leaseMs: 60_000 });
   if (claim?.run.kind !== 'sync') throw new Error('There is no sync to claim.');
