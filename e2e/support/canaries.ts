@@ -51,8 +51,8 @@ const SCANS = 5;
 
 /**
  * Lists `path: canary (form)` for each file or link below `folder` that contains a canary. Other processes may remove
- * files meanwhile. The folder is then scanned again, because such a file may have got another name that the scan has
- * passed already.
+ * files meanwhile. The folder is then scanned again, because such a file may now have a name that the scan has
+ * already passed.
  */
 export async function canariesInFiles(folder: string, canaries: Canaries): Promise<string[]> {
   const found = new Set<string>();

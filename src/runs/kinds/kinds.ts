@@ -1,5 +1,5 @@
 /**
- * Lists the kinds of runs. A further kind is an input in run.ts, a file beside this one, a line here, and its pipeline.
+ * Lists the kinds of runs. A new kind needs an input in run.ts, a file beside this one, a line here, and a pipeline.
  */
 
 import type { Run, RunKind } from '../run.ts';
