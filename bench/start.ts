@@ -84,9 +84,9 @@ async function startServing({ name, argv, env }: Contender): Promise<{ child: Ch
 }
 
 async function end(child: ChildProcess): Promise<void> {
-  const gone = new Promise((resolve) => child.once('exit', resolve));
+  const exited = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
-  await gone;
+  await exited;
 }
 
 async function idle(contender: Contender): Promise<Memory> {

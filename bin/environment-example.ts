@@ -24,8 +24,8 @@ const TITLES: Record<keyof typeof SUBJECTS, string> = {
   plans: 'Pull requests; see docs/plans.md',
   pubsub: 'Requests for plans by Google Pub/Sub; see docs/plans.md',
   deployments: 'Deployments; see docs/deployments.md',
-  remotes: 'What requests for deployments and jobs may name',
-  keys: 'What seals the credentials of requests',
+  remotes: 'Addresses that requests for deployments and jobs may name',
+  keys: 'Keys that seal the credentials of requests',
   events: 'Events of deployments',
   drift: 'Drift checks',
   dokploy: 'Config hashes in Dokploy; see docs/dokploy.md',
@@ -47,7 +47,7 @@ export function exampleOfEnvironment(): string {
       .map((one) => entry(one, '# '));
     return heading(title) + lines.join('') + (subject === 'tasks' ? valuesOfTasks() : '');
   });
-  return `${BEFORE}${heading('What every server needs')}${first.map((one) => entry(one, '')).join('')}${groups.join('')}`;
+  return `${BEFORE}${heading('Settings that every server needs')}${first.map((one) => entry(one, '')).join('')}${groups.join('')}`;
 }
 
 function heading(title: string): string {
@@ -56,12 +56,12 @@ function heading(title: string): string {
 
 function entry({ name, description, example }: Variable<unknown>, prefix: string): string {
   const advice = isValue(example) ? description : `${description} Use ${example}.`;
-  // Quotes are read differently by all who read such files, and whoever sets a folder wants another than in /tmp.
+  // Programs that read such files treat quotes differently, and people who set a folder want another one than in /tmp.
   const value = isValue(example) && !/"|^\/tmp\//.test(example) ? example : '';
   return `${comment(advice)}${prefix}${name}=${value}\n`;
 }
 
-/** What tasks get by default besides our own variables. */
+/** The variables that tasks get by default, besides our own. */
 function valuesOfTasks(): string {
   const names = (TASKS.taskEnv.default ?? '').split(',').filter((name) => VARIABLES[name] === undefined);
   return names.map((name) => `# ${name}=${TASK_ENV_DEFAULTS[name] ?? ''}\n`).join('');

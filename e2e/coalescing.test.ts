@@ -122,20 +122,20 @@ describe('Pushes behind a sync that takes a long time', () => {
     const busy = await keepBusy(stage, runner, 'forced');
     const base = await commitChange(repository, ['platform/minio'], 'Stays');
     acceptedRun(await stage.push(runner));
-    const gone = await commitChange(repository, ['platform/vault'], 'Taken back');
-    const withdrawn = acceptedRun(await stage.push(runner));
+    const withdrawn = await commitChange(repository, ['platform/vault'], 'Taken back');
+    const withdrawnRun = acceptedRun(await stage.push(runner));
     await repository.git('reset', '--quiet', '--hard', base);
     const kept = await commitChange(repository, ['platform/redis'], 'Instead');
     const instead = acceptedRun(await stage.push(runner, { force: true }));
     await openGate(stage, 'forced');
     await runner.waitForRun(busy, 'succeeded');
     await runner.waitForRun(instead, 'succeeded');
-    await runner.waitForRun(withdrawn, 'superseded');
+    await runner.waitForRun(withdrawnRun, 'superseded');
     await github.statuses.waitFor({ sha: kept, state: 'success' });
     await until('the final status of the withdrawn commit', () =>
-      /error|failure|success/.exec(github.statuses.latest(gone)?.state ?? ''),
+      /error|failure|success/.exec(github.statuses.latest(withdrawn)?.state ?? ''),
     );
-    expect(github.statuses.history(gone).map(({ state }) => state)).not.toContain('success');
+    expect(github.statuses.history(withdrawn).map(({ state }) => state)).not.toContain('success');
   });
 
   it('never made GitHub show a false success, and left no status pending', async () => {

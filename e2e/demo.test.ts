@@ -1,4 +1,4 @@
-/** The demo as a child process without a terminal: it tells its story, and it cleans up however it ends. */
+/** The demo as a child process without a terminal: it shows its steps, and it cleans up however it ends. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';

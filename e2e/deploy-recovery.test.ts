@@ -121,7 +121,7 @@ describeUnless(unavailable, 'Deployments', () => {
   });
 
   it('apply exactly that plan also when the folder of the run is missing, as after a reboot', async () => {
-    const { stage, api, calls, runner, restart, called } = await setUp('deploy-gone');
+    const { stage, api, calls, runner, restart, called } = await setUp('deploy-missing');
     await stage.addTool('9.9.9', slowTool('none', 0, calls));
     const id = await api.start({ tool_version: '9.9.9', env_vars: { TF_VAR_name: 'kept' } });
     await api.waitForState(id, 'awaiting_approval');

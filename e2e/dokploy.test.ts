@@ -297,7 +297,7 @@ describe('Config hashes in Dokploy', () => {
     const { run } = await change(shared(), ['platform/redis']);
     stopTrouble();
     expect(await page(runner, `/runs/${run.run_id}`)).toContain(
-      'Set DOKPLOY_URL to the address it leads to.',
+      'Set DOKPLOY_URL to the address that it redirects to.',
     );
     expect(elsewhere.requests).toEqual([]);
   });

@@ -68,7 +68,7 @@ describe('explain', () => {
       '',
       '12 service(s) not chosen; --all lists them.',
       '',
-      'Changed, and of no service:',
+      'Changed files that belong to no service:',
       '  README.md',
     ]);
     const all = await explain('--all', `${first}..HEAD`);

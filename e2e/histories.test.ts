@@ -83,8 +83,12 @@ describe('Histories of one branch', () => {
     const { repository, journal } = stage;
     const before = await repository.head();
     await git(repository.path, ['update-ref', '-d', 'refs/heads/main']);
-    const gone = await deliverRefUpdate(stage, runner, { ref: 'refs/heads/main', before, after: NO_COMMIT });
-    expect(gone).toMatchObject({ status: 200, body: { status: 'ignored' } });
+    const deleted = await deliverRefUpdate(stage, runner, {
+      ref: 'refs/heads/main',
+      before,
+      after: NO_COMMIT,
+    });
+    expect(deleted).toMatchObject({ status: 200, body: { status: 'ignored' } });
     const back = await commitChange(repository, ['platform/authentik'], 'Back');
     const refUpdate = await repository.push();
     expect(refUpdate.before).toBe(NO_COMMIT);

@@ -115,11 +115,11 @@ describe('iac-runner rollback', () => {
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '0' } });
     const { repository } = stage;
     const kept = await pushBoth(stage, runner, 'Kept');
-    const gone = await pushBoth(stage, runner, 'Gone');
+    const withdrawn = await pushBoth(stage, runner, 'Withdrawn');
     await writeGatedService(repository, 'platform/06.busy', 'busy');
     await pushRun(stage, runner, 'Keep it busy');
     await stage.journal.waitForStart('platform/busy');
-    const back = acceptedRun(await runner.signedPost('/sync', { services: [REDIS], revision: gone }));
+    const back = acceptedRun(await runner.signedPost('/sync', { services: [REDIS], revision: withdrawn }));
     await repository.git('reset', '--quiet', '--hard', kept);
     await writeGatedService(repository, 'platform/06.next', 'next');
     await repository.commit('Rewritten');
@@ -127,10 +127,10 @@ describe('iac-runner rollback', () => {
     await openGate(stage, 'busy');
     expect(await runner.waitForRun(back, 'failed')).toMatchObject({
       reason: 'unknown_revision',
-      message: `${gone.slice(0, 8)} is not on main any more, so nothing was taken back`,
+      message: `${withdrawn.slice(0, 8)} is not on main any more, so nothing was taken back`,
     });
     await openGate(stage, 'next');
-    expect(await syncedAt(stage.journal, gone)).toEqual([DASHY, REDIS]);
+    expect(await syncedAt(stage.journal, withdrawn)).toEqual([DASHY, REDIS]);
     expect(await pinOf(runner, REDIS)).toBeNull();
   });
 

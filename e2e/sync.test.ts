@@ -74,12 +74,12 @@ describe('A request for services', () => {
     await repository.remove('platform/08.brand-new');
     await repository.commit('Remove it again');
     await repository.push();
-    const gone = await sync(runner, { services: ['platform/brand-new'] });
-    if (gone.status === 200) {
-      const after = await runner.waitForRun(acceptedRun(gone), 'failed');
+    const afterRemoval = await sync(runner, { services: ['platform/brand-new'] });
+    if (afterRemoval.status === 200) {
+      const after = await runner.waitForRun(acceptedRun(afterRemoval), 'failed');
       expect(after.steps[0]?.message).toContain('There is no service platform/brand-new at');
       expect(after.reason).toBe('service_missing');
-    } else expect(gone.status).toBe(400);
+    } else expect(afterRemoval.status).toBe(400);
   });
 
   it('with "all" requests every service', async () => {

@@ -41,7 +41,7 @@ const ONLY_IN: [module: string, room: string][] = [
   ['ioredis', 'jobs'],
 ];
 
-/** Beside runs/kinds/, what is about one kind of run only, and may say so. */
+/** These files outside runs/kinds/ are about one kind of run only, and may name it. */
 const ABOUT_ONE_KIND = [
   'web/deployments/deploy-routes.ts',
   'web/metrics/deploy-metrics.ts',
@@ -132,6 +132,14 @@ describe('The rooms', () => {
     const folders = Map.groupBy(files, (file) => path.dirname(file));
     const full = [...folders].filter(([, { length }]) => length > 15);
     expect(full.map(([folder, { length }]) => `${folder}: ${length}`)).toEqual([]);
+  });
+
+  it('hold at most 250 lines in a file', () => {
+    const lengths = files.map((file) => {
+      const lines = readFileSync(path.join(source, file), 'utf8').trimEnd().split('\n');
+      return { file, lines: lines.length };
+    });
+    expect(lengths.filter(({ lines }) => lines > 250)).toEqual([]);
   });
 
   it('leave the domain free of I/O', () => {

@@ -1,4 +1,4 @@
-/** Whatever a push, a pull request, a request or a tool says, it does not keep the server busy. */
+/** No text from a push, a pull request, a request or a tool keeps the server busy for long. */
 
 import { describe, expect, it } from 'vitest';
 import { createWorld, PATH } from './git/test-support.ts';

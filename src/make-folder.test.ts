@@ -32,7 +32,7 @@ describe('makeFolder', () => {
     expect(() => makeFolder(path.join(root, 'file'))).toThrow('EEXIST');
     expect(() => makeFolder(path.join(root, 'file/x'))).toThrow('ENOTDIR');
     expect(() => makeFolder(path.join(root, 'dangling/x'))).toThrow('EEXIST');
-    // Where Node's own recursive mkdir never comes back.
+    // Node's own recursive mkdir never returns for these paths.
     expect(() => makeFolder('/proc/iac-runner')).toThrow("mkdir '/proc/iac-runner'");
     expect(() => makeFolder('/proc/iac-runner/deep/er')).toThrow("mkdir '/proc/iac-runner'");
   });

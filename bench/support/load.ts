@@ -54,14 +54,14 @@ export async function startLoad(options: { folder: string; secret: string; body:
 
 async function answerOf(child: ChildProcess): Promise<{ durationMs: number; latencies: number[] }> {
   const ended = new AbortController();
-  const gone = once(child, 'exit', { signal: ended.signal }).then(() => {
+  const exited = once(child, 'exit', { signal: ended.signal }).then(() => {
     throw new Error('The load generator ended.');
   });
   try {
-    const [result] = await Promise.race([once(child, 'message', { signal: ended.signal }), gone]);
+    const [result] = await Promise.race([once(child, 'message', { signal: ended.signal }), exited]);
     return result;
   } finally {
     ended.abort();
-    gone.catch(() => undefined);
+    exited.catch(() => undefined);
   }
 }

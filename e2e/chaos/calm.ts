@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEvidenceReader, type Evidence, type Problem } from './evidence.ts';
 import { nowNs, type SyncRequest } from './facts.ts';
-import { behind, maySulk, unattempted, unfinished, unsafe } from './invariants.ts';
+import { behind, mayStayBehind, unattempted, unfinished, unsafe } from './invariants.ts';
 import { leftovers } from './leftovers.ts';
 import { unended, untrue } from './status-truth.ts';
 import { requestSync } from './storm-requests.ts';
@@ -20,23 +20,23 @@ const CALM_LIMIT_MS = 5 * STILL_LIMIT_MS;
 /** A run gets this time before people request it again. */
 const PATIENCE_MS = 10_000;
 
-export interface Judge {
+export interface PromiseCheck {
   /**
    * The problems that remain when the time is over, and those that can never be repaired. Empty if all promises
    * hold.
    */
-  judge(): Promise<Problem[]>;
+  run(): Promise<Problem[]>;
 }
 
-export function createJudge(world: World): Judge {
+export function createPromiseCheck(world: World): PromiseCheck {
   const read = createEvidenceReader(world);
-  let judgedRequests = 0;
+  let checkedRequests = 0;
   return {
-    async judge() {
-      await settle(world, world.facts.syncRequests.slice(judgedRequests));
+    async run() {
+      await settle(world, world.facts.syncRequests.slice(checkedRequests));
       const problems = await waitForPeace(world, read);
       if (problems.length > 0) return problems;
-      judgedRequests = world.facts.syncRequests.length;
+      checkedRequests = world.facts.syncRequests.length;
       world.facts.peaceNs = nowNs();
       const server = await world.server.revive(0);
       const left = await leftovers(world.stage.folder, server.pid);
@@ -106,6 +106,6 @@ function isIdle(evidence: Evidence): boolean {
 async function repair(world: World, evidence: Evidence, open: readonly Problem[]): Promise<boolean> {
   if (!isIdle(evidence)) return false;
   const services = [...new Set(open.flatMap(({ service }) => service ?? []))];
-  const sulking = services.filter((service) => maySulk(evidence, service));
-  return sulking.length > 0 && requestSync(world, { services: sulking });
+  const waiting = services.filter((service) => mayStayBehind(evidence, service));
+  return waiting.length > 0 && requestSync(world, { services: waiting });
 }

@@ -4,10 +4,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startPostgres } from '../../src/stores/postgres/postgres-server.fixture.ts';
 import { CLI } from '../support/program.ts';
-import { createJudge } from './calm.ts';
+import { createPromiseCheck } from './calm.ts';
 import type { Problem } from './evidence.ts';
 import { createRandom } from './random.ts';
-import { brew } from './storm.ts';
+import { playStorm } from './storm.ts';
 import { createStory } from './story.ts';
 import { createWorld, type Database, type World } from './world.ts';
 
@@ -83,16 +83,16 @@ async function play(
   world: World,
   { rounds, log, only }: ChaosOptions,
 ): Promise<Pick<ChaosResult, 'rounds' | 'problems'>> {
-  const judge = createJudge(world);
+  const check = createPromiseCheck(world);
   for (let round = 1; round <= rounds; round += 1) {
     const startedAt = performance.now();
     const interval = world.random.chance(0.7) ? 1 : 0;
     world.setReconcileInterval(interval);
-    world.story.tell(`round ${round}, reconcile interval ${interval} s from the next start on`);
-    await brew(world, only);
+    world.story.add(`round ${round}, reconcile interval ${interval} s from the next start on`);
+    await playStorm(world, only);
     const stormMs = performance.now() - startedAt;
-    world.story.tell('calm');
-    const problems = await judge.judge();
+    world.story.add('calm');
+    const problems = await check.run();
     const calmMs = performance.now() - startedAt - stormMs;
     const verdict = problems.length === 0 ? 'all promises held' : `${problems.length} broken`;
     log(`round ${round}: storm ${seconds(stormMs)}, calm ${seconds(calmMs)}, ${verdict}`);
@@ -107,7 +107,7 @@ async function keepEvidence(
   problems: readonly Problem[],
   log: (line: string) => void,
 ): Promise<void> {
-  for (const { invariant, detail } of problems) world.story.tell(`BROKEN ${invariant}: ${detail}`);
+  for (const { invariant, detail } of problems) world.story.add(`BROKEN ${invariant}: ${detail}`);
   log(`The folder is kept: ${world.stage.folder}`);
   await writeEvidence(world).catch((error: unknown) => {
     log(`The evidence in the folder is incomplete: ${String(error)}`);

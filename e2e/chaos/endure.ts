@@ -11,11 +11,11 @@ export async function endure(
 ): Promise<void> {
   const hardship: Hardship = { kind, fromNs: nowNs(), untilNs: null };
   facts.hardships.push(hardship);
-  story.tell(what);
+  story.add(what);
   try {
     await work();
   } finally {
     hardship.untilNs = nowNs();
-    story.tell(`over: ${what}`);
+    story.add(`over: ${what}`);
   }
 }

@@ -105,7 +105,7 @@ export function behind(evidence: Evidence): Problem[] {
  * or interrupted with the inputs that the service has now, because that is retried only after a minute. A task that
  * was interrupted before it wrote anything is not visible here; its run continues unless git fails it as well.
  */
-export function maySulk(evidence: Evidence, service: string): boolean {
+export function mayStayBehind(evidence: Evidence, service: string): boolean {
   const { facts, history, journal } = evidence;
   const afterPeace = (atNs: bigint): boolean => atNs > facts.peaceNs;
   if (facts.gitKillsNs.some(afterPeace) && facts.serverKillsNs.some(afterPeace)) return true;

@@ -74,7 +74,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
       if (!got && excused.has(runner)) {
         note(runner, 'ended');
         facts.serverKillsNs.push(nowNs());
-        story.tell(`the server ended by itself with ${how}, as it may`);
+        story.add(`the server ended by itself with ${how}, as it may`);
         void revive(0).catch((error: unknown) => facts.surprises.push(String(error)));
       } else if (!got) facts.surprises.push(`the server ended by itself with ${how}`);
       else if (!got.has('SIGKILL') && exitCode !== 0 && !excused.has(runner)) {
@@ -96,7 +96,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
         return await launch(program);
       } catch (error) {
         if (isDismissed || performance.now() > deadline || facts.hardships.length === 0) throw error;
-        story.tell('a start failed; it is tried again');
+        story.add('a start failed; it is tried again');
         await sleep(SUPERVISOR_PAUSE_MS);
       }
     }
@@ -109,7 +109,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
       await started.at(-1)?.exited;
       await sleep(pauseMs);
       const runner = await launchUntilUp();
-      story.tell(`the server is up as ${runner.pid}`);
+      story.add(`the server is up as ${runner.pid}`);
       return runner;
     });
   }
@@ -130,7 +130,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
       note(runner, signal);
       facts.serverKillsNs.push(nowNs());
       runner.signal(signal);
-      story.tell(`${signal} to the server ${runner.pid}`);
+      story.add(`${signal} to the server ${runner.pid}`);
     },
     revive,
     excuseEnd: (runner) => void excused.add(runner),
@@ -138,7 +138,7 @@ export function keepServer(options: ServerOptions): ServerKeeper {
       inTurn(async () => {
         if (current()) return;
         await started.at(-1)?.exited;
-        story.tell(`a start that is killed after ${afterMs} ms`);
+        story.add(`a start that is killed after ${afterMs} ms`);
         facts.serverKillsNs.push(nowNs());
         try {
           const runner = await launch(['timeout', '--signal=KILL', `${afterMs / 1_000}`, ...program]);

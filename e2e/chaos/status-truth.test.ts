@@ -5,7 +5,7 @@ import type { JournalEntry } from '../support/journal.ts';
 import type { Evidence } from './evidence.ts';
 import { createFacts, type Hardship, nowNs } from './facts.ts';
 import type { History } from './history.ts';
-import { lieIn } from './status-truth.ts';
+import { whyUntrue } from './status-truth.ts';
 
 const REDIS = 'platform/redis';
 const VAULT = 'platform/vault';
@@ -21,8 +21,8 @@ const history: History = {
   },
 };
 
-const begunNs = nowNs() - 60_000_000_000n;
-const second = (seconds: number): bigint => begunNs + BigInt(seconds) * 1_000_000_000n;
+const originNs = nowNs() - 60_000_000_000n;
+const second = (seconds: number): bigint => originNs + BigInt(seconds) * 1_000_000_000n;
 
 /** A hardship that lasts from one second to another. */
 function hardship(kind: Hardship['kind'], from: number, until: number): Hardship {
@@ -43,7 +43,7 @@ interface Row {
   /** The second at which all invariants last held. */
   peace?: number;
   status: { state: 'error' | 'failure' | 'success'; description?: string };
-  lie: string | null;
+  why: string | null;
 }
 
 const FULL = hardship('full disk', 10, 20);
@@ -60,113 +60,113 @@ const TABLE: Row[] = [
     syncs: [sync(VAULT, 'vault', 12, ofTheRun)],
     hardships: [FULL],
     status: { state: 'failure' },
-    lie: null,
+    why: null,
   },
   {
     title: 'a failure is not true because the disk was full if no task failed',
     syncs: [sync(VAULT, 'vault', 12, { runId: 'b' })],
     hardships: [FULL],
     status: { state: 'failure' },
-    lie: NO_FAILURE,
+    why: NO_FAILURE,
   },
   {
     title: 'a failure is not true because a task of another run failed',
     syncs: [sync(VAULT, 'vault', 12, failed)],
     hardships: [FULL],
     status: { state: 'failure' },
-    lie: NO_FAILURE,
+    why: NO_FAILURE,
   },
   {
     title: 'a failure is not true if its task failed before the disk was full',
     syncs: [sync(VAULT, 'vault', 8, ofTheRun)],
     hardships: [FULL],
     status: { state: 'failure' },
-    lie: NO_FAILURE,
+    why: NO_FAILURE,
   },
   {
     title: 'a failure is not true if its task failed after the disk had space again',
     syncs: [sync(VAULT, 'vault', 21, ofTheRun)],
     hardships: [FULL],
     status: { state: 'failure' },
-    lie: NO_FAILURE,
+    why: NO_FAILURE,
   },
   {
     title: 'a failure is not true because another fault than a full disk happened',
     syncs: [sync(VAULT, 'vault', 12, ofTheRun)],
     hardships: [hardship('I/O error', 10, 20), hardship('clock', 10, 20)],
     status: { state: 'failure' },
-    lie: NO_FAILURE,
+    why: NO_FAILURE,
   },
   {
     title: 'a success is true if every service was synced',
     syncs: [redis, sync(VAULT, 'vault', 12)],
     status: { state: 'success' },
-    lie: null,
+    why: null,
   },
   {
     title: 'a success may leave out a service that failed in another run on the full disk',
     syncs: [redis, sync(VAULT, 'vault', 12, failed)],
     hardships: [FULL],
     status: { state: 'success' },
-    lie: null,
+    why: null,
   },
   {
     title: 'a success must not leave out a service that did not meet the full disk',
     syncs: [redis],
     hardships: [FULL],
     status: { state: 'success' },
-    lie: NO_VAULT,
+    why: NO_VAULT,
   },
   {
     title: 'a success must not leave out a service because another one failed',
     syncs: [sync(VAULT, 'vault', 12, failed)],
     hardships: [FULL],
     status: { state: 'success' },
-    lie: NO_REDIS,
+    why: NO_REDIS,
   },
   {
     title: 'a success must not leave out a service that its own run failed to sync',
     syncs: [redis, sync(VAULT, 'vault', 12, ofTheRun)],
     hardships: [FULL],
     status: { state: 'success' },
-    lie: NO_VAULT,
+    why: NO_VAULT,
   },
   {
     title: 'a success must not leave out a service that failed at an earlier commit, with other files',
     syncs: [redis, sync(VAULT, 'redis', 12, failed)],
     hardships: [FULL],
     status: { state: 'success' },
-    lie: NO_VAULT,
+    why: NO_VAULT,
   },
   {
     title: 'a success must not leave out a service that failed while the disk had space',
     syncs: [redis, sync(VAULT, 'vault', 25, failed)],
     hardships: [FULL],
     status: { state: 'success' },
-    lie: NO_VAULT,
+    why: NO_VAULT,
   },
   {
     title: 'an error is true after a full disk',
     hardships: [FULL],
     status: { state: 'error', description: 'Failed to update git repository: the disk is full' },
-    lie: null,
+    why: null,
   },
   {
     title: 'an error is not true because the disk was full in an earlier round',
     hardships: [FULL],
     peace: 30,
     status: { state: 'error', description: 'Failed to update git repository: the disk is full' },
-    lie: 'nothing happened that explains it',
+    why: 'nothing happened that explains it',
   },
   {
     title: 'an error is not true because the clock jumped or the store was locked',
     hardships: [hardship('clock', 10, 20), hardship('locked store', 10, 20)],
     status: { state: 'error', description: 'Failed to update git repository' },
-    lie: 'nothing happened that explains it',
+    why: 'nothing happened that explains it',
   },
 ];
 
-it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, lie }) => {
+it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, why }) => {
   const facts = { ...createFacts('baseline'), hardships };
   if (peace !== undefined) facts.peaceNs = second(peace);
   const evidence: Evidence = { facts, journal: { syncs, overlaps: [] }, history, runs: new Map() };
@@ -179,5 +179,5 @@ it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, lie }) => 
     targetUrl: 'http://localhost/runs/b',
     at: Date.now(),
   };
-  expect(lieIn(evidence, sent)).toBe(lie);
+  expect(whyUntrue(evidence, sent)).toBe(why);
 });

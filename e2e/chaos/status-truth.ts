@@ -30,20 +30,20 @@ export function untrue(evidence: Evidence, github: LocalGithub): Problem[] {
   );
   return [...shas].flatMap((sha) => {
     const status = github.statuses.latest(sha);
-    const lie = status ? lieIn(evidence, status) : null;
-    if (!status || lie === null) return [];
-    const detail = `${sha.slice(0, 8)} shows ${status.state} "${status.description}", but ${lie}`;
+    const why = status ? whyUntrue(evidence, status) : null;
+    if (!status || why === null) return [];
+    const detail = `${sha.slice(0, 8)} shows ${status.state} "${status.description}", but ${why}`;
     return [{ invariant: 'every status is true', detail }];
   });
 }
 
 /** Returns why the status is not true, or null. A status before the last peace was checked then. */
-export function lieIn(evidence: Evidence, status: CommitStatus): string | null {
+export function whyUntrue(evidence: Evidence, status: CommitStatus): string | null {
   const { facts, journal } = evidence;
-  if (toldBeforeNs(status) < facts.peaceNs) return null;
+  if (sentBeforeNs(status) < facts.peaceNs) return null;
   switch (status.state) {
     case 'success':
-      return lieInSuccess(evidence, status);
+      return whySuccessIsUntrue(evidence, status);
     case 'failure': {
       const runId = runOf(status);
       const failed = journal.syncs.some((entry) => entry.runId === runId && metFullDisk(facts, entry));
@@ -51,17 +51,17 @@ export function lieIn(evidence: Evidence, status: CommitStatus): string | null {
       return failed || killed ? null : 'no task of its run was killed or failed on a full disk';
     }
     case 'error':
-      return lieInError(evidence, status);
+      return whyErrorIsUntrue(evidence, status);
     case 'pending':
       return null;
   }
 }
 
 /** Git and the server itself fail when they are killed, or when a disk refuses their writes. */
-function lieInError({ facts, history }: Evidence, status: CommitStatus): string | null {
+function whyErrorIsUntrue({ facts, history }: Evidence, status: CommitStatus): string | null {
   const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
   if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
-  const isRecent = (atNs: bigint): boolean => facts.peaceNs < atNs && atNs < toldBeforeNs(status);
+  const isRecent = (atNs: bigint): boolean => facts.peaceNs < atNs && atNs < sentBeforeNs(status);
   const troubles = facts.hardships.filter(({ kind }) => kind === 'full disk' || kind === 'I/O error');
   if (troubles.some(({ fromNs }) => isRecent(fromNs))) return null;
   const gitFailed = status.description === 'Failed to update git repository';
@@ -69,7 +69,7 @@ function lieInError({ facts, history }: Evidence, status: CommitStatus): string 
 }
 
 /** A success covers the services of its run: those that were requested by name, else all. */
-function lieInSuccess(evidence: Evidence, status: CommitStatus): string | null {
+function whySuccessIsUntrue(evidence: Evidence, status: CommitStatus): string | null {
   const { facts } = evidence;
   const runId = runOf(status);
   const own = facts.accepted.find((run) => run.runId === runId);
@@ -83,7 +83,7 @@ function lieInSuccess(evidence: Evidence, status: CommitStatus): string | null {
 function unsynced(evidence: Evidence, status: CommitStatus, services: readonly string[]): string | null {
   const { facts, journal, history } = evidence;
   const { sha } = status;
-  const toldNs = toldBeforeNs(status);
+  const sentNs = sentBeforeNs(status);
   for (const service of services) {
     const wanted = history.tree(sha, service);
     if (history.tree(facts.baseline, service) === wanted) continue;
@@ -91,11 +91,11 @@ function unsynced(evidence: Evidence, status: CommitStatus, services: readonly s
       (entry) =>
         entry.service === service &&
         entry.endedNs !== null &&
-        entry.endedNs < toldNs &&
+        entry.endedNs < sentNs &&
         (history.contains(entry.commit, sha) || history.tree(entry.commit, service) === wanted) &&
         (!entry.failed || (metFullDisk(facts, entry) && entry.runId !== runOf(status))),
     );
-    if (!fits && !isExcused(evidence, service, toldNs)) {
+    if (!fits && !isExcused(evidence, service, sentNs)) {
       return `${service} was not synced there or later by then`;
     }
   }
@@ -103,11 +103,11 @@ function unsynced(evidence: Evidence, status: CommitStatus, services: readonly s
 }
 
 /** Runs leave out services that a rollback pinned and services that have visibly failed before. */
-function isExcused({ facts, journal }: Evidence, service: string, toldNs: bigint): boolean {
+function isExcused({ facts, journal }: Evidence, service: string, sentNs: bigint): boolean {
   return (
-    facts.taskKills.some((kill) => kill.service === service && kill.atNs < toldNs) ||
-    journal.syncs.some((e) => e.service === service && e.endedNs === null && e.startedNs < toldNs) ||
-    facts.syncRequests.some((r) => r.revision !== null && r.services.includes(service) && r.atNs < toldNs)
+    facts.taskKills.some((kill) => kill.service === service && kill.atNs < sentNs) ||
+    journal.syncs.some((e) => e.service === service && e.endedNs === null && e.startedNs < sentNs) ||
+    facts.syncRequests.some((r) => r.revision !== null && r.services.includes(service) && r.atNs < sentNs)
   );
 }
 
@@ -127,7 +127,7 @@ function runOf({ targetUrl }: CommitStatus): string {
   return /\/runs\/([0-9a-f-]+)/.exec(targetUrl ?? '')?.[1] ?? '';
 }
 
-function toldBeforeNs({ at }: CommitStatus): bigint {
+function sentBeforeNs({ at }: CommitStatus): bigint {
   return BigInt(at + SLACK_MS) * 1_000_000n - epochMinusMonotonicNs();
 }
 

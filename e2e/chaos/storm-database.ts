@@ -24,7 +24,7 @@ async function lockTable(world: World, { url }: Database): Promise<void> {
       await client.query('ROLLBACK');
     });
   } catch (error) {
-    world.story.tell(`the table could not be locked: ${String(error)}`);
+    world.story.add(`the table could not be locked: ${String(error)}`);
   } finally {
     await client.end().catch(() => undefined);
   }

@@ -92,7 +92,7 @@ async function killGit({ facts, story, server }: World): Promise<void> {
     const pid = findGit(server.current()?.pid);
     if (pid !== null && kill(pid)) {
       facts.gitKillsNs.push(nowNs());
-      story.tell(`SIGKILL to git ${pid}`);
+      story.add(`SIGKILL to git ${pid}`);
       return;
     }
     await sleep(1);
@@ -119,7 +119,7 @@ async function killTask({ stage, facts, story }: World): Promise<void> {
   const { pid, ...task } = victim;
   if (!kill(pid)) return;
   facts.taskKills.push({ ...task, atNs: nowNs() });
-  story.tell(`SIGKILL to the task of ${task.service} at ${task.commit.slice(0, 8)}`);
+  story.add(`SIGKILL to the task of ${task.service} at ${task.commit.slice(0, 8)}`);
 }
 
 async function findTask(folder: string) {
@@ -158,7 +158,7 @@ async function failGithub({ stage, random, story }: World): Promise<void> {
   const how = random.pick([serverError, htmlPage, truncated, reset, cut]);
   const times = random.between(1, 2);
   const description = how.kind === 'answer' ? `answers ${how.status}` : how.kind;
-  story.tell(`GitHub fails the next ${times} statuses: ${description}`);
+  story.add(`GitHub fails the next ${times} statuses: ${description}`);
   stage.github.misbehave({ how, times, method: 'POST' });
 }
 

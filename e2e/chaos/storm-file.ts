@@ -33,7 +33,7 @@ async function lockStore(world: World): Promise<void> {
       },
     );
   } catch (error) {
-    world.story.tell(`the store could not be locked: ${String(error)}`);
+    world.story.add(`the store could not be locked: ${String(error)}`);
   } finally {
     database.close();
   }
@@ -56,7 +56,7 @@ async function failWrite(world: World): Promise<void> {
       await fault.stop();
     });
   } catch (error) {
-    world.story.tell(`no I/O error: ${String(error)}`);
+    world.story.add(`no I/O error: ${String(error)}`);
   }
   await world.server.revive(0);
   // The first write after the error opens the database again.
@@ -81,7 +81,7 @@ async function readFromOutside(world: World): Promise<void> {
     timeout: 10_000,
   });
   const problem = exitCode === 0 ? '' : `, in vain: ${stderr.slice(-200)}`;
-  world.story.tell(`somebody read the database from outside${problem}`);
+  world.story.add(`somebody read the database from outside${problem}`);
 }
 
 function databaseOf({ stage }: World): string {

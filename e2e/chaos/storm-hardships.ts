@@ -44,7 +44,7 @@ async function moveClock(world: World): Promise<void> {
     await deliver(world, await pushChange(world));
     const sent = (): true | null => (written() > before ? true : null);
     await until('a status', sent, { timeoutMs: SENT_LIMIT_MS }).catch(() =>
-      world.story.tell('no status came'),
+      world.story.add('no status came'),
     );
     await sleep(random.between(200, 1_500));
     machine.setClockOffset(0);

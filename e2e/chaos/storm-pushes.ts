@@ -37,7 +37,7 @@ function record(
 ): RecordedPush {
   const push = { ...moved, forced, atNs: nowNs() };
   facts.pushes.push(push);
-  story.tell(`${forced ? 'forced push' : 'push'} ${short(push.before)}..${short(push.after)}: ${what}`);
+  story.add(`${forced ? 'forced push' : 'push'} ${short(push.before)}..${short(push.after)}: ${what}`);
   return push;
 }
 
@@ -67,7 +67,7 @@ export async function deliver(
     facts.surprises.push(`a signed push was answered ${delivery.status} ${JSON.stringify(delivery.body)}`);
   }
   const answer = accepted ? `run ${short(accepted)}` : (delivery.status ?? 'no answer');
-  story.tell(`${how} of ${short(after)}: ${answer}`);
+  story.add(`${how} of ${short(after)}: ${answer}`);
   return delivery;
 }
 
@@ -94,7 +94,7 @@ export async function taskStart(
   };
   const what = `a task of ${services.join(' or ')}`;
   const start = await until(what, started, { timeoutMs: START_LIMIT_MS }).catch(() => null);
-  story.tell(
+  story.add(
     start ? `${start.service} has started at ${short(start.commit)}` : `${what} has not started in time`,
   );
   return start?.commit ?? null;

@@ -40,7 +40,7 @@ export async function requestSync(
     facts.surprises.push(`/sync was answered ${answer.status} ${JSON.stringify(answer.body)}`);
   }
   const said = runId ? `run ${runId.slice(0, 8)}` : (answer?.status ?? 'no answer');
-  story.tell(`/sync ${JSON.stringify(body)}: ${said}`);
+  story.add(`/sync ${JSON.stringify(body)}: ${said}`);
   return Boolean(runId);
 }
 

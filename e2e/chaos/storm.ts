@@ -19,7 +19,7 @@ function troublesOf({ database }: World): StormEvent[] {
  * number of runs is small, because the server writes one commit status a second. If `only` is set, the fault with
  * this name is the only one.
  */
-export async function brew(world: World, only?: string): Promise<void> {
+export async function playStorm(world: World, only?: string): Promise<void> {
   const { random } = world;
   const events = [
     ...draw(world, pushes, random.between(1, 2)),

@@ -1,7 +1,7 @@
-/** The events of a chaos run as one readable account. */
+/** The log of a chaos run, for a person to read. */
 
 export interface Story {
-  tell(event: string): void;
+  add(event: string): void;
   text(): string;
 }
 
@@ -10,7 +10,7 @@ export function createStory(): Story {
   const startedAt = performance.now();
   const lines: string[] = [];
   return {
-    tell(event) {
+    add(event) {
       const seconds = ((performance.now() - startedAt) / 1_000).toFixed(3).padStart(9);
       lines.push(`${seconds}  ${event}`);
     },

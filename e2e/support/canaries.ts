@@ -51,8 +51,8 @@ const SCANS = 5;
 
 /**
  * Lists `path: canary (form)` for each file or link below `folder` that contains a canary. Other processes may remove
- * files meanwhile. The folder is then scanned again, because such a file may have got another name that the scan has
- * passed already.
+ * files meanwhile. The folder is then scanned again, because such a file may now have a name that the scan has
+ * already passed.
  */
 export async function canariesInFiles(folder: string, canaries: Canaries): Promise<string[]> {
   const found = new Set<string>();
@@ -79,13 +79,13 @@ async function scanFolder(
       else if (entry.isFile()) look(path, await readFile(path));
       else if (entry.isDirectory() && !(await scanFolder(path, look))) isComplete = false;
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (!isMissing(error)) throw error;
       isComplete = false;
     }
   }
   return isComplete;
 }
 
-function isGone(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

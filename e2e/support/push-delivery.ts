@@ -31,7 +31,7 @@ export async function deliverRefUpdate(
   return github.deliver({ url, secret: WEBHOOK_SECRET, event: 'push', payload: { ...payload, ...change } });
 }
 
-/** Returns the run that this delivery made. */
+/** Delivers the webhook and returns the id of the run that it created. */
 export async function deliveredRun(
   stage: Stage,
   runner: Runner,
@@ -43,7 +43,7 @@ export async function deliveredRun(
 
 const whySchema = z.object({ why: z.object({ notes: z.array(z.string()) }) });
 
-/** The run's explanation of its selection, without the services. */
+/** Returns the notes in the run's explanation of its selection. */
 export function notesOf(run: DetailedRun): string {
   return whySchema.parse(run).why.notes.join('\n');
 }

@@ -107,7 +107,7 @@ async function leftEnd(clone: Clone, from: string, to: string, fork: boolean): P
   return fork ? clone.scratch.reader(to).mergeBase(from, to) : from;
 }
 
-/** The commit where `to` left the branch; its parent if it is on the branch or no branch is found. */
+/** Returns the commit where `to` left the branch, or the parent of `to` if it is on the branch or no branch is found. */
 async function baseOf(clone: Clone, to: string, branch: string | undefined): Promise<string | null> {
   const head = branch === undefined ? await deployedBranch(clone) : await mustBeCommit(clone, branch);
   const fork = head === null ? null : await clone.scratch.reader(to).mergeBase(head, to);

@@ -9,7 +9,7 @@ export interface ExplainedRange {
   /** Null if nothing was synced before. */
   from: string | null;
   to: string;
-  /** The words for the two ends. */
+  /** How the text names the two commits. */
   shown: { from: string; to: string };
 }
 
@@ -55,7 +55,7 @@ export function explanationText(
     ...remarks.map((note) => `Note: ${note}`),
     ...loud.flatMap((decision) => ['', ...decisionLines(explained, decision)]),
     ...(quiet > 0 ? ['', `${quiet} service(s) not chosen; --all lists them.`] : []),
-    ...(unmatched.length > 0 ? ['', 'Changed, and of no service:'] : []),
+    ...(unmatched.length > 0 ? ['', 'Changed files that belong to no service:'] : []),
     ...unmatched.map((path) => `  ${path}`),
   ];
   return `${lines.map(printable).join('\n')}\n`;

@@ -16,7 +16,7 @@ export const LIMITS = {
   logLimitBytes: variable('LOG_LIMIT_MB', wholeNumber(1, 9_999, MEBIBYTE), {
     default: '64',
     description:
-      'Megabytes of output that are kept of one task. Of longer output the middle is dropped and the last megabyte kept.',
+      'Megabytes of output that are kept of one task. If the output is longer, its middle is dropped and its last megabyte is kept.',
   }),
   queueLimit: variable('QUEUE_LIMIT', wholeNumber(1, 9_999_999), {
     default: '10000',

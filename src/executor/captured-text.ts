@@ -33,7 +33,7 @@ export function createCapturedText(text: string, secrets: Iterable<string>): Cap
   };
 }
 
-/** Not recursive, because values may be nested deeply. Yields an object after its entries were read. */
+/** Yields each object after its entries were read. It is not recursive, because values may be nested deeply. */
 function* objectsIn(root: object): Generator<object> {
   const left: unknown[] = [root];
   while (left.length > 0) {
@@ -54,7 +54,7 @@ function maskEntries(object: object, mask: (text: string) => string): void {
     const shownKey = Array.isArray(object) ? key : mask(key);
     if (shownKey === key && shown === value) continue;
     if (shownKey !== key) Reflect.deleteProperty(object, key);
-    // Not an assignment, because a key may be `__proto__`.
+    // An assignment would be wrong, because a key may be `__proto__`.
     Object.defineProperty(object, shownKey, {
       value: shown,
       enumerable: true,

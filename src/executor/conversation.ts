@@ -4,9 +4,10 @@ import { PassThrough } from 'node:stream';
 import { MustEndError } from '../errors.ts';
 import type { LeftOut } from '../process/output/head-and-tail.ts';
 import type { ProcessIdentity } from '../process/process-table.ts';
-import { type ProcessEnd, superviseProcess } from '../process/supervise-process.ts';
+import { superviseProcess } from '../process/supervise-process.ts';
 import type { OutputStream } from '../runs/run-events.ts';
-import { KIBIBYTE, MAX_TIMER_MS, SECOND } from '../units.ts';
+import { MAX_TIMER_MS, SECOND } from '../units.ts';
+import { type ConversationState, createConversationState } from './conversation-state.ts';
 import type { StepResult } from './executor.ts';
 import { createMessageReader, ExecutorFault, type MessageReader } from './message-reader.ts';
 import type { ExecMessage, LastWord, SentRequest } from './protocol.ts';
@@ -42,10 +43,6 @@ export interface Conversation {
   onResult(text: string): Promise<void> | void;
 }
 
-/** The end of the executor's stderr is shown if the executor fails. */
-const MAX_WORDS_BYTES = 8 * KIBIBYTE;
-const MAX_WORDS_LINES = 3;
-const MAX_WORDS_CHARACTERS = 300;
 /** If the command must end soon, the executor gets only this time for its last answer. */
 const LAST_ANSWER_MS = 5 * SECOND;
 /** The number of signs of life that are sent in the time of a silence. */
@@ -95,7 +92,7 @@ export async function converse(
 interface Dialogue {
   options: ConversationOptions;
   conversation: Conversation;
-  state: State;
+  state: ConversationState;
   reader: MessageReader;
   input: ReturnType<typeof openInput>;
   deadline: ReturnType<typeof createDeadline>;
@@ -107,7 +104,7 @@ function openDialogue(
   giveUp: () => void,
 ): Dialogue {
   const { startLimitMs, endLimitMs, mask, silenceMs } = options;
-  const state = createState(mask);
+  const state = createConversationState(mask);
   const deadline = createDeadline(endLimitMs, (problem) => {
     if (problem !== null) state.fail(new ExecutorFault(problem));
     giveUp();
@@ -206,70 +203,4 @@ function createDeadline(endLimitMs: number, onMissed: (problem: string | null) =
     },
     clear: () => clearTimeout(timer),
   };
-}
-
-type State = ReturnType<typeof createState>;
-
-/** The facts so far about the executor and its command. */
-function createState(mask: (text: string) => string) {
-  let executor: ProcessIdentity | null = null;
-  let started = false;
-  let result: StepResult | null = null;
-  let failure: { error: unknown } | null = null;
-  let words = Buffer.alloc(0);
-
-  return {
-    launch(identity: ProcessIdentity): void {
-      executor = identity;
-    },
-    start({ pid, start_ticks: startTicks }: Extract<ExecMessage, { type: 'started' }>) {
-      started = true;
-      const command = { pid, startTicks };
-      return [command, executor ?? command] as const;
-    },
-    isStarted: () => started,
-    finish({ end, error_msg: why }: Extract<ExecMessage, { type: 'finished' }>, isCancelled: boolean): void {
-      const isWanted = isCancelled || end.kind !== 'cancelled';
-      result = isWanted ? end : { kind: 'lost', message: mask(`The executor gave up the command: ${why}`) };
-    },
-    /** The first failure counts. */
-    fail(error: unknown): void {
-      failure ??= { error };
-    },
-    hasFailed: () => failure !== null,
-    addWords(chunk: Buffer): void {
-      words = Buffer.concat([words, chunk]).subarray(-MAX_WORDS_BYTES);
-    },
-    conclude(end: ProcessEnd, isInsideMessage: boolean): StepResult {
-      if (failure !== null && !(failure.error instanceof ExecutorFault)) throw failure.error;
-      if (failure === null && result !== null) return result;
-      const fault = failure?.error instanceof ExecutorFault ? failure.error.message : null;
-      const problem = fault ?? endOf(end, isInsideMessage);
-      return { kind: 'lost', message: `The executor ${problem}${lastWords(mask(words.toString()))}` };
-    },
-  };
-}
-
-function lastWords(stderr: string): string {
-  const lines = stderr.trim().split('\n').slice(-MAX_WORDS_LINES);
-  const last = lines
-    .map((line) => line.trim())
-    .join('; ')
-    .slice(-MAX_WORDS_CHARACTERS);
-  return last === '' ? '' : `: ${last}`;
-}
-
-function endOf(end: ProcessEnd, isInsideMessage: boolean): string {
-  const when = isInsideMessage ? 'in the middle of a message' : 'before it reported how the command ended';
-  switch (end.kind) {
-    case 'exited':
-      return `ended with exit code ${end.exitCode} ${when}`;
-    case 'killed':
-      return `was killed by ${end.signal} ${when}`;
-    case 'not_started':
-      return `could not be started: ${end.message}`;
-    case 'timed_out':
-    case 'cancelled':
-      return `was ended ${when}`;
-  }
 }

@@ -144,7 +144,7 @@ describe('a caller that dies', () => {
   it('F25: has its step ended by the executor', async () => {
     const { caller, pid } = await startCaller();
     caller.kill('SIGKILL');
-    await gone(pid);
+    await hasEnded(pid);
   });
 });
 
@@ -152,7 +152,7 @@ describe('a caller that hangs', () => {
   it('F22: has its step ended by the executor, and learns that when it continues', async () => {
     const { caller, pid, output } = await startCaller({ silenceMs: 3_000 });
     caller.kill('SIGSTOP');
-    await gone(pid);
+    await hasEnded(pid);
     caller.kill('SIGCONT');
     for (const deadline = Date.now() + 60_000; output() === '' && Date.now() < deadline; ) await delay(50);
     expect(JSON.parse(output())).toEqual({
@@ -195,7 +195,7 @@ async function startCaller(options: { silenceMs?: number } = {}) {
   return { caller, pid, output: () => output };
 }
 
-async function gone(pid: string): Promise<void> {
+async function hasEnded(pid: string): Promise<void> {
   for (const deadline = Date.now() + 60_000; isRunning(pid) && Date.now() < deadline; ) await delay(50);
   expect(isRunning(pid)).toBe(false);
 }

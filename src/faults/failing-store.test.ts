@@ -37,7 +37,7 @@ describe('A store that fails at its n-th call', () => {
   });
 
   it('can fail until it is healed, and only in some of its methods', async () => {
-    const error = new Error('gone');
+    const error = new Error('lost');
     const failing = failAtCall(store, 1, { error, times: Number.POSITIVE_INFINITY, only: ['check'] });
     await failing.store.tally();
     await expect(failing.store.check()).rejects.toBe(error);

@@ -10,14 +10,14 @@ import { createWorld, temporaryDirectory } from './test-support.ts';
 const MORE_THAN_THERE_IS = 2 ** 60;
 
 describe('F17: the floor of free space', () => {
-  it('holds where there is room, also for folders that are not made yet', async () => {
+  it('accepts folders with enough space, also those that do not exist yet', async () => {
     const directory = await temporaryDirectory();
     const directories = [directory, join(directory, 'not/made/yet')];
     await expect(requireFreeSpace({ directories, floorBytes: 1 })).resolves.toBeUndefined();
     await expect(requireFreeSpace({ directories, floorBytes: 0 })).resolves.toBeUndefined();
   });
 
-  it('names the directory, what is free and what to do', async () => {
+  it('is reported with the directory, its free space and the next action', async () => {
     const directory = await temporaryDirectory();
     const floor = requireFreeSpace({ directories: [directory], floorBytes: MORE_THAN_THERE_IS });
     await expect(floor).rejects.toThrow(GitError);
@@ -30,7 +30,7 @@ describe('F17: the floor of free space', () => {
     });
   });
 
-  it('lets neither a mirror nor a workspace begin', async () => {
+  it('stops a mirror and a workspace before they write', async () => {
     const world = await createWorld();
     const head = await world.commit({ a: '1' });
     let floorBytes = MORE_THAN_THERE_IS;

@@ -34,7 +34,7 @@ it('lets one in at a time, in order, also after one that failed', async () => {
   expect(existsSync(`${directory}.lock`)).toBe(false);
 });
 
-/** Takes and leaves the lock for ever in a process of its own; `lines` grows with what it says. */
+/** Starts a process that takes and releases the lock again and again. Its output is added to `lines`. */
 function startHolder(directory: string, holdMs: number) {
   const inside = `${directory}.inside`;
   mkdirSync(inside, { recursive: true });
@@ -65,7 +65,7 @@ function lockFromElsewhere(directory: string): void {
   writeFileSync(path.join(`${directory}.lock`, '1.1.another-machine.token'), '');
 }
 
-it('is free soon after its holder was killed, however long a holder may be silent', async () => {
+it('is free soon after its holder was killed, even if holders may be silent for long', async () => {
   const { directory, lock } = newLock({ waitMs: 30_000, staleMs: 600_000 });
   const holder = startHolder(directory, 600_000);
   await holder.held;
@@ -73,7 +73,7 @@ it('is free soon after its holder was killed, however long a holder may be silen
   expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
 });
 
-it('leaves nothing behind of processes that were killed taking it', async () => {
+it('removes the files of processes that were killed while they took it', async () => {
   const { directory, lock } = newLock();
   mkdirSync(`${directory}.lock-abcdef`, { recursive: true });
   await lock.hold(undefined, async () => undefined);
@@ -87,7 +87,7 @@ it('never lets two in while holders are killed', async () => {
     const holder = startHolder(directory, 1);
     all.push(holder);
     await holder.held;
-    // Two holders go on. The oldest is killed at any point of its work.
+    // Two holders continue. The oldest is killed, at whatever point it has reached.
     if (round >= 2) await all[round - 2]?.kill();
   }
   const lines = all.flatMap((holder) => holder.lines);
@@ -103,7 +103,7 @@ it('is lost by a process that was stopped for too long', async () => {
   expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
 });
 
-it('is aborted for a holder that loses it', async () => {
+it('aborts the work of a holder that loses it', async () => {
   const { directory, lock } = newLock({ staleMs: 400 });
   const lost = lock.hold(undefined, async (held) => {
     await new Promise((resolve) => held.addEventListener('abort', resolve));
@@ -122,7 +122,7 @@ it('is kept when a clock has jumped', async () => {
   lockFromElsewhere(directory);
   const longAgo = new Date(0);
   utimesSync(path.join(`${directory}.lock`, '1.1.another-machine.token'), longAgo, longAgo);
-  await expect(lock.hold(undefined, async () => 'ours')).rejects.toThrow('stayed with another process');
+  await expect(lock.hold(undefined, async () => 'ours')).rejects.toThrow('is still held by another process');
 });
 
 it('does not wait for ever for another process, and says which lock that is', async () => {
@@ -130,10 +130,10 @@ it('does not wait for ever for another process, and says which lock that is', as
   lockFromElsewhere(directory);
   const error = await lock.hold(undefined, () => Promise.resolve()).catch((cause: unknown) => cause);
   expect(error).toBeInstanceOf(RunnerError);
-  expect(error).toMatchObject({ message: `The lock ${directory}.lock stayed with another process.` });
+  expect(error).toMatchObject({ message: `The lock ${directory}.lock is still held by another process.` });
 });
 
-it('lets only a cancelled caller leave the queue at once', async () => {
+it('removes a cancelled caller from the queue at once, and keeps the others', async () => {
   const { lock } = newLock();
   const gate = Promise.withResolvers<void>();
   const cancel = new AbortController();

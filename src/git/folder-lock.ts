@@ -91,7 +91,7 @@ async function acquire(
       throw options.fail(`The lock ${path} cannot be taken: ${code}.`, { nextAction, cause: error });
     }
     if (performance.now() > deadline) {
-      throw options.fail(`The lock ${path} stayed with another process.`, { nextAction, cause: holder });
+      throw options.fail(`The lock ${path} is still held by another process.`, { nextAction, cause: holder });
     }
     await sleep(POLL_MS, undefined, signal ? { signal } : {});
   }

@@ -32,7 +32,7 @@ export async function startSshd(folder: string): Promise<Sshd> {
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', '', '-f', join(folder, name)]);
   }
   await copyFile(join(folder, 'client.pub'), join(folder, 'authorized_keys'));
-  // Where root's sshd puts itself without privileges.
+  // An sshd of root needs this folder, to which it confines its processes without privileges.
   if (userInfo().uid === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
   const port = await freePort();
   const settings = {

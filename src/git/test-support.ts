@@ -44,7 +44,7 @@ export interface World {
 
 /** Removed when the test ends. */
 export async function temporaryDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'git-room-'));
+  const directory = await mkdtemp(join(tmpdir(), 'git-world-'));
   onTestFinished(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
   return directory;
 }

@@ -95,7 +95,7 @@ describe('Our comment', () => {
     expect(github.written).toEqual(['PATCH /repos/acme/infra/issues/comments/2']);
   });
 
-  it('of an earlier service may have the mark further down, and another comment of ours that quotes the mark is left alone', async () => {
+  it('of an earlier service may have the mark further down, and our other comments that quote the mark are left alone', async () => {
     const bot = { login: 'app[bot]', type: 'Bot' };
     const quoting = { id: 1, body: `<!-- runners-poc:plan:p2 -->\n${MARK}`, user: bot };
     const preview = { id: 2, body: `<!-- iac-runner:preview -->\n\`${MARK}\``, user: bot };

@@ -118,7 +118,7 @@ async function eachEntry(
   const handle = await open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     const opened = Buffer.from(`/proc/self/fd/${handle.fd}`);
-    // Not all names at once, because they may not fit into memory.
+    // The names are not read all at once, because they may not fit into memory.
     for await (const { name } of await opendir(opened, { encoding: 'latin1' })) {
       if (isWanted(name)) await visit(inside(opened, name), name);
     }

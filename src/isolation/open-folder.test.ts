@@ -86,7 +86,7 @@ describe('The folder of a run', () => {
     mkdirSync(precious);
     writeFileSync(path.join(precious, 'file'), 'kept');
     symlinkSync(precious, path.join(checkout, 'sub/link'));
-    await expect(removeFolder(folder, async () => 'the executor is gone')).rejects.toThrow(
+    await expect(removeFolder(folder, async () => 'the executor has ended')).rejects.toThrow(
       /checkout could not be emptied by the user of EXECUTOR_COMMAND/,
     );
     expect(existsSync(path.join(checkout, 'sub/file'))).toBe(true);

@@ -109,7 +109,7 @@ describe.skipIf(missing)(
     it('breaks off without `done` if Redis stays away, and reports that', async () => {
       const errors: unknown[] = [];
       let reads = 0;
-      // By this clock each read takes 250 ms.
+      // With this clock, each read takes 250 ms.
       vi.useFakeTimers({ toFake: ['performance'] });
       onTestFinished(() => void vi.useRealTimers());
       const away: Pick<JobReader, 'read'> = {

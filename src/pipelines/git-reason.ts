@@ -1,7 +1,7 @@
 /** Decides which reason a run ends with after an error of git or of the disk. */
 
 import { GitError, isDiskFull } from '../errors.ts';
-import type { RunReason } from '../runs/run.ts';
+import type { RunReason } from '../runs/run-reasons.ts';
 
 /** Returns null for any other error. */
 export function gitReason(

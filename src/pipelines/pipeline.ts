@@ -1,7 +1,8 @@
 /** The context that a pipeline gets, and the outcome that it returns. */
 
-import type { FinalRunState, Run, RunKind, RunReason, RunRequest } from '../runs/run.ts';
+import type { FinalRunState, Run, RunKind, RunRequest } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
+import type { RunReason } from '../runs/run-reasons.ts';
 
 export interface PipelineContext<Kind extends RunKind> {
   run: Run<Kind>;

@@ -8,128 +8,131 @@ import type { RunStore } from '../runs/run-store.ts';
 import type { Outcome } from './pipeline.ts';
 import { openPullSetup, type PullSetup } from './pull-setup.fixture.ts';
 
-/** Attempts until the run has ended, or waits: for an approval, or for its deployments. */
+/** Repeats attempts until the run has ended, or waits for an approval or for its deployments. */
 async function attempt(
-  room: PullSetup,
+  setup: PullSetup,
   kind: 'plan' | 'command',
-  seen: RunStore = room.store,
+  seen: RunStore = setup.store,
 ): Promise<Outcome> {
   for (;;) {
-    const claim = await room.claim(kind);
+    const claim = await setup.claim(kind);
     try {
-      const outcome = await room.perform(claim, seen);
-      if (outcome.state === 'queued') await room.putBack(claim);
-      else await room.end(claim, outcome);
+      const outcome = await setup.perform(claim, seen);
+      if (outcome.state === 'queued') await setup.putBack(claim);
+      else await setup.end(claim, outcome);
       return outcome;
     } catch (error) {
       if (!(error instanceof StoreUnavailableError)) throw error;
-      await room.putBack(claim);
+      await setup.putBack(claim);
     }
   }
 }
 
-/** A command to its end, with the deployments that it asks for. */
-async function obey(room: PullSetup, seen: RunStore = room.store): Promise<Outcome> {
+/** Works on a command, and on the deployments that it requests, until the command has ended. */
+async function finishCommand(setup: PullSetup, seen: RunStore = setup.store): Promise<Outcome> {
   for (;;) {
-    const outcome = await attempt(room, 'command', seen);
+    const outcome = await attempt(setup, 'command', seen);
     if (outcome.state !== 'queued') return outcome;
-    const claim = await room.claim();
-    await room.end(claim, await room.work(claim));
+    const claim = await setup.claim();
+    await setup.end(claim, await setup.work(claim));
   }
 }
 
 const deploymentsOf = async ({ store }: PullSetup) =>
   (await store.runs({ limit: 1_000 })).filter(({ kind }) => kind === 'deploy');
 
-async function expectOver(room: PullSetup, run: Run): Promise<void> {
-  const { state } = (await room.store.run(run.id)) ?? run;
+async function expectOver(setup: PullSetup, run: Run): Promise<void> {
+  const { state } = (await setup.store.run(run.id)) ?? run;
   expect(isFinal(state)).toBe(true);
-  const steps = await room.store.steps(run.id);
+  const steps = await setup.store.steps(run.id);
   expect(steps.filter((step) => step.state === 'pending' || step.state === 'running')).toEqual([]);
-  expect(room.leftOf(run.id)).toEqual([]);
+  expect(setup.leftOf(run.id)).toEqual([]);
 }
 
 describe('The plan of a pull request', { timeout: 300_000 }, () => {
   it('ends although the store fails at any call, and starts nothing before it is approved', async () => {
-    const room = await openPullSetup();
+    const setup = await openPullSetup();
     for (let n = 1; ; n += 1) {
-      const run = await room.askForPlan(`p${n}`);
-      const failing = failAtCall(room.store, n);
-      const before = room.argv().length;
-      expect((await attempt(room, 'plan', failing.store)).state).toBe('awaiting_approval');
-      expect(room.argv()).toHaveLength(before);
-      expect(room.leftOf(run.id)).toEqual([]);
-      await room.store.decide(run.id, 'approved', 'ada');
-      expect(await attempt(room, 'plan', failing.store)).toMatchObject({
+      const run = await setup.askForPlan(`p${n}`);
+      const failing = failAtCall(setup.store, n);
+      const before = setup.argv().length;
+      expect((await attempt(setup, 'plan', failing.store)).state).toBe('awaiting_approval');
+      expect(setup.argv()).toHaveLength(before);
+      expect(setup.leftOf(run.id)).toEqual([]);
+      await setup.store.decide(run.id, 'approved', 'ada');
+      expect(await attempt(setup, 'plan', failing.store)).toMatchObject({
         state: 'succeeded',
         message: 'Planned: 1 to add, 0 to change, 0 to destroy',
       });
-      await expectOver(room, run);
+      await expectOver(setup, run);
       if (failing.failed().length === 0) break;
     }
-    expect(room.applied()).toBe(0);
-    expect(room.argv().filter((line) => line.startsWith('apply'))).toEqual([]);
+    expect(setup.applied()).toBe(0);
+    expect(setup.argv().filter((line) => line.startsWith('apply'))).toEqual([]);
   });
 
   it('ends although its tool dies at any of its lines, and leaves nothing behind', async () => {
-    const room = await openPullSetup();
+    const setup = await openPullSetup();
     const ends: string[] = [];
     for (let n = 1; n <= 6; n += 1) {
-      room.dieAt(n);
-      const run = await room.askForPlan(`p${n}`);
-      await attempt(room, 'plan');
-      await room.store.decide(run.id, 'approved', 'ada');
-      ends.push((await attempt(room, 'plan')).state);
-      await expectOver(room, run);
+      setup.dieAt(n);
+      const run = await setup.askForPlan(`p${n}`);
+      await attempt(setup, 'plan');
+      await setup.store.decide(run.id, 'approved', 'ada');
+      ends.push((await attempt(setup, 'plan')).state);
+      await expectOver(setup, run);
     }
-    // init; plan twice; show twice; and nothing any more.
+    // The tool prints one line in init, two in plan and one in each show. There is no sixth line.
     expect(ends).toEqual([...Array.from({ length: 5 }, () => 'failed'), 'succeeded']);
   });
 });
 
 describe('The command of a comment', { timeout: 300_000 }, () => {
   it('ends although the store fails at any call, and applies an approved head once', async () => {
-    const room = await openPullSetup();
+    const setup = await openPullSetup();
     for (let n = 1; ; n += 1) {
-      const run = await room.askForApply(n);
-      const failing = failAtCall(room.store, n);
-      expect(await obey(room, failing.store)).toMatchObject({ state: 'succeeded' });
-      expect(room.applied()).toBe(n);
-      expect(await deploymentsOf(room)).toHaveLength(n);
-      await expectOver(room, run);
+      const run = await setup.askForApply(n);
+      const failing = failAtCall(setup.store, n);
+      expect(await finishCommand(setup, failing.store)).toMatchObject({ state: 'succeeded' });
+      expect(setup.applied()).toBe(n);
+      expect(await deploymentsOf(setup)).toHaveLength(n);
+      await expectOver(setup, run);
       if (failing.failed().length === 0) break;
     }
   });
 
   it('applies nothing without an approval although the store fails at any call', async () => {
-    const room = await openPullSetup();
-    room.github.approved = false;
+    const setup = await openPullSetup();
+    setup.github.approved = false;
     for (let n = 1; ; n += 1) {
-      const run = await room.askForApply(n);
-      const failing = failAtCall(room.store, n);
-      expect(await obey(room, failing.store)).toMatchObject({ state: 'failed', reason: 'not_approved' });
-      await expectOver(room, run);
+      const run = await setup.askForApply(n);
+      const failing = failAtCall(setup.store, n);
+      expect(await finishCommand(setup, failing.store)).toMatchObject({
+        state: 'failed',
+        reason: 'not_approved',
+      });
+      await expectOver(setup, run);
       if (failing.failed().length === 0) break;
     }
-    expect(await deploymentsOf(room)).toEqual([]);
-    expect(room.argv()).toEqual([]);
+    expect(await deploymentsOf(setup)).toEqual([]);
+    expect(setup.argv()).toEqual([]);
   });
 
   it('ends although its tool dies at any of its lines, and is applied at most once', async () => {
-    const room = await openPullSetup();
+    const setup = await openPullSetup();
     const ends: string[] = [];
     for (let n = 1; n <= 9; n += 1) {
-      room.dieAt(n);
-      const before = room.applied();
-      const run = await room.askForApply(n);
-      const { state } = await obey(room);
+      setup.dieAt(n);
+      const before = setup.applied();
+      const run = await setup.askForApply(n);
+      const { state } = await finishCommand(setup);
       ends.push(state);
-      expect(room.applied() - before).toBeLessThanOrEqual(1);
-      if (state === 'succeeded') expect(room.applied() - before).toBe(1);
-      await expectOver(room, run);
-      expect(await deploymentsOf(room)).toHaveLength(n);
+      expect(setup.applied() - before).toBeLessThanOrEqual(1);
+      if (state === 'succeeded') expect(setup.applied() - before).toBe(1);
+      await expectOver(setup, run);
+      expect(await deploymentsOf(setup)).toHaveLength(n);
     }
-    // The outputs, which are read last, are no part of what was to be applied.
+    // The outputs are read after the apply, so the deployment succeeds if the tool dies then.
     expect(ends).toEqual([
       ...Array.from({ length: 7 }, () => 'failed'),
       ...Array.from({ length: 2 }, () => 'succeeded'),

@@ -132,7 +132,7 @@ function change(before: Files, { random, pick, mayBreak, earlier }: Chance): Fil
     () => write(pick(paths)),
     () => write(`${folder}/new ${number % 7}.yml`),
     () => void files.delete(pick(paths)),
-    () => move(folder, `platform/01.gone${number}`),
+    () => move(folder, `platform/01.removed${number}`),
     () => move(folder, `platform/0${(number % 8) + 1}.${name}`),
     () => move(folder, `platform/02.${pick(['a', 'b', 'f', 'g', 'h'])}${number % 3}`),
     () => void serviceFiles(`platform/04.n${number % 9}`).map(([path, file]) => files.set(path, file)),

@@ -175,7 +175,7 @@ async function withMarker(candidates: ProcessStat[], marker: string): Promise<Pr
   const marked: ProcessIdentity[] = [];
   for (const stat of candidates) {
     if (stat.pid === process.pid || !isRunning(stat)) continue;
-    // Not synchronous, because this read waits for the memory lock of the other process.
+    // This read is not synchronous, because it waits for the memory lock of the other process.
     const environment = await readFile(`/proc/${stat.pid}/environ`, 'latin1').catch(unlessShortage);
     if (environment?.split('\0').includes(entry)) marked.push(stat);
   }

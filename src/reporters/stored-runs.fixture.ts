@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PlanInput } from '../runs/plan-comment.ts';
+import type { Report } from '../runs/report.ts';
 import {
   isFinal,
   type PlanRun,
@@ -14,7 +15,7 @@ import {
   type SyncRun,
 } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
-import type { Lease, Report, RunStore } from '../runs/run-store.ts';
+import type { Lease, RunStore } from '../runs/run-store.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import type { WakeUp } from './outbox/sending-loop.ts';
 

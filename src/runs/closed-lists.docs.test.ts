@@ -6,8 +6,8 @@ import fastGlob from 'fast-glob';
 import { describe, expect, it } from 'vitest';
 import { SCHEMA_FILE } from '../stores/sql/schema.ts';
 import { kindOf, RUN_KINDS } from './kinds/kinds.ts';
-import { RUN_REASONS } from './run.ts';
 import type { RunEventBody } from './run-events.ts';
+import { RUN_REASONS } from './run-reasons.ts';
 
 const text = readFileSync(join(import.meta.dirname, '../../docs/architecture.md'), 'utf8');
 

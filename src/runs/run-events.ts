@@ -6,12 +6,12 @@ import {
   type FinalRunState,
   isFinal,
   type Run,
-  type RunReason,
   type Step,
   type StepState,
   stepTransition,
   transition,
 } from './run.ts';
+import type { RunReason } from './run-reasons.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
 

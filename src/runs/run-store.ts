@@ -2,6 +2,7 @@
 
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
+import type { Report, ReporterName } from './report.ts';
 import type { FinalRunState, Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
 
@@ -53,31 +54,6 @@ export interface Ledger {
   pins: Map<string, string>;
   /** Text of the branch's last good rules file, or null. */
   rules: string | null;
-}
-
-/** The reporters. A run stays unreported for each of them until that reporter settles it. */
-export const REPORTERS = ['commit-status', 'pull-request-comment', 'plan-comment', 'event-webhook'] as const;
-
-export type ReporterName = (typeof REPORTERS)[number];
-
-/** The last state of a report about a run to one target: a commit, a comment or an address. */
-export interface Report {
-  reporter: ReporterName;
-  runId: string;
-  target: string;
-  /** The text that was last sent with success, in the reporter's own words, or null. */
-  told: string | null;
-  /** True if everything was sent, or was given up: nothing more is sent for this run and target. */
-  settled: boolean;
-  /** Consecutive failures, the earliest time of the next try, and what went wrong. */
-  failures: number;
-  notBefore: number;
-  problem: string | null;
-}
-
-/** Returns the report of a target that nothing was sent to yet. */
-export function blankReport(reporter: ReporterName, runId: string, target: string): Report {
-  return { reporter, runId, target, told: null, settled: false, failures: 0, notBefore: 0, problem: null };
 }
 
 export interface RunFilter {

@@ -1,8 +1,9 @@
-/** Defines a run and a step: their states, the legal transitions, and the closed list of reasons. */
+/** Defines a run and a step: their fields, their states, and the legal transitions. */
 
 import type { CommandInput } from './command.ts';
 import type { DeployInput } from './deployments/deployment.ts';
 import type { PlanInput } from './plan-comment.ts';
+import type { RunReason } from './run-reasons.ts';
 
 /** Every state with the states that may follow it. A state with none is final. */
 const NEXT_STATES = {
@@ -42,48 +43,6 @@ export function transition<To extends RunState>(from: RunState, to: To): To {
   if (!next.includes(to)) throw new Error(`A run cannot go from ${from} to ${to}.`);
   return to;
 }
-
-/**
- * The reason of an ending, with the next action that is shown beside it. `failed` means that a command said no;
- * `errored` means that this program could not do its part.
- */
-export const RUN_REASONS = {
-  step_failed: 'Open the failed step, fix it and push, or retry the run.',
-  step_timed_out: 'Find what the task waits for, or raise SYNC_TIMEOUT, then retry the run.',
-  repository_invalid: 'Fix the named folders in the repository and push.',
-  service_missing: 'Ask for services that the commit holds; the branch may have lost them since.',
-  rules_invalid: 'Fix .iac-runner.yaml at the named line and push; the last good rules were used.',
-  unsigned_commit: 'Sign the commit with a key that the operator allows and push it again.',
-  git_unavailable: 'Check that the repository can be reached with the credentials given, then try again.',
-  unknown_revision: 'Check that the commit, branch or tag was pushed, then try again.',
-  not_on_branch: 'Nothing to do: the branch head was queued instead.',
-  covered_by_newer: 'Nothing to do: a newer run of the branch covers this commit.',
-  pull_request_closed: 'Nothing to do, unless the pull request is opened again.',
-  newer_already_synced: 'Nothing to do, unless an older commit is wanted: then ask for a rollback.',
-  tool_missing: 'Install the tool, or ask for a version that is there, then deploy again.',
-  no_wall: 'Set EXECUTOR_COMMAND, or the named variable that trusts these people, then start the run again.',
-  executor_lost: 'Look at EXECUTOR_COMMAND and at where it leads, then start the run again.',
-  request_invalid: 'Fix what the message names, then deploy again.',
-  credentials_lost: 'Deploy again: the credentials of the request cannot be read any more.',
-  plan_lost: 'Deploy again: the plan that was shown is not there unchanged, so it is not applied.',
-  check_failed: 'Open the failed check; change the configuration, or the check, and deploy again.',
-  not_allowed: 'Ask somebody with write access to the repository to write it.',
-  not_approved: 'Fix what the message names, then write a new comment.',
-  github_unavailable: 'Check GITHUB_TOKEN and GITHUB_API_URL, then write a new comment.',
-  interrupted: 'Look at what the tool says was applied, check the state and its lock, then deploy again.',
-  rejected: 'Nothing was applied. Deploy again when it is wanted after all.',
-  approval_expired: 'Nothing was applied: nobody approved in time. Deploy again.',
-  task_runner_missing: 'Install invoke or set INVOKE_COMMAND, then retry the run.',
-  workspace_unavailable: 'Check who holds the workspace lock and its permissions, then retry the run.',
-  disk_full: 'Free space on the disk, then retry the run.',
-  attempts_exhausted: 'Read the log of the last attempt, then retry the run.',
-  handed_back_too_often:
-    'See whether a task of this run stops the server: then let a helper replace it (docs/operations.md). Retry the run.',
-  cancelled_by_request: 'Retry the run when it is wanted after all.',
-  internal: 'Read the server log for this run and report a bug.',
-} as const;
-
-export type RunReason = keyof typeof RUN_REASONS;
 
 const NEXT_STEP_STATES = {
   // A new attempt of the run puts unfinished steps back to pending.

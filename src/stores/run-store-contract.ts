@@ -278,25 +278,25 @@ export function describeRunStore(
       });
 
       it('keeps covered runs apart whose commits are not on the branch, from then on and for good', async () => {
-        const [gone, kept] = [await store.enqueue(pushRequest()), await store.enqueue(pushRequest())];
+        const [dropped, kept] = [await store.enqueue(pushRequest()), await store.enqueue(pushRequest())];
         await store.enqueue(pushRequest());
         const { lease, covers } = await claim();
-        expect(covers.map(({ id }) => id)).toEqual([gone.run.id, kept.run.id]);
+        expect(covers.map(({ id }) => id)).toEqual([dropped.run.id, kept.run.id]);
         const changed: string[] = [];
         const unwatch = store.watch((id) => void changed.push(id));
-        const runs = [gone.run.id, 'no such run'].map((id) => ({ id, message: 'Not on main' }));
+        const runs = [dropped.run.id, 'no such run'].map((id) => ({ id, message: 'Not on main' }));
         await store.append(lease, [{ type: 'run.uncovers', runs }]);
         await store.append(lease, [{ type: 'run.uncovers', runs }]);
         unwatch();
-        expect(changed.filter((id) => id === gone.run.id)).toHaveLength(1);
+        expect(changed.filter((id) => id === dropped.run.id)).toHaveLength(1);
         const of = { state: 'superseded', coveredBy: lease.runId };
-        expect(await store.run(gone.run.id)).toMatchObject({
+        expect(await store.run(dropped.run.id)).toMatchObject({
           ...of,
           reason: 'not_on_branch',
           message: 'Not on main',
         });
         expect(await store.run(kept.run.id)).toMatchObject({ ...of, reason: 'covered_by_newer' });
-        const types = (await store.events(gone.run.id, { after: 0, limit: 10 })).map(({ type }) => type);
+        const types = (await store.events(dropped.run.id, { after: 0, limit: 10 })).map(({ type }) => type);
         expect(types).toEqual(['run.queued', 'run.finished', 'run.uncovered']);
         await store.takeBack({ all: true, maxAttempts: 3 });
         expect((await claim()).covers.map(({ id }) => id)).toEqual([kept.run.id]);
@@ -771,7 +771,7 @@ export function describeRunStore(
     });
 
     describe('what is sealed beside a run', () => {
-      it('can be read until the run has ended, and is then gone', async () => {
+      it('can be read until the run has ended, and is deleted then', async () => {
         const { run } = await store.enqueue(deployRequest(), { sealed: 'v1.abc' });
         const none = await store.enqueue(deployRequest({ concurrencyGroup: 'deploy:other' }));
         expect(await store.sealed(run.id)).toBe('v1.abc');

@@ -113,7 +113,7 @@ it('A machine without a wall ends the deployment of an operator, and begins noth
 });
 
 it('A machine without a wall ends the plan of a pull request, and begins nothing of it', async () => {
-  // To trust operators is not to trust everybody.
+  // Trust in operators does not mean trust in everybody.
   const { store, work } = await openMachine({ TRUST_OPERATORS: 'true' });
   await askForPlan(store);
   expect(await work()).toEqual({

@@ -144,7 +144,7 @@ export async function repairLoss(
   if (known === identity) return;
   if (known !== null) {
     log.error(
-      'the store is another one than before: its runs, logs and ledger are gone, so every service is synced again',
+      'the store is another one than before: its runs, logs and ledger are lost, so every service is synced again',
     );
     await enqueueSync(store, {
       trigger: { source: 'reconcile' },

@@ -23,7 +23,7 @@ export interface ExecuteOptions extends LeaseOptions {
   pipelines: Pipelines;
   /** Aborted at the start of a drain, with the failure that ends the server, if any. No further step starts then. */
   draining: AbortSignal;
-  /** Aborted at the end of a drain. What still runs then is ended. */
+  /** Aborted at the end of a drain. A step that still runs then is ended. */
   stopping: AbortSignal;
   /** For tests: how long a server that stops waits for the store. Default 10 s. */
   lastWordsMs?: number;

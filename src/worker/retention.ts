@@ -3,11 +3,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Loop, startLoop } from '../loop.ts';
-import type { ReporterName, RunStore } from '../runs/run-store.ts';
+import type { ReporterName } from '../runs/report.ts';
+import type { RunStore } from '../runs/run-store.ts';
 import { DAY, HOUR, SECOND } from '../units.ts';
 
 const PAUSE_MS = 100;
-/** GitHub lists the deliveries of three days. What is stored about those shows which of them were missed. */
+/** GitHub lists the deliveries of three days. The stored deliveries of these days show which of them were missed. */
 const LEAST_FOR_DELIVERIES_MS = 4 * DAY;
 
 export interface RetentionOptions {

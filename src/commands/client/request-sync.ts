@@ -1,4 +1,4 @@
-/** Sends a signed request to /sync of a running server, and follows the run if wanted. */
+/** Sends a signed request to /sync of a running server, and follows the run on request. */
 
 import { z } from 'zod';
 import { loadClientConfig } from '../../config.ts';
@@ -19,7 +19,7 @@ export interface SyncRequestBody {
 
 const answerSchema = z.object({ run_id: z.string(), services: z.array(z.string()), url: z.string() });
 
-/** Prints the run. Resolves to true once it is accepted or, when followed, to whether it succeeded. */
+/** Prints the run. Resolves to true once it is accepted. If the run is followed, resolves to whether it succeeded. */
 export async function requestSync(
   request: SyncRequestBody,
   { url, follow = false }: { url?: string | undefined; follow?: boolean | undefined },

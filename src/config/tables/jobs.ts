@@ -101,7 +101,7 @@ const READ = {
     drainTimeoutMs: LIMITS.drainTimeoutMs,
     logLimitBytes: LIMITS.logLimitBytes,
     githubApiUrl: GIT.githubApiUrl,
-    /** For mirrors; null for a folder below the system's folder for temporary files. */
+    /** The folder of mirrors. Null means one below the system's folder for temporary files. */
     stateDir: FOLDERS.dataDir,
     ...LOG,
   },
@@ -124,7 +124,7 @@ export function readJobsConfig(environment: Environment, table: Table) {
     redisUrl: jobs.redisUrl ?? 'redis://localhost:6379',
     /** The variables that the agent gets by AGENT_ENV. */
     agentEnvironment: pick(given(environment), agentEnv),
-    // Not the trimmed value: 32 characters may begin or end with a blank.
+    // The value is not trimmed, because the 32 characters may begin or end with a blank.
     encryptionKey: environment.ENCRYPTION_KEY ?? '',
     executor: executorConfig(executor),
     plumbing: plumbingOf(environment),

@@ -46,7 +46,7 @@ export function createMirrorKeeper(options: MirrorKeeperOptions): MirrorKeeper {
   const { directory, log } = options;
   const lock = createMirrorLock(options);
 
-  /** For damage, warns and works from nothing. Throws any other error. */
+  /** If the mirror is damaged, warns and works with a new one. Throws any other error. */
   function buildAfter<T>(error: unknown, work: MirrorWork<T>, held: AbortSignal): Promise<T> {
     if (!isDamage(error)) throw error;
     log.warn({ directory, problem: describeError(error) }, 'The mirror is damaged and is rebuilt');

@@ -16,7 +16,7 @@ interface Person {
 export interface Recorded {
   commit: string;
   committerEmail: string;
-  /** Against its first parent; a binary file counts as no lines. */
+  /** The number of lines compared with its first parent. A binary file counts as no lines. */
   linesAdded: number;
   linesRemoved: number;
 }
@@ -36,13 +36,13 @@ export interface NewBranch {
    */
   record(change: Change): Promise<Recorded | null>;
   /**
-   * Makes the branch at a commit. Returns null if that is done, else what the branch is at already: if two do this at
-   * the same time, the server lets one. Throws GitError.
+   * Creates the branch at a commit. Returns null if this succeeds. If the branch exists already, returns its commit: of two
+   * callers at the same time, the server accepts one. Throws GitError.
    */
   push(commit: string, branch: string): Promise<Recorded | null>;
-  /** Where a branch of the remote is, or null. Throws GitError. */
+  /** Finds the commit of a branch of the remote, or null. Throws GitError. */
   find(branch: string): Promise<Recorded | null>;
-  /** Removes what was needed on the way. */
+  /** Removes the temporary files. */
   remove(): Promise<void>;
 }
 

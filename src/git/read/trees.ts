@@ -11,7 +11,7 @@ export interface TreeEntry {
   mode: string;
   type: 'tree' | 'blob' | 'commit';
   id: string;
-  /** From the root, with slashes. Any characters but NUL; bytes that are not UTF-8 become U+FFFD. */
+  /** The path from the root, with slashes. It may contain all characters but NUL. Bytes that are not UTF-8 become U+FFFD. */
   path: string;
 }
 
@@ -31,7 +31,7 @@ export async function listTree(
   return list(repository, revision, paths, ['-r', '-t']);
 }
 
-/** Lists only what is at `paths`, or directly in those that end with a slash. Throws like listTree. */
+/** Lists only the entries at `paths`. A path that ends with a slash means the entries directly in it. Throws like listTree. */
 export async function listLevel(
   repository: RepositoryGit,
   revision: string,
@@ -68,8 +68,8 @@ export function typeOfMode(mode: string): TreeEntry['type'] {
 }
 
 /**
- * Lists the paths that differ; a rename as both of its paths. Takes only tree ids, because diff-tree would read a commit
- * and what follows it as a commit with its parents. Throws GitError `broken` if the inside of a tree is damaged.
+ * Lists the paths that differ. A rename is listed as both of its paths. Takes only tree ids, because diff-tree would read
+ * two commits as a commit with its parent. Throws GitError `broken` if the inside of a tree is damaged.
  */
 export async function changedPaths(
   repository: RepositoryGit,
@@ -88,7 +88,7 @@ export async function changedPaths(
   return pairs.map((pair, index) => parseAnswer(pair, answers[index] ?? ''));
 }
 
-/** git prints nothing for a missing tree; else a line with both ids, then each path ended by NUL. */
+/** For a missing tree, git prints nothing. Otherwise it prints a line with both ids, and then each path, ended by NUL. */
 function parseAnswer({ from, to }: TreePair, answer: string): string[] | null {
   if (answer === '') return null;
   const heading = `${from} ${to}\n`;

@@ -178,7 +178,7 @@ function gitFor(
   const variables = Object.entries(withoutOperator(network)).filter(([name]) => !direct.test(name));
   return createGit({
     path,
-    // Not the operator's home, whose .netrc would open what the request itself may not.
+    // The operator's home is not used, because its .netrc could open repositories that the request may not.
     home: '/dev/null',
     remote: requestedRemote(remote, credentials),
     remoteSettings: pin.settings,

@@ -46,7 +46,7 @@ export interface RemoteRepository {
 
 /** A repository that this program may write to, if the credentials allow it. */
 export interface WritableRepository extends RemoteRepository {
-  /** For a change that becomes a branch there; `directory` is for what that needs on the way. */
+  /** Prepares a change that becomes a branch there. `directory` is for its temporary files. */
   openNewBranch(directory: string, signal?: AbortSignal): Promise<NewBranch>;
 }
 

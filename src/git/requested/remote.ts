@@ -14,7 +14,7 @@ export interface Remote {
   credential: { key: string; value: string } | null;
   /** Removes this remote's secrets, and the user information of any URL, from the text. */
   clean(text: string): string;
-  /** For the person who named the remote. Left out: the operator. */
+  /** The next actions for the person who named the remote. Left out: errors advise the operator. */
   advice?: RemoteAdvice;
 }
 

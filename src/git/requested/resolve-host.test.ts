@@ -22,7 +22,7 @@ async function unknownName(): Promise<string[]> {
 }
 
 describe('pinHost', () => {
-  it('holds git to the addresses that were judged', async () => {
+  it('makes git use only the addresses that were checked', async () => {
     const lookup = answers('8.8.8.8', '2001:4860:4860::8888');
     const https = await pinHost(remoteUrl('https://git.example.com/r'), { network: {}, lookup });
     expect(https.settings).toEqual([

@@ -184,7 +184,7 @@ describe('A repository over ssh', () => {
     ).rejects.toThrow('cancelled by somebody');
   });
 
-  it('goes to the address that was judged, under the name that was asked for', async (context) => {
+  it('connects to the address that was checked, under the name that was requested', async (context) => {
     const stage = await createSshStage(context);
     await stage.commit({ a: '1' });
     const host = 'git.example.test';
@@ -217,7 +217,7 @@ describe('A repository over ssh', () => {
 });
 
 describe('A repository over http', () => {
-  it('is asked at the address that was judged', async () => {
+  it('is asked at the address that was checked', async () => {
     const world = await createWorld();
     await world.commit({ a: '1' });
     const address = await listen((request, response) => serveGit(world.remote, request, response));

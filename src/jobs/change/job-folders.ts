@@ -115,7 +115,7 @@ async function openFolder(options: JobFoldersOptions, name: string) {
     checkout,
     /** A folder for the objects of git. It exists. */
     scratch,
-    /** For every process that the attempt starts. It holds a marker, by which they are found if the worker dies. */
+    /** Every process of the attempt gets this. It holds a marker, by which they are found if the worker dies. */
     environment: { ...(isShared ? gitTrust(checkout) : {}), [MARKER]: name } as Record<string, string>,
     /** Called once the checkout exists. Opens it for the agent's user, if TEMP_DIR allows that. */
     async open(): Promise<void> {

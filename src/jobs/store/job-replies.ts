@@ -36,8 +36,8 @@ export interface JobLine {
   line: string;
 }
 
-/** `running` includes any other status that is not final. `lost` means that the lease is not ours any more. */
-export type JobHealth = 'running' | 'cancelled' | 'ended' | 'lost' | 'gone';
+/** `running` includes any other status that is not final. `lost` means that this worker no longer has the lease. */
+export type JobHealth = 'running' | 'cancelled' | 'ended' | 'lost' | 'deleted';
 
 export function readProvider(reply: Reply): GitProvider | string | null {
   const list = listOf(reply).map(textOf);
@@ -91,7 +91,7 @@ export function setAsideOf(reply: Reply): SetAside {
 export function healthOf(reply: Reply): JobHealth {
   switch (reply) {
     case 'lost':
-    case 'gone':
+    case 'deleted':
     case 'cancelled':
       return reply;
     case 'success':

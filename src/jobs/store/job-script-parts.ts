@@ -58,8 +58,8 @@ local function count(user)
   if counts[user] then return counts[user] end
   local number = own('ZCARD', holders(user))
   if number > 0 then
-    local gone = call('ZREMRANGEBYSCORE', holders(user), '-inf', now)
-    if gone > 0 then number, changed[user] = number - gone, true end
+    local expired = call('ZREMRANGEBYSCORE', holders(user), '-inf', now)
+    if expired > 0 then number, changed[user] = number - expired, true end
   end
   counts[user] = number
   return number

@@ -38,7 +38,7 @@ local entries, jobs, leases = {}, {}, {}
 local function finish(job, entry, token, status, first, last)
   if not owns(job, token) then return 'lost' end
   local user = own('HGET', lease_of(job), 'user')
-  local key, outcome = 'job:' .. job, 'gone'
+  local key, outcome = 'job:' .. job, 'deleted'
   local before = pcall_redis('HGET', key, 'status')
   if type(before) == 'string' or type_of(key) == 'hash' then
     outcome = FINAL[before or ''] and before or status
@@ -67,7 +67,7 @@ return { outcomes, unpack(result()) }
   START_JOBS,
 );
 
-/** Renews leases. Further arguments: job, entry and token of each. Returns the status of each, 'lost' or 'gone'. */
+/** Renews leases. Further arguments: job, entry and token of each. Returns the status of each, 'lost' or 'deleted'. */
 export const RENEW = script(`
 local answers = {}
 while position < #ARGV do
@@ -80,7 +80,7 @@ while position < #ARGV do
     call('EXPIRE', holders(user), WEEK)
     call('EXPIRE', lease_of(job), WEEK)
     pcall_redis('XCLAIM', STREAM, GROUP, me, 0, entry, 'JUSTID')
-    answer = type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') or 'gone'
+    answer = type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') or 'deleted'
   end
   answers[#answers + 1] = answer
 end

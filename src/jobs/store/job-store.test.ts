@@ -360,7 +360,7 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
     await redis.hset(`job:${cancelled}`, 'status', 'cancelled');
     await redis.del(`job:${deleted}`);
     const leases = started.map(({ lease }) => lease);
-    expect(await store.renew(leases)).toEqual(['cancelled', 'gone']);
+    expect(await store.renew(leases)).toEqual(['cancelled', 'deleted']);
     for (const lease of leases) await store.finish(lease, { status: 'cancelled', fields: {} }, 0);
     expect(await redis.hget(`job:${cancelled}`, 'status')).toBe('cancelled');
     expect(await redis.exists(`job:${deleted}`)).toBe(0);
@@ -487,16 +487,16 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ' (skipped: redis-server is n
 
     it('a job whose hash is missing or has another type', async () => {
       const store = await open();
-      const [gone = '', list = ''] = await produceMany(2);
-      await redis.del(`job:${gone}`, `job:${list}`);
+      const [deleted = '', list = ''] = await produceMany(2);
+      await redis.del(`job:${deleted}`, `job:${list}`);
       await redis.rpush(`job:${list}`, 'x');
       const { started, setAside } = await store.start(3);
       expect(started).toEqual([]);
       expect(setAside.map(({ reason }) => reason)).toEqual([
-        `There is no hash job:${gone}.`,
+        `There is no hash job:${deleted}.`,
         `job:${list} is a list, not a hash.`,
       ]);
-      expect([await redis.exists(`job:${gone}`), await redis.type(`job:${list}`)]).toEqual([0, 'list']);
+      expect([await redis.exists(`job:${deleted}`), await redis.type(`job:${list}`)]).toEqual([0, 'list']);
       expect(await redis.xlen('jobs:stream')).toBe(0);
     });
 

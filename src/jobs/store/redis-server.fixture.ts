@@ -55,18 +55,18 @@ export async function startRedisServer(...options: string[]): Promise<RedisServe
 
   async function kill(): Promise<void> {
     if (!server || server.exitCode !== null || server.signalCode !== null) return;
-    const gone = once(server, 'exit');
+    const exited = once(server, 'exit');
     server.kill('SIGKILL');
-    await gone;
+    await exited;
   }
 
   async function shutDown(): Promise<void> {
     if (!server) return;
-    const gone = once(server, 'exit');
+    const exited = once(server, 'exit');
     const last = new Redis(port, '127.0.0.1', { retryStrategy: () => null });
     // The server answers by closing the connection.
     await last.shutdown('NOSAVE').catch(() => undefined);
-    await gone;
+    await exited;
     last.disconnect();
   }
 

@@ -126,8 +126,8 @@ async function repeat(
     } catch (err) {
       if (until.aborted) return;
       // After FLUSHALL, DEL or a lost disk. The group starts at the first entry, because nobody knows which were read.
-      const isGroupGone = err instanceof Error && /NOGROUP/.test(err.message);
-      if (isGroupGone) await store.ensureGroup().catch(() => undefined);
+      const isGroupMissing = err instanceof Error && /NOGROUP/.test(err.message);
+      if (isGroupMissing) await store.ensureGroup().catch(() => undefined);
       if (pauseMs === 0) log.warn({ err }, `${name} failed; it is tried again`);
       pauseMs = Math.min(Math.max(FIRST_PAUSE_MS, pauseMs * 2), LONGEST_PAUSE_MS);
     }

@@ -161,7 +161,7 @@ interface EndWords {
 }
 
 function describeEnd(end: JobEnd | Exclude<StopReason, 'lost'>, timeoutMs: number): EndWords {
-  if (end === 'cancelled' || end === 'ended' || end === 'gone') {
+  if (end === 'cancelled' || end === 'ended' || end === 'deleted') {
     return { stream: 'stderr', lines: ['The job was cancelled.'], end: { status: 'cancelled', fields: {} } };
   }
   if (end === 'draining') {

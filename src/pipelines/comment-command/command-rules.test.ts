@@ -137,7 +137,11 @@ describe('A command of a comment', () => {
       { reviews: [review(eve)] },
       'Nobody with write access has approved aaaaaaaa',
     ],
-    ['an approval by an account that is gone', { reviews: [review(null)] }, 'Nobody has approved aaaaaaaa'],
+    [
+      'an approval by an account that was deleted',
+      { reviews: [review(null)] },
+      'Nobody has approved aaaaaaaa',
+    ],
     [
       'an approval that came after the comment',
       { reviews: [review(bob, { submittedAt: NOON + 1_000 })] },

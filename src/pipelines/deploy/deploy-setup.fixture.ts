@@ -1,4 +1,4 @@
-/** Runs deployments without a server: with the real store, real git, and a program in place of the tool that logs its calls. */
+/** Runs deployments without a server, with the real store, real git, and a stand-in for the tool that logs its calls. */
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -30,7 +30,7 @@ const PLAN = JSON.stringify({
 
 export type Tool = Partial<Record<'init' | 'plan' | 'show' | 'apply' | 'output', string>>;
 
-/** `tool` are shell lines that run before what the stand-in does for that command. `ofServer` are secrets of the server. */
+/** `tool` has shell lines that the stand-in runs first in each command. `ofServer` are secrets of the server. */
 export async function openDeploySetup(tool: Tool = {}, ofServer: readonly string[] = []) {
   const world = await createWorld();
   await world.commit({ 'main.tf': '' });
@@ -102,11 +102,11 @@ esac
     world,
     directory,
     optionsFor,
-    /** From now on the `wall`, the `credentials` or the `tool` is not there. */
+    /** Removes the `wall`, the `credentials` or the `tool` from now on. */
     lose: (what: string) => lost.add(what),
-    /** The tool dies as it says its `n`-th line. */
+    /** Makes the tool die when it has printed its `n`-th line. */
     dieAt: (n: number) => writeTree(world.root, { dies: `${n}\n`, said: '' }),
-    /** The path of a file that the tool can be made to write. */
+    /** Returns the path of a file that the shell lines of the tool can write. */
     fileNamed: inRoot,
     applied: () => linesOf(inRoot('applied')).length,
     argv: () => linesOf(inRoot('argv')),
@@ -150,7 +150,7 @@ esac
         await writer.finish([]);
       }
     },
-    /** The whole attempt of a worker, with its lease, its signals and its last words. */
+    /** Does a whole attempt as the worker does it, which also writes how the attempt ended. */
     execute(claim: Claim): Promise<void> {
       const never = async (): Promise<never> => {
         throw new Error('It is no deployment.');
@@ -184,7 +184,7 @@ esac
           : { type: 'run.finished', state, reason: outcome.reason, message, coveredBy: null };
       await store.append(lease, [event], undefined, 'sealed' in outcome ? outcome.sealed : undefined);
     },
-    /** Puts the setup into the state after the store was away. */
+    /** Puts the run back into the queue, as it is after the store was unavailable. */
     async putBack({ lease }: Claim): Promise<void> {
       const message = 'The store was away';
       await store.append(lease, [{ type: 'run.requeued', message, countAttempt: false, notBefore: 0 }]);

@@ -10,7 +10,7 @@ import { tidyFolders } from '../../worker/run-folders.ts';
 import { forgetSecrets } from './attempt.ts';
 import { openDeploySetup } from './deploy-setup.fixture.ts';
 
-/** As when the server is killed between the apply and the outputs. */
+/** Behaves as if the server were killed between the apply and the outputs. */
 function cutOffAtOutput(store: RunStore): RunStore {
   return {
     ...store,

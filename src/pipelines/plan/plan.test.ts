@@ -34,7 +34,7 @@ const PULL_REQUEST = 7;
 const MARK = '<!-- runners-poc:plan:p1 -->';
 const { PATH = '' } = loadPlumbing();
 
-interface Room {
+interface Setup {
   world: World;
   store: RunStore;
   directory: string;
@@ -50,7 +50,7 @@ interface Room {
 }
 
 /** A worker with the plan pipeline, real git, a real terraform under both names, and the local GitHub. */
-async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}): Promise<Room> {
+async function openSetup(context: TestContext, changes: Partial<PlanOptions> = {}): Promise<Setup> {
   const program = await terraformOrSkip(context);
   const world = await createWorld();
   const bin = path.join(world.root, 'bin');
@@ -84,12 +84,12 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
     steps: store.steps,
     latestEvent: store.latestEvent,
     credentials: async () => ({ git: null, secrets: ['ghs_CANARY01234'] }),
-    lookUp: async () => room.facts,
+    lookUp: async () => setup.facts,
     checks: [],
     timeoutMs: 60_000,
     approvalTimeoutMs: 60_000,
     now: Date.now,
-    ...setUp,
+    ...changes,
   };
   const never = async (): Promise<never> => {
     throw new Error('Not asked for here.');
@@ -127,7 +127,7 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
     await github.close();
     expectNoViolations(github);
   });
-  const room: Room = {
+  const setup: Setup = {
     world,
     store,
     directory,
@@ -164,12 +164,12 @@ async function openRoom(context: TestContext, setUp: Partial<PlanOptions> = {}):
     },
     sent: () => sender.idle(),
   };
-  return room;
+  return setup;
 }
 
 /** The one comment of the plan p1. */
-function commentIn(room: Room): string | undefined {
-  const ours = room.comments().filter((body) => body.includes(MARK));
+function commentIn(setup: Setup): string | undefined {
+  const ours = setup.comments().filter((body) => body.includes(MARK));
   expect(ours.length).toBeLessThanOrEqual(1);
   return ours[0];
 }
@@ -183,55 +183,55 @@ async function commands(store: RunStore, runId: string): Promise<string[]> {
 
 describe('The plan of a pull request', () => {
   it('is made of exactly the head, shown in one comment, and leaves nothing behind', async (context) => {
-    const room = await openRoom(context);
-    const revision = await room.world.commit({ 'infra/main.tf': ONE });
-    await room.world.commit({ 'infra/main.tf': `${ONE}${ONE.replace('"one"', '"two"')}` });
-    const run = await room.ask({
+    const setup = await openSetup(context);
+    const revision = await setup.world.commit({ 'infra/main.tf': ONE });
+    await setup.world.commit({ 'infra/main.tf': `${ONE}${ONE.replace('"one"', '"two"')}` });
+    const run = await setup.ask({
       revision,
       roots: [{ directory: 'infra', tool: 'tofu', toolVersion: null }],
     });
-    expect(await room.ended(run.id)).toMatchObject({
+    expect(await setup.ended(run.id)).toMatchObject({
       state: 'succeeded',
       message: 'Planned: 1 to add, 0 to change, 0 to destroy',
       revision,
     });
-    const steps = await room.store.steps(run.id);
+    const steps = await setup.store.steps(run.id);
     expect(steps.map(({ id, state }) => `${id} ${state}`)).toEqual([
       'clone succeeded',
       'init succeeded',
       'plan succeeded',
     ]);
-    const planFile = path.join(room.directory, run.id, 'root-0/tmp/tfplan');
-    expect((await commands(room.store, run.id)).slice(1)).toEqual([
+    const planFile = path.join(setup.directory, run.id, 'root-0/tmp/tfplan');
+    expect((await commands(setup.store, run.id)).slice(1)).toEqual([
       'init: init -input=false -no-color',
       `plan: plan -input=false -no-color -out=${planFile}`,
     ]);
-    await room.sent();
-    const body = commentIn(room) ?? '';
+    await setup.sent();
+    const body = commentIn(setup) ?? '';
     expect(body).toContain(`\`acme/infra @ ${revision}\` · folder \`infra\``);
     expect(body).toContain('**Plan: 1 to add, 0 to change, 0 to destroy.**');
     expect(body).toContain('terraform_data.one will be created');
     expect(body).toContain(`[full log](https://iac.example.com/runs/${run.id})`);
-    expect(readdirSync(room.directory)).toEqual([]);
-    expect(await room.store.sealed(run.id)).toBeNull();
+    expect(readdirSync(setup.directory)).toEqual([]);
+    expect(await setup.store.sealed(run.id)).toBeNull();
   });
 
   it('F41: shows no secret of the server, in its comment or anywhere else', async (context) => {
     const secret = 'canary-of-the-server';
     const executor = createLocalExecutor({ secrets: [secret] });
     const checks: PlanCheck[] = [{ name: 'print', argv: ['grep', '-o', secret, '{plan}'], required: true }];
-    const room = await openRoom(context, { executor, initExecutor: executor, checks });
+    const setup = await openSetup(context, { executor, initExecutor: executor, checks });
     const resource = `resource "terraform_data" "x" {\n  for_each = toset(["${secret}"])\n  input = each.key\n}\n`;
-    const run = await room.ask({ revision: await room.world.commit({ 'main.tf': resource }) });
-    expect(await room.ended(run.id)).toMatchObject({ state: 'succeeded' });
-    await room.sent();
-    const body = commentIn(room) ?? '';
+    const run = await setup.ask({ revision: await setup.world.commit({ 'main.tf': resource }) });
+    expect(await setup.ended(run.id)).toMatchObject({ state: 'succeeded' });
+    await setup.sent();
+    const body = commentIn(setup) ?? '';
     expect(body).toContain('terraform_data.x["****"] will be created');
-    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    const events = await setup.store.events(run.id, { after: 0, limit: 1_000 });
     expect(events.find(({ type }) => type === 'run.planned')).toMatchObject({
       summary: { resources: [{ address: 'terraform_data.x["****"]', action: 'create' }] },
     });
-    // The check saw it, so it judges what would be done, and what it printed is masked.
+    // The check reads the plan with the secret, and its output is masked.
     expect(events.find(({ type }) => type === 'run.checked')).toMatchObject({ passed: true });
     expect(`${body}${JSON.stringify(events.filter(({ type }) => type !== 'step.started'))}`).not.toContain(
       secret,
@@ -249,66 +249,66 @@ describe('The plan of a pull request', () => {
     });
     const look =
       'echo "user $(id -u)"; stat -c %a . "$0"; echo x > here || echo not here; echo x > ../here || echo nor there';
-    const room = await openRoom(context, {
+    const setup = await openSetup(context, {
       executor,
       initExecutor: executor,
       stepUser: createStepUser(executor, { PATH }),
       checks: [{ name: 'look', argv: ['sh', '-c', look, '{plan}'], required: true }],
     });
-    chmodSync(room.world.root, 0o711);
-    mkdirSync(room.directory);
-    chownSync(room.directory, 0, group);
-    chmodSync(room.directory, 0o2750);
-    const revision = await room.world.commit({ 'a/main.tf': ONE, 'b/main.tf': ONE });
+    chmodSync(setup.world.root, 0o711);
+    mkdirSync(setup.directory);
+    chownSync(setup.directory, 0, group);
+    chmodSync(setup.directory, 0o2750);
+    const revision = await setup.world.commit({ 'a/main.tf': ONE, 'b/main.tf': ONE });
     const roots = ['a', 'b'].map((directory) => ({ directory, tool: 'tofu', toolVersion: null }) as const);
-    const run = await room.ended((await room.ask({ revision, roots })).id);
+    const run = await setup.ended((await setup.ask({ revision, roots })).id);
     expect(run).toMatchObject({
       state: 'succeeded',
       message: 'Planned 2 roots: 2 to add, 0 to change, 0 to destroy',
     });
-    const events = await room.store.events(run.id, { after: 0, limit: 1_000 });
+    const events = await setup.store.events(run.id, { after: 0, limit: 1_000 });
     const lines = events.flatMap((event) => (event.type === 'run.checked' ? event.lines : []));
     expect(lines.filter((line) => !line.includes('annot create'))).toEqual(
       [1, 2].flatMap(() => [`user ${user}`, '2750', '640', 'not here', 'nor there']),
     );
-    expect(readdirSync(room.directory)).toEqual([]);
+    expect(readdirSync(setup.directory)).toEqual([]);
   });
 
   it('finds a head that only the pull request leads to', async (context) => {
-    const room = await openRoom(context);
-    await room.world.commit({ 'main.tf': '' });
-    const { shell } = room.world;
-    writeTree(room.world.source, { 'main.tf': ONE });
+    const setup = await openSetup(context);
+    await setup.world.commit({ 'main.tf': '' });
+    const { shell } = setup.world;
+    writeTree(setup.world.source, { 'main.tf': ONE });
     await shell(['commit', '-qam', 'Topic']);
     const revision = await shell(['rev-parse', 'HEAD']);
     await shell(['push', '-q', 'origin', 'HEAD:refs/pull/7/head']);
-    expect(await room.ended((await room.ask({ revision })).id)).toMatchObject({ state: 'succeeded' });
-    const none = await room.ended((await room.ask({ revision: 'b'.repeat(40) })).id);
+    expect(await setup.ended((await setup.ask({ revision })).id)).toMatchObject({ state: 'succeeded' });
+    const none = await setup.ended((await setup.ask({ revision: 'b'.repeat(40) })).id);
     expect(none).toMatchObject({ state: 'errored', reason: 'unknown_revision' });
-    await room.sent();
-    expect(commentIn(room)).toContain('Next step: Check that the commit');
+    await setup.sent();
+    expect(commentIn(setup)).toContain('Next step: Check that the commit');
   });
 
   it('reports changes that are not planned', async (context) => {
-    const room = await openRoom(context);
-    await room.world.commit({ 'old/main.tf': ONE, 'new/main.tf': ONE });
-    await room.world.shell(['checkout', '-q', '-b', 'topic']);
+    const setup = await openSetup(context);
+    await setup.world.commit({ 'old/main.tf': ONE, 'new/main.tf': ONE });
+    await setup.world.shell(['checkout', '-q', '-b', 'topic']);
     const rules = 'terraform:\n  roots: [new, misspelt]\n';
-    const revision = await room.world.commit({ 'old/main.tf': null, '.iac-runner.yaml': rules });
-    await room.world.shell(['push', '-q', 'origin', 'HEAD~1:refs/heads/main', '--force']);
-    const run = await room.ended((await room.ask({ revision, roots: null })).id);
+    const revision = await setup.world.commit({ 'old/main.tf': null, '.iac-runner.yaml': rules });
+    await setup.world.shell(['push', '-q', 'origin', 'HEAD~1:refs/heads/main', '--force']);
+    const run = await setup.ended((await setup.ask({ revision, roots: null })).id);
     const removed = 'The root old is removed: what it manages stays, unless it is destroyed before';
     expect(run).toMatchObject({ state: 'succeeded', message: `${removed}, and 1 more remark(s)` });
-    await room.sent();
-    const body = commentIn(room) ?? '';
+    await setup.sent();
+    const body = commentIn(setup) ?? '';
     expect(body).toContain(
       `- ${removed}\n- \`terraform.roots\` names misspelt, which has no \`.tf\` or \`.tofu\` file`,
     );
   });
 
   it('continues if one root fails, and reports the cause and the next action', async (context) => {
-    const room = await openRoom(context);
-    const revision = await room.world.commit({
+    const setup = await openSetup(context);
+    const revision = await setup.world.commit({
       'a/main.tf': 'resource "nonsense" {\n',
       'b/main.tf': ONE,
       'c/main.tf': 'variable "must" {}\n',
@@ -316,9 +316,9 @@ describe('The plan of a pull request', () => {
     const roots = ['a', 'b', 'c'].map(
       (directory) => ({ directory, tool: 'tofu', toolVersion: null }) as const,
     );
-    const run = await room.ended((await room.ask({ revision, roots })).id);
+    const run = await setup.ended((await setup.ask({ revision, roots })).id);
     expect(run).toMatchObject({ state: 'failed', message: '2/3 roots could not be planned' });
-    const steps = await room.store.steps(run.id);
+    const steps = await setup.store.steps(run.id);
     expect(steps.map(({ id, state }) => `${id} ${state}`)).toEqual([
       'clone succeeded',
       'init a failed',
@@ -328,8 +328,8 @@ describe('The plan of a pull request', () => {
       'init c succeeded',
       'plan c failed',
     ]);
-    await room.sent();
-    const body = commentIn(room) ?? '';
+    await setup.sent();
+    const body = commentIn(setup) ?? '';
     expect(body).toContain('The configuration is not valid');
     expect(body).toContain('A variable has no value');
     expect(body).toContain('terraform_data.one will be created');
@@ -337,7 +337,7 @@ describe('The plan of a pull request', () => {
   });
 
   it('is checked by the commands of the operator: a required one fails the run, and the plan is shown', async (context) => {
-    const room = await openRoom(context, {
+    const setup = await openSetup(context, {
       checks: [
         {
           name: 'policy',
@@ -354,16 +354,16 @@ describe('The plan of a pull request', () => {
         { name: 'cost', argv: ['sh', '-c', "echo '@team ``` 7 EUR'; exit 4"], required: false },
       ],
     });
-    const good = await room.world.commit({ 'main.tf': ONE });
-    const run = await room.ended((await room.ask({ revision: good })).id);
+    const good = await setup.world.commit({ 'main.tf': ONE });
+    const run = await setup.ended((await setup.ask({ revision: good })).id);
     expect(run).toMatchObject({ state: 'succeeded' });
-    const steps = await room.store.steps(run.id);
+    const steps = await setup.store.steps(run.id);
     expect(steps.map(({ id, state, message }) => `${id} ${state}: ${message}`).slice(3)).toEqual([
       'check-policy succeeded: Passed',
       'check-cost failed: Failed with exit code 4 (not required)',
     ]);
-    await room.sent();
-    const body = commentIn(room) ?? '';
+    await setup.sent();
+    const body = commentIn(setup) ?? '';
     expect(body).toContain('- Required check `policy`: Passed');
     expect(body).toContain('- Check `cost`: **Failed with exit code 4**');
     expect(body).toContain(
@@ -371,7 +371,7 @@ describe('The plan of a pull request', () => {
     );
 
     const two = ONE + ONE.replace('"one"', '"two"');
-    const bad = await room.world.commit({
+    const bad = await setup.world.commit({
       'a/main.tf': two,
       'b/main.tf': ONE,
       'c/main.tf': 'variable "must" {}',
@@ -379,27 +379,27 @@ describe('The plan of a pull request', () => {
     const roots = ['a', 'b', 'c'].map(
       (directory) => ({ directory, tool: 'tofu', toolVersion: null }) as const,
     );
-    const refused = await room.ended((await room.ask({ revision: bad, roots: roots.slice(0, 1) })).id);
+    const refused = await setup.ended((await setup.ask({ revision: bad, roots: roots.slice(0, 1) })).id);
     expect(refused).toMatchObject({
       state: 'failed',
       reason: 'check_failed',
       message: 'Required check not passed: policy',
     });
-    await room.sent();
-    const refusal = commentIn(room) ?? '';
+    await setup.sent();
+    const refusal = commentIn(setup) ?? '';
     expect(refusal).toContain('### OpenTofu plan did not pass its checks');
     expect(refusal).toContain('**Plan: 2 to add, 0 to change, 0 to destroy.**');
     expect(refusal).toContain('terraform_data.two will be created');
     expect(refusal).toContain('- Required check `policy`: **Failed with exit code 1**');
     expect(refusal).toContain('Open the failed check');
 
-    const some = await room.ended((await room.ask({ revision: bad, roots })).id);
+    const some = await setup.ended((await setup.ask({ revision: bad, roots })).id);
     expect(some).toMatchObject({
       state: 'failed',
       reason: 'step_failed',
       message: '1/3 roots could not be planned, 1/3 roots did not pass a required check',
     });
-    const all = await room.store.steps(some.id);
+    const all = await setup.store.steps(some.id);
     expect(all.map(({ id, state }) => `${id} ${state}`).slice(3)).toEqual([
       'check-policy a failed',
       'check-cost a failed',
@@ -412,130 +412,130 @@ describe('The plan of a pull request', () => {
       'check-policy c blocked',
       'check-cost c blocked',
     ]);
-    await room.sent();
-    const both = commentIn(room) ?? '';
+    await setup.sent();
+    const both = commentIn(setup) ?? '';
     expect(both.match(/Required check `policy`/g)).toHaveLength(2);
     expect(both.indexOf('- Required check `policy`: Passed')).toBeGreaterThan(both.indexOf('#### `b`'));
   });
 
   it('uses an installed version if the requested one is missing, and the comment says so', async (context) => {
-    const room = await openRoom(context);
-    const revision = await room.world.commit({ 'main.tf': ONE });
+    const setup = await openSetup(context);
+    const revision = await setup.world.commit({ 'main.tf': ONE });
     const roots = [{ directory: '.', tool: 'tofu', toolVersion: '9.9.9' }] as const;
-    const run = await room.ended((await room.ask({ revision, roots: [...roots] })).id);
+    const run = await setup.ended((await setup.ask({ revision, roots: [...roots] })).id);
     expect(run).toMatchObject({
       state: 'succeeded',
       message: 'Planned: 1 to add, 0 to change, 0 to destroy',
     });
-    await room.sent();
-    const body = commentIn(room) ?? '';
+    await setup.sent();
+    const body = commentIn(setup) ?? '';
     expect(body).toContain(
       '- tofu `9.9.9` is not installed on the server: planned with the tofu on the PATH',
     );
   });
 
   it('needs exactly the version that our own rules name', async (context) => {
-    const room = await openRoom(context);
-    const revision = await room.world.commit({ 'main.tf': ONE });
+    const setup = await openSetup(context);
+    const revision = await setup.world.commit({ 'main.tf': ONE });
     const roots = [{ directory: '.', tool: 'tofu', toolVersion: '9.9.9' }] as const;
-    const asked = await room.ask({ revision, roots: [...roots], credential: 'configured' });
-    expect(await room.ended(asked.id)).toMatchObject({ state: 'errored', reason: 'tool_missing' });
+    const asked = await setup.ask({ revision, roots: [...roots], credential: 'configured' });
+    expect(await setup.ended(asked.id)).toMatchObject({ state: 'errored', reason: 'tool_missing' });
   });
 
   it('F46: of a head from a fork fetches nothing until that very commit is approved', async (context) => {
-    const room = await openRoom(context);
-    const revision = await room.world.commit({ 'main.tf': ONE });
-    const run = await room.ask({ revision, fromFork: true });
-    const waiting = await room.ended(run.id, 'awaiting_approval');
+    const setup = await openSetup(context);
+    const revision = await setup.world.commit({ 'main.tf': ONE });
+    const run = await setup.ask({ revision, fromFork: true });
+    const waiting = await setup.ended(run.id, 'awaiting_approval');
     expect(waiting).toMatchObject({ state: 'awaiting_approval', revision: null });
-    expect(existsSync(path.join(room.world.root, 'repositories'))).toBe(false);
-    expect((await room.store.latestEvent(run.id, 'run.awaiting_approval'))?.subject).toBe(revision);
-    await room.sent();
-    expect(commentIn(room)).toContain('awaits approval');
-    await room.store.decide(run.id, 'approved', 'ada');
-    expect(await room.ended(run.id)).toMatchObject({ state: 'succeeded' });
-    await room.sent();
-    expect(commentIn(room)).toContain('1 to add');
+    expect(existsSync(path.join(setup.world.root, 'repositories'))).toBe(false);
+    expect((await setup.store.latestEvent(run.id, 'run.awaiting_approval'))?.subject).toBe(revision);
+    await setup.sent();
+    expect(commentIn(setup)).toContain('awaits approval');
+    await setup.store.decide(run.id, 'approved', 'ada');
+    expect(await setup.ended(run.id)).toMatchObject({ state: 'succeeded' });
+    await setup.sent();
+    expect(commentIn(setup)).toContain('1 to add');
   });
 
   it('F47: of a newer head from a fork needs an approval of its own', async (context) => {
-    const room = await openRoom(context);
-    const facts = { isOpen: true, head: await room.world.commit({ 'main.tf': ONE }), fromFork: true };
-    room.facts = facts;
-    const first = await room.ask({ revision: facts.head });
-    await room.ended(first.id, 'awaiting_approval');
-    const head = await room.world.commit({ 'main.tf': '' });
-    room.facts = { ...facts, head };
-    const second = await room.ask({ revision: head });
-    expect(await room.ended(first.id)).toMatchObject({ state: 'superseded', coveredBy: second.id });
-    expect(await room.store.decide(first.id, 'approved', 'eve')).toMatchObject({ decided: false });
-    expect(await room.ended(second.id, 'awaiting_approval')).toMatchObject({ state: 'awaiting_approval' });
+    const setup = await openSetup(context);
+    const facts = { isOpen: true, head: await setup.world.commit({ 'main.tf': ONE }), fromFork: true };
+    setup.facts = facts;
+    const first = await setup.ask({ revision: facts.head });
+    await setup.ended(first.id, 'awaiting_approval');
+    const head = await setup.world.commit({ 'main.tf': '' });
+    setup.facts = { ...facts, head };
+    const second = await setup.ask({ revision: head });
+    expect(await setup.ended(first.id)).toMatchObject({ state: 'superseded', coveredBy: second.id });
+    expect(await setup.store.decide(first.id, 'approved', 'eve')).toMatchObject({ decided: false });
+    expect(await setup.ended(second.id, 'awaiting_approval')).toMatchObject({ state: 'awaiting_approval' });
   });
 
   it('F46: starts no program of the repository, and has no secret of the server in its environment', async (context) => {
-    const room = await openRoom(context);
+    const setup = await openSetup(context);
     const canary = path.join(temporaryFolder(), 'started');
-    const revision = await room.world.commit({
+    const revision = await setup.world.commit({
       ...NEEDS_BOX,
       [`terraform.d/plugins/${BOX}`]: plugin(canary),
       [`.terraform/providers/${BOX}`]: plugin(canary),
       '.terraformrc': `plugin_cache_dir = "/nonexistent"\n`,
     });
-    const run = await room.ended((await room.ask({ revision })).id);
+    const run = await setup.ended((await setup.ask({ revision })).id);
     expect(run.state).not.toBe('succeeded');
     expect(existsSync(canary)).toBe(false);
   });
 
   it('is not made for a closed pull request, nor for an older head after a second look', async (context) => {
-    const room = await openRoom(context);
-    const revision = await room.world.commit({ 'main.tf': ONE });
-    room.facts = { isOpen: false, head: revision, fromFork: false };
-    expect(await room.ended((await room.ask({ revision })).id)).toMatchObject({
+    const setup = await openSetup(context);
+    const revision = await setup.world.commit({ 'main.tf': ONE });
+    setup.facts = { isOpen: false, head: revision, fromFork: false };
+    expect(await setup.ended((await setup.ask({ revision })).id)).toMatchObject({
       state: 'superseded',
       reason: 'pull_request_closed',
     });
-    room.facts = { isOpen: true, head: 'b'.repeat(40), fromFork: false };
-    const late = await room.ask({ revision });
-    await expect.poll(async () => (await room.store.run(late.id))?.notBefore).toBeGreaterThan(Date.now());
+    setup.facts = { isOpen: true, head: 'b'.repeat(40), fromFork: false };
+    const late = await setup.ask({ revision });
+    await expect.poll(async () => (await setup.store.run(late.id))?.notBefore).toBeGreaterThan(Date.now());
     // GitHub's servers agree by then.
-    room.facts = { isOpen: true, head: revision, fromFork: false };
-    await room.store.requestCancel(late.id, 'ada');
-    expect(room.comments().length).toBeLessThanOrEqual(1);
+    setup.facts = { isOpen: true, head: revision, fromFork: false };
+    await setup.store.requestCancel(late.id, 'ada');
+    expect(setup.comments().length).toBeLessThanOrEqual(1);
   });
 
   it('F46: waits while GitHub does not answer, and then for an approval', async (context) => {
-    const room = await openRoom(context);
-    room.facts = 'unavailable';
-    const run = await room.ask({ revision: 'a'.repeat(40) });
-    await expect.poll(async () => (await room.store.run(run.id))?.notBefore).toBeGreaterThan(Date.now());
+    const setup = await openSetup(context);
+    setup.facts = 'unavailable';
+    const run = await setup.ask({ revision: 'a'.repeat(40) });
+    await expect.poll(async () => (await setup.store.run(run.id))?.notBefore).toBeGreaterThan(Date.now());
     if (run.kind !== 'plan') throw new Error('It is no plan.');
-    const later = { ...room.options, now: () => Date.now() + 600_000 };
+    const later = { ...setup.options, now: () => Date.now() + 600_000 };
     expect(await whyNotPlanned(later, run, 'unavailable')).toMatchObject({ state: 'awaiting_approval' });
   });
 
   it('reports that its token is lost', async (context) => {
-    const room = await openRoom(context, { credentials: async () => null });
-    const run = await room.ended((await room.ask({ revision: 'a'.repeat(40) })).id);
+    const setup = await openSetup(context, { credentials: async () => null });
+    const run = await setup.ended((await setup.ask({ revision: 'a'.repeat(40) })).id);
     expect(run).toMatchObject({ state: 'errored', reason: 'credentials_lost' });
   });
 
   it('stores a large plan up to 200 KB, cut in the middle', async (context) => {
-    const room = await openRoom(context);
-    await mkdir(room.directory, { recursive: true });
+    const setup = await openSetup(context);
+    await mkdir(setup.directory, { recursive: true });
     const many = Array.from({ length: 1_500 }, (_, i) =>
       ONE.replace('"one"', `"many_${i}_${'x'.repeat(60)}"`),
     );
-    const revision = await room.world.commit({ 'main.tf': many.join('') });
-    const run = await room.ended((await room.ask({ revision })).id);
+    const revision = await setup.world.commit({ 'main.tf': many.join('') });
+    const run = await setup.ended((await setup.ask({ revision })).id);
     expect(run).toMatchObject({
       state: 'succeeded',
       message: 'Planned: 1500 to add, 0 to change, 0 to destroy',
     });
-    const text = (await room.store.latestEvent(run.id, 'run.planned'))?.text ?? '';
+    const text = (await setup.store.latestEvent(run.id, 'run.planned'))?.text ?? '';
     expect(text.length).toBeLessThanOrEqual(200_000);
     expect(text).toContain('characters left out');
     expect(text).toContain('1500 to add');
-    await room.sent();
-    expect(commentIn(room)?.length).toBeLessThanOrEqual(65_000);
+    await setup.sent();
+    expect(commentIn(setup)?.length).toBeLessThanOrEqual(65_000);
   });
 });

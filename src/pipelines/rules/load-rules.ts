@@ -19,9 +19,9 @@ export interface LoadedRules {
 /** This is enough to see that a file is too large. */
 const MAX_READ_BYTES = 2 * MEBIBYTE;
 
-/** By commit. Null stands for a commit without a rules file. */
+/** Keyed by commit. Null stands for a commit without a rules file. */
 const entries = createCommitMemory<TreeEntry | null>();
-/** By blob. Equal texts give the same object of rules, because other caches use the object as their key. */
+/** Keyed by blob. Equal texts give the same object of rules, because other caches use the object as their key. */
 const files = createCommitMemory<{ text: string; parsed: ParsedRules }>();
 
 /** `lastGood` is the text of the branch's last good rules file, or null. */

@@ -221,7 +221,7 @@ function findCircle(needs: Readonly<Record<string, readonly string[]>>): string[
   const needsOf = new Map(Object.entries(needs));
   const done = new Set<string>();
   const trail = new Set<string>();
-  // Not recursive, because a chain may be longer than the stack.
+  // This loop is not recursive, because a chain may be longer than the stack.
   const waiting = [...needsOf.keys()].reverse().map((id) => ({ id, isLeft: false }));
   for (let next = waiting.pop(); next; next = waiting.pop()) {
     const { id, isLeft } = next;

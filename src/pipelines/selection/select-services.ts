@@ -205,13 +205,14 @@ function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | n
 }
 
 function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledger): Selected[] {
-  const gone = new Map<string, string>();
+  const candidates = new Map<string, string>();
   for (const baseline of input.baselines) {
-    for (const { id, folder, task } of baseline?.services ?? []) if (task !== null) gone.set(id, folder);
+    for (const { id, folder, task } of baseline?.services ?? [])
+      if (task !== null) candidates.set(id, folder);
   }
-  for (const entry of ledger.entries.values()) gone.set(entry.service, entry.folder);
+  for (const entry of ledger.entries.values()) candidates.set(entry.service, entry.folder);
   const byFolder = new Map(input.target.services.map(({ folder, id }) => [folder, id]));
-  return [...gone]
+  return [...candidates]
     .filter(([id]) => {
       const entry = ledger.entries.get(id);
       return (

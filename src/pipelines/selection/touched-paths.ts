@@ -29,7 +29,7 @@ export function createPathMatcher(rules: Rules = DEFAULT_RULES): (path: string) 
   };
 }
 
-/** The service whose folder contains the path. Of nested folders the outermost one counts. */
+/** Finds the service whose folder contains the path. If folders are nested, the outermost one counts. */
 function ownerOf(book: RuleBook, path: string): { rule: PlacedRule; service: Service } | null {
   for (const { value, length } of book.rootsAlong(path)) {
     const end = path.indexOf('/', length + 1);

@@ -36,7 +36,7 @@ async function expectNothingLeft(world: SyncWorld, run: SyncRun): Promise<void> 
   expect(world.tasks().filter((line) => line.startsWith('overlap'))).toEqual([]);
 }
 
-/** Without a restart, and at once: the lock is not waited for. */
+/** Expects that the next sync works without a restart, and without a wait for the lock. */
 async function expectNextWorks(world: SyncWorld): Promise<void> {
   await askForced(world);
   const next = await world.work();
@@ -44,8 +44,8 @@ async function expectNextWorks(world: SyncWorld): Promise<void> {
 }
 
 /**
- * For sweeps. The next sync comes as far as the one that failed, and one call further, so that not each has to be
- * followed by a whole one.
+ * Checks what a failed sync leaves. The next sync of a sweep gets as far as the failed one and one call further, so only
+ * every fifth failed sync is followed by a whole one.
  */
 function followUp(world: SyncWorld) {
   let failures = 0;

@@ -150,7 +150,7 @@ describe('A commit that was pushed while a window was closed', () => {
   });
 });
 
-/** As when the server is killed, and another one takes its run back. */
+/** Does what happens when the server is killed and another one takes its run back. */
 async function cutOffAfterOneService({ store, options }: SyncWorld): Promise<void> {
   const claim = await store.claim({ owner: 'test:1', leaseMs: 60_000 });
   if (claim?.run.kind !== 'sync') throw new Error('There is no sync to claim.');
@@ -234,14 +234,14 @@ describe('A rollback', () => {
   it('to a commit that has left the branch deploys nothing, and reports that', async () => {
     const world = await worldWithRedis();
     const kept = await world.shell(['rev-parse', 'HEAD']);
-    const gone = await deploy(world, 'gone');
+    const withdrawn = await deploy(world, 'withdrawn');
     await world.shell(['reset', '--quiet', '--hard', kept]);
     await world.commit(compose('bad'));
-    await askBack(world, gone);
+    await askBack(world, withdrawn);
     expect(await world.work()).toMatchObject({
       state: 'failed',
       reason: 'unknown_revision',
-      message: `${gone.slice(0, 8)} is not on main any more, so nothing was taken back`,
+      message: `${withdrawn.slice(0, 8)} is not on main any more, so nothing was taken back`,
     });
     expect(await world.work()).toBeNull();
     expect(world.tasks()).toEqual([]);
@@ -256,7 +256,7 @@ describe('A forced push', () => {
     return world.commit(compose(content));
   }
 
-  const gone = (commit: string, synced: string) => ({
+  const notOnBranch = (commit: string, synced: string) => ({
     state: 'superseded',
     reason: 'not_on_branch',
     message: expect.stringContaining(`${commit.slice(0, 8)} is not on main`),
@@ -272,7 +272,7 @@ describe('A forced push', () => {
     const head = await rewrite(world, kept, 'head');
     const push = await world.pushed(head);
     expect(await world.work()).toMatchObject({ id: push.id, state: 'succeeded', revision: head });
-    expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, push.id));
+    expect(await world.store.run(lostPush.id)).toMatchObject(notOnBranch(lost, push.id));
     expect(await world.store.run(keptPush.id)).toMatchObject({
       reason: 'covered_by_newer',
       coveredBy: push.id,
@@ -295,7 +295,7 @@ describe('A forced push', () => {
     expect(await world.work()).toMatchObject({ id: laterLost.id, reason: 'not_on_branch' });
     const followUp = await world.work();
     expect(followUp).toMatchObject({ state: 'succeeded', revision: last });
-    expect(await world.store.run(lostPush.id)).toMatchObject(gone(lost, late.id));
+    expect(await world.store.run(lostPush.id)).toMatchObject(notOnBranch(lost, late.id));
     expect(await world.store.run(keptPush.id)).toMatchObject({ reason: 'covered_by_newer' });
     expect(world.tasks()).toEqual([`redis.sync ${last}`]);
     expect(await world.work()).toBeNull();
@@ -318,7 +318,7 @@ describe('A forced push', () => {
     expect(await world.work(store)).toMatchObject({ id: first.id, reason: 'not_on_branch' });
     const followUp = await world.work();
     expect(followUp).toMatchObject({ state: 'succeeded', revision: head });
-    expect(await world.store.run(waiting[0]?.id ?? '')).toMatchObject(gone(lost, followUp?.id ?? ''));
+    expect(await world.store.run(waiting[0]?.id ?? '')).toMatchObject(notOnBranch(lost, followUp?.id ?? ''));
     expect(await world.work()).toBeNull();
   });
 

@@ -1,21 +1,18 @@
 /** The lock `$WORKSPACE_DIR/.sync.lock`, which lets only one sync at a time work in the workspace. */
 
-import fs, { type BigIntStats } from 'node:fs';
-import { lstat, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import fs from 'node:fs';
+import { lstat, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
 import { describeError, errorCode, orIfMissing, WorkspaceBusyError } from '../../errors.ts';
 import { findHolder, type LockHolder, takeLock } from '../../git/lock-directory.ts';
 import { makeFolder } from '../../make-folder.ts';
-import { isAlive, processSpace, startTicksOf } from '../../process/process-table.ts';
 import { SECOND } from '../../units.ts';
+import { describeOwner, findSyncLock, identityOf, ownerFile, STALE_MS } from './sync-lock-owner.ts';
 
 const NAME = '.sync.lock';
-const STALE_MS = 30 * SECOND;
 const SIGN_MS = 5 * SECOND;
 const RETRY_MS = 250;
-const UNKNOWN = 'another program (a folder of that name exists and is kept fresh)';
 const TAKER = 'somebody who was faster';
 
 /**
@@ -23,19 +20,6 @@ const TAKER = 'somebody who was faster';
  * it gets an `rmdir` that does nothing, and this file removes all locks.
  */
 const KEEPING = { ...fs, rmdir: (_path: string, done: (error: null) => void) => done(null) };
-
-/**
- * `folder` identifies the folder that was taken, because another process may have replaced it after a crash. `space` says
- * where `pid` counts, because another container on the same volume has its own process ids.
- */
-const ownerSchema = z.object({
-  pid: z.number().int().positive(),
-  startTicks: z.string(),
-  space: z.string().nullable().default(null),
-  folder: z.string(),
-});
-
-type Owner = z.output<typeof ownerSchema>;
 
 interface SyncLockOptions {
   workspaceDir: string;
@@ -116,13 +100,13 @@ async function tryLock(
   takeTurn: TakeTurn,
   options: SyncLockOptions,
 ): Promise<Release | string> {
-  const found = await lookAt(lockPath);
+  const found = await findSyncLock(lockPath);
   if (found?.holder) return found.holder;
   if (found === null) return makeLock(lockPath, takeTurn, options);
   const endTurn = await takeTurn();
   if (endTurn === null) return TAKER;
   try {
-    const left = await lookAt(lockPath);
+    const left = await findSyncLock(lockPath);
     if (left?.holder) return left.holder;
     // If it is a link, only the link is removed.
     if (left) await rm(lockPath, { recursive: true, force: true });
@@ -154,7 +138,7 @@ async function makeLock(
   if (stop === null) return TAKER;
   try {
     const folder = identityOf(await lstat(lockPath, { bigint: true }));
-    await writeFile(ownerFile(lockPath), JSON.stringify(ourselves(folder)), { mode: 0o600 });
+    await writeFile(ownerFile(lockPath), JSON.stringify(describeOwner(folder)), { mode: 0o600 });
     return async () => {
       // It rejects if another process has taken the lock. onLost has reported that.
       await stop().catch(() => undefined);
@@ -205,11 +189,6 @@ async function removeLock(lockPath: string): Promise<void> {
     .catch(() => undefined);
 }
 
-function ourselves(folder: string): Owner {
-  const { pid } = process;
-  return { pid, startTicks: startTicksOf(pid) ?? '', space: processSpace(), folder };
-}
-
 /** Turns an error of the file system into a WorkspaceBusyError that names the lock. */
 async function orRefused<T>(lockPath: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -220,56 +199,4 @@ async function orRefused<T>(lockPath: string, work: () => Promise<T>): Promise<T
       cause,
     });
   }
-}
-
-/** proper-lockfile's directory must be empty, so the owner's file lies beside it. */
-function ownerFile(lockPath: string): string {
-  return `${lockPath}.owner`;
-}
-
-/** Resolves to null if there is no lock. `holder` is null if nobody holds the lock any more. */
-async function lookAt(lockPath: string): Promise<{ holder: string | null } | null> {
-  const found = await lstat(lockPath, { bigint: true }).catch(orIfMissing(null));
-  if (found === null) return null;
-  if (found.isFile()) return { holder: await flockHolder(found.ino) };
-  if (!found.isDirectory()) return { holder: null };
-  const owner = await readOwner(lockPath, identityOf(found));
-  // Only the age of the lock shows whether a process of another container lives.
-  const isDead = owner !== null && isFromHere(owner) && !isAlive(owner);
-  if (isDead || ageOf(found) > STALE_MS) return { holder: null };
-  if (owner === null) return { holder: UNKNOWN };
-  return { holder: `process ${owner.pid}${isFromHere(owner) ? '' : ' of another container or machine'}` };
-}
-
-function isFromHere({ space }: Owner): boolean {
-  return space !== null && space === processSpace();
-}
-
-/** The inode with its time of birth, because the next folder may get the same inode. */
-function identityOf({ dev, ino, birthtimeNs }: BigIntStats): string {
-  return `${dev}:${ino}:${birthtimeNs}`;
-}
-
-function ageOf({ mtimeMs }: BigIntStats): number {
-  return Date.now() - Number(mtimeMs);
-}
-
-/** Resolves to null if the owner of this folder is unknown. */
-async function readOwner(lockPath: string, folder: string): Promise<Owner | null> {
-  try {
-    const owner = ownerSchema.parse(JSON.parse(await readFile(ownerFile(lockPath), 'utf8')));
-    return owner.folder === folder ? owner : null;
-  } catch {
-    return null;
-  }
-}
-
-/** The process that has an flock on the file with this inode, from /proc/locks (proc(5)), or null. */
-async function flockHolder(ino: bigint): Promise<string | null> {
-  const locks = await readFile('/proc/locks', 'utf8').catch(() => '');
-  for (const line of locks.split('\n')) {
-    const [, pid, inode] = /^\d+: \S+\s+\S+\s+\S+\s+(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line) ?? [];
-    if (inode === String(ino)) return `process ${pid}`;
-  }
-  return null;
 }

@@ -54,7 +54,7 @@ describe('The roots that a pull request changes', () => {
     ['a file that a root names outside of itself', ['vars/prod.tfvars'], ['envs/prod']],
     ['a file whose name a root computes', ['vars/regions/eu.yaml'], ['envs/prod']],
     ['a file that a called module names', ['shared/net.json'], ['envs/prod', 'envs/test']],
-    ['a module that is gone and still called', ['modules/gone/main.tf'], ['envs/test']],
+    ['a module that was removed and is still called', ['modules/gone/main.tf'], ['envs/test']],
     ['a file beside those that are named', ['vars/other.tfvars'], []],
   ])('are found by %s', async (_what, changed, expected) => {
     expect(await directoriesOf(PLATFORM, changed)).toEqual(expected);

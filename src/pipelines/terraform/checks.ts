@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import type { PlanCheck } from '../../config.ts';
-import type { RunReason } from '../../runs/run.ts';
+import type { RunReason } from '../../runs/run-reasons.ts';
 import { commandEnd, finishStep, type StepContext, StepFailed, stepHooks, throwCancelled } from '../step.ts';
 import { watchLog } from './diagnosis.ts';
 import { operatorEnvironment } from './environment.ts';
@@ -57,7 +57,7 @@ async function runCheck(
   const result = await tool.executor.run(
     {
       argv,
-      // Not the checkout, because such programs read settings from their working directory.
+      // The checkout is not used, because such programs read settings from their working directory.
       cwd: path.dirname(jsonFile),
       env: checkEnvironment(tool.env, jsonFile),
       timeoutMs: tool.timeoutMs,

@@ -1,7 +1,7 @@
 /** Finds the problem and the next action in the last lines of a log, for people who do not see the whole log. */
 
 import { stripVTControlCharacters } from 'node:util';
-import { RUN_REASONS } from '../../runs/run.ts';
+import { RUN_REASONS } from '../../runs/run-reasons.ts';
 import type { Ended } from '../pipeline.ts';
 import type { StepContext } from '../step.ts';
 

@@ -17,7 +17,7 @@ const MAX_KEPT_BYTES = 32 * 1024 * 1024;
 const MAX_LOCK_FILE_BYTES = 1024 * 1024;
 const LOCK_FILE = '.terraform.lock.hcl';
 
-/** Where the tool writes the plan that becomes `planFile`: in its own folder for temporary files. */
+/** Returns where the tool writes the plan that becomes `planFile`, which is in its folder for temporary files. */
 export function madeAt(planFile: string): string {
   return path.join(path.dirname(planFile), 'tmp', path.basename(planFile));
 }
@@ -27,7 +27,7 @@ export async function takePlan(planFile: string, signal: AbortSignal): Promise<v
   const made = madeAt(planFile);
   await copyMadeFile(path.dirname(made), made, planFile, { maxBytes: MAX_PLAN_BYTES, signal });
   await letGroupRead(planFile);
-  // Only to free its space.
+  // The file is removed only to free its space.
   await unlink(made).catch(() => undefined);
 }
 

@@ -1,4 +1,4 @@
-/** A real terraform in a folder of its own, and providers that only tell that they were started. */
+/** A real terraform in its own folder, and providers that only record that they were started. */
 
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { findTool } from './install/tools.ts';
 const { PATH = '' } = loadPlumbing();
 export const SYSTEM = `${process.platform}_${process.arch === 'x64' ? 'amd64' : process.arch}`;
 
-/** The program; skips the test by name where there is none. */
+/** Returns the path of terraform. Skips the test if it is not installed. */
 export async function terraformOrSkip(context: TestContext): Promise<string> {
   const found = await findTool({ path: PATH, toolsDir: null }, 'terraform', null);
   if (!found.ok) return context.skip('terraform is not installed');
@@ -26,7 +26,7 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** Writes files, made executable when they begin with `#!`. */
+/** Writes files, and makes those executable that begin with `#!`. */
 export function writeTree(folder: string, files: Record<string, string>): void {
   for (const [name, text] of Object.entries(files)) {
     const file = path.join(folder, name);
@@ -44,7 +44,7 @@ export interface Place {
   env: Record<string, string>;
 }
 
-/** A run's folder as the pipelines make it, with an empty root module. */
+/** Creates a folder like that of a run, with an empty root module. */
 export async function makePlace(config: CliConfig, requested: Record<string, string> = {}): Promise<Place> {
   const folder = temporaryFolder();
   const inFolder = (name: string): string => path.join(folder, name);
@@ -64,7 +64,7 @@ export async function makePlace(config: CliConfig, requested: Record<string, str
   return { root: inFolder('root'), env };
 }
 
-/** Exit code and everything said, on one line. */
+/** Runs terraform. Resolves to its exit code, and its whole output on one line. */
 export async function terraform(
   { root, env }: Place,
   ...args: string[]
@@ -75,7 +75,7 @@ export async function terraform(
   return { exitCode, output: `${stdout}${stderr}`.replace(/\s*\n[│ ]*/g, ' ') };
 }
 
-/** Needs the provider `acme/box`, and starts it for a plan. */
+/** A root module that needs the provider `acme/box`, which terraform starts during a plan. */
 export const NEEDS_BOX = {
   'main.tf': `terraform {
   required_providers {
@@ -93,7 +93,7 @@ data "box_thing" "x" {
 
 export const BOX = `example.com/acme/box/1.0.0/${SYSTEM}/terraform-provider-box_v1.0.0`;
 
-/** A plugin that leaves `canary` when it is started. */
+/** A plugin that writes its path to the file `canary` when it is started. */
 export function plugin(canary: string): string {
   return `#!/bin/sh\necho "$0" >> ${canary}\n`;
 }

@@ -14,8 +14,8 @@ function bound(output: string, maxBytes: number, size: number) {
   return { head: text(head), leftOut, tail: text(chunks.map(({ chunk }) => chunk)) };
 }
 
-describe('A long output', () => {
-  it('keeps a short output, whatever the chunks', () => {
+describe('The head and tail of an output', () => {
+  it('are the whole output if it is short, whatever the size of the chunks', () => {
     const output = 'one\ntwo\nthree\n';
     for (const size of [1, 3, 14]) {
       const { head, leftOut, tail } = bound(output, 14, size);
@@ -23,7 +23,7 @@ describe('A long output', () => {
     }
   });
 
-  it('keeps its beginning and its last whole lines, and counts what is missing', () => {
+  it('are the beginning and the last whole lines of a long output, with a count of the missing bytes and lines', () => {
     const output = Array.from({ length: 100 }, (_, index) => `line ${10 + index}\n`).join('');
     for (const size of [1, 7, 64, 1_000]) {
       expect(bound(output, 60, size), `chunks of ${size}`).toEqual({
@@ -34,13 +34,13 @@ describe('A long output', () => {
     }
   });
 
-  it('drops a line whose start is missing, as it may be a part of a secret', () => {
+  it('do not include a line whose start is missing, as it may be a part of a secret', () => {
     const { head, leftOut, tail } = bound(`first\n${'x'.repeat(100)}`, 20, 9);
     expect([head, tail]).toEqual(['first\nxxxx', '']);
     expect(leftOut).toEqual({ bytes: 96, lines: 0, streams: ['stdout'] });
   });
 
-  it('continues the line of a stream that has no missing part', () => {
+  it('include the rest of a line if nothing of its stream is missing', () => {
     const bounded = createHeadAndTail(20);
     bounded.push('stderr', Buffer.from('half a'));
     bounded.push('stdout', Buffer.from('aaa\n'.repeat(20)));
@@ -52,7 +52,7 @@ describe('A long output', () => {
     );
   });
 
-  it('limits the number of chunks, however small they are', () => {
+  it('have a limited number of chunks, however small these are', () => {
     const bounded = createHeadAndTail(64 * 1024 * 1024);
     bounded.push('stdout', Buffer.alloc(63 * 1024 * 1024, 'x\n'));
     for (let index = 0; index < 20_000; index += 1) bounded.push('stderr', Buffer.from('\n'));

@@ -31,7 +31,7 @@ async function until<T>(look: () => T | null, limitMs = 60_000): Promise<T> {
   }
 }
 
-function gone(process: ProcessIdentity): Promise<true> {
+function ended(process: ProcessIdentity): Promise<true> {
   return until(() => (isAlive(process) ? null : true));
 }
 
@@ -69,19 +69,19 @@ describe('watchdog', () => {
     const [, left] = await until(() => /left (\d+)/.exec(output()));
     const leftover = { pid: Number(left), startTicks: startTicksOf(Number(left)) ?? '' };
     child.kill('SIGKILL');
-    await Promise.all([gone(task), gone(leftover), gone(watchdog)]);
+    await Promise.all([ended(task), ended(leftover), ended(watchdog)]);
   });
 
   it('F25: kills a task that ignores TERM', async () => {
     const { child, task } = await startHolder(60_000, `trap '' TERM; while :; do sleep 0.1; done`);
     child.kill('SIGKILL');
-    await gone(task);
+    await ended(task);
   });
 
   it('F22: ends the task of a process that hangs, and the process learns that when it continues', async () => {
     const { child, task, output } = await startHolder(3_000, 'sleep 600');
     child.kill('SIGSTOP');
-    await gone(task);
+    await ended(task);
     child.kill('SIGCONT');
     await until(() => (output().includes('closed') ? true : null));
     expect(output()).toContain('{"kind":"killed","signal":"SIGTERM"}');
@@ -91,7 +91,7 @@ describe('watchdog', () => {
     const { task, watchdog, output } = await startHolder(3_000, 'sleep 4; echo done');
     await until(() => (output().includes('closed') ? true : null));
     expect(output()).toMatch(/done\n\{"kind":"exited","exitCode":0\}\nclosed/);
-    await Promise.all([gone(task), gone(watchdog)]);
+    await Promise.all([ended(task), ended(watchdog)]);
   });
 
   it('is replaced if it is killed itself, and the next one knows the held processes', async () => {
@@ -101,7 +101,7 @@ describe('watchdog', () => {
     await until(() => watchdogOf(child));
     await aTurnOf(child, output);
     child.kill('SIGKILL');
-    await gone(task);
+    await ended(task);
   });
 
   it('is replaced even if no process can be started for a while', async () => {
@@ -113,6 +113,6 @@ describe('watchdog', () => {
     await until(() => watchdogOf(child));
     await aTurnOf(child, output);
     child.kill('SIGKILL');
-    await gone(task);
+    await ended(task);
   });
 });

@@ -82,7 +82,7 @@ function keepProgram(options: WatchdogOptions, onLaunch: () => void) {
     options.onReplaced();
     launchSoon();
   }
-  /** After a pause, because a start that fails now may work in a moment. */
+  /** Waits before the start, because a start that fails now may work in a moment. */
   function launchSoon(): void {
     setTimeout(launch, RELAUNCH_MS);
   }

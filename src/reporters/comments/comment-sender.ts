@@ -3,8 +3,9 @@
 import { createHash } from 'node:crypto';
 import type { SendOutcome } from '../../github/github-answer.ts';
 import type { CommentRequest, GitHubComments } from '../../github/github-comments.ts';
+import { blankReport, type Report, type ReporterName } from '../../runs/report.ts';
 import { isFinal, type Run, type RunKind } from '../../runs/run.ts';
-import { blankReport, type Report, type ReporterName, type RunStore } from '../../runs/run-store.ts';
+import type { RunStore } from '../../runs/run-store.ts';
 import { afterFailure, afterSuccess, createOutbox, failuresInARow, type Owed } from '../outbox/outbox.ts';
 import type { ReporterLog, Sender } from '../outbox/sending-loop.ts';
 import type { SetAside } from '../outbox/set-aside.ts';
@@ -14,11 +15,11 @@ import type { WriteLane } from '../outbox/write-lane.ts';
 export interface StickyComment<K extends RunKind> {
   reporter: ReporterName;
   kind: K;
-  /** Which runs of the kind have such a comment. The default is all. */
+  /** Returns true for the runs that have such a comment. Left out: all runs of the kind. */
   concerns?(run: Run<K>): boolean;
   /** Runs with the same key share a comment. */
   keyOf(run: Run<K>): string;
-  /** Whether this state is worth a comment. In other states the earlier comment, or none, stays. */
+  /** Returns true if the comment shows the run in this state. In other states the comment stays as it is. */
   isShown(run: Run<K>): boolean;
   /** Returns the text of the comment and who writes it, or the reason why nobody can. */
   compose(run: Run<K>): Promise<Composed>;
@@ -72,7 +73,7 @@ async function owedComment<K extends RunKind>(
   return { run, report, promised: false };
 }
 
-/** Returns the newest run for each comment, unless a newer one is on its way. Older ones are settled without a comment. */
+/** Returns the newest run for each comment, unless another run of it has not ended. Settles the other ended runs. */
 async function newestRuns<K extends RunKind>(
   store: CommentSenderOptions['store'],
   { reporter, kind, concerns = () => true, keyOf, isShown }: StickyComment<K>,

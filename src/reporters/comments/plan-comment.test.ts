@@ -95,9 +95,9 @@ describe('The comment of a plan', () => {
   });
 
   it('shows a run that ended before any root', () => {
-    const run = aPlan({ state: 'errored', reason: 'credentials_lost', message: 'The token is gone' });
+    const run = aPlan({ state: 'errored', reason: 'credentials_lost', message: 'The token was deleted' });
     const body = planComment({ run, roots: [], url });
-    expect(body).toContain('**The token is gone**');
+    expect(body).toContain('**The token was deleted**');
     expect(body).toContain('folder `infra`');
   });
 

@@ -96,7 +96,7 @@ describe('The comment of a preview', () => {
       '</details>',
       '',
       '<details>',
-      '<summary>Changed files of no service: 1</summary>',
+      '<summary>Changed files that belong to no service: 1</summary>',
       '',
       '- `README.md`',
       '',

@@ -1,7 +1,8 @@
 /** Writes the preview comment of a pull request, in Markdown that no text of the repository can break out of. Pure. */
 
-import { type PreviewRun, RUN_REASONS } from '../../runs/run.ts';
+import type { PreviewRun } from '../../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
+import { RUN_REASONS } from '../../runs/run-reasons.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { code, prose } from './markdown.ts';
 
@@ -60,7 +61,7 @@ function explained({ notes, services, unmatched }: Explanation): string[] {
       untouched.map(({ service }) => `- ${code(service)}`),
     ),
     ...folded(
-      `Changed files of no service: ${unmatched.length}`,
+      `Changed files that belong to no service: ${unmatched.length}`,
       unmatched.map((path) => `- ${code(path)}`),
     ),
   ];

@@ -2,8 +2,9 @@
 
 import { describeError } from '../../errors.ts';
 import type { SendOutcome } from '../../github/github-answer.ts';
+import { blankReport, type Report } from '../../runs/report.ts';
 import type { DeployRun } from '../../runs/run.ts';
-import { blankReport, type Report, type RunStore } from '../../runs/run-store.ts';
+import type { RunStore } from '../../runs/run-store.ts';
 import { MINUTE } from '../../units.ts';
 import { afterFailure } from '../outbox/outbox.ts';
 import { type SendingLoop, type SendingLoopOptions, startSendingLoop } from '../outbox/sending-loop.ts';

@@ -1,8 +1,9 @@
 /** Sends one report at a time, and keeps the result of each try. Statuses and comments are sent this way. */
 
 import type { RetryOutcome, SendOutcome } from '../../github/github-answer.ts';
+import type { Report } from '../../runs/report.ts';
 import type { Run } from '../../runs/run.ts';
-import type { Report, RunStore } from '../../runs/run-store.ts';
+import type { RunStore } from '../../runs/run-store.ts';
 import type { Sender } from './sending-loop.ts';
 import type { SetAside } from './set-aside.ts';
 import type { WriteLane } from './write-lane.ts';

@@ -1,8 +1,9 @@
 /** Derives from the stored runs which commit statuses GitHub should show, and settles the ones that it shows already. */
 
 import type { CommitStatus } from '../../runs/kinds/kind.ts';
+import { blankReport } from '../../runs/report.ts';
 import type { Run } from '../../runs/run.ts';
-import { blankReport, type RunStore } from '../../runs/run-store.ts';
+import type { RunStore } from '../../runs/run-store.ts';
 import type { Owed } from '../outbox/outbox.ts';
 import type { SetAside } from '../outbox/set-aside.ts';
 import { commitStatus, isPromise, sharesOutcome, statusTargets } from './commit-status.ts';

@@ -2,7 +2,7 @@
 
 import type { SendOutcome } from '../../github/github-answer.ts';
 import type { SetStatus } from '../../github/github-statuses.ts';
-import type { Report } from '../../runs/run-store.ts';
+import type { Report } from '../../runs/report.ts';
 import { afterFailure, afterSuccess, createOutbox, failuresInARow } from '../outbox/outbox.ts';
 import type { ReporterLog, Sender } from '../outbox/sending-loop.ts';
 import type { WriteLane } from '../outbox/write-lane.ts';

@@ -1,7 +1,8 @@
 /** Projects the progress of a deployment from its events, in the words of its API. */
 
-import type { FinalRunState, Run, RunReason, Step } from '../run.ts';
+import type { FinalRunState, Run, Step } from '../run.ts';
 import type { RunEvent } from '../run-events.ts';
+import type { RunReason } from '../run-reasons.ts';
 
 export type DeployStatus = 'running' | 'awaiting_approval' | 'success' | 'failed' | 'cancelled';
 export type DeployPhase = 'initializing' | 'cloning' | 'init' | 'plan' | 'apply' | 'completed';

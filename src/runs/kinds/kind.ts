@@ -1,8 +1,9 @@
 /** Everything that differs by the kind of a run. Each kind has a file beside this one. */
 
 import type { DeployInput } from '../deployments/deployment.ts';
-import type { Run, RunInputs, RunKind, RunReason, RunState, Trigger } from '../run.ts';
-import type { ReporterName } from '../run-store.ts';
+import type { ReporterName } from '../report.ts';
+import type { Run, RunInputs, RunKind, RunState, Trigger } from '../run.ts';
+import type { RunReason } from '../run-reasons.ts';
 
 export interface StatusWords {
   state: 'pending' | 'success' | 'failure' | 'error';

@@ -1,8 +1,9 @@
 /**
- * Lists the kinds of runs. A further kind is an input in run.ts, a file beside this one, a line here, and its pipeline.
+ * Lists the kinds of runs. A new kind needs an input in run.ts, a file beside this one, a line here, and a pipeline.
  */
 
-import { RUN_REASONS, type Run, type RunKind } from '../run.ts';
+import type { Run, RunKind } from '../run.ts';
+import { RUN_REASONS } from '../run-reasons.ts';
 import { COMMAND } from './command.ts';
 import { DEPLOY } from './deploy.ts';
 import type { Kind } from './kind.ts';

@@ -74,7 +74,7 @@ export const PLAN: Kind<'plan'> = {
     approvedThing: 'commit',
     approvalNote:
       'The head comes from a fork. Approving lets what it contains run here, without any credentials of the server.',
-    notAsked: 'The plan asks for no approval now: it is',
+    notAsked: 'The plan does not wait for an approval now: it is',
     directory: ({ roots }) => roots?.[0]?.directory ?? null,
   },
 };

@@ -34,7 +34,7 @@ it('an explanation lists 5,000 paths at most, and says how many it leaves out', 
   expect(bounded(explanation)).toEqual(explanation);
 });
 
-it('an explanation lists long paths whole, as far as 1,500,000 characters go', () => {
+it('an explanation lists long paths completely, up to 1,500,000 characters in all', () => {
   const paths = Array.from({ length: 20 }, (_, i) => `libs/${'x'.repeat(3_985)}/${i}`.padEnd(4_000, 'x'));
   const explanation = bounded(explanationWith(paths));
   expect(listedIn(explanation)).toHaveLength(375);

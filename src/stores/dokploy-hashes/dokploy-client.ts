@@ -18,7 +18,7 @@ export interface DokployClientOptions {
   timeoutMs?: number;
 }
 
-/** Dokploy gave no usable answer. Its message is one line, without key or contents. */
+/** Thrown if Dokploy gave no usable answer. The message is one line, without the key or any contents. */
 export class DokployError extends RunnerError {
   /** The HTTP status, or null when there was no whole answer. */
   readonly status: number | null;
@@ -130,7 +130,9 @@ function refused(status: number, text: string, procedure: string, host: string):
     return new DokployError(status, message, { nextAction: 'Check DOKPLOY_API_KEY and its permissions.' });
   }
   if (status >= 300 && status < 400) {
-    return new DokployError(status, message, { nextAction: 'Set DOKPLOY_URL to the address it leads to.' });
+    return new DokployError(status, message, {
+      nextAction: 'Set DOKPLOY_URL to the address that it redirects to.',
+    });
   }
   return new DokployError(status, message);
 }

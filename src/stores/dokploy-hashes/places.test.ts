@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { locate, type Projects } from './places.ts';
 
-/** Project → environments → names of compose services; the id of one is `<project>/<environment>/<name>`. */
+/** Maps projects to environments to names of compose services. The id of each is `<project>/<environment>/<name>`. */
 function projects(described: Record<string, string[][]>): Projects {
   return Object.entries(described).map(([name, environments]) => ({
     name,
@@ -43,10 +43,10 @@ const TABLE: [
   ],
   ['two environments that have it', { platform: [['redis'], ['redis']] }, 'platform/redis', null],
   ['two in one environment', { platform: [['redis', 'redis']] }, 'platform/redis', null],
-  ['two elsewhere', { a: [['redis']], b: [['redis']] }, 'platform/redis', null],
+  ['two matches in other projects', { a: [['redis']], b: [['redis']] }, 'platform/redis', null],
   ['the only one of a name that two services have', { misc: [['postgres']] }, 'platform/postgres', null],
   [
-    'only elsewhere, though its project is there',
+    'a match only in another project, though its own project exists',
     { platform: [['x']], misc: [['redis']] },
     'platform/redis',
     null,
@@ -62,7 +62,7 @@ describe('The compose service of a service', () => {
     else expect(located).toMatchObject({ place: { composeId: expected } });
   });
 
-  it('is said to be missing, or not the only one, in one sentence', () => {
+  it('is reported as missing or ambiguous, in one sentence', () => {
     const problem = (described: Record<string, string[][]>, service: string) =>
       locate(service, IDS, projects(described));
     expect(problem({ platform: [[]] }, 'platform/redis')).toEqual({

@@ -1,4 +1,4 @@
-/** Finds the compose service of Dokploy that belongs to a service of the repository. Pure, and never a guess. */
+/** Finds the compose service in Dokploy that belongs to a service. Pure. It reports a problem where it could only guess. */
 
 import { z } from 'zod';
 

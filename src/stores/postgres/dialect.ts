@@ -2,7 +2,10 @@
 
 const known = new Map<string, string>();
 
-/** Numbers the placeholders, and leaves out the name of the index that SQLite has to use. No statement has a `?` in a text. */
+/**
+ * Numbers the placeholders, and leaves out the name of the index that SQLite has to use. No string in a statement
+ * contains a `?`.
+ */
 export function toPostgres(sql: string): string {
   let text = known.get(sql);
   if (text === undefined) {

@@ -150,9 +150,9 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
   async function kill(): Promise<void> {
     const ended = server;
     if (!ended || ended.exitCode !== null || ended.signalCode !== null) return;
-    const gone = new Promise((resolve) => ended.once('exit', resolve));
+    const exited = new Promise((resolve) => ended.once('exit', resolve));
     signal('SIGKILL');
-    await gone;
+    await exited;
   }
 
   await start();

@@ -41,7 +41,7 @@ export async function createPostgresStore(
   const watchers = createWatchers();
   const instance = randomUUID();
   const onChange = ({ runs, mayClaim }: Change) => {
-    for (const runId of runs) watchers.tell(runId, mayClaim);
+    for (const runId of runs) watchers.notify(runId, mayClaim);
   };
   const news = await followNews(url, instance, onChange);
   const writer = startWriter(url, instance, onChange);

@@ -2,9 +2,10 @@
 
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
+import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
-import type { Ledger, Report, RunFilter, RunTally } from '../../runs/run-store.ts';
+import type { Ledger, RunFilter, RunTally } from '../../runs/run-store.ts';
 import type { Database, Value } from './database.ts';
 import {
   HOLDING_RUNS,

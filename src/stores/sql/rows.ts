@@ -4,9 +4,10 @@
 
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
+import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
-import type { LedgerEntry, Report, RunTally } from '../../runs/run-store.ts';
+import type { LedgerEntry, RunTally } from '../../runs/run-store.ts';
 import type { Row, Value } from './database.ts';
 
 /** A run that ended is counted under the first of these durations that it did not exceed. */

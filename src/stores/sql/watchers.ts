@@ -4,7 +4,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 
 export interface Watchers {
   watch: RunStore['watch'];
-  tell(runId: string, mayClaim: boolean): void;
+  notify(runId: string, mayClaim: boolean): void;
   clear(): void;
 }
 
@@ -16,7 +16,7 @@ export function createWatchers(): Watchers {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    tell(runId, mayClaim) {
+    notify(runId, mayClaim) {
       for (const { hear } of [...listeners]) hear(runId, mayClaim);
     },
     clear: () => listeners.clear(),

@@ -107,7 +107,7 @@ describe('A store whose files are damaged', () => {
 
   it.each([
     ['is empty', (name: string) => truncateSync(name, 0)],
-    ['is gone', (name: string) => rmSync(name)],
+    ['is removed', (name: string) => rmSync(name)],
   ])('F20: is refused, and its log left alone, when the file %s', async (_title, damage) => {
     const store = await createSqliteStore({ directory });
     await enqueueMany(store, 3);
@@ -268,7 +268,7 @@ describe('The file', () => {
 });
 
 describe('The queue', () => {
-  it('takes no more than its limit, counts nothing twice, and takes more once there is room', async () => {
+  it('takes no more than its limit, counts nothing twice, and takes more once a run was claimed', async () => {
     const store = await createSqliteStore({ directory, queueLimit: 3 });
     const request = (dedupeKey: string) => pushRequest({ coalesce: false, dedupeKey });
     const answers = await Promise.allSettled(

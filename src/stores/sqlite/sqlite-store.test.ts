@@ -5,7 +5,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
-import { blankReport } from '../../runs/run-store.ts';
+import { blankReport } from '../../runs/report.ts';
 import { describeRunStore, pushRequest } from '../run-store-contract.ts';
 import { createSqliteStore } from './sqlite-store.ts';
 
@@ -153,7 +153,7 @@ describe('The SQLite file', () => {
     await store.close();
   });
 
-  it('F17: that cannot grow refuses what does not fit, and takes it once there is room', async () => {
+  it('F17: that cannot grow refuses a write that does not fit, and accepts it once there is space', async () => {
     const store = await createSqliteStore({ directory });
     const { run } = await store.enqueue(pushRequest());
     const claimed = await store.claim({ owner: 'w', leaseMs: 60_000 });

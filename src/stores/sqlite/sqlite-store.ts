@@ -25,7 +25,7 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<Ru
   const { directory, requestTimeoutMs, queueLimit, onFailure } = options;
   const file = path.join(directory, 'iac-runner.db');
   const watchers = createWatchers();
-  const writer = await startWriter({ directory, file }, { onChange: watchers.tell, onFailure });
+  const writer = await startWriter({ directory, file }, { onChange: watchers.notify, onFailure });
   const reader = openReader(file);
   const driver = {
     write: writer.call,

@@ -48,7 +48,7 @@ describe('Starting a deployment', () => {
     });
   });
 
-  it('is refused to an operator without a wall before the request is read; an admin may do it', async () => {
+  it('is refused to an operator if there is no wall, before the request is read, and allowed to an admin', async () => {
     const api = stage.api({ operatorsMayDeploy: false });
     for (const body of [DEPLOY_BODY, {}]) {
       await expect(api.start(body, OSCAR)).rejects.toMatchObject({
@@ -61,11 +61,11 @@ describe('Starting a deployment', () => {
     expect(run.input).not.toHaveProperty('needsWall');
   });
 
-  it('by an operator stores that a machine without a wall must not run it', async () => {
+  it('by an operator is stored as one that only machines with a wall may run', async () => {
     expect(await stage.store().run(await startOne())).toMatchObject({ input: { needsWall: true } });
   });
 
-  it('keeps credentials unreadable in every file, and readable for us', async () => {
+  it('stores credentials encrypted in every file, and can decrypt them', async () => {
     const id = await startOne({
       env_vars: { TF_VAR_password: 'CANARY-env' },
       git_url: 'https://me:CANARY-url@github.com/acme/infra.git',
@@ -86,7 +86,7 @@ describe('Starting a deployment', () => {
     }
   });
 
-  it('is refused with every problem, for an unknown version, and without the right to approve', async () => {
+  it('is refused with a list of all problems, for an unknown version, and for auto_approve without the right to approve', async () => {
     const { start } = stage.api();
     await expect(start({ tool: 'bash' }, ADA)).rejects.toMatchObject({
       status: 400,
@@ -153,7 +153,7 @@ describe('A decision', () => {
     });
   });
 
-  it('about a failed deployment is refused, and about none is unknown', async () => {
+  it('about a failed deployment is refused, and an id without a deployment is reported as unknown', async () => {
     const id = await startOne();
     await stage.store().append((await claimNext(stage.store())).lease, [ended('failed', 'no')]);
     expect(await stage.api().approve(id, 'ada')).toEqual({
@@ -196,7 +196,7 @@ describe('A decision about a plan of a pull request', () => {
       const result = await approve(run.id, 'ada');
       return result.status === 'refused' ? result.reason : result.status;
     };
-    expect(await reason()).toBe('The plan asks for no approval now: it is queued');
+    expect(await reason()).toBe('The plan does not wait for an approval now: it is queued');
     const claimed = await stage.store().claim({ owner: 'w', leaseMs: 60_000, kinds: ['plan'] });
     if (!claimed) throw new Error('Nothing to claim.');
     await stage.store().append(claimed.lease, [awaiting(stage.clock.now + DAY)]);
@@ -204,7 +204,7 @@ describe('A decision about a plan of a pull request', () => {
     expect(await reason()).toBe('The plan was already approved by ada');
   });
 
-  it('that comes too late says how the plan ended', async () => {
+  it('that comes too late is refused with the outcome of the plan', async () => {
     const { run } = await stage.store().enqueue(planRequest());
     await stage.store().requestCancel(run.id, 'oscar');
     expect(await stage.api().approve(run.id, 'ada')).toEqual({
@@ -259,7 +259,7 @@ describe('An approval that nobody gives', () => {
     expect(states).toEqual(['cancelled', 'awaiting_approval', 'cancelled']);
   });
 
-  it('is found among very many', async () => {
+  it('is found among many that have not expired', async () => {
     for (let index = 0; index < 130; index += 1) {
       await startOne({ path: `stack-${index}` });
       const { lease } = await claimNext(stage.store());

@@ -10,7 +10,8 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { checkRemoteUrl } from '../../runs/texts/remote-url.ts';
 import { normalizeDirectory } from '../../runs/texts/root-directory.ts';
 import { EXPIRED_BY } from '../github/approvals.ts';
-import { parseDeployRequest, type RemoteRules } from './deploy-request.ts';
+import { parseDeployRequest } from './deploy-request.ts';
+import type { RemoteRules } from './deploy-schema.ts';
 
 export interface DeployApiOptions {
   store: RunStore;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseDeployRequest, type RemoteRules } from './deploy-request.ts';
+import { parseDeployRequest } from './deploy-request.ts';
+import type { RemoteRules } from './deploy-schema.ts';
 
 const RULES: RemoteRules = { protocols: ['https', 'ssh'], hosts: [] };
 const LEAST = { tool: 'terraform', git_url: 'https://github.com/acme/infra.git', git_ref: 'main' };

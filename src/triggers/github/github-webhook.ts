@@ -24,7 +24,7 @@ export interface WebhookOptions {
   previews: boolean;
   plans?: PullRequestOptions['plans'];
   commands?: CommentOptions['commands'];
-  /** The services that a push names, for the answer only. `isSure` is false when only git can tell. */
+  /** The services that a push names, for the answer only. `isSure` is false if only git knows them all. */
   namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
   runUrl(runId: string): string;
   inbox: Inbox;

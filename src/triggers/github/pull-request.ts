@@ -21,7 +21,7 @@ export interface PullRequestOptions {
   repository: string | null;
   /** Whether pull requests are previewed. */
   previews: boolean;
-  /** Where heads are planned from, without credentials; null if they are not planned. */
+  /** The addresses for planning heads, without credentials. Null if heads are not planned. */
   plans?: { cloneUrl: string; apiUrl: string } | null | undefined;
   runUrl(runId: string): string;
 }

@@ -32,7 +32,7 @@ export interface Push {
   sender: string | null;
   /** Every path that the payload lists, in any order and with repetitions. */
   paths: string[];
-  /** False when more files may have changed than the payload lists, so that only git can tell. */
+  /** False if more files may have changed than the payload lists, so that only git knows which. */
   complete: boolean;
 }
 
@@ -69,7 +69,7 @@ export function parsePush(payload: unknown): Push | null {
   };
 }
 
-/** The full commit id, or null when only git can tell which commit was meant. */
+/** Returns the full commit id, or null if only git knows which commit was meant. */
 export function revisionOf(push: Push): string | null {
   return FULL_ID.test(push.after) ? push.after : null;
 }

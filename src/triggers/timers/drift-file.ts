@@ -7,7 +7,8 @@ import { z } from 'zod';
 import type { DeployInput, DeploySecrets } from '../../runs/deployments/deployment.ts';
 import { SECOND } from '../../units.ts';
 import { type FileProblem, parseYamlFile } from '../../yaml-file.ts';
-import { parseDeployRequest, type RemoteRules } from '../deploy/deploy-request.ts';
+import { parseDeployRequest } from '../deploy/deploy-request.ts';
+import type { RemoteRules } from '../deploy/deploy-schema.ts';
 
 export interface DriftTarget {
   /** Unique in the file; it is the actor of the target's runs. */

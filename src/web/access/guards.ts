@@ -24,15 +24,15 @@ export interface PageOptions {
 }
 
 export interface Guards {
-  /** Callers who are signed in. */
+  /** Lets callers through who are signed in. */
   signedIn: MiddlewareHandler<RunPageEnv>;
-  /** Callers who are signed in or have the run's signed link; loads the run. */
+  /** Lets callers through who are signed in or have the run's signed link, and loads the run. */
   mayRead: MiddlewareHandler<RunPageEnv>;
-  /** Operators; if they use a session, the request must come from one of our pages. */
+  /** Lets operators through. If they use a session, the request must come from one of our pages. */
   operator: MiddlewareHandler<RunPageEnv>;
-  /** As `operator`; loads the run. */
+  /** Does the same as `operator`, and loads the run. */
   mayOperate: MiddlewareHandler<RunPageEnv>;
-  /** As `mayOperate`, for admins. */
+  /** Does the same as `mayOperate`, but for admins. */
   mayApprove: MiddlewareHandler<RunPageEnv>;
 }
 

@@ -155,7 +155,7 @@ describe('The page of a deployment', () => {
       addDeploy('again');
       append('again', ...TO_APPROVAL.slice(0, -2), {
         type: 'run.requeued',
-        message: 'Its worker is gone.',
+        message: 'Its worker has ended.',
         countAttempt: true,
         notBefore: 0,
       });

@@ -57,7 +57,7 @@ export function createDeployRoutes(options: DeployRoutesOptions): RunRoutes {
   const maxStreamMs = MAX_STREAM_MS;
   const streams = createEventStreams({ access, maxStreams, maxStreamMs, onError: onStreamError });
   const routes = new Hono<RunPageEnv>();
-  // Also for /deploy itself, and before the guards, because a preflight request has no credentials.
+  // This also covers /deploy itself. It comes before the guards, because a preflight request has no credentials.
   routes.use('/deploy/*', pageHeaders(), crossOrigin(options.allowedOrigins));
   routes.get('/deploy', signedIn, (c) => listDeployments(c, options));
   routes.post('/deploy', operator, limitedBody, (c) => start(c, api));
@@ -176,7 +176,7 @@ function answer(
   }
 }
 
-/** Without a code, as older clients expect it. */
+/** The answer has no error code, as older clients expect it. */
 function answerUnknown(c: DeployContext): Response {
   return c.json({ error: 'Deployment not found' }, 404);
 }

@@ -31,7 +31,7 @@ describe('The address of a client', () => {
       '198.51.100.1',
       '198.51.100.1',
     ],
-    ['is unknown once the connection is gone', undefined, '198.51.100.1', 'unknown'],
+    ['is unknown once the connection has ended', undefined, '198.51.100.1', 'unknown'],
   ];
 
   it.each(CASES)('%s', (_what, peer, forwarded, address) => {

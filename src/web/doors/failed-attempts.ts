@@ -28,7 +28,7 @@ const ALLOWED_PER_MINUTE = 10;
 const MAX_ADDRESSES = 10_000;
 
 export function createFailedAttempts({ clock, log }: FailedAttemptsOptions): FailedAttempts {
-  /** For each address and credential, the times of the latest failures. */
+  /** The times of the latest failures for each address and credential. */
   const failures = new Map<string, number[]>();
   const counts = new Map<Credential, number>(CREDENTIALS.map((credential) => [credential, 0]));
   const keyOf = (address: string, credential: Credential) => `${credential} ${addressGroup(address)}`;

@@ -13,7 +13,7 @@ export interface StreamSeats {
 }
 
 const PER_ADDRESS = 100;
-/** For all signed links together, so that callers who are signed in find a seat. */
+/** The limit of all signed links together, which leaves seats for callers who are signed in. */
 const BY_LINKS = 100;
 /** A link may stand in public. */
 const PER_LINK = 20;

@@ -119,13 +119,13 @@ describe('The page of workers', () => {
     const { page } = pagesOf({}, [
       sign('alpha:17', { runs: ['r-1', 'r-2'], command: 'serve', labels: ['aws', 'linux'] }),
       sign('beta:18', { tools: ['terraform 1.11.4'], labels: [] }),
-      sign('gone:19', { at: START_AT - 5 * 60_000, runs: ['r-3'] }),
+      sign('silent:19', { at: START_AT - 5 * 60_000, runs: ['r-3'] }),
     ]);
     const text = await page();
     expect(rowsOf(text)).toEqual([
       'working alpha:17 r-1 r-2 serve 1.2.3 labels aws, linux; any tools just now',
       'idle beta:18 worker 1.2.3 labels none; terraform 1.11.4 just now',
-      'silent gone:19 r-3 worker 1.2.3 any labels; any tools 5 min ago',
+      'silent silent:19 r-3 worker 1.2.3 any labels; any tools 5 min ago',
     ]);
     expect(text).toContain('<a href="/runs/r-1">r-1</a>');
     expect(text).toMatch(/data-state="failed">silent/);

@@ -27,7 +27,7 @@ export interface WorkerRoutesOptions extends GuardsOptions {
 
 interface Found {
   workers: WorkerSign[];
-  /** By the clock of the store, as the times of the workers are. */
+  /** The time by the clock of the store, like the times of the workers. */
   now: number;
   queued: number;
   running: number;

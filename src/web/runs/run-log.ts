@@ -87,8 +87,8 @@ function cutTail(tail: LogTail, maxLines: number, maxCharacters: number): void {
 }
 
 /**
- * The stored log as text: the lines of one step, or of all. Of all, each change from one step to another is marked by
- * `==> step <==`, as tail(1) does for files.
+ * Yields the stored log as text: the lines of one step, or of all steps. Among the lines of all steps, `==> step <==`
+ * marks each change from one step to another, as tail(1) does for files.
  */
 export async function* readLogText(
   store: EventReader,

@@ -2,9 +2,9 @@
 
 import { html } from 'hono/html';
 import { kindOf, nextActionOf } from '../../runs/kinds/kinds.ts';
+import type { Report } from '../../runs/report.ts';
 import { endedBadly, isFinal, type Run, type Step } from '../../runs/run.ts';
 import type { Explanation } from '../../runs/run-events.ts';
-import type { Report } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { mayRetry } from '../../triggers/run-actions.ts';
 import { hasRole } from '../access/access.ts';

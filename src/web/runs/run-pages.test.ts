@@ -245,7 +245,7 @@ describe('the page of a run', () => {
     store.append('again', ...FAILED_RUN.slice(0, 7));
     store.append('again', {
       type: 'run.requeued',
-      message: 'Its worker is gone.',
+      message: 'Its worker has ended.',
       countAttempt: true,
       notBefore: 0,
     });

@@ -44,7 +44,7 @@ const TRIGGERS: Record<Trigger['source'], string> = {
   pubsub: 'Plan request',
   comment: 'Comment',
 };
-/** Nobody asked for these runs in person. */
+/** Runs from these sources were requested by no person. */
 const WITHOUT_ACTOR: ReadonlySet<Trigger['source']> = new Set(['reconcile', 'drift_check', 'pubsub']);
 
 /** Who or what asked for the run, in a few words. */

@@ -16,7 +16,7 @@ export interface CliConfig {
 export function cliConfigText({ registry, mirror, repositoryProviders }: CliConfig): string {
   const blocks = ['disable_checkpoint = true'];
   if (registry) {
-    // With its port, because the tools compare hosts as text, except for the default port of https.
+    // The host includes its port, because the tools compare hosts as text, except for the default port of https.
     const host = quoted(new URL(registry.url).host);
     if (registry.token !== null) blocks.push(`credentials ${host} {\n  token = ${quoted(registry.token)}\n}`);
     blocks.push(

@@ -45,8 +45,8 @@ export async function findTool(places: ToolPlaces, tool: Tool, version: string |
 }
 
 /**
- * The wanted version if it is installed. Otherwise the tool on the PATH or else the newest version, with a remark that
- * says so. If the tool is not installed at all, the wanted version, which `findTool` will then report.
+ * Returns the wanted version if it is installed. Otherwise returns the tool on the PATH, or else the newest version, with
+ * a remark that says so. If the tool is not installed at all, returns the wanted version, which `findTool` then reports.
  */
 export async function versionThere(
   places: ToolPlaces,

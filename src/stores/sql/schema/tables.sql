@@ -171,7 +171,7 @@ CREATE TABLE sealed (
   text TEXT NOT NULL
 ) STRICT;
 
--- The plan of a deployment that waits, sealed, for the case that its folder is gone.
+-- The sealed plan of a deployment that waits. It is used if the folder of the deployment no longer exists.
 CREATE TABLE kept_plans (
   run INTEGER PRIMARY KEY REFERENCES runs (number) ON DELETE CASCADE,
   text TEXT NOT NULL

@@ -2,9 +2,11 @@
 
 import { randomBytes } from 'node:crypto';
 import type { OutsideHash } from '../../../runs/config-hashes.ts';
-import type { Nonce, Report } from '../../../runs/run-store.ts';
-import { dropSealed, insertBaseline } from '../append-events.ts';
+import type { Report } from '../../../runs/report.ts';
+import type { Nonce } from '../../../runs/run-store.ts';
+import { dropSealed } from '../append-events.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';
+import { insertBaseline } from '../save-branch-facts.ts';
 import { findRun } from './stored-runs.ts';
 
 const KEPT_NONCES = 1_000;

@@ -61,7 +61,7 @@ export async function takeBack(
   transaction: Transaction,
   { all, owner, runs, maxAttempts }: Parameters<RunStore['takeBack']>[0],
 ): Promise<Written<string[]>> {
-  const { sql, values } = all ? { sql: '', values: [] } : holderIsGone(await transaction.now(), owner);
+  const { sql, values } = all ? { sql: '', values: [] } : holderHasEnded(await transaction.now(), owner);
   const among = runs ? `AND id IN ${placeholders(runs)}` : '';
   const orphans = await storedRuns(
     transaction,
@@ -78,7 +78,7 @@ export async function takeBack(
 }
 
 /** Returns the condition that the lease has ended, or that its owner is `owner` or begins with `owner` and a colon. */
-function holderIsGone(now: number, owner: string | undefined): { sql: string; values: Value[] } {
+function holderHasEnded(now: number, owner: string | undefined): { sql: string; values: Value[] } {
   if (owner === undefined) return { sql: 'AND lease_expires_at < ?', values: [now] };
   const prefix = `${owner}:`;
   return {
