@@ -3,7 +3,7 @@
 import type { Run, Step } from '../../runs/run.ts';
 import { projectRun, projectStep, type RunEventBody, sequenceWidth } from '../../runs/run-events.ts';
 import { noteChanged } from './claimable.ts';
-import type { Transaction } from './database.ts';
+import { asKeys, type Transaction } from './database.ts';
 import { DURATION_BOUNDS_SECONDS, eventData, STEP_COLUMNS, type StoredRun, toStep } from './rows.ts';
 import { saveBranchFacts } from './save-branch-facts.ts';
 
@@ -32,8 +32,8 @@ export async function appendEvents(
   await saveHome(transaction, stored, run, at);
   await noteChanged(transaction, stored.run, run);
   if (run.finishedAt !== null && stored.run.finishedAt === null) {
-    await countEnding(transaction, run, run.finishedAt);
-    await dropSealed(transaction, stored.number);
+    await countEndings(transaction, [run]);
+    await dropSealed(transaction, [run.id]);
   }
   return run;
 }
@@ -108,29 +108,41 @@ export function machineOf(owner: string): string {
   return owner.replace(/:\d+$/, '');
 }
 
-async function countEnding(transaction: Transaction, run: Run, finishedAt: number): Promise<void> {
-  const durationMs = Math.max(0, finishedAt - (run.startedAt ?? run.createdAt));
-  await transaction.run(
-    `INSERT INTO run_endings (kind, state, up_to_s, runs, duration_ms) VALUES (?, ?, ?, 1, ?)
-     ON CONFLICT (kind, state, up_to_s) DO UPDATE SET
-       runs = run_endings.runs + 1, duration_ms = run_endings.duration_ms + excluded.duration_ms`,
-    run.kind,
-    run.state,
-    DURATION_BOUNDS_SECONDS.find((seconds) => durationMs <= seconds * 1_000) ?? 0,
-    durationMs,
+export async function countEndings(transaction: Transaction, runs: readonly Run[]): Promise<void> {
+  const rows = runs.map(({ kind, state, startedAt, createdAt, finishedAt }) => {
+    const durationMs = Math.max(0, (finishedAt ?? createdAt) - (startedAt ?? createdAt));
+    const upTo = DURATION_BOUNDS_SECONDS.find((seconds) => durationMs <= seconds * 1_000) ?? 0;
+    return { kind, state, up_to_s: upTo, runs: 1, duration_ms: durationMs };
+  });
+  // One statement must not change a row twice.
+  const groups = Map.groupBy(rows, ({ kind, state, up_to_s }) => `${kind} ${state} ${up_to_s}`);
+  await transaction.insert(
+    'run_endings',
+    [...groups.values()].map((group) => group.reduce(sumOf)),
+    `ON CONFLICT (kind, state, up_to_s) DO UPDATE SET
+       runs = run_endings.runs + excluded.runs, duration_ms = run_endings.duration_ms + excluded.duration_ms`,
   );
 }
 
+function sumOf<T extends { runs: number; duration_ms: number }>(one: T, other: T): T {
+  return {
+    ...one,
+    runs: one.runs + other.runs,
+    duration_ms: one.duration_ms + other.duration_ms,
+  };
+}
+
 /**
- * Deletes the kept plan and the sealed secrets at the run's end. The secrets stay until the comment that needs their
- * token is sent.
+ * Deletes the kept plans and the sealed secrets of runs that have ended. The secrets stay until the comment that needs
+ * their token is sent.
  */
-export async function dropSealed(transaction: Transaction, run: number): Promise<void> {
-  await transaction.run('DELETE FROM kept_plans WHERE run = ?', run);
+export async function dropSealed(transaction: Transaction, ids: readonly string[]): Promise<void> {
+  const those = 'run IN (SELECT number FROM runs WHERE id IN (SELECT key FROM json_each(?)))';
+  await transaction.run(`DELETE FROM kept_plans WHERE ${those}`, asKeys(ids));
   await transaction.run(
-    `DELETE FROM sealed WHERE run = ?
+    `DELETE FROM sealed WHERE ${those}
        AND NOT EXISTS (SELECT 1 FROM unreported WHERE unreported.run = sealed.run AND reporter = 'plan-comment')`,
-    run,
+    asKeys(ids),
   );
 }
 

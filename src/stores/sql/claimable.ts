@@ -83,6 +83,12 @@ export async function noteChanged(transaction: Transaction, before: Run, after: 
   if (!isSame) await refresh(transaction, after.concurrencyGroup);
 }
 
+/** Updates the table after queued runs of a group have ended. */
+export async function noteLeft(transaction: Transaction, group: string, runs: number): Promise<void> {
+  await countQueued(transaction, -runs);
+  await refresh(transaction, group);
+}
+
 /** Prepares a claim: runs that were put off until now become claimable. */
 export async function noteTime(transaction: Transaction, now: number): Promise<void> {
   const groups = await transaction.all(

@@ -77,7 +77,7 @@ export async function settleRun(
   if (!stored) return { result: null, changed: [] };
   const { run, number } = stored;
   await transaction.run('DELETE FROM unreported WHERE reporter = ? AND run = ?', reporter, number);
-  if (run.finishedAt !== null) await dropSealed(transaction, number);
+  if (run.finishedAt !== null) await dropSealed(transaction, [run.id]);
   return { result: null, changed: [] };
 }
 

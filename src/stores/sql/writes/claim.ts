@@ -8,7 +8,8 @@ import { appendEvents, machineOf } from '../append-events.ts';
 import { hasAll, noteTime } from '../claimable.ts';
 import type { Transaction, Written } from '../database.ts';
 import { QUEUED_RUNS, type StoredRun } from '../rows.ts';
-import { storedRuns, supersede } from './stored-runs.ts';
+import { storedRuns } from './stored-runs.ts';
+import { supersedeQueued } from './supersede.ts';
 
 type ClaimOptions = Parameters<RunStore['claim']>[0];
 
@@ -42,7 +43,7 @@ export async function claim(
   );
   const started: RunEventBody = { type: 'run.started', owner, attempt: chosen.run.attempt + 1 };
   const run = await appendEvents(transaction, chosen, [started]);
-  for (const stored of covered) await supersede(transaction, stored, run.id);
+  await supersedeQueued(transaction, covered, run.id);
   return {
     result: { run, lease: { runId: run.id, owner, token }, covers: await coveredBy(transaction, run.id) },
     changed: [run.id, ...covered.map((other) => other.run.id)],

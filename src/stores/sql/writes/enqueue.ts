@@ -11,7 +11,8 @@ import { eventData, HOLDING_RUNS, toNewRow } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
 import { insertNonces, spentNonces } from './beside-runs.ts';
 import { insertDeliveries } from './deliveries.ts';
-import { storedRuns, supersede } from './stored-runs.ts';
+import { storedRuns } from './stored-runs.ts';
+import { supersede } from './supersede.ts';
 
 export type EnqueueValues = [
   request: RunRequest,

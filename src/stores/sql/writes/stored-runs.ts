@@ -1,6 +1,6 @@
 /** Reads and changes stored runs for several writes. */
 
-import { supersededBy, uncovered, uncoveredBy } from '../../../runs/run-decisions.ts';
+import { uncovered, uncoveredBy } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
 import { appendEvents } from '../append-events.ts';
 import type { Transaction, Value } from '../database.ts';
@@ -27,14 +27,6 @@ export async function openSteps(transaction: Transaction, { number }: StoredRun)
     number,
   );
   return rows.map((row) => String(row.id));
-}
-
-export async function supersede(
-  transaction: Transaction,
-  stored: StoredRun,
-  coveredBy: string,
-): Promise<void> {
-  await appendEvents(transaction, stored, [supersededBy(stored.run, coveredBy)]);
 }
 
 /** Applies the events of a covering run to the covered runs. Resolves to the ids of those that changed. */

@@ -1,0 +1,63 @@
+/** Supersedes runs. */
+
+import type { Run } from '../../../runs/run.ts';
+import { supersededBy } from '../../../runs/run-decisions.ts';
+import { projectRun, sequenceWidth } from '../../../runs/run-events.ts';
+import { appendEvents, countEndings, dropSealed } from '../append-events.ts';
+import { noteLeft } from '../claimable.ts';
+import { asKeys, type Transaction } from '../database.ts';
+import { eventData, type StoredRun } from '../rows.ts';
+
+export async function supersede(
+  transaction: Transaction,
+  stored: StoredRun,
+  coveredBy: string,
+): Promise<void> {
+  await appendEvents(transaction, stored, [supersededBy(stored.run, coveredBy)]);
+}
+
+/**
+ * Does the same for queued runs of one group, with as many statements for a thousand of them as for one, because the
+ * claim of the next run may cover all pushes of a busy hour.
+ */
+export async function supersedeQueued(
+  transaction: Transaction,
+  queued: readonly StoredRun[],
+  coveredBy: string,
+): Promise<void> {
+  const [first] = queued;
+  if (!first) return;
+  const at = await transaction.now();
+  const event = supersededBy(first.run, coveredBy);
+  const ended = queued.map(({ run }) => projectRun(run, event, at));
+  const row = { at, type: event.type, data: eventData(event) };
+  await transaction.insert(
+    'events',
+    queued.map(({ number, nextSeq }) => ({ run: number, seq: nextSeq, ...row })),
+  );
+  await saveEnds(transaction, ended, sequenceWidth(event));
+  await countEndings(transaction, ended);
+  await dropSealed(
+    transaction,
+    ended.map(({ id }) => id),
+  );
+  await noteLeft(transaction, first.run.concurrencyGroup, queued.length);
+}
+
+/** The runs have ended by the same event. */
+async function saveEnds(transaction: Transaction, ended: readonly Run[], width: number): Promise<void> {
+  const [sample] = ended;
+  if (!sample) return;
+  await transaction.run(
+    `UPDATE runs SET state = ?, reason = ?, message = ?, covered_by = ?, finished_at = ?,
+       approval_expires_at = NULL, next_seq = next_seq + ?, lease_token = NULL
+     WHERE id IN (SELECT key FROM json_each(?))`,
+    sample.state,
+    sample.reason,
+    sample.message,
+    sample.coveredBy,
+    sample.finishedAt,
+    width,
+    asKeys(ended.map(({ id }) => id)),
+  );
+}
