@@ -3,7 +3,7 @@
  * most of the time of a start, and much of its memory, goes to loading hundreds of them one by one.
  */
 
-import { cpSync, globSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type OutputChunk, rolldown } from 'rolldown';
 import { MODULES } from '../src/program-files.ts';
@@ -20,12 +20,15 @@ const OPTIONAL_PACKAGES = ['pg-native'];
 
 async function build(): Promise<void> {
   checkAssets();
-  // Files of an earlier build may have other names.
-  rmSync(DIST, { recursive: true, force: true });
   const chunks = await bundle();
-  for (const folder of ASSET_FOLDERS)
-    cpSync(path.join(SOURCE, folder), path.join(DIST, folder), { recursive: true });
-  writeFileSync(path.join(DIST, 'third-party-licenses.txt'), licenses(chunks));
+  const assets = ASSET_FOLDERS.flatMap((folder) =>
+    readdirSync(path.join(SOURCE, folder)).map((name) => path.join(folder, name)),
+  );
+  update([
+    ...chunks.map(({ fileName, code }) => ({ name: fileName, content: code })),
+    ...assets.map((name) => ({ name, content: readFileSync(path.join(SOURCE, name), 'utf8') })),
+    { name: 'third-party-licenses.txt', content: licenses(chunks) },
+  ]);
 }
 
 async function bundle(): Promise<OutputChunk[]> {
@@ -39,14 +42,37 @@ async function bundle(): Promise<OutputChunk[]> {
     },
   });
   // The names of functions stay, for stack traces.
-  const { output } = await bundling.write({
-    dir: DIST,
+  const { output } = await bundling.generate({
     format: 'esm',
     entryFileNames: '[name].js',
     chunkFileNames: '[name]-[hash].js',
   });
   await bundling.close();
-  return output.filter((file) => file.type === 'chunk');
+  const chunks = output.filter((file) => file.type === 'chunk');
+  const places = chunks.find(({ moduleIds }) => moduleIds.includes(path.join(SOURCE, 'program-files.ts')));
+  if (places?.fileName.includes('/') !== false)
+    throw new Error('src/program-files.ts is not at the top of dist, so it would give wrong paths.');
+  return chunks;
+}
+
+/**
+ * Writes what differs from an earlier build. Another process may run the program at this time, so equal files are not
+ * touched, and each new one appears at once.
+ */
+function update(files: readonly { name: string; content: string }[]): void {
+  for (const { name, content } of files) {
+    const file = path.join(DIST, name);
+    if (existsSync(file) && readFileSync(file, 'utf8') === content) continue;
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(`${file}.${process.pid}.new`, content);
+    renameSync(`${file}.${process.pid}.new`, file);
+  }
+  const names = new Set(files.map(({ name }) => name));
+  for (const entry of readdirSync(DIST, { recursive: true, withFileTypes: true })) {
+    const file = path.join(entry.parentPath, entry.name);
+    const isKept = names.has(path.relative(DIST, file)) || file.endsWith('.new');
+    if (entry.isFile() && !isKept) rmSync(file, { force: true });
+  }
 }
 
 /** A file that nobody copies would only be missed where the program is installed. */
@@ -71,11 +97,19 @@ function licenses(chunks: readonly OutputChunk[]): string {
 }
 
 function licenseOf(folder: string): string {
-  const { name, version, license } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
-  const [file] = globSync('{LICEN[CS]E,licen[cs]e,COPYING}*', { cwd: folder });
-  const text =
-    file === undefined ? `Licence: ${license}` : readFileSync(path.join(folder, file), 'utf8').trim();
-  return `${name} ${version}\n\n${text}`;
+  const { name, version } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
+  const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|notice)/i.test(file));
+  const texts = files.map((file) => readFileSync(path.join(folder, file), 'utf8').trim());
+  if (texts.length === 0) texts.push(licenseInReadme(folder));
+  return [`${name} ${version}`, ...texts].join('\n\n');
+}
+
+/** Some packages have their licence in a chapter of their README. */
+function licenseInReadme(folder: string): string {
+  const [file = ''] = readdirSync(folder).filter((name) => /^readme/i.test(name));
+  const [chapter] = /^#+ *licen[cs]e[\s\S]*/im.exec(readFileSync(path.join(folder, file), 'utf8')) ?? [];
+  if (chapter === undefined) throw new Error(`${folder} has no licence. Find out whether it may be shipped.`);
+  return chapter.trim();
 }
 
 await build();

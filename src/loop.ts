@@ -24,10 +24,10 @@ export function startLoop({ firstMs, pauseMs, work, onError }: LoopOptions): Loo
   const { signal } = ending;
   const next = typeof pauseMs === 'number' ? () => pauseMs : pauseMs;
 
-  /** True for the error with which the signal ended the work. Node's own functions give it as a cause. */
+  /** True for the error with which the signal ended the work. Others give it as a cause. */
   function isOfStop(error: unknown): boolean {
     if (!signal.aborted) return false;
-    return error === signal.reason || (error instanceof Error && error.cause === signal.reason);
+    return error === signal.reason || (error instanceof Error && isOfStop(error.cause));
   }
 
   async function run(): Promise<void> {

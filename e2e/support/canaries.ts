@@ -60,9 +60,9 @@ export async function canariesInFiles(folder: string, canaries: Canaries): Promi
     for (const seen of canaries.seenIn(content)) found.add(`${path}: ${seen}`);
   };
   for (let scan = 0; scan < SCANS; scan += 1) {
-    if (await scanFolder(folder, look)) break;
+    if (await scanFolder(folder, look)) return [...found];
   }
-  return [...found];
+  throw new Error(`Files below ${folder} disappeared in each of ${SCANS} scans.`);
 }
 
 /** Looks at the names and contents of everything in the folder. Resolves to false if something in it disappeared. */

@@ -3,7 +3,7 @@
  * 13 MB and takes seconds of each test file, so the cut one is kept for all of them.
  */
 
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -31,22 +31,25 @@ const PUBLISHED = resolve('@octokit/openapi/generated/api.github.com.json');
 const CACHE = join(PROJECT_ROOT, 'node_modules/.cache/github-description');
 
 export function readDescription(): Description {
-  const kept = join(CACHE, `${keyOf(PLAYED, readFileSync(resolve('@octokit/openapi/package.json')))}.json`);
+  const kept = join(CACHE, `${keyOfThis()}.json`);
   try {
     return documentSchema.parse(JSON.parse(readFileSync(kept, 'utf8')));
   } catch {
     const text = JSON.stringify(cut(documentSchema.parse(JSON.parse(readFileSync(PUBLISHED, 'utf8')))));
     mkdirSync(CACHE, { recursive: true });
     // Other test files may be about to do the same.
-    writeFileSync(`${kept}.${process.pid}`, text);
-    renameSync(`${kept}.${process.pid}`, kept);
+    const fresh = `${kept}.${randomUUID()}`;
+    writeFileSync(fresh, text);
+    renameSync(fresh, kept);
     return documentSchema.parse(JSON.parse(text));
   }
 }
 
-function keyOf(...parts: readonly (Buffer | readonly string[])[]): string {
+/** Another version of the package, or a change of this file, gives another key. */
+function keyOfThis(): string {
   const hash = createHash('sha256');
-  for (const part of parts) hash.update(part.toString());
+  for (const file of [import.meta.filename, resolve('@octokit/openapi/package.json')])
+    hash.update(readFileSync(file));
   return hash.digest('hex').slice(0, 16);
 }
 

@@ -39,7 +39,8 @@ export async function waitForSync(
   state: 'succeeded' | 'failed' = 'succeeded',
 ): Promise<DetailedRun> {
   const pushed = await runner.waitForRun(runId, 'final');
-  if (pushed.covered_by !== null || pushed.steps.length > 0) return runner.waitForRun(runId, state);
+  const leftNothing = pushed.state === 'succeeded' && pushed.steps.length === 0 && pushed.revision !== null;
+  if (!leftNothing) return runner.waitForRun(runId, state);
   return runner.waitForRun((run) => run.run_id !== runId && run.revision === pushed.revision, state);
 }
 

@@ -108,7 +108,7 @@ export function createRunnerClient(url: () => string): RunnerClient {
         seen = id === undefined ? null : await details(id);
         if (!seen) return null;
         if (seen.state === state || (state === 'final' && FINAL.has(seen.state))) return seen;
-        covering = seen.covered_by;
+        covering = seen.reason === 'covered_by_newer' ? seen.covered_by : null;
         if (covering !== null) return null;
         if (FINAL.has(seen.state))
           throw new Error(`The run did not become ${state}: ${JSON.stringify(seen, null, 1)}`);

@@ -65,7 +65,7 @@ async function runAttempt(attempt: Attempt): Promise<JobEnd> {
   const { options, job, access, context } = attempt;
   const { signal } = context;
   const auth = { type: 'http', username: 'oauth2', password: access.token } as const;
-  const folder = await options.folders.claim(job.id, context.confirm);
+  const folder = await options.folders.claim(job, context.confirm);
   let repository: WritableRepository | null = null;
   try {
     repository = await options.repositories.open({ url: access.url, auth, signal });

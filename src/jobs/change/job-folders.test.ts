@@ -9,6 +9,8 @@ import { createJobFolders } from './job-folders.ts';
 
 const somebody = createStepUser(createLocalExecutor(), { PATH: process.env.PATH ?? '' });
 
+const attemptAt = (id: string, attempt = 1) => ({ id, attempt });
+
 /** The job still belongs to the worker. */
 const ours = () => Promise.resolve();
 
@@ -22,7 +24,7 @@ async function setUp(cleanUp = true, stepUser: typeof somebody | null = null) {
 describe('The folders of jobs', () => {
   it('are named after the job, and removed after it', async () => {
     const { checkouts, scratch, folders } = await setUp();
-    const folder = await folders.claim('job-1', ours);
+    const folder = await folders.claim(attemptAt('job-1'), ours);
     expect(folder.checkout).toBe(join(checkouts, 'job-1'));
     await mkdir(folder.checkout);
     await folder.release();
@@ -31,18 +33,18 @@ describe('The folders of jobs', () => {
 
   it('keep the checkout if cleaning up is off', async () => {
     const { checkouts, folders } = await setUp(false);
-    const folder = await folders.claim('job-1', ours);
+    const folder = await folders.claim(attemptAt('job-1'), ours);
     await mkdir(folder.checkout);
     await folder.release();
     expect(await readdir(checkouts)).toEqual(['job-1']);
-    expect((await folders.claim('job-1', ours)).checkout).toMatch(/job-1\.[0-9a-f]{8}$/);
+    expect((await folders.claim(attemptAt('job-1'), ours)).checkout).toMatch(/job-1\.[0-9a-f]{8}$/);
   });
 
   it('F50: a worker that wakes too late removes its own folders, not those of the worker that took its job', async () => {
     const { folders } = await setUp();
-    const late = await folders.claim('job-1', ours);
+    const late = await folders.claim(attemptAt('job-1'), ours);
     await mkdir(late.checkout);
-    const now = await folders.claim('job-1', ours);
+    const now = await folders.claim(attemptAt('job-1'), ours);
     expect(now.checkout).not.toBe(late.checkout);
     await mkdir(now.checkout);
     await writeFile(join(now.scratch, 'HEAD'), 'x');
@@ -50,19 +52,33 @@ describe('The folders of jobs', () => {
     expect([await readdir(now.checkout), await readdir(now.scratch)]).toEqual([[], ['HEAD']]);
   });
 
+  it('F50: a worker that wakes after its folder was swept removes nothing of a later attempt', async () => {
+    const { checkouts, folders } = await setUp();
+    const late = await folders.claim(attemptAt('job-1'), ours);
+    await folders.sweep(async () => new Set());
+    const now = await folders.claim(attemptAt('job-1', 2), ours);
+    await mkdir(now.checkout);
+    await late.release();
+    expect(await readdir(checkouts)).toHaveLength(1);
+    expect(await readdir(now.scratch)).toEqual([]);
+  });
+
   it('F50: a worker that wakes too late clears no folder of the worker that took its job', async () => {
     const { folders } = await setUp();
-    const now = await folders.claim('job-1', ours);
+    const now = await folders.claim(attemptAt('job-1'), ours);
     await mkdir(now.checkout);
     await writeFile(join(now.scratch, 'HEAD'), 'x');
     const lost = new Error('The job is not ours.');
-    await expect(folders.claim('job-1', () => Promise.reject(lost))).rejects.toBe(lost);
+    await expect(folders.claim(attemptAt('job-1'), () => Promise.reject(lost))).rejects.toBe(lost);
     expect([await readdir(now.checkout), await readdir(now.scratch)]).toEqual([[], ['HEAD']]);
   });
 
   it('F30: of a dead worker are removed with the processes in them, unless somebody holds the job', async () => {
     const { checkouts, scratch, folders } = await setUp();
-    const [dead, held] = [await folders.claim('dead', ours), await folders.claim('held', ours)];
+    const [dead, held] = [
+      await folders.claim(attemptAt('dead'), ours),
+      await folders.claim(attemptAt('held'), ours),
+    ];
     for (const { checkout } of [dead, held]) await mkdir(checkout);
     await mkdir(join(checkouts, 'of-somebody-else'));
     const started = Promise.withResolvers<unknown>();
@@ -89,7 +105,7 @@ describe('The folders of jobs', () => {
     const { checkouts, scratch, folders } = await setUp(true, somebody);
     await mkdir(checkouts);
     await chmod(checkouts, 0o2750);
-    const folder = await folders.claim('job-1', ours);
+    const folder = await folders.claim(attemptAt('job-1'), ours);
     await mkdir(folder.checkout, { mode: 0o2700 });
     await writeFile(join(folder.checkout, 'small'), 'x');
     await folder.open();

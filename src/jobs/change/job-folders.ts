@@ -12,7 +12,7 @@ import {
   type StepUser,
 } from '../../isolation/open-folder.ts';
 import { endMarkedProcesses } from '../../process/process-table.ts';
-import { isJobId } from '../../runs/job.ts';
+import { isJobId, type Job } from '../../runs/job.ts';
 import { MEBIBYTE, SECOND } from '../../units.ts';
 
 export type JobFolders = ReturnType<typeof createJobFolders>;
@@ -52,14 +52,14 @@ export function createJobFolders(options: JobFoldersOptions) {
      * earlier attempts may still be alive, but asleep. When they wake, they must not touch the new folder. `confirm` throws
      * if the job is not ours any more.
      */
-    async claim(jobId: string, confirm: () => Promise<void>) {
+    async claim({ id: jobId, attempt }: Pick<Job, 'id' | 'attempt'>, confirm: () => Promise<void>) {
       const earlier = (await names()).filter((found) => found.jobId === jobId);
       // If we slept, the list may hold the folder of a later attempt. If the job is ours after the list was read, it holds
       // none.
       if (earlier.length > 0) await confirm();
       await mkdir(checkouts, { recursive: true, mode: 0o700 });
       await mkdir(scratch, { recursive: true, mode: 0o700 });
-      const name = await makeScratch(options, jobId);
+      const name = await makeScratch(options, jobId, attempt);
       // A folder that cannot be cleared now does no harm, and is swept later.
       for (const { name: other } of earlier) await clear(options, other).catch(() => undefined);
       return openFolder(options, name);
@@ -87,8 +87,9 @@ function placesOf({ checkouts, scratch }: JobFoldersOptions, name: string) {
 }
 
 /** Returns the name of the attempt. The folder is made at once, so that a crash from now on leaves a trace. */
-async function makeScratch(options: JobFoldersOptions, jobId: string): Promise<string> {
-  const isFree = await isMissing(path.join(options.checkouts, jobId));
+async function makeScratch(options: JobFoldersOptions, jobId: string, attempt: number): Promise<string> {
+  // Only one attempt gets the plain name. A worker of it that wakes late would remove the folder of another one.
+  const isFree = attempt === 1 && (await isMissing(path.join(options.checkouts, jobId)));
   if (isFree && (await makeNew(placesOf(options, jobId).scratch))) return jobId;
   const name = `${jobId}.${randomBytes(4).toString('hex')}`;
   await mkdir(placesOf(options, name).scratch, { mode: 0o700 });

@@ -90,8 +90,11 @@ export function setAsideOf(reply: Reply): SetAside {
 
 export function healthOf(reply: Reply): JobHealth {
   switch (reply) {
-    case 'lost':
-    case 'deleted':
+    // The colon keeps our own words apart from those that an application stores.
+    case ':lost':
+      return 'lost';
+    case ':deleted':
+      return 'deleted';
     case 'cancelled':
       return reply;
     case 'success':

@@ -67,12 +67,12 @@ return { outcomes, unpack(result()) }
   START_JOBS,
 );
 
-/** Renews leases. Further arguments: job, entry and token of each. Returns the status of each, 'lost' or 'deleted'. */
+/** Renews leases. Further arguments: job, entry and token of each. Returns the status of each, ':lost' or ':deleted'. */
 export const RENEW = script(`
 local answers = {}
 while position < #ARGV do
   local job, entry, token = take(), take(), take()
-  local answer = 'lost'
+  local answer = ':lost'
   if owns(job, token) then
     local user = call('HGET', lease_of(job), 'user')
     own('ZADD', LEASES, lease_end, job)
@@ -80,7 +80,7 @@ while position < #ARGV do
     call('EXPIRE', holders(user), WEEK)
     call('EXPIRE', lease_of(job), WEEK)
     pcall_redis('XCLAIM', STREAM, GROUP, me, 0, entry, 'JUSTID')
-    answer = type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') or 'deleted'
+    answer = type_of('job:' .. job) == 'hash' and call('HGET', 'job:' .. job, 'status') or ':deleted'
   end
   answers[#answers + 1] = answer
 end
