@@ -1,4 +1,4 @@
-import { appendFile, lstat, mkdir, readdir, readFile } from 'node:fs/promises';
+import { appendFile, lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -165,6 +165,28 @@ describe('A repository over ssh', () => {
     await run(['ssh-keygen', '-H', '-f', file]);
     expect(await readFile(file, 'utf8')).toMatch(/^\|1\|/);
     expect(await failureOf(stage, { ...stage.auth, knownHosts: null })).toMatchObject({ commit: head });
+  });
+
+  it('waits until its agent listens, which is later than the file of the socket is there', async (context) => {
+    const stage = await createSshStage(context);
+    const bin = join(stage.root, 'bin');
+    await mkdir(bin);
+    const bind =
+      'import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); time.sleep(1)';
+    const slow = `#!/bin/sh\npython3 -c '${bind}' "$3"\nrm "$3"\nPATH='${PATH}' exec ssh-agent "$@"\n`;
+    await writeFile(join(bin, 'ssh-agent'), slow, { mode: 0o755 });
+    const session = await openSshSession({
+      ...stage.auth,
+      host: '127.0.0.1',
+      port: stage.port,
+      address: null,
+      path: `${bin}:${PATH}`,
+      home: stage.root,
+      tempDir: stage.tempDir,
+      environment: {},
+    });
+    await session.release();
+    expect(await readdir(stage.tempDir)).toEqual([]);
   });
 
   it('ends its agent when the signal aborts', async (context) => {

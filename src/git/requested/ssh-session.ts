@@ -1,6 +1,7 @@
 /** ssh for one request: its key is in an agent of its own, never in a file, and only known host keys are accepted. */
 
-import { mkdtemp, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, GitError, RunnerError } from '../../errors.ts';
@@ -174,11 +175,23 @@ async function untilItListens(
   const deadline = Date.now() + AGENT_START_MS;
   while (early === null && Date.now() < deadline) {
     signal.throwIfAborted();
-    if (await stat(socket).catch(() => null)) return;
+    if (await answers(socket)) return;
     await sleep(5);
   }
   throw new GitError('unavailable', `ssh-agent does not run here: ${endOf(early)}.`, {
     nextAction: 'Install the client of OpenSSH.',
+  });
+}
+
+/** The file of the socket exists a moment before its program listens. */
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket);
+    connection.once('error', () => resolve(false));
+    connection.once('connect', () => {
+      connection.destroy();
+      resolve(true);
+    });
   });
 }
 
