@@ -91,12 +91,16 @@ function placeWithin(baseUrl: string, location: string | null): string | null {
 
 function ignore(): void {}
 
-/** A list of GitHub has more pages than are read. */
-export class TooManyPagesError extends Error {}
+class TooManyPagesError extends Error {}
+
+/** True if GitHub answered with what its description does not promise: another form, or a list without an end. */
+export function isOddAnswer(error: unknown): boolean {
+  return error instanceof z.ZodError || error instanceof TooManyPagesError;
+}
 
 /**
  * Reads a list page by page. The link header only says whether there is another page: its address is not used, so that
- * an answer cannot choose where the next request goes. Throws TooManyPagesError.
+ * an answer cannot choose where the next request goes. Throws an error for isOddAnswer if the list is too long.
  */
 export async function* readPages<T>(
   schema: z.ZodType<T[]>,

@@ -15,7 +15,7 @@ interface Comment {
 /** A GitHub that answers in pages, with or without links, and records the writes. */
 async function startGitHub(
   comments: Comment[],
-  how: { login?: string; links?: boolean; status?: number } = {},
+  how: { login?: string; links?: boolean | 'endless'; status?: number } = {},
 ) {
   const written: string[] = [];
   const pages: string[] = [];
@@ -41,7 +41,7 @@ async function startGitHub(
     const page = Number(url.searchParams.get('page'));
     const perPage = Number(url.searchParams.get('per_page'));
     pages.push(`${page}`);
-    const hasNext = comments.length > page * perPage;
+    const hasNext = how.links === 'endless' || comments.length > page * perPage;
     const link = `<http://evil.invalid/next>; rel="next"`;
     const headers = how.links !== false && hasNext ? { link } : {};
     answer(200, comments.slice((page - 1) * perPage, page * perPage), headers as Record<string, string>);
@@ -103,6 +103,12 @@ describe('Our comment', () => {
     const github = await startGitHub([quoting, preview, earlier]);
     await github.comments.put(REQUEST);
     expect(github.written).toEqual(['PATCH /repos/acme/infra/issues/comments/3']);
+  });
+
+  it('is tried again later if the list of comments does not end', async () => {
+    const github = await startGitHub([], { links: 'endless' });
+    expect(await github.comments.put(REQUEST)).toMatchObject({ kind: 'retry', scope: 'target' });
+    expect([github.pages.length, github.written]).toEqual([300, []]);
   });
 
   it('is given up if the token of a request has expired, and tried again with our own token', async () => {

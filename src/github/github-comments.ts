@@ -13,10 +13,10 @@ import {
 import {
   describeSilence,
   type GitHubClientOptions,
+  isOddAnswer,
   loadOctokit,
   readAnswer,
   readPages,
-  TooManyPagesError,
 } from './github-client.ts';
 
 export interface CommentRequest {
@@ -82,8 +82,7 @@ export function createGitHubComments(options: GitHubCommentsOptions): GitHubComm
       if (ours?.body !== request.body) await write(api, request, ours);
       return { kind: 'ok' };
     } catch (error) {
-      if (error instanceof z.ZodError || error instanceof TooManyPagesError)
-        return classifyAnswer({ status: 200, headers: {}, message: '' }, '', COMMENT);
+      if (isOddAnswer(error)) return classifyAnswer({ status: 200, headers: {}, message: '' }, '', COMMENT);
       const answer = readAnswer(error, token);
       if (!answer) return classifySilence(describeSilence(error), performance.now() - startedAt);
       // Comments are not promised. We do not ask again for what GitHub does not allow or does not know.

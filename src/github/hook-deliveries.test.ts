@@ -72,6 +72,14 @@ describe('failedDeliveries', () => {
     expect(asked).toHaveLength(1 + 1);
   });
 
+  it('gives up a list of webhooks that does not end', async () => {
+    const link = '<https://evil.example>; rel="next"';
+    const { failedDeliveries, asked } = await startGitHub(() => ({ body: [], headers: { link } }));
+    const problem = "GitHub's answer has another form, or does not end.";
+    expect(await failedDeliveries(0)).toEqual({ kind: 'unavailable', problem });
+    expect(asked).toHaveLength(300);
+  });
+
   it.each<[string, Answer, object]>([
     [
       '404',

@@ -6,10 +6,10 @@ import { describeAnswer, isLimited } from './github-answer.ts';
 import {
   describeSilence,
   type GitHubClientOptions,
+  isOddAnswer,
   loadOctokit,
   readAnswer,
   readPages,
-  TooManyPagesError,
 } from './github-client.ts';
 
 export interface FailedDelivery {
@@ -119,8 +119,8 @@ function succeeded({ status_code: status }: Attempt): boolean {
 }
 
 function describeProblem(error: unknown, token: string): FailedDeliveries {
-  if (error instanceof z.ZodError || error instanceof TooManyPagesError)
-    return { kind: 'unavailable', problem: "GitHub's answer has another form." };
+  if (isOddAnswer(error))
+    return { kind: 'unavailable', problem: "GitHub's answer has another form, or does not end." };
   const answer = readAnswer(error, token);
   if (!answer) return { kind: 'unavailable', problem: `GitHub did not answer (${describeSilence(error)}).` };
   // GitHub answers 404 for things that the token may not see.
