@@ -2,6 +2,7 @@
 
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode } from '../../src/errors.ts';
 
 export interface Canaries {
   /** Lists each canary in the text or bytes, with the form in which it appears. */
@@ -79,13 +80,9 @@ async function scanFolder(
       else if (entry.isFile()) look(path, await readFile(path));
       else if (entry.isDirectory() && !(await scanFolder(path, look))) isComplete = false;
     } catch (error) {
-      if (!isMissing(error)) throw error;
+      if (errorCode(error) !== 'ENOENT') throw error;
       isComplete = false;
     }
   }
   return isComplete;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

@@ -104,6 +104,5 @@ export async function requireLimits({
 
 /** Returns the command `iac-runner exec` of this very program, both from its source and after a build. */
 function ownProgram(): [string, ...string[]] {
-  const cli = moduleFile('cli');
-  return [process.execPath, cli, 'exec'];
+  return [process.execPath, moduleFile('cli'), 'exec'];
 }

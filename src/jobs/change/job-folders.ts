@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { errorCode } from '../../errors.ts';
 import { copyMadeFolder } from '../../isolation/foreign-files.ts';
 import {
   gitTrust,
@@ -88,7 +89,7 @@ function placesOf({ checkouts, scratch }: JobFoldersOptions, name: string) {
 
 /** Returns the name of the attempt. The folder is made at once, so that a crash from now on leaves a trace. */
 async function makeScratch(options: JobFoldersOptions, jobId: string, attempt: number): Promise<string> {
-  // Only one attempt gets the plain name. A worker of it that wakes late would remove the folder of another one.
+  // Only the first attempt gets the plain name. If a later one had it, a late worker of the first would remove its folder.
   const isFree = attempt === 1 && (await isMissing(path.join(options.checkouts, jobId)));
   if (isFree && (await makeNew(placesOf(options, jobId).scratch))) return jobId;
   const name = `${jobId}.${randomBytes(4).toString('hex')}`;
@@ -102,7 +103,7 @@ async function makeNew(folder: string): Promise<boolean> {
     await mkdir(folder, { mode: 0o700 });
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    if (errorCode(error) === 'EEXIST') return false;
     throw error;
   }
 }

@@ -137,12 +137,13 @@ function sumOf<T extends { runs: number; duration_ms: number }>(one: T, other: T
  * their token is sent.
  */
 export async function dropSealed(transaction: Transaction, ids: readonly string[]): Promise<void> {
+  const keys = asKeys(ids);
   const those = 'run IN (SELECT number FROM runs WHERE id IN (SELECT key FROM json_each(?)))';
-  await transaction.run(`DELETE FROM kept_plans WHERE ${those}`, asKeys(ids));
+  await transaction.run(`DELETE FROM kept_plans WHERE ${those}`, keys);
   await transaction.run(
     `DELETE FROM sealed WHERE ${those}
        AND NOT EXISTS (SELECT 1 FROM unreported WHERE unreported.run = sealed.run AND reporter = 'plan-comment')`,
-    asKeys(ids),
+    keys,
   );
 }
 
