@@ -277,6 +277,20 @@ export function describeRunStore(
         expect(await store.run(manual.run.id)).toMatchObject({ state: 'queued' });
       });
 
+      it('counts the covered runs as ended, and the queue without them', async () => {
+        for (let i = 0; i < 5; i += 1) await store.enqueue(pushRequest());
+        const other = await store.enqueue(pushRequest({ concurrencyGroup: 'sync:other' }));
+        const { lease } = await claim();
+        const { open, ended } = await store.tally();
+        expect(open).toContainEqual({ kind: 'sync', state: 'queued', runs: 1 });
+        expect(ended).toMatchObject([{ kind: 'sync', state: 'superseded', runs: 4 }]);
+        expect((await claim()).run.id).toBe(other.run.id);
+        await store.append(lease, [finished()]);
+        expect(await store.claim({ owner, leaseMs: 60_000 })).toBeNull();
+        const next = await store.enqueue(pushRequest());
+        expect(await claim()).toMatchObject({ run: { id: next.run.id }, covers: [] });
+      });
+
       it('keeps covered runs apart whose commits are not on the branch, from then on and for good', async () => {
         const [dropped, kept] = [await store.enqueue(pushRequest()), await store.enqueue(pushRequest())];
         await store.enqueue(pushRequest());

@@ -4,28 +4,46 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type JobStore, openJobStore } from '../store/job-store.ts';
 import { produce } from '../store/jobs.fixture.ts';
 import { hasRedisServer, startRedisServer } from '../store/redis-server.fixture.ts';
-import { consumeJobs } from './consume-jobs.ts';
+import { type ConsumeJobsOptions, consumeJobs } from './consume-jobs.ts';
 
 const missing = !hasRedisServer();
+
+/** A Redis with the group of the workers. It and everything opened on it end with the test. */
+async function startStage(claimIdleMs = 60_000) {
+  const server = await startRedisServer();
+  onTestFinished(() => server.remove());
+  async function open(runnerId: string): Promise<JobStore> {
+    const instance = randomUUID();
+    const limits = { jobsPerUser: 10, claimIdleMs, maxAttempts: 3 };
+    const store = await openJobStore({ url: server.url, runnerId, instance, ...limits });
+    onTestFinished(() => store.close());
+    return store;
+  }
+  const store = await open('one');
+  await store.ensureGroup();
+  return { redis: server.client(), store, open };
+}
+
+/** One job at a time, unless `options` says otherwise. */
+function consume(options: Pick<ConsumeJobsOptions, 'store' | 'work'> & Partial<ConsumeJobsOptions>): void {
+  const consumer = consumeJobs({
+    concurrency: 1,
+    claimIdleMs: 60_000,
+    timeoutMs: 60_000,
+    drainTimeoutMs: 1_000,
+    now: Date.now,
+    log: pino({ level: 'silent' }),
+    ...options,
+  });
+  onTestFinished(() => consumer.drain());
+}
 
 describe.skipIf(missing)(
   `consuming jobs${missing ? ' (skipped: redis-server is not installed)' : ''}`,
   () => {
     it('goes on after work that throws, and says so in the job', async () => {
-      const server = await startRedisServer();
-      onTestFinished(() => server.remove());
-      const redis = server.client();
-      const store = await openJobStore({
-        url: server.url,
-        runnerId: 'one',
-        instance: randomUUID(),
-        jobsPerUser: 10,
-        claimIdleMs: 60_000,
-        maxAttempts: 3,
-      });
-      onTestFinished(() => store.close());
-      await store.ensureGroup();
-      const consumer = consumeJobs({
+      const { redis, store } = await startStage();
+      consume({
         store,
         async work({ id }, { output }) {
           if (id === 'synchronous') throw new TypeError('Cannot read it.');
@@ -33,14 +51,7 @@ describe.skipIf(missing)(
           await output('stdout', ['good']);
           return { status: 'failed', message: 'Enough.' };
         },
-        concurrency: 1,
-        claimIdleMs: 60_000,
-        timeoutMs: 60_000,
-        drainTimeoutMs: 1_000,
-        now: Date.now,
-        log: pino({ level: 'silent' }),
       });
-      onTestFinished(() => consumer.drain());
       for (const id of ['synchronous', 'odd', 'good']) await produce(redis, { id });
       await expect.poll(() => redis.xlen('jobs:stream')).toBe(0);
       expect(await redis.hmget('job:synchronous', 'status', 'error_message')).toEqual([
@@ -53,21 +64,11 @@ describe.skipIf(missing)(
     });
 
     it('finds the job that Redis started for it with an answer that was lost', async () => {
-      const server = await startRedisServer();
-      onTestFinished(() => server.remove());
-      const redis = server.client();
-      const store = await openJobStore({
-        url: server.url,
-        runnerId: 'one',
-        instance: randomUUID(),
-        jobsPerUser: 10,
-        claimIdleMs: 300_000,
-        maxAttempts: 3,
-      });
-      onTestFinished(() => store.close());
-      await store.ensureGroup();
+      // An entry that nobody touches is taken over only after this time, which is longer than this test waits.
+      const claimIdleMs = 300_000;
+      const { redis, store } = await startStage(claimIdleMs);
       let isCut = false;
-      const consumer = consumeJobs({
+      consume({
         store: {
           ...store,
           async finish(...values) {
@@ -78,41 +79,20 @@ describe.skipIf(missing)(
           },
         },
         work: async () => ({ status: 'failed', message: 'Done.' }),
-        concurrency: 1,
-        claimIdleMs: 300_000,
-        timeoutMs: 60_000,
-        drainTimeoutMs: 1_000,
-        now: Date.now,
-        log: pino({ level: 'silent' }),
+        claimIdleMs,
       });
-      onTestFinished(() => consumer.drain());
       for (const id of ['one', 'two']) await produce(redis, { id });
       await expect.poll(() => redis.hget('job:two', 'error_message')).toBe('Done.');
       expect(isCut).toBe(true);
     });
 
     it('finds entries at once that a full worker read just before this one waited', async () => {
-      const server = await startRedisServer();
-      onTestFinished(() => server.remove());
-      const redis = server.client();
-      const open = async (runnerId: string): Promise<JobStore> => {
-        const store = await openJobStore({
-          url: server.url,
-          runnerId,
-          instance: randomUUID(),
-          jobsPerUser: 10,
-          claimIdleMs: 60_000,
-          maxAttempts: 3,
-        });
-        onTestFinished(() => store.close());
-        return store;
-      };
-      const [full, idle] = await Promise.all([open('full'), open('idle')]);
-      await full.ensureGroup();
+      const { redis, store: full, open } = await startStage();
+      const idle = await open('idle');
       let isFirst = true;
       const started: string[] = [];
       const elsewhere: string[] = [];
-      const consumer = consumeJobs({
+      consume({
         store: {
           ...idle,
           async nextEntry(signal) {
@@ -132,13 +112,7 @@ describe.skipIf(missing)(
           return { status: 'failed', message: 'Enough.' };
         },
         concurrency: 5,
-        claimIdleMs: 60_000,
-        timeoutMs: 60_000,
-        drainTimeoutMs: 1_000,
-        now: Date.now,
-        log: pino({ level: 'silent' }),
       });
-      onTestFinished(() => consumer.drain());
       const all = () => [...started, ...elsewhere].toSorted();
       await expect.poll(all).toEqual(['one', 'three', 'two']);
     });
