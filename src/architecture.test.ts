@@ -154,11 +154,11 @@ describe('The rooms', () => {
     expect(readers).toEqual(['config.ts']);
   });
 
-  it('ask for their own place in program-files.ts only, because the build merges them', () => {
-    const askers = files.filter((file) =>
+  it('read their own path in program-files.ts only, because the build moves their code to other files', () => {
+    const readers = files.filter((file) =>
       /import\.meta\./.test(readFileSync(path.join(source, file), 'utf8')),
     );
-    expect(askers).toEqual(['program-files.ts']);
+    expect(readers).toEqual(['program-files.ts']);
   });
 
   it('begin each file with a sentence on its job', () => {

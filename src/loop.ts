@@ -24,7 +24,7 @@ export function startLoop({ firstMs, pauseMs, work, onError }: LoopOptions): Loo
   const { signal } = ending;
   const next = typeof pauseMs === 'number' ? () => pauseMs : pauseMs;
 
-  /** True for the error with which the signal ended the work. Others give it as a cause. */
+  /** True for the reason of the signal, and for an error that has this reason as a cause, such as those of Node. */
   function isOfStop(error: unknown): boolean {
     if (!signal.aborted) return false;
     return error === signal.reason || (error instanceof Error && isOfStop(error.cause));

@@ -1,6 +1,6 @@
 /**
- * The places of the program's own files, as TypeScript in src and as built in dist. The build merges modules into few
- * files at the top of dist, so no other module knows its own place.
+ * Knows the paths of the program's own files, both in src and in dist. The build moves the code of most modules to a few
+ * files at the top of dist, so a module cannot find other files from its own path.
  */
 
 import path from 'node:path';
@@ -19,7 +19,7 @@ export function moduleFile(name: ModuleName): string {
   return path.join(TOP, name + EXTENSION);
 }
 
-/** The same as an address. */
+/** Returns the address of such a module. */
 export function moduleUrl(name: ModuleName): URL {
   return pathToFileURL(moduleFile(name));
 }

@@ -33,8 +33,8 @@ export interface OpenStore {
 
 /**
  * Opens the store and registers its release. Throws StoreUnavailableError if DATA_DIR is in use, or if the store refuses
- * access or was written by a newer version. Waits for a database that cannot be reached, until `life.ending`. A store that fails
- * for good ends the process.
+ * access or was written by a newer version. Waits for a database that cannot be reached, until `life.ending`. A store that
+ * fails for good ends the process.
  */
 export async function openStore(config: Config, log: Logger, life: Lifetime): Promise<OpenStore> {
   const { dataDir, storeUrl, queueLimit, workerId } = config;

@@ -1,4 +1,4 @@
-/** Supersedes runs. */
+/** Ends runs that a newer run covers. */
 
 import type { Run } from '../../../runs/run.ts';
 import { supersededBy } from '../../../runs/run-decisions.ts';
@@ -17,8 +17,8 @@ export async function supersede(
 }
 
 /**
- * Does the same for queued runs of one group, with as many statements for a thousand of them as for one, because the
- * claim of the next run may cover all pushes of a busy hour.
+ * Supersedes queued runs of one group. A thousand runs need as many updates as one, because a claim may cover all pushes
+ * of a busy hour.
  */
 export async function supersedeQueued(
   transaction: Transaction,
