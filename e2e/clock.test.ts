@@ -114,7 +114,7 @@ describe('Work that is due later', () => {
     const stage = await setTestStage('clock-retries');
     const clock = await shiftableClock(stage);
     const environment = { ...clock.environment, SYNC_RETRIES: '3' };
-    // Without looks at the branch, so that no look sees the push before its delivery arrives and tries it, too.
+    // This server looks once, at its start. A later look might see the push before its delivery arrives.
     const first = await stage.start({ environment });
     await stage.repository.write('platform/01.redis/compose.yaml', 'imgae: redis\n');
     const { runId, commit } = await pushRun(stage, first, 'Break redis');

@@ -37,10 +37,6 @@ export type DetailedRun = z.infer<typeof runDetailsSchema>;
 /** The final states of a run. */
 const FINAL = new Set(['succeeded', 'failed', 'errored', 'cancelled', 'timed_out', 'superseded']);
 
-export function isFinal({ state }: Pick<ListedRun, 'state'>): boolean {
-  return FINAL.has(state);
-}
-
 export interface RunnerClient {
   /** Uses the viewer's token by default, or another token, or none if the token is null. */
   getJson(path: string, token?: string | null): Promise<Answer>;
