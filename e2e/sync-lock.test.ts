@@ -4,7 +4,7 @@ import { lstat, mkdir, readFile, rm, rmdir, symlink, utimes, writeFile } from 'n
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { processSpace } from '../src/process/process-table.ts';
+import { processSpace } from '../src/process/process-stat.ts';
 import { readStream } from './support/event-stream.ts';
 import { appendLine, writeGatedService } from './support/platform-services.ts';
 import { type PushedRun, pushRun, readPage } from './support/pushed-run.ts';

@@ -1,6 +1,6 @@
 /** The facts that a conversation knows about the executor and its command, and the result that follows from them. */
 
-import type { ProcessIdentity } from '../process/process-table.ts';
+import type { ProcessIdentity } from '../process/process-stat.ts';
 import type { ProcessEnd } from '../process/supervise-process.ts';
 import { KIBIBYTE } from '../units.ts';
 import type { StepResult } from './executor.ts';

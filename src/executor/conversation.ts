@@ -3,7 +3,7 @@
 import { PassThrough } from 'node:stream';
 import { MustEndError } from '../errors.ts';
 import type { LeftOut } from '../process/output/head-and-tail.ts';
-import type { ProcessIdentity } from '../process/process-table.ts';
+import type { ProcessIdentity } from '../process/process-stat.ts';
 import { superviseProcess } from '../process/supervise-process.ts';
 import type { OutputStream } from '../runs/run-events.ts';
 import { MAX_TIMER_MS, SECOND } from '../units.ts';

@@ -1,6 +1,6 @@
 /** The interface through which a pipeline runs the command of a step. */
 
-import type { ProcessIdentity } from '../process/process-table.ts';
+import type { ProcessIdentity } from '../process/process-stat.ts';
 import type { OutputStream } from '../runs/run-events.ts';
 import type { CapturedText } from './captured-text.ts';
 

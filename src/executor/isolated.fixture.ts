@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { isAlive, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
+import { isAlive, type ProcessIdentity, startTicksOf } from '../process/process-stat.ts';
 import type { StepCommand, StepResult } from './executor.ts';
 import { createIsolatedExecutor, type IsolatedExecutorOptions } from './isolated.ts';
 

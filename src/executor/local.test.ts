@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { isAlive, startTicksOf } from '../process/process-table.ts';
+import { isAlive, startTicksOf } from '../process/process-stat.ts';
 import type { StepCommand } from './executor.ts';
 import { createLocalExecutor } from './local.ts';
 

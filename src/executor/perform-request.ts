@@ -6,7 +6,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { describeError, errorCode } from '../errors.ts';
 import { findProgram } from '../process/find-program.ts';
 import { createHeadAndTail, type HeadAndTail } from '../process/output/head-and-tail.ts';
-import type { ProcessIdentity } from '../process/process-table.ts';
+import type { ProcessIdentity } from '../process/process-stat.ts';
 import { type ProcessEnd, type ProcessSpec, superviseProcess } from '../process/supervise-process.ts';
 import { MEBIBYTE, SECOND } from '../units.ts';
 import { type BoundedOutput, createBoundedOutput } from './bounded-output.ts';

@@ -20,7 +20,7 @@ import {
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, orIfMissing } from '../errors.ts';
-import { isAlive, type ProcessIdentity, startTicksOf } from '../process/process-table.ts';
+import { isAlive, type ProcessIdentity, startTicksOf } from '../process/process-stat.ts';
 import { SECOND } from '../units.ts';
 
 /** The last git of a dead process gets this time to end by itself, because nobody ends it. */

@@ -2,7 +2,7 @@
 
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAlive, startTicksOf } from '../process/process-table.ts';
+import { isAlive, startTicksOf } from '../process/process-stat.ts';
 import { createFolderLock } from './folder-lock.ts';
 
 const [directory = '', holdMs = '0', inside = ''] = process.argv.slice(2);

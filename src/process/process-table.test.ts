@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { endMarkedProcesses, endProcessGroup, isAlive, startTicksOf } from './process-table.ts';
+import { isAlive, type ProcessIdentity, startTicksOf } from './process-stat.ts';
+import { endMarkedProcesses, endProcessGroup } from './process-table.ts';
 
 const started: ChildProcess[] = [];
 
@@ -29,6 +30,30 @@ async function start(script: string, env: Record<string, string> = {}) {
   started.push(child);
   const [word] = await once(child.stdout, 'data');
   return { child, identity: identityOf(child.pid ?? 0), word: String(word).trim() };
+}
+
+/** A shell that leaves three processes, in a group, in a session and without an environment, and then prints their ids. */
+function leaveThree(seconds: string): string {
+  return `set -m; sleep 600 & a=$!; set +m; setsid sleep 600 & b=$!; env -i setsid sleep 600 & sleep ${seconds}; echo $a $b $!; wait`;
+}
+
+async function expectAllEnded(leader: ProcessIdentity, ids: string): Promise<void> {
+  const others = ids.split(' ').map((pid) => identityOf(Number(pid)));
+  expect(others.map(isAlive)).toEqual([true, true, true]);
+  expect(await endProcessGroup({ ...leader, graceMs: 5_000 })).toEqual([]);
+  expect([leader, ...others].map(isAlive)).toEqual([false, false, false, false]);
+}
+
+/** The id that the kernel gave last. Whoever may write it chooses the next one. */
+const LAST_PID = '/proc/sys/kernel/ns_last_pid';
+
+function mayChoosePids(): boolean {
+  try {
+    writeFileSync(LAST_PID, readFileSync(LAST_PID));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function identityOf(pid: number) {
@@ -67,14 +92,28 @@ describe('process table', () => {
     expect(startTicksOf(identity.pid)).toBe(identity.startTicks);
   });
 
-  it('F30: ends a whole session, with job-control groups and children that left it', async () => {
-    const { identity, word } = await start(
-      'set -m; sleep 600 & a=$!; set +m; setsid sleep 600 & b=$!; env -i setsid sleep 600 & sleep 0.3; echo $a $b $!; wait',
-    );
-    const others = word.split(' ').map((pid) => identityOf(Number(pid)));
-    expect(others.map(isAlive)).toEqual([true, true, true]);
-    expect(await endProcessGroup({ ...identity, graceMs: 5_000 })).toEqual([]);
-    expect([identity, ...others].map(isAlive)).toEqual([false, false, false, false]);
+  it.each([
+    ['0.3', 'young'],
+    ['1.3', 'older'],
+  ])(
+    'F30: ends a whole session, with job-control groups and children that left it: after %s s (%s)',
+    async (age) => {
+      const { identity, word } = await start(leaveThree(age));
+      await expectAllEnded(identity, word);
+    },
+  );
+
+  describe.skipIf(!mayChoosePids())('where the kernel lets us choose the next id (needs root)', () => {
+    const highest = Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8'));
+    const before = readFileSync(LAST_PID, 'utf8').trim();
+    afterEach(() => writeFileSync(LAST_PID, before));
+
+    it('F30: ends children whose ids are lower, because the ids started again', async () => {
+      writeFileSync(LAST_PID, `${highest - 2}`);
+      const { identity, word } = await start(leaveThree('0.3'));
+      expect(word.split(' ').some((pid) => Number(pid) < identity.pid)).toBe(true);
+      await expectAllEnded(identity, word);
+    });
   });
 
   it('F30: does not end a process that only has the same id', async () => {

@@ -1,51 +1,21 @@
-/** Finds and ends processes through /proc. Distinguishes processes with the same id by their start time. */
+/** Finds and ends processes through /proc. */
 
-import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { errorCode } from '../errors.ts';
 import { SECOND } from '../units.ts';
-
-/** `startTicks` is field 22 of /proc/PID/stat: the clock ticks between the boot and the start of the process. */
-export interface ProcessIdentity {
-  pid: number;
-  startTicks: string;
-}
-
-interface ProcessStat extends ProcessIdentity {
-  state: string;
-  parent: number;
-  group: number;
-  session: number;
-}
+import {
+  isAlive,
+  isRunning,
+  isShortage,
+  listProcesses,
+  type ProcessIdentity,
+  type ProcessStat,
+  unlessShortage,
+} from './process-stat.ts';
 
 const POLL_MS = 50;
 /** A killed process that still exists after this time cannot be killed. */
 const KILL_LIMIT_MS = 2 * SECOND;
-
-/**
- * Names the boot of the kernel and the pid namespace of this process. If both are equal, a process id means the same
- * process. Returns null if /proc does not say it.
- */
-export function processSpace(): string | null {
-  const boot = readProcFile('/proc/sys/kernel/random/boot_id')?.trim();
-  try {
-    return boot ? `${boot} ${readlinkSync('/proc/self/ns/pid')}` : null;
-  } catch {
-    return null;
-  }
-}
-
-/** The start time of the process, or null if there is no process with this id. A zombie has a start time too. */
-export function startTicksOf(pid: number): string | null {
-  return readStat(pid)?.startTicks ?? null;
-}
-
-/** True if exactly this process is running. A zombie does not count as running. */
-export function isAlive(identity: ProcessIdentity): boolean {
-  const stat = readStat(identity.pid);
-  return stat !== null && stat.startTicks === identity.startTicks && isRunning(stat);
-}
 
 /**
  * Ends a session leader with its group, session and children: sends TERM, then KILL after `graceMs`. Does nothing if the
@@ -83,7 +53,7 @@ export async function endDescendants(
 ): Promise<ProcessIdentity[]> {
   const { marker } = leader;
   return endProcesses(async () => {
-    const candidates = listProcesses().filter((stat) => startedSince(stat, leader));
+    const candidates = listProcesses(leader).filter((stat) => startedSince(stat, leader));
     const family = familyOf(leader, candidates);
     if (marker === undefined) return family;
     return [...family, ...(await withMarker(without(candidates, family), marker))];
@@ -180,62 +150,6 @@ async function withMarker(candidates: ProcessStat[], marker: string): Promise<Pr
     if (environment?.split('\0').includes(entry)) marked.push(stat);
   }
   return marked;
-}
-
-function listProcesses(): ProcessStat[] {
-  const processes: ProcessStat[] = [];
-  for (const name of readdirSync('/proc')) {
-    const stat = /^\d+$/.test(name) ? readStat(Number(name)) : null;
-    if (stat) processes.push(stat);
-  }
-  return processes;
-}
-
-/** See proc_pid_stat(5). The second field, the program's name, may contain spaces and parentheses. */
-function readStat(pid: number): ProcessStat | null {
-  const text = readProcFile(`/proc/${pid}/stat`);
-  if (text === null) return null;
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const field = (number: number): string => fields[number - 3] ?? '';
-  return {
-    pid,
-    state: field(3),
-    parent: Number(field(4)),
-    group: Number(field(5)),
-    session: Number(field(6)),
-    startTicks: field(22),
-  };
-}
-
-/** One buffer for all files, because readFileSync takes 64 KiB for each, and /proc is read at the end of every process. */
-const buffer = Buffer.alloc(1_024);
-
-/** The first bytes of a file of /proc, which are enough here. */
-function readProcFile(path: string): string | null {
-  try {
-    const file = openSync(path, 'r');
-    try {
-      return buffer.toString('latin1', 0, readSync(file, buffer));
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    return unlessShortage(error);
-  }
-}
-
-/** A process must not count as ended only because this process cannot open files now. */
-function unlessShortage(error: unknown): null {
-  if (isShortage(error)) throw error;
-  return null;
-}
-
-function isShortage(error: unknown): boolean {
-  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(errorCode(error));
-}
-
-function isRunning(stat: ProcessStat): boolean {
-  return stat.state !== 'Z' && stat.state !== 'X';
 }
 
 function startedSince(stat: ProcessStat, leader: ProcessIdentity): boolean {

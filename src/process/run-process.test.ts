@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { MustEndError } from '../errors.ts';
-import { isAlive, type ProcessIdentity, startTicksOf } from './process-table.ts';
+import { isAlive, type ProcessIdentity, startTicksOf } from './process-stat.ts';
 import { type RunProcessHooks, type RunProcessSpec, runProcess } from './run-process.ts';
 
 const MIB = 1024 * 1024;

@@ -1,7 +1,7 @@
 /** Runs a task's process and hands its output over as masked, bounded lines while it runs. */
 
 import { createOutputLines, type OutputLimits } from './output/output-lines.ts';
-import type { ProcessIdentity } from './process-table.ts';
+import type { ProcessIdentity } from './process-stat.ts';
 import { type ProcessEnd, type ProcessSpec, superviseProcess } from './supervise-process.ts';
 
 export interface RunProcessSpec extends ProcessSpec, OutputLimits {}

@@ -7,7 +7,8 @@ import { MAX_TIMER_MS, SECOND } from '../units.ts';
 import { limitedCommand, type ProcessLimits } from './limits.ts';
 import { openOnePipe } from './output/one-pipe.ts';
 import { readOutput } from './output/output-reader.ts';
-import { endDescendants, type ProcessIdentity, startTicksOf } from './process-table.ts';
+import { type ProcessIdentity, startTicksOf } from './process-stat.ts';
+import { endDescendants } from './process-table.ts';
 import { describeSpawnFailure, type SpawnFailure } from './spawn-failure.ts';
 import type { Watchdog } from './watchdog/watchdog.ts';
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTicksOf } from '../process/process-table.ts';
+import { startTicksOf } from '../process/process-stat.ts';
 import type { Lease, RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';

@@ -2,7 +2,8 @@
 
 import type { Logger } from 'pino';
 import { RunnerError } from '../errors.ts';
-import { endMarkedProcesses, endProcessGroup, type ProcessIdentity } from '../process/process-table.ts';
+import type { ProcessIdentity } from '../process/process-stat.ts';
+import { endMarkedProcesses, endProcessGroup } from '../process/process-table.ts';
 import type { Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { SECOND } from '../units.ts';

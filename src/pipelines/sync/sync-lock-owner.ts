@@ -4,7 +4,7 @@ import type { BigIntStats } from 'node:fs';
 import { lstat, readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { orIfMissing } from '../../errors.ts';
-import { isAlive, processSpace, startTicksOf } from '../../process/process-table.ts';
+import { isAlive, processSpace, startTicksOf } from '../../process/process-stat.ts';
 import { SECOND } from '../../units.ts';
 
 /** A lock that was not renewed for so long is held by nobody. */

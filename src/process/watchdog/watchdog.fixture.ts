@@ -1,7 +1,7 @@
 /** A program that holds a task by a watchdog, to be killed or stopped by a test: prints the ids of task and watchdog. */
 
 import { closeSync, openSync } from 'node:fs';
-import { startTicksOf } from '../process-table.ts';
+import { startTicksOf } from '../process-stat.ts';
 import { superviseProcess } from '../supervise-process.ts';
 import { startWatchdog } from './watchdog.ts';
 

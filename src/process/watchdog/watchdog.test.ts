@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { isAlive, type ProcessIdentity, startTicksOf } from '../process-table.ts';
+import { isAlive, type ProcessIdentity, startTicksOf } from '../process-stat.ts';
 
 const PROGRAM = new URL('./watchdog.fixture.ts', import.meta.url).pathname;
 

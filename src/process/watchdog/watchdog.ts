@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { moduleFile } from '../../program-files.ts';
-import type { ProcessIdentity } from '../process-table.ts';
+import type { ProcessIdentity } from '../process-stat.ts';
 
 interface WatchdogOptions {
   /** If there is no sign of life for so long, all held processes are ended. */
