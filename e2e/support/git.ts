@@ -23,6 +23,20 @@ export async function git(directory: string, args: readonly string[], input = ''
   return stdout;
 }
 
+/**
+ * Runs the lines of a shell script, which gets `args` as $1 and so on. Returns its stdout without the final newline. Throws
+ * at the first line that fails. A shell starts several gits for less than this large process needs for one.
+ */
+export async function gits(directory: string, script: string, args: readonly string[]): Promise<string> {
+  const { stdout } = await execa('sh', ['-ec', script, 'sh', ...args], {
+    cwd: directory,
+    env: ENVIRONMENT,
+    extendEnv: false,
+    stdin: 'ignore',
+  });
+  return stdout;
+}
+
 /** Returns true if git succeeds, for questions such as `merge-base --is-ancestor`. */
 export async function gitSucceeds(directory: string, args: readonly string[]): Promise<boolean> {
   const result = await execa('git', args, {

@@ -1,4 +1,4 @@
-/** Builds the program and finds or installs the external programs once, before all end-to-end tests. */
+/** Builds the program, prepares the example platform, and finds or installs other programs, once before all tests. */
 
 import { readdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -6,8 +6,10 @@ import { execa } from 'execa';
 import type { TestProject } from 'vitest/node';
 import { type Chromium, obtainChromium } from './obtain-chromium.ts';
 import { type Invoke, obtainInvoke } from './obtain-invoke.ts';
+import { preparePlatformRepository } from './platform-repository.ts';
 import { CLI } from './program.ts';
 import { PROJECT_ROOT } from './project-root.ts';
+import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 
 const DIST = dirname(CLI);
 
@@ -18,13 +20,21 @@ declare module 'vitest' {
   }
 }
 
-export async function setup(project: TestProject): Promise<void> {
+/** Returns what removes its folder. */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const log = (line: string): void => console.log(line);
-  const [invoke, chromium] = await Promise.all([obtainInvoke({ log }), obtainChromium(), build()]);
+  const platform = await makeTemporaryFolder('platform');
+  const [invoke, chromium] = await Promise.all([
+    obtainInvoke({ log }),
+    obtainChromium(),
+    build(),
+    preparePlatformRepository(platform),
+  ]);
   log('missing' in invoke ? invoke.missing : `invoke: ${invoke.argv.join(' ')} (${invoke.how})`);
   log('missing' in chromium ? chromium.missing : `chromium: ${chromium.executable}`);
   project.provide('invoke', invoke);
   project.provide('chromium', chromium);
+  return () => removeFolder(platform);
 }
 
 async function build(): Promise<void> {

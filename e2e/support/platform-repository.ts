@@ -2,7 +2,8 @@
 
 import { chmod, cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { git } from './git.ts';
+import { execa } from 'execa';
+import { git, gits } from './git.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 
 export interface PlatformRepository {
@@ -32,24 +33,49 @@ export interface PlatformRepository {
 
 const NOT_COPIED = new Set(['__pycache__', '.venv', '.env', '.git']);
 
+/** A folder with the repository of the example platform, which the global set-up of the tests makes once. */
+const PREPARED = 'IAC_PREPARED_PLATFORM';
+
 /** Creates `platform.git` and `clone` in `folder`, with one commit pushed to main. */
-export async function createPlatformRepository(
+export async function createPlatformRepository(folder: string, source?: string): Promise<PlatformRepository> {
+  const prepared = process.env[PREPARED];
+  if (source !== undefined || prepared === undefined) return await buildPlatformRepository(folder, source);
+  const { path, clone } = placesIn(folder);
+  await execa('cp', ['-a', `${prepared}/.`, folder]);
+  await git(clone, ['remote', 'set-url', 'origin', path]);
+  return openRepository(path, clone);
+}
+
+/** Makes the repository that all tests then copy, because a copy needs fewer processes. */
+export async function preparePlatformRepository(folder: string): Promise<void> {
+  const { path } = await buildPlatformRepository(folder);
+  await git(path, ['gc', '--quiet']);
+  process.env[PREPARED] = folder;
+}
+
+async function buildPlatformRepository(
   folder: string,
   source = join(PROJECT_ROOT, 'examples/platform'),
 ): Promise<PlatformRepository> {
-  const path = join(folder, 'platform.git');
-  const clone = join(folder, 'clone');
-  await git(folder, ['init', '--quiet', '--bare', '--template=', '--initial-branch=main', path]);
-  // As at GitHub, every commit can be fetched by its id, and a clone may leave blobs out.
-  await git(path, ['config', 'uploadpack.allowAnySHA1InWant', 'true']);
-  await git(path, ['config', 'uploadpack.allowFilter', 'true']);
+  const { path, clone } = placesIn(folder);
   await cp(source, clone, { recursive: true, filter: (file) => !NOT_COPIED.has(basename(file)) });
-  await git(clone, ['init', '--quiet', '--template=', '--initial-branch=main']);
-  await git(clone, ['remote', 'add', 'origin', path]);
+  await gits(folder, SET_UP, [path, clone]);
   const repository = openRepository(path, clone);
   await repository.commit('Describe the platform');
   await repository.push();
   return repository;
+}
+
+// As at GitHub, every commit can be fetched by its id, and a clone may leave blobs out.
+const SET_UP = `
+git init --quiet --bare --template= --initial-branch=main "$1"
+git -C "$1" config uploadpack.allowAnySHA1InWant true
+git -C "$1" config uploadpack.allowFilter true
+git -C "$2" init --quiet --template= --initial-branch=main
+git -C "$2" remote add origin "$1"`;
+
+function placesIn(folder: string): { path: string; clone: string } {
+  return { path: join(folder, 'platform.git'), clone: join(folder, 'clone') };
 }
 
 function openRepository(path: string, clone: string): PlatformRepository {
@@ -70,25 +96,32 @@ function openRepository(path: string, clone: string): PlatformRepository {
       await mkdir(dirname(join(clone, to)), { recursive: true });
       await rename(join(clone, from), join(clone, to));
     },
-    async commit(message) {
-      await inClone('add', '--all');
-      await inClone('commit', '--quiet', '--allow-empty', `--message=${message}`);
-      return inClone('rev-parse', 'HEAD');
-    },
-    async push({ force = false, refspec } = {}) {
-      const spec = refspec ?? `HEAD:${await inClone('symbolic-ref', 'HEAD')}`;
-      const ref = spec.slice(spec.indexOf(':') + 1);
-      const before = await commitOf(path, ref);
-      await inClone('push', '--quiet', ...(force ? ['--force'] : []), 'origin', spec);
-      return { ref, before, after: await commitOf(path, ref) };
+    commit: (message) => gits(clone, COMMIT, [message]),
+    async push({ force = false, refspec = '' } = {}) {
+      const output = await gits(clone, PUSH, [path, refspec, ...(force ? ['--force'] : [])]);
+      const [ref = '', before = '', after = ''] = output.split('\n');
+      return { ref, before: before || NO_COMMIT, after: after || NO_COMMIT };
     },
     head: () => inClone('rev-parse', 'HEAD'),
     git: inClone,
   };
 }
 
-/** Returns the commit of a full ref name in a repository, or 40 zeros. */
-async function commitOf(path: string, ref: string): Promise<string> {
-  const found = await git(path, ['for-each-ref', '--format=%(objectname)', ref]);
-  return found === '' ? '0'.repeat(40) : found;
-}
+const NO_COMMIT = '0'.repeat(40);
+
+const COMMIT = `
+git add --all
+git commit --quiet --allow-empty --message="$1"
+git rev-parse HEAD`;
+
+/** Prints the full name of the branch, and its commit before and after. */
+const PUSH = `
+remote=$1 spec=$2
+shift 2
+if [ -z "$spec" ]; then spec=HEAD:$(git symbolic-ref HEAD); fi
+ref=\${spec#*:}
+commit() { printf '%s\\n' "$(git -C "$remote" for-each-ref '--format=%(objectname)' "$ref")"; }
+printf '%s\\n' "$ref"
+commit
+git push --quiet "$@" origin "$spec"
+commit`;
