@@ -14,6 +14,10 @@ for each wrong variable that says what was expected, with an example. It never p
 A variable that is none of these, but begins like them or is one letter away from one, is probably a mistake: the log
 names it at the start of \`serve\` and \`worker\`, with the nearest that there is and without its value.
 
+Each variable that holds a secret, such as \`WEBHOOK_SECRET\`, may be given as a file: \`WEBHOOK_SECRET_FILE\` names a file
+with the value, as Docker and Kubernetes provide secrets. One newline at its end is left out. Setting both, or a file that
+is missing, empty or larger than 64 KiB, stops the start.
+
 An empty or blank value counts as not set. The program reads no \`.env\` file itself: Compose, systemd and the like do.
 
 `;

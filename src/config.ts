@@ -2,6 +2,7 @@
 
 import { type Environment, plumbingOf } from './config/environment.ts';
 import { LIMITS } from './config/limits.ts';
+import { withSecretFiles } from './config/secret-files.ts';
 import { neverForTasks, secretsConfig, withoutOurs } from './config/secrets.ts';
 import { ACCESS, accessConfig } from './config/tables/access.ts';
 import { CLIENT, readApiClientConfig, readClientConfig } from './config/tables/client.ts';
@@ -74,7 +75,8 @@ export type Config = ReturnType<typeof loadConfig>;
  * Reads and checks the whole environment. Throws ConfigError with every wrong variable, what was expected and an
  * example; never with the value, which may be a secret.
  */
-export function loadConfig(environment: Environment = process.env) {
+export function loadConfig(given: Environment = process.env) {
+  const environment = withSecretFiles(VARIABLES, given);
   const values = parse(SUBJECTS, environment, neverForTasks(VARIABLES));
   const { previews } = values.plans;
   const access = accessConfig(values.access);
@@ -115,7 +117,8 @@ export function loadConfig(environment: Environment = process.env) {
  * Says what `worker` works on. `jobs` is null when only STORE_URL is set; with neither address, jobs are taken from a
  * Redis on this machine. Jobs need no variables of a server.
  */
-export function loadWorkerConfig(environment: Environment = process.env) {
+export function loadWorkerConfig(given: Environment = process.env) {
+  const environment = withSecretFiles(VARIABLES, given);
   const { storeUrl } = STORE;
   const { redisUrl } = JOBS;
   const { own } = parse({ own: { storeUrl, redisUrl, ...LOG } }, environment);

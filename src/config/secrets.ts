@@ -3,6 +3,7 @@
  */
 
 import { type Environment, given } from './environment.ts';
+import { fileVariables } from './secret-files.ts';
 import type { Table } from './variable.ts';
 
 /** The values that are masked in everything that is shown, whether tasks get them or not. */
@@ -27,9 +28,10 @@ export function secretsConfig(table: Table, environment: Environment): SecretsCo
 
 /** The variables that no task, agent or drift target gets, not even by name. */
 export function neverForTasks(table: Table): string[] {
-  return Object.entries(table)
+  const own = Object.entries(table)
     .filter(([, { secret, forTasks = secret === undefined }]) => !forTasks)
     .map(([name]) => name);
+  return [...own, ...fileVariables(table)];
 }
 
 /** The whole environment without the variables that no task may have. */

@@ -1,6 +1,7 @@
 /** Finds variables that look like ours and are none: mistakes that nobody would notice otherwise. */
 
 import { type Environment, given } from './environment.ts';
+import { fileVariables } from './secret-files.ts';
 import type { Table } from './variable.ts';
 
 /** Variables of other programs begin with these words, too. */
@@ -18,8 +19,8 @@ const WORDS_OF_OTHERS = new Set([
 
 /** A line for each of them, without its value. `table` holds every variable by its name. */
 export function unknownVariables(table: Table, environment: Environment): string[] {
-  const known = Object.keys(table);
-  const prefixes = ownPrefixes(known);
+  const known = [...Object.keys(table), ...fileVariables(table)];
+  const prefixes = ownPrefixes(Object.keys(table));
   const expected = new Set([...known, ...namedForOthers(table, environment)]);
   return Object.entries(given(environment)).flatMap(([name, value]) => {
     if (expected.has(name) || value.trim() === '' || isOfKubernetes(name, environment)) return [];

@@ -2,6 +2,7 @@
 
 import { ConfigError } from '../../errors.ts';
 import type { Environment } from '../environment.ts';
+import { withSecretFiles } from '../secret-files.ts';
 import { anyText } from '../shapes.ts';
 import { parse, problemWith, type ValuesOf, variable } from '../variable.ts';
 import { ACCESS } from './access.ts';
@@ -20,15 +21,18 @@ const { publicUrl, port, internalDomain } = SERVER;
 const ADDRESS = { publicUrl, port, internalDomain } as const;
 
 /** Reads the settings of subcommands that sign their requests. */
-export function readClientConfig(environment: Environment): { secret: string; url: string } {
+export function readClientConfig(given: Environment): { secret: string; url: string } {
   const { webhookSecret, syncSecret } = ACCESS;
+  const secrets = { [webhookSecret.name]: webhookSecret, [syncSecret.name]: syncSecret };
+  const environment = withSecretFiles(secrets, given);
   const { own, address } = parse({ own: { syncSecret }, address: ADDRESS }, environment);
   const secret = own.syncSecret ?? parse({ own: { webhookSecret } }, environment).own.webhookSecret;
   return { secret, url: serverUrl(address) };
 }
 
 /** Reads the settings of subcommands that send a token. */
-export function readApiClientConfig(environment: Environment): { token: string; url: string } {
+export function readApiClientConfig(given: Environment): { token: string; url: string } {
+  const environment = withSecretFiles({ [CLIENT.token.name]: CLIENT.token }, given);
   const { own, address } = parse({ own: CLIENT, address: ADDRESS }, environment);
   if (own.token === null) throw new ConfigError(problemWith(CLIENT.token));
   return { token: own.token, url: serverUrl(address) };
