@@ -19,11 +19,13 @@ const WORDS_OF_OTHERS = new Set([
 
 /** A line for each of them, without its value. `table` holds every variable by its name. */
 export function unknownVariables(table: Table, environment: Environment): string[] {
-  const known = [...Object.keys(table), ...fileVariables(table)];
-  const prefixes = ownPrefixes(Object.keys(table));
-  const expected = new Set([...known, ...namedForOthers(table, environment)]);
+  const values = Object.keys(table);
+  const files = fileVariables(table);
+  const prefixes = ownPrefixes(values);
+  const expected = new Set([...values, ...files, ...namedForOthers(table, environment)]);
   return Object.entries(given(environment)).flatMap(([name, value]) => {
     if (expected.has(name) || value.trim() === '' || isOfKubernetes(name, environment)) return [];
+    const known = name.endsWith('_FILE') ? [...values, ...files] : values;
     const isNear = known.some((one) => isOneLetterAway(name, one));
     if (!isNear && !prefixes.some((prefix) => name.startsWith(prefix))) return [];
     const nearest = known.reduce((best, one) => (distance(name, one) < distance(name, best) ? one : best));
