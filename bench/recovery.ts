@@ -150,7 +150,7 @@ async function keepAsSynced(store: RunStore, scope: string, { commit, services }
     const inputs = digest([folder, tree, shared, environment]);
     const ledger = { scope, service: step, folder, commit, tree, shared, inputs, configHash: null };
     return [
-      { type: 'step.planned', step, position, wave: 1, message: 'Asked for.' },
+      { type: 'step.planned', step, position, wave: 1, message: 'It was requested.' },
       { type: 'step.started', step, command: ['invoke'], ledger },
       { type: 'step.finished', step, state: 'succeeded', message: 'Synced', exitCode: 0, ledger },
     ];
@@ -170,7 +170,7 @@ async function size(folder: string): Promise<Row> {
     const claim = await store.claim({ owner: 'bench', leaseMs: 60_000 });
     if (!claim) throw new Error('Nothing to claim.');
     const events: RunEventBody[] = [
-      { type: 'step.planned', step, position: 0, wave: 1, message: 'Asked for.' },
+      { type: 'step.planned', step, position: 0, wave: 1, message: 'It was requested.' },
       { type: 'step.started', step, command: ['invoke', 'service-00000.sync'], ledger: null },
       { type: 'step.log', step, stream: 'stdout', lines: Array.from({ length: LINES_PER_RUN }, () => line) },
       { type: 'step.finished', step, state: 'succeeded', message: 'Synced', exitCode: 0, ledger: null },

@@ -42,7 +42,7 @@ interface HandedBack {
 }
 
 const WORDS: Partial<Record<Outcome['state'], string>> = {
-  queued: 'run put off',
+  queued: 'run postponed',
   awaiting_approval: 'run awaits approval',
 };
 

@@ -1,4 +1,4 @@
-/** Tests machines that are not alike and share the store: tools, plans on one disk, signs of life, roles. */
+/** Tests machines that are not alike and share the store: tools, plans on one disk, signs of life, duties. */
 
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';

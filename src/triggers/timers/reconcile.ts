@@ -105,7 +105,7 @@ async function reconcile(
   for (const { service, because } of found.drifts) log.warn({ service, because }, 'changed outside');
   if (found.firstMeeting) {
     await store.saveBaseline(group, found.head);
-    log.info({ head: found.head }, 'branch met for the first time; what it holds is taken as deployed');
+    log.info({ head: found.head }, 'the branch is seen for the first time; its services count as deployed');
     return 'done';
   }
   if (found.services.length === 0) return 'done';

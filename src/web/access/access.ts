@@ -137,7 +137,7 @@ function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate'])
     const refusal = gate.refusal(c, 'api_token');
     const holder = findHolder(known, token);
     if (!holder) {
-      const error = gate.failed(c, 'api_token', 'That token is not known here.');
+      const error = gate.failed(c, 'api_token', 'The server does not know this token.');
       if (error.status === 429) throw error;
       return null;
     }

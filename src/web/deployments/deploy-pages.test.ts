@@ -145,7 +145,7 @@ describe('The page of a deployment', () => {
       }),
     );
     const page = await show('/runs/d1', AS_ADMIN);
-    expect(page).toContain('Deploy again when it is wanted after all.');
+    expect(page).toContain('Deploy again if you still want it.');
     expect(page).toContain('<strong>Nobody decided</strong>');
     expect(page).not.toMatch(/action="\/runs\//);
   });
