@@ -32,7 +32,7 @@ const LINES_PER_RUN = 200;
 
 export const recovery: Bench = {
   name: 'Recovery, reconcile and size',
-  method: `A server with ${QUEUED.toLocaleString('en-US')} queued runs behind a task that sleeps is killed by SIGKILL and started again, ${ROUNDS} times: from the start of the process to \`/health\` and to the first line of the task that runs again, the orphaned one ended in between. Reconcile: fetch, reading the ledger and comparison of 1,000 services with nothing to do, in this process; every process it starts is counted, and must be git. Size: the store's file after ${QUEUED.toLocaleString('en-US')} runs of one service with ${LINES_PER_RUN} lines of 60 bytes each.`,
+  method: `A server with ${QUEUED.toLocaleString('en-US')} queued runs behind a task that sleeps is killed by SIGKILL and started again, ${ROUNDS} times. The time begins with the start of the process, and ends with \`/health\` or with the first line of the task that runs again. The server ends the orphaned task before that. Reconcile means the fetch, the reading of the ledger, and the comparison of 1,000 services with nothing to do, in this process. Every process that it starts is counted, and must be git. The size is that of the store's file after ${QUEUED.toLocaleString('en-US')} runs of one service with ${LINES_PER_RUN} lines of 60 bytes each.`,
   run: async () => [
     ...(await withFolder('recovery', recover)),
     await withFolder('reconcile', reconcile),
@@ -105,8 +105,8 @@ async function reconcile(folder: string): Promise<Row> {
     for (let round = -2; round < LOOKS; round += 1) {
       if (round === 0) started.programs.clear();
       const startedAt = performance.now();
-      const { services, firstMeeting } = await dueServices(options, scope, new AbortController().signal);
-      if (firstMeeting || services.length > 0)
+      const { services, isNewBranch } = await dueServices(options, scope, new AbortController().signal);
+      if (isNewBranch || services.length > 0)
         throw new Error(`Nothing should be due, but ${services.join(', ')}`);
       if (round >= 0) took.push(performance.now() - startedAt);
     }

@@ -1,4 +1,4 @@
-/** A folder that only one at a time may change: a queue in this process, a lock directory between processes. */
+/** Lets one caller at a time change a folder. Callers in this process wait in a queue; processes use a lock directory. */
 
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';

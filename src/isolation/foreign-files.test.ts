@@ -156,7 +156,7 @@ describe('A folder that a step has made', () => {
     const { root, outside, work, in: at } = setUp();
     mkdirSync(at('real'));
     writeFileSync(at('real/secret'), 'harmless');
-    // Now a folder, now a link to where the secret is: thousands of times a second.
+    // The path is a folder and a link to the secret by turns, thousands of times a second.
     const script = `import os
 os.chdir(${JSON.stringify(work)})
 os.symlink(${JSON.stringify(outside)}, "way")

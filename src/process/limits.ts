@@ -41,7 +41,7 @@ export async function limitedCommand(spec: {
     return { ok: false, failure: { kind: 'not_started', code: 'ENOENT', message } };
   }
   const [name, ...args] = argv;
-  // Searched here, so that a missing program is not reported as a failure of prlimit.
+  // The program is searched here, so that a missing one is not reported as a failure of prlimit.
   const program = name.includes('/') ? name : await findProgram(env.PATH ?? '', name);
   if (program === null) return { ok: false, failure: describeSpawnFailure(name, cwd, 'ENOENT') };
   return { ok: true, argv: [prlimit, ...options(limits), '--', program, ...args] };

@@ -187,7 +187,7 @@ describe.skipIf(withoutPostgres !== null)(`A PostgreSQL server${because}`, () =>
       }
     });
 
-    it('hears of what others wrote while it was cut off', async () => {
+    it('reports what others wrote while the connection was lost', async () => {
       const store = await open({ url: proxied });
       const other = await open();
       const heard = new Set<string>();

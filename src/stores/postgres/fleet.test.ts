@@ -126,7 +126,7 @@ describe.skipIf(withoutPostgres !== null)(
       expect((await fleet.workers()).workers).toEqual([]);
     });
 
-    it('hold a role one at a time, until it is given back or its time is over', async () => {
+    it('hold a duty one at a time, until it is given back or its time is over', async () => {
       const { fleet } = await open();
       expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
       expect(await fleet.hold('tell', 'b', 60_000)).toBe(false);

@@ -44,7 +44,7 @@ export async function readOldestWaiting(database: Database): Promise<number | nu
   return row === undefined || row.since === null ? null : Number(row.since);
 }
 
-/** Results in true if `owner` has the duty for the next `leaseMs`; nobody else has it then. */
+/** Resolves to true if `owner` has the duty for the next `leaseMs`; nobody else has it then. */
 export async function hold(
   transaction: Transaction,
   duty: string,

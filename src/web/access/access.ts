@@ -142,7 +142,7 @@ function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate'])
       return null;
     }
     const proof = `${gate.addressOf(c)} ${holder.name}`;
-    // A guess that is right at last is refused, and the failures of others do not lock a known holder out.
+    // After too many failures even a right guess is refused. A known holder is not refused for the failures of others.
     if (refusal && !proved.has(proof)) throw refusal;
     proved.delete(proof);
     proved.add(proof);

@@ -174,7 +174,7 @@ describe('The page of a deployment', () => {
         reporter: 'event-webhook',
         runId: 'd1',
         target: 'callback',
-        told: null,
+        sent: null,
         settled: true,
         failures: 9,
         notBefore: 0,

@@ -207,7 +207,7 @@ describe('The page of workers', () => {
     expect(text).toContain('2 waiting (2 sync); 1 running.');
   });
 
-  it('is for every caller with a token', async () => {
+  it('is shown to every caller with a token', async () => {
     expect((await pagesOf({}).ask(WANTS_JSON)).status).toBe(401);
     expect((await pagesOf({}).ask({ ...WANTS_JSON, Authorization: 'Bearer other' })).status).toBe(401);
   });
