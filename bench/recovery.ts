@@ -1,7 +1,4 @@
-/**
- * Measures the worst day: the restart after `kill -9` with a long queue, a look with nothing to do, and the store's
- * size.
- */
+/** Measures the restart after `kill -9` with a long queue, a look with nothing to do, and the size of the store. */
 
 import { ChildProcess } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';

@@ -1,4 +1,4 @@
-/** The worst day: the server, its tasks and its git are killed, and it recovers without help. */
+/** The server, its tasks and its git are killed, and the server recovers without help. */
 
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -37,7 +37,7 @@ export function createFolderLock(options: FolderLockOptions): FolderLock {
     const release = await acquire(options, signal, (cause) => {
       lost.abort(
         options.fail(`The lock ${options.directory}.lock was taken by another process.`, {
-          nextAction: 'Retry; if it stays, look for a second worker with the same directories.',
+          nextAction: 'Retry. If that does not help, look for a second worker with the same directories.',
           cause,
         }),
       );

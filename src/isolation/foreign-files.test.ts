@@ -68,9 +68,9 @@ describe('A file that a step has made', () => {
     mkdirSync(at('folder'));
     for (const [name, problem] of [
       ['link', '"link" is a link.'],
-      ['second-name', '"second-name" is no file of its own.'],
-      ['pipe', '"pipe" is no file of its own.'],
-      ['folder', '"folder" is no file of its own.'],
+      ['second-name', '"second-name" is not a plain file with only one name.'],
+      ['pipe', '"pipe" is not a plain file with only one name.'],
+      ['folder', '"folder" is not a plain file with only one name.'],
     ] as const) {
       await expect(readMadeFile(work, at(name), 1_000)).rejects.toThrow(problem);
     }

@@ -87,7 +87,7 @@ it('F32b: a lack of file descriptors is a result, and the program continues', ()
   expect(stdout, stderr).toBe('not_started EMFILE exited\n');
 });
 
-it('F32b: captureProcess stdin is empty, so a child that reads it continues', async () => {
+it('F32b: captureProcess gives the child an empty stdin, so a child that reads it continues', async () => {
   expect(await capture(['sh', '-c', 'read answer || echo "no answer"'])).toMatchObject({
     stdout: Buffer.from('no answer\n'),
   });

@@ -37,7 +37,7 @@ export async function limitedCommand(spec: {
   if (!hasLimits(limits)) return { ok: true, argv };
   const prlimit = await findPrlimit();
   if (prlimit === null) {
-    const message = 'Limits are asked for, but prlimit was not found; install util-linux.';
+    const message = 'Limits are set, but prlimit was not found; install util-linux.';
     return { ok: false, failure: { kind: 'not_started', code: 'ENOENT', message } };
   }
   const [name, ...args] = argv;

@@ -22,7 +22,7 @@ export const RUN_REASONS = {
   executor_lost: 'Look at EXECUTOR_COMMAND and at where it leads, then start the run again.',
   request_invalid: 'Fix what the message names, then deploy again.',
   credentials_lost: 'Deploy again: the credentials of the request cannot be read any more.',
-  plan_lost: 'Deploy again: the plan that was shown is not there unchanged, so it is not applied.',
+  plan_lost: 'Deploy again: the plan that was shown is missing or has changed, so it was not applied.',
   check_failed: 'Open the failed check; change the configuration, or the check, and deploy again.',
   not_allowed: 'Ask somebody with write access to the repository to write it.',
   not_approved: 'Fix what the message names, then write a new comment.',

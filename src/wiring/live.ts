@@ -33,7 +33,10 @@ export async function live(log: Logger, start: (life: Lifetime) => Promise<Hurry
   const end = await Promise.race([stopped, failed]);
   if ('signal' in end) log.info(end, 'stopping');
   else {
-    log.fatal({ err: end.error }, 'a part has failed for good; ending, to be started again');
+    log.fatal(
+      { err: end.error },
+      'a part has failed for good; the process ends, so that it is started again',
+    );
     // A report that cannot be sent is no reason to cut work off.
     if (!(end.error instanceof ReporterFailedError)) (await starting)();
   }

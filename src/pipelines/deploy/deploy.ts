@@ -191,6 +191,6 @@ function drifted(summary: PlanSummary | null): Ended {
 
 async function planLost({ options, context }: Attempt): Promise<Ended> {
   await blockPending(context, await options.steps(context.run.id));
-  const message = 'The plan that was shown is not there unchanged; nothing was applied';
+  const message = 'The plan that was shown is missing or has changed; nothing was applied';
   return { state: 'failed', reason: 'plan_lost', message };
 }

@@ -131,7 +131,7 @@ function whyHeldBack(input: SelectionInput, entry: LedgerEntry | undefined, id: 
   }
   const newer = outdatedBy(input) ?? (entry && newerThanTarget(entry, input.newer));
   if (!newer) return null;
-  const because = `Already looked at for ${shortCommit(newer)}, which is newer than this commit.`;
+  const because = `It was already examined at ${shortCommit(newer)}, which is newer than this commit.`;
   return { decision: 'newer_synced', because };
 }
 
@@ -224,7 +224,7 @@ function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledg
       const renamed = byFolder.get(folder);
       const because = renamed
         ? `The rules call ${folder} ${renamed} now; what was deployed as ${id} is left as it is.`
-        : `${folder} is no longer in the repository; what it deployed is left as it is.`;
+        : `${folder} is no longer in the repository. The deployed service stays as it is.`;
       return { ...ABSENT, service: id, folder, decision: 'removed', because };
     });
 }
