@@ -29,7 +29,7 @@ interface Contender {
 
 export const accept: Bench = {
   name: 'Accepting pushes',
-  method: `Signed pushes of ${BODY_BYTES / 1024} KB, each with a delivery id of its own, over ${CONNECTIONS} connections that send the next one when the last was answered. iac-runner sends every answer after the fsync of the commit that holds the run. The peers are bare Hono servers on @hono/node-server that store nothing: one does all the other work with our own functions (signature, parsing, paths to services, the same answer), the other checks the signature only. ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en-US')} requests each, in turn; ratios are taken within a round. The load generator shares the cores with the server it loads.`,
+  method: `Signed pushes of ${BODY_BYTES / 1024} KB are sent over ${CONNECTIONS} connections. Each push has its own delivery id, and each connection sends the next push when the last one was answered. iac-runner sends every answer after the fsync of the commit that holds the run. The peers are bare Hono servers on @hono/node-server that store nothing. One does all the other work with our own functions (signature, parsing, paths to services, the same answer), and the other one only checks the signature. There are ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en-US')} requests each, in turn, and ratios are taken within a round. The load generator shares the cores with the server that it loads.`,
   run: () =>
     withFolder('accept', async (folder) => {
       const repository = await createPlatformRepository(folder);

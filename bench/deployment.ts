@@ -29,7 +29,7 @@ const MODULE = `resource "terraform_data" "wait" {
 
 export const deployment: Bench = {
   name: 'Deployments',
-  method: `A deployment with approval given beforehand, whose apply takes two seconds, from its request to its end, against the bare commands in the same repository: \`git clone\`, \`terraform init\`, \`plan\`, \`apply\`, \`output\`. Then the time until \`plan\` begins of a repository with ${COMMITS.toLocaleString('en')} commits of 6 KB each whose mirror is warm, after one more commit, against one that was never cloned. ${ROUNDS} times each, in turn.`,
+  method: `The first row measures a deployment with \`auto_approve\`, whose apply takes two seconds, from its request to its end. Its peer runs the bare commands in the same repository: \`git clone\`, \`terraform init\`, \`plan\`, \`apply\`, \`output\`. The second row measures the time until \`plan\` begins, in a repository with ${COMMITS.toLocaleString('en')} commits of 6 KB each whose mirror lacks only one commit. Its peer is a repository that was never cloned. There are ${ROUNDS} of each, in turn.`,
   run: () =>
     withFolder('deployment', async (folder) => {
       const platform = await createPlatformRepository(folder);

@@ -19,7 +19,7 @@ const run = promisify(execFile);
 
 export const firstTask: Bench = {
   name: 'From push to task',
-  method: `A push that changes one service of the example platform. Ours: from sending the webhook to the first line of the service's Python task. The bound: \`git fetch\`, \`git checkout\` and \`invoke\` of the same task, one after the other by hand, to the same line. ${ROUNDS} pushes, in turn.`,
+  method: `A push changes one service of the example platform. Our time begins when the webhook is sent, and ends with the first line of the service's Python task. The bound runs \`git fetch\`, \`git checkout\` and \`invoke\` of the same task by hand, one after the other, until the same line. There are ${ROUNDS} pushes of each, in turn.`,
   run: () =>
     withFolder('first-task', async (folder) => {
       const invoke = await obtainInvoke({ log: console.log });

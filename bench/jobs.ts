@@ -27,7 +27,7 @@ const CONSUMER = join(PROJECT_ROOT, 'bench/support/job-consumer.ts');
 
 export const jobs: Bench = {
   name: 'Jobs from Redis',
-  method: `${JOBS.toLocaleString('en-US')} jobs of ${USERS} users stand in \`jobs:stream\` of a redis-server on this machine; their work is to do nothing, unless a row says otherwise. The bare consumer is a loop of \`XREADGROUP\` and \`XACK\` with the same client: it knows no users, limits, leases, hashes or fences. One at a time it reads and acknowledges one entry after the other; ten at a time it reads ten with one command and sends ten acknowledgements at once. Latency: from before \`XADD\` to the start of the work, a job every ${PACE_MS} ms, one idle worker. Several workers: processes of ten places each, jobs that wait for ${SLOW_MS} ms; they, this bench and Redis share the machine.`,
+  method: `${JOBS.toLocaleString('en-US')} jobs of ${USERS} users are in \`jobs:stream\` of a redis-server on this machine. They do nothing, unless a row says otherwise. The bare consumer is a loop of \`XREADGROUP\` and \`XACK\` with the same client. It knows no users, limits, leases, hashes or fences. With one at a time, it reads and acknowledges one entry after the other. With ten at a time, it reads ten entries with one command, and sends ten acknowledgements at once. The latency is the time from before \`XADD\` to the start of the work, with a job every ${PACE_MS} ms and one idle worker. With several workers, each is a process of ten places, and each job waits for ${SLOW_MS} ms. The workers, this bench and Redis share the machine.`,
   async run() {
     const server = await startRedisServer();
     const redis = server.client();

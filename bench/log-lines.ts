@@ -17,7 +17,7 @@ const ROUNDS = 5;
 
 export const logLines: Bench = {
   name: 'A million log lines',
-  method: `A task that prints ${LINES.toLocaleString('en-US')} numbered lines of 60 bytes (\`seq -f\`), to the run's stored end; the bound is the same task writing to a file. Memory is the highest resident set during the run less that of the idle server; the run of a quarter of the lines before it shows whether it grows with them. ${ROUNDS} of each, in turn.`,
+  method: `A task prints ${LINES.toLocaleString('en-US')} numbered lines of 60 bytes (\`seq -f\`), and the time ends when the end of the run is stored. The bound is the same task, which writes to a file. Memory is the highest resident set during the run, minus that of the idle server. A run with a quarter of the lines comes before it, and shows whether the memory grows with the lines. There are ${ROUNDS} of each, in turn.`,
   run: () =>
     withFolder('log-lines', async (folder) => {
       const platform = await generatePlatform(folder, { services: 2, filesPerService: 2, waves: 1 });

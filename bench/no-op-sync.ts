@@ -18,7 +18,7 @@ const ROUNDS = 10;
 
 export const noOpSync: Bench = {
   name: 'A sync of 1,000 services',
-  method: `A repository of ${SERVICES.toLocaleString('en-US')} services with ${FILES_PER_SERVICE} files each in five waves, all synced before. From sending the signed request to the run's stored end, as a client sees it; tasks are \`true\`. The bound of the first two rows is a bare \`git fetch\` from the same repository, which no sync can do without, and that of the last row starts \`true\` as often, four at a time. Git processes are counted in runs of their own, as counting slows them down.`,
+  method: `A repository has ${SERVICES.toLocaleString('en-US')} services with ${FILES_PER_SERVICE} files each in five waves, and all were synced before. The time is measured as a client sees it: it begins when the signed request is sent, and ends when the end of the run is stored. The tasks are \`true\`. The bound of the first two rows is a bare \`git fetch\` from the same repository, which every sync needs. The bound of the last row starts \`true\` as often, four at a time. Git processes are counted in separate runs, because counting slows the runs down.`,
   run: () =>
     withFolder('no-op-sync', async (folder) => {
       const size = { services: SERVICES, filesPerService: FILES_PER_SERVICE, waves: 5 };

@@ -1,7 +1,4 @@
-/**
- * Measures the worst day: the restart after `kill -9` with a long queue, a look with nothing to do, and the store's
- * size.
- */
+/** Measures the restart after `kill -9` with a long queue, a look with nothing to do, and the size of the store. */
 
 import { ChildProcess } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
@@ -32,7 +29,7 @@ const LINES_PER_RUN = 200;
 
 export const recovery: Bench = {
   name: 'Recovery, reconcile and size',
-  method: `A server with ${QUEUED.toLocaleString('en-US')} queued runs behind a task that sleeps is killed by SIGKILL and started again, ${ROUNDS} times: from the start of the process to \`/health\` and to the first line of the task that runs again, the orphaned one ended in between. Reconcile: fetch, reading the ledger and comparison of 1,000 services with nothing to do, in this process; every process it starts is counted, and must be git. Size: the store's file after ${QUEUED.toLocaleString('en-US')} runs of one service with ${LINES_PER_RUN} lines of 60 bytes each.`,
+  method: `A server with ${QUEUED.toLocaleString('en-US')} queued runs behind a task that sleeps is killed by SIGKILL and started again, ${ROUNDS} times. The time begins with the start of the process, and ends with \`/health\` or with the first line of the task that runs again. The server ends the orphaned task before that. Reconcile means the fetch, the reading of the ledger, and the comparison of 1,000 services with nothing to do, in this process. Every process that it starts is counted, and must be git. The size is that of the store's file after ${QUEUED.toLocaleString('en-US')} runs of one service with ${LINES_PER_RUN} lines of 60 bytes each.`,
   run: async () => [
     ...(await withFolder('recovery', recover)),
     await withFolder('reconcile', reconcile),
@@ -105,8 +102,8 @@ async function reconcile(folder: string): Promise<Row> {
     for (let round = -2; round < LOOKS; round += 1) {
       if (round === 0) started.programs.clear();
       const startedAt = performance.now();
-      const { services, firstMeeting } = await dueServices(options, scope, new AbortController().signal);
-      if (firstMeeting || services.length > 0)
+      const { services, isNewBranch } = await dueServices(options, scope, new AbortController().signal);
+      if (isNewBranch || services.length > 0)
         throw new Error(`Nothing should be due, but ${services.join(', ')}`);
       if (round >= 0) took.push(performance.now() - startedAt);
     }
@@ -150,7 +147,7 @@ async function keepAsSynced(store: RunStore, scope: string, { commit, services }
     const inputs = digest([folder, tree, shared, environment]);
     const ledger = { scope, service: step, folder, commit, tree, shared, inputs, configHash: null };
     return [
-      { type: 'step.planned', step, position, wave: 1, message: 'Asked for.' },
+      { type: 'step.planned', step, position, wave: 1, message: 'It was requested.' },
       { type: 'step.started', step, command: ['invoke'], ledger },
       { type: 'step.finished', step, state: 'succeeded', message: 'Synced', exitCode: 0, ledger },
     ];
@@ -170,7 +167,7 @@ async function size(folder: string): Promise<Row> {
     const claim = await store.claim({ owner: 'bench', leaseMs: 60_000 });
     if (!claim) throw new Error('Nothing to claim.');
     const events: RunEventBody[] = [
-      { type: 'step.planned', step, position: 0, wave: 1, message: 'Asked for.' },
+      { type: 'step.planned', step, position: 0, wave: 1, message: 'It was requested.' },
       { type: 'step.started', step, command: ['invoke', 'service-00000.sync'], ledger: null },
       { type: 'step.log', step, stream: 'stdout', lines: Array.from({ length: LINES_PER_RUN }, () => line) },
       { type: 'step.finished', step, state: 'succeeded', message: 'Synced', exitCode: 0, ledger: null },

@@ -23,7 +23,7 @@ const ROUNDS = 10;
 
 export const selection: Bench = {
   name: 'Choosing what to sync',
-  method: `The engine itself, in this process and after the fetch: from a commit to the stored explanation of every service, in a repository of ${SERVICES.toLocaleString('en-US')} services and ${(SERVICES * FILES_PER_SERVICE).toLocaleString('en-US')} files. Each time for a commit never seen before, which changes ${CHANGED} services; the commits before it were seen, but by a server that was just started. The bound is the one \`git ls-tree\` of the commit whose output lists the files, read and thrown away.`,
+  method: `This measures only the engine, in this process and after the fetch: the time from a commit to the stored explanation of every service, in a repository of ${SERVICES.toLocaleString('en-US')} services and ${(SERVICES * FILES_PER_SERVICE).toLocaleString('en-US')} files. Each commit is new and changes ${CHANGED} services. The commits before it were read already, except in the second row, where the server was just started. The bound is one \`git ls-tree\` of the commit that lists the files; its output is read and thrown away.`,
   run: () =>
     withFolder('selection', async (folder) => {
       const size = { services: SERVICES, filesPerService: FILES_PER_SERVICE, waves: 5 };

@@ -27,7 +27,7 @@ interface Contender {
 
 export const start: Bench = {
   name: 'Start and idle memory',
-  method: `From the start of the process to the first 200 of \`/health\`, with a store that exists; ${ROUNDS} starts of each, in turn. The first start after an installation finds no compiled code to take up, and leaves it for the next. Memory is that of the process ${IDLE_MS / 1000} s after its start: resident (RSS), and with pages shared with other processes counted in part (PSS). The bound is \`node -e\` with an empty HTTP server.`,
+  method: `The time begins with the start of the process, and ends with the first 200 of \`/health\`. The store exists before. There are ${ROUNDS} starts of each, in turn. The first start after an installation finds no compiled code, and leaves it for the next start. Memory is that of the process ${IDLE_MS / 1000} s after its start: RSS is its resident memory, and PSS counts only a share of each page that other processes use too. The bound is \`node -e\` with an empty HTTP server.`,
   run: () =>
     withFolder('start', async (folder) => {
       const contenders = await prepare(folder);

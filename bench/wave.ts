@@ -13,7 +13,7 @@ const ROUNDS = 5;
 
 export const wave: Bench = {
   name: 'Independent services in parallel',
-  method: `A forced sync of ${TASKS} services of one wave, whose tasks sleep for ${TASK_S} s, with \`SYNC_CONCURRENCY=${CONCURRENCY}\`; from sending the request to the run's stored end.`,
+  method: `A forced sync runs ${TASKS} services of one wave with \`SYNC_CONCURRENCY=${CONCURRENCY}\`. Each task sleeps for ${TASK_S} s. The time begins when the request is sent, and ends when the end of the run is stored.`,
   run: () =>
     withFolder('wave', async (folder) => {
       const platform = await generatePlatform(folder, { services: TASKS, filesPerService: 2, waves: 1 });

@@ -43,7 +43,7 @@ async function expectNothingLeft(): Promise<void> {
   expect(await processesMentioning(folder)).toEqual([]);
 }
 
-it('shows its whole story and exits with 0, leaving nothing behind', async () => {
+it('The demo shows its whole story and exits with 0, leaving nothing behind', async () => {
   const { exitCode, stdout, stderr } = await startDemo().demo;
   expect(stderr).toBe('');
   expect(exitCode).toBe(0);
@@ -69,7 +69,7 @@ it('shows its whole story and exits with 0, leaving nothing behind', async () =>
   await expectNothingLeft();
 });
 
-it('cleans up when it is interrupted', async () => {
+it('The demo cleans up when it is interrupted', async () => {
   const { demo, reaches } = startDemo();
   await reaches('2. A push');
   demo.kill('SIGTERM');
@@ -77,7 +77,7 @@ it('cleans up when it is interrupted', async () => {
   await expectNothingLeft();
 });
 
-it('fails with the log of the runner when the runner dies', async () => {
+it('The demo fails with the log of the runner when the runner dies', async () => {
   const { demo, reaches } = startDemo();
   await reaches('2. A push');
   const found = await processesMentioning(folder);

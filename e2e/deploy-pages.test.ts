@@ -131,7 +131,7 @@ describeUnless(unavailable, 'Pages of deployments', () => {
     const { port } = forged.address() as AddressInfo;
     await page.goto(`http://${hostname}:${port}/`);
     await page.getByRole('button', { name: 'Win' }).click();
-    await page.getByText('The request did not come from our page.').waitFor();
+    await page.getByText('The request did not come from a page of this server.').waitFor();
     expect((await api.status(id)).status).toBe('awaiting_approval');
     await api.reject(id);
   });

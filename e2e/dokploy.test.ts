@@ -79,7 +79,7 @@ function settings(dokploy: LocalDokploy): Record<string, string | undefined> {
 }
 
 function firstLook(runner: Runner): Record<string, unknown> | undefined {
-  return runner.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time'));
+  return runner.logs().find(({ msg }) => String(msg).startsWith('the branch is seen for the first time'));
 }
 
 async function listed(runner: Runner, id: string): Promise<Listed> {

@@ -73,7 +73,7 @@ describe('explain', () => {
     ]);
     const all = await explain('--all', `${first}..HEAD`);
     expect(all.stdout).toContain(
-      'bootstrap/iac-runner: excluded. Folders of this kind are known and never run.',
+      'bootstrap/iac-runner: excluded. Its rule lists such folders, but never runs them.',
     );
     expect(all.stdout).toContain('platform/minio: not chosen. Unchanged since ');
     // For a commit on the branch, explain shows the changes of that commit.

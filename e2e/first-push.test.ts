@@ -57,7 +57,7 @@ describe('The first look at a branch', () => {
       await deliveredRun(stage, runner, refUpdate, { before }),
       'succeeded',
     );
-    expect(notesOf(run)).toContain('feedfeed is not known here');
+    expect(notesOf(run)).toContain('The mirror does not have the earlier commit feedfeed');
     expect(await syncedAt(journal, after)).toEqual(ALL_IDS);
   });
 

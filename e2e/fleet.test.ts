@@ -143,7 +143,9 @@ describeUnless(unavailable, 'Deployments on several machines', () => {
     const api = deploymentClient(() => two, stage.gitUrl);
     await api.approve(id);
     expect(await api.waitForState(id, 'failed')).toMatchObject({
-      error: expect.stringContaining('The plan that was shown is not there unchanged; nothing was applied'),
+      error: expect.stringContaining(
+        'The plan that was shown is missing or has changed; nothing was applied',
+      ),
       apply_log: '',
     });
     expect((await two.getJson(`/runs/${id}`)).body).toMatchObject({ reason: 'plan_lost' });

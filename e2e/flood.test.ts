@@ -53,7 +53,7 @@ function startFlood(url: string, count: number) {
   };
 }
 
-/** Sends a genuine push, which must be accepted and run successfully. Returns how long the answer durationsMs. */
+/** Sends a genuine push, which must be accepted and run successfully. Returns how long the answer took. */
 async function push(stage: Stage, runner: Runner): Promise<number> {
   await commitChange(stage.repository, ['platform/redis'], 'Change redis');
   const pushed = await stage.push(runner);

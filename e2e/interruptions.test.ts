@@ -32,7 +32,7 @@ async function startTwoWaves(stage: Stage, runner: Runner) {
 }
 
 describe('SIGTERM in the middle of a run', () => {
-  it('F24: lets the running task end, hands the other services stopFailing, accepts pushes until then, and the next start continues', async () => {
+  it('F24: lets the running task end, hands the other services back, accepts pushes until then, and the next start continues', async () => {
     const stage = await setTestStage('drain');
     const runner = await stage.start();
     const { runId, commit } = await startTwoWaves(stage, runner);
@@ -151,7 +151,7 @@ while not ${gateIsOpen('deaf')}:
 });
 
 describe('GitHub', () => {
-  it('F44: is down for a whole run and over a restart: the last state is sent once GitHub is stopFailing', async () => {
+  it('F44: is down for a whole run and over a restart: the last state is sent once GitHub works again', async () => {
     const stage = await setTestStage('github-down');
     const stopFailing = stage.github.misbehave({ how: MISBEHAVIOURS.badGateway, times: 'forever' });
     const runner = await stage.start();

@@ -253,7 +253,7 @@ describeUnless(missing, 'An executor as another local user, by sudo', () => {
     const api = deploymentClient(() => runner, stage.gitUrl);
     for (const [version, problem] of [
       ['1.0.1', '"tfplan" is a link.'],
-      ['1.0.2', '"tfplan" is no file of its own.'],
+      ['1.0.2', '"tfplan" is not a plain file with only one name.'],
     ]) {
       const failed = await api.waitForState(await api.start({ tool_version: version }), 'failed');
       expect(failed.error).toContain(`the plan file cannot be used: ${problem}`);

@@ -1,4 +1,4 @@
-/** Jobs while workers die, sleep and stop, and while Redis is away: each job has its effect once. */
+/** Each job has its effect once, even if workers die, pause and stop, and if Redis is away. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
@@ -112,14 +112,14 @@ describeUnless(withoutRedis, 'Jobs in a storm', () => {
   }
 
   /**
-   * Kills two workers in turn, and pauses the third one for longer than its lease. Between two blows at least one
-   * job ends, so that the storm is slow on a slow machine.
+   * Kills two workers in turn, and pauses the third one for longer than its lease. Between two of these faults at least
+   * one job ends, so that the storm is slow on a slow machine.
    */
   async function startStorm(stage: JobStage, start: (name: string) => Promise<JobWorkerProcess>) {
     const workers = await Promise.all(['one', 'two', 'three'].map(start));
     const storm = new AbortController();
     const pause = (ms: number) => sleep(ms, undefined, { signal: storm.signal }).catch(() => undefined);
-    const struck = { kills: 0, naps: 0 };
+    const faults = { kills: 0, pauses: 0 };
     const ends = () => stage.workerLogs().filter(({ msg }) => msg === 'job ended').length;
     async function calm(ms: number): Promise<void> {
       const before = ends();
@@ -134,38 +134,38 @@ describeUnless(withoutRedis, 'Jobs in a storm', () => {
         if (storm.signal.aborted) return;
         await workers[index]?.kill();
         workers[index] = await start(['one', 'two'][index] ?? '');
-        struck.kills += 1;
+        faults.kills += 1;
       }
     })();
-    const napping = (async () => {
+    const pausing = (async () => {
       for (;;) {
         await calm(1_500);
         if (storm.signal.aborted) return;
         workers[2]?.signal('SIGSTOP');
         await pause(CLAIM_IDLE_MS + 1_500);
         workers[2]?.signal('SIGCONT');
-        struck.naps += 1;
+        faults.pauses += 1;
       }
     })();
     return {
       /** Returns whether jobs were started again and a paused worker found that it had lost one. */
-      hasStruck() {
+      hasCausedEnough() {
         const logs = stage.workerLogs();
-        const isBegunAgain = logs.some(({ msg, attempt }) => msg === 'job started' && attempt === 2);
+        const isStartedAgain = logs.some(({ msg, attempt }) => msg === 'job started' && attempt === 2);
         const isLost = logs.some(
           ({ msg }) => msg === 'a job was lost to another worker, and is not ended here',
         );
-        return struck.kills >= 6 && struck.naps >= 4 && isBegunAgain && isLost;
+        return faults.kills >= 6 && faults.pauses >= 4 && isStartedAgain && isLost;
       },
       async end() {
         storm.abort();
-        await Promise.all([killing, napping]);
+        await Promise.all([killing, pausing]);
         return workers;
       },
     };
   }
 
-  it('F50: all end once while workers are killed and one sleeps for longer than its lease', async () => {
+  it('F50: all end once while workers are killed and one is paused for longer than its lease', async () => {
     const stage = await stageFor('jobs-storm');
     const agent = await stage.writeAgent(NOTE_AGENT);
     const storm = await startStorm(stage, (name) =>
@@ -175,13 +175,13 @@ describeUnless(withoutRedis, 'Jobs in a storm', () => {
     const ids = await produceMany(stage, 40);
     let workers: JobWorkerProcess[] = [];
     try {
-      // There are enough jobs that every user has some until the storm has done its worst.
+      // There are enough jobs that every user has some until the storm has caused enough faults.
       await until(
-        'a storm that has struck',
+        'a storm with enough faults',
         async () => {
           const missingJobs = 20 - (await openJobs(stage, ids)).length;
           if (missingJobs > 0) ids.push(...(await produceMany(stage, missingJobs, ids.length)));
-          return storm.hasStruck() ? true : null;
+          return storm.hasCausedEnough() ? true : null;
         },
         { timeoutMs: 600_000 },
       );

@@ -39,7 +39,7 @@ describe('Signing in', () => {
     await page.goto(`${runner.url}/runs/${runId}`);
     await page.getByLabel('API token').fill('not-one-of-them');
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByText('That token is not known here.').waitFor();
+    await page.getByText('The server does not know this token.').waitFor();
     // The browser itself reports the 401 on its console.
     complaints.length = 0;
     await page.getByLabel('API token').fill(API_TOKENS.viewer);

@@ -29,8 +29,7 @@ import { until } from './support/until.ts';
 const STORE_REPLACED = 'the store is another one than before';
 
 /**
- * PostgreSQL ends one of two sessions that wait for each other. If it ends this session, a person would run it
- * again.
+ * PostgreSQL ends one of two sessions that wait for each other. If it ends this session, the statement is run again.
  */
 async function dropTables(storeUrl: string): Promise<void> {
   const isDeadlock = (error: unknown) => error instanceof Error && error.message.includes('deadlock');
@@ -45,7 +44,7 @@ async function dropTables(storeUrl: string): Promise<void> {
   }
 }
 
-describeUnless(withoutPostgres, 'When PostgreSQL has a bad day', () => {
+describeUnless(withoutPostgres, 'When PostgreSQL or a machine fails', () => {
   const postgres = sharePostgres();
 
   it('no service is synced twice at once, and nothing that was accepted is lost, when the database or a server is killed in the middle of pushes', async () => {

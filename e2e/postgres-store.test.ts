@@ -123,7 +123,7 @@ describeUnless(withoutPostgres, 'With the store in PostgreSQL', () => {
     }
   });
 
-  it('a worker without a server works on the runs that a server took in, and is shown on its page and in its metrics', async () => {
+  it('a worker without a server works on the runs that a server accepted, and is shown on its page and in its metrics', async () => {
     const { stage, storeUrl, startOn } = await setMachineStage(postgres(), 'postgres-worker');
     const server = await startOn('one', { WORKER_LABELS: 'none' });
     const worker = startWorkerOn(stage, storeUrl, 'two', ['--labels', 'aws,linux', '--concurrency', '2']);

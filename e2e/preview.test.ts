@@ -87,7 +87,7 @@ describe('Previews', () => {
     expect(comment).toContain('Merging this will sync 1 service(s)');
     expect(comment).toContain('- `platform/redis`: ');
     expect(comment).toContain('  - `platform/01.redis/compose.yaml`');
-    expect(comment).toContain('Not concerned: 12');
+    expect(comment).toContain('Not affected: 12');
     expect((await set.journal.read()).syncs).toEqual([]);
     expect(set.github.statuses.history(pull.head, 'IaC Runner / Sync')).toEqual([]);
   });

@@ -1,4 +1,4 @@
-/** The worst day: the server, its tasks and its git are killed, and it recovers without help. */
+/** The server, its tasks and its git are killed, and the server recovers without help. */
 
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -141,7 +141,9 @@ describe('The branch head', () => {
     const stage = await setTestStage('lost');
     const runner = await stage.start({ environment: { RECONCILE_INTERVAL: '1' } });
     await until('the first look', async () =>
-      runner.logs().some(({ msg }) => String(msg).startsWith('branch met for the first time')) ? true : null,
+      runner.logs().some(({ msg }) => String(msg).startsWith('the branch is seen for the first time'))
+        ? true
+        : null,
     );
     const lost = await commitChange(stage.repository, ['platform/vault'], 'lost');
     await stage.repository.push();

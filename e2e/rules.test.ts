@@ -109,7 +109,7 @@ needs:
     const runner = await stage.start();
     // Otherwise the first look at the branch could already find the rules that are pushed next.
     await until('the first look at the branch', () =>
-      runner.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time')),
+      runner.logs().find(({ msg }) => String(msg).startsWith('the branch is seen for the first time')),
     );
     const rules = await stage.repository.commit('Own layout');
     expect((await stage.push(runner)).body).toMatchObject({ status: 'accepted', services: [] });

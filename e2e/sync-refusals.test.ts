@@ -9,7 +9,7 @@ import { WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { shareStage } from './support/shared-stage.ts';
 import { setTestStage } from './support/test-stage.ts';
 
-describe('A request that makes no sense', () => {
+describe('A request that is not valid', () => {
   const shared = shareStage('sync-refusals');
 
   it('names no service: the answer says so', async () => {

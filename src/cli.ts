@@ -52,7 +52,7 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
   const subcommand = Object.hasOwn(SUBCOMMANDS, name) ? await SUBCOMMANDS[name]?.() : undefined;
   if (!subcommand) {
-    process.stderr.write(`iac-runner has no command ${JSON.stringify(name)}.\n\n${await overview()}`);
+    process.stderr.write(`iac-runner has no subcommand ${JSON.stringify(name)}.\n\n${await overview()}`);
     return EXIT_CODES.usage;
   }
   if (args.includes('--help') || args.includes('-h')) {
@@ -84,14 +84,14 @@ async function overview(): Promise<string> {
   const lines = await Promise.all(
     Object.entries(SUBCOMMANDS).map(async ([name, load]) => `  ${name.padEnd(12)}${(await load()).summary}`),
   );
-  return `Usage: iac-runner <command> [options]
+  return `Usage: iac-runner <subcommand> [options]
 
 git push as the only deploy button.
 
-Commands:
+Subcommands:
 ${lines.join('\n')}
 
-iac-runner <command> --help prints the options; iac-runner --version prints the version.
+iac-runner <subcommand> --help prints the options; iac-runner --version prints the version.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration, 4 refused by the server or not reached.
 `;
 }

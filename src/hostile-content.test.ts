@@ -139,7 +139,7 @@ describe('No content holds up the event loop for long', () => {
   });
 });
 
-/** A commit of the rules, one of these files, all of them empty, and its explanation, as of the first or of nothing. */
+/** Measures the explanation of a commit of these files, which are empty, and of these rules. */
 async function explained(files: readonly string[], rules: string, options = { isFirst: true }) {
   const { mirror, base, head } = await repositoryOf(files, { '.iac-runner.yaml': rules });
   return longestTurnMs(() => explainRange(mirror, { from: options.isFirst ? null : base, to: head }));

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { startLoop } from './loop.ts';
 
 describe('A loop', () => {
-  it('goes on after an error, and hears of it', async () => {
+  it('goes on after an error, and reports it', async () => {
     const errors: unknown[] = [];
     let times = 0;
     const { stop } = startLoop({
@@ -20,7 +20,7 @@ describe('A loop', () => {
     expect(errors).toEqual([new Error('the first time')]);
   });
 
-  it('that is stopped waits for the work that is under way, and hears of an error of its own', async () => {
+  it('that is stopped waits for the work that is under way, and reports an error of that work', async () => {
     const errors: unknown[] = [];
     let times = 0;
     let hasEnded = false;
@@ -67,7 +67,7 @@ describe('A loop', () => {
     expect(errors).toEqual([]);
   });
 
-  it('rejects its stop with an error of the function that hears of errors', async () => {
+  it('rejects its stop with an error of the function that gets its errors', async () => {
     let hasStarted = false;
     const { stop } = startLoop({
       firstMs: 0,

@@ -62,7 +62,7 @@ export function parseYamlFile<Schema extends z.ZodType>(
   return wrong(issues.map(({ path, message }) => problemAt(path, message)));
 }
 
-/** One line for a person: `.iac-runner.yaml line 3, services.0.match: expected …`. */
+/** Writes a problem as one line for a person: `.iac-runner.yaml line 3, services.0.match: expected …`. */
 export function describeProblem(file: string, { line, field, message }: FileProblem): string {
   return `${file}${line > 0 ? ` line ${line}` : ''}${field ? `, ${field}` : ''}: ${message}`;
 }
@@ -79,8 +79,8 @@ function readDocument(text: string, lineCounter: LineCounter): YamlDocument | nu
 }
 
 /**
- * The first problem that no schema can find, or null. Called before the document becomes a value, because that writes
- * each key that is no scalar as text, again for each level. Not recursive, so that any depth can be reported.
+ * Returns the first problem that no schema can find, or null. Call it before the document becomes a value, because that
+ * writes each key that is no scalar as text, again for each level. It is not recursive, so it can report any depth.
  */
 function refused(document: YamlDocument): { node: unknown; message: string } | null {
   const waiting: { node: unknown; depth: number }[] = [{ node: document.contents, depth: 0 }];

@@ -12,11 +12,12 @@ export function benchmarksDocument(sections: readonly string[], loadBefore: numb
 
 <!-- Written by \`npm run bench\`. -->
 
-Each number is measured against a named peer or bound in the same run, in turn, because the machine and its load differ
-from run to run while ratios hold. A cell is the median, with the least and the most in parentheses. The program under
-test is the built one, a child process like any other; all traffic stays on the loopback interface. This was a machine
-with ${availableParallelism()} cores and Node ${process.versions.node}, which the server, its peer and the load share. Its load average before
-the run was ${loadBefore.toFixed(1)}: everything else that ran slows the server, with its second thread and its fsyncs, more than its peers.
+Each number is compared with a named peer or bound that is measured in turn with it, in the same run. The machine and its
+load differ from run to run, but the ratios stay the same. A cell shows the median, with the lowest and the highest value
+in parentheses. The tested program is the bundle, which runs as a child process, and all traffic stays on the loopback
+interface. The machine had ${availableParallelism()} cores and Node ${process.versions.node}. The server, its peer and the load shared them. The load
+average before the run was ${loadBefore.toFixed(1)}. Other work on the machine slows the server more than its peers, because the
+server has a second thread and waits for fsyncs.
 
 ${sections.join('\n\n')}
 

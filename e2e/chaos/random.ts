@@ -11,7 +11,7 @@ export interface Random {
   some<T>(list: readonly T[], count: number): T[];
 }
 
-/** mulberry32 is small, and good enough to throw dice with. */
+/** mulberry32 is small, and good enough for these choices. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   function fraction(): number {

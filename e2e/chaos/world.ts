@@ -111,7 +111,7 @@ export async function createWorld({
     const server = keepServer({ stage, facts, story, program, environment });
     const first = await server.revive(0);
     await until('the branch to be met', () =>
-      first.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time')),
+      first.logs().find(({ msg }) => String(msg).startsWith('the branch is seen for the first time')),
     );
     return {
       stage,

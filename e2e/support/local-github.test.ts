@@ -234,7 +234,7 @@ describe('misbehaviour', () => {
     expect(github.statuses.history(SHA)).toHaveLength(1);
   });
 
-  it('F44: a script for ever ends when it is stopped, and a slow answer is only slow', async () => {
+  it('F44: a script that repeats for ever ends when it is stopped, and a slow answer is only slow', async () => {
     const stop = github.misbehave({ how: MISBEHAVIOURS.serverError, times: 'forever' });
     for (let at = 0; at < 3; at += 1) await expect(write(client())).rejects.toMatchObject({ status: 500 });
     stop();

@@ -120,7 +120,7 @@ describe('the journal', () => {
     expect(syncs.every(({ startedNs, endedNs }) => endedNs !== null && endedNs > startedNs)).toBe(true);
   });
 
-  it('is read strictly', () => {
+  it('is refused if a line is unknown or an end has no start', () => {
     expect(parseJournal('start a b 1 2\n').syncs).toMatchObject([
       { service: 'a', commit: 'b', pid: 1, endedNs: null },
     ]);

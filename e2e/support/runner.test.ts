@@ -12,7 +12,7 @@ import { signBody } from './webhook-sender.ts';
 
 const program = [process.execPath, join(PROJECT_ROOT, 'e2e/support/stand-in.ts')];
 
-it('starts on a free port, reads the log and stops with the exit code', async () => {
+it('A server for tests starts on a free port, reads the log and stops with the exit code', async () => {
   const stage = await setTestStage('start');
   const runner = await stage.start({ program, environment: { GIT_BRANCH: undefined, SYNC_TIMEOUT: '5' } });
   const { body } = await runner.getJson('/runs');
@@ -28,7 +28,7 @@ it('starts on a free port, reads the log and stops with the exit code', async ()
   expect(runner.output()).toContain('not json');
 });
 
-it('posts with a signature over the bytes', async () => {
+it('A server for tests posts with a signature over the bytes', async () => {
   const stage = await setTestStage('post');
   const runner = await stage.start({ program });
   const { body } = await runner.signedPost('/sync', { all: true });
@@ -54,7 +54,7 @@ it('a killed server can be started again in the same folders, and a stage leaves
   expect(existsSync(stage.folder)).toBe(false);
 });
 
-it('refuses a path of invoke that INVOKE_COMMAND cannot contain', () => {
+it('A server for tests refuses a path of invoke that INVOKE_COMMAND cannot contain', () => {
   const options = { folder: '/x', repositoryPath: '/x', invoke: ['/a b/invoke'] };
   expect(() => runnerEnvironment(options)).toThrow('spaces');
 });

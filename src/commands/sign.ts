@@ -74,7 +74,7 @@ function curl(url: string, headers: Record<string, string>, body: string): strin
   return [
     'curl -sS --fail-with-body -X POST',
     ...options,
-    // Not --data-binary, which takes a body that begins with @ for the name of a file.
+    // The option is not --data-binary, which takes a body that begins with @ for the name of a file.
     `--data-raw ${quoted(body)}`,
     `${quoted(url)}\n`,
   ].join(' ');

@@ -29,7 +29,7 @@ async function tools(env: Record<string, string>) {
   };
 }
 
-it('lists tool, version and program, and exits with 1 when one is broken', async () => {
+it('iac-runner tools lists tool, version and program, and exits with 1 when one is broken', async () => {
   const folder = newFolder();
   const onPath = install(path.join(folder, 'bin/tofu'), '1.10.0');
   const old = install(path.join(folder, 'tools/terraform/1.9.8/terraform'), '1.9.8');
@@ -44,7 +44,7 @@ it('lists tool, version and program, and exits with 1 when one is broken', async
   expect(lines[1]).toMatch(/^terraform {2}1\.12\.0 .* broken: it says that it is 1\.11\.4$/);
 });
 
-it('exits with 1 and says where it looked when there is no tool', async () => {
+it('iac-runner tools exits with 1 and says where it looked when there is no tool', async () => {
   const { exitCode, stderr } = await tools({ PATH: newFolder() });
   expect(exitCode).toBe(1);
   expect(stderr).toContain('neither on the PATH nor in TOOLS_DIR, which is not set');

@@ -16,7 +16,7 @@ Exits with 1 when a tool does not answer or is not the version that its folder n
 `,
   async run(args) {
     const { positionals } = parseOptions(args, { allowPositionals: true, options: {} });
-    if (positionals.length > 0) throw new UsageError('This command takes no arguments.');
+    if (positionals.length > 0) throw new UsageError('This subcommand takes no arguments.');
     const places = loadToolPlaces();
     const tools = await listTools(places);
     const executor = createLocalExecutor();

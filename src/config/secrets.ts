@@ -10,7 +10,7 @@ import type { Table } from './variable.ts';
 export interface SecretsConfig {
   /** The values of our own variables that the tables mark as secret. */
   values: readonly string[];
-  /** All other variables: the name of some says that they are secret, some are URLs with a password. */
+  /** All other variables. Some have the name of a secret, and some are URLs with a password. */
   others: Readonly<Record<string, string>>;
 }
 

@@ -23,7 +23,7 @@ interface Facts {
   secret?: 'all' | 'in_url' | 'in_entries';
   /** The value is a list of variables for tasks or agents. */
   namesVariables?: true;
-  /** Whether TASK_ENV and AGENT_ENV may list it, and drift targets may use it. Left out: true if it is not secret. */
+  /** True if TASK_ENV and AGENT_ENV may list it, and drift targets may use it. Left out: true if it is not secret. */
   forTasks?: boolean;
   /** True for a variable that .env.example fills in at its beginning, as it does with required ones. */
   recommended?: true;

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { createBoundedOutput } from './bounded-output.ts';
 
-it('keeps a short output, and the start and the end of a long one, whatever the chunks', () => {
+it('A bounded output keeps a short output, and the start and the end of a long one, whatever the chunks', () => {
   const all = 'abcdefghijklmnopqrstuvwxyz';
   for (const size of [1, 3, 7, 26]) {
     for (const [max, expected] of [

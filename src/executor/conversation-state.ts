@@ -48,12 +48,12 @@ export function createConversationState(mask: (text: string) => string) {
       if (failure === null && result !== null) return result;
       const fault = failure?.error instanceof ExecutorFault ? failure.error.message : null;
       const problem = fault ?? endOf(end, isInsideMessage);
-      return { kind: 'lost', message: `The executor ${problem}${lastWords(mask(words.toString()))}` };
+      return { kind: 'lost', message: `The executor ${problem}${lastLines(mask(words.toString()))}` };
     },
   };
 }
 
-function lastWords(stderr: string): string {
+function lastLines(stderr: string): string {
   const lines = stderr.trim().split('\n').slice(-MAX_WORDS_LINES);
   const last = lines
     .map((line) => line.trim())

@@ -167,7 +167,7 @@ describe('a caller that hangs', () => {
   });
 });
 
-/** Another process that runs a step through the executor, and prints its result; `pid` is the step's. */
+/** Another process that runs a step through the executor, and prints its result. `pid` is that of the step. */
 async function startCaller(options: { silenceMs?: number } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'iac-runner-caller-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));

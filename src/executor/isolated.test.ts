@@ -70,7 +70,7 @@ describe('isolated executor', () => {
     expect(lines).toEqual([pid, 'later']);
   });
 
-  it('cancels all processes of a step, with their last words, and sends an interrupt first if one is wanted', async () => {
+  it('cancels all processes of a step, keeps their last output, and sends an interrupt first if one is wanted', async () => {
     for (const [interruptGraceMs, word] of [
       [undefined, 'TERM'],
       [60_000, 'INT'],

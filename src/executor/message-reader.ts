@@ -65,7 +65,7 @@ function parse(line: string, mask: (text: string) => string): ExecMessage {
   try {
     return messageSchema.parse(JSON.parse(line));
   } catch {
-    // Masked before it is cut, so that no part of a secret stays at the cut.
+    // The text is masked before it is cut, so that no part of a secret stays at the cut.
     const shown = JSON.stringify(mask(line).slice(0, MAX_SHOWN_CHARACTERS));
     throw new ExecutorFault(`wrote a line that is no message: ${shown}`);
   }

@@ -188,7 +188,7 @@ const SIGNAL_WORDS: Record<string, string> = {
   SIGXCPU: 'CPU time limit exceeded',
 };
 
-/** In Go's words. Resolves to null if the folder can be used. */
+/** Resolves to null if the folder can be used, else to the problem in the words of Go, which older callers expect. */
 async function folderProblem(folder: string): Promise<{ code: string; message: string } | null> {
   const problem = (code: string, words: string) => ({ code, message: `chdir ${folder}: ${words}` });
   try {

@@ -60,7 +60,7 @@ describe('F41: credentials', () => {
     expect(await filesWithSecrets(world.root, SECRETS)).toEqual([]);
   });
 
-  it('F41: so do user and password of the URL', async () => {
+  it('F41: the user and the password of the URL open the remote and are in no command line and no file', async () => {
     const password = 'p@ss:CANARY';
     const expected = Buffer.from(`bot:${password}`).toString('base64');
     const world = await httpWorld({
@@ -87,7 +87,7 @@ describe('F41: credentials', () => {
     expect(world.warnings).toEqual([]);
   });
 
-  it('F41: a refusal that repeats the secret is cleaned of it', async () => {
+  it('F41: the error of a refusal that repeats the secret does not contain it', async () => {
     const host = await listen((request, response) => {
       response
         .writeHead(403, { 'content-type': 'text/plain' })
@@ -99,7 +99,7 @@ describe('F41: credentials', () => {
     for (const secret of SECRETS) expect(describeError(error)).not.toContain(secret);
   });
 
-  it('F41: a redirect to another host gets nothing and is named', async () => {
+  it('F41: a redirect to another host gets no secret, and the error names the redirect', async () => {
     const seen: (string | undefined)[] = [];
     const other = await listen((request, response) => {
       seen.push(request.headers.authorization);

@@ -92,7 +92,7 @@ export function gitFailure(what: string, stderr: string, advice = CONFIGURED_REM
   return new GitError(match?.kind ?? 'broken', `${what}: ${mainLine(stderr)}.`, {
     nextAction: match
       ? nextActionOf(match.nextAction, advice)
-      : 'Retry; if it stays, remove the named directory: it is rebuilt.',
+      : 'Retry. If that does not help, remove the named directory: it is rebuilt.',
   });
 }
 

@@ -17,7 +17,7 @@ function newLock(more: { waitMs?: number; staleMs?: number } = {}) {
   return { directory, lock: createFolderLock({ directory, waitMs: 600, ...more, fail }) };
 }
 
-it('lets one in at a time, in order, also after one that failed', async () => {
+it('A folder lock lets one in at a time, in order, also after one that failed', async () => {
   const { directory, lock } = newLock();
   const order: string[] = [];
   const work = (name: string) => async (): Promise<string> => {
@@ -65,7 +65,7 @@ function lockFromElsewhere(directory: string): void {
   writeFileSync(path.join(`${directory}.lock`, '1.1.another-machine.token'), '');
 }
 
-it('is free soon after its holder was killed, even if holders may be silent for long', async () => {
+it('A folder lock is free soon after its holder was killed, even if holders may be silent for long', async () => {
   const { directory, lock } = newLock({ waitMs: 30_000, staleMs: 600_000 });
   const holder = startHolder(directory, 600_000);
   await holder.held;
@@ -73,14 +73,14 @@ it('is free soon after its holder was killed, even if holders may be silent for 
   expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
 });
 
-it('removes the files of processes that were killed while they took it', async () => {
+it('A folder lock removes the files of processes that were killed while they took it', async () => {
   const { directory, lock } = newLock();
   mkdirSync(`${directory}.lock-abcdef`, { recursive: true });
   await lock.hold(undefined, async () => undefined);
   expect(readdirSync(path.dirname(directory))).toEqual([]);
 });
 
-it('never lets two in while holders are killed', async () => {
+it('A folder lock never lets two in while holders are killed', async () => {
   const { directory } = newLock();
   const all = [];
   for (let round = 0; round < 8; round += 1) {
@@ -95,7 +95,7 @@ it('never lets two in while holders are killed', async () => {
   expect(lines.filter((line) => line !== 'held')).toEqual([]);
 });
 
-it('is lost by a process that was stopped for too long', async () => {
+it('A folder lock is lost by a process that was stopped for too long', async () => {
   const { directory, lock } = newLock({ waitMs: 30_000, staleMs: 2_000 });
   const holder = startHolder(directory, 600_000);
   await holder.held;
@@ -103,7 +103,7 @@ it('is lost by a process that was stopped for too long', async () => {
   expect(await lock.hold(undefined, async () => 'ours')).toBe('ours');
 });
 
-it('aborts the work of a holder that loses it', async () => {
+it('A folder lock aborts the work of a holder that loses it', async () => {
   const { directory, lock } = newLock({ staleMs: 400 });
   const lost = lock.hold(undefined, async (held) => {
     await new Promise((resolve) => held.addEventListener('abort', resolve));
@@ -117,7 +117,7 @@ it('aborts the work of a holder that loses it', async () => {
   expect(readdirSync(`${directory}.lock`)).toEqual(['1.1.another-machine.token']);
 });
 
-it('is kept when a clock has jumped', async () => {
+it('A folder lock is kept when a clock has jumped', async () => {
   const { directory, lock } = newLock({ staleMs: 60_000 });
   lockFromElsewhere(directory);
   const longAgo = new Date(0);
@@ -125,7 +125,7 @@ it('is kept when a clock has jumped', async () => {
   await expect(lock.hold(undefined, async () => 'ours')).rejects.toThrow('is still held by another process');
 });
 
-it('does not wait for ever for another process, and says which lock that is', async () => {
+it('A folder lock does not wait for ever for another process, and says which lock that is', async () => {
   const { directory, lock } = newLock();
   lockFromElsewhere(directory);
   const error = await lock.hold(undefined, () => Promise.resolve()).catch((cause: unknown) => cause);
@@ -133,7 +133,7 @@ it('does not wait for ever for another process, and says which lock that is', as
   expect(error).toMatchObject({ message: `The lock ${directory}.lock is still held by another process.` });
 });
 
-it('removes a cancelled caller from the queue at once, and keeps the others', async () => {
+it('A folder lock removes a cancelled caller from the queue at once, and keeps the others', async () => {
   const { lock } = newLock();
   const gate = Promise.withResolvers<void>();
   const cancel = new AbortController();
@@ -152,7 +152,7 @@ it('removes a cancelled caller from the queue at once, and keeps the others', as
   expect(ran).toBe(false);
 });
 
-it('waits for work that has started, even if it is cancelled', async () => {
+it('A folder lock waits for work that has started, even if it is cancelled', async () => {
   const { lock } = newLock();
   const cancel = new AbortController();
   const started = Promise.withResolvers<void>();

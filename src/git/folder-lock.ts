@@ -1,4 +1,4 @@
-/** A folder that only one at a time may change: a queue in this process, a lock directory between processes. */
+/** Lets one caller at a time change a folder. Callers in this process wait in a queue; processes use a lock directory. */
 
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -37,7 +37,7 @@ export function createFolderLock(options: FolderLockOptions): FolderLock {
     const release = await acquire(options, signal, (cause) => {
       lost.abort(
         options.fail(`The lock ${options.directory}.lock was taken by another process.`, {
-          nextAction: 'Retry; if it stays, look for a second worker with the same directories.',
+          nextAction: 'Retry. If that does not help, look for a second worker with the same directories.',
           cause,
         }),
       );

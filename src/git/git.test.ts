@@ -27,7 +27,7 @@ async function fakeGit(script: string): Promise<string> {
 }
 
 describe('createGit', () => {
-  it('F36: hands git nothing of this process, and credentials only when a remote is spoken to', async () => {
+  it('F36: passes nothing of its own environment to git, and credentials only to commands that talk to a remote', async () => {
     const planted = {
       GIT_ALLOW_PROTOCOL: 'ext',
       GIT_DIR: '/nowhere',
@@ -59,7 +59,7 @@ describe('createGit', () => {
     }
   });
 
-  it('names a git that is missing, that hangs, and that is cancelled', async () => {
+  it('reports that git is missing, that it hangs, and that it was cancelled', async () => {
     const missing = await someGit({ path: '/nonexistent' });
     await expect(missing.git.run(['version'], { gitDirectory: missing.root })).rejects.toMatchObject({
       kind: 'unavailable',

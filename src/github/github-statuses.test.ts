@@ -188,7 +188,7 @@ describe('setStatus', () => {
   });
 });
 
-it('F45: waits after a missing answer until GitHub has given the request up', () => {
+it('F45: setStatus waits after a missing answer until GitHub has given the request up', () => {
   expect(classifySilence('ECONNRESET', 123.456)).toMatchObject({ afterMs: 9_877 });
   expect(classifySilence('ECONNRESET', 100)).toMatchObject({ afterMs: 9_900 });
   expect(classifySilence('timed out', 10_000)).toMatchObject({ afterMs: 5_000 });

@@ -72,8 +72,8 @@ export function requestOutside(
 }
 
 /**
- * Makes the `lookup` of a connection. The address that is checked is the one that is connected to, so it is no use to
- * answer differently the second time. One address that is not public refuses the whole name.
+ * Makes the `lookup` of a connection. The connection uses the address that was checked, so a name server cannot give
+ * another one later. If one address of a name is not public, the whole name is refused.
  */
 export function createPublicLookup(resolve: Resolve): LookupFunction {
   return (host, options, callback) => {

@@ -11,7 +11,7 @@ export interface PullReader {
   pull(): Promise<PullDetails | null | 'unavailable'>;
   /** All reviews, oldest first. */
   reviews(): Promise<Review[] | 'unavailable'>;
-  /** Whether the account may write to the repository, directly or through a team or the organisation. */
+  /** True if the account may write to the repository, directly or through a team or the organisation. */
   mayWrite(person: Person): Promise<boolean | 'unavailable'>;
 }
 

@@ -68,9 +68,9 @@ describe('A file that a step has made', () => {
     mkdirSync(at('folder'));
     for (const [name, problem] of [
       ['link', '"link" is a link.'],
-      ['second-name', '"second-name" is no file of its own.'],
-      ['pipe', '"pipe" is no file of its own.'],
-      ['folder', '"folder" is no file of its own.'],
+      ['second-name', '"second-name" is not a plain file with only one name.'],
+      ['pipe', '"pipe" is not a plain file with only one name.'],
+      ['folder', '"folder" is not a plain file with only one name.'],
     ] as const) {
       await expect(readMadeFile(work, at(name), 1_000)).rejects.toThrow(problem);
     }
@@ -156,7 +156,7 @@ describe('A folder that a step has made', () => {
     const { root, outside, work, in: at } = setUp();
     mkdirSync(at('real'));
     writeFileSync(at('real/secret'), 'harmless');
-    // Now a folder, now a link to where the secret is: thousands of times a second.
+    // The path is a folder and a link to the secret by turns, thousands of times a second.
     const script = `import os
 os.chdir(${JSON.stringify(work)})
 os.symlink(${JSON.stringify(outside)}, "way")

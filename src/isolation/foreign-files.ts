@@ -168,7 +168,8 @@ async function withFile<T>(file: string | Buffer, work: (handle: FileHandle) => 
   const handle = await open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code === 'ELOOP') throw new RunnerError(`${shown(file)} is a link.`);
-      if (error.code === 'EACCES') throw new RunnerError(`${shown(file)} may not be read by us.`, READABLE);
+      if (error.code === 'EACCES')
+        throw new RunnerError(`${shown(file)} cannot be read by this process.`, READABLE);
       throw error;
     },
   );
@@ -176,7 +177,8 @@ async function withFile<T>(file: string | Buffer, work: (handle: FileHandle) => 
     const found = await handle.stat();
     // A hard link to one of our files could show a file that the other user may not read.
     const hasOtherName = found.nlink > 1 && found.uid === process.geteuid?.();
-    if (!found.isFile() || hasOtherName) throw new RunnerError(`${shown(file)} is no file of its own.`);
+    if (!found.isFile() || hasOtherName)
+      throw new RunnerError(`${shown(file)} is not a plain file with only one name.`);
     return await work(handle);
   } finally {
     await handle.close();

@@ -20,7 +20,7 @@ import { stepFolderProblem } from './try-step-folder.ts';
 
 const stepUser = createStepUser(createLocalExecutor(), { PATH: process.env.PATH ?? '' });
 
-/** DEPLOY_DIR of this mode, and the folder of a run in it. */
+/** Makes DEPLOY_DIR with this mode, and the folder of a run in it. */
 function setUp(mode: number) {
   const root = mkdtempSync(path.join(tmpdir(), 'open-folder-'));
   onTestFinished(() => rmSync(root, { recursive: true, force: true }));
@@ -106,7 +106,7 @@ describe('The folder of a run', () => {
       expect(nobody).toMatch(
         /^The user of EXECUTOR_COMMAND cannot work below DEPLOY_DIR .*: Permission denied\. /,
       );
-      // Another host that has a folder of that name, too.
+      // The step runs on another host, which has a folder of that name, too.
       const elsewhere = await stepFolderProblem('DEPLOY_DIR', directory, async () => null);
       expect(elsewhere).toMatch(/what it makes cannot be read: ENOENT/);
       expect(readdirSync(directory)).toEqual([]);

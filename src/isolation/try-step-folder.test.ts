@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { stepFolderProblem } from './try-step-folder.ts';
 
-it('names the problem and the number of this user, as not every user has a name', async () => {
+it('stepFolderProblem names the problem and the number of this user, as not every user has a name', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'iac-step-folder-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   chmodSync(folder, 0o700);

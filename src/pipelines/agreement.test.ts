@@ -77,7 +77,7 @@ describe('An explanation before a run names the services that the run syncs (SEE
     expect(explained).toEqual(pushed.decisions);
     expect(runsOf(explained)).toEqual([...pushed.started, ...pushed.blocked].toSorted());
 
-    // Now with a ledger in which services have failed, were removed, or stand at different commits.
+    // From here on there is a ledger in which services have failed, were removed, or stand at different commits.
     const previewed = await world.preview(pull);
     const merged = await world.merge(later, pull);
     if (merged === null) return;

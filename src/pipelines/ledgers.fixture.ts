@@ -21,7 +21,7 @@ export interface Past {
   pin?: { service: string; commit: string };
 }
 
-/** Must be called outside of the tests. Each call of the returned function writes the past of a new branch. */
+/** Call it outside of the tests. Each call of the returned function writes the past of a new branch. */
 export function useLedgers(): (past: Past) => Promise<{ ledger: Ledger; runId: string }> {
   let directory: string;
   let store: RunStore;

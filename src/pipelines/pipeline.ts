@@ -21,9 +21,9 @@ export interface Ended {
   reason: RunReason | null;
   /** One sentence for people, which the commit status shows. */
   message: string;
-  /** The run that replaces a superseded run, */
+  /** The run to make that replaces a superseded run. */
   followUp?: RunRequest;
-  /** or the id of an existing run that did so before. */
+  /** The id of an existing run that replaces a superseded run. */
   coveredBy?: string | null;
 }
 

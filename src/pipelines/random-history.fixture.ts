@@ -106,7 +106,7 @@ function serviceFiles(folder: string): [string, { mode: string; content: string 
 interface Chance {
   random: () => number;
   pick: <T>(list: readonly T[]) => T;
-  /** Whether a change may make the repository wrong: broken rules, an id claimed twice. */
+  /** True if a change may make the repository wrong: broken rules, an id claimed twice. */
   mayBreak: boolean;
   earlier: readonly Files[];
 }

@@ -24,7 +24,7 @@ export class StepFailed extends Error {
 export function plannedStep(
   step: string,
   position: number,
-  message = 'Waiting for the steps before',
+  message = 'Waiting for the earlier steps',
 ): RunEventBody {
   return { type: 'step.planned', step, position, wave: position, message };
 }

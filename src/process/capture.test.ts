@@ -9,7 +9,7 @@ function capture(argv: CaptureSpec['argv'], more: Partial<CaptureSpec> = {}) {
   return captureProcess({ argv, cwd: CWD, env: { PATH: '/usr/bin:/bin' }, timeoutMs: 15_000, ...more });
 }
 
-it('collects stdout, the end of stderr and the exit code', async () => {
+it('captureProcess collects stdout, the end of stderr and the exit code', async () => {
   const script = 'echo out; head -c 100000 /dev/zero | tr "\\0" x >&2; echo end >&2; exit 3';
   const result = await capture(['sh', '-c', script]);
   if (result.kind !== 'exited') throw new Error(`It ended as ${result.kind}.`);
@@ -19,16 +19,16 @@ it('collects stdout, the end of stderr and the exit code', async () => {
   expect(result.stderr.endsWith('xend\n')).toBe(true);
 });
 
-it('passes input on, also to a child that does not read it', async () => {
+it('captureProcess passes input on, also to a child that does not read it', async () => {
   expect(await capture(['cat'], { input: 'héllo' })).toMatchObject({ stdout: Buffer.from('héllo') });
   expect(await capture(['true'], { input: new Uint8Array(5_000_000) })).toMatchObject({ exitCode: 0 });
 });
 
-it('ends a child that writes more than allowed', async () => {
+it('captureProcess ends a child that writes more than allowed', async () => {
   expect(await capture(['yes'], { maxOutputBytes: 100_000 })).toEqual({ kind: 'too_much_output' });
 });
 
-it('reports a time limit, a cancel and a signal', async () => {
+it('captureProcess reports a time limit, a cancel and a signal', async () => {
   const slow = ['sh', '-c', 'echo started >&2; exec sleep 600'] as const;
   expect(await capture(slow, { timeoutMs: 500 })).toEqual({ kind: 'timed_out', stderr: 'started\n' });
   expect(await capture(slow, { signal: AbortSignal.timeout(200) })).toEqual({ kind: 'cancelled' });
@@ -36,7 +36,7 @@ it('reports a time limit, a cancel and a signal', async () => {
   expect(await capture(['sh', '-c', 'kill -9 $$'])).toMatchObject({ kind: 'killed', signal: 'SIGKILL' });
 });
 
-it('F42: gives the child exactly the given environment', async () => {
+it('F42: captureProcess gives the child exactly the given environment', async () => {
   vi.stubEnv('CAPTURE_TEST_LEAK', 'leak');
   const result = await capture(['/usr/bin/env'], { env: { ONLY: 'this' } });
   vi.unstubAllEnvs();
@@ -87,7 +87,7 @@ it('F32b: a lack of file descriptors is a result, and the program continues', ()
   expect(stdout, stderr).toBe('not_started EMFILE exited\n');
 });
 
-it('F32b: stdin is empty, so a child that reads it continues', async () => {
+it('F32b: captureProcess gives the child an empty stdin, so a child that reads it continues', async () => {
   expect(await capture(['sh', '-c', 'read answer || echo "no answer"'])).toMatchObject({
     stdout: Buffer.from('no answer\n'),
   });

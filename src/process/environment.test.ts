@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { taskSecrets } from './environment.ts';
 
-it('F41: finds secret values by the names of their variables', () => {
+it('F41: taskSecrets finds secret values by the names of their variables', () => {
   const secret = {
     VAULT_APP_TOKEN: '1',
     DOKPLOY_API_KEY: '2',
@@ -36,7 +36,7 @@ it('F41: finds secret values by the names of their variables', () => {
   expect(taskSecrets({ ...secret, ...harmless, EMPTY_TOKEN: '' })).toEqual(Object.values(secret));
 });
 
-it('F41: finds the password in a URL', () => {
+it('F41: taskSecrets finds the password in a URL', () => {
   expect(
     taskSecrets({
       DATABASE_URL: 'postgres://user:p%40ss-word@db/x',

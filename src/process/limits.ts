@@ -37,11 +37,11 @@ export async function limitedCommand(spec: {
   if (!hasLimits(limits)) return { ok: true, argv };
   const prlimit = await findPrlimit();
   if (prlimit === null) {
-    const message = 'Limits are asked for, but prlimit was not found; install util-linux.';
+    const message = 'Limits are set, but prlimit was not found; install util-linux.';
     return { ok: false, failure: { kind: 'not_started', code: 'ENOENT', message } };
   }
   const [name, ...args] = argv;
-  // Searched here, so that a missing program is not reported as a failure of prlimit.
+  // The program is searched here, so that a missing one is not reported as a failure of prlimit.
   const program = name.includes('/') ? name : await findProgram(env.PATH ?? '', name);
   if (program === null) return { ok: false, failure: describeSpawnFailure(name, cwd, 'ENOENT') };
   return { ok: true, argv: [prlimit, ...options(limits), '--', program, ...args] };

@@ -30,7 +30,7 @@ export async function endProcessGroup(
 
 /**
  * Ends every process whose initial environment contains the entry `marker`, such as `IAC_RUN_ID=42`, in any session,
- * together with its group, session and children. Cannot find processes of another user, or with a cleared environment.
+ * together with its group, session and children. It cannot find processes of another user, or with a cleared environment.
  * Resolves to the processes that could not be ended.
  */
 export async function endMarkedProcesses(options: {
@@ -74,7 +74,7 @@ async function endProcesses(
 ): Promise<ProcessIdentity[]> {
   const termAt = performance.now() + (interruptMs ?? 0);
   const killAt = termAt + graceMs;
-  // Kept, because a process may not match any more after its parent has died.
+  // Processes stay in the list, because one may not match any more after its parent has died.
   const found = new Map<string, ProcessIdentity>();
   const sent = new Set<NodeJS.Signals>();
   // Each signal is sent once. A second one makes terraform quit without saving its state, and a process that was started

@@ -114,7 +114,7 @@ async function start(spec: ProcessSpec): Promise<Started | ProcessEnd> {
     return { kind: 'cancelled' };
   }
   const subprocess = startChild(execa, { ...spec, argv: command.argv }, pipe?.writeEnd);
-  pipe?.childHasIt();
+  pipe?.closeWriteEnd();
   const { pid, nodeChildProcess: child } = subprocess;
   if (pid === undefined) {
     pipe?.close();
@@ -176,7 +176,7 @@ function exitOf(child: ChildProcess): Promise<{ exitCode: number | null; signal:
   });
 }
 
-/** Must be called right after the start. Until the next turn of the event loop even a dead child has its entry in /proc. */
+/** Call it right after the start. Until the next turn of the event loop even a dead child has its entry in /proc. */
 function identify(child: ChildProcess, pid: number): ProcessIdentity {
   const startTicks = startTicksOf(pid);
   if (startTicks !== null) return { pid, startTicks };

@@ -1,5 +1,5 @@
 /**
- * The port to the other machines that share a store. It shows which are alive, and which has a role that only one may
+ * The port to the other machines that share a store. It shows which are alive, and which has a duty that only one may
  * have.
  */
 
@@ -42,10 +42,10 @@ export interface Fleet {
   workers(): Promise<{ workers: WorkerSign[]; now: number }>;
   /** The time since which the oldest queued run waits, in ms since the epoch, or null if none waits. */
   oldestWaiting(): Promise<number | null>;
-  /** True if `owner` has the role for the next `leaseMs`. Nobody else has it in that time. */
-  hold(role: string, owner: string, leaseMs: number): Promise<boolean>;
-  /** Gives the role to the next machine that asks. */
-  release(role: string, owner: string): Promise<void>;
+  /** True if `owner` has the duty for the next `leaseMs`. Nobody else has it in that time. */
+  hold(duty: string, owner: string, leaseMs: number): Promise<boolean>;
+  /** Gives the duty to the next machine that asks. */
+  release(duty: string, owner: string): Promise<void>;
   /** The name of the data in the store. If the name changes, the data from before is lost. */
   identity(): Promise<string>;
 }

@@ -11,7 +11,7 @@ export interface Report {
   runId: string;
   target: string;
   /** The text that was last sent with success, in the reporter's own words, or null. */
-  told: string | null;
+  sent: string | null;
   /** True if everything was sent, or was given up: nothing more is sent for this run and target. */
   settled: boolean;
   /** Consecutive failures, the earliest time of the next try, and what went wrong. */
@@ -22,5 +22,5 @@ export interface Report {
 
 /** Returns the report of a target that nothing was sent to yet. */
 export function blankReport(reporter: ReporterName, runId: string, target: string): Report {
-  return { reporter, runId, target, told: null, settled: false, failures: 0, notBefore: 0, problem: null };
+  return { reporter, runId, target, sent: null, settled: false, failures: 0, notBefore: 0, problem: null };
 }

@@ -78,7 +78,7 @@ describe('Where a sync works', () => {
     const cutOff = { revision: HEAD, attempt: 2 };
     expect(place(follow, { ...cutOff, hasSteps: true })).toEqual({ takesHead: false, commit: HEAD });
     expect(place(follow, cutOff).takesHead).toBe(true);
-    // It was put off, or handed back, which is no attempt.
+    // It was postponed or handed back, which is no attempt.
     expect(place(follow, { ...cutOff, attempt: 1, hasSteps: true }).takesHead).toBe(true);
     expect(place(follow, { attempt: 2 })).toEqual({ takesHead: false, commit: COMMIT });
   });

@@ -39,7 +39,7 @@ export interface SyncPlace {
 export function placeOf(run: SyncRun, hasSteps: boolean): SyncPlace {
   const { input, revision, attempt } = run;
   const follows = meaningOf(run).intent === 'follow';
-  // A run that was cut off goes on at the commit of its steps. One that was put off may take a newer commit.
+  // A run that was cut off goes on at the commit of its steps. One that was postponed may take a newer commit.
   const wasCutOff = attempt > 1 && hasSteps;
   if (follows && input.revision !== null && wasCutOff) {
     return { takesHead: false, commit: revision ?? input.revision };

@@ -225,7 +225,7 @@ export function describeRunStore(
         expect((await claim()).run.id).toBe(two.run.id);
       });
 
-      it('takes only runs of the kinds asked for', async () => {
+      it('takes only runs of the requested kinds', async () => {
         const input = { branch: 'main', revision: 'b'.repeat(40), pullRequest: 7 };
         const { trigger } = pushRequest();
         const base = { kind: 'preview', trigger, input, coalesce: true, dedupeKey: null } as const;
@@ -244,7 +244,7 @@ export function describeRunStore(
         expect(await store.unreported('commit-status', 10)).toHaveLength(3);
       });
 
-      it('does not begin what waits for a time in the place of what may begin', async () => {
+      it('does not start a run that waits for a time in place of a run that may start', async () => {
         const early = await store.enqueue(pushRequest());
         const manual = await store.enqueue(pushRequest({ coalesce: false }));
         const later: RunEventBody = {
@@ -425,7 +425,7 @@ export function describeRunStore(
         expect(await store.events(run.id, { after: 0, limit: 100 })).toEqual(before);
       });
 
-      it('give the newest of a type', async () => {
+      it('are read by type: the newest one', async () => {
         const { run } = await store.enqueue(pushRequest());
         const { lease } = await claim();
         await store.append(lease, [
@@ -466,7 +466,7 @@ export function describeRunStore(
         expect(await store.requestCancel('no-such-run', 'ada')).toBeNull();
       });
 
-      it('is stored once, however often it is asked for', async () => {
+      it('is stored once, however often it is requested', async () => {
         await store.enqueue(pushRequest());
         const { run } = await claim();
         for (const by of ['ada', 'bob', 'ada']) {
@@ -571,7 +571,7 @@ export function describeRunStore(
         expect(ended).toMatchObject({ state: 'superseded', coveredBy: next?.id });
       });
 
-      it('covers what the run covered that it follows, however long the chain', async () => {
+      it('covers the runs that the run before it covered, however long the chain is', async () => {
         const first = await store.enqueue(pushRequest());
         await store.enqueue(pushRequest());
         const end: RunEventBody = {
@@ -591,7 +591,7 @@ export function describeRunStore(
     });
 
     describe('the ledger', () => {
-      it('learns a sync only from a task that succeeded, and that one was attempted from its start', async () => {
+      it('records a sync when a task succeeds, and an attempt when a task starts', async () => {
         await store.enqueue(pushRequest());
         const { run, lease } = await claim();
         const planned = (step: string): RunEventBody => ({
@@ -645,23 +645,23 @@ export function describeRunStore(
           reporter: 'commit-status' as const,
           runId: run.id,
           target: 'sha',
-          told: null,
+          sent: null,
           settled: false,
           failures: 1,
           notBefore: 5,
           problem: 'HTTP 500',
         };
         await store.saveReport(report);
-        await store.saveReport({ ...report, told: 'pending', failures: 0, problem: null });
+        await store.saveReport({ ...report, sent: 'pending', failures: 0, problem: null });
         expect(await store.reports('commit-status', run.id)).toEqual([
-          { ...report, told: 'pending', failures: 0, problem: null },
+          { ...report, sent: 'pending', failures: 0, problem: null },
         ]);
         await store.settleRun('commit-status', run.id);
         expect(await store.unreported('commit-status', 10)).toEqual([]);
       });
     });
 
-    describe('what waits for an approval', () => {
+    describe('a run that waits for an approval', () => {
       const subject = 'd'.repeat(64);
       const waits: RunEventBody = {
         type: 'run.awaiting_approval',
@@ -698,7 +698,7 @@ export function describeRunStore(
         expect((await claim()).run.id).toBe(urgent.run.id);
       });
 
-      it('keeps the priority it was asked for with, however often it is approved', async () => {
+      it('keeps the priority of its request, however often it is approved', async () => {
         const { run } = await awaiting({ priority: -7 });
         for (let approvals = 0; approvals < 3; approvals += 1) {
           await store.decide(run.id, 'approved', 'ada');
@@ -757,7 +757,7 @@ export function describeRunStore(
       });
     });
 
-    describe('the order of what is queued', () => {
+    describe('the order of the queue', () => {
       it('is by priority first, in a group and between groups', async () => {
         const [low, high, other, highest] = [
           await store.enqueue(deployRequest()),
@@ -774,7 +774,7 @@ export function describeRunStore(
         expect(order).toEqual([highest, high, low, other].map(({ run }) => run.id));
       });
 
-      it('leaves out what needs labels that the worker has not', async () => {
+      it('leaves out runs that need labels which the worker does not have', async () => {
         const { run } = await store.enqueue(deployRequest({ labels: ['aws', 'linux'] }));
         const plain = await store.enqueue(deployRequest({ concurrencyGroup: 'deploy:other' }));
         const options = { owner, leaseMs: 1_000 };
@@ -784,7 +784,7 @@ export function describeRunStore(
       });
     });
 
-    describe('what is sealed beside a run', () => {
+    describe('the sealed text beside a run', () => {
       it('can be read until the run has ended, and is deleted then', async () => {
         const { run } = await store.enqueue(deployRequest(), { sealed: 'v1.abc' });
         const none = await store.enqueue(deployRequest({ concurrencyGroup: 'deploy:other' }));
@@ -817,7 +817,7 @@ export function describeRunStore(
     describe('a plan with a sealed token', () => {
       const request = planRequest({ dedupeKey: 'pubsub:s:1' });
 
-      it('keeps what is sealed until its comment is settled, also when it was settled before the end', async () => {
+      it('keeps the token until its comment is settled, also when it was settled before the end', async () => {
         const { run } = await store.enqueue(request, { sealed: 'v1.abc' });
         await store.append((await claim()).lease, [finished('failed')]);
         await store.settleRun('commit-status', run.id);
@@ -852,7 +852,7 @@ export function describeRunStore(
       const pushed = { deliveryId: 'd-1', event: 'push', decision: 'accepted', detail: 'Push' } as const;
       const nothing = { runId: null, request: null };
 
-      it('are stored with the run they asked for, also when it was there already', async () => {
+      it('are stored with the run that they requested, also when it existed already', async () => {
         const request = pushRequest({ dedupeKey: 'delivery:d-1' });
         const { run } = await store.enqueue(request, { delivery: { ...pushed, ...nothing } });
         await store.enqueue(request, { delivery: { ...pushed, ...nothing } });
@@ -883,7 +883,7 @@ export function describeRunStore(
         ]);
       });
 
-      it('F11: that were missed are recorded once each, and not when they arrived after all', async () => {
+      it('F11: that were missed are recorded once each, but not those that have arrived', async () => {
         await store.recordDelivery({ ...pushed, ...nothing });
         const missed = ['d-1', 'd-2', 'd-3'].map((deliveryId) => ({
           ...pushed,
@@ -1013,7 +1013,7 @@ export function describeRunStore(
       expect((await store.tally()).ended).toEqual(ended);
     });
 
-    it('remembers what stands outside, by scope and service', async () => {
+    it('remembers the config hashes outside, by scope and service', async () => {
       const hash: OutsideHash = {
         service: 'platform/redis',
         written: 'abcdef012345',
@@ -1062,7 +1062,7 @@ export function describeRunStore(
       expect(await store.key('sessions')).not.toEqual(key);
     });
 
-    it('can say that it is able to commit', async () => {
+    it('can check that it is able to commit', async () => {
       await expect(store.check()).resolves.toBeUndefined();
     });
   });

@@ -92,7 +92,7 @@ export function ended(
   return { type: 'run.finished', state, reason: null, message, coveredBy: null };
 }
 
-/** From the claim to the approval: the events 2 to 16. */
+/** The events 2 to 16, from the claim to the approval. */
 export function toApproval(expiresAt: number): RunEventBody[] {
   return [
     ...planned('clone', 'init', 'plan', 'apply', 'output'),

@@ -20,8 +20,8 @@ afterEach(async () => {
 });
 
 it.each([true, false])(
-  'Reconcile starts nothing that it found while it was stopped (first meeting: %s)',
-  async (firstMeeting) => {
+  'Reconcile starts nothing that it found while it was stopped (first look at the branch: %s)',
+  async (isNewBranch) => {
     const asked = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<DueNow>();
     const reconciler = startReconciler({
@@ -40,7 +40,7 @@ it.each([true, false])(
       head: 'a'.repeat(40),
       services: ['platform/redis'],
       postponed: [],
-      firstMeeting,
+      isNewBranch,
       drifts: [],
       remarks: [],
     });

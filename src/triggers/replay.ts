@@ -25,7 +25,7 @@ export async function replayDelivery(
     const reason =
       decision === 'missed'
         ? 'Its content never arrived here: press Redeliver on GitHub.'
-        : `There is nothing to replay, as it asked for nothing: ${detail}.`;
+        : `There is nothing to replay, because the delivery requested nothing: ${detail}.`;
     return { status: 'refused', reason };
   }
   const whyNot = kindOf(request).whyNotReplayed?.(request.input) ?? null;

@@ -17,13 +17,13 @@ export function mayRetry(run: Run): boolean {
   return endedBadly(run.state) && typeof kindOf(run).retry(run, []) !== 'string';
 }
 
-/** Runs the steps that did not succeed again, at the same commit. */
+/** Makes a run that repeats the steps that did not succeed, at the same commit. */
 export async function retryRun(store: RunStore, runId: string, actor: string): Promise<ActionResult> {
   const run = await store.run(runId);
   if (!run) return NO_SUCH_RUN;
   if (!endedBadly(run.state)) {
     const reason = isFinal(run.state)
-      ? `There is nothing to retry: the run ${run.state}.`
+      ? `There is nothing to retry: the run ended as ${run.state}.`
       : 'The run has not ended yet.';
     return { status: 'refused', reason };
   }

@@ -1,4 +1,4 @@
-/** Signatures: which are valid, which are not, and that neither time nor errors reveal anything about them. */
+/** Checks which signatures are valid, and that neither time nor errors reveal anything about them. */
 
 import { createHmac, createSecretKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';

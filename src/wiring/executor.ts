@@ -58,7 +58,7 @@ function leadingElsewhere({ plumbing }: Pick<Config, 'plumbing'>): Readonly<Reco
   return rest;
 }
 
-/** Returns the part of the server's environment that steps get. Isolated steps do not get the way to keys for git. */
+/** Returns the part of the server's environment that steps get. Isolated steps get no variable that leads to keys for git. */
 export function stepPlumbing({
   executor,
   plumbing,

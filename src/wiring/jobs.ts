@@ -39,7 +39,7 @@ import { secretsOf } from './sync.ts';
 const SWEEP_MS = 10 * MINUTE;
 const PROVIDER_PATIENCE_MS = MINUTE;
 
-/** A drained job may take this time to end, beyond the time for its last words. */
+/** A drained job may take this time to end, beyond the time for its last writes. */
 const LAST_STEPS_MS = MINUTE;
 
 /**

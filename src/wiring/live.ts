@@ -1,4 +1,4 @@
-/** Runs a program until it is stopped, or until a part fails that it cannot do its work without. */
+/** Runs a program until it is stopped, or until a part fails that it needs for its work. */
 
 import type { Logger } from 'pino';
 import { ReporterFailedError } from '../errors.ts';
@@ -9,7 +9,7 @@ type Hurry = () => void;
 
 /** True if a signal ended it and everything was released. An error of the start is thrown, after the release. */
 export async function live(log: Logger, start: (life: Lifetime) => Promise<Hurry>): Promise<boolean> {
-  // The signals come before the start: a stop in the middle of a start is a stop, not a kill.
+  // Signals are handled from before the start, so that a signal during the start stops the program in order.
   const signals = listenToSignals();
   const life = createLifetime(log);
   // An error that nobody handles leaves a part in an unknown state, or ends its loop. Only a restart repairs that.
@@ -33,7 +33,10 @@ export async function live(log: Logger, start: (life: Lifetime) => Promise<Hurry
   const end = await Promise.race([stopped, failed]);
   if ('signal' in end) log.info(end, 'stopping');
   else {
-    log.fatal({ err: end.error }, 'a part has failed for good; ending, to be started again');
+    log.fatal(
+      { err: end.error },
+      'a part has failed for good; the process ends, so that it is started again',
+    );
     // A report that cannot be sent is no reason to cut work off.
     if (!(end.error instanceof ReporterFailedError)) (await starting)();
   }

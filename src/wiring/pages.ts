@@ -102,7 +102,7 @@ async function buildPageOptions(config: Config, { store, gate, links }: PagePart
   };
 }
 
-/** The pages and interfaces that keep connections open to send news on. */
+/** Builds the pages and interfaces that keep connections open, and send what is new on them. */
 function buildStreamingRoutes(
   config: Config,
   { store, fleet, deployApi, log }: PageParts,
@@ -127,7 +127,7 @@ function buildStreamingRoutes(
   return { runs, deployments };
 }
 
-/** The pages of the services and of the deliveries. */
+/** Builds the pages of the services and of the deliveries. */
 function buildTableRoutes({ git, dokploy }: Config, { store, known }: PageParts, shared: PageOptions) {
   const scope = syncGroup(git.branch);
   return [

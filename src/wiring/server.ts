@@ -143,7 +143,7 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
   return { app, closeStreams: pages.closeStreams };
 }
 
-/** The name of the role stands in the store, where other versions look for it. */
+/** The name of the duty stands in the store, where other versions look for it. */
 function startReporters({ config, log, life, opened, store, plans }: Work, links: Links) {
   const loop = { log, onFailure: life.fail };
   return onlyOne(opened, 'tell', log, async () => [

@@ -17,7 +17,7 @@ import { shownAddress } from '../stores/postgres/connection.ts';
 import { holdOwnership } from '../stores/sqlite/ownership.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { MINUTE, SECOND } from '../units.ts';
-import { startRole } from '../worker/role.ts';
+import { startDuty } from '../worker/duty.ts';
 import { createOwnTools } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
 
@@ -107,15 +107,15 @@ async function takeName(
   id: string,
   log: Logger,
 ): Promise<() => Promise<void>> {
-  const role = `machine:${machine}`;
-  if (!(await fleet.hold(role, id, NAME_LEASE_MS))) {
+  const name = `machine:${machine}`;
+  if (!(await fleet.hold(name, id, NAME_LEASE_MS))) {
     throw new ConfigError(`Another machine that shares this store has the name ${machine}.`, {
       nextAction:
         'Give each a WORKER_ID of its own; one whose DATA_DIR is new can have its old name after a minute.',
     });
   }
   const timer = setInterval(() => {
-    fleet.hold(role, id, NAME_LEASE_MS).then(
+    fleet.hold(name, id, NAME_LEASE_MS).then(
       (isOurs) =>
         isOurs || log.error({ machine }, 'another machine has the name of this one; stop one of them'),
       (err: unknown) => log.debug({ err }, 'the name of this machine could not be renewed'),
@@ -124,7 +124,7 @@ async function takeName(
   timer.unref();
   return async () => {
     clearInterval(timer);
-    await fleet.release(role, id).catch(() => undefined);
+    await fleet.release(name, id).catch(() => undefined);
   };
 }
 
@@ -156,10 +156,10 @@ export async function repairLoss(
   writeFileSync(file, identity, { mode: 0o600 });
 }
 
-/** Starts what only one process may do: at once if the store is ours alone, else whenever this machine has the role. */
+/** Starts what only one process may do: at once if the store is ours alone, else whenever this machine has the duty. */
 export async function onlyOne(
   { fleet, owner }: OpenStore,
-  role: string,
+  duty: string,
   log: Logger,
   start: () => Promise<(() => Promise<void> | void)[]>,
 ): Promise<() => Promise<void>> {
@@ -167,7 +167,7 @@ export async function onlyOne(
     const ends = await start();
     return () => endAll(ends);
   }
-  return fleet === null ? startAll() : startRole({ fleet, role, owner, start: startAll, log }).stop;
+  return fleet === null ? startAll() : startDuty({ fleet, duty, owner, start: startAll, log }).stop;
 }
 
 /** Ends all parts at the same time. A part that fails does not keep the others from ending. */

@@ -119,7 +119,7 @@ export async function startWork(work: Work, { command, labels, concurrency }: Wo
   return worker;
 }
 
-/** Starts what runs beside the worker: it takes back runs, shows that this worker is alive, and deletes old things. */
+/** Starts what runs beside the worker: it takes back runs, shows that this worker is alive, and deletes old data. */
 function startUpkeep(
   { config, log, life, opened, store, tools }: Work,
   worker: Worker,

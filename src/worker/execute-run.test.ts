@@ -50,7 +50,7 @@ function options(
 }
 
 describe('executing a run', () => {
-  it('survives a store that cannot be read, and sees then that it is cancelled', async () => {
+  it('survives a store that cannot be read, and notices a cancel when it works again', async () => {
     const claim = await claimed();
     let failures = 2;
     const failing: RunStore = {
@@ -154,7 +154,7 @@ describe('executing a run', () => {
     expect(await store.run(claim.run.id)).toMatchObject({ state: 'cancelled' });
   });
 
-  it('does not call a run cancelled that had come to its end before', async () => {
+  it('does not call a run cancelled that had ended before the cancel', async () => {
     const claim = await claimed();
     const away = failAtCall(store, 4, { times: Number.POSITIVE_INFINITY, only: ['append'] });
     const execution = executeRun(
@@ -196,7 +196,7 @@ describe('executing a run', () => {
     const claim = await claimed();
     const away = failAtCall(store, 4, { times: Number.POSITIVE_INFINITY });
     const stopping = new AbortController();
-    const more = { store: away.store, stopping: stopping.signal, lastWordsMs: 300 };
+    const more = { store: away.store, stopping: stopping.signal, lastWritesMs: 300 };
     const execution = executeRun(
       options(
         oneStep(() => undefined),
@@ -255,7 +255,7 @@ describe('executing a run', () => {
       await executeRun(options(works, more), claim);
     }
 
-    it('is handed back a few times while it works, and then ends with what to do about it', async () => {
+    it('is handed back a few times while it works, and then ends with the next action', async () => {
       const { run } = await store.enqueue(pushRequest());
       for (let handBacks = 1; handBacks <= 5; handBacks += 1) {
         await cutOff(true);
@@ -264,11 +264,11 @@ describe('executing a run', () => {
       await cutOff(true);
       const ended = await store.run(run.id);
       expect(ended).toMatchObject({ state: 'errored', reason: 'handed_back_too_often' });
-      expect(ended?.message).toContain('handed back 5 times');
+      expect(ended?.message).toContain('handed it back 5 times');
       expect(ended && nextActionOf(ended)).toContain('See whether a task of this run stops the server');
     });
 
-    it('is handed back as often as need be by servers that stop for a reporter of their own', async () => {
+    it('is handed back without a limit by servers that stop because a reporter failed', async () => {
       const { run } = await store.enqueue(pushRequest());
       const why = new ReporterFailedError('The commit statuses cannot be sent because of a defect.');
       for (let attempt = 1; attempt <= 8; attempt += 1) await cutOff(true, why);

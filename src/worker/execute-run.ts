@@ -26,12 +26,12 @@ export interface ExecuteOptions extends LeaseOptions {
   /** Aborted at the end of a drain. A step that still runs then is ended. */
   stopping: AbortSignal;
   /** For tests: how long a server that stops waits for the store. Default 10 s. */
-  lastWordsMs?: number;
+  lastWritesMs?: number;
 }
 
 /** If a run needed the store while it was away, it is tried again after this pause. */
 const AWAY_MS = 15 * SECOND;
-const LAST_WORDS_MS = 10 * SECOND;
+const LAST_WRITES_MS = 10 * SECOND;
 
 /** The end of a run that a stopping server hands back. `handedBack`: this cut off a step, and counts against the run. */
 interface HandedBack {
@@ -42,7 +42,7 @@ interface HandedBack {
 }
 
 const WORDS: Partial<Record<Outcome['state'], string>> = {
-  queued: 'run put off',
+  queued: 'run postponed',
   awaiting_approval: 'run awaits approval',
 };
 
@@ -51,14 +51,14 @@ const WORDS: Partial<Record<Outcome['state'], string>> = {
  * now. If an outcome cannot be stored at all, the lease ends and the run is taken back.
  */
 export async function executeRun(options: ExecuteOptions, claim: Claim): Promise<void> {
-  const { store, stopping, lastWordsMs = LAST_WORDS_MS } = options;
+  const { store, stopping, lastWritesMs = LAST_WRITES_MS } = options;
   const { run, lease } = claim;
   const log = options.log.child({ run_id: run.id, attempt: run.attempt });
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, stopping]);
   const writer = createEventWriter(store, lease, signal);
   const steps = watchSteps(writer.emit, stopping);
-  const patience = patienceOf(stopping, lastWordsMs);
+  const patience = patienceOf(stopping, lastWritesMs);
   const release = [
     patience.release,
     steps.release,
@@ -68,7 +68,7 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
   log.info({ kind: run.kind, trigger: run.trigger.source }, 'run started');
   try {
     const outcome = await outcomeOf({ ...options, log }, claim, { signal, steps });
-    // From here on the outcome stands: a cancel or a drain comes too late for it.
+    // From here on the outcome is fixed: a cancel or a drain comes too late for it.
     writer.insist(patience.signal);
     await finish(writer, outcome);
     log.info({ ...shown(outcome), summary: outcome.message }, WORDS[outcome.state] ?? 'run finished');
@@ -81,7 +81,7 @@ export async function executeRun(options: ExecuteOptions, claim: Claim): Promise
 }
 
 /**
- * The last words of a run wait for the store without a limit. Only a server that stops gives up after a while: then the
+ * The last writes of a run wait for the store without a limit. Only a server that stops gives up after a while: then the
  * next start takes the run back, as after a crash.
  */
 function patienceOf(stopping: AbortSignal, limitMs: number): { signal: AbortSignal; release(): void } {
@@ -145,7 +145,7 @@ function handBack(run: Run, { wasCut, why }: { wasCut: boolean; why: unknown }):
     const message = 'Handed back by a server that is stopping; waiting to go on.';
     return { state: 'queued', notBefore: 0, message, handedBack: mayBeToBlame };
   }
-  const message = `Cut off by a server that was stopped, after it had been handed back ${run.handBacks} times for that`;
+  const message = `A stopping server cut it off, after stopping servers had handed it back ${run.handBacks} times`;
   return { state: 'errored', reason: 'handed_back_too_often', message };
 }
 

@@ -102,7 +102,7 @@ describe('A machine that comes back', () => {
     await expect.poll(() => runs(former)).toBe(false);
   });
 
-  it('leaves alone a process that only has the number of one of its own', async () => {
+  it('does not end a process that only has the same id as one of its own', async () => {
     await store.enqueue(pushRequest());
     const stranger = await startProcess();
     await begin('one:17', { ...stranger, startTicks: String(Number(stranger.startTicks) - 1) });

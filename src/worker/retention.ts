@@ -18,7 +18,7 @@ export interface RetentionOptions {
   reporters: readonly ReporterName[];
   now(): number;
   log: Logger;
-  /** The pause before the first time. By default 30 s, as a start has better things to do first. */
+  /** The pause before the first time. By default 30 s, because a start has more urgent work. */
   firstMs?: number;
 }
 

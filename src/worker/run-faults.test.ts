@@ -1,4 +1,4 @@
-/** One run whose store, command or executor fails at its n-th call, for every n: it ends, with a true outcome. */
+/** A run ends with a true outcome, whichever call of its store, its command or its executor fails. */
 
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -82,7 +82,7 @@ interface Attempt {
   executor?: Pick<Executor, 'run'>;
 }
 
-/** Works on a new run until it has ended, taking it back and beginning again where that is the way. */
+/** Works on a new run until it has ended. Takes the run back and starts it again if necessary. */
 async function workOn({ store: faulty = store, script = OUTPUT, executor }: Attempt): Promise<Run> {
   const { run } = await store.enqueue({ ...pushRequest(), concurrencyGroup: `sync:${crypto.randomUUID()}` });
   const never = async (): Promise<never> => {

@@ -59,7 +59,7 @@ function untilForgotten({ finishedAt }: Run): number {
   return finishedAt === null ? Number.POSITIVE_INFINITY : finishedAt + KEPT_MS;
 }
 
-/** A probe of the folder also has such a name, and is not left over while it lasts. */
+/** A test of DEPLOY_DIR makes a folder with such a name, too. It is no leftover while the test runs. */
 async function untilLeftOver(folder: string): Promise<number> {
   return (await lstat(folder)).mtimeMs + LEFT_OVER_MS;
 }

@@ -64,7 +64,7 @@ async function takeOwnBack(
 ): Promise<string[]> {
   const before = held();
   const running = await store.runs({ state: 'running', limit: MOST_RUNS });
-  // Asked before and after the read, since a run may end or start while the store is read.
+  // The worker is asked before and after the read, because a run may end or start while the store is read.
   const after = held();
   if (before === null || after === null) return [];
   const ours = new Set([...before, ...after]);

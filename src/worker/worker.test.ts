@@ -62,7 +62,7 @@ describe('A worker', () => {
     await expect.poll(() => stateOf(before)).toBe('succeeded');
     ending.abort();
     const after = await enqueue('after');
-    // Were it claimed, that would have been written before this.
+    // If the run were claimed, that would have been written before this.
     for (let i = 0; i < 20; i += 1) await store.check();
     expect(await stateOf(after)).toBe('queued');
   });
@@ -70,7 +70,7 @@ describe('A worker', () => {
   it('claims nothing if the process started to end before the worker was started', async () => {
     const waiting = await enqueue('waiting');
     start(async () => SUCCESS, { ending: AbortSignal.abort() });
-    // Were it claimed, that would have been written before this.
+    // If the run were claimed, that would have been written before this.
     for (let i = 0; i < 20; i += 1) await store.check();
     expect(await stateOf(waiting)).toBe('queued');
   });
@@ -110,7 +110,7 @@ describe('A worker', () => {
     expect(counted.calls()).toBeLessThan(60);
   });
 
-  it('says so when it cannot claim any more by a defect', async () => {
+  it('reports that it cannot claim any more because of a defect', async () => {
     const failing = failAtCall(store, 1, { error: new Error('no such column'), only: ['claim'] });
     const failed = Promise.withResolvers<unknown>();
     start(async () => SUCCESS, { store: failing.store, onFailure: failed.resolve });

@@ -43,7 +43,7 @@ export async function followRun(server: string, runUrl: string): Promise<boolean
     }
     await sleep(RETRY_MS);
   }
-  throw new RequestError(503, 'The run cannot be followed any longer; it goes on.', {
+  throw new RequestError(503, 'The run goes on, but it cannot be followed any longer.', {
     nextAction: `See ${runUrl}`,
   });
 }

@@ -77,7 +77,7 @@ const protocolsShape = listOf(
   'names of protocols, comma-separated, of https, ssh, http, git, file',
 );
 
-/** Requests may name URLs with these schemes and hosts. If no host is listed, any public one. */
+/** Requests may name URLs with these schemes and hosts. If no host is listed, any public host is allowed. */
 export const REMOTES = {
   protocols: variable('GIT_ALLOWED_PROTOCOLS', protocolsShape, {
     default: 'https,ssh',
@@ -103,7 +103,7 @@ export const KEYS = {
     unset: 'none',
     example: 'the previous value of ENCRYPTION_KEY',
     description:
-      'Still decrypts what it has encrypted. Keys that are derived from WEBHOOK_SECRET or WEBHOOK_SECRET_PREVIOUS always do.',
+      'Still decrypts the texts that were encrypted with it. Keys that are derived from WEBHOOK_SECRET or WEBHOOK_SECRET_PREVIOUS always do.',
     secret: 'all',
   }),
 } as const;

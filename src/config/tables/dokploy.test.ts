@@ -19,7 +19,7 @@ describe('The configuration of Dokploy', () => {
     expect(loadConfig(odd).taskEnvironment).toMatchObject({ DOKPLOY_URL: 'cloud.example.com' });
   });
 
-  it('is the address and the key, the address by default from INTERNAL_DOMAIN', () => {
+  it('has the address and the key, and by default the address follows from INTERNAL_DOMAIN', () => {
     const expected = {
       dokploy: { url: 'https://cloud.example.com/api', apiKey: 'key+/=123' },
       selfHeal: true,

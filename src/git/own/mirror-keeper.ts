@@ -1,4 +1,4 @@
-/** Keeps a bare mirror whole: one writer at a time, built beside its place, rebuilt if git finds it damaged. */
+/** Keeps a bare mirror undamaged. One process at a time writes it, and a new mirror replaces one that git finds damaged. */
 
 import { mkdir, mkdtemp, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -139,8 +139,8 @@ export async function mergePacks({ directory, run }: RepositoryGit, log: MirrorL
 }
 
 /**
- * Removes the lock that a killed server left, so that nobody waits for it. Only for the one server of the data
- * directory, at its start, after the gits of the killed server were ended.
+ * Removes the lock that a killed server left, so that nobody waits for it. Only the one server of the data directory may
+ * call it, at its start, after the gits of the killed server were ended.
  */
 export async function clearMirrorLock(directory: string): Promise<void> {
   await clearLock(dirname(directory), `${basename(directory)}.lock`);

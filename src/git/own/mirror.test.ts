@@ -205,7 +205,7 @@ describe('F34: damage', () => {
     expect(await readFile(join(world.workspace.directory, 'b/c'), 'utf8')).toBe('2');
   });
 
-  it('F34: damage in an old pack, which no fetch reads, heals when it is met', async () => {
+  it('F34: damage in an old pack, which no fetch reads, is repaired when it is found', async () => {
     const world = await createWorld();
     const one = await world.commit({ a: 'one' });
     await world.mirror.fetch();

@@ -26,7 +26,7 @@ export interface Mirror extends RepositoryReader {
   head(): Promise<string | null>;
   /** Returns those commits that are not an ancestor of another one of them. */
   tips(revisions: readonly string[]): Promise<string[]>;
-  /** Whether one of the configured signers has signed the commit; false if none is configured. */
+  /** True if one of the configured signers has signed the commit; false if none is configured. */
   isSigned(revision: string): Promise<boolean>;
 }
 

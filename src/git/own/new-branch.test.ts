@@ -79,14 +79,14 @@ describe('a new branch', () => {
     ]);
   });
 
-  it('is none when nothing differs', async () => {
+  it('is not made when nothing differs', async () => {
     const { stage, base } = await setUp();
     const { record, branch } = await openAt(stage, base, 'one');
     expect(await record()).toBeNull();
     expect(await branch.find('repobox/1')).toBeNull();
   });
 
-  it('F50: is made by one of two who try, and the other learns what that one made', async () => {
+  it('F50: is made by one of two attempts, and the other one learns its commit', async () => {
     const { stage, base } = await setUp();
     const [one, two] = await Promise.all(['one', 'two'].map((name) => openAt(stage, base, name)));
     if (!one || !two) throw new Error('None.');
@@ -101,12 +101,12 @@ describe('a new branch', () => {
     const at = await stage.shell(['rev-parse', 'repobox/1'], stage.remote);
     expect([mine.commit, theirs.commit]).toContain(at);
     expect(ends).toEqual(at === mine.commit ? [null, mine] : [theirs, null]);
-    // Pushed again, as after a lost answer, it is simply there.
+    // A second push of it, as after a lost answer, finds it there.
     const winner = at === mine.commit ? one : two;
     expect(await winner.branch.push(at, 'repobox/1')).toBeNull();
   });
 
-  it('believes nothing of the repository in the folder', async () => {
+  it('trusts nothing in the repository of the folder', async () => {
     const { stage, base } = await setUp();
     const { folder, record } = await openAt(stage, base, 'one');
     await rm(join(folder, '.git'), { recursive: true });
@@ -116,7 +116,7 @@ describe('a new branch', () => {
     expect(await record()).toMatchObject({ linesAdded: 1 });
   });
 
-  it('takes no folder that became a link to another', async () => {
+  it('is not made of a folder that became a link to another one', async () => {
     const { stage, base } = await setUp();
     const { folder, record } = await openAt(stage, base, 'one');
     await rm(folder, { recursive: true });
@@ -124,7 +124,7 @@ describe('a new branch', () => {
     await expect(record()).rejects.toThrow(/no folder any more/);
   });
 
-  it('says why the server refuses', async () => {
+  it('is not made if the server refuses it, and the error says why', async () => {
     const { stage, base } = await setUp();
     const { folder, branch, record } = await openAt(stage, base, 'one');
     await writeFile(join(folder, 'a.txt'), 'x');

@@ -21,8 +21,8 @@ const PATHS_AT_ONCE = 256;
 export interface Workspace {
   directory: string;
   /**
-   * Makes the directory exactly the commit's tree, plus what git ignores there. Only for the holder of the lock on
-   * the workspace. Throws GitError: `unknown_revision`, `disk_full`, `unavailable` if the directory cannot be
+   * Makes the directory exactly the commit's tree, plus what git ignores there. Only the holder of the lock on the
+   * workspace may call it. Throws GitError: `unknown_revision`, `disk_full`, `unavailable` if the directory cannot be
    * used, `broken`.
    */
   moveTo(revision: string, signal?: AbortSignal): Promise<void>;

@@ -57,7 +57,7 @@ export async function tips(repository: RepositoryGit, revisions: readonly string
   return unique.filter((revision) => independent.has(revision));
 }
 
-/** Null if the two have no ancestor in common. If there are several best ones, git's first. */
+/** Null if the two have no ancestor in common. If there are several best ones, the first that git lists. */
 export async function mergeBase(
   repository: RepositoryGit,
   one: string,

@@ -22,7 +22,7 @@ export async function resolveInside(root: string, ...names: string[]): Promise<s
   const asked = path.resolve(from, relative);
   if (!isInside(path.resolve(root), asked) && !isInside(realRoot, asked)) throw leadsOut(shown);
   const found = await realpath(asked).catch((error: NodeJS.ErrnoException) => {
-    throw new RunnerError(`${shown} is not in the repository: ${error.code}.`, {
+    throw new RunnerError(`${shown} is not in the repository (${error.code}).`, {
       nextAction: 'Check its spelling, and that it was committed.',
     });
   });

@@ -103,7 +103,7 @@ function parseTree(tree: string, content: Buffer, names: ReadonlySet<string>): T
   for (let offset = 0; offset < content.length; ) {
     const space = content.indexOf(0x20, offset);
     const nul = content.indexOf(0, space);
-    // git stores what is pushed without a look into it. Without this check, a torn tree would be read for ever.
+    // git stores what is pushed without a look into it. Without this check, a damaged tree would be read for ever.
     if (space === -1 || nul === -1 || nul + 21 > content.length) {
       throw new GitError('broken', `The tree ${tree} is malformed.`);
     }

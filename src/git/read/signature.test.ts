@@ -31,7 +31,7 @@ describe('isSigned', () => {
 
   it.each(['PGP SIGNATURE', 'SIGNED MESSAGE'])('does not ask a key ring about a "%s"', async (kind) => {
     const world = await createWorld();
-    // Vouches for everything, as a key ring does that holds the stranger's key as a trusted one.
+    // This program accepts every signature, like a key ring that trusts the stranger's key.
     const bin = join(world.root, 'bin');
     await mkdir(bin);
     const key = '0123456789ABCDEF'.repeat(3).slice(0, 40);

@@ -89,7 +89,7 @@ describe('A clone', () => {
     expect(await changedIn(world)).toEqual(['file']);
   });
 
-  it('begins without a commit, and shallow', async () => {
+  it('may have no commit yet, or a shallow history', async () => {
     const world = await createWorld();
     await writeFile(join(world.source, 'file'), '1');
     const clone = await openSource(world);

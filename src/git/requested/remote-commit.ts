@@ -26,8 +26,8 @@ export interface RemoteMirror extends RepositoryGit {
 
 /**
  * Fetches a branch, else a tag, else the commit of an id, whole or its first seven digits or more; `HEAD` and full
- * names (`refs/pull/7/head`) too. For the holder of the mirror's lock. Does not ask the remote for a whole id that is
- * here already. Throws GitError `unknown_revision` for a name that the remote does not have.
+ * names (`refs/pull/7/head`) too. Only the holder of the mirror's lock may call it. Does not ask the remote for a whole
+ * id that is here already. Throws GitError `unknown_revision` for a name that the remote does not have.
  */
 export async function fetchCommit(mirror: RemoteMirror, ref: string): Promise<NamedCommit> {
   await prepareMirror(mirror.directory, 'none', NAMESPACE);

@@ -15,7 +15,7 @@ function open(stage: RemoteStage): Promise<RemoteRepository> {
   return stage.repositories.open({ url: stage.url, auth: AUTH });
 }
 
-/** The mirror that there is, where there is only one. */
+/** Returns the mirror if there is exactly one. */
 async function mirrorOf(stage: RemoteStage): Promise<string> {
   const [name = ''] = (await readdir(stage.mirrors)).filter((entry) => entry.endsWith('.git'));
   return join(stage.mirrors, name);
@@ -71,7 +71,7 @@ describe('A repository that a request names', () => {
     expect(stage.warnings).toEqual([]);
   });
 
-  it('has a branch before a tag of the same name', async () => {
+  it('prefers a branch to a tag of the same name', async () => {
     const stage = await createRemoteStage();
     const tagged = await stage.commit({ a: '1' });
     await stage.shell(['tag', 'both']);
@@ -113,7 +113,7 @@ describe('A repository that a request names', () => {
   );
 
   it.each(['--upload-pack=touch X', '-x', 'a..b', 'a b', 'main:refs/heads/x', '*', '+main', '^main', ''])(
-    'F35: asks nobody for the ref %j',
+    'F35: does not ask the remote for the ref %j',
     async (ref) => {
       const stage = await createRemoteStage();
       await stage.commit({ a: '1' });
@@ -278,7 +278,7 @@ describe('The cache of repositories', () => {
     expect(await repository.diffNames(head, next)).toEqual(['a']);
   });
 
-  it('F33: heeds no lock of a git that was killed, nor half of a pack', async () => {
+  it('F33: ignores the lock of a git that was killed, and half of a pack', async () => {
     const stage = await createRemoteStage();
     await stage.commit({ a: '1' });
     await (await open(stage)).fetch('main');
@@ -303,7 +303,7 @@ describe('The cache of repositories', () => {
     expect(await readdir(stage.mirrors)).toHaveLength(1);
   });
 
-  it('believes nothing that was planted in it', async () => {
+  it('trusts nothing that was planted in it', async () => {
     const stage = await createRemoteStage();
     const head = await stage.commit({ a: '1' });
     await (await open(stage)).fetch('main');
@@ -325,7 +325,7 @@ describe('The cache of repositories', () => {
     await expect(lstat(join(mirror, 'hooks'))).rejects.toThrow();
   });
 
-  it('stays small: few packs, few names, and nothing of what nobody uses', async () => {
+  it('stays small: it has few packs and names, and nothing that nobody uses', async () => {
     const stage = await createRemoteStage();
     const repository = await open(stage);
     for (let index = 0; index < 43; index += 1) {
@@ -353,7 +353,7 @@ describe('The cache of repositories', () => {
     await repository.checkOut(commit, stage.target());
   });
 
-  it('leaves at once when cancelled', async () => {
+  it('stops at once when it is cancelled', async () => {
     const stage = await createRemoteStage();
     await stage.commit({ a: '1' });
     const cancel = new AbortController();
@@ -399,7 +399,7 @@ describe('A checkout', () => {
     expect(await stage.shell(['show', 'HEAD:dir/b'], target)).toBe('1');
   });
 
-  it('does not go where something is', async () => {
+  it('is not made in a place where something exists', async () => {
     const stage = await createRemoteStage();
     const head = await stage.commit({ a: '1' });
     const repository = await open(stage);

@@ -116,8 +116,8 @@ export function createRemoteRepositories(options: RemoteRepositoriesOptions): Wr
 }
 
 /**
- * Removes the locks that a killed server left, so that nobody waits for them. Only for the one server of the data
- * directory, at its start, after the gits of the killed server were ended.
+ * Removes the locks that a killed server left, so that nobody waits for them. Only the one server of the data directory
+ * may call it, at its start, after the gits of the killed server were ended.
  */
 export async function clearRemoteLocks(directory: string): Promise<void> {
   const names = await readdir(directory).catch(() => []);

@@ -44,7 +44,7 @@ describe('pinHost', () => {
     },
   );
 
-  it('asks nobody about listed hosts and addresses', async () => {
+  it('does not look up listed hosts and addresses', async () => {
     const lookup = answers('127.0.0.1');
     for (const remote of [
       remoteUrl('https://git.internal/r', ['git.internal']),
@@ -54,7 +54,7 @@ describe('pinHost', () => {
     }
   });
 
-  it('leaves names that nobody knows here to a proxy, when there is one for them', async () => {
+  it('leaves names that are unknown here to a proxy, if there is one', async () => {
     const remote = remoteUrl('https://git.example.com/r');
     const through = (network: Record<string, string>) => pinHost(remote, { network, lookup: unknownName });
     expect(await through({ HTTPS_PROXY: 'http://proxy:3128' })).toMatchObject({ proxyOnly: true });
@@ -82,7 +82,7 @@ describe('publicAddresses', () => {
     await expect(publicAddresses('127.0.0.1')).rejects.toThrow('not a public one');
   });
 
-  it('says of a name without an address that it was not found', async () => {
+  it('reports that a name without an address was not found', async () => {
     await expect(publicAddresses('git.example.com', { lookup: answers() })).rejects.toThrow(
       'The host git.example.com was not found: it has no address.',
     );

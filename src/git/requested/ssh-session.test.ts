@@ -145,7 +145,7 @@ describe('A repository over ssh', () => {
     expect(await readdir(stage.tempDir)).toEqual([]);
   });
 
-  it('is not opened when the key of its host is another or not known', async (context) => {
+  it('is not opened when the key of its host has changed or is not known', async (context) => {
     const stage = await createSshStage(context);
     const head = await stage.commit({ a: '1' });
     const other = (await readFile(join(stage.root, 'sshd/stranger.pub'), 'utf8')).trim();
@@ -161,7 +161,7 @@ describe('A repository over ssh', () => {
     await mkdir(join(stage.root, '.ssh'));
     const file = join(stage.root, '.ssh/known_hosts');
     await appendFile(file, `[127.0.0.1]:${stage.port} ${stage.hostKey}\n`);
-    // Hashed, as many systems keep it.
+    // The host names are hashed, as on many systems.
     await run(['ssh-keygen', '-H', '-f', file]);
     expect(await readFile(file, 'utf8')).toMatch(/^\|1\|/);
     expect(await failureOf(stage, { ...stage.auth, knownHosts: null })).toMatchObject({ commit: head });

@@ -14,7 +14,7 @@ import { fileError, remove } from './repository-directory.ts';
 /** The programs of OpenSSH are quick, as they ask nobody. */
 const TOOL_TIMEOUT_MS = 20 * SECOND;
 const AGENT_START_MS = 10 * SECOND;
-/** Longer than any clone. The key is removed sooner, at the end of the session, unless this program is killed. */
+/** No clone takes this long. The key is removed at the end of the session, or after this time if this program is killed. */
 const KEY_LIFETIME_MS = 4 * HOUR;
 /** The length of sun_path of a Unix socket (unix(7)). */
 const MAX_SOCKET_PATH_BYTES = 107;

@@ -90,7 +90,7 @@ async function runAttempt(attempt: Attempt): Promise<JobEnd> {
       await say(context, 'nothing to commit');
       return successOf(null);
     }
-    // If this worker slept since the agent ended, the job may belong to another attempt by now.
+    // If this worker was paused since the agent ended, the job may belong to another attempt by now.
     await context.confirm();
     return await succeed(attempt, await pushed(branch, job, recorded));
   } finally {

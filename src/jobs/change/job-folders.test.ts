@@ -52,7 +52,7 @@ describe('The folders of jobs', () => {
     expect([await readdir(now.checkout), await readdir(now.scratch)]).toEqual([[], ['HEAD']]);
   });
 
-  it('F50: a worker that wakes after its folder was swept removes nothing of a later attempt', async () => {
+  it('F50: a worker that wakes after its folder was removed removes nothing of a later attempt', async () => {
     const { checkouts, folders } = await setUp();
     const late = await folders.claim(attemptAt('job-1'), ours);
     await folders.sweep(async () => new Set());

@@ -24,7 +24,7 @@ export interface JobFoldersOptions {
   checkouts: string;
   /** Our own folder. It records which of the checkouts are ours. */
   scratch: string;
-  /** Whether checkouts are removed too. */
+  /** True if the checkouts are removed, too. */
   cleanUp: boolean;
   /** The user who runs the agent, or null if it is our own user. */
   stepUser: StepUser | null;
@@ -50,18 +50,18 @@ export function createJobFolders(options: JobFoldersOptions) {
   return {
     /**
      * Ends and removes everything that earlier attempts at the job have left here, and returns a new folder. Workers of
-     * earlier attempts may still be alive, but asleep. When they wake, they must not touch the new folder. `confirm` throws
-     * if the job is not ours any more.
+     * earlier attempts may still be alive, but paused. When they resume, they must not touch the new folder. `confirm`
+     * throws if the job is not ours any more.
      */
     async claim({ id: jobId, attempt }: Pick<Job, 'id' | 'attempt'>, confirm: () => Promise<void>) {
       const earlier = (await names()).filter((found) => found.jobId === jobId);
-      // If we slept, the list may hold the folder of a later attempt. If the job is ours after the list was read, it holds
-      // none.
+      // If we were paused, the list may hold the folder of a later attempt. If the job is ours after the list was read,
+      // it holds none.
       if (earlier.length > 0) await confirm();
       await mkdir(checkouts, { recursive: true, mode: 0o700 });
       await mkdir(scratch, { recursive: true, mode: 0o700 });
       const name = await makeScratch(options, jobId, attempt);
-      // A folder that cannot be cleared now does no harm, and is swept later.
+      // A folder that cannot be cleared now does no harm, and is removed later.
       for (const { name: other } of earlier) await clear(options, other).catch(() => undefined);
       return openFolder(options, name);
     },
@@ -136,7 +136,7 @@ async function openFolder(options: JobFoldersOptions, name: string) {
     },
     /** Called at the end of the attempt, however it ended. */
     async release(): Promise<void> {
-      // Anything that stays is still named in `scratch`, and is swept later.
+      // Anything that stays is still named in `scratch`, and is removed later.
       await removeAll(options, name).catch(() => undefined);
     },
   };

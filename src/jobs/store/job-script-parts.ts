@@ -160,7 +160,7 @@ local function shelve_by_id(entry)
   local found = call('XRANGE', STREAM, entry, entry)[1]
   if found then shelve(entry, found[2]) else call('XACK', STREAM, GROUP, entry) end
 end
--- The workers of these leases are dead or slept for too long. Nothing that they write counts any more.
+-- The workers of these leases are dead or were paused for too long. Nothing that they write counts any more.
 local function end_leases()
   for _, job in ipairs(own('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)) do
     call('ZREM', LEASES, job)
@@ -192,7 +192,7 @@ local function owns(job, token)
 end
 `;
 
-/** The end of each script. It does what was put off, even if the script fails. */
+/** The end of each script. It does what was postponed, even if the script fails. */
 export const CLOSE = `
 local done, answer = pcall(work)
 line_up()

@@ -95,7 +95,7 @@ export async function openJobStore(options: JobStoreOptions) {
   };
 }
 
-/** Waits on a connection of its own, because its answer takes as long as it takes. */
+/** Waits on a connection of its own, because other commands cannot wait behind it. */
 function openWaiter({ another, timeoutMs, options }: JobsRedis) {
   const waiter = another({ commandTimeout: BLOCK_MS + timeoutMs });
   waiter.on('error', () => undefined);

@@ -23,8 +23,8 @@ const LOOK_AGAIN_MS = 100;
 const RECALL_MS = SECOND;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5 * SECOND;
-/** How long the last words may take if Redis is away at the end of a drain. */
-const LAST_WORDS_MS = 10 * SECOND;
+/** How long the last writes may take if Redis is away at the end of a drain. */
+const LAST_WRITES_MS = 10 * SECOND;
 
 /** Call it once the group exists. */
 export function consumeJobs(options: ConsumeJobsOptions): JobConsumer {
@@ -47,7 +47,7 @@ export function consumeJobs(options: ConsumeJobsOptions): JobConsumer {
     };
     await Promise.race([allEnded(), patience.aborted || once(patience, 'abort')]);
     places.handBackAll();
-    const last = setTimeout(() => givingUp.abort(), LAST_WORDS_MS);
+    const last = setTimeout(() => givingUp.abort(), LAST_WRITES_MS);
     await allEnded();
     await store.leave().catch((err: unknown) => log.warn({ err }, 'the group of runners could not be left'));
     clearTimeout(last);
@@ -72,7 +72,7 @@ function startLoops(options: ConsumeJobsOptions, places: JobPlaces, until: Abort
     repeat(options, { name: 'recalling jobs', everyMs: RECALL_MS, until }, places.recall),
     repeat(
       options,
-      { name: 'looking for what dead workers left', everyMs: lookMs, until },
+      { name: 'looking for jobs of dead workers', everyMs: lookMs, until },
       createLook(options, places, until),
     ),
   ];
@@ -125,7 +125,7 @@ async function repeat(
       pauseMs = 0;
     } catch (err) {
       if (until.aborted) return;
-      // After FLUSHALL, DEL or a lost disk. The group starts at the first entry, because nobody knows which were read.
+      // This happens after FLUSHALL, DEL or the loss of a disk. The new group starts at the first entry, because nobody knows which were read.
       const isGroupMissing = err instanceof Error && /NOGROUP/.test(err.message);
       if (isGroupMissing) await store.ensureGroup().catch(() => undefined);
       if (pauseMs === 0) log.warn({ err }, `${name} failed; it is tried again`);

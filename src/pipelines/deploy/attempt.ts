@@ -82,7 +82,7 @@ export async function layOut(
 /** Checks the same commit out again, after a reboot or on another machine. Does not restore the plan. */
 export async function layOutAgain(attempt: Attempt, layout: Omit<Layout, 'ref'>): Promise<void> {
   const { run, emit } = attempt.context;
-  const message = 'The plan that was shown is not on this disk; laying it out again';
+  const message = 'The plan that was shown is not on this disk; its folder is made again';
   await emit(
     { type: 'run.notice', level: 'info', message },
     ...['clone', 'init'].map((step, position) => plannedStep(step, position, message)),

@@ -53,7 +53,7 @@ async function deployAt(attempt: Attempt): Promise<Outcome> {
   const { options, context } = attempt;
   const steps = await options.steps(context.run.id);
   const apply = steps.find(({ id }) => id === 'apply');
-  if (apply?.state === 'succeeded') return goOnBehindApply(attempt);
+  if (apply?.state === 'succeeded') return continueAfterApply(attempt);
   // It is not applied again, because only the tool's own state says how far the apply came.
   if (apply && apply.state !== 'pending') return interrupted(context, steps);
   try {
@@ -131,7 +131,7 @@ async function applyApproved(attempt: Attempt, secrets: DeploySecrets, digest: s
 }
 
 /** Finishes a deployment whose apply succeeded in an attempt that was cut off. */
-function goOnBehindApply(attempt: Attempt): Promise<Outcome> {
+function continueAfterApply(attempt: Attempt): Promise<Outcome> {
   const { options, context, planFile } = attempt;
   return endApplied(attempt, async () => {
     const secrets = await requireSecrets(attempt);
@@ -191,6 +191,6 @@ function drifted(summary: PlanSummary | null): Ended {
 
 async function planLost({ options, context }: Attempt): Promise<Ended> {
   await blockPending(context, await options.steps(context.run.id));
-  const message = 'The plan that was shown is not there unchanged; nothing was applied';
+  const message = 'The plan that was shown is missing or has changed; nothing was applied';
   return { state: 'failed', reason: 'plan_lost', message };
 }

@@ -74,6 +74,6 @@ function awaitApproval({ now, approvalTimeoutMs }: HeadOptions, { input }: PlanR
     state: 'awaiting_approval',
     subject: input.revision,
     expiresAt: now() + approvalTimeoutMs,
-    message: `The head ${shortCommit(input.revision)} may be from a fork: a plan of it needs an approval`,
+    message: `The head ${shortCommit(input.revision)} may be from a fork, so its plan needs an approval`,
   };
 }

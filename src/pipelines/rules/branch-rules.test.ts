@@ -14,7 +14,7 @@ async function createRules(lastGood: string | null = null) {
   };
 }
 
-it('names services by the rules of the branch, and fetches if it never did', async () => {
+it('createBranchRules names services by the rules of the branch, and fetches if it never did', async () => {
   const { world, rules } = await createRules();
   await world.commit({ '.iac-runner.yaml': OWN });
   expect(await rules.namedBy({ paths: ['apps/01.web/compose.yaml'], after: NONE })).toEqual({
@@ -27,7 +27,7 @@ it('names services by the rules of the branch, and fetches if it never did', asy
   });
 });
 
-it('names services by the built-in rules if the branch has none', async () => {
+it('createBranchRules names services by the built-in rules if the branch has none', async () => {
   const { world, rules } = await createRules();
   await world.commit({ README: '' });
   expect(await rules.namedBy({ paths: ['libs/a', 'platform/01.redis/x'], after: NONE })).toEqual({
@@ -36,7 +36,7 @@ it('names services by the built-in rules if the branch has none', async () => {
   });
 });
 
-it('is not sure of a push that changes the rules, nor of later ones until the branch is fetched', async () => {
+it('createBranchRules is not sure of a push that changes the rules, nor of later ones until the branch is fetched', async () => {
   const { world, rules } = await createRules();
   await world.commit({ README: '' });
   const before = await rules.namedBy({ paths: ['README'], after: NONE });
@@ -51,7 +51,7 @@ it('is not sure of a push that changes the rules, nor of later ones until the br
   });
 });
 
-it('uses the last good rules if the file at the head is broken', async () => {
+it('createBranchRules uses the last good rules if the file at the head is broken', async () => {
   const { world, rules } = await createRules(OWN);
   await world.commit({ '.iac-runner.yaml': 'services: 1\n' });
   expect(await rules.namedBy({ paths: ['apps/01.web/x'], after: NONE })).toEqual({
@@ -60,7 +60,7 @@ it('uses the last good rules if the file at the head is broken', async () => {
   });
 });
 
-it('is not sure while the repository cannot be reached, and finds out later', async () => {
+it('createBranchRules is not sure while the repository cannot be reached, and finds out later', async () => {
   const { world, rules } = await createRules();
   expect(await rules.namedBy({ paths: ['platform/01.redis/x'], after: NONE })).toEqual({
     services: ['platform/redis'],
@@ -70,7 +70,7 @@ it('is not sure while the repository cannot be reached, and finds out later', as
   expect(await rules.namedBy({ paths: [], after: NONE })).toEqual({ services: [], isSure: true });
 });
 
-it('does not wait for a fetch that hangs', async () => {
+it('createBranchRules does not wait for a fetch that hangs', async () => {
   const world = await createWorld();
   const mirror = { ...world.mirror, fetch: () => new Promise<never>(() => undefined) };
   const rules = createBranchRules({ mirror, lastGoodRules: async () => null, waitMs: 50 });

@@ -27,7 +27,7 @@ export function readRules(text: string): Promise<ParsedRules> {
 }
 
 async function parse(text: string): Promise<ParsedRules> {
-  // Imported late, because most repositories have no rules file and need no YAML parser.
+  // The import comes late, because most repositories have no rules file and need no YAML parser.
   if (text.length <= SMALL) return (await import('./rules-file.ts')).parseRulesFile(text);
   const module = moduleUrl('pipelines/rules/rules-file').href;
   try {

@@ -98,7 +98,7 @@ export const rulesFileSchema = z
   .strictObject({
     services: z.array(serviceRule).min(1).optional().describe('In place of the built-in rules'),
     shared: z.array(sharedPath).optional().describe('In place of the built-in shared paths'),
-    exclude: z.array(serviceId).optional().describe('Services that are known and never run'),
+    exclude: z.array(serviceId).optional().describe('Services that are listed, but never run'),
     needs: z
       .record(serviceId, z.array(serviceId))
       .optional()

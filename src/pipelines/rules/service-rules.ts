@@ -9,7 +9,7 @@ export interface ServiceRule {
   /** The path of the file that makes a folder a service, with `{nn}` for its wave and `{service}` for its name. */
   match: string;
   id: string;
-  /** The invoke task that syncs it. Null for folders that are known and never run. */
+  /** The invoke task that syncs it. Null for folders that are listed, but never run. */
   task: string | null;
 }
 
@@ -24,7 +24,7 @@ interface SharedPath {
 export interface Rules {
   services: readonly ServiceRule[];
   shared: readonly SharedPath[];
-  /** The ids of services that are known and never run. */
+  /** The ids of services that are listed, but never run. */
   exclude: readonly string[];
   /** Service id → ids of the services that must be synced before it. */
   needs: Readonly<Record<string, readonly string[]>>;
@@ -114,7 +114,7 @@ export interface RuleBook {
   rules: readonly PlacedRule[];
 }
 
-/** Made once for each set of rules, because every push needs it. */
+/** The result is kept for each set of rules, because every push needs it. */
 const ruleBooks = new WeakMap<Rules, RuleBook>();
 
 export function bookOf(rules: Rules): RuleBook {

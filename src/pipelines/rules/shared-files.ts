@@ -37,7 +37,7 @@ interface Part {
 }
 
 function partOf(services: Part['services'], entries: readonly TreeEntry[]): Part {
-  // Sorted, because the entries come from several listings.
+  // They are sorted, because the entries come from several listings.
   const lines = entries.map(({ mode, path, id }) =>
     mode === '100644' ? `${path}\0${id}` : `${path}\0${id}\0${mode}`,
   );

@@ -29,7 +29,7 @@ export interface Due {
   /** Failed services that have to wait. */
   postponed: string[];
   /** True if nothing is known of the branch yet. Then its head counts as deployed. */
-  firstMeeting: boolean;
+  isNewBranch: boolean;
   /** The drifts that the last look did not find. */
   drifts: Drift[];
   /** Remarks about the place outside, one sentence each. */
@@ -41,7 +41,7 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
   const { head } = await options.mirror.fetch();
   const ledger = await options.ledger(scope);
   if (ledger.baseline === null && ledger.entries.size === 0) {
-    return { head, services: [], postponed: [], firstMeeting: true, drifts: [], remarks: [] };
+    return { head, services: [], postponed: [], isNewBranch: true, drifts: [], remarks: [] };
   }
   const postponed = [...ledger.entries.values()]
     .filter((entry) => !isDue(entry, options))
@@ -65,7 +65,7 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
     .map(({ service }) => service);
   const drifts = [...outside.drifted.values()].filter(({ isNew }) => isNew);
   const remarks = outside.remarks.map(({ message }) => message);
-  return { head, services, postponed, firstMeeting: false, drifts, remarks };
+  return { head, services, postponed, isNewBranch: false, drifts, remarks };
 }
 
 /** Does nothing while a run is active, because its tasks may be changing the hashes, and it looks for itself. */

@@ -26,7 +26,7 @@ export async function explainRange(
   });
   const { explanation } = explained;
   const remarks = before.problems.map(
-    (problem) => `At ${shortCommit(from ?? '')}, ${problem}. The built-in rules are taken for it.`,
+    (problem) => `At ${shortCommit(from ?? '')}, ${problem}. The built-in rules are used for it.`,
   );
   return { ...explained, explanation: { ...explanation, notes: [...remarks, ...explanation.notes] } };
 }

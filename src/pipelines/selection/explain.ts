@@ -110,14 +110,16 @@ async function baselineSnapshots(
   notes: string[],
 ): Promise<(Snapshot | null)[]> {
   if (selection.mode === 'changed' && located.size === 0) {
-    notes.push('There is no earlier commit to compare with: services never synced are taken as changed.');
+    notes.push(
+      'There is no earlier commit to compare with, so services that were never synced count as changed.',
+    );
   }
   return Promise.all(
     [...located].map(([commit, location]) => {
       const short = shortCommit(commit);
       if (location === 'missing') {
         notes.push(
-          `The earlier commit ${short} is not known here: services never synced are taken as changed.`,
+          `The mirror does not have the earlier commit ${short}, so services that were never synced count as changed.`,
         );
         return null;
       }

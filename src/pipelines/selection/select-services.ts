@@ -72,11 +72,11 @@ const ABSENT = { wave: 0, paths: [], at: null, inputs: '', previous: null };
 /** Two folders with one id are an error of this service only. */
 function refuse({ selection }: SelectionInput, { id, folders }: DuplicateService): Selected {
   const base = { ...ABSENT, service: id, folder: folders[0] ?? '' };
-  if (selection.mode === 'services' && !selection.services.includes(id)) return { ...base, ...NOT_ASKED_FOR };
+  if (selection.mode === 'services' && !selection.services.includes(id)) return { ...base, ...NOT_REQUESTED };
   return { ...base, decision: 'invalid', because: describeDuplicate({ id, folders }) };
 }
 
-const NOT_ASKED_FOR = { decision: 'not_chosen', because: 'Not asked for.' } as const;
+const NOT_REQUESTED = { decision: 'not_chosen', because: 'It was not requested.' } as const;
 
 function decide(input: SelectionInput, service: ServiceAtCommit): Selected {
   const { target, ledger, environmentDigest } = input;
@@ -100,9 +100,9 @@ function decisionOf(input: SelectionInput, entry: LedgerEntry | undefined, depen
   const { selection, force } = input;
   const { service } = dependent;
   if (service.task === null) {
-    return { decision: 'excluded', because: 'Folders of this kind are known and never run.' };
+    return { decision: 'excluded', because: 'Its rule lists such folders, but never runs them.' };
   }
-  if (selection.mode === 'services' && !selection.services.includes(service.id)) return NOT_ASKED_FOR;
+  if (selection.mode === 'services' && !selection.services.includes(service.id)) return NOT_REQUESTED;
   const synced = entry?.outcome === 'succeeded' ? entry.synced : null;
   const isUnchanged = synced !== null && hasSameInputs(synced.inputs, dependent);
   if (isUnchanged && synced.runId === input.runId) {
@@ -115,7 +115,7 @@ function decisionOf(input: SelectionInput, entry: LedgerEntry | undefined, depen
   if (isUnchanged && !drift && !force) {
     return { decision: 'skipped', because: `Unchanged since run ${synced.runId}.` };
   }
-  const because = force ? 'Asked for, by force.' : 'Asked for.';
+  const because = force ? 'It was requested, with force.' : 'It was requested.';
   return run(drift ? `${because} ${drift.because}` : because);
 }
 
@@ -131,7 +131,7 @@ function whyHeldBack(input: SelectionInput, entry: LedgerEntry | undefined, id: 
   }
   const newer = outdatedBy(input) ?? (entry && newerThanTarget(entry, input.newer));
   if (!newer) return null;
-  const because = `Already looked at for ${shortCommit(newer)}, which is newer than this commit.`;
+  const because = `It was already examined at ${shortCommit(newer)}, which is newer than this commit.`;
   return { decision: 'newer_synced', because };
 }
 
@@ -152,7 +152,7 @@ function stale(input: SelectionInput, entry: LedgerEntry | undefined, dependent:
   if (!entry) return staleAgainstBaselines(input, service);
   // It is no retry if the inputs differ from those that failed.
   if (input.postponed.has(service.id) && hasSameInputs(entry.attemptedInputs, dependent)) {
-    return { decision: 'postponed', because: 'Its last sync failed; it is not to be tried again yet.' };
+    return { decision: 'postponed', because: 'Its last sync failed, and the next try is not due yet.' };
   }
   if (entry.outcome === 'removed') return run('It was removed before and is back.');
   if (entry.outcome === 'started')
@@ -174,9 +174,10 @@ function stale(input: SelectionInput, entry: LedgerEntry | undefined, dependent:
 }
 
 function staleAgainstBaselines(input: SelectionInput, service: ServiceAtCommit): Decision {
-  if (input.baselines.length === 0) return run('Never synced, and there is nothing to compare with.');
+  if (input.baselines.length === 0) return run('It was never synced, and there is nothing to compare with.');
   for (const baseline of input.baselines) {
-    if (!baseline) return run('Never synced, and the commit before the push is not known here.');
+    if (!baseline)
+      return run('It was never synced, and the mirror does not have the commit before the push.');
     const before = baseline.byId.get(service.id);
     if (!before) return run('New: never synced before.');
     const since = shortCommit(baseline.commit);
@@ -223,7 +224,7 @@ function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledg
       const renamed = byFolder.get(folder);
       const because = renamed
         ? `The rules call ${folder} ${renamed} now; what was deployed as ${id} is left as it is.`
-        : `${folder} is no longer in the repository; what it deployed is left as it is.`;
+        : `${folder} is no longer in the repository. The deployed service stays as it is.`;
       return { ...ABSENT, service: id, folder, decision: 'removed', because };
     });
 }

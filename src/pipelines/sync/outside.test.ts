@@ -28,7 +28,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A place outside, as a Map. If `failure` is set, every request fails with it. */
+/** A store of config hashes outside of the ledger, as a Map. If `failure` is set, every request fails with it. */
 interface Place {
   values: Map<string, string | null>;
   failure: string | null;
@@ -110,7 +110,7 @@ async function look(place: Place, more: Partial<OutsideOptions> = {}, patient = 
 const NOTHING = { drifts: [], unwritten: [], remarks: [] };
 
 describe('The config hash outside', () => {
-  it('is right, also with more digits than ours', async () => {
+  it('counts as right, also with more digits than ours', async () => {
     const place = createPlace({ 'a/one': null });
     await sync('a/one', OURS);
     await write(place, 'a/one', OURS);

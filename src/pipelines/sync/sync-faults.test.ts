@@ -1,4 +1,4 @@
-/** Everything a sync calls on fails once, one call after the other: what must hold after each. */
+/** Lets each call of a sync fail once, one after the other, and checks the promises after each failure. */
 
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -174,7 +174,7 @@ describe('A sync whose store fails once', () => {
       const [failed] = failing.failed();
       const state = (await world.store.run(run.id))?.state;
       expect(['succeeded', 'queued'], `${call}: ${failed}`).toContain(state);
-      // Put off until the store is back: nothing of it is under way meanwhile.
+      // The run is postponed until the store is back, and nothing works on it meanwhile.
       if (state === 'queued') await world.store.requestCancel(run.id, 'test');
       await expectNothingLeft(world, run);
       if (state === 'queued') await expectNextWorks(world);

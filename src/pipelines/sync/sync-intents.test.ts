@@ -11,7 +11,7 @@ import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
 const REDIS = 'platform/redis';
 
-/** A long time ago, so that what waits for a window may begin as soon as the test asks. */
+/** This is long ago, so that a run which waits for a window may begin as soon as the test asks. */
 const CLOSED = Date.parse('2026-03-02T09:00:00Z');
 const OPEN = Date.parse('2026-03-02T10:30:00Z');
 const WINDOW = 'windows:\n  - { days: [mon], from: "10:00", to: "11:00" }\n';
@@ -289,7 +289,7 @@ describe('A forced push', () => {
     const late = await world.pushed(await world.commit(compose('late')));
     const head = await rewrite(world, kept, 'head');
     expect(await world.work()).toMatchObject({ id: late.id, reason: 'not_on_branch' });
-    // Rewritten again before the head is worked on, and one more push is lost with it.
+    // The branch is rewritten again before a run works on its head, and one more push is lost with it.
     const laterLost = await world.pushed(head);
     const last = await rewrite(world, kept, 'last');
     expect(await world.work()).toMatchObject({ id: laterLost.id, reason: 'not_on_branch' });

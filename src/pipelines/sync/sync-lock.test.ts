@@ -41,7 +41,7 @@ function newWorkspace() {
 
 const DEAD = { pid: 4_194_303, startTicks: '1' };
 
-/** The lock as another one left it, or holds it: what it wrote, changed by `change`. */
+/** Makes the lock of another process. Its owner file is our own, with the members of `change`. */
 async function heldByAnother(change: object) {
   const workspace = newWorkspace();
   const release = await workspace.take();
@@ -54,7 +54,7 @@ async function heldByAnother(change: object) {
   return workspace;
 }
 
-/** One that nobody renews, with something in it. */
+/** Makes a lock that nobody renews, with a file in it. */
 function abandoned() {
   const workspace = newWorkspace();
   mkdirSync(workspace.lock);

@@ -13,7 +13,7 @@ import { describeOwner, findSyncLock, identityOf, ownerFile, STALE_MS } from './
 const NAME = '.sync.lock';
 const SIGN_MS = 5 * SECOND;
 const RETRY_MS = 250;
-const TAKER = 'somebody who was faster';
+const TAKER = 'another process that was faster';
 
 /**
  * proper-lockfile makes the directory and renews it. It would also remove a lock that another process has just made, so

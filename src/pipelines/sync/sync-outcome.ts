@@ -39,7 +39,7 @@ export function conclude(
   const newer = selected.filter(({ decision }) => decision === 'newer_synced');
   if (newer.length === 0) return { state: 'succeeded', reason: null, message };
   const entries = newer.flatMap(({ service }) => ledger.entries.get(service) ?? []);
-  // The run takes the outcome of the run that tried these services last, before all of one that failed.
+  // The run takes the outcome of a run that tried these services last. If one of those runs failed, its outcome counts.
   const failed = entries.find(({ outcome }) => outcome === 'failed')?.attemptedRunId;
   const coveredBy = failed ?? ledger.examined?.runId ?? entries[0]?.attemptedRunId ?? null;
   return { state: 'superseded', reason: 'newer_already_synced', message, coveredBy };

@@ -113,7 +113,7 @@ async function runTask(
   const [program, ...args] = invokeCommand;
   const argv = [program, ...args, service.task] as const;
   const { directory } = workspace;
-  // Stored before the task runs, so that a service whose task was started never counts as unchanged.
+  // This is stored before the task runs, so that a service whose task was started never counts as unchanged.
   await context.emit({ type: 'step.started', step: service.id, command: [...argv], ledger });
   return executor.run(
     {

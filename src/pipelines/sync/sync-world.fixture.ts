@@ -19,7 +19,7 @@ import type { SyncOptions } from './sync-service.ts';
 const LEASE_MS = 60_000;
 const never = new AbortController().signal;
 
-/** Writes down its service and commit, and notices when another one is at work; fails where a file says so. */
+/** A task that records its service and commit, notices when another task runs, and fails if a certain file exists. */
 const TASK = `#!/bin/sh
 exec 9> "$STATE/busy"
 flock --nonblock 9 || echo "overlap $1 $IAC_COMMIT" >> "$STATE/journal"

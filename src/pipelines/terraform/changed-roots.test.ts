@@ -7,7 +7,7 @@ import { changedRoots, readSource } from './changed-roots.ts';
 
 const ONE = 'resource "terraform_data" "one" {}\n';
 
-/** The roots that a commit of these files changes when these paths are changed in it. */
+/** Returns the roots that change when these paths change in a commit of these files. */
 async function rootsOf(files: Record<string, string>, changed: string[]) {
   const { git, remote, commit } = await createWorld();
   const head = await commit(files);

@@ -50,7 +50,8 @@ const CAUSES: readonly { said: RegExp; problem: string; nextAction: string }[] =
   {
     said: /no valid credential|Unauthorized|Access ?Denied|AuthFailure|Forbidden|InvalidClientTokenId|ExpiredToken|could not find default credentials|Authentication failed|could not read (Username|Password)|HTTP (Basic: )?Access denied|status code:? 40[13]|terminal prompts disabled/i,
     problem: 'Access was denied',
-    nextAction: 'Check the credentials and what they may do. Plans of pull requests get none of the runner.',
+    nextAction:
+      'Check the credentials and what they may do. Plans of pull requests get no credentials of the runner.',
   },
   {
     said: /Backend initialization required|Backend configuration changed|Error configuring the backend|Failed to get existing workspaces/i,

@@ -21,7 +21,7 @@ const OPTIONS = {
   gitProtocols: ['https', 'ssh'],
 };
 
-it('F42: contains only variables of the operator, of the request, and our own', () => {
+it('F42: The environment of a tool contains only variables of the operator, of the request, and our own', () => {
   expect(toolEnvironment(OPTIONS)).toEqual({
     PATH: '/bin',
     LANG: 'de_DE.UTF-8',
@@ -42,7 +42,7 @@ it('F42: contains only variables of the operator, of the request, and our own', 
   });
 });
 
-it('F46: refuses variables that a request may not set, and does not quote the value', () => {
+it('F46: The environment of a tool refuses variables that a request may not set, and does not quote the value', () => {
   for (const name of ['LD_PRELOAD', 'TF_CLI_ARGS_plan', 'GIT_SSH_COMMAND', 'PATH']) {
     const requested = { [name]: 'hunter2-hunter2' };
     expect(() => toolEnvironment({ ...OPTIONS, requested })).toThrow(`env_vars: ${name} is not allowed`);
@@ -50,7 +50,7 @@ it('F46: refuses variables that a request may not set, and does not quote the va
   }
 });
 
-it('uses /tmp if the path of a socket in the run’s own folder would be too long', () => {
+it('The environment of a tool uses /tmp if the path of a socket in the run’s own folder would be too long', () => {
   expect(toolEnvironment({ ...OPTIONS, tempDir: `/${'x'.repeat(65)}` }).TMPDIR).toHaveLength(66);
   expect(toolEnvironment({ ...OPTIONS, tempDir: `/${'x'.repeat(66)}` }).TMPDIR).toBe('/tmp');
 });

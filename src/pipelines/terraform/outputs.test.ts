@@ -15,7 +15,7 @@ output "nested" {
 }
 `;
 
-it('F41: reads the outputs of a real terraform without their sensitive values', async (context) => {
+it('F41: readOutputsJson reads the outputs of a real terraform without their sensitive values', async (context) => {
   await terraformOrSkip(context);
   const place = await makePlace(NO_LIMITS);
   writeTree(place.root, { 'main.tf': CONFIGURATION });
@@ -29,7 +29,7 @@ it('F41: reads the outputs of a real terraform without their sensitive values', 
   expect(JSON.stringify(outputs)).not.toMatch(/hunter2|ada/);
 });
 
-it('reads no outputs if there are none, or if the text is something else', () => {
+it('readOutputsJson reads no outputs if there are none, or if the text is something else', () => {
   expect(readOutputsJson('{}')).toEqual({});
   for (const text of ['', 'null', '[1]', '{"a":1}', '{"a":{"sensitive":"no"}}']) {
     expect(readOutputsJson(text)).toBe(null);

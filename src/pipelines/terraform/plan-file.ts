@@ -56,7 +56,7 @@ export async function keepPlan(
 }
 
 /**
- * Must be called before `init`, so that `init` takes the providers that the plan was made with, and before another user
+ * Call it before `init`, so that `init` takes the providers that the plan was made with, and before another user
  * may write to the checkout. Does nothing if the folder is missing: a later step reports that.
  */
 export async function restoreLockFile(

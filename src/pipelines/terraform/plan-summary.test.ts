@@ -8,7 +8,7 @@ function change(address: string, ...actions: string[]) {
   return { address, mode: 'managed', change: { actions, before: null } };
 }
 
-it('counts as the tools do, a replacement as one added and one destroyed', () => {
+it('summarizePlan counts as the tools do, a replacement as one added and one destroyed', () => {
   const resource_changes = [
     change('a.create', 'create'),
     change('a.update', 'update'),
@@ -48,7 +48,7 @@ it('counts as the tools do, a replacement as one added and one destroyed', () =>
   expect(summaryWords(summary)).toBe('4 to add, 1 to change, 3 to destroy, 1 to forget');
 });
 
-it('lists at most 500 resources and counts all', () => {
+it('summarizePlan lists at most 500 resources and counts all', () => {
   const resource_changes = Array.from({ length: 700 }, (_, index) => change(`a.b[${index}]`, 'create'));
   const summary = summarizePlan(JSON.stringify({ resource_changes }));
   expect(summary).toMatchObject({ add: 700, omitted: 200 });
@@ -107,14 +107,14 @@ it.each<[what: string, plan: object, words: string, changes: boolean]>([
   expect([summaryWords(summary), hasChanges(summary)]).toEqual([words, changes]);
 });
 
-it('describes plans that change little', () => {
+it('summarizePlan describes plans that change little', () => {
   expect(summaryWords(summarizePlan('{}'))).toBe('no changes');
   expect(summaryWords(summarizePlan('{"output_changes":{"a":{"actions":["create"]}}}'))).toBe(
     '1 output to change',
   );
 });
 
-it('sums up a plan of a real terraform', async (context) => {
+it('summarizePlan sums up a plan of a real terraform', async (context) => {
   await terraformOrSkip(context);
   const place = await makePlace(NO_LIMITS);
   const plan = path.join(place.root, 'tfplan');
@@ -132,7 +132,7 @@ it('sums up a plan of a real terraform', async (context) => {
   expect(output).toContain(`Plan: ${summaryWords(summary)}`);
 });
 
-it('sums up a real terraform plan that only changes the state', async (context) => {
+it('summarizePlan sums up a real terraform plan that only changes the state', async (context) => {
   await terraformOrSkip(context);
   const place = await makePlace(NO_LIMITS);
   const plan = path.join(place.root, 'tfplan');

@@ -23,7 +23,7 @@ const planSchema = z.object({
   resource_changes: z.array(resourceSchema).nullish(),
   resource_drift: z.array(z.object({ change: changeSchema })).nullish(),
   output_changes: z.record(z.string(), changeSchema).nullish(),
-  /** Whether an apply would do anything. Not every tool says so. */
+  /** True if an apply would do anything. Not every tool reports it. */
   applyable: z.boolean().nullish(),
 });
 
@@ -80,7 +80,7 @@ function refreshed({ resource_drift, applyable }: Plan): number {
   return applyable === true ? Math.max(1, drifted.length) : drifted.length;
 }
 
-/** In the words of the tools: "1 to add, 0 to change, 2 to destroy". */
+/** Describes a plan in the words of the tools: "1 to add, 0 to change, 2 to destroy". */
 export function summaryWords(summary: PlanSummary | null): string {
   if (summary === null) return 'a plan that could not be summed up';
   const { add, change, destroy, outputs } = summary;
@@ -93,7 +93,7 @@ export function summaryWords(summary: PlanSummary | null): string {
     : 'no changes';
 }
 
-/** Empty for a no-op or a read of data. One resource can be imported or moved and changed at once. */
+/** Returns no action for a no-op or a read of data. One resource can be imported or moved and changed at once. */
 function actionsOf({ address, previous_address, change }: z.output<typeof resourceSchema>): ResourceAction[] {
   const main = actionOf(change.actions);
   const isImported = change.importing !== undefined && change.importing !== null;

@@ -120,7 +120,7 @@ async function rootModule({ checkout, directory }: WantedTool): Promise<string> 
     if ((await stat(folder)).isDirectory()) return folder;
     throw new Error('It is no folder.');
   } catch (error) {
-    const message = `path: ${directory} cannot be used: ${describeError(error)}`;
+    const message = `The root module cannot be used: ${describeError(error)}`;
     throw new StepFailed({ state: 'failed', reason: 'request_invalid', message });
   }
 }

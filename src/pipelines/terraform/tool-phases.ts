@@ -64,7 +64,7 @@ export async function makePlan(
   const shown = await captureTool(tool, context, { step, argv: ['show', '-no-color', planFile] });
   const json = await captureTool(tool, context, { step, argv: ['show', '-json', planFile] });
   const jsonFile = `${planFile}.json`;
-  // Not masked, because checks need the real values. Their output is masked.
+  // The plan is not masked, because checks need the real values. Their output is masked.
   await writeFile(jsonFile, json.unmasked, { mode: 0o600 });
   await letGroupRead(jsonFile);
   const summary = maskSummary(summarizePlan(json.unmasked), json.mask);

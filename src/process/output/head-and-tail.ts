@@ -27,7 +27,7 @@ interface Rest {
 export interface HeadAndTail {
   /** Returns the part of the chunk that goes through now. */
   push(stream: Stream, chunk: Uint8Array): Uint8Array;
-  /** Returns the kept part. To be called once, after the end of the output. */
+  /** Returns the kept part. Call it once, after the end of the output. */
   finish(): Rest;
 }
 
@@ -60,7 +60,7 @@ export function createHeadAndTail(maxBytes: number): HeadAndTail {
       const head = chunk.subarray(0, headLeft);
       headLeft -= head.length;
       if (head.length === chunk.length) return head;
-      // A copy, because the chunk may be a small part of a large buffer.
+      // The bytes are copied, because the chunk may be a small part of a large buffer.
       kept.push({ stream, chunk: new Uint8Array(chunk.subarray(head.length)) });
       keptBytes += chunk.length - head.length;
       for (let [first] = kept; first !== undefined; [first] = kept) {

@@ -9,11 +9,11 @@ import type { Readable, Writable } from 'node:stream';
 import { RunnerError } from '../../errors.ts';
 
 interface OnePipe {
-  /** For stdout and stderr of the child. Nobody else writes to it. */
+  /** The stdout and the stderr of the child. Nobody else writes to it. */
   writeEnd: Writable;
   reader: Readable;
-  /** Closes our own write end, which would keep the pipe open. To be called when the child is started. */
-  childHasIt(): void;
+  /** Closes our own write end, which would keep the pipe open. Call it when the child is started. */
+  closeWriteEnd(): void;
   /** Closes both ends. */
   close(): void;
 }
@@ -27,21 +27,21 @@ export async function openOnePipe(): Promise<OnePipe> {
   try {
     const name = path.join(folder, 'output');
     await makeNamedPipe(name);
-    // Non-blocking, because an open for reading would wait for the other end.
+    // The read end is non-blocking, because an open for reading would wait for the other end.
     const readEnd = openSync(name, constants.O_RDONLY | constants.O_NONBLOCK);
     const writeEnd = openSync(name, constants.O_WRONLY);
     const reader = new Socket({ fd: readEnd, readable: true, writable: false });
     let isOpen = true;
-    const childHasIt = (): void => {
+    const closeWriteEnd = (): void => {
       if (isOpen) close(writeEnd);
       isOpen = false;
     };
     return {
       writeEnd: createWriteStream(name, { fd: writeEnd, autoClose: false }),
       reader,
-      childHasIt,
+      closeWriteEnd,
       close() {
-        childHasIt();
+        closeWriteEnd();
         reader.destroy();
       },
     };

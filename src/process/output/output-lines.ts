@@ -8,7 +8,7 @@ import { createRedactor } from './redact.ts';
 type Stream = 'stdout' | 'stderr';
 
 export interface OutputLimits {
-  /** Masked in the output in every common encoding. Secrets of less than six characters are ignored. */
+  /** They are masked in the output in every common encoding. Secrets of less than six characters are ignored. */
   secrets?: Iterable<string> | undefined;
   /** Default 16 KiB. */
   maxLineBytes?: number | undefined;
@@ -21,7 +21,7 @@ interface OutputLines {
   push(stream: Stream, chunk: Uint8Array): string[];
   /** Returns the line that reports a part which somebody else has left out here. */
   leaveOut(leftOut: LeftOut): string[];
-  /** Returns the last lines, in order. To be called after the end of both streams. */
+  /** Returns the last lines, in order. Call it after the end of both streams. */
   finish(): { stream: Stream; lines: string[] }[];
 }
 

@@ -13,7 +13,7 @@ interface OutputReader {
   /** Resolves at the end of the output. Never rejects. */
   finished: Promise<void>;
   /**
-   * To be called when all known writers have ended. Their output is in the pipe and arrives at once. Only the time of
+   * Call it when all known writers have ended. Their output is in the pipe and arrives at once. Only the time of
    * waiting counts, so a slow `onChunk` loses nothing.
    */
   closeSoon(): void;

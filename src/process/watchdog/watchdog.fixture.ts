@@ -12,7 +12,7 @@ const watchdog = startWatchdog({
   onReplaced: () => process.stdout.write('replaced\n'),
 });
 process.on('SIGHUP', () => process.stdout.write('a turn later\n'));
-// Takes all the files that it may have, for a second.
+// Opens all the files that it may open, for a second.
 process.on('SIGUSR2', () => {
   const taken: number[] = [];
   try {

@@ -35,7 +35,7 @@ function ended(process: ProcessIdentity): Promise<true> {
   return until(() => (isAlive(process) ? null : true));
 }
 
-/** Resolves after the holder has ended what it was doing: a watchdog that was there before knows what is held. */
+/** Resolves when the holder has finished what it was doing. An earlier watchdog then knows the held processes. */
 async function aTurnOf(holder: ChildProcess, output: () => string): Promise<void> {
   holder.kill('SIGHUP');
   await until(() => (output().includes('a turn later') ? true : null));

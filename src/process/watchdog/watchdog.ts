@@ -19,7 +19,7 @@ export type HeldProcess = ProcessIdentity & { marker: string | undefined };
 export interface Watchdog {
   /** Holds the process until the returned function is called. A held process and its descendants end if this process dies. */
   hold(process: HeldProcess): () => void;
-  /** Resolves when the watchdog's process has ended. Must be called when nothing is held. */
+  /** Resolves when the watchdog's process has ended. Call it only when nothing is held. */
   close(): Promise<void>;
 }
 

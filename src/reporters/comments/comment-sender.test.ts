@@ -164,7 +164,7 @@ describe('The comment of a pull request', () => {
     expect(runs.settledRuns.toSorted()).toEqual(['2', 'no-token']);
   });
 
-  it('of plans is one for each plan id, and the reporter of requests leaves plans with our own token alone', async () => {
+  it('of plans exists once for each plan id, and the reporter of requests leaves plans with our own token alone', async () => {
     const ended = { state: 'succeeded' } as const;
     await runs.put(aPlan({ id: '1', ...ended }));
     await runs.put(aPlan({ id: '2', ...ended, concurrencyGroup: 'plan:other' }, { planId: 'p2' }));

@@ -69,7 +69,7 @@ async function owedComment<K extends RunKind>(
     return null;
   }
   // The comment of a run that waits for somebody is written once.
-  if (!isFinal(run.state) && (report.settled || report.told?.startsWith(`${run.state} `))) return null;
+  if (!isFinal(run.state) && (report.settled || report.sent?.startsWith(`${run.state} `))) return null;
   return { run, report, promised: false };
 }
 
@@ -112,8 +112,8 @@ async function send<K extends RunKind>(
   lane.record(outcome);
   if (outcome.kind !== 'ok') return reportFailure(options, report, outcome);
   log.info({ runId: run.id, target: report.target }, 'pull request comment sent');
-  const told = `${run.state} ${createHash('sha256').update(request.body).digest('hex')}`;
-  return { ...afterSuccess(report, told), settled: isFinal(run.state) };
+  const sent = `${run.state} ${createHash('sha256').update(request.body).digest('hex')}`;
+  return { ...afterSuccess(report, sent), settled: isFinal(run.state) };
 }
 
 function reportFailure(

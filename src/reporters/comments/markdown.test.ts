@@ -17,7 +17,7 @@ describe('Foreign text in Markdown', () => {
   });
 
   it('keeps sentences as sentences, and makes every other word code', () => {
-    expect(prose('Folder a.b, (x): no changes.')).toBe('Folder `a.b`, `(x`): no changes.');
+    expect(prose('Folder a.b, (x): no changes (y.z).')).toBe('Folder `a.b`, (x): no changes (`y.z`).');
     expect(prose('... 1. 12 §')).toBe('`...` `1`. 12 `§`');
   });
 

@@ -53,20 +53,21 @@ export function prose(text: string): string {
     .split(/\s+/)
     .filter((word) => word !== '')
     .map((word) => {
-      const [core, tail] = withoutTail(word);
+      const [head, core, tail] = splitPunctuation(word);
       if (core === '') return code(word);
       // A number with a full stop would start a list.
       const isPlain = /^\p{L}[\p{L}'’-]*(\(s)?$/u.test(core) || (/^\d+$/.test(core) && !/[.)]/.test(tail));
-      return (isPlain ? core : code(core)) + tail;
+      return head + (isPlain ? core : code(core)) + tail;
     })
     .join(' ');
 }
 
-/** Splits a word from the punctuation at its end. */
-function withoutTail(word: string): [core: string, tail: string] {
+/** Splits a word from an opening parenthesis before it, and from the punctuation at its end. */
+function splitPunctuation(word: string): [head: string, core: string, tail: string] {
+  const start = word.startsWith('(') ? 1 : 0;
   let end = word.length;
-  while (end > 0 && '.,;:)'.includes(word.charAt(end - 1))) end -= 1;
-  return [word.slice(0, end), word.slice(end)];
+  while (end > start && '.,;:)'.includes(word.charAt(end - 1))) end -= 1;
+  return [word.slice(0, start), word.slice(start, end), word.slice(end)];
 }
 
 function cut(text: string, limit: number): string {

@@ -23,7 +23,7 @@ const PARTS: readonly { title: string; decisions: readonly ServiceDecision['deci
     title: 'Would be left alone',
     decisions: ['skipped', 'pinned', 'newer_synced', 'postponed', 'blocked'],
   },
-  { title: 'Due already, whatever becomes of this pull request', decisions: ['already_due'] },
+  { title: 'Already due, with or without this pull request', decisions: ['already_due'] },
 ];
 
 export function previewComment({
@@ -57,7 +57,7 @@ function explained({ notes, services, unmatched }: Explanation): string[] {
       return found.length > 0 ? ['', `#### ${title}`, '', ...found.flatMap(decisionLines)] : [];
     }),
     ...folded(
-      `Not concerned: ${untouched.length}`,
+      `Not affected: ${untouched.length}`,
       untouched.map(({ service }) => `- ${code(service)}`),
     ),
     ...folded(

@@ -176,7 +176,7 @@ async function owedEvents(options: EventSenderOptions, run: DeployRun): Promise<
   return targets.flatMap((target, index) => {
     const report = reports[index];
     if (!report || report.settled) return [];
-    const event = events[events.findIndex(({ type }) => type === report.told) + 1];
+    const event = events[events.findIndex(({ type }) => type === report.sent) + 1];
     const host = URL.parse(target.url)?.host ?? '';
     return event ? [{ facts, event, target, report, host }] : [];
   });
@@ -213,7 +213,7 @@ async function send(
   }
 }
 
-/** Returns the report to keep. Its `told` is the last event that was sent or given up. */
+/** Returns the report to keep. Its `sent` is the last event that was sent or given up. */
 function afterTry(
   { log }: EventSenderOptions,
   { report: before, event, host }: OwedEvent,
@@ -221,7 +221,7 @@ function afterTry(
   lane: WriteLane,
 ): Report {
   const fields = { runId: before.runId, target: before.target, host, event: event.type };
-  const done = { ...before, told: event.type, failures: 0, notBefore: 0, settled: event.isLast };
+  const done = { ...before, sent: event.type, failures: 0, notBefore: 0, settled: event.isLast };
   if (outcome.kind === 'ok') {
     log.info(fields, 'event sent');
     // The problem of an earlier event that was given up stays in the report.

@@ -272,7 +272,7 @@ describe('A receiver that fails', () => {
     expect(await reportsOf(id)).toMatchObject([
       {
         settled: true,
-        told: 'deployment.succeeded',
+        sent: 'deployment.succeeded',
         problem: expect.stringMatching(/^deployment.started was tried 19 times/),
       },
     ]);

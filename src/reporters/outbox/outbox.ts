@@ -12,7 +12,7 @@ import type { WriteLane } from './write-lane.ts';
 export interface Owed {
   run: Run;
   report: Report;
-  /** Whether it may use the reserved part of the limits. */
+  /** True if it may use the reserved part of the limits. */
   promised: boolean;
 }
 
@@ -91,6 +91,6 @@ function isExhausted({ maxTries }: RetryOutcome, failures: number): boolean {
 }
 
 /** The report after a success. */
-export function afterSuccess(report: Report, told: string): Report {
-  return { ...report, told, failures: 0, problem: null, notBefore: 0 };
+export function afterSuccess(report: Report, sent: string): Report {
+  return { ...report, sent, failures: 0, problem: null, notBefore: 0 };
 }

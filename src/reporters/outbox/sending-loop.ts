@@ -172,7 +172,7 @@ export interface WakeUp {
   wake(): void;
 }
 
-/** Cheaper than an AbortController, whose abort creates an exception. */
+/** This costs less than an AbortController, whose abort creates an exception. */
 function createWakeUp(): WakeUp {
   const { promise, resolve } = Promise.withResolvers<void>();
   const wakeUp = {

@@ -18,7 +18,7 @@ export function createSetAside(what: string, log: { error(fields: object, messag
   const keyOf = ({ id, state }: Run): string => `${id} ${state}`;
 
   return {
-    /** Whether the run is set aside. It is tried again when its state has changed, and after a restart. */
+    /** True if the run is set aside. It is tried again when its state has changed, and after a restart. */
     has: (run: Run): boolean => aside.has(keyOf(run)),
     /** Does `work`, which concerns the run. If `work` meets a defect, this sets the run aside and returns null. */
     async guard<T>(run: Run, work: () => Promise<T>): Promise<T | null> {

@@ -27,7 +27,7 @@ export function commitStatus(run: Run, covering: Run | null): CommitStatus | nul
     : null;
 }
 
-/** Whether people wait for the status, because it says that a commit is deployed. */
+/** True if people wait for the status, because it says that a commit is deployed. */
 export function isPromise(run: Run): boolean {
   return kindOf(run).status?.isPromise === true;
 }

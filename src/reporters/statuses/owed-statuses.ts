@@ -22,7 +22,7 @@ export interface OwedStatus extends Owed {
   final: boolean;
   /** When the status became final, in ms since the epoch. Infinite until then. */
   endedAt: number;
-  /** Whether the store has the report. A target that is met for the first time has a blank report that is not stored. */
+  /** True if the store has the report. A target that is met for the first time has a blank report that is not stored. */
   stored: boolean;
 }
 
@@ -30,7 +30,7 @@ const REPORTER = 'commit-status';
 /** If more runs are unreported, the newer ones wait. The oldest come first, so that news arrives in order. */
 const READ_LIMIT = 1_000;
 
-/** The status that was sent, as `Report.told` stores it. */
+/** The status that was sent, as `Report.sent` stores it. */
 export function sentWords(status: CommitStatus): string {
   return `${status.state}: ${status.description}`;
 }
@@ -71,9 +71,9 @@ function rank({ final, run, source }: OwedStatus): number {
 }
 
 function isNews({ report, status, final, run, source }: OwedStatus): boolean {
-  if (report.told === sentWords(status)) return false;
+  if (report.sent === sentWords(status)) return false;
   // A covered commit that shows pending stays so until the end, because each step in between would cost a write.
-  const showsPending = report.told?.startsWith('pending: ') === true;
+  const showsPending = report.sent?.startsWith('pending: ') === true;
   return final || source.id === run.id || !showsPending;
 }
 

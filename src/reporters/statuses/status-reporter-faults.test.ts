@@ -112,7 +112,7 @@ describe('a GitHub that misbehaves', () => {
     expect((last?.at ?? 0) - (first?.at ?? 0)).toBeGreaterThan(20 * 3_600_000);
     expect(await unsettled()).toEqual([]);
     expect(await runs.reports('run-1')).toMatchObject([
-      { told: null, settled: true, problem: expect.stringMatching(/HTTP 422/) },
+      { sent: null, settled: true, problem: expect.stringMatching(/HTTP 422/) },
     ]);
     expect(logged).toContain('commit status is undeliverable; nothing more is sent for this run and commit');
   });
@@ -124,7 +124,7 @@ describe('a GitHub that misbehaves', () => {
     await (await start()).idle();
     expect(github.seen).toHaveLength(1);
     expect(await unsettled()).toEqual([]);
-    expect(await runs.reports('run-1')).toMatchObject([{ told: null, settled: true }]);
+    expect(await runs.reports('run-1')).toMatchObject([{ sent: null, settled: true }]);
   });
 
   it('F45: a pending state that is answered late never replaces the final one', async () => {

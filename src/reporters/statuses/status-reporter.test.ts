@@ -52,7 +52,7 @@ describe('one run', () => {
     });
     expect(await unsettled()).toEqual([]);
     expect(await runs.reports('run-1')).toMatchObject([
-      { target: 'aaa', told: SYNCED, settled: true, failures: 0, problem: null },
+      { target: 'aaa', sent: SYNCED, settled: true, failures: 0, problem: null },
     ]);
   });
 
@@ -275,7 +275,7 @@ describe('a restart', () => {
     const reporter = await start();
     await expect.poll(() => github.seen.length).toBe(1);
     await reporter.stop();
-    expect(await runs.reports('run-1')).toMatchObject([{ told: SYNCED }]);
+    expect(await runs.reports('run-1')).toMatchObject([{ sent: SYNCED }]);
     await reporter.idle();
   });
 });

@@ -39,7 +39,7 @@ async function send(options: StatusSenderOptions, owed: OwedStatus): Promise<Rep
   const { report, run, status } = owed;
   // A pending state that changed while others were settled is never sent.
   if (!owed.final && (await store.run(owed.source.id))?.state !== owed.source.state) return null;
-  // Stored before it is sent, so that a crash in between does not leave the commit pending for ever.
+  // The status is stored before it is sent, so that a crash in between does not leave the commit pending for ever.
   if (!owed.stored && !owed.final) await store.saveReport(report);
   const outcome = await setStatus({
     ...repository,

@@ -30,7 +30,7 @@ describe('What is missing for a deployment to be taken', () => {
     expect(missing(null, [], machine(['aws'], ['terraform']))).toBeNull();
   });
 
-  it('is the version that no machine with the labels has, with those that there are', () => {
+  it('is the version that no machine with the labels has, and the problem lists the installed versions', () => {
     const fleet = [
       machine(['aws'], ['terraform', 'terraform 1.10.0', 'tofu 1.9.0']),
       machine(null, ['terraform 1.9.0', 'terraform 1.10.0']),
@@ -50,7 +50,7 @@ describe('What is missing for a deployment to be taken', () => {
     );
   });
 
-  it('is a machine with the labels when none is alive, whatever the tool; none is known right after the start', () => {
+  it('is a machine with the labels when none is alive, but nothing when no machine is known yet', () => {
     const fleet = [machine(['aws'], ['terraform 1.9.0']), machine(null, ['terraform 1.9.0'], 60_000)];
     expect(missing('1.9.0', ['aws', 'gpu'], ...fleet)).toEqual({
       what: 'labels',

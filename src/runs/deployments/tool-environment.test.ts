@@ -39,7 +39,7 @@ it.each([
   expect(environmentProblem(name, 'hunter2')).toMatch(/is (not allowed|no name)/);
 });
 
-it('refuses values that no process can be given, and those that would show secrets or wait for somebody', () => {
+it('environmentProblem refuses values that no process can be given, and those that would show secrets or wait for somebody', () => {
   expect(environmentProblem('A', 'a\0b')).toContain('NUL');
   expect(environmentProblem('A', 'ä'.repeat(70_000))).toContain('128 KiB');
   expect(environmentProblem('TF_LOG', 'TRACE')).toContain('secrets');
@@ -47,7 +47,7 @@ it('refuses values that no process can be given, and those that would show secre
   expect(environmentProblem('TF_INPUT', '1')).toContain('answer');
 });
 
-it('F41: never quotes the value', () => {
+it('F41: environmentProblem never quotes the value', () => {
   for (const name of ['PATH', 'A B', 'TF_LOG', 'TF_X', 'TF_INPUT']) {
     expect(environmentProblem(name, 'hunter2-hunter2')).not.toContain('hunter2');
   }

@@ -128,7 +128,7 @@ describe('Flags of a request', () => {
     ).toEqual(['p w', 's=k']);
   });
 
-  it('F41: all their values are known, with the strings within them, but for plain numbers', () => {
+  it('F41: give all their values, with the strings inside them, except plain numbers', () => {
     const given = givenValues({
       git: null,
       initFlags: ['-backend-config=bucket=bucket-canary', '-backend-config=of.hcl'],

@@ -31,7 +31,7 @@ export const DEPLOY: Kind<'deploy'> = {
     attempts_exhausted: 'Read the log of the last attempt, then deploy again.',
     handed_back_too_often:
       'See why the server is stopped so often, and look at the state. Then deploy again.',
-    cancelled_by_request: 'Deploy again when it is wanted after all.',
+    cancelled_by_request: 'Deploy again if you still want it.',
   },
   // The credentials of a deployment are deleted at its end.
   retry: () => 'A run of this kind is not retried: ask for a new one.',

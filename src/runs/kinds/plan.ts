@@ -30,12 +30,12 @@ export const PLAN: Kind<'plan'> = {
     check_failed: 'Open the failed check; change the configuration, or the check, then push again.',
     request_invalid: 'Fix what the message names, then push.',
     credentials_lost: 'Push again: the token of the request cannot be read any more.',
-    rejected: 'Nothing of the head was run. Push again when its plan is wanted after all.',
+    rejected: 'Nothing of the head was run. Push again if you still want its plan.',
     approval_expired: 'Nothing of the head was run: nobody approved in time. Push again.',
     disk_full: 'Free space on the disk, then push again.',
     attempts_exhausted: 'Read the log of the last attempt, then push again.',
     handed_back_too_often: 'See why the server is stopped so often, then push again.',
-    cancelled_by_request: 'Push again when the plan is wanted after all.',
+    cancelled_by_request: 'Push again if you still want the plan.',
   },
   // The token of a request is deleted at the end of its run.
   retry: ({ input }) =>
@@ -73,7 +73,7 @@ export const PLAN: Kind<'plan'> = {
     history: 'Plans of the pull request',
     approvedThing: 'commit',
     approvalNote:
-      'The head comes from a fork. Approving lets what it contains run here, without any credentials of the server.',
+      'The head comes from a fork. If you approve it, its code runs here, without any credentials of the server.',
     notAsked: 'The plan does not wait for an approval now: it is',
     directory: ({ roots }) => roots?.[0]?.directory ?? null,
   },

@@ -44,7 +44,7 @@ export function createDokployClient(options: DokployClientOptions): DokployClien
   const api: Api = { url, host: new URL(url).host, apiKey, timeoutMs };
   return {
     async projects(signal) {
-      return understood(
+      return parseAnswer(
         projectsSchema,
         await request(api, { procedure: 'project.all' }, signal),
         'project.all',
@@ -53,7 +53,7 @@ export function createDokployClient(options: DokployClientOptions): DokployClien
     async environmentOf(composeId, signal) {
       const query = `?${new URLSearchParams({ composeId })}`;
       const answer = await request(api, { procedure: 'compose.one', query }, signal);
-      const compose = understood(composeSchema, answer, 'compose.one');
+      const compose = parseAnswer(composeSchema, answer, 'compose.one');
       if (compose.composeId === composeId) return compose.env ?? '';
       throw new DokployError(null, 'Dokploy answered compose.one with another compose service.');
     },
@@ -100,7 +100,7 @@ async function request(
     throw new DokployError(null, `Dokploy at ${host} did not answer ${procedure}: ${reason}.`);
   }
   if (status >= 200 && status < 300) return parseJson(text, procedure);
-  throw refused(status, text, procedure, host);
+  throw refusalError(status, text, procedure, host);
 }
 
 async function readBounded({ body }: Response): Promise<string> {
@@ -123,7 +123,7 @@ function codeOf(error: unknown): string {
   return cause.message === 'too large' ? 'more than 32 MiB' : 'the connection failed';
 }
 
-function refused(status: number, text: string, procedure: string, host: string): DokployError {
+function refusalError(status: number, text: string, procedure: string, host: string): DokployError {
   const code = errorSchema.safeParse(safeJson(text)).data?.code;
   const message = `Dokploy at ${host} answered ${status}${code ? ` ${code}` : ''} to ${procedure}.`;
   if (status === 401 || status === 403) {
@@ -153,7 +153,7 @@ function safeJson(text: string): unknown {
   }
 }
 
-function understood<Schema extends z.ZodType>(
+function parseAnswer<Schema extends z.ZodType>(
   schema: Schema,
   answer: unknown,
   procedure: string,

@@ -1,5 +1,6 @@
 /**
- * Tests PostgreSQL on a bad day: killed, stalled, cut off in the middle of a commit, set up so that it would lose data.
+ * Tests the store while PostgreSQL is killed, stands still, loses the connection in the middle of a commit, or is set up
+ * so that it would lose data.
  */
 
 import { connect as connectTo, createServer, type Server, type Socket } from 'node:net';
@@ -14,7 +15,7 @@ import { createPostgresStore, type PostgresStoreOptions } from './postgres-store
 
 const because = withoutPostgres ? ` (skipped: ${withoutPostgres})` : '';
 
-describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, () => {
+describe.skipIf(withoutPostgres !== null)(`A PostgreSQL server${because}`, () => {
   let server: PostgresServer;
   let url: string;
   const stores: RunStore[] = [];
@@ -99,7 +100,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     let proxy: Server;
     let proxied: string;
     const sockets = new Set<Socket>();
-    /** Sees what is sent to the database; true breaks the connection before (or after) it is passed on. */
+    /** `when` sees what is sent to the database. If it returns true, the connection breaks before or after `passOn`. */
     let breaks: { when: (sent: string) => boolean; passOn: boolean } | null;
 
     beforeEach(async () => {
@@ -186,7 +187,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
       }
     });
 
-    it('hears of what others wrote while it was cut off', async () => {
+    it('reports what others wrote while the connection was lost', async () => {
       const store = await open({ url: proxied });
       const other = await open();
       const heard = new Set<string>();
@@ -197,7 +198,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     });
   });
 
-  it('notifies each machine of the writes of the others, and leaves notifications of strangers alone', async () => {
+  it('notifies each machine of the writes of the others, and ignores the notifications of other programs', async () => {
     const [store, other] = [await open(), await open()];
     const heard: string[] = [];
     store.watch((runId) => heard.push(runId));
@@ -235,7 +236,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
       },
     );
 
-    it('with synchronous_commit=off is used with it on, and a warning that names it', async () => {
+    it('with synchronous_commit=off is used with the setting on, and a warning names the setting', async () => {
       const careless = await startPostgres('synchronous_commit=off', 'full_page_writes=off');
       onTestFinished(() => careless.remove());
       const warnings: string[] = [];
@@ -248,14 +249,14 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     });
   });
 
-  it('whose tables are of a newer version is refused and left alone', async () => {
+  it('whose tables are of a newer version is refused and not changed', async () => {
     await open();
     const client = await connect();
     await client.query('UPDATE iac_runner.schema_version SET version = 999');
     await expect(open()).rejects.toThrow('newer iac-runner');
   });
 
-  it('that waits for a lock of a stranger fails the write that hangs, and stores nothing of it', async () => {
+  it('that waits for a lock of somebody else fails the write that hangs, and stores nothing of it', async () => {
     const store = await open({ requestTimeoutMs: 500 });
     const stranger = await connect();
     await stranger.query('BEGIN; LOCK TABLE iac_runner.events IN ACCESS EXCLUSIVE MODE');
@@ -272,7 +273,7 @@ describe.skipIf(withoutPostgres !== null)(`PostgreSQL on a bad day${because}`, (
     expect(await two?.run(made?.run.id ?? '')).toEqual(made?.run);
   });
 
-  it('F51: that is not there says so with the address and the remedy, and without the password', async () => {
+  it('F51: that does not run causes an error with its address and the remedy, and without the password', async () => {
     const nowhere = url.replace('iac@', 'iac:secret-password@').replace(/:\d+\//, ':1/');
     const opening = open({ url: nowhere });
     await expect(opening).rejects.toThrow(StoreUnavailableError);

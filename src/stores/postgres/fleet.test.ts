@@ -1,4 +1,4 @@
-/** Tests machines that are not alike and share the store: tools, plans on one disk, signs of life, roles. */
+/** Tests machines that are not alike and share the store: tools, plans on one disk, signs of life, duties. */
 
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -126,7 +126,7 @@ describe.skipIf(withoutPostgres !== null)(
       expect((await fleet.workers()).workers).toEqual([]);
     });
 
-    it('hold a role one at a time, until it is given back or its time is over', async () => {
+    it('hold a duty one at a time, until it is given back or its time is over', async () => {
       const { fleet } = await open();
       expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
       expect(await fleet.hold('tell', 'b', 60_000)).toBe(false);

@@ -44,9 +44,9 @@ export interface PostgresServer {
   start(): Promise<void>;
   /** Sends a signal to every process of the server, e.g. SIGSTOP. */
   signal(name: NodeJS.Signals): void;
-  /** Everything in the database, as pg_dump writes it. */
+  /** Returns everything in the database, as pg_dump writes it. */
   dump(url: string): string;
-  /** Puts back in one transaction all that a dump holds, and drops the tables that are there. */
+  /** Drops the tables that exist, and restores a dump, in one transaction. */
   restore(url: string, dump: string): void;
   remove(): Promise<void>;
 }
@@ -167,7 +167,7 @@ export async function startPostgres(...settings: string[]): Promise<PostgresServ
     dump: (url) => execFileSync(program('pg_dump'), ['--clean', '--if-exists', url], { encoding: 'utf8' }),
     restore(url, dump) {
       const options = ['--quiet', '--single-transaction', '--set=ON_ERROR_STOP=1'];
-      // PostgreSQL ends one of two sessions that wait for each other. When it ends psql, a person would type it again.
+      // PostgreSQL ends one of two sessions that wait for each other. If that one is psql, psql is started again.
       for (let isDone = false; !isDone; ) {
         const { status, stderr } = spawnSync(program('psql'), [...options, url], {
           input: dump,

@@ -209,7 +209,7 @@ function expire(state: State): void {
     call.state = 'given_up';
     call.reject(
       new StoreUnavailableError('The database did not answer in time, and nothing was stored.', {
-        nextAction: 'Try again; if it stays so, look into the log of the database.',
+        nextAction: 'Try again. If that does not help, look into the log of the database.',
       }),
     );
   }

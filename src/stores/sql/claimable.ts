@@ -89,7 +89,7 @@ export async function noteLeft(transaction: Transaction, group: string, runs: nu
   await refresh(transaction, group);
 }
 
-/** Prepares a claim: runs that were put off until now become claimable. */
+/** Prepares a claim: runs that were postponed until now become claimable. */
 export async function noteTime(transaction: Transaction, now: number): Promise<void> {
   const groups = await transaction.all(
     `SELECT DISTINCT concurrency_group FROM runs INDEXED BY runs_put_off

@@ -1,4 +1,4 @@
-/** Stores the signs of life and the roles of processes on several machines that share the store. */
+/** Stores the signs of life and the duties of processes on several machines that share the store. */
 
 import type { WorkerSign } from '../../runs/fleet.ts';
 import type { Database, Transaction, Written } from './database.ts';
@@ -44,10 +44,10 @@ export async function readOldestWaiting(database: Database): Promise<number | nu
   return row === undefined || row.since === null ? null : Number(row.since);
 }
 
-/** Results in true if `owner` has the role for the next `leaseMs`; nobody else has it then. */
+/** Resolves to true if `owner` has the duty for the next `leaseMs`; nobody else has it then. */
 export async function hold(
   transaction: Transaction,
-  role: string,
+  duty: string,
   owner: string,
   leaseMs: number,
 ): Promise<Written<boolean>> {
@@ -56,7 +56,7 @@ export async function hold(
     `INSERT INTO roles (name, owner, expires_at) VALUES (?, ?, ?)
      ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires_at = excluded.expires_at
        WHERE roles.owner = excluded.owner OR roles.expires_at <= ?`,
-    role,
+    duty,
     owner,
     now + leaseMs,
     now,
@@ -64,8 +64,8 @@ export async function hold(
   return { result: taken === 1, changed: [] };
 }
 
-/** Gives the role to the next process that asks. */
-export async function release(transaction: Transaction, role: string, owner: string): Promise<Written<null>> {
-  await transaction.run('DELETE FROM roles WHERE name = ? AND owner = ?', role, owner);
+/** Gives the duty to the next process that asks. */
+export async function release(transaction: Transaction, duty: string, owner: string): Promise<Written<null>> {
+  await transaction.run('DELETE FROM roles WHERE name = ? AND owner = ?', duty, owner);
   return { result: null, changed: [] };
 }

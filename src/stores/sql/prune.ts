@@ -15,7 +15,7 @@ export interface PruneOptions {
   reporters: readonly string[];
 }
 
-/** Results in true if there may be more to delete. */
+/** Resolves to true if there may be more to delete. */
 export async function prune(transaction: Transaction, options: PruneOptions): Promise<Written<boolean>> {
   const runs = await pruneRuns(transaction, options);
   const deliveries = await transaction.run(

@@ -158,7 +158,7 @@ export function toReport(runId: string, row: Row): Report {
     reporter: row.reporter,
     runId,
     target: row.target,
-    told: row.told,
+    sent: row.told,
     settled: row.settled === 1,
     failures: row.failures,
     notBefore: row.not_before,

@@ -1,4 +1,4 @@
-/** The port that runs are stored through, on top of whichever driver reads and writes. */
+/** Implements the port RunStore on top of a driver, which reads and writes one kind of database. */
 
 import type { Fleet } from '../../runs/fleet.ts';
 import type { RunStore } from '../../runs/run-store.ts';
@@ -28,7 +28,7 @@ export interface Driver {
   close(): Promise<void>;
 }
 
-/** The tools that this machine has, each named by `toolName`. Null: it takes deployments by any tool. */
+/** Resolves to the tools of this machine, each named by `toolName`. Null means that it takes deployments by any tool. */
 type Tools = () => Promise<readonly string[] | null>;
 
 export interface SqlStoreOptions {
@@ -114,8 +114,8 @@ function fleetOf({ read, write }: Driver, tools: Tools): Fleet {
     leave: async (owner) => void (await write('leave', [owner])),
     workers: () => read(readWorkers),
     oldestWaiting: () => read(readOldestWaiting),
-    hold: (role, owner, leaseMs) => write('hold', [role, owner, leaseMs]),
-    release: async (role, owner) => void (await write('release', [role, owner])),
+    hold: (duty, owner, leaseMs) => write('hold', [duty, owner, leaseMs]),
+    release: async (duty, owner) => void (await write('release', [duty, owner])),
     // The key is made with the store, so it names the data.
     identity: async () => Buffer.from(await write('key', ['identity'])).toString('hex'),
   };

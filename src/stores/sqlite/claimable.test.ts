@@ -68,7 +68,7 @@ function ending(choice: number): RunEventBody {
   if (choice < 0.5)
     return { type: 'run.finished', state: 'succeeded', reason: null, message: '', coveredBy: null };
   if (choice < 0.7) return { type: 'run.requeued', message: '', countAttempt: false, notBefore: 0 };
-  // The run is put off for an hour, or until a moment ago.
+  // The run is postponed for an hour, or until a moment ago.
   const notBefore = Date.now() + (choice < 0.8 ? 3_600_000 : -1_000);
   if (choice < 0.9) return { type: 'run.requeued', message: '', countAttempt: false, notBefore };
   return { type: 'run.awaiting_approval', subject: 's', expiresAt: Date.now() + 3_600_000, message: '' };

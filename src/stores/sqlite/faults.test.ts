@@ -240,7 +240,7 @@ describe('An I/O error', () => {
     await store.close();
   });
 
-  it('F21: and a second start in vain cost no lock on the data directory', async () => {
+  it('F21: and a second start that is refused cost no lock on the data directory', async () => {
     const store = await createSqliteStore({ directory });
     await expect(createSqliteStore({ directory })).rejects.toThrow('Another iac-runner already uses');
     expect(locksOn(path.join(directory, 'owner.lock'))).toBeGreaterThan(0);
@@ -312,7 +312,7 @@ describe('The writer thread', () => {
     await store.close();
   });
 
-  it('is not missed by anybody when the store is closed', async () => {
+  it('ends without an error when the store is closed', async () => {
     const failures: Error[] = [];
     const store = await createSqliteStore({ directory, onFailure: (error) => failures.push(error) });
     await store.close();

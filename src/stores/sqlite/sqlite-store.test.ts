@@ -60,7 +60,7 @@ describe('The SQLite file', () => {
     await again.close();
   });
 
-  it('F21: written by a newer version is refused and left alone', async () => {
+  it('F21: that was written by a newer version is refused and not changed', async () => {
     await (await createSqliteStore({ directory })).close();
     const raw = new DatabaseSync(path.join(directory, 'iac-runner.db'));
     raw.exec('PRAGMA user_version = 999');

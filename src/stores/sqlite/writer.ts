@@ -103,7 +103,7 @@ function rejectAll(pending: Map<number, Pending>, error: Error): void {
   for (const { turn, reject } of pending.values()) {
     // The commit of this call may have been made, so the error must not say that it was not.
     const isUncertain = turn !== null && !giveUp(turn);
-    reject(isUncertain ? new Error(`${error.message} Whether this was written is not known.`) : error);
+    reject(isUncertain ? new Error(`${error.message} It is not known whether this was written.`) : error);
   }
   pending.clear();
 }
@@ -179,7 +179,7 @@ function expire(pending: Map<number, Pending>): void {
     call.reject(
       new StoreUnavailableError('The store did not answer in time.', {
         nextAction:
-          'Try again; when it stays so, check the disk under DATA_DIR, and whether another process holds the database.',
+          'Try again. If that does not help, check the disk under DATA_DIR, and whether another process holds the database.',
       }),
     );
   }

@@ -95,7 +95,7 @@ async function start(
     input: mayApprove ? input : { ...input, needsWall: true },
     priority,
     labels,
-    // Also sealed when there are none, so that a run without sealed secrets must have lost them.
+    // They are sealed even if there are none, so a run without sealed secrets must have lost them.
     sealed: seal(JSON.stringify(secrets)),
   });
   return run;

@@ -22,7 +22,7 @@ export interface RemoteRules {
 
 const DEFAULT_TIMEOUT_MINUTES = 60;
 const MAX_TIMEOUT_MINUTES = (7 * DAY) / MINUTE;
-/** Far below the priority of an approved run. */
+/** This is far below the priority of an approved run. */
 const MAX_PRIORITY = 1_000;
 const MAX_LIST = 100;
 const MAX_TEXT = 4_096;

@@ -33,7 +33,7 @@ export function startApprovals(options: ApprovalsOptions): Loop {
       hasFailed = false;
     },
     onError(err) {
-      // Logged once, because every check fails as long as the store is down.
+      // The failure is logged once, because every check fails as long as the store is down.
       if (!hasFailed) log.warn({ err }, 'expired approvals could not be ended; it is tried again');
       hasFailed = true;
     },

@@ -108,7 +108,7 @@ async function accept(
   return accepted(run, push.after, runUrl(run.id));
 }
 
-/** The answer. A repeated delivery gets the run of the first one, and so the same answer. */
+/** Returns the answer. A repeated delivery gets the run of the first one, and so the same answer. */
 function accepted(run: Run, after: string, url: string): object {
   return {
     status: 'accepted',

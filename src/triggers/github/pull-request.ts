@@ -19,7 +19,7 @@ export interface PullRequestOptions {
   branch: string;
   /** The `owner/name` that pull requests must be opened in; null accepts any. */
   repository: string | null;
-  /** Whether pull requests are previewed. */
+  /** True if pull requests are previewed. */
   previews: boolean;
   /** The addresses for planning heads, without credentials. Null if heads are not planned. */
   plans?: { cloneUrl: string; apiUrl: string } | null | undefined;

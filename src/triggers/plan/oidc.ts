@@ -17,12 +17,12 @@ export interface OidcOptions {
 export type VerifyBearer = (authorization: string | undefined) => Promise<void>;
 
 /**
- * Signatures with a private key only: never "none", and never a shared secret, for which somebody could use the
- * public key.
+ * Only signatures with a private key are accepted: never "none", and never a shared secret, for which somebody could use
+ * the public key.
  */
 const ALGORITHMS = ['RS256', 'ES256'];
 const KEYS_TIMEOUT_MS = 5 * SECOND;
-/** Keys are fetched again after this time; because of an unknown key, at most this often. */
+/** Keys are fetched again after the first time. An unknown key causes a fetch at most once in the second time. */
 const KEYS_MAX_AGE_MS = 10 * MINUTE;
 const KEYS_COOLDOWN_MS = 30 * SECOND;
 /** While the key server is down, the last keys stay good this long, and it is asked again this often. */
@@ -38,7 +38,7 @@ export function createOidcVerifier(options: OidcOptions): VerifyBearer {
   return async function verifyBearer(authorization) {
     const [, token] = /^Bearer +([\w-]+\.[\w-]+\.[\w-]*)$/i.exec(authorization ?? '') ?? [];
     if (token === undefined) throw new RequestError(401, 'A bearer token is needed');
-    // Loaded with the first token: most servers never see one.
+    // The library is loaded with the first token, because most servers never see one.
     const { jwtVerify } = await import('jose');
     keys ??= openKeys(options.jwksUrl);
     try {

@@ -21,7 +21,7 @@ export interface PubsubPushOptions extends PlanRequestRules {
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
 
-const IS_OFF = 'Nothing is at /pubsub/push: PUBSUB_AUDIENCE and PUBSUB_SERVICE_ACCOUNT are not set';
+const IS_OFF = 'There is nothing at /pubsub/push: PUBSUB_AUDIENCE and PUBSUB_SERVICE_ACCOUNT are not set';
 const MAX_BODY_BYTES = MEBIBYTE;
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 

@@ -30,7 +30,7 @@ export interface DriftFileOptions {
   environment: Readonly<Record<string, string>>;
 }
 
-/** Lower than that of deployments, which somebody waits for. */
+/** It is lower than the priority of deployments, because somebody waits for those. */
 const PRIORITY = -1;
 
 const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected the name of a variable');
@@ -81,7 +81,7 @@ const targetSchema = z.strictObject({
 const fileSchema = z.strictObject({ targets: z.array(targetSchema).max(1_000) });
 
 type TargetEntry = z.output<typeof targetSchema>;
-/** The place in the target, and the sentence. */
+/** The place in the target, and the sentence about the problem. */
 type Problem = [path: PropertyKey[], message: string];
 
 /** Never throws. Each problem names line and field, and never the value of a variable. */

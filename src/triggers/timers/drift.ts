@@ -84,7 +84,7 @@ async function readTargets(
   }
 }
 
-/** So short that every target has its turn within half of an interval. */
+/** The pause is so short that every target has its turn within half of an interval. */
 function pauseBetweenLooks({ intervalMs }: DriftOptions, targets: readonly DriftTarget[]): number {
   const shortest = Math.min(intervalMs, ...targets.map((target) => target.intervalMs ?? intervalMs));
   return Math.min(LOOK_MS, Math.ceil(shortest / (2 * Math.max(1, targets.length))));

@@ -39,9 +39,10 @@ export function createMissedDeliveries(options: MissedDeliveriesOptions): () => 
       const found = await options.failedDeliveries(now() - LOOK_BACK_MS);
       if (found.kind === 'ok') return await record(options, found.failed);
       if (found.kind === 'no_hook')
-        return warnOnce('missed deliveries not found: no webhook has our address', {});
+        return warnOnce('missed deliveries are not looked for: no webhook has our address', {});
       const { problem } = found;
-      if (found.kind === 'unavailable') return warnOnce('missed deliveries not found', { problem });
+      if (found.kind === 'unavailable')
+        return warnOnce('missed deliveries could not be looked for', { problem });
       notBefore = Number.POSITIVE_INFINITY;
       log.info({ problem }, 'missed deliveries are not looked for: the token may not read webhooks');
     } catch (error) {

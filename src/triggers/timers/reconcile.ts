@@ -14,7 +14,7 @@ const RETRY_MS = MINUTE;
 export interface ReconcileOptions {
   store: RunStore;
   branch: string;
-  /** 0 for looks only at the start and after a nudge. */
+  /** With 0 it looks only at the start and after a nudge. */
   intervalMs: number;
   /** Called at each look. */
   onLook?: () => void;
@@ -26,10 +26,10 @@ export interface DueNow {
   head: string;
   services: string[];
   postponed: string[];
-  firstMeeting: boolean;
+  isNewBranch: boolean;
   /** Services that somebody changed outside since the last look. */
   drifts: { service: string; because: string }[];
-  /** Sentences about the config hashes outside, for the log. */
+  /** Sentences about the config hashes in Dokploy, for the log. */
   remarks: string[];
 }
 
@@ -86,7 +86,8 @@ export function startReconciler(options: ReconcileOptions): Reconciler {
 function createRemarker(log: Logger): (remarks: readonly string[]) => void {
   let before: readonly string[] = [];
   return (remarks) => {
-    for (const remark of remarks) if (!before.includes(remark)) log.warn({ remark }, 'config hashes outside');
+    for (const remark of remarks)
+      if (!before.includes(remark)) log.warn({ remark }, 'the config hashes in Dokploy have a problem');
     before = remarks;
   };
 }
@@ -103,9 +104,9 @@ async function reconcile(
   signal.throwIfAborted();
   remark(found.remarks);
   for (const { service, because } of found.drifts) log.warn({ service, because }, 'changed outside');
-  if (found.firstMeeting) {
+  if (found.isNewBranch) {
     await store.saveBaseline(group, found.head);
-    log.info({ head: found.head }, 'branch met for the first time; what it holds is taken as deployed');
+    log.info({ head: found.head }, 'the branch is seen for the first time; its services count as deployed');
     return 'done';
   }
   if (found.services.length === 0) return 'done';

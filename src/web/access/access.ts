@@ -137,12 +137,12 @@ function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate'])
     const refusal = gate.refusal(c, 'api_token');
     const holder = findHolder(known, token);
     if (!holder) {
-      const error = gate.failed(c, 'api_token', 'That token is not known here.');
+      const error = gate.failed(c, 'api_token', 'The server does not know this token.');
       if (error.status === 429) throw error;
       return null;
     }
     const proof = `${gate.addressOf(c)} ${holder.name}`;
-    // A guess that is right at last is refused, and the failures of others do not lock a known holder out.
+    // After too many failures even a right guess is refused. A known holder is not refused for the failures of others.
     if (refusal && !proved.has(proof)) throw refusal;
     proved.delete(proof);
     proved.add(proof);

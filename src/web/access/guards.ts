@@ -70,10 +70,15 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
     if (identity.credential === 'session' && requestOrigin(c, publicUrl) !== 'same') {
-      return refuse(c, assets, 403, 'The request did not come from our page.');
+      return refuse(c, assets, 403, 'The request did not come from a page of this server.');
     }
     if (hasRole(identity, role)) return null;
-    return refuse(c, assets, 403, `This needs the role ${role}; ${identity.name} is ${identity.role}.`);
+    return refuse(
+      c,
+      assets,
+      403,
+      `This needs the role ${role}, but ${identity.name} has the role ${identity.role}.`,
+    );
   }
   const operator = createMiddleware<RunPageEnv>(
     async (c, next) => (await refuseOthers(c, 'operator')) ?? next(),

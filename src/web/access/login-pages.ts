@@ -40,11 +40,12 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
       const headers = { 'Retry-After': String(error.retryAfterSeconds ?? 60) };
       return c.html(loginPage(assets, next, `${error.message}.`), error.status, headers);
     }
-    return c.html(loginPage(assets, next, 'That token is not known here.'), 401);
+    return c.html(loginPage(assets, next, 'The server does not know this token.'), 401);
   });
 
   routes.post('/logout', async (c) => {
-    if (requestOrigin(c, publicUrl) !== 'same') return jsonError(c, 403, 'Sign out from one of our pages.');
+    if (requestOrigin(c, publicUrl) !== 'same')
+      return jsonError(c, 403, 'Sign out on a page of this server.');
     await access.signOut(c);
     return c.redirect('/login', 303);
   });

@@ -209,7 +209,7 @@ describe('POST /deliveries/:number/replay', () => {
   });
 
   it.each([
-    ['2', 409, 'conflict', 'There is nothing to replay, as it asked for nothing: Event ping.'],
+    ['2', 409, 'conflict', 'There is nothing to replay, because the delivery requested nothing: Event ping.'],
     ['3', 404, 'not_found', 'Delivery not found.'],
   ])('refuses number %s with %i and the reason', async (number, status, code, error) => {
     const { app, enqueued } = createPages(2);

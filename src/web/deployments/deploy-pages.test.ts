@@ -145,7 +145,7 @@ describe('The page of a deployment', () => {
       }),
     );
     const page = await show('/runs/d1', AS_ADMIN);
-    expect(page).toContain('Deploy again when it is wanted after all.');
+    expect(page).toContain('Deploy again if you still want it.');
     expect(page).toContain('<strong>Nobody decided</strong>');
     expect(page).not.toMatch(/action="\/runs\//);
   });
@@ -174,7 +174,7 @@ describe('The page of a deployment', () => {
         reporter: 'event-webhook',
         runId: 'd1',
         target: 'callback',
-        told: null,
+        sent: null,
         settled: true,
         failures: 9,
         notBefore: 0,

@@ -39,7 +39,7 @@ type DeployContext = Context<RunPageEnv>;
 const MAX_BODY_BYTES = MEBIBYTE;
 const DEPLOYMENTS_PER_PAGE = 50;
 const MAX_PER_PAGE = 200;
-/** Longer than anybody is asked for approval, so that clients which cannot resume see the end. */
+/** A deployment waits less long for its approval, so clients that cannot resume a stream see the end. */
 const MAX_STREAM_MS = 2 * DAY;
 
 export function createDeployRoutes(options: DeployRoutesOptions): RunRoutes {
@@ -131,7 +131,7 @@ async function streamLogs(
   return streamRun(c, { streams, store, after, words });
 }
 
-/** Newest first: the deployments of one target with `git_url` and `path`, older ones with `before`. */
+/** Lists deployments, the newest first. `git_url` and `path` choose one target, and `before` chooses older ones. */
 async function listDeployments(c: DeployContext, { store, api, runUrl }: DeployRoutesOptions) {
   const { git_url: gitUrl, path = '.', before, limit = String(DEPLOYMENTS_PER_PAGE) } = c.req.query();
   const size = /^\d{1,3}$/.test(limit) ? Number(limit) : 0;

@@ -52,7 +52,7 @@ describe('The page of plans of a pull request', () => {
     expect(page).toContain('<a href="https://github.com/acme/infra/pull/7">#7</a>');
     for (const root of ['a', 'b', 'c']) expect(page).toContain(`<h3><bdi>${root}</bdi></h3>`);
     expect(page).toContain('<strong>No changes</strong>');
-    expect(page).toContain('<strong>No provider</strong> Wait.');
+    expect(page).toContain('<strong>No provider.</strong> Wait.');
     expect(page).toContain('<pre class="plan-text">last line</pre>');
     expect(page).toContain('href="/runs/p1/plan?step=plan+a"');
   });
@@ -64,7 +64,7 @@ describe('The page of plans of a pull request', () => {
     });
     const page = await show('/runs/fork', AS_ADMIN);
     expect(page).toContain('The head comes from a fork.');
-    expect(page).toContain(`For the commit <code class="digest">${SHA}</code>`);
+    expect(page).toContain(`The approval is for the commit <code class="digest">${SHA}</code>`);
     expect(page).toContain('action="/runs/fork/approve"');
   });
 });

@@ -12,7 +12,7 @@ export interface ShownPlan {
   isCut: boolean;
 }
 
-/** Longer than any line that people read. */
+/** No line that people read is this long. */
 const MAX_LINE = 4_000;
 const LINES_PER_PART = 2_000;
 

@@ -114,7 +114,7 @@ const ACTION_CLASSES: Record<PlanSummary['resources'][number]['action'], string>
 };
 
 function problemView({ problem, nextAction, lines }: NonNullable<PlannedRoot['problem']>): Html {
-  return html`<p class="advice" data-bad="true"><strong>${plainLine(problem)}</strong> ${plainLine(nextAction)}</p>
+  return html`<p class="advice" data-bad="true"><strong>${plainLine(problem.replace(/\.$/, ''))}.</strong> ${plainLine(nextAction)}</p>
 ${
   lines.length > 0 &&
   html`<details class="fold"><summary>Last lines of the log</summary>

@@ -66,7 +66,7 @@ function approvalView(run: ToolRun, { subject, expiresAt, decided }: Approval, n
   const { tool } = kindOf(run);
   const bound =
     subject !== null &&
-    html`<p class="quiet">For the ${tool?.approvedThing} <code class="digest">${plainLine(subject)}</code> and no other.</p>`;
+    html`<p class="quiet">The approval is for the ${tool?.approvedThing} <code class="digest">${plainLine(subject)}</code> and no other.</p>`;
   if (decided) {
     const { decision, by, at } = decided;
     const who = decision === 'expired' ? 'nobody approved in time' : html`<bdi>${plainLine(by)}</bdi>`;
@@ -79,7 +79,7 @@ function approvalView(run: ToolRun, { subject, expiresAt, decided }: Approval, n
   // The script of the page keeps these words up to date.
   const left = expiresAt > now ? `${formatDuration(expiresAt - now)} left` : 'the time is up';
   return html`<p><strong>Waits for an approval</strong> until <time datetime="${end}">${formatTime(expiresAt)}</time>,
-<span class="nowrap" data-until="${end}">${left}</span>. Anybody with the role admin may approve or reject it; the first decision holds.</p>
+<span class="nowrap" data-until="${end}">${left}</span>. Anybody with the role admin may approve or reject it; the first decision counts.</p>
 ${tool?.approvalNote && html`<p>${tool.approvalNote}</p>`}${bound}`;
 }
 

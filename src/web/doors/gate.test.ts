@@ -115,7 +115,7 @@ describe('A client that reads nothing of its answer', () => {
     const routes = new Hono<{ Bindings: HttpBindings }>();
     routes.get('/large/:reader', (c) => {
       c.env.outgoing.once('close', () => cut.emit(c.req.param('reader')));
-      // More than the buffers on the way hold.
+      // This is more than the buffers on the way hold.
       return c.body('x'.repeat(16 * MIB));
     });
     const doors = await serve({ stalledReaderMs: 3_000, routes });

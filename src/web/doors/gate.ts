@@ -117,8 +117,8 @@ function incomingOf(c: Context): IncomingMessage | undefined {
 }
 
 /**
- * Node's own request where there is one, because a web stream takes half of the time of an answer. Null without a
- * body.
+ * Returns Node's own request if there is one, because reading a web stream takes half of the time of an answer. Null if
+ * there is no body.
  */
 function bodySource(c: Context): Readable | null {
   const incoming = incomingOf(c);

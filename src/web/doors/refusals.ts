@@ -8,7 +8,7 @@ import { messagePage } from '../frame/layout.ts';
 import { isBrowser } from '../frame/page-headers.ts';
 
 const TITLES = {
-  400: 'That request makes no sense',
+  400: 'The request is not valid',
   403: 'Not allowed',
   404: 'Not found',
   409: 'Not possible now',

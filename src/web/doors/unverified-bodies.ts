@@ -62,7 +62,7 @@ export function createUnverifiedBodies(limitBytes: number): UnverifiedBodies {
 
 /** Counts the bytes of all bodies, and gives bodies up when they are more than the limit. */
 function createSpace(limitBytes: number) {
-  // In the order of their last part: the body that has waited longest stands first.
+  // The bodies are in the order of their last part: the one that has waited longest comes first.
   const bodies = new Set<Body>();
   const heldBy = new Map<string, number>();
   let held = 0;

@@ -36,7 +36,7 @@ export function createApp(options: AppOptions): Hono {
     return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
   for (const routes of options.pages) app.route('/', routes as Hono);
-  app.notFound((c) => jsonError(c, 404, `Nothing is at ${c.req.path.slice(0, 200)}`));
+  app.notFound((c) => jsonError(c, 404, `There is nothing at ${c.req.path.slice(0, 200)}`));
   app.onError((error, c) => answerError(error, c, options.log));
   return app;
 }

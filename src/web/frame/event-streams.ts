@@ -57,7 +57,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       return streamSSE(
         c,
         (stream) => keep(stream, serve).finally(free),
-        // The client comes back and asks again from its last line. It must not read about the inside of the server.
+        // The client comes back and asks again from its last line. The error must not reach it, because it may describe the server.
         async (error, stream) => {
           stream.abort();
           onError(error);

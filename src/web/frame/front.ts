@@ -10,7 +10,7 @@ export interface Front extends Pick<Hono, 'fetch'> {
   show(app: Pick<Hono, 'fetch'>): void;
 }
 
-/** Says of a server that has started to listen, but not to work, what it waits for. */
+/** The part that a server waits for while it already listens, but does not work yet. */
 export function createFront(): Front {
   let isStoreOpen = false;
   const waiting = new Hono();

@@ -22,7 +22,7 @@ export function pageHeaders(): MiddlewareHandler {
     xFrameOptions: 'DENY',
     // The proxy that ends TLS decides on HSTS for the host.
     strictTransportSecurity: false,
-    // Browsers heed these on https only and complain about them elsewhere.
+    // Browsers obey these on https only and complain about them elsewhere.
     crossOriginOpenerPolicy: false,
     originAgentCluster: false,
   });

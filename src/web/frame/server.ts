@@ -13,11 +13,11 @@ const HEADERS_TIMEOUT_MS = 10 * SECOND;
 const REQUEST_TIMEOUT_MS = 30 * SECOND;
 const CHECK_MS = SECOND;
 /**
- * Longer than proxies keep an idle connection: Traefik 90 s, Caddy 2 minutes, load balancers of Google 10 minutes. If
+ * This is longer than proxies keep an idle connection: Traefik 90 s, Caddy 2 minutes, load balancers of Google 10 minutes. If
  * the server closed it first, it would reset a delivery that is arriving, which the proxy cannot send a second time.
  */
 const KEEP_ALIVE_MS = 620 * SECOND;
-/** Twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
+/** This is twice Node's own limit, so that a signature of 16 KiB is refused as a signature. */
 const MAX_HEADERS_BYTES = 32 * KIBIBYTE;
 /**
  * Errors of one connection, of the network, or of a machine that is short of something for now. After one of them the

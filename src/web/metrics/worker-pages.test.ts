@@ -137,7 +137,9 @@ describe('The page of workers', () => {
     runs.addDeploy('d2', { path: 'b' }, { labels: ['aws', 'gpu'] });
     runs.addDeploy('d3', { path: 'c' });
     const text = await page();
-    expect(text).toContain('<p>5 waiting (3 deploy, 2 sync), the oldest for 2 min 05 s; 1 running.</p>');
+    expect(text).toContain(
+      '<p>5 waiting (3 deployments, 2 syncs), the oldest for 2 min 05 s; 1 running.</p>',
+    );
     expect(text).toContain('2 of them need a machine with the labels aws, gpu.');
     // Nobody has both labels.
     expect(text).toMatch(/<a href="\/runs\/d1">d1<\/a> waits: /);
@@ -204,10 +206,10 @@ describe('The page of workers', () => {
     const { page } = pagesOf({ fleet: null });
     const text = await page();
     expect(text).toContain('This server works alone: STORE_URL is not set.');
-    expect(text).toContain('2 waiting (2 sync); 1 running.');
+    expect(text).toContain('2 waiting (2 syncs); 1 running.');
   });
 
-  it('is for every caller with a token', async () => {
+  it('is shown to every caller with a token', async () => {
     expect((await pagesOf({}).ask(WANTS_JSON)).status).toBe(401);
     expect((await pagesOf({}).ask({ ...WANTS_JSON, Authorization: 'Bearer other' })).status).toBe(401);
   });

@@ -6,6 +6,8 @@ import { describeError } from '../../errors.ts';
 import { whyItWaits } from '../../runs/deployments/takers.ts';
 import { type Fleet, isSilent, type WorkerSign } from '../../runs/fleet.ts';
 import type { JobQueue } from '../../runs/job.ts';
+import { kindOf } from '../../runs/kinds/kinds.ts';
+import type { RunKind } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
 import type { RunPageEnv } from '../access/access.ts';
@@ -32,7 +34,7 @@ interface Found {
   queued: number;
   running: number;
   /** How many runs of each kind are queued, most first; kinds without any are left out. */
-  queuedKinds: [kind: string, runs: number][];
+  queuedKinds: [kind: RunKind, runs: number][];
   /** How many queued deployments need machines with these labels. */
   queuedLabels: [labels: string, runs: number][];
   oldestWaitingMs: number | null;
@@ -85,8 +87,8 @@ async function look({ store, fleet, jobs, clock }: WorkerRoutesOptions): Promise
   };
 }
 
-function tallied(items: [name: string, number: number][]): [name: string, number: number][] {
-  const sums = new Map<string, number>();
+function tallied<Name extends string>(items: [name: Name, number: number][]): [name: Name, number: number][] {
+  const sums = new Map<Name, number>();
   for (const [name, number] of items) sums.set(name, (sums.get(name) ?? 0) + number);
   return [...sums].filter(([, sum]) => sum > 0).toSorted(([, left], [, right]) => right - left);
 }
@@ -131,7 +133,7 @@ function seconds(ms: number | null): number | null {
 
 function workerPage(frame: Omit<PageFrame, 'title'>, found: Found, isShared: boolean): Html {
   const { workers, queued, running, oldestWaitingMs, stuck } = found;
-  const kinds = found.queuedKinds.map(([kind, runs]) => `${runs} ${kind}`).join(', ');
+  const kinds = found.queuedKinds.map(kindWords).join(', ');
   return page(
     { ...frame, title: 'Workers' },
     html`<h1>Workers</h1>
@@ -151,6 +153,11 @@ ${
     : html`<p class="empty">This server works alone: STORE_URL is not set.</p>`
 }`,
   );
+}
+
+function kindWords([kind, runs]: [kind: RunKind, runs: number]): string {
+  const { name, plural } = kindOf({ kind });
+  return `${runs} ${runs === 1 ? name : plural}`;
 }
 
 function oldest(ms: number | null): string {

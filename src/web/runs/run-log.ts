@@ -67,7 +67,7 @@ export async function readHistory(store: EventReader, runId: string, steps: numb
     if (event.type === 'step.log') {
       for (const text of event.lines) tail.lines.push({ stream: event.stream, text });
     } else if (tail.lines.length > 0) tail.lines.push({ stream: 'mark', text: 'Started again' });
-    // Cutting rarely, and much, costs less than cutting at every line.
+    // It costs less to cut many lines at once than to cut one at every line.
     if (tail.lines.length > 2 * maxLines) cutTail(tail, maxLines, maxCharacters);
   }
   for (const tail of history.tails.values()) cutTail(tail, maxLines, maxCharacters);

@@ -79,7 +79,7 @@ describe('the page of a preview', () => {
       reporter: 'pull-request-comment',
       runId: 'p1',
       target: '#7',
-      told: null,
+      sent: null,
       settled: true,
       failures: 1,
       notBefore: 0,

@@ -177,7 +177,7 @@ function streamEvents(c: RunContext, { store }: RunRoutesOptions, streams: Event
   return streamRun(c, { streams, store, after, words: createPageWords(c.var.run.kind) });
 }
 
-/** Approving or rejecting as an action on a run. */
+/** Returns the action that approves or rejects a run. */
 function decision(c: RunContext, decide: DeployApi['approve']): RunAction {
   return async (runId, actor) => {
     if (!isToolRun(c.var.run)) return { status: 'refused', reason: 'A run of this kind needs no approval.' };

@@ -173,7 +173,7 @@ describe('the event stream of a run', () => {
     await expect.poll(async () => (await open()).status).toBe(200);
   });
 
-  it('lets as many logs be read as text, and counts each until it was read or abandoned', async () => {
+  it('limits the logs that are read as text in the same way, and counts each until it was read or abandoned', async () => {
     const { app } = createTestPages(createRun(), { maxStreams: 2 });
     const open = (method = 'GET') => app.request('/runs/r1/log', { method, headers: AS_VIEWER });
     for (let count = 0; count < 5; count += 1) expect((await open('HEAD')).status).toBe(200);

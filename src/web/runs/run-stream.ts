@@ -1,4 +1,4 @@
-/** Writes the events of a run to an event stream: what is stored first, then what is stored next, until its end. */
+/** Writes the events of a run to an event stream: first the stored events, then each new one, until the run ends. */
 
 import type { Context } from 'hono';
 import { isFinal, type Run } from '../../runs/run.ts';

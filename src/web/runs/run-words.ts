@@ -17,7 +17,7 @@ export function stateWord(state: RunState | StepState): string {
   return state.replaceAll('_', ' ');
 }
 
-/** The title of a run: the subject of its commit, or what was asked for while that is unknown. */
+/** The title of a run: the subject of its commit, or the requested commit while the subject is unknown. */
 export function runTitle(run: Run): string {
   const title = kindOf(run).title?.(run);
   if (title !== undefined) return plainLine(title);
@@ -47,7 +47,7 @@ const TRIGGERS: Record<Trigger['source'], string> = {
 /** Runs from these sources were requested by no person. */
 const WITHOUT_ACTOR: ReadonlySet<Trigger['source']> = new Set(['reconcile', 'drift_check', 'pubsub']);
 
-/** Who or what asked for the run, in a few words. */
+/** Who or what requested the run, in a few words. */
 export function triggerWords({ trigger: { source, actor } }: Run): string {
   const hasActor = actor !== null && !WITHOUT_ACTOR.has(source);
   return hasActor ? `${TRIGGERS[source]} by ${plainLine(actor)}` : TRIGGERS[source];
@@ -60,7 +60,7 @@ export function commitLink(sha: string, commitUrl: (sha: string) => string | nul
 }
 
 /**
- * The commit of a run, else the one that was asked for. `configured` knows the site of the operator's own repository.
+ * The commit of a run, else the one that was requested. `configured` knows the site of the operator's own repository.
  */
 export function runCommitLink(run: Run, configured: (sha: string) => string | null): Html | null {
   const sha = run.revision ?? askedRevision(run);

@@ -14,7 +14,7 @@ export interface StepContext {
   history: RunHistory | null;
   linkQuery: string;
   now: number;
-  /** False where steps simply follow one another. */
+  /** False if the steps run one after the other. */
   hasWaves: boolean;
 }
 

@@ -38,12 +38,12 @@ async function createLook(settings: { branch?: string; commitSigners?: string; i
   };
 }
 
-it('is ready while the remote answers and has the branch, also before the first fetch', async () => {
+it('A server is ready while the remote answers and has the branch, also before the first fetch', async () => {
   const { look } = await createLook();
   expect(await look()).toEqual({ status: 'ready', said: {} });
 });
 
-it('is not ready with a branch that is not there, which it names', async () => {
+it('A server is not ready with a branch that is not there, which it names', async () => {
   const { look } = await createLook({ branch: 'production' });
   expect(await look()).toEqual({
     status: 'not_ready',
@@ -51,7 +51,7 @@ it('is not ready with a branch that is not there, which it names', async () => {
   });
 });
 
-it('is not ready with a remote that refuses, and is again when it answers', async () => {
+it('A server is not ready with a remote that refuses, and is again when it answers', async () => {
   const { world, look } = await createLook();
   renameSync(world.remote, `${world.remote}.away`);
   const { status, said } = await look();
@@ -61,7 +61,7 @@ it('is not ready with a remote that refuses, and is again when it answers', asyn
   expect(await look()).toEqual({ status: 'ready', said: {} });
 });
 
-it('is degraded, and ready all the same, with rules that are broken at the head', async () => {
+it('A server is degraded, and ready all the same, with rules that are broken at the head', async () => {
   const { world, look } = await createLook();
   await world.commit({ '.iac-runner.yaml': 'needs: [\n' });
   await world.mirror.fetch();
@@ -70,7 +70,7 @@ it('is degraded, and ready all the same, with rules that are broken at the head'
   expect(said.rules).toMatch(/\.iac-runner\.yaml.*The last good rules are used\./s);
 });
 
-it('is not ready without the file of signers, when commits must be signed', async () => {
+it('A server is not ready without the file of signers, when commits must be signed', async () => {
   const file = path.join(import.meta.dirname, 'no-such-signers');
   expect((await (await createLook({ isDemanded: true, commitSigners: file })).look()).said).toEqual({
     signers: expect.stringMatching(/COMMIT_SIGNERS cannot be read: ENOENT.*no-such-signers/),

@@ -28,7 +28,7 @@ type Settings = Pick<Config, 'git' | 'requireSignedCommits' | 'commitSigners'>;
 export function branchChecks(config: Settings, options: BranchChecksOptions): Checks {
   const { branch } = config.git;
   const { mirror, ledger } = options;
-  const heads = askNowAndThen(config, options);
+  const heads = createHeadQuestion(config, options);
 
   async function rulesAtHead() {
     const head = await mirror.head();
@@ -57,7 +57,7 @@ export function branchChecks(config: Settings, options: BranchChecksOptions): Ch
 }
 
 /** Resolves to the remote's line about the branch, empty if it has no such branch. Throws if it does not answer. */
-function askNowAndThen(
+function createHeadQuestion(
   { git: { branch } }: Settings,
   { git, mirror, now, signal }: BranchChecksOptions,
 ): () => Promise<string> {

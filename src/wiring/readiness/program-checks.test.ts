@@ -60,7 +60,7 @@ describe.each([
   });
 });
 
-it('A workspace that is a file is said to be one', async () => {
+it('A workspace that is a file is reported as a file', async () => {
   const { folder } = createPlace();
   const workspaceDir = path.join(folder, 'deploy');
   await expect(checkWorkspace({ workspaceDir })).rejects.toThrow(
@@ -76,7 +76,7 @@ describe('An executor', () => {
     await expect(check).rejects.toThrow(/was not found; install it or correct PATH\. Install invoke/);
   });
 
-  it('that sees the workspace is well', async () => {
+  it('that sees the workspace passes the check', async () => {
     const { settings, options } = createPlace();
     await checkExecutor(settings('deploy', ['elsewhere']), options);
   });
@@ -90,7 +90,7 @@ describe('An executor', () => {
     };
   }
 
-  it.each(['', 'mark of another'])('that has another folder there is named (%s)', async (content) => {
+  it.each(['', 'mark of another'])('that has another folder there is reported (%s)', async (content) => {
     const { folder, settings, options } = createPlace();
     const other = path.join(folder, 'checkout');
     if (content !== '') writeFileSync(path.join(other, '.iac-runner-mark'), content);

@@ -44,7 +44,7 @@ export function createInitExecutor(options: PluginCacheOptions): Executor {
       await mkdir(directory, { recursive: true, mode: 0o755 });
       await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
       const result = await lock.hold(command.signal, async (held) => {
-        await removeTorn(directory);
+        await removeIncomplete(directory);
         started = true;
         return fill(directory, () => runCached(executor, directory, { ...command, signal: held }, hooks));
       });
@@ -74,7 +74,7 @@ async function runCached(
   let refused = false;
   const env = {
     ...command.env,
-    // Not in the CLI configuration, which would expand a `$` in the path.
+    // The path is not in the CLI configuration, because the tools would expand a `$` there.
     TF_PLUGIN_CACHE_DIR: directory,
     TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE: '1',
   };
@@ -108,12 +108,12 @@ async function fill(
   } finally {
     const whole = result !== null && result !== REFUSED && result.kind === 'exited' && result.exitCode === 0;
     if (whole) await rm(`${directory}.filling`, { force: true });
-    else await removeTorn(directory);
+    else await removeIncomplete(directory);
   }
 }
 
-/** Removes the providers that a failed init has left. Must be called under the lock. */
-async function removeTorn(directory: string): Promise<void> {
+/** Removes the providers that a failed init has left. Call it only while you hold the lock. */
+async function removeIncomplete(directory: string): Promise<void> {
   const before = await readFile(`${directory}.filling`, 'utf8').catch(() => null);
   if (before === null) return;
   const known = new Set(packageListOf(before));
@@ -132,7 +132,7 @@ function packageListOf(text: string): string[] {
   }
 }
 
-/** host/namespace/type/version/system */
+/** Returns paths of the form host/namespace/type/version/system. */
 async function packagesIn(directory: string): Promise<string[]> {
   const found: string[] = [];
   for await (const entry of glob('*/*/*/*/{*,.*}', { cwd: directory })) found.push(entry);

@@ -15,7 +15,7 @@ async function serve(listener: RequestListener): Promise<string> {
 
 const request = { signal: new AbortController().signal, timeoutMs: 5_000 };
 
-it('fetches the token, also by a redirect on the same host', async () => {
+it('fetchRegistryToken fetches the token, also by a redirect on the same host', async () => {
   const asked: string[] = [];
   const url = await serve(({ url: path = '' }, response) => {
     asked.push(path);
@@ -44,7 +44,7 @@ it.each<[problem: RegExp, answer: RequestListener]>([
   expect(result).toEqual({ problem: expect.stringMatching(problem) });
 });
 
-it('F14: does not ask another host, whatever a redirect says', async () => {
+it('F14: fetchRegistryToken does not ask another host, whatever a redirect says', async () => {
   let asked = 0;
   const canary = await serve((_, response) => {
     asked += 1;
@@ -57,7 +57,7 @@ it('F14: does not ask another host, whatever a redirect says', async () => {
   expect(asked).toBe(0);
 });
 
-it('does not wait without end, nor for a run that has ended', async () => {
+it('fetchRegistryToken does not wait without end, nor for a run that has ended', async () => {
   const silent = await serve(() => undefined);
   const problem = await fetchRegistryToken(silent, { ...request, timeoutMs: 200 });
   expect(problem).toEqual({ problem: expect.stringMatching(/did not answer within 0.2 s/) });

@@ -213,7 +213,7 @@ INSERT INTO counters (name, value) VALUES ('queued_runs', 0);
 -- Nonces of signed requests, until their time window has passed.
 CREATE TABLE nonces (nonce TEXT PRIMARY KEY, expires_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
--- The last sign of life of each process that shares the store, and who has each role that only one of them may have.
+-- The last sign of life of each process that shares the store, and the duties that only one of them may have at a time.
 CREATE TABLE workers (owner TEXT PRIMARY KEY, sign TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE roles (
   name TEXT PRIMARY KEY,

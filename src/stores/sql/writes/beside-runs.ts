@@ -59,7 +59,7 @@ export async function saveReport(transaction: Transaction, report: Report): Prom
     report.reporter,
     stored.number,
     report.target,
-    report.told,
+    report.sent,
     report.settled ? 1 : 0,
     report.failures,
     report.notBefore,

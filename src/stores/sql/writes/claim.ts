@@ -67,7 +67,7 @@ async function nextToken(transaction: Transaction, now: number): Promise<number>
 
 /**
  * Returns the runs that this one covers. They include those that an earlier attempt covered, those that were covered
- * before the run was put off, and those of a run that this one follows because its commit is not on the branch.
+ * before the run was postponed, and those of a run that this one follows because its commit is not on the branch.
  */
 async function coveredBy(transaction: Transaction, id: string): Promise<Run[]> {
   const stored = await storedRuns(

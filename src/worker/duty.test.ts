@@ -3,40 +3,40 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Fleet } from '../runs/fleet.ts';
 import { startPostgres, withoutPostgres } from '../stores/postgres/postgres-server.fixture.ts';
 import { createPostgresStore } from '../stores/postgres/postgres-store.ts';
-import { startRole } from './role.ts';
+import { startDuty } from './duty.ts';
 
 const log = pino({ level: 'silent' });
 
-/** One role, leased by the clock; `isReachable` false makes every request fail. */
+/** One duty, leased by the clock; `isReachable` false makes every request fail. */
 function createLeases() {
   let holder: { owner: string; until: number } | null = null;
   const leases = {
     isReachable: { a: true, b: true } as Record<string, boolean>,
-    async hold(_role: string, owner: string, leaseMs: number): Promise<boolean> {
+    async hold(_duty: string, owner: string, leaseMs: number): Promise<boolean> {
       if (!leases.isReachable[owner]) throw new Error('not reached');
       const now = performance.now();
       if (holder !== null && holder.owner !== owner && holder.until > now) return false;
       holder = { owner, until: now + leaseMs };
       return true;
     },
-    async release(_role: string, owner: string): Promise<void> {
+    async release(_duty: string, owner: string): Promise<void> {
       if (holder?.owner === owner) holder = null;
     },
   };
   return leases satisfies Pick<Fleet, 'hold' | 'release'>;
 }
 
-describe('A role', () => {
+describe('A duty', () => {
   it('is one machine’s at a time, and falls to the next when its holder stops or is cut off', async () => {
     const fleet = createLeases();
     const working = new Set<string>();
     let most = 0;
     const start = (owner: string) =>
-      startRole({
+      startDuty({
         fleet,
         owner,
         log,
-        role: 'tell',
+        duty: 'tell',
         leaseMs: 600,
         async start() {
           working.add(owner);
@@ -59,11 +59,11 @@ describe('A role', () => {
 
   it('whose work cannot be started is tried again', async () => {
     let tries = 0;
-    const role = startRole({
+    const duty = startDuty({
       fleet: createLeases(),
       owner: 'a',
       log,
-      role: 'look',
+      duty: 'look',
       leaseMs: 120,
       async start() {
         tries += 1;
@@ -72,7 +72,7 @@ describe('A role', () => {
       },
     });
     await expect.poll(() => tries).toBe(3);
-    await role.stop();
+    await duty.stop();
   });
 
   it.skipIf(withoutPostgres !== null)(
@@ -83,11 +83,11 @@ describe('A role', () => {
       const store = await createPostgresStore({ url: await server.createDatabase() });
       onTestFinished(() => store.close());
       let isWorking = false;
-      const role = startRole({
+      const duty = startDuty({
         fleet: store.fleet,
         owner: 'a',
         log,
-        role: 'send',
+        duty: 'send',
         leaseMs: 1_500,
         async start() {
           isWorking = true;
@@ -101,7 +101,7 @@ describe('A role', () => {
       await expect.poll(() => isWorking, { timeout: 1_500 }).toBe(false);
       server.signal('SIGCONT');
       await expect.poll(() => isWorking, { timeout: 10_000 }).toBe(true);
-      await role.stop();
+      await duty.stop();
       expect(isWorking).toBe(false);
     },
   );

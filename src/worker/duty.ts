@@ -1,4 +1,4 @@
-/** Does the work that only one of several machines may do: for as long as this machine has the role. */
+/** Does the work that only one of several machines may do: for as long as this machine has the duty. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -11,9 +11,9 @@ const RENEW_MS = 5 * SECOND;
 /** The work ends this long before another machine can start it. */
 const MARGIN_MS = 10 * SECOND;
 
-export interface RoleOptions {
+export interface DutyOptions {
   fleet: Pick<Fleet, 'hold' | 'release'>;
-  role: string;
+  duty: string;
   owner: string;
   /** Starts the work. Resolves to the function that ends it. */
   start(): Promise<() => Promise<void>>;
@@ -22,9 +22,9 @@ export interface RoleOptions {
   leaseMs?: number;
 }
 
-/** `stop` ends the work and gives the role to the next machine. A loop that breaks ends the process, and so the role. */
-export function startRole(options: RoleOptions): Loop {
-  const { fleet, role, owner, log, leaseMs = LEASE_MS } = options;
+/** `stop` ends the work and gives the duty to the next machine. A loop that breaks ends the process, and so the duty. */
+export function startDuty(options: DutyOptions): Loop {
+  const { fleet, duty, owner, log, leaseMs = LEASE_MS } = options;
   const pauseMs = Math.min(RENEW_MS, leaseMs / 6);
   const ending = new AbortController();
   const { signal } = ending;
@@ -44,20 +44,20 @@ export function startRole(options: RoleOptions): Loop {
       await Promise.race([asker.ask(), pause]);
       const isOurs = asker.isOurs();
       if (isOurs && end === null && !signal.aborted) {
-        log.info({ role }, 'this machine has the role now');
+        log.info({ duty }, 'this machine has the duty now');
         end = await options.start().catch((err: unknown) => {
-          log.error({ err, role }, 'the work of the role could not be started; it is tried again');
+          log.error({ err, duty }, 'the work of the duty could not be started; it is tried again');
           return null;
         });
       } else if (!isOurs && end !== null) {
-        log.warn({ role }, 'another machine may have the role now');
+        log.warn({ duty }, 'another machine may have the duty now');
         await stopWork();
       }
       await pause;
     }
     await stopWork();
-    const releasing = asker.answered().then(() => fleet.release(role, owner));
-    // A role that is not released ends with its lease.
+    const releasing = asker.answered().then(() => fleet.release(duty, owner));
+    // A duty that is not released ends with its lease.
     await Promise.race([releasing.catch(() => undefined), sleep(pauseMs, undefined, { ref: false })]);
   }
 
@@ -70,8 +70,8 @@ export function startRole(options: RoleOptions): Loop {
   };
 }
 
-/** Asks for the role, one question at a time, and notes until when this machine has it. */
-function createAsker({ fleet, role, owner, log }: RoleOptions, leaseMs: number) {
+/** Asks for the duty, one question at a time, and notes until when this machine has it. */
+function createAsker({ fleet, duty, owner, log }: DutyOptions, leaseMs: number) {
   const marginMs = Math.min(MARGIN_MS, leaseMs / 3);
   let heldUntilMs = 0;
   let asking: Promise<void> | null = null;
@@ -79,10 +79,10 @@ function createAsker({ fleet, role, owner, log }: RoleOptions, leaseMs: number) 
   async function ask(): Promise<void> {
     const askedAtMs = performance.now();
     try {
-      const isHeld = await fleet.hold(role, owner, leaseMs);
+      const isHeld = await fleet.hold(duty, owner, leaseMs);
       heldUntilMs = isHeld ? askedAtMs + leaseMs - marginMs : 0;
     } catch (err) {
-      log.debug({ err, role }, 'the role could not be asked for');
+      log.debug({ err, duty }, 'the duty could not be asked for');
     }
     asking = null;
   }
