@@ -10,22 +10,14 @@ import { WEBHOOK_SECRET } from '../e2e/support/runner-environment.ts';
 import { until } from '../e2e/support/until.ts';
 import type { Bench, Row } from './bench.ts';
 import { startBuilt, withFolder, writeTask } from './support/built-runner.ts';
-import { type LoadResult, startLoad } from './support/load.ts';
-import { cpuMs } from './support/process-usage.ts';
-import { perSecond, spread, times } from './support/statistics.ts';
+import { type Contender, compareRates, loadInTurn } from './support/contenders.ts';
+import { startLoad } from './support/load.ts';
+import { median, spread } from './support/statistics.ts';
 
 const CONNECTIONS = 32;
 const REQUESTS = 3_000;
-/** The rounds follow one that only warms up. */
 const ROUNDS = 9;
 const BODY_BYTES = 8 * 1024;
-
-interface Contender {
-  name: string;
-  pid: number;
-  port: number;
-  results: (LoadResult & { cpuMsPerRequest: number })[];
-}
 
 export const accept: Bench = {
   name: 'Accepting pushes',
@@ -40,18 +32,7 @@ export const accept: Bench = {
       const ours: Contender = { name: 'iac-runner', pid: runner.pid, port, results: [] };
       const contenders = [ours, ...peers.map(({ contender }) => contender)];
       try {
-        for (let round = 0; round <= ROUNDS; round += 1) {
-          for (const contender of contenders) {
-            const cpuBefore = cpuMs(contender.pid);
-            const result = await load.send({
-              port: contender.port,
-              connections: CONNECTIONS,
-              requests: REQUESTS,
-            });
-            const cpuMsPerRequest = (cpuMs(contender.pid) - cpuBefore) / REQUESTS;
-            if (round > 0) contender.results.push({ ...result, cpuMsPerRequest });
-          }
-        }
+        await loadInTurn(load, contenders, { connections: CONNECTIONS, requests: REQUESTS, rounds: ROUNDS });
       } finally {
         load.end();
         for (const { end } of peers) end();
@@ -92,28 +73,31 @@ export async function pushBody(repository: PlatformRepository): Promise<Buffer> 
   return Buffer.from(JSON.stringify(payload));
 }
 
-export async function startPeer(kind: 'all' | 'hmac'): Promise<{ contender: Contender; end: () => void }> {
+const PEERS = {
+  all: 'same work, nothing stored',
+  hmac: 'signature only',
+  table: 'same work, one table',
+} as const;
+
+export async function startPeer(
+  kind: keyof typeof PEERS,
+): Promise<{ contender: Contender; end: () => void }> {
   const child = fork(join(import.meta.dirname, 'support/accept-peer.ts'), [kind, WEBHOOK_SECRET]);
   const [{ port }] = await once(child, 'message', { signal: AbortSignal.timeout(10_000) });
-  const name = kind === 'all' ? 'same work, nothing stored' : 'signature only';
-  return { contender: { name, pid: child.pid ?? 0, port, results: [] }, end: () => child.disconnect() };
+  return {
+    contender: { name: PEERS[kind], pid: child.pid ?? 0, port, results: [] },
+    end: () => child.disconnect(),
+  };
 }
 
 function rows(ours: Contender, peers: Contender[]): Row[] {
-  const speed = (of: Contender): number[] => of.results.map(({ requestsPerSecond }) => requestsPerSecond);
   const cpu = (of: Contender): number[] => of.results.map(({ cpuMsPerRequest }) => cpuMsPerRequest);
   const ms = (value: number): string => `${value.toFixed(1)} ms`;
   const micros = (value: number): string => `${Math.round(value * 1000)} µs`;
-  const compared = peers.flatMap((peer, index): Row[] => {
-    const ratios = ours.results.map((result, at) => result.requestsPerSecond / (speed(peer)[at] ?? 0));
-    const ratio = spread(ratios, times);
-    const row: Row = {
-      measured: 'Pushes accepted per second',
-      ours: spread(speed(ours), perSecond),
-      bound: `${peer.name}: ${spread(speed(peer), perSecond)}`,
-      ratio,
-    };
-    return [index === 0 ? { ...row, aim: '≥ 0.6×', met: Number.parseFloat(ratio) >= 0.6 } : row];
+  const compared = peers.map((peer, index): Row => {
+    const { ratios, ...cells } = compareRates(ours, peer);
+    const row: Row = { measured: 'Pushes accepted per second', ...cells };
+    return index === 0 ? { ...row, aim: '≥ 0.6×', met: median(ratios) >= 0.6 } : row;
   });
   const [same] = peers;
   const p99 = ours.results.map(({ p99Ms }) => p99Ms);

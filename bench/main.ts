@@ -13,16 +13,20 @@ import { firstTask } from './first-task.ts';
 import { jobs } from './jobs.ts';
 import { logLines } from './log-lines.ts';
 import { noOpSync } from './no-op-sync.ts';
+import { receivers } from './receivers.ts';
 import { recovery } from './recovery.ts';
 import { selection } from './selection.ts';
 import { start } from './start.ts';
 import { stores } from './stores.ts';
 import { benchmarksDocument, benchSection } from './support/document.ts';
 import { wave } from './wave.ts';
+import { whileTasks } from './while-tasks.ts';
 
 /** The order is that of the document. Each name is the word that runs one bench alone. */
 const BENCHES: Record<string, Bench> = {
   accept,
+  receivers,
+  'while-tasks': whileTasks,
   'no-op-sync': noOpSync,
   selection,
   'first-task': firstTask,

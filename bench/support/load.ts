@@ -13,9 +13,17 @@ export interface LoadResult {
   p99Ms: number;
 }
 
+interface LoadOptions {
+  port: number;
+  connections: number;
+  requests: number;
+  /** See `load-child.ts`. */
+  everyMs?: number;
+}
+
 export interface Load {
   /** Sends a number of requests over a number of connections. Each connection waits for the answer before the next request. */
-  send(options: { port: number; connections: number; requests: number }): Promise<LoadResult>;
+  send(options: LoadOptions): Promise<LoadResult>;
   end(): void;
 }
 

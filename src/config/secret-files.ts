@@ -9,7 +9,7 @@ import type { Table } from './variable.ts';
 const MAX_BYTES = 64 * KIBIBYTE;
 
 /** The name of the variable that holds the path, in place of the secret itself. */
-export function fileVariable(name: string): string {
+function fileVariable(name: string): string {
   return `${name}_FILE`;
 }
 
