@@ -10,6 +10,7 @@ import { accept } from './accept.ts';
 import type { Bench } from './bench.ts';
 import { deployment } from './deployment.ts';
 import { firstTask } from './first-task.ts';
+import { fullStore } from './full-store.ts';
 import { jobs } from './jobs.ts';
 import { logLines } from './log-lines.ts';
 import { noOpSync } from './no-op-sync.ts';
@@ -37,6 +38,7 @@ const BENCHES: Record<string, Bench> = {
   deployment,
   jobs,
   stores,
+  'full-store': fullStore,
 };
 
 async function main(words: string[]): Promise<void> {

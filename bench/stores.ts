@@ -114,16 +114,17 @@ export async function acceptedPerSecond(store: RunStore): Promise<number> {
   return (RUNS / (await timed(() => allAtOnce((number) => store.enqueue(deployment(number)))))) * 1_000;
 }
 
-async function timed(action: () => Promise<void>): Promise<number> {
+export async function timed(action: () => Promise<void>): Promise<number> {
   const from = performance.now();
   await action();
   return performance.now() - from;
 }
 
-async function allAtOnce(store: (number: number) => Promise<unknown>): Promise<void> {
+/** Calls `store` for each number below `count`, with 32 calls at once. */
+export async function allAtOnce(store: (number: number) => Promise<unknown>, count = RUNS): Promise<void> {
   let next = 0;
   const caller = async () => {
-    while (next < RUNS) {
+    while (next < count) {
       const number = next;
       next += 1;
       await store(number);
@@ -139,7 +140,7 @@ async function readPages(store: RunStore): Promise<void> {
   }
 }
 
-async function claim(store: RunStore) {
+export async function claim(store: RunStore) {
   const claimed = await store.claim({ owner: 'bench:1', leaseMs: LEASE_MS });
   if (claimed === null) throw new Error('Nothing was there to be claimed.');
   return claimed;
@@ -161,7 +162,7 @@ async function finishAll(store: RunStore): Promise<void> {
   for (let done = 1; done < RUNS; done += 1) await store.append((await claim(store)).lease, [FINISHED]);
 }
 
-const FINISHED: RunEventBody = {
+export const FINISHED: RunEventBody = {
   type: 'run.finished',
   state: 'succeeded',
   reason: null,
@@ -170,7 +171,7 @@ const FINISHED: RunEventBody = {
 };
 
 /** Each run has a group of its own, so that none waits for another. */
-function deployment(number: number): RunRequest {
+export function deployment(number: number): RunRequest {
   return {
     kind: 'deploy',
     trigger: { source: 'deploy_api', actor: 'bench', deliveryId: null, retryOf: null },
