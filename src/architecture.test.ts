@@ -37,6 +37,7 @@ const ONLY_IN: [module: string, room: string][] = [
   ['node:sqlite', 'stores'],
   ['proper-lockfile', 'pipelines'],
   ['@octokit/rest', 'github'],
+  ['@octokit/webhooks', 'triggers'],
   ['pg', 'stores'],
   ['ioredis', 'jobs'],
 ];
@@ -49,8 +50,32 @@ const ABOUT_ONE_KIND = [
 ];
 
 /** Code that decides by the kind of a run. The kinds of other things have other names. */
-const BY_KIND =
-  /\bkind\)? (?:===|!==) '(?:sync|preview|deploy|plan|command)'|\bcase '(?:sync|preview|deploy|plan|command)':|switch \((?:run|request)\.kind\)|Record<RunKind\b/;
+const KIND = '[\'"`](?:sync|preview|deploy|plan|command)[\'"`]';
+const BY_KIND = new RegExp(
+  [
+    `\\bkind\\)? [=!]== ${KIND}`,
+    `${KIND} [=!]== (?:\\w+\\.)*kind\\b`,
+    `\\bcase ${KIND}:`,
+    `${KIND}[^\\n]*\\]\\.includes\\((?:\\w+\\.)*kind\\)`,
+    'switch \\((?:run|request)\\.kind\\)',
+    'Record<RunKind\\b',
+  ].join('|'),
+);
+
+/** A statement in SQL. */
+const SQL = /\b(?:SELECT\s[^;]*\sFROM|INSERT INTO|UPDATE\s+\w+\s+SET|DELETE FROM|CREATE TABLE)\b/;
+
+/** Reading the environment of this process, also by taking it apart. */
+const ENVIRONMENT =
+  /\bprocess\.env\b|\benv\b[^;{}]*\}\s*=\s*process\b|\bimport\s*\{[^}]*\benv\b[^}]*\}\s*from 'node:process'/;
+
+function textOf(file: string): string {
+  return readFileSync(path.join(source, file), 'utf8');
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+}
 
 const source = import.meta.dirname;
 const files = fastGlob
@@ -148,10 +173,18 @@ describe('The rooms', () => {
   });
 
   it('read the environment in config.ts only', () => {
-    const readers = files.filter((file) =>
-      /process\.env\b/.test(readFileSync(path.join(source, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '')),
-    );
+    const readers = files.filter((file) => ENVIRONMENT.test(withoutComments(textOf(file))));
     expect(readers).toEqual(['config.ts']);
+  });
+
+  it('write SQL in stores/ only, where the statements do not know the database', () => {
+    const elsewhere = files.filter((file) => SQL.test(withoutComments(textOf(file))));
+    expect(elsewhere.filter((file) => !file.startsWith('stores/'))).toEqual([]);
+    const statements = files.filter((file) => file.startsWith('stores/sql/'));
+    const drivers = statements
+      .flatMap(localImports)
+      .filter((file) => /^stores\/(?:sqlite|postgres)\//.test(file));
+    expect(drivers).toEqual([]);
   });
 
   it('read their own path in program-files.ts only, because the build moves their code to other files', () => {
@@ -180,5 +213,16 @@ describe('The map in the README', () => {
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => name);
     expect(named.sort()).toEqual(folders.sort());
+  });
+
+  it('and the picture of a push name only places that exist', () => {
+    const text = readFileSync(path.join(source, '..', 'README.md'), 'utf8');
+    const [picture = ''] = /## The way of a push\n([\s\S]*?)\n## /.exec(text) ?? [];
+    const rooms = picture.match(
+      /(?<![\w/])(?:web|stores|worker|executor|reporters|(?:git|runs|triggers|pipelines)\/[a-z-]+)\b/g,
+    );
+    const places = (rooms ?? []).map((place) => path.join(source, place));
+    expect(places.length).toBeGreaterThan(8);
+    expect(places.filter((place) => !existsSync(place) && !existsSync(`${place}.ts`))).toEqual([]);
   });
 });

@@ -30,6 +30,7 @@ import { TASKS, tasksConfig } from './config/tables/tasks.ts';
 import { WALL, wallConfig } from './config/tables/wall.ts';
 import { unknownVariables } from './config/unknown.ts';
 import { parse, type Variable } from './config/variable.ts';
+import { ConfigError } from './errors.ts';
 
 export type { Environment } from './config/environment.ts';
 export type { SecretsConfig } from './config/secrets.ts';
@@ -76,7 +77,10 @@ export type Config = ReturnType<typeof loadConfig>;
  * example; never with the value, which may be a secret.
  */
 export function loadConfig(given: Environment = process.env) {
-  const environment = withSecretFiles(VARIABLES, given);
+  return withHints(given, () => readConfig(withSecretFiles(VARIABLES, given)));
+}
+
+function readConfig(environment: Environment) {
   const values = parse(SUBJECTS, environment, neverForTasks(VARIABLES));
   const { previews } = values.plans;
   const access = accessConfig(values.access);
@@ -118,7 +122,10 @@ export function loadConfig(given: Environment = process.env) {
  * Redis on this machine. Jobs need no variables of a server.
  */
 export function loadWorkerConfig(given: Environment = process.env) {
-  const environment = withSecretFiles(VARIABLES, given);
+  return withHints(given, () => readWorkerConfig(withSecretFiles(VARIABLES, given)));
+}
+
+function readWorkerConfig(environment: Environment) {
   const { storeUrl } = STORE;
   const { redisUrl } = JOBS;
   const { own } = parse({ own: { storeUrl, redisUrl, ...LOG } }, environment);
@@ -133,14 +140,30 @@ export function loadUnknownVariables(environment: Environment = process.env): st
   return unknownVariables(VARIABLES, environment);
 }
 
+/** Adds misspelled variables to an error, because one of them may be what is missing. */
+function withHints<T>(environment: Environment, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const hints = unknownVariables(VARIABLES, environment);
+    if (hints.length === 0) throw error;
+    const { message, nextAction } = error;
+    throw new ConfigError([message, ...hints].join('\n'), {
+      cause: error,
+      ...(nextAction && { nextAction }),
+    });
+  }
+}
+
 /** The secret and the address with which `sync` and `sign` talk to a running server. */
 export function loadClientConfig(environment: Environment = process.env): { secret: string; url: string } {
-  return readClientConfig(environment);
+  return withHints(environment, () => readClientConfig(environment));
 }
 
 /** The token and the address with which `deliveries` talks to a running server. */
 export function loadApiClientConfig(environment: Environment = process.env): { token: string; url: string } {
-  return readApiClientConfig(environment);
+  return withHints(environment, () => readApiClientConfig(environment));
 }
 
 /** The places where `tools` looks for terraform and tofu. */

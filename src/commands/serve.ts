@@ -2,7 +2,7 @@
 
 import { loadConfig } from '../config.ts';
 import { live } from '../wiring/live.ts';
-import { startServices } from '../wiring/server.ts';
+import { startProgram } from '../wiring/server.ts';
 import { openLog, restrictFiles } from './long-lived.ts';
 import { parseOptions, type Subcommand } from './subcommand.ts';
 
@@ -21,6 +21,6 @@ A second signal ends at once what still runs.
     const config = loadConfig();
     restrictFiles();
     const log = openLog(config.logLevel);
-    return live(log, (life) => startServices(config, log, life));
+    return live(log, (life) => startProgram(config, log, life));
   },
 };

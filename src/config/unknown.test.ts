@@ -1,7 +1,13 @@
 /** Variables that look like ours and are none are reported at the start; those of other programs are not. */
 
 import { describe, expect, it } from 'vitest';
-import { loadUnknownVariables } from '../config.ts';
+import {
+  loadApiClientConfig,
+  loadClientConfig,
+  loadConfig,
+  loadUnknownVariables,
+  loadWorkerConfig,
+} from '../config.ts';
 
 const OURS = {
   WEBHOOK_SECRET: 'a secret of this test',
@@ -18,6 +24,10 @@ describe('A variable that is not one of iac-runner', () => {
     ['with two neighbours swapped', 'GIT_BARNCH', 'GIT_BRANCH'],
     ['with one letter too many', 'API_TOKKENS', 'API_TOKENS'],
     ['with one letter left out', 'LOG_LEVL', 'LOG_LEVEL'],
+    ['with two neighbours swapped', 'WEBHOOK_SECRET_FIEL', 'WEBHOOK_SECRET_FILE'],
+    ['with one letter left out', 'GITHUB_TOKENFILE', 'GITHUB_TOKEN_FILE'],
+    ['with one letter left out', 'API_TOKENS_FLE', 'API_TOKENS_FILE'],
+    ['with one letter too many', 'GITHUB_TOKEN_FILES', 'GITHUB_TOKEN_FILE'],
     ['with our prefix', 'SYNC_RETRYS', 'SYNC_RETRIES'],
     ['with our prefix', 'PLAN_HOSTS', 'PLAN_CHECKS'],
     ['with our prefix', 'STEP_MEMORY', 'STEP_MEMORY_MB'],
@@ -28,6 +38,20 @@ describe('A variable that is not one of iac-runner', () => {
   ])('%s is named with the nearest that is: %s', (_how, name, nearest) => {
     const lines = loadUnknownVariables({ ...OURS, [name]: 'canary' });
     expect(lines).toEqual([`${name} is not a variable of iac-runner; did you mean ${nearest}?`]);
+  });
+
+  it('is also named when the variable that was meant is missing', () => {
+    const { WEBHOOK_SECRET: _missing, ...others } = OURS;
+    const misspelled = { ...others, WEBHOK_SECRET: 'canary' };
+    const line = 'WEBHOK_SECRET is not a variable of iac-runner; did you mean WEBHOOK_SECRET?';
+    for (const load of [loadConfig, loadClientConfig]) {
+      expect(() => load(misspelled)).toThrow(/^WEBHOOK_SECRET is missing: /);
+      expect(() => load(misspelled)).toThrow(line);
+    }
+    expect(() => loadWorkerConfig({ STORE_ULR: 'canary' })).toThrow('did you mean STORE_URL?');
+    expect(() => loadApiClientConfig({ IAC_RUNNER_TOKE: 'canary' })).toThrow(
+      'did you mean IAC_RUNNER_TOKEN?',
+    );
   });
 
   it('is not reported when tasks or agents get it, or when it is blank', () => {

@@ -25,7 +25,7 @@ export function unknownVariables(table: Table, environment: Environment): string
   const expected = new Set([...values, ...files, ...namedForOthers(table, environment)]);
   return Object.entries(given(environment)).flatMap(([name, value]) => {
     if (expected.has(name) || value.trim() === '' || isOfKubernetes(name, environment)) return [];
-    const known = name.endsWith('_FILE') ? [...values, ...files] : values;
+    const known = [...values, ...files.filter((file) => isOneLetterAway(name, file))];
     const isNear = known.some((one) => isOneLetterAway(name, one));
     if (!isNear && !prefixes.some((prefix) => name.startsWith(prefix))) return [];
     const nearest = known.reduce((best, one) => (distance(name, one) < distance(name, best) ? one : best));

@@ -45,7 +45,7 @@ export interface Conversation {
 
 /** If the command must end soon, the executor gets only this time for its last answer. */
 const LAST_ANSWER_MS = 5 * SECOND;
-/** The number of signs of life that are sent in the time of a silence. */
+/** As many signs of life are sent in the time after which an executor without any counts as hanging. */
 const SIGNS = 6;
 
 /**

@@ -13,7 +13,7 @@ import {
 import { makeOwnFolder } from '../make-folder.ts';
 import { StepFailed } from './step.ts';
 
-/** Makes the folder new and closed to other users. Throws StepFailed if others could change its content. */
+/** Makes a new folder, which other users cannot enter. Throws StepFailed if others could change its content. */
 export async function makeRunFolder(folder: string, stepUser: StepUser | null): Promise<void> {
   try {
     makeOwnFolder('DEPLOY_DIR', path.dirname(folder));

@@ -2,7 +2,7 @@
 
 export interface ConfigHashes {
   /**
-   * Reads the hashes of these services, which must be all that have one. Rejects only with the reason of the signal. A
+   * Reads the hashes of these services. The caller must name every service that has one. Rejects only with the reason of the signal. A
    * service that is not in `found` has a problem of its own, or `failure` says why nothing could be read.
    */
   read(services: readonly string[], signal: AbortSignal): Promise<FoundHashes>;

@@ -41,7 +41,7 @@ const HEAD_MS = 20;
 const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
 
 /** Starts the whole server, which then answers requests and works. Resolves to the function that cuts a drain short. */
-export async function startServices(config: Config, log: Logger, life: Lifetime): Promise<() => void> {
+export async function startProgram(config: Config, log: Logger, life: Lifetime): Promise<() => void> {
   const gate = createGate({
     trustedProxies: config.server.trustedProxies,
     clock: () => performance.now(),

@@ -7,7 +7,7 @@ import { readOldestWaiting, readWorkers } from './fleet.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 
-/** A request whose commit has not started by then is answered 503, and never stored. */
+/** A request whose commit has not started after this time is answered 503, and never stored. */
 const REQUEST_TIMEOUT_MS = 4_000;
 
 export type WriteResult<Name extends WriteName> = Awaited<ReturnType<(typeof WRITES)[Name]>>['result'];
