@@ -1,8 +1,11 @@
 /** Loads several servers in turn with the same pushes, so that the machine is the same for each. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Load, LoadResult } from './load.ts';
 import { cpuMs } from './process-usage.ts';
 import { perSecond, spread, times } from './statistics.ts';
+
+const QUIET_MS = 200;
 
 export interface Contender {
   name: string;
@@ -27,7 +30,18 @@ export async function loadInTurn(load: Load, contenders: readonly Contender[], o
       const result = await load.send({ port, connections, requests });
       const cpuMsPerRequest = (cpuMs(pid) - cpuBefore) / requests;
       if (round > 0) results.push({ ...result, cpuMsPerRequest });
+      await untilQuiet(pid);
     }
+  }
+}
+
+/** Waits until the process has done the work that it put off, which would slow down the next contender. */
+async function untilQuiet(pid: number): Promise<void> {
+  for (let before = cpuMs(pid); ; ) {
+    await sleep(QUIET_MS);
+    const now = cpuMs(pid);
+    if (now - before <= QUIET_MS / 10) return;
+    before = now;
   }
 }
 
