@@ -10,7 +10,7 @@ import type { Executor } from '../executor/executor.ts';
 import { createLocalExecutor } from '../executor/local.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext } from '../pipelines/pipeline.ts';
-import { syncService } from '../pipelines/sync/sync-service.ts';
+import { type ServiceToSync, syncService } from '../pipelines/sync/sync-service.ts';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { pushRequest } from '../stores/run-store-contract.ts';
@@ -60,12 +60,16 @@ function pipelineOf(script: string, executor: Pick<Executor, 'run'>) {
         timeoutMs: 60_000,
         invokeCommand: ['/bin/sh', path.join(folders.checkout, 'task')],
         plumbing: { PATH: '/usr/bin:/bin' },
-        taskEnvironment: {},
         mask: (text) => text,
       },
       context,
       {
-        service: { id: STEP, task: 'sync' } as Parameters<typeof syncService>[2]['service'],
+        service: {
+          id: STEP,
+          rule: { match: '', task: 'sync' },
+          places: {},
+        } as unknown as ServiceToSync['service'],
+        environment: {},
         timeoutMs: null,
         ledger: { scope, commit, ...place },
       },

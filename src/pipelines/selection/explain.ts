@@ -10,6 +10,7 @@ import { type Snapshot, snapshotAt } from '../rules/snapshot.ts';
 import { addPaths } from './explain-paths.ts';
 import { missingServices } from './named-services.ts';
 import { blockByNeeds } from './needs.ts';
+import { byPresentRules } from './present-rules.ts';
 import { outdatedBy, type Selected, type SelectionInput, selectServices } from './select-services.ts';
 
 /** The baseline if nothing was deployed before the first push. */
@@ -38,7 +39,7 @@ export interface Explained {
 
 /** Starts a constant number of git processes, whatever the number of services. */
 export async function explain(options: ExplainOptions): Promise<Explained> {
-  const { repository, revision, ledger, selection, force } = options;
+  const { repository, revision, selection, force } = options;
   const notes: string[] = [];
   const commits = selection.mode === 'changed' ? baselineCommits(options) : [];
   const [{ loaded, target }, located, newer] = await Promise.all([
@@ -47,13 +48,14 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     repository.descendants(revision),
   ]);
   const { rules } = loaded;
+  const ledger = await byPresentRules({ ...options, rules, target });
   notes.push(...loaded.problems.map((problem) => `${problem}. The last good rules are used.`));
   notes.push(...missingServices(rules, target));
   const baselines = await baselineSnapshots(options, rules, located, notes);
   const ownServices = await servicesByOwnRules(options, rules, baselines);
-  const input: SelectionInput = { ...options, target, baselines, ownServices, newer };
+  const input: SelectionInput = { ...options, ledger, target, baselines, ownServices, newer };
   const stale = selectServices(input);
-  const unmatched = await addPaths(options, rules, stale);
+  const unmatched = await addPaths({ ...options, services: target.claimed }, rules, stale);
   const selected = blockByNeeds({
     selected: stale,
     needs: rules.needs,
@@ -134,14 +136,17 @@ async function servicesByOwnRules(
   { repository, ledger }: ExplainOptions,
   rules: Rules,
   baselines: readonly (Snapshot | null)[],
-): Promise<Map<string, Map<string, Service>>> {
-  const found = new Map<string, Map<string, Service>>();
+): Promise<Map<string, Map<string, Service[]>>> {
+  const found = new Map<string, Map<string, Service[]>>();
   for (const baseline of baselines) {
     if (!baseline) continue;
     const { rules: own } = await loadRules(repository, baseline.commit, ledger.rules);
     if (own === rules) continue;
     const { services } = await snapshotAt({ repository, rules: own }, baseline.commit);
-    found.set(baseline.commit, new Map(services.map((service) => [service.folder, service])));
+    found.set(
+      baseline.commit,
+      Map.groupBy<string, Service>(services, ({ folder }) => folder),
+    );
   }
   return found;
 }

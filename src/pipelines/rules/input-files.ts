@@ -1,0 +1,117 @@
+/** Digests of the files that services depend on, for services that do not depend on exactly the tree of a folder. */
+
+import type { TreeEntry } from '../../git/own/mirror.ts';
+import { compilePatterns, type PathPatterns } from './patterns/path-patterns.ts';
+import { createPathTree } from './patterns/path-tree.ts';
+import { bookOf } from './rule-book.ts';
+import type { Rules, Service } from './service-rules.ts';
+import { inputsPatternsOf } from './service-texts.ts';
+import { digest, lineOf } from './shared-files.ts';
+
+/** Finds the services of `candidates` that depend on a path. The path may have been deleted. */
+export type DependentsOf = (path: string) => Service[];
+
+interface InputSet {
+  patterns: PathPatterns;
+  services: Service[];
+}
+
+/** The inputs of a service: its patterns, or null for its folder. */
+function keyOf(service: Service): string {
+  return JSON.stringify(inputsPatternsOf(service) ?? service.folder);
+}
+
+/** Services with the same inputs are in one set, because a rule without placeholders gives all of them the same. */
+function inputSets(services: readonly Service[]): InputSet[] {
+  return [...Map.groupBy(services, keyOf).values()].map((group) => {
+    const [{ folder } = { folder: '' }] = group;
+    const patterns = group[0] && inputsPatternsOf(group[0]);
+    return { patterns: patterns ? compilePatterns(patterns) : everythingIn(folder), services: group };
+  });
+}
+
+function everythingIn(folder: string): PathPatterns {
+  if (folder === '.') return { roots: [''], match: () => true };
+  const depth = folder.split('/').length;
+  // The set is only looked at for paths below its root.
+  return { roots: [folder], match: (path) => path.length > depth };
+}
+
+/** Returns a function that finds the sets that contain a path, in time proportional to the sets with plain folders above it. */
+function createSetFinder(
+  sets: readonly InputSet[],
+): (path: string, segments: readonly string[]) => InputSet[] {
+  const byRoot = Map.groupBy(
+    sets.flatMap((set) => set.patterns.roots.map((root) => ({ root, set }))),
+    ({ root }) => root,
+  );
+  const atRoot = byRoot.get('') ?? [];
+  byRoot.delete('');
+  const along = createPathTree(byRoot);
+  return (path, segments) => {
+    const below = along(path).flatMap(({ value }) => value);
+    const candidates = new Set([...atRoot, ...below].map(({ set }) => set));
+    return [...candidates].filter(({ patterns }) => patterns.match(segments));
+  };
+}
+
+export function createDependentsFinder(rules: Rules, services: readonly Service[]): DependentsOf {
+  const find = createSetFinder(inputSets(services));
+  const { isIgnored } = bookOf(rules);
+  return (path) => {
+    const segments = path.split('/');
+    return isIgnored(segments) ? [] : find(path, segments).flatMap((set) => set.services);
+  };
+}
+
+/** True if the tree of a folder says all about the inputs of the services of these rules. */
+export function dependOnFolders(rules: Rules): boolean {
+  return (
+    rules.ignore.length === 0 &&
+    rules.services.every(({ inputs, match }) => inputs === undefined && !/^(?:\*\*\/)*[^/]+$/.test(match))
+  );
+}
+
+/** Marks a digest of files, so that it never equals the id of a tree. */
+const FORM = 'files:';
+
+/** True for a digest of files, and false for the id of a tree. */
+export function isDigestOfFiles(tree: string): boolean {
+  return tree.startsWith(FORM);
+}
+
+/** Collects files, links and submodules in any order. */
+export function createInputFiles(
+  rules: Rules,
+  services: readonly Service[],
+): { add(entry: TreeEntry): void; treeOf(service: Service, folderTree: string): string } {
+  const sets = inputSets(services);
+  const find = createSetFinder(sets);
+  const { isIgnored } = bookOf(rules);
+  const found = new Map(sets.map((set) => [set, { lines: [] as string[], ignored: 0 }]));
+  const setOf = new Map(sets.flatMap((set) => set.services.map((service) => [service, set] as const)));
+  const digests = new Map<InputSet, string>();
+  return {
+    add(entry) {
+      if (entry.type === 'tree') return;
+      const segments = entry.path.split('/');
+      const holding = find(entry.path, segments);
+      const ignored = holding.length > 0 && isIgnored(segments);
+      for (const set of holding) {
+        const files = found.get(set);
+        if (ignored && files) files.ignored += 1;
+        else files?.lines.push(lineOf(entry));
+      }
+    },
+    treeOf(service, folderTree) {
+      const set = setOf.get(service);
+      const files = set && found.get(set);
+      if (!files) return folderTree;
+      // The tree says the same if nothing in the folder is ignored, and it is what services without such rules have.
+      if (service.rule.inputs === undefined && files.ignored === 0 && folderTree !== '') return folderTree;
+      const known = digests.get(set) ?? `${FORM}${digest(files.lines.toSorted())}`;
+      digests.set(set, known);
+      return known;
+    },
+  };
+}
