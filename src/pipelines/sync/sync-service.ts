@@ -11,7 +11,7 @@ import type { RunReason } from '../../runs/run-reasons.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { capitalized } from '../../runs/texts/capitalized.ts';
 import type { PipelineContext } from '../pipeline.ts';
-import type { ServiceAtCommit } from '../rules/snapshot.ts';
+import { digest, type ServiceAtCommit } from '../rules/snapshot.ts';
 import { commandEnd } from '../step.ts';
 import { removeTaskFolder } from '../task-folder.ts';
 import type { OutsideOptions } from './outside.ts';
@@ -72,7 +72,8 @@ export async function syncService(
   const { run, draining, emit } = context;
   const { service, ledger } = toSync;
   const step = service.id;
-  const folder = path.join(options.tempDir, run.id, step.replaceAll('/', '_'));
+  // An id may be longer than the name of a folder, and only differ from another one by a slash.
+  const folder = path.join(options.tempDir, run.id, digest([step]));
   await removeTaskFolder(folder);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const resultFile = path.join(folder, 'result.json');

@@ -13,6 +13,8 @@ import {
 } from './rule-texts.ts';
 
 const MAX_TEXT = 4_096;
+/** Every file may be compared with all of them. */
+const MAX_PATTERNS = 100;
 
 /** A text for which the check finds no problem. */
 function text(problemOf: (value: string) => string | null) {
@@ -30,13 +32,22 @@ function text(problemOf: (value: string) => string | null) {
 export function patterns(problemOf: (pattern: string) => string | null = problemOfGlob) {
   return z
     .array(text((pattern) => problemOf(pattern.replace(/^!/, ''))))
+    .max(MAX_PATTERNS)
     .superRefine((list, { addIssue }) => {
       const message = problemOfPatterns(list);
       if (message !== null) addIssue({ code: 'custom', message, path: [0] });
     });
 }
 
-const argv = z.array(text((value) => (value.includes('\0') ? 'expected no NUL character' : null))).min(1);
+const argv = z
+  .array(
+    z
+      .string()
+      .max(MAX_TEXT)
+      .regex(/^[^\0]*$/, 'expected no NUL character'),
+  )
+  .min(1)
+  .refine(([program]) => program !== '', { error: 'expected the name of a program', path: [0] });
 
 const fields = z.strictObject({
   match: text(problemOfMatch).describe(
