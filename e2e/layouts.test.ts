@@ -118,6 +118,9 @@ describe.each(layouts())('A repository with $name', (layout) => {
     const { stage, runner } = world;
     const { repository, folder } = stage;
 
+    const listed = await runProgram(['services', repository.clone], stage.runnerOptions);
+    expect(listed.stdout).toMatch(new RegExp(`^\\d\\d  ${web} +\\S`, 'm'));
+
     await touch(world, fileOf('web'));
     const first = await pushed(world);
     expect(first).toMatchObject({ services: [web], started: [web], steps: { [web]: 'succeeded' } });

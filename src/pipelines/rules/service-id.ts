@@ -1,11 +1,8 @@
 /** The ids of services: the default id of a folder, and the ids that a rule can make. */
 
-import { variablesIn } from './patterns/glob.ts';
+import { MAX_NAME, variablesIn } from './patterns/glob.ts';
 import { expand, type Places, placeholdersIn } from './patterns/placeholders.ts';
 import type { ServiceRule } from './service-rules.ts';
-
-/** No folder has a longer name, and longer segments would take too long to compare. */
-const MAX_SEGMENT = 512;
 
 const SHAPES: Readonly<Record<string, string>> = {
   service: '[a-z0-9][a-z0-9._-]*',
@@ -38,8 +35,7 @@ function withoutOddCharacters(segment: string): string {
 export function createIdCheck(rules: readonly ServiceRule[]): (id: string) => boolean {
   const shapes = [...new Set(rules.map(shapeOfIds))].map((shape) => new RegExp(`^(?:${shape})$`));
   return (id) =>
-    id.split('/').every(({ length }) => length <= MAX_SEGMENT) &&
-    shapes.some((shape) => shape.test(`${id}/`));
+    id.split('/').every(({ length }) => length <= MAX_NAME) && shapes.some((shape) => shape.test(`${id}/`));
 }
 
 /** The regular expression of the ids, each with a slash at its end. */

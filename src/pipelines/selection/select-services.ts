@@ -8,6 +8,7 @@ import { type DuplicateService, describeDuplicate } from '../rules/discover-serv
 import type { Service } from '../rules/service-rules.ts';
 import type { ServiceAtCommit, Snapshot } from '../rules/snapshot.ts';
 import type { Drift } from '../sync/outside.ts';
+import { sameService, whyRemoved } from './same-folder.ts';
 import { type Dependent, hasSameInputs, hasSameShared, hasSameTexts, inputsOf } from './service-inputs.ts';
 
 export interface SelectionInput {
@@ -191,15 +192,6 @@ function staleAgainstBaselines(input: SelectionInput, service: ServiceAtCommit):
   return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };
 }
 
-/** The service that other rules make of the same folder. A folder may have several. */
-function sameService(others: readonly Service[] = [], { id, places }: Service): Service | undefined {
-  return (
-    others.find((other) => other.id === id) ??
-    others.find((other) => other.places.service === places.service) ??
-    others[0]
-  );
-}
-
 function run(because: string): Decision {
   return { decision: 'run', because };
 }
@@ -231,16 +223,6 @@ function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledg
       const because = whyRemoved(id, folder, byFolder.get(folder) ?? []);
       return { ...ABSENT, service: id, folder, decision: 'removed', because };
     });
-}
-
-/** `there` are the services that the folder has now. */
-function whyRemoved(id: string, folder: string, there: readonly Service[]): string {
-  const [service] = there;
-  if (!service) return `${folder} is no longer in the repository; what it deployed is left as it is.`;
-  const isFile = service.rule.match.slice(service.rule.match.lastIndexOf('/')).includes('{service}');
-  return isFile
-    ? `Its file is no longer in ${folder}; what it deployed is left as it is.`
-    : `The rules call ${folder} ${service.id} now; what was deployed as ${id} is left as it is.`;
 }
 
 /** Services that the request names, but that do not exist at this commit. */

@@ -11,8 +11,9 @@ import { removeTaskFolder } from '../task-folder.ts';
 import { configHash } from './config-hash.ts';
 import type { OutsideView } from './outside.ts';
 import { createOutsideWriter } from './outside-writes.ts';
+import type { ServiceToSync } from './service-commands.ts';
 import { takeSyncLock } from './sync-lock.ts';
-import { type ServiceOutcome, type ServiceToSync, type SyncOptions, syncService } from './sync-service.ts';
+import { type ServiceOutcome, type SyncOptions, syncService } from './sync-service.ts';
 import { environmentOf } from './task-environment.ts';
 
 /** Resolves to the outcome of each chosen service. Throws if the signal ends it, or if the workspace is not free. */

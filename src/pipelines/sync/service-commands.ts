@@ -3,10 +3,11 @@
 import path from 'node:path';
 import type { Executor, StepResult } from '../../executor/executor.ts';
 import type { Workspace } from '../../git/own/workspace.ts';
+import type { LedgerFact } from '../../runs/run-events.ts';
 import type { PipelineContext } from '../pipeline.ts';
 import { commandOf, cwdOf, verifyOf } from '../rules/service-texts.ts';
+import type { ServiceAtCommit } from '../rules/snapshot.ts';
 import { stepHooks } from '../step.ts';
-import type { ServiceToSync } from './sync-service.ts';
 
 export interface CommandOptions {
   executor: Pick<Executor, 'run'>;
@@ -14,6 +15,15 @@ export interface CommandOptions {
   workspace: Pick<Workspace, 'directory'>;
   /** PATH, HOME and the like. */
   plumbing: Readonly<Record<string, string>>;
+}
+
+export interface ServiceToSync {
+  service: ServiceAtCommit;
+  /** The variables that its task gets. */
+  environment: Readonly<Record<string, string>>;
+  /** Replaces the usual time limit, unless it is null. */
+  timeoutMs: number | null;
+  ledger: LedgerFact & { configHash: string };
 }
 
 interface ServiceCommands {

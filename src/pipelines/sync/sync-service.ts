@@ -6,16 +6,15 @@ import type { StepResult } from '../../executor/executor.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { Workspace } from '../../git/own/workspace.ts';
 import type { Step, StepState } from '../../runs/run.ts';
-import type { LedgerFact } from '../../runs/run-events.ts';
 import type { RunReason } from '../../runs/run-reasons.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { capitalized } from '../../runs/texts/capitalized.ts';
 import type { PipelineContext } from '../pipeline.ts';
-import { digest, type ServiceAtCommit } from '../rules/snapshot.ts';
+import { digest } from '../rules/snapshot.ts';
 import { commandEnd } from '../step.ts';
 import { removeTaskFolder } from '../task-folder.ts';
 import type { OutsideOptions } from './outside.ts';
-import { type CommandOptions, createServiceCommands } from './service-commands.ts';
+import { type CommandOptions, createServiceCommands, type ServiceToSync } from './service-commands.ts';
 import { readTaskResult, type TaskResult } from './task-result.ts';
 
 /** The options of one step. */
@@ -43,15 +42,6 @@ export interface SyncOptions extends TaskOptions {
   ledger(scope: string): Promise<Ledger>;
   steps(runId: string): Promise<Step[]>;
   now(): number;
-}
-
-export interface ServiceToSync {
-  service: ServiceAtCommit;
-  /** The variables that its task gets. */
-  environment: Readonly<Record<string, string>>;
-  /** Replaces the usual time limit, unless it is null. */
-  timeoutMs: number | null;
-  ledger: LedgerFact & { configHash: string };
 }
 
 /** How a step ended. */
@@ -111,8 +101,9 @@ function serviceOutcome(
 ): ServiceOutcome {
   const { state, message, exitCode, ourFailure } = commandEnd(result, timeoutMs);
   if (exitCode !== null) return exitOutcome(exitCode, said);
-  // The repository itself names the program of `run`, so another commit can mend it.
-  const isMissing = result.kind === 'not_started' && result.code === 'ENOENT' && !rule.run;
+  // The repository itself names the program of `run` and the folder, so another commit can mend them.
+  const isOwn = rule.run !== undefined || rule.cwd !== undefined;
+  const isMissing = result.kind === 'not_started' && result.code === 'ENOENT' && !isOwn;
   const lost = ourFailure === 'lost' ? 'executor_lost' : null;
   return { state, message, exitCode, ourFailure: isMissing ? 'task_runner_missing' : lost };
 }

@@ -74,6 +74,7 @@ describe('compilePatterns', () => {
   it('does not read a name that was put in as a pattern', () => {
     const { match } = compilePatterns([`${plainGlob('a/*{x}?')}/**`]);
     expect([match(['a', '*{x}?', 'f']), match(['a', 'b{x}c', 'f'])]).toEqual([true, false]);
+    expect(compilePatterns([`${plainGlob('!a')}/**`]).match(['!a', 'f'])).toBe(true);
   });
 });
 

@@ -39,6 +39,9 @@ const OPTIONS = { dot: true, noextglob: true, nobrace: true, nonegate: true } as
 /** A wildcard of a segment, or a placeholder. A backslash makes the next character plain. */
 const VARIABLE = /\\[\s\S]|\*+|\?|\{([A-Za-z_][A-Za-z0-9_-]*)\}/g;
 
+/** No file system has longer names, and they could take long to compare. */
+export const MAX_NAME = 255;
+
 /** Stands for a placeholder while picomatch makes the regular expression. No other text has these characters. */
 const FIRST_MARK = 0xe000;
 
@@ -60,9 +63,9 @@ export function compileGlob(pattern: string, shapeOf?: PlaceholderShapes): Glob 
   };
 }
 
-/** Makes every character of a text plain. */
+/** Makes every character of a text plain, also a `!` at its beginning. */
 export function plainGlob(text: string): string {
-  return text.replace(/[\\*?{}]/g, '\\$&');
+  return text.replace(/^!|[\\*?{}]/g, '\\$&');
 }
 
 /** The wildcards and placeholders of a pattern. A placeholder is its name, and a wildcard is null. */
@@ -99,6 +102,7 @@ function compileSegment(text: string, shapeOf: PlaceholderShapes = () => '[^/]+'
     's',
   );
   return (segment) => {
+    if (segment.length > MAX_NAME && text !== '*') return null;
     const found = expression.exec(segment);
     if (!found) return null;
     return names.length === 0
