@@ -187,6 +187,29 @@ describe.each(layouts())('A repository with $name', (layout) => {
   });
 });
 
+describe('A service that needs another one', () => {
+  it('is blocked in every run after the other one failed, unless it is named by force', async () => {
+    const layout = layouts().find(({ rules }) => rules?.includes('needs:'));
+    if (!layout) throw new Error('No example has needs.');
+    const [web, db] = layout.ids;
+    const world = await startOn(layout);
+    const { stage, runner } = world;
+    await writeFile(join(stage.folder, 'state/broken'), '');
+    await touch(world, layout.fileOf('web'));
+    await touch(world, layout.fileOf('db'));
+    expect((await pushed(world, 'failed')).steps).toEqual({ [db]: 'failed', [web]: 'blocked' });
+    await rm(join(stage.folder, 'state/broken'));
+    const asked = async (more: object, state: string) => {
+      const answer = await runner.signedPost('/sync', { services: [web], ...more });
+      return (await runner.waitForRun(acceptedRun(answer), state)).steps;
+    };
+    expect(await asked({}, 'failed')).toMatchObject([
+      { id: web, state: 'blocked', message: `Needs ${db}, whose last sync failed.` },
+    ]);
+    expect(await asked({ force: true }, 'succeeded')).toMatchObject([{ id: web, state: 'succeeded' }]);
+  });
+});
+
 describe('docs/your-repository.md', () => {
   it('has one example for each of these layouts', async () => {
     const text = await readFile(join(PROJECT_ROOT, 'docs/your-repository.md'), 'utf8');

@@ -1,7 +1,7 @@
 /** Digests of the files that services depend on, for services that do not depend on exactly the tree of a folder. */
 
 import type { TreeEntry } from '../../git/own/mirror.ts';
-import { compilePatterns, type PathPatterns } from './patterns/path-patterns.ts';
+import { compilePatterns, createPatternCompiler, type PathPatterns } from './patterns/path-patterns.ts';
 import { createPathTree } from './patterns/path-tree.ts';
 import { bookOf } from './rule-book.ts';
 import type { Rules, Service } from './service-rules.ts';
@@ -23,10 +23,14 @@ function keyOf(service: Service): string {
 
 /** Services with the same inputs are in one set, because a rule without placeholders gives all of them the same. */
 function inputSets(services: readonly Service[]): InputSet[] {
+  const compile = createPatternCompiler();
   return [...Map.groupBy(services, keyOf).values()].map((group) => {
     const [{ folder } = { folder: '' }] = group;
     const patterns = group[0] && inputsPatternsOf(group[0]);
-    return { patterns: patterns ? compilePatterns(patterns) : everythingIn(folder), services: group };
+    return {
+      patterns: patterns ? compilePatterns(patterns, compile) : everythingIn(folder),
+      services: group,
+    };
   });
 }
 

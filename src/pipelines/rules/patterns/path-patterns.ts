@@ -25,6 +25,30 @@ export function compilePattern(pattern: string): PathPattern {
   };
 }
 
+/**
+ * Returns a compiler for many lists of patterns. A pattern that is in several lists is compiled once, and is compared once
+ * with a path that all lists get one after the other.
+ */
+export function createPatternCompiler(): (pattern: string) => PathPattern {
+  const known = new Map<string, PathPattern>();
+  return (pattern) => {
+    const compiled = known.get(pattern) ?? rememberLast(compilePattern(pattern));
+    known.set(pattern, compiled);
+    return compiled;
+  };
+}
+
+function rememberLast(pattern: PathPattern): PathPattern {
+  let last: { path: readonly string[]; matches: boolean } | null = null;
+  return {
+    ...pattern,
+    match(path) {
+      if (last?.path !== path) last = { path, matches: pattern.match(path) };
+      return last.matches;
+    },
+  };
+}
+
 function plainPattern(path: string): PathPattern {
   const segments = path.split('/');
   return {
@@ -41,10 +65,13 @@ export interface PathPatterns {
 }
 
 /** Patterns that begin with `!` leave paths out. */
-export function compilePatterns(patterns: readonly string[]): PathPatterns {
+export function compilePatterns(
+  patterns: readonly string[],
+  compile: (pattern: string) => PathPattern = compilePattern,
+): PathPatterns {
   const compiled = patterns.map((pattern) => {
     const excludes = pattern.startsWith('!');
-    return { excludes, ...compilePattern(excludes ? pattern.slice(1) : pattern) };
+    return { excludes, ...compile(excludes ? pattern.slice(1) : pattern) };
   });
   return {
     roots: [...new Set(compiled.filter(({ excludes }) => !excludes).map(({ root }) => root))],
