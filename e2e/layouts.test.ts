@@ -52,6 +52,8 @@ async function startOn(layout: Layout) {
     PATH: `${programs}:${process.env.PATH}`,
     PREVIEWS: 'true',
     TASK_ENV: 'IAC_EXAMPLE_STATE,IAC_JOURNAL,INTERNAL_DOMAIN',
+    // A repository without tasks needs no task runner.
+    ...(layout.rules === null ? {} : { INVOKE_COMMAND: 'no-such-task-runner' }),
   };
   const runner = await stage.start({ environment });
   await until('the first look at the branch', () =>
@@ -124,6 +126,7 @@ describe.each(layouts())('A repository with $name', (layout) => {
     await touch(world, fileOf('web'));
     const first = await pushed(world);
     expect(first).toMatchObject({ services: [web], started: [web], steps: { [web]: 'succeeded' } });
+    expect(await runner.getJson('/ready', null)).toMatchObject({ status: 200 });
     expect(await explained(world, 'HEAD~1..HEAD')).toEqual([web]);
     expect(await previewed(world, fileOf('db'))).toEqual([db]);
 

@@ -102,6 +102,15 @@ it('names the services of any layout by the services that the branch has and tho
   expect(await named('playbooks/db.yml', 'playbooks/db2.yml')).toEqual(['db', 'db2']);
 });
 
+it('does not name a folder that is no service, and is not sure if the push before it was not fetched', async () => {
+  const { world, rules } = await createRules();
+  const one = 'services: [{ match: "stacks/{service}/up", run: [make] }]\n';
+  const head = await world.commit({ '.iac-runner.yaml': one, 'stacks/web/up': '' });
+  const push = { paths: ['stacks/docs/notes'], after: NONE };
+  expect(await rules.namedBy({ ...push, before: head })).toEqual({ services: [], isSure: true });
+  expect(await rules.namedBy({ ...push, before: 'e'.repeat(40) })).toEqual({ services: [], isSure: false });
+});
+
 it('names a service that two folders claim, wherever they are', async () => {
   const { world, rules } = await createRules();
   const one = 'services: [{ match: "**/{service}/up", id: "{service}", run: [make] }]\n';

@@ -13,6 +13,8 @@ const WAIT_MS = 4 * SECOND;
 
 interface PushedPaths {
   paths: readonly string[];
+  /** The head of the branch before the push, from the payload, or null. */
+  before?: string | null;
   /** The pushed commit, from the payload. */
   after: string;
 }
@@ -61,14 +63,18 @@ export function createBranchRules(options: {
     return last;
   }
 
-  async function look({ paths, after }: PushedPaths): Promise<NamedServices> {
+  async function look({ paths, before = null, after }: PushedPaths): Promise<NamedServices> {
     const head = await readHead();
     if (head === null) return unsure(paths, last);
     if (head !== after && paths.includes(RULES_FILE)) replacedAt = head;
     const layout = await layoutAt(head);
     return head === replacedAt || paths.includes(RULES_FILE)
       ? unsure(paths, layout)
-      : { services: servicesNamedBy(paths, layout.rules, layout.services), isSure: true };
+      : {
+          services: servicesNamedBy(paths, layout.rules, layout.services),
+          // A commit that was not fetched yet may have added services that only the repository tells.
+          isSure: bookOf(layout.rules).isPathEnough || before === null || [before, after].includes(head),
+        };
   }
 
   return {

@@ -30,14 +30,13 @@ export interface RuleBook {
   byFileName: ReadonlyMap<string, readonly PlacedRule[]>;
   /** The rules that match files of several names. */
   ofAnyName: readonly PlacedRule[];
-  /** The rules of which a path alone tells the service, by the plain folders at the beginning of `match`. */
+  /** The rules by the folder that contains the folders of their services. Empty unless a path is enough. */
   byFolders: PathTree<readonly PlacedRule[]>;
-  rulesAtRoot: readonly PlacedRule[];
   /** The shared paths, by the file or folder outside of which they match nothing. */
   sharedByFolders: PathTree<readonly CompiledShared[]>;
   sharedAtRoot: readonly CompiledShared[];
   isIgnored(path: readonly string[]): boolean;
-  /** True if a path alone tells every service that it belongs to. */
+  /** True if a path alone tells the service that it belongs to, whether or not the service exists. */
   isPathEnough: boolean;
 }
 
@@ -53,7 +52,8 @@ export function bookOf(rules: Rules): RuleBook {
 function makeBook(rules: Rules): RuleBook {
   const placed = rules.services.map(placeRule);
   const byFileName = Map.groupBy(placed, ({ glob }) => glob.fileName);
-  const byFolders = Map.groupBy(placed.filter(isKnownByPath), ({ glob }) => glob.folders.join('/'));
+  const isPathEnough = areNumbered(placed);
+  const byFolders = Map.groupBy(isPathEnough ? placed : [], ({ glob }) => glob.folders.join('/'));
   const shared = rules.shared.map((shared, index) => ({
     shared,
     index,
@@ -69,10 +69,9 @@ function makeBook(rules: Rules): RuleBook {
     byFileName: byFileName as Map<string, PlacedRule[]>,
     ofAnyName,
     byFolders: createPathTree([...byFolders].map(([root, list]) => [root, firstOfEachFolder(list)])),
-    rulesAtRoot: firstOfEachFolder(byFolders.get('') ?? []),
     sharedByFolders: createPathTree(sharedByFolders),
     sharedAtRoot: sharedByFolders.get('') ?? [],
-    isPathEnough: placed.every(({ level, rule }) => level !== null && !rule.inputs),
+    isPathEnough,
     isIgnored: rules.ignore.length === 0 ? () => false : ignore.match,
   };
 }
@@ -94,10 +93,17 @@ function placeRule(rule: ServiceRule, position: number): PlacedRule {
   };
 }
 
-/** True if a path in the folder of a service tells which service it is. */
-function isKnownByPath({ glob: { segments } }: PlacedRule): boolean {
-  const folders = segments.slice(0, -1);
-  return folders.every(({ text }) => text !== '**') && folders.some(({ text }) => text.includes('{service}'));
+/**
+ * True if the name of a folder alone says that it is a service: it has a number, and the folders of the services are not
+ * inside of each other.
+ */
+function areNumbered(rules: readonly PlacedRule[]): boolean {
+  const levels = rules.flatMap(({ level, rule }) =>
+    level?.text.includes('{nn}') && !rule.inputs ? level : [],
+  );
+  const roots = new Set(levels.map(({ root }) => root));
+  const above = createPathTree([...roots].map((root) => [root, root]));
+  return levels.length === rules.length && [...roots].every((root) => above(root).length === 1);
 }
 
 /** Of the rules whose folders are the same, the first one counts. */

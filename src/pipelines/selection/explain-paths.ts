@@ -20,7 +20,7 @@ interface PathsQuestion {
   revision: string;
   /** The heads of the branch before each push. The most conservative one comes first. */
   befores: readonly string[];
-  /** The services at the revision. */
+  /** The services at the revision, and those that were there before. */
   services: readonly Service[];
 }
 

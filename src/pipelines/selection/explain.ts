@@ -55,7 +55,8 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   const ownServices = await servicesByOwnRules(options, rules, baselines);
   const input: SelectionInput = { ...options, ledger, target, baselines, ownServices, newer };
   const stale = selectServices(input);
-  const unmatched = await addPaths({ ...options, services: target.claimed }, rules, stale);
+  const services = knownServices([...baselines, target]);
+  const unmatched = await addPaths({ ...options, services }, rules, stale);
   const selected = blockByNeeds({
     selected: stale,
     needs: rules.needs,
@@ -64,15 +65,23 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     forced: force && selection.mode === 'services' ? selection.services : [],
   });
   notes.push(...warningsOf(options, target));
-  const services = selected.map(({ at: _at, inputs: _inputs, previous: _previous, ...decision }) => decision);
+  const decisions = selected.map(
+    ({ at: _at, inputs: _inputs, previous: _previous, ...decision }) => decision,
+  );
   return {
     loaded,
     head: await repository.head(),
     selected,
     outdated: outdatedBy(input) !== null,
     target,
-    explanation: { revision, notes, services, unmatched },
+    explanation: { revision, notes, services: decisions, unmatched },
   };
+}
+
+/** The services of all snapshots, each once. */
+function knownServices(snapshots: readonly (Snapshot | null)[]): Service[] {
+  const services = snapshots.flatMap((snapshot) => snapshot?.claimed ?? []);
+  return [...new Map(services.map((service) => [`${service.id}\0${service.folder}`, service])).values()];
 }
 
 async function readTarget({ repository, revision, ledger }: ExplainOptions) {

@@ -2,10 +2,8 @@
 
 import { createDiscovery } from '../rules/discover-services.ts';
 import { createDependentsFinder } from '../rules/input-files.ts';
-import { compilePatterns } from '../rules/patterns/path-patterns.ts';
-import { bookOf, type PlacedRule, type RuleBook, serviceOf, sharedPathsOf } from '../rules/rule-book.ts';
+import { bookOf, type RuleBook, serviceOf, sharedPathsOf } from '../rules/rule-book.ts';
 import { DEFAULT_RULES, type Rules, type Service, type SharedPath } from '../rules/service-rules.ts';
-import { inputsPatternsOf } from '../rules/service-texts.ts';
 
 /** The part of the repository that a changed path touches. */
 export interface Touched {
@@ -15,8 +13,8 @@ export interface Touched {
 }
 
 /**
- * `known` are the services that exist. If none of them has the path among its inputs, the path alone may tell the service,
- * because it may be new or deleted.
+ * `known` are the services that exist or existed. If none of them has the path among its inputs, and the folders of services
+ * are numbered, the path alone tells the service.
  */
 export function createPathMatcher(
   rules: Rules = DEFAULT_RULES,
@@ -34,27 +32,14 @@ export function createPathMatcher(
   };
 }
 
-/** The service that a path in its folder tells. If folders are nested, the outermost one counts. */
+/** The service that a path in its folder tells. */
 function ownerOf(book: RuleBook, path: string, segments: readonly string[]): Service | null {
-  const along = book.byFolders(path).flatMap(({ value }) => value);
-  const found = [...book.rulesAtRoot, ...along].flatMap((placed) => ownerBy(book, placed, segments) ?? []);
-  const depth = ({ folder }: Service) => folder.split('/').length;
-  return found.toSorted((a, b) => depth(a) - depth(b))[0] ?? null;
-}
-
-function ownerBy(book: RuleBook, placed: PlacedRule, segments: readonly string[]): Service | null {
-  const folders = placed.glob.segments.slice(0, -1);
-  if (segments.length <= folders.length) return null;
-  const captures: Record<string, string> = {};
-  for (const [index, { match }] of folders.entries()) {
-    const found = match(segments[index] ?? '');
-    if (!found) return null;
-    Object.assign(captures, found);
+  for (const placed of book.byFolders(path).flatMap(({ value }) => value)) {
+    const depth = placed.glob.segments.length - 1;
+    const captures = segments.length > depth ? placed.level?.isFolder(segments[depth - 1] ?? '') : null;
+    if (captures) return serviceOf(book, placed, { captures, folder: segments.slice(0, depth).join('/') });
   }
-  const folder = segments.slice(0, folders.length).join('/');
-  const service = serviceOf(book, placed, { captures, folder });
-  const inputs = inputsPatternsOf(service);
-  return inputs === null || compilePatterns(inputs).match(segments) ? service : null;
+  return null;
 }
 
 /** The rule that a path counts by, as it is written in a rules file. Null if there is none. */
