@@ -126,7 +126,10 @@ describe.each(layouts())('A repository with $name', (layout) => {
     await touch(world, fileOf('web'));
     const first = await pushed(world);
     expect(first).toMatchObject({ services: [web], started: [web], steps: { [web]: 'succeeded' } });
-    expect(await runner.getJson('/ready', null)).toMatchObject({ status: 200 });
+    // The first answer may be from before the first look at the branch.
+    await until('/ready to answer 200', async () =>
+      (await runner.getJson('/ready', null)).status === 200 ? true : null,
+    );
     expect(await explained(world, 'HEAD~1..HEAD')).toEqual([web]);
     expect(await previewed(world, fileOf('db'))).toEqual([db]);
 

@@ -1,14 +1,15 @@
 /** Digests of the files that services depend on, for services that do not depend on exactly the tree of a folder. */
 
+import { hash } from 'node:crypto';
 import type { TreeEntry } from '../../git/own/mirror.ts';
 import { compilePatterns, createPatternCompiler, type PathPatterns } from './patterns/path-patterns.ts';
 import { createPathTree } from './patterns/path-tree.ts';
 import { bookOf } from './rule-book.ts';
 import type { Rules, Service } from './service-rules.ts';
 import { inputsPatternsOf } from './service-texts.ts';
-import { digest, lineOf } from './shared-files.ts';
+import { lineOf } from './shared-files.ts';
 
-/** Finds the services of `candidates` that depend on a path. The path may have been deleted. */
+/** Finds the services that depend on a path. The path may have been deleted. */
 export type DependentsOf = (path: string) => Service[];
 
 interface InputSet {
@@ -84,7 +85,22 @@ export function isDigestOfFiles(tree: string): boolean {
   return tree.startsWith(FORM);
 }
 
-/** Collects files, links and submodules in any order. */
+/** A sum of digests, which needs the same memory for any number of files. */
+interface FileSum {
+  words: Uint32Array;
+  /** The number of ignored files. */
+  ignored: number;
+}
+
+const SUM_WORDS = 8;
+
+function addTo({ words }: FileSum, digestOfFile: Buffer): void {
+  for (let index = 0; index < SUM_WORDS; index += 1) {
+    words[index] = ((words[index] ?? 0) + digestOfFile.readUInt32LE(index * 4)) >>> 0;
+  }
+}
+
+/** Collects files, links and submodules in any order, each once. */
 export function createInputFiles(
   rules: Rules,
   services: readonly Service[],
@@ -92,30 +108,30 @@ export function createInputFiles(
   const sets = inputSets(services);
   const find = createSetFinder(sets);
   const { isIgnored } = bookOf(rules);
-  const found = new Map(sets.map((set) => [set, { lines: [] as string[], ignored: 0 }]));
+  const sums = new Map<InputSet, FileSum>(
+    sets.map((set) => [set, { words: new Uint32Array(SUM_WORDS), ignored: 0 }]),
+  );
   const setOf = new Map(sets.flatMap((set) => set.services.map((service) => [service, set] as const)));
-  const digests = new Map<InputSet, string>();
   return {
     add(entry) {
       if (entry.type === 'tree') return;
       const segments = entry.path.split('/');
-      const holding = find(entry.path, segments);
-      const ignored = holding.length > 0 && isIgnored(segments);
-      for (const set of holding) {
-        const files = found.get(set);
-        if (ignored && files) files.ignored += 1;
-        else files?.lines.push(lineOf(entry));
+      const holding = find(entry.path, segments).flatMap((set) => sums.get(set) ?? []);
+      if (holding.length === 0) return;
+      if (isIgnored(segments)) {
+        for (const sum of holding) sum.ignored += 1;
+        return;
       }
+      const digestOfFile = hash('sha256', lineOf(entry), 'buffer');
+      for (const sum of holding) addTo(sum, digestOfFile);
     },
     treeOf(service, folderTree) {
       const set = setOf.get(service);
-      const files = set && found.get(set);
-      if (!files) return folderTree;
+      const sum = set && sums.get(set);
+      if (!sum) return folderTree;
       // The tree says the same if nothing in the folder is ignored, and it is what services without such rules have.
-      if (service.rule.inputs === undefined && files.ignored === 0 && folderTree !== '') return folderTree;
-      const known = digests.get(set) ?? `${FORM}${digest(files.lines.toSorted())}`;
-      digests.set(set, known);
-      return known;
+      if (service.rule.inputs === undefined && sum.ignored === 0 && folderTree !== '') return folderTree;
+      return `${FORM}${Buffer.from(sum.words.buffer).toString('hex')}`;
     },
   };
 }
