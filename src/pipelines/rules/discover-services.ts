@@ -1,5 +1,6 @@
 /** Finds services by the paths of files. */
 
+import type { Captures } from './patterns/glob.ts';
 import { bookOf, type PlacedRule, type RuleBook, serviceOf } from './rule-book.ts';
 import { DEFAULT_RULES, type Rules, type Service } from './service-rules.ts';
 
@@ -27,16 +28,15 @@ interface Claim {
 
 /** The service that the file makes of its folder. Of several rules that match the file, the first one counts. */
 function claimOf(book: RuleBook, path: string): Claim | null {
+  const named = book.byFileName.get(path.slice(path.lastIndexOf('/') + 1));
+  if (!named && book.ofAnyName.length === 0) return null;
   const segments = path.split('/');
-  const named = book.byFileName.get(segments.at(-1) ?? '') ?? [];
-  let claim: Claim | null = null;
-  for (const rule of [...named, ...book.ofAnyName]) {
-    if (claim && claim.rule.position < rule.position) continue;
-    const captures = rule.glob.match(segments);
-    const folder = segments.slice(0, -1).join('/') || '.';
-    if (captures) claim = { rule, service: serviceOf(book, rule, { captures, folder }) };
-  }
-  return claim;
+  const first = firstMatch(named, segments);
+  const other = firstMatch(book.ofAnyName, segments);
+  const found = first && other && other.rule.position < first.rule.position ? other : (first ?? other);
+  if (!found) return null;
+  const folder = segments.length === 1 ? '.' : path.slice(0, path.lastIndexOf('/'));
+  return { rule: found.rule, service: serviceOf(book, found.rule, { captures: found.captures, folder }) };
 }
 
 export interface Found {
@@ -45,6 +45,18 @@ export interface Found {
   duplicates: DuplicateService[];
   /** All services, also those that share an id, in no order. */
   claimed: Service[];
+}
+
+/** The rules are in the order of the file. */
+function firstMatch(
+  rules: readonly PlacedRule[] | undefined,
+  segments: readonly string[],
+): { rule: PlacedRule; captures: Captures } | null {
+  for (const rule of rules ?? []) {
+    const captures = rule.glob.match(segments);
+    if (captures) return { rule, captures };
+  }
+  return null;
 }
 
 /** Collects files, and finds the services that they make of their folders. */

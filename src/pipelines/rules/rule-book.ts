@@ -140,12 +140,13 @@ interface FoundFolder {
 
 /** The shared paths that count for a file: those with the longest plain beginning. `index` is their place in the rules. */
 export function sharedPathsOf(book: RuleBook, path: string): CompiledShared[] {
+  const along = book.sharedByFolders(path);
+  if (along.length === 0 && book.sharedAtRoot.length === 0) return [];
   const segments = path.split('/');
   if (book.isIgnored(segments)) return [];
-  const along = book.sharedByFolders(path).flatMap(({ value }) => value);
   let longest = -1;
   let found: CompiledShared[] = [];
-  for (const candidate of [...book.sharedAtRoot, ...along]) {
+  for (const candidate of [...book.sharedAtRoot, ...along.flatMap(({ value }) => value)]) {
     const { length } = candidate.pattern.beginning;
     if (length < longest || !candidate.pattern.match(segments)) continue;
     if (length > longest) found = [];

@@ -53,10 +53,12 @@ function plainPath(path: string): string {
  */
 export function textsDigest(rule: ServiceRule, places: Places): string {
   const { task, run, cwd, inputs, config, secrets, verify } = rule;
-  const others = { run, cwd: cwd === '.' ? undefined : cwd, inputs, config, secrets, verify };
+  const name = task == null ? '' : expand(task, places);
+  const folder = cwd === '.' ? undefined : cwd;
+  if (!(run ?? folder ?? inputs ?? config ?? secrets ?? verify)) return hash('sha256', name);
+  const others = { run, cwd: folder, inputs, config, secrets, verify };
   const expanded = JSON.stringify(others, (_name, value: unknown) =>
     typeof value === 'string' ? expand(value, places) : value,
   );
-  const name = task == null ? '' : expand(task, places);
-  return hash('sha256', expanded === '{}' ? name : `${name}\n${expanded}`);
+  return hash('sha256', `${name}\n${expanded}`);
 }

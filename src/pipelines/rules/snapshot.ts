@@ -105,19 +105,20 @@ function createBuilder(rules: Rules, { services, duplicates, claimed }: Found) {
   }
   /** The links among the files that config hashes cover. */
   function links(): string[] {
+    if (linkPaths.size === 0) return [];
     const paths = services.flatMap((service) => configPaths(service));
     // git reads one path from each line.
     return paths.filter((path) => linkPaths.has(path) && !path.includes('\n'));
   }
   function finish(commit: string, linked: ReadonlyMap<string, string>): Snapshot {
     const digests = shared.digests();
-    const files = new Map([...linked, ...ids]);
+    const idAt = (path: string) => ids.get(path) ?? linked.get(path) ?? null;
     const found = services.map((service) => {
       const folderTree = ids.get(service.folder) ?? '';
       return {
         ...service,
         tree: inputs ? inputs.treeOf(service, folderTree) : folderTree,
-        config: configIds(service, files),
+        config: configIds(service, idAt),
         shared: digests.of(service.id),
       };
     });
@@ -140,11 +141,14 @@ function configPaths(service: Service): string[] {
   return configOf(service) ?? COMPOSE_FILES.map((name) => inFolder(service, name));
 }
 
-function configIds(service: Service, files: ReadonlyMap<string, string>): (string | null)[] {
+function configIds(service: Service, idAt: (path: string) => string | null): (string | null)[] {
   const named = configOf(service);
-  if (named) return named.map((path) => files.get(path) ?? null);
-  const path = configPaths(service).find((path) => files.has(path));
-  return [files.get(path ?? '') ?? null];
+  if (named) return named.map(idAt);
+  for (const name of COMPOSE_FILES) {
+    const id = idAt(inFolder(service, name));
+    if (id !== null) return [id];
+  }
+  return [null];
 }
 
 function inFolder({ folder }: Service, name: string): string {

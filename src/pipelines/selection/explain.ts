@@ -5,6 +5,7 @@ import type { Explanation } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type LoadedRules, loadRules } from '../rules/load-rules.ts';
+import { bookOf } from '../rules/rule-book.ts';
 import type { Rules, Service } from '../rules/service-rules.ts';
 import { type Snapshot, snapshotAt } from '../rules/snapshot.ts';
 import { addPaths } from './explain-paths.ts';
@@ -55,7 +56,7 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   const ownServices = await servicesByOwnRules(options, rules, baselines);
   const input: SelectionInput = { ...options, ledger, target, baselines, ownServices, newer };
   const stale = selectServices(input);
-  const services = knownServices([...baselines, target]);
+  const services = bookOf(rules).isPathEnough ? [] : knownServices([...baselines, target]);
   const unmatched = await addPaths({ ...options, services }, rules, stale);
   const selected = blockByNeeds({
     selected: stale,

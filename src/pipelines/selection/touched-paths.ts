@@ -13,21 +13,19 @@ export interface Touched {
 }
 
 /**
- * `known` are the services that exist or existed. If none of them has the path among its inputs, and the folders of services
- * are numbered, the path alone tells the service.
+ * `known` are the services that exist or existed. They are not needed if the path alone tells the service.
  */
 export function createPathMatcher(
   rules: Rules = DEFAULT_RULES,
   known: readonly Service[] = [],
 ): (path: string) => Touched {
   const book = bookOf(rules);
-  const dependentsOf = createDependentsFinder(rules, known);
+  const dependentsOf = book.isPathEnough ? () => [] : createDependentsFinder(rules, known);
   return (path) => {
     const segments = path.split('/');
     if (book.isIgnored(segments)) return { services: [], shared: [] };
     const shared = sharedPathsOf(book, path).map(({ shared }) => shared);
-    const dependents = dependentsOf(path);
-    const services = dependents.length > 0 ? dependents : [ownerOf(book, path, segments) ?? []].flat();
+    const services = book.isPathEnough ? [ownerOf(book, path, segments) ?? []].flat() : dependentsOf(path);
     return { services: services.filter(({ runs }) => runs), shared };
   };
 }

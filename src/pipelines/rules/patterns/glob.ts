@@ -105,9 +105,10 @@ function compileSegment(text: string, shapeOf: PlaceholderShapes = () => '[^/]+'
     if (segment.length > MAX_NAME && text !== '*') return null;
     const found = expression.exec(segment);
     if (!found) return null;
-    return names.length === 0
-      ? NOTHING
-      : Object.fromEntries(names.map((name, index) => [name, found[index + 1] ?? '']));
+    if (names.length === 0) return NOTHING;
+    const captures: Record<string, string> = {};
+    for (const [index, name] of names.entries()) captures[name] = found[index + 1] ?? '';
+    return captures;
   };
 }
 
@@ -118,7 +119,7 @@ function beginningOf(segment: string): string {
 
 /** Each `**` matches as few folders as possible. Only the last one has to be tried again, so this takes no long time. */
 function matchSegments(segments: readonly Segment[], path: readonly string[]): Captures | null {
-  const captures: Captures[] = [];
+  let captures = NOTHING;
   let at = 0;
   let next = 0;
   let retry: { next: number; at: number } | null = null;
@@ -131,7 +132,8 @@ function matchSegments(segments: readonly Segment[], path: readonly string[]): C
     }
     const found = segment?.match(path[at] ?? '');
     if (found) {
-      captures[next] = found;
+      // A segment that is tried again replaces its captures.
+      if (found !== NOTHING) captures = captures === NOTHING ? found : { ...captures, ...found };
       next += 1;
       at += 1;
     } else if (retry) {
@@ -139,6 +141,5 @@ function matchSegments(segments: readonly Segment[], path: readonly string[]): C
       ({ next, at } = retry);
     } else return null;
   }
-  if (next < segments.length) return null;
-  return Object.assign({}, ...captures) as Captures;
+  return next < segments.length ? null : captures;
 }
