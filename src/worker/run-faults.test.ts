@@ -68,7 +68,8 @@ function pipelineOf(script: string, executor: Pick<Executor, 'run'>) {
         service: {
           id: STEP,
           rule: { match: '', task: 'sync' },
-          places: {},
+          captures: {},
+          folder: STEP,
         } as unknown as ServiceToSync['service'],
         environment: {},
         timeoutMs: null,

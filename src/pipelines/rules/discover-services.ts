@@ -76,7 +76,7 @@ export function createDiscovery(rules: Rules): Discovery {
     add(file) {
       const claim = claimOf(book, file);
       if (!claim) return;
-      const key = `${claim.service.folder}\0${claim.service.places.service}`;
+      const key = `${claim.service.folder}\0${claim.service.captures.service}`;
       const other = claims.get(key);
       if (!other || claim.rule.position < other.rule.position) claims.set(key, claim);
     },

@@ -79,7 +79,7 @@ describe('the placeholders', () => {
 `);
     const [service] = discoverServices(['core/a {revision}; rm/web/x'], rules).services;
     if (!service) throw new Error('There is no service.');
-    const texts = { rule: service.rule, places: { ...service.places, revision: 'c1' } };
+    const texts = { ...service, revision: 'c1' };
     const folder = 'core/a {revision}; rm/web';
     expect(commandOf(texts, ['invoke'])).toEqual([
       'make',

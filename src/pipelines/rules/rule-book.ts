@@ -121,15 +121,14 @@ function firstOfEachFolder(rules: readonly PlacedRule[]): PlacedRule[] {
 export function serviceOf({ excluded }: RuleBook, { rule }: PlacedRule, found: FoundFolder): Service {
   const { captures, folder } = found;
   const id = idOf(rule, folder, captures);
-  const places = { ...captures, id, folder, environment: '' };
   return {
     id,
     folder,
     wave: typeof rule.wave === 'number' ? rule.wave : Number(captures.nn ?? 0),
     runs: rule.task !== null && !excluded.has(id),
     rule,
-    places,
-    texts: textsDigest(rule, places),
+    captures,
+    texts: textsDigest({ rule, captures, id, folder }),
   };
 }
 

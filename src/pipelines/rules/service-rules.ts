@@ -109,8 +109,8 @@ export interface Service {
   runs: boolean;
   /** The rule that makes it. */
   rule: ServiceRule;
-  /** The texts for the placeholders of the rule. */
-  places: Places;
+  /** The texts of the placeholders in `match`. */
+  captures: Places;
   /** Digest of the texts of the rule that decide what a sync does. */
   texts: string;
 }

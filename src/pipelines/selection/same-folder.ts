@@ -3,10 +3,10 @@
 import type { Service } from '../rules/service-rules.ts';
 
 /** The service that other rules make of the same folder. A folder may have several. */
-export function sameService(others: readonly Service[] = [], { id, places }: Service): Service | undefined {
+export function sameService(others: readonly Service[] = [], { id, captures }: Service): Service | undefined {
   return (
     others.find((other) => other.id === id) ??
-    others.find((other) => other.places.service === places.service) ??
+    others.find((other) => other.captures.service === captures.service) ??
     others[0]
   );
 }

@@ -39,7 +39,7 @@ export function createServiceCommands(
   timeoutMs: number,
 ): ServiceCommands {
   const { directory } = options.workspace;
-  const texts = { rule: service.rule, places: { ...service.places, revision: ledger.commit } };
+  const texts = { ...service, revision: ledger.commit };
   const env = {
     ...options.plumbing,
     ...environment,

@@ -8,6 +8,7 @@ const PLACEHOLDER = /\{([A-Za-z_][A-Za-z0-9_-]*)\}/g;
 
 /** Replaces each placeholder once, and does not look at the result again. Unknown ones stay as they are. */
 export function expand(template: string, places: Places): string {
+  if (!template.includes('{')) return template;
   return template.replace(PLACEHOLDER, (text, name: string) =>
     Object.hasOwn(places, name) ? (places[name] ?? text) : text,
   );
