@@ -107,7 +107,7 @@ async function timedExplain(
     runId: 'this',
     befores: [],
     ledger: EMPTY_LEDGER,
-    environmentDigest: ENVIRONMENT_DIGEST,
+    environmentDigest: () => ENVIRONMENT_DIGEST,
     ...options,
   });
   const tookMs = performance.now() - startedAt;

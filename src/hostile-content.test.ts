@@ -36,6 +36,15 @@ const PARSERS: Record<string, (text: string) => unknown> = {
     parsePush({ ref: 'refs/heads/main', commits: [{ added: [text], modified: text.split('\n') }] }),
   'the services that paths name': (text) =>
     servicesNamedBy([text, `platform/01.a/${text}`, ...text.split('\n')]),
+  'the services that paths name by wildcards': (text) =>
+    servicesNamedBy([text, `a/${text}/x`, ...text.split('\n')], {
+      ...DEFAULT_RULES,
+      services: [
+        { match: '**/*a-{b}-{service}/**/{nn}-*-*-*', run: ['make'], inputs: ['{folder}/**/*a*-*'] },
+      ],
+      shared: [{ path: '**/*a*a*', services: null }],
+      ignore: ['**/*1*/*-*-*', '!**/-*-*-/**'],
+    }),
   'the body of /sync': (text) =>
     refused(() => parseSyncBody({ services: [text], [text]: text, revision: text })),
   'the body of /deploy': (text) =>
@@ -184,6 +193,14 @@ describe('No repository holds up the event loop for long', { timeout: 120_000 },
       '2,000 rules and 10,000 folders',
       many(10_000, (i) => `a/1.s${i}/x`),
       `services:\n${many(2_000, (i) => `  - { match: "a/{nn}.{service}/x${i}", id: "{service}", task: t }\n`).join('')}`,
+    ],
+    [
+      '100 ignored globs, 1,000 services with inputs everywhere, and 3,000 files',
+      [...many(1_000, (i) => `a/s${i}/x`), ...many(3_000, (i) => `b/${'a-'.repeat(40)}${i}`)],
+      `services:
+  - { match: "**/{service}/x", run: [make], inputs: ["**/{service}-*a*"] }
+ignore: [${many(100, (i) => `"**/a*${i}*-x"`).join()}]
+`,
     ],
   ])('with %s', async (_name, files, rules) => {
     expect(await explained(files, rules)).toBeLessThan(MAX_TURN_MS);

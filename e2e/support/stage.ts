@@ -26,10 +26,17 @@ export interface Stage {
   close(options?: { keep?: boolean }): Promise<void>;
 }
 
-/** `invoke` is the argv from obtainInvoke. */
-export async function setStage(options: { name: string; invoke: readonly string[] }): Promise<Stage> {
+export interface StageOptions {
+  name: string;
+  /** The argv from obtainInvoke. */
+  invoke: readonly string[];
+  /** The folder with the files of the first commit. Default: the example platform. */
+  source?: string;
+}
+
+export async function setStage(options: StageOptions): Promise<Stage> {
   const folder = await makeTemporaryFolder(options.name);
-  const repository = await createPlatformRepository(folder);
+  const repository = await createPlatformRepository(folder, options.source);
   const fullName = 'acme/platform';
   const token = 'e2e-github-token-4b8e';
   const github = await startLocalGithub({ fullName, token, repositoryPath: repository.path });

@@ -6,8 +6,12 @@ import { obtainedInvoke } from './obtained.ts';
 import { type Stage, setStage } from './stage.ts';
 
 /** Call it in a test. The test also fails if a request broke GitHub's rules. */
-export async function setTestStage(name: string): Promise<Stage> {
-  const stage = await setStage({ name, invoke: obtainedInvoke() });
+export async function setTestStage(name: string, source?: string): Promise<Stage> {
+  const stage = await setStage({
+    name,
+    invoke: obtainedInvoke(),
+    ...(source === undefined ? {} : { source }),
+  });
   onTestFinished(async ({ task }) => {
     const failed = task.result?.state === 'fail';
     await stage.close({ keep: failed });

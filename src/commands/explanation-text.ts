@@ -1,7 +1,7 @@
 /** An explanation for the terminal, as file → rule → service → decision, and as JSON. */
 
 import type { Explained } from '../pipelines/selection/explain.ts';
-import { ruleOf } from '../pipelines/selection/touched-paths.ts';
+import { createPathMatcher, ruleOf } from '../pipelines/selection/touched-paths.ts';
 import type { ServiceDecision } from '../runs/run-events.ts';
 import { replaceUnseen } from '../runs/texts/unseen-characters.ts';
 
@@ -21,14 +21,16 @@ export function wouldSucceed({ loaded, explanation }: Explained): boolean {
   return loaded.problems.length === 0 && explanation.services.every(({ decision }) => decision !== 'invalid');
 }
 
-export function explanationJson({ loaded, explanation }: Explained, range: ExplainedRange): string {
+export function explanationJson(explained: Explained, range: ExplainedRange): string {
+  const { loaded, explanation } = explained;
   const { services, notes, unmatched } = explanation;
+  const match = matcherOf(explained);
   const value = {
     from: range.from,
     to: range.to,
     services: services.map(({ paths, ...decision }) => ({
       ...decision,
-      paths: paths.map((path) => ({ path, rule: ruleOf(loaded.rules, path) })),
+      paths: paths.map((path) => ({ path, rule: ruleOf(match(path), decision.service) })),
     })),
     unmatched,
     notes,
@@ -47,13 +49,14 @@ export function explanationText(
   const remarks = notes.filter(
     (note) => !explained.loaded.problems.some((problem) => note.startsWith(problem)),
   );
+  const match = matcherOf(explained);
   const loud = services.filter(({ decision }) => options.all || !QUIET.has(decision));
   const runs = services.filter(({ decision }) => decision === 'run').length;
   const quiet = services.length - loud.length;
   const lines = [
     `Syncing ${shown.to} after ${shown.from} would run ${runs} of ${services.length} service(s).`,
     ...remarks.map((note) => `Note: ${note}`),
-    ...loud.flatMap((decision) => ['', ...decisionLines(explained, decision)]),
+    ...loud.flatMap((decision) => ['', ...decisionLines(match, decision)]),
     ...(quiet > 0 ? ['', `${quiet} service(s) not chosen; --all lists them.`] : []),
     ...(unmatched.length > 0 ? ['', 'Changed files that belong to no service:'] : []),
     ...unmatched.map((path) => `  ${path}`),
@@ -61,12 +64,16 @@ export function explanationText(
   return `${lines.map(printable).join('\n')}\n`;
 }
 
-function decisionLines({ loaded }: Explained, decided: ServiceDecision): string[] {
+function matcherOf({ loaded, target }: Explained): ReturnType<typeof createPathMatcher> {
+  return createPathMatcher(loaded.rules, target.claimed);
+}
+
+function decisionLines(match: ReturnType<typeof matcherOf>, decided: ServiceDecision): string[] {
   const { service, decision, because, paths } = decided;
   const word = decision.replaceAll('_', ' ');
   return [
     `${service}: ${word}. ${because}`,
-    ...paths.map((path) => `  ${path} → ${ruleOf(loaded.rules, path) ?? '-'} → ${service} → ${word}`),
+    ...paths.map((path) => `  ${path} → ${ruleOf(match(path), service) ?? '-'} → ${service} → ${word}`),
   ];
 }
 

@@ -6,15 +6,19 @@ import fastGlob from 'fast-glob';
 import { UsageError } from '../errors.ts';
 import { describeDuplicate, discoverServices } from '../pipelines/rules/discover-services.ts';
 import { describeProblem, type ParsedRules, parseRulesFile } from '../pipelines/rules/rules-file.ts';
-import { DEFAULT_RULES, globPatterns, RULES_FILE } from '../pipelines/rules/service-rules.ts';
+import { DEFAULT_RULES, RULES_FILE, type Rules } from '../pipelines/rules/service-rules.ts';
+import { shownCommand } from '../pipelines/rules/service-texts.ts';
 import { missingServices } from '../pipelines/selection/named-services.ts';
+import { replaceUnseen } from '../runs/texts/unseen-characters.ts';
 import { parseOptions, type Subcommand } from './subcommand.ts';
+
+const PLACEHOLDER = /\{[^{}]*\}/g;
 
 export const services: Subcommand = {
   summary: 'List the services of a working folder.',
   help: `Usage: iac-runner services [FOLDER]
 
-Lists wave, id and task of every service under FOLDER (default: here), in the order of a sync.
+Lists wave, id and task or command of every service under FOLDER (default: here), in the order of a sync.
 Exits with 1 when two folders claim one id, or when .iac-runner.yaml cannot be read, naming line and field. Warns of
 services that .iac-runner.yaml names and that do not exist.
 `,
@@ -34,10 +38,13 @@ services that .iac-runner.yaml names and that do not exist.
       followSymbolicLinks: false,
       onlyFiles: true,
       dot: true,
+      ignore: ['.git/**'],
     });
     const { services, duplicates } = discoverServices(files, parsed.rules);
-    for (const { wave, id, task } of services) {
-      process.stdout.write(`${String(wave).padStart(2, '0')}  ${id.padEnd(40)} ${task ?? '(never run)'}\n`);
+    for (const service of services) {
+      const { wave, id, runs } = service;
+      const shown = replaceUnseen(runs ? shownCommand(service) : '(never run)', '\ufffd');
+      process.stdout.write(`${String(wave).padStart(2, '0')}  ${id.padEnd(40)} ${shown}\n`);
     }
     const byId = new Map(services.map((service) => [service.id, service]));
     for (const warning of missingServices(parsed.rules, { byId, duplicates })) {
@@ -47,6 +54,18 @@ services that .iac-runner.yaml names and that do not exist.
     return duplicates.length === 0;
   },
 };
+
+/** The patterns of fast-glob that find at least the files of the rules. */
+function globPatterns({ services }: Rules): string[] {
+  return services.map(({ match }) =>
+    match
+      .split('/')
+      .map((segment) =>
+        segment === '**' ? segment : segment.replace(PLACEHOLDER, '*').replace(/[!+@()[\]{}|]/g, '\\$&'),
+      )
+      .join('/'),
+  );
+}
 
 function readRules(folder: string): ParsedRules {
   const file = path.join(folder, RULES_FILE);

@@ -207,7 +207,8 @@ async function createWorld(seed: number, random: () => number) {
     return {
       state: run?.state ?? '',
       decisions: byService(explained.explanation.services),
-      started: started.toSorted(),
+      // The check of a service is a second command.
+      started: [...new Set(started)].toSorted(),
       blocked: steps.filter(({ state }) => state === 'blocked').map(({ id }) => id),
     };
   }

@@ -168,4 +168,9 @@ const GOOD_RULES: readonly string[] = [
   'needs:\n  platform/c: [platform/a]\n  platform/d: [platform/b, platform/c]\n',
   'services:\n  - match: platform/{nn}.{service}/compose.yaml\n    id: other/{service}\n    task: "{service}.sync"\n',
   '# nothing of its own\n',
+  'ignore: ["**/a b.yml", "libs/one.py"]\n',
+  'ignore: ["**/*.yml"]\nshared:\n  - path: "libs/**"\n    services: all\n  - path: libs/two/*\n    services: [platform/c]\n',
+  'services:\n  - match: "**/{service}/deploy.py"\n    run: [make, "{folder}"]\n',
+  'services:\n  - match: platform/{nn}.{service}/deploy.py\n    id: platform/{service}\n    run: [make]\n    inputs: ["{folder}/**", "!**/*.yml", libs/one.py]\n',
+  'services:\n  - match: "platform/{folder_name}/{service}.py"\n    id: "{folder_name}/{service}"\n    task: deploy\n    verify: ["true"]\n',
 ];

@@ -19,6 +19,11 @@ export function taskSecrets(environment: Record<string, string>): string[] {
   return [...secrets];
 }
 
+/** True if the name says so, or if the value is a URL with a password. */
+export function isSecretVariable(name: string, value: string): boolean {
+  return isSecretName(name) || secretsOfUrl(value).length > 0;
+}
+
 export function isSecretName(name: string): boolean {
   return SECRET_NAMES.some((pattern) => pattern.test(name.toUpperCase()));
 }

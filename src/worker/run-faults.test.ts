@@ -10,6 +10,7 @@ import type { Executor } from '../executor/executor.ts';
 import { createLocalExecutor } from '../executor/local.ts';
 import { failAtCall } from '../faults/failing-store.fixture.ts';
 import type { Outcome, PipelineContext } from '../pipelines/pipeline.ts';
+import type { ServiceToSync } from '../pipelines/sync/service-commands.ts';
 import { syncService } from '../pipelines/sync/sync-service.ts';
 import { isFinal, type Run } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
@@ -60,12 +61,17 @@ function pipelineOf(script: string, executor: Pick<Executor, 'run'>) {
         timeoutMs: 60_000,
         invokeCommand: ['/bin/sh', path.join(folders.checkout, 'task')],
         plumbing: { PATH: '/usr/bin:/bin' },
-        taskEnvironment: {},
         mask: (text) => text,
       },
       context,
       {
-        service: { id: STEP, task: 'sync' } as Parameters<typeof syncService>[2]['service'],
+        service: {
+          id: STEP,
+          rule: { match: '', task: 'sync' },
+          captures: {},
+          folder: STEP,
+        } as unknown as ServiceToSync['service'],
+        environment: {},
         timeoutMs: null,
         ledger: { scope, commit, ...place },
       },

@@ -11,10 +11,10 @@ import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { gitReason } from '../git-reason.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
 import { loadRules } from '../rules/load-rules.ts';
-import { digest, type Snapshot, snapshotAt } from '../rules/snapshot.ts';
+import { type Snapshot, snapshotAt } from '../rules/snapshot.ts';
 import { type Explained, explain } from '../selection/explain.ts';
 import { ALL_CHANGED } from '../selection/select-services.ts';
-import { environmentLines } from '../sync/config-hash.ts';
+import { environmentDigests } from '../sync/task-environment.ts';
 
 export interface PreviewOptions {
   mirror: Mirror;
@@ -70,7 +70,7 @@ async function previewIn(
     // After a merge, the payload of GitHub's push would name this commit as its `before`.
     befores: [base],
     ledger,
-    environmentDigest: digest(environmentLines(options.taskEnvironment)),
+    environmentDigest: environmentDigests(options.taskEnvironment),
   });
   const { rules } = await loadRules(repository, base, ledger.rules);
   const before = await snapshotAt({ repository, rules }, base);
@@ -91,9 +91,9 @@ function asPreview({ explanation, target }: Explained, before: Snapshot, head: s
   const now = new Map(target.services.map((service) => [service.id, service]));
   const untouched = new Set(
     before.services
-      .filter(({ id, folder, task, tree, shared }) => {
+      .filter(({ id, folder, texts, tree, shared }) => {
         const service = now.get(id);
-        const same = service?.folder === folder && service.task === task;
+        const same = service?.folder === folder && service.texts === texts;
         return same && service.tree === tree && service.shared === shared;
       })
       .map(({ id }) => id),

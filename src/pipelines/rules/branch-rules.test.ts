@@ -76,3 +76,44 @@ it('createBranchRules does not wait for a fetch that hangs', async () => {
   const rules = createBranchRules({ mirror, lastGoodRules: async () => null, waitMs: 50 });
   expect(await rules.namedBy({ paths: [], after: NONE })).toEqual({ services: [], isSure: false });
 });
+
+const PLAYBOOKS = `services:
+  - match: "playbooks/{service}.yml"
+    id: "{service}"
+    run: [ansible-playbook, "playbooks/{service}.yml"]
+    inputs: ["playbooks/{service}.yml", "roles/**"]
+  - { match: "**/{service}/Chart.yaml", run: [helm, upgrade, "{service}"] }
+`;
+
+it('names the services of any layout by the services that the branch has and those that the push adds', async () => {
+  const { world, rules } = await createRules();
+  await world.commit({
+    '.iac-runner.yaml': PLAYBOOKS,
+    'playbooks/web.yml': '',
+    'playbooks/db.yml': '',
+    'deep/er/chart/Chart.yaml': '',
+  });
+  const named = async (...paths: string[]) => (await rules.namedBy({ paths, after: NONE })).services;
+  expect(await named('playbooks/web.yml')).toEqual(['web']);
+  expect(await named('roles/a/b')).toEqual(['db', 'web']);
+  expect(await named('deep/er/chart/templates/a.yaml')).toEqual(['deep/er/chart']);
+  expect(await named('deep/er/README')).toEqual([]);
+  expect(await named('x/new/Chart.yaml', 'x/new/values.yaml')).toEqual(['x/new']);
+  expect(await named('playbooks/db.yml', 'playbooks/db2.yml')).toEqual(['db', 'db2']);
+});
+
+it('does not name a folder that is no service, and is not sure if the push before it was not fetched', async () => {
+  const { world, rules } = await createRules();
+  const one = 'services: [{ match: "stacks/{service}/up", run: [make] }]\n';
+  const head = await world.commit({ '.iac-runner.yaml': one, 'stacks/web/up': '' });
+  const push = { paths: ['stacks/docs/notes'], after: NONE };
+  expect(await rules.namedBy({ ...push, before: head })).toEqual({ services: [], isSure: true });
+  expect(await rules.namedBy({ ...push, before: 'e'.repeat(40) })).toEqual({ services: [], isSure: false });
+});
+
+it('names a service that two folders claim, wherever they are', async () => {
+  const { world, rules } = await createRules();
+  const one = 'services: [{ match: "**/{service}/up", id: "{service}", run: [make] }]\n';
+  await world.commit({ '.iac-runner.yaml': one, 'a/web/up': '', 'b/c/web/up': '' });
+  expect((await rules.namedBy({ paths: ['b/c/web/x'], after: NONE })).services).toEqual(['web']);
+});

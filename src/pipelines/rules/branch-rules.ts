@@ -4,13 +4,17 @@ import type { Mirror } from '../../git/own/mirror.ts';
 import { SECOND } from '../../units.ts';
 import { servicesNamedBy } from '../selection/touched-paths.ts';
 import { loadRules } from './load-rules.ts';
-import { DEFAULT_RULES, RULES_FILE, type Rules } from './service-rules.ts';
+import { bookOf } from './rule-book.ts';
+import { DEFAULT_RULES, RULES_FILE, type Rules, type Service } from './service-rules.ts';
+import { snapshotAt } from './snapshot.ts';
 
 /** GitHub gives up after ten seconds. */
 const WAIT_MS = 4 * SECOND;
 
 interface PushedPaths {
   paths: readonly string[];
+  /** The head of the branch before the push, from the payload, or null. */
+  before?: string | null;
   /** The pushed commit, from the payload. */
   after: string;
 }
@@ -27,6 +31,13 @@ interface BranchRules {
   namedBy(push: PushedPaths): Promise<NamedServices>;
 }
 
+/** The rules and the services at a head. Without `services`, the rules alone tell the service of every path. */
+interface Layout {
+  head: string;
+  rules: Rules;
+  services: readonly Service[];
+}
+
 export function createBranchRules(options: {
   mirror: Mirror;
   /** The text of the branch's last good rules file. */
@@ -38,33 +49,39 @@ export function createBranchRules(options: {
 }): BranchRules {
   const { mirror, lastGoodRules, waitMs = WAIT_MS, rememberMs = 0 } = options;
   const readHead = createHeadReader(mirror, rememberMs);
-  let last: { head: string; rules: Rules } | null = null;
+  let last: Layout | null = null;
   /** The head whose rules a push has replaced. The new rules are unknown until the next fetch. */
   let replacedAt: string | null = null;
 
-  async function rulesAt(head: string): Promise<Rules> {
+  async function layoutAt(head: string): Promise<Layout> {
     if (last?.head !== head) {
       const { rules } = await loadRules(mirror, head, await lastGoodRules());
-      last = { head, rules };
+      const isEnough = bookOf(rules).isPathEnough;
+      const services = isEnough ? [] : (await snapshotAt({ repository: mirror, rules }, head)).claimed;
+      last = { head, rules, services };
     }
-    return last.rules;
+    return last;
   }
 
-  async function look({ paths, after }: PushedPaths): Promise<NamedServices> {
+  async function look({ paths, before = null, after }: PushedPaths): Promise<NamedServices> {
     const head = await readHead();
-    if (head === null) return unsure(paths, last?.rules);
+    if (head === null) return unsure(paths, last);
     if (head !== after && paths.includes(RULES_FILE)) replacedAt = head;
-    const rules = await rulesAt(head);
+    const layout = await layoutAt(head);
     return head === replacedAt || paths.includes(RULES_FILE)
-      ? unsure(paths, rules)
-      : { services: servicesNamedBy(paths, rules), isSure: true };
+      ? unsure(paths, layout)
+      : {
+          services: servicesNamedBy(paths, layout.rules, layout.services),
+          // A commit that was not fetched yet may have added services that only the repository tells.
+          isSure: bookOf(layout.rules).isPathEnough || before === null || [before, after].includes(head),
+        };
   }
 
   return {
     async namedBy(push) {
       const { promise, resolve } = Promise.withResolvers<NamedServices>();
-      const timer = setTimeout(() => resolve(unsure(push.paths, last?.rules)), waitMs);
-      look(push).then(resolve, () => resolve(unsure(push.paths, last?.rules)));
+      const timer = setTimeout(() => resolve(unsure(push.paths, last)), waitMs);
+      look(push).then(resolve, () => resolve(unsure(push.paths, last)));
       return promise.finally(() => clearTimeout(timer));
     },
   };
@@ -97,6 +114,7 @@ function createHeadReader(mirror: Mirror, rememberMs: number): () => Promise<str
   };
 }
 
-function unsure(paths: readonly string[], rules: Rules = DEFAULT_RULES): NamedServices {
-  return { services: servicesNamedBy(paths, rules), isSure: false };
+function unsure(paths: readonly string[], layout: Layout | null): NamedServices {
+  const services = servicesNamedBy(paths, layout?.rules ?? DEFAULT_RULES, layout?.services);
+  return { services, isSure: false };
 }

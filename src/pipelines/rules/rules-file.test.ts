@@ -47,6 +47,7 @@ signatures: required
           { path: 'libs', services: null },
           { path: 'libs/postgres', services: ['apps/db'] },
         ],
+        ignore: [],
         exclude: ['apps/old'],
         needs: { 'apps/web': ['apps/db', 'apps/cache'] },
         timeoutsMs: { 'apps/db': 1_200_000 },
@@ -63,9 +64,9 @@ signatures: required
     ['a list for the whole', '- a\n', /line 1: Invalid input: expected object/],
     ['a wrong type', 'exclude:\n  - a\n  - 3\n', /line 3, exclude\.1: /],
     [
-      'a match without a wave',
+      'a match without a name',
       'services:\n  - match: apps/x/deploy.py\n    id: "{service}"\n    task: x\n',
-      /line 2, services\.0\.match: expected folders/,
+      /line 2, services\.0\.match: expected \{service\}/,
     ],
     [
       'a match that climbs',

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { describeDuplicate, discoverServices } from './discover-services.ts';
-import { DEFAULT_RULES, globPatterns } from './service-rules.ts';
+import { DEFAULT_RULES } from './service-rules.ts';
+import { shownCommand } from './service-texts.ts';
 
 function ids(...paths: string[]): string[] {
   return discoverServices(paths).services.map(({ id }) => id);
@@ -16,8 +17,15 @@ describe('discoverServices', () => {
       { id: 'finance_report/app', wave: 10, task: 'fr-app.sync' },
     ],
     ['bootstrap/05.iac-runner/deploy.py', { id: 'bootstrap/iac-runner', wave: 5, task: null }],
-  ])('finds %s', (path, service) => {
-    expect(discoverServices([path])).toMatchObject({ services: [service], duplicates: [] });
+  ])('finds %s', (path, expected) => {
+    const { services, duplicates } = discoverServices([path]);
+    expect(duplicates).toEqual([]);
+    const found = services.map((service) => ({
+      id: service.id,
+      wave: service.wave,
+      task: service.runs ? shownCommand(service) : null,
+    }));
+    expect(found).toEqual([expected]);
   });
 
   it.each([
@@ -71,10 +79,14 @@ describe('discoverServices', () => {
         { match: 'apps/{nn}.{service}/Chart.yaml', id: 'charts/{service}', task: '{service}.helm' },
       ],
     };
-    expect(discoverServices(['apps/01.web/Chart.yaml', 'apps/01.web/deploy.py'], rules)).toEqual({
-      services: [{ id: 'apps/web', folder: 'apps/01.web', wave: 1, task: 'web.sync' }],
-      duplicates: [],
-    });
+    const { services, duplicates } = discoverServices(
+      ['apps/01.web/Chart.yaml', 'apps/01.web/deploy.py'],
+      rules,
+    );
+    expect(duplicates).toEqual([]);
+    expect(services).toMatchObject([
+      { id: 'apps/web', folder: 'apps/01.web', wave: 1, rule: rules.services[0] },
+    ]);
   });
 
   it('allows folders that never run to have one id', () => {
@@ -86,9 +98,9 @@ describe('discoverServices', () => {
     ];
     const { services, duplicates } = discoverServices(paths, { ...DEFAULT_RULES, exclude: ['platform/a'] });
     expect(duplicates).toEqual([]);
-    expect(services.map(({ folder, task }) => [folder, task])).toEqual([
-      ['bootstrap/01.net', null],
-      ['platform/01.a', null],
+    expect(services.map(({ folder, runs }) => [folder, runs])).toEqual([
+      ['bootstrap/01.net', false],
+      ['platform/01.a', false],
     ]);
   });
 
@@ -104,20 +116,5 @@ describe('discoverServices', () => {
   it('handles 10,000 services without pause', () => {
     const paths = Array.from({ length: 10_000 }, (_, i) => `platform/${i % 20}.s${i}/deploy.py`);
     expect(discoverServices(paths).services).toHaveLength(10_000);
-  });
-});
-
-describe('globPatterns', () => {
-  it('makes fast-glob find the same files', () => {
-    const patterns = globPatterns({
-      services: [{ match: 'a/b/{nn}.{service}/deploy.py', id: '{service}', task: '{service}' }],
-      shared: [],
-      exclude: [],
-      needs: {},
-      timeoutsMs: {},
-      windows: [],
-      requireSignature: false,
-    });
-    expect(patterns).toEqual(['a/b/*/deploy.py']);
   });
 });

@@ -1,20 +1,40 @@
-/** The rules by which the folders of a repository become services, and the pure functions that apply them. */
+/** The rules by which the folders of a repository become services, and the built-in ones. */
 
 import type { Tool } from '../../runs/deployments/deployment.ts';
 import type { PlanRoot } from '../../runs/plan-comment.ts';
 import type { SyncWindow } from '../sync/sync-windows.ts';
-import { createPathTree, type PathTree } from './path-tree.ts';
+import type { Places } from './patterns/placeholders.ts';
 
+/** One entry of `services` in a rules file. */
 export interface ServiceRule {
-  /** The path of the file that makes a folder a service, with `{nn}` for its wave and `{service}` for its name. */
+  /** A glob for the file that makes its folder a service, with `{service}` for its name. */
   match: string;
-  id: string;
-  /** The invoke task that syncs it. Null for folders that are listed, but never run. */
-  task: string | null;
+  /** Left out, the id is the path of the folder without leading numbers. */
+  id?: string | undefined;
+  /** The task of INVOKE_COMMAND that syncs it. Null for folders that are known and never run. */
+  task?: string | null | undefined;
+  /** The program and arguments that sync it, in place of `task`. */
+  run?: readonly string[] | undefined;
+  /** The folder in which `run` or `task` and `verify` run. Left out, it is the root of the repository. */
+  cwd?: string | undefined;
+  /** Left out, it is `{nn}`, or 0 without `{nn}`. */
+  wave?: number | '{nn}' | undefined;
+  /** Globs for the files that the service depends on. Left out, these are all files in its folder. */
+  inputs?: readonly string[] | undefined;
+  /** The files that the config hash covers. Left out, it is the compose file. */
+  config?: readonly string[] | undefined;
+  /** The environments that have the service. Left out, all have it. */
+  environments?: readonly string[] | undefined;
+  /** The only secrets that it gets. Left out, it gets all. */
+  secrets?: readonly string[] | undefined;
+  /** The program and arguments that check the service after each success. */
+  verify?: readonly string[] | undefined;
+  timeoutMs?: number | undefined;
 }
 
-/** A file or folder that services depend on. If several contain a file, the longest path counts. */
-interface SharedPath {
+/** Files that services depend on. Of several that match a file, the one with the longest plain beginning counts. */
+export interface SharedPath {
+  /** A glob, or the path of a file or folder. */
   path: string;
   /** The ids of the services that depend on it. Null means every service. */
   services: readonly string[] | null;
@@ -24,7 +44,9 @@ interface SharedPath {
 export interface Rules {
   services: readonly ServiceRule[];
   shared: readonly SharedPath[];
-  /** The ids of services that are listed, but never run. */
+  /** Globs for files that no service depends on, whatever the other rules say. */
+  ignore: readonly string[];
+  /** The ids of services that are known and never run. */
   exclude: readonly string[];
   /** Service id → ids of the services that must be synced before it. */
   needs: Readonly<Record<string, readonly string[]>>;
@@ -65,6 +87,7 @@ export const DEFAULT_RULES: Rules = {
   shared: ['libs', 'tasks.py', 'tasks', 'invoke.yaml', 'invoke.yml', 'invoke.json', 'invoke.py'].map(
     (path) => ({ path, services: null }),
   ),
+  ignore: [],
   exclude: [],
   needs: {},
   timeoutsMs: {},
@@ -78,106 +101,16 @@ export const RULES_FILE = '.iac-runner.yaml';
 export interface Service {
   /** Unique in the repository, e.g. `platform/postgres`. */
   id: string;
-  /** Repository path without a trailing slash. */
+  /** Repository path without a trailing slash. The root is `.`. */
   folder: string;
   /** Services of a lower wave are synced first. */
   wave: number;
-  task: string | null;
-}
-
-/** The names that `{service}` stands for. */
-export const SERVICE_NAME = /^[a-z0-9][a-z0-9._-]*$/;
-
-/** `{nn}.{service}`, the name of the folder of every service. */
-const FOLDER_NAME = /^(\d{1,9})\.([a-z0-9][a-z0-9._-]*)$/;
-
-export interface PlacedRule extends ServiceRule {
-  /** Its place in the list. The first rule that matches a folder counts. */
-  position: number;
-  /** The folder that contains the folders of its services. */
-  root: string;
-  /** The file that makes a folder a service. */
-  file: string;
-}
-
-interface RootRules {
-  first: PlacedRule;
-  byFile: Map<string, PlacedRule>;
-}
-
-/** The rules in the form in which they are applied. */
-export interface RuleBook {
-  roots: ReadonlyMap<string, RootRules>;
-  rootsAlong: PathTree<RootRules>;
-  sharedAlong: PathTree<SharedPath>;
-  excluded: ReadonlySet<string>;
-  rules: readonly PlacedRule[];
-}
-
-/** The result is kept for each set of rules, because every push needs it. */
-const ruleBooks = new WeakMap<Rules, RuleBook>();
-
-export function bookOf(rules: Rules): RuleBook {
-  const book = ruleBooks.get(rules) ?? makeBook(rules);
-  ruleBooks.set(rules, book);
-  return book;
-}
-
-function makeBook(rules: Rules): RuleBook {
-  const placed = rules.services.map((rule, position): PlacedRule => {
-    const root = rule.match.slice(0, rule.match.indexOf('/{nn}'));
-    return { ...rule, position, root, file: rule.match.slice(rule.match.lastIndexOf('/') + 1) };
-  });
-  const roots = new Map<string, RootRules>();
-  for (const rule of placed) {
-    const { byFile } = roots.get(rule.root) ?? { byFile: new Map() };
-    if (!roots.has(rule.root)) roots.set(rule.root, { first: rule, byFile });
-    if (!byFile.has(rule.file)) byFile.set(rule.file, rule);
-  }
-  return {
-    roots,
-    rootsAlong: createPathTree(roots),
-    sharedAlong: createPathTree(rules.shared.map((shared) => [shared.path, shared])),
-    excluded: new Set(rules.exclude),
-    rules: placed,
-  };
-}
-
-/** The glob patterns that find the files of the rules in a checkout. */
-export function globPatterns(rules: Rules): string[] {
-  return rules.services.map(({ match }) => match.replace('{nn}.{service}', '*'));
-}
-
-/** The folders that contain the folders of services. Each one ends with a slash. */
-export function serviceRoots(rules: Rules): string[] {
-  return [...bookOf(rules).roots.keys()].map((root) => `${root}/`);
-}
-
-/** The names of the files that make a folder a service. */
-export function markerFiles(rules: Rules): string[] {
-  return [...new Set(bookOf(rules).rules.map(({ file }) => file))];
-}
-
-/** True if the name of the folder matches a rule. The files in the folder are not checked. */
-export function isServiceFolder(rules: Rules, folder: string): boolean {
-  const slash = folder.lastIndexOf('/');
-  return bookOf(rules).roots.has(folder.slice(0, slash)) && FOLDER_NAME.test(folder.slice(slash + 1));
-}
-
-/** The service that the rule makes of a folder of this name in its root, or null if the name does not match. */
-export function serviceOf({ excluded }: RuleBook, rule: PlacedRule, folderName: string): Service | null {
-  const [, nn, service] = FOLDER_NAME.exec(folderName) ?? [];
-  if (nn === undefined || service === undefined) return null;
-  const id = rule.id.replace('{service}', service);
-  return {
-    id,
-    folder: `${rule.root}/${folderName}`,
-    wave: Number(nn),
-    task: excluded.has(id) ? null : (rule.task?.replace('{service}', service) ?? null),
-  };
-}
-
-/** The longest shared path that is this file or contains it. */
-export function sharedPathOf(rules: Rules, file: string): SharedPath | null {
-  return bookOf(rules).sharedAlong(file).at(-1)?.value ?? null;
+  /** False for folders that are known and never run. */
+  runs: boolean;
+  /** The rule that makes it. */
+  rule: ServiceRule;
+  /** The texts of the placeholders in `match`. */
+  captures: Places;
+  /** Digest of the texts of the rule that decide what a sync does. */
+  texts: string;
 }

@@ -2,7 +2,8 @@
 
 import { hash } from 'node:crypto';
 import type { TreeEntry } from '../../git/own/mirror.ts';
-import { type Rules, sharedPathOf } from './service-rules.ts';
+import { bookOf, sharedPathsOf } from './rule-book.ts';
+import type { Rules } from './service-rules.ts';
 
 interface SharedDigests {
   /** The digest of all shared files that the service depends on. */
@@ -11,20 +12,23 @@ interface SharedDigests {
   asStoredBefore(service: string): string;
 }
 
-/** Collects files, links and submodules in any order, and ignores those that are not shared. */
+/** Collects files, links and submodules in any order, and leaves out those that are not shared, or ignored. */
 export function createSharedFiles(rules: Rules): { add(entry: TreeEntry): void; digests(): SharedDigests } {
-  const byPath = new Map<string, Map<string, TreeEntry>>();
+  const book = bookOf(rules);
+  const byIndex = new Map<number, Map<string, TreeEntry>>();
   return {
     add(entry) {
-      const shared = sharedPathOf(rules, entry.path);
-      if (!shared) return;
-      const entries = byPath.get(shared.path) ?? new Map<string, TreeEntry>();
-      byPath.set(shared.path, entries);
-      entries.set(entry.path, entry);
+      for (const { index } of sharedPathsOf(book, entry.path)) {
+        const entries = byIndex.get(index) ?? new Map<string, TreeEntry>();
+        byIndex.set(index, entries);
+        entries.set(entry.path, entry);
+      }
     },
     digests: () =>
       digestsOf(
-        rules.shared.map(({ path, services }) => partOf(services, [...(byPath.get(path)?.values() ?? [])])),
+        rules.shared.map(({ services }, index) =>
+          partOf(services, [...(byIndex.get(index)?.values() ?? [])]),
+        ),
       ),
   };
 }
@@ -37,13 +41,16 @@ interface Part {
 }
 
 function partOf(services: Part['services'], entries: readonly TreeEntry[]): Part {
-  // They are sorted, because the entries come from several listings.
-  const lines = entries.map(({ mode, path, id }) =>
-    mode === '100644' ? `${path}\0${id}` : `${path}\0${id}\0${mode}`,
-  );
+  // Sorted, because the entries come from several listings.
+  const lines = entries.map(lineOf);
   const before = entries.filter(({ mode }) => mode === '100644' || mode === '100755');
   const linesBefore = before.map(({ path, id }) => `${path}\0${id}`);
   return { services, digest: digest(lines.sort()), before: digest(linesBefore.sort()) };
+}
+
+/** The line of an entry in a digest. */
+export function lineOf({ mode, path, id }: TreeEntry): string {
+  return mode === '100644' ? `${path}\0${id}` : `${path}\0${id}\0${mode}`;
 }
 
 function digestsOf(parts: readonly Part[]): SharedDigests {

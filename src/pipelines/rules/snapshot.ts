@@ -4,24 +4,21 @@ import { eachInTurns } from '../../event-loop.ts';
 import type { TreeEntry } from '../../git/own/mirror.ts';
 import type { RepositoryReader } from '../../git/read/repository-reader.ts';
 import { createCommitMemory, type Remember } from './commit-memory.ts';
-import { createDiscovery, type DuplicateService } from './discover-services.ts';
-import {
-  isServiceFolder,
-  markerFiles,
-  RULES_FILE,
-  type Rules,
-  type Service,
-  serviceRoots,
-} from './service-rules.ts';
+import { createDiscovery, type DuplicateService, type Found } from './discover-services.ts';
+import { createInputFiles, dependOnFolders } from './input-files.ts';
+import { RULES_FILE, type Rules, type Service } from './service-rules.ts';
+import { configOf } from './service-texts.ts';
 import { createSharedFiles } from './shared-files.ts';
+import { readEntries, SHADOWING_FILE } from './snapshot-entries.ts';
 
+export { isDigestOfFiles } from './input-files.ts';
 export { digest } from './shared-files.ts';
 
 export interface ServiceAtCommit extends Service {
-  /** The tree id of the folder. Equal ids mean that all files in the folder are equal. */
+  /** The tree id of the folder, or a digest of the inputs. Equal ones mean that all files of the service are equal. */
   tree: string;
-  /** The blob id of the compose file, or null. */
-  compose: string | null;
+  /** The blob ids of the files that the config hash covers, in order. Null for a file that does not exist. */
+  config: (string | null)[];
   /** The digest of the shared files that it depends on, including links, submodules and modes. */
   shared: string;
 }
@@ -32,6 +29,8 @@ export interface Snapshot {
   services: ServiceAtCommit[];
   byId: ReadonlyMap<string, ServiceAtCommit>;
   duplicates: DuplicateService[];
+  /** All services, also those that share an id, in no order. */
+  claimed: readonly Service[];
   /** The blob id of the repository's own rules, or null. */
   rulesFile: string | null;
   /** True if the repository has a `platform/__init__.py`, which hides Python's own module. */
@@ -49,15 +48,6 @@ function isFile(entry: TreeEntry): boolean {
   return entry.mode === '100644' || entry.mode === '100755';
 }
 
-/** The named files of folders, by tree id. The id stands for the content, so no entry gets old. */
-interface KnownFolders {
-  names: string;
-  files: Map<string, TreeEntry[]>;
-}
-
-/** Holds only the folders of a repository's last snapshot, so that it cannot grow. */
-const lastFolders = new WeakMap<RepositoryReader, KnownFolders>();
-
 /** The last snapshots, by rules, repository and commit. */
 const snapshots = new WeakMap<Rules, Remember<Snapshot>>();
 
@@ -70,38 +60,16 @@ export function snapshotAt(
   return remember(repository, revision, () => readSnapshot(repository, rules, revision));
 }
 
-/**
- * Starts three git processes, and one more if a compose file is a link. From the folder of a service it reads only the
- * files that count, and only if the last snapshot had no folder with the same tree id.
- */
+/** Starts three git processes, and one more if a file for a config hash is a link. */
 async function readSnapshot(repository: RepositoryReader, rules: Rules, revision: string): Promise<Snapshot> {
-  const [level, shared] = await Promise.all([
-    repository.listLevel(revision, serviceRoots(rules)),
-    repository.listTree(revision, [...rules.shared.map(({ path }) => path), RULES_FILE]),
-  ]);
-  const folders = level.filter(({ type, path }) => type === 'tree' && isServiceFolder(rules, path));
-  const names = [...markerFiles(rules), ...COMPOSE_FILES];
-  const files = await readFolders(repository, folders, names);
-  const links = files.filter(({ mode, path }) => mode === LINK && isCompose(path)).map(({ path }) => path);
-  const builder = createBuilder(rules, await repository.followLinks(revision, links));
-  await eachInTurns([...level, ...shared, ...files], builder.add);
-  return builder.finish(revision);
-}
-
-async function readFolders(
-  repository: RepositoryReader,
-  folders: readonly TreeEntry[],
-  names: readonly string[],
-): Promise<TreeEntry[]> {
-  const last = lastFolders.get(repository);
-  const known = last?.names === names.join('/') ? last.files : new Map<string, TreeEntry[]>();
-  const unknown = folders.flatMap(({ id }) => (known.has(id) ? [] : [id]));
-  const read = await repository.filesIn(unknown, new Set(names));
-  const files = new Map(folders.map(({ id }) => [id, known.get(id) ?? read.get(id) ?? []]));
-  lastFolders.set(repository, { names: names.join('/'), files });
-  return folders.flatMap(({ id, path: folder }) =>
-    (files.get(id) ?? []).map(({ mode, type, id, path }) => ({ mode, type, id, path: `${folder}/${path}` })),
-  );
+  const entries = await readEntries(repository, rules, revision, COMPOSE_FILES);
+  const services = createDiscovery(rules);
+  await eachInTurns(entries, (entry) => {
+    if (isFile(entry)) services.add(entry.path);
+  });
+  const builder = createBuilder(rules, services.found());
+  await eachInTurns(entries, builder.add);
+  return builder.finish(revision, await repository.followLinks(revision, builder.links()));
 }
 
 /**
@@ -114,56 +82,75 @@ export function snapshotOf(
   rules: Rules,
   links: ReadonlyMap<string, string> = new Map(),
 ): Snapshot {
-  const builder = createBuilder(rules, links);
+  const services = createDiscovery(rules);
+  for (const entry of entries) if (isFile(entry)) services.add(entry.path);
+  const builder = createBuilder(rules, services.found());
   for (const entry of entries) builder.add(entry);
-  return builder.finish(commit);
+  return builder.finish(commit, links);
 }
 
 /** Builds a snapshot. An entry may be added several times, because several listings may contain it. */
-function createBuilder(rules: Rules, links: ReadonlyMap<string, string>) {
-  const discovery = createDiscovery(rules);
+function createBuilder(rules: Rules, { services, duplicates, claimed }: Found) {
   const shared = createSharedFiles(rules);
-  const ids = new Map(links);
+  const inputs = dependOnFolders(rules) ? null : createInputFiles(rules, services);
+  const ids = new Map<string, string>();
+  const linkPaths = new Set<string>();
   function add(entry: TreeEntry): void {
-    if (entry.type === 'tree') {
-      ids.set(entry.path, entry.id);
-      return;
+    if (entry.type !== 'tree') {
+      shared.add(entry);
+      inputs?.add(entry);
     }
-    shared.add(entry);
-    if (!isFile(entry)) return;
-    ids.set(entry.path, entry.id);
-    discovery.add(entry.path);
+    if (entry.type === 'tree' || isFile(entry)) ids.set(entry.path, entry.id);
+    else if (entry.mode === LINK) linkPaths.add(entry.path);
   }
-  function finish(commit: string): Snapshot {
-    const { services, duplicates } = discovery.found();
+  /** The links among the files that config hashes cover. */
+  function links(): string[] {
+    if (linkPaths.size === 0) return [];
+    const paths = services.flatMap((service) => configPaths(service));
+    // git reads one path from each line.
+    return paths.filter((path) => linkPaths.has(path) && !path.includes('\n'));
+  }
+  function finish(commit: string, linked: ReadonlyMap<string, string>): Snapshot {
     const digests = shared.digests();
-    const found = services.map((service) => ({
-      ...service,
-      tree: ids.get(service.folder) ?? '',
-      compose: composeOf(service.folder, ids),
-      shared: digests.of(service.id),
-    }));
+    const idAt = (path: string) => ids.get(path) ?? linked.get(path) ?? null;
+    const found = services.map((service) => {
+      const folderTree = ids.get(service.folder) ?? '';
+      return {
+        ...service,
+        tree: inputs ? inputs.treeOf(service, folderTree) : folderTree,
+        config: configIds(service, idAt),
+        shared: digests.of(service.id),
+      };
+    });
     return {
       commit,
       services: found,
       byId: new Map(found.map((service) => [service.id, service])),
       duplicates,
+      claimed,
       rulesFile: ids.get(RULES_FILE) ?? null,
-      shadowsPlatform: ids.has('platform/__init__.py'),
+      shadowsPlatform: ids.has(SHADOWING_FILE),
       sharedAsStoredBefore: digests.asStoredBefore,
     };
   }
-  return { add, finish };
+  return { add, links, finish };
 }
 
-function isCompose(path: string): boolean {
-  return COMPOSE_FILES.includes(path.slice(path.lastIndexOf('/') + 1));
+/** All files that may be the configuration of a service. */
+function configPaths(service: Service): string[] {
+  return configOf(service) ?? COMPOSE_FILES.map((name) => inFolder(service, name));
 }
 
-function composeOf(folder: string, ids: ReadonlyMap<string, string>): string | null {
+function configIds(service: Service, idAt: (path: string) => string | null): (string | null)[] {
+  const named = configOf(service);
+  if (named) return named.map(idAt);
   for (const name of COMPOSE_FILES) {
-    const id = ids.get(`${folder}/${name}`);
-    if (id !== undefined) return id;
+    const id = idAt(inFolder(service, name));
+    if (id !== null) return [id];
   }
-  return null;
+  return [null];
+}
+
+function inFolder({ folder }: Service, name: string): string {
+  return folder === '.' ? name : `${folder}/${name}`;
 }

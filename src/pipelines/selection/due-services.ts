@@ -1,8 +1,6 @@
 /** Answers reconcile: which services at the branch head are not in the ledger, and is it time to try them? */
 
 import type { LedgerEntry } from '../../runs/run-store.ts';
-import { digest } from '../rules/snapshot.ts';
-import { environmentLines } from '../sync/config-hash.ts';
 import {
   type Drift,
   lookOutside,
@@ -13,6 +11,7 @@ import {
 } from '../sync/outside.ts';
 import { writeOwed } from '../sync/outside-writes.ts';
 import type { SyncOptions } from '../sync/sync-service.ts';
+import { environmentDigests } from '../sync/task-environment.ts';
 import { explain } from './explain.ts';
 import { ALL_CHANGED } from './select-services.ts';
 
@@ -58,7 +57,7 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
     befores: [],
     ledger,
     postponed: new Set(postponed),
-    environmentDigest: digest(environmentLines(options.taskEnvironment)),
+    environmentDigest: environmentDigests(options.taskEnvironment),
   });
   const services = selected
     .filter(({ decision }) => decision === 'run' || decision === 'removed')

@@ -3,7 +3,7 @@
 import { eachInTurns } from '../../event-loop.ts';
 import type { RepositoryReader } from '../../git/read/repository-reader.ts';
 import type { TreePair } from '../../git/read/trees.ts';
-import type { Rules } from '../rules/service-rules.ts';
+import type { Rules, Service } from '../rules/service-rules.ts';
 import type { Selected } from './select-services.ts';
 import { createPathMatcher } from './touched-paths.ts';
 
@@ -20,11 +20,13 @@ interface PathsQuestion {
   revision: string;
   /** The heads of the branch before each push. The most conservative one comes first. */
   befores: readonly string[];
+  /** The services at the revision, and those that were there before. */
+  services: readonly Service[];
 }
 
 /** Adds the changed paths to each service that runs. Returns the changed paths that belong to no service. */
 export async function addPaths(
-  { repository, revision, befores }: PathsQuestion,
+  { repository, revision, befores, services }: PathsQuestion,
   rules: Rules,
   selected: readonly Selected[],
 ): Promise<string[]> {
@@ -35,7 +37,7 @@ export async function addPaths(
   // If nothing runs, the paths of the push are the explanation.
   const commits = running.size > 0 ? [...running.keys()] : befores.slice(-1);
   const unmatched = new Set<string>();
-  const match = createPathMatcher(rules);
+  const match = createPathMatcher(rules, services);
   const sharedBy = sharedEntriesOf(
     rules,
     new Set([...running.values()].flat().map(({ service }) => service)),
@@ -54,7 +56,7 @@ export async function addPaths(
     await eachInTurns(decisions, (decision) => {
       const shared = sharedBy.get(decision.service) ?? [];
       const own = [decision.service, ...shared].flatMap((owner) => sorted.byOwner.get(owner) ?? []);
-      decision.paths = [...own, ...sorted.everyones].slice(0, SHOWN_PATHS);
+      decision.paths = [...new Set([...own, ...sorted.everyones])].slice(0, SHOWN_PATHS);
     });
   }
   return [...unmatched].slice(0, SHOWN_UNMATCHED);
@@ -94,11 +96,12 @@ async function sortPaths(paths: readonly string[], match: ReturnType<typeof crea
   };
   await eachInTurns(paths, (path) => {
     const touched = match(path);
-    if (touched.kind === 'service') add(touched.service.id, path);
-    else if (touched.kind === 'shared' && touched.services !== null) add(touched.services, path);
-    else if (touched.kind === 'shared') {
-      if (everyones.length < SHOWN_PATHS) everyones.push(path);
-    } else if (unmatched.length < SHOWN_UNMATCHED) unmatched.push(path);
+    for (const { id } of touched.services) add(id, path);
+    for (const { services } of touched.shared) if (services !== null) add(services, path);
+    const isEveryones = touched.shared.some(({ services }) => services === null);
+    if (isEveryones && everyones.length < SHOWN_PATHS) everyones.push(path);
+    const isUnmatched = touched.services.length === 0 && touched.shared.length === 0;
+    if (isUnmatched && unmatched.length < SHOWN_UNMATCHED) unmatched.push(path);
   });
   return { byOwner, everyones, unmatched };
 }

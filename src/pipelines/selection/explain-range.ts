@@ -22,7 +22,7 @@ export async function explainRange(
     revision: to,
     befores: from === null ? [] : [from],
     ledger: before.ledger,
-    environmentDigest: '',
+    environmentDigest: () => '',
   });
   const { explanation } = explained;
   const remarks = before.problems.map(
@@ -41,7 +41,7 @@ async function ledgerAsOf(
   const { rules, text, problems } = await loadRules(repository, commit, null);
   const target = await snapshotAt({ repository, rules }, commit);
   const entries = target.services
-    .filter(({ task }) => task !== null)
+    .filter(({ runs }) => runs)
     .map((service): [string, LedgerEntry] => [
       service.id,
       {
@@ -51,7 +51,7 @@ async function ledgerAsOf(
           commit,
           tree: service.tree,
           shared: service.shared,
-          inputs: inputsOf({ service, target, environmentDigest: '' }),
+          inputs: inputsOf({ service, target, environmentDigest: () => '' }),
           configHash: null,
           runId: '',
           at: 0,

@@ -23,7 +23,7 @@ async function explained({ mirror }: World, revision: string, options: Partial<E
     revision,
     befores: [],
     ledger: options.ledger ?? (await past({})).ledger,
-    environmentDigest: '',
+    environmentDigest: () => '',
     ...options,
   });
 }
@@ -33,7 +33,7 @@ async function syncedAt({ mirror }: World, commit: string, id: string): Promise<
   const target = await snapshotAt({ repository: mirror, rules: DEFAULT_RULES }, commit);
   const service = target.byId.get(id);
   if (!service) throw new Error(`There is no ${id} at ${commit}.`);
-  const inputs = inputsOf({ service, target, environmentDigest: '' });
+  const inputs = inputsOf({ service, target, environmentDigest: () => '' });
   const { folder, tree, shared } = service;
   return { fact: { service: id, folder, commit, tree, shared, inputs }, outcome: 'succeeded' };
 }
@@ -99,7 +99,7 @@ describe('explain', () => {
     await symlink('../../stacks/web.yaml', join(world.source, 'platform/01.web/compose.yaml'));
     const head = await world.commit({ other: '' });
     const { target } = await explained(world, head);
-    const { compose } = target.byId.get('platform/web') ?? {};
-    expect(compose).toBe(await world.shell(['rev-parse', `${head}:stacks/web.yaml`]));
+    const { config } = target.byId.get('platform/web') ?? {};
+    expect(config?.[0]).toBe(await world.shell(['rev-parse', `${head}:stacks/web.yaml`]));
   });
 });

@@ -5,11 +5,13 @@ import type { Explanation } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type LoadedRules, loadRules } from '../rules/load-rules.ts';
+import { bookOf } from '../rules/rule-book.ts';
 import type { Rules, Service } from '../rules/service-rules.ts';
 import { type Snapshot, snapshotAt } from '../rules/snapshot.ts';
 import { addPaths } from './explain-paths.ts';
 import { missingServices } from './named-services.ts';
 import { blockByNeeds } from './needs.ts';
+import { byPresentRules } from './present-rules.ts';
 import { outdatedBy, type Selected, type SelectionInput, selectServices } from './select-services.ts';
 
 /** The baseline if nothing was deployed before the first push. */
@@ -38,7 +40,7 @@ export interface Explained {
 
 /** Starts a constant number of git processes, whatever the number of services. */
 export async function explain(options: ExplainOptions): Promise<Explained> {
-  const { repository, revision, ledger, selection, force } = options;
+  const { repository, revision, selection, force } = options;
   const notes: string[] = [];
   const commits = selection.mode === 'changed' ? baselineCommits(options) : [];
   const [{ loaded, target }, located, newer] = await Promise.all([
@@ -47,13 +49,15 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     repository.descendants(revision),
   ]);
   const { rules } = loaded;
+  const ledger = await byPresentRules({ ...options, rules, target });
   notes.push(...loaded.problems.map((problem) => `${problem}. The last good rules are used.`));
   notes.push(...missingServices(rules, target));
   const baselines = await baselineSnapshots(options, rules, located, notes);
   const ownServices = await servicesByOwnRules(options, rules, baselines);
-  const input: SelectionInput = { ...options, target, baselines, ownServices, newer };
+  const input: SelectionInput = { ...options, ledger, target, baselines, ownServices, newer };
   const stale = selectServices(input);
-  const unmatched = await addPaths(options, rules, stale);
+  const services = bookOf(rules).isPathEnough ? [] : knownServices([...baselines, target]);
+  const unmatched = await addPaths({ ...options, services }, rules, stale);
   const selected = blockByNeeds({
     selected: stale,
     needs: rules.needs,
@@ -62,15 +66,23 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
     forced: force && selection.mode === 'services' ? selection.services : [],
   });
   notes.push(...warningsOf(options, target));
-  const services = selected.map(({ at: _at, inputs: _inputs, previous: _previous, ...decision }) => decision);
+  const decisions = selected.map(
+    ({ at: _at, inputs: _inputs, previous: _previous, ...decision }) => decision,
+  );
   return {
     loaded,
     head: await repository.head(),
     selected,
     outdated: outdatedBy(input) !== null,
     target,
-    explanation: { revision, notes, services, unmatched },
+    explanation: { revision, notes, services: decisions, unmatched },
   };
+}
+
+/** The services of all snapshots, each once. */
+function knownServices(snapshots: readonly (Snapshot | null)[]): Service[] {
+  const services = snapshots.flatMap((snapshot) => snapshot?.claimed ?? []);
+  return [...new Map(services.map((service) => [`${service.id}\0${service.folder}`, service])).values()];
 }
 
 async function readTarget({ repository, revision, ledger }: ExplainOptions) {
@@ -136,14 +148,17 @@ async function servicesByOwnRules(
   { repository, ledger }: ExplainOptions,
   rules: Rules,
   baselines: readonly (Snapshot | null)[],
-): Promise<Map<string, Map<string, Service>>> {
-  const found = new Map<string, Map<string, Service>>();
+): Promise<Map<string, Map<string, Service[]>>> {
+  const found = new Map<string, Map<string, Service[]>>();
   for (const baseline of baselines) {
     if (!baseline) continue;
     const { rules: own } = await loadRules(repository, baseline.commit, ledger.rules);
     if (own === rules) continue;
     const { services } = await snapshotAt({ repository, rules: own }, baseline.commit);
-    found.set(baseline.commit, new Map(services.map((service) => [service.folder, service])));
+    found.set(
+      baseline.commit,
+      Map.groupBy<string, Service>(services, ({ folder }) => folder),
+    );
   }
   return found;
 }

@@ -81,8 +81,7 @@ function createIdMemory({ mirror, lastGoodRules }: Branch): (head: string) => Pr
 async function findIds(mirror: Mirror, head: string, lastGood: string | null): Promise<ServiceIds> {
   const { rules } = await loadRules(mirror, head, lastGood);
   const { services, duplicates } = await snapshotAt({ repository: mirror, rules }, head);
-  const ids = (runnable: boolean) =>
-    services.filter(({ task }) => (task !== null) === runnable).map(({ id }) => id);
+  const ids = (runnable: boolean) => services.filter(({ runs }) => runs === runnable).map(({ id }) => id);
   const ambiguous = new Map(duplicates.map((duplicate) => [duplicate.id, describeDuplicate(duplicate)]));
   return { runnable: ids(true).sort(), excluded: ids(false).sort(), ambiguous };
 }

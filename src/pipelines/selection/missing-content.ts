@@ -5,7 +5,7 @@ import path from 'node:path';
 import { eachInTurns } from '../../event-loop.ts';
 import type { TreeEntry } from '../../git/own/mirror.ts';
 import type { RepositoryReader } from '../../git/read/repository-reader.ts';
-import { createPathTree } from '../rules/path-tree.ts';
+import { createPathTree } from '../rules/patterns/path-tree.ts';
 
 const LFS_POINTER = 'version https://git-lfs.github.com/spec/';
 const SHOWN = 5;
@@ -58,10 +58,11 @@ async function usesLfs(
 /** The regular files in these folders. */
 async function filesIn(folders: readonly string[], entries: readonly TreeEntry[]): Promise<TreeEntry[]> {
   const foldersAlong = createPathTree(folders.map((folder) => [folder, true]));
+  const isRoot = folders.includes('.');
   const files: TreeEntry[] = [];
   await eachInTurns(entries, (entry) => {
     if (files.length >= MAX_FILES || !entry.mode.startsWith('100')) return;
-    if (foldersAlong(entry.path).length > 0) files.push(entry);
+    if (isRoot || foldersAlong(entry.path).length > 0) files.push(entry);
   });
   return files;
 }

@@ -1,22 +1,9 @@
-/** Checks the services that a rules file names: can a rule make them, and do they exist? */
+/** Finds the services that a rules file names and that do not exist. */
 
 import type { DuplicateService } from '../rules/discover-services.ts';
-import {
-  RULES_FILE,
-  type Rules,
-  SERVICE_NAME,
-  type Service,
-  type ServiceRule,
-} from '../rules/service-rules.ts';
+import { RULES_FILE, type Rules, type Service } from '../rules/service-rules.ts';
 
 const SHOWN = 10;
-
-/** Returns a function that is true for ids of which a rule can make a service, whether or not there is a folder. */
-export function createIdCheck(rules: readonly ServiceRule[]): (id: string) => boolean {
-  const prefixes = [...new Set(rules.map(({ id }) => id.slice(0, id.indexOf('{service}'))))];
-  return (id) =>
-    prefixes.some((prefix) => id.startsWith(prefix) && SERVICE_NAME.test(id.slice(prefix.length)));
-}
 
 /** One sentence for all services that the rules name and that do not exist at the commit. */
 export function missingServices(

@@ -50,7 +50,7 @@ function tried(
   const { folder, tree, shared } = service;
   const inputs =
     form === 'as this version stores it'
-      ? inputsOf({ service, target: at, environmentDigest: 'env' })
+      ? inputsOf({ service, target: at, environmentDigest: () => 'env' })
       : digest([folder, tree, shared, 'env']);
   return { fact: { service: id, folder, commit: at.commit, tree, shared, inputs }, outcome };
 }
@@ -82,7 +82,7 @@ async function inputOf(
     postponed: new Set(),
     rollback: false,
     unpin: false,
-    environmentDigest: 'env',
+    environmentDigest: () => 'env',
     ...overrides,
   };
 }
@@ -160,7 +160,7 @@ describe('selectServices for all changed services', () => {
   });
 
   it('ignores a changed environment, which only counts for services that a request names', async () => {
-    expect(await select(first, ledger, { environmentDigest: 'other' })).toMatchObject({
+    expect(await select(first, ledger, { environmentDigest: () => 'other' })).toMatchObject({
       'platform/redis': 'not_chosen',
     });
   });
@@ -216,7 +216,7 @@ describe('selectServices by name', () => {
     expect(await select(at, ledger, { selection, force: true })).toMatchObject({
       'platform/postgres': 'run',
     });
-    expect(await select(at, ledger, { selection, environmentDigest: 'other' })).toMatchObject({
+    expect(await select(at, ledger, { selection, environmentDigest: () => 'other' })).toMatchObject({
       'platform/postgres': 'run',
     });
   });
@@ -369,7 +369,7 @@ describe('selectServices if only the rules changed', () => {
   it('runs a service whose task changed since the first known push', async () => {
     const target = commit('c2', folders, rulesWith({ task: '{service}.deploy' }));
     const ownServices = new Map([
-      ['c1', new Map(before.services.map((service) => [service.folder, service]))],
+      ['c1', new Map(before.services.map((service) => [service.folder, [service]]))],
     ]);
     const baseline = commit('c1', folders, rulesWith({ task: '{service}.deploy' }));
     expect(await select(target, [], { baselines: [baseline], ownServices })).toEqual({

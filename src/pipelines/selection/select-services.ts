@@ -8,7 +8,8 @@ import { type DuplicateService, describeDuplicate } from '../rules/discover-serv
 import type { Service } from '../rules/service-rules.ts';
 import type { ServiceAtCommit, Snapshot } from '../rules/snapshot.ts';
 import type { Drift } from '../sync/outside.ts';
-import { type Dependent, hasSameInputs, hasSameShared, hasSameTask, inputsOf } from './service-inputs.ts';
+import { sameService, whyRemoved } from './same-folder.ts';
+import { type Dependent, hasSameInputs, hasSameShared, hasSameTexts, inputsOf } from './service-inputs.ts';
 
 export interface SelectionInput {
   runId: string;
@@ -16,8 +17,8 @@ export interface SelectionInput {
   ledger: Ledger;
   /** The commits that count as deployed for services never synced. Null stands for a commit that is not known. */
   baselines: (Snapshot | null)[];
-  /** Commit of a baseline → folder → service, for baselines whose own rules differ from those at the target. */
-  ownServices?: ReadonlyMap<string, ReadonlyMap<string, Service>>;
+  /** Commit of a baseline → folder → services, for baselines whose own rules differ from those at the target. */
+  ownServices?: ReadonlyMap<string, ReadonlyMap<string, readonly Service[]>>;
   selection: Selection;
   force: boolean;
   /** The commits on the branch after the target. A service that was attempted at one of them does not run. */
@@ -30,7 +31,7 @@ export interface SelectionInput {
   rollback: boolean;
   unpin: boolean;
   /** Digest of the environment that tasks get. */
-  environmentDigest: string;
+  environmentDigest(service: Service): string;
 }
 
 /** The request of a push: everything that changed. */
@@ -99,8 +100,8 @@ type Decision = Pick<Selected, 'decision' | 'because'>;
 function decisionOf(input: SelectionInput, entry: LedgerEntry | undefined, dependent: Dependent): Decision {
   const { selection, force } = input;
   const { service } = dependent;
-  if (service.task === null) {
-    return { decision: 'excluded', because: 'Its rule lists such folders, but never runs them.' };
+  if (!service.runs) {
+    return { decision: 'excluded', because: 'Folders of this kind are known and never run.' };
   }
   if (selection.mode === 'services' && !selection.services.includes(service.id)) return NOT_REQUESTED;
   const synced = entry?.outcome === 'succeeded' ? entry.synced : null;
@@ -166,7 +167,7 @@ function stale(input: SelectionInput, entry: LedgerEntry | undefined, dependent:
   if (entry.folder !== service.folder) return run(`Its folder moved from ${entry.folder} since ${since}.`);
   if (entry.synced.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
   if (!hasSameShared(entry.synced, dependent)) return run(`Shared files changed since ${since}.`);
-  if (!hasSameTask(entry.synced, dependent)) return run(`Its task changed since ${since}.`);
+  if (!hasSameTexts(entry.synced, dependent)) return run(`Its task changed since ${since}.`);
   const drift = input.drifted?.get(service.id);
   if (drift?.heal) return run(drift.because);
   const because = `Unchanged since ${since}.`;
@@ -185,9 +186,9 @@ function staleAgainstBaselines(input: SelectionInput, service: ServiceAtCommit):
       return run(`Its folder moved from ${before.folder} since ${since}.`);
     if (before.tree !== service.tree) return run(`Files in ${service.folder} changed since ${since}.`);
     if (before.shared !== service.shared) return run(`Shared files changed since ${since}.`);
-    const own = input.ownServices?.get(baseline.commit)?.get(service.folder);
+    const own = sameService(input.ownServices?.get(baseline.commit)?.get(service.folder), service);
     if (own && own.id !== service.id) return run(`Its id was ${own.id} at ${since}.`);
-    if (own && own.task !== service.task) return run(`Its task changed since ${since}.`);
+    if (own && own.texts !== service.texts) return run(`Its task changed since ${since}.`);
   }
   return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };
 }
@@ -208,11 +209,10 @@ function baselineOf(input: SelectionInput, service: ServiceAtCommit): string | n
 function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledger): Selected[] {
   const candidates = new Map<string, string>();
   for (const baseline of input.baselines) {
-    for (const { id, folder, task } of baseline?.services ?? [])
-      if (task !== null) candidates.set(id, folder);
+    for (const { id, folder, runs } of baseline?.services ?? []) if (runs) candidates.set(id, folder);
   }
   for (const entry of ledger.entries.values()) candidates.set(entry.service, entry.folder);
-  const byFolder = new Map(input.target.services.map(({ folder, id }) => [folder, id]));
+  const byFolder = Map.groupBy(input.target.services, ({ folder }) => folder);
   return [...candidates]
     .filter(([id]) => {
       const entry = ledger.entries.get(id);
@@ -221,10 +221,7 @@ function removed(input: SelectionInput, known: ReadonlySet<string>, ledger: Ledg
       );
     })
     .map(([id, folder]) => {
-      const renamed = byFolder.get(folder);
-      const because = renamed
-        ? `The rules call ${folder} ${renamed} now; what was deployed as ${id} is left as it is.`
-        : `${folder} is no longer in the repository. The deployed service stays as it is.`;
+      const because = whyRemoved(id, folder, byFolder.get(folder) ?? []);
       return { ...ABSENT, service: id, folder, decision: 'removed', because };
     });
 }

@@ -1,6 +1,7 @@
 /** Digests of everything that a service's task depends on, for the ledger. */
 
 import type { LedgerEntry } from '../../runs/run-store.ts';
+import type { Service } from '../rules/service-rules.ts';
 import { digest, type ServiceAtCommit, type Snapshot } from '../rules/snapshot.ts';
 
 /**
@@ -16,31 +17,41 @@ export interface Dependent {
   service: ServiceAtCommit;
   target: Snapshot;
   /** Digest of the environment that tasks get. */
-  environmentDigest: string;
+  environmentDigest(service: Service): string;
 }
 
 /** The digest that is stored after a sync. */
 export function inputsOf({ service, environmentDigest }: Dependent): string {
-  const rest = digest([service.folder, service.tree, service.shared, environmentDigest]);
-  return `${FORM}${taskDigest(service)}:${rest}`;
+  const rest = digest([service.folder, service.tree, service.shared, environmentDigest(service)]);
+  return `${FORM}${service.texts}:${rest}`;
 }
 
 export function hasSameInputs(stored: string, dependent: Dependent): boolean {
   if (stored.startsWith(FORM)) return stored === inputsOf(dependent);
   const { service, target, environmentDigest } = dependent;
   const shared = target.sharedAsStoredBefore(service.id);
-  return stored === digest([service.folder, service.tree, shared, environmentDigest]);
+  return stored === digest([service.folder, service.tree, shared, environmentDigest(service)]);
 }
 
 export function hasSameShared({ inputs, shared }: Synced, { service, target }: Dependent): boolean {
   return shared === (inputs.startsWith(FORM) ? service.shared : target.sharedAsStoredBefore(service.id));
 }
 
-/** True if the task did not change, or if no task was stored. */
-export function hasSameTask({ inputs }: Synced, { service }: Dependent): boolean {
-  return !inputs.startsWith(FORM) || inputs.startsWith(`${FORM}${taskDigest(service)}:`);
+export function hasStoredTexts({ inputs }: Synced): boolean {
+  return inputs.startsWith(FORM);
 }
 
-function taskDigest({ task }: ServiceAtCommit): string {
-  return digest([task ?? '']);
+/** The last success, as if it had been stored by the present rules. A change of the environment stays visible. */
+export function syncedAs(synced: Synced, dependent: Dependent): Synced {
+  const { service } = dependent;
+  const { tree, shared } = synced;
+  const isSameEnvironment =
+    synced.inputs === inputsOf({ ...dependent, service: { ...service, tree, shared } });
+  const inputs = isSameEnvironment ? inputsOf(dependent) : synced.inputs;
+  return { ...synced, tree: service.tree, shared: service.shared, inputs };
+}
+
+/** True if the texts of the rule did not change, or if none were stored. */
+export function hasSameTexts({ inputs }: Synced, { service }: Dependent): boolean {
+  return !inputs.startsWith(FORM) || inputs.startsWith(`${FORM}${service.texts}:`);
 }

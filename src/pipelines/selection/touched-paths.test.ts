@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RULES } from '../rules/service-rules.ts';
 import { createPathMatcher, ruleOf, servicesNamedBy } from './touched-paths.ts';
 
 describe('servicesNamedBy', () => {
@@ -35,7 +34,7 @@ describe('ruleOf', () => {
     ['platform/README.md', null],
     ['README.md', null],
   ])('%s counts by %s', (path, rule) => {
-    expect(ruleOf(DEFAULT_RULES, path)).toBe(rule);
+    expect(ruleOf(createPathMatcher()(path), '')).toBe(rule);
   });
 });
 
@@ -43,8 +42,8 @@ describe('createPathMatcher', () => {
   it('finds the service of a path by its folder alone', () => {
     const match = createPathMatcher();
     expect(match('platform/07.app.web/src/ünï "code".tf')).toMatchObject({
-      kind: 'service',
-      service: { id: 'platform/app.web', folder: 'platform/07.app.web' },
+      services: [{ id: 'platform/app.web', folder: 'platform/07.app.web' }],
+      shared: [],
     });
   });
 });

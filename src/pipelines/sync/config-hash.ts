@@ -11,15 +11,17 @@ export function environmentLines(environment: Readonly<Record<string, string>>):
 }
 
 /**
- * The first 12 hex characters of SHA-256 over the bytes of the compose file, `\n---ENV---\n` and the environment lines,
- * joined by `\n`. Existing tasks compare exactly this value.
+ * The first 12 hex characters of SHA-256 over the bytes of the files, `\n---ENV---\n` and the environment lines, joined by
+ * `\n`. Between two files is `\n---FILE---\n`. For one compose file, existing tasks compare exactly this value.
  */
 export function configHash(
-  compose: string | Uint8Array,
+  files: readonly (string | Uint8Array)[],
   environment: Readonly<Record<string, string>>,
 ): string {
-  return createHash('sha256')
-    .update(compose)
+  const hash = createHash('sha256');
+  for (const [index, content] of files.entries())
+    hash.update(index === 0 ? '' : '\n---FILE---\n').update(content);
+  return hash
     .update('\n---ENV---\n')
     .update(environmentLines(environment).join('\n'))
     .digest('hex')

@@ -11,8 +11,10 @@ import { removeTaskFolder } from '../task-folder.ts';
 import { configHash } from './config-hash.ts';
 import type { OutsideView } from './outside.ts';
 import { createOutsideWriter } from './outside-writes.ts';
+import type { ServiceToSync } from './service-commands.ts';
 import { takeSyncLock } from './sync-lock.ts';
-import { type ServiceOutcome, type ServiceToSync, type SyncOptions, syncService } from './sync-service.ts';
+import { type ServiceOutcome, type SyncOptions, syncService } from './sync-service.ts';
+import { environmentOf } from './task-environment.ts';
 
 /** Resolves to the outcome of each chosen service. Throws if the signal ends it, or if the workspace is not free. */
 export async function runServices(
@@ -118,12 +120,13 @@ async function servicesToSync(
   revision: string,
 ): Promise<ServiceToSync[]> {
   const running = selected.flatMap(({ decision, at, inputs }) =>
-    decision === 'run' && at?.task ? [{ at: { ...at, task: at.task }, inputs }] : [],
+    decision === 'run' && at?.runs ? [{ at, inputs }] : [],
   );
-  const compose = await options.mirror.blobs(running.flatMap(({ at }) => at.compose ?? []));
+  const blobs = await options.mirror.blobs(running.flatMap(({ at }) => at.config.flatMap((id) => id ?? [])));
   return running.map(({ at, inputs }) => ({
     service: at,
-    timeoutMs: ofService(loaded.rules.timeoutsMs, at.id) ?? null,
+    timeoutMs: ofService(loaded.rules.timeoutsMs, at.id) ?? at.rule.timeoutMs ?? null,
+    environment: environmentOf(at, options.taskEnvironment),
     ledger: {
       scope: run.concurrencyGroup,
       service: at.id,
@@ -132,7 +135,10 @@ async function servicesToSync(
       tree: at.tree,
       shared: at.shared,
       inputs,
-      configHash: configHash(compose.get(at.compose ?? '') ?? '', options.taskEnvironment),
+      configHash: configHash(
+        at.config.map((id) => blobs.get(id ?? '') ?? ''),
+        environmentOf(at, options.taskEnvironment),
+      ),
     },
   }));
 }

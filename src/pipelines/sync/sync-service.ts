@@ -1,34 +1,24 @@
 /** One step of a sync: runs the task of one service, for example `invoke <service>.sync`. */
 
-import { constants } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
-import { errorCode } from '../../errors.ts';
-import type { Executor, StepResult } from '../../executor/executor.ts';
+import type { StepResult } from '../../executor/executor.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { Workspace } from '../../git/own/workspace.ts';
 import type { Step, StepState } from '../../runs/run.ts';
-import type { LedgerFact } from '../../runs/run-events.ts';
 import type { RunReason } from '../../runs/run-reasons.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { capitalized } from '../../runs/texts/capitalized.ts';
-import { KIBIBYTE } from '../../units.ts';
 import type { PipelineContext } from '../pipeline.ts';
-import type { ServiceAtCommit } from '../rules/snapshot.ts';
-import { commandEnd, stepHooks } from '../step.ts';
+import { digest } from '../rules/snapshot.ts';
+import { commandEnd } from '../step.ts';
 import { removeTaskFolder } from '../task-folder.ts';
 import type { OutsideOptions } from './outside.ts';
+import { type CommandOptions, createServiceCommands, type ServiceToSync } from './service-commands.ts';
+import { readTaskResult, type TaskResult } from './task-result.ts';
 
 /** The options of one step. */
-interface TaskOptions {
-  executor: Pick<Executor, 'run'>;
-  invokeCommand: readonly [string, ...string[]];
-  workspace: Pick<Workspace, 'directory'>;
-  /** PATH, HOME and the like. */
-  plumbing: Readonly<Record<string, string>>;
-  /** The variables that TASK_ENV lets through. */
-  taskEnvironment: Readonly<Record<string, string>>;
+interface TaskOptions extends CommandOptions {
   /** A private folder for the result files of tasks. */
   tempDir: string;
   /** Masks secrets in result files. The executor masks the output of tasks. */
@@ -47,16 +37,11 @@ export interface SyncOptions extends TaskOptions {
   requireSignature: boolean;
   /** Another place where config hashes are stored, or null. */
   outside: OutsideOptions | null;
+  /** The variables that TASK_ENV lets through. */
+  taskEnvironment: Readonly<Record<string, string>>;
   ledger(scope: string): Promise<Ledger>;
   steps(runId: string): Promise<Step[]>;
   now(): number;
-}
-
-export interface ServiceToSync {
-  service: ServiceAtCommit & { task: string };
-  /** Replaces the usual time limit, unless it is null. */
-  timeoutMs: number | null;
-  ledger: LedgerFact & { configHash: string };
 }
 
 /** How a step ended. */
@@ -68,7 +53,7 @@ export interface ServiceOutcome {
   ourFailure: Extract<RunReason, 'task_runner_missing' | 'executor_lost'> | null;
 }
 
-/** Runs the task, and stores the end of the step together with the ledger's entry. */
+/** Runs the task and the check of the service, and stores the end of the step together with the ledger's entry. */
 export async function syncService(
   options: TaskOptions,
   context: PipelineContext<'sync'>,
@@ -77,16 +62,20 @@ export async function syncService(
   const { run, draining, emit } = context;
   const { service, ledger } = toSync;
   const step = service.id;
-  const folder = path.join(options.tempDir, run.id, step.replaceAll('/', '_'));
+  // An id may be longer than the name of a folder, and only differ from another one by a slash.
+  const folder = path.join(options.tempDir, run.id, digest([step]));
   await removeTaskFolder(folder);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const resultFile = path.join(folder, 'result.json');
   const timeoutMs = toSync.timeoutMs ?? options.timeoutMs;
   try {
-    const result = await runTask(options, context, toSync, { resultFile, timeoutMs });
+    const commands = createServiceCommands(options, context, toSync, timeoutMs);
+    const result = await commands.task(resultFile);
     const said: TaskResult =
       result.kind === 'exited' ? await readTaskResult(resultFile, options.mask) : { kind: 'nothing' };
-    const outcome = serviceOutcome(result, timeoutMs, said);
+    const synced = serviceOutcome(result, toSync, timeoutMs, said);
+    const checked = synced.state === 'succeeded' ? await commands.verify() : null;
+    const outcome = checked === null ? synced : verifiedOutcome(synced, checked, timeoutMs);
     const { state, message, exitCode } = outcome;
     // Only a person's cancel ends the work on a service. A task that a stopping server ended has to run again.
     const isPutOff = state === 'cancelled' && draining.aborted;
@@ -104,43 +93,17 @@ export async function syncService(
   }
 }
 
-async function runTask(
-  { executor, invokeCommand, workspace, plumbing, taskEnvironment }: TaskOptions,
-  context: PipelineContext<'sync'>,
-  { service, ledger }: ServiceToSync,
-  { resultFile, timeoutMs }: { resultFile: string; timeoutMs: number },
-): Promise<StepResult> {
-  const [program, ...args] = invokeCommand;
-  const argv = [program, ...args, service.task] as const;
-  const { directory } = workspace;
-  // This is stored before the task runs, so that a service whose task was started never counts as unchanged.
-  await context.emit({ type: 'step.started', step: service.id, command: [...argv], ledger });
-  return executor.run(
-    {
-      argv,
-      cwd: directory,
-      env: {
-        ...plumbing,
-        ...taskEnvironment,
-        PYTHONPATH: directory,
-        PYTHONUNBUFFERED: '1',
-        IAC_RUN_ID: context.run.id,
-        IAC_SERVICE: service.id,
-        IAC_COMMIT: ledger.commit,
-        IAC_CONFIG_HASH: ledger.configHash,
-      },
-      result: { variable: 'IAC_RESULT_FILE', file: resultFile },
-      timeoutMs,
-      signal: context.signal,
-    },
-    stepHooks(context, service.id),
-  );
-}
-
-function serviceOutcome(result: StepResult, timeoutMs: number, said: TaskResult): ServiceOutcome {
+function serviceOutcome(
+  result: StepResult,
+  { service: { rule } }: ServiceToSync,
+  timeoutMs: number,
+  said: TaskResult,
+): ServiceOutcome {
   const { state, message, exitCode, ourFailure } = commandEnd(result, timeoutMs);
   if (exitCode !== null) return exitOutcome(exitCode, said);
-  const isMissing = result.kind === 'not_started' && result.code === 'ENOENT';
+  // The repository itself names the program of `run` and the folder, so another commit can mend them.
+  const isOwn = rule.run !== undefined || rule.cwd !== undefined;
+  const isMissing = result.kind === 'not_started' && result.code === 'ENOENT' && !isOwn;
   const lost = ourFailure === 'lost' ? 'executor_lost' : null;
   return { state, message, exitCode, ourFailure: isMissing ? 'task_runner_missing' : lost };
 }
@@ -157,37 +120,20 @@ function exitOutcome(exitCode: number, said: TaskResult): ServiceOutcome {
   return { ...end, state: 'succeeded', message: `${action}${details}${remark}` };
 }
 
-const MAX_RESULT_BYTES = 64 * KIBIBYTE;
-const MAX_DETAILS_CHARACTERS = 500;
+/** The outcome of a service whose task succeeded, after its check. */
+function verifiedOutcome(synced: ServiceOutcome, result: StepResult, timeoutMs: number): ServiceOutcome {
+  const { state, exitCode, ourFailure, words } = commandEnd(result, timeoutMs);
+  if (state === 'succeeded') return { ...synced, message: `${synced.message}, verified` };
+  const reason = ourFailure === 'lost' ? 'executor_lost' : null;
+  return {
+    state,
+    exitCode,
+    ourFailure: reason,
+    message: `Synced, but its check ${checkWords(result, words)}`,
+  };
+}
 
-const resultSchema = z.object({
-  action: z.enum(['created', 'updated', 'skipped', 'failed']),
-  details: z.string().optional(),
-});
-
-type TaskResult =
-  | { kind: 'said'; action: z.output<typeof resultSchema>['action']; details: string }
-  | { kind: 'nothing' }
-  | { kind: 'unreadable' };
-
-/**
- * Reads the file in which a task may say what it did (IAC_RESULT_FILE). Never throws, and does not follow links. Masks
- * the details before it cuts them, so that no part of a secret stays at the cut.
- */
-async function readTaskResult(file: string, mask: (text: string) => string): Promise<TaskResult> {
-  try {
-    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    try {
-      const buffer = Buffer.alloc(MAX_RESULT_BYTES + 1);
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
-      if (bytesRead === 0) return { kind: 'nothing' };
-      if (bytesRead > MAX_RESULT_BYTES) return { kind: 'unreadable' };
-      const { action, details = '' } = resultSchema.parse(JSON.parse(buffer.toString('utf8', 0, bytesRead)));
-      return { kind: 'said', action, details: mask(details).slice(0, MAX_DETAILS_CHARACTERS) };
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    return { kind: errorCode(error) === 'ENOENT' ? 'nothing' : 'unreadable' };
-  }
+/** A message about a program that did not start is a sentence of its own. */
+function checkWords(result: StepResult, words: string): string {
+  return result.kind === 'not_started' || result.kind === 'lost' ? `did not run: ${words}` : words;
 }

@@ -50,7 +50,7 @@ function pins({ selected, explanation, head }: Explained, context: PipelineConte
   const { input, concurrencyGroup: scope } = context.run;
   if (input.dryRun) return [];
   const services = selected
-    .filter(({ at, decision }) => at?.task && decision !== 'not_chosen')
+    .filter(({ at, decision }) => at?.runs && decision !== 'not_chosen')
     .map(({ service }) => service);
   if (services.length === 0) return [];
   if (input.unpin) return [{ type: 'run.pinned', scope, services, commit: null }];

@@ -6,11 +6,9 @@ import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync-intent.ts'
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
 import { readRules } from '../rules/read-rules.ts';
-import { digest } from '../rules/snapshot.ts';
 import { type Explained, explain, NO_COMMIT } from '../selection/explain.ts';
 import type { Selected } from '../selection/select-services.ts';
 import { endsOfOpenSteps } from '../step.ts';
-import { environmentLines } from './config-hash.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
 import { runServices } from './run-services.ts';
 import { conclude, outcomeOf } from './sync-outcome.ts';
@@ -18,6 +16,7 @@ import type { SyncOptions } from './sync-service.ts';
 import { planned } from './sync-steps.ts';
 import { resolveTarget, type SyncTarget } from './sync-target.ts';
 import { nextOpening } from './sync-windows.ts';
+import { environmentDigests } from './task-environment.ts';
 
 /** The decisions that the number in "Syncing N service(s)..." counts. */
 const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'blocked', 'invalid'] as const);
@@ -114,7 +113,7 @@ async function syncRevision(
         context.covers.every(({ input }) => input.postponed.includes(service)),
       ),
     ),
-    environmentDigest: digest(environmentLines(options.taskEnvironment)),
+    environmentDigest: environmentDigests(options.taskEnvironment),
   });
   const refused = await refusal(options, explained, revision, ledger.rules);
   if (refused) return refused;

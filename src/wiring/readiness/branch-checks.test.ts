@@ -4,7 +4,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { createWorld } from '../../git/test-support.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 import { createReadiness } from '../../web/frame/readiness.ts';
-import { branchChecks } from './branch-checks.ts';
+import { branchChecks, needsTaskRunner } from './branch-checks.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -27,6 +27,7 @@ async function createLook(settings: { branch?: string; commitSigners?: string; i
   await world.commit({ 'platform/01.redis/deploy.py': '' });
   return {
     world,
+    needsTaskRunner: () => needsTaskRunner(branch, { mirror: world.mirror, ledger: store.ledger }),
     async look() {
       now += MINUTE_MS;
       const { status, checks: found } = await createReadiness(checks, () => now, MINUTE_MS).look();
@@ -82,4 +83,14 @@ it('A server is not ready without the file of signers, when commits must be sign
   const signers = path.join(world.root, 'signers');
   writeFileSync(signers, '');
   expect((await (await createLook({ isDemanded: true, commitSigners: signers })).look()).said).toEqual({});
+});
+
+it('needs no task runner if no rule of the branch has a task', async () => {
+  const { world, needsTaskRunner } = await createLook();
+  expect(await needsTaskRunner()).toBe(true);
+  await world.mirror.fetch();
+  expect(await needsTaskRunner()).toBe(true);
+  await world.commit({ '.iac-runner.yaml': 'services: [{ match: "a/{service}/x", run: [make] }]\n' });
+  await world.mirror.fetch();
+  expect(await needsTaskRunner()).toBe(false);
 });

@@ -6,7 +6,7 @@ import type { Config } from '../../config.ts';
 import { describeError } from '../../errors.ts';
 import type { Git } from '../../git/git.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
-import { loadRules } from '../../pipelines/rules/load-rules.ts';
+import { type LoadedRules, loadRules } from '../../pipelines/rules/load-rules.ts';
 import { syncGroup } from '../../runs/kinds/sync.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
@@ -27,13 +27,8 @@ type Settings = Pick<Config, 'git' | 'requireSignedCommits' | 'commitSigners'>;
 
 export function branchChecks(config: Settings, options: BranchChecksOptions): Checks {
   const { branch } = config.git;
-  const { mirror, ledger } = options;
-  const heads = createHeadQuestion(config, options);
-
-  async function rulesAtHead() {
-    const head = await mirror.head();
-    return head === null ? null : loadRules(mirror, head, (await ledger(syncGroup(branch))).rules);
-  }
+  const heads = askNowAndThen(config, options);
+  const rulesAtHead = () => loadRulesAtHead(branch, options);
 
   return {
     async remote() {
@@ -54,6 +49,25 @@ export function branchChecks(config: Settings, options: BranchChecksOptions): Ch
       if (isDemanded) await requireSigners(config.commitSigners);
     },
   };
+}
+
+/** Resolves to the rules at the last fetched head, or to null before the first fetch. */
+async function loadRulesAtHead(
+  branch: string,
+  { mirror, ledger }: Pick<BranchChecksOptions, 'mirror' | 'ledger'>,
+): Promise<LoadedRules | null> {
+  const head = await mirror.head();
+  return head === null ? null : loadRules(mirror, head, (await ledger(syncGroup(branch))).rules);
+}
+
+/** Resolves to false if the rules of the branch are known, and no service has a task of INVOKE_COMMAND. */
+export async function needsTaskRunner(
+  branch: string,
+  options: Pick<BranchChecksOptions, 'mirror' | 'ledger'>,
+): Promise<boolean> {
+  // Another check reports a repository that cannot be read.
+  const loaded = await loadRulesAtHead(branch, options).catch(() => null);
+  return loaded === null || loaded.rules.services.some(({ task }) => typeof task === 'string');
 }
 
 /** Resolves to the remote's line about the branch, empty if it has no such branch. Throws if it does not answer. */

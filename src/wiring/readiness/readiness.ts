@@ -13,7 +13,7 @@ import { createReadiness, type ReadinessProbe } from '../../web/frame/readiness.
 import { buildExecutor, buildStepUser, isElsewhere } from '../executor.ts';
 import { buildGit, requireSpace } from '../git.ts';
 import { secretsOf } from '../sync.ts';
-import { branchChecks } from './branch-checks.ts';
+import { branchChecks, needsTaskRunner } from './branch-checks.ts';
 import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks.ts';
 
 const PROBE_TIMEOUT_MS = 5 * SECOND;
@@ -43,7 +43,10 @@ export function buildReadiness(
       disk: () => requireSpace(config),
       git: () => checkProgram(config, git),
       ...branchChecks(config, { git: remote, mirror, ledger: store.ledger, now: Date.now, signal }),
-      task_runner: () => checkTaskRunner(config, programs),
+      async task_runner() {
+        const isNeeded = await needsTaskRunner(config.git.branch, { mirror, ledger: store.ledger });
+        return isNeeded ? checkTaskRunner(config, programs) : null;
+      },
       ...(isElsewhere(config.executor.command) && { executor: () => checkExecutor(config, programs) }),
       ...(stepFolders && { step_folders: stepFolders }),
     },
