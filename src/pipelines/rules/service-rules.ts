@@ -11,7 +11,7 @@ export interface ServiceRule {
   match: string;
   /** Left out, the id is the path of the folder without leading numbers. */
   id?: string | undefined;
-  /** The task of INVOKE_COMMAND that syncs it. Null for folders that are known and never run. */
+  /** The task of INVOKE_COMMAND that syncs it. Null for folders that are listed, but never run. */
   task?: string | null | undefined;
   /** The program and arguments that sync it, in place of `task`. */
   run?: readonly string[] | undefined;
@@ -46,7 +46,7 @@ export interface Rules {
   shared: readonly SharedPath[];
   /** Globs for files that no service depends on, whatever the other rules say. */
   ignore: readonly string[];
-  /** The ids of services that are known and never run. */
+  /** The ids of services that are listed, but never run. */
   exclude: readonly string[];
   /** Service id → ids of the services that must be synced before it. */
   needs: Readonly<Record<string, readonly string[]>>;
@@ -105,7 +105,7 @@ export interface Service {
   folder: string;
   /** Services of a lower wave are synced first. */
   wave: number;
-  /** False for folders that are known and never run. */
+  /** False for folders that are listed, but never run. */
   runs: boolean;
   /** The rule that makes it. */
   rule: ServiceRule;

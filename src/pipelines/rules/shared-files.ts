@@ -41,7 +41,7 @@ interface Part {
 }
 
 function partOf(services: Part['services'], entries: readonly TreeEntry[]): Part {
-  // Sorted, because the entries come from several listings.
+  // They are sorted, because the entries come from several listings.
   const lines = entries.map(lineOf);
   const before = entries.filter(({ mode }) => mode === '100644' || mode === '100755');
   const linesBefore = before.map(({ path, id }) => `${path}\0${id}`);

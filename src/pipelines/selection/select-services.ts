@@ -101,7 +101,7 @@ function decisionOf(input: SelectionInput, entry: LedgerEntry | undefined, depen
   const { selection, force } = input;
   const { service } = dependent;
   if (!service.runs) {
-    return { decision: 'excluded', because: 'Folders of this kind are known and never run.' };
+    return { decision: 'excluded', because: 'Its rule lists such folders, but never runs them.' };
   }
   if (selection.mode === 'services' && !selection.services.includes(service.id)) return NOT_REQUESTED;
   const synced = entry?.outcome === 'succeeded' ? entry.synced : null;

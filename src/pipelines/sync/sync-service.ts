@@ -101,7 +101,7 @@ function serviceOutcome(
 ): ServiceOutcome {
   const { state, message, exitCode, ourFailure } = commandEnd(result, timeoutMs);
   if (exitCode !== null) return exitOutcome(exitCode, said);
-  // The repository itself names the program of `run` and the folder, so another commit can mend them.
+  // The repository itself names the program of `run` and the folder, so another commit can correct them.
   const isOwn = rule.run !== undefined || rule.cwd !== undefined;
   const isMissing = result.kind === 'not_started' && result.code === 'ENOENT' && !isOwn;
   const lost = ourFailure === 'lost' ? 'executor_lost' : null;

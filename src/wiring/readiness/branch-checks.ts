@@ -27,7 +27,7 @@ type Settings = Pick<Config, 'git' | 'requireSignedCommits' | 'commitSigners'>;
 
 export function branchChecks(config: Settings, options: BranchChecksOptions): Checks {
   const { branch } = config.git;
-  const heads = askNowAndThen(config, options);
+  const heads = createHeadQuestion(config, options);
   const rulesAtHead = () => loadRulesAtHead(branch, options);
 
   return {

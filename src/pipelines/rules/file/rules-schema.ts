@@ -80,7 +80,7 @@ export const rulesFileSchema = z
     services: z.array(serviceRule).min(1).optional().describe('In place of the built-in rules'),
     shared: z.array(sharedPath).optional().describe('In place of the built-in shared paths'),
     ignore: patterns().optional().describe('Files that no service depends on, e.g. **/*.md'),
-    exclude: z.array(serviceId).optional().describe('Services that are known and never run'),
+    exclude: z.array(serviceId).optional().describe('Services that are listed, but never run'),
     needs: z
       .record(serviceId, z.array(serviceId))
       .optional()
