@@ -54,6 +54,11 @@ export const SYNC: Kind<'sync'> = {
     selection: failed.length > 0 ? { mode: 'services', services: failed } : run.input.selection,
     announced: failed,
   }),
+  // A run that another one may cover makes its branch up to date, so that newer commits count as well.
+  afterHold: ({ input, coalesce }, services) =>
+    coalesce
+      ? { ...input, revision: null, before: null, postponed: [], announced: services }
+      : { ...input, selection: { mode: 'services', services }, announced: services },
   ref: ({ branch }) => branch,
   options: ({ force, dryRun }) => [...(force ? ['force'] : []), ...(dryRun ? ['dry run'] : [])],
   hasWaves: true,

@@ -16,6 +16,7 @@ import { claim } from './writes/claim.ts';
 import { decide, requestCancel } from './writes/decide.ts';
 import { recordDelivery, recordMissed } from './writes/deliveries.ts';
 import { type EnqueueValues, enqueue, enqueueAll } from './writes/enqueue.ts';
+import { endHold, saveHold } from './writes/holds.ts';
 import { append, renew, takeBack } from './writes/lease.ts';
 
 export const WRITES = {
@@ -28,6 +29,8 @@ export const WRITES = {
   takeBack,
   requestCancel,
   decide,
+  saveHold,
+  endHold,
   saveBaseline,
   saveOutsideHashes,
   saveReport,
