@@ -1,6 +1,7 @@
 /** Explains which services a sync of a commit selects: decisions, and the reasons that are stored. */
 
 import type { Location, RepositoryReader } from '../../git/read/repository-reader.ts';
+import type { Hold } from '../../runs/hold.ts';
 import type { Explanation } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
@@ -8,6 +9,7 @@ import { type LoadedRules, loadRules } from '../rules/load-rules.ts';
 import type { Rules, Service } from '../rules/service-rules.ts';
 import { type Snapshot, snapshotAt } from '../rules/snapshot.ts';
 import { addPaths } from './explain-paths.ts';
+import { holdServices } from './held.ts';
 import { missingServices } from './named-services.ts';
 import { blockByNeeds } from './needs.ts';
 import { outdatedBy, type Selected, type SelectionInput, selectServices } from './select-services.ts';
@@ -22,6 +24,8 @@ export interface ExplainOptions
   revision: string;
   /** The heads of the branch before each push. The most conservative one comes first. */
   befores: string[];
+  /** The holds that count. */
+  holds: readonly Hold[];
 }
 
 export interface Explained {
@@ -55,7 +59,7 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   const stale = selectServices(input);
   const unmatched = await addPaths(options, rules, stale);
   const selected = blockByNeeds({
-    selected: stale,
+    selected: holdServices(stale, options.holds),
     needs: rules.needs,
     ledger,
     baseline: await firstDeployed(options, rules),

@@ -8,6 +8,7 @@ import { errorCode } from '../../errors.ts';
 import type { Executor, StepResult } from '../../executor/executor.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { Workspace } from '../../git/own/workspace.ts';
+import type { Hold } from '../../runs/hold.ts';
 import type { Step, StepState } from '../../runs/run.ts';
 import type { LedgerFact } from '../../runs/run-events.ts';
 import type { RunReason } from '../../runs/run-reasons.ts';
@@ -48,6 +49,8 @@ export interface SyncOptions extends TaskOptions {
   /** Another place where config hashes are stored, or null. */
   outside: OutsideOptions | null;
   ledger(scope: string): Promise<Ledger>;
+  /** The holds that stand. */
+  holds(): Promise<readonly Hold[]>;
   steps(runId: string): Promise<Step[]>;
   now(): number;
 }

@@ -96,6 +96,11 @@ function insertRuns(database: DatabaseSync): void {
     database.exec(`INSERT INTO claimable (number, concurrency_group, kind, ${needs}, priority)
       SELECT number, concurrency_group, kind, ${needs}, priority FROM runs WHERE id = 'run-0'`);
   }
+  // Since version 9 code counts.
+  if (needs === 'needs') {
+    database.exec(`UPDATE counters SET value = (SELECT count(*) FROM runs WHERE state = 'queued')
+      WHERE name = 'queued_runs'`);
+  }
 }
 
 /** Reads the version, and every column and index, from PostgreSQL. */
