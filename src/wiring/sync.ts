@@ -124,7 +124,7 @@ export function secretsOf({ secrets }: { secrets: SecretsConfig }): string[] {
 }
 
 /** Returns the last part of the repository's address as a folder name. */
-function repositoryName(url: string): string {
+export function repositoryName(url: string): string {
   const last =
     url
       .replace(/\/+$/, '')
