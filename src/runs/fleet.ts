@@ -43,9 +43,9 @@ export interface Fleet {
   /** The time since which the oldest queued run waits, in ms since the epoch, or null if none waits. */
   oldestWaiting(): Promise<number | null>;
   /** True if `owner` has the role for the next `leaseMs`. Nobody else has it in that time. */
-  hold(role: string, owner: string, leaseMs: number): Promise<boolean>;
+  takeRole(role: string, owner: string, leaseMs: number): Promise<boolean>;
   /** Gives the role to the next machine that asks. */
-  release(role: string, owner: string): Promise<void>;
+  leaveRole(role: string, owner: string): Promise<void>;
   /** The name of the data in the store. If the name changes, the data from before is lost. */
   identity(): Promise<string>;
 }

@@ -12,7 +12,7 @@ const RENEW_MS = 5 * SECOND;
 const MARGIN_MS = 10 * SECOND;
 
 export interface RoleOptions {
-  fleet: Pick<Fleet, 'hold' | 'release'>;
+  fleet: Pick<Fleet, 'takeRole' | 'leaveRole'>;
   role: string;
   owner: string;
   /** Starts the work. Resolves to the function that ends it. */
@@ -56,7 +56,7 @@ export function startRole(options: RoleOptions): Loop {
       await pause;
     }
     await stopWork();
-    const releasing = asker.answered().then(() => fleet.release(role, owner));
+    const releasing = asker.answered().then(() => fleet.leaveRole(role, owner));
     // A role that is not released ends with its lease.
     await Promise.race([releasing.catch(() => undefined), sleep(pauseMs, undefined, { ref: false })]);
   }
@@ -79,7 +79,7 @@ function createAsker({ fleet, role, owner, log }: RoleOptions, leaseMs: number) 
   async function ask(): Promise<void> {
     const askedAtMs = performance.now();
     try {
-      const isHeld = await fleet.hold(role, owner, leaseMs);
+      const isHeld = await fleet.takeRole(role, owner, leaseMs);
       heldUntilMs = isHeld ? askedAtMs + leaseMs - marginMs : 0;
     } catch (err) {
       log.debug({ err, role }, 'the role could not be asked for');

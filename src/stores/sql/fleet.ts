@@ -45,7 +45,7 @@ export async function readOldestWaiting(database: Database): Promise<number | nu
 }
 
 /** Results in true if `owner` has the role for the next `leaseMs`; nobody else has it then. */
-export async function hold(
+export async function takeRole(
   transaction: Transaction,
   role: string,
   owner: string,
@@ -65,7 +65,11 @@ export async function hold(
 }
 
 /** Gives the role to the next process that asks. */
-export async function release(transaction: Transaction, role: string, owner: string): Promise<Written<null>> {
+export async function leaveRole(
+  transaction: Transaction,
+  role: string,
+  owner: string,
+): Promise<Written<null>> {
   await transaction.run('DELETE FROM roles WHERE name = ? AND owner = ?', role, owner);
   return { result: null, changed: [] };
 }

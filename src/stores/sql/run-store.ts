@@ -118,8 +118,8 @@ function fleetOf({ read, write }: Driver, tools: Tools): Fleet {
     leave: async (owner) => void (await write('leave', [owner])),
     workers: () => read(readWorkers),
     oldestWaiting: () => read(readOldestWaiting),
-    hold: (role, owner, leaseMs) => write('hold', [role, owner, leaseMs]),
-    release: async (role, owner) => void (await write('release', [role, owner])),
+    takeRole: (role, owner, leaseMs) => write('takeRole', [role, owner, leaseMs]),
+    leaveRole: async (role, owner) => void (await write('leaveRole', [role, owner])),
     // The key is made with the store, so it names the data.
     identity: async () => Buffer.from(await write('key', ['identity'])).toString('hex'),
   };

@@ -1,7 +1,7 @@
 /** All writes of the store. The writer of a driver runs them inside a transaction. */
 
 import type { Transaction, Written } from './database.ts';
-import { beat, hold, leave, release } from './fleet.ts';
+import { beat, leave, leaveRole, takeRole } from './fleet.ts';
 import { prune } from './prune.ts';
 import {
   check,
@@ -41,8 +41,8 @@ export const WRITES = {
   check,
   beat,
   leave,
-  hold,
-  release,
+  takeRole,
+  leaveRole,
 } as const;
 
 export type WriteName = keyof typeof WRITES;

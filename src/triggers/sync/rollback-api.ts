@@ -15,7 +15,7 @@ export interface RollbackApiOptions extends Pick<SyncApiOptions, 'branch' | 'ser
   place: Place;
 }
 
-export interface RollbackCaller {
+interface RollbackCaller {
   name: string;
   /** True if a rollback of the caller may pass over holds. */
   mayOverride: boolean;

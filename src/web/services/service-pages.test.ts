@@ -2,7 +2,6 @@ import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';
-import { readHolds } from '../../stores/sql/holds.ts';
 import { readLedger, readOutsideHashes } from '../../stores/sql/reads.ts';
 import { saveLedger, savePin } from '../../stores/sql/save-branch-facts.ts';
 import { saveOutsideHashes } from '../../stores/sql/writes/beside-runs.ts';
@@ -63,7 +62,6 @@ function createPages(
     store: {
       ...runs,
       ledger: (scope) => runs.read((database) => readLedger(database, scope)),
-      holds: () => runs.read(readHolds),
       outsideHashes: (scope) => runs.read((database) => readOutsideHashes(database, scope)),
     },
     scope: SCOPE,
