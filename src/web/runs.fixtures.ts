@@ -32,7 +32,7 @@ type Overrides<R extends Run> = Partial<R> & Pick<R, 'kind' | 'input'>;
 
 export interface TestRuns
   extends RunReader,
-    Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally' | 'holds'> {
+    Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally' | 'holds' | 'active'> {
   /** Runs one of the store's own writes; each write and read waits for those before it. */
   write(perform: (transaction: Transaction) => Promise<unknown>): void;
   read<T>(query: (database: Database) => Promise<T>): Promise<T>;
@@ -124,6 +124,7 @@ export function createTestRuns(): TestRuns {
     reports: (reporter, id) => read((found) => reads.readReports(found, reporter, id)),
     report: (report) => write((transaction) => saveReport(transaction, report)),
     holds: () => read(readHolds),
+    active: (group) => read((found) => reads.readActive(found, group)),
     tally: () => read(reads.readTally),
     spendNonce: async (nonce, expiresAt) => {
       await turn;

@@ -173,6 +173,21 @@ describe('A hold on one service', () => {
     expect(world.tasks()[1]).toMatch(/^redis/);
   });
 
+  it('makes a push wait that otherwise only has services that need the held one', async () => {
+    const world = await createSyncWorld();
+    await world.commit({ 'README.md': '' });
+    await world.ask({ trigger: { source: 'sync_api' }, input: { selection: { mode: 'all' } } });
+    await world.work();
+    const { id } = await hold(world, [REDIS]);
+    const rules = `needs:\n  ${DASHY}: [${REDIS}]\n`;
+    const { run } = await push(world, '', { ...files('first'), '.iac-runner.yaml': rules });
+    expect(await world.work()).toMatchObject({ id: run.id, state: 'queued', message: HELD });
+    expect(await decisions(world, run.id)).toEqual({ [REDIS]: 'held', [DASHY]: 'blocked' });
+    await world.store.endHold(id);
+    const message = '2 service(s) synced successfully';
+    expect(await world.work()).toMatchObject({ id: run.id, state: 'succeeded', message });
+  });
+
   it('waits on for a second hold when the first one ends', async () => {
     const world = await syncedWorld();
     const first = await hold(world, [REDIS]);

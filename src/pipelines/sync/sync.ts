@@ -26,6 +26,12 @@ import { nextOpening } from './sync-windows.ts';
 /** The decisions that the number in "Syncing N service(s)..." counts. */
 const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'blocked', 'invalid'] as const);
 
+/**
+ * With one of these decisions a run goes on while other services are held. A blocked service does not count, because it
+ * may need a held one.
+ */
+const MOVES: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'invalid', 'removed'] as const);
+
 /** Throws only if the signal ends the run, and for our own defects. Errors of git and of the workspace end the run. */
 export async function sync(options: SyncOptions, context: PipelineContext<'sync'>): Promise<Outcome> {
   try {
@@ -167,12 +173,12 @@ function whyItWaits(
   run: SyncRun,
   { explained, chosen, held }: { explained: Explained; chosen: number; held: HeldBack | null },
 ): Outcome | null {
+  if (held !== null && !run.input.dryRun && !explained.selected.some(({ decision }) => MOVES.has(decision))) {
+    const { message, holds } = held;
+    return { state: 'queued', notBefore: UNTIL_RELEASED, message, holds };
+  }
   const meaning = meaningOf(run);
-  if (chosen > 0) return meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
-  const removes = explained.selected.some(({ decision }) => decision === 'removed');
-  if (held === null || removes || run.input.dryRun) return null;
-  const { message, holds } = held;
-  return { state: 'queued', notBefore: UNTIL_RELEASED, message, holds };
+  return chosen > 0 && meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
 }
 
 /** The services that the run leaves out, and the holds that it passes over. */

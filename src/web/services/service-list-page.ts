@@ -17,6 +17,8 @@ export interface ServiceState {
   pin: string | null;
   /** The hold that stops it, or null. */
   hold: Hold | null;
+  /** True while its task runs. */
+  isSyncing: boolean;
   /** The state of the service in Dokploy, or null when it is not known. */
   outside: {
     /** The config hash there, or null for none. */
@@ -92,8 +94,8 @@ ${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(re
 }
 
 /** A hold is shown instead of the last outcome, unless a task runs that began before it. */
-function shownState({ entry, hold }: ServiceState): [state: string, word: string] {
-  if (hold && entry?.outcome !== 'started') return ['held', 'held'];
+function shownState({ entry, hold, isSyncing }: ServiceState): [state: string, word: string] {
+  if (hold && !isSyncing) return ['held', 'held'];
   return entry ? OUTCOMES[entry.outcome] : ['queued', 'never synced'];
 }
 

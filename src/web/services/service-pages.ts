@@ -14,7 +14,7 @@ import { holdJson } from '../holds/hold-list.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
 
 export interface ServiceRoutesOptions extends PageOptions {
-  store: Pick<RunStore, 'run' | 'ledger' | 'outsideHashes' | 'holds'>;
+  store: Pick<RunStore, 'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds'>;
   /** The group of runs whose ledger is shown. */
   scope: string;
   /** The ids of the services at the last fetched branch head. Empty before the first fetch. */
@@ -60,6 +60,7 @@ async function statesOf(
   const { entries, pins } = await store.ledger(scope);
   const outside = hasOutside ? await store.outsideHashes(scope) : null;
   const ids = new Set([...entries.keys(), ...(await known())]);
+  const working = new Set((await store.active(scope)).map(({ id }) => id));
   return [...ids].sort().map((service) => {
     const entry = entries.get(service) ?? null;
     const hash = outside?.get(service);
@@ -68,6 +69,7 @@ async function statesOf(
       entry,
       pin: pins.get(service) ?? null,
       hold: holdsOf(service, holds)[0] ?? null,
+      isSyncing: entry?.outcome === 'started' && working.has(entry.attemptedRunId),
       outside: hash && entry ? outsideOf(hash, entry) : null,
     };
   });

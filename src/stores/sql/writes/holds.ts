@@ -16,7 +16,9 @@ import { storedRuns } from './stored-runs.ts';
 const STANDING = '(ends_at IS NULL OR ends_at > ?)';
 
 export async function saveHold(transaction: Transaction, hold: NewHold): Promise<Written<Hold>> {
-  const createdAt = await transaction.now();
+  const last = await transaction.get('SELECT max(created_at) AS at FROM holds');
+  // No two holds have the same time, so that their order is that in which they were set.
+  const createdAt = Math.max(await transaction.now(), Number(last?.at ?? 0) + 1);
   const saved: Hold = { ...hold, id: timeOrderedId(createdAt), createdAt };
   await transaction.insert('holds', [
     {
