@@ -6,11 +6,11 @@ import { RequestError } from '../../errors.ts';
 import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/hold.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { type Place, requirePlace } from '../place.ts';
+import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable, type ServiceIds } from '../service-ids.ts';
 
 const MAX_SERVICES = 1_000;
-const MAX_REASON = 500;
 
 export interface HoldApiOptions {
   store: Pick<RunStore, 'holds' | 'saveHold' | 'endHold'>;
@@ -30,15 +30,8 @@ export interface HoldApi {
   release(id: string, by: string): Promise<boolean>;
 }
 
-const reason = z
-  .string()
-  .trim()
-  .min(1, 'must not be empty')
-  .max(MAX_REASON)
-  .regex(/^\P{Cc}*$/u, 'must be one line');
-
 const holdSchema = z.strictObject({
-  reason,
+  reason: reasonSchema,
   environment: z.string().optional(),
   repository: z.string().optional(),
   services: z.array(z.string()).min(1, 'must name a service, or be left out').max(MAX_SERVICES).optional(),

@@ -6,6 +6,7 @@ import { enqueueSync } from '../../runs/enqueue.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { type Place, requirePlace } from '../place.ts';
+import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';
 import type { SyncApiOptions } from './sync-api.ts';
@@ -25,7 +26,7 @@ export type RollbackApi = (service: string, body: unknown, caller: RollbackCalle
 
 const rollbackSchema = z.strictObject({
   to: z.string().regex(/^[0-9a-f]{40}$/, 'must be a full commit id of 40 hexadecimal digits'),
-  reason: z.string().trim().min(1, 'must not be empty').max(500).optional(),
+  reason: reasonSchema.optional(),
   environment: z.string().optional(),
   override_hold: z.boolean().optional(),
 });

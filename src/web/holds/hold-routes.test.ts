@@ -99,6 +99,7 @@ it.each<[string, unknown, string]>([
   ['no reason', {}, 'reason: '],
   ['an empty reason', { reason: '  ' }, 'reason: must not be empty'],
   ['a reason of two lines', { reason: 'a\nb' }, 'reason: must be one line'],
+  ['a reason that turns text around', { reason: 'a\u202eb' }, 'reason: must be one line'],
   ['a long reason', { reason: 'a'.repeat(501) }, 'reason: '],
   ['an unknown service', { reason: 'x', services: ['platform/none'] }, 'Unknown service "platform/none"'],
   ['an excluded service', { reason: 'x', services: ['platform/base'] }, 'Excluded service "platform/base"'],
