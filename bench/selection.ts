@@ -107,6 +107,7 @@ async function timedExplain(
     runId: 'this',
     befores: [],
     ledger: EMPTY_LEDGER,
+    holds: [],
     environmentDigest: () => ENVIRONMENT_DIGEST,
     ...options,
   });

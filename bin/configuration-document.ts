@@ -26,8 +26,8 @@ const AFTER = `
 Besides these:
 
 - What tasks get, and which variables they can never get, is described in [tasks.md](tasks.md).
-- \`sync\`, \`rollback\`, \`unpin\` and \`sign\` read only \`SYNC_SECRET\`, \`WEBHOOK_SECRET\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
-- \`deliveries\` reads \`IAC_RUNNER_TOKEN\`, and the last three of these.
+- \`sync\`, \`rollback\`, \`unpin\` and \`sign\` read only \`SYNC_SECRET\`, \`WEBHOOK_SECRET\`, \`IAC_RUNNER_URL\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
+- \`deliveries\`, \`hold\`, \`release\` and \`rollback --override-hold\` read \`IAC_RUNNER_TOKEN\`, and the last four of these.
 `;
 
 /** The whole document, ready to be written. */

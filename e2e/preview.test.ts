@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { appendLine, FOLDERS } from './support/platform-services.ts';
 import { buildPullRequestPayload, type PullRequestEvent } from './support/pull-request-payload.ts';
 import { pushRun } from './support/pushed-run.ts';
-import { WEBHOOK_SECRET } from './support/runner-environment.ts';
+import { API_TOKENS, WEBHOOK_SECRET } from './support/runner-environment.ts';
 import { shareStage } from './support/shared-stage.ts';
 import { until } from './support/until.ts';
 import type { Delivery } from './support/webhook-sender.ts';
@@ -90,6 +90,24 @@ describe('Previews', () => {
     expect(comment).toContain('Not affected: 12');
     expect((await set.journal.read()).syncs).toEqual([]);
     expect(set.github.statuses.history(pull.head, 'IaC Runner / Sync')).toEqual([]);
+  });
+
+  it('show what would wait for the end of a hold', async () => {
+    const { stage: set, runner } = stage();
+    const headers = { authorization: `Bearer ${API_TOKENS.operator}`, accept: 'application/json' };
+    const body = JSON.stringify({ reason: 'Freeze', services: ['platform/redis'] });
+    const held = await fetch(`${runner.url}/holds`, { method: 'POST', headers, body });
+    const { id } = z.object({ id: z.string() }).parse(await held.json());
+    const pull = await open(async () => {
+      await touch('platform/redis');
+      await touch('platform/vault');
+    });
+    const message = 'Merging this will sync 2 service(s), 1 of them after a hold';
+    expect(await runner.waitForRun(runOf(await deliver(pull)), 'succeeded')).toMatchObject({ message });
+    const comment = await commentOf(pull.number);
+    expect(comment).toContain('#### Would be synced after a hold\n\n- `platform/redis`: Held by operator');
+    await set.github.statuses.waitFor({ sha: pull.head, state: 'success', context: CONTEXT });
+    await fetch(`${runner.url}/holds/${id}`, { method: 'DELETE', headers });
   });
 
   it('edit their comment in place when the head moves, among hundreds of others, one of which has our mark', async () => {

@@ -25,6 +25,8 @@ const SUBCOMMANDS: Record<string, () => Promise<Subcommand>> = {
   sync: async () => (await import('./commands/sync.ts')).sync,
   rollback: async () => (await import('./commands/rollback.ts')).rollback,
   unpin: async () => (await import('./commands/unpin.ts')).unpin,
+  hold: async () => (await import('./commands/holds/hold.ts')).hold,
+  release: async () => (await import('./commands/holds/release.ts')).release,
   deliveries: async () => (await import('./commands/deliveries.ts')).deliveries,
   explain: async () => (await import('./commands/explain.ts')).explain,
   services: async () => (await import('./commands/services.ts')).services,

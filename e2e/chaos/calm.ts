@@ -6,6 +6,7 @@ import { nowNs, type SyncRequest } from './facts.ts';
 import { behind, mayStayBehind, unattempted, unfinished, unsafe } from './invariants.ts';
 import { leftovers } from './leftovers.ts';
 import { unended, untrue } from './status-truth.ts';
+import { releaseAll } from './storm-holds.ts';
 import { requestSync } from './storm-requests.ts';
 import type { World } from './world.ts';
 
@@ -49,9 +50,10 @@ export function createPromiseCheck(world: World): PromiseCheck {
   };
 }
 
-/** Ensures that the server runs, and that no service is pinned by a rollback. */
+/** Ensures that the server runs, and that no service is held, or pinned by a rollback. */
 async function settle(world: World, requests: readonly SyncRequest[]): Promise<void> {
   await world.server.revive(0);
+  await releaseAll(world);
   const pinned = requests.flatMap(({ revision, services }) => (revision === null ? [] : services));
   if (pinned.length === 0) return;
   while (!(await requestSync(world, { services: [...new Set(pinned)], unpin: true }))) await sleep(POLL_MS);

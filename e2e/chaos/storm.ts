@@ -6,6 +6,7 @@ import type { StormEvent } from './storm-event.ts';
 import { faults } from './storm-faults.ts';
 import { fileHardships } from './storm-file.ts';
 import { hardships } from './storm-hardships.ts';
+import { holds } from './storm-holds.ts';
 import { pushes } from './storm-pushes.ts';
 import { requests } from './storm-requests.ts';
 import type { World } from './world.ts';
@@ -24,6 +25,7 @@ export async function playStorm(world: World, only?: string): Promise<void> {
   const events = [
     ...draw(world, pushes, random.between(1, 2)),
     ...draw(world, requests, random.between(0, 1)),
+    ...draw(world, holds, random.between(0, 1)),
     ...(only === undefined
       ? draw(world, troublesOf(world), random.between(1, 2))
       : [troubleNamed(world, only)]),

@@ -21,7 +21,8 @@ Options:
   --decision DECISION   only ${DELIVERY_DECISIONS.join(', ')}
   --limit N             at most N (default ${DEFAULT_LIMIT})
   --replay NUMBER       run the request of this delivery again; it never takes a service back to an older commit
-  --url URL             the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
+  --url URL             the server (default IAC_RUNNER_URL, else PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN,
+                        else localhost)
 `,
   async run(args) {
     const { values } = parseOptions(args, {

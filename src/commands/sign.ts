@@ -18,7 +18,8 @@ BODY "-" or none reads standard input. The secret itself is never printed.
 
 Options:
   --curl        print a complete curl command instead
-  --url URL     the server, for --curl (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)
+  --url URL     the server, for --curl (default IAC_RUNNER_URL, else PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN,
+                else localhost)
   --file FILE   read the body from a file
   --timestamp   also sign the time and a nonce, so that the request is valid once, within 300 s
 

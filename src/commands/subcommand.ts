@@ -14,7 +14,12 @@ export interface Subcommand {
 
 /** The last line of the options of subcommands that ask a server. */
 export const URL_HELP =
-  '  --url URL         the server (default PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)\n';
+  '  --url URL         the server (default IAC_RUNNER_URL, else PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)\n';
+
+/** The sentence of subcommands that ask a server in the name of the caller. */
+export function tokenHelp(role: string): string {
+  return `Reads an API token (see API_TOKENS) of ${role} from IAC_RUNNER_TOKEN.`;
+}
 
 /** Parses arguments with node:util; throws UsageError. */
 export function parseOptions<T extends ParseArgsConfig>(args: string[], config: T) {

@@ -34,7 +34,7 @@ describe('A variable that is not one of iac-runner', () => {
     ['with our prefix', 'EXECUTOR_COMMAND_2', 'EXECUTOR_COMMAND'],
     ['with our prefix', 'WEBHOOK_SECRET_OLD', 'WEBHOOK_SECRET'],
     ['with our prefix', 'DOKPLOY_KEY', 'DOKPLOY_URL'],
-    ['with our prefix', 'IAC_RUNNER_URL', 'IAC_RUNNER_TOKEN'],
+    ['with our prefix', 'IAC_RUNNER_KEY', 'IAC_RUNNER_URL'],
   ])('%s is named with the nearest that is: %s', (_how, name, nearest) => {
     const lines = loadUnknownVariables({ ...OURS, [name]: 'canary' });
     expect(lines).toEqual([`${name} is not a variable of iac-runner; did you mean ${nearest}?`]);

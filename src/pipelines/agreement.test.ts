@@ -159,6 +159,7 @@ async function createWorld(seed: number, random: () => number) {
     requireSignature: false,
     now: Date.now,
     ledger: store.ledger,
+    holds: store.holds,
     steps: store.steps,
     outside: null,
     executor,
@@ -176,6 +177,7 @@ async function createWorld(seed: number, random: () => number) {
     mirror,
     openScratch: () => createScratchRepository({ git, directory: path.join(folder, 'scratch'), objects }),
     ledger: () => store.ledger(group),
+    holds: store.holds,
     taskEnvironment: {},
   };
 

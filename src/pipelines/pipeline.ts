@@ -32,6 +32,8 @@ interface Waiting {
   state: 'queued';
   notBefore: number;
   message: string;
+  /** The ids of holds. The end of one of them starts the run before that time. */
+  holds?: string[];
 }
 
 /** Somebody has to approve first. The run has no process until then. */

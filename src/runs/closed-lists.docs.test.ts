@@ -32,6 +32,8 @@ const EVENT_TYPES: Record<RunEventBody['type'], true> = {
   'run.awaiting_approval': true,
   'run.decided': true,
   'run.cancel_requested': true,
+  'run.held': true,
+  'run.released': true,
   'run.requeued': true,
   'run.finished': true,
   'step.planned': true,

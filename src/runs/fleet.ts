@@ -43,9 +43,9 @@ export interface Fleet {
   /** The time since which the oldest queued run waits, in ms since the epoch, or null if none waits. */
   oldestWaiting(): Promise<number | null>;
   /** True if `owner` has the duty for the next `leaseMs`. Nobody else has it in that time. */
-  hold(duty: string, owner: string, leaseMs: number): Promise<boolean>;
+  takeDuty(duty: string, owner: string, leaseMs: number): Promise<boolean>;
   /** Gives the duty to the next machine that asks. */
-  release(duty: string, owner: string): Promise<void>;
+  leaveDuty(duty: string, owner: string): Promise<void>;
   /** The name of the data in the store. If the name changes, the data from before is lost. */
   identity(): Promise<string>;
 }

@@ -1,8 +1,28 @@
 /** Decides, as events, what happens to a run apart from its own work. Every store uses these words and rules. Pure. */
 
 import { kindOf } from './kinds/kinds.ts';
-import { endedBadly, type Run, type RunRequest } from './run.ts';
+import { endedBadly, type Run, type RunRequest, requestedPriority } from './run.ts';
 import type { ApprovalDecision, RunEventBody } from './run-events.ts';
+
+/** Asks again, when a hold has ended, for the services that it kept a run from syncing. */
+export function askedAfterHold(run: Run, services: string[]): RunRequest | null {
+  const input = kindOf(run).afterHold?.(run, services);
+  // Nobody wants the services of a run any more that somebody cancelled, or that a newer run replaced.
+  if (!input || run.state === 'cancelled' || run.state === 'superseded') return null;
+  const { kind, concurrencyGroup, coalesce, labels } = run;
+  const trigger = { ...run.trigger, deliveryId: null };
+  const priority = requestedPriority(run);
+  return {
+    kind,
+    trigger,
+    input,
+    concurrencyGroup,
+    coalesce,
+    dedupeKey: null,
+    priority,
+    labels,
+  } as RunRequest;
+}
 
 /** True if a request gets the run that already has its dedupe key. */
 export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {

@@ -1,16 +1,7 @@
-/** The append-only events of a run, and the pure projection from them to Run and Step. */
+/** The append-only events of a run. */
 
 import type { DeployOutput, PlanSummary } from './deployments/deployment.ts';
-import {
-  approvedPriority,
-  type FinalRunState,
-  isFinal,
-  type Run,
-  type Step,
-  type StepState,
-  stepTransition,
-  transition,
-} from './run.ts';
+import type { FinalRunState, StepState } from './run.ts';
 import type { RunReason } from './run-reasons.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
@@ -32,6 +23,8 @@ export interface ServiceDecision {
     | 'postponed'
     /** The service is stale, and needs a service that failed or was never synced. */
     | 'blocked'
+    /** The service is stale, and a hold stops it. */
+    | 'held'
     /** Only in a preview: the service is stale already, with or without the pull request. */
     | 'already_due'
     | 'invalid';
@@ -102,13 +95,21 @@ export type RunEventBody =
   | { type: 'run.awaiting_approval'; subject: string; expiresAt: number; message: string }
   | { type: 'run.decided'; decision: ApprovalDecision; by: string; subject: string }
   | { type: 'run.cancel_requested'; by: string }
-  /** `handedBack`: a server that was stopped cut off a running step. */
+  /** The run goes on without these services. When one of the holds ends, they are asked for again. */
+  | { type: 'run.held'; holds: string[]; services: string[] }
+  /** A hold that the run waited for has ended. */
+  | { type: 'run.released'; message: string }
+  /**
+   * `handedBack`: a server that was stopped cut off a running step. `holds`: the run waits until one of these holds
+   * ends.
+   */
   | {
       type: 'run.requeued';
       message: string;
       countAttempt: boolean;
       notBefore: number;
       handedBack?: boolean;
+      holds?: string[];
     }
   | {
       type: 'run.finished';
@@ -139,104 +140,4 @@ export type RunEvent = RunEventBody & { runId: string; seq: number; at: number }
 /** Returns how many sequence numbers an event takes. */
 export function sequenceWidth(event: RunEventBody): number {
   return event.type === 'step.log' ? event.lines.length : 1;
-}
-
-/** Returns the run after the event; the same object if the event does not change it. */
-export function projectRun(run: Run, event: RunEventBody, at: number): Run {
-  switch (event.type) {
-    case 'run.started':
-      return {
-        ...run,
-        state: transition(run.state, 'running'),
-        attempt: event.attempt,
-        startedAt: run.startedAt ?? at,
-      };
-    case 'run.revision':
-      return { ...run, revision: event.revision, subject: event.subject };
-    case 'run.chosen':
-      return { ...run, chosen: event.count, message: event.message };
-    case 'run.cancel_requested':
-      return isFinal(run.state) ? run : { ...run, cancelRequestedBy: run.cancelRequestedBy ?? event.by };
-    case 'run.requeued':
-      return requeued(run, event);
-    case 'run.awaiting_approval':
-      return {
-        ...run,
-        state: transition(run.state, 'awaiting_approval'),
-        message: event.message,
-        approvalExpiresAt: event.expiresAt,
-      };
-    case 'run.decided':
-      return decided(run, event);
-    case 'run.uncovered':
-      return { ...run, reason: 'not_on_branch', message: event.message };
-    case 'run.finished':
-      return {
-        ...run,
-        approvalExpiresAt: null,
-        state: transition(run.state, event.state),
-        reason: event.reason,
-        message: event.message,
-        coveredBy: event.coveredBy,
-        finishedAt: at,
-      };
-    default:
-      return run;
-  }
-}
-
-function requeued(run: Run, event: Extract<RunEventBody, { type: 'run.requeued' }>): Run {
-  return {
-    ...run,
-    state: transition(run.state, 'queued'),
-    message: event.message,
-    chosen: 0,
-    notBefore: event.notBefore,
-    attempt: event.countAttempt ? run.attempt : Math.max(0, run.attempt - 1),
-    handBacks: event.handedBack ? run.handBacks + 1 : run.handBacks,
-  };
-}
-
-/** Any worker starts an approved run again, with attempts counted from 0. A rejected run ends by `run.finished`. */
-function decided(run: Run, { decision, by }: { decision: ApprovalDecision; by: string }): Run {
-  if (decision !== 'approved') return run;
-  return {
-    ...run,
-    state: transition(run.state, 'queued'),
-    message: `Approved by ${by}`,
-    priority: approvedPriority(run),
-    attempt: 0,
-    handBacks: 0,
-    approvalExpiresAt: null,
-  };
-}
-
-/** Returns the step after the event, or undefined if the event is not about the state of a step. */
-export function projectStep(step: Step | undefined, event: RunEventBody, at: number): Step | undefined {
-  if (event.type === 'step.planned') {
-    return {
-      id: event.step,
-      position: event.position,
-      wave: event.wave,
-      state: step ? stepTransition(step.state, 'pending') : 'pending',
-      message: event.message,
-      exitCode: null,
-      startedAt: null,
-      finishedAt: null,
-    };
-  }
-  if (event.type === 'step.started' || event.type === 'step.finished') {
-    if (!step) throw new Error(`Step ${event.step} was never planned.`);
-    if (event.type === 'step.started') {
-      return { ...step, state: stepTransition(step.state, 'running'), message: 'Running', startedAt: at };
-    }
-    return {
-      ...step,
-      state: stepTransition(step.state, event.state),
-      message: event.message,
-      exitCode: event.exitCode,
-      finishedAt: at,
-    };
-  }
-  return undefined;
 }

@@ -2,6 +2,7 @@
 
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
+import type { Hold, NewHold } from './hold.ts';
 import type { Report, ReporterName } from './report.ts';
 import type { FinalRunState, Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
@@ -161,8 +162,14 @@ export interface RunStore {
     by: string,
   ): Promise<{ run: Run; decided: boolean } | null>;
 
+  saveHold(hold: NewHold): Promise<Hold>;
+  /** Ends a hold, so that what it held goes on. Resolves to it; null if no such hold stands. */
+  endHold(id: string): Promise<Hold | null>;
+  /** The holds that stand now, the oldest first. */
+  holds(): Promise<Hold[]>;
+
   run(id: string): Promise<Run | null>;
-  /** The running and queued runs of a group. */
+  /** The runs of a group that run, or that wait for anything but the end of a hold. */
   active(concurrencyGroup: string): Promise<Run[]>;
   /** Returns the newest first. */
   runs(filter: RunFilter): Promise<Run[]>;

@@ -111,6 +111,10 @@ export interface SyncInput {
   postponed: string[];
   /** True if the services are unpinned, so that pushes sync them again. */
   unpin: boolean;
+  /** True if an admin lets a rollback pass over holds. */
+  overrideHold?: boolean;
+  /** The reason that somebody gave for a rollback. */
+  note?: string;
   /** The services that the answer to the request names. They never decide the selection. */
   announced: string[];
 }

@@ -18,6 +18,7 @@ import type { RunEventBody } from '../runs/run-events.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { appendEvents } from '../stores/sql/append-events.ts';
 import type { Database, Transaction } from '../stores/sql/database.ts';
+import { readHolds } from '../stores/sql/holds.ts';
 import * as reads from '../stores/sql/reads.ts';
 import { saveReport, spendNonce } from '../stores/sql/writes/beside-runs.ts';
 import { enqueue } from '../stores/sql/writes/enqueue.ts';
@@ -29,7 +30,9 @@ export const START_AT = Date.parse('2026-03-01T12:00:00.000Z');
 
 type Overrides<R extends Run> = Partial<R> & Pick<R, 'kind' | 'input'>;
 
-export interface TestRuns extends RunReader, Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally'> {
+export interface TestRuns
+  extends RunReader,
+    Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally' | 'holds' | 'active'> {
   /** Runs one of the store's own writes; each write and read waits for those before it. */
   write(perform: (transaction: Transaction) => Promise<unknown>): void;
   read<T>(query: (database: Database) => Promise<T>): Promise<T>;
@@ -120,6 +123,8 @@ export function createTestRuns(): TestRuns {
     latestEvent,
     reports: (reporter, id) => read((found) => reads.readReports(found, reporter, id)),
     report: (report) => write((transaction) => saveReport(transaction, report)),
+    holds: () => read(readHolds),
+    active: (group) => read((found) => reads.readActive(found, group)),
     tally: () => read(reads.readTally),
     spendNonce: async (nonce, expiresAt) => {
       await turn;

@@ -18,10 +18,12 @@ import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
 import { createDeployRoutes } from '../web/deployments/deploy-routes.ts';
 import type { Gate } from '../web/doors/gate.ts';
 import { createAssetRoutes, loadAssets } from '../web/frame/assets.ts';
+import { createHoldRoutes } from '../web/holds/hold-routes.ts';
 import { createMetricsRoutes } from '../web/metrics/metrics.ts';
 import { createWorkerRoutes } from '../web/metrics/worker-pages.ts';
 import { createRunRoutes } from '../web/runs/run-pages.ts';
 import { createServiceRoutes } from '../web/services/service-pages.ts';
+import type { Actions } from './actions.ts';
 
 export interface Links {
   /** Opens the run read-only for everybody who has the link. */
@@ -53,6 +55,7 @@ interface PageParts {
   fleet: Fleet | null;
   /** The services of the branch. */
   known(): Promise<string[]>;
+  actions: Actions;
 }
 
 export async function buildPages(config: Config, parts: PageParts) {
@@ -127,11 +130,17 @@ function buildStreamingRoutes(
   return { runs, deployments };
 }
 
-/** Builds the pages of the services and of the deliveries. */
-function buildTableRoutes({ git, dokploy }: Config, { store, known }: PageParts, shared: PageOptions) {
+/** Builds the pages of the services, of the holds and of the deliveries. */
+function buildTableRoutes(
+  { git, dokploy }: Config,
+  { store, known, actions }: PageParts,
+  shared: PageOptions,
+) {
   const scope = syncGroup(git.branch);
+  const { holds, rollBack } = actions;
   return [
-    createServiceRoutes({ ...shared, store, scope, known, hasOutside: dokploy !== null }),
+    createServiceRoutes({ ...shared, store, scope, known, hasOutside: dokploy !== null, rollBack }),
+    createHoldRoutes({ ...shared, store, holds }),
     createDeliveryRoutes({
       ...shared,
       store,

@@ -25,6 +25,7 @@ import { createApp } from '../web/frame/app.ts';
 import { createFront } from '../web/frame/front.ts';
 import { type RunningServer, startServer } from '../web/frame/server.ts';
 import { startRetention } from '../worker/retention.ts';
+import { buildActions } from './actions.ts';
 import { commandSource } from './commands.ts';
 import { buildDeployApi, startDrift, startEvents } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
@@ -111,7 +112,8 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
       return [];
     });
   const deployApi = buildDeployApi(config, store, work.tools, fleet);
-  const pages = await buildPages(config, { store, links, gate, log, deployApi, fleet, known });
+  const actions = buildActions(work, services);
+  const pages = await buildPages(config, { store, links, gate, log, deployApi, fleet, known, actions });
   const mask = createRedactor(secretsOf(config));
   const keysOf = (secrets: readonly string[]) => secrets.map((secret) => createSecretKey(secret, 'utf8'));
   const shared = { store, gate, branch: config.git.branch, runUrl: links.signed };

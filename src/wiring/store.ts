@@ -108,14 +108,14 @@ async function takeName(
   log: Logger,
 ): Promise<() => Promise<void>> {
   const name = `machine:${machine}`;
-  if (!(await fleet.hold(name, id, NAME_LEASE_MS))) {
+  if (!(await fleet.takeDuty(name, id, NAME_LEASE_MS))) {
     throw new ConfigError(`Another machine that shares this store has the name ${machine}.`, {
       nextAction:
         'Give each a WORKER_ID of its own; one whose DATA_DIR is new can have its old name after a minute.',
     });
   }
   const timer = setInterval(() => {
-    fleet.hold(name, id, NAME_LEASE_MS).then(
+    fleet.takeDuty(name, id, NAME_LEASE_MS).then(
       (isOurs) =>
         isOurs || log.error({ machine }, 'another machine has the name of this one; stop one of them'),
       (err: unknown) => log.debug({ err }, 'the name of this machine could not be renewed'),
@@ -124,7 +124,7 @@ async function takeName(
   timer.unref();
   return async () => {
     clearInterval(timer);
-    await fleet.release(name, id).catch(() => undefined);
+    await fleet.leaveDuty(name, id).catch(() => undefined);
   };
 }
 

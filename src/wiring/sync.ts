@@ -70,6 +70,7 @@ function syncOptions(config: Config, { store, watchdog, git, mirror, directory }
     requireSignature: config.requireSignedCommits,
     now: Date.now,
     ledger: store.ledger,
+    holds: store.holds,
     steps: store.steps,
     outside: config.dokploy && {
       hashes: createDokployHashes(config.dokploy),
@@ -109,6 +110,7 @@ export async function buildPreview(
       return createScratchRepository({ git, directory: path.join(directory, id), objects });
     },
     ledger: store.ledger,
+    holds: store.holds,
     taskEnvironment: config.taskEnvironment,
   };
   return (context) => preview(options, context);
@@ -122,7 +124,7 @@ export function secretsOf({ secrets }: { secrets: SecretsConfig }): string[] {
 }
 
 /** Returns the last part of the repository's address as a folder name. */
-function repositoryName(url: string): string {
+export function repositoryName(url: string): string {
   const last =
     url
       .replace(/\/+$/, '')

@@ -12,18 +12,18 @@ function createLeases() {
   let holder: { owner: string; until: number } | null = null;
   const leases = {
     isReachable: { a: true, b: true } as Record<string, boolean>,
-    async hold(_duty: string, owner: string, leaseMs: number): Promise<boolean> {
+    async takeDuty(_duty: string, owner: string, leaseMs: number): Promise<boolean> {
       if (!leases.isReachable[owner]) throw new Error('not reached');
       const now = performance.now();
       if (holder !== null && holder.owner !== owner && holder.until > now) return false;
       holder = { owner, until: now + leaseMs };
       return true;
     },
-    async release(_duty: string, owner: string): Promise<void> {
+    async leaveDuty(_duty: string, owner: string): Promise<void> {
       if (holder?.owner === owner) holder = null;
     },
   };
-  return leases satisfies Pick<Fleet, 'hold' | 'release'>;
+  return leases satisfies Pick<Fleet, 'takeDuty' | 'leaveDuty'>;
 }
 
 describe('A duty', () => {

@@ -12,7 +12,7 @@ const RENEW_MS = 5 * SECOND;
 const MARGIN_MS = 10 * SECOND;
 
 export interface DutyOptions {
-  fleet: Pick<Fleet, 'hold' | 'release'>;
+  fleet: Pick<Fleet, 'takeDuty' | 'leaveDuty'>;
   duty: string;
   owner: string;
   /** Starts the work. Resolves to the function that ends it. */
@@ -56,7 +56,7 @@ export function startDuty(options: DutyOptions): Loop {
       await pause;
     }
     await stopWork();
-    const releasing = asker.answered().then(() => fleet.release(duty, owner));
+    const releasing = asker.answered().then(() => fleet.leaveDuty(duty, owner));
     // A duty that is not released ends with its lease.
     await Promise.race([releasing.catch(() => undefined), sleep(pauseMs, undefined, { ref: false })]);
   }
@@ -79,7 +79,7 @@ function createAsker({ fleet, duty, owner, log }: DutyOptions, leaseMs: number) 
   async function ask(): Promise<void> {
     const askedAtMs = performance.now();
     try {
-      const isHeld = await fleet.hold(duty, owner, leaseMs);
+      const isHeld = await fleet.takeDuty(duty, owner, leaseMs);
       heldUntilMs = isHeld ? askedAtMs + leaseMs - marginMs : 0;
     } catch (err) {
       log.debug({ err, duty }, 'the duty could not be asked for');

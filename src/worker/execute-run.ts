@@ -180,7 +180,8 @@ function finish(writer: EventWriter, outcome: Outcome | HandedBack): Promise<voi
   const { state, message } = outcome;
   if (state === 'queued') {
     const { notBefore } = outcome;
-    const waits = { type: 'run.requeued', message, countAttempt: false, notBefore } as const;
+    const holds = 'holds' in outcome && outcome.holds ? { holds: outcome.holds } : {};
+    const waits = { type: 'run.requeued', message, countAttempt: false, notBefore, ...holds } as const;
     const isCut = 'handedBack' in outcome && outcome.handedBack;
     return writer.finish([isCut ? { ...waits, handedBack: true } : waits]);
   }

@@ -13,7 +13,7 @@ const errorSchema = z.object({ error: z.string() });
 export async function askServer(
   server: string,
   path: string,
-  request: { method?: 'GET' | 'POST'; headers: Record<string, string>; body?: string },
+  request: { method?: 'GET' | 'POST' | 'DELETE'; headers: Record<string, string>; body?: string },
 ): Promise<unknown> {
   let response: Response;
   try {
@@ -21,7 +21,7 @@ export async function askServer(
     response = await fetch(server + path, { ...request, redirect: 'error', signal });
   } catch (cause) {
     throw new RequestError(503, `${server} cannot be reached.`, {
-      nextAction: 'Check --url or PUBLIC_URL, and that the server runs.',
+      nextAction: 'Check --url, IAC_RUNNER_URL or PUBLIC_URL, and that the server runs.',
       cause,
     });
   }

@@ -3,22 +3,28 @@
 import { ConfigError } from '../../errors.ts';
 import type { Environment } from '../environment.ts';
 import { withSecretFiles } from '../secret-files.ts';
-import { anyText } from '../shapes.ts';
+import { anyText, httpUrl } from '../shapes.ts';
 import { parse, problemWith, type ValuesOf, variable } from '../variable.ts';
 import { ACCESS } from './access.ts';
 import { publicUrlOf, SERVER } from './server.ts';
 
 export const CLIENT = {
+  url: variable('IAC_RUNNER_URL', httpUrl, {
+    unset: 'PUBLIC_URL and its defaults',
+    example: 'https://iac.example.com',
+    description: 'The server that subcommands ask which talk to a running one. The server does not read it.',
+  }),
   token: variable('IAC_RUNNER_TOKEN', anyText('a token of API_TOKENS, without its name and role'), {
     unset: 'none',
     example: 'the token of an operator',
-    description: 'Identifies the caller of `iac-runner deliveries`. The server does not read it.',
+    description:
+      'Identifies the caller of `iac-runner deliveries`, `hold`, `release` and of a rollback that overrides a hold. The server does not read it.',
     secret: 'all',
   }),
 } as const;
 
 const { publicUrl, port, internalDomain } = SERVER;
-const ADDRESS = { publicUrl, port, internalDomain } as const;
+const ADDRESS = { url: CLIENT.url, publicUrl, port, internalDomain } as const;
 
 /** Reads the settings of subcommands that sign their requests. */
 export function readClientConfig(given: Environment): { secret: string; url: string } {
@@ -33,12 +39,12 @@ export function readClientConfig(given: Environment): { secret: string; url: str
 /** Reads the settings of subcommands that send a token. */
 export function readApiClientConfig(given: Environment): { token: string; url: string } {
   const environment = withSecretFiles({ [CLIENT.token.name]: CLIENT.token }, given);
-  const { own, address } = parse({ own: CLIENT, address: ADDRESS }, environment);
+  const { own, address } = parse({ own: { token: CLIENT.token }, address: ADDRESS }, environment);
   if (own.token === null) throw new ConfigError(problemWith(CLIENT.token));
   return { token: own.token, url: serverUrl(address) };
 }
 
 /** The address of the server: this machine unless a variable says otherwise. */
 function serverUrl(address: ValuesOf<typeof ADDRESS>): string {
-  return publicUrlOf(address) ?? `http://localhost:${address.port}`;
+  return address.url ?? publicUrlOf(address) ?? `http://localhost:${address.port}`;
 }

@@ -3,6 +3,7 @@
 import { describeError, GitError } from '../../errors.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { ScratchRepository } from '../../git/requested/scratch-repository.ts';
+import type { Hold } from '../../runs/hold.ts';
 import { syncGroup } from '../../runs/kinds/sync.ts';
 import type { PreviewRun, RunRequest } from '../../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
@@ -21,8 +22,12 @@ export interface PreviewOptions {
   /** A repository on top of the mirror for the commits of strangers, so that they never get into the mirror. */
   openScratch(run: PreviewRun): Promise<ScratchRepository>;
   ledger(scope: string): Promise<Ledger>;
+  holds(): Promise<readonly Hold[]>;
   taskEnvironment: Readonly<Record<string, string>>;
 }
+
+/** The decisions about services that would run now or later. */
+const DUE: ReadonlySet<ServiceDecision['decision']> = new Set(['run', 'blocked', 'held'] as const);
 
 /** Throws only if the signal ends the run, and for our own defects. Errors of git end the run. */
 export async function preview(
@@ -70,6 +75,7 @@ async function previewIn(
     // After a merge, the payload of GitHub's push would name this commit as its `before`.
     befores: [base],
     ledger,
+    holds: await options.holds(),
     environmentDigest: environmentDigests(options.taskEnvironment),
   });
   const { rules } = await loadRules(repository, base, ledger.rules);
@@ -101,7 +107,7 @@ function asPreview({ explanation, target }: Explained, before: Snapshot, head: s
   const known = new Set(before.services.map(({ id }) => id));
   const services = explanation.services.map((decided): ServiceDecision => {
     const isDue =
-      ((decided.decision === 'run' || decided.decision === 'blocked') && untouched.has(decided.service)) ||
+      (DUE.has(decided.decision) && untouched.has(decided.service)) ||
       (decided.decision === 'removed' && !known.has(decided.service));
     return isDue ? { ...decided, decision: 'already_due' } : decided;
   });
@@ -113,8 +119,10 @@ function conclude({ loaded }: Explained, { services }: Explanation, condition: s
   if (problem !== undefined) return { state: 'failed', reason: 'rules_invalid', message: problem };
   const invalid = services.find(({ decision }) => decision === 'invalid');
   if (invalid) return { state: 'failed', reason: 'repository_invalid', message: invalid.because };
-  const count = services.filter(({ decision }) => decision === 'run').length;
-  const what = count === 0 ? 'nothing' : `${count} service(s)`;
+  const held = services.filter(({ decision }) => decision === 'held').length;
+  const count = held + services.filter(({ decision }) => decision === 'run').length;
+  const after = held === 0 ? '' : `, ${held} of them after a hold`;
+  const what = count === 0 ? 'nothing' : `${count} service(s)${after}`;
   return { state: 'succeeded', reason: null, message: `Merging this will sync ${what}${condition}` };
 }
 

@@ -16,7 +16,10 @@ import { explain } from './explain.ts';
 import { ALL_CHANGED } from './select-services.ts';
 
 interface DueOptions
-  extends Pick<SyncOptions, 'mirror' | 'ledger' | 'taskEnvironment' | 'outside' | 'workspaceDir' | 'now'> {
+  extends Pick<
+    SyncOptions,
+    'mirror' | 'ledger' | 'holds' | 'taskEnvironment' | 'outside' | 'workspaceDir' | 'now'
+  > {
   /** How often a failed sync is tried again without a push or a person. */
   retries: number;
 }
@@ -56,12 +59,15 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
     revision: head,
     befores: [],
     ledger,
+    holds: await options.holds(),
     postponed: new Set(postponed),
     environmentDigest: environmentDigests(options.taskEnvironment),
   });
-  const services = selected
-    .filter(({ decision }) => decision === 'run' || decision === 'removed')
-    .map(({ service }) => service);
+  const decided = Map.groupBy(selected, ({ decision }) => decision);
+  const running = decided.get('run') ?? [];
+  // A run with removed services alone would only wait for the hold. They are reported with what runs after it.
+  const removed = decided.has('held') && running.length === 0 ? [] : (decided.get('removed') ?? []);
+  const services = [...running, ...removed].map(({ service }) => service);
   const drifts = [...outside.drifted.values()].filter(({ isNew }) => isNew);
   const remarks = outside.remarks.map(({ message }) => message);
   return { head, services, postponed, isNewBranch: false, drifts, remarks };

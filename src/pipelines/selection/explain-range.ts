@@ -22,6 +22,7 @@ export async function explainRange(
     revision: to,
     befores: from === null ? [] : [from],
     ledger: before.ledger,
+    holds: [],
     environmentDigest: () => '',
   });
   const { explanation } = explained;

@@ -23,6 +23,7 @@ async function explained({ mirror }: World, revision: string, options: Partial<E
     revision,
     befores: [],
     ledger: options.ledger ?? (await past({})).ledger,
+    holds: [],
     environmentDigest: () => '',
     ...options,
   });

@@ -1,6 +1,7 @@
 /** Explains which services a sync of a commit selects: decisions, and the reasons that are stored. */
 
 import type { Location, RepositoryReader } from '../../git/read/repository-reader.ts';
+import type { Hold } from '../../runs/hold.ts';
 import type { Explanation } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
@@ -9,6 +10,7 @@ import { bookOf } from '../rules/rule-book.ts';
 import type { Rules, Service } from '../rules/service-rules.ts';
 import { type Snapshot, snapshotAt } from '../rules/snapshot.ts';
 import { addPaths } from './explain-paths.ts';
+import { holdServices } from './held.ts';
 import { missingServices } from './named-services.ts';
 import { blockByNeeds } from './needs.ts';
 import { byPresentRules } from './present-rules.ts';
@@ -24,6 +26,8 @@ export interface ExplainOptions
   revision: string;
   /** The heads of the branch before each push. The most conservative one comes first. */
   befores: string[];
+  /** The holds that count. */
+  holds: readonly Hold[];
 }
 
 export interface Explained {
@@ -59,7 +63,7 @@ export async function explain(options: ExplainOptions): Promise<Explained> {
   const services = bookOf(rules).isPathEnough ? [] : knownServices([...baselines, target]);
   const unmatched = await addPaths({ ...options, services }, rules, stale);
   const selected = blockByNeeds({
-    selected: stale,
+    selected: holdServices(stale, options.holds),
     needs: rules.needs,
     ledger,
     baseline: await firstDeployed(options, rules),

@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { StepResult } from '../../executor/executor.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { Workspace } from '../../git/own/workspace.ts';
+import type { Hold } from '../../runs/hold.ts';
 import type { Step, StepState } from '../../runs/run.ts';
 import type { RunReason } from '../../runs/run-reasons.ts';
 import type { Ledger } from '../../runs/run-store.ts';
@@ -40,6 +41,8 @@ export interface SyncOptions extends TaskOptions {
   /** The variables that TASK_ENV lets through. */
   taskEnvironment: Readonly<Record<string, string>>;
   ledger(scope: string): Promise<Ledger>;
+  /** The holds that stand. */
+  holds(): Promise<readonly Hold[]>;
   steps(runId: string): Promise<Step[]>;
   now(): number;
 }

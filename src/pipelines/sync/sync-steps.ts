@@ -9,6 +9,14 @@ import type { Selected } from '../selection/select-services.ts';
 /** Decisions that are explained but make no step. */
 const UNSEEN: ReadonlySet<Selected['decision']> = new Set(['not_chosen', 'excluded', 'postponed'] as const);
 
+/** Decisions whose steps end without a task, as nothing is to be done now. */
+const LEFT_ALONE: ReadonlySet<Selected['decision']> = new Set([
+  'skipped',
+  'newer_synced',
+  'pinned',
+  'held',
+] as const);
+
 /** All events before the first task runs, for one transaction. */
 export function planned(
   explained: Explained,
@@ -50,7 +58,7 @@ function pins({ selected, explanation, head }: Explained, context: PipelineConte
   const { input, concurrencyGroup: scope } = context.run;
   if (input.dryRun) return [];
   const services = selected
-    .filter(({ at, decision }) => at?.runs && decision !== 'not_chosen')
+    .filter(({ at, decision }) => at?.runs && decision !== 'not_chosen' && decision !== 'held')
     .map(({ service }) => service);
   if (services.length === 0) return [];
   if (input.unpin) return [{ type: 'run.pinned', scope, services, commit: null }];
@@ -61,8 +69,7 @@ function pins({ selected, explanation, head }: Explained, context: PipelineConte
 }
 
 function endedAtOnce({ decision, because: message }: Selected) {
-  if (decision === 'skipped' || decision === 'newer_synced' || decision === 'pinned')
-    return { state: 'skipped', message } as const;
+  if (LEFT_ALONE.has(decision)) return { state: 'skipped', message } as const;
   if (decision === 'removed') return { state: 'removed', message } as const;
   if (decision === 'blocked') return { state: 'blocked', message } as const;
   if (decision === 'invalid') return { state: 'failed', message } as const;

@@ -48,6 +48,7 @@ export async function createSyncWorld(path?: string) {
     requireSignature: false,
     now: () => clock.now,
     ledger: store.ledger,
+    holds: store.holds,
     steps: store.steps,
     outside: null,
     executor: createLocalExecutor(),

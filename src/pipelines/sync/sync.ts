@@ -1,12 +1,16 @@
 /** The sync of a branch, from the requested commit to the outcome. */
 
 import { describeError } from '../../errors.ts';
-import type { RunRequest, SyncInput } from '../../runs/run.ts';
+import { type Hold, UNTIL_RELEASED } from '../../runs/hold.ts';
+import type { RunRequest, SyncInput, SyncRun } from '../../runs/run.ts';
+import type { RunEventBody } from '../../runs/run-events.ts';
+import type { Ledger } from '../../runs/run-store.ts';
 import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync-intent.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
 import { readRules } from '../rules/read-rules.ts';
 import { type Explained, explain, NO_COMMIT } from '../selection/explain.ts';
+import { type HeldBack, heldBack, passedOver } from '../selection/held.ts';
 import type { Selected } from '../selection/select-services.ts';
 import { endsOfOpenSteps } from '../step.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
@@ -20,6 +24,12 @@ import { environmentDigests } from './task-environment.ts';
 
 /** The decisions that the number in "Syncing N service(s)..." counts. */
 const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'blocked', 'invalid'] as const);
+
+/**
+ * With one of these decisions a run goes on while other services are held. A blocked service does not count, because it
+ * may need a held one.
+ */
+const MOVES: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'invalid', 'removed'] as const);
 
 /** Throws only if the signal ends the run, and for our own defects. Errors of git and of the workspace end the run. */
 export async function sync(options: SyncOptions, context: PipelineContext<'sync'>): Promise<Outcome> {
@@ -92,47 +102,93 @@ async function syncRevision(
   revision: string,
 ): Promise<Outcome> {
   const { run, emit } = context;
-  const meaning = meaningOf(run);
   const ledger = await options.ledger(run.concurrencyGroup);
   const outside = await lookFirst(options, context);
-  const explained = await explain({
-    ...options,
-    repository: options.mirror,
-    drifted: outside.drifted,
-    runId: run.id,
-    revision,
-    befores: [...context.covers, run].flatMap(({ input }) => input.before ?? []),
-    ledger,
-    selection: run.input.selection,
-    force: run.input.force,
-    rollback: meaning.goesBack,
-    unpin: run.input.unpin,
-    // A service is postponed only if all covered runs agree.
-    postponed: new Set(
-      run.input.postponed.filter((service) =>
-        context.covers.every(({ input }) => input.postponed.includes(service)),
-      ),
-    ),
-    environmentDigest: environmentDigests(options.taskEnvironment),
-  });
+  const holds = await options.holds();
+  const explained = await explainRun(options, context, { revision, ledger, outside, holds });
   const refused = await refusal(options, explained, revision, ledger.rules);
   if (refused) return refused;
   const chosen = explained.selected.filter(({ decision }) => CHOSEN.has(decision));
-  const waiting = chosen.length > 0 && meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
+  const held = heldBack(explained.selected, holds);
+  const waiting = whyItWaits(options, run, { explained, chosen: chosen.length, held });
   if (waiting) {
     await emit({ type: 'run.explained', explanation: explained.explanation });
     return waiting;
   }
-  await emit(...planned(explained, context, chosen.length));
+  await emit(...planned(explained, context, chosen.length), ...aboutHolds(run, explained, holds));
   if (run.input.dryRun) {
     const would = chosen.filter(({ decision }) => decision === 'run').length;
-    return { state: 'succeeded', reason: null, message: `Dry run: ${would} service(s) would be synced` };
+    const left = held ? `, ${held.services.length} held` : '';
+    return {
+      state: 'succeeded',
+      reason: null,
+      message: `Dry run: ${would} service(s) would be synced${left}`,
+    };
   }
   const outcomes = await runServices(options, context, explained, outside);
   if (run.input.selection.mode === 'changed' && !explained.outdated) {
     await emit({ type: 'run.examined', scope: run.concurrencyGroup, commit: revision });
   }
   return conclude(explained, outcomes, chosen.length, ledger);
+}
+
+interface SyncFacts {
+  revision: string;
+  ledger: Ledger;
+  outside: OutsideView;
+  holds: readonly Hold[];
+}
+
+function explainRun(
+  options: SyncOptions,
+  { run, covers }: PipelineContext<'sync'>,
+  { revision, ledger, outside, holds }: SyncFacts,
+): Promise<Explained> {
+  const { input } = run;
+  return explain({
+    ...options,
+    repository: options.mirror,
+    drifted: outside.drifted,
+    runId: run.id,
+    revision,
+    befores: [...covers, run].flatMap(({ input: { before } }) => before ?? []),
+    ledger,
+    holds: input.overrideHold ? [] : holds,
+    selection: input.selection,
+    force: input.force,
+    rollback: meaningOf(run).goesBack,
+    unpin: input.unpin,
+    // A service is postponed only if all covered runs agree.
+    postponed: new Set(
+      input.postponed.filter((service) => covers.every((other) => other.input.postponed.includes(service))),
+    ),
+    environmentDigest: environmentDigests(options.taskEnvironment),
+  });
+}
+
+/** Returns null if the run may do now at least a part of what it is for. */
+function whyItWaits(
+  options: SyncOptions,
+  run: SyncRun,
+  { explained, chosen, held }: { explained: Explained; chosen: number; held: HeldBack | null },
+): Outcome | null {
+  if (held !== null && !run.input.dryRun && !explained.selected.some(({ decision }) => MOVES.has(decision))) {
+    const { message, holds } = held;
+    return { state: 'queued', notBefore: UNTIL_RELEASED, message, holds };
+  }
+  const meaning = meaningOf(run);
+  return chosen > 0 && meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
+}
+
+/** The services that the run leaves out, and the holds that it passes over. */
+function aboutHolds({ input }: SyncRun, { selected }: Explained, holds: readonly Hold[]): RunEventBody[] {
+  if (input.dryRun) return [];
+  if (input.overrideHold) {
+    const level = 'warning' as const;
+    return passedOver(selected, holds).map((message) => ({ type: 'run.notice', level, message }));
+  }
+  const held = heldBack(selected, holds);
+  return held ? [{ type: 'run.held', holds: held.holds, services: held.services }] : [];
 }
 
 /** Finds what was changed outside, before services are selected. */

@@ -18,6 +18,7 @@ const RESERVED = 200;
 const PARTS: readonly { title: string; decisions: readonly ServiceDecision['decision'][] }[] = [
   { title: 'Broken', decisions: ['invalid'] },
   { title: 'Would be synced', decisions: ['run', 'done'] },
+  { title: 'Would be synced after a hold', decisions: ['held'] },
   { title: 'Would be reported as removed', decisions: ['removed'] },
   {
     title: 'Would be left alone',

@@ -51,11 +51,23 @@ export const SYNC: Kind<'sync'> = {
     ...PLAIN,
     ...run.input,
     ...retryOf(run),
+    // The admin let one run pass, and not those of the people who retry it.
+    overrideHold: false,
     selection: failed.length > 0 ? { mode: 'services', services: failed } : run.input.selection,
     announced: failed,
   }),
+  // A run that another one may cover makes its branch up to date, so that newer commits count as well.
+  afterHold: ({ input, coalesce }, services) =>
+    coalesce
+      ? { ...input, revision: null, before: null, postponed: [], announced: services }
+      : { ...input, selection: { mode: 'services', services }, announced: services },
   ref: ({ branch }) => branch,
-  options: ({ force, dryRun }) => [...(force ? ['force'] : []), ...(dryRun ? ['dry run'] : [])],
+  options: ({ force, dryRun, overrideHold }) => [
+    ...(force ? ['force'] : []),
+    ...(dryRun ? ['dry run'] : []),
+    ...(overrideHold ? ['override hold'] : []),
+  ],
+  facts: ({ note }) => (note === undefined ? [] : [{ name: 'Reason', values: [note] }]),
   hasWaves: true,
 };
 

@@ -128,18 +128,18 @@ describe.skipIf(withoutPostgres !== null)(
 
     it('hold a duty one at a time, until it is given back or its time is over', async () => {
       const { fleet } = await open();
-      expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
-      expect(await fleet.hold('tell', 'b', 60_000)).toBe(false);
+      expect(await fleet.takeDuty('tell', 'a', 60_000)).toBe(true);
+      expect(await fleet.takeDuty('tell', 'b', 60_000)).toBe(false);
       await pass(50_000);
-      expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
+      expect(await fleet.takeDuty('tell', 'a', 60_000)).toBe(true);
       await pass(50_000);
-      expect(await fleet.hold('tell', 'b', 60_000)).toBe(false);
+      expect(await fleet.takeDuty('tell', 'b', 60_000)).toBe(false);
       await pass(20_000);
-      expect(await fleet.hold('tell', 'b', 60_000)).toBe(true);
-      await fleet.release('tell', 'a');
-      expect(await fleet.hold('tell', 'a', 60_000)).toBe(false);
-      await fleet.release('tell', 'b');
-      expect(await fleet.hold('tell', 'a', 60_000)).toBe(true);
+      expect(await fleet.takeDuty('tell', 'b', 60_000)).toBe(true);
+      await fleet.leaveDuty('tell', 'a');
+      expect(await fleet.takeDuty('tell', 'a', 60_000)).toBe(false);
+      await fleet.leaveDuty('tell', 'b');
+      expect(await fleet.takeDuty('tell', 'a', 60_000)).toBe(true);
     });
 
     it('know the oldest run that waits, and the name of the data', async () => {

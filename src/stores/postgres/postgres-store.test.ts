@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
+import { describeHolds } from '../holds-contract.ts';
 import { describeRunStore } from '../run-store-contract.ts';
 import { type PostgresServer, startPostgres, withoutPostgres } from './postgres-server.fixture.ts';
 import { createPostgresStore } from './postgres-store.ts';
@@ -21,5 +22,6 @@ describe.skipIf(withoutPostgres !== null)(
       () => createPostgresStore({ url, requestTimeoutMs: 60_000 }),
       async () => {},
     );
+    describeHolds('The PostgreSQL store', () => createPostgresStore({ url, requestTimeoutMs: 60_000 }));
   },
 );

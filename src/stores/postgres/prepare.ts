@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import type { Client } from 'pg';
 import { StoreUnavailableError } from '../../errors.ts';
-import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
+import { migrationsSince, SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
 import { isUnavailable, SCHEMA, shownAddress, unavailable } from './connection.ts';
 import { toPostgresSchema } from './dialect.ts';
 
@@ -64,7 +64,7 @@ function refuseUnfit(value: (name: string) => string, address: string): void {
   }
 }
 
-/** Makes the tables of a new store; refuses those of a newer version. */
+/** Makes the tables of a new store, or brings those of an older version forward. Refuses those of a newer version. */
 export async function prepareTables(client: Client, url: string): Promise<void> {
   await client.query('BEGIN');
   try {
@@ -72,7 +72,7 @@ export async function prepareTables(client: Client, url: string): Promise<void> 
     const { rows } = await client.query<{ known: string | null }>(
       `SELECT to_regclass('${SCHEMA}.schema_version')::text AS known`,
     );
-    if (rows[0]?.known) await checkVersion(client, url);
+    if (rows[0]?.known) await bringForward(client, url);
     else await makeTables(client);
     // A process that has ended does not need to know whether its last commit was made.
     await client.query("DELETE FROM last_commits WHERE at < now() - interval '7 days'");
@@ -83,13 +83,19 @@ export async function prepareTables(client: Client, url: string): Promise<void> 
   }
 }
 
-async function checkVersion(client: Client, url: string): Promise<void> {
+async function bringForward(client: Client, url: string): Promise<void> {
   const { rows } = await client.query<{ version: number }>('SELECT version FROM schema_version');
-  if ((rows[0]?.version ?? 0) > SCHEMA_VERSION) {
+  const current = rows[0]?.version ?? 0;
+  if (current > SCHEMA_VERSION) {
     throw new StoreUnavailableError(
       `The store in PostgreSQL at ${shownAddress(url)} was written by a newer iac-runner.`,
       { nextAction: 'Start that version again, or restore the database from before the upgrade.' },
     );
+  }
+  // The first version in PostgreSQL was 9, so the earlier files, which only SQLite understands, are never applied.
+  for (const { file, version } of migrationsSince(current)) {
+    await client.query(toPostgresSchema(readFileSync(file, 'utf8')));
+    await client.query('UPDATE schema_version SET version = $1', [version]);
   }
 }
 

@@ -1,7 +1,8 @@
 /** Appends events to a run's log and writes everything that follows from them: run, steps, ledger. */
 
+import { projectRun, projectStep } from '../../runs/projections/project-run.ts';
 import type { Run, Step } from '../../runs/run.ts';
-import { projectRun, projectStep, type RunEventBody, sequenceWidth } from '../../runs/run-events.ts';
+import { type RunEventBody, sequenceWidth } from '../../runs/run-events.ts';
 import { noteChanged } from './claimable.ts';
 import { asKeys, type Transaction } from './database.ts';
 import { DURATION_BOUNDS_SECONDS, eventData, STEP_COLUMNS, type StoredRun, toStep } from './rows.ts';

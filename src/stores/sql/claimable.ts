@@ -35,15 +35,15 @@ interface Queued {
 }
 
 /**
- * Updates the table after runs were added to the ends of their groups' queues. `held` are the groups whose next run
+ * Updates the table after runs were added to the ends of their groups' queues. `busy` are the groups whose next run
  * cannot be claimed. Resolves to the numbers of the runs that can be claimed now.
  */
 export async function noteQueued(
   transaction: Transaction,
   added: readonly Queued[],
-  held: { has(group: string): boolean },
+  busy: { has(group: string): boolean },
 ): Promise<Set<number>> {
-  const free = added.filter(({ run }) => !held.has(run.concurrencyGroup));
+  const free = added.filter(({ run }) => !busy.has(run.concurrencyGroup));
   const inserted = transaction.insert(
     'claimable',
     firstOfEach(free).map(({ number, run, needs }) => ({
@@ -115,8 +115,8 @@ async function countQueued(transaction: Transaction, more: number): Promise<void
   await transaction.run("UPDATE counters SET value = value + ? WHERE name = 'queued_runs'", more);
 }
 
-async function isHeld(transaction: Transaction, group: string): Promise<boolean> {
-  const sql = `SELECT 1 AS held FROM ${HOLDING_RUNS} AND concurrency_group = ? LIMIT 1`;
+async function isBusy(transaction: Transaction, group: string): Promise<boolean> {
+  const sql = `SELECT 1 AS busy FROM ${HOLDING_RUNS} AND concurrency_group = ? LIMIT 1`;
   return (await transaction.get(sql, group)) !== undefined;
 }
 
@@ -124,7 +124,7 @@ async function isHeld(transaction: Transaction, group: string): Promise<boolean>
  * Returns the groups in which a run is worked on, waits for an approval, or was approved and goes on before all others.
  * The value is true if that run waits.
  */
-export async function heldGroups(
+export async function busyGroups(
   transaction: Transaction,
   groups: readonly string[],
 ): Promise<Map<string, boolean>> {
@@ -149,7 +149,7 @@ function queuedWithHome(transaction: Transaction, group: string): Promise<Row | 
 
 async function refresh(transaction: Transaction, group: string): Promise<void> {
   await transaction.run('DELETE FROM claimable WHERE concurrency_group = ?', group);
-  if (await isHeld(transaction, group)) return;
+  if (await isBusy(transaction, group)) return;
   const atHome = await queuedWithHome(transaction, group);
   if (atHome && Number(atHome.not_before) > 0) return;
   const added = atHome

@@ -45,7 +45,7 @@ export async function readOldestWaiting(database: Database): Promise<number | nu
 }
 
 /** Resolves to true if `owner` has the duty for the next `leaseMs`; nobody else has it then. */
-export async function hold(
+export async function takeDuty(
   transaction: Transaction,
   duty: string,
   owner: string,
@@ -65,7 +65,11 @@ export async function hold(
 }
 
 /** Gives the duty to the next process that asks. */
-export async function release(transaction: Transaction, duty: string, owner: string): Promise<Written<null>> {
+export async function leaveDuty(
+  transaction: Transaction,
+  duty: string,
+  owner: string,
+): Promise<Written<null>> {
   await transaction.run('DELETE FROM roles WHERE name = ? AND owner = ?', duty, owner);
   return { result: null, changed: [] };
 }

@@ -36,6 +36,7 @@ async function pruneRuns(transaction: Transaction, { before, reporters }: PruneO
           UNION SELECT synced_run FROM ledger WHERE synced_run IS NOT NULL
           UNION SELECT run FROM pins)
         AND NOT EXISTS (SELECT 1 FROM runs WHERE covered_by = old.id)
+        AND NOT EXISTS (SELECT 1 FROM held_runs WHERE run = old.number)
         AND NOT EXISTS (
           SELECT 1 FROM unreported WHERE run = old.number AND reporter IN ${placeholders(reporters)})
       ORDER BY finished_at LIMIT ?`,

@@ -197,6 +197,7 @@ export function readActive(database: Database, concurrencyGroup: string): Promis
   return runsFrom(
     database,
     `SELECT ${RUN_COLUMNS} FROM ${QUEUED_RUNS} AND concurrency_group = ?
+       AND NOT EXISTS (SELECT 1 FROM held_runs WHERE run = runs.number)
      UNION ALL
      SELECT ${RUN_COLUMNS} FROM ${HOLDING_RUNS} AND concurrency_group = ?`,
     concurrencyGroup,

@@ -4,6 +4,7 @@ import type { Fleet } from '../../runs/fleet.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
 import { readOldestWaiting, readWorkers } from './fleet.ts';
+import { readHolds } from './holds.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 
@@ -61,6 +62,8 @@ function requests({ write }: Driver, options: SqlStoreOptions) {
     recordDelivery: async (delivery) => void (await write('recordDelivery', [delivery], timeoutMs)),
     requestCancel: (runId, by) => write('requestCancel', [runId, by], timeoutMs),
     decide: (runId, decision, by) => write('decide', [runId, decision, by], timeoutMs),
+    saveHold: (hold) => write('saveHold', [hold], timeoutMs),
+    endHold: (id) => write('endHold', [id], timeoutMs),
     spendNonce: (nonce, expiresAt) => write('spendNonce', [nonce, expiresAt], timeoutMs),
     check: async () => void (await write('check', [], timeoutMs)),
     key: async (name) => Buffer.from(await write('key', [name], timeoutMs)),
@@ -88,6 +91,7 @@ function readers({ read }: Driver) {
     isNonceSpent: (nonce) => read((database) => reads.isNonceSpent(database, nonce)),
     sealed: (runId) => read((database) => reads.readBeside(database, 'sealed', runId)),
     keptPlan: (runId) => read((database) => reads.readBeside(database, 'kept_plans', runId)),
+    holds: () => read(readHolds),
     run: (id) => read((database) => reads.readRun(database, id)),
     active: (group) => read((database) => reads.readActive(database, group)),
     processes: (runId) => read((database) => reads.readProcesses(database, runId)),
@@ -114,8 +118,8 @@ function fleetOf({ read, write }: Driver, tools: Tools): Fleet {
     leave: async (owner) => void (await write('leave', [owner])),
     workers: () => read(readWorkers),
     oldestWaiting: () => read(readOldestWaiting),
-    hold: (duty, owner, leaseMs) => write('hold', [duty, owner, leaseMs]),
-    release: async (duty, owner) => void (await write('release', [duty, owner])),
+    takeDuty: (duty, owner, leaseMs) => write('takeDuty', [duty, owner, leaseMs]),
+    leaveDuty: async (duty, owner) => void (await write('leaveDuty', [duty, owner])),
     // The key is made with the store, so it names the data.
     identity: async () => Buffer.from(await write('key', ['identity'])).toString('hex'),
   };

@@ -1,6 +1,6 @@
 /** Writes what the store knows about a branch: its baseline, its newest examined commit, its rules, pins and ledger. */
 
-import { projectLedger } from '../../runs/project-ledger.ts';
+import { projectLedger } from '../../runs/projections/project-ledger.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';

@@ -90,12 +90,24 @@ function insertRuns(database: DatabaseSync): void {
   if (hasTimes)
     database.exec("UPDATE runs SET not_before = 9000000000000 WHERE concurrency_group = 'put-off'");
   else database.exec("DELETE FROM runs WHERE concurrency_group = 'put-off'");
-  const hasClaimable = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'claimable'").get();
-  if (hasClaimable) {
-    database.exec(`INSERT INTO claimable (number, concurrency_group, kind, labels, priority)
-      SELECT number, concurrency_group, kind, labels, priority FROM runs WHERE id = 'run-0'`);
+  const columns = database.prepare("SELECT name FROM pragma_table_info('claimable')").all();
+  const needs = columns.map(({ name }) => name).find((name) => name === 'labels' || name === 'needs');
+  if (needs !== undefined) {
+    database.exec(`INSERT INTO claimable (number, concurrency_group, kind, ${needs}, priority)
+      SELECT number, concurrency_group, kind, ${needs}, priority FROM runs WHERE id = 'run-0'`);
+  }
+  // Since version 9 code counts.
+  if (needs === 'needs') {
+    database.exec(`UPDATE counters SET value = (SELECT count(*) FROM runs WHERE state = 'queued')
+      WHERE name = 'queued_runs'`);
   }
 }
+
+/** Reads the version, and every column and index, from PostgreSQL. */
+const POSTGRES_TABLES = `SELECT 'version' AS name, version::text AS text FROM schema_version
+  UNION ALL SELECT table_name || '.' || column_name, concat(data_type, ' ', is_nullable, ' ', collation_name)
+    FROM information_schema.columns WHERE table_schema = 'iac_runner'
+  UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'iac_runner' ORDER BY name, text`;
 
 describe('The tables', () => {
   it('of an upgraded file are those of a new one, from every earlier version', () => {
@@ -126,6 +138,27 @@ describe('The tables', () => {
       const next = () => store.claim({ owner: 'worker:1', leaseMs: 60_000 });
       expect((await next())?.run.id).toBe('run-0');
       expect(await next()).toBeNull();
+    },
+  );
+
+  it.skipIf(withoutPostgres !== null)(
+    `in PostgreSQL are brought forward${withoutPostgres ? ` (skipped: ${withoutPostgres})` : ''}`,
+    async () => {
+      const server = await startPostgres();
+      onTestFinished(() => server.remove());
+      const url = await server.createDatabase();
+      await (await createPostgresStore({ url })).close();
+      const client = new Client({ connectionString: url });
+      await client.connect();
+      await client.query('SET search_path TO iac_runner');
+      const read = async () => (await client.query(POSTGRES_TABLES)).rows;
+      const expected = await read();
+      await client.query('DROP TABLE held_runs, holds; UPDATE schema_version SET version = 9');
+      const store = await createPostgresStore({ url });
+      expect(await store.holds()).toEqual([]);
+      await store.close();
+      expect(await read()).toEqual(expected);
+      await client.end();
     },
   );
 

@@ -1,7 +1,7 @@
 /** All writes of the store. The writer of a driver runs them inside a transaction. */
 
 import type { Transaction, Written } from './database.ts';
-import { beat, hold, leave, release } from './fleet.ts';
+import { beat, leave, leaveDuty, takeDuty } from './fleet.ts';
 import { prune } from './prune.ts';
 import {
   check,
@@ -16,6 +16,7 @@ import { claim } from './writes/claim.ts';
 import { decide, requestCancel } from './writes/decide.ts';
 import { recordDelivery, recordMissed } from './writes/deliveries.ts';
 import { type EnqueueValues, enqueue, enqueueAll } from './writes/enqueue.ts';
+import { endHold, saveHold } from './writes/holds.ts';
 import { append, renew, takeBack } from './writes/lease.ts';
 
 export const WRITES = {
@@ -28,6 +29,8 @@ export const WRITES = {
   takeBack,
   requestCancel,
   decide,
+  saveHold,
+  endHold,
   saveBaseline,
   saveOutsideHashes,
   saveReport,
@@ -38,8 +41,8 @@ export const WRITES = {
   check,
   beat,
   leave,
-  hold,
-  release,
+  takeDuty,
+  leaveDuty,
 } as const;
 
 export type WriteName = keyof typeof WRITES;

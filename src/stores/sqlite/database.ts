@@ -1,12 +1,11 @@
 /** Opens the SQLite file with durable settings, runs the migrations forward only, and keeps prepared statements. */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { StoreUnavailableError } from '../../errors.ts';
-import { assetFile } from '../../program-files.ts';
 import { bindable, placeholders, type Transaction } from '../sql/database.ts';
-import { SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
+import { migrationsSince, SCHEMA_FILE, SCHEMA_VERSION } from '../sql/schema.ts';
 import { createPrivateFile } from './private-file.ts';
 
 /** A connection that prepares each statement once. Its promises are resolved when it returns them. */
@@ -99,10 +98,7 @@ function migrate(raw: DatabaseSync, file: string): void {
     apply(raw, SCHEMA_FILE, SCHEMA_VERSION);
     return;
   }
-  const directory = assetFile('stores/sqlite/migrations');
-  for (const [index, name] of readdirSync(directory).sort().entries()) {
-    if (index >= current) apply(raw, path.join(directory, name), index + 1);
-  }
+  for (const { file: migration, version } of migrationsSince(current)) apply(raw, migration, version);
 }
 
 /** Runs a file of statements and notes the version in one transaction. */

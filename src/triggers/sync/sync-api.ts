@@ -6,8 +6,9 @@ import { NonceSpentError, RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import type { Selection } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
 import { MEBIBYTE, MINUTE, SECOND } from '../../units.ts';
+import { describeIssues } from '../request-problems.ts';
+import { requireRunnable, type ServiceIds } from '../service-ids.ts';
 import { type Secret, type Stamp, stampPrefix } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 
@@ -15,7 +16,6 @@ import { type Gate, readSignedJson } from '../signed-body.ts';
 const TIMESTAMP_WINDOW_MS = 5 * MINUTE;
 const MAX_SERVICES = 10_000;
 const MAX_BODY_BYTES = MEBIBYTE;
-const SHOWN_PROBLEMS = 10;
 
 export interface SyncApiOptions {
   store: RunStore;
@@ -32,19 +32,13 @@ export interface SyncApiOptions {
   now(): number;
 }
 
-interface ServiceIds {
-  runnable: readonly string[];
-  excluded: readonly string[];
-  /** For each id that several folders claim, a sentence that names the folders. */
-  ambiguous: ReadonlyMap<string, string>;
-}
-
 const syncSchema = z.strictObject({
   services: z.array(z.string()).max(MAX_SERVICES).optional(),
   all: z.boolean().optional(),
   force: z.boolean().optional(),
   dry_run: z.boolean().optional(),
   unpin: z.boolean().optional(),
+  override_hold: z.boolean().optional(),
   revision: z
     .string()
     .regex(/^[0-9a-f]{40}$/, 'must be a full commit id of 40 hexadecimal digits')
@@ -60,6 +54,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
     const body = parseSyncBody(
       await readSignedJson(context, { secrets, gate, prefix, maxBytes: MAX_BODY_BYTES }),
     );
+    if (body.override_hold) throw new RequestError(403, NO_OVERRIDE);
     const selection = await select(options, body);
     const { revision = null, force = false, dry_run: dryRun = false, unpin = false } = body;
     if (revision !== null && !(await options.isOnBranch(revision))) {
@@ -94,6 +89,10 @@ export function createSyncApi(options: SyncApiOptions): Handler {
   };
 }
 
+/** A signature does not say who sends the request. */
+const NO_OVERRIDE =
+  'Only an admin may override a hold: send the rollback to POST /services/:id/rollback with an API token';
+
 type SyncBody = z.output<typeof syncSchema>;
 
 /** Throws RequestError 400. */
@@ -101,25 +100,6 @@ export function parseSyncBody(payload: unknown): SyncBody {
   const result = syncSchema.safeParse(payload);
   if (result.success) return result.data;
   throw new RequestError(400, describeIssues(result.error.issues));
-}
-
-/** Names the first mistakes and counts the others, because a body may consist of nothing else. */
-function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
-  const problems = issues.flatMap((issue) => {
-    if (issue.code === 'unrecognized_keys')
-      return issue.keys.map((key) => `Unrecognized key: ${quoted(key)}`);
-    const field = issue.path.join('.');
-    return field ? `${field}: ${issue.message}` : issue.message;
-  });
-  const rest = problems.length - SHOWN_PROBLEMS;
-  const shown = problems.slice(0, SHOWN_PROBLEMS).join('; ');
-  return rest > 0 ? `${shown}; and ${rest} more` : shown;
-}
-
-/** A name from the request, without characters that hide or turn around the text beside it. */
-function quoted(name: string): string {
-  const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
-  return replaceUnseen(JSON.stringify(shown.toWellFormed()), '\ufffd');
 }
 
 async function select(
@@ -130,23 +110,9 @@ async function select(
   if (body.all !== true && named.length === 0) throw new RequestError(400, 'No services specified');
   // "All" means the services that the branch has now; a wrong name beside it is refused like any other.
   const ids = await options.services(body.all === true ? [] : named);
-  const known = new Set(ids.runnable);
-  const refused = named.filter((name) => !known.has(name));
-  if (refused.length > 0) throw new RequestError(400, refusal(refused, ids));
+  requireRunnable(named, ids);
   if (body.all === true) return { mode: { mode: 'all' }, services: [...ids.runnable] };
   return { mode: { mode: 'services', services: named }, services: named };
-}
-
-function refusal(names: string[], { excluded, ambiguous }: ServiceIds): string {
-  const shown = names.slice(0, SHOWN_PROBLEMS);
-  const isExcluded = new Set(excluded);
-  const kind = (name: string) => (isExcluded.has(name) ? 'Excluded' : 'Unknown');
-  const parts = shown
-    .filter((name) => !ambiguous.has(name))
-    .map((name) => `${kind(name)} service ${quoted(name)}`);
-  if (names.length > shown.length) parts.push(`and ${names.length - shown.length} more`);
-  const sentences = shown.flatMap((name) => ambiguous.get(name) ?? []);
-  return [...(parts.length > 0 ? [parts.join(', ')] : []), ...sentences].join('; ');
 }
 
 /** The time and nonce of the request, or undefined when it has none and needs none. */

@@ -3,20 +3,18 @@
  */
 
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
-import { RequestError } from '../../errors.ts';
 import type { DeployRun, Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { DeployActionResult, DeployApi } from '../../triggers/deploy/deploy-api.ts';
-import { DAY, MEBIBYTE } from '../../units.ts';
+import { DAY } from '../../units.ts';
 import { hasRole, type RunPageEnv } from '../access/access.ts';
 import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
 import { refuse } from '../doors/refusals.ts';
-import { tooLarge } from '../doors/unverified-bodies.ts';
-import { jsonError, requestErrorAnswer } from '../frame/error-answer.ts';
+import { jsonError } from '../frame/error-answer.ts';
 import { createEventStreams, type EventStreams, lastEventId } from '../frame/event-streams.ts';
 import { isBrowser, pageHeaders } from '../frame/page-headers.ts';
+import { limitedBody, readJson } from '../frame/read-body.ts';
 import type { RunRoutes } from '../runs/run-pages.ts';
 import { streamRun } from '../runs/run-stream.ts';
 import { runPath } from '../runs/run-words.ts';
@@ -36,7 +34,6 @@ export interface DeployRoutesOptions extends Omit<PageOptions, 'clock' | 'commit
 
 type DeployContext = Context<RunPageEnv>;
 
-const MAX_BODY_BYTES = MEBIBYTE;
 const DEPLOYMENTS_PER_PAGE = 50;
 const MAX_PER_PAGE = 200;
 /** A deployment waits less long for its approval, so clients that cannot resume a stream see the end. */
@@ -50,17 +47,13 @@ export function createDeployRoutes(options: DeployRoutesOptions): RunRoutes {
     notFound: answerUnknown,
   });
   const statuses = createDeployStatuses(options);
-  const limitedBody = bodyLimit({
-    maxSize: MAX_BODY_BYTES,
-    onError: (c) => requestErrorAnswer(c, tooLarge(MAX_BODY_BYTES)),
-  });
   const maxStreamMs = MAX_STREAM_MS;
   const streams = createEventStreams({ access, maxStreams, maxStreamMs, onError: onStreamError });
   const routes = new Hono<RunPageEnv>();
   // This also covers /deploy itself. It comes before the guards, because a preflight request has no credentials.
   routes.use('/deploy/*', pageHeaders(), crossOrigin(options.allowedOrigins));
   routes.get('/deploy', signedIn, (c) => listDeployments(c, options));
-  routes.post('/deploy', operator, limitedBody, (c) => start(c, api));
+  routes.post('/deploy', operator, limitedBody(), (c) => start(c, api));
   routes.get('/deploy/:id/status', mayRead, async (c) =>
     c.body(await statuses.of(deployOf(c)), 200, { 'Content-Type': 'application/json' }),
   );
@@ -106,16 +99,6 @@ async function start(c: DeployContext, api: DeployApi): Promise<Response> {
     mayApprove: hasRole(identity, 'admin'),
   });
   return c.json({ deployment_id: run.id, status: 'running', message: 'Deployment started' }, 202);
-}
-
-/** Reads JSON whatever the content type is: old clients send none, and the origin of a session was checked. */
-async function readJson(c: DeployContext): Promise<unknown> {
-  const text = await c.req.text();
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new RequestError(400, 'The body is not valid JSON', { cause });
-  }
 }
 
 async function streamLogs(

@@ -65,6 +65,7 @@ function liveParts(assets: Assets): Html {
 const SECTIONS = html`<nav class="sections" aria-label="Sections">
 <a href="/runs">Runs</a>
 <a href="/services">Services</a>
+<a href="/holds">Holds</a>
 <a href="/deliveries">Deliveries</a>
 <a href="/workers">Workers</a>
 </nav>`;

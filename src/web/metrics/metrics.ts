@@ -12,7 +12,7 @@ import { deploymentMetrics } from './deploy-metrics.ts';
 import { metricText } from './metric-text.ts';
 
 export interface MetricsOptions extends GuardsOptions {
-  store: Pick<RunStore, 'run' | 'tally'>;
+  store: Pick<RunStore, 'run' | 'tally' | 'holds'>;
   /** The machines that share the store; null or left out if no other machine does. */
   fleet?: Pick<Fleet, 'workers' | 'oldestWaiting'> | null;
   /** Failed authentications since the start, by credential. */
@@ -32,7 +32,8 @@ export function createMetricsRoutes(options: MetricsOptions): Hono<RunPageEnv> {
     const text = await render(await options.store.tally());
     const shared = options.fleet ? await fleetMetrics(options.fleet) : '';
     const jobs = options.jobs ? await jobMetrics(options.jobs) : '';
-    return c.body(`${text}${failureMetrics(options.failures())}${shared}${jobs}`, 200, {
+    const holds = holdMetrics((await options.store.holds()).length);
+    return c.body(`${text}${failureMetrics(options.failures())}${holds}${shared}${jobs}`, 200, {
       'Content-Type': contentType,
       'Cache-Control': 'no-store',
     });
@@ -84,6 +85,10 @@ function failureMetrics(failures: ReturnType<Gate['failures']>): string {
     'Requests with a wrong signature or token, since the start.',
     [...failures].map(([credential, number]) => [`{credential="${credential}"}`, number]),
   );
+}
+
+function holdMetrics(holds: number): string {
+  return metricText('gauge', 'iac_runner_holds', 'Holds that stand.', holds);
 }
 
 /** The metrics of the machines that share the store, which are the same from each of them. */

@@ -46,8 +46,8 @@ function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []
     leave: async () => undefined,
     workers: async () => ({ workers: signs, now: START_AT }),
     oldestWaiting: async () => START_AT - 125_000,
-    hold: async () => true,
-    release: async () => undefined,
+    takeDuty: async () => true,
+    leaveDuty: async () => undefined,
     identity: async () => 'x',
   };
   const all = {
@@ -68,7 +68,8 @@ function pagesOf(options: Partial<WorkerRoutesOptions>, signs: WorkerSign[] = []
     ask,
     page: async () => (await ask({ ...AS_VIEWER, ...BROWSER })).text(),
     json: async () => (await ask({ ...AS_VIEWER, ...WANTS_JSON })).json(),
-    metrics: async () => (await createMetricsRoutes(all).request('/metrics', { headers: AS_VIEWER })).text(),
+    metrics: async () =>
+      (await createMetricsRoutes({ ...all, store: runs }).request('/metrics', { headers: AS_VIEWER })).text(),
   };
 }
 

@@ -45,6 +45,7 @@ const CHANGES: { [Type in RunEvent['type']]?: (event: EventOf<Type>, kind: RunKi
   'run.revision': ({ revision, subject }) => ['run', { revision, subject: plainLine(subject) }],
   'run.chosen': ({ message }) => ['run', { message: plainLine(message) }],
   'run.cancel_requested': ({ by }) => ['run', { cancel_requested_by: by }],
+  'run.released': ({ message }) => ['run', { message: plainLine(message) }],
   'run.requeued': ({ message }) => ['run', { state: 'queued', message: plainLine(message) }],
   'run.awaiting_approval': ({ message, expiresAt }) => [
     'run',

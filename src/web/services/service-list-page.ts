@@ -1,10 +1,12 @@
 /** The list of services: the commit of the last sync, how the last attempt ended, the pin and the drift of each. */
 
 import { html } from 'hono/html';
+import { becauseHeld, type Hold } from '../../runs/hold.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import { holdForm, holdList } from '../holds/hold-list.ts';
 import { commitLink, moment, runLink } from '../runs/run-words.ts';
 
 export interface ServiceState {
@@ -13,6 +15,10 @@ export interface ServiceState {
   entry: LedgerEntry | null;
   /** The commit that a rollback keeps it at, or null. */
   pin: string | null;
+  /** The hold that stops it, or null. */
+  hold: Hold | null;
+  /** True while its task runs. */
+  isSyncing: boolean;
   /** The state of the service in Dokploy, or null when it is not known. */
   outside: {
     /** The config hash there, or null for none. */
@@ -29,6 +35,8 @@ export interface ServiceState {
 export interface ServiceListView {
   frame: Omit<PageFrame, 'title'>;
   services: ServiceState[];
+  /** The holds that stand. */
+  holds: readonly Hold[];
   now: number;
   commitUrl: (sha: string) => string | null;
 }
@@ -43,24 +51,31 @@ const OUTCOMES: Record<LedgerEntry['outcome'], [state: string, word: string]> = 
 };
 
 export function serviceListPage(view: ServiceListView): Html {
-  const { frame, services } = view;
+  const { frame, services, holds } = view;
   const drifted = services.filter(({ outside }) => outside?.drifted).map(({ service }) => service);
   return page(
     { ...frame, title: 'Services' },
     html`<h1>Services</h1>
+${
+  holds.length > 0 &&
+  html`<h2>Holds</h2>
+${holdList({ holds, identity: frame.identity, now: view.now })}
+<h2>All services</h2>`
+}
 ${drifted.length > 0 && html`<p class="problem">Changed outside: ${plainLine(drifted.join(', '))}</p>`}
 ${
   services.length === 0
     ? html`<p class="empty">No services yet. The first push or sync shows them.</p>`
     : html`<ul class="runs">${services.map((state) => serviceRow(state, view))}</ul>`
-}`,
+}
+${holdForm(frame.identity)}`,
   );
 }
 
 function serviceRow(state: ServiceState, { now, commitUrl }: ServiceListView): Html {
   const { service, entry } = state;
   const synced = entry?.synced;
-  const [colour, word] = entry ? OUTCOMES[entry.outcome] : ['queued', 'never synced'];
+  const [colour, word] = shownState(state);
   return html`<li class="run-row" data-service="${service}">
 <span class="state" data-state="${colour}">${word}</span>
 <div class="run-what">
@@ -78,8 +93,15 @@ ${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(re
 </li>`;
 }
 
-function remarksOn({ entry, pin, outside }: ServiceState): string[] {
+/** A hold is shown instead of the last outcome, unless a task runs that began before it. */
+function shownState({ entry, hold, isSyncing }: ServiceState): [state: string, word: string] {
+  if (hold && !isSyncing) return ['held', 'held'];
+  return entry ? OUTCOMES[entry.outcome] : ['queued', 'never synced'];
+}
+
+function remarksOn({ entry, pin, hold, outside }: ServiceState): string[] {
   const remarks: string[] = [];
+  if (hold) remarks.push(becauseHeld(hold));
   if (entry && entry.outcome !== 'succeeded' && entry.attemptedCommit !== '') {
     const times = entry.attempts > 1 ? `, ${entry.attempts} times` : '';
     remarks.push(`Last tried at ${shortCommit(entry.attemptedCommit)}${times}.`);

@@ -67,6 +67,7 @@ function createPages(
     scope: SCOPE,
     known: async () => ['platform/new'],
     hasOutside: true,
+    rollBack: () => Promise.reject(new Error('Nothing is taken back here.')),
     access,
     assets: loadAssets(),
     clock: () => NOW,

@@ -2,45 +2,65 @@
 
 import { type Context, Hono } from 'hono';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
+import { type Hold, holdsOf } from '../../runs/hold.ts';
 import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
-import type { RunPageEnv } from '../access/access.ts';
-import { createGuards, type PageOptions } from '../access/guards.ts';
+import type { RollbackApi } from '../../triggers/sync/rollback-api.ts';
+import { hasRole, type RunPageEnv } from '../access/access.ts';
+import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
 import { rfc3339 } from '../frame/format.ts';
 import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
+import { limitedBody, readJson } from '../frame/read-body.ts';
+import { holdJson } from '../holds/hold-list.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
 
 export interface ServiceRoutesOptions extends PageOptions {
-  store: Pick<RunStore, 'run' | 'ledger' | 'outsideHashes'>;
+  store: Pick<RunStore, 'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds'>;
   /** The group of runs whose ledger is shown. */
   scope: string;
   /** The ids of the services at the last fetched branch head. Empty before the first fetch. */
   known(): Promise<readonly string[]>;
   /** True when config hashes also stand in Dokploy. */
   hasOutside: boolean;
+  rollBack: RollbackApi;
 }
 
 export function createServiceRoutes(options: ServiceRoutesOptions): Hono<RunPageEnv> {
-  const { signedIn } = createGuards(options);
+  const { signedIn, operator } = createGuards(options);
   const routes = new Hono<RunPageEnv>();
-  routes.use('/services', pageHeaders());
+  routes.use('/services/*', pageHeaders());
   routes.get('/services', signedIn, (c) => listServices(c, options));
+  routes.post('/services/:id{.+}/rollback', operator, limitedBody(), (c) => rollBack(c, options));
   return routes;
+}
+
+/** The id of a service has slashes, which the address may also have in encoded form. */
+async function rollBack(c: Context<RunPageEnv>, { rollBack: take, runUrl }: ServiceRoutesOptions) {
+  const identity = callerOf(c);
+  const service = c.req.param('id') ?? '';
+  const caller = { name: identity.name, mayOverride: hasRole(identity, 'admin') };
+  const { id } = await take(service, await readJson(c), caller);
+  return c.json({ status: 'accepted', services: [service], run_id: id, url: runUrl(id) });
 }
 
 async function listServices(c: Context<RunPageEnv>, options: ServiceRoutesOptions) {
   const { assets, clock, commitUrl, runUrl } = options;
-  const services = await statesOf(options);
+  const holds = await options.store.holds();
+  const services = await statesOf(options, holds);
   c.header('Vary', 'Accept');
   if (prefersJson(c)) return c.json({ services: services.map((state) => serviceJson(state, runUrl)) });
   const frame = { identity: c.var.identity, assets };
-  return c.html(serviceListPage({ frame, services, now: clock(), commitUrl }));
+  return c.html(serviceListPage({ frame, services, holds, now: clock(), commitUrl }));
 }
 
 /** Every service that the ledger or the branch knows, sorted by id. */
-async function statesOf({ store, scope, known, hasOutside }: ServiceRoutesOptions): Promise<ServiceState[]> {
+async function statesOf(
+  { store, scope, known, hasOutside }: ServiceRoutesOptions,
+  holds: readonly Hold[],
+): Promise<ServiceState[]> {
   const { entries, pins } = await store.ledger(scope);
   const outside = hasOutside ? await store.outsideHashes(scope) : null;
   const ids = new Set([...entries.keys(), ...(await known())]);
+  const working = new Set((await store.active(scope)).map(({ id }) => id));
   return [...ids].sort().map((service) => {
     const entry = entries.get(service) ?? null;
     const hash = outside?.get(service);
@@ -48,6 +68,8 @@ async function statesOf({ store, scope, known, hasOutside }: ServiceRoutesOption
       service,
       entry,
       pin: pins.get(service) ?? null,
+      hold: holdsOf(service, holds)[0] ?? null,
+      isSyncing: entry?.outcome === 'started' && working.has(entry.attemptedRunId),
       outside: hash && entry ? outsideOf(hash, entry) : null,
     };
   });
@@ -61,7 +83,10 @@ function outsideOf(
   return { found, drifted: drifted && outcome === 'succeeded', owed, problem, since };
 }
 
-function serviceJson({ service, entry, pin, outside }: ServiceState, runUrl: ServiceRoutesOptions['runUrl']) {
+function serviceJson(
+  { service, entry, pin, hold, outside }: ServiceState,
+  runUrl: ServiceRoutesOptions['runUrl'],
+) {
   const synced = entry?.synced;
   return {
     service,
@@ -86,6 +111,7 @@ function serviceJson({ service, entry, pin, outside }: ServiceState, runUrl: Ser
       : null,
     attempts: entry?.attempts ?? 0,
     pinned_to: pin,
+    hold: hold && holdJson(hold),
     drifted: outside?.drifted ?? false,
     dokploy: outside && {
       config_hash: outside.found,

@@ -124,6 +124,31 @@ CREATE TABLE pins (
   PRIMARY KEY (scope, service)
 ) STRICT, WITHOUT ROWID;
 
+-- Holds that stand. Null stands for every repository, environment or service; `services` is a list.
+CREATE TABLE holds (
+  id TEXT PRIMARY KEY,
+  repository TEXT,
+  environment TEXT,
+  services TEXT,
+  reason TEXT NOT NULL,
+  set_by TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  ends_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX holds_by_end ON holds (ends_at) WHERE ends_at IS NOT NULL;
+
+-- The runs that the end of a hold concerns: a queued one waits for it; any other went on without `services`, which are
+-- then asked for again.
+CREATE TABLE held_runs (
+  hold TEXT NOT NULL REFERENCES holds (id) ON DELETE CASCADE,
+  run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+  services TEXT NOT NULL,
+  PRIMARY KEY (hold, run)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX held_runs_by_run ON held_runs (run);
+
 -- The text of each branch's last good rules file.
 CREATE TABLE rules (scope TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
 

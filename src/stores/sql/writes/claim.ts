@@ -8,6 +8,7 @@ import { appendEvents, machineOf } from '../append-events.ts';
 import { hasAll, noteTime } from '../claimable.ts';
 import type { Transaction, Written } from '../database.ts';
 import { QUEUED_RUNS, type StoredRun } from '../rows.ts';
+import { endHoldsUntil } from './holds.ts';
 import { storedRuns } from './stored-runs.ts';
 import { supersedeQueued } from './supersede.ts';
 
@@ -28,8 +29,9 @@ export async function claim(
 ): Promise<Written<Claim | null>> {
   const now = await transaction.now();
   await noteTime(transaction, now);
+  const released = await endHoldsUntil(transaction, now);
   const next = await nextQueued(transaction, options, claimant);
-  if (!next) return { result: null, changed: [] };
+  if (!next) return { result: null, changed: released };
   const covered = next.run.coalesce ? await queuedCoalescing(transaction, next) : [];
   const chosen = covered.pop() ?? next;
   const { owner, leaseMs } = options;
@@ -46,7 +48,7 @@ export async function claim(
   await supersedeQueued(transaction, covered, run.id);
   return {
     result: { run, lease: { runId: run.id, owner, token }, covers: await coveredBy(transaction, run.id) },
-    changed: [run.id, ...covered.map((other) => other.run.id)],
+    changed: [...released, run.id, ...covered.map((other) => other.run.id)],
   };
 }
 

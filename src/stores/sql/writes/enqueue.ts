@@ -5,7 +5,7 @@ import { kindOf } from '../../../runs/kinds/kinds.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
 import { answersAgain } from '../../../runs/run-decisions.ts';
 import type { RunStore } from '../../../runs/run-store.ts';
-import { heldGroups, needsOf, noteQueued } from '../claimable.ts';
+import { busyGroups, needsOf, noteQueued } from '../claimable.ts';
 import { asKeys, storable, type Transaction, type Written } from '../database.ts';
 import { eventData, HOLDING_RUNS, toNewRow } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
@@ -52,7 +52,7 @@ export async function enqueueAll(
   const accepted = outcomes.filter((outcome) => 'result' in outcome);
   const created = accepted.filter(({ result }) => result.created);
   await Promise.all([
-    insertRuns(transaction, created, known.held),
+    insertRuns(transaction, created, known.busy),
     insertNonces(
       transaction,
       accepted.flatMap(({ beside: { nonce } }) => nonce ?? []),
@@ -66,7 +66,7 @@ export async function enqueueAll(
       ),
     ),
   ]);
-  await supersedeAwaiting(transaction, created, known.held);
+  await supersedeAwaiting(transaction, created, known.busy);
   return outcomes;
 }
 
@@ -108,7 +108,7 @@ function answer(
 /** Reads what the decisions depend on. */
 async function readKnown(transaction: Transaction, calls: readonly EnqueueValues[]) {
   const nonces = calls.flatMap(([, beside]) => beside?.nonce?.value ?? []);
-  const [runs, counter, held, spent] = await Promise.all([
+  const [runs, counter, busy, spent] = await Promise.all([
     storedRuns(
       transaction,
       `FROM runs WHERE number IN (
@@ -116,7 +116,7 @@ async function readKnown(transaction: Transaction, calls: readonly EnqueueValues
       asKeys(calls.flatMap(([{ dedupeKey }]) => dedupeKey ?? [])),
     ),
     transaction.get("SELECT value FROM counters WHERE name = 'queued_runs'"),
-    heldGroups(
+    busyGroups(
       transaction,
       calls.map(([{ concurrencyGroup }]) => concurrencyGroup),
     ),
@@ -125,7 +125,7 @@ async function readKnown(transaction: Transaction, calls: readonly EnqueueValues
   return {
     runs: new Map(runs.map(({ run }) => [run.dedupeKey ?? '', run])),
     queued: Number(counter?.value),
-    held,
+    busy,
     nonces: spent,
   };
 }
@@ -167,7 +167,7 @@ function newRun(request: RunRequest, now: number): Run {
 async function insertRuns(
   transaction: Transaction,
   created: readonly Enqueued[],
-  held: Known['held'],
+  busy: Known['busy'],
 ): Promise<void> {
   if (created.length === 0) return;
   const added = created.map((outcome) => {
@@ -186,7 +186,7 @@ async function insertRuns(
     return { ...one, number };
   });
   const [claimable] = await Promise.all([
-    noteQueued(transaction, numbered, held),
+    noteQueued(transaction, numbered, busy),
     insertBeside(transaction, numbered),
   ]);
   for (const { outcome, number } of numbered) if (claimable.has(number)) outcome.mayClaim = true;
@@ -223,12 +223,12 @@ async function insertBeside(
 async function supersedeAwaiting(
   transaction: Transaction,
   created: readonly Enqueued[],
-  held: Known['held'],
+  busy: Known['busy'],
 ): Promise<void> {
   const covering = new Map<string, Enqueued>();
   for (const outcome of created) {
     const { coalesce, concurrencyGroup: group } = outcome.result.run;
-    if (coalesce && held.get(group) && !covering.has(group)) covering.set(group, outcome);
+    if (coalesce && busy.get(group) && !covering.has(group)) covering.set(group, outcome);
   }
   if (covering.size === 0) return;
   const holding = await storedRuns(

@@ -8,6 +8,7 @@ import type { Lease, RunStore } from '../../../runs/run-store.ts';
 import { appendEvents } from '../append-events.ts';
 import { placeholders, type Transaction, type Value, type Written } from '../database.ts';
 import { enqueue } from './enqueue.ts';
+import { noteHeld } from './holds.ts';
 import { openSteps, saveBeside, storedRuns, uncover } from './stored-runs.ts';
 
 /** Any machine can use a plan that the store keeps. The home of the run has the files already, which is less work. */
@@ -40,6 +41,9 @@ export async function append(
   let toAppend = areLast(events)
     ? completed(stored.run, events, await openSteps(transaction, stored))
     : events;
+  const held = await noteHeld(transaction, stored, toAppend);
+  toAppend = held.events;
+  changed.push(...held.changed);
   if (followUp) {
     const { run } = (await enqueue(transaction, followUp)).result;
     changed.push(run.id);

@@ -1,8 +1,9 @@
 /** Ends runs that a newer run covers. */
 
+import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run } from '../../../runs/run.ts';
 import { supersededBy } from '../../../runs/run-decisions.ts';
-import { projectRun, sequenceWidth } from '../../../runs/run-events.ts';
+import { sequenceWidth } from '../../../runs/run-events.ts';
 import { appendEvents, countEndings, dropSealed } from '../append-events.ts';
 import { noteLeft } from '../claimable.ts';
 import { asKeys, type Transaction } from '../database.ts';

@@ -1,7 +1,7 @@
 /** Projects the ledger entry of a service from the events of its step. Pure. */
 
-import type { LedgerFact, RunEventBody } from './run-events.ts';
-import type { LedgerEntry } from './run-store.ts';
+import type { LedgerFact, RunEventBody } from '../run-events.ts';
+import type { LedgerEntry } from '../run-store.ts';
 
 /** Returns the entry after the event, or undefined if the event says nothing about a service. */
 export function projectLedger(

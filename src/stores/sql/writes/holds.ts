@@ -1,0 +1,159 @@
+/** Writes holds, what they hold, and what goes on when they end. */
+
+import type { Hold, NewHold } from '../../../runs/hold.ts';
+import { kindOf } from '../../../runs/kinds/kinds.ts';
+import type { Run } from '../../../runs/run.ts';
+import { askedAfterHold } from '../../../runs/run-decisions.ts';
+import type { RunEventBody } from '../../../runs/run-events.ts';
+import { appendEvents } from '../append-events.ts';
+import { asKeys, type Transaction, type Written } from '../database.ts';
+import { toHold } from '../holds.ts';
+import { QUEUED_RUNS, type StoredRun } from '../rows.ts';
+import { timeOrderedId } from '../time-ordered-id.ts';
+import { enqueue } from './enqueue.ts';
+import { storedRuns } from './stored-runs.ts';
+
+const STANDING = '(ends_at IS NULL OR ends_at > ?)';
+
+export async function saveHold(transaction: Transaction, hold: NewHold): Promise<Written<Hold>> {
+  const last = await transaction.get('SELECT max(created_at) AS at FROM holds');
+  // No two holds have the same time, so that their order is that in which they were set.
+  const createdAt = Math.max(await transaction.now(), Number(last?.at ?? 0) + 1);
+  const saved: Hold = { ...hold, id: timeOrderedId(createdAt), createdAt };
+  await transaction.insert('holds', [
+    {
+      id: saved.id,
+      repository: saved.repository,
+      environment: saved.environment,
+      services: saved.services && JSON.stringify(saved.services),
+      reason: saved.reason,
+      set_by: saved.by,
+      created_at: saved.createdAt,
+      ends_at: saved.until,
+    },
+  ]);
+  return { result: saved, changed: [] };
+}
+
+export async function endHold(transaction: Transaction, id: string): Promise<Written<Hold | null>> {
+  const sql = `SELECT * FROM holds WHERE id = ? AND ${STANDING}`;
+  const row = await transaction.get(sql, id, await transaction.now());
+  if (!row) return { result: null, changed: [] };
+  return { result: toHold(row), changed: await end(transaction, [id]) };
+}
+
+/** Ends the holds whose time has come. Resolves to the ids of the runs that changed. */
+export async function endHoldsUntil(transaction: Transaction, now: number): Promise<string[]> {
+  const rows = await transaction.all('SELECT id FROM holds WHERE ends_at <= ?', now);
+  return rows.length === 0
+    ? []
+    : end(
+        transaction,
+        rows.map(({ id }) => String(id)),
+      );
+}
+
+/** Removes the holds. Runs that waited for them may start, and what other runs left out is asked for again. */
+async function end(transaction: Transaction, holds: readonly string[]): Promise<string[]> {
+  const keys = asKeys(holds);
+  const among = 'hold IN (SELECT key FROM json_each(?))';
+  const rows = await transaction.all(`SELECT run, services FROM held_runs WHERE ${among} ORDER BY run`, keys);
+  const stored = await storedRuns(
+    transaction,
+    `FROM runs WHERE number IN (SELECT run FROM held_runs WHERE ${among}) ORDER BY number`,
+    keys,
+  );
+  await transaction.run('DELETE FROM holds WHERE id IN (SELECT key FROM json_each(?))', keys);
+  const changed: string[] = [];
+  for (const one of stored.filter(({ run }) => run.state === 'queued')) {
+    await letGo(transaction, one);
+    changed.push(one.run.id);
+  }
+  for (const { run, number } of stored.filter(({ run: { state } }) => state !== 'queued')) {
+    const services = rows.filter((row) => row.run === number).flatMap(servicesOf);
+    changed.push(...(await askAgain(transaction, run, [...new Set(services)])));
+  }
+  return changed;
+}
+
+function servicesOf(row: Record<string, unknown>): string[] {
+  return JSON.parse(String(row.services)) as string[];
+}
+
+/** The run looks again at what is held, so it waits for no other hold either. */
+async function letGo(transaction: Transaction, stored: StoredRun): Promise<void> {
+  await transaction.run('DELETE FROM held_runs WHERE run = ?', stored.number);
+  await appendEvents(transaction, stored, [{ type: 'run.released', message: kindOf(stored.run).queued }]);
+}
+
+/** Asks again for what a run left out. A run that waits already and brings the branch up to date is enough. */
+async function askAgain(transaction: Transaction, run: Run, services: string[]): Promise<string[]> {
+  const request = services.length === 0 ? null : askedAfterHold(run, services);
+  if (!request) return [];
+  if (request.coalesce) {
+    const sql = `SELECT 1 AS waits FROM ${QUEUED_RUNS} AND concurrency_group = ? AND coalesce = 1 LIMIT 1`;
+    if (await transaction.get(sql, run.concurrencyGroup)) return [];
+  }
+  const { result, changed } = await enqueue(transaction, request);
+  return [...changed, result.run.id];
+}
+
+/**
+ * Notes what the events of a run say about holds. A hold may have ended after the run looked at it: the run then waits
+ * for nothing, and what it left out is asked for again at once.
+ */
+export async function noteHeld(
+  transaction: Transaction,
+  stored: StoredRun,
+  events: readonly RunEventBody[],
+): Promise<{ events: RunEventBody[]; changed: string[] }> {
+  const changed: string[] = [];
+  const noted: RunEventBody[] = [];
+  for (const event of events) {
+    const holds = 'holds' in event ? (event.holds ?? []) : [];
+    const standing = holds.length === 0 ? [] : await standingOf(transaction, holds);
+    const hasEnded = standing.length < holds.length;
+    if (event.type === 'run.requeued' && hasEnded) {
+      noted.push({ ...event, message: kindOf(stored.run).queued, notBefore: 0 });
+      continue;
+    }
+    noted.push(event);
+    const services = event.type === 'run.held' ? event.services : [];
+    await insertHeld(transaction, stored, standing, services);
+    if (hasEnded) changed.push(...(await askAgain(transaction, stored.run, services)));
+  }
+  return { events: noted, changed };
+}
+
+async function standingOf(transaction: Transaction, holds: readonly string[]): Promise<string[]> {
+  const rows = await transaction.all(
+    `SELECT id FROM holds WHERE id IN (SELECT key FROM json_each(?)) AND ${STANDING}`,
+    asKeys(holds),
+    await transaction.now(),
+  );
+  return rows.map(({ id }) => String(id));
+}
+
+async function insertHeld(
+  transaction: Transaction,
+  { run, number }: StoredRun,
+  holds: readonly string[],
+  services: string[],
+): Promise<void> {
+  if (holds.length === 0) return;
+  await transaction.insert(
+    'held_runs',
+    holds.map((hold) => ({ hold, run: number, services: JSON.stringify(services) })),
+    'ON CONFLICT (hold, run) DO UPDATE SET services = excluded.services',
+  );
+  if (!run.coalesce) return;
+  // The newest of these runs brings the branch up to date, so that the list does not grow with every push.
+  await transaction.run(
+    `DELETE FROM held_runs WHERE hold IN (SELECT key FROM json_each(?)) AND run <> ? AND EXISTS (
+       SELECT 1 FROM runs WHERE number = held_runs.run AND concurrency_group = ? AND coalesce = 1
+         AND finished_at IS NOT NULL)`,
+    asKeys(holds),
+    number,
+    run.concurrencyGroup,
+  );
+}

@@ -1,0 +1,76 @@
+/** Sets, lists and releases holds in the name of somebody. */
+
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { RequestError } from '../../errors.ts';
+import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/hold.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { type Place, requirePlace } from '../place.ts';
+import { reasonSchema } from '../reason.ts';
+import { describeIssues } from '../request-problems.ts';
+import { requireRunnable, type ServiceIds } from '../service-ids.ts';
+
+const MAX_SERVICES = 1_000;
+
+export interface HoldApiOptions {
+  store: Pick<RunStore, 'holds' | 'saveHold' | 'endHold'>;
+  /** The services of the branch. Fetches the branch when it does not know one of `named`. */
+  services(named: readonly string[]): Promise<ServiceIds>;
+  place: Place;
+  now(): number;
+  log: Pick<Logger, 'info'>;
+}
+
+export interface HoldApi {
+  /** The holds that stand, the oldest first. */
+  list(): Promise<Hold[]>;
+  /** Throws RequestError with what is wrong with the body. */
+  set(body: unknown, by: string): Promise<Hold>;
+  /** Resolves to false if no such hold stands. */
+  release(id: string, by: string): Promise<boolean>;
+}
+
+const holdSchema = z.strictObject({
+  reason: reasonSchema,
+  environment: z.string().optional(),
+  repository: z.string().optional(),
+  services: z.array(z.string()).min(1, 'must name a service, or be left out').max(MAX_SERVICES).optional(),
+  until: z.iso
+    .datetime({ offset: true, error: 'must be a time of RFC 3339, such as 2026-12-24T18:00:00Z' })
+    .optional(),
+});
+
+export function createHoldApi({ store, services, place, now, log }: HoldApiOptions): HoldApi {
+  async function set(body: unknown, by: string): Promise<Hold> {
+    const hold = parseHold(body, by, now());
+    const { environment, repository } = hold;
+    requirePlace({ environment: environment ?? undefined, repository: repository ?? undefined }, place);
+    if (hold.services !== null) requireRunnable(hold.services, await services(hold.services));
+    if ((await store.holds()).length >= MAX_HOLDS) {
+      throw new RequestError(409, `${MAX_HOLDS} holds stand already: release some of them`);
+    }
+    const saved = await store.saveHold(hold);
+    log.info({ hold: saved.id, actor: by, services: saved.services, until: saved.until }, 'hold set');
+    return saved;
+  }
+  return {
+    list: store.holds,
+    set,
+    async release(id, by) {
+      const hold = await store.endHold(id);
+      if (hold) log.info({ hold: id, actor: by, set_by: hold.by }, 'hold released');
+      return hold !== null;
+    },
+  };
+}
+
+/** Throws RequestError 400. */
+function parseHold(body: unknown, by: string, now: number): NewHold {
+  const parsed = holdSchema.safeParse(body);
+  if (!parsed.success) throw new RequestError(400, describeIssues(parsed.error.issues));
+  const { environment = null, repository = null, services, until: end, reason: why } = parsed.data;
+  const until = end === undefined ? null : Date.parse(end);
+  if (until !== null && until <= now) throw new RequestError(400, 'until: must be in the future');
+  const named = services ? [...new Set(services)].sort() : null;
+  return { environment, repository, services: named, reason: why, by, until };
+}

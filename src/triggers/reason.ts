@@ -1,0 +1,13 @@
+/** The reason that somebody gives in a request, for everybody who reads about it later. */
+
+import { z } from 'zod';
+import { replaceUnseen } from '../runs/texts/unseen-characters.ts';
+
+const MAX_REASON = 500;
+
+export const reasonSchema = z
+  .string()
+  .trim()
+  .min(1, 'must not be empty')
+  .max(MAX_REASON)
+  .refine((text) => replaceUnseen(text, '') === text, 'must be one line without invisible characters');
