@@ -143,7 +143,7 @@ it.each<[string, string, string]>([
   const asViewer = await ask(AS_VIEWER);
   expect([asViewer.status, await asViewer.json()]).toEqual([
     403,
-    { error: 'This needs the role operator; vera is viewer.', code: 'forbidden' },
+    { error: 'This needs the role operator, but vera has the role viewer.', code: 'forbidden' },
   ]);
   const session = await signIn(app, 'operator-token');
   expect((await ask({ ...session, Origin: 'https://elsewhere.example' })).status).toBe(403);
