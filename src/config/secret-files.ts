@@ -35,10 +35,15 @@ export function withSecretFiles(table: Table, environment: Environment): Environ
     }
     const content = readSecret(path);
     if (content.ok) complete[name] = content.value;
-    else problems.push(`${fileVariable(name)} names the file ${path}, but ${content.problem}`);
+    else problems.push(`${fileVariable(name)} names the file${shown(path)}, but ${content.problem}`);
   }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return complete;
+}
+
+/** The value may be the secret itself, by mistake. */
+function shown(path: string): string {
+  return path.startsWith('/') ? ` ${path}` : '';
 }
 
 function readSecret(path: string): { ok: true; value: string } | { ok: false; problem: string } {

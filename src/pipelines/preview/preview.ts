@@ -97,9 +97,9 @@ function asPreview({ explanation, target }: Explained, before: Snapshot, head: s
   const now = new Map(target.services.map((service) => [service.id, service]));
   const untouched = new Set(
     before.services
-      .filter(({ id, folder, texts, tree, shared }) => {
+      .filter(({ id, folder, texts, tree, shared, runs }) => {
         const service = now.get(id);
-        const same = service?.folder === folder && service.texts === texts;
+        const same = service?.folder === folder && service.texts === texts && service.runs === runs;
         return same && service.tree === tree && service.shared === shared;
       })
       .map(({ id }) => id),

@@ -71,16 +71,26 @@ interface Discovery {
  */
 export function createDiscovery(rules: Rules): Discovery {
   const book = bookOf(rules);
-  const claims = new Map<string, Claim>();
+  // By folder and name, then by id: one rule may make several services with one name.
+  const claims = new Map<string, Map<string, Claim>>();
   return {
     add(file) {
       const claim = claimOf(book, file);
       if (!claim) return;
       const key = `${claim.service.folder}\0${claim.service.captures.service}`;
-      const other = claims.get(key);
-      if (!other || claim.rule.position < other.rule.position) claims.set(key, claim);
+      const others = claims.get(key);
+      const [first] = others?.values() ?? [];
+      const { position } = claim.rule;
+      if (!others || !first || position < first.rule.position) {
+        claims.set(key, new Map([[claim.service.id, claim]]));
+      } else if (position === first.rule.position && !others.has(claim.service.id)) {
+        others.set(claim.service.id, claim);
+      }
     },
-    found: () => withoutDuplicates([...claims.values()].map(({ service }) => service)),
+    found() {
+      const all = [...claims.values()].flatMap((byId) => [...byId.values()]);
+      return withoutDuplicates(all.map(({ service }) => service));
+    },
   };
 }
 

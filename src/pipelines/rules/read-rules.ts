@@ -7,7 +7,7 @@ import { SECOND } from '../../units.ts';
 import type { ParsedRules } from './rules-file.ts';
 
 /** Up to this length the worst text takes a few milliseconds, which is less than the start of a thread. */
-const SMALL = 2_048;
+const SMALL = 512;
 const TIMEOUT_MS = 10 * SECOND;
 const KEPT = 4;
 

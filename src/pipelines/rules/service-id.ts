@@ -10,6 +10,7 @@ const SHAPES: Readonly<Record<string, string>> = {
 };
 const USUAL_SHAPE = '[A-Za-z0-9][A-Za-z0-9._-]*';
 const ANY_ID_SEGMENT = '[A-Za-z0-9][A-Za-z0-9._-]*';
+const ANY_ID = new RegExp(`^${ANY_ID_SEGMENT}$`);
 
 /** The regular expression of the texts that a placeholder of `match` matches. */
 export function shapeOf(name: string): string {
@@ -33,25 +34,60 @@ function withoutOddCharacters(segment: string): string {
 
 /** Returns a function that is true for ids of which a rule can make a service, whether or not there is a folder. */
 export function createIdCheck(rules: readonly ServiceRule[]): (id: string) => boolean {
-  const shapes = [...new Set(rules.map(shapeOfIds))].map((shape) => new RegExp(`^(?:${shape})$`));
-  return (id) =>
-    id.split('/').every(({ length }) => length <= MAX_NAME) && shapes.some((shape) => shape.test(`${id}/`));
+  const shapes = new Map<string, readonly Shape[]>();
+  for (const rule of rules) {
+    const texts = shapesOfIds(rule);
+    const key = JSON.stringify(texts);
+    if (!shapes.has(key)) shapes.set(key, texts.map(toShape));
+  }
+  return (id) => {
+    const segments = id.split('/');
+    const isShort = segments.every(({ length }) => length <= MAX_NAME);
+    return isShort && [...shapes.values()].some((shape) => matchesShape(shape, segments));
+  };
 }
 
-/** The regular expression of the ids, each with a slash at its end. */
-function shapeOfIds({ id, match }: ServiceRule): string {
-  if (id !== undefined) return `${shapeOfText(id, (text) => text)}/`;
+/** Matches one segment of an id. Null stands for any number of segments. */
+type Shape = RegExp | null;
+
+function toShape(text: string | null): Shape {
+  return text === null ? null : new RegExp(`^(?:${text})$`);
+}
+
+/** Compares one segment after the other, because one expression for all of them would try every combination. */
+function matchesShape(shape: readonly Shape[], segments: readonly string[]): boolean {
+  let at = 0;
+  let next = 0;
+  let retry: { at: number; next: number } | null = null;
+  while (at < segments.length) {
+    const expected = shape[next];
+    if (expected === null) {
+      next += 1;
+      retry = { at, next };
+    } else if (expected?.test(segments[at] ?? '')) {
+      at += 1;
+      next += 1;
+    } else if (retry && ANY_ID.test(segments[retry.at] ?? '')) {
+      retry.at += 1;
+      ({ at, next } = retry);
+    } else return false;
+  }
+  return shape.slice(next).every((rest) => rest === null);
+}
+
+/** The regular expressions of the segments of the ids. Null stands for any number of segments. */
+function shapesOfIds({ id, match }: ServiceRule): (string | null)[] {
+  if (id !== undefined) return id.split('/').map((part) => shapeOfText(part, (text) => text));
   const folders = match.split('/').slice(0, -1);
-  if (folders.length === 0) return `${shapeOf('service')}/`;
-  return folders.map(shapeOfFolder).join('');
+  if (folders.length === 0) return [shapeOf('service')];
+  return folders.map(shapeOfFolder).filter((shape) => shape !== '');
 }
 
-function shapeOfFolder(segment: string): string {
-  if (segment === '**') return `(?:${ANY_ID_SEGMENT}/)*`;
+function shapeOfFolder(segment: string): string | null {
+  if (segment === '**') return null;
   const text = withoutNumber(segment);
-  if (variablesIn(text).includes(null)) return `${ANY_ID_SEGMENT}/`;
-  const cleaned = shapeOfText(text.replace(/^[._-]+/, ''), (part) => part.replace(/[^A-Za-z0-9._-]+/g, '-'));
-  return cleaned && `${cleaned}/`;
+  if (variablesIn(text).includes(null)) return ANY_ID_SEGMENT;
+  return shapeOfText(text.replace(/^[._-]+/, ''), (part) => part.replace(/[^A-Za-z0-9._-]+/g, '-'));
 }
 
 function shapeOfText(text: string, clean: (text: string) => string): string {

@@ -1,6 +1,7 @@
 /** The texts of a rule for one service: its command, its checks, and the patterns of its files. */
 
 import { hash } from 'node:crypto';
+import { posix } from 'node:path';
 import { plainGlob } from './patterns/glob.ts';
 import { expand, type Places } from './patterns/placeholders.ts';
 import type { Service } from './service-rules.ts';
@@ -30,7 +31,8 @@ export function verifyOf(texts: Texts): string[] | null {
 
 /** A path in the repository. The root is `.`. */
 export function cwdOf(texts: Texts): string {
-  return plainPath(expand(texts.rule.cwd ?? '.', placesOf(texts)));
+  // A placeholder may stand for `..`, which leads no higher than the root.
+  return posix.join('/', expand(texts.rule.cwd ?? '.', placesOf(texts))).slice(1) || '.';
 }
 
 /** Paths in the repository, or null for the usual compose file. */
@@ -48,13 +50,18 @@ export function inputsPatternsOf(texts: Texts): string[] | null {
   const plain = Object.entries(placesOf(texts)).map(([name, text]) => [name, plainGlob(text)]);
   return rule.inputs.map((pattern) => {
     const expanded = expand(pattern, Object.fromEntries(plain));
-    return expanded.startsWith('!') ? `!${plainPath(expanded.slice(1))}` : plainPath(expanded);
+    return expanded.startsWith('!') ? `!${asGlob(expanded.slice(1))}` : asGlob(expanded);
   });
 }
 
 /** For people: `invoke redis.sync`, or the command. */
 export function shownCommand(texts: Texts, invokeCommand: readonly string[] = []): string {
   return commandOf(texts, invokeCommand).join(' ');
+}
+
+/** The folder at the root is everything. */
+function asGlob(path: string): string {
+  return path === '.' ? '**' : plainPath(path);
 }
 
 /** The folder of a service at the root is `.`, so a path may begin with `./`. */

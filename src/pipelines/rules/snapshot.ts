@@ -94,13 +94,15 @@ function createBuilder(rules: Rules, { services, duplicates, claimed }: Found) {
   const shared = createSharedFiles(rules);
   const inputs = dependOnFolders(rules) ? null : createInputFiles(rules, services);
   const ids = new Map<string, string>();
+  const trees = new Map<string, string>();
   const linkPaths = new Set<string>();
   function add(entry: TreeEntry): void {
     if (entry.type !== 'tree') {
       shared.add(entry);
       inputs?.add(entry);
     }
-    if (entry.type === 'tree' || isFile(entry)) ids.set(entry.path, entry.id);
+    if (entry.type === 'tree') trees.set(entry.path, entry.id);
+    else if (isFile(entry)) ids.set(entry.path, entry.id);
     else if (entry.mode === LINK) linkPaths.add(entry.path);
   }
   /** The links among the files that config hashes cover. */
@@ -114,7 +116,7 @@ function createBuilder(rules: Rules, { services, duplicates, claimed }: Found) {
     const digests = shared.digests();
     const idAt = (path: string) => ids.get(path) ?? linked.get(path) ?? null;
     const found = services.map((service) => {
-      const folderTree = ids.get(service.folder) ?? '';
+      const folderTree = trees.get(service.folder) ?? '';
       return {
         ...service,
         tree: inputs ? inputs.treeOf(service, folderTree) : folderTree,

@@ -16,14 +16,14 @@ interface NeedsInput {
 }
 
 /**
- * Returns the decisions, with `blocked` instead of `run` for services whose needs are not met. A needed service that runs
+ * Returns the decisions, with `blocked` instead of `run` for services whose needs are not met, or `held` if a need is held. A needed service that runs
  * in the same sync is left to the schedule.
  */
 export function blockByNeeds(input: NeedsInput): Selected[] {
   const { selected, needs } = input;
   const forced = new Set(input.forced);
   const waiting = selected.filter(({ service, decision }) => decision === 'run' && !forced.has(service));
-  const blocked = new Map<string, string>();
+  const blocked = new Map<string, Pick<Selected, 'decision' | 'because'>>();
   const pairs = waiting.flatMap(({ service }) =>
     (ofService(needs, service) ?? []).map((need) => ({ need, service })),
   );
@@ -33,15 +33,16 @@ export function blockByNeeds(input: NeedsInput): Selected[] {
   for (const [need, problem] of problems) {
     for (const { service } of byNeed.get(need) ?? []) {
       if (blocked.has(service)) continue;
-      blocked.set(service, `Needs ${need}, ${problem}.`);
-      problems.set(service, 'which is blocked');
+      const decision = problem === HELD ? 'held' : 'blocked';
+      blocked.set(service, { decision, because: `Needs ${need}, ${problem}.` });
+      problems.set(service, problem === HELD ? HELD : 'which is blocked');
     }
   }
-  return selected.map((item) => {
-    const because = blocked.get(item.service);
-    return because === undefined ? item : { ...item, decision: 'blocked', because };
-  });
+  return selected.map((item) => ({ ...item, ...blocked.get(item.service) }));
 }
+
+/** The service runs after the hold, and so do the services that need it. */
+const HELD = 'which is held';
 
 function problemsOf({ selected, ledger, baseline }: NeedsInput, needed: string[]): Map<string, string> {
   const decided = new Map(selected.map((item) => [item.service, item]));
@@ -50,6 +51,10 @@ function problemsOf({ selected, ledger, baseline }: NeedsInput, needed: string[]
     const decision = decided.get(need)?.decision;
     // The service is not at this commit, never runs, or runs in this sync.
     if (decision === undefined || NO_PROBLEM.has(decision)) continue;
+    if (decision === 'held') {
+      problems.set(need, HELD);
+      continue;
+    }
     const entry = ledger.entries.get(need);
     if (!entry && baseline?.byId.has(need)) continue;
     const problem = entry ? PROBLEMS[entry.outcome] : 'which was never synced';

@@ -188,6 +188,7 @@ function staleAgainstBaselines(input: SelectionInput, service: ServiceAtCommit):
     if (before.shared !== service.shared) return run(`Shared files changed since ${since}.`);
     const own = sameService(input.ownServices?.get(baseline.commit)?.get(service.folder), service);
     if (own && own.id !== service.id) return run(`Its id was ${own.id} at ${since}.`);
+    if (own && !own.runs) return run(`It was excluded at ${since}.`);
     if (own && own.texts !== service.texts) return run(`Its task changed since ${since}.`);
   }
   return { decision: 'not_chosen', because: 'Unchanged since the first push seen.' };

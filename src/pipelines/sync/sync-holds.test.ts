@@ -182,7 +182,7 @@ describe('A hold on one service', () => {
     const rules = `needs:\n  ${DASHY}: [${REDIS}]\n`;
     const { run } = await push(world, '', { ...files('first'), '.iac-runner.yaml': rules });
     expect(await world.work()).toMatchObject({ id: run.id, state: 'queued', message: HELD });
-    expect(await decisions(world, run.id)).toEqual({ [REDIS]: 'held', [DASHY]: 'blocked' });
+    expect(await decisions(world, run.id)).toEqual({ [REDIS]: 'held', [DASHY]: 'held' });
     await world.store.endHold(id);
     const message = '2 service(s) synced successfully';
     expect(await world.work()).toMatchObject({ id: run.id, state: 'succeeded', message });

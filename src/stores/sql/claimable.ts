@@ -89,6 +89,11 @@ export async function noteLeft(transaction: Transaction, group: string, runs: nu
   await refresh(transaction, group);
 }
 
+/** Updates the table after queued runs of a group may start. */
+export async function noteReleased(transaction: Transaction, group: string): Promise<void> {
+  await refresh(transaction, group);
+}
+
 /** Prepares a claim: runs that were postponed until now become claimable. */
 export async function noteTime(transaction: Transaction, now: number): Promise<void> {
   const groups = await transaction.all(

@@ -5,6 +5,7 @@ import { placeholdersIn } from '../patterns/placeholders.ts';
 import {
   placeholdersOf,
   problemOfGlob,
+  problemOfId,
   problemOfMatch,
   problemOfPath,
   problemOfPatterns,
@@ -15,6 +16,9 @@ import {
 const MAX_TEXT = 4_096;
 /** Every file may be compared with all of them. */
 const MAX_PATTERNS = 100;
+const MAX_ARGUMENTS = 1_000;
+/** Each of them may stand for the long path of a folder, for every service of the rule. */
+const MAX_PLACEHOLDERS = 100;
 
 /** A text for which the check finds no problem. */
 function text(problemOf: (value: string) => string | null) {
@@ -47,6 +51,7 @@ const argv = z
       .regex(/^[^\0]*$/, 'expected no NUL character'),
   )
   .min(1)
+  .max(MAX_ARGUMENTS)
   .refine(([program]) => program !== '', { error: 'expected the name of a program', path: [0] });
 
 const fields = z.strictObject({
@@ -83,6 +88,7 @@ const fields = z.strictObject({
   config: z
     .array(text((path) => problemOfPath(withoutFolder(path))))
     .min(1)
+    .max(MAX_PATTERNS)
     .optional()
     .describe('The files that the config hash covers. Default: compose.yaml'),
   environments: z
@@ -122,7 +128,15 @@ function problemsOf(rule: Fields): Problem[] {
     const message = problemOfPlaceholders(value, allowed);
     if (message !== null) problems.push({ path, message });
   };
-  if (rule.id !== undefined) check(['id'], rule.id, captured);
+  if (rule.id !== undefined) {
+    check(['id'], rule.id, captured);
+    const message = problemOfId(rule.id);
+    if (message !== null) problems.push({ path: ['id'], message });
+  }
+  const texts = [rule.run, rule.verify, rule.cwd, rule.config, rule.inputs].flat();
+  if (texts.flatMap((one) => placeholdersIn(one ?? '')).length > MAX_PLACEHOLDERS) {
+    problems.push({ path: [], message: `expected at most ${MAX_PLACEHOLDERS} placeholders in one rule` });
+  }
   const allowed = placeholdersOf(rule.match);
   if (rule.cwd !== undefined) check(['cwd'], rule.cwd, allowed);
   for (const field of ['run', 'verify', 'config', 'inputs'] as const) {

@@ -4,7 +4,9 @@ import { variablesIn } from '../patterns/glob.ts';
 import { placeholdersIn } from '../patterns/placeholders.ts';
 
 /** A segment with more of them could take long to compare with a long file name. */
-const MAX_VARIABLES = 3;
+const MAX_VARIABLES = 2;
+/** The library that makes regular expressions of globs refuses longer ones than 65,536 characters. */
+const MAX_GLOB = 4_096;
 
 /** Placeholders that every rule has, besides those of its `match`. */
 const USUAL_PLACEHOLDERS = ['id', 'folder', 'environment', 'revision'];
@@ -22,6 +24,7 @@ export function problemOfGlob(glob: string): string | null {
 }
 
 export function problemOfWildcards(glob: string): string | null {
+  if (glob.length > MAX_GLOB) return `expected at most ${MAX_GLOB} characters`;
   const segments = glob.split('/');
   if (segments.some((segment) => segment !== '**' && segment.includes('**')))
     return '** stands for folders, so it needs a slash on both sides';
@@ -58,6 +61,13 @@ export function problemOfPlaceholders(text: string, allowed: readonly string[]):
   const unknown = placeholdersIn(text).find((name) => !allowed.includes(name));
   if (unknown === undefined) return null;
   return `unknown placeholder {${unknown}}; there are ${allowed.map((name) => `{${name}}`).join(', ')}`;
+}
+
+/** An id must not need many tries to be compared with the ids that a rule can make. */
+export function problemOfId(id: string): string | null {
+  const names = placeholdersIn(id);
+  if (new Set(names).size < names.length) return 'expected each placeholder once';
+  return problemOfWildcards(id);
 }
 
 /** The placeholders that `run`, `verify`, `cwd`, `config` and `inputs` may have. */

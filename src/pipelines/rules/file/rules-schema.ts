@@ -5,6 +5,10 @@ import { TOOLS } from '../../../runs/deployments/deployment.ts';
 import { patterns, serviceRule } from './rule-schema.ts';
 import { problemOfWildcards } from './rule-texts.ts';
 
+/** Every file may be compared with all of them. */
+const MAX_RULES = 200;
+const MAX_SHARED = 1_000;
+
 const serviceId = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'expected a service id such as platform/postgres')
@@ -77,8 +81,13 @@ const terraform = z.strictObject({
 
 export const rulesFileSchema = z
   .strictObject({
-    services: z.array(serviceRule).min(1).optional().describe('In place of the built-in rules'),
-    shared: z.array(sharedPath).optional().describe('In place of the built-in shared paths'),
+    services: z
+      .array(serviceRule)
+      .min(1)
+      .max(MAX_RULES)
+      .optional()
+      .describe('In place of the built-in rules'),
+    shared: z.array(sharedPath).max(MAX_SHARED).optional().describe('In place of the built-in shared paths'),
     ignore: patterns().optional().describe('Files that no service depends on, e.g. **/*.md'),
     exclude: z.array(serviceId).optional().describe('Services that are listed, but never run'),
     needs: z

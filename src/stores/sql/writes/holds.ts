@@ -5,10 +5,10 @@ import { kindOf } from '../../../runs/kinds/kinds.ts';
 import type { Run } from '../../../runs/run.ts';
 import { askedAfterHold } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
-import { appendEvents } from '../append-events.ts';
+import { noteReleased } from '../claimable.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';
 import { toHold } from '../holds.ts';
-import { QUEUED_RUNS, type StoredRun } from '../rows.ts';
+import { eventData, QUEUED_RUNS, type StoredRun } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
 import { enqueue } from './enqueue.ts';
 import { storedRuns } from './stored-runs.ts';
@@ -65,12 +65,15 @@ async function end(transaction: Transaction, holds: readonly string[]): Promise<
   );
   await transaction.run('DELETE FROM holds WHERE id IN (SELECT key FROM json_each(?))', keys);
   const changed: string[] = [];
-  for (const one of stored.filter(({ run }) => run.state === 'queued')) {
-    await letGo(transaction, one);
-    changed.push(one.run.id);
+  const waiting = stored.filter(({ run }) => run.state === 'queued');
+  for (const ofGroup of Map.groupBy(waiting, ({ run }) => run.concurrencyGroup).values()) {
+    await letGo(transaction, ofGroup);
+    changed.push(...ofGroup.map(({ run }) => run.id));
   }
   for (const { run, number } of stored.filter(({ run: { state } }) => state !== 'queued')) {
     const services = rows.filter((row) => row.run === number).flatMap(servicesOf);
+    // The new run looks at the other holds itself. Their rows would ask for the same once more.
+    await transaction.run('DELETE FROM held_runs WHERE run = ?', number);
     changed.push(...(await askAgain(transaction, run, [...new Set(services)])));
   }
   return changed;
@@ -80,10 +83,35 @@ function servicesOf(row: Record<string, unknown>): string[] {
   return JSON.parse(String(row.services)) as string[];
 }
 
-/** The run looks again at what is held, so it waits for no other hold either. */
-async function letGo(transaction: Transaction, stored: StoredRun): Promise<void> {
-  await transaction.run('DELETE FROM held_runs WHERE run = ?', stored.number);
-  await appendEvents(transaction, stored, [{ type: 'run.released', message: kindOf(stored.run).queued }]);
+/**
+ * Lets the queued runs of one group go, by a few statements for all of them. They look again at what is held, so they wait
+ * for no other hold either.
+ */
+async function letGo(transaction: Transaction, stored: readonly StoredRun[]): Promise<void> {
+  const [first] = stored;
+  if (!first) return;
+  const at = await transaction.now();
+  const message = kindOf(first.run).queued;
+  const event = { type: 'run.released', message } as const;
+  const among = 'id IN (SELECT key FROM json_each(?))';
+  const ids = asKeys(stored.map(({ run }) => run.id));
+  await transaction.insert(
+    'events',
+    stored.map(({ number, nextSeq }) => ({
+      run: number,
+      seq: nextSeq,
+      at,
+      type: event.type,
+      data: eventData(event),
+    })),
+  );
+  await transaction.run(`DELETE FROM held_runs WHERE run IN (SELECT number FROM runs WHERE ${among})`, ids);
+  await transaction.run(
+    `UPDATE runs SET not_before = 0, message = ?, next_seq = next_seq + 1 WHERE ${among}`,
+    message,
+    ids,
+  );
+  await noteReleased(transaction, first.run.concurrencyGroup);
 }
 
 /** Asks again for what a run left out. A run that waits already and brings the branch up to date is enough. */
@@ -91,7 +119,8 @@ async function askAgain(transaction: Transaction, run: Run, services: string[]):
   const request = services.length === 0 ? null : askedAfterHold(run, services);
   if (!request) return [];
   if (request.coalesce) {
-    const sql = `SELECT 1 AS waits FROM ${QUEUED_RUNS} AND concurrency_group = ? AND coalesce = 1 LIMIT 1`;
+    const sql = `SELECT 1 AS waits FROM ${QUEUED_RUNS} AND concurrency_group = ? AND coalesce = 1
+      AND NOT EXISTS (SELECT 1 FROM held_runs WHERE run = runs.number) LIMIT 1`;
     if (await transaction.get(sql, run.concurrencyGroup)) return [];
   }
   const { result, changed } = await enqueue(transaction, request);
@@ -119,8 +148,8 @@ export async function noteHeld(
     }
     noted.push(event);
     const services = event.type === 'run.held' ? event.services : [];
-    await insertHeld(transaction, stored, standing, services);
     if (hasEnded) changed.push(...(await askAgain(transaction, stored.run, services)));
+    else await insertHeld(transaction, stored, standing, services);
   }
   return { events: noted, changed };
 }
