@@ -57,7 +57,7 @@ async function startOn(layout: Layout) {
   };
   const runner = await stage.start({ environment });
   await until('the first look at the branch', () =>
-    runner.logs().find(({ msg }) => String(msg).startsWith('branch met for the first time')),
+    runner.logs().find(({ msg }) => String(msg).startsWith('the branch is seen for the first time')),
   );
   return { stage, runner, environment };
 }

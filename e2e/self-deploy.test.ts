@@ -53,7 +53,7 @@ time.sleep(300)`,
   const last = await stage.start({ environment });
   const run = await last.waitForRun(runId, 'errored');
   expect(run).toMatchObject({ attempt: 1, reason: 'handed_back_too_often' });
-  expect(run.message).toContain('handed back 5 times');
+  expect(run.message).toContain('handed it back 5 times');
   expect(run.next_action).toContain('docs/operations.md');
   await stage.github.statuses.waitFor({ sha: commit, state: 'error' });
 });
