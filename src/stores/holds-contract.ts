@@ -202,6 +202,30 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
       });
     });
 
+    it('asks again once for what a request left out because of two holds', async () => {
+      const [first, second] = [await store.saveHold(FREEZE), await store.saveHold(FREEZE)];
+      const input = { ...push().input, force: true } as SyncRun['input'];
+      const { lease } = await claimed(push({ coalesce: false, input }));
+      await store.append(lease, [leavesOut(['platform/redis'], first.id, second.id), SUCCEEDED]);
+      await store.endHold(first.id);
+      const again = await next();
+      expect(again?.run.input).toMatchObject({ announced: ['platform/redis'] });
+      if (again) await store.append(again.lease, [SUCCEEDED]);
+      await store.endHold(second.id);
+      expect(await next()).toBeNull();
+    });
+
+    it('asks again for what a push left out although another push waits for another hold', async () => {
+      const other = await store.saveHold(FREEZE);
+      await waiting(other.id);
+      const hold = await store.saveHold(FREEZE);
+      const request = push({ coalesce: false });
+      const { lease } = await claimed({ ...request, concurrencyGroup: 'sync:main' });
+      await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
+      await store.endHold(hold.id);
+      expect((await next())?.run.input).toMatchObject({ announced: ['platform/redis'] });
+    });
+
     it('asks again at once for what was left out because of a hold that has ended meanwhile', async () => {
       const hold = await store.saveHold(FREEZE);
       const { run, lease } = await claimed(push());

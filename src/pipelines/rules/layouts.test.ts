@@ -23,6 +23,13 @@ function idsOf(services: string, paths: string[]): string[] {
   return discoverServices(paths, rulesOf(`services:\n${services}`)).services.map(({ id }) => id);
 }
 
+/** A file with one rule. */
+const rule = (fields: string, match = 'a/{service}/x') =>
+  `services:\n  - match: "${match}"\n${fields
+    .split('\n')
+    .map((line) => `    ${line}\n`)
+    .join('')}`;
+
 describe('match', () => {
   it.each([
     ['stacks/{service}/docker-compose.yml', ['stacks/web/docker-compose.yml'], ['stacks/web']],
@@ -96,11 +103,6 @@ describe('the placeholders', () => {
 });
 
 describe('a mistake in a rule', () => {
-  const rule = (fields: string, match = 'a/{service}/x') =>
-    `services:\n  - match: "${match}"\n${fields
-      .split('\n')
-      .map((line) => `    ${line}\n`)
-      .join('')}`;
   it.each([
     [rule('run: [make, "{servce}"]'), /^file line 3, services\.0\.run\.1: unknown placeholder \{servce\}/],
     [rule('run: [make]\ncwd: "{nn}"'), /^file line 4, services\.0\.cwd: unknown placeholder \{nn\}/],
@@ -291,5 +293,52 @@ describe('the texts of a rule', () => {
       `${task}    secrets: []\n`,
     ].map(digestOf);
     expect(new Set(digests).size).toBe(digests.length);
+  });
+});
+
+describe('A rules file of a stranger', () => {
+  const name = 'a'.repeat(250);
+  it.each([
+    [rule('run: [make]', `${'**/'.repeat(30)}{service}/f`), `${'a/'.repeat(60)}B`],
+    [rule('run: [make]\nid: "{a}-{service}"', '{a}/{service}/f'), `${name}-`],
+    [rule('run: [make]', '{a}x{service}/{b}x{c}/f'), `${'x'.repeat(250)}/${'x'.repeat(249)}!`],
+  ])('does not take long to compare with an id: %s', (text, id) => {
+    const startedAt = performance.now();
+    expect(problemsOf(`${text}exclude: ["${id}"]\n`)).not.toEqual([]);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
+  it.each([
+    [rule('run: [make]\nid: "{service}-{service}"'), /services\.0\.id: expected each placeholder once/],
+    [rule(`run: [make${', "{folder}"'.repeat(101)}]`), /at most 100 placeholders in one rule/],
+    [`shared: ["${'*/'.repeat(3_000)}x"]\n`, /expected at most 4096 characters/],
+  ])('is refused for %.60s', (text, expected) => {
+    expect(problemsOf(text)[0]).toMatch(expected);
+  });
+
+  it('leads no higher than the root of the repository', () => {
+    const rules = rulesOf(
+      `services:\n  - { match: "a/{service}/f", ${RUN}, cwd: "{environment}../{environment}.." }\n`,
+    );
+    const [service] = discoverServices(['a/web/f'], rules).services;
+    expect(service && cwdOf(service)).toBe('.');
+  });
+});
+
+describe('Services of one folder', () => {
+  it('may have one name, if their ids differ', () => {
+    const rule = `  - { match: "groups/{team}.{service}.yml", id: "{team}/{service}", ${RUN} }\n`;
+    expect(idsOf(rule, ['groups/core.web.yml', 'groups/shop.web.yml'])).toEqual(['core/web', 'shop/web']);
+  });
+
+  it('have no config hash for a folder, which has no content', () => {
+    const rules = rulesOf(`services:\n  - { match: "a/{service}/f", ${RUN}, config: ["{folder}"] }\n`);
+    const entries: TreeEntry[] = [
+      { mode: '040000', type: 'tree', id: '1'.repeat(40), path: 'a/web' },
+      { mode: '100644', type: 'blob', id: '2'.repeat(40), path: 'a/web/f' },
+    ];
+    expect(snapshotOf('c', entries, rules).services).toMatchObject([
+      { id: 'a/web', tree: '1'.repeat(40), config: [null] },
+    ]);
   });
 });
