@@ -6,6 +6,7 @@ import { type NewHold, UNTIL_RELEASED } from '../runs/hold.ts';
 import type { RunRequest, SyncRun } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
+import { pushRequest } from './run-store-contract.ts';
 
 const FREEZE: NewHold = {
   repository: null,
@@ -15,29 +16,6 @@ const FREEZE: NewHold = {
   by: 'ada',
   until: null,
 };
-
-function push(overrides: Partial<SyncRun> = {}): RunRequest {
-  return {
-    kind: 'sync',
-    trigger: { source: 'webhook', actor: 'octocat', deliveryId: 'delivery-1', retryOf: null },
-    input: {
-      branch: 'main',
-      intent: 'follow',
-      revision: 'a'.repeat(40),
-      before: 'b'.repeat(40),
-      selection: { mode: 'changed' },
-      force: false,
-      dryRun: false,
-      postponed: [],
-      unpin: false,
-      announced: [],
-    },
-    concurrencyGroup: 'sync:main',
-    coalesce: true,
-    dedupeKey: null,
-    ...overrides,
-  };
-}
 
 function waits(...holds: string[]): RunEventBody {
   const message = 'Held by ada: Freeze';
@@ -73,7 +51,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
       return claim;
     }
 
-    async function waiting(hold: string, request = push()): Promise<Claim> {
+    async function waiting(hold: string, request = pushRequest()): Promise<Claim> {
       const claim = await claimed(request);
       await store.append(claim.lease, [waits(hold)]);
       return claim;
@@ -131,7 +109,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
 
     it('lets a run wait for nothing if its hold ended before the run could wait', async () => {
       const hold = await store.saveHold(FREEZE);
-      const { run, lease } = await claimed(push());
+      const { run, lease } = await claimed(pushRequest());
       await store.endHold(hold.id);
       await store.append(lease, [waits(hold.id)]);
       expect((await next())?.run.id).toBe(run.id);
@@ -139,7 +117,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
 
     it('lets a run look again when one of several holds ends', async () => {
       const [one, other] = [await store.saveHold(FREEZE), await store.saveHold(FREEZE)];
-      const { run, lease } = await claimed(push());
+      const { run, lease } = await claimed(pushRequest());
       await store.append(lease, [waits(one.id, other.id)]);
       await store.endHold(other.id);
       const again = await next();
@@ -169,7 +147,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     it('asks again, once for a branch, for the services that pushes left out', async () => {
       const hold = await store.saveHold(FREEZE);
       for (let pushes = 0; pushes < 3; pushes += 1) {
-        const { lease } = await claimed(push());
+        const { lease } = await claimed(pushRequest());
         await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
       }
       expect(await next()).toBeNull();
@@ -190,9 +168,9 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('asks again for exactly what a request left out that no push covers', async () => {
-      const input = { ...push().input, force: true } as SyncRun['input'];
+      const input = { ...pushRequest().input, force: true } as SyncRun['input'];
       const hold = await store.saveHold(FREEZE);
-      const { lease } = await claimed(push({ coalesce: false, input }));
+      const { lease } = await claimed(pushRequest({ coalesce: false, input }));
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
       await store.endHold(hold.id);
       expect((await next())?.run.input).toEqual({
@@ -204,8 +182,8 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
 
     it('asks again once for what a request left out because of two holds', async () => {
       const [first, second] = [await store.saveHold(FREEZE), await store.saveHold(FREEZE)];
-      const input = { ...push().input, force: true } as SyncRun['input'];
-      const { lease } = await claimed(push({ coalesce: false, input }));
+      const input = { ...pushRequest().input, force: true } as SyncRun['input'];
+      const { lease } = await claimed(pushRequest({ coalesce: false, input }));
       await store.append(lease, [leavesOut(['platform/redis'], first.id, second.id), SUCCEEDED]);
       await store.endHold(first.id);
       const again = await next();
@@ -219,7 +197,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
       const other = await store.saveHold(FREEZE);
       await waiting(other.id);
       const hold = await store.saveHold(FREEZE);
-      const request = push({ coalesce: false });
+      const request = pushRequest({ coalesce: false });
       const { lease } = await claimed({ ...request, concurrencyGroup: 'sync:main' });
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
       await store.endHold(hold.id);
@@ -228,7 +206,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
 
     it('asks again at once for what was left out because of a hold that has ended meanwhile', async () => {
       const hold = await store.saveHold(FREEZE);
-      const { run, lease } = await claimed(push());
+      const { run, lease } = await claimed(pushRequest());
       await store.endHold(hold.id);
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
       const again = await next();
@@ -247,7 +225,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
 
     it('keeps an old run until the hold has ended that it left services out for', async () => {
       const hold = await store.saveHold(FREEZE);
-      const { run, lease } = await claimed(push());
+      const { run, lease } = await claimed(pushRequest());
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
       const old = { before: Date.now() + 60_000, deliveriesBefore: 0, reporters: [] };
       expect(await store.prune(old)).toBe(false);

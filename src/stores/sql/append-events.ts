@@ -39,6 +39,19 @@ export async function appendEvents(
   return run;
 }
 
+/** Adds the same event, which takes one number, to the log of each run, by one statement. The caller updates the runs. */
+export async function insertForEach(
+  transaction: Transaction,
+  runs: readonly StoredRun[],
+  { at, event }: { at: number; event: RunEventBody },
+): Promise<void> {
+  const row = { at, type: event.type, data: eventData(event) };
+  await transaction.insert(
+    'events',
+    runs.map(({ number, nextSeq }) => ({ run: number, seq: nextSeq, ...row })),
+  );
+}
+
 async function insertEvent(
   transaction: Transaction,
   run: number,

@@ -2,13 +2,15 @@
 
 import type { Hold, NewHold } from '../../../runs/hold.ts';
 import { kindOf } from '../../../runs/kinds/kinds.ts';
+import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run } from '../../../runs/run.ts';
 import { askedAfterHold } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
+import { insertForEach } from '../append-events.ts';
 import { noteReleased } from '../claimable.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';
 import { toHold } from '../holds.ts';
-import { eventData, QUEUED_RUNS, type StoredRun } from '../rows.ts';
+import { QUEUED_RUNS, type StoredRun } from '../rows.ts';
 import { timeOrderedId } from '../time-ordered-id.ts';
 import { enqueue } from './enqueue.ts';
 import { storedRuns } from './stored-runs.ts';
@@ -63,6 +65,11 @@ async function end(transaction: Transaction, holds: readonly string[]): Promise<
     `FROM runs WHERE number IN (SELECT run FROM held_runs WHERE ${among}) ORDER BY number`,
     keys,
   );
+  // A run that waited or left something out looks at all holds again, so it has no row of another hold either.
+  await transaction.run(
+    `DELETE FROM held_runs WHERE run IN (SELECT run FROM held_runs WHERE ${among})`,
+    keys,
+  );
   await transaction.run('DELETE FROM holds WHERE id IN (SELECT key FROM json_each(?))', keys);
   const changed: string[] = [];
   const waiting = stored.filter(({ run }) => run.state === 'queued');
@@ -72,8 +79,6 @@ async function end(transaction: Transaction, holds: readonly string[]): Promise<
   }
   for (const { run, number } of stored.filter(({ run: { state } }) => state !== 'queued')) {
     const services = rows.filter((row) => row.run === number).flatMap(servicesOf);
-    // The new run looks at the other holds itself. Their rows would ask for the same once more.
-    await transaction.run('DELETE FROM held_runs WHERE run = ?', number);
     changed.push(...(await askAgain(transaction, run, [...new Set(services)])));
   }
   return changed;
@@ -83,32 +88,20 @@ function servicesOf(row: Record<string, unknown>): string[] {
   return JSON.parse(String(row.services)) as string[];
 }
 
-/**
- * Lets the queued runs of one group go, by a few statements for all of them. They look again at what is held, so they wait
- * for no other hold either.
- */
+/** Lets the queued runs of one group go, by a few statements for all of them. */
 async function letGo(transaction: Transaction, stored: readonly StoredRun[]): Promise<void> {
   const [first] = stored;
   if (!first) return;
   const at = await transaction.now();
-  const message = kindOf(first.run).queued;
-  const event = { type: 'run.released', message } as const;
+  const event = { type: 'run.released', message: kindOf(first.run).queued } as const;
+  const released = projectRun(first.run, event, at);
   const among = 'id IN (SELECT key FROM json_each(?))';
   const ids = asKeys(stored.map(({ run }) => run.id));
-  await transaction.insert(
-    'events',
-    stored.map(({ number, nextSeq }) => ({
-      run: number,
-      seq: nextSeq,
-      at,
-      type: event.type,
-      data: eventData(event),
-    })),
-  );
-  await transaction.run(`DELETE FROM held_runs WHERE run IN (SELECT number FROM runs WHERE ${among})`, ids);
+  await insertForEach(transaction, stored, { at, event });
   await transaction.run(
-    `UPDATE runs SET not_before = 0, message = ?, next_seq = next_seq + 1 WHERE ${among}`,
-    message,
+    `UPDATE runs SET not_before = ?, message = ?, next_seq = next_seq + 1 WHERE ${among}`,
+    released.notBefore,
+    released.message,
     ids,
   );
   await noteReleased(transaction, first.run.concurrencyGroup);

@@ -4,10 +4,10 @@ import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run } from '../../../runs/run.ts';
 import { supersededBy } from '../../../runs/run-decisions.ts';
 import { sequenceWidth } from '../../../runs/run-events.ts';
-import { appendEvents, countEndings, dropSealed } from '../append-events.ts';
+import { appendEvents, countEndings, dropSealed, insertForEach } from '../append-events.ts';
 import { noteLeft } from '../claimable.ts';
 import { asKeys, type Transaction } from '../database.ts';
-import { eventData, type StoredRun } from '../rows.ts';
+import type { StoredRun } from '../rows.ts';
 
 export async function supersede(
   transaction: Transaction,
@@ -31,11 +31,7 @@ export async function supersedeQueued(
   const at = await transaction.now();
   const event = supersededBy(first.run, coveredBy);
   const ended = queued.map(({ run }) => projectRun(run, event, at));
-  const row = { at, type: event.type, data: eventData(event) };
-  await transaction.insert(
-    'events',
-    queued.map(({ number, nextSeq }) => ({ run: number, seq: nextSeq, ...row })),
-  );
+  await insertForEach(transaction, queued, { at, event });
   await saveEnds(transaction, ended, sequenceWidth(event));
   await countEndings(transaction, ended);
   await dropSealed(
