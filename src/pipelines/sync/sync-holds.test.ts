@@ -138,8 +138,7 @@ describe('A hold on one service', () => {
     const world = await syncedWorld();
     const { id } = await hold(world, [REDIS]);
     const { run, commit } = await push(world, 'second');
-    const message = '1 service(s) synced successfully';
-    expect(await world.work()).toMatchObject({ id: run.id, state: 'succeeded', message });
+    expect(await world.work()).toMatchObject({ id: run.id, state: 'queued', message: HELD });
     expect(await decisions(world, run.id)).toEqual({ [REDIS]: 'held', [DASHY]: 'run' });
     expect(await world.steps(run.id)).toEqual({ [REDIS]: 'skipped', [DASHY]: 'succeeded' });
     expect(world.tasks()).toEqual([`dashy.sync ${commit}`]);
@@ -147,9 +146,26 @@ describe('A hold on one service', () => {
     expect(await world.work()).toBeNull();
     const newest = await world.commit({ 'platform/01.redis/compose.yaml': 'third' });
     await world.store.endHold(id);
-    expect(await world.work()).toMatchObject({ state: 'succeeded', revision: newest });
+    const message = '2 service(s) synced successfully';
+    expect(await world.work()).toMatchObject({ id: run.id, state: 'succeeded', revision: newest, message });
+    expect(await world.steps(run.id)).toEqual({ [REDIS]: 'succeeded', [DASHY]: 'succeeded' });
     expect(world.tasks()).toEqual([`dashy.sync ${commit}`, `redis.sync ${newest}`]);
     expect(await world.work()).toBeNull();
+  });
+
+  it('lets no run of an older commit end as done, although a newer commit was synced without the service', async () => {
+    const world = await syncedWorld();
+    const { id } = await hold(world, [REDIS]);
+    const before = await world.commit({ 'platform/01.redis/compose.yaml': 'second' });
+    const newer = await push(world, '', { 'platform/02.dashy/compose.yaml': 'third' });
+    expect(await world.work()).toMatchObject({ id: newer.run.id, state: 'queued', message: HELD });
+    const input = { revision: before, announced: [REDIS] };
+    const late = await world.ask({ trigger: { source: 'webhook', actor: 'octocat' }, input });
+    expect(await world.work()).toMatchObject({ id: late.id, state: 'queued', message: HELD });
+    expect(await world.store.run(newer.run.id)).toMatchObject({ state: 'superseded', coveredBy: late.id });
+    await world.store.endHold(id);
+    expect(await world.work()).toMatchObject({ id: late.id, state: 'succeeded', revision: newer.commit });
+    expect(world.tasks()).toEqual([`dashy.sync ${newer.commit}`, `redis.sync ${newer.commit}`]);
   });
 
   it('makes a push wait that changes nothing else', async () => {
@@ -158,7 +174,7 @@ describe('A hold on one service', () => {
     const { run } = await push(world, '', { 'platform/01.redis/compose.yaml': 'second' });
     expect(await world.work()).toMatchObject({ id: run.id, state: 'queued', message: HELD });
     const later = await push(world, '', { 'platform/02.dashy/compose.yaml': 'third' });
-    expect(await world.work()).toMatchObject({ id: later.run.id, state: 'succeeded' });
+    expect(await world.work()).toMatchObject({ id: later.run.id, state: 'queued', message: HELD });
     expect(world.tasks()).toEqual([`dashy.sync ${later.commit}`]);
   });
 

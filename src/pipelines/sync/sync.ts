@@ -126,10 +126,14 @@ async function syncRevision(
     };
   }
   const outcomes = await runServices(options, context, explained, outside);
-  if (run.input.selection.mode === 'changed' && !explained.outdated) {
+  // Until the held services have run, the run of an older commit must not end because of this one.
+  if (run.input.selection.mode === 'changed' && !explained.outdated && held === null) {
     await emit({ type: 'run.examined', scope: run.concurrencyGroup, commit: revision });
   }
-  return conclude(explained, outcomes, chosen.length, ledger);
+  const outcome = conclude(explained, outcomes, chosen.length, ledger);
+  // A success would also be shown for the commits that changed the held services.
+  const isPart = held !== null && outcome.state === 'succeeded' && meaningOf(run).coalesces;
+  return isPart ? untilReleased(held) : outcome;
 }
 
 interface SyncFacts {
@@ -173,11 +177,14 @@ function whyItWaits(
   { explained, chosen, held }: { explained: Explained; chosen: number; held: HeldBack | null },
 ): Outcome | null {
   if (held !== null && !run.input.dryRun && !explained.selected.some(({ decision }) => MOVES.has(decision))) {
-    const { message, holds } = held;
-    return { state: 'queued', notBefore: UNTIL_RELEASED, message, holds };
+    return untilReleased(held);
   }
   const meaning = meaningOf(run);
   return chosen > 0 && meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
+}
+
+function untilReleased({ message, holds }: HeldBack): Outcome {
+  return { state: 'queued', notBefore: UNTIL_RELEASED, message, holds };
 }
 
 /** The services that the run leaves out, and the holds that it passes over. */
