@@ -39,7 +39,8 @@ export const receivers: Bench = {
       const table = { ...(await startPeer('table')), aim: 0.9 };
       const peers: Peer[] = [table];
       try {
-        peers.push(await startFlask(), await startWebhook(folder));
+        peers.push(await startFlask());
+        peers.push(await startWebhook(folder));
         await loadInTurn(load, [ours, ...peers.map(({ contender }) => contender)], LOAD);
       } finally {
         load.end();
@@ -91,8 +92,14 @@ async function startProgram(
   const failed = endOf(child).then((cause) => {
     throw new Error(`${name} ended (${cause}). Install Debian's packages python3-flask and webhook.`);
   });
-  await Promise.race([failed, until(`${name} on port ${port}`, () => isListening(port))]);
-  failed.catch(() => undefined);
+  try {
+    await Promise.race([failed, until(`${name} on port ${port}`, () => isListening(port))]);
+  } catch (error) {
+    child.kill();
+    throw error;
+  } finally {
+    failed.catch(() => undefined);
+  }
   return { contender: { name, pid: child.pid ?? 0, port, results: [] }, end: () => void child.kill() };
 }
 

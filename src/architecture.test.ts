@@ -92,7 +92,7 @@ function levelOf(room: string): number {
 
 /** Specifiers of static and dynamic imports and re-exports, types included. */
 function importsOf(file: string): string[] {
-  const text = readFileSync(path.join(source, file), 'utf8');
+  const text = textOf(file);
   return [...text.matchAll(/(?<!')\b(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
     ([, specifier]) => specifier ?? '',
   );
@@ -148,7 +148,7 @@ describe('The rooms', () => {
   });
 
   it('decide by the kind of a run only in runs/kinds/ and in what is about one kind', () => {
-    const deciding = files.filter((file) => BY_KIND.test(readFileSync(path.join(source, file), 'utf8')));
+    const deciding = files.filter((file) => BY_KIND.test(textOf(file)));
     const elsewhere = deciding.filter((file) => !file.startsWith('runs/kinds/'));
     expect(elsewhere.sort()).toEqual(ABOUT_ONE_KIND.toSorted());
   });
@@ -161,7 +161,7 @@ describe('The rooms', () => {
 
   it('hold at most 250 lines in a file', () => {
     const lengths = files.map((file) => {
-      const lines = readFileSync(path.join(source, file), 'utf8').trimEnd().split('\n');
+      const lines = textOf(file).trimEnd().split('\n');
       return { file, lines: lines.length };
     });
     expect(lengths.filter(({ lines }) => lines > 250)).toEqual([]);
@@ -188,16 +188,12 @@ describe('The rooms', () => {
   });
 
   it('read their own path in program-files.ts only, because the build moves their code to other files', () => {
-    const readers = files.filter((file) =>
-      /import\.meta\./.test(readFileSync(path.join(source, file), 'utf8')),
-    );
+    const readers = files.filter((file) => /import\.meta\./.test(textOf(file)));
     expect(readers).toEqual(['program-files.ts']);
   });
 
   it('begin each file with a sentence on its job', () => {
-    const silent = files.filter(
-      (file) => !/^(#!.*\n)?\/\*\*/.test(readFileSync(path.join(source, file), 'utf8')),
-    );
+    const silent = files.filter((file) => !/^(#!.*\n)?\/\*\*/.test(textOf(file)));
     expect(silent).toEqual([]);
   });
 });

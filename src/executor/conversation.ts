@@ -45,7 +45,7 @@ export interface Conversation {
 
 /** If the command must end soon, the executor gets only this time for its last answer. */
 const LAST_ANSWER_MS = 5 * SECOND;
-/** As many signs of life are sent in the time after which an executor without any counts as hanging. */
+/** An executor that misses as many signs of life as this counts as hanging. */
 const SIGNS = 6;
 
 /**

@@ -40,7 +40,7 @@ export interface RuleBook {
   isPathEnough: boolean;
 }
 
-/** Made once for each set of rules, because every push needs it. */
+/** A book is made once for each set of rules, because every push needs it. */
 const ruleBooks = new WeakMap<Rules, RuleBook>();
 
 export function bookOf(rules: Rules): RuleBook {

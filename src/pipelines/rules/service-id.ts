@@ -1,6 +1,6 @@
 /** The ids of services: the default id of a folder, and the ids that a rule can make. */
 
-import { MAX_NAME, variablesIn } from './patterns/glob.ts';
+import { MAX_NAME, matchSegments, NOTHING, type PathPart, variablesIn } from './patterns/glob.ts';
 import { expand, type Places, placeholdersIn } from './patterns/placeholders.ts';
 import type { ServiceRule } from './service-rules.ts';
 
@@ -10,7 +10,6 @@ const SHAPES: Readonly<Record<string, string>> = {
 };
 const USUAL_SHAPE = '[A-Za-z0-9][A-Za-z0-9._-]*';
 const ANY_ID_SEGMENT = '[A-Za-z0-9][A-Za-z0-9._-]*';
-const ANY_ID = new RegExp(`^${ANY_ID_SEGMENT}$`);
 
 /** The regular expression of the texts that a placeholder of `match` matches. */
 export function shapeOf(name: string): string {
@@ -34,45 +33,23 @@ function withoutOddCharacters(segment: string): string {
 
 /** Returns a function that is true for ids of which a rule can make a service, whether or not there is a folder. */
 export function createIdCheck(rules: readonly ServiceRule[]): (id: string) => boolean {
-  const shapes = new Map<string, readonly Shape[]>();
+  const shapes = new Map<string, readonly PathPart[]>();
   for (const rule of rules) {
     const texts = shapesOfIds(rule);
     const key = JSON.stringify(texts);
-    if (!shapes.has(key)) shapes.set(key, texts.map(toShape));
+    if (!shapes.has(key)) shapes.set(key, texts.map(partOf));
   }
   return (id) => {
     const segments = id.split('/');
     const isShort = segments.every(({ length }) => length <= MAX_NAME);
-    return isShort && [...shapes.values()].some((shape) => matchesShape(shape, segments));
+    return isShort && [...shapes.values()].some((parts) => matchSegments(parts, segments) !== null);
   };
 }
 
-/** Matches one segment of an id. Null stands for any number of segments. */
-type Shape = RegExp | null;
-
-function toShape(text: string | null): Shape {
-  return text === null ? null : new RegExp(`^(?:${text})$`);
-}
-
-/** Compares one segment after the other, because one expression for all of them would try every combination. */
-function matchesShape(shape: readonly Shape[], segments: readonly string[]): boolean {
-  let at = 0;
-  let next = 0;
-  let retry: { at: number; next: number } | null = null;
-  while (at < segments.length) {
-    const expected = shape[next];
-    if (expected === null) {
-      next += 1;
-      retry = { at, next };
-    } else if (expected?.test(segments[at] ?? '')) {
-      at += 1;
-      next += 1;
-    } else if (retry && ANY_ID.test(segments[retry.at] ?? '')) {
-      retry.at += 1;
-      ({ at, next } = retry);
-    } else return false;
-  }
-  return shape.slice(next).every((rest) => rest === null);
+/** The segments are compared one by one, because one expression for all of them would try every combination. */
+function partOf(shape: string | null): PathPart {
+  const expression = new RegExp(`^(?:${shape ?? ANY_ID_SEGMENT})$`);
+  return { match: (segment) => (expression.test(segment) ? NOTHING : null), repeats: shape === null };
 }
 
 /** The regular expressions of the segments of the ids. Null stands for any number of segments. */

@@ -56,7 +56,7 @@ export function createServiceCommands(
   return {
     async task(resultFile) {
       const argv = argvOf(commandOf(texts, options.invokeCommand));
-      // Stored before the task runs, so that a service whose task was started never counts as unchanged.
+      // This is stored before the task runs, so that a service whose task was started never counts as unchanged.
       await context.emit({ type: 'step.started', step: service.id, command: argv, ledger });
       endsAt = performance.now() + timeoutMs;
       const result = { variable: 'IAC_RESULT_FILE', file: resultFile };

@@ -26,7 +26,7 @@ export interface Watchdog {
 /** A line that the watchdog's process reads. `held` is the whole list, so that no line depends on another. */
 export type WatchdogMessage = { held: HeldProcess[] };
 
-/** As many signs of life are sent in the time after which this process counts as hanging. */
+/** If the watchdog misses as many signs of life as this, this process counts as hanging. */
 const SIGNS = 6;
 const RELAUNCH_MS = 200;
 

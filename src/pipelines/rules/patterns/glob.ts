@@ -22,17 +22,23 @@ export interface Glob {
   match(path: readonly string[]): Captures | null;
 }
 
-interface Segment {
+/** Matches one segment of a path, or any number of segments that each match. */
+export interface PathPart {
+  match: SegmentMatcher;
+  repeats: boolean;
+}
+
+interface Segment extends PathPart {
   /** The segment as it is written. */
   text: string;
   /** The plain text, or null if there is a wildcard or a placeholder. */
   plain: string | null;
-  match: SegmentMatcher;
 }
 
+/** What matches without a placeholder. */
+export const NOTHING: Captures = {};
 /** `**`, which matches any number of folders. */
-const ANY_FOLDERS: Segment = { text: '**', plain: null, match: () => NOTHING };
-const NOTHING: Captures = {};
+const ANY_FOLDERS: Segment = { text: '**', plain: null, match: () => NOTHING, repeats: true };
 
 const OPTIONS = { dot: true, noextglob: true, nobrace: true, nonegate: true } as const;
 
@@ -78,9 +84,9 @@ export function variablesIn(pattern: string): (string | null)[] {
 function segmentOf(text: string, shapeOf?: PlaceholderShapes): Segment {
   if (variablesIn(text).length === 0) {
     const plain = text.replace(/\\([\s\S])/g, '$1');
-    return { text, plain, match: (segment) => (segment === plain ? NOTHING : null) };
+    return { text, plain, match: (segment) => (segment === plain ? NOTHING : null), repeats: false };
   }
-  return { text, plain: null, match: compileSegment(text, shapeOf) };
+  return { text, plain: null, match: compileSegment(text, shapeOf), repeats: false };
 }
 
 function compileSegment(text: string, shapeOf: PlaceholderShapes = () => '[^/]+'): SegmentMatcher {
@@ -117,29 +123,29 @@ function beginningOf(segment: string): string {
   return segment.slice(0, first?.index ?? segment.length).replace(/\\([\s\S])/g, '$1');
 }
 
-/** Each `**` matches as few folders as possible. Only the last one has to be tried again, so this takes no long time. */
-function matchSegments(segments: readonly Segment[], path: readonly string[]): Captures | null {
+/** Each `**` matches as few segments as possible. Only the last one has to be tried again, so this takes no long time. */
+export function matchSegments(parts: readonly PathPart[], path: readonly string[]): Captures | null {
   let captures = NOTHING;
   let at = 0;
   let next = 0;
-  let retry: { next: number; at: number } | null = null;
+  let retry: { next: number; at: number; skips: SegmentMatcher } | null = null;
   while (at < path.length) {
-    const segment = segments[next];
-    if (segment === ANY_FOLDERS) {
+    const part = parts[next];
+    if (part?.repeats) {
       next += 1;
-      retry = { next, at };
+      retry = { next, at, skips: part.match };
       continue;
     }
-    const found = segment?.match(path[at] ?? '');
+    const found = part?.match(path[at] ?? '');
     if (found) {
       // A segment that is tried again replaces its captures.
       if (found !== NOTHING) captures = captures === NOTHING ? found : { ...captures, ...found };
       next += 1;
       at += 1;
-    } else if (retry) {
+    } else if (retry?.skips(path[retry.at] ?? '')) {
       retry.at += 1;
       ({ next, at } = retry);
     } else return null;
   }
-  return next < segments.length ? null : captures;
+  return parts.slice(next).every(({ repeats }) => repeats) ? captures : null;
 }
