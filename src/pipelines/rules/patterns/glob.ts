@@ -147,5 +147,6 @@ export function matchSegments(parts: readonly PathPart[], path: readonly string[
       ({ next, at } = retry);
     } else return null;
   }
-  return parts.slice(next).every(({ repeats }) => repeats) ? captures : null;
+  while (parts[next]?.repeats) next += 1;
+  return next < parts.length ? null : captures;
 }
