@@ -15,6 +15,7 @@ const LEVELS = [
     'loop',
     'parse-json',
     'steady-clock',
+    'sync-window',
     'units',
     'version',
     'yaml-file',

@@ -2,6 +2,7 @@
 
 import type { CommandInput } from './command.ts';
 import type { DeployInput } from './deployments/deployment.ts';
+import type { PlaceInput } from './place.ts';
 import type { PlanInput } from './plan-comment.ts';
 import type { RunReason } from './run-reasons.ts';
 
@@ -90,12 +91,22 @@ export type Selection = { mode: 'changed' } | { mode: 'all' } | { mode: 'service
 
 /**
  * `follow` brings the branch up to date; its commit only says where the branch was. `exact` means this commit and no
- * other, and never goes backwards. `back` takes services back to this commit on purpose, and keeps them there.
+ * other, and never goes backwards. `back` takes services back to this commit on purpose, and keeps them there. `promote`
+ * takes from another environment what it holds at this commit, and never goes backwards.
  */
-export type SyncIntent = 'follow' | 'exact' | 'back';
+export type SyncIntent = 'follow' | 'exact' | 'back' | 'promote';
 
-export interface SyncInput {
-  branch: string;
+/** What somebody asked to take from another environment, as it was shown before any approval. */
+export interface Promotion {
+  /** The name of the environment that holds the commit. */
+  from: string;
+  /** The services that would run, and the commit that each has in the target; null if it was never synced there. */
+  services: { service: string; from: string | null }[];
+  /** True if an admin passes the rule that the other environment holds the commit, and the approval. */
+  breakGlass: boolean;
+}
+
+export interface SyncInput extends PlaceInput {
   /** The intent of the run. It is missing in runs of earlier versions, so read it with `meaningOf`. */
   intent?: SyncIntent;
   /** Full commit id, or null for the branch head at work time. */
@@ -113,7 +124,9 @@ export interface SyncInput {
   unpin: boolean;
   /** True if an admin lets a rollback pass over holds. */
   overrideHold?: boolean;
-  /** The reason that somebody gave for a rollback. */
+  /** Set only with the intent `promote`. */
+  promotion?: Promotion;
+  /** The reason that somebody gave for a rollback or a promotion. */
   note?: string;
   /** The services that the answer to the request names. They never decide the selection. */
   announced: string[];
@@ -152,6 +165,18 @@ interface RequestOf<K extends RunKind> {
   priority?: number;
   /** Only a worker that has all these labels takes the run. Left out: none. */
   labels?: string[];
+  /** The run is stored as one that awaits an approval. It holds nothing until it is approved. Left out: it may start. */
+  approval?: ApprovalRequest;
+}
+
+/** An approval that a run needs before its first start. */
+export interface ApprovalRequest {
+  /** What the approval is bound to: the digest of what the run would change. */
+  subject: string;
+  /** Milliseconds since the epoch. */
+  expiresAt: number;
+  /** The message of the run while it waits. */
+  message: string;
 }
 
 /** The request of a trigger for a run. */

@@ -10,7 +10,7 @@ import { afterAll } from 'vitest';
 import type { DeployInput } from '../runs/deployments/deployment.ts';
 import { deployGroup } from '../runs/kinds/deploy.ts';
 import { planGroup } from '../runs/kinds/plan.ts';
-import { syncGroup } from '../runs/kinds/sync.ts';
+import { scopeOfInput } from '../runs/place.ts';
 import type { PlanInput } from '../runs/plan-comment.ts';
 import type { Report } from '../runs/report.ts';
 import type { CommandRun, DeployRun, PlanRun, PreviewRun, Run, SyncRun } from '../runs/run.ts';
@@ -236,7 +236,7 @@ function newRun(id: string): SyncRun {
       unpin: false,
       announced: [],
     },
-    concurrencyGroup: syncGroup('main'),
+    concurrencyGroup: scopeOfInput({ branch: 'main' }),
     coalesce: true,
     dedupeKey: null,
     id,

@@ -6,7 +6,7 @@ import type { Config } from '../config.ts';
 import type { JobRoutes } from '../jobs/job-routes.ts';
 import type { JobReader } from '../jobs/store/job-reader.ts';
 import type { Fleet } from '../runs/fleet.ts';
-import { syncGroup } from '../runs/kinds/sync.ts';
+import { scopeOfInput } from '../runs/place.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { DeployApi } from '../triggers/deploy/deploy-api.ts';
 import { replayDelivery } from '../triggers/replay.ts';
@@ -136,7 +136,7 @@ function buildTableRoutes(
   { store, known, actions }: PageParts,
   shared: PageOptions,
 ) {
-  const scope = syncGroup(git.branch);
+  const scope = scopeOfInput({ branch: git.branch });
   const { holds, rollBack } = actions;
   return [
     createServiceRoutes({ ...shared, store, scope, known, hasOutside: dokploy !== null, rollBack }),

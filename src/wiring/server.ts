@@ -10,7 +10,7 @@ import { createBranchRules } from '../pipelines/rules/branch-rules.ts';
 import { createKnownServices } from '../pipelines/selection/known-services.ts';
 import { createRedactor } from '../process/output/redact.ts';
 import { startGitHubReporter } from '../reporters/github-reporters.ts';
-import { syncGroup } from '../runs/kinds/sync.ts';
+import { scopeOfInput } from '../runs/place.ts';
 import { REPORTERS, type ReporterName } from '../runs/report.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { steadyNow } from '../steady-clock.ts';
@@ -104,7 +104,7 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
   const { config, log, store, plans } = work;
   const { mirror } = work.sync;
   const { fleet } = work.opened;
-  const lastGoodRules = async () => (await store.ledger(syncGroup(config.git.branch))).rules;
+  const lastGoodRules = async () => (await store.ledger(scopeOfInput({ branch: config.git.branch }))).rules;
   const services = createKnownServices({ mirror, lastGoodRules });
   const known = (): Promise<string[]> =>
     services.known().catch((err: unknown) => {

@@ -11,7 +11,7 @@ import { ConfigError, describeError, StoreUnreachableError } from '../errors.ts'
 
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Fleet } from '../runs/fleet.ts';
-import { syncGroup } from '../runs/kinds/sync.ts';
+import { scopeOfInput } from '../runs/place.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { shownAddress } from '../stores/postgres/connection.ts';
 import { holdOwnership } from '../stores/sqlite/ownership.ts';
@@ -150,7 +150,7 @@ export async function repairLoss(
       trigger: { source: 'reconcile' },
       input: { branch, selection: { mode: 'all' } },
       // Only one run is made, for any number of machines that notice this.
-      dedupeKey: `loss:${identity}:${syncGroup(branch)}`,
+      dedupeKey: `loss:${identity}:${scopeOfInput({ branch })}`,
     });
   }
   writeFileSync(file, identity, { mode: 0o600 });

@@ -4,7 +4,7 @@ import { describeError, GitError } from '../../errors.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { ScratchRepository } from '../../git/requested/scratch-repository.ts';
 import type { Hold } from '../../runs/hold.ts';
-import { syncGroup } from '../../runs/kinds/sync.ts';
+import { scopeOfInput } from '../../runs/place.ts';
 import type { PreviewRun, RunRequest } from '../../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
@@ -66,7 +66,7 @@ async function previewIn(
   const merged = await scratch.merge(base, head);
   signal.throwIfAborted();
   const repository = scratch.reader(merged.commit);
-  const ledger = await options.ledger(syncGroup(branch));
+  const ledger = await options.ledger(scopeOfInput({ branch }));
   const explained = await explain({
     ...ALL_CHANGED,
     repository,

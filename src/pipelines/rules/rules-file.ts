@@ -1,7 +1,7 @@
 /** Reads `.iac-runner.yaml`, the rules of a platform repository, with the line and field of every mistake. */
 
+import type { SyncWindow } from '../../sync-window.ts';
 import { type FileProblem, parseYamlFile } from '../../yaml-file.ts';
-import type { SyncWindow } from '../sync/sync-windows.ts';
 import { findCircle, shownCircle } from './file/circle.ts';
 import {
   type RulesFile,

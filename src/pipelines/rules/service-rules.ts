@@ -2,7 +2,7 @@
 
 import type { Tool } from '../../runs/deployments/deployment.ts';
 import type { PlanRoot } from '../../runs/plan-comment.ts';
-import type { SyncWindow } from '../sync/sync-windows.ts';
+import type { SyncWindow } from '../../sync-window.ts';
 import type { Places } from './patterns/placeholders.ts';
 
 /** One entry of `services` in a rules file. */

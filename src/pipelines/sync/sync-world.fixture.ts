@@ -7,7 +7,7 @@ import { onTestFinished } from 'vitest';
 import { createLocalExecutor } from '../../executor/local.ts';
 import { createWorld, PATH } from '../../git/test-support.ts';
 import { enqueueSync, type SyncRequest } from '../../runs/enqueue.ts';
-import { syncGroup } from '../../runs/kinds/sync.ts';
+import { scopeOfInput } from '../../runs/place.ts';
 import { isFinal, type Run, type Step, type SyncRun } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
@@ -99,7 +99,8 @@ export async function createSyncWorld(path?: string) {
       );
       return syncRun(await store.run(claim.run.id));
     },
-    due: () => dueServices({ ...options, retries: 3, now: () => clock.now }, syncGroup('main'), never),
+    due: () =>
+      dueServices({ ...options, retries: 3, now: () => clock.now }, scopeOfInput({ branch: 'main' }), never),
     /** The calls of the tasks, in order: `redis.sync <commit>`, or `overlap …`. */
     tasks: () => (existsSync(journal) ? readFileSync(journal, 'utf8').trim().split('\n') : []),
     forgetTasks: () => rmSync(journal, { force: true }),

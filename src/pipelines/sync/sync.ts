@@ -7,6 +7,7 @@ import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync-intent.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
+import { nextOpening } from '../../sync-window.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
 import { readRules } from '../rules/read-rules.ts';
 import { type Explained, explain, NO_COMMIT } from '../selection/explain.ts';
@@ -19,7 +20,6 @@ import { conclude, outcomeOf } from './sync-outcome.ts';
 import type { SyncOptions } from './sync-service.ts';
 import { planned } from './sync-steps.ts';
 import { resolveTarget, type SyncTarget } from './sync-target.ts';
-import { nextOpening } from './sync-windows.ts';
 import { environmentDigests } from './task-environment.ts';
 
 /** The decisions that the number in "Syncing N service(s)..." counts. */

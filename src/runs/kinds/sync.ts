@@ -1,5 +1,6 @@
 /** A sync runs the tasks of the services that a commit changes. */
 
+import { type PlaceInput, scopeOfInput } from '../place.ts';
 import type { SyncInput, SyncRun, Trigger } from '../run.ts';
 import { meaningOf, retryOf } from '../sync-intent.ts';
 import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
@@ -7,7 +8,7 @@ import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
 const WAITING = 'Waiting for previous sync to complete';
 const GIT_FAILED = 'Failed to update git repository';
 
-const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
+const PLAIN: Omit<SyncInput, keyof PlaceInput | 'selection'> = {
   revision: null,
   before: null,
   force: false,
@@ -17,25 +18,19 @@ const PLAIN: Omit<SyncInput, 'branch' | 'selection'> = {
   announced: [],
 };
 
+export type GivenSync = Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>;
+
 /** A member that `given` leaves out is null, false or empty. */
-export function syncInput(
-  trigger: Trigger,
-  given: Pick<SyncInput, 'branch' | 'selection'> & Partial<SyncInput>,
-): SyncInput {
+export function syncInput(trigger: Trigger, given: GivenSync): SyncInput {
   const input = { ...PLAIN, ...given };
   return { ...input, intent: meaningOf({ trigger, input }).intent };
-}
-
-/** The group that serialises all syncs of a branch, and the scope of its ledger. */
-export function syncGroup(branch: string): string {
-  return `sync:${branch}`;
 }
 
 export const SYNC: Kind<'sync'> = {
   name: 'sync',
   plural: 'syncs',
   queued: WAITING,
-  group: ({ branch }) => syncGroup(branch),
+  group: scopeOfInput,
   coalescing: {
     covers: (request) => meaningOf(request).coalesces,
     message: 'A newer push of the branch covers this one.',

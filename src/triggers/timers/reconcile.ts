@@ -2,7 +2,7 @@
 
 import type { Logger } from 'pino';
 import { enqueueSync } from '../../runs/enqueue.ts';
-import { syncGroup } from '../../runs/kinds/sync.ts';
+import { scopeOfInput } from '../../runs/place.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { MINUTE, SECOND } from '../../units.ts';
 
@@ -98,7 +98,7 @@ async function reconcile(
   remark: (remarks: readonly string[]) => void,
   signal: AbortSignal,
 ): Promise<'done' | 'busy'> {
-  const group = syncGroup(branch);
+  const group = scopeOfInput({ branch });
   if ((await store.active(group)).length > 0) return 'busy';
   const found = await due(group, signal);
   signal.throwIfAborted();

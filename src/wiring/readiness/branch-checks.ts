@@ -7,7 +7,7 @@ import { describeError } from '../../errors.ts';
 import type { Git } from '../../git/git.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import { type LoadedRules, loadRules } from '../../pipelines/rules/load-rules.ts';
-import { syncGroup } from '../../runs/kinds/sync.ts';
+import { scopeOfInput } from '../../runs/place.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
 import type { Checks } from '../../web/frame/readiness.ts';
@@ -57,7 +57,7 @@ async function loadRulesAtHead(
   { mirror, ledger }: Pick<BranchChecksOptions, 'mirror' | 'ledger'>,
 ): Promise<LoadedRules | null> {
   const head = await mirror.head();
-  return head === null ? null : loadRules(mirror, head, (await ledger(syncGroup(branch))).rules);
+  return head === null ? null : loadRules(mirror, head, (await ledger(scopeOfInput({ branch }))).rules);
 }
 
 /** Resolves to false if the rules of the branch are known, and no service has a task of INVOKE_COMMAND. */

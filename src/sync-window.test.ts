@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nextOpening, type SyncWindow } from './sync-windows.ts';
+import { nextOpening, type SyncWindow } from './sync-window.ts';
 
 const nights: SyncWindow = {
   days: ['mon', 'tue'],

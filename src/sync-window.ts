@@ -1,6 +1,6 @@
 /** The times of the week in which syncs may run. */
 
-import { MINUTE } from '../../units.ts';
+import { MINUTE } from './units.ts';
 
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
