@@ -96,8 +96,9 @@ async function reconcile(folder: string): Promise<Row> {
       scope,
       await snapshotAt({ repository: mirror, rules: DEFAULT_RULES }, await platform.head()),
     );
-    const look = { mirror, workspaceDir: folder, ledger: store.ledger, holds: store.holds, outside: null };
-    const options = { ...look, taskEnvironment: {}, retries: 3, now: Date.now };
+    const look = { mirror, ledger: store.ledger, holds: store.holds, outside: null };
+    const place = { lockPath: join(folder, '.sync.lock'), environment: null };
+    const options = { ...look, ...place, taskEnvironment: {}, retries: 3, now: Date.now };
     const took: number[] = [];
     for (let round = -2; round < LOOKS; round += 1) {
       if (round === 0) started.programs.clear();

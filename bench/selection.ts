@@ -65,7 +65,12 @@ export async function fetchedMirror(folder: string, url: string): Promise<Mirror
   const { PATH = '' } = process.env;
   const git = createGit({ path: PATH, home: folder, remote: { url, token: null }, timeoutMs: 60_000 });
   const log = { warn: (_fields: object, message: string): void => console.warn(message) };
-  const mirror = createMirror({ git, directory: join(folder, 'mirror.git'), branch: 'main', log });
+  const mirror = createMirror({
+    git,
+    directory: join(folder, 'mirror.git'),
+    followed: { branch: 'main' },
+    log,
+  });
   await mirror.fetch();
   return mirror;
 }
@@ -105,6 +110,7 @@ async function timedExplain(
   const { selected } = await explain({
     ...ALL_CHANGED,
     runId: 'this',
+    environment: null,
     befores: [],
     ledger: EMPTY_LEDGER,
     holds: [],

@@ -2,6 +2,7 @@
 
 import { type Environment, plumbingOf } from './config/environment.ts';
 import { LIMITS } from './config/limits.ts';
+import type { RepositoryConfig } from './config/repositories.ts';
 import { withSecretFiles } from './config/secret-files.ts';
 import { neverForTasks, secretsConfig, withoutOurs } from './config/secrets.ts';
 import { ACCESS, accessConfig } from './config/tables/access.ts';
@@ -90,6 +91,7 @@ function readConfig(environment: Environment) {
   return Object.freeze({
     ...access,
     ...gitConfig(values.git),
+    repositories: oneRepository(gitConfig(values.git)),
     server: serverConfig(values.server),
     ...values.log,
     ...folders,
@@ -115,6 +117,29 @@ function readConfig(environment: Environment) {
     redisUrl: values.jobs.redisUrl,
     secrets: secretsConfig(VARIABLES, environment),
   });
+}
+
+function oneRepository({ git, repository }: ReturnType<typeof gitConfig>): readonly RepositoryConfig[] {
+  return [
+    {
+      name:
+        repository ??
+        git.url
+          .replace(/\/+$/, '')
+          .split(/[/:]/)
+          .at(-1)
+          ?.replace(/\.git$/, '') ??
+        'repository',
+      fullName: repository,
+      url: git.url,
+      token: git.token === null ? null : { value: git.token },
+      deployments: false,
+      serviceStatuses: false,
+      environments: [
+        { name: null, source: { branch: git.branch }, url: null, variables: {}, secrets: {}, windows: [] },
+      ],
+    },
+  ];
 }
 
 /**

@@ -22,6 +22,9 @@ export class ConfigError extends RunnerError {}
 /** The command line is wrong, so the program prints its usage. */
 export class UsageError extends RunnerError {}
 
+/** A secret is not where the configuration says. The start was stopped, or a run fails. */
+export class SecretMissingError extends ConfigError {}
+
 /** A request is refused with this HTTP status. Nothing was changed. */
 export class RequestError extends RunnerError {
   readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 429 | 503;

@@ -1,5 +1,6 @@
 /** The repositories of a server, and the environments that each is synced to. */
 
+import { SecretMissingError } from '../errors.ts';
 import type { SyncWindow } from '../sync-window.ts';
 
 /** A secret whose value is known, or the file that holds it. A file is read whenever the secret is needed. */
@@ -49,4 +50,10 @@ export interface RepositoryConfig {
   serviceStatuses: boolean;
   /** At least one. */
   environments: readonly EnvironmentConfig[];
+}
+
+/** Reads the secret, without the final newline of its file. Throws SecretMissingError, which names the file. */
+export function readSecret(secret: Secret): string {
+  if ('value' in secret) return secret.value;
+  throw new SecretMissingError(`The secret in ${secret.file} cannot be read.`);
 }

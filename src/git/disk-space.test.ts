@@ -39,7 +39,7 @@ describe('F17: the floor of free space', () => {
     const mirror = createMirror({
       git: world.git,
       directory,
-      branch: 'main',
+      followed: { branch: 'main' },
       log: { warn() {} },
       requireSpace,
     });

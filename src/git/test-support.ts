@@ -66,7 +66,7 @@ export async function createWorld(
   const mirror = createMirror({
     git,
     directory: join(root, 'data/mirror.git'),
-    branch,
+    followed: { branch },
     log,
     lockStaleMs: 2000,
   });

@@ -135,7 +135,7 @@ async function createWorld(seed: number, random: () => number) {
   const mirror = createMirror({
     git,
     directory: path.join(folder, 'mirror.git'),
-    branch,
+    followed: { branch },
     log: { warn: () => undefined },
     requireSpace: async () => undefined,
   });
@@ -155,7 +155,10 @@ async function createWorld(seed: number, random: () => number) {
       directory: path.join(folder, 'work'),
       requireSpace: async () => undefined,
     }),
-    workspaceDir: folder,
+    lockPath: path.join(folder, '.sync.lock'),
+    environment: null,
+    windows: [],
+    readSecrets: () => ({}),
     requireSignature: false,
     now: Date.now,
     ledger: store.ledger,
@@ -176,6 +179,7 @@ async function createWorld(seed: number, random: () => number) {
   const previewOptions = {
     mirror,
     openScratch: () => createScratchRepository({ git, directory: path.join(folder, 'scratch'), objects }),
+    environment: null,
     ledger: () => store.ledger(group),
     holds: store.holds,
     taskEnvironment: {},

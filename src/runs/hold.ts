@@ -1,5 +1,7 @@
 /** Defines a hold, which stops syncs, and decides what it stops. Pure. */
 
+import type { Place } from './place.ts';
+
 /** Somebody stopped what would change something. A hold stands until its end, or until somebody releases it. */
 export interface Hold {
   id: string;
@@ -29,6 +31,22 @@ export const UNTIL_RELEASED = 8_640_000_000_000_000;
 /** The message of a run that waits for the end of the hold. */
 export function heldBy({ by, reason }: Pick<Hold, 'by' | 'reason'>): string {
   return `Held by ${by}: ${reason}`;
+}
+
+/** The name by which requests mean the environment that has none. */
+export const DEFAULT_ENVIRONMENT = 'default';
+
+/** Returns the holds that are for a place, in their order. */
+export function holdsAt(
+  { repository, environment }: Pick<Place, 'repository' | 'environment'>,
+  holds: readonly Hold[],
+): Hold[] {
+  const named = environment ?? DEFAULT_ENVIRONMENT;
+  return holds.filter(
+    (hold) =>
+      (hold.repository === null || hold.repository === repository) &&
+      (hold.environment === null || hold.environment === named),
+  );
 }
 
 /** Returns the holds that stop a service, in their order. */

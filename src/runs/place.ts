@@ -31,3 +31,16 @@ export function scopeOf({ repository, environment, branch }: Place): string {
 export function scopeOfInput({ branch, repository, environment }: PlaceInput): string {
   return environment === undefined ? `sync:${branch}` : `sync:${repository}:${environment}`;
 }
+
+/** GitHub's names of repositories do not differ in case alone. */
+export function isSameRepository(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
+}
+
+/** True if the name of a tag matches a pattern with at most one `*`, which stands for any text without a slash. */
+export function isLike(tag: string, pattern: string): boolean {
+  const [first = '', last] = pattern.split('*');
+  if (last === undefined) return tag === first;
+  const star = tag.slice(first.length, tag.length - last.length);
+  return tag === `${first}${star}${last}` && !star.includes('/');
+}

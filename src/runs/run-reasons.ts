@@ -31,6 +31,8 @@ export const RUN_REASONS = {
   rejected: 'Nothing was applied. Deploy again if you still want it.',
   approval_expired: 'Nothing was applied: nobody approved in time. Deploy again.',
   task_runner_missing: 'Install invoke or set INVOKE_COMMAND, then retry the run.',
+  secret_missing: 'Write the named file again, and let iac-runner read it, then retry the run.',
+  environment_unknown: 'Put the environment back into CONFIG_FILE, or ask for another one.',
   workspace_unavailable: 'Check who holds the workspace lock and its permissions, then retry the run.',
   disk_full: 'Free space on the disk, then retry the run.',
   attempts_exhausted: 'Read the log of the last attempt, then retry the run.',

@@ -132,9 +132,8 @@ export interface SyncInput extends PlaceInput {
   announced: string[];
 }
 
-export interface PreviewInput {
-  /** The branch that the pull request is to be merged into. */
-  branch: string;
+/** The branch is the one that the pull request is to be merged into. */
+export interface PreviewInput extends PlaceInput {
   /** Full id of the pull request's head. */
   revision: string;
   pullRequest: number;

@@ -26,7 +26,7 @@ it.each([true, false])(
     const answer = Promise.withResolvers<DueNow>();
     const reconciler = startReconciler({
       store,
-      branch: 'main',
+      place: { repository: 'acme/platform', environment: null, branch: 'main' },
       intervalMs: 60_000,
       due: () => {
         asked.resolve();

@@ -6,15 +6,14 @@ import { createPullReader, type PullReader } from '../github/pull-reader.ts';
 import { command } from '../pipelines/comment-command/command.ts';
 import { commandVerdict } from '../pipelines/comment-command/command-rules.ts';
 import type { DeployOptions } from '../pipelines/deploy/attempt.ts';
-import type { Pipeline } from '../pipelines/pipeline.ts';
+import type { Outcome, Pipeline } from '../pipelines/pipeline.ts';
 import type { CommandInput } from '../runs/command.ts';
 import { environmentProblem } from '../runs/deployments/tool-flags.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { CommentOptions } from '../triggers/github/comment-command.ts';
 import type { Sealer } from '../triggers/seal.ts';
 import { HOUR, SECOND } from '../units.ts';
-import { VERSION } from '../version.ts';
-import { ownSource } from './plans.ts';
+import { type GitHubRepository, githubRepository } from './github.ts';
 
 /** The time limit of each command of a deployment. */
 const COMMAND_TIMEOUT_MS = HOUR;
@@ -31,28 +30,39 @@ export interface Commands {
   withdrawn: DeployOptions['withdrawn'];
 }
 
-/** The repository whose comments are obeyed, for the webhook; null if none are. */
-export function commandSource(config: Config): NonNullable<CommentOptions['commands']> | null {
-  const { plans, github } = config;
-  const source = ownSource(config);
-  if (!plans.commentCommands || github === null || source === null) return null;
-  return { ...source, repository: `${github.owner}/${github.repo}` };
+/** The repositories whose comments are obeyed, for the webhook. */
+export function commandSources(
+  { plans }: Pick<Config, 'plans'>,
+  repositories: readonly GitHubRepository[],
+): NonNullable<CommentOptions['commands']> {
+  if (!plans.commentCommands) return [];
+  return repositories.map(({ fullName, cloneUrl, access: { apiUrl }, first }) => ({
+    repository: fullName,
+    cloneUrl,
+    apiUrl,
+    branch: first.place.branch,
+  }));
+}
+
+interface CommandParts {
+  sealer: Sealer;
+  repository: DeployOptions['ownRepository'];
+  github: readonly GitHubRepository[];
 }
 
 export function buildCommands(
   config: Config,
   store: RunStore,
-  { sealer, repository }: { sealer: Sealer; repository: DeployOptions['ownRepository'] },
+  { sealer, repository, github }: CommandParts,
 ): Commands {
-  const { github } = config;
-  if (github === null || commandSource(config) === null) {
-    return {
-      pipeline: async () => ({ state: 'errored', reason: 'github_unavailable', message: OFF }),
-      withdrawn: async () => OFF,
-    };
-  }
-  const { apiUrl, token } = github;
-  const reader = (input: CommandInput) => createPullReader({ apiUrl, token, version: VERSION }, input);
+  const off: Outcome = { state: 'errored', reason: 'github_unavailable', message: OFF };
+  const isObeyed = (input: CommandInput) =>
+    config.plans.commentCommands && githubRepository(github, input.repository) !== undefined;
+  const reader = (input: CommandInput) => {
+    const own = githubRepository(github, input.repository);
+    if (!own) throw new Error(`No comment of ${input.repository} is obeyed.`);
+    return createPullReader(own.access, input);
+  };
   const { publicUrl } = config.server;
   const options = {
     store,
@@ -65,8 +75,9 @@ export function buildCommands(
     now: Date.now,
   };
   return {
-    pipeline: (context) => command(options, context),
-    withdrawn: (asked, commit, signal) => withdrawn(reader(asked), asked, commit, signal),
+    pipeline: async (context) => (isObeyed(context.run.input) ? command(options, context) : off),
+    withdrawn: async (asked, commit, signal) =>
+      isObeyed(asked) ? withdrawn(reader(asked), asked, commit, signal) : OFF,
   };
 }
 

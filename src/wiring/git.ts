@@ -1,6 +1,7 @@
 /** Builds the git of this program: for its own repository, and for repositories that requests name. */
 
 import type { Logger } from 'pino';
+import { type RepositoryConfig, readSecret } from '../config/repositories.ts';
 import type { Config } from '../config.ts';
 import { requireFreeSpace } from '../git/disk-space.ts';
 import { createGit, type Git } from '../git/git.ts';
@@ -29,13 +30,22 @@ export function requireSpace({ dataDir, workspaceDir, diskFloorBytes: floorBytes
   return requireFreeSpace({ directories: [dataDir, workspaceDir], floorBytes });
 }
 
-export function buildGit(config: Config, timeoutMs: number): Git {
-  return createGit({
-    ...placeOf(config),
-    remote: { url: config.git.url, token: config.git.token },
-    timeoutMs,
-    network: serverNetwork(config),
-  });
+/** The token may be in a file that is replaced from time to time, so it is read for each git. */
+export function buildGit(config: Config, { url, token }: RepositoryConfig, timeoutMs: number): Git {
+  const common = { ...placeOf(config), timeoutMs, network: serverNetwork(config) };
+  const build = (value: string | null) => createGit({ ...common, remote: { url, token: value } });
+  if (token === null || 'value' in token) return build(token?.value ?? null);
+  let last: { value: string; git: Git } | null = null;
+  const current = (): Git => {
+    const value = readSecret(token);
+    if (last?.value !== value) last = { value, git: build(value) };
+    return last.git;
+  };
+  return {
+    remote: current().remote,
+    run: async (args, options) => current().run(args, options),
+    read: async (what, args, options) => current().read(what, args, options),
+  };
 }
 
 /** Returns the network variables of every git of a server, with the variable by which the next server finds that git. */

@@ -30,7 +30,7 @@ async function openMachine(settings: Record<string, string>) {
   const store = await createSqliteStore({ directory: config.dataDir });
   onTestFinished(() => store.close());
   const setup = await buildToolSetup(config, null, log);
-  const plans = await buildPlans(config, store, { setup, mirror: world.mirror }, log);
+  const plans = await buildPlans(config, store, { setup, github: [] }, log);
   const comments = { ownRepository: plans.repository, withdrawn: async () => null };
   const never = async (): Promise<never> => {
     throw new Error('Nobody asked for it.');

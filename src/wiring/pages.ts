@@ -6,7 +6,6 @@ import type { Config } from '../config.ts';
 import type { JobRoutes } from '../jobs/job-routes.ts';
 import type { JobReader } from '../jobs/store/job-reader.ts';
 import type { Fleet } from '../runs/fleet.ts';
-import { scopeOfInput } from '../runs/place.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import type { DeployApi } from '../triggers/deploy/deploy-api.ts';
 import { replayDelivery } from '../triggers/replay.ts';
@@ -24,6 +23,7 @@ import { createWorkerRoutes } from '../web/metrics/worker-pages.ts';
 import { createRunRoutes } from '../web/runs/run-pages.ts';
 import { createServiceRoutes } from '../web/services/service-pages.ts';
 import type { Actions } from './actions.ts';
+import type { OpenPlace } from './places.ts';
 
 export interface Links {
   /** Opens the run read-only for everybody who has the link. */
@@ -53,8 +53,7 @@ interface PageParts {
   log: Logger;
   deployApi: DeployApi;
   fleet: Fleet | null;
-  /** The services of the branch. */
-  known(): Promise<string[]>;
+  places: readonly OpenPlace[];
   actions: Actions;
 }
 
@@ -100,7 +99,7 @@ async function buildPageOptions(config: Config, { store, gate, links }: PagePart
     assets,
     publicUrl,
     clock: Date.now,
-    commitUrl: (sha) => commitUrl(config, sha),
+    commitUrl: (sha, repository) => commitUrl(config, sha, repository),
     runUrl: links.plain,
   };
 }
@@ -132,14 +131,22 @@ function buildStreamingRoutes(
 
 /** Builds the pages of the services, of the holds and of the deliveries. */
 function buildTableRoutes(
-  { git, dokploy }: Config,
-  { store, known, actions }: PageParts,
+  { dokploy }: Config,
+  { store, places, log, actions }: PageParts,
   shared: PageOptions,
 ) {
-  const scope = scopeOfInput({ branch: git.branch });
   const { holds, rollBack } = actions;
+  const shown = places.map(({ place, scope, known }) => ({
+    place,
+    scope,
+    known: () =>
+      known().catch((err: unknown) => {
+        log.warn({ err }, 'the services of the branch cannot be listed');
+        return [];
+      }),
+  }));
   return [
-    createServiceRoutes({ ...shared, store, scope, known, hasOutside: dokploy !== null, rollBack }),
+    createServiceRoutes({ ...shared, store, places: shown, hasOutside: dokploy !== null, rollBack }),
     createHoldRoutes({ ...shared, store, holds }),
     createDeliveryRoutes({
       ...shared,
@@ -170,7 +177,13 @@ async function buildJobStream(
 }
 
 /** Returns the page of a commit on GitHub, or on the Enterprise Server behind the address of the API. */
-function commitUrl({ repository, githubApiUrl }: Config, sha: string): string | null {
+function commitUrl(
+  { repositories: [first, ...others], githubApiUrl }: Config,
+  sha: string,
+  name?: string,
+): string | null {
+  const named = name === undefined ? first : [first, ...others].find((other) => other?.name === name);
+  const repository = named?.fullName ?? null;
   if (repository === null) return null;
   const { protocol, host } = new URL(githubApiUrl);
   const web = host === 'api.github.com' ? 'https://github.com' : `${protocol}//${host}`;

@@ -6,11 +6,12 @@ import path from 'node:path';
 import type { Handler } from 'hono';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { GitError } from '../errors.ts';
+import type { Git } from '../git/git.ts';
 import type { Mirror } from '../git/own/mirror.ts';
 import { createOwnRepository } from '../git/own/own-repository.ts';
-import { parseRemote } from '../git/requested/remote.ts';
 import type { RemoteRepositories } from '../git/requested/remote-repositories.ts';
-import { createScratchRepository } from '../git/requested/scratch-repository.ts';
+import { createScratchRepository, type ScratchRepository } from '../git/requested/scratch-repository.ts';
 import { createGitHubComments } from '../github/github-comments.ts';
 import { createPullReader } from '../github/pull-reader.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
@@ -27,6 +28,7 @@ import { MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import type { ToolSetup } from './deployments.ts';
 import { buildGit, buildServerRepositories, GIT_TIMEOUT_MS, requireSpace } from './git.ts';
+import { type GitHubRepository, githubRepository } from './github.ts';
 
 /** The time limit of each command of the tool. */
 const COMMAND_TIMEOUT_MS = 30 * MINUTE;
@@ -39,9 +41,9 @@ const NO_WALL = 'Neither EXECUTOR_COMMAND nor TRUST_PULL_REQUEST_AUTHORS is set 
 export interface Plans {
   pipeline: Pipeline<'plan'>;
   pubsubPush(gate: Gate): Handler;
-  /** The operator's own repository, for heads of pull requests. */
+  /** The operator's own repositories, for heads of pull requests. */
   repository: Pick<RemoteRepositories, 'open'>;
-  /** The repository with the heads of our own pull requests, for the webhook; null if they are not planned. */
+  /** The repositories with the heads of our own pull requests, for the webhook. */
   ownPulls: PullRequestOptions['plans'];
   /** Starts to write the comments of plans whose requests sent a token. Returns the function that ends this. */
   startComments(runUrl: (runId: string) => string, onFailure: (error: unknown) => void): () => Promise<void>;
@@ -50,10 +52,10 @@ export interface Plans {
 export async function buildPlans(
   config: Config,
   store: RunStore,
-  { setup, mirror }: { setup: ToolSetup; mirror: Mirror },
+  { setup, github }: { setup: ToolSetup; github: readonly GitHubRepository[] },
   log: Logger,
 ): Promise<Plans> {
-  const tokenOf = (run: PlanRun) => readToken(config, store, setup, run);
+  const tokenOf = (run: PlanRun) => readToken(github, store, setup, run);
   // Requests for plans may name other hosts than deployments, so they have repositories of their own.
   const repositories = await buildServerRepositories(
     config,
@@ -64,8 +66,8 @@ export async function buildPlans(
     },
     log,
   );
-  const repository = await ownRepository(config, mirror);
-  const options = planOptions(setup, { configured: repository, sealed: repositories }, { store, tokenOf });
+  const own = await ownRepositories(config, github);
+  const options = planOptions(setup, { configured: own, sealed: repositories }, { store, tokenOf });
   const pushes = pubsubPushes(config, store, setup, log);
   return {
     pipeline: async (context) =>
@@ -73,8 +75,8 @@ export async function buildPlans(
         ? plan(options, context)
         : { state: 'errored', reason: 'no_wall', message: NO_WALL },
     pubsubPush: (gate) => createPubsubPush({ ...pushes, gate }),
-    repository,
-    ownPulls: config.plans.pullRequests ? ownSource(config) : null,
+    repository: own,
+    ownPulls: config.plans.pullRequests && github.length > 0 ? (name) => sourceOf(github, name) : undefined,
     startComments(runUrl, onFailure) {
       const comments = startRequestComments({
         store,
@@ -125,34 +127,60 @@ function planOptions(
 
 /** Returns null if there is no token. */
 async function readToken(
-  { github }: Config,
+  github: readonly GitHubRepository[],
   store: RunStore,
   { sealer }: ToolSetup,
   { id, input }: PlanRun,
 ): Promise<string | null> {
-  if (input.credential === 'configured') return github?.token ?? null;
+  if (input.credential === 'configured')
+    return githubRepository(github, input.repository)?.access.token ?? null;
   return openPlanSecrets(await store.sealed(id), sealer.open)?.token ?? null;
 }
 
-async function ownRepository(config: Config, mirror: Mirror) {
-  const git = buildGit(config, GIT_TIMEOUT_MS);
+/** Opens our own repositories by their addresses without credentials. */
+async function ownRepositories(
+  config: Config,
+  github: readonly GitHubRepository[],
+): Promise<Pick<RemoteRepositories, 'open'>> {
   const directory = path.join(config.dataDir, 'plans');
   // A killed server may have left files there.
   await rm(directory, { recursive: true, force: true });
-  return createOwnRepository({
-    git,
-    mirror,
-    async openScratch() {
-      await requireSpace(config);
-      const objects = path.join(mirror.directory, 'objects');
-      return createScratchRepository({ git, directory: path.join(directory, randomUUID()), objects });
+  const opened = new Map(
+    github.map(({ cloneUrl, first }) => {
+      const git = buildGit(config, first.repository, GIT_TIMEOUT_MS);
+      const openScratch = () => openScratchOn(config, first.mirror, git, directory);
+      return [cloneUrl, createOwnRepository({ git, mirror: first.mirror, openScratch })];
+    }),
+  );
+  return {
+    async open(wanted) {
+      const own = opened.get(wanted.url);
+      if (own) return own.open(wanted);
+      throw new GitError('unavailable', `${wanted.url} is not a repository of this server.`, {
+        nextAction: 'Put it back into the configuration, with a token.',
+      });
     },
-  });
+  };
+}
+
+async function openScratchOn(
+  config: Config,
+  mirror: Mirror,
+  git: Git,
+  directory: string,
+): Promise<ScratchRepository> {
+  await requireSpace(config);
+  const objects = path.join(mirror.directory, 'objects');
+  return createScratchRepository({ git, directory: path.join(directory, randomUUID()), objects });
 }
 
 /** Returns null without a token, as nobody could write the comments then. */
-export function ownSource({ github, git }: Config): { cloneUrl: string; apiUrl: string } | null {
-  return github && { cloneUrl: parseRemote(git).url, apiUrl: github.apiUrl };
+function sourceOf(
+  github: readonly GitHubRepository[],
+  name: string,
+): { cloneUrl: string; apiUrl: string } | null {
+  const own = githubRepository(github, name);
+  return own ? { cloneUrl: own.cloneUrl, apiUrl: own.access.apiUrl } : null;
 }
 
 function pubsubPushes(

@@ -6,11 +6,8 @@ import type { Config } from '../config.ts';
 import { createGitHubComments } from '../github/github-comments.ts';
 import { createStatusWriter } from '../github/github-statuses.ts';
 import { readFailedDeliveries } from '../github/hook-deliveries.ts';
-import { createBranchRules } from '../pipelines/rules/branch-rules.ts';
-import { createKnownServices } from '../pipelines/selection/known-services.ts';
 import { createRedactor } from '../process/output/redact.ts';
 import { startGitHubReporter } from '../reporters/github-reporters.ts';
-import { scopeOfInput } from '../runs/place.ts';
 import { REPORTERS, type ReporterName } from '../runs/report.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { steadyNow } from '../steady-clock.ts';
@@ -26,17 +23,15 @@ import { createFront } from '../web/frame/front.ts';
 import { type RunningServer, startServer } from '../web/frame/server.ts';
 import { startRetention } from '../worker/retention.ts';
 import { buildActions } from './actions.ts';
-import { commandSource } from './commands.ts';
+import { commandSources } from './commands.ts';
 import { buildDeployApi, startDrift, startEvents } from './deployments.ts';
+import type { GitHubRepository } from './github.ts';
 import type { Lifetime } from './lifetime.ts';
 import { buildPages, createLinks, type Links } from './pages.ts';
 import { buildReadiness, type Readiness, sayWhatIsMissing } from './readiness/readiness.ts';
 import { onlyOne } from './store.ts';
 import { secretsOf } from './sync.ts';
 import { prepareWork, startWork, type Work } from './work.ts';
-
-/** Pushes that arrive within this time are answered by the same head of the branch. */
-const HEAD_MS = 20;
 
 /** The reporters that have their own credentials, or need none. */
 const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
@@ -58,11 +53,11 @@ export async function startProgram(config: Config, log: Logger, life: Lifetime):
   const early = config.storeUrl === null ? null : await listen();
   const work = await prepareWork(config, log, life, front.storeOpened);
   const links = await createLinks(config, work.store);
-  const readiness = buildReadiness(config, work.store, work.sync);
+  const readiness = buildReadiness(config, work.store, work.sync.places);
   life.onEnd('readiness', readiness.stop);
-  // The webhook needs the reconciler, which starts later.
-  const reconciler: { current: Reconciler | null } = { current: null };
-  const onBranchMoved = () => reconciler.current?.nudge();
+  // The webhook needs the reconcilers, which start later.
+  const reconcilers = new Map<string, Reconciler>();
+  const onBranchMoved = (scope: string) => reconcilers.get(scope)?.nudge();
   const { app, closeStreams } = await buildApp(work, { gate, links, readiness, onBranchMoved });
   front.show(app);
   const server = early ?? (await listen());
@@ -73,21 +68,25 @@ export async function startProgram(config: Config, log: Logger, life: Lifetime):
   const { host } = config.server;
   log.info({ url: `http://${shownHost(host)}:${server.port}`, version: VERSION, host }, 'listening');
 
-  warnOfSettings(config, log);
+  warnOfSettings(work);
   life.onEnd('reporters', await startReporters(work, links));
   const { labels } = config.deploy;
   const worker = await startWork(work, { command: 'serve', labels, concurrency: null });
-  const looking = await startLooking(work, (started) => {
-    reconciler.current = started;
-  });
+  const looking = await startLooking(work, (scope, started) => void reconcilers.set(scope, started));
   life.onEnd('looking for work', looking);
   void sayWhatIsMissing(readiness, log);
   return worker.hurry;
 }
 
-function warnOfSettings({ github, selfHeal, dokploy }: Config, log: Logger): void {
-  if (!github) {
-    log.warn('no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub');
+function warnOfSettings({ config: { repositories, selfHeal, dokploy }, github, log }: Work): void {
+  const silent = repositories.filter(({ fullName }) => !github.some((other) => other.fullName === fullName));
+  if (silent.length > 0) {
+    const named =
+      silent[0]?.environments[0]?.name == null ? {} : { repositories: silent.map(({ name }) => name) };
+    log.warn(
+      named,
+      'no commit statuses: they need GITHUB_TOKEN, and GITHUB_REPOSITORY or a GIT_REPO_URL on GitHub',
+    );
   }
   if (selfHeal && !dokploy) log.warn('SELF_HEAL does nothing without CONFIG_HASH_STORE=dokploy');
 }
@@ -96,42 +95,39 @@ interface AppParts {
   gate: ReturnType<typeof createGate>;
   links: Links;
   readiness: Readiness;
-  onBranchMoved(): void;
+  onBranchMoved(scope: string): void;
 }
 
 /** Builds everything that answers requests. */
 async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: AppParts) {
   const { config, log, store, plans } = work;
-  const { mirror } = work.sync;
+  const { places } = work.sync;
   const { fleet } = work.opened;
-  const lastGoodRules = async () => (await store.ledger(scopeOfInput({ branch: config.git.branch }))).rules;
-  const services = createKnownServices({ mirror, lastGoodRules });
-  const known = (): Promise<string[]> =>
-    services.known().catch((err: unknown) => {
-      log.warn({ err }, 'the services of the branch cannot be listed');
-      return [];
-    });
   const deployApi = buildDeployApi(config, store, work.tools, fleet);
-  const actions = buildActions(work, services);
-  const pages = await buildPages(config, { store, links, gate, log, deployApi, fleet, known, actions });
+  const actions = buildActions(work);
+  const pages = await buildPages(config, { store, links, gate, log, deployApi, fleet, places, actions });
   const mask = createRedactor(secretsOf(config));
   const keysOf = (secrets: readonly string[]) => secrets.map((secret) => createSecretKey(secret, 'utf8'));
-  const shared = { store, gate, branch: config.git.branch, runUrl: links.signed };
+  const shared = { store, gate, runUrl: links.signed };
   const app = createApp({
     githubWebhook: createGitHubWebhook({
       ...shared,
       secrets: keysOf(config.webhookSecrets),
-      repository: config.repository,
+      places: places
+        .filter(({ promotion }) => promotion === null)
+        .map((open) => ({
+          ...open,
+          fullName: open.repository.fullName,
+          onBranchMoved: () => onBranchMoved(open.scope),
+        })),
       previews: config.previews,
       plans: plans.ownPulls,
-      commands: commandSource(config),
-      namedBy: createBranchRules({ mirror, lastGoodRules, rememberMs: HEAD_MS }).namedBy,
+      commands: commandSources(config, work.github),
       inbox: createInbox({ store, now: Date.now }),
-      onBranchMoved,
     }),
     syncApi: createSyncApi({
-      ...services,
       ...shared,
+      places,
       secrets: keysOf(config.syncSecrets),
       requireTimestamp: config.requireTimestamp,
       now: Date.now,
@@ -146,10 +142,10 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
 }
 
 /** The name of the duty stands in the store, where other versions look for it. */
-function startReporters({ config, log, life, opened, store, plans }: Work, links: Links) {
+function startReporters({ config, log, life, opened, store, plans, github }: Work, links: Links) {
   const loop = { log, onFailure: life.fail };
   return onlyOne(opened, 'tell', log, async () => [
-    ...startStatuses(config, store, links.signed, loop),
+    ...startStatuses(github, store, links.signed, loop),
     plans.startComments(links.signed, life.fail),
     startEvents(config, store, links.plain, loop),
   ]);
@@ -157,42 +153,48 @@ function startReporters({ config, log, life, opened, store, plans }: Work, links
 
 /** Starts what finds work without a request: reconcile, drift checks, and the retention. */
 function startLooking(
-  { config, log, opened, store, sync, tools }: Work,
-  onReconciler: (started: Reconciler) => void,
+  { config, log, opened, store, sync, tools, github }: Work,
+  onReconciler: (scope: string, started: Reconciler) => void,
 ) {
   return onlyOne(opened, 'look', log, async () => {
-    const looking = startReconciler({
-      store,
-      branch: config.git.branch,
-      intervalMs: config.reconcileIntervalMs,
-      onLook: missedDeliveries(config, store, log),
-      due: sync.due,
-      log,
+    const onLook = missedDeliveries(config, github, store, log);
+    const following = sync.places.filter(({ promotion }) => promotion === null);
+    const looking = following.map((open, index) => {
+      const started = startReconciler({
+        store,
+        place: open.place,
+        intervalMs: config.reconcileIntervalMs,
+        ...(index === 0 && { onLook }),
+        due: (signal) => sync.due(open, signal),
+        log,
+      });
+      onReconciler(open.scope, started);
+      return started.stop;
     });
-    onReconciler(looking);
     const retention = startRetention({
       store,
       retentionMs: config.retentionMs,
-      reporters: config.github ? REPORTERS : REPORTERS_WITHOUT_GITHUB,
+      reporters: github.length > 0 ? REPORTERS : REPORTERS_WITHOUT_GITHUB,
       now: Date.now,
       log,
     });
-    return [looking.stop, await startDrift(config, store, tools, log), retention.stop];
+    return [...looking, await startDrift(config, store, tools, log), retention.stop];
   });
 }
 
 function startStatuses(
-  { github }: Config,
+  github: readonly GitHubRepository[],
   store: RunStore,
   runUrl: (runId: string) => string,
   loop: { log: Logger; onFailure(error: unknown): void },
 ): (() => Promise<void>)[] {
-  if (!github) return [];
-  const { owner, repo, apiUrl, token } = github;
+  const [first] = github;
+  if (!first) return [];
+  const { owner, repo, access } = first;
   const reporter = startGitHubReporter({
     store,
-    setStatus: createStatusWriter({ apiUrl, token, version: VERSION }),
-    comments: { store, client: createGitHubComments({ apiUrl, token, version: VERSION }) },
+    setStatus: createStatusWriter(access),
+    comments: { store, client: createGitHubComments(access) },
     repository: { owner, repo },
     runUrl,
     ...loop,
@@ -201,14 +203,24 @@ function startStatuses(
 }
 
 /** Does nothing unless the server knows its own address, and may ask GitHub about the repository. */
-function missedDeliveries({ github, server }: Config, store: RunStore, log: Logger): () => void {
-  if (!github || server.publicUrl === null) return () => undefined;
-  const { owner, repo, apiUrl, token } = github;
-  const hookUrl = `${server.publicUrl}/webhook`;
-  const hook = { apiUrl, token, version: VERSION, repository: { owner, repo }, hookUrl };
-  const failedDeliveries = (since: number) => readFailedDeliveries(hook, since);
-  const look = createMissedDeliveries({ failedDeliveries, store, now: steadyNow, log });
-  return () => void look();
+function missedDeliveries(
+  { server: { publicUrl } }: Config,
+  github: readonly GitHubRepository[],
+  store: RunStore,
+  log: Logger,
+): () => void {
+  if (publicUrl === null) return () => undefined;
+  const looks = github.map(({ owner, repo, access }) => {
+    const failedDeliveries = (since: number) => {
+      const { apiUrl, token, version } = access;
+      const hook = { apiUrl, token, version, repository: { owner, repo }, hookUrl: `${publicUrl}/webhook` };
+      return readFailedDeliveries(hook, since);
+    };
+    return createMissedDeliveries({ failedDeliveries, store, now: steadyNow, log });
+  });
+  return () => {
+    for (const look of looks) void look();
+  };
 }
 
 function shownHost(host: string): string {

@@ -11,7 +11,7 @@ import { ConfigError, describeError, StoreUnreachableError } from '../errors.ts'
 
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Fleet } from '../runs/fleet.ts';
-import { scopeOfInput } from '../runs/place.ts';
+import { placeInput } from '../runs/place.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { shownAddress } from '../stores/postgres/connection.ts';
 import { holdOwnership } from '../stores/sqlite/ownership.ts';
@@ -20,6 +20,7 @@ import { MINUTE, SECOND } from '../units.ts';
 import { startDuty } from '../worker/duty.ts';
 import { createOwnTools } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
+import { listPlaces } from './places.ts';
 
 export interface OpenStore {
   store: RunStore;
@@ -132,13 +133,9 @@ async function takeName(
  * Syncs every service again if the store contains other data than before. A database that was emptied or restored knows
  * neither what was accepted nor what was synced, so this is the only way to a state that is certainly right.
  */
-export async function repairLoss(
-  { dataDir, git: { branch } }: Config,
-  { store, fleet }: OpenStore,
-  log: Logger,
-): Promise<void> {
+export async function repairLoss(config: Config, { store, fleet }: OpenStore, log: Logger): Promise<void> {
   if (fleet === null) return;
-  const file = path.join(dataDir, 'store-identity');
+  const file = path.join(config.dataDir, 'store-identity');
   const identity = await fleet.identity();
   const known = existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
   if (known === identity) return;
@@ -146,12 +143,16 @@ export async function repairLoss(
     log.error(
       'the store is another one than before: its runs, logs and ledger are lost, so every service is synced again',
     );
-    await enqueueSync(store, {
-      trigger: { source: 'reconcile' },
-      input: { branch, selection: { mode: 'all' } },
-      // Only one run is made, for any number of machines that notice this.
-      dedupeKey: `loss:${identity}:${scopeOfInput({ branch })}`,
-    });
+    for (const { place, scope, promotion } of listPlaces(config)) {
+      // Nobody knows any more which commit was promoted.
+      if (promotion !== null) continue;
+      await enqueueSync(store, {
+        trigger: { source: 'reconcile' },
+        input: { ...placeInput(place), selection: { mode: 'all' } },
+        // Only one run is made, for any number of machines that notice this.
+        dedupeKey: `loss:${identity}:${scope}`,
+      });
+    }
   }
   writeFileSync(file, identity, { mode: 0o600 });
 }

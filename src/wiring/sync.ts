@@ -3,25 +3,28 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
+import { readSecret, type Secret } from '../config/repositories.ts';
 import type { Config, SecretsConfig } from '../config.ts';
-import type { Git } from '../git/git.ts';
-import { createMirror, type Mirror } from '../git/own/mirror.ts';
+import type { Executor } from '../executor/executor.ts';
 import { createWorkspace } from '../git/own/workspace.ts';
 import { createScratchRepository } from '../git/requested/scratch-repository.ts';
 import { gitTrust } from '../isolation/open-folder.ts';
-import type { Pipeline, PipelineContext } from '../pipelines/pipeline.ts';
+import type { Outcome, Pipeline, PipelineContext } from '../pipelines/pipeline.ts';
 import { type PreviewOptions, preview } from '../pipelines/preview/preview.ts';
-import { dueServices } from '../pipelines/selection/due-services.ts';
+import { type Due, dueServices } from '../pipelines/selection/due-services.ts';
 import { sync } from '../pipelines/sync/sync.ts';
 import type { SyncOptions } from '../pipelines/sync/sync-service.ts';
 import { taskSecrets } from '../process/environment.ts';
 import { createRedactor } from '../process/output/redact.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
+import { holdsAt } from '../runs/hold.ts';
+import { type PlaceInput, scopeOfInput } from '../runs/place.ts';
 import type { RunStore } from '../runs/run-store.ts';
 import { createDokployHashes } from '../stores/dokploy-hashes/dokploy-hashes.ts';
 import { MINUTE } from '../units.ts';
 import { buildExecutor, isElsewhere, stepPlumbing } from './executor.ts';
-import { buildGit, GIT_TIMEOUT_MS, requireSpace } from './git.ts';
+import { buildGit, requireSpace } from './git.ts';
+import { type OpenPlace, openPlaces } from './places.ts';
 
 /** The time is shorter than other times for git, because anybody may open a pull request. */
 const PREVIEW_GIT_TIMEOUT_MS = 2 * MINUTE;
@@ -32,45 +35,64 @@ export function taskFiles({ dataDir }: Config): string {
   return path.join(dataDir, 'tmp');
 }
 
-export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | null, log: Logger) {
-  const name = repositoryName(config.git.url);
-  const git = buildGit(config, GIT_TIMEOUT_MS);
-  const directory = path.join(config.workspaceDir, name);
-  const mirror = createMirror({
-    git,
-    directory: path.join(config.dataDir, 'mirrors', `${name}.git`),
-    branch: config.git.branch,
-    signers: config.commitSigners,
-    log,
-    requireSpace: () => requireSpace(config),
-  });
-  const options = syncOptions(config, { store, watchdog, git, mirror, directory });
-  const dueOptions = { ...options, retries: config.syncRetries };
+/** What syncs are worked on with. */
+interface SyncParts {
+  config: Config;
+  store: RunStore;
+  executor: Executor;
+}
+
+export interface Syncs {
+  places: readonly OpenPlace[];
+  pipeline(context: PipelineContext<'sync'>): Promise<Outcome>;
+  /** The services of a place that are due. */
+  due(place: OpenPlace, signal: AbortSignal): Promise<Due>;
+}
+
+export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | null, log: Logger): Syncs {
+  const places = openPlaces(config, store, log);
+  const parts = { config, store, executor: buildExecutor(config, secretsOf(config), watchdog) };
+  const options = new Map(places.map((place) => [place.scope, syncOptions(parts, place)]));
+  const retries = config.syncRetries;
   return {
-    mirror,
-    checkout: directory,
-    pipeline: (context: PipelineContext<'sync'>) => sync(options, context),
-    due: (scope: string, signal: AbortSignal) => dueServices(dueOptions, scope, signal),
+    places,
+    async pipeline(context) {
+      const own = options.get(context.run.concurrencyGroup);
+      return own ? sync(own, context) : notConfigured(context.run);
+    },
+    async due({ scope }, signal) {
+      const own = options.get(scope);
+      if (!own) throw new Error(`There is no place ${scope}.`);
+      return dueServices({ ...own, retries }, scope, signal);
+    },
   };
 }
 
-interface SyncParts {
-  store: RunStore;
-  watchdog: Watchdog | null;
-  git: Git;
-  mirror: Mirror;
-  directory: string;
+function notConfigured({ input }: { input: PlaceInput }): Outcome {
+  const { environment, repository, branch } = input;
+  const what =
+    environment === undefined ? `The branch ${branch}` : `The environment ${environment} of ${repository}`;
+  const message = `${what} is not in the configuration of this server`;
+  return { state: 'errored', reason: 'environment_unknown', message };
 }
 
-function syncOptions(config: Config, { store, watchdog, git, mirror, directory }: SyncParts): SyncOptions {
+function syncOptions({ config, store, executor }: SyncParts, open: OpenPlace): SyncOptions {
+  const { place, git, mirror, checkout, environment } = open;
   return {
     mirror,
-    workspace: createWorkspace({ git, mirror, directory, requireSpace: () => requireSpace(config) }),
-    workspaceDir: config.workspaceDir,
+    workspace: createWorkspace({
+      git,
+      mirror,
+      directory: checkout,
+      requireSpace: () => requireSpace(config),
+    }),
+    lockPath: open.lockPath,
+    environment: place.environment,
+    windows: environment.windows,
     requireSignature: config.requireSignedCommits,
     now: Date.now,
     ledger: store.ledger,
-    holds: store.holds,
+    holds: async () => holdsAt(place, await store.holds()),
     steps: store.steps,
     outside: config.dokploy && {
       hashes: createDokployHashes(config.dokploy),
@@ -78,13 +100,14 @@ function syncOptions(config: Config, { store, watchdog, git, mirror, directory }
       selfHeal: config.selfHeal,
       now: Date.now,
     },
-    executor: buildExecutor(config, secretsOf(config), watchdog),
+    executor,
     invokeCommand: config.invokeCommand,
     plumbing: {
       ...stepPlumbing(config),
-      ...(isElsewhere(config.executor.command) ? gitTrust(directory) : {}),
+      ...(isElsewhere(config.executor.command) ? gitTrust(checkout) : {}),
     },
-    taskEnvironment: config.taskEnvironment,
+    taskEnvironment: taskEnvironment(config, open),
+    readSecrets: () => readSecrets(environment.secrets),
     tempDir: taskFiles(config),
     mask: createRedactor(secretsOf(config)),
     timeoutMs: config.syncTimeoutMs,
@@ -93,27 +116,46 @@ function syncOptions(config: Config, { store, watchdog, git, mirror, directory }
   };
 }
 
+/** The variables of tasks that are part of the config hash. */
+function taskEnvironment({ taskEnvironment: usual }: Config, { environment }: OpenPlace) {
+  return { ...usual, ...environment.variables };
+}
+
+function readSecrets(secrets: Readonly<Record<string, Secret>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(secrets).map(([name, secret]) => [name, readSecret(secret)]));
+}
+
 export async function buildPreview(
   config: Config,
   store: RunStore,
-  mirror: Mirror,
+  places: readonly OpenPlace[],
 ): Promise<Pipeline<'preview'>> {
-  const git = buildGit(config, PREVIEW_GIT_TIMEOUT_MS);
   const directory = path.join(config.dataDir, 'previews');
   // A killed server may have left files there.
   await rm(directory, { recursive: true, force: true });
-  const options: PreviewOptions = {
+  const options = new Map(places.map((open) => [open.scope, previewOptions(config, store, open)]));
+  return async (context) => {
+    const own = options.get(scopeOfInput(context.run.input));
+    return own ? preview(own, context) : notConfigured(context.run);
+  };
+}
+
+function previewOptions(config: Config, store: RunStore, open: OpenPlace): PreviewOptions {
+  const { place, mirror, repository } = open;
+  const git = buildGit(config, repository, PREVIEW_GIT_TIMEOUT_MS);
+  return {
     mirror,
     async openScratch({ id }) {
       await requireSpace(config);
+      const directory = path.join(config.dataDir, 'previews', id);
       const objects = path.join(mirror.directory, 'objects');
-      return createScratchRepository({ git, directory: path.join(directory, id), objects });
+      return createScratchRepository({ git, directory, objects });
     },
+    environment: place.environment,
     ledger: store.ledger,
-    holds: store.holds,
-    taskEnvironment: config.taskEnvironment,
+    holds: async () => holdsAt(place, await store.holds()),
+    taskEnvironment: taskEnvironment(config, open),
   };
-  return (context) => preview(options, context);
 }
 
 /**
@@ -121,15 +163,4 @@ export async function buildPreview(
  */
 export function secretsOf({ secrets }: { secrets: SecretsConfig }): string[] {
   return [...secrets.values, ...taskSecrets(secrets.others)];
-}
-
-/** Returns the last part of the repository's address as a folder name. */
-export function repositoryName(url: string): string {
-  const last =
-    url
-      .replace(/\/+$/, '')
-      .split(/[/:]/)
-      .at(-1)
-      ?.replace(/\.git$/, '') ?? '';
-  return last.replace(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '') || 'repository';
 }

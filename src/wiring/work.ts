@@ -17,6 +17,7 @@ import { buildCommands } from './commands.ts';
 import { buildDeploy, buildToolSetup, startHousekeeping } from './deployments.ts';
 import { buildWatchdog, requireLimits, warnOfMissingWall } from './executor.ts';
 import { gitMarker } from './git.ts';
+import { githubRepositories } from './github.ts';
 import type { Lifetime } from './lifetime.ts';
 import { buildPlans } from './plans.ts';
 import { onceReachable, openStore, repairLoss } from './store.ts';
@@ -58,17 +59,20 @@ export async function prepareWork(
   await onceReachable(() => recover(recovery), life.ending, log);
   await onceReachable(() => repairLoss(config, opened, log), life.ending, log);
 
-  await clearLeftoverLock(config.workspaceDir);
   const watchdog = fleet && buildWatchdog(config, log);
   if (watchdog) life.onEnd('watchdog', watchdog.close);
   const sync = buildSync(config, store, watchdog, log);
-  await clearMirrorLock(sync.mirror.directory);
+  for (const { mirror, lockPath } of sync.places) {
+    await clearLeftoverLock(lockPath);
+    await clearMirrorLock(mirror.directory);
+  }
   // The files are of tasks that were cut off. Their runs may go on without them.
   const problem = await removeTaskFolder(taskFiles(config));
   if (problem !== null) log.warn({ err: problem }, 'files that tasks left cannot be removed');
   const tools = await buildToolSetup(config, watchdog, log);
-  const plans = await buildPlans(config, store, { setup: tools, mirror: sync.mirror }, log);
-  return { config, log, life, opened, store, sync, tools, plans };
+  const github = githubRepositories(config, sync.places);
+  const plans = await buildPlans(config, store, { setup: tools, github }, log);
+  return { config, log, life, opened, store, sync, tools, plans, github };
 }
 
 export interface WorkOptions {
@@ -81,7 +85,7 @@ export interface WorkOptions {
 
 /** Starts to work on runs. */
 export async function startWork(work: Work, { command, labels, concurrency }: WorkOptions): Promise<Worker> {
-  const { config, log, life, opened, store, sync, tools, plans } = work;
+  const { config, log, life, opened, store, sync, tools, plans, github } = work;
   const { fleet, owner } = opened;
   const limits = {
     sync: CONCURRENT_SYNCS,
@@ -91,13 +95,14 @@ export async function startWork(work: Work, { command, labels, concurrency }: Wo
     command: CONCURRENT_COMMANDS,
   };
   const { repository } = plans;
-  const commands = buildCommands(config, store, { sealer: tools.sealer, repository });
+  const { sealer } = tools;
+  const commands = buildCommands(config, store, { sealer, repository, github });
   const { withdrawn } = commands;
   const worker = startWorker({
     store,
     pipelines: {
       sync: sync.pipeline,
-      preview: await buildPreview(config, store, sync.mirror),
+      preview: await buildPreview(config, store, sync.places),
       deploy: buildDeploy(config, store, tools, { ownRepository: repository, withdrawn }),
       plan: plans.pipeline,
       command: commands.pipeline,

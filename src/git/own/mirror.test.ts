@@ -87,7 +87,12 @@ describe('fetch', () => {
     const world = await createWorld();
     const head = await world.commit({ a: '1' });
     const log = { warn: () => {} };
-    const second = createMirror({ git: world.git, directory: world.mirror.directory, branch: 'main', log });
+    const second = createMirror({
+      git: world.git,
+      directory: world.mirror.directory,
+      followed: { branch: 'main' },
+      log,
+    });
     const all = await Promise.all([
       world.mirror.fetch(),
       second.fetch(),
@@ -296,7 +301,9 @@ describe('F35: branch names', () => {
   ])('F35: refuses %j, which is no branch name', async (branch) => {
     const { git, root } = await createWorld();
     const log = { warn: () => {} };
-    expect(() => createMirror({ git, directory: join(root, 'x.git'), branch, log })).toThrow(ConfigError);
+    expect(() => createMirror({ git, directory: join(root, 'x.git'), followed: { branch }, log })).toThrow(
+      ConfigError,
+    );
   });
 });
 

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { ConfigError, GitError } from '../../errors.ts';
 import { refProblem } from '../../runs/texts/git-ref.ts';
-import { FETCH_FLAGS, type Git, inRepository } from '../git.ts';
+import { FETCH_FLAGS, type Git, inRepository, type RepositoryGit } from '../git.ts';
 import { tips } from '../read/history.ts';
 import { createReader, type RepositoryReader } from '../read/repository-reader.ts';
 import { isSigned } from '../read/signature.ts';
@@ -30,22 +30,25 @@ export interface Mirror extends RepositoryReader {
   isSigned(revision: string): Promise<boolean>;
 }
 
+/** What the mirror follows: a branch, or the newest tag by version among those that match, such as `v*`. */
+export type Followed = { branch: string } | { tags: string };
+
 export interface MirrorOptions extends MirrorKeeperOptions {
   git: Git;
-  branch: string;
+  followed: Followed;
   /** The file of allowed signers (ssh-keygen(1)), or null. */
   signers?: string | null;
 }
 
 /** Throws ConfigError for a branch name that git would not accept. Starts nothing. */
 export function createMirror(options: MirrorOptions): Mirror {
-  const { git, directory, branch } = options;
-  checkBranch(branch);
+  const { git, directory, followed } = options;
+  if ('branch' in followed) checkBranch(followed.branch);
   const keeper = createMirrorKeeper(options);
   const repository = inRepository(git, { gitDirectory: directory });
   const work = (place: string, held: AbortSignal) => update(options, place, held);
   const healing = <T>(operation: () => Promise<T>) => keeper.healing(operation, work);
-  const head = () => readCommitId(join(directory, 'refs/heads', branch));
+  const head = () => readHead(directory, followed);
   return {
     ...createReader({ repository, head, guard: healing }),
     directory,
@@ -56,26 +59,68 @@ export function createMirror(options: MirrorOptions): Mirror {
   };
 }
 
-/** Brings `directory`, which may be empty, up to the branch of the remote, and proves that its head can be checked out. */
+/** Brings `directory`, which may be empty, up to the remote, and proves that its head can be checked out. */
 async function update(
-  { git, branch, log }: MirrorOptions,
+  { git, followed, log }: MirrorOptions,
   directory: string,
   held: AbortSignal,
 ): Promise<{ head: string }> {
   const mirror = inRepository(git, { gitDirectory: directory, signal: held });
-  const { url } = git.remote;
-  await prepareMirror(directory, branch);
-  const refspec = `+refs/heads/${branch}:refs/heads/${branch}`;
-  await mirror.read(`Fetching ${branch} of ${url} failed`, ['fetch', ...FETCH_FLAGS, '--', url, refspec], {
-    remote: true,
-  });
-  const head = await readCommitId(join(directory, 'refs/heads', branch));
-  if (!head) throw new GitError('broken', `The mirror ${directory} has no ${branch} after fetching it.`);
+  await prepareMirror(directory, branchOf(followed));
+  await ('branch' in followed ? fetchBranch(mirror, followed.branch) : fetchTags(mirror, followed.tags));
+  const head = await readHead(directory, followed);
+  if (!head) throw new GitError('broken', `The mirror ${directory} has no head after fetching it.`);
   // A fetch that brings nothing reads nothing. Without this, a truncated pack would only show in the middle of a checkout.
   const check = ['rev-list', '--objects', '--quiet', '-1', head, '--'];
   await mirror.read(`The mirror ${directory} is not whole`, check);
   await mergePacks(mirror, log);
   return { head };
+}
+
+/** In a mirror that follows tags, this branch is at the commit of the newest one. */
+const NEWEST_TAG = 'newest-tag';
+
+function branchOf(followed: Followed): string {
+  return 'branch' in followed ? followed.branch : NEWEST_TAG;
+}
+
+function readHead(directory: string, followed: Followed): Promise<string | null> {
+  return readCommitId(join(directory, 'refs/heads', branchOf(followed)));
+}
+
+async function fetchBranch(mirror: RepositoryGit, branch: string): Promise<void> {
+  const { url } = mirror.remote;
+  const refspec = `+refs/heads/${branch}:refs/heads/${branch}`;
+  const args = ['fetch', ...FETCH_FLAGS, '--', url, refspec];
+  await mirror.read(`Fetching ${branch} of ${url} failed`, args, { remote: true });
+}
+
+/** A tag that is deleted from the remote does not count any more. */
+async function fetchTags(mirror: RepositoryGit, pattern: string): Promise<void> {
+  const { url } = mirror.remote;
+  const refspec = `+refs/tags/${pattern}:refs/tags/${pattern}`;
+  const args = ['fetch', ...FETCH_FLAGS, '--prune', '--', url, refspec];
+  await mirror.read(`Fetching the tags ${pattern} of ${url} failed`, args, { remote: true });
+  const newest = await newestTag(mirror, pattern);
+  if (newest === null) {
+    throw new GitError('unknown_revision', `${url} has no tag ${pattern} on a commit.`, {
+      nextAction: 'Push such a tag, or correct the pattern in CONFIG_FILE.',
+    });
+  }
+  await mirror.read('Noting the newest tag failed', ['update-ref', `refs/heads/${NEWEST_TAG}`, newest]);
+}
+
+/** Returns the commit of the newest tag by version. A tag such as v1.0-rc1 is older than v1.0. */
+async function newestTag(mirror: RepositoryGit, pattern: string): Promise<string | null> {
+  const sorted = ['-c', 'versionsort.suffix=-', 'for-each-ref', '--sort=-version:refname'];
+  const format = '--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)';
+  const tags = await mirror.read('Listing the tags failed', [...sorted, format, `refs/tags/${pattern}`]);
+  for (const line of tags.toString().split('\n')) {
+    const [type, id, targetType, target] = line.split(' ');
+    if (type === 'commit' && id) return id;
+    if (targetType === 'commit' && target) return target;
+  }
+  return null;
 }
 
 /** A name that breaks git's rules would mean something else in a refspec. */

@@ -21,6 +21,8 @@ export interface PreviewOptions {
   mirror: Mirror;
   /** A repository on top of the mirror for the commits of strangers, so that they never get into the mirror. */
   openScratch(run: PreviewRun): Promise<ScratchRepository>;
+  /** The environment whose sync is previewed; null for the unnamed one. */
+  environment: string | null;
   ledger(scope: string): Promise<Ledger>;
   holds(): Promise<readonly Hold[]>;
   taskEnvironment: Readonly<Record<string, string>>;
@@ -66,19 +68,20 @@ async function previewIn(
   const merged = await scratch.merge(base, head);
   signal.throwIfAborted();
   const repository = scratch.reader(merged.commit);
-  const ledger = await options.ledger(scopeOfInput({ branch }));
+  const ledger = await options.ledger(scopeOfInput(run.input));
   const explained = await explain({
     ...ALL_CHANGED,
     repository,
     runId: run.id,
     revision: merged.commit,
+    environment: options.environment,
     // After a merge, the payload of GitHub's push would name this commit as its `before`.
     befores: [base],
     ledger,
     holds: await options.holds(),
     environmentDigest: environmentDigests(options.taskEnvironment),
   });
-  const { rules } = await loadRules(repository, base, ledger.rules);
+  const { rules } = await loadRules(repository, base, ledger.rules, options.environment);
   const before = await snapshotAt({ repository, rules }, base);
   const explanation = asPreview(explained, before, head);
   await emit({ type: 'run.explained', explanation });

@@ -10,7 +10,12 @@ async function createRules(lastGood: string | null = null) {
   const world = await createWorld();
   return {
     world,
-    rules: createBranchRules({ mirror: world.mirror, lastGoodRules: async () => lastGood, waitMs: 20_000 }),
+    rules: createBranchRules({
+      mirror: world.mirror,
+      environment: null,
+      lastGoodRules: async () => lastGood,
+      waitMs: 20_000,
+    }),
   };
 }
 
@@ -73,7 +78,7 @@ it('createBranchRules is not sure while the repository cannot be reached, and fi
 it('createBranchRules does not wait for a fetch that hangs', async () => {
   const world = await createWorld();
   const mirror = { ...world.mirror, fetch: () => new Promise<never>(() => undefined) };
-  const rules = createBranchRules({ mirror, lastGoodRules: async () => null, waitMs: 50 });
+  const rules = createBranchRules({ mirror, environment: null, lastGoodRules: async () => null, waitMs: 50 });
   expect(await rules.namedBy({ paths: [], after: NONE })).toEqual({ services: [], isSure: false });
 });
 

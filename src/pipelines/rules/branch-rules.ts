@@ -42,12 +42,13 @@ export function createBranchRules(options: {
   mirror: Mirror;
   /** The text of the branch's last good rules file. */
   lastGoodRules(): Promise<string | null>;
+  environment: string | null;
   /** How long a push waits for the first fetch. Default 4 s. */
   waitMs?: number;
   /** For how long the head is remembered, so that a flood of pushes does not read it as often. Default: not at all. */
   rememberMs?: number;
 }): BranchRules {
-  const { mirror, lastGoodRules, waitMs = WAIT_MS, rememberMs = 0 } = options;
+  const { mirror, lastGoodRules, environment, waitMs = WAIT_MS, rememberMs = 0 } = options;
   const readHead = createHeadReader(mirror, rememberMs);
   let last: Layout | null = null;
   /** The head whose rules a push has replaced. The new rules are unknown until the next fetch. */
@@ -55,7 +56,7 @@ export function createBranchRules(options: {
 
   async function layoutAt(head: string): Promise<Layout> {
     if (last?.head !== head) {
-      const { rules } = await loadRules(mirror, head, await lastGoodRules());
+      const { rules } = await loadRules(mirror, head, await lastGoodRules(), environment);
       const isEnough = bookOf(rules).isPathEnough;
       const services = isEnough ? [] : (await snapshotAt({ repository: mirror, rules }, head)).claimed;
       last = { head, rules, services };

@@ -24,8 +24,32 @@ const entries = createCommitMemory<TreeEntry | null>();
 /** Keyed by blob. Equal texts give the same object of rules, because other caches use the object as their key. */
 const files = createCommitMemory<{ text: string; parsed: ParsedRules }>();
 
-/** `lastGood` is the text of the branch's last good rules file, or null. */
+/** Rules → environment → the same rules for it, because other caches use the object as their key. */
+const ofEnvironments = new WeakMap<Rules, Map<string, Rules>>();
+
+/**
+ * `lastGood` is the text of the branch's last good rules file, or null. The rules are those for the environment; null is
+ * the unnamed one.
+ */
 export async function loadRules(
+  repository: RepositoryReader,
+  revision: string,
+  lastGood: string | null,
+  environment: string | null = null,
+): Promise<LoadedRules> {
+  const loaded = await loadForAll(repository, revision, lastGood);
+  return environment === null ? loaded : { ...loaded, rules: forEnvironment(loaded.rules, environment) };
+}
+
+function forEnvironment(rules: Rules, environment: string): Rules {
+  const known = ofEnvironments.get(rules) ?? new Map<string, Rules>();
+  ofEnvironments.set(rules, known);
+  const found = known.get(environment) ?? { ...rules, environment };
+  known.set(environment, found);
+  return found;
+}
+
+async function loadForAll(
   repository: RepositoryReader,
   revision: string,
   lastGood: string | null,

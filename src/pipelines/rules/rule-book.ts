@@ -4,7 +4,13 @@ import { type Captures, compileGlob, type Glob, type SegmentMatcher } from './pa
 import { compilePattern, compilePatterns, type PathPattern } from './patterns/path-patterns.ts';
 import { createPathTree, type PathTree } from './patterns/path-tree.ts';
 import { idOf, shapeOf } from './service-id.ts';
-import type { Rules, Service, ServiceRule, SharedPath } from './service-rules.ts';
+import {
+  isInEnvironment,
+  type Rules,
+  type Service,
+  type ServiceRule,
+  type SharedPath,
+} from './service-rules.ts';
 import { textsDigest } from './service-texts.ts';
 
 export interface PlacedRule {
@@ -26,6 +32,8 @@ interface CompiledShared {
 export interface RuleBook {
   rules: readonly PlacedRule[];
   excluded: ReadonlySet<string>;
+  /** Empty for the unnamed one. */
+  environment: string;
   /** Plain file name → the rules that match such files. */
   byFileName: ReadonlyMap<string, readonly PlacedRule[]>;
   /** The rules that match files of several names. */
@@ -66,6 +74,7 @@ function makeBook(rules: Rules): RuleBook {
   return {
     rules: placed,
     excluded: new Set(rules.exclude),
+    environment: rules.environment,
     byFileName: byFileName as Map<string, PlacedRule[]>,
     ofAnyName,
     byFolders: createPathTree([...byFolders].map(([root, list]) => [root, firstOfEachFolder(list)])),
@@ -118,17 +127,22 @@ function firstOfEachFolder(rules: readonly PlacedRule[]): PlacedRule[] {
 }
 
 /** The service that a rule makes of a folder. `captures` are the placeholders of its `match`. */
-export function serviceOf({ excluded }: RuleBook, { rule }: PlacedRule, found: FoundFolder): Service {
+export function serviceOf(
+  { excluded, environment }: RuleBook,
+  { rule }: PlacedRule,
+  found: FoundFolder,
+): Service {
   const { captures, folder } = found;
   const id = idOf(rule, folder, captures);
   return {
     id,
     folder,
     wave: typeof rule.wave === 'number' ? rule.wave : Number(captures.nn ?? 0),
-    runs: rule.task !== null && !excluded.has(id),
+    runs: rule.task !== null && !excluded.has(id) && isInEnvironment(rule, environment),
     rule,
     captures,
-    texts: textsDigest({ rule, captures, id, folder }),
+    environment,
+    texts: textsDigest({ rule, captures, id, folder, environment }),
   };
 }
 

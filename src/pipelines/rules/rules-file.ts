@@ -53,6 +53,7 @@ function toRules(file: RulesFile): Rules {
     timeoutsMs: Object.fromEntries(timeouts),
     windows: (file.windows ?? []).map(toWindow),
     requireSignature: file.signatures === 'required',
+    environment: DEFAULT_RULES.environment,
     ...(file.terraform ? { terraform: toTerraformRules(file.terraform) } : {}),
   };
 }

@@ -56,6 +56,8 @@ export interface Rules {
   windows: readonly SyncWindow[];
   /** Refuses commits without a signature by one of the operator's keys. */
   requireSignature: boolean;
+  /** The environment that they are for. Empty for the unnamed one, which has every service. */
+  environment: string;
   /** Left out if the file does not mention Terraform. */
   terraform?: TerraformRules;
 }
@@ -71,6 +73,11 @@ export interface TerraformRules {
 /** The value for one service. Looks at own properties only, because a service may be called `constructor`. */
 export function ofService<T>(values: Readonly<Record<string, T>>, service: string): T | undefined {
   return Object.hasOwn(values, service) ? values[service] : undefined;
+}
+
+/** True if services of this rule are in the environment. */
+export function isInEnvironment({ environments }: ServiceRule, environment: string): boolean {
+  return environment === '' || (environments?.includes(environment) ?? true);
 }
 
 export const DEFAULT_RULES: Rules = {
@@ -93,6 +100,7 @@ export const DEFAULT_RULES: Rules = {
   timeoutsMs: {},
   windows: [],
   requireSignature: false,
+  environment: '',
 };
 
 /** The file with a repository's own rules. */
@@ -111,6 +119,8 @@ export interface Service {
   rule: ServiceRule;
   /** The texts of the placeholders in `match`. */
   captures: Places;
+  /** The environment that it is synced to. Empty for the unnamed one. */
+  environment: string;
   /** Digest of the texts of the rule that decide what a sync does. */
   texts: string;
 }

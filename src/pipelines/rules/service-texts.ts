@@ -6,13 +6,13 @@ import { plainGlob } from './patterns/glob.ts';
 import { expand, type Places } from './patterns/placeholders.ts';
 import type { Service } from './service-rules.ts';
 
-interface Texts extends Pick<Service, 'rule' | 'captures' | 'id' | 'folder'> {
+interface Texts extends Pick<Service, 'rule' | 'captures' | 'id' | 'folder' | 'environment'> {
   /** The commit. Left out, `{revision}` is not replaced. */
   revision?: string;
 }
 
-function placesOf({ captures, id, folder, revision }: Texts): Places {
-  const places = { ...captures, id, folder, environment: '' };
+function placesOf({ captures, id, folder, environment, revision }: Texts): Places {
+  const places = { ...captures, id, folder, environment };
   return revision === undefined ? places : { ...places, revision };
 }
 

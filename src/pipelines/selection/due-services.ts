@@ -18,7 +18,7 @@ import { ALL_CHANGED } from './select-services.ts';
 interface DueOptions
   extends Pick<
     SyncOptions,
-    'mirror' | 'ledger' | 'holds' | 'taskEnvironment' | 'outside' | 'workspaceDir' | 'now'
+    'mirror' | 'ledger' | 'holds' | 'taskEnvironment' | 'outside' | 'lockPath' | 'environment' | 'now'
   > {
   /** How often a failed sync is tried again without a push or a person. */
   retries: number;
@@ -57,6 +57,7 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
     repository: options.mirror,
     runId: '',
     revision: head,
+    environment: options.environment,
     befores: [],
     ledger,
     holds: await options.holds(),
@@ -75,7 +76,7 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
 
 /** Does nothing while a run is active, because its tasks may be changing the hashes, and it looks for itself. */
 async function lookAndWrite(
-  { workspaceDir }: DueOptions,
+  { lockPath }: DueOptions,
   outside: OutsideOptions,
   scope: string,
   signal: AbortSignal,
@@ -83,7 +84,7 @@ async function lookAndWrite(
   if ((await outside.store.active(scope)).length > 0) return NOTHING_OUTSIDE;
   const view = await lookOutside(outside, scope, { patient: true, signal });
   if (view.unwritten.length === 0) return view;
-  const problems = await writeOwed(outside, scope, { workspaceDir, hashes: view.unwritten, signal });
+  const problems = await writeOwed(outside, scope, { lockPath, hashes: view.unwritten, signal });
   const warnings = problems.map((message) => ({ level: 'warning' as const, message }));
   return { ...view, remarks: [...view.remarks, ...warnings] };
 }

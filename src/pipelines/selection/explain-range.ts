@@ -20,6 +20,7 @@ export async function explainRange(
     repository,
     runId: 'explain',
     revision: to,
+    environment: null,
     befores: from === null ? [] : [from],
     ledger: before.ledger,
     holds: [],

@@ -20,6 +20,7 @@ async function explained({ mirror }: World, revision: string, options: Partial<E
     repository: mirror,
     ...ALL_CHANGED,
     runId: 'run-1',
+    environment: null,
     revision,
     befores: [],
     ledger: options.ledger ?? (await past({})).ledger,

@@ -24,6 +24,8 @@ export interface ExplainOptions
   /** The mirror, or a clone. */
   repository: RepositoryReader;
   revision: string;
+  /** Null: the unnamed one. */
+  environment: string | null;
   /** The heads of the branch before each push. The most conservative one comes first. */
   befores: string[];
   /** The holds that count. */
@@ -89,8 +91,8 @@ function knownServices(snapshots: readonly (Snapshot | null)[]): Service[] {
   return [...new Map(services.map((service) => [`${service.id}\0${service.folder}`, service])).values()];
 }
 
-async function readTarget({ repository, revision, ledger }: ExplainOptions) {
-  const loaded = await loadRules(repository, revision, ledger.rules);
+async function readTarget({ repository, revision, ledger, environment }: ExplainOptions) {
+  const loaded = await loadRules(repository, revision, ledger.rules, environment);
   return { loaded, target: await snapshotAt({ repository, rules: loaded.rules }, revision) };
 }
 
@@ -149,14 +151,14 @@ async function baselineSnapshots(
 
 /** For each baseline whose own rules differ from those at the target: the services by its own rules, by folder. */
 async function servicesByOwnRules(
-  { repository, ledger }: ExplainOptions,
+  { repository, ledger, environment }: ExplainOptions,
   rules: Rules,
   baselines: readonly (Snapshot | null)[],
 ): Promise<Map<string, Map<string, Service[]>>> {
   const found = new Map<string, Map<string, Service[]>>();
   for (const baseline of baselines) {
     if (!baseline) continue;
-    const { rules: own } = await loadRules(repository, baseline.commit, ledger.rules);
+    const { rules: own } = await loadRules(repository, baseline.commit, ledger.rules, environment);
     if (own === rules) continue;
     const { services } = await snapshotAt({ repository, rules: own }, baseline.commit);
     found.set(

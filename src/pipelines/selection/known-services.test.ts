@@ -40,7 +40,7 @@ async function createWorld() {
   const real = createMirror({
     git,
     directory: path.join(folder, 'mirror.git'),
-    branch: 'main',
+    followed: { branch: 'main' },
     log: { warn: () => undefined },
   });
   const mirror: Mirror = {
@@ -59,7 +59,7 @@ it('1,001 questions at once about the same commit cost one look', async () => {
   const { push, mirror, counts } = await createWorld();
   await push('redis');
   await mirror.fetch();
-  const { services } = createKnownServices({ mirror, lastGoodRules: async () => null });
+  const { services } = createKnownServices({ mirror, environment: null, lastGoodRules: async () => null });
   const asked = Array.from({ length: 1_001 }, () => services(['platform/redis']));
   for (const { runnable } of await Promise.all(asked)) expect(runnable).toEqual(['platform/redis']);
   expect(counts.looks).toBe(1);
@@ -70,7 +70,11 @@ it('another head, or other rules, need a new look', async () => {
   await push('redis', 'rules: [broken');
   await mirror.fetch();
   let lastGood: string | null = null;
-  const { services, known } = createKnownServices({ mirror, lastGoodRules: async () => lastGood });
+  const { services, known } = createKnownServices({
+    mirror,
+    environment: null,
+    lastGoodRules: async () => lastGood,
+  });
   expect(await services(['platform/redis'])).toEqual({
     runnable: ['platform/redis'],
     excluded: [],
@@ -91,7 +95,7 @@ it('an id that two folders have is reported with both of them, and does not run'
   const { push, mirror } = await createWorld();
   await push('redis');
   await push('redis', '', '07');
-  const { services } = createKnownServices({ mirror, lastGoodRules: async () => null });
+  const { services } = createKnownServices({ mirror, environment: null, lastGoodRules: async () => null });
   expect(await services(['platform/redis'])).toEqual({
     runnable: [],
     excluded: [],
@@ -111,6 +115,7 @@ it('a look that fails reports the cause', async () => {
   const full = new GitError('disk_full', '3 MiB are free at /data, less than the 512 kept free.', cause);
   const { services } = createKnownServices({
     mirror: { ...mirror, fetch: () => Promise.reject(full) },
+    environment: null,
     lastGoodRules: async () => null,
   });
   await expect(services([])).rejects.toMatchObject({
@@ -123,7 +128,11 @@ it('a look that failed is not remembered', async () => {
   const { push, mirror, counts } = await createWorld();
   await push('redis');
   await mirror.fetch();
-  const { services, known } = createKnownServices({ mirror, lastGoodRules: async () => null });
+  const { services, known } = createKnownServices({
+    mirror,
+    environment: null,
+    lastGoodRules: async () => null,
+  });
   counts.failures = Number.POSITIVE_INFINITY;
   const asked = await Promise.allSettled([known(), services(['platform/redis'])]);
   expect(asked.map(({ status }) => status)).toEqual(['rejected', 'rejected']);

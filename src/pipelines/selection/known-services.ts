@@ -26,6 +26,7 @@ interface Branch {
   mirror: Mirror;
   /** The text of the branch's last good rules file. */
   lastGoodRules(): Promise<string | null>;
+  environment: string | null;
 }
 
 export function createKnownServices(branch: Branch): KnownServices {
@@ -64,12 +65,16 @@ async function answer<T>(look: () => Promise<T>): Promise<T> {
 }
 
 /** All callers share one look at the same commit under the same rules. A look that failed is forgotten. */
-function createIdMemory({ mirror, lastGoodRules }: Branch): (head: string) => Promise<ServiceIds> {
+function createIdMemory({
+  mirror,
+  lastGoodRules,
+  environment,
+}: Branch): (head: string) => Promise<ServiceIds> {
   let last: { head: string; lastGood: string | null; found: Promise<ServiceIds> } | null = null;
   return async (head) => {
     const lastGood = await lastGoodRules();
     if (last?.head === head && last.lastGood === lastGood) return last.found;
-    const look = { head, lastGood, found: findIds(mirror, head, lastGood) };
+    const look = { head, lastGood, found: findIds({ mirror, environment }, head, lastGood) };
     last = look;
     look.found.catch(() => {
       if (last === look) last = null;
@@ -78,8 +83,12 @@ function createIdMemory({ mirror, lastGoodRules }: Branch): (head: string) => Pr
   };
 }
 
-async function findIds(mirror: Mirror, head: string, lastGood: string | null): Promise<ServiceIds> {
-  const { rules } = await loadRules(mirror, head, lastGood);
+async function findIds(
+  { mirror, environment }: Pick<Branch, 'mirror' | 'environment'>,
+  head: string,
+  lastGood: string | null,
+): Promise<ServiceIds> {
+  const { rules } = await loadRules(mirror, head, lastGood, environment);
   const { services, duplicates } = await snapshotAt({ repository: mirror, rules }, head);
   const ids = (runnable: boolean) => services.filter(({ runs }) => runs === runnable).map(({ id }) => id);
   const ambiguous = new Map(duplicates.map((duplicate) => [duplicate.id, describeDuplicate(duplicate)]));

@@ -5,7 +5,7 @@ import type { ServiceDecision } from '../../runs/run-events.ts';
 import type { Ledger, LedgerEntry } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type DuplicateService, describeDuplicate } from '../rules/discover-services.ts';
-import type { Service } from '../rules/service-rules.ts';
+import { isInEnvironment, type Service } from '../rules/service-rules.ts';
 import type { ServiceAtCommit, Snapshot } from '../rules/snapshot.ts';
 import type { Drift } from '../sync/outside.ts';
 import { sameService, whyRemoved } from './same-folder.ts';
@@ -101,7 +101,10 @@ function decisionOf(input: SelectionInput, entry: LedgerEntry | undefined, depen
   const { selection, force } = input;
   const { service } = dependent;
   if (!service.runs) {
-    return { decision: 'excluded', because: 'Its rule lists such folders, but never runs them.' };
+    const isElsewhere = !isInEnvironment(service.rule, service.environment);
+    const never = 'Its rule lists such folders, but never runs them.';
+    const because = isElsewhere ? `Its rule does not list the environment ${service.environment}.` : never;
+    return { decision: 'excluded', because };
   }
   if (selection.mode === 'services' && !selection.services.includes(service.id)) return NOT_REQUESTED;
   const synced = entry?.outcome === 'succeeded' ? entry.synced : null;

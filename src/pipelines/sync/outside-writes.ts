@@ -52,7 +52,7 @@ export function createOutsideWriter(
 export async function writeOwed(
   options: OutsideOptions,
   scope: string,
-  owed: { workspaceDir: string; hashes: OutsideView['unwritten']; signal: AbortSignal },
+  owed: { lockPath: string; hashes: OutsideView['unwritten']; signal: AbortSignal },
 ): Promise<string[]> {
   const lost = new AbortController();
   const signal = AbortSignal.any([owed.signal, lost.signal]);
@@ -60,7 +60,7 @@ export async function writeOwed(
   let release: () => Promise<void>;
   try {
     release = await takeSyncLock({
-      workspaceDir: owed.workspaceDir,
+      lockPath: owed.lockPath,
       waitMs: 0,
       signal,
       onWait: () => undefined,

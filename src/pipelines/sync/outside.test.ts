@@ -167,7 +167,11 @@ describe('The config hash outside', () => {
     ]);
     place.failure = null;
     expect(await look(place)).toEqual({ ...NOTHING, unwritten: ['a/one'] });
-    const owed = { workspaceDir: folder, hashes: [{ service: 'a/one', value: OURS }], signal };
+    const owed = {
+      lockPath: path.join(folder, '.sync.lock'),
+      hashes: [{ service: 'a/one', value: OURS }],
+      signal,
+    };
     expect(await writeOwed(optionsOf(place), SCOPE, owed)).toEqual([]);
     expect(place.values.get('a/one')).toBe(OURS);
     expect(await look(place)).toEqual(NOTHING);
@@ -177,7 +181,11 @@ describe('The config hash outside', () => {
     const place = createPlace({ 'a/one': THEIRS });
     await sync('a/one', OURS, 'failed');
     expect(await look(place)).toEqual(NOTHING);
-    const owed = { workspaceDir: folder, hashes: [{ service: 'a/one', value: OURS }], signal };
+    const owed = {
+      lockPath: path.join(folder, '.sync.lock'),
+      hashes: [{ service: 'a/one', value: OURS }],
+      signal,
+    };
     await writeOwed(optionsOf(place), SCOPE, owed);
     expect(place.writes).toEqual([]);
   });

@@ -14,7 +14,7 @@ import { createOutsideWriter } from './outside-writes.ts';
 import type { ServiceToSync } from './service-commands.ts';
 import { takeSyncLock } from './sync-lock.ts';
 import { type ServiceOutcome, type SyncOptions, syncService } from './sync-service.ts';
-import { environmentOf } from './task-environment.ts';
+import { environmentOf, secretsFor } from './task-environment.ts';
 
 /** Resolves to the outcome of each chosen service. Throws if the signal ends it, or if the workspace is not free. */
 export async function runServices(
@@ -29,7 +29,7 @@ export async function runServices(
   const lost = new AbortController();
   const signal = AbortSignal.any([context.signal, lost.signal]);
   const release = await takeSyncLock({
-    workspaceDir: options.workspaceDir,
+    lockPath: options.lockPath,
     waitMs: options.lockWaitMs,
     // A drain waits only for tasks, and none runs yet.
     signal: AbortSignal.any([signal, context.draining]),
@@ -122,11 +122,13 @@ async function servicesToSync(
   const running = selected.flatMap(({ decision, at, inputs }) =>
     decision === 'run' && at?.runs ? [{ at, inputs }] : [],
   );
+  const secrets = options.readSecrets();
   const blobs = await options.mirror.blobs(running.flatMap(({ at }) => at.config.flatMap((id) => id ?? [])));
   return running.map(({ at, inputs }) => ({
     service: at,
+    secrets: Object.values(secretsFor(at, secrets)),
     timeoutMs: ofService(loaded.rules.timeoutsMs, at.id) ?? at.rule.timeoutMs ?? null,
-    environment: environmentOf(at, options.taskEnvironment),
+    environment: { ...environmentOf(at, options.taskEnvironment), ...secretsFor(at, secrets) },
     ledger: {
       scope: run.concurrencyGroup,
       service: at.id,

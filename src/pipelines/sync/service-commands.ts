@@ -19,8 +19,10 @@ export interface CommandOptions {
 
 export interface ServiceToSync {
   service: ServiceAtCommit;
-  /** The variables that its task gets. */
+  /** The variables that its task gets, with its secrets. */
   environment: Readonly<Record<string, string>>;
+  /** The secrets of the environment among them, which are masked in the output. */
+  secrets: readonly string[];
   /** Replaces the usual time limit, unless it is null. */
   timeoutMs: number | null;
   ledger: LedgerFact & { configHash: string };
@@ -35,7 +37,7 @@ interface ServiceCommands {
 export function createServiceCommands(
   options: CommandOptions,
   context: PipelineContext<'sync'>,
-  { service, ledger, environment }: ServiceToSync,
+  { service, ledger, environment, secrets }: ServiceToSync,
   timeoutMs: number,
 ): ServiceCommands {
   const { directory } = options.workspace;
@@ -47,11 +49,12 @@ export function createServiceCommands(
     PYTHONUNBUFFERED: '1',
     IAC_RUN_ID: context.run.id,
     IAC_SERVICE: service.id,
+    IAC_ENVIRONMENT: service.environment,
     IAC_COMMIT: ledger.commit,
     IAC_CONFIG_HASH: ledger.configHash,
   };
   const hooks = stepHooks(context, service.id);
-  const usual = { cwd: path.join(directory, cwdOf(texts)), env, signal: context.signal };
+  const usual = { cwd: path.join(directory, cwdOf(texts)), env, secrets, signal: context.signal };
   let endsAt = 0;
   return {
     async task(resultFile) {

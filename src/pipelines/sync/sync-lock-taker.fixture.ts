@@ -19,6 +19,12 @@ const die = (): Promise<never> => {
 };
 await whileCallFails({ call: Number(call), code: '', below: workspaceDir, meanwhile: die }, async () => {
   const { signal } = new AbortController();
-  const release = await takeSyncLock({ workspaceDir, waitMs: 0, signal, onWait() {}, onLost() {} });
+  const release = await takeSyncLock({
+    lockPath: `${workspaceDir}/.sync.lock`,
+    waitMs: 0,
+    signal,
+    onWait() {},
+    onLost() {},
+  });
   await release();
 });

@@ -30,7 +30,7 @@ function newWorkspace() {
   const waits: string[] = [];
   const take = (waitMs = 0) =>
     takeSyncLock({
-      workspaceDir,
+      lockPath: lock,
       waitMs,
       signal: new AbortController().signal,
       onWait: (holder) => void waits.push(holder),
@@ -98,8 +98,8 @@ describe('F27: the owner of the workspace lock', () => {
     ['that does not say where its process id means something', { ...DEAD, space: undefined }],
     ['in a place that cannot be identified', { ...DEAD, space: null }],
   ])('%s is believed while it keeps the lock fresh', async (_what, change) => {
-    const { take, lock, waits, workspaceDir } = await heldByAnother(change);
-    await clearLeftoverLock(workspaceDir);
+    const { take, lock, waits } = await heldByAnother(change);
+    await clearLeftoverLock(lock);
     await expect(take()).rejects.toBeInstanceOf(WorkspaceBusyError);
     expect(existsSync(lock)).toBe(true);
     expect(waits).toEqual([expect.stringContaining('of another container or machine')]);
@@ -158,7 +158,7 @@ describe.each([
       const [, signal] = await once(taker, 'exit');
       // A taker that was killed before it had written its name counts as dead after 30 s.
       if (existsSync(lock)) utimesSync(lock, 0, 0);
-      await clearLeftoverLock(workspaceDir);
+      await clearLeftoverLock(lock);
       let holders = 0;
       const work = async (): Promise<void> => {
         const release = await take(60_000);
@@ -179,10 +179,10 @@ describe.each([
 });
 
 it('The files that earlier versions left beside a lock are removed at the start', async () => {
-  const { workspaceDir } = newWorkspace();
+  const { workspaceDir, lock } = newWorkspace();
   for (const name of ['.sync.lock', '.sync.lock.owner'])
     mkdirSync(path.join(workspaceDir, `${name}.${randomUUID()}`));
   writeFileSync(path.join(workspaceDir, '.sync.lock.owner'), '');
-  await clearLeftoverLock(workspaceDir);
+  await clearLeftoverLock(lock);
   expect(readdirSync(workspaceDir)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** The lock `$WORKSPACE_DIR/.sync.lock`, which lets only one sync at a time work in the workspace. */
+/** The lock beside a workspace, such as `$WORKSPACE_DIR/.sync.lock`, which lets only one sync at a time work there. */
 
 import fs from 'node:fs';
 import { lstat, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
@@ -10,7 +10,6 @@ import { makeFolder } from '../../make-folder.ts';
 import { SECOND } from '../../units.ts';
 import { describeOwner, findSyncLock, identityOf, ownerFile, STALE_MS } from './sync-lock-owner.ts';
 
-const NAME = '.sync.lock';
 const SIGN_MS = 5 * SECOND;
 const RETRY_MS = 250;
 const TAKER = 'another process that was faster';
@@ -22,7 +21,8 @@ const TAKER = 'another process that was faster';
 const KEEPING = { ...fs, rmdir: (_path: string, done: (error: null) => void) => done(null) };
 
 interface SyncLockOptions {
-  workspaceDir: string;
+  /** Absolute. Its folder is created. */
+  lockPath: string;
   waitMs: number;
   signal: AbortSignal;
   /** Called once with the holder if somebody else holds the lock. */
@@ -39,8 +39,8 @@ type Release = () => Promise<void>;
  * system refuses the lock.
  */
 export async function takeSyncLock(options: SyncLockOptions): Promise<Release> {
-  const lockPath = path.join(options.workspaceDir, NAME);
-  await orRefused(lockPath, async () => makeFolder(options.workspaceDir));
+  const { lockPath } = options;
+  await orRefused(lockPath, async () => makeFolder(path.dirname(lockPath)));
   const takeTurn = createTurns(lockPath);
   const deadline = performance.now() + options.waitMs;
   for (let isReported = false; ; ) {
@@ -60,16 +60,18 @@ export async function takeSyncLock(options: SyncLockOptions): Promise<Release> {
 }
 
 /** Removes leftover locks that nobody holds, so that no run has to wait for them. Called at the start of the server. */
-export async function clearLeftoverLock(workspaceDir: string): Promise<void> {
-  const names = (await readdir(workspaceDir).catch(() => [])).filter((name) => name.startsWith(NAME));
+export async function clearLeftoverLock(lockPath: string): Promise<void> {
+  const folder = path.dirname(lockPath);
+  const own = path.basename(lockPath);
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.startsWith(own));
   if (names.length === 0) return;
   const { signal } = new AbortController();
   try {
-    const release = await takeSyncLock({ workspaceDir, waitMs: 0, signal, onWait() {}, onLost() {} });
+    const release = await takeSyncLock({ lockPath, waitMs: 0, signal, onWait() {}, onLost() {} });
     // While this process holds the lock, nobody needs the files that other processes have put beside it.
-    const beside = names.filter((name) => name !== NAME && name !== ownerFile(NAME));
+    const beside = names.filter((name) => name !== own && name !== ownerFile(own));
     for (const name of beside) {
-      await rm(path.join(workspaceDir, name), { recursive: true, force: true }).catch(() => undefined);
+      await rm(path.join(folder, name), { recursive: true, force: true }).catch(() => undefined);
     }
     await release();
   } catch (error) {
@@ -119,11 +121,11 @@ async function tryLock(
 async function makeLock(
   lockPath: string,
   takeTurn: TakeTurn,
-  { workspaceDir, onLost: onCompromised }: SyncLockOptions,
+  { onLost: onCompromised }: SyncLockOptions,
 ): Promise<Release | string> {
   const { default: lockfile } = await import('proper-lockfile');
   const stop = await lockfile
-    .lock(workspaceDir, {
+    .lock(lockPath, {
       realpath: false,
       lockfilePath: lockPath,
       stale: STALE_MS,

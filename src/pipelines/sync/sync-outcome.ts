@@ -1,6 +1,6 @@
 /** Decides how a sync ends, from the outcomes of its services or from an error around them. */
 
-import { WorkspaceBusyError } from '../../errors.ts';
+import { describeError, SecretMissingError, WorkspaceBusyError } from '../../errors.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { gitReason } from '../git-reason.ts';
 import type { Outcome } from '../pipeline.ts';
@@ -47,6 +47,9 @@ export function conclude(
 
 /** The outcome of an error around the tasks. Returns null for our own defects. */
 export function outcomeOf(error: unknown): Outcome | null {
+  if (error instanceof SecretMissingError) {
+    return { state: 'errored', reason: 'secret_missing', message: describeError(error) };
+  }
   const message = 'Failed to update git repository';
   const reason = gitReason(error);
   if (reason === 'disk_full') return { state: 'errored', reason, message: `${message}: the disk is full` };

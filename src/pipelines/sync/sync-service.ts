@@ -5,11 +5,13 @@ import path from 'node:path';
 import type { StepResult } from '../../executor/executor.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { Workspace } from '../../git/own/workspace.ts';
+import { createRedactor } from '../../process/output/redact.ts';
 import type { Hold } from '../../runs/hold.ts';
 import type { Step, StepState } from '../../runs/run.ts';
 import type { RunReason } from '../../runs/run-reasons.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { capitalized } from '../../runs/texts/capitalized.ts';
+import type { SyncWindow } from '../../sync-window.ts';
 import type { PipelineContext } from '../pipeline.ts';
 import { digest } from '../rules/snapshot.ts';
 import { commandEnd } from '../step.ts';
@@ -30,7 +32,8 @@ interface TaskOptions extends CommandOptions {
 export interface SyncOptions extends TaskOptions {
   mirror: Mirror;
   workspace: Workspace;
-  workspaceDir: string;
+  /** The lock beside the workspace. */
+  lockPath: string;
   /** How long to wait while somebody else holds the workspace. */
   lockWaitMs: number;
   concurrency: number;
@@ -38,8 +41,14 @@ export interface SyncOptions extends TaskOptions {
   requireSignature: boolean;
   /** Another place where config hashes are stored, or null. */
   outside: OutsideOptions | null;
-  /** The variables that TASK_ENV lets through. */
+  /** The environment that is synced; null for the unnamed one. */
+  environment: string | null;
+  /** If there are any, they replace the windows of the rules file. */
+  windows: readonly SyncWindow[];
+  /** The variables that tasks get by TASK_ENV and of the environment. They are part of the config hash. */
   taskEnvironment: Readonly<Record<string, string>>;
+  /** Reads the secrets of the environment, which tasks get besides. Throws SecretMissingError. */
+  readSecrets(): Readonly<Record<string, string>>;
   ledger(scope: string): Promise<Ledger>;
   /** The holds that stand. */
   holds(): Promise<readonly Hold[]>;
@@ -75,7 +84,9 @@ export async function syncService(
     const commands = createServiceCommands(options, context, toSync, timeoutMs);
     const result = await commands.task(resultFile);
     const said: TaskResult =
-      result.kind === 'exited' ? await readTaskResult(resultFile, options.mask) : { kind: 'nothing' };
+      result.kind === 'exited'
+        ? await readTaskResult(resultFile, maskOf(options, toSync))
+        : { kind: 'nothing' };
     const synced = serviceOutcome(result, toSync, timeoutMs, said);
     const checked = synced.state === 'succeeded' ? await commands.verify() : null;
     const outcome = checked === null ? synced : verifiedOutcome(synced, checked, timeoutMs);
@@ -94,6 +105,12 @@ export async function syncService(
   } finally {
     await removeTaskFolder(folder);
   }
+}
+
+/** Masks the secrets of the service as well, which may be newer than the program. */
+function maskOf({ mask }: TaskOptions, { secrets }: ServiceToSync): (text: string) => string {
+  const own = createRedactor(secrets);
+  return (text) => own(mask(text));
 }
 
 function serviceOutcome(

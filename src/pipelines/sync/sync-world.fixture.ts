@@ -44,7 +44,9 @@ export async function createSyncWorld(path?: string) {
   const options: SyncOptions = {
     mirror: world.mirror,
     workspace: world.workspace,
-    workspaceDir,
+    lockPath: join(workspaceDir, '.sync.lock'),
+    environment: null,
+    windows: [],
     requireSignature: false,
     now: () => clock.now,
     ledger: store.ledger,
@@ -55,6 +57,7 @@ export async function createSyncWorld(path?: string) {
     invokeCommand: [task],
     plumbing: { PATH, STATE: state },
     taskEnvironment: {},
+    readSecrets: () => ({}),
     mask: (text) => text,
     tempDir: join(world.root, 'tmp'),
     timeoutMs: 60_000,

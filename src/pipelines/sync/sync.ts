@@ -155,6 +155,7 @@ function explainRun(
     drifted: outside.drifted,
     runId: run.id,
     revision,
+    environment: options.environment,
     befores: [...covers, run].flatMap(({ input: { before } }) => before ?? []),
     ledger,
     holds: input.overrideHold ? [] : holds,
@@ -232,9 +233,13 @@ async function refusal(
 }
 
 /** Outside its windows a sync waits. Returns null inside a window. */
-function putOff({ now }: SyncOptions, { loaded }: Explained, { goesBack }: SyncMeaning): Outcome | null {
+function putOff(
+  { now, windows }: SyncOptions,
+  { loaded }: Explained,
+  { goesBack }: SyncMeaning,
+): Outcome | null {
   const at = now();
-  const notBefore = nextOpening(loaded.rules.windows, at);
+  const notBefore = nextOpening(windows.length > 0 ? windows : loaded.rules.windows, at);
   if (notBefore <= at) return null;
   return {
     state: 'queued',

@@ -17,6 +17,13 @@ export function environmentOf({ rule }: Pick<Service, 'rule'>, all: Environment)
   return Object.fromEntries(given);
 }
 
+/** The secrets of the environment that a service gets: those that its rule names, or all if it names none. */
+export function secretsFor({ rule }: Pick<Service, 'rule'>, all: Environment): Environment {
+  const { secrets } = rule;
+  if (!secrets) return all;
+  return Object.fromEntries(Object.entries(all).filter(([name]) => secrets.includes(name)));
+}
+
 /** Returns a function for the digest of a service's variables. */
 export function environmentDigests(all: Environment): (service: Pick<Service, 'rule'>) => string {
   const known = new Map<readonly string[] | undefined, string>();

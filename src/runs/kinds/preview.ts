@@ -7,7 +7,8 @@ export const PREVIEW: Kind<'preview'> = {
   name: 'preview',
   plural: 'previews',
   queued: 'Waiting for previous preview to complete',
-  group: ({ pullRequest }) => `preview:${pullRequest}`,
+  group: ({ pullRequest, repository }) =>
+    repository === undefined ? `preview:${pullRequest}` : `preview:${repository}:${pullRequest}`,
   coalescing: { covers: () => true, message: 'A newer commit of the pull request counts.' },
   reporters: ['commit-status', 'pull-request-comment'],
   status: {

@@ -62,7 +62,10 @@ export const SYNC: Kind<'sync'> = {
     ...(dryRun ? ['dry run'] : []),
     ...(overrideHold ? ['override hold'] : []),
   ],
-  facts: ({ note }) => (note === undefined ? [] : [{ name: 'Reason', values: [note] }]),
+  facts: ({ note, environment }) => [
+    environment === undefined ? null : { name: 'Environment', values: [environment] },
+    note === undefined ? null : { name: 'Reason', values: [note] },
+  ],
   hasWaves: true,
 };
 

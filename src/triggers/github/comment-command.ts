@@ -5,17 +5,19 @@ import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import type { Command, CommandInput } from '../../runs/command.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
+import { isSameRepository } from '../../runs/place.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { commandIn } from './command-in.ts';
-import { type Inbox, isSameRepository, shownName } from './inbox.ts';
+import { type Inbox, shownName } from './inbox.ts';
 
 export interface CommentOptions {
   store: RunStore;
   inbox: Inbox;
-  /** The branch that the pull request must be for. */
-  branch: string;
-  /** The repository whose comments are obeyed, and where its commits come from; null if comments are ignored. */
-  commands?: Pick<CommandInput, 'repository' | 'cloneUrl' | 'apiUrl'> | null | undefined;
+  /**
+   * The repositories whose comments are obeyed, with the branch that the pull request must be for, and where the commits
+   * come from. Empty if comments are ignored.
+   */
+  commands?: readonly Pick<CommandInput, 'repository' | 'cloneUrl' | 'apiUrl' | 'branch'>[] | undefined;
   runUrl(runId: string): string;
 }
 
@@ -39,28 +41,31 @@ const OURS = /^<!-- (iac-runner|runners-poc):/;
 
 /** Returns the answer by the table of docs/plans.md. Throws RequestError 400 for a body of another form. */
 export async function answerComment(
-  options: CommentOptions & { commands: NonNullable<CommentOptions['commands']> },
+  options: CommentOptions,
   context: Context,
   body: unknown,
 ): Promise<object> {
   const parsed = commentSchema.safeParse(body);
   if (!parsed.success) throw new RequestError(400, 'The body is not a payload of a comment');
-  const { store, inbox, commands, branch, runUrl } = options;
+  const { store, inbox, commands = [], runUrl } = options;
   const { issue, comment, sender } = parsed.data;
   const command = commandIn(comment.body ?? '');
-  const reason = reasonToIgnore(parsed.data, command, commands.repository);
-  if (reason !== null || command === null) return inbox.ignored(context, reason ?? NO_COMMAND);
+  const own = commands.find(({ repository }) =>
+    isSameRepository(parsed.data.repository.full_name, repository),
+  );
+  const others = commands.map(({ repository }) => repository).join(' or ');
+  const reason = reasonToIgnore(parsed.data, command, own ? null : others);
+  if (reason !== null || command === null || !own) return inbox.ignored(context, reason ?? NO_COMMAND);
   const { run } = await enqueueRun(store, 'command', {
     trigger: { source: 'comment', actor: sender.login, deliveryId: inbox.idOf(context) },
     input: {
-      ...commands,
+      ...own,
       command,
       pullRequest: issue.number,
       author: { id: sender.id, login: sender.login },
       commentId: comment.id,
       // With a time that cannot be read, no approval counts as older than the comment.
       writtenAt: Date.parse(comment.created_at) || 0,
-      branch,
     },
     delivery: { event: 'issue_comment', detail: `iac-runner ${command} on #${issue.number}` },
   });
@@ -70,13 +75,14 @@ export async function answerComment(
 const NO_COMMAND = 'No command';
 
 function reasonToIgnore(
-  { action, issue, comment, repository, sender }: Payload,
+  { action, issue, comment, sender }: Payload,
   command: Command | null,
-  own: string,
+  /** The repositories that the comment is not from; null if it is from one whose comments are obeyed. */
+  others: string | null,
 ): string | null {
   // An edited comment may say something that nobody had read when others answered it.
   if (action !== 'created') return `Action ${shownName(action)}`;
-  if (!isSameRepository(repository.full_name, own)) return `Not repository ${own}`;
+  if (others !== null) return `Not repository ${others}`;
   if (command === null || OURS.test(comment.body ?? '')) return NO_COMMAND;
   if (issue.pull_request === undefined || issue.pull_request === null) return 'Not a pull request';
   if (sender.type !== 'User') return 'A comment of a bot';

@@ -3,31 +3,35 @@
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
+import { isLike, isSameRepository, placeInput } from '../../runs/place.ts';
 import { askedRevision, type Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { MEBIBYTE } from '../../units.ts';
+import { environmentName } from '../place.ts';
 import type { Secret } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 import { answerComment, type CommentOptions } from './comment-command.ts';
-import { type Inbox, isSameRepository } from './inbox.ts';
-import { answerPullRequest, type PullRequestOptions } from './pull-request.ts';
+import type { Inbox } from './inbox.ts';
+import { answerPullRequest, orOf, type PullRequestOptions, type PullRequestPlace } from './pull-request.ts';
 import { type Push, parsePush, revisionOf } from './push-payload.ts';
 
 export interface WebhookOptions {
   store: RunStore;
   secrets: readonly Secret[];
   gate: Gate;
-  branch: string;
-  /** The `owner/name` that pushes must come from; null accepts any. */
-  repository: string | null;
+  places: readonly WebhookPlace[];
   previews: boolean;
   plans?: PullRequestOptions['plans'];
   commands?: CommentOptions['commands'];
-  /** The services that a push names, for the answer only. `isSure` is false if only git knows them all. */
-  namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
   runUrl(runId: string): string;
   inbox: Inbox;
+}
+
+/** A place that takes pushes. */
+export interface WebhookPlace extends PullRequestPlace {
+  /** The services that a push names, for the answer only. `isSure` is false if only git knows them all. */
+  namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
   /** Called when a push was answered without a run. */
   onBranchMoved(): void;
 }
@@ -56,56 +60,111 @@ async function answer(options: WebhookOptions, context: Context, payload: unknow
     return answerPullRequest(options, context, payload);
   }
   const { commands } = options;
-  if (event === 'issue_comment' && commands) return answerComment({ ...options, commands }, context, payload);
+  if (event === 'issue_comment' && commands?.length) return answerComment(options, context, payload);
   if (event !== 'push') {
     await inbox.decided(context, 'ignored', `Event ${event || 'without a name'}`);
     return { status: 'ignored', event };
   }
   const push = parsePush(payload);
   if (!push) throw new RequestError(400, 'The body is not a push payload');
-  const reason = reasonToIgnore(push, options);
-  if (reason) return inbox.ignored(context, reason);
-  const { services, isSure } = await options.namedBy(push);
-  if (services.length === 0 && push.complete && isSure) {
+  const reached = placesReached(push, options.places);
+  if ('reason' in reached) return inbox.ignored(context, reached.reason);
+  const named = await Promise.all(reached.places.map((to) => whatIsNamed(push, to)));
+  const touched = named.filter(({ services, isSure }) => services.length > 0 || !isSure);
+  // The payload is only a hint: git and the ledger decide.
+  for (const { to } of named) if (!touched.some((other) => other.to === to)) to.onBranchMoved();
+  if (touched.length === 0) {
     const message = 'No service files changed';
     await inbox.decided(context, 'no_changes', message);
-    // The payload is only a hint: git and the ledger decide.
-    options.onBranchMoved();
     return { status: 'no_changes', message };
   }
-  return accept(options, context, push, services);
+  return accept(options, context, push, touched);
 }
 
-function reasonToIgnore(push: Push, { branch, repository }: WebhookOptions): string | null {
-  if (push.ref !== `refs/heads/${branch}`) return `Not ${branch} branch`;
-  if (push.deleted) return `Branch ${branch} deleted`;
-  if (repository === null || push.repository === null || isSameRepository(push.repository, repository)) {
-    return null;
-  }
-  return `Not repository ${repository}`;
+interface Named {
+  to: WebhookPlace;
+  services: string[];
+  isSure: boolean;
 }
 
+async function whatIsNamed(push: Push, to: WebhookPlace): Promise<Named> {
+  const { services, isSure } = await to.namedBy(push);
+  return { to, services, isSure: isSure && push.complete };
+}
+
+/** Returns the places that the push is for, or why it is for none. */
+function placesReached(
+  push: Push,
+  places: readonly WebhookPlace[],
+): { places: WebhookPlace[] } | { reason: string } {
+  const following = places.filter(({ follows }) => isFollowed(push.ref, follows));
+  if (following.length === 0) return { reason: `Not ${orOf(places.map(describeFollowed))}` };
+  if (push.deleted) return { reason: `${describeRef(push.ref)} deleted` };
+  const own = following.filter(
+    ({ fullName }) =>
+      fullName === null || push.repository === null || isSameRepository(push.repository, fullName),
+  );
+  if (own.length > 0) return { places: own };
+  return { reason: `Not repository ${orOf(following.flatMap(({ fullName }) => fullName ?? []))}` };
+}
+
+function isFollowed(ref: string, follows: WebhookPlace['follows']): boolean {
+  if ('branch' in follows) return ref === `refs/heads/${follows.branch}`;
+  const [, tag] = /^refs\/tags\/(.+)$/s.exec(ref) ?? [];
+  return tag !== undefined && isLike(tag, follows.tags);
+}
+
+function describeFollowed({ follows }: WebhookPlace): string {
+  return 'branch' in follows ? `${follows.branch} branch` : `a tag ${follows.tags}`;
+}
+
+function describeRef(ref: string): string {
+  return ref.replace(/^refs\/heads\//, 'Branch ').replace(/^refs\/tags\//, 'Tag ');
+}
+
+/** Stores a run for each place. Every one has a record of the delivery, which can be replayed. */
 async function accept(
-  { store, inbox, branch, runUrl }: WebhookOptions,
+  options: WebhookOptions,
   context: Context,
   push: Push,
-  services: string[],
+  touched: readonly Named[],
 ): Promise<object> {
+  const runs: Run[] = [];
+  for (const named of touched) runs.push(await askForSync(options, context, push, named));
+  const [first] = runs;
+  if (!first) throw new Error('No place was reached.');
+  const answer = accepted(first, push.after, options.runUrl(first.id));
+  if (options.places.length === 1) return answer;
+  return { ...answer, environments: touched.map(({ to }) => environmentName(to.place)) };
+}
+
+async function askForSync(
+  { store, inbox }: WebhookOptions,
+  context: Context,
+  push: Push,
+  { to: { place, follows }, services }: Named,
+): Promise<Run> {
   const deliveryId = inbox.idOf(context);
+  const { environment } = place;
+  const commit = shortCommit(push.after) || 'the branch';
   const { run } = await enqueueSync(store, {
     trigger: { source: 'webhook', actor: push.sender, deliveryId },
     input: {
-      branch,
-      revision: revisionOf(push),
+      ...placeInput(place),
+      // The object of a tag may not be a commit, and the newest tag may be another one.
+      revision: 'branch' in follows ? revisionOf(push) : null,
       before: push.before,
       selection: { mode: 'changed' },
       announced: services,
     },
     covers: !push.rewrites,
-    dedupeKey: deliveryId && `delivery:${deliveryId}`,
-    delivery: { event: 'push', detail: `Push of ${shortCommit(push.after) || 'the branch'}` },
+    dedupeKey: deliveryId && `delivery:${deliveryId}${environment === null ? '' : `:${environment}`}`,
+    delivery: {
+      event: 'push',
+      detail: `Push of ${commit}${environment === null ? '' : ` for ${environment}`}`,
+    },
   });
-  return accepted(run, push.after, runUrl(run.id));
+  return run;
 }
 
 /** Returns the answer. A repeated delivery gets the run of the first one, and so the same answer. */

@@ -63,8 +63,3 @@ export function createInbox(options: { store: RunStore; now(): number }): Inbox 
 export function shownName(name: string): string {
   return name.replace(/[^\w.-]/g, '').slice(0, 64);
 }
-
-/** GitHub's names of repositories do not differ in case alone. */
-export function isSameRepository(one: string, other: string): boolean {
-  return one.toLowerCase() === other.toLowerCase();
-}

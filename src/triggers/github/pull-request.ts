@@ -8,22 +8,31 @@ import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import { planGroup } from '../../runs/kinds/plan.ts';
+import { isSameRepository, type Place, placeInput } from '../../runs/place.ts';
 import type { PlanInput } from '../../runs/plan-comment.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
-import { type Inbox, isSameRepository, shownName } from './inbox.ts';
+import { type Inbox, shownName } from './inbox.ts';
 
 export interface PullRequestOptions {
   store: RunStore;
   inbox: Inbox;
-  branch: string;
-  /** The `owner/name` that pull requests must be opened in; null accepts any. */
-  repository: string | null;
+  places: readonly PullRequestPlace[];
   /** True if pull requests are previewed. */
   previews: boolean;
-  /** The addresses for planning heads, without credentials. Null if heads are not planned. */
-  plans?: { cloneUrl: string; apiUrl: string } | null | undefined;
+  /**
+   * Returns the addresses for planning heads of a repository, without credentials; null if its heads are not planned.
+   * Left out: none are.
+   */
+  plans?: ((repository: string) => { cloneUrl: string; apiUrl: string } | null) | undefined;
   runUrl(runId: string): string;
+}
+
+export interface PullRequestPlace {
+  place: Place;
+  /** The `owner/name` that pull requests must be opened in; null accepts any. */
+  fullName: string | null;
+  follows: { branch: string } | { tags: string };
 }
 
 /** After these actions, merging may change something else than before. */
@@ -58,25 +67,27 @@ export async function answerPullRequest(
 ): Promise<object> {
   const parsed = pullRequestSchema.safeParse(body);
   if (!parsed.success) throw new RequestError(400, 'The body is not a pull request payload');
-  const reason = reasonToIgnore(parsed.data, options);
-  if (reason) {
+  const found = placeOf(parsed.data, options.places);
+  const reason = actionToIgnore(parsed.data) ?? ('reason' in found ? found.reason : null);
+  if (reason !== null || 'reason' in found) {
     if (parsed.data.action === 'closed') await endPlans(options, parsed.data);
-    return options.inbox.ignored(context, reason);
+    return options.inbox.ignored(context, reason ?? '');
   }
   const { number, head } = parsed.data.pull_request;
   const asked = {
     deliveryId: options.inbox.idOf(context),
     detail: `Pull request #${number} at ${shortCommit(head.sha)}`,
   };
-  const preview = options.previews ? await askForPreview(options, parsed.data, asked) : null;
+  const preview = options.previews ? await askForPreview(options, found, parsed.data, asked) : null;
   const plan = options.plans ? await askForPlan(options, parsed.data, asked) : null;
   const [first, second] = [preview, plan].filter((id) => id !== null);
+  if (first === undefined) return options.inbox.ignored(context, 'Neither previewed nor planned');
   return {
     status: 'accepted',
     pull_request: number,
     commit: shortCommit(head.sha),
     run_id: first,
-    url: options.runUrl(first ?? ''),
+    url: options.runUrl(first),
     ...(second === undefined ? {} : { plan_run_id: second, plan_url: options.runUrl(second) }),
   };
 }
@@ -88,13 +99,14 @@ interface Asked {
 
 /** Resolves to the id of the run. */
 async function askForPreview(
-  { store, branch }: PullRequestOptions,
+  { store }: PullRequestOptions,
+  { place }: PullRequestPlace,
   { pull_request: pull, sender }: Payload,
   { deliveryId, detail }: Asked,
 ): Promise<string> {
   const { run } = await enqueueRun(store, 'preview', {
     trigger: { source: 'pull_request', actor: sender?.login ?? null, deliveryId },
-    input: { branch, revision: pull.head.sha, pullRequest: pull.number },
+    input: { ...placeInput(place), revision: pull.head.sha, pullRequest: pull.number },
     dedupeKey: deliveryId && `delivery:${deliveryId}`,
     delivery: { event: 'pull_request', detail },
   });
@@ -123,9 +135,10 @@ function planInput(
   { plans }: PullRequestOptions,
   { pull_request: { number, head, base }, repository: { full_name: repository } }: Payload,
 ): PlanInput | null {
-  return plans
+  const source = plans?.(repository) ?? null;
+  return source
     ? {
-        ...plans,
+        ...source,
         repository,
         pullRequest: number,
         revision: head.sha,
@@ -143,19 +156,32 @@ function planInput(
 /** Cancels the plans of a closed pull request, because nobody needs them any more. */
 async function endPlans(options: PullRequestOptions, payload: Payload): Promise<void> {
   const input = planInput(options, payload);
-  if (input === null || !isSameRepository(options.repository ?? '', payload.repository.full_name)) return;
+  if (input === null) return;
   for (const { id } of await options.store.active(planGroup(input))) {
     await options.store.requestCancel(id, 'closing the pull request');
   }
 }
 
-function reasonToIgnore(
-  { action, changes, pull_request: { base }, repository: { full_name: name } }: Payload,
-  { branch, repository }: PullRequestOptions,
-): string | null {
+function actionToIgnore({ action, changes }: Payload): string | null {
   // After a new title or text, merging changes the same; into another branch it may change something else.
   const isRebased = action === 'edited' && changes?.base !== undefined;
-  if (!ACTIONS.has(action) && !isRebased) return `Action ${shownName(action)}`;
-  if (base.ref !== branch) return `Not ${branch} branch`;
-  return repository === null || isSameRepository(name, repository) ? null : `Not repository ${repository}`;
+  return ACTIONS.has(action) || isRebased ? null : `Action ${shownName(action)}`;
+}
+
+/** Returns the first place that a merge would be synced to, or why there is none. */
+function placeOf(
+  { pull_request: { base }, repository: { full_name: name } }: Payload,
+  places: readonly PullRequestPlace[],
+): PullRequestPlace | { reason: string } {
+  const following = places.filter(({ follows }) => 'branch' in follows && follows.branch === base.ref);
+  const [found] = following.filter(({ fullName }) => fullName === null || isSameRepository(name, fullName));
+  if (found) return found;
+  const branches = places.flatMap(({ follows }) => ('branch' in follows ? `${follows.branch} branch` : []));
+  if (following.length === 0) return { reason: `Not ${orOf(branches)}` };
+  return { reason: `Not repository ${orOf(following.flatMap(({ fullName }) => fullName ?? []))}` };
+}
+
+/** Joins names for a sentence, each once. */
+export function orOf(words: readonly string[]): string {
+  return [...new Set(words)].join(' or ');
 }

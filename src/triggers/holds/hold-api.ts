@@ -5,18 +5,17 @@ import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/hold.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import { type Place, requirePlace } from '../place.ts';
+import { placesNamed } from '../place.ts';
 import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
-import { requireRunnable, type ServiceIds } from '../service-ids.ts';
+import { requireRunnable } from '../service-ids.ts';
+import type { SyncPlace } from '../sync/sync-api.ts';
 
 const MAX_SERVICES = 1_000;
 
 export interface HoldApiOptions {
   store: Pick<RunStore, 'holds' | 'saveHold' | 'endHold'>;
-  /** The services of the branch. Fetches the branch when it does not know one of `named`. */
-  services(named: readonly string[]): Promise<ServiceIds>;
-  place: Place;
+  places: readonly Pick<SyncPlace, 'place' | 'services'>[];
   now(): number;
   log: Pick<Logger, 'info'>;
 }
@@ -40,12 +39,15 @@ const holdSchema = z.strictObject({
     .optional(),
 });
 
-export function createHoldApi({ store, services, place, now, log }: HoldApiOptions): HoldApi {
+export function createHoldApi({ store, places, now, log }: HoldApiOptions): HoldApi {
   async function set(body: unknown, by: string): Promise<Hold> {
     const hold = parseHold(body, by, now());
     const { environment, repository } = hold;
-    requirePlace({ environment: environment ?? undefined, repository: repository ?? undefined }, place);
-    if (hold.services !== null) requireRunnable(hold.services, await services(hold.services));
+    const held = placesNamed(
+      { environment: environment ?? undefined, repository: repository ?? undefined },
+      places,
+    );
+    if (hold.services !== null) await requireServices(hold.services, held);
     if ((await store.holds()).length >= MAX_HOLDS) {
       throw new RequestError(409, `${MAX_HOLDS} holds stand already: release some of them`);
     }
@@ -62,6 +64,18 @@ export function createHoldApi({ store, services, place, now, log }: HoldApiOptio
       return hold !== null;
     },
   };
+}
+
+/** A service has to exist in one of the places. Throws RequestError 400. */
+async function requireServices(
+  named: readonly string[],
+  places: readonly Pick<SyncPlace, 'services'>[],
+): Promise<void> {
+  const found = await Promise.all(places.map(({ services }) => services(named)));
+  const runnable = [...new Set(found.flatMap((ids) => ids.runnable))];
+  const all = [...new Set(found.flatMap((ids) => ids.excluded))];
+  const excluded = all.filter((id) => !runnable.includes(id));
+  requireRunnable(named, { runnable, excluded, ambiguous: found[0]?.ambiguous ?? new Map() });
 }
 
 /** Throws RequestError 400. */

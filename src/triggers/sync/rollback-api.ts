@@ -3,17 +3,18 @@
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
+import { placeInput } from '../../runs/place.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import { type Place, requirePlace } from '../place.ts';
+import { findPlace } from '../place.ts';
 import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';
-import type { SyncApiOptions } from './sync-api.ts';
+import type { SyncPlace } from './sync-api.ts';
 
-export interface RollbackApiOptions extends Pick<SyncApiOptions, 'branch' | 'services' | 'isOnBranch'> {
+export interface RollbackApiOptions {
   store: Pick<RunStore, 'enqueue'>;
-  place: Place;
+  places: readonly SyncPlace[];
 }
 
 interface RollbackCaller {
@@ -28,27 +29,28 @@ const rollbackSchema = z.strictObject({
   to: z.string().regex(/^[0-9a-f]{40}$/, 'must be a full commit id of 40 hexadecimal digits'),
   reason: reasonSchema.optional(),
   environment: z.string().optional(),
+  repository: z.string().optional(),
   override_hold: z.boolean().optional(),
 });
 
 /** The returned function throws RequestError with what is wrong with the request. */
-export function createRollbackApi({ store, branch, place, ...look }: RollbackApiOptions): RollbackApi {
+export function createRollbackApi({ store, places }: RollbackApiOptions): RollbackApi {
   return async function rollBack(service, body, { name, mayOverride }) {
     const parsed = rollbackSchema.safeParse(body);
     if (!parsed.success) throw new RequestError(400, describeIssues(parsed.error.issues));
-    const { to: revision, reason, environment, override_hold: overrideHold = false } = parsed.data;
+    const { to: revision, reason, override_hold: overrideHold = false } = parsed.data;
     if (overrideHold && !mayOverride) {
       throw new RequestError(403, `To override a hold needs the role admin; ${name} has a lower one`);
     }
-    requirePlace({ environment }, place);
-    requireRunnable([service], await look.services([service]));
-    if (!(await look.isOnBranch(revision))) {
-      throw new RequestError(400, `The commit ${revision} is not on ${branch}`);
+    const { place, services, isOnBranch } = findPlace(parsed.data, places);
+    requireRunnable([service], await services([service]));
+    if (!(await isOnBranch(revision))) {
+      throw new RequestError(400, `The commit ${revision} is not on ${place.branch}`);
     }
     const { run } = await enqueueSync(store, {
       trigger: { source: 'sync_api', actor: name },
       input: {
-        branch,
+        ...placeInput(place),
         intent: 'back',
         revision,
         selection: { mode: 'services', services: [service] },

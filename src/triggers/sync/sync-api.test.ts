@@ -39,10 +39,14 @@ function serve(over: RunStore): Hono {
       store: over,
       secrets: [SECRET],
       gate: createTestGate(),
-      branch: 'main',
+      places: [
+        {
+          place: { repository: 'acme/platform', environment: null, branch: 'main' },
+          services: async () => ({ runnable: ['platform/redis'], excluded: [], ambiguous: AMBIGUOUS }),
+          isOnBranch: async () => true,
+        },
+      ],
       requireTimestamp: true,
-      services: async () => ({ runnable: ['platform/redis'], excluded: [], ambiguous: AMBIGUOUS }),
-      isOnBranch: async () => true,
       runUrl: (runId) => `http://localhost/runs/${runId}`,
       now: Date.now,
     }),

@@ -4,9 +4,11 @@ import type { Context, Handler } from 'hono';
 import { z } from 'zod';
 import { NonceSpentError, RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
+import { type Place, placeInput } from '../../runs/place.ts';
 import type { Selection } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { MEBIBYTE, MINUTE, SECOND } from '../../units.ts';
+import { findPlace } from '../place.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable, type ServiceIds } from '../service-ids.ts';
 import { type Secret, type Stamp, stampPrefix } from '../signature.ts';
@@ -21,15 +23,20 @@ export interface SyncApiOptions {
   store: RunStore;
   secrets: readonly Secret[];
   gate: Gate;
-  branch: string;
+  places: readonly SyncPlace[];
   /** Refuse requests that are not signed with a time and a nonce. */
   requireTimestamp: boolean;
+  runUrl(runId: string): string;
+  now(): number;
+}
+
+/** A place that requests may name. */
+export interface SyncPlace {
+  place: Place;
   /** The services of the branch. Fetches the branch when it does not know one of `named`. */
   services(named: readonly string[]): Promise<ServiceIds>;
   /** Resolves to whether a commit is on the branch. */
   isOnBranch(revision: string): Promise<boolean>;
-  runUrl(runId: string): string;
-  now(): number;
 }
 
 const syncSchema = z.strictObject({
@@ -39,6 +46,8 @@ const syncSchema = z.strictObject({
   dry_run: z.boolean().optional(),
   unpin: z.boolean().optional(),
   override_hold: z.boolean().optional(),
+  environment: z.string().optional(),
+  repository: z.string().optional(),
   revision: z
     .string()
     .regex(/^[0-9a-f]{40}$/, 'must be a full commit id of 40 hexadecimal digits')
@@ -55,10 +64,12 @@ export function createSyncApi(options: SyncApiOptions): Handler {
       await readSignedJson(context, { secrets, gate, prefix, maxBytes: MAX_BODY_BYTES }),
     );
     if (body.override_hold) throw new RequestError(403, NO_OVERRIDE);
-    const selection = await select(options, body);
+    const found = findPlace(body, options.places);
+    const { place } = found;
+    const selection = await select(found, body);
     const { revision = null, force = false, dry_run: dryRun = false, unpin = false } = body;
-    if (revision !== null && !(await options.isOnBranch(revision))) {
-      throw new RequestError(400, `The commit ${revision} is not on ${options.branch}`);
+    if (revision !== null && !(await found.isOnBranch(revision))) {
+      throw new RequestError(400, `The commit ${revision} is not on ${place.branch}`);
     }
     const announced = selection.services;
     const expiresAt = options.now() + 2 * TIMESTAMP_WINDOW_MS;
@@ -67,7 +78,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
       // The nonce is spent with the run: a request that was refused may be sent again.
       nonce: stamp && { value: stamp.nonce, expiresAt },
       input: {
-        branch: options.branch,
+        ...placeInput(place),
         revision,
         selection: selection.mode,
         force,
@@ -103,13 +114,13 @@ export function parseSyncBody(payload: unknown): SyncBody {
 }
 
 async function select(
-  options: SyncApiOptions,
+  { services }: SyncPlace,
   body: SyncBody,
 ): Promise<{ mode: Selection; services: string[] }> {
   const named = [...new Set(body.services ?? [])].sort();
   if (body.all !== true && named.length === 0) throw new RequestError(400, 'No services specified');
   // "All" means the services that the branch has now; a wrong name beside it is refused like any other.
-  const ids = await options.services(body.all === true ? [] : named);
+  const ids = await services(body.all === true ? [] : named);
   requireRunnable(named, ids);
   if (body.all === true) return { mode: { mode: 'all' }, services: [...ids.runnable] };
   return { mode: { mode: 'services', services: named }, services: named };

@@ -2,7 +2,7 @@
 
 import type { Logger } from 'pino';
 import { enqueueSync } from '../../runs/enqueue.ts';
-import { scopeOfInput } from '../../runs/place.ts';
+import { type Place, placeInput, scopeOf } from '../../runs/place.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { MINUTE, SECOND } from '../../units.ts';
 
@@ -13,12 +13,12 @@ const RETRY_MS = MINUTE;
 
 export interface ReconcileOptions {
   store: RunStore;
-  branch: string;
+  place: Place;
   /** With 0 it looks only at the start and after a nudge. */
   intervalMs: number;
   /** Called at each look. */
   onLook?: () => void;
-  due(scope: string, signal: AbortSignal): Promise<DueNow>;
+  due(signal: AbortSignal): Promise<DueNow>;
   log: Logger;
 }
 
@@ -94,13 +94,13 @@ function createRemarker(log: Logger): (remarks: readonly string[]) => void {
 
 /** Resolves to `busy` when a run waits or works. It may fail to do what is due, so the look is repeated later. */
 async function reconcile(
-  { store, branch, due, log }: ReconcileOptions,
+  { store, place, due, log }: ReconcileOptions,
   remark: (remarks: readonly string[]) => void,
   signal: AbortSignal,
 ): Promise<'done' | 'busy'> {
-  const group = scopeOfInput({ branch });
+  const group = scopeOf(place);
   if ((await store.active(group)).length > 0) return 'busy';
-  const found = await due(group, signal);
+  const found = await due(signal);
   signal.throwIfAborted();
   remark(found.remarks);
   for (const { service, because } of found.drifts) log.warn({ service, because }, 'changed outside');
@@ -118,7 +118,7 @@ async function reconcile(
   await enqueueSync(store, {
     trigger: { source: 'reconcile' },
     input: {
-      branch,
+      ...placeInput(place),
       revision: found.head,
       selection: { mode: 'changed' },
       postponed: found.postponed,

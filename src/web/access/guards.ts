@@ -17,8 +17,11 @@ export interface PageOptions {
   publicUrl: string | null;
   /** Milliseconds since the epoch. */
   clock(): number;
-  /** The page of a commit on the site of the repository, or null when that is not known. */
-  commitUrl(sha: string): string | null;
+  /**
+   * The page of a commit on the site of the repository, or null when that is not known. Without the name of a repository,
+   * it is the first one.
+   */
+  commitUrl(sha: string, repository?: string): string | null;
   /** The address of the page of a run, without a key. */
   runUrl(runId: string): string;
 }

@@ -46,9 +46,10 @@ async function createPages() {
     commitUrl: () => null,
     runUrl: (runId: string) => `https://runner.example/runs/${runId}`,
   };
-  const holds = createHoldApi({ store, services, place, now: Date.now, log });
   const isOnBranch = async (revision: string) => revision === SHA;
-  const rollBack = createRollbackApi({ store, services, isOnBranch, branch: 'main', place });
+  const places = [{ place, services, isOnBranch }];
+  const holds = createHoldApi({ store, places, now: Date.now, log });
+  const rollBack = createRollbackApi({ store, places });
   const known = async () => IDS.runnable;
   const app = new Hono();
   app.onError((error, c) => {
@@ -57,7 +58,8 @@ async function createPages() {
   });
   app.route('/', createLoginRoutes({ ...shared, gate }));
   app.route('/', createHoldRoutes({ ...shared, holds }));
-  app.route('/', createServiceRoutes({ ...shared, scope: 'sync:main', known, hasOutside: false, rollBack }));
+  const shown = [{ place, scope: 'sync:main', known }];
+  app.route('/', createServiceRoutes({ ...shared, places: shown, hasOutside: false, rollBack }));
   return { app, store, logged };
 }
 

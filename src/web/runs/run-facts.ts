@@ -4,6 +4,7 @@ import { html } from 'hono/html';
 import type { Fact } from '../../runs/kinds/kind.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import { type Run, requestedPriority } from '../../runs/run.ts';
+import type { PageOptions } from '../access/guards.ts';
 import { isToolRun } from '../deployments/tool-details.ts';
 import { plainLine } from '../frame/ansi.ts';
 import type { Html } from '../frame/layout.ts';
@@ -13,7 +14,7 @@ export interface FactsContext {
   /** `?key=…` of the signed link that opened the page, or ''. */
   linkQuery: string;
   now: number;
-  commitUrl: (sha: string) => string | null;
+  commitUrl: PageOptions['commitUrl'];
 }
 
 const MAX_NAMES = 5;

@@ -3,6 +3,7 @@
 import { html } from 'hono/html';
 import { kindOf, RUN_KINDS } from '../../runs/kinds/kinds.ts';
 import { RUN_STATES, type Run, type RunKind, type RunState } from '../../runs/run.ts';
+import type { PageOptions } from '../access/guards.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { formatDuration } from '../frame/format.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
@@ -33,7 +34,7 @@ export interface RunListView {
   /** The address of the next older page, or null. */
   older: string | null;
   now: number;
-  commitUrl: (sha: string) => string | null;
+  commitUrl: PageOptions['commitUrl'];
 }
 
 export function runListPage(view: RunListView): Html {

@@ -4,6 +4,7 @@ import { html } from 'hono/html';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import { askedRevision, type Run, type RunState, type StepState, type Trigger } from '../../runs/run.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
+import type { PageOptions } from '../access/guards.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { formatAge, formatDuration, formatTime } from '../frame/format.ts';
 import type { Html } from '../frame/layout.ts';
@@ -53,8 +54,8 @@ export function triggerWords({ trigger: { source, actor } }: Run): string {
   return hasActor ? `${TRIGGERS[source]} by ${plainLine(actor)}` : TRIGGERS[source];
 }
 
-export function commitLink(sha: string, commitUrl: (sha: string) => string | null): Html {
-  const url = commitUrl(sha);
+export function commitLink(sha: string, commitUrl: PageOptions['commitUrl'], repository?: string): Html {
+  const url = commitUrl(sha, repository);
   const short = html`<code>${shortCommit(sha)}</code>`;
   return url === null ? short : html`<a href="${url}" title="${sha}">${short}</a>`;
 }
@@ -62,12 +63,14 @@ export function commitLink(sha: string, commitUrl: (sha: string) => string | nul
 /**
  * The commit of a run, else the one that was requested. `configured` knows the site of the operator's own repository.
  */
-export function runCommitLink(run: Run, configured: (sha: string) => string | null): Html | null {
+export function runCommitLink(run: Run, configured: PageOptions['commitUrl']): Html | null {
   const sha = run.revision ?? askedRevision(run);
   const { repositoryPage } = kindOf(run);
   const base = repositoryPage?.(run.input) ?? null;
   const other = (commit: string) => (base === null ? null : `${base}/commit/${encodeURIComponent(commit)}`);
-  return sha === null ? null : commitLink(sha, repositoryPage ? other : configured);
+  if (sha === null) return null;
+  const repository = 'repository' in run.input ? run.input.repository : undefined;
+  return commitLink(sha, repositoryPage ? other : configured, repository);
 }
 
 /** The path of the page of a run. */

@@ -4,6 +4,7 @@ import { html } from 'hono/html';
 import { becauseHeld, type Hold } from '../../runs/hold.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
+import type { PageOptions } from '../access/guards.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import { holdForm, holdList } from '../holds/hold-list.ts';
@@ -32,13 +33,21 @@ export interface ServiceState {
   } | null;
 }
 
+/** The services of one environment. */
+export interface EnvironmentView {
+  /** Null for the unnamed one. */
+  environment: string | null;
+  repository: string;
+  services: ServiceState[];
+}
+
 export interface ServiceListView {
   frame: Omit<PageFrame, 'title'>;
-  services: ServiceState[];
+  environments: readonly EnvironmentView[];
   /** The holds that stand. */
   holds: readonly Hold[];
   now: number;
-  commitUrl: (sha: string) => string | null;
+  commitUrl: PageOptions['commitUrl'];
 }
 
 /** The state gives the colour, the word is shown. */
@@ -51,7 +60,8 @@ const OUTCOMES: Record<LedgerEntry['outcome'], [state: string, word: string]> = 
 };
 
 export function serviceListPage(view: ServiceListView): Html {
-  const { frame, services, holds } = view;
+  const { frame, environments, holds } = view;
+  const services = environments.flatMap((one) => one.services);
   const drifted = services.filter(({ outside }) => outside?.drifted).map(({ service }) => service);
   return page(
     { ...frame, title: 'Services' },
@@ -63,16 +73,24 @@ ${holdList({ holds, identity: frame.identity, now: view.now })}
 <h2>All services</h2>`
 }
 ${drifted.length > 0 && html`<p class="problem">Changed outside: ${plainLine(drifted.join(', '))}</p>`}
-${
-  services.length === 0
-    ? html`<p class="empty">No services yet. The first push or sync shows them.</p>`
-    : html`<ul class="runs">${services.map((state) => serviceRow(state, view))}</ul>`
-}
+${environments.map((one) => environmentPart(one, view))}
 ${holdForm(frame.identity)}`,
   );
 }
 
-function serviceRow(state: ServiceState, { now, commitUrl }: ServiceListView): Html {
+function environmentPart(one: EnvironmentView, view: ServiceListView): Html {
+  const { environment, repository, services } = one;
+  const isOnlyRepository = new Set(view.environments.map((other) => other.repository)).size === 1;
+  const name = isOnlyRepository ? environment : `${environment} of ${repository}`;
+  return html`${environment !== null && html`<h2 id="${environment}"><bdi>${plainLine(name ?? '')}</bdi></h2>`}
+${
+  services.length === 0
+    ? html`<p class="empty">No services yet. The first push or sync shows them.</p>`
+    : html`<ul class="runs">${services.map((state) => serviceRow(state, view, repository))}</ul>`
+}`;
+}
+
+function serviceRow(state: ServiceState, { now, commitUrl }: ServiceListView, repository: string): Html {
   const { service, entry } = state;
   const synced = entry?.synced;
   const [colour, word] = shownState(state);
@@ -83,7 +101,7 @@ function serviceRow(state: ServiceState, { now, commitUrl }: ServiceListView): H
 ${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(remark)}</span>`)}
 </div>
 <div class="run-where">
-<span>${synced ? commitLink(synced.commit, commitUrl) : html`<span class="quiet">never synced</span>`}</span>
+<span>${synced ? commitLink(synced.commit, commitUrl, repository) : html`<span class="quiet">never synced</span>`}</span>
 <span class="quiet"><bdi>${plainLine(entry?.folder ?? '')}</bdi></span>
 </div>
 <div class="run-when">

@@ -64,8 +64,13 @@ function createPages(
       ledger: (scope) => runs.read((database) => readLedger(database, scope)),
       outsideHashes: (scope) => runs.read((database) => readOutsideHashes(database, scope)),
     },
-    scope: SCOPE,
-    known: async () => ['platform/new'],
+    places: [
+      {
+        place: { repository: 'acme/platform', environment: null, branch: 'main' },
+        scope: SCOPE,
+        known: async () => ['platform/new'],
+      },
+    ],
     hasOutside: true,
     rollBack: () => Promise.reject(new Error('Nothing is taken back here.')),
     access,

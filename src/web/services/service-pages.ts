@@ -2,8 +2,10 @@
 
 import { type Context, Hono } from 'hono';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
-import { type Hold, holdsOf } from '../../runs/hold.ts';
+import { type Hold, holdsAt, holdsOf } from '../../runs/hold.ts';
+import type { Place } from '../../runs/place.ts';
 import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
+import { environmentName, placesNamed } from '../../triggers/place.ts';
 import type { RollbackApi } from '../../triggers/sync/rollback-api.ts';
 import { hasRole, type RunPageEnv } from '../access/access.ts';
 import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
@@ -13,12 +15,18 @@ import { limitedBody, readJson } from '../frame/read-body.ts';
 import { holdJson } from '../holds/hold-list.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
 
-export interface ServiceRoutesOptions extends PageOptions {
-  store: Pick<RunStore, 'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds'>;
+/** A place whose services are shown. */
+export interface ServicePlace {
+  place: Place;
   /** The group of runs whose ledger is shown. */
   scope: string;
-  /** The ids of the services at the last fetched branch head. Empty before the first fetch. */
+  /** The ids of the services at the last fetched branch head. Empty before the first fetch. Never rejects. */
   known(): Promise<readonly string[]>;
+}
+
+export interface ServiceRoutesOptions extends PageOptions {
+  store: Pick<RunStore, 'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds'>;
+  places: readonly ServicePlace[];
   /** True when config hashes also stand in Dokploy. */
   hasOutside: boolean;
   rollBack: RollbackApi;
@@ -45,16 +53,28 @@ async function rollBack(c: Context<RunPageEnv>, { rollBack: take, runUrl }: Serv
 async function listServices(c: Context<RunPageEnv>, options: ServiceRoutesOptions) {
   const { assets, clock, commitUrl, runUrl } = options;
   const holds = await options.store.holds();
-  const services = await statesOf(options, holds);
+  const named = { environment: c.req.query('environment'), repository: c.req.query('repository') };
+  const environments = await Promise.all(
+    placesNamed(named, options.places).map(async (one) => ({
+      ...one.place,
+      services: await statesOf(options, one, holdsAt(one.place, holds)),
+    })),
+  );
   c.header('Vary', 'Accept');
-  if (prefersJson(c)) return c.json({ services: services.map((state) => serviceJson(state, runUrl)) });
+  if (prefersJson(c)) {
+    const services = environments.flatMap((one) =>
+      one.services.map((state) => ({ ...serviceJson(state, runUrl), ...placeJson(one) })),
+    );
+    return c.json({ services });
+  }
   const frame = { identity: c.var.identity, assets };
-  return c.html(serviceListPage({ frame, services, holds, now: clock(), commitUrl }));
+  return c.html(serviceListPage({ frame, environments, holds, now: clock(), commitUrl }));
 }
 
 /** Every service that the ledger or the branch knows, sorted by id. */
 async function statesOf(
-  { store, scope, known, hasOutside }: ServiceRoutesOptions,
+  { store, hasOutside }: ServiceRoutesOptions,
+  { scope, known }: ServicePlace,
   holds: readonly Hold[],
 ): Promise<ServiceState[]> {
   const { entries, pins } = await store.ledger(scope);
@@ -81,6 +101,10 @@ function outsideOf(
   { outcome }: LedgerEntry,
 ): ServiceState['outside'] {
   return { found, drifted: drifted && outcome === 'succeeded', owed, problem, since };
+}
+
+function placeJson(place: Pick<Place, 'environment' | 'repository'>) {
+  return { environment: environmentName(place), repository: place.repository };
 }
 
 function serviceJson(

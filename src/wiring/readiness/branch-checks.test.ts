@@ -14,12 +14,25 @@ async function createLook(settings: { branch?: string; commitSigners?: string; i
   onTestFinished(() => store.close());
   const { branch = 'main', commitSigners = null, isDemanded = false } = settings;
   let now = 0;
+  const place = {
+    mirror: world.mirror,
+    follows: { branch },
+    scope: `sync:${branch}`,
+    environment: {
+      name: null,
+      source: { branch },
+      url: null,
+      variables: {},
+      secrets: {},
+      windows: [],
+    },
+    ledger: store.ledger,
+  };
   const checks = branchChecks(
-    { git: { url: world.remote, branch, token: null }, requireSignedCommits: isDemanded, commitSigners },
+    { requireSignedCommits: isDemanded, commitSigners },
     {
       git: world.git,
-      mirror: world.mirror,
-      ledger: store.ledger,
+      ...place,
       now: () => now,
       signal: new AbortController().signal,
     },
@@ -27,7 +40,7 @@ async function createLook(settings: { branch?: string; commitSigners?: string; i
   await world.commit({ 'platform/01.redis/deploy.py': '' });
   return {
     world,
-    needsTaskRunner: () => needsTaskRunner(branch, { mirror: world.mirror, ledger: store.ledger }),
+    needsTaskRunner: () => needsTaskRunner(place),
     async look() {
       now += MINUTE_MS;
       const { status, checks: found } = await createReadiness(checks, () => now, MINUTE_MS).look();

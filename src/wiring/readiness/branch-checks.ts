@@ -2,12 +2,12 @@
 
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
+import type { EnvironmentConfig } from '../../config/repositories.ts';
 import type { Config } from '../../config.ts';
 import { describeError } from '../../errors.ts';
 import type { Git } from '../../git/git.ts';
-import type { Mirror } from '../../git/own/mirror.ts';
+import type { Followed, Mirror } from '../../git/own/mirror.ts';
 import { type LoadedRules, loadRules } from '../../pipelines/rules/load-rules.ts';
-import { scopeOfInput } from '../../runs/place.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
 import type { Checks } from '../../web/frame/readiness.ts';
@@ -18,17 +18,20 @@ const REMOTE_MS = 20 * SECOND;
 export interface BranchChecksOptions {
   git: Git;
   mirror: Mirror;
+  follows: Followed;
+  /** The scope of the ledger. */
+  scope: string;
+  environment: EnvironmentConfig;
   ledger: RunStore['ledger'];
   now(): number;
   signal: AbortSignal;
 }
 
-type Settings = Pick<Config, 'git' | 'requireSignedCommits' | 'commitSigners'>;
+type Settings = Pick<Config, 'requireSignedCommits' | 'commitSigners'>;
 
 export function branchChecks(config: Settings, options: BranchChecksOptions): Checks {
-  const { branch } = config.git;
-  const heads = createHeadQuestion(config, options);
-  const rulesAtHead = () => loadRulesAtHead(branch, options);
+  const heads = createHeadQuestion(options);
+  const rulesAtHead = () => loadRulesAtHead(options);
 
   return {
     async remote() {
@@ -38,7 +41,7 @@ export function branchChecks(config: Settings, options: BranchChecksOptions): Ch
       // The check `remote` reports a remote that does not answer.
       const found = await heads().catch(() => null);
       if (found !== '') return;
-      throw new Error(`The repository has no branch ${branch}. Push it, or correct GIT_BRANCH.`);
+      throw new Error(whatIsMissing(options));
     },
     async rules() {
       const problem = (await rulesAtHead())?.problems[0];
@@ -51,38 +54,52 @@ export function branchChecks(config: Settings, options: BranchChecksOptions): Ch
   };
 }
 
+function whatIsMissing({ follows, environment: { name } }: BranchChecksOptions): string {
+  const setting = name === null ? 'GIT_BRANCH' : `the environment ${name} in CONFIG_FILE`;
+  const what = 'branch' in follows ? `branch ${follows.branch}` : `tag ${follows.tags}`;
+  return `The repository has no ${what}. Push it, or correct ${setting}.`;
+}
+
+type RulesOptions = Pick<BranchChecksOptions, 'mirror' | 'ledger' | 'scope' | 'environment'>;
+
 /** Resolves to the rules at the last fetched head, or to null before the first fetch. */
-async function loadRulesAtHead(
-  branch: string,
-  { mirror, ledger }: Pick<BranchChecksOptions, 'mirror' | 'ledger'>,
-): Promise<LoadedRules | null> {
+async function loadRulesAtHead({
+  mirror,
+  ledger,
+  scope,
+  environment,
+}: RulesOptions): Promise<LoadedRules | null> {
   const head = await mirror.head();
-  return head === null ? null : loadRules(mirror, head, (await ledger(scopeOfInput({ branch }))).rules);
+  return head === null ? null : loadRules(mirror, head, (await ledger(scope)).rules, environment.name);
 }
 
 /** Resolves to false if the rules of the branch are known, and no service has a task of INVOKE_COMMAND. */
-export async function needsTaskRunner(
-  branch: string,
-  options: Pick<BranchChecksOptions, 'mirror' | 'ledger'>,
-): Promise<boolean> {
+export async function needsTaskRunner(options: RulesOptions): Promise<boolean> {
   // Another check reports a repository that cannot be read.
-  const loaded = await loadRulesAtHead(branch, options).catch(() => null);
+  const loaded = await loadRulesAtHead(options).catch(() => null);
   return loaded === null || loaded.rules.services.some(({ task }) => typeof task === 'string');
 }
 
 /** Resolves to the remote's line about the branch, empty if it has no such branch. Throws if it does not answer. */
-function createHeadQuestion(
-  { git: { branch } }: Settings,
-  { git, mirror, now, signal }: BranchChecksOptions,
-): () => Promise<string> {
+function createHeadQuestion({
+  git,
+  mirror,
+  follows,
+  now,
+  signal,
+}: BranchChecksOptions): () => Promise<string> {
   const { url } = git.remote;
-  const args = ['ls-remote', '--quiet', '--', url, `refs/heads/${branch}`];
+  const [followed, ref] =
+    'branch' in follows
+      ? [follows.branch, `refs/heads/${follows.branch}`]
+      : [`tags ${follows.tags}`, `refs/tags/${follows.tags}`];
+  const args = ['ls-remote', '--quiet', '--', url, ref];
   let last: { at: number; answer: Promise<string> } | null = null;
 
   async function ask(): Promise<string> {
     try {
       const options = { gitDirectory: mirror.directory, remote: true, signal };
-      return (await git.read(`Asking ${url} for ${branch} failed`, args, options)).toString().trim();
+      return (await git.read(`Asking ${url} for ${followed} failed`, args, options)).toString().trim();
     } catch (error) {
       throw new Error(describeError(error), { cause: error });
     }

@@ -3,17 +3,17 @@
 import type { Logger } from 'pino';
 import type { Config } from '../../config.ts';
 import { MustEndError } from '../../errors.ts';
-import type { Mirror } from '../../git/own/mirror.ts';
 import { isOpen } from '../../isolation/open-folder.ts';
 import { stepFolderProblem } from '../../isolation/try-step-folder.ts';
 import { captureProcess } from '../../process/capture.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
-import { createReadiness, type ReadinessProbe } from '../../web/frame/readiness.ts';
+import { type Checks, createReadiness, type ReadinessProbe } from '../../web/frame/readiness.ts';
 import { buildExecutor, buildStepUser, isElsewhere } from '../executor.ts';
 import { buildGit, requireSpace } from '../git.ts';
+import type { OpenPlace } from '../places.ts';
 import { secretsOf } from '../sync.ts';
-import { branchChecks, needsTaskRunner } from './branch-checks.ts';
+import { type BranchChecksOptions, branchChecks, needsTaskRunner } from './branch-checks.ts';
 import { checkExecutor, checkTaskRunner, checkWorkspace } from './program-checks.ts';
 
 const PROBE_TIMEOUT_MS = 5 * SECOND;
@@ -25,27 +25,29 @@ export interface Readiness extends Pick<ReadinessProbe, 'look'> {
   signal: AbortSignal;
 }
 
-export function buildReadiness(
-  config: Config,
-  store: RunStore,
-  { mirror, checkout }: { mirror: Mirror; checkout: string },
-): Readiness {
+export function buildReadiness(config: Config, store: RunStore, places: readonly OpenPlace[]): Readiness {
   const ending = new AbortController();
   const { signal } = ending;
   const git = { argv: ['git', '--version'], remedy: 'Install git.', signal } as const;
   const stepFolders = checkStepFolders(config, signal);
+  const checkout = places[0]?.checkout ?? '/';
   const programs = { executor: buildExecutor(config, secretsOf(config)), checkout, signal };
-  const remote = buildGit(config, PROBE_TIMEOUT_MS);
+  const common = { ledger: store.ledger, now: Date.now, signal };
+  const looks = places.map((open) => ({
+    ...open,
+    ...common,
+    git: buildGit(config, open.repository, PROBE_TIMEOUT_MS),
+  }));
   const { look, settled } = createReadiness(
     {
       store: () => store.check(),
       workspace: () => checkWorkspace(config),
       disk: () => requireSpace(config),
       git: () => checkProgram(config, git),
-      ...branchChecks(config, { git: remote, mirror, ledger: store.ledger, now: Date.now, signal }),
+      ...checksOfPlaces(config, looks),
       async task_runner() {
-        const isNeeded = await needsTaskRunner(config.git.branch, { mirror, ledger: store.ledger });
-        return isNeeded ? checkTaskRunner(config, programs) : null;
+        const needed = await Promise.all(looks.map(needsTaskRunner));
+        return needed.includes(true) ? checkTaskRunner(config, programs) : null;
       },
       ...(isElsewhere(config.executor.command) && { executor: () => checkExecutor(config, programs) }),
       ...(stepFolders && { step_folders: stepFolders }),
@@ -60,6 +62,19 @@ export function buildReadiness(
       await settled();
     },
   };
+}
+
+/** The checks of a named environment have its name, as each follows a branch of its own. */
+function checksOfPlaces(config: Config, looks: readonly (OpenPlace & BranchChecksOptions)[]): Checks {
+  const isOne = config.repositories.length === 1;
+  const following = looks.filter(({ promotion }) => promotion === null);
+  const all = following.flatMap((look) => {
+    const { environment, repository } = look.place;
+    const where = isOne ? environment : `${repository} ${environment}`;
+    const suffix = environment === null ? '' : ` (${where})`;
+    return Object.entries(branchChecks(config, look)).map(([name, check]) => [name + suffix, check] as const);
+  });
+  return Object.fromEntries(all);
 }
 
 /** Returns null if no other user works in DEPLOY_DIR. After a success the check is not repeated. */
