@@ -28,7 +28,7 @@ async function createPages() {
     rmSync(directory, { recursive: true });
   });
   const logged: unknown[] = [];
-  const place = { environment: 'default', repository: 'acme/platform' };
+  const place = { environment: null, repository: 'acme/platform', branch: 'main' };
   const services = async () => IDS;
   const log = { info: (...line: unknown[]) => logged.push(line) };
   const gate = createTestGate();
