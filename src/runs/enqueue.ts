@@ -3,8 +3,9 @@
 import type { NewDelivery } from './delivery.ts';
 import { kindOf } from './kinds/kinds.ts';
 import { syncInput } from './kinds/sync.ts';
-import type { Run, RunInputs, RunKind, RunRequest, SyncInput, Trigger } from './run.ts';
+import type { Run, RunInputs, RunKind, RunRequest, Trigger } from './run.ts';
 import type { Nonce, RunStore } from './run-store.ts';
+import type { SyncInput } from './sync/sync-input.ts';
 
 interface Ask<K extends RunKind> extends Partial<Pick<RunRequest, 'dedupeKey' | 'priority' | 'labels'>> {
   trigger: Pick<Trigger, 'source'> & Partial<Trigger>;

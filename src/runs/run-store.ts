@@ -2,10 +2,10 @@
 
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
-import type { Hold, NewHold } from './hold.ts';
 import type { Report, ReporterName } from './report.ts';
 import type { FinalRunState, Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
+import type { Hold, NewHold } from './sync/hold.ts';
 
 /** The proof that a worker has a run. `token` grows with every claim; the store refuses older ones. */
 export interface Lease {

@@ -2,10 +2,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type NewHold, UNTIL_RELEASED } from '../runs/hold.ts';
 import type { RunRequest, SyncRun } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
+import { type NewHold, UNTIL_RELEASED } from '../runs/sync/hold.ts';
 import { pushRequest } from './run-store-contract.ts';
 
 const FREEZE: NewHold = {

@@ -1,8 +1,8 @@
 /** Finds the place that a request names. */
 
 import { RequestError } from '../errors.ts';
-import { DEFAULT_ENVIRONMENT } from '../runs/hold.ts';
-import { isSameRepository, type Place } from '../runs/place.ts';
+import { DEFAULT_ENVIRONMENT } from '../runs/sync/hold.ts';
+import { isSameRepository, type Place } from '../runs/sync/place.ts';
 import { quoted } from './request-problems.ts';
 
 /** The members of a request that name a place. Either may be left out where there is only one. */

@@ -13,7 +13,7 @@ import type { RunStore } from '../runs/run-store.ts';
 import type { CommentOptions } from '../triggers/github/comment-command.ts';
 import type { Sealer } from '../triggers/seal.ts';
 import { HOUR, SECOND } from '../units.ts';
-import { type GitHubRepository, githubRepository } from './github.ts';
+import { type GitHubRepository, githubRepository } from './repositories/github.ts';
 
 /** The time limit of each command of a deployment. */
 const COMMAND_TIMEOUT_MS = HOUR;

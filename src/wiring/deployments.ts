@@ -30,7 +30,7 @@ import { SECOND } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { startRunFolders } from '../worker/run-folders.ts';
 import { buildExecutor, buildStepUser } from './executor.ts';
-import { buildServerRepositories } from './git.ts';
+import { buildServerRepositories } from './repositories/git.ts';
 import { secretsOf } from './sync.ts';
 
 const TOOLS_KNOWN_MS = 5 * SECOND;

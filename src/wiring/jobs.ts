@@ -32,8 +32,8 @@ import {
   stepPlumbing,
   warnOfMissingWall,
 } from './executor.ts';
-import { buildRepositories } from './git.ts';
 import type { Lifetime } from './lifetime.ts';
+import { buildRepositories } from './repositories/git.ts';
 import { secretsOf } from './sync.ts';
 
 const SWEEP_MS = 10 * MINUTE;

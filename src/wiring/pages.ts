@@ -23,7 +23,7 @@ import { createWorkerRoutes } from '../web/metrics/worker-pages.ts';
 import { createRunRoutes } from '../web/runs/run-pages.ts';
 import { createServiceRoutes } from '../web/services/service-pages.ts';
 import type { Actions } from './actions.ts';
-import type { OpenPlace } from './places.ts';
+import type { OpenPlace } from './repositories/places.ts';
 
 export interface Links {
   /** Opens the run read-only for everybody who has the link. */

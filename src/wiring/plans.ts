@@ -27,8 +27,8 @@ import type { Gate } from '../triggers/signed-body.ts';
 import { MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import type { ToolSetup } from './deployments.ts';
-import { buildGit, buildServerRepositories, GIT_TIMEOUT_MS, requireSpace } from './git.ts';
-import { type GitHubRepository, githubRepository } from './github.ts';
+import { buildGit, buildServerRepositories, GIT_TIMEOUT_MS, requireSpace } from './repositories/git.ts';
+import { type GitHubRepository, githubRepository } from './repositories/github.ts';
 
 /** The time limit of each command of the tool. */
 const COMMAND_TIMEOUT_MS = 30 * MINUTE;

@@ -11,8 +11,8 @@ import { ConfigError, describeError, StoreUnreachableError } from '../errors.ts'
 
 import { enqueueSync } from '../runs/enqueue.ts';
 import type { Fleet } from '../runs/fleet.ts';
-import { placeInput } from '../runs/place.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { placeInput } from '../runs/sync/place.ts';
 import { shownAddress } from '../stores/postgres/connection.ts';
 import { holdOwnership } from '../stores/sqlite/ownership.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
@@ -20,7 +20,7 @@ import { MINUTE, SECOND } from '../units.ts';
 import { startDuty } from '../worker/duty.ts';
 import { createOwnTools } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
-import { listPlaces } from './places.ts';
+import { listPlaces } from './repositories/places.ts';
 
 export interface OpenStore {
   store: RunStore;

@@ -17,14 +17,14 @@ import type { SyncOptions } from '../pipelines/sync/sync-service.ts';
 import { taskSecrets } from '../process/environment.ts';
 import { createRedactor } from '../process/output/redact.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
-import { holdsAt } from '../runs/hold.ts';
-import { type PlaceInput, scopeOfInput } from '../runs/place.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { holdsAt } from '../runs/sync/hold.ts';
+import { type PlaceInput, scopeOfInput } from '../runs/sync/place.ts';
 import { createDokployHashes } from '../stores/dokploy-hashes/dokploy-hashes.ts';
 import { MINUTE } from '../units.ts';
 import { buildExecutor, isElsewhere, stepPlumbing } from './executor.ts';
-import { buildGit, requireSpace } from './git.ts';
-import { type OpenPlace, openPlaces } from './places.ts';
+import { buildGit, requireSpace } from './repositories/git.ts';
+import { type OpenPlace, openPlaces } from './repositories/places.ts';
 
 /** The time is shorter than other times for git, because anybody may open a pull request. */
 const PREVIEW_GIT_TIMEOUT_MS = 2 * MINUTE;

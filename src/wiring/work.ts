@@ -16,10 +16,10 @@ import { startWorker, type Worker } from '../worker/worker.ts';
 import { buildCommands } from './commands.ts';
 import { buildDeploy, buildToolSetup, startHousekeeping } from './deployments.ts';
 import { buildWatchdog, requireLimits, warnOfMissingWall } from './executor.ts';
-import { gitMarker } from './git.ts';
-import { githubRepositories } from './github.ts';
 import type { Lifetime } from './lifetime.ts';
 import { buildPlans } from './plans.ts';
+import { gitMarker } from './repositories/git.ts';
+import { githubRepositories } from './repositories/github.ts';
 import { onceReachable, openStore, repairLoss } from './store.ts';
 import { buildPreview, buildSync, taskFiles } from './sync.ts';
 

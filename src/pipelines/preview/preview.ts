@@ -3,11 +3,11 @@
 import { describeError, GitError } from '../../errors.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { ScratchRepository } from '../../git/requested/scratch-repository.ts';
-import type { Hold } from '../../runs/hold.ts';
-import { scopeOfInput } from '../../runs/place.ts';
 import type { PreviewRun, RunRequest } from '../../runs/run.ts';
 import type { Explanation, ServiceDecision } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
+import type { Hold } from '../../runs/sync/hold.ts';
+import { scopeOfInput } from '../../runs/sync/place.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { gitReason } from '../git-reason.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';

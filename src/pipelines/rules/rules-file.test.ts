@@ -39,6 +39,7 @@ signatures: required
     expect(parseRulesFile(text)).toEqual({
       ok: true,
       rules: {
+        environment: '',
         services: [
           { match: 'apps/{nn}.{service}/deploy.py', id: 'apps/{service}', task: 'app-{service}.sync' },
           { match: 'base/{nn}.{service}/deploy.py', id: 'base/{service}', task: null },

@@ -1,9 +1,9 @@
 /** Explains which services a sync of a commit selects: decisions, and the reasons that are stored. */
 
 import type { Location, RepositoryReader } from '../../git/read/repository-reader.ts';
-import type { Hold } from '../../runs/hold.ts';
 import type { Explanation } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
+import type { Hold } from '../../runs/sync/hold.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type LoadedRules, loadRules } from '../rules/load-rules.ts';
 import { bookOf } from '../rules/rule-book.ts';

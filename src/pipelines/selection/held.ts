@@ -1,6 +1,6 @@
 /** Keeps services from running that a hold stops. Pure. */
 
-import { becauseHeld, type Hold, heldBy, holdsOf } from '../../runs/hold.ts';
+import { becauseHeld, type Hold, heldBy, holdsOf } from '../../runs/sync/hold.ts';
 import type { Selected } from './select-services.ts';
 
 /** Returns the decisions, with `held` instead of `run` for services that a hold stops. */

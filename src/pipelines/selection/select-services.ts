@@ -1,8 +1,8 @@
 /** Decides which services a sync runs, and why, from a commit's snapshot, the ledger and the request. Pure. */
 
-import type { Selection } from '../../runs/run.ts';
 import type { ServiceDecision } from '../../runs/run-events.ts';
 import type { Ledger, LedgerEntry } from '../../runs/run-store.ts';
+import type { Selection } from '../../runs/sync/sync-input.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type DuplicateService, describeDuplicate } from '../rules/discover-services.ts';
 import { isInEnvironment, type Service } from '../rules/service-rules.ts';

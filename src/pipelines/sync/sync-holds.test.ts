@@ -1,8 +1,8 @@
 /** Syncs while a hold stands, and when it ends. */
 
 import { describe, expect, it } from 'vitest';
-import type { NewHold } from '../../runs/hold.ts';
-import type { SyncInput } from '../../runs/run.ts';
+import type { NewHold } from '../../runs/sync/hold.ts';
+import type { SyncInput } from '../../runs/sync/sync-input.ts';
 import { retryRun } from '../../triggers/run-actions.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 

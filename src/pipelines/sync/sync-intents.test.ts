@@ -2,9 +2,10 @@
 
 import { renameSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { SyncInput, SyncRun } from '../../runs/run.ts';
+import type { SyncRun } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import type { SyncInput } from '../../runs/sync/sync-input.ts';
 import { retryRun } from '../../triggers/run-actions.ts';
 import { sync } from './sync.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';

@@ -1,7 +1,7 @@
 /** The events of a sync before its first task runs: its steps, and the ends of those that need no task. */
 
 import type { LedgerFact, RunEventBody } from '../../runs/run-events.ts';
-import { meaningOf } from '../../runs/sync-intent.ts';
+import { meaningOf } from '../../runs/sync/sync-intent.ts';
 import type { PipelineContext } from '../pipeline.ts';
 import type { Explained } from '../selection/explain.ts';
 import type { Selected } from '../selection/select-services.ts';

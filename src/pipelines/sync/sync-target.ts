@@ -2,7 +2,7 @@
 
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { SyncRun } from '../../runs/run.ts';
-import type { SyncPlace } from '../../runs/sync-intent.ts';
+import type { SyncPlace } from '../../runs/sync/sync-intent.ts';
 import type { PipelineContext } from '../pipeline.ts';
 
 export type SyncTarget = {

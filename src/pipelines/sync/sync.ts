@@ -1,11 +1,12 @@
 /** The sync of a branch, from the requested commit to the outcome. */
 
 import { describeError } from '../../errors.ts';
-import { type Hold, UNTIL_RELEASED } from '../../runs/hold.ts';
-import type { RunRequest, SyncInput, SyncRun } from '../../runs/run.ts';
+import type { RunRequest, SyncRun } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
-import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync-intent.ts';
+import { type Hold, UNTIL_RELEASED } from '../../runs/sync/hold.ts';
+import type { SyncInput } from '../../runs/sync/sync-input.ts';
+import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync/sync-intent.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { nextOpening } from '../../sync-window.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';

@@ -1,8 +1,9 @@
 /** A sync runs the tasks of the services that a commit changes. */
 
-import { type PlaceInput, scopeOfInput } from '../place.ts';
-import type { SyncInput, SyncRun, Trigger } from '../run.ts';
-import { meaningOf, retryOf } from '../sync-intent.ts';
+import type { SyncRun, Trigger } from '../run.ts';
+import { type PlaceInput, scopeOfInput } from '../sync/place.ts';
+import type { SyncInput } from '../sync/sync-input.ts';
+import { meaningOf, retryOf } from '../sync/sync-intent.ts';
 import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
 
 const WAITING = 'Waiting for previous sync to complete';

@@ -1,6 +1,6 @@
 /** Reads the holds that stand. */
 
-import type { Hold } from '../../runs/hold.ts';
+import type { Hold } from '../../runs/sync/hold.ts';
 import type { Database, Row } from './database.ts';
 
 export async function readHolds(database: Database): Promise<Hold[]> {

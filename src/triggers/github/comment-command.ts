@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import type { Command, CommandInput } from '../../runs/command.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
-import { isSameRepository } from '../../runs/place.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { isSameRepository } from '../../runs/sync/place.ts';
 import { commandIn } from './command-in.ts';
 import { type Inbox, shownName } from './inbox.ts';
 

@@ -3,9 +3,9 @@
 import type { Context, Handler } from 'hono';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
-import { isLike, isSameRepository, placeInput } from '../../runs/place.ts';
 import { askedRevision, type Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { isLike, isSameRepository, placeInput } from '../../runs/sync/place.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { MEBIBYTE } from '../../units.ts';
 import { environmentName } from '../place.ts';

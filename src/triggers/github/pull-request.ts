@@ -8,9 +8,9 @@ import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import { planGroup } from '../../runs/kinds/plan.ts';
-import { isSameRepository, type Place, placeInput } from '../../runs/place.ts';
 import type { PlanInput } from '../../runs/plan-comment.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { isSameRepository, type Place, placeInput } from '../../runs/sync/place.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { type Inbox, shownName } from './inbox.ts';
 

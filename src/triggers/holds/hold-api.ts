@@ -3,8 +3,8 @@
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
-import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/hold.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/sync/hold.ts';
 import { placesNamed } from '../place.ts';
 import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';

@@ -3,9 +3,9 @@
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
-import { placeInput } from '../../runs/place.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { placeInput } from '../../runs/sync/place.ts';
 import { findPlace } from '../place.ts';
 import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';

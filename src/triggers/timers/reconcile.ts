@@ -2,8 +2,8 @@
 
 import type { Logger } from 'pino';
 import { enqueueSync } from '../../runs/enqueue.ts';
-import { type Place, placeInput, scopeOf } from '../../runs/place.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { type Place, placeInput, scopeOf } from '../../runs/sync/place.ts';
 import { MINUTE, SECOND } from '../../units.ts';
 
 /** A nudge waits this long for others, and for the delivery of the push itself. */

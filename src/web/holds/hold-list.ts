@@ -1,7 +1,7 @@
 /** The holds as a part of pages: who holds what, why and until when, with the ways to hold and to release. */
 
 import { html } from 'hono/html';
-import type { Hold } from '../../runs/hold.ts';
+import type { Hold } from '../../runs/sync/hold.ts';
 import { hasRole, type Identity } from '../access/access.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { formatTime, rfc3339 } from '../frame/format.ts';

@@ -1,8 +1,8 @@
 /** The list of services: the commit of the last sync, how the last attempt ended, the pin and the drift of each. */
 
 import { html } from 'hono/html';
-import { becauseHeld, type Hold } from '../../runs/hold.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';
+import { becauseHeld, type Hold } from '../../runs/sync/hold.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import type { PageOptions } from '../access/guards.ts';
 import { plainLine } from '../frame/ansi.ts';

@@ -2,9 +2,9 @@
 
 import { type Context, Hono } from 'hono';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
-import { type Hold, holdsAt, holdsOf } from '../../runs/hold.ts';
-import type { Place } from '../../runs/place.ts';
 import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
+import { type Hold, holdsAt, holdsOf } from '../../runs/sync/hold.ts';
+import type { Place } from '../../runs/sync/place.ts';
 import { environmentName, placesNamed } from '../../triggers/place.ts';
 import type { RollbackApi } from '../../triggers/sync/rollback-api.ts';
 import { hasRole, type RunPageEnv } from '../access/access.ts';

@@ -1,11 +1,11 @@
 /** Writes holds, what they hold, and what goes on when they end. */
 
-import type { Hold, NewHold } from '../../../runs/hold.ts';
 import { kindOf } from '../../../runs/kinds/kinds.ts';
 import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run } from '../../../runs/run.ts';
 import { askedAfterHold } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
+import type { Hold, NewHold } from '../../../runs/sync/hold.ts';
 import { insertForEach } from '../append-events.ts';
 import { noteReleased } from '../claimable.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';

@@ -1,10 +1,10 @@
 /** Finds the repositories of the configuration that are on GitHub and have a token. */
 
-import { readSecret } from '../config/repositories.ts';
-import type { Config } from '../config.ts';
-import { parseRemote } from '../git/requested/remote.ts';
-import { isSameRepository } from '../runs/place.ts';
-import { VERSION } from '../version.ts';
+import { readSecret } from '../../config/repositories.ts';
+import type { Config } from '../../config.ts';
+import { parseRemote } from '../../git/requested/remote.ts';
+import { isSameRepository } from '../../runs/sync/place.ts';
+import { VERSION } from '../../version.ts';
 import type { OpenPlace } from './places.ts';
 
 /** A repository that the program may ask and write to on GitHub. */

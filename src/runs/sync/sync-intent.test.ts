@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { SyncInput, SyncRun, Trigger } from './run.ts';
+import type { SyncRun, Trigger } from '../run.ts';
+import type { SyncInput } from './sync-input.ts';
 import { meaningOf, placeOf, retryOf } from './sync-intent.ts';
 
 const COMMIT = 'a'.repeat(40);

@@ -1,17 +1,17 @@
 /** Builds the git of this program: for its own repository, and for repositories that requests name. */
 
 import type { Logger } from 'pino';
-import { type RepositoryConfig, readSecret } from '../config/repositories.ts';
-import type { Config } from '../config.ts';
-import { requireFreeSpace } from '../git/disk-space.ts';
-import { createGit, type Git } from '../git/git.ts';
+import { type RepositoryConfig, readSecret } from '../../config/repositories.ts';
+import type { Config } from '../../config.ts';
+import { requireFreeSpace } from '../../git/disk-space.ts';
+import { createGit, type Git } from '../../git/git.ts';
 import {
   clearRemoteLocks,
   createRemoteRepositories,
   type RemoteRepositoriesOptions,
   type WritableRepositories,
-} from '../git/requested/remote-repositories.ts';
-import { DAY, MINUTE } from '../units.ts';
+} from '../../git/requested/remote-repositories.ts';
+import { DAY, MINUTE } from '../../units.ts';
 
 export const GIT_TIMEOUT_MS = 10 * MINUTE;
 const UNUSED_MIRROR_MS = 30 * DAY;

@@ -1,6 +1,7 @@
 /** Decides what a sync is meant to do, and everything that follows from that. Pure. */
 
-import type { SyncInput, SyncIntent, SyncRun } from './run.ts';
+import type { SyncRun } from '../run.ts';
+import type { SyncInput, SyncIntent } from './sync-input.ts';
 
 export interface SyncMeaning {
   intent: SyncIntent;

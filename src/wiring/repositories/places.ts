@@ -2,14 +2,14 @@
 
 import path from 'node:path';
 import type { Logger } from 'pino';
-import type { EnvironmentConfig, PromotionSource, RepositoryConfig } from '../config/repositories.ts';
-import type { Config } from '../config.ts';
-import type { Git } from '../git/git.ts';
-import { createMirror, type Followed, type Mirror } from '../git/own/mirror.ts';
-import { createBranchRules } from '../pipelines/rules/branch-rules.ts';
-import { createKnownServices } from '../pipelines/selection/known-services.ts';
-import { type Place, scopeOf } from '../runs/place.ts';
-import type { RunStore } from '../runs/run-store.ts';
+import type { EnvironmentConfig, PromotionSource, RepositoryConfig } from '../../config/repositories.ts';
+import type { Config } from '../../config.ts';
+import type { Git } from '../../git/git.ts';
+import { createMirror, type Followed, type Mirror } from '../../git/own/mirror.ts';
+import { createBranchRules } from '../../pipelines/rules/branch-rules.ts';
+import { createKnownServices } from '../../pipelines/selection/known-services.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { type Place, scopeOf } from '../../runs/sync/place.ts';
 import { buildGit, GIT_TIMEOUT_MS, requireSpace } from './git.ts';
 
 /** Pushes that arrive within this time are answered by the same head of the branch. */
