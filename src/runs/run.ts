@@ -79,7 +79,9 @@ export interface Trigger {
     | 'deploy_api'
     | 'drift_check'
     | 'pubsub'
-    | 'comment';
+    | 'comment'
+    | 'promote_api'
+    | 'automatic_promotion';
   /** GitHub login, API token name, or null when unknown. */
   actor: string | null;
   deliveryId: string | null;

@@ -52,6 +52,7 @@ export async function createSyncWorld(path?: string) {
     ledger: store.ledger,
     holds: store.holds,
     steps: store.steps,
+    refuse: async () => null,
     outside: null,
     executor: createLocalExecutor(),
     invokeCommand: [task],

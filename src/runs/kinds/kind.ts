@@ -72,8 +72,8 @@ export interface Kind<K extends RunKind = RunKind> {
   // These members are about repetition.
   /** Returns the input of a run that repeats this one, or why it cannot. `failed` are the steps to run again. */
   retry(run: Run<K>, failed: string[]): RunInputs[K] | string;
-  /** Returns the input of a run for the services that a hold kept `run` from syncing. Left out: a hold stops nothing. */
-  afterHold?(run: Run<K>, services: string[]): RunInputs[K];
+  /** Returns the input of a run for the services that a hold kept `run` from syncing. Left out: a hold stops nothing; null: the run itself waits. */
+  afterHold?(run: Run<K>, services: string[]): RunInputs[K] | null;
   /** Returns why a delivery with this input is not replayed, or null. */
   whyNotReplayed?(input: RunInputs[K]): string | null;
 

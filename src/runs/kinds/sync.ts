@@ -53,10 +53,13 @@ export const SYNC: Kind<'sync'> = {
     announced: failed,
   }),
   // A run that another one may cover makes its branch up to date, so that newer commits count as well.
+  // A promotion waits itself, because nothing else was approved.
   afterHold: ({ input, coalesce }, services) =>
-    coalesce
-      ? { ...input, revision: null, before: null, postponed: [], announced: services }
-      : { ...input, selection: { mode: 'services', services }, announced: services },
+    input.promotion !== undefined
+      ? null
+      : coalesce
+        ? { ...input, revision: null, before: null, postponed: [], announced: services }
+        : { ...input, selection: { mode: 'services', services }, announced: services },
   ref: ({ branch }) => branch,
   options: ({ force, dryRun, overrideHold }) => [
     ...(force ? ['force'] : []),
