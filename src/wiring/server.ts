@@ -29,6 +29,7 @@ import type { Lifetime } from './lifetime.ts';
 import { buildPages, createLinks, type Links } from './pages.ts';
 import { buildReadiness, type Readiness, sayWhatIsMissing } from './readiness/readiness.ts';
 import type { GitHubRepository } from './repositories/github.ts';
+import { startPromoters } from './repositories/promotions.ts';
 import { onlyOne } from './store.ts';
 import { secretsOf } from './sync.ts';
 import { prepareWork, startWork, type Work } from './work.ts';
@@ -100,8 +101,7 @@ interface AppParts {
 
 /** Builds everything that answers requests. */
 async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: AppParts) {
-  const { config, log, store, plans } = work;
-  const { places } = work.sync;
+  const { config, log, store, plans, places } = work;
   const { fleet } = work.opened;
   const deployApi = buildDeployApi(config, store, work.tools, fleet);
   const actions = buildActions(work);
@@ -153,7 +153,7 @@ function startReporters({ config, log, life, opened, store, plans, github }: Wor
 
 /** Starts what finds work without a request: reconcile, drift checks, and the retention. */
 function startLooking(
-  { config, log, opened, store, sync, tools, github }: Work,
+  { config, log, opened, store, sync, places, tools, github }: Work,
   onReconciler: (scope: string, started: Reconciler) => void,
 ) {
   return onlyOne(opened, 'look', log, async () => {
@@ -178,7 +178,12 @@ function startLooking(
       now: Date.now,
       log,
     });
-    return [...looking, await startDrift(config, store, tools, log), retention.stop];
+    return [
+      ...looking,
+      ...startPromoters(store, places, log),
+      await startDrift(config, store, tools, log),
+      retention.stop,
+    ];
   });
 }
 

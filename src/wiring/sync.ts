@@ -127,7 +127,10 @@ function promotionCheck({ promotion }: OpenPlace, store: RunStore): PromotionChe
 }
 
 /** The variables of tasks that are part of the config hash. */
-function taskEnvironment({ taskEnvironment: usual }: Config, { environment }: OpenPlace) {
+export function taskEnvironment(
+  { taskEnvironment: usual }: Config,
+  { environment }: Pick<OpenPlace, 'environment'>,
+): Readonly<Record<string, string>> {
   return { ...usual, ...environment.variables };
 }
 

@@ -20,6 +20,7 @@ import type { Lifetime } from './lifetime.ts';
 import { buildPlans } from './plans.ts';
 import { gitMarker } from './repositories/git.ts';
 import { githubRepositories } from './repositories/github.ts';
+import { withPromotions } from './repositories/promotions.ts';
 import { onceReachable, openStore, repairLoss } from './store.ts';
 import { buildPreview, buildSync, taskFiles } from './sync.ts';
 
@@ -72,7 +73,8 @@ export async function prepareWork(
   const tools = await buildToolSetup(config, watchdog, log);
   const github = githubRepositories(config, sync.places);
   const plans = await buildPlans(config, store, { setup: tools, github }, log);
-  return { config, log, life, opened, store, sync, tools, plans, github };
+  const places = withPromotions(config, store, sync.places);
+  return { config, log, life, opened, store, sync, places, tools, plans, github };
 }
 
 export interface WorkOptions {

@@ -2,7 +2,7 @@
 
 import type { SyncRun, Trigger } from '../run.ts';
 import { type PlaceInput, scopeOfInput } from '../sync/place.ts';
-import type { SyncInput } from '../sync/sync-input.ts';
+import type { Promotion, SyncInput } from '../sync/sync-input.ts';
 import { meaningOf, retryOf } from '../sync/sync-intent.ts';
 import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
 
@@ -70,8 +70,20 @@ export const SYNC: Kind<'sync'> = {
     environment === undefined ? null : { name: 'Environment', values: [environment] },
     note === undefined ? null : { name: 'Reason', values: [note] },
   ],
+  json: ({ input: { environment, repository, promotion, note } }) => ({
+    ...(environment !== undefined && { environment, repository }),
+    ...(promotion && { promotion: promotionJson(promotion), reason_given: note ?? null }),
+  }),
   hasWaves: true,
+  approval: {
+    thing: 'change with the digest',
+    notAsked: 'The sync does not wait for an approval: it is',
+  },
 };
+
+function promotionJson({ from, services, commits, breakGlass }: Promotion) {
+  return { from, services, commits, break_glass: breakGlass };
+}
 
 function statusOf(run: SyncRun): StatusWords {
   const { state, message, notBefore, chosen } = run;

@@ -41,6 +41,12 @@ export interface ApprovalRules {
   approvers: readonly string[] | null;
 }
 
+/** Says who may decide, as the subject of a sentence. */
+export function decidersOf({ approval, approvers }: ApprovalRules): string {
+  const named = approvers === null ? '' : ` or the name ${approvers.join(' or ')}`;
+  return `Anybody with the role admin${named}${approval === 'other' ? ', but the one who asked,' : ''}`;
+}
+
 /** Returns why somebody may not decide, or null. `asker` is null if nobody knows who asked. */
 export function whyNotDecide(
   { approval, approvers }: ApprovalRules,

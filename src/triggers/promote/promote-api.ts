@@ -4,16 +4,15 @@ import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync, type SyncRequest } from '../../runs/enqueue.ts';
 import type { ApprovalRequest, Run, SyncRun } from '../../runs/run.ts';
-import type { RunStore } from '../../runs/run-store.ts';
+import type { Ledger, RunStore } from '../../runs/run-store.ts';
 import { type Place, placeInput } from '../../runs/sync/place.ts';
 import { type ApprovalRules, type Proposal, subjectOf } from '../../runs/sync/promotion.ts';
-import type { Promotion } from '../../runs/sync/sync-input.ts';
+import type { Promotion, Selection } from '../../runs/sync/sync-input.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { environmentName, findPlace, type NamedPlace } from '../place.ts';
 import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
-import { requireRunnable } from '../service-ids.ts';
-import type { SyncPlace } from '../sync/sync-api.ts';
+import { requireRunnable, type ServiceIds } from '../service-ids.ts';
 
 /** The rules of a place that promotes, and what it would take. */
 export interface Promoting extends ApprovalRules {
@@ -23,10 +22,20 @@ export interface Promoting extends ApprovalRules {
   propose(revision: string, services: readonly string[] | null): Promise<Proposal>;
   /** For the newest commit that `from` holds completely; null if it holds none. */
   proposeNewest(services: readonly string[] | null): Promise<Proposal | null>;
+  /** The ledger of the place. */
+  taken(): Promise<Ledger>;
+  /** True if a run of the place has synced the service at the commit. */
+  hadBefore(service: string, revision: string): Promise<boolean>;
   approvalTimeoutMs: number;
 }
 
-export interface PromotePlace extends SyncPlace {
+/** A place that requests may name. */
+export interface PromotePlace {
+  place: Place;
+  /** The services of the branch. Fetches the branch when it does not know one of `named`. */
+  services(named: readonly string[]): Promise<ServiceIds>;
+  /** Resolves to whether a commit is on the branch. */
+  isOnBranch(revision: string): Promise<boolean>;
   /** Null: the place follows by itself, and takes no promotions. */
   promoting: Promoting | null;
 }
@@ -87,14 +96,20 @@ export function createPromoteApi(options: PromoteOptions): PromoteApi {
       const { open, proposal } = await look(places, wanted, true);
       return { place: open.place, proposal };
     },
-    async again({ id, input }, services, actor) {
-      const { environment, repository, revision, note } = input;
+    async again({ id, input }, failed, actor) {
+      const { environment, repository, revision, note, selection } = input;
+      const services = failed.length > 0 ? failed : namedIn(selection);
       const wanted = { environment, repository, revision: revision ?? undefined, services };
       const found = await look(places, wanted, false);
       const trigger = { source: 'retry', actor, retryOf: id } as const;
       return (await askFor(options, found, { trigger, breakGlass: false, note })).run;
     },
   };
+}
+
+/** Returns undefined for a promotion of all services. */
+function namedIn(selection: Selection): string[] | undefined {
+  return selection.mode === 'services' ? selection.services : undefined;
 }
 
 function requireBreakGlass({ name, isAdmin }: PromoteCaller, reason: string | undefined): void {

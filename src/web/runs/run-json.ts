@@ -2,14 +2,15 @@
 
 import { kindOf, nextActionOf } from '../../runs/kinds/kinds.ts';
 import { askedRevision, type Run, type Step } from '../../runs/run.ts';
-import type { Approval, ToolDetails } from '../deployments/tool-details.ts';
+import type { ToolDetails } from '../deployments/tool-details.ts';
 import { rfc3339 } from '../frame/format.ts';
+import type { Approval } from './approval-view.ts';
 import type { RunView } from './run-page.ts';
 import { branchOf } from './run-words.ts';
 
 /** A run without its steps, as in a list. `url` is the address of its page. */
 export function runJson(run: Run, url: string) {
-  const { json, tool } = kindOf(run);
+  const { json, approval } = kindOf(run);
   return {
     run_id: run.id,
     kind: run.kind,
@@ -37,7 +38,7 @@ export function runJson(run: Run, url: string) {
     ...timesJson(run),
     url,
     ...json?.(run),
-    ...(tool && { approval_expires_at: rfc3339(run.approvalExpiresAt) }),
+    ...(approval && { approval_expires_at: rfc3339(run.approvalExpiresAt) }),
   };
 }
 
@@ -63,8 +64,9 @@ export function runDetailsJson(
     explanation,
     undelivered,
     tool,
+    approval,
     waitsFor,
-  }: Pick<RunView, 'run' | 'steps' | 'explanation' | 'undelivered' | 'tool' | 'waitsFor'>,
+  }: Pick<RunView, 'run' | 'steps' | 'explanation' | 'undelivered' | 'tool' | 'approval' | 'waitsFor'>,
   url: string,
 ) {
   return {
@@ -79,6 +81,7 @@ export function runDetailsJson(
       given_up: settled,
     })),
     ...(tool && toolJson(tool)),
+    ...(!tool && approval && { approval: approvalJson(approval) }),
   };
 }
 
