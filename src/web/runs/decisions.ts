@@ -1,11 +1,12 @@
 /** Approves and rejects runs in the name of the caller, and says who may. */
 
+import type { Context } from 'hono';
 import { RequestError } from '../../errors.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { Run } from '../../runs/run.ts';
 import type { DeployApi } from '../../triggers/deploy/deploy-api.ts';
 import type { ActionResult } from '../../triggers/run-actions.ts';
-import { hasRole, type Identity } from '../access/access.ts';
+import { hasRole, type Identity, type RunPageEnv } from '../access/access.ts';
 import { callerOf } from '../access/guards.ts';
 
 /** `actor` is the name of the API token behind the request. */
