@@ -1,9 +1,10 @@
 /** Decides at work time whether a run may do in an environment that promotes what was asked for. */
 
+import { hash } from 'node:crypto';
 import type { SyncRun } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
-import { type ApprovalRules, subjectOf } from '../../runs/sync/promotion.ts';
+import { type ApprovalRules, boundTo } from '../../runs/sync/promotion.ts';
 import type { Promotion } from '../../runs/sync/sync-input.ts';
 import { meaningOf } from '../../runs/sync/sync-intent.ts';
 import type { Outcome } from '../pipeline.ts';
@@ -33,7 +34,7 @@ export async function refusePromotion(
   if (needsApproval && decided?.decision !== 'approved') return notApproved('Nobody has approved it');
   if (intent !== 'promote') return null;
   if (!promotion) return notApproved('It is not known what was shown');
-  if (decided !== null && decided.subject !== subjectOf(run.input.revision ?? '', promotion)) {
+  if (decided !== null && decided.subject !== hash('sha256', boundTo(run.input.revision ?? '', promotion))) {
     return notApproved('The approval is for something else');
   }
   const changed = whatChanged(promotion, found, decided !== null);

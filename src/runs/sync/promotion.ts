@@ -1,6 +1,5 @@
 /** Defines what a promotion would change, what its approval is bound to, and who may decide about it. Pure. */
 
-import { hash } from 'node:crypto';
 import type { Promotion } from './sync-input.ts';
 
 /** What taking a commit from another environment would change, and what stands against it. */
@@ -22,15 +21,12 @@ export interface Proposal {
   newer: string | null;
 }
 
-/** What an approval is bound to: equal ones change the same services, from and to the same commits. */
-export function subjectOf(
-  revision: string,
-  { from, services }: Pick<Promotion, 'from' | 'services'>,
-): string {
+/** What an approval is bound to, as a text: equal ones change the same services, from and to the same commits. */
+export function boundTo(revision: string, { from, services }: Pick<Promotion, 'from' | 'services'>): string {
   const sorted = services
     .map((one) => [one.service, one.from])
     .sort(([one], [other]) => (String(one) < String(other) ? -1 : 1));
-  return hash('sha256', JSON.stringify([revision, from, sorted]));
+  return JSON.stringify([revision, from, sorted]);
 }
 
 /** The rules of an environment about approvals. */

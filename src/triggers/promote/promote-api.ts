@@ -1,12 +1,13 @@
 /** Promotes what one environment holds to the next one, in the name of somebody. */
 
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync, type SyncRequest } from '../../runs/enqueue.ts';
 import type { ApprovalRequest, Run, SyncRun } from '../../runs/run.ts';
 import type { Ledger, RunStore } from '../../runs/run-store.ts';
 import { type Place, placeInput } from '../../runs/sync/place.ts';
-import { type ApprovalRules, type Proposal, subjectOf } from '../../runs/sync/promotion.ts';
+import { type ApprovalRules, boundTo, type Proposal } from '../../runs/sync/promotion.ts';
 import type { Promotion, Selection } from '../../runs/sync/sync-input.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { environmentName, findPlace, type NamedPlace } from '../place.ts';
@@ -196,7 +197,7 @@ export async function askFor(
   const needsApproval = promoting.approval !== 'none' && !breakGlass && ids.length > 0;
   const { run } = await enqueueSync(store, {
     ...asked,
-    ...(needsApproval && { approval: approvalOf(promoting, subjectOf(revision, promotion), now()) }),
+    ...(needsApproval && { approval: approvalOf(promoting, boundTo(revision, promotion), now()) }),
     input: {
       ...placeInput(place),
       intent: 'promote',
@@ -212,9 +213,11 @@ export async function askFor(
 
 export function approvalOf(
   { approval, approvalTimeoutMs }: Promoting,
-  subject: string,
+  /** What it is for, as a text. */
+  bound: string,
   now: number,
 ): ApprovalRequest {
   const who = approval === 'other' ? 'somebody else' : 'somebody';
+  const subject = hash('sha256', bound);
   return { subject, expiresAt: now + approvalTimeoutMs, message: `Waiting for ${who} to approve it` };
 }

@@ -2,7 +2,7 @@
 
 import type { ApprovalRequest } from '../../runs/run.ts';
 import type { Ledger } from '../../runs/run-store.ts';
-import { subjectOf } from '../../runs/sync/promotion.ts';
+import { boundTo } from '../../runs/sync/promotion.ts';
 import { environmentName } from '../place.ts';
 import { approvalOf, notPromotable, type PromotePlace, type Promoting } from './promote-api.ts';
 
@@ -32,8 +32,8 @@ export async function requireRepeatable(
   }
   if (promoting.approval === 'none' || dryRun) return { revision };
   const bound = (services ?? []).map((service) => ({ service, from: null }));
-  const subject = subjectOf(revision, { from: promoting.from, services: bound });
-  return { revision, approval: approvalOf(promoting, subject, now) };
+  const text = boundTo(revision, { from: promoting.from, services: bound });
+  return { revision, approval: approvalOf(promoting, text, now) };
 }
 
 /** The commit that the environment has: of one service its own, of several the last that was promoted completely. */

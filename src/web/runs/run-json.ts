@@ -10,7 +10,7 @@ import { branchOf } from './run-words.ts';
 
 /** A run without its steps, as in a list. `url` is the address of its page. */
 export function runJson(run: Run, url: string) {
-  const { json, approval } = kindOf(run);
+  const { json, tool } = kindOf(run);
   return {
     run_id: run.id,
     kind: run.kind,
@@ -38,7 +38,9 @@ export function runJson(run: Run, url: string) {
     ...timesJson(run),
     url,
     ...json?.(run),
-    ...(approval && { approval_expires_at: rfc3339(run.approvalExpiresAt) }),
+    ...((tool || run.approvalExpiresAt !== null) && {
+      approval_expires_at: rfc3339(run.approvalExpiresAt),
+    }),
   };
 }
 
