@@ -1,4 +1,4 @@
-/** Finds out from the address of a repository how people and GitHub call it. */
+/** Finds the names of a repository in its address. */
 
 /** The form of the names on GitHub. */
 export const OWNER_AND_NAME = /^[A-Za-z0-9-]+\/[A-Za-z0-9._-]+$/;
@@ -18,8 +18,8 @@ export function lastPart(url: string): string {
   return last?.replace(/\.git$/, '') || 'repository';
 }
 
-/** Equal for addresses that lead to the same repository, whatever the protocol and the credentials. */
-export function placeOf(url: string, apiUrl: string): string {
+/** Returns a text that is the same for all addresses of a repository, whatever the protocol and the credentials. */
+export function repositoryKey(url: string, apiUrl: string): string {
   const { host, path } = partsOf(url);
   return githubName(url, apiUrl)?.toLowerCase() ?? `${host.toLowerCase()}/${path}`;
 }

@@ -6,6 +6,14 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { type Config, loadConfig } from '../../config.ts';
 
+export const REPOSITORY = 'repositories:\n  - url: https://github.com/acme/platform.git\n';
+export const ENVIRONMENTS = `${REPOSITORY}    environments:\n`;
+
+/** The file of one environment, whose name is on line 4, and whose other fields begin on line 5. */
+export function withFields(...fields: string[]): string {
+  return `${ENVIRONMENTS}      - name: staging\n${fields.map((field) => `        ${field}\n`).join('')}`;
+}
+
 interface ConfigFolder {
   /** Writes a file, and returns its path. */
   write(name: string, content: string): string;

@@ -16,8 +16,8 @@ export interface ConfigFile {
   problemAt(place: readonly PropertyKey[], message: string): string;
 }
 
-/** Null and no problems: CONFIG_FILE is not set, or is not a path. The table of variables refuses what is not a path. */
 export interface ReadConfigFile {
+  /** Null without problems: CONFIG_FILE is not set, or is no absolute path, which the table of variables refuses. */
   file: ConfigFile | null;
   problems: string[];
 }
@@ -30,7 +30,7 @@ export function readConfigFile(environment: Environment): ReadConfigFile {
   return { file, problems: [...replaced(environment), ...problems] };
 }
 
-/** The variables of the server that hold secrets, by the file. */
+/** Returns the variables of the server that the file names as the places of secrets. */
 export function variablesNamedIn({ file }: ReadConfigFile): string[] {
   const secrets = file?.fields.repositories.flatMap(({ token, environments }): SecretFields[] => [
     ...(token ? [token] : []),

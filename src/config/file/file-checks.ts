@@ -1,6 +1,6 @@
 /** Finds the mistakes in a configuration file that its fields do not show one by one. */
 
-import { placeOf } from '../repository-names.ts';
+import { repositoryKey } from '../repository-names.ts';
 import type { ConfigFields, EnvironmentFields } from './config-fields.ts';
 import { nameOf } from './file-names.ts';
 
@@ -43,7 +43,7 @@ function sameRepositories(all: ConfigFields['repositories'], { githubApiUrl }: K
   const urls = new Map<string, number>();
   const names = new Map<string, number>();
   return all.flatMap((one, index) => {
-    const url = firstAt(urls, placeOf(one.url, githubApiUrl), index);
+    const url = firstAt(urls, repositoryKey(one.url, githubApiUrl), index);
     const name = firstAt(names, nameOf(one, githubApiUrl).toLowerCase(), index);
     if (url !== null) {
       const message = `expected another repository; repositories.${url} is the same one`;
