@@ -113,6 +113,7 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
     githubWebhook: createGitHubWebhook({
       ...shared,
       secrets: keysOf(config.webhookSecrets),
+      namesEnvironments: places.length > 1,
       places: places
         .filter(({ promotion }) => promotion === null)
         .map((open) => ({

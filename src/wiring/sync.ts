@@ -131,7 +131,10 @@ export function taskEnvironment(
   { taskEnvironment: usual }: Config,
   { environment }: Pick<OpenPlace, 'environment'>,
 ): Readonly<Record<string, string>> {
-  return { ...usual, ...environment.variables };
+  const own = { ...usual, ...environment.variables };
+  // The task gets the secret in place of this value.
+  const { secrets } = environment;
+  return Object.fromEntries(Object.entries(own).filter(([name]) => !Object.hasOwn(secrets, name)));
 }
 
 function readSecrets(secrets: Readonly<Record<string, Secret>>): Record<string, string> {

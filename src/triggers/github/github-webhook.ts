@@ -21,6 +21,8 @@ export interface WebhookOptions {
   secrets: readonly Secret[];
   gate: Gate;
   places: readonly WebhookPlace[];
+  /** True if the server has several environments, so that the answer names those that a push reached. */
+  namesEnvironments: boolean;
   previews: boolean;
   plans?: PullRequestOptions['plans'];
   commands?: CommentOptions['commands'];
@@ -134,7 +136,7 @@ async function accept(
   const [first] = runs;
   if (!first) throw new Error('No place was reached.');
   const answer = accepted(first, push.after, options.runUrl(first.id));
-  if (options.places.length === 1) return answer;
+  if (!options.namesEnvironments) return answer;
   return { ...answer, environments: touched.map(({ to }) => environmentName(to.place)) };
 }
 
