@@ -23,7 +23,11 @@ export function commitStatus(run: Run, covering: Run | null): CommitStatus | nul
   const { status } = kindOf(run);
   const words = status?.of(run, (sharesOutcome(run) && covering) || run);
   return status && words
-    ? { context: status.context, state: words.state, description: cleanDescription(words.description) }
+    ? {
+        context: status.context(run.input),
+        state: words.state,
+        description: cleanDescription(words.description),
+      }
     : null;
 }
 

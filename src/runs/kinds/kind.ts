@@ -59,8 +59,8 @@ export interface Kind<K extends RunKind = RunKind> {
   reporters: readonly ReporterName[];
   /** The commit status; left out: a run of this kind has none. */
   status?: {
-    /** Under this name GitHub shows the newest status of a commit; its case does not matter to GitHub. */
-    context: string;
+    /** Returns the name under which GitHub shows the newest status of a commit; its case does not matter to GitHub. */
+    context(input: RunInputs[K]): string;
     /** The status says that a commit is deployed. It is sent first, and a covered run has that of the covering one. */
     isPromise?: true;
     /** `covering` is the run whose outcome counts: the run itself, or the one that covers it. */

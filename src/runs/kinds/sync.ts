@@ -38,7 +38,7 @@ export const SYNC: Kind<'sync'> = {
   },
   reporters: ['commit-status'],
   status: {
-    context: 'IaC Runner / Sync',
+    context: (input) => contextOf('Sync', input),
     isPromise: true,
     of: (run, covering) => (run.input.dryRun ? null : statusOf(covering)),
   },
@@ -69,6 +69,11 @@ export const SYNC: Kind<'sync'> = {
   ],
   hasWaves: true,
 };
+
+/** One environment of a repository never hides the status of another. */
+function contextOf(name: string, { environment }: PlaceInput): string {
+  return `IaC Runner / ${name}${environment === undefined ? '' : ` (${environment})`}`;
+}
 
 function statusOf(run: SyncRun): StatusWords {
   const { state, message, notBefore, chosen } = run;

@@ -105,7 +105,8 @@ function readers({ read }: Driver) {
     ledger: (scope) => read((database) => reads.readLedger(database, scope)),
     outsideHashes: (scope) => read((database) => reads.readOutsideHashes(database, scope)),
     tally: () => read(reads.readTally),
-    unreported: (reporter, limit) => read((database) => reads.readUnreported(database, reporter, limit)),
+    unreported: (reporter, limit, after) =>
+      read((database) => reads.readUnreported(database, reporter, limit, after)),
     reports: (reporter, runId) => read((database) => reads.readReports(database, reporter, runId)),
   } satisfies Partial<RunStore>;
 }
