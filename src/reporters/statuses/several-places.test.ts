@@ -96,12 +96,21 @@ describe('Two environments of one commit', () => {
 
 describe('Two repositories', () => {
   let site: LocalGithub;
+  /** The repository of each request, in order. */
+  let asked: string[];
 
   beforeEach(async () => {
     site = await startLocalGithub({ fullName: 'acme/site', token: 'ghp_site' });
+    asked = [];
     reporting.targetOf = ({ input }: Run) => {
       if (!('repository' in input)) return null;
-      return aTarget(input.repository === 'acme/site' ? site : reporting.github);
+      const github = input.repository === 'acme/site' ? site : reporting.github;
+      return aTarget(github, {
+        token() {
+          asked.push(github.fullName);
+          return github.token;
+        },
+      });
     };
   });
 
@@ -130,7 +139,7 @@ describe('Two repositories', () => {
     const { idle } = await start();
     await expect.poll(() => statesOf(STAGING, github), { interval: 1 }).toEqual(['success']);
     // The first refusal stopped all that would have come before.
-    expect(site.requests.length).toBe(1);
+    expect(asked.slice(0, 2)).toEqual(['acme/site', 'acme/platform']);
     isAllowed();
     await idle();
     for (const sha of [FIRST, SECOND]) expect(site.statuses.history(sha)).toHaveLength(5);
