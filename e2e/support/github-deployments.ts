@@ -158,7 +158,7 @@ export function createDeploymentBook(options: {
       environment,
       target_url: logUrl,
       log_url: logUrl,
-      environment_url: environmentUrl,
+      ...(environmentUrl === '' ? {} : { environment_url: environmentUrl }),
       deployment_url,
     };
   }

@@ -9,6 +9,7 @@ import {
   planComments,
   previewComments,
 } from './comments/sticky-comments.ts';
+import { createDeploymentSender } from './deployments/deployment-sender.ts';
 import { type ClientOptions, commentsOf, createLanes, type LaneOf, type TargetOf } from './github-target.ts';
 import {
   type Sender,
@@ -17,8 +18,9 @@ import {
   startSendingLoop,
 } from './outbox/sending-loop.ts';
 import { createWriteLane, type WriteLane, type WriteLaneOptions } from './outbox/write-lane.ts';
-import type { ReportingStore } from './statuses/owed-statuses.ts';
+import type { ReportingStore, StatusKind } from './statuses/owed-statuses.ts';
 import { runStatuses } from './statuses/run-statuses.ts';
+import { serviceStatuses } from './statuses/service-statuses.ts';
 import { createStatusSender } from './statuses/status-sender.ts';
 
 type LoopOptions = Omit<SendingLoopOptions, 'senders'> & WriteLaneOptions;
@@ -35,14 +37,18 @@ export interface GitHubReporterOptions extends LoopOptions {
 
 /** Writes the statuses and comments that need our own tokens. */
 export function startGitHubReporter(options: GitHubReporterOptions): SendingLoop {
-  const lanesOfKind = createLanes(createWriteLane(options));
-  const statuses = createStatusSender({
-    ...options,
-    kind: runStatuses(options.store),
-    laneOf: lanesOfKind(),
-  });
-  const senders: Sender[] = [{ what: 'commit statuses', sendNext: statuses }];
-  if (options.comments) senders.push(...commentSenders(options, createWriteLane(options), lanesOfKind()));
+  const host = createWriteLane(options);
+  const lanesOfKind = createLanes(host);
+  const statusSender = (kind: StatusKind): Sender['sendNext'] =>
+    createStatusSender({ ...options, kind, laneOf: lanesOfKind() });
+  const deployments = createDeploymentSender({ ...options, laneOf: lanesOfKind() });
+  // Those at the beginning have the first turn when the limits allow a write.
+  const senders: Sender[] = [
+    { what: 'commit statuses', sendNext: statusSender(runStatuses(options.store)) },
+    { what: 'deployments', sendNext: deployments },
+    ...(options.comments ? commentSenders(options, host.ofRepository(), lanesOfKind()) : []),
+    { what: 'statuses of services', sendNext: statusSender(serviceStatuses(options.store, host.now)) },
+  ];
   return startSendingLoop({ ...options, senders });
 }
 

@@ -73,7 +73,12 @@ describe('docs/architecture.md', () => {
 
   it('has every context of a commit status, and no other', () => {
     const contexts = RUN_KINDS.flatMap((kind) =>
-      INPUTS.flatMap((input) => kindOf({ kind }).status?.context(input) ?? []),
+      INPUTS.flatMap((input) => {
+        const { status, services } = kindOf({ kind });
+        return [status?.context(input), services?.context(input, 'platform/redis')].flatMap(
+          (one) => one ?? [],
+        );
+      }),
     );
     const named = [...section('## Statuses and metrics').matchAll(/`(IaC Runner[^`]*)`/g)];
     expect(named.map(([, name]) => name).sort()).toEqual([...new Set(contexts)].sort());

@@ -3,6 +3,8 @@
 import type { ReporterName } from '../../runs/report.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { DAY } from '../../units.ts';
+import type { SetAside } from './set-aside.ts';
 import type { WriteLane } from './write-lane.ts';
 
 export interface UnreportedOptions {
@@ -14,6 +16,8 @@ export interface UnreportedOptions {
 
 /** If more runs are unreported, the newer ones wait. The oldest come first, so that news arrives in order. */
 const MOST_RUNS = 1_000;
+/** Nobody waits for news of a run that ended this long ago. */
+const LONG_MS = 3 * DAY;
 /** No more is read at once. */
 const MOST_PAGES = 20;
 
@@ -37,6 +41,26 @@ export async function readUnreported({ store, reporter, laneOf }: UnreportedOpti
     if (runs.length < MOST_RUNS) break;
   }
   return found.slice(0, MOST_RUNS);
+}
+
+/** Settles runs that have nothing left to report. The store commits them together. */
+export async function settleRuns(
+  { store }: { store: Pick<RunStore, 'settleRun'> },
+  reporter: ReporterName,
+  runs: readonly Run[],
+  aside: SetAside,
+): Promise<void> {
+  await Promise.all(runs.map((run) => aside.guard(run, () => store.settleRun(reporter, run.id))));
+  // A reporter that has nothing to send, because it is off, works as well.
+  if (runs.length > 0) aside.cameThrough();
+}
+
+/**
+ * Returns true if the run ended so long ago that nothing new begins to be reported about it. A server that gets its first
+ * token, for example, has many such runs.
+ */
+export function isLongOver({ finishedAt }: Run, now: number): boolean {
+  return finishedAt !== null && now - finishedAt > LONG_MS;
 }
 
 /** Returns null if the run need not wait. A run that is damaged is for the reporter to meet. */

@@ -7,7 +7,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { type GitHubTarget, type LaneOf, repositoryKey, type TargetOf } from '../github-target.ts';
 import type { Owed } from '../outbox/outbox.ts';
 import type { SetAside } from '../outbox/set-aside.ts';
-import { readUnreported } from '../outbox/unreported-runs.ts';
+import { readUnreported, settleRuns } from '../outbox/unreported-runs.ts';
 
 export type ReportingStore = Pick<
   RunStore,
@@ -148,8 +148,7 @@ async function readUnsettledRuns(
       if (statuses.length > 0) byRun.set(run.id, statuses);
     });
   }
-  // The store commits them together.
-  await Promise.all(without.map((run) => aside.guard(run, () => store.settleRun(kind.reporter, run.id))));
+  await settleRuns({ store }, kind.reporter, without, aside);
   return byRun;
 }
 
