@@ -21,6 +21,7 @@ const PLAYED = [
   ...['issues/create-comment', 'issues/list-comments', 'issues/update-comment'],
   ...['pulls/get', 'pulls/list-reviews'],
   ...['repos/create-commit-status', 'repos/get', 'repos/get-collaborator-permission-level'],
+  ...['repos/create-deployment', 'repos/create-deployment-status', 'repos/list-deployments'],
   ...['repos/get-combined-status-for-ref', 'repos/list-commit-statuses-for-ref'],
   ...['repos/list-webhook-deliveries', 'repos/list-webhooks'],
   ...['users/get-authenticated'],

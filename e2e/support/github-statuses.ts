@@ -9,6 +9,8 @@ import { PATIENCE_MS, until } from './until.ts';
 const MAX_STATUSES = 1_000;
 /** GitHub refuses longer descriptions. */
 const MAX_DESCRIPTION_LENGTH = 140;
+/** GitHub refuses longer contexts, and does not publish this limit: https://github.com/runatlantis/atlantis/issues/2506 */
+const MAX_CONTEXT_LENGTH = 255;
 
 export interface CommitStatus {
   id: number;
@@ -42,6 +44,8 @@ export interface StatusBook {
   }): Promise<CommitStatus>;
   /** Fills a commit and context until only `left` statuses remain before the limit. */
   fill(sha: string, context: string, left: number): void;
+  /** True for a full id of a commit that the repository has. */
+  exists(sha: string): Promise<boolean>;
   create(sha: string, body: unknown): Promise<ApiAnswer>;
   /** All statuses of a commit, newest first, in pages. */
   list(ref: string, query: URLSearchParams): Promise<ApiAnswer>;
@@ -86,6 +90,10 @@ export function createStatusBook(options: {
     return (await gitSucceeds(repositoryPath, args)) ? git(repositoryPath, args) : null;
   }
 
+  async function exists(sha: string): Promise<boolean> {
+    return /^[0-9a-f]{40}$/.test(sha) && (await resolve(sha)) !== null;
+  }
+
   function show(status: CommitStatus): Record<string, unknown> {
     const time = new Date(status.at).toISOString();
     return {
@@ -111,6 +119,7 @@ export function createStatusBook(options: {
 
   return {
     history,
+    exists,
     latest: (sha, context) => history(sha, context).at(-1),
     waitFor({ sha, state, context, timeoutMs = PATIENCE_MS }) {
       const probe = (): CommitStatus | undefined => {
@@ -126,8 +135,7 @@ export function createStatusBook(options: {
     },
     async create(sha, body) {
       const wanted = newStatusSchema.parse(body);
-      const found = /^[0-9a-f]{40}$/.test(sha) ? await resolve(sha) : null;
-      if (!found) return refusal(422, `No commit found for SHA: ${sha}`);
+      if (!(await exists(sha))) return refusal(422, `No commit found for SHA: ${sha}`);
       const invalid = problemWith(wanted);
       if (invalid) options.violations.push(`statuses/${sha}: ${invalid.message}`);
       const problem =
@@ -175,6 +183,9 @@ function problemWith(wanted: z.infer<typeof newStatusSchema>): { field: string; 
       field: 'description',
       message: `description is too long (maximum is ${MAX_DESCRIPTION_LENGTH} characters)`,
     };
+  }
+  if ([...wanted.context].length > MAX_CONTEXT_LENGTH) {
+    return { field: 'context', message: `context is too long (maximum is ${MAX_CONTEXT_LENGTH} characters)` };
   }
   if (wanted.target_url !== null && !/^https?:\/\//.test(wanted.target_url)) {
     return { field: 'target_url', message: 'target_url must use http(s) scheme' };

@@ -76,6 +76,7 @@ describe('the API', () => {
     ['a wrong type', { state: 'success', description: 7 }, /description/],
     ['an unknown field', { state: 'success', colour: 'red' }, /colour/],
     ['a description of 141 characters', { state: 'success', description: 'x'.repeat(141) }, /too long/],
+    ['a context of 256 characters', { state: 'success', context: 'x'.repeat(256) }, /too long/],
     ['a target that is no web address', { state: 'success', target_url: 'javascript:alert(1)' }, /scheme/],
   ])('refuses %s with 422 and remembers it', async (_, body, violation) => {
     const response = await post(`/repos/acme/platform/statuses/${SHA}`, body);
@@ -125,6 +126,42 @@ describe('the API', () => {
     const operation = 'repos/get-collaborator-permission-level';
     expect(githubContract().checkAnswer(operation, 200, bob)).toEqual([]);
     expect(bob).toMatchObject({ permission: 'write', role_name: 'maintain', user: { login: 'bob' } });
+    expectNoViolations(github);
+  });
+
+  it('keeps deployments with their statuses, and shows them page by page, as GitHub describes', async () => {
+    const octokit = client();
+    const { sha: ref, ...repository } = TARGET;
+    const wanted = { ...repository, ref, auto_merge: false, required_contexts: [], environment: 'staging' };
+    const payload = { run_id: 'run-1', services: ['platform/redis'] };
+    const { data: first } = await octokit.rest.repos.createDeployment({ ...wanted, payload });
+    expect(githubContract().checkAnswer('repos/create-deployment', 201, first)).toEqual([]);
+    const { data: second } = await octokit.rest.repos.createDeployment(wanted);
+    if (!('id' in first) || !('id' in second)) throw new Error('The deployments should have ids.');
+    for (const deployment_id of [first.id, second.id]) {
+      const status = {
+        ...repository,
+        deployment_id,
+        state: 'success',
+        log_url: 'https://a.example',
+      } as const;
+      const { data } = await octokit.rest.repos.createDeploymentStatus(status);
+      expect(githubContract().checkAnswer('repos/create-deployment-status', 201, data)).toEqual([]);
+    }
+    expect(github.deployments.states()).toEqual([['success', 'inactive'], ['success']]);
+    const question = { ...repository, sha: ref, environment: 'staging', per_page: 1 };
+    const newest = await octokit.rest.repos.listDeployments(question);
+    expect(githubContract().checkAnswer('repos/list-deployments', 200, newest.data)).toEqual([]);
+    expect(newest.data).toMatchObject([{ id: second.id }]);
+    expect(newest.headers.link).toContain('rel="next"');
+    const oldest = await octokit.rest.repos.listDeployments({ ...question, page: 2 });
+    expect(oldest.data).toMatchObject([{ id: first.id, payload }]);
+    expect(oldest.headers.link).toBeUndefined();
+    const elsewhere = await octokit.rest.repos.listDeployments({ ...question, environment: 'production' });
+    expect(elsewhere.data).toEqual([]);
+    github.deployments.remove(first.id);
+    const lost = { ...repository, deployment_id: first.id, state: 'success' } as const;
+    await expect(octokit.rest.repos.createDeploymentStatus(lost)).rejects.toMatchObject({ status: 404 });
     expectNoViolations(github);
   });
 

@@ -1,9 +1,13 @@
-/** A local server that acts as GitHub: the API for commit statuses and comments, and the sender of webhooks. */
+/**
+ * A local server that acts as GitHub: the API for commit statuses, deployments and comments, and the sender of
+ * webhooks.
+ */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type CommentBook, createCommentBook } from './github-comments.ts';
 import type { CheckResult } from './github-contract.ts';
+import { createDeploymentBook, type DeploymentBook } from './github-deployments.ts';
 import { createHookBook, type HookBook } from './github-hooks.ts';
 import { answerWrongly, createScripts, type Script } from './github-misbehaviour.ts';
 import { createPeopleBook, type PeopleBook } from './github-people.ts';
@@ -40,6 +44,7 @@ export interface LocalGithub extends WebhookSender {
   fullName: string;
   token: string;
   statuses: StatusBook;
+  deployments: DeploymentBook;
   hooks: HookBook;
   comments: CommentBook;
   pulls: PullBook;
@@ -73,32 +78,27 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
   const pulls = createPullBook({ ...options, apiUrl: () => url });
   const people = createPeopleBook();
   const statuses = createStatusBook({ ...options, apiUrl: () => url, repository, violations });
+  const deployments = createDeploymentBook({ ...options, apiUrl: () => url, statuses, violations });
 
   async function act(
     { operation, parameters }: CheckResult,
     { body, url: address }: Caller,
   ): Promise<ApiAnswer> {
     const { sha = '', ref = '', hook_id = '' } = parameters;
+    const query = new URL(address, 'http://github.invalid').searchParams;
+    const aboutDeployments = deployments.answer(operation, { parameters, query, body });
+    if (aboutDeployments !== null) return aboutDeployments;
     const issue = Number(parameters.issue_number);
     if (operation === 'repos/create-commit-status') return statuses.create(sha, body);
-    if (operation === 'repos/list-commit-statuses-for-ref') {
-      return statuses.list(ref, new URL(address, 'http://github.invalid').searchParams);
-    }
+    if (operation === 'repos/list-commit-statuses-for-ref') return statuses.list(ref, query);
     if (operation === 'repos/get-combined-status-for-ref') return statuses.combined(ref);
     if (operation === 'repos/list-webhooks') return hooks.list();
-    if (operation === 'repos/list-webhook-deliveries') {
-      return hooks.deliveries(hook_id, new URL(address, 'http://github.invalid').searchParams);
-    }
-    if (operation === 'issues/list-comments') {
-      return comments.list(issue, new URL(address, 'http://github.invalid').searchParams);
-    }
+    if (operation === 'repos/list-webhook-deliveries') return hooks.deliveries(hook_id, query);
+    if (operation === 'issues/list-comments') return comments.list(issue, query);
     if (operation === 'issues/create-comment') return comments.create(issue, body);
     if (operation === 'issues/update-comment') return comments.update(Number(parameters.comment_id), body);
     if (operation === 'pulls/get') return pulls.get(Number(parameters.pull_number));
-    if (operation === 'pulls/list-reviews') {
-      const { searchParams } = new URL(address, 'http://github.invalid');
-      return pulls.reviews(Number(parameters.pull_number), searchParams);
-    }
+    if (operation === 'pulls/list-reviews') return pulls.reviews(Number(parameters.pull_number), query);
     if (operation === 'repos/get-collaborator-permission-level') {
       return people.permission(parameters.username ?? '');
     }
@@ -137,6 +137,7 @@ export async function startLocalGithub(options: LocalGithubOptions): Promise<Loc
     fullName: options.fullName,
     token: options.token,
     statuses,
+    deployments,
     hooks,
     comments,
     pulls,

@@ -11,7 +11,7 @@ import { until } from './until.ts';
 /** The commits for which a status was accepted. */
 function reportedCommits({ github }: Stage): string[] {
   const posts = github.requests.filter(({ method, status }) => method === 'POST' && status === 201);
-  return [...new Set(posts.map(({ url }) => url.slice(url.lastIndexOf('/') + 1)))];
+  return [...new Set(posts.flatMap(({ url }) => /\/statuses\/([0-9a-f]{40})$/.exec(url)?.[1] ?? []))];
 }
 
 /** Waits until no commit has a pending status and every run that ended has sent its status. */

@@ -9,10 +9,15 @@ export type SendOutcome =
       kind: 'retry';
       /** The shortest wait before the next try. The caller lets it grow with each failure. */
       afterMs: number;
-      /** Which other writes are likely to fail as well, and must wait: none, those of the same kind, or all. */
-      scope: 'target' | 'kind' | 'everything';
+      /**
+       * Which other writes are likely to fail as well, and must wait: none, those of the same kind to the repository, all
+       * to the repository, or all.
+       */
+      scope: 'target' | 'kind' | 'repository' | 'everything';
       /** How often a write may fail in this same way before it is given up. Null means that there is no limit. */
       maxTries: number | null;
+      /** Set if nothing was sent, so that nothing is known about GitHub. */
+      isUnsent?: true;
       problem: string;
     }
   | { kind: 'refused'; problem: string };
@@ -35,6 +40,7 @@ export interface Written {
 
 const STATUS: Written = { name: 'status', permission: 'commit statuses' };
 
+const MOST_CHARACTERS = 200;
 /** This many tries take a day, because the pauses grow to 15 minutes. */
 const MAX_TRIES = 100;
 
@@ -51,8 +57,9 @@ export function classifyAnswer(
   const said = describeAnswer(answer);
   if (status === 403 || status === 429) return classifyLimit(answer, written);
   if (status === 401) {
-    const problem = `GitHub does not accept the token (${said}). Check GITHUB_TOKEN.`;
-    return retry(problem, { scope: 'everything', afterMs: MINUTE });
+    // Another repository may have another token.
+    const problem = `GitHub does not accept the token for ${repository} (${said}). Check GITHUB_TOKEN.`;
+    return retry(problem, { scope: 'repository', afterMs: MINUTE });
   }
   if (status >= 500) {
     // A plain 500 may be about this one commit. Other codes mean that GitHub serves nobody.
@@ -104,8 +111,18 @@ export function classifySilence(cause: string, elapsedMs: number): RetryOutcome 
   });
 }
 
+/** Classifies a token that could not be read. Its file may be about to be replaced. */
+export function classifyMissingToken(problem: string): RetryOutcome {
+  return retry(oneLine(problem), { scope: 'repository', afterMs: MINUTE, isUnsent: true });
+}
+
 function retry(problem: string, differences: Partial<RetryOutcome> = {}): RetryOutcome {
   return { kind: 'retry', scope: 'target', afterMs: SECOND, maxTries: null, ...differences, problem };
+}
+
+/** A problem is one short line, whatever others wrote. */
+export function oneLine(text: string): string {
+  return text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, MOST_CHARACTERS);
 }
 
 export function describeAnswer({ status, message }: GitHubAnswer): string {

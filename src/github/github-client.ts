@@ -3,7 +3,7 @@
 import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
 import { SECOND } from '../units.ts';
-import type { GitHubAnswer } from './github-answer.ts';
+import { type GitHubAnswer, oneLine } from './github-answer.ts';
 
 export interface GitHubClientOptions {
   /** For example https://api.github.com. */
@@ -123,12 +123,7 @@ export function readAnswer(error: unknown, token: string): GitHubAnswer | null {
   const { status, headers, data } = parsed.data.response;
   const body = ErrorBody.safeParse(data);
   const words = body.success ? [body.data.message, ...body.data.errors.map(({ message }) => message)] : [];
-  const message = words
-    .join(': ')
-    .replaceAll(token.trim(), '***')
-    .replace(/[\s\p{Cc}]+/gu, ' ')
-    .slice(0, 200);
-  return { status, headers, message };
+  return { status, headers, message: oneLine(words.join(': ').replaceAll(token.trim(), '***')) };
 }
 
 /** Names only the code of a failed request, because its message may hold addresses and header values. */

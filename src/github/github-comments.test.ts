@@ -116,7 +116,7 @@ describe('Our comment', () => {
     expect(await github.ofRequest.put(REQUEST)).toMatchObject({ kind: 'refused' });
     expect(await github.comments.put(REQUEST)).toMatchObject({
       kind: 'retry',
-      scope: 'everything',
+      scope: 'repository',
       maxTries: null,
     });
   });

@@ -63,7 +63,7 @@ describe('setStatus', () => {
     [
       '401',
       answer(401, { message: 'Bad credentials' }),
-      { kind: 'retry', afterMs: 60_000, scope: 'everything' },
+      { kind: 'retry', afterMs: 60_000, scope: 'repository' },
     ],
     ['403 with retry-after', answer(403, {}, { 'retry-after': '90' }), { kind: 'retry', afterMs: 90_000 }],
     [

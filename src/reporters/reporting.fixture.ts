@@ -1,6 +1,5 @@
 /** For tests: a reporter between a real store and a scripted GitHub, on a clock that runs by itself. */
 
-import { createStatusWriter } from '../github/github-statuses.ts';
 import type { SyncRun } from '../runs/run.ts';
 import { startGitHubReporter } from './github-reporters.ts';
 import type { SendingLoop } from './outbox/sending-loop.ts';
@@ -10,6 +9,15 @@ import { aRun, createFastTime, createStoredRuns, type StoredRuns } from './store
 export const RUNNING = { state: 'running', chosen: 1, message: 'Syncing 1 service(s)...' } as const;
 export const SUCCEEDED = { state: 'succeeded', message: '1 service(s) synced successfully' } as const;
 export const SYNCED = 'success: 1 service(s) synced successfully';
+
+const TARGET = {
+  owner: 'acme',
+  repo: 'platform',
+  token: () => 'ghp_x',
+  deployments: false,
+  serviceStatuses: false,
+  environmentUrl: null,
+};
 
 export interface Reporting {
   github: ScriptedGitHub;
@@ -53,8 +61,9 @@ export async function createReporting({
       await reporter?.stop();
       reporter = startGitHubReporter({
         store: runs.store,
-        setStatus: createStatusWriter({ apiUrl: github.apiUrl, token: 'ghp_x', version: '1', timeoutMs }),
-        repository: { owner: 'acme', repo: 'platform' },
+        targetOf: () => ({ ...TARGET, apiUrl: github.apiUrl }),
+        client: { version: '1', timeoutMs },
+        comments: false,
         runUrl: (runId) => `https://runner.example/runs/${runId}`,
         log,
         clock: time.clock,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PlanInput } from '../runs/plan-comment.ts';
-import type { Report } from '../runs/report.ts';
+import { REPORTERS, type Report } from '../runs/report.ts';
 import {
   isFinal,
   type PlanRun,
@@ -108,13 +108,15 @@ export interface StoredRuns {
   directory: string;
   /** Stores a run and brings it to its state. Its `id` is a name that only the test knows. */
   put(run: Run): Promise<void>;
-  /** Brings a run to another state. */
+  /** Brings a run to another state. Queued: its worker hands it back. */
   change(name: string, reached: Reached): Promise<void>;
+  /** Adds events to a run that is being worked on. */
+  tell(name: string, ...events: RunEventBody[]): Promise<void>;
   idOf(name: string): string;
   nameOf(id: string): string;
   reports(name: string): Promise<Report[]>;
   savedReports: Report[];
-  /** The names of the runs that were settled, in order. */
+  /** The names of the runs whose own statuses and comments were settled, in order. */
   settledRuns: string[];
   /** While this is set, reports cannot be stored. */
   failure: Error | null;
@@ -142,7 +144,7 @@ export async function createStoredRuns(): Promise<StoredRuns> {
 
   async function reach(name: string, reached: Reached): Promise<void> {
     const { state = 'queued' } = reached;
-    if (state === 'queued') return;
+    if (state === 'queued' && !leases.has(name)) return;
     const lease = await leaseOf(name);
     if (state !== 'running') leases.delete(name);
     // Two runs never end within the same millisecond here, so their order is certain.
@@ -162,7 +164,8 @@ export async function createStoredRuns(): Promise<StoredRuns> {
       async settleRun(reporter, runId) {
         if (runs.failure) throw runs.failure;
         await real.settleRun(reporter, runId);
-        runs.settledRuns.push(nameOf(runId));
+        if (reporter !== 'service-status' && reporter !== 'github-deployment')
+          runs.settledRuns.push(nameOf(runId));
       },
     },
     directory,
@@ -177,9 +180,9 @@ export async function createStoredRuns(): Promise<StoredRuns> {
       await reach(run.id, run);
     },
     change: reach,
+    tell: async (name, ...events) => real.append(await leaseOf(name), events),
     async reports(name) {
-      const all = ['commit-status', 'pull-request-comment', 'plan-comment', 'event-webhook'] as const;
-      return (await Promise.all(all.map((reporter) => real.reports(reporter, idOf(name))))).flat();
+      return (await Promise.all(REPORTERS.map((reporter) => real.reports(reporter, idOf(name))))).flat();
     },
     async close() {
       await real.close();
@@ -189,8 +192,9 @@ export async function createStoredRuns(): Promise<StoredRuns> {
   return runs;
 }
 
-function eventsOf(state: Exclude<Run['state'], 'queued'>, reached: Reached): RunEventBody[] {
+function eventsOf(state: Run['state'], reached: Reached): RunEventBody[] {
   const { message = '', chosen = 0, revision = null, reason = null, coveredBy = null } = reached;
+  if (state === 'queued') return [{ type: 'run.requeued', message, countAttempt: false, notBefore: 0 }];
   return [
     ...(revision === null ? [] : [{ type: 'run.revision' as const, revision, subject: 'Add a' }]),
     ...(chosen === 0 ? [] : [{ type: 'run.chosen' as const, count: chosen, message }]),

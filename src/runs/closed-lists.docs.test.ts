@@ -6,6 +6,7 @@ import fastGlob from 'fast-glob';
 import { describe, expect, it } from 'vitest';
 import { SCHEMA_FILE } from '../stores/sql/schema.ts';
 import { kindOf, RUN_KINDS } from './kinds/kinds.ts';
+import type { RunInputs, RunKind } from './run.ts';
 import type { RunEventBody } from './run-events.ts';
 import { RUN_REASONS } from './run-reasons.ts';
 
@@ -43,6 +44,9 @@ const EVENT_TYPES: Record<RunEventBody['type'], true> = {
   'step.finished': true,
 };
 
+/** The part of an input that the context of a status depends on, without and with a named environment. */
+const INPUTS = [{ branch: 'main' }, { branch: 'main', environment: 'staging' }] as RunInputs[RunKind][];
+
 /** Returns the text of a section, up to the next heading of its level or a higher one. */
 function section(heading: string): string {
   const level = heading.split(' ')[0] ?? '';
@@ -68,9 +72,16 @@ describe('docs/architecture.md', () => {
   });
 
   it('has every context of a commit status, and no other', () => {
-    const contexts = RUN_KINDS.flatMap((kind) => kindOf({ kind }).status?.context ?? []);
+    const contexts = RUN_KINDS.flatMap((kind) =>
+      INPUTS.flatMap((input) => {
+        const { status, services } = kindOf({ kind });
+        return [status?.context(input), services?.context(input, 'platform/redis')].flatMap(
+          (one) => one ?? [],
+        );
+      }),
+    );
     const named = [...section('## Statuses and metrics').matchAll(/`(IaC Runner[^`]*)`/g)];
-    expect(named.map(([, name]) => name).sort()).toEqual(contexts.sort());
+    expect(named.map(([, name]) => name).sort()).toEqual([...new Set(contexts)].sort());
   });
 
   it('has every metric, and no other', () => {

@@ -1,11 +1,18 @@
 /** The reporters, and the stored state of what each of them sends about a run. */
 
 /** The reporters. A run stays unreported for each of them until that reporter settles it. */
-export const REPORTERS = ['commit-status', 'pull-request-comment', 'plan-comment', 'event-webhook'] as const;
+export const REPORTERS = [
+  'commit-status',
+  'service-status',
+  'github-deployment',
+  'pull-request-comment',
+  'plan-comment',
+  'event-webhook',
+] as const;
 
 export type ReporterName = (typeof REPORTERS)[number];
 
-/** The last state of a report about a run to one target: a commit, a comment or an address. */
+/** The last state of a report about a run to one target: a commit, a service at a commit, a comment or an address. */
 export interface Report {
   reporter: ReporterName;
   runId: string;

@@ -204,8 +204,8 @@ export interface RunStore {
 
   tally(): Promise<RunTally>;
 
-  /** The runs that the reporter has not settled yet, oldest first. */
-  unreported(reporter: ReporterName, limit: number): Promise<Run[]>;
+  /** The runs that the reporter has not settled yet, oldest first; with `after`, only those stored after that run. */
+  unreported(reporter: ReporterName, limit: number, after?: string): Promise<Run[]>;
   reports(reporter: ReporterName, runId: string): Promise<Report[]>;
   saveReport(report: Report): Promise<void>;
   /** Marks that the reporter has nothing more to send about a run. */

@@ -684,6 +684,21 @@ export function describeRunStore(
         await store.settleRun('commit-status', run.id);
         expect(await store.unreported('commit-status', 10)).toEqual([]);
       });
+
+      it('are read page by page, the oldest run first', async () => {
+        const ids: string[] = [];
+        for (let i = 0; i < 5; i += 1) ids.push((await store.enqueue(pushRequest())).run.id);
+        const [first = '', second = '', third = ''] = ids;
+        const page = async (limit: number, after?: string) =>
+          (await store.unreported('commit-status', limit, after)).map(({ id }) => id);
+        expect(await page(2)).toEqual(ids.slice(0, 2));
+        expect(await page(2, second)).toEqual(ids.slice(2, 4));
+        await store.settleRun('commit-status', third);
+        await store.settleRun('commit-status', first);
+        expect(await page(10, first)).toEqual([second, ...ids.slice(3)]);
+        expect(await page(10, third)).toEqual(ids.slice(3));
+        expect(await page(2, 'no such run')).toEqual([second, ids[3]]);
+      });
     });
 
     describe('a run that waits for an approval', () => {

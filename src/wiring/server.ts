@@ -3,8 +3,6 @@
 import { createSecretKey } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { createGitHubComments } from '../github/github-comments.ts';
-import { createStatusWriter } from '../github/github-statuses.ts';
 import { readFailedDeliveries } from '../github/hook-deliveries.ts';
 import { createRedactor } from '../process/output/redact.ts';
 import { startGitHubReporter } from '../reporters/github-reporters.ts';
@@ -28,7 +26,7 @@ import { buildDeployApi, startDrift, startEvents } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
 import { buildPages, createLinks, type Links } from './pages.ts';
 import { buildReadiness, type Readiness, sayWhatIsMissing } from './readiness/readiness.ts';
-import type { GitHubRepository } from './repositories/github.ts';
+import { type GitHubRepository, reportTargets } from './repositories/github.ts';
 import { startPromoters } from './repositories/promotions.ts';
 import { onlyOne } from './store.ts';
 import { secretsOf } from './sync.ts';
@@ -194,14 +192,12 @@ function startStatuses(
   runUrl: (runId: string) => string,
   loop: { log: Logger; onFailure(error: unknown): void },
 ): (() => Promise<void>)[] {
-  const [first] = github;
-  if (!first) return [];
-  const { owner, repo, access } = first;
+  if (github.length === 0) return [];
   const reporter = startGitHubReporter({
     store,
-    setStatus: createStatusWriter(access),
-    comments: { store, client: createGitHubComments(access) },
-    repository: { owner, repo },
+    targetOf: reportTargets(github),
+    client: { version: VERSION },
+    comments: true,
     runUrl,
     ...loop,
   });

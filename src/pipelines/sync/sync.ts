@@ -4,6 +4,7 @@ import { describeError } from '../../errors.ts';
 import type { RunRequest, SyncRun } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
+import { isChosen } from '../../runs/sync/chosen-services.ts';
 import { type Hold, UNTIL_RELEASED } from '../../runs/sync/hold.ts';
 import type { SyncInput } from '../../runs/sync/sync-input.ts';
 import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync/sync-intent.ts';
@@ -22,9 +23,6 @@ import type { SyncOptions } from './sync-service.ts';
 import { planned } from './sync-steps.ts';
 import { resolveTarget, type SyncTarget } from './sync-target.ts';
 import { environmentDigests } from './task-environment.ts';
-
-/** The decisions that the number in "Syncing N service(s)..." counts. */
-const CHOSEN: ReadonlySet<Selected['decision']> = new Set(['run', 'done', 'blocked', 'invalid'] as const);
 
 /**
  * With one of these decisions a run goes on while other services are held. A blocked service does not count, because it
@@ -118,7 +116,7 @@ async function syncRevision(
     (await refuseUnsigned(options, explained, ledger.rules)) ??
     (await options.refuse(run, { ...explained, ledger }));
   if (refused) return refused;
-  const chosen = explained.selected.filter(({ decision }) => CHOSEN.has(decision));
+  const chosen = explained.selected.filter(isChosen);
   const held = heldBack(explained.selected, holds);
   const waiting = whyItWaits(options, run, { explained, chosen: chosen.length, held });
   if (waiting) {

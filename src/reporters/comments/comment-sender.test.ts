@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MISBEHAVIOURS } from '../../../e2e/support/github-misbehaviour.ts';
 import { expectNoViolations, type LocalGithub, startLocalGithub } from '../../../e2e/support/local-github.ts';
 import { createGitHubComments } from '../../github/github-comments.ts';
+import { aTarget } from '../local-reporting.fixture.ts';
 import { createSetAside } from '../outbox/set-aside.ts';
 import { createWriteLane } from '../outbox/write-lane.ts';
 import { aPlan as anyPlan, aPreview, createStoredRuns, type StoredRuns } from '../stored-runs.fixture.ts';
@@ -9,7 +10,6 @@ import { createCommentSender } from './comment-sender.ts';
 import { planComments, previewComments } from './sticky-comments.ts';
 
 const DONE = { state: 'succeeded', message: 'Merging this will sync nothing' } as const;
-const REPOSITORY = { owner: 'acme', repo: 'platform' };
 const TOKEN = 'ghp_comments';
 
 let github: LocalGithub;
@@ -35,18 +35,24 @@ function aPlan(...[changes, input]: Parameters<typeof anyPlan>) {
 function createSending(): () => Promise<number | null> {
   const { store } = runs;
   const client = createGitHubComments({ apiUrl: github.url, token: TOKEN, version: '1' });
+  const laneOf = () => lane;
   const runUrl = (id: string) => `https://runner.example/runs/${runs.nameOf(id)}`;
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const lane = createWriteLane({ clock: () => now, random: () => 0 });
-  const previews = previewComments({ store, client, repository: REPOSITORY, runUrl });
+  const previews = previewComments({
+    store,
+    targetOf: () => aTarget(github),
+    client: { version: '1' },
+    runUrl,
+  });
   const plans = planComments({
     store,
     credential: 'sealed',
     openClient: async ({ id }) => (runs.nameOf(id) === 'no-token' ? null : client),
     runUrl,
   });
-  const sendPreview = createCommentSender({ store, log, lane }, previews);
-  const sendPlan = createCommentSender({ store, log, lane }, plans);
+  const sendPreview = createCommentSender({ store, log, laneOf }, previews);
+  const sendPlan = createCommentSender({ store, log, laneOf }, plans);
   const aside = createSetAside('comments', log);
   return async () => (await sendPreview(aside)) ?? sendPlan(aside);
 }

@@ -9,6 +9,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { afterFailure, afterSuccess, createOutbox, failuresInARow, type Owed } from '../outbox/outbox.ts';
 import type { ReporterLog, Sender } from '../outbox/sending-loop.ts';
 import type { SetAside } from '../outbox/set-aside.ts';
+import { readUnreported } from '../outbox/unreported-runs.ts';
 import type { WriteLane } from '../outbox/write-lane.ts';
 
 /** One kind of comment. */
@@ -30,24 +31,24 @@ type Composed = { client: GitHubComments; request: CommentRequest; problem?: nev
 export interface CommentSenderOptions {
   store: Pick<RunStore, 'unreported' | 'reports' | 'saveReport' | 'settleRun'>;
   log: ReporterLog;
-  lane: WriteLane;
+  /** The lane in which the comment of a run is written. */
+  laneOf(run: Run): WriteLane;
 }
 
 interface OwedComment<K extends RunKind> extends Owed {
   run: Run<K>;
 }
 
-const READ_LIMIT = 1_000;
-
 export function createCommentSender<K extends RunKind>(
   options: CommentSenderOptions,
   comment: StickyComment<K>,
 ): Sender['sendNext'] {
   return createOutbox<OwedComment<K>>({
-    ...options,
+    store: options.store,
+    laneOf: ({ run }) => options.laneOf(run),
     async readOwed(aside) {
       const owed: OwedComment<K>[] = [];
-      for (const run of await newestRuns(options.store, comment, aside)) {
+      for (const run of await newestRuns(options, comment, aside)) {
         const found = await aside.guard(run, () => owedComment(options.store, comment, run));
         if (found) owed.push(found);
       }
@@ -75,12 +76,12 @@ async function owedComment<K extends RunKind>(
 
 /** Returns the newest run for each comment, unless another run of it has not ended. Settles the other ended runs. */
 async function newestRuns<K extends RunKind>(
-  store: CommentSenderOptions['store'],
+  { store, laneOf }: CommentSenderOptions,
   { reporter, kind, concerns = () => true, keyOf, isShown }: StickyComment<K>,
   aside: SetAside,
 ): Promise<Run<K>[]> {
   const byKey = new Map<string, Run<K>[]>();
-  const unreported = await store.unreported(reporter, READ_LIMIT);
+  const unreported = await readUnreported({ store, reporter, laneOf });
   for (const run of unreported.filter((one): one is Run<K> => one.kind === kind)) {
     await aside.guard(run, async () => {
       if (!concerns(run)) return;
@@ -103,26 +104,27 @@ async function send<K extends RunKind>(
   comment: StickyComment<K>,
   { run, report }: OwedComment<K>,
 ): Promise<Report> {
-  const { log, lane } = options;
+  const { log, laneOf } = options;
   const composed = await comment.compose(run);
   if (composed.problem !== undefined)
-    return reportFailure(options, report, { kind: 'refused', problem: composed.problem });
+    return reportFailure(options, run, report, { kind: 'refused', problem: composed.problem });
   const { client, request } = composed;
   const outcome = await client.put(request);
-  lane.record(outcome);
-  if (outcome.kind !== 'ok') return reportFailure(options, report, outcome);
+  laneOf(run).record(outcome);
+  if (outcome.kind !== 'ok') return reportFailure(options, run, report, outcome);
   log.info({ runId: run.id, target: report.target }, 'pull request comment sent');
   const sent = `${run.state} ${createHash('sha256').update(request.body).digest('hex')}`;
   return { ...afterSuccess(report, sent), settled: isFinal(run.state) };
 }
 
 function reportFailure(
-  { lane, log }: CommentSenderOptions,
+  { laneOf, log }: CommentSenderOptions,
+  run: Run,
   before: Report,
   outcome: Exclude<SendOutcome, { kind: 'ok' }>,
 ): Report {
   const failures = failuresInARow(before, outcome);
-  const { isGivenUp, report } = afterFailure(lane, before, outcome, failures);
+  const { isGivenUp, report } = afterFailure(laneOf(run), before, outcome, failures);
   const fields = { runId: report.runId, target: report.target, problem: outcome.problem, failures };
   if (isGivenUp) {
     log.warn(fields, 'pull request comment is undeliverable; it is not sent again');

@@ -5,6 +5,7 @@ import { NO_ROOT_CHANGED } from '../../runs/plan-comment.ts';
 import { isFinal, type PlanRun, type PreviewRun } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { type ClientOptions, commentsOf, type TargetOf } from '../github-target.ts';
 import { commandReply, replyKey, replyMark } from './command-reply.ts';
 import type { StickyComment } from './comment-sender.ts';
 import { type CheckReport, planComment, planMark, type RootReport } from './plan-comment.ts';
@@ -12,34 +13,41 @@ import { PREVIEW_MARK, previewComment } from './preview-comment.ts';
 
 export interface PreviewCommentsOptions {
   store: Pick<RunStore, 'latestEvent'>;
-  client: GitHubComments;
-  repository: { owner: string; repo: string };
+  targetOf: TargetOf;
+  client: ClientOptions;
   runUrl(runId: string): string;
 }
+
+const NO_TARGET = { problem: 'The repository, or its token, is not in the configuration any more.' };
 
 const SHOWN_OF_PREVIEW: ReadonlySet<PreviewRun['state']> = new Set(['succeeded', 'failed', 'errored']);
 
 export function previewComments(options: PreviewCommentsOptions): StickyComment<'preview'> {
-  const { store, client, repository, runUrl } = options;
+  const { store, targetOf, client, runUrl } = options;
   return {
     reporter: 'pull-request-comment',
     kind: 'preview',
-    keyOf: ({ input }) => String(input.pullRequest),
+    keyOf: ({ input }) => `${input.repository ?? ''}#${input.pullRequest}`,
     isShown: ({ state }) => SHOWN_OF_PREVIEW.has(state),
     async compose(run) {
+      const target = targetOf(run);
+      if (target === null) return NO_TARGET;
       const explanation = (await store.latestEvent(run.id, 'run.explained'))?.explanation ?? null;
       const body = previewComment({ run, explanation, url: runUrl(run.id) });
+      const { owner, repo } = target;
       const { pullRequest } = run.input;
-      return { client, request: { ...repository, pullRequest, body, mark: PREVIEW_MARK } };
+      const request = { owner, repo, pullRequest, body, mark: PREVIEW_MARK };
+      return { client: commentsOf(target, client), request };
     },
   };
 }
 
-export interface CommandRepliesOptions extends Omit<PreviewCommentsOptions, 'store' | 'repository'> {
+export interface CommandRepliesOptions extends Omit<PreviewCommentsOptions, 'store'> {
   store: Pick<RunStore, 'steps'>;
 }
 
-export function commandReplies({ store, client, runUrl }: CommandRepliesOptions): StickyComment<'command'> {
+export function commandReplies(options: CommandRepliesOptions): StickyComment<'command'> {
+  const { store, targetOf, client, runUrl } = options;
   return {
     reporter: 'pull-request-comment',
     kind: 'command',
@@ -47,10 +55,13 @@ export function commandReplies({ store, client, runUrl }: CommandRepliesOptions)
     // The plan has its own comment, which is the answer.
     isShown: ({ state, input }) => isFinal(state) && !(state === 'succeeded' && input.command === 'plan'),
     async compose(run) {
-      const { repository, pullRequest } = run.input;
-      const [owner = '', repo = ''] = repository.split('/');
+      const target = targetOf(run);
+      if (target === null) return NO_TARGET;
+      const { owner, repo } = target;
+      const { pullRequest } = run.input;
       const body = commandReply({ run, steps: await store.steps(run.id), url: runUrl(run.id) });
-      return { client, request: { owner, repo, pullRequest, body, mark: replyMark(run) } };
+      const request = { owner, repo, pullRequest, body, mark: replyMark(run) };
+      return { client: commentsOf(target, client), request };
     },
   };
 }

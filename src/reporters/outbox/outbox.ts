@@ -18,7 +18,7 @@ export interface Owed {
 
 export interface OutboxOptions<T extends Owed> {
   store: Pick<RunStore, 'saveReport'>;
-  lane: WriteLane;
+  laneOf(owed: T): WriteLane;
   /** Reads what is left to send, the most urgent first. */
   readOwed(aside: SetAside): Promise<readonly T[]>;
   /** Sends it, and returns the report to keep. Null means that there was no need to send it. */
@@ -30,7 +30,7 @@ const NEXT_ROUND_MS = 100;
 
 /** Makes the `sendNext` of a sender that makes at most one try in each turn. */
 export function createOutbox<T extends Owed>(options: OutboxOptions<T>): Sender['sendNext'] {
-  const { store, lane, readOwed, send } = options;
+  const { store, laneOf, readOwed, send } = options;
   /** The result of the last try, until the store has it. GitHub takes only 1,000 statuses for a commit. */
   let unkept: { run: Run; report: Report } | null = null;
 
@@ -56,6 +56,7 @@ export function createOutbox<T extends Owed>(options: OutboxOptions<T>): Sender[
     for (const owed of await readOwed(aside)) {
       const { run, report, promised } = owed;
       if (aside.has(run)) continue;
+      const lane = laneOf(owed);
       const ms = lane.earliest({ promised, notBefore: report.notBefore }) - lane.now();
       if (ms > 0) {
         waitMs = Math.min(waitMs ?? ms, ms);

@@ -68,7 +68,8 @@ describe('A damaged run', () => {
     expect([stateOf(FIRST), stateOf(SECOND)]).toEqual([undefined, 'success']);
     expect(failures).toEqual([]);
     const said = reporting.logged.filter((message) => message.includes('set aside'));
-    expect(said).toEqual(['commit statuses: a run is set aside by a defect; the others go on']);
+    const senders = ['commit statuses', 'deployments'];
+    expect(said).toEqual(senders.map((what) => `${what}: a run is set aside by a defect; the others go on`));
   });
 
   it('is tried again when its state has changed, and after a restart', async () => {

@@ -37,7 +37,7 @@ export function createSetAside(what: string, log: { error(fields: object, messag
         return null;
       }
     },
-    /** Notes that a report was sent. */
+    /** Notes that a report was sent, or that a run had nothing to report. */
     cameThrough: (): void => inARow.clear(),
     /** Throws the latest defect if many runs in a row have met one. */
     throwIfMany(): void {

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { RetryOutcome } from '../../github/github-answer.ts';
+import { classifyMissingToken, type RetryOutcome } from '../../github/github-answer.ts';
 import { steadyNow } from '../../steady-clock.ts';
 import { createWriteLane } from './write-lane.ts';
 
 const DAY_MS = 86_400_000;
 const NOW = 1_700_000_000_000;
 
-function refusedBy(scope: 'target' | 'kind' | 'everything'): RetryOutcome {
+function refusedBy(scope: RetryOutcome['scope']): RetryOutcome {
   return { kind: 'retry', scope, afterMs: 60_000, maxTries: null, problem: 'No.' };
 }
 
@@ -28,9 +28,35 @@ it('One kind of write waits alone for its own problems, and all kinds wait for p
   expect(waits()).toEqual([0, 0]);
 });
 
+it('One repository waits alone for its own problems, with all kinds of its writes', () => {
+  let now = NOW;
+  const host = createWriteLane({ clock: () => now, random: () => 0 });
+  const [one, other] = [host.ofRepository(), host.ofRepository()];
+  const lanes = [one.ofKind(), one.ofKind(), other.ofKind()] as const;
+  const waits = () => lanes.map((lane) => lane.earliest({ promised: true, notBefore: 0 }) - now);
+  lanes[0].record(refusedBy('repository'));
+  expect(waits()).toEqual([60_000, 60_000, 1_000]);
+  expect(lanes.map((lane) => lane.isPaused())).toEqual([true, true, false]);
+  lanes[1].record(refusedBy('repository'));
+  expect(waits()).toEqual([120_000, 120_000, 1_000]);
+  lanes[2].record({ kind: 'ok' });
+  now += 120_000;
+  lanes[0].record({ kind: 'ok' });
+  lanes[0].record(refusedBy('repository'));
+  expect(waits()).toEqual([60_000, 60_000, 1_000]);
+});
+
+it('A token that cannot be read takes no time from other repositories', () => {
+  const host = createWriteLane({ clock: () => NOW, random: () => 0 });
+  const [one, other] = [host.ofRepository(), host.ofRepository()];
+  one.record(classifyMissingToken('The secret cannot be read.'));
+  const waits = [one, other].map((lane) => lane.earliest({ promised: true, notBefore: 0 }) - NOW);
+  expect(waits).toEqual([60_000, 0]);
+});
+
 it('Every stored time is a whole number of milliseconds', () => {
   const lane = createWriteLane({ clock: () => NOW + 0.25, random: () => 0.333 });
-  for (const scope of ['target', 'kind', 'everything'] as const) {
+  for (const scope of ['target', 'kind', 'repository', 'everything'] as const) {
     for (const failures of [1, 2, 7, 40]) {
       const at = lane.retryAt({ ...refusedBy(scope), afterMs: 9_876.543 }, failures);
       expect(Number.isSafeInteger(at), `${scope} ${failures} ${at}`).toBe(true);

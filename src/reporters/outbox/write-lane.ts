@@ -24,8 +24,12 @@ export interface WriteLane {
   record(outcome: SendOutcome): void;
   /** The time, in whole ms, before which the same write is not tried again after `failures` in a row. */
   retryAt(outcome: RetryOutcome, failures: number): number;
-  /** Makes a lane for one kind of write. Its problems hold up no other kind. The limits and the host are shared. */
+  /** Makes a lane for one repository. Its problems hold up no other repository. The limits and the host are shared. */
+  ofRepository(): WriteLane;
+  /** Makes a lane for one kind of write to the repository. Its problems hold up no other kind. */
   ofKind(): WriteLane;
+  /** True while the repository, or this kind of write to it, waits for a problem of its own. */
+  isPaused(): boolean;
 }
 
 /** A pause after failures in a row. */
@@ -42,6 +46,8 @@ const LIMITS = [
   { windowMs: MINUTE, writes: 80 },
   { windowMs: HOUR, writes: 500 },
 ];
+/** The scopes of a failure that concerns more than one write, the widest first. */
+const SCOPES: readonly RetryOutcome['scope'][] = ['everything', 'repository', 'kind'];
 /** The part of each limit that pending states may use. The rest is reserved for final states, which are promised. */
 const PENDING_SHARE = 0.75;
 const MAX_BACKOFF_MS = 15 * MINUTE;
@@ -51,7 +57,7 @@ const LONGEST_WAIT_MS = 2 * DAY;
 export function createWriteLane(options: WriteLaneOptions): WriteLane {
   const { clock = steadyNow, random = Math.random, maxBackoffMs = MAX_BACKOFF_MS } = options;
   const pace = createPace(options);
-  const host: Pause = { until: 0, failures: 0 };
+  const host = noPause();
 
   /** The store takes whole milliseconds only. */
   function timeIn(ms: number): number {
@@ -67,32 +73,40 @@ export function createWriteLane(options: WriteLaneOptions): WriteLane {
     pause.until = timeAfter(pause.failures, afterMs);
   }
 
-  function createLane(kind: Pause): WriteLane {
+  function createLane(repository: Pause, kind: Pause): WriteLane {
+    const pauses = { target: noPause(), kind, repository, everything: host };
+    const isAhead = (at: number): boolean => at > clock() && at - clock() <= LONGEST_WAIT_MS;
     return {
       now: clock,
       earliest({ promised, notBefore }) {
-        const now = clock();
-        const waits = [host.until, kind.until, notBefore].filter((at) => at - now <= LONGEST_WAIT_MS);
-        return Math.max(pace.earliest(now, promised), ...waits);
+        const waits = [host.until, repository.until, kind.until, notBefore].filter(isAhead);
+        return Math.max(pace.earliest(clock(), promised), ...waits);
       },
       record(outcome) {
-        pace.record(clock());
-        const scope = outcome.kind === 'retry' ? outcome.scope : 'target';
-        if (outcome.kind === 'retry' && scope === 'everything') return extend(host, outcome.afterMs);
-        // The host answers again. The failures of this kind are over, too, unless this failure concerns the whole kind.
-        host.failures = 0;
-        if (outcome.kind === 'retry' && scope === 'kind') extend(kind, outcome.afterMs);
-        else kind.failures = 0;
+        const concerned = outcome.kind === 'retry' && outcome.scope !== 'target' ? outcome : null;
+        if (outcome.kind !== 'retry' || !outcome.isUnsent) {
+          pace.record(clock());
+          const works = SCOPES.slice(0, concerned ? SCOPES.indexOf(concerned.scope) : undefined);
+          // A failure that concerns less shows that everything wider works again.
+          for (const scope of works) pauses[scope].failures = 0;
+        }
+        if (concerned) extend(pauses[concerned.scope], concerned.afterMs);
       },
       // If the problem is wider than one target, the lane's own pause grows. It ends with this process, since a restart may
       // help. The report then stores only the wait that the host asked for.
       retryAt: ({ scope, afterMs }, failures) =>
         scope === 'target' ? timeAfter(failures, afterMs) : timeIn(afterMs),
-      ofKind: () => createLane({ until: 0, failures: 0 }),
+      ofRepository: () => createLane(noPause(), noPause()),
+      ofKind: () => createLane(repository, noPause()),
+      isPaused: () => [repository.until, kind.until].some(isAhead),
     };
   }
 
-  return createLane({ until: 0, failures: 0 });
+  return createLane(noPause(), noPause());
+}
+
+function noPause(): Pause {
+  return { until: 0, failures: 0 };
 }
 
 /** The wait after the nth failure in a row. It doubles up to the cap, and is never shorter than the first wait. */

@@ -23,7 +23,11 @@ export function commitStatus(run: Run, covering: Run | null): CommitStatus | nul
   const { status } = kindOf(run);
   const words = status?.of(run, (sharesOutcome(run) && covering) || run);
   return status && words
-    ? { context: status.context, state: words.state, description: cleanDescription(words.description) }
+    ? {
+        context: status.context(run.input),
+        state: words.state,
+        description: cleanDescription(words.description),
+      }
     : null;
 }
 
@@ -43,13 +47,18 @@ export function statusTargets(run: Run): string[] {
   return [...new Set(targets.filter((target) => target !== null))];
 }
 
+/** Returns one line of at most 140 characters. */
+export function cleanDescription(text: string): string {
+  const line = cleanLine(text);
+  return line.length > MAX_DESCRIPTION ? `${line.slice(0, MAX_DESCRIPTION - 1)}…` : line;
+}
+
 /**
- * Returns one line of at most 140 characters. Characters beyond U+FFFF become U+FFFD, because GitHub refuses the whole
- * status for one of them ("description doesn't accept 4-byte Unicode").
+ * Returns one line. Characters beyond U+FFFF become U+FFFD, because GitHub refuses the whole status for one of them
+ * ("description doesn't accept 4-byte Unicode").
  */
-function cleanDescription(text: string): string {
-  const line = replaceUnseen(text.toWellFormed().replace(/\s+/g, ' '), '')
+export function cleanLine(text: string): string {
+  return replaceUnseen(text.toWellFormed().replace(/\s+/g, ' '), '')
     .replace(/[\u{10000}-\u{10ffff}]/gu, '\ufffd')
     .trim();
-  return line.length > MAX_DESCRIPTION ? `${line.slice(0, MAX_DESCRIPTION - 1)}…` : line;
 }

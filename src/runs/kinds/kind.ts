@@ -59,12 +59,19 @@ export interface Kind<K extends RunKind = RunKind> {
   reporters: readonly ReporterName[];
   /** The commit status; left out: a run of this kind has none. */
   status?: {
-    /** Under this name GitHub shows the newest status of a commit; its case does not matter to GitHub. */
-    context: string;
+    /** Returns the name under which GitHub shows the newest status of a commit; its case does not matter to GitHub. */
+    context(input: RunInputs[K]): string;
     /** The status says that a commit is deployed. It is sent first, and a covered run has that of the covering one. */
     isPromise?: true;
     /** `covering` is the run whose outcome counts: the run itself, or the one that covers it. */
     of(run: Run<K>, covering: Run<K>): StatusWords | null;
+  };
+  /** What GitHub may show of the services that a run chooses. Left out: nothing. */
+  services?: {
+    /** Returns the name of the environment that the run deploys to; null if it deploys nothing. */
+    environment(input: RunInputs[K]): string | null;
+    /** Returns the name under which GitHub shows the newest status of a service at a commit. */
+    context(input: RunInputs[K], service: string): string;
   };
   /** Replaces words of RUN_REASONS that are about syncs or deployments and would mislead the reader. */
   nextActions?: Partial<Record<RunReason, string>>;

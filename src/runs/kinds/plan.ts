@@ -17,7 +17,7 @@ export const PLAN: Kind<'plan'> = {
   coalescing: { covers: () => true, message: 'A newer commit of the pull request counts.' },
   reporters: ['plan-comment', 'commit-status'],
   status: {
-    context: 'IaC Runner / Plan',
+    context: () => 'IaC Runner / Plan',
     of: ({ input, state, message }) =>
       input.credential === 'configured'
         ? { state: state === 'timed_out' ? 'error' : STATUS_STATES[state], description: message }

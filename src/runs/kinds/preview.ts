@@ -12,7 +12,7 @@ export const PREVIEW: Kind<'preview'> = {
   coalescing: { covers: () => true, message: 'A newer commit of the pull request counts.' },
   reporters: ['commit-status', 'pull-request-comment'],
   status: {
-    context: 'IaC Runner / Preview',
+    context: () => 'IaC Runner / Preview',
     of: ({ state, message }) => ({
       state: STATUS_STATES[state],
       description: isFinal(state) ? message : 'Working out what merging this will sync',

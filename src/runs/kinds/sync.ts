@@ -9,6 +9,11 @@ import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
 const WAITING = 'Waiting for previous sync to complete';
 const GIT_FAILED = 'Failed to update git repository';
 
+/** GitHub's name for the environment of a repository that names none. */
+const UNNAMED_ENVIRONMENT = 'production';
+/** The ends of the contexts that the statuses of runs have. */
+const KIND_NAMES: ReadonlySet<string> = new Set(['sync', 'preview', 'plan']);
+
 const PLAIN: Omit<SyncInput, keyof PlaceInput | 'selection'> = {
   revision: null,
   before: null,
@@ -36,11 +41,17 @@ export const SYNC: Kind<'sync'> = {
     covers: (request) => meaningOf(request).coalesces,
     message: 'A newer push of the branch covers this one.',
   },
-  reporters: ['commit-status'],
+  reporters: ['commit-status', 'service-status', 'github-deployment'],
   status: {
-    context: 'IaC Runner / Sync',
+    context: (input) => contextOf('Sync', input),
     isPromise: true,
     of: (run, covering) => (run.input.dryRun ? null : statusOf(covering)),
+  },
+  services: {
+    environment: ({ dryRun, environment = UNNAMED_ENVIRONMENT }) => (dryRun ? null : environment),
+    // A service may have the name of a kind, and no service has a space in its name.
+    context: (input, service) =>
+      contextOf(KIND_NAMES.has(service.toLowerCase()) ? `service ${service}` : service, input),
   },
   // A run that ended before it had chosen services gets the same selection again.
   retry: (run, failed) => ({
@@ -83,6 +94,11 @@ export const SYNC: Kind<'sync'> = {
 
 function promotionJson({ from, services, commits, breakGlass }: Promotion) {
   return { from, services, commits, break_glass: breakGlass };
+}
+
+/** One environment of a repository never hides the status of another. */
+function contextOf(name: string, { environment }: PlaceInput): string {
+  return `IaC Runner / ${name}${environment === undefined ? '' : ` (${environment})`}`;
 }
 
 function statusOf(run: SyncRun): StatusWords {

@@ -147,15 +147,15 @@ export async function readTally(database: Database): Promise<RunTally> {
   });
 }
 
-export function readUnreported(database: Database, reporter: string, limit: number): Promise<Run[]> {
-  return runsFrom(
-    database,
-    `SELECT ${RUN_COLUMNS} FROM runs
-      WHERE number IN (SELECT run FROM unreported WHERE reporter = ? ORDER BY run LIMIT ?)
-      ORDER BY number`,
-    reporter,
-    limit,
-  );
+export async function readUnreported(
+  database: Database,
+  reporter: string,
+  limit: number,
+  after = '',
+): Promise<Run[]> {
+  const page = 'SELECT run FROM unreported WHERE reporter = ? AND run > ? ORDER BY run LIMIT ?';
+  const sql = `SELECT ${RUN_COLUMNS} FROM runs WHERE number IN (${page}) ORDER BY number`;
+  return runsFrom(database, sql, reporter, (await numberOf(database, after)) ?? 0, limit);
 }
 
 export async function readReports(database: Database, reporter: string, runId: string): Promise<Report[]> {

@@ -107,7 +107,8 @@ function readers({ read }: Driver) {
     scopes: () => read(readScopes),
     outsideHashes: (scope) => read((database) => readOutsideHashes(database, scope)),
     tally: () => read(reads.readTally),
-    unreported: (reporter, limit) => read((database) => reads.readUnreported(database, reporter, limit)),
+    unreported: (reporter, limit, after) =>
+      read((database) => reads.readUnreported(database, reporter, limit, after)),
     reports: (reporter, runId) => read((database) => reads.readReports(database, reporter, runId)),
   } satisfies Partial<RunStore>;
 }

@@ -103,6 +103,12 @@ function reportWords({ reporter, target }: Report): string {
   switch (reporter) {
     case 'commit-status':
       return `commit status of ${shortCommit(plainLine(target))}`;
+    case 'service-status': {
+      const [commit = '', service = ''] = plainLine(target).split(' ');
+      return `commit status of ${service} at ${shortCommit(commit)}`;
+    }
+    case 'github-deployment':
+      return `deployment of ${shortCommit(plainLine(target))} on GitHub`;
     case 'pull-request-comment':
       return `pull request comment of ${plainLine(target)}`;
     case 'plan-comment':

@@ -3,6 +3,7 @@
 import { readSecret } from '../../config/repositories.ts';
 import type { Config } from '../../config.ts';
 import { parseRemote } from '../../git/requested/remote.ts';
+import type { TargetOf } from '../../reporters/github-target.ts';
 import { isSameRepository } from '../../runs/sync/place.ts';
 import { VERSION } from '../../version.ts';
 import type { OpenPlace } from './places.ts';
@@ -37,6 +38,32 @@ export function githubRepositories(config: Config, places: readonly OpenPlace[])
     };
     return [{ owner, repo, fullName, cloneUrl: parseRemote({ url, token: null }).url, access, first: open }];
   });
+}
+
+/** Returns a function that finds where a run is reported to. Runs of earlier versions name no repository: they had one. */
+export function reportTargets(all: readonly GitHubRepository[]): TargetOf {
+  return ({ input }) => {
+    const name = 'repository' in input ? input.repository : undefined;
+    const found = name === undefined ? all[0] : all.find((one) => isNamed(one, name));
+    if (!found) return null;
+    const { owner, repo, access, first } = found;
+    const { deployments, serviceStatuses, environments } = first.repository;
+    const environment = 'environment' in input ? input.environment : undefined;
+    return {
+      owner,
+      repo,
+      apiUrl: access.apiUrl,
+      token: () => access.token,
+      deployments,
+      serviceStatuses,
+      environmentUrl: environments.find((one) => (one.name ?? undefined) === environment)?.url ?? null,
+    };
+  };
+}
+
+/** Syncs name the repository as the configuration does, and plans as GitHub does. */
+function isNamed({ fullName, first }: GitHubRepository, name: string): boolean {
+  return first.repository.name === name || isSameRepository(fullName, name);
 }
 
 export function githubRepository(
