@@ -21,7 +21,7 @@ describe('A push', () => {
     await stage.github.statuses.waitFor({ sha: commit, state: 'success', context: STAGING_STATUS });
     expect(stage.github.statuses.history(commit, PRODUCTION_STATUS)).toEqual([]);
     const log = await world.ask('vera', `/runs/${runId}/log`);
-    expect(JSON.stringify(log.body)).toContain('The token is ***.');
+    expect(JSON.stringify(log.body)).toContain('The token is ****.');
     expect(JSON.stringify(log.body)).not.toContain(STAGING_SECRET);
     expect(existsSync(join(stage.folder, 'workspace/platform@staging/.git'))).toBe(true);
   });

@@ -24,7 +24,7 @@ export function buildActions({ store, places, log }: Pick<Work, 'store' | 'place
   return {
     holds: createHoldApi({ store, places, now: Date.now, log }),
     rollBack: createRollbackApi({ store, places }),
-    promote: createPromoteApi({ store, places, now: Date.now }),
+    promote: createPromoteApi({ store, places, now: Date.now, log }),
     approvals: {
       whyNot: (run, caller) => whyNotDecide(rulesOf(run), caller, run.trigger.actor),
       deciders: (run) => decidersOf(rulesOf(run)),

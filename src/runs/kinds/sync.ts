@@ -72,13 +72,15 @@ export const SYNC: Kind<'sync'> = {
         ? { ...input, revision: null, before: null, postponed: [], announced: services }
         : { ...input, selection: { mode: 'services', services }, announced: services },
   ref: ({ branch }) => branch,
-  options: ({ force, dryRun, overrideHold }) => [
+  options: ({ force, dryRun, overrideHold, promotion }) => [
+    ...(promotion?.breakGlass ? ['break glass'] : []),
     ...(force ? ['force'] : []),
     ...(dryRun ? ['dry run'] : []),
     ...(overrideHold ? ['override hold'] : []),
   ],
-  facts: ({ note, environment }) => [
+  facts: ({ note, environment, promotion }) => [
     environment === undefined ? null : { name: 'Environment', values: [environment] },
+    promotion ? { name: 'Promoted from', values: [promotion.from] } : null,
     note === undefined ? null : { name: 'Reason', values: [note] },
   ],
   json: ({ input: { environment, repository, promotion, note } }) => ({
@@ -101,7 +103,15 @@ function contextOf(name: string, { environment }: PlaceInput): string {
   return `IaC Runner / ${name}${environment === undefined ? '' : ` (${environment})`}`;
 }
 
+/** Everybody sees when somebody passed the rules of promotions, and why. */
 function statusOf(run: SyncRun): StatusWords {
+  const words = usualStatus(run);
+  const { promotion, note = '' } = run.input;
+  if (!promotion?.breakGlass) return words;
+  return { ...words, description: `Break-glass by ${run.trigger.actor}: ${words.description} (${note})` };
+}
+
+function usualStatus(run: SyncRun): StatusWords {
   const { state, message, notBefore, chosen } = run;
   // A run that was covered or off the branch shows its own message. Any other had nothing left to do.
   if (state === 'superseded')

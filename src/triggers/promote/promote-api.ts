@@ -1,6 +1,7 @@
 /** Promotes what one environment holds to the next one, in the name of somebody. */
 
 import { hash } from 'node:crypto';
+import type { Logger } from 'pino';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync, type SyncRequest } from '../../runs/enqueue.ts';
@@ -45,6 +46,7 @@ export interface PromoteOptions {
   store: Pick<RunStore, 'enqueue'>;
   places: readonly PromotePlace[];
   now(): number;
+  log: Pick<Logger, 'warn'>;
 }
 
 export interface PromoteCaller {
@@ -91,7 +93,9 @@ export function createPromoteApi(options: PromoteOptions): PromoteApi {
       if (breakGlass) requireBreakGlass(caller, reason);
       const found = await look(places, wanted, breakGlass);
       const trigger = { source: 'promote_api', actor: caller.name } as const;
-      return askFor(options, found, { trigger, breakGlass, note: reason });
+      const asked = await askFor(options, found, { trigger, breakGlass, note: reason });
+      if (breakGlass) sayBroken(options, asked.run, caller, reason);
+      return asked;
     },
     async preview(wanted) {
       const { open, proposal } = await look(places, wanted, true);
@@ -111,6 +115,19 @@ export function createPromoteApi(options: PromoteOptions): PromoteApi {
 /** Returns undefined for a promotion of all services. */
 function namedIn(selection: Selection): string[] | undefined {
   return selection.mode === 'services' ? selection.services : undefined;
+}
+
+function sayBroken(
+  { log }: Pick<PromoteOptions, 'log'>,
+  { id, input }: Run,
+  { name }: PromoteCaller,
+  reason: string | undefined,
+): void {
+  const environment = 'environment' in input ? input.environment : undefined;
+  log.warn(
+    { run_id: id, environment, actor: name, reason },
+    'somebody broke the glass: no rule of promotions counts',
+  );
 }
 
 function requireBreakGlass({ name, isAdmin }: PromoteCaller, reason: string | undefined): void {

@@ -61,6 +61,7 @@ function createPages(
   const routes = createServiceRoutes({
     store: {
       ...runs,
+      scopes: async () => [],
       ledger: (scope) => runs.read((database) => readLedger(database, scope)),
       outsideHashes: (scope) => runs.read((database) => readOutsideHashes(database, scope)),
     },
