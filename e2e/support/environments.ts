@@ -12,7 +12,7 @@ import { setTestStage } from './test-stage.ts';
 import { parseBody } from './webhook-sender.ts';
 
 /** Each person has a token, which begins with the name. */
-export const PEOPLE = { ada: 'admin', bob: 'admin', olga: 'operator', vera: 'viewer' } as const;
+const PEOPLE = { ada: 'admin', bob: 'admin', olga: 'operator', vera: 'viewer' } as const;
 export type Person = keyof typeof PEOPLE;
 
 const tokenOf = (person: string): string => `${person}-token-of-a-test`;
@@ -113,7 +113,7 @@ ${production.map((line) => `        ${line}\n`).join('')}        variables: { DE
 ${more}`;
 }
 
-export async function askAs(
+async function askAs(
   runner: Pick<Runner, 'url'>,
   person: Person,
   path: string,

@@ -11,7 +11,7 @@ import { type PromotionCheck, refusePromotion } from './check.ts';
 import { type PromotionOptions, propose } from './propose.ts';
 
 const REPOSITORY = 'acme/platform';
-export const STAGING: Place = { repository: REPOSITORY, environment: 'staging', branch: 'main' };
+const STAGING: Place = { repository: REPOSITORY, environment: 'staging', branch: 'main' };
 export const PRODUCTION: Place = { repository: REPOSITORY, environment: 'production', branch: 'main' };
 
 export type PromotionWorld = Awaited<ReturnType<typeof createPromotionWorld>>;

@@ -80,7 +80,7 @@ export const SYNC: Kind<'sync'> = {
   ],
   facts: ({ note, environment, promotion }) => [
     environment === undefined ? null : { name: 'Environment', values: [environment] },
-    promotion ? { name: 'Promoted from', values: [promotion.from] } : null,
+    promotion ? { name: 'Source environment', values: [promotion.from] } : null,
     note === undefined ? null : { name: 'Reason', values: [note] },
   ],
   json: ({ input: { environment, repository, promotion, note } }) => ({

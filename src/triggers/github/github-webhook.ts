@@ -31,7 +31,7 @@ export interface WebhookOptions {
 }
 
 /** A place that takes pushes. */
-export interface WebhookPlace extends PullRequestPlace {
+interface WebhookPlace extends PullRequestPlace {
   /** The services that a push names, for the answer only. `isSure` is false if only git knows them all. */
   namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
   /** Called when a push was answered without a run. */

@@ -49,7 +49,7 @@ export interface PromoteOptions {
   log: Pick<Logger, 'warn'>;
 }
 
-export interface PromoteCaller {
+interface PromoteCaller {
   name: string;
   isAdmin: boolean;
 }
@@ -69,7 +69,7 @@ interface Wanted extends NamedPlace {
 }
 
 const MAX_SERVICES = 1_000;
-export const NOT_PROMOTABLE = 'not_promotable';
+const NOT_PROMOTABLE = 'not_promotable';
 
 const promoteSchema = z.strictObject({
   environment: z.string(),

@@ -34,7 +34,7 @@ export interface ServiceState {
 }
 
 /** The services of one environment. */
-export interface EnvironmentView {
+interface EnvironmentView {
   /** Null for the unnamed one. */
   environment: string | null;
   repository: string;

@@ -16,7 +16,7 @@ import { holdJson } from '../holds/hold-list.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
 
 /** A place whose services are shown. */
-export interface ServicePlace {
+interface ServicePlace {
   place: Place;
   /** The group of runs whose ledger is shown. */
   scope: string;
