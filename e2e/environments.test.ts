@@ -5,6 +5,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { beginEnvironments, PRODUCTION_SECRET, promote, STAGING_SECRET } from './support/environments.ts';
+import { until } from './support/until.ts';
 
 const STAGING_STATUS = 'IaC Runner / Sync (staging)';
 const PRODUCTION_STATUS = 'IaC Runner / Sync (production)';
@@ -159,5 +160,91 @@ describe('A promotion', () => {
     expect((await world.seen()).filter((line) => line.startsWith('production'))).toEqual([
       `production production production apps/web ${commit}`,
     ]);
+  });
+});
+
+const MORE = `      - { name: preprod, follow: main }
+      - { name: releases, follow: { tags: "v*" } }
+`;
+
+describe('Several environments', () => {
+  it('that follow one branch get one push, each with a run and a delivery of its own', async () => {
+    const world = await beginEnvironments('environments-several', { more: MORE });
+    const { runner, stage } = world;
+    const { commit, answer } = await world.push('web', '1');
+    expect(answer).toMatchObject({ environments: ['staging', 'preprod'] });
+    for (const environment of ['staging', 'preprod']) {
+      await stage.github.statuses.waitFor({
+        sha: commit,
+        state: 'success',
+        context: `IaC Runner / Sync (${environment})`,
+      });
+    }
+    expect((await world.seen()).map((line) => line.split(' ')[0]).toSorted()).toEqual(['preprod', 'staging']);
+    const { body } = await world.ask('vera', '/deliveries');
+    const details = (body as { deliveries: { detail: string }[] }).deliveries.map(({ detail }) => detail);
+    expect(details.toSorted()).toEqual([
+      `Push of ${commit.slice(0, 8)} for preprod`,
+      `Push of ${commit.slice(0, 8)} for staging`,
+    ]);
+    expect(await runner.runs()).toHaveLength(2);
+  });
+
+  it('follow tags by version: an older version that is pushed later changes nothing', async () => {
+    const world = await beginEnvironments('environments-tags', { more: MORE });
+    const { runner, stage } = world;
+    const { commit, runId } = await world.push('web', '1');
+    await runner.waitForRun(runId, 'succeeded');
+    const tagged = await stage.push(runner, { refspec: 'HEAD:refs/tags/v1.10.0' });
+    expect(tagged.body).toMatchObject({ status: 'accepted', environments: ['releases'] });
+    await runner.waitForRun((tagged.body as { run_id: string }).run_id, 'succeeded');
+    const releases = async () => (await world.seen()).filter((line) => line.startsWith('releases'));
+    expect(await releases()).toEqual([`releases releases  apps/web ${commit}`]);
+    await runner.waitForRun((await world.push('web', '2')).runId, 'succeeded');
+    const older = await stage.push(runner, { refspec: 'HEAD:refs/tags/v1.9.0' });
+    await runner.waitForRun((older.body as { run_id: string }).run_id, 'succeeded');
+    expect(await releases()).toHaveLength(1);
+    const other = await stage.push(runner, { refspec: 'HEAD:refs/tags/nightly' });
+    expect(other.body).toEqual({ status: 'ignored', reason: 'Not main branch or a tag v*' });
+  });
+
+  it('never wait for each other, and a hold of one lets the other go on', async () => {
+    const world = await beginEnvironments('environments-apart', { more: MORE });
+    const { stage } = world;
+    await writeFile(join(world.state, 'staging-waits'), '');
+    const held = { reason: 'Freeze', environment: 'preprod' };
+    expect(await world.ask('olga', '/holds', held)).toMatchObject({ status: 201 });
+    expect(await world.ask('olga', '/holds', { ...held, environment: 'qa' })).toMatchObject({ status: 400 });
+    const { commit } = await world.push('web', '1');
+    const { statuses } = stage.github;
+    await until('staging to work and preprod to be held', () => {
+      const shown = ['staging', 'preprod'].map(
+        (environment) => statuses.latest(commit, `IaC Runner / Sync (${environment})`)?.description,
+      );
+      return shown[0] === 'Syncing 1 service(s)...' && shown[1] === 'Held by olga: Freeze' ? true : null;
+    });
+    await stage.push(world.runner, { refspec: 'HEAD:refs/tags/v1' });
+    await statuses.waitFor({ sha: commit, state: 'success', context: 'IaC Runner / Sync (releases)' });
+    await rm(join(world.state, 'staging-waits'));
+    await statuses.waitFor({ sha: commit, state: 'success', context: STAGING_STATUS });
+    expect((await world.seen()).some((line) => line.startsWith('preprod'))).toBe(false);
+  });
+
+  it('that are taken out of the file leave what they deployed, and the server says so', async () => {
+    const world = await beginEnvironments('environments-removed', { more: MORE });
+    const { runner, stage } = world;
+    await runner.waitForRun((await world.push('web', '1')).runId, 'succeeded');
+    await until('preprod to be synced', async () =>
+      (await world.seen()).some((line) => line.startsWith('preprod')) ? true : null,
+    );
+    await runner.stop();
+    const again = await world.restart('');
+    expect(
+      again.logs().find(({ msg }) => String(msg).startsWith('these are not configured any more')),
+    ).toMatchObject({
+      gone: expect.arrayContaining(['preprod of acme/platform']),
+    });
+    expect(existsSync(join(stage.folder, 'workspace/platform@preprod/apps/web/deploy.sh'))).toBe(true);
+    expect(await again.getJson('/services?environment=preprod')).toMatchObject({ status: 400 });
   });
 });

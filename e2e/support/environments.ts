@@ -25,9 +25,10 @@ const RULES = `services:
     run: [sh, "{folder}/deploy.sh", "{environment}"]
 `;
 
-/** Notes what the task got, prints its secret, and fails if the file of this name is there. */
+/** Notes what the task got, prints its secret, waits and fails as long as the files of these names are there. */
 const DEPLOY = `echo "$IAC_ENVIRONMENT $1 $DEPLOY_ENV $IAC_SERVICE $IAC_COMMIT" >> "$IAC_EXAMPLE_STATE/seen"
 echo "The token is $VAULT_APP_TOKEN."
+while [ -e "$IAC_EXAMPLE_STATE/$IAC_ENVIRONMENT-waits" ]; do sleep 0.1; done
 [ ! -e "$IAC_EXAMPLE_STATE/$IAC_ENVIRONMENT-fails" ]
 `;
 
@@ -40,6 +41,8 @@ export interface Environments {
   /** Changes an app, pushes the commit and delivers the webhook. */
   push(app: string, content: string): Promise<{ commit: string; answer: unknown; runId: string }>;
   ask(person: Person, path: string, body?: object): Promise<{ status: number; body: unknown }>;
+  /** Starts the server again with other environments beside staging and production. */
+  restart(more: string): Promise<Runner>;
   /** What the tasks noted, one line for each. */
   seen(): Promise<string[]>;
 }
@@ -82,6 +85,10 @@ export async function beginEnvironments(
       return { commit, answer: delivery.body, runId: acceptedRun(delivery) };
     },
     ask: (person, path, body) => askAs(runner, person, path, body),
+    async restart(others) {
+      await writeFile(file, configFile(stage, { secretFile, production, more: others }));
+      return stage.start({ environment: variables });
+    },
     seen: async () => (await readFile(join(state, 'seen'), 'utf8')).trim().split('\n'),
   };
 }
