@@ -30,9 +30,11 @@ async function syncedWorld(): Promise<SyncWorld> {
   return world;
 }
 
-function hold({ store }: SyncWorld, services: string[] | null = null, more: Partial<NewHold> = {}) {
+async function hold({ store }: SyncWorld, services: string[] | null = null, more: Partial<NewHold> = {}) {
   const set = { repository: null, environment: null, reason: 'Freeze', by: 'ada', until: null };
-  return store.saveHold({ ...set, services, ...more });
+  const saved = await store.saveHold({ ...set, services, ...more });
+  if (!saved) throw new Error('The hold was refused.');
+  return saved;
 }
 
 async function push(world: SyncWorld, content: string, changed: Record<string, string> = files(content)) {

@@ -48,10 +48,8 @@ export function createHoldApi({ store, places, now, log }: HoldApiOptions): Hold
       places,
     );
     if (hold.services !== null) await requireServices(hold.services, held);
-    if ((await store.holds()).length >= MAX_HOLDS) {
-      throw new RequestError(409, `${MAX_HOLDS} holds stand already: release some of them`);
-    }
     const saved = await store.saveHold(hold);
+    if (!saved) throw new RequestError(409, `${MAX_HOLDS} holds stand already: release some of them`);
     log.info({ hold: saved.id, actor: by, services: saved.services, until: saved.until }, 'hold set');
     return saved;
   }

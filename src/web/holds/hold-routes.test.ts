@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Hono } from 'hono';
 import { expect, it, onTestFinished } from 'vitest';
 import { RequestError } from '../../errors.ts';
+import { MAX_HOLDS } from '../../runs/sync/hold.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 import { createHoldApi } from '../../triggers/holds/hold-api.ts';
 import { createRollbackApi } from '../../triggers/sync/rollback-api.ts';
@@ -95,6 +96,21 @@ it('An operator sets a hold, everybody who is signed in sees it, and an operator
     [expect.objectContaining({ hold: hold.id, actor: 'oscar' }), 'hold set'],
     [expect.objectContaining({ hold: hold.id, actor: 'oscar' }), 'hold released'],
   ]);
+});
+
+it('Two requests at once do not set more holds than are kept', async () => {
+  const { app, store } = await createPages();
+  const freeze = { repository: null, environment: null, services: null, reason: 'x', by: 'ada', until: null };
+  await Promise.all(Array.from({ length: MAX_HOLDS - 1 }, () => store.saveHold(freeze)));
+  const answers = await Promise.all([
+    post(app, '/holds', { reason: 'x' }),
+    post(app, '/holds', { reason: 'x' }),
+  ]);
+  expect(answers.map(({ status }) => status).sort()).toEqual([201, 409]);
+  const refused = answers.find(({ status }) => status === 409);
+  expect(await refused?.json()).toMatchObject({
+    error: '1000 holds stand already: release some of them',
+  });
 });
 
 it.each<[string, unknown, string]>([
