@@ -11,7 +11,7 @@ import { type ApprovalRules, boundTo, type Proposal } from '../../runs/sync/prom
 import type { Promotion, Selection } from '../../runs/sync/sync-input.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { environmentName, findPlace, type NamedPlace } from '../place.ts';
-import { reasonSchema } from '../reason.ts';
+import { type MaskReason, reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable, type ServiceIds } from '../service-ids.ts';
 
@@ -45,6 +45,7 @@ export interface PromoteOptions {
   store: Pick<RunStore, 'enqueue'>;
   places: readonly PromotePlace[];
   now(): number;
+  mask: MaskReason;
 }
 
 export interface PromoteCaller {
@@ -82,7 +83,7 @@ const promoteSchema = z.strictObject({
 });
 
 export function createPromoteApi(options: PromoteOptions): PromoteApi {
-  const { places } = options;
+  const { places, mask } = options;
   return {
     async start(body, caller) {
       const parsed = promoteSchema.safeParse(body);
@@ -91,7 +92,8 @@ export function createPromoteApi(options: PromoteOptions): PromoteApi {
       if (breakGlass) requireBreakGlass(caller, reason);
       const found = await look(places, wanted, breakGlass);
       const trigger = { source: 'promote_api', actor: caller.name } as const;
-      return askFor(options, found, { trigger, breakGlass, note: reason });
+      const note = reason === undefined ? undefined : mask(reason);
+      return askFor(options, found, { trigger, breakGlass, note });
     },
     async preview(wanted) {
       const { open, proposal } = await look(places, wanted, true);
