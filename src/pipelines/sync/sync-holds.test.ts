@@ -125,6 +125,30 @@ describe('A hold on everything', () => {
     expect((await world.due()).services).toEqual([]);
   });
 
+  it('keeps reconcile from writing the config hashes of what it stops', async () => {
+    const world = await syncedWorld();
+    const outside = new Map<string, string>();
+    world.options.outside = {
+      hashes: {
+        read: async (services) => ({
+          found: new Map(services.map((service) => [service, outside.get(service) ?? null])),
+          problems: new Map(),
+          failure: null,
+        }),
+        write: async ({ service, value }) => void outside.set(service, value),
+      },
+      store: world.store,
+      selfHeal: false,
+      now: Date.now,
+    };
+    const { id } = await hold(world, [REDIS]);
+    await world.due();
+    expect([...outside.keys()]).toEqual([DASHY]);
+    await world.store.endHold(id);
+    await world.due();
+    expect([...outside.keys()]).toEqual([DASHY, REDIS]);
+  });
+
   it('ends by itself', async () => {
     const world = await syncedWorld();
     await hold(world, null, { until: Date.now() + 2_000 });
