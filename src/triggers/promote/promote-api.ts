@@ -12,7 +12,7 @@ import { type ApprovalRules, boundTo, type Proposal } from '../../runs/sync/prom
 import type { Promotion, Selection } from '../../runs/sync/sync-input.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { environmentName, findPlace, type NamedPlace } from '../place.ts';
-import { reasonSchema } from '../reason.ts';
+import { type MaskReason, reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable, type ServiceIds } from '../service-ids.ts';
 
@@ -47,6 +47,7 @@ export interface PromoteOptions {
   places: readonly PromotePlace[];
   now(): number;
   log: Pick<Logger, 'warn'>;
+  mask: MaskReason;
 }
 
 interface PromoteCaller {
@@ -84,7 +85,7 @@ const promoteSchema = z.strictObject({
 });
 
 export function createPromoteApi(options: PromoteOptions): PromoteApi {
-  const { places } = options;
+  const { places, mask } = options;
   return {
     async start(body, caller) {
       const parsed = promoteSchema.safeParse(body);
@@ -93,8 +94,9 @@ export function createPromoteApi(options: PromoteOptions): PromoteApi {
       if (breakGlass) requireBreakGlass(caller, reason);
       const found = await look(places, wanted, breakGlass);
       const trigger = { source: 'promote_api', actor: caller.name } as const;
-      const asked = await askFor(options, found, { trigger, breakGlass, note: reason });
-      if (breakGlass) sayBroken(options, asked.run, caller, reason);
+      const note = reason === undefined ? undefined : mask(reason);
+      const asked = await askFor(options, found, { trigger, breakGlass, note });
+      if (breakGlass) sayBroken(options, asked.run, caller, note);
       return asked;
     },
     async preview(wanted) {
