@@ -42,7 +42,13 @@ it('The reason of a promotion is stored without the secrets that the server know
     rmSync(directory, { recursive: true });
   });
   const mask = (text: string) => text.replaceAll('canary', '****');
-  const promote = createPromoteApi({ store, places: [PRODUCTION], now: Date.now, mask });
+  const promote = createPromoteApi({
+    store,
+    places: [PRODUCTION],
+    now: Date.now,
+    log: { warn: () => undefined },
+    mask,
+  });
   const body = { environment: 'production', revision: REVISION, reason: 'The password canary leaked' };
   const { run } = await promote.start(body, { name: 'ada', isAdmin: true });
   expect(await store.run(run.id)).toMatchObject({ input: { note: 'The password **** leaked' } });
