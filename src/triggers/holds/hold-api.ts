@@ -6,7 +6,7 @@ import { RequestError } from '../../errors.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/sync/hold.ts';
 import { placesNamed } from '../place.ts';
-import type { PromotePlace } from '../promote/promote-api.ts';
+import type { PromotePlace } from '../promote/promote-place.ts';
 import { type MaskReason, reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';

@@ -7,7 +7,7 @@ import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { placeInput } from '../../runs/sync/place.ts';
 import { findPlace } from '../place.ts';
-import type { PromotePlace } from '../promote/promote-api.ts';
+import type { PromotePlace } from '../promote/promote-place.ts';
 import { requireHadBefore } from '../promote/repeat.ts';
 import { type MaskReason, reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
