@@ -34,7 +34,7 @@ const PRODUCTION: PromotePlace = {
   },
 };
 
-it('The reason of a promotion is stored without the secrets that the server knows', async () => {
+it('The reason of a promotion is stored and logged without the secrets that the server knows', async () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'iac-promote-'));
   const store = await createSqliteStore({ directory });
   onTestFinished(async () => {
@@ -42,10 +42,19 @@ it('The reason of a promotion is stored without the secrets that the server know
     rmSync(directory, { recursive: true });
   });
   const mask = (text: string) => text.replaceAll('canary', '****');
-  const promote = createPromoteApi({ store, places: [PRODUCTION], now: Date.now, mask });
-  const body = { environment: 'production', revision: REVISION, reason: 'The password canary leaked' };
+  const logged: unknown[] = [];
+  const log = { warn: (...line: unknown[]) => void logged.push(line) };
+  const promote = createPromoteApi({ store, places: [PRODUCTION], now: Date.now, log, mask });
+  const body = {
+    environment: 'production',
+    revision: REVISION,
+    reason: 'The password canary leaked',
+    break_glass: true,
+  };
   const { run } = await promote.start(body, { name: 'ada', isAdmin: true });
   expect(await store.run(run.id)).toMatchObject({ input: { note: 'The password **** leaked' } });
+  expect(JSON.stringify(logged)).toContain('The password **** leaked');
+  expect(JSON.stringify(logged)).not.toContain('canary');
   const { run: silent } = await promote.start(
     { environment: 'production', revision: REVISION },
     { name: 'ada', isAdmin: true },
