@@ -53,7 +53,7 @@ export interface Hardship {
 }
 
 /** The time from one peace to the next. */
-export interface Round {
+interface Round {
   fromNs: bigint;
   untilNs: bigint;
 }

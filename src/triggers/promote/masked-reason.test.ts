@@ -4,8 +4,7 @@ import path from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import type { Proposal } from '../../runs/sync/promotion.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
-import { createPromoteApi } from './promote-api.ts';
-import type { PromotePlace } from './promote-place.ts';
+import { createPromoteApi, type PromotePlace } from './promote-api.ts';
 
 const REVISION = 'a'.repeat(40);
 const PROPOSAL: Proposal = {
@@ -35,7 +34,7 @@ const PRODUCTION: PromotePlace = {
   },
 };
 
-it('The reason of a promotion is stored without the secrets that the server knows', async () => {
+it('The reason of a promotion is stored and logged without the secrets that the server knows', async () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'iac-promote-'));
   const store = await createSqliteStore({ directory });
   onTestFinished(async () => {
@@ -43,16 +42,19 @@ it('The reason of a promotion is stored without the secrets that the server know
     rmSync(directory, { recursive: true });
   });
   const mask = (text: string) => text.replaceAll('canary', '****');
-  const promote = createPromoteApi({
-    store,
-    places: [PRODUCTION],
-    now: Date.now,
-    log: { warn: () => undefined },
-    mask,
-  });
-  const body = { environment: 'production', revision: REVISION, reason: 'The password canary leaked' };
+  const logged: unknown[] = [];
+  const log = { warn: (...line: unknown[]) => void logged.push(line) };
+  const promote = createPromoteApi({ store, places: [PRODUCTION], now: Date.now, log, mask });
+  const body = {
+    environment: 'production',
+    revision: REVISION,
+    reason: 'The password canary leaked',
+    break_glass: true,
+  };
   const { run } = await promote.start(body, { name: 'ada', isAdmin: true });
   expect(await store.run(run.id)).toMatchObject({ input: { note: 'The password **** leaked' } });
+  expect(JSON.stringify(logged)).toContain('The password **** leaked');
+  expect(JSON.stringify(logged)).not.toContain('canary');
   const { run: silent } = await promote.start(
     { environment: 'production', revision: REVISION },
     { name: 'ada', isAdmin: true },
