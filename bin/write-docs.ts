@@ -4,10 +4,11 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configurationDocument } from './configuration-document.ts';
 import { exampleOfEnvironment } from './environment-example.ts';
-import { rulesSchemaDocument } from './rules-schema.ts';
+import { configSchemaDocument, rulesSchemaDocument } from './json-schemas.ts';
 
 const DOCUMENTS = {
   '.env.example': exampleOfEnvironment,
+  'docs/config.schema.json': configSchemaDocument,
   'docs/configuration.md': configurationDocument,
   'docs/iac-runner.schema.json': rulesSchemaDocument,
 };

@@ -1,6 +1,6 @@
 /** The program refuses to start with some settings and says why, and its files on the disk are private. */
 
-import { chmod, mkdir, readdir, stat } from 'node:fs/promises';
+import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { waitUntilIdle } from './support/deliveries.ts';
@@ -80,6 +80,15 @@ const WRONG_VALUES: Record<string, (string | undefined)[]> = {
   SYNC_REQUIRE_TIMESTAMP: ['yes', '1', 'TRUE'],
 };
 
+const MISTAKEN_FILE = `repositories:
+  - url: https://bot:CANARY@example.com/platform.git
+    token: { env: BLANK }
+    environments:
+      - { name: staging, follow: main }
+      - name: production
+        promote: stagging
+`;
+
 /** Settings whose values must not be shown, even if they are wrong. */
 const SECRETS = ['WEBHOOK_SECRET', 'WEBHOOK_SECRET_PREVIOUS', 'GIT_REPO_URL', 'API_TOKENS'];
 
@@ -131,6 +140,22 @@ describe('F1: A wrong configuration', () => {
         if (value.length > 6) expect(stderr.toLowerCase()).not.toContain(value.toLowerCase());
       }
     }
+  });
+
+  it('is a mistake in the file of CONFIG_FILE: each one is named with its line and field, and no secret is shown', async () => {
+    const stage = await setTestStage('config-file');
+    const CONFIG_FILE = join(stage.folder, 'config.yaml');
+    await writeFile(CONFIG_FILE, MISTAKEN_FILE);
+    const unset = { GIT_REPO_URL: undefined, GIT_BRANCH: undefined, GITHUB_REPOSITORY: undefined };
+    const options = { ...stage.runnerOptions, environment: { ...unset, CONFIG_FILE, BLANK: ' ' } };
+    const { exitCode, stdout, stderr } = await runProgram(['serve'], options);
+    expect({ exitCode, stdout }).toEqual({ exitCode: CONFIGURATION_ERROR, stdout: '' });
+    expect(stderr.replace('iac-runner serve: ', '').trim().split('\n')).toEqual([
+      'CONFIG_FILE line 7, repositories.0.environments.1.promote: expected the name of another environment here: staging',
+      'CONFIG_FILE line 3, repositories.0.token: expected a secret in the variable BLANK, which is not set or empty',
+    ]);
+    expect(stderr).not.toContain('CANARY');
+    expect(await readdir(join(stage.folder, 'data'))).toEqual([]);
   });
 
   it('does not include blank optional variables and white space around values', async () => {

@@ -24,6 +24,7 @@ const SUBCOMMANDS: Record<string, () => Promise<Subcommand>> = {
   worker: async () => (await import('./commands/worker.ts')).worker,
   sync: async () => (await import('./commands/sync.ts')).sync,
   rollback: async () => (await import('./commands/rollback.ts')).rollback,
+  promote: async () => (await import('./commands/promote.ts')).promote,
   unpin: async () => (await import('./commands/unpin.ts')).unpin,
   hold: async () => (await import('./commands/holds/hold.ts')).hold,
   release: async () => (await import('./commands/holds/release.ts')).release,

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { configurationDocument } from '../bin/configuration-document.ts';
 import { exampleOfEnvironment } from '../bin/environment-example.ts';
-import { rulesSchemaDocument } from '../bin/rules-schema.ts';
+import { configSchemaDocument, rulesSchemaDocument } from '../bin/json-schemas.ts';
 import { TASKS } from './config/tables/tasks.ts';
 import { VARIABLES } from './config.ts';
 
@@ -22,6 +22,10 @@ describe('the words about the configuration', () => {
 
   it('docs/iac-runner.schema.json is what npm run docs writes', () => {
     expect(read('docs/iac-runner.schema.json')).toBe(rulesSchemaDocument());
+  });
+
+  it('docs/config.schema.json is what npm run docs writes', () => {
+    expect(read('docs/config.schema.json')).toBe(configSchemaDocument());
   });
 
   it('docs/configuration.md has one row for each variable', () => {

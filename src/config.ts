@@ -1,10 +1,12 @@
 /** The configuration from the environment, checked once and frozen. Nothing else reads process.env. */
 
 import { type Environment, plumbingOf } from './config/environment.ts';
+import { type ReadConfigFile, readConfigFile, variablesNamedIn } from './config/file/config-file.ts';
+import { repositoriesOf } from './config/file/file-repositories.ts';
 import { LIMITS } from './config/limits.ts';
 import type { RepositoryConfig } from './config/repositories.ts';
 import { withSecretFiles } from './config/secret-files.ts';
-import { neverForTasks, secretsConfig, withoutOurs } from './config/secrets.ts';
+import { neverForTasks, type SecretsConfig, secretsConfig, without } from './config/secrets.ts';
 import { ACCESS, accessConfig } from './config/tables/access.ts';
 import { CLIENT, readApiClientConfig, readClientConfig } from './config/tables/client.ts';
 import {
@@ -21,7 +23,7 @@ import {
 import { DOKPLOY, dokployConfig } from './config/tables/dokploy.ts';
 import { EXECUTOR, executorConfig } from './config/tables/executor.ts';
 import { FOLDERS, foldersConfig } from './config/tables/folders.ts';
-import { GIT, gitConfig } from './config/tables/git.ts';
+import { GIT, gitTable, oneRepository } from './config/tables/git.ts';
 import { JOBS, type JobsConfig, readJobsConfig } from './config/tables/jobs.ts';
 import { PLANS, PUBSUB, plansConfig } from './config/tables/plans.ts';
 import { LOG, SERVER, serverConfig } from './config/tables/server.ts';
@@ -30,7 +32,7 @@ import { SYNC } from './config/tables/sync.ts';
 import { TASKS, tasksConfig } from './config/tables/tasks.ts';
 import { WALL, wallConfig } from './config/tables/wall.ts';
 import { unknownVariables } from './config/unknown.ts';
-import { parse, type Variable } from './config/variable.ts';
+import { parse, type ValuesOf, type Variable } from './config/variable.ts';
 import { ConfigError } from './errors.ts';
 
 export type { Environment } from './config/environment.ts';
@@ -74,15 +76,18 @@ export const VARIABLES: Readonly<Record<string, Variable<unknown>>> = Object.fro
 export type Config = ReturnType<typeof loadConfig>;
 
 /**
- * Reads and checks the whole environment. Throws ConfigError with every wrong variable, what was expected and an
- * example; never with the value, which may be a secret.
+ * Reads and checks the whole environment, and the file that CONFIG_FILE names. Throws ConfigError with every mistake,
+ * what was expected and an example; never with the value, which may be a secret.
  */
 export function loadConfig(given: Environment = process.env) {
   return withHints(given, () => readConfig(withSecretFiles(VARIABLES, given)));
 }
 
 function readConfig(environment: Environment) {
-  const values = parse(SUBJECTS, environment, neverForTasks(VARIABLES));
+  const read = readConfigFile(environment);
+  const never = neverForTasks(VARIABLES, variablesNamedIn(read));
+  const values = parse({ ...SUBJECTS, git: gitTable(environment) }, environment, never, read.problems);
+  const { repositories, secrets } = repositoriesFrom(read, values.git, environment);
   const { previews } = values.plans;
   const access = accessConfig(values.access);
   const folders = foldersConfig(values.folders);
@@ -90,12 +95,13 @@ function readConfig(environment: Environment) {
   const plans = plansConfig(values.plans, values.pubsub, values.git.githubApiUrl);
   return Object.freeze({
     ...access,
-    ...gitConfig(values.git),
-    repositories: oneRepository(gitConfig(values.git)),
+    /** At least one. */
+    repositories,
+    githubApiUrl: values.git.githubApiUrl,
     server: serverConfig(values.server),
     ...values.log,
     ...folders,
-    ...tasksConfig(values.tasks, environment),
+    ...tasksConfig(values.tasks, environment, never),
     ...values.sync,
     ...values.limits,
     executor,
@@ -105,41 +111,29 @@ function readConfig(environment: Environment) {
     deploy: {
       ...deployConfig(values.deployments, { ...values.labels, ...folders }),
       eventWebhook: eventWebhookConfig(values.events),
-      drift: driftConfig(values.drift, withoutOurs(VARIABLES, environment)),
+      drift: driftConfig(values.drift, without(never, environment)),
     },
     remotes: values.remotes,
     /** The base of the key that seals credentials, then the bases of earlier keys. */
     sealingKeys: sealingKeys(values.keys, access.webhookSecrets),
-    dokploy: dokployConfig(values.dokploy, values.server.internalDomain),
+    dokploy: dokployConfig(values.dokploy, values.server.internalDomain, repositories),
     selfHeal: values.dokploy.selfHeal,
     ...values.store,
     /** The Redis that has the output of jobs, or null. */
     redisUrl: values.jobs.redisUrl,
-    secrets: secretsConfig(VARIABLES, environment),
+    secrets: secretsConfig(VARIABLES, environment, secrets),
   });
 }
 
-function oneRepository({ git, repository }: ReturnType<typeof gitConfig>): readonly RepositoryConfig[] {
-  return [
-    {
-      name:
-        repository ??
-        git.url
-          .replace(/\/+$/, '')
-          .split(/[/:]/)
-          .at(-1)
-          ?.replace(/\.git$/, '') ??
-        'repository',
-      fullName: repository,
-      url: git.url,
-      token: git.token === null ? null : { value: git.token },
-      deployments: false,
-      serviceStatuses: false,
-      environments: [
-        { name: null, source: { branch: git.branch }, url: null, variables: {}, secrets: {}, windows: [] },
-      ],
-    },
-  ];
+/** The repositories, and the texts in them to mask that are not in the variables. */
+function repositoriesFrom(
+  { file }: ReadConfigFile,
+  git: ValuesOf<typeof GIT>,
+  environment: Environment,
+): { repositories: readonly RepositoryConfig[]; secrets: SecretsConfig } {
+  if (file === null) return { repositories: [oneRepository(git)], secrets: { values: [], others: {} } };
+  const { token, githubApiUrl } = git;
+  return repositoriesOf(file, { environment, token, githubApiUrl, never: neverForTasks(VARIABLES) });
 }
 
 /**
@@ -162,7 +156,7 @@ function readWorkerConfig(environment: Environment) {
 
 /** A line, without the value, for each variable that looks like ours and is none. */
 export function loadUnknownVariables(environment: Environment = process.env): string[] {
-  return unknownVariables(VARIABLES, environment);
+  return unknownVariables(VARIABLES, environment, variablesNamedIn(readConfigFile(environment)));
 }
 
 /** Adds misspelled variables to an error, because one of them may be what is missing. */
@@ -171,7 +165,7 @@ function withHints<T>(environment: Environment, read: () => T): T {
     return read();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const hints = unknownVariables(VARIABLES, environment);
+    const hints = loadUnknownVariables(environment);
     if (hints.length === 0) throw error;
     const { message, nextAction } = error;
     throw new ConfigError([message, ...hints].join('\n'), {

@@ -30,15 +30,18 @@ export class RequestError extends RunnerError {
   readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 415 | 429 | 503;
   /** The time until the next try, or null if it is unknown. */
   readonly retryAfterSeconds: number | null;
+  /** The code for programs, if it is not the usual one of the status. */
+  readonly code: string | null;
 
   constructor(
     status: RequestError['status'],
     message: string,
-    options: RunnerErrorOptions & { retryAfterSeconds?: number } = {},
+    options: RunnerErrorOptions & { retryAfterSeconds?: number; code?: string } = {},
   ) {
     super(message, options);
     this.status = status;
     this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+    this.code = options.code ?? null;
   }
 }
 

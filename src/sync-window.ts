@@ -1,5 +1,6 @@
 /** The times of the week in which syncs may run. */
 
+import { z } from 'zod';
 import { MINUTE } from './units.ts';
 
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
@@ -19,6 +20,40 @@ export interface SyncWindow {
 const ALL_DAYS: readonly string[] = DAYS;
 const WEEK_MINUTES = 7 * 24 * 60;
 const MINUTES_OF_DAY = 24 * 60;
+
+const clock = z
+  .string()
+  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'expected a time of day such as "22:30"')
+  .describe('A time of day, e.g. "22:30"');
+
+/** A window as people write it in a file. */
+export const windowFields = z.strictObject({
+  days: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).min(1),
+  from: clock,
+  to: clock,
+  timezone: z
+    .string()
+    .refine(isTimeZone, 'expected a time zone such as Europe/Berlin')
+    .default('UTC')
+    .describe('IANA name, e.g. Europe/Berlin'),
+});
+
+export function toWindow({ days, from, to, timezone }: z.output<typeof windowFields>): SyncWindow {
+  return { days, fromMinute: minutes(from), toMinute: minutes(to), timeZone: timezone };
+}
+
+function minutes(time: string): number {
+  const [hours = 0, minute = 0] = time.split(':').map(Number);
+  return hours * 60 + minute;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return Boolean(new Intl.DateTimeFormat('en-US', { timeZone: name }));
+  } catch {
+    return false;
+  }
+}
 
 /** The next time (ms since the epoch) at which a sync may run. Inside a window that is `now`. */
 export function nextOpening(windows: readonly SyncWindow[], now: number): number {

@@ -1,6 +1,6 @@
 /** Reads YAML files that people write by a schema, with the line and field of every mistake. */
 
-import { isCollection, isPair, isScalar, LineCounter, parseDocument } from 'yaml';
+import { isCollection, isNode, isPair, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 
 export interface FileProblem {
@@ -40,10 +40,10 @@ export function parseYamlFile<Schema extends z.ZodType>(
   if (document.errors.length > 0) {
     const errors = document.errors.slice(0, MAX_PROBLEMS);
     return wrong(
-      errors.map(({ pos, message }) => ({
-        line: lines.linePos(pos[0]).line,
+      errors.map((error) => ({
+        line: lines.linePos(error.pos[0]).line,
         field: '',
-        message: shortened(message),
+        message: shortened(withoutContent(error)),
       })),
     );
   }
@@ -58,8 +58,15 @@ export function parseYamlFile<Schema extends z.ZodType>(
   if (value === undefined) return wrong([{ line: 0, field: '', message: 'aliases (*name) are not allowed' }]);
   const result = schema.safeParse(value ?? {});
   if (result.success) return { ok: true, value: result.data, problemAt };
-  const issues = result.error.issues.slice(0, MAX_PROBLEMS);
+  const issues = result.error.issues.slice(0, MAX_PROBLEMS).flatMap(placesOf);
   return wrong(issues.map(({ path, message }) => problemAt(path, message)));
+}
+
+/** Each unknown key is a problem at its own place. */
+function placesOf(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string }[] {
+  const { code, path, message } = issue;
+  if (code !== 'unrecognized_keys') return [{ path, message }];
+  return issue.keys.slice(0, MAX_PROBLEMS).map((key) => ({ path: [...path, key], message }));
 }
 
 /** Writes a problem as one line for a person: `.iac-runner.yaml line 3, services.0.match: expected …`. */
@@ -86,6 +93,7 @@ function refused(document: YamlDocument): { node: unknown; message: string } | n
   const waiting: { node: unknown; depth: number }[] = [{ node: document.contents, depth: 0 }];
   // The loop also visits the nodes that it adds.
   for (const { node, depth } of waiting) {
+    if (hasUnknownTag(node)) return { node, message: NO_TAGS };
     if (!isCollection(node)) continue;
     if (depth >= MAX_DEPTH) return { node, message: 'it is nested too deeply' };
     const seen = new Set<unknown>();
@@ -98,11 +106,35 @@ function refused(document: YamlDocument): { node: unknown; message: string } | n
       if (key !== null && !isScalar(key)) return { node: key, message: 'Map keys must be plain text' };
       const name = key?.value ?? null;
       if (seen.has(name)) return { node: key, message: 'Map keys must be unique' };
+      // Schemas leave this key out without a word.
+      if (name === '__proto__') return { node: key, message: 'Map keys must not be __proto__' };
       seen.add(name);
       waiting.push({ node: value, depth: depth + 1 });
     }
   }
   return null;
+}
+
+const NO_TAGS = 'Write text that begins with ! in quotes';
+const OWN_MESSAGES: Readonly<Record<string, string>> = {
+  BAD_DIRECTIVE: 'It must not begin with %',
+  MULTIPLE_DOCS: 'It must be one document, without a second one after ---',
+  RESOURCE_EXHAUSTION: 'it is nested too deeply',
+  TAG_RESOLVE_FAILED: NO_TAGS,
+};
+
+/** The parser quotes what it does not expect, and that may be a secret. */
+function withoutContent({ code, message }: YamlDocument['errors'][number]): string {
+  const own = OWN_MESSAGES[code];
+  if (own !== undefined) return own;
+  return code === 'UNEXPECTED_TOKEN' ? message.replace(/: [\s\S]*$/, '') : message;
+}
+
+/** The parser leaves the tag out, with the text that was meant. */
+function hasUnknownTag(node: unknown): boolean {
+  return (
+    isNode(node) && 'tag' in node && node.tag !== undefined && !node.tag.startsWith('tag:yaml.org,2002:')
+  );
 }
 
 /** Keys and messages may contain the whole file. */

@@ -4,12 +4,12 @@ import { z } from 'zod';
 import { UsageError } from '../errors.ts';
 import { type AskAsCaller, callerOf } from './client/ask-as-caller.ts';
 import { requestSync } from './client/request-sync.ts';
-import { parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
+import { PLACE_HELP, PLACE_OPTIONS, parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
 
 export const rollback: Subcommand = {
   summary: 'Take services back to an earlier commit, and keep them there.',
-  help: `Usage: iac-runner rollback SERVICE... --to COMMIT [--force] [--follow] [--url URL]
-       iac-runner rollback SERVICE... --to COMMIT --override-hold [--reason TEXT] [--url URL]
+  help: `Usage: iac-runner rollback SERVICE... --to COMMIT [--environment NAME] [--force] [--follow] [--url URL]
+       iac-runner rollback SERVICE... --to COMMIT [--environment NAME] --override-hold [--reason TEXT] [--url URL]
 
 Syncs the services as of COMMIT, a full commit id of the branch, and pins them there: pushes, sync --all and
 reconciliation leave them alone until iac-runner unpin. Signed with SYNC_SECRET, or with
@@ -21,7 +21,7 @@ Options:
   --override-hold   pass over holds; reads the API token of an admin from IAC_RUNNER_TOKEN instead of the secret
   --reason TEXT     why, shown on the run; only with --override-hold
   --follow          show the run while it runs, and exit with 0 only when it succeeded
-${URL_HELP}`,
+${PLACE_HELP}${URL_HELP}`,
   async run(args) {
     const { values, positionals: services } = parseOptions(args, {
       allowPositionals: true,
@@ -31,11 +31,21 @@ ${URL_HELP}`,
         follow: { type: 'boolean' },
         'override-hold': { type: 'boolean', default: false },
         reason: { type: 'string' },
+        ...PLACE_OPTIONS,
         url: { type: 'string' },
       },
     });
     if (services.length === 0) throw new UsageError('Name the services to take back.');
-    const { to: revision, force, 'override-hold': overrides, reason, ...options } = values;
+    const {
+      to: revision,
+      force,
+      'override-hold': overrides,
+      reason,
+      environment,
+      repository,
+      ...options
+    } = values;
+    const place = { environment, repository };
     if (revision === undefined) throw new UsageError('Say with --to which commit to go back to.');
     if (!/^[0-9a-f]{40}$/.test(revision)) {
       throw new UsageError('--to takes a full commit id of 40 hexadecimal digits; git rev-parse prints it.');
@@ -43,10 +53,15 @@ ${URL_HELP}`,
     if (overrides) {
       if (force || options.follow)
         throw new UsageError('--override-hold goes with neither --force nor --follow.');
-      return passOver(callerOf(options.url), services, { to: revision, reason, override_hold: true });
+      return passOver(callerOf(options.url), services, {
+        to: revision,
+        reason,
+        override_hold: true,
+        ...place,
+      });
     }
     if (reason !== undefined) throw new UsageError('--reason goes only with --override-hold.');
-    return requestSync({ services, revision, ...(force && { force }) }, options);
+    return requestSync({ services, revision, ...place, ...(force && { force }) }, options);
   },
 };
 

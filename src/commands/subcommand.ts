@@ -12,6 +12,12 @@ export interface Subcommand {
   run(args: string[]): Promise<boolean>;
 }
 
+/** The options that name a place, for servers with several. */
+export const PLACE_OPTIONS = { environment: { type: 'string' }, repository: { type: 'string' } } as const;
+export const PLACE_HELP = `  --environment NAME  the environment, where the server has several
+  --repository NAME   the repository, where the server has several
+`;
+
 /** The last line of the options of subcommands that ask a server. */
 export const URL_HELP =
   '  --url URL         the server (default IAC_RUNNER_URL, else PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN, else localhost)\n';

@@ -2,11 +2,11 @@
 
 import { UsageError } from '../errors.ts';
 import { requestSync } from './client/request-sync.ts';
-import { parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
+import { PLACE_HELP, PLACE_OPTIONS, parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
 
 export const sync: Subcommand = {
   summary: 'Ask a running server to sync services.',
-  help: `Usage: iac-runner sync [--url URL] [--force] [--dry-run] [--follow] (--all | SERVICE...)
+  help: `Usage: iac-runner sync [--url URL] [--environment NAME] [--force] [--dry-run] [--follow] (--all | SERVICE...)
 
 Sends a request signed with SYNC_SECRET, or with WEBHOOK_SECRET where that is not set, to the server and prints the
 run's address.
@@ -18,7 +18,7 @@ Options:
   --dry-run         only show what would be done
   --follow          show the run while it runs, and exit with 0 only when it succeeded
   --revision SHA    sync as of this commit of the branch (a full commit id), also when that goes back
-${URL_HELP}`,
+${PLACE_HELP}${URL_HELP}`,
   async run(args) {
     const { values, positionals } = parseOptions(args, {
       allowPositionals: true,
@@ -28,19 +28,30 @@ ${URL_HELP}`,
         'dry-run': { type: 'boolean' },
         follow: { type: 'boolean' },
         revision: { type: 'string' },
+        ...PLACE_OPTIONS,
         url: { type: 'string' },
       },
     });
     if (values.all ? positionals.length > 0 : positionals.length === 0) {
       throw new UsageError('Name services, or give --all.');
     }
-    const { all, force = false, 'dry-run': dryRun = false, revision, ...options } = values;
+    const {
+      all,
+      force = false,
+      'dry-run': dryRun = false,
+      revision,
+      environment,
+      repository,
+      ...options
+    } = values;
     return requestSync(
       {
         ...(all ? { all } : { services: positionals }),
         force,
         dry_run: dryRun,
         ...(revision === undefined ? {} : { revision }),
+        environment,
+        repository,
       },
       options,
     );

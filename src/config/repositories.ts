@@ -2,6 +2,7 @@
 
 import { SecretMissingError } from '../errors.ts';
 import type { SyncWindow } from '../sync-window.ts';
+import { readSecretFile } from './secret-files.ts';
 
 /** A secret whose value is known, or the file that holds it. A file is read whenever the secret is needed. */
 export type Secret = { value: string } | { file: string };
@@ -55,5 +56,7 @@ export interface RepositoryConfig {
 /** Reads the secret, without the final newline of its file. Throws SecretMissingError, which names the file. */
 export function readSecret(secret: Secret): string {
   if ('value' in secret) return secret.value;
-  throw new SecretMissingError(`The secret in ${secret.file} cannot be read.`);
+  const content = readSecretFile(secret.file);
+  if (content.ok) return content.value;
+  throw new SecretMissingError(`CONFIG_FILE names the file ${secret.file}, but ${content.problem}`);
 }

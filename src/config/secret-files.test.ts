@@ -64,7 +64,8 @@ describe('A secret in a file', () => {
 
   it('does not exist for variables that hold no secret', () => {
     const path = file('branch', 'other');
-    expect(loadConfig({ ...REST, WEBHOOK_SECRET_FILE, GIT_BRANCH_FILE: path }).git.branch).toBe('main');
+    const { repositories } = loadConfig({ ...REST, WEBHOOK_SECRET_FILE, GIT_BRANCH_FILE: path });
+    expect(repositories[0]?.environments[0]?.source).toEqual({ branch: 'main' });
     expect(loadUnknownVariables({ ...REST, API_TOKEN_FILE: path })).toEqual([
       'API_TOKEN_FILE is not a variable of iac-runner; did you mean API_TOKENS_FILE?',
     ]);

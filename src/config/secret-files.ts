@@ -1,9 +1,9 @@
 /** Secrets in files: `X_FILE` names a file with the value of the variable `X`, as Docker and Kubernetes provide secrets. */
 
-import { readFileSync, statSync } from 'node:fs';
-import { ConfigError, errorCode } from '../errors.ts';
+import { ConfigError } from '../errors.ts';
 import { KIBIBYTE } from '../units.ts';
 import type { Environment } from './environment.ts';
+import { readTextFile } from './text-file.ts';
 import type { Table } from './variable.ts';
 
 const MAX_BYTES = 64 * KIBIBYTE;
@@ -33,7 +33,7 @@ export function withSecretFiles(table: Table, environment: Environment): Environ
       problems.push(`${name} and ${fileVariable(name)} are both set. Remove one of them.`);
       continue;
     }
-    const content = readSecret(path);
+    const content = readSecretFile(path);
     if (content.ok) complete[name] = content.value;
     else problems.push(`${fileVariable(name)} names the file${shown(path)}, but ${content.problem}`);
   }
@@ -46,21 +46,11 @@ function shown(path: string): string {
   return path.startsWith('/') ? ` ${path}` : '';
 }
 
-function readSecret(path: string): { ok: true; value: string } | { ok: false; problem: string } {
-  try {
-    // A device or a pipe may never end.
-    if (!statSync(path).isFile())
-      return { ok: false, problem: 'that is not a file. Give the path of a file.' };
-    const bytes = readFileSync(path);
-    if (bytes.length > MAX_BYTES)
-      return { ok: false, problem: 'it has more than 64 KiB. Give the path of a secret.' };
-    const value = bytes.toString('utf8').replace(/\r?\n$/, '');
-    if (value.trim() === '') return { ok: false, problem: 'it is empty. Write the secret into it.' };
-    return { ok: true, value };
-  } catch (error) {
-    return {
-      ok: false,
-      problem: `it cannot be read (${errorCode(error)}). Create it, and let the user of iac-runner read it.`,
-    };
-  }
+/** Returns the content of the file without its final newline. `problem` goes on after "…, but ". */
+export function readSecretFile(path: string): { ok: true; value: string } | { ok: false; problem: string } {
+  const content = readTextFile(path, { maxBytes: MAX_BYTES, expected: 'a secret' });
+  if (!content.ok) return content;
+  const value = content.text.replace(/\r?\n$/, '');
+  if (value.trim() === '') return { ok: false, problem: 'it is empty. Write the secret into it.' };
+  return { ok: true, value };
 }

@@ -14,9 +14,14 @@ export interface SecretsConfig {
   others: Readonly<Record<string, string>>;
 }
 
-export function secretsConfig(table: Table, environment: Environment): SecretsConfig {
-  const values: string[] = [];
-  const others: Record<string, string> = {};
+/** `file` has the secrets that CONFIG_FILE names. */
+export function secretsConfig(
+  table: Table,
+  environment: Environment,
+  file: SecretsConfig = { values: [], others: {} },
+): SecretsConfig {
+  const values = [...file.values];
+  const others: Record<string, string> = { ...file.others };
   for (const [name, value = ''] of Object.entries(environment)) {
     const kind = table[name]?.secret;
     if (kind === 'all') values.push(value, value.trim(), ...keyInside(value));
@@ -26,18 +31,20 @@ export function secretsConfig(table: Table, environment: Environment): SecretsCo
   return { values: values.filter((value) => value !== ''), others };
 }
 
-/** The variables that no task, agent or drift target gets, not even by name. */
-export function neverForTasks(table: Table): string[] {
+/**
+ * The variables that no task, agent or drift target gets, not even by name. `named` are those that CONFIG_FILE names as
+ * the places of secrets.
+ */
+export function neverForTasks(table: Table, named: readonly string[] = []): string[] {
   const own = Object.entries(table)
     .filter(([, { secret, forTasks = secret === undefined }]) => !forTasks)
     .map(([name]) => name);
-  return [...own, ...fileVariables(table)];
+  return [...own, ...fileVariables(table), ...named];
 }
 
-/** The whole environment without the variables that no task may have. */
-export function withoutOurs(table: Table, environment: Environment): Record<string, string> {
-  const never = new Set(neverForTasks(table));
-  return Object.fromEntries(Object.entries(given(environment)).filter(([name]) => !never.has(name)));
+/** The whole environment without these variables. */
+export function without(never: readonly string[], environment: Environment): Record<string, string> {
+  return Object.fromEntries(Object.entries(given(environment)).filter(([name]) => !never.includes(name)));
 }
 
 function lastParts(value: string): string[] {

@@ -7,6 +7,7 @@ import type { Table } from './variable.ts';
 /** Variables of other programs begin with these words, too. */
 const WORDS_OF_OTHERS = new Set([
   'AGENT',
+  'CONFIG',
   'EVENT',
   'GIT',
   'GITHUB',
@@ -17,12 +18,19 @@ const WORDS_OF_OTHERS = new Set([
   'WORKER',
 ]);
 
-/** A line for each of them, without its value. `table` holds every variable by its name. */
-export function unknownVariables(table: Table, environment: Environment): string[] {
+/**
+ * A line for each of them, without its value. `table` holds every variable by its name. `named` are variables that
+ * CONFIG_FILE names.
+ */
+export function unknownVariables(
+  table: Table,
+  environment: Environment,
+  named: readonly string[] = [],
+): string[] {
   const values = Object.keys(table);
   const files = fileVariables(table);
   const prefixes = ownPrefixes(values);
-  const expected = new Set([...values, ...files, ...namedForOthers(table, environment)]);
+  const expected = new Set([...values, ...files, ...named, ...namedForOthers(table, environment)]);
   return Object.entries(given(environment)).flatMap(([name, value]) => {
     if (expected.has(name) || value.trim() === '' || isOfKubernetes(name, environment)) return [];
     const known = [...values, ...files.filter((file) => isOneLetterAway(name, file))];

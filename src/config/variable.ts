@@ -59,30 +59,44 @@ export function variable<T>(name: string, shape: Shape<T>, facts: Facts): Variab
 
 /**
  * Reads tables of variables. Throws ConfigError with a line for each wrong one; never with its value, which may be a
- * secret. A list of variables for tasks or agents must not contain one of `never`.
+ * secret. A list of variables for tasks or agents must not contain one of `never`. `known` are problems that were found
+ * elsewhere; the error has them, too.
  */
 export function parse<T extends Readonly<Record<string, Table>>>(
   tables: T,
   environment: Environment,
   never: readonly string[] = [],
+  known: readonly string[] = [],
 ): { [Subject in keyof T]: ValuesOf<T[Subject]> } {
   const problems: string[] = [];
   const read = (one: Variable<unknown>): unknown => {
     const given = environment[one.name]?.trim() === '' ? undefined : environment[one.name];
     const result = one.schema.safeParse(given ?? one.default);
-    const isOurs = one.namesVariables && [result.data].flat().some((name) => never.includes(String(name)));
-    if (result.success && !isOurs) return result.data;
-    const details = result.success ? [] : result.error.issues.flatMap(problemOf);
+    const ours = one.namesVariables && given !== undefined ? namedOf(never, result.data) : [];
+    if (result.success && ours.length === 0) return result.data;
+    const details = result.success ? [neverGet(ours)] : result.error.issues.flatMap(problemOf);
     problems.push([problemWith(one, given), ...details].join(' '));
     return undefined;
   };
   const values = mapValues(tables, (table) => mapValues(table, read));
+  problems.push(...known);
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return values as { [Subject in keyof T]: ValuesOf<T[Subject]> };
 }
 
 function mapValues<T, R>(from: Readonly<Record<string, T>>, change: (value: T) => R): Record<string, R> {
   return Object.fromEntries(Object.entries(from).map(([key, value]) => [key, change(value)]));
+}
+
+function namedOf(never: readonly string[], list: unknown): string[] {
+  return [list]
+    .flat()
+    .map(String)
+    .filter((name) => never.includes(name));
+}
+
+function neverGet(names: readonly string[]): string {
+  return `Tasks never get ${names.join(', ')}.`;
 }
 
 /** The sentence of a schema's own check, which never contains a secret. */

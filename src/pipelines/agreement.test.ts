@@ -165,6 +165,7 @@ async function createWorld(seed: number, random: () => number) {
     ledger: store.ledger,
     holds: store.holds,
     steps: store.steps,
+    refuse: async () => null,
     outside: null,
     executor,
     invokeCommand: ['invoke'] as const,

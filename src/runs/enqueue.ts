@@ -7,7 +7,8 @@ import type { Run, RunInputs, RunKind, RunRequest, Trigger } from './run.ts';
 import type { Nonce, RunStore } from './run-store.ts';
 import type { SyncInput } from './sync/sync-input.ts';
 
-interface Ask<K extends RunKind> extends Partial<Pick<RunRequest, 'dedupeKey' | 'priority' | 'labels'>> {
+interface Ask<K extends RunKind>
+  extends Partial<Pick<RunRequest, 'dedupeKey' | 'priority' | 'labels' | 'approval'>> {
   trigger: Pick<Trigger, 'source'> & Partial<Trigger>;
   input: RunInputs[K];
   /** The delivery of the request, stored in the same transaction. */

@@ -1,7 +1,7 @@
 /** Decides, as events, what happens to a run apart from its own work. Every store uses these words and rules. Pure. */
 
 import { kindOf } from './kinds/kinds.ts';
-import { endedBadly, type Run, type RunRequest, requestedPriority } from './run.ts';
+import { endedBadly, type Run, type RunRequest, requestedPriority, type Trigger } from './run.ts';
 import type { ApprovalDecision, RunEventBody } from './run-events.ts';
 
 /** Asks again, when a hold has ended, for the services that it kept a run from syncing. */
@@ -24,12 +24,15 @@ export function askedAfterHold(run: Run, services: string[]): RunRequest | null 
   } as RunRequest;
 }
 
+/**
+ * Pub/Sub repeats messages by itself, a comment is written once, and a commit is promoted by itself once. Any other
+ * repetition is a person who wants the run again.
+ */
+const ONCE_ONLY: ReadonlySet<Trigger['source']> = new Set(['pubsub', 'comment', 'automatic_promotion']);
+
 /** True if a request gets the run that already has its dedupe key. */
 export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {
-  // Pub/Sub repeats messages by itself, and a comment is written once. Any other repetition is a person who wants the run
-  // again.
-  const isOnceOnly = trigger.source === 'pubsub' || trigger.source === 'comment';
-  return isOnceOnly || !endedBadly(earlier.state);
+  return ONCE_ONLY.has(trigger.source) || !endedBadly(earlier.state);
 }
 
 /** Ends a run that a newer one makes unnecessary. */

@@ -32,6 +32,8 @@ export const RUN_REASONS = {
   approval_expired: 'Nothing was applied: nobody approved in time. Deploy again.',
   task_runner_missing: 'Install invoke or set INVOKE_COMMAND, then retry the run.',
   secret_missing: 'Write the named file again, and let iac-runner read it, then retry the run.',
+  not_promotable: 'Promote a commit that the other environment holds.',
+  promotion_changed: 'Look at what the promotion would change now, and ask for it again.',
   environment_unknown: 'Put the environment back into CONFIG_FILE, or ask for another one.',
   workspace_unavailable: 'Check who holds the workspace lock and its permissions, then retry the run.',
   disk_full: 'Free space on the disk, then retry the run.',

@@ -95,7 +95,9 @@ export interface RunStore {
   /**
    * Stores the run, or finds the one that already has the dedupe key. The same transaction stores the delivery of the
    * request, the sealed secrets of the run, and its nonce. Throws QueueFullError if a new run would be one too many, and
-   * NonceSpentError. Nothing is stored then, and the nonce stays as it was.
+   * NonceSpentError. Nothing is stored then, and the nonce stays as it was. A run that needs an approval awaits it and
+   * holds nothing meanwhile: other runs of its group start and end. A new run that coalesces supersedes those of its
+   * group that still await their first approval and coalesce, too.
    */
   enqueue(
     request: RunRequest,
@@ -169,7 +171,7 @@ export interface RunStore {
   holds(): Promise<Hold[]>;
 
   run(id: string): Promise<Run | null>;
-  /** The runs of a group that run, or that wait for anything but the end of a hold. */
+  /** The runs of a group that run, or that wait for anything but the end of a hold or the approval of their first start. */
   active(concurrencyGroup: string): Promise<Run[]>;
   /** Returns the newest first. */
   runs(filter: RunFilter): Promise<Run[]>;
@@ -192,6 +194,8 @@ export interface RunStore {
     type: T,
   ): Promise<Extract<RunEvent, { type: T }>[]>;
   ledger(scope: string): Promise<Ledger>;
+  /** Every scope that has a ledger or a baseline, sorted. */
+  scopes(): Promise<string[]>;
   /** Returns the known state of the config hashes outside, by service. */
   outsideHashes(scope: string): Promise<Map<string, OutsideHash>>;
   saveOutsideHashes(scope: string, hashes: OutsideHash[]): Promise<void>;

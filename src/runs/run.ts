@@ -9,7 +9,7 @@ import type { SyncInput } from './sync/sync-input.ts';
 
 /** Every state with the states that may follow it. A state with none is final. */
 const NEXT_STATES = {
-  queued: ['running', 'cancelled', 'superseded', 'errored'],
+  queued: ['running', 'awaiting_approval', 'cancelled', 'superseded', 'errored'],
   running: [
     'queued',
     'awaiting_approval',
@@ -79,7 +79,9 @@ export interface Trigger {
     | 'deploy_api'
     | 'drift_check'
     | 'pubsub'
-    | 'comment';
+    | 'comment'
+    | 'promote_api'
+    | 'automatic_promotion';
   /** GitHub login, API token name, or null when unknown. */
   actor: string | null;
   deliveryId: string | null;
@@ -133,12 +135,18 @@ export interface ApprovalRequest {
   message: string;
 }
 
+/**
+ * A store keeps no more runs than this that have not started and await an approval, because all of them are read to find
+ * those whose time is over.
+ */
+export const MAX_UNAPPROVED = 1_000;
+
 /** The request of a trigger for a run. */
 export type RunRequest = { [P in RunKind]: RequestOf<P> }[RunKind];
 
 /**
- * An approval adds this to the priority. It is more than a request can have, so an approved run goes on before all
- * others.
+ * The approval of a run that has started adds this to its priority. It is more than a request can have, so the run goes
+ * on before all others.
  */
 const APPROVED_PRIORITY = 1_000_000;
 

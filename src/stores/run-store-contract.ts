@@ -635,6 +635,31 @@ export function describeRunStore(
         expect(entries.get('cut')).toMatchObject({ outcome: 'started', attemptedRunId: run.id });
         expect((await store.ledger('sync:other')).entries.size).toBe(0);
       });
+
+      it('lists each scope that it knows once, by a service or by a baseline', async () => {
+        expect(await store.scopes()).toEqual([]);
+        await store.saveBaseline('sync:acme/platform:staging', 'c1');
+        await store.saveBaseline('sync:main', 'c1');
+        await store.enqueue(pushRequest());
+        const { lease } = await claim();
+        const planned = { type: 'step.planned', position: 0, wave: 1, message: '' } as const;
+        for (const [step, scope] of [
+          ['a', 'sync:main'],
+          ['b', 'sync:main'],
+          ['c', 'sync:acme/platform:production'],
+        ] as const) {
+          const events: RunEventBody[] = [
+            { ...planned, step },
+            { type: 'step.started', step, command: [], ledger: { ...fact(step), scope } },
+          ];
+          await store.append(lease, events);
+        }
+        expect(await store.scopes()).toEqual([
+          'sync:acme/platform:production',
+          'sync:acme/platform:staging',
+          'sync:main',
+        ]);
+      });
     });
 
     describe('reports', () => {

@@ -1,8 +1,9 @@
 /** The actions on a run, from its page or by the API: retry what failed, cancel. */
 
+import { RequestError } from '../errors.ts';
 import { enqueueRun } from '../runs/enqueue.ts';
 import { kindOf } from '../runs/kinds/kinds.ts';
-import { endedBadly, isFinal, type Run, type Step } from '../runs/run.ts';
+import { endedBadly, isFinal, type Run, type Step, type SyncRun } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
 export type ActionResult = { status: 'accepted'; run: Run } | { status: 'refused'; reason: string };
@@ -17,8 +18,18 @@ export function mayRetry(run: Run): boolean {
   return endedBadly(run.state) && typeof kindOf(run).retry(run, []) !== 'string';
 }
 
+export interface RetryOptions {
+  store: Pick<RunStore, 'run' | 'steps' | 'enqueue'>;
+  /** Asks again for services of a promotion, which may need another approval. */
+  promoteAgain(run: SyncRun, services: readonly string[], actor: string): Promise<Run>;
+}
+
 /** Makes a run that repeats the steps that did not succeed, at the same commit. */
-export async function retryRun(store: RunStore, runId: string, actor: string): Promise<ActionResult> {
+export async function retryRun(
+  { store, promoteAgain }: RetryOptions,
+  runId: string,
+  actor: string,
+): Promise<ActionResult> {
   const run = await store.run(runId);
   if (!run) return NO_SUCH_RUN;
   if (!endedBadly(run.state)) {
@@ -30,11 +41,28 @@ export async function retryRun(store: RunStore, runId: string, actor: string): P
   const failed = (await store.steps(runId))
     .filter(({ state }) => TO_RETRY.includes(state))
     .map(({ id }) => id);
+  const promotion = promotionOf(run);
+  if (promotion) return retryPromotion(() => promoteAgain(promotion, failed, actor));
   const input = kindOf(run).retry(run, failed);
   if (typeof input === 'string') return { status: 'refused', reason: input };
   const trigger = { source: 'retry', actor, retryOf: run.id } as const;
   const { run: retry } = await enqueueRun(store, run.kind, { trigger, input });
   return { status: 'accepted', run: retry };
+}
+
+function promotionOf(run: Run): SyncRun | null {
+  const isOne = 'promotion' in run.input && run.input.promotion !== undefined;
+  return isOne ? (run as SyncRun) : null;
+}
+
+async function retryPromotion(again: () => Promise<Run>): Promise<ActionResult> {
+  try {
+    return { status: 'accepted', run: await again() };
+  } catch (error) {
+    if (error instanceof RequestError && error.status < 500)
+      return { status: 'refused', reason: error.message };
+    throw error;
+  }
 }
 
 /** Ends a queued run at once and asks a running one to end. */

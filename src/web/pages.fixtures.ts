@@ -2,6 +2,7 @@
 
 import { Hono } from 'hono';
 import { RequestError } from '../errors.ts';
+import { type ApprovalRules, decidersOf, whyNotDecide } from '../runs/sync/promotion.ts';
 import type { DeployActionResult } from '../triggers/deploy/deploy-api.ts';
 import { createTestAccess, createTestGate, LINK_KEY } from './access/access.fixture.ts';
 import { createLoginRoutes } from './access/login-pages.ts';
@@ -22,6 +23,8 @@ export const AS_VIEWER = { Authorization: 'Bearer viewer-token' };
 export const AS_OPERATOR = { Authorization: 'Bearer operator-token' };
 export const AS_ADMIN = { Authorization: 'Bearer admin-token' };
 export const WANTS_JSON = { Accept: 'application/json' };
+const BY_ADMINS: ApprovalRules = { approval: 'any', approvers: null };
+
 export const BROWSER = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
 
 export function createTestPages(store: TestRuns, overrides: Partial<RunRoutesOptions> = {}) {
@@ -44,6 +47,10 @@ export function createTestPages(store: TestRuns, overrides: Partial<RunRoutesOpt
     decide: {
       approve: async (runId, actor) => decideInMemory(store, runId, 'approved', actor),
       reject: async (runId, actor) => decideInMemory(store, runId, 'rejected', actor),
+    },
+    approvals: {
+      whyNot: (_run, { name, isAdmin }) => whyNotDecide(BY_ADMINS, { name, isAdmin }, null),
+      deciders: () => decidersOf(BY_ADMINS),
     },
     clock: () => START_AT + 3_600_000,
     commitUrl: (sha) => `https://github.com/acme/platform/commit/${sha}`,

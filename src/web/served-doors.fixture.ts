@@ -50,6 +50,7 @@ export async function serveDoors({ routes, stalledReaderMs, ...overrides }: Door
           onBranchMoved() {},
         },
       ],
+      namesEnvironments: false,
       previews: false,
       runUrl: (runId) => `http://localhost/runs/${runId}`,
       inbox: createInbox({ store, now: Date.now }),

@@ -1,21 +1,33 @@
-/** Builds what operators may do on the branch: hold and release, and take services back. */
+/** Builds what people may do with places: hold, release, take back, promote, and decide about promotions. */
 
+import type { Run } from '../runs/run.ts';
+import { type ApprovalRules, decidersOf, whyNotDecide } from '../runs/sync/promotion.ts';
 import { createHoldApi, type HoldApi } from '../triggers/holds/hold-api.ts';
+import { createPromoteApi, type PromoteApi } from '../triggers/promote/promote-api.ts';
 import { createRollbackApi, type RollbackApi } from '../triggers/sync/rollback-api.ts';
+import type { ApprovalRights } from '../web/runs/decisions.ts';
 import type { Work } from './work.ts';
 
 export interface Actions {
   holds: HoldApi;
   rollBack: RollbackApi;
+  promote: PromoteApi;
+  approvals: ApprovalRights;
 }
 
-export function buildActions({
-  store,
-  sync: { places },
-  log,
-}: Pick<Work, 'store' | 'sync' | 'log'>): Actions {
+/** The rules for runs that are no promotions. */
+const BY_ADMINS: ApprovalRules = { approval: 'any', approvers: null };
+
+export function buildActions({ store, places, log }: Pick<Work, 'store' | 'places' | 'log'>): Actions {
+  const rulesOf = (run: Run): ApprovalRules =>
+    places.find(({ scope }) => scope === run.concurrencyGroup)?.promoting ?? BY_ADMINS;
   return {
     holds: createHoldApi({ store, places, now: Date.now, log }),
     rollBack: createRollbackApi({ store, places }),
+    promote: createPromoteApi({ store, places, now: Date.now, log }),
+    approvals: {
+      whyNot: (run, caller) => whyNotDecide(rulesOf(run), caller, run.trigger.actor),
+      deciders: (run) => decidersOf(rulesOf(run)),
+    },
   };
 }

@@ -20,6 +20,7 @@ import { createAssetRoutes, loadAssets } from '../web/frame/assets.ts';
 import { createHoldRoutes } from '../web/holds/hold-routes.ts';
 import { createMetricsRoutes } from '../web/metrics/metrics.ts';
 import { createWorkerRoutes } from '../web/metrics/worker-pages.ts';
+import { createPromotionRoutes } from '../web/promotions/promotion-routes.ts';
 import { createRunRoutes } from '../web/runs/run-pages.ts';
 import { createServiceRoutes } from '../web/services/service-pages.ts';
 import type { Actions } from './actions.ts';
@@ -107,16 +108,17 @@ async function buildPageOptions(config: Config, { store, gate, links }: PagePart
 /** Builds the pages and interfaces that keep connections open, and send what is new on them. */
 function buildStreamingRoutes(
   config: Config,
-  { store, fleet, deployApi, log }: PageParts,
+  { store, fleet, deployApi, actions, log }: PageParts,
   shared: PageOptions,
 ) {
   const runs = createRunRoutes({
     ...shared,
     store,
     fleet,
-    retry: (runId, actor) => retryRun(store, runId, actor),
+    retry: (runId, actor) => retryRun({ store, promoteAgain: actions.promote.again }, runId, actor),
     cancel: (runId, actor) => cancelRun(store, runId, actor),
     decide: deployApi,
+    approvals: actions.approvals,
     onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
   });
   const deployments = createDeployRoutes({
@@ -132,10 +134,10 @@ function buildStreamingRoutes(
 /** Builds the pages of the services, of the holds and of the deliveries. */
 function buildTableRoutes(
   { dokploy }: Config,
-  { store, places, log, actions }: PageParts,
+  { store, links, places, log, actions }: PageParts,
   shared: PageOptions,
 ) {
-  const { holds, rollBack } = actions;
+  const { holds, rollBack, promote } = actions;
   const shown = places.map(({ place, scope, known }) => ({
     place,
     scope,
@@ -148,6 +150,7 @@ function buildTableRoutes(
   return [
     createServiceRoutes({ ...shared, store, places: shown, hasOutside: dokploy !== null, rollBack }),
     createHoldRoutes({ ...shared, store, holds }),
+    createPromotionRoutes({ ...shared, store, promote, signedUrl: links.signed }),
     createDeliveryRoutes({
       ...shared,
       store,

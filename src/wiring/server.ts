@@ -27,6 +27,7 @@ import type { Lifetime } from './lifetime.ts';
 import { buildPages, createLinks, type Links } from './pages.ts';
 import { buildReadiness, type Readiness, sayWhatIsMissing } from './readiness/readiness.ts';
 import { type GitHubRepository, reportTargets } from './repositories/github.ts';
+import { startPromoters } from './repositories/promotions.ts';
 import { onlyOne } from './store.ts';
 import { secretsOf } from './sync.ts';
 import { prepareWork, startWork, type Work } from './work.ts';
@@ -98,8 +99,7 @@ interface AppParts {
 
 /** Builds everything that answers requests. */
 async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: AppParts) {
-  const { config, log, store, plans } = work;
-  const { places } = work.sync;
+  const { config, log, store, plans, places } = work;
   const { fleet } = work.opened;
   const deployApi = buildDeployApi(config, store, work.tools, fleet);
   const actions = buildActions(work);
@@ -111,6 +111,7 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
     githubWebhook: createGitHubWebhook({
       ...shared,
       secrets: keysOf(config.webhookSecrets),
+      namesEnvironments: places.length > 1,
       places: places
         .filter(({ promotion }) => promotion === null)
         .map((open) => ({
@@ -151,7 +152,7 @@ function startReporters({ config, log, life, opened, store, plans, github }: Wor
 
 /** Starts what finds work without a request: reconcile, drift checks, and the retention. */
 function startLooking(
-  { config, log, opened, store, sync, tools, github }: Work,
+  { config, log, opened, store, sync, places, tools, github }: Work,
   onReconciler: (scope: string, started: Reconciler) => void,
 ) {
   return onlyOne(opened, 'look', log, async () => {
@@ -176,7 +177,12 @@ function startLooking(
       now: Date.now,
       log,
     });
-    return [...looking, await startDrift(config, store, tools, log), retention.stop];
+    return [
+      ...looking,
+      ...startPromoters(store, places, log),
+      await startDrift(config, store, tools, log),
+      retention.stop,
+    ];
   });
 }
 

@@ -11,6 +11,7 @@ import { createScratchRepository } from '../git/requested/scratch-repository.ts'
 import { gitTrust } from '../isolation/open-folder.ts';
 import type { Outcome, Pipeline, PipelineContext } from '../pipelines/pipeline.ts';
 import { type PreviewOptions, preview } from '../pipelines/preview/preview.ts';
+import { type PromotionCheck, refusePromotion } from '../pipelines/promotion/check.ts';
 import { type Due, dueServices } from '../pipelines/selection/due-services.ts';
 import { sync } from '../pipelines/sync/sync.ts';
 import type { SyncOptions } from '../pipelines/sync/sync-service.ts';
@@ -78,6 +79,7 @@ function notConfigured({ input }: { input: PlaceInput }): Outcome {
 
 function syncOptions({ config, store, executor }: SyncParts, open: OpenPlace): SyncOptions {
   const { place, git, mirror, checkout, environment } = open;
+  const check = promotionCheck(open, store);
   return {
     mirror,
     workspace: createWorkspace({
@@ -94,6 +96,7 @@ function syncOptions({ config, store, executor }: SyncParts, open: OpenPlace): S
     ledger: store.ledger,
     holds: async () => holdsAt(place, await store.holds()),
     steps: store.steps,
+    refuse: async (run, found) => (check ? refusePromotion(check, run, found) : null),
     outside: config.dokploy && {
       hashes: createDokployHashes(config.dokploy),
       store,
@@ -116,9 +119,22 @@ function syncOptions({ config, store, executor }: SyncParts, open: OpenPlace): S
   };
 }
 
+/** Returns null for an environment that follows by itself. */
+function promotionCheck({ promotion }: OpenPlace, store: RunStore): PromotionCheck | null {
+  if (promotion === null) return null;
+  const { approval, promote: from } = promotion;
+  return { approval, from, latestDecision: (runId) => store.latestEvent(runId, 'run.decided') };
+}
+
 /** The variables of tasks that are part of the config hash. */
-function taskEnvironment({ taskEnvironment: usual }: Config, { environment }: OpenPlace) {
-  return { ...usual, ...environment.variables };
+export function taskEnvironment(
+  { taskEnvironment: usual }: Config,
+  { environment }: Pick<OpenPlace, 'environment'>,
+): Readonly<Record<string, string>> {
+  const own = { ...usual, ...environment.variables };
+  // The task gets the secret in place of this value.
+  const { secrets } = environment;
+  return Object.fromEntries(Object.entries(own).filter(([name]) => !Object.hasOwn(secrets, name)));
 }
 
 function readSecrets(secrets: Readonly<Record<string, Secret>>): Record<string, string> {

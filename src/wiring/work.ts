@@ -7,6 +7,8 @@ import { clearLeftoverLock } from '../pipelines/sync/sync-lock.ts';
 import { removeTaskFolder } from '../pipelines/task-folder.ts';
 import { loadProcessLibrary } from '../process/supervise-process.ts';
 import type { WorkerSign } from '../runs/fleet.ts';
+import type { RunStore } from '../runs/run-store.ts';
+import { describeScope } from '../runs/sync/place.ts';
 import { MINUTE } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { startHeartbeat } from '../worker/heartbeat.ts';
@@ -20,6 +22,7 @@ import type { Lifetime } from './lifetime.ts';
 import { buildPlans } from './plans.ts';
 import { gitMarker } from './repositories/git.ts';
 import { githubRepositories } from './repositories/github.ts';
+import { withPromotions } from './repositories/promotions.ts';
 import { onceReachable, openStore, repairLoss } from './store.ts';
 import { buildPreview, buildSync, taskFiles } from './sync.ts';
 
@@ -72,7 +75,21 @@ export async function prepareWork(
   const tools = await buildToolSetup(config, watchdog, log);
   const github = githubRepositories(config, sync.places);
   const plans = await buildPlans(config, store, { setup: tools, github }, log);
-  return { config, log, life, opened, store, sync, tools, plans, github };
+  const places = withPromotions(config, store, sync.places);
+  await sayWhatIsGone(store, places, log);
+  return { config, log, life, opened, store, sync, places, tools, plans, github };
+}
+
+/** What an environment deployed stays when it is taken out of the configuration. */
+async function sayWhatIsGone(
+  store: Pick<RunStore, 'scopes'>,
+  places: readonly { scope: string }[],
+  log: Logger,
+): Promise<void> {
+  const known = new Set(places.map(({ scope }) => scope));
+  const gone = (await store.scopes()).filter((scope) => !known.has(scope)).map(describeScope);
+  if (gone.length === 0) return;
+  log.warn({ gone }, 'these are not configured any more; what they deployed stays as it is');
 }
 
 export interface WorkOptions {

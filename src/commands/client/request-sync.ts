@@ -15,6 +15,8 @@ export interface SyncRequestBody {
   dry_run?: boolean;
   revision?: string;
   unpin?: boolean;
+  environment?: string | undefined;
+  repository?: string | undefined;
 }
 
 const answerSchema = z.object({ run_id: z.string(), services: z.array(z.string()), url: z.string() });

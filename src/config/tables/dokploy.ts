@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { ConfigError } from '../../errors.ts';
+import type { RepositoryConfig } from '../repositories.ts';
 import { anyText, flag, httpUrl } from '../shapes.ts';
 import { problemWith, type ValuesOf, variable } from '../variable.ts';
 
@@ -41,8 +42,10 @@ export const DOKPLOY = {
 export function dokployConfig(
   values: ValuesOf<typeof DOKPLOY>,
   domain: string | null,
+  repositories: readonly RepositoryConfig[],
 ): { url: string; apiKey: string } | null {
   if (values.hashStore === 'ledger') return null;
+  requireOneEnvironment(repositories);
   const url = httpUrl.schema.safeParse(values.url ?? (domain ? `https://cloud.${domain}/api` : undefined));
   const { username, password, search, hash } = new URL(url.data ?? 'none:');
   const isUrl = url.success && `${username}${password}${search}${hash}` === '';
@@ -53,4 +56,13 @@ export function dokployConfig(
     ...(apiKey !== undefined ? [] : [problemWith(DOKPLOY.apiKey, values.apiKey)]),
   ];
   throw new ConfigError(wrong.join('\n'));
+}
+
+/** A service has one place for its config hash in Dokploy. */
+function requireOneEnvironment(repositories: readonly RepositoryConfig[]): void {
+  const count = repositories.flatMap(({ environments }) => environments).length;
+  if (count === 1) return;
+  throw new ConfigError(
+    `${DOKPLOY.hashStore.name}=dokploy is for one environment, but the file of CONFIG_FILE has ${count}. Remove ${DOKPLOY.hashStore.name}, or leave one environment in the file.`,
+  );
 }

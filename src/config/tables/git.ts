@@ -1,28 +1,34 @@
-/** The platform repository: its address, its branch, and its name on GitHub. */
+/** The platform repository, or the file of several: its address, its branch, and its name on GitHub. */
 
-import { anyText, httpUrl, matching, text } from '../shapes.ts';
-import { type ValuesOf, variable } from '../variable.ts';
+import { ConfigError } from '../../errors.ts';
+import type { Environment } from '../environment.ts';
+import type { RepositoryConfig } from '../repositories.ts';
+import { githubName, lastPart, OWNER_AND_NAME } from '../repository-names.ts';
+import { absolutePath, anyText, httpUrl, matching, text } from '../shapes.ts';
+import { problemWith, type ValuesOf, variable } from '../variable.ts';
 
-const OWNER_AND_NAME = /^[A-Za-z0-9-]+\/[A-Za-z0-9._-]+$/;
-
-const urlShape = {
+/** The rule for the address of a repository of the operator. */
+export const repositoryUrl = {
   schema: text.refine(
     (value) => !value.startsWith('-') && !/^\s*[a-z0-9+.-]*::/i.test(value) && !/\s/.test(value),
   ),
   expected: 'the URL of the platform repository (https, ssh, or a local path; no `transport::address`)',
 };
-const branchShape = matching(
-  /^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|\/$))[^\s~^:?*[\\\p{Cc}]+$/u,
+/** https://git-scm.com/docs/git-check-ref-format */
+export const branchName = matching(
+  /^(?![-/.]|@$)(?!.*(\.\.|\/[/.]|@\{|\.lock(\/|$)|[/.]$))[^\s~^:?*[\\\p{Cc}]+$/u,
   'the name of a branch',
 );
+const URL_FACTS = {
+  example: 'https://github.com/acme/platform.git',
+  description: 'The platform repository. Credentials in it are used for git only and never shown.',
+  secret: 'in_url',
+  recommended: true,
+} as const;
 
 export const GIT = {
-  url: variable('GIT_REPO_URL', urlShape, {
-    example: 'https://github.com/acme/platform.git',
-    description: 'The platform repository. Credentials in it are used for git only and never shown.',
-    secret: 'in_url',
-  }),
-  branch: variable('GIT_BRANCH', branchShape, {
+  url: variable('GIT_REPO_URL', repositoryUrl, { ...URL_FACTS, unset: 'required without CONFIG_FILE' }),
+  branch: variable('GIT_BRANCH', branchName, {
     default: 'main',
     description: 'The branch that is deployed.',
     recommended: true,
@@ -45,28 +51,33 @@ export const GIT = {
     example: 'https://github.example.com/api/v3',
     description: 'The API of GitHub, or of a GitHub Enterprise Server.',
   }),
+  configFile: variable('CONFIG_FILE', absolutePath, {
+    unset: 'none: one repository with one unnamed environment',
+    example: '/etc/iac-runner/config.yaml',
+    description:
+      'The file of the repositories and their environments, in place of GIT_REPO_URL, GIT_BRANCH and GITHUB_REPOSITORY; see environments.md.',
+  }),
 } as const;
 
-export function gitConfig({ url, branch, token, githubApiUrl, ...given }: ValuesOf<typeof GIT>) {
-  /** The `owner/name` that pushes must come from, or null to accept any. */
-  const repository = given.repository ?? repositoryOf(url, githubApiUrl);
-  const [owner, repo] = repository?.split('/') ?? [];
-  return {
-    git: { url, branch, token },
-    /** Null when the repository is not on GitHub as far as we know; then there are no statuses. */
-    github: owner && repo && token ? { owner, repo, apiUrl: githubApiUrl, token } : null,
-    repository,
-    githubApiUrl,
-  };
+const REQUIRED_URL = variable('GIT_REPO_URL', repositoryUrl, URL_FACTS);
+
+/** The table for this environment, in which GIT_REPO_URL is required if there is no CONFIG_FILE. */
+export function gitTable(environment: Environment): typeof GIT {
+  return environment.CONFIG_FILE?.trim() ? GIT : { ...GIT, url: REQUIRED_URL };
 }
 
-/** The `owner/name` of a repository on github.com or on the Enterprise Server of the API address, else null. */
-function repositoryOf(url: string, apiUrl: string): string | null {
-  const apiHost = new URL(apiUrl).hostname;
-  const expectedHost = apiHost === 'api.github.com' ? 'github.com' : apiHost;
-  const scp = /^(?:[^@/]+@)?([^:/]+):(?!\/\/)\/?(.+)$/.exec(url);
-  const [host, location] =
-    URL.canParse(url) && !scp ? [new URL(url).hostname, new URL(url).pathname] : [scp?.[1], scp?.[2]];
-  const name = location?.replace(/^\/+|\/+$/g, '').replace(/\.git$/, '');
-  return host === expectedHost && name && OWNER_AND_NAME.test(name) ? name : null;
+/** The repository of a server without CONFIG_FILE, which has one unnamed environment. */
+export function oneRepository(values: ValuesOf<typeof GIT>): RepositoryConfig {
+  const { url, branch, token } = values;
+  if (url === null) throw new ConfigError(problemWith(GIT.url));
+  const fullName = values.repository ?? githubName(url, values.githubApiUrl);
+  return {
+    name: fullName ?? lastPart(url),
+    fullName,
+    url,
+    token: token === null ? null : { value: token },
+    deployments: false,
+    serviceStatuses: false,
+    environments: [{ name: null, source: { branch }, url: null, variables: {}, secrets: {}, windows: [] }],
+  };
 }

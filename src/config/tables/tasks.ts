@@ -33,11 +33,17 @@ export const TASKS = {
   }),
 } as const;
 
-export function tasksConfig({ taskEnv, ...others }: ValuesOf<typeof TASKS>, environment: Environment) {
+/** Tasks do not get the variables of `never`, not even if TASK_ENV has them by default. */
+export function tasksConfig(
+  { taskEnv, ...others }: ValuesOf<typeof TASKS>,
+  environment: Environment,
+  never: readonly string[],
+) {
+  const names = taskEnv.filter((name) => !never.includes(name));
   return {
     ...others,
     /** The variables that tasks get by TASK_ENV; they are part of the config hash. */
-    taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, taskEnv),
+    taskEnvironment: pick({ ...TASK_ENV_DEFAULTS, ...given(environment) }, names),
     /** PATH, HOME and the like, for every child. */
     plumbing: plumbingOf(environment),
   };

@@ -70,8 +70,31 @@ export async function mergeBase(
   throw gitFailure(`Comparing the history of ${one} and ${other} failed`, stderr);
 }
 
-/** The `git log` that prints one commit in a format, and nothing that a setting may add. */
-export const LOG_ONE = ['log', '-1', '--encoding=UTF-8', '--no-show-signature', '--no-color'] as const;
+/** The commits that `revision` has and none of `without` has, the newest first, at most `limit`. */
+export async function log(
+  repository: RepositoryGit,
+  revision: string,
+  without: readonly string[],
+  limit: number,
+): Promise<Pick<Commit, 'id' | 'subject'>[]> {
+  await requireType(repository, revision, ['commit']);
+  const known = await objectTypes(repository, without.map(checkedId));
+  const excluded = without.filter((id) => known.get(id) === 'commit').map((id) => `^${id}`);
+  const flags = ['--topo-order', `--max-count=${limit}`, '--format=%H%x00%s%x00%x00'];
+  const args = ['log', ...PLAIN_LOG, ...flags, revision, ...excluded, '--'];
+  const output = await repository.read(`Listing the commits before ${revision} failed`, args);
+  const records = output.toString().split('\0\0').slice(0, -1);
+  return records.map((record) => {
+    const [id = '', subject = ''] = record.trimStart().split('\0');
+    return { id: checkedId(id), subject: displayable(subject) };
+  });
+}
+
+/** Nothing that a setting may add is printed. */
+const PLAIN_LOG = ['--encoding=UTF-8', '--no-show-signature', '--no-color'] as const;
+
+/** The `git log` that prints one commit in a format. */
+export const LOG_ONE = ['log', '-1', ...PLAIN_LOG] as const;
 
 export async function commit(repository: RepositoryGit, revision: string): Promise<Commit> {
   await requireType(repository, revision, ['commit']);

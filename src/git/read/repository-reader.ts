@@ -2,7 +2,7 @@
 
 import { GitError } from '../../errors.ts';
 import type { RepositoryGit } from '../git.ts';
-import { type Commit, commit, descendants, type Location, locate, mergeBase } from './history.ts';
+import { type Commit, commit, descendants, type Location, locate, log, mergeBase } from './history.ts';
 import { blobs, filesIn, followLinks, rootTrees } from './objects.ts';
 import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
@@ -32,6 +32,8 @@ export interface RepositoryReader {
   /** The paths that differ, for each pair of tree ids, in order; null for a pair with a tree that is not here. */
   changedPaths(pairs: readonly TreePair[]): Promise<(string[] | null)[]>;
   commit(revision: string): Promise<Commit>;
+  /** The commits that `revision` has and none of `without` has, the newest first, at most `limit`. */
+  log(revision: string, without: readonly string[], limit: number): Promise<Pick<Commit, 'id' | 'subject'>[]>;
 }
 
 export interface ReaderOptions {
@@ -57,6 +59,7 @@ export function createReader(options: ReaderOptions): RepositoryReader {
     followLinks: (revision, paths) => guard(() => followLinks(repository, revision, paths)),
     changedPaths: (pairs) => guard(() => changedPaths(repository, pairs)),
     commit: (revision) => guard(() => commit(repository, revision)),
+    log: (revision, without, limit) => guard(() => log(repository, revision, without, limit)),
   };
 }
 

@@ -61,7 +61,7 @@ signatures: required
   it.each([
     ['not YAML', 'services: [\n', /line 2/],
     ['a key twice', 'exclude: []\nexclude: []\n', /line 2: .*unique/],
-    ['an unknown key', 'exclude: []\nexcluded: [a]\n', /line 1: Unrecognized key: "excluded"/],
+    ['an unknown key', 'exclude: []\nexcluded: [a]\n', /line 2, excluded: Unrecognized key: "excluded"/],
     ['a list for the whole', '- a\n', /line 1: Invalid input: expected object/],
     ['a wrong type', 'exclude:\n  - a\n  - 3\n', /line 3, exclude\.1: /],
     [
@@ -137,6 +137,12 @@ signatures: required
     ],
     ['".." behind a line break', 'terraform:\n  roots: ["a\\n/../.."]\n', /line 2, terraform\.roots\.0/],
     ['".." behind a line separator', 'shared: ["a\\u2028/../.."]\n', /line 1, shared\.0/],
+    ['a key that no schema sees', 'exclude: []\n__proto__: []\n', /line 2: .*__proto__/],
+    [
+      'a pattern with ! that is not in quotes',
+      'exclude: []\nignore: [docs/**, !**/a.md]\n',
+      /line 2: .*quotes/,
+    ],
     ['an alias', 'a: &x [1]\nexclude: *x\n', /aliases/],
     ['something huge', `# ${'x'.repeat(300_000)}\n`, /larger than 256 KiB/],
   ])('names line and field of %s', (_name, text, expected) => {

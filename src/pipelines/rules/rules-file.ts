@@ -1,14 +1,9 @@
 /** Reads `.iac-runner.yaml`, the rules of a platform repository, with the line and field of every mistake. */
 
-import type { SyncWindow } from '../../sync-window.ts';
+import { toWindow } from '../../sync-window.ts';
 import { type FileProblem, parseYamlFile } from '../../yaml-file.ts';
 import { findCircle, shownCircle } from './file/circle.ts';
-import {
-  type RulesFile,
-  rulesFileSchema,
-  type TerraformFields,
-  type WindowFields,
-} from './file/rules-schema.ts';
+import { type RulesFile, rulesFileSchema, type TerraformFields } from './file/rules-schema.ts';
 import { createIdCheck } from './service-id.ts';
 import { DEFAULT_RULES, type Rules, type ServiceRule, type TerraformRules } from './service-rules.ts';
 
@@ -76,15 +71,6 @@ function toTerraformRules(file: TerraformFields): TerraformRules {
     return { directory: root.path, tool: root.tool ?? file.tool, toolVersion: root.version ?? own };
   });
   return { ...usual, roots: roots ?? null };
-}
-
-function toWindow({ days, from, to, timezone }: WindowFields): SyncWindow {
-  return { days, fromMinute: minutes(from), toMinute: minutes(to), timeZone: timezone };
-}
-
-function minutes(time: string): number {
-  const [hours = 0, minute = 0] = time.split(':').map(Number);
-  return hours * 60 + minute;
 }
 
 /** Ids that no rule can make, with their place in the file. */

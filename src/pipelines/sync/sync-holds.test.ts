@@ -6,6 +6,8 @@ import type { SyncInput } from '../../runs/sync/sync-input.ts';
 import { retryRun } from '../../triggers/run-actions.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
+const noPromotion = () => Promise.reject(new Error('Nothing is promoted here.'));
+
 const REDIS = 'platform/redis';
 const DASHY = 'platform/dashy';
 const HELD = 'Held by ada: Freeze';
@@ -247,7 +249,7 @@ describe('A rollback while a hold stands', () => {
     expect(await world.work()).toMatchObject({ id: run.id, state: 'failed' });
     expect(world.tasks()).toEqual([`redis.sync ${first}`]);
     expect(await world.notices(run.id)).toContain(`The request passes over a hold. ${HELD}`);
-    await retryRun(world.store, run.id, 'grace');
+    await retryRun({ store: world.store, promoteAgain: noPromotion }, run.id, 'grace');
     expect(await world.work()).toMatchObject({ state: 'queued', message: HELD });
   });
 });

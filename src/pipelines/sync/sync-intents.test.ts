@@ -10,6 +10,8 @@ import { retryRun } from '../../triggers/run-actions.ts';
 import { sync } from './sync.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
+const noPromotion = () => Promise.reject(new Error('Nothing is promoted here.'));
+
 const REDIS = 'platform/redis';
 
 /** This is long ago, so that a run which waits for a window may begin as soon as the test asks. */
@@ -174,7 +176,7 @@ describe('A rollback', () => {
     const rollback = await askBack(world, good);
     expect(await world.work()).toMatchObject({ state: 'errored', reason: 'git_unavailable' });
     renameSync(`${world.remote}.away`, world.remote);
-    const retried = await retryRun(world.store, rollback.id, 'ada');
+    const retried = await retryRun({ store: world.store, promoteAgain: noPromotion }, rollback.id, 'ada');
     expect(retried.status).toBe('accepted');
     expect(await world.work()).toMatchObject({ state: 'succeeded', revision: good });
     expect(world.tasks()).toEqual([`redis.sync ${good}`]);

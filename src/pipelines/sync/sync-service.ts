@@ -6,14 +6,15 @@ import type { StepResult } from '../../executor/executor.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { Workspace } from '../../git/own/workspace.ts';
 import { createRedactor } from '../../process/output/redact.ts';
-import type { Step, StepState } from '../../runs/run.ts';
+import type { Step, StepState, SyncRun } from '../../runs/run.ts';
 import type { RunReason } from '../../runs/run-reasons.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import type { Hold } from '../../runs/sync/hold.ts';
 import { capitalized } from '../../runs/texts/capitalized.ts';
 import type { SyncWindow } from '../../sync-window.ts';
-import type { PipelineContext } from '../pipeline.ts';
+import type { Outcome, PipelineContext } from '../pipeline.ts';
 import { digest } from '../rules/snapshot.ts';
+import type { Selected } from '../selection/select-services.ts';
 import { commandEnd } from '../step.ts';
 import { removeTaskFolder } from '../task-folder.ts';
 import type { OutsideOptions } from './outside.ts';
@@ -53,6 +54,8 @@ export interface SyncOptions extends TaskOptions {
   /** The holds that stand. */
   holds(): Promise<readonly Hold[]>;
   steps(runId: string): Promise<Step[]>;
+  /** Returns the outcome of a run that the rules of the environment forbid; null for any other. */
+  refuse(run: SyncRun, found: { selected: readonly Selected[]; ledger: Ledger }): Promise<Outcome | null>;
   now(): number;
 }
 

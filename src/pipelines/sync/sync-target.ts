@@ -2,7 +2,7 @@
 
 import type { Mirror } from '../../git/own/mirror.ts';
 import type { SyncRun } from '../../runs/run.ts';
-import type { SyncPlace } from '../../runs/sync/sync-intent.ts';
+import { meaningOf, type SyncPlace } from '../../runs/sync/sync-intent.ts';
 import type { PipelineContext } from '../pipeline.ts';
 
 export type SyncTarget = {
@@ -40,11 +40,26 @@ export async function resolveTarget(
   if (revision !== undefined) {
     return { kind: 'not_on_branch', revision, commit: head, offBranch };
   }
+  // Only the commit that was shown is promoted.
+  if (meaningOf(run).intent === 'promote' && commit !== null) {
+    return { kind: 'commit', commit, offBranch: await notIn(mirror, covers, commit) };
+  }
   const onBranch = [...new Set(asked.filter(isOnBranch))];
   const isHead = takesHead || onBranch.includes(head);
   const [newest = head, other] = isHead ? [head] : await newestOf(mirror, onBranch);
   // If there are two that do not contain each other, the head contains both.
   return { kind: 'commit', commit: other === undefined ? newest : head, offBranch };
+}
+
+/** The covered runs whose commits the commit does not contain. */
+async function notIn(mirror: Mirror, covers: readonly SyncRun[], commit: string): Promise<SyncRun[]> {
+  const others: SyncRun[] = [];
+  for (const covered of covers) {
+    const { revision } = covered.input;
+    const newest = revision === null ? [] : await mirror.tips([commit, revision]);
+    if (newest.length !== 1 || newest[0] !== commit) others.push(covered);
+  }
+  return others;
 }
 
 async function newestOf(mirror: Mirror, commits: string[]): Promise<string[]> {

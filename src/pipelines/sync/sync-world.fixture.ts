@@ -52,6 +52,7 @@ export async function createSyncWorld(path?: string) {
     ledger: store.ledger,
     holds: store.holds,
     steps: store.steps,
+    refuse: async () => null,
     outside: null,
     executor: createLocalExecutor(),
     invokeCommand: [task],
@@ -65,12 +66,15 @@ export async function createSyncWorld(path?: string) {
     lockWaitMs: 0,
   };
   const journal = join(state, 'journal');
+  /** The options of places other than the branch main, by their scopes. */
+  const places = new Map<string, SyncOptions>();
 
   return {
     ...world,
     store,
     state,
     options,
+    places,
     clock,
     lock: join(workspaceDir, '.sync.lock'),
     /** Stores a request for a sync of the branch. */
@@ -92,7 +96,10 @@ export async function createSyncWorld(path?: string) {
       await executeRun(
         {
           store: working,
-          pipelines: { ...NO_OTHERS, sync: (context) => sync(options, context) },
+          pipelines: {
+            ...NO_OTHERS,
+            sync: (context) => sync(places.get(claim.run.concurrencyGroup) ?? options, context),
+          },
           leaseMs: LEASE_MS,
           draining: never,
           stopping: never,

@@ -11,12 +11,12 @@ import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync/sync-inten
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { nextOpening } from '../../sync-window.ts';
 import type { Outcome, PipelineContext } from '../pipeline.ts';
-import { readRules } from '../rules/read-rules.ts';
 import { type Explained, explain, NO_COMMIT } from '../selection/explain.ts';
 import { type HeldBack, heldBack, passedOver } from '../selection/held.ts';
 import type { Selected } from '../selection/select-services.ts';
 import { endsOfOpenSteps } from '../step.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
+import { refuseUnsigned } from './refuse-unsigned.ts';
 import { runServices } from './run-services.ts';
 import { conclude, outcomeOf } from './sync-outcome.ts';
 import type { SyncOptions } from './sync-service.ts';
@@ -72,17 +72,24 @@ async function leaveOut(
     const asked = shortCommit(input.revision ?? '');
     return {
       id,
-      message: `${asked} is not on ${run.input.branch}; ${shortCommit(commit)} is synced instead`,
+      message: insteadOf(run, asked, shortCommit(commit)),
     };
   });
   if (runs.length > 0) await emit({ type: 'run.uncovers', runs });
+}
+
+function insteadOf(run: SyncRun, asked: string, commit: string): string {
+  return meaningOf(run).intent === 'promote'
+    ? `${commit} was promoted instead of ${asked}, which it does not contain`
+    : `${asked} is not on ${run.input.branch}; ${commit} is synced instead`;
 }
 
 /** A commit that is not on the branch is never checked out. The branch head is synced instead, or nothing. */
 function replaced({ run }: PipelineContext<'sync'>, revision: string, head: string): Outcome {
   const { kind, trigger, concurrencyGroup, coalesce } = run;
   if (meaningOf(run).offBranch === null) {
-    const message = `${shortCommit(revision)} is not on ${run.input.branch} any more, so nothing was taken back`;
+    const done = meaningOf(run).goesBack ? 'taken back' : 'promoted';
+    const message = `${shortCommit(revision)} is not on ${run.input.branch} any more, so nothing was ${done}`;
     return { state: 'failed', reason: 'unknown_revision', message };
   }
   const input: SyncInput = { ...run.input, intent: 'follow', revision: head };
@@ -105,7 +112,9 @@ async function syncRevision(
   const outside = await lookFirst(options, context);
   const holds = await options.holds();
   const explained = await explainRun(options, context, { revision, ledger, outside, holds });
-  const refused = await refusal(options, explained, revision, ledger.rules);
+  const refused =
+    (await refuseUnsigned(options, explained, ledger.rules)) ??
+    (await options.refuse(run, { ...explained, ledger }));
   if (refused) return refused;
   const chosen = explained.selected.filter(isChosen);
   const held = heldBack(explained.selected, holds);
@@ -131,8 +140,14 @@ async function syncRevision(
   }
   const outcome = conclude(explained, outcomes, chosen.length, ledger);
   // A success would also be shown for the commits that changed the held services.
-  const isPart = held !== null && outcome.state === 'succeeded' && meaningOf(run).coalesces;
+  const isPart = held !== null && outcome.state === 'succeeded' && waitsForHeld(run);
   return isPart ? untilReleased(held) : outcome;
+}
+
+/** What was approved runs in this run, or not at all. */
+function waitsForHeld(run: SyncRun): boolean {
+  const { coalesces, intent } = meaningOf(run);
+  return coalesces || intent === 'promote';
 }
 
 interface SyncFacts {
@@ -210,25 +225,6 @@ async function lookFirst(
     await emit(...view.remarks.map((remark) => ({ type: 'run.notice' as const, ...remark })));
   }
   return view;
-}
-
-/** Refuses an unsigned commit before any of its code runs, if commits must be signed. */
-async function refusal(
-  { mirror, requireSignature }: SyncOptions,
-  { loaded }: Explained,
-  revision: string,
-  lastGood: string | null,
-): Promise<Outcome | null> {
-  // The last good rules count too, so that an unsigned commit cannot remove the rule.
-  const before = lastGood === null ? null : await readRules(lastGood);
-  const demanded =
-    requireSignature || loaded.rules.requireSignature || (before?.ok && before.rules.requireSignature);
-  if (!demanded || (await mirror.isSigned(revision))) return null;
-  return {
-    state: 'errored',
-    reason: 'unsigned_commit',
-    message: `${shortCommit(revision)} is not signed by an allowed key`,
-  };
 }
 
 /** Outside its windows a sync waits. Returns null inside a window. */

@@ -67,10 +67,12 @@ export const DEPLOY: Kind<'deploy'> = {
     priority: requestedPriority(run),
     labels: run.labels,
   }),
+  approval: {
+    thing: 'plan file with the SHA-256',
+    notAsked: 'There is no plan to decide about yet: the deployment is',
+  },
   tool: {
     history: 'History of the target',
-    approvedThing: 'plan file with the SHA-256',
-    notAsked: 'There is no plan to decide about yet: the deployment is',
     directory: ({ path }) => path,
   },
 };

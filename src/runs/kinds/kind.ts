@@ -79,8 +79,8 @@ export interface Kind<K extends RunKind = RunKind> {
   // These members are about repetition.
   /** Returns the input of a run that repeats this one, or why it cannot. `failed` are the steps to run again. */
   retry(run: Run<K>, failed: string[]): RunInputs[K] | string;
-  /** Returns the input of a run for the services that a hold kept `run` from syncing. Left out: a hold stops nothing. */
-  afterHold?(run: Run<K>, services: string[]): RunInputs[K];
+  /** Returns the input of a run for the services that a hold kept `run` from syncing. Left out: a hold stops nothing; null: the run itself waits. */
+  afterHold?(run: Run<K>, services: string[]): RunInputs[K] | null;
   /** Returns why a delivery with this input is not replayed, or null. */
   whyNotReplayed?(input: RunInputs[K]): string | null;
 
@@ -99,15 +99,18 @@ export interface Kind<K extends RunKind = RunKind> {
   json?(run: Run<K>): object;
   /** The steps of a run are services, which run in waves. */
   hasWaves?: true;
-  /** Left out: the kind runs no Terraform or OpenTofu, so there are no plans and nothing to approve. */
-  tool?: {
-    history: string;
+  /** Left out: no run of this kind waits for an approval. */
+  approval?: {
     /** The thing that an approval is for. The digest or the id that it is bound to follows. */
-    approvedThing: string;
+    thing: string;
     /** A remark for the person who approves. */
-    approvalNote?: string;
+    note?: string;
     /** The answer to a decision that the run does not await. The state of the run follows. */
     notAsked: string;
+  };
+  /** Left out: the kind runs no Terraform or OpenTofu, so there are no plans. */
+  tool?: {
+    history: string;
     /** The root module, if there is only one. */
     directory(input: RunInputs[K]): string | null;
   };

@@ -69,12 +69,13 @@ export const PLAN: Kind<'plan'> = {
         tool_version: root.toolVersion,
       })) ?? null,
   }),
+  approval: {
+    thing: 'commit',
+    note: 'The head comes from a fork. If you approve it, its code runs here, without any credentials of the server.',
+    notAsked: 'The plan does not wait for an approval now: it is',
+  },
   tool: {
     history: 'Plans of the pull request',
-    approvedThing: 'commit',
-    approvalNote:
-      'The head comes from a fork. If you approve it, its code runs here, without any credentials of the server.',
-    notAsked: 'The plan does not wait for an approval now: it is',
     directory: ({ roots }) => roots?.[0]?.directory ?? null,
   },
 };

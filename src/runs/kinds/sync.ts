@@ -2,7 +2,7 @@
 
 import type { SyncRun, Trigger } from '../run.ts';
 import { type PlaceInput, scopeOfInput } from '../sync/place.ts';
-import type { SyncInput } from '../sync/sync-input.ts';
+import type { Promotion, SyncInput } from '../sync/sync-input.ts';
 import { meaningOf, retryOf } from '../sync/sync-intent.ts';
 import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
 
@@ -64,29 +64,54 @@ export const SYNC: Kind<'sync'> = {
     announced: failed,
   }),
   // A run that another one may cover makes its branch up to date, so that newer commits count as well.
+  // A promotion waits itself, because nothing else was approved.
   afterHold: ({ input, coalesce }, services) =>
-    coalesce
-      ? { ...input, revision: null, before: null, postponed: [], announced: services }
-      : { ...input, selection: { mode: 'services', services }, announced: services },
+    input.promotion !== undefined
+      ? null
+      : coalesce
+        ? { ...input, revision: null, before: null, postponed: [], announced: services }
+        : { ...input, selection: { mode: 'services', services }, announced: services },
   ref: ({ branch }) => branch,
-  options: ({ force, dryRun, overrideHold }) => [
+  options: ({ force, dryRun, overrideHold, promotion }) => [
+    ...(promotion?.breakGlass ? ['break glass'] : []),
     ...(force ? ['force'] : []),
     ...(dryRun ? ['dry run'] : []),
     ...(overrideHold ? ['override hold'] : []),
   ],
-  facts: ({ note, environment }) => [
+  facts: ({ note, environment, promotion }) => [
     environment === undefined ? null : { name: 'Environment', values: [environment] },
+    promotion ? { name: 'Source environment', values: [promotion.from] } : null,
     note === undefined ? null : { name: 'Reason', values: [note] },
   ],
+  json: ({ input: { environment, repository, promotion, note } }) => ({
+    ...(environment !== undefined && { environment, repository }),
+    ...(promotion && { promotion: promotionJson(promotion), reason_given: note ?? null }),
+  }),
   hasWaves: true,
+  approval: {
+    thing: 'change with the digest',
+    notAsked: 'The sync does not wait for an approval: it is',
+  },
 };
+
+function promotionJson({ from, services, commits, breakGlass }: Promotion) {
+  return { from, services, commits, break_glass: breakGlass };
+}
 
 /** One environment of a repository never hides the status of another. */
 function contextOf(name: string, { environment }: PlaceInput): string {
   return `IaC Runner / ${name}${environment === undefined ? '' : ` (${environment})`}`;
 }
 
+/** Everybody sees when somebody passed the rules of promotions, and why. */
 function statusOf(run: SyncRun): StatusWords {
+  const words = usualStatus(run);
+  const { promotion, note = '' } = run.input;
+  if (!promotion?.breakGlass) return words;
+  return { ...words, description: `Break-glass by ${run.trigger.actor}: ${words.description} (${note})` };
+}
+
+function usualStatus(run: SyncRun): StatusWords {
   const { state, message, notBefore, chosen } = run;
   // A run that was covered or off the branch shows its own message. Any other had nothing left to do.
   if (state === 'superseded')

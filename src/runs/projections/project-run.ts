@@ -61,14 +61,17 @@ function requeued(run: Run, event: Extract<RunEventBody, { type: 'run.requeued' 
   };
 }
 
-/** Any worker starts an approved run again, with attempts counted from 0. A rejected run ends by `run.finished`. */
+/**
+ * Any worker starts an approved run, with attempts counted from 0. A run that has started before goes on before all
+ * others, because its group waited for it. A rejected run ends by `run.finished`.
+ */
 function decided(run: Run, { decision, by }: { decision: ApprovalDecision; by: string }): Run {
   if (decision !== 'approved') return run;
   return {
     ...run,
     state: transition(run.state, 'queued'),
     message: `Approved by ${by}`,
-    priority: approvedPriority(run),
+    priority: run.attempt > 0 ? approvedPriority(run) : run.priority,
     attempt: 0,
     handBacks: 0,
     approvalExpiresAt: null,

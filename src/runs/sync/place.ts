@@ -44,3 +44,12 @@ export function isLike(tag: string, pattern: string): boolean {
   const star = tag.slice(first.length, tag.length - last.length);
   return tag === `${first}${star}${last}` && !star.includes('/');
 }
+
+/** Says for people what a scope is of: a branch, or an environment of a repository. */
+export function describeScope(scope: string): string {
+  const [, first = '', ...rest] = scope.split(':');
+  const environment = rest.pop();
+  return environment === undefined
+    ? `the branch ${first}`
+    : `${environment} of ${[first, ...rest].join(':')}`;
+}

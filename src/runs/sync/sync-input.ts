@@ -18,6 +18,8 @@ export interface Promotion {
   from: string;
   /** The services that would run, and the commit that each has in the target; null if it was never synced there. */
   services: { service: string; from: string | null }[];
+  /** The commits that the target gets, the newest first, as far as they were listed. */
+  commits: { id: string; subject: string }[];
   /** True if an admin passes the rule that the other environment holds the commit, and the approval. */
   breakGlass: boolean;
 }

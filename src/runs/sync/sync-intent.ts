@@ -20,10 +20,10 @@ export function meaningOf({ trigger, input }: Asked): SyncMeaning {
   const leavesChoice = input.selection.mode === 'changed' && !input.force && !input.dryRun;
   return {
     intent,
-    coalesces: intent === 'follow' && leavesChoice,
+    coalesces: (intent === 'follow' || intent === 'promote') && leavesChoice,
     goesBack: intent === 'back',
     waitsForWindow: !input.force && !input.dryRun,
-    offBranch: intent === 'back' ? null : 'head',
+    offBranch: intent === 'back' || intent === 'promote' ? null : 'head',
   };
 }
 
@@ -53,7 +53,7 @@ export function placeOf(run: SyncRun, hasSteps: boolean): SyncPlace {
  */
 export function retryOf(run: SyncRun): Pick<SyncInput, 'intent' | 'revision'> {
   const { intent } = meaningOf(run);
-  if (intent === 'back') return { intent, revision: run.input.revision };
+  if (intent === 'back' || intent === 'promote') return { intent, revision: run.input.revision };
   const revision = run.revision ?? run.input.revision;
   return { intent: revision === null ? 'follow' : 'exact', revision };
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
+import { describeApprovals } from '../approvals-contract.ts';
 import { describeHolds } from '../holds-contract.ts';
 import { describeRunStore } from '../run-store-contract.ts';
 import { type PostgresServer, startPostgres, withoutPostgres } from './postgres-server.fixture.ts';
@@ -23,5 +24,6 @@ describe.skipIf(withoutPostgres !== null)(
       async () => {},
     );
     describeHolds('The PostgreSQL store', () => createPostgresStore({ url, requestTimeoutMs: 60_000 }));
+    describeApprovals('The PostgreSQL store', () => createPostgresStore({ url, requestTimeoutMs: 60_000 }));
   },
 );

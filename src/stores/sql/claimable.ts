@@ -126,8 +126,8 @@ async function isBusy(transaction: Transaction, group: string): Promise<boolean>
 }
 
 /**
- * Returns the groups in which a run is worked on, waits for an approval, or was approved and goes on before all others.
- * The value is true if that run waits.
+ * Returns the groups in which a run is worked on, was started and waits for an approval, or was approved and goes on
+ * before all others. The value is true if that run waits.
  */
 export async function busyGroups(
   transaction: Transaction,

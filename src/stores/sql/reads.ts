@@ -1,11 +1,10 @@
 /** All reads of the store. */
 
-import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
-import type { Ledger, RunFilter, RunTally } from '../../runs/run-store.ts';
+import type { RunFilter, RunTally } from '../../runs/run-store.ts';
 import type { Database, Value } from './database.ts';
 import {
   HOLDING_RUNS,
@@ -14,8 +13,6 @@ import {
   STEP_COLUMNS,
   toDelivery,
   toEvent,
-  toLedgerEntry,
-  toOutsideHash,
   toReport,
   toStep,
   toStoredRun,
@@ -138,29 +135,6 @@ export async function readEventsOf(
     type,
   );
   return rows.map((row) => toEvent(runId, row));
-}
-
-export async function readLedger(database: Database, scope: string): Promise<Ledger> {
-  const entries = (await database.all('SELECT * FROM ledger WHERE scope = ?', scope)).map(toLedgerEntry);
-  const pins = await database.all('SELECT service, commit_id FROM pins WHERE scope = ?', scope);
-  const rules = (await database.get('SELECT text FROM rules WHERE scope = ?', scope))?.text;
-  const baseline = await database.get('SELECT commit_id FROM baselines WHERE scope = ?', scope);
-  const examined = await database.get('SELECT commit_id, run FROM examined WHERE scope = ?', scope);
-  return {
-    entries: new Map(entries.map((entry) => [entry.service, entry])),
-    baseline: baseline ? String(baseline.commit_id) : null,
-    examined: examined ? { commit: String(examined.commit_id), runId: String(examined.run) } : null,
-    rules: typeof rules === 'string' ? rules : null,
-    pins: new Map(pins.map((row) => [String(row.service), String(row.commit_id)])),
-  };
-}
-
-export async function readOutsideHashes(
-  database: Database,
-  scope: string,
-): Promise<Map<string, OutsideHash>> {
-  const rows = await database.all('SELECT * FROM outside_hashes WHERE scope = ?', scope);
-  return new Map(rows.map((row) => [String(row.service), toOutsideHash(row)]));
 }
 
 export async function readTally(database: Database): Promise<RunTally> {

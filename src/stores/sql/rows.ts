@@ -27,12 +27,16 @@ export const RUN_COLUMNS = `number, id, kind, state, reason, message, concurrenc
   finished_at, not_before, next_seq, priority, labels, approval_expires_at, hand_backs, lease_owner, home_ms`;
 
 /**
- * Tables and conditions for the runs that wait, that hold their group, or that have a home. Each group has at most one
- * run that holds it. A further condition begins with AND. The indexes are named because SQLite would otherwise choose
+ * Tables and conditions for the runs that wait, that hold their group, that await an approval before their first start
+ * and hold nothing, or that have a home. Each group has at most one run that holds it. A further condition begins with
+ * AND. The indexes are named because SQLite would otherwise choose
  * another index and read the whole queue, or all runs that a group ever had.
  */
 export const QUEUED_RUNS = "runs INDEXED BY runs_queued WHERE state = 'queued'";
-export const HOLDING_RUNS = "runs INDEXED BY runs_held WHERE state IN ('running', 'awaiting_approval')";
+export const HOLDING_RUNS =
+  "runs INDEXED BY runs_held WHERE state IN ('running', 'awaiting_approval') AND attempt > 0";
+export const UNAPPROVED_RUNS =
+  "runs INDEXED BY runs_unapproved WHERE state = 'awaiting_approval' AND attempt = 0";
 export const RUNS_WITH_HOME = "runs INDEXED BY runs_with_home WHERE state = 'queued' AND home IS NOT NULL";
 
 export function toStoredRun(row: Row): StoredRun {
@@ -71,8 +75,8 @@ export function toStoredRun(row: Row): StoredRun {
   };
 }
 
-/** The row of a new run, which has one event. */
-export function toNewRow(run: Run, needs: string): Record<string, Value> {
+/** The row of a new run. `events` is the number of its first events. */
+export function toNewRow(run: Run, needs: string, events: number): Record<string, Value> {
   return {
     id: run.id,
     kind: run.kind,
@@ -89,7 +93,8 @@ export function toNewRow(run: Run, needs: string): Record<string, Value> {
     labels: JSON.stringify(run.labels),
     attempt: 0,
     chosen: 0,
-    next_seq: 2,
+    approval_expires_at: run.approvalExpiresAt,
+    next_seq: events + 1,
   };
 }
 

@@ -5,6 +5,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
 import { readOldestWaiting, readWorkers } from './fleet.ts';
 import { readHolds } from './holds.ts';
+import { readLedger, readOutsideHashes, readScopes } from './ledger.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 
@@ -102,8 +103,9 @@ function readers({ read }: Driver) {
     events: (runId, page) => read((database) => reads.readEvents(database, runId, page)),
     latestEvent: (runId, type) => read((database) => reads.readLatestEvent(database, runId, type)) as never,
     eventsOf: (runId, type) => read((database) => reads.readEventsOf(database, runId, type)) as never,
-    ledger: (scope) => read((database) => reads.readLedger(database, scope)),
-    outsideHashes: (scope) => read((database) => reads.readOutsideHashes(database, scope)),
+    ledger: (scope) => read((database) => readLedger(database, scope)),
+    scopes: () => read(readScopes),
+    outsideHashes: (scope) => read((database) => readOutsideHashes(database, scope)),
     tally: () => read(reads.readTally),
     unreported: (reporter, limit, after) =>
       read((database) => reads.readUnreported(database, reporter, limit, after)),

@@ -79,10 +79,11 @@ function insertRuns(database: DatabaseSync): void {
   const statement = database.prepare(
     `INSERT INTO runs (id, kind, state, message, concurrency_group, coalesce, "trigger", input, attempt, chosen,
        created_at, finished_at, next_seq)
-     VALUES (?, 'preview', ?, 'old', ?, 0, '{"source":"pull_request"}', '{}', 0, 0, 1, ?, 2)`,
+     VALUES (?, 'preview', ?, 'old', ?, 0, '{"source":"pull_request"}', '{}', ?, 0, 1, ?, 2)`,
   );
   for (const [index, [group, state]] of OLD_RUNS.entries()) {
-    statement.run(`run-${index}`, state, group, state === 'succeeded' ? 2 : null);
+    const attempt = state === 'queued' ? 0 : 1;
+    statement.run(`run-${index}`, state, group, attempt, state === 'succeeded' ? 2 : null);
   }
   const hasTimes = database
     .prepare("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'not_before'")
@@ -108,6 +109,12 @@ const POSTGRES_TABLES = `SELECT 'version' AS name, version::text AS text FROM sc
   UNION ALL SELECT table_name || '.' || column_name, concat(data_type, ' ', is_nullable, ' ', collation_name)
     FROM information_schema.columns WHERE table_schema = 'iac_runner'
   UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'iac_runner' ORDER BY name, text`;
+
+/** PostgreSQL was first used with version 9. */
+const BACK_TO_VERSION_9 = `DROP TABLE held_runs, holds;
+  DROP INDEX runs_unapproved, runs_held;
+  CREATE INDEX runs_held ON runs (concurrency_group) WHERE state IN ('running', 'awaiting_approval');
+  UPDATE schema_version SET version = 9`;
 
 describe('The tables', () => {
   it('of an upgraded file are those of a new one, from every earlier version', () => {
@@ -153,7 +160,7 @@ describe('The tables', () => {
       await client.query('SET search_path TO iac_runner');
       const read = async () => (await client.query(POSTGRES_TABLES)).rows;
       const expected = await read();
-      await client.query('DROP TABLE held_runs, holds; UPDATE schema_version SET version = 9');
+      await client.query(BACK_TO_VERSION_9);
       const store = await createPostgresStore({ url });
       expect(await store.holds()).toEqual([]);
       await store.close();

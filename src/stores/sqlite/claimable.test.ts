@@ -33,6 +33,7 @@ function random(seed: number): () => number {
 }
 
 const LABELS = [[], ['aws'], ['aws', 'linux']];
+const APPROVAL = { subject: 's', expiresAt: Date.now() + 3_600_000, message: '' };
 
 /** Finds the run that has to be claimed next, by looking at all of them. */
 async function expectedNext(
@@ -43,10 +44,10 @@ async function expectedNext(
   const all = (await store.runs({ limit: 10_000 })).toReversed();
   const held = new Set(
     all
-      .filter(({ state }) => state === 'running' || state === 'awaiting_approval')
+      .filter(({ state, attempt }) => state === 'running' || (state === 'awaiting_approval' && attempt > 0))
       .map(({ concurrencyGroup }) => concurrencyGroup),
   );
-  // No run of its group goes before a run that somebody approved, even while the approved one waits for its time.
+  // No run of its group goes before a run that was started and approved, even while the approved one waits for its time.
   const approvedOf = new Map(
     all.flatMap((run) =>
       run.state === 'queued' && approved.has(run.id) ? [[run.concurrencyGroup, run.id] as const] : [],
@@ -87,13 +88,12 @@ describe('The run that is claimed', () => {
         const number = Math.floor(next() * 6);
         const priority = Math.floor(next() * 3);
         const deploy = { concurrencyGroup: `deploy:${number}`, priority, labels: pick(LABELS) };
-        await store.enqueue(
-          pick([
-            deployRequest(deploy),
-            pushRequest({ concurrencyGroup: `sync:${number}`, coalesce: false }),
-            planRequest({ concurrencyGroup: `plan:${number}` }),
-          ]),
-        );
+        const request = pick([
+          deployRequest(deploy),
+          pushRequest({ concurrencyGroup: `sync:${number}`, coalesce: false }),
+          planRequest({ concurrencyGroup: `plan:${number}` }),
+        ]);
+        await store.enqueue(next() < 0.8 ? request : { ...request, approval: APPROVAL });
       } else if (choice < 0.8) {
         const kinds = next() < 0.5 ? RUN_KINDS : RUN_KINDS.filter(() => next() < 0.5);
         const labels = pick([null, ...LABELS]);
@@ -111,10 +111,10 @@ describe('The run that is claimed', () => {
       } else {
         const [claim] = claims.splice(Math.floor(next() * claims.length), 1);
         if (claim) await store.append(claim.lease, [ending(next())]);
-        const [waiting] = await store.runs({ state: 'awaiting_approval', limit: 1 });
+        const waiting = pick(await store.runs({ state: 'awaiting_approval', limit: 10 }));
         if (waiting && next() < 0.5) {
           await store.decide(waiting.id, 'approved', 'ada');
-          approved.add(waiting.id);
+          if (waiting.attempt > 0) approved.add(waiting.id);
         }
       }
     }

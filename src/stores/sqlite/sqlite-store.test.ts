@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
 import { blankReport } from '../../runs/report.ts';
+import { describeApprovals } from '../approvals-contract.ts';
 import { describeHolds } from '../holds-contract.ts';
 import { describeRunStore, pushRequest } from '../run-store-contract.ts';
 import { createSqliteStore } from './sqlite-store.ts';
@@ -23,6 +24,7 @@ describeRunStore(
 );
 
 describeHolds('The SQLite store', () => createSqliteStore({ directory, requestTimeoutMs: 60_000 }));
+describeApprovals('The SQLite store', () => createSqliteStore({ directory, requestTimeoutMs: 60_000 }));
 
 describe('The SQLite file', () => {
   it('keeps everything over a restart', async () => {

@@ -124,7 +124,7 @@ const ENDINGS: Partial<Record<RunState, string>> = {
 
 /** Says why a deployment, or the plan of a pull request, cannot be decided about. */
 async function whyNot(store: RunStore, run: Run): Promise<string> {
-  const { name: what, tool } = kindOf(run);
+  const { name: what, approval } = kindOf(run);
   const decided = await store.latestEvent(run.id, 'run.decided');
   switch (decided?.decision) {
     case 'approved':
@@ -135,7 +135,7 @@ async function whyNot(store: RunStore, run: Run): Promise<string> {
       return 'The approval has expired: nobody approved in time';
   }
   if (isFinal(run.state)) return `The ${what} has already ended: ${ENDINGS[run.state] ?? 'it has failed'}`;
-  return `${tool?.notAsked} ${run.state}`;
+  return `${approval?.notAsked ?? `The ${what} needs no approval: it is`} ${run.state}`;
 }
 
 async function cancel({ store }: DeployApiOptions, runId: string, by: string): Promise<DeployActionResult> {

@@ -21,6 +21,8 @@ export interface WebhookOptions {
   secrets: readonly Secret[];
   gate: Gate;
   places: readonly WebhookPlace[];
+  /** True if the server has several environments, so that the answer names those that a push reached. */
+  namesEnvironments: boolean;
   previews: boolean;
   plans?: PullRequestOptions['plans'];
   commands?: CommentOptions['commands'];
@@ -29,7 +31,7 @@ export interface WebhookOptions {
 }
 
 /** A place that takes pushes. */
-export interface WebhookPlace extends PullRequestPlace {
+interface WebhookPlace extends PullRequestPlace {
   /** The services that a push names, for the answer only. `isSure` is false if only git knows them all. */
   namedBy(push: Push): Promise<{ services: string[]; isSure: boolean }>;
   /** Called when a push was answered without a run. */
@@ -134,7 +136,7 @@ async function accept(
   const [first] = runs;
   if (!first) throw new Error('No place was reached.');
   const answer = accepted(first, push.after, options.runUrl(first.id));
-  if (options.places.length === 1) return answer;
+  if (!options.namesEnvironments) return answer;
   return { ...answer, environments: touched.map(({ to }) => environmentName(to.place)) };
 }
 

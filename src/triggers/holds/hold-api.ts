@@ -6,16 +6,16 @@ import { RequestError } from '../../errors.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/sync/hold.ts';
 import { placesNamed } from '../place.ts';
+import type { PromotePlace } from '../promote/promote-api.ts';
 import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';
-import type { SyncPlace } from '../sync/sync-api.ts';
 
 const MAX_SERVICES = 1_000;
 
 export interface HoldApiOptions {
   store: Pick<RunStore, 'holds' | 'saveHold' | 'endHold'>;
-  places: readonly Pick<SyncPlace, 'place' | 'services'>[];
+  places: readonly Pick<PromotePlace, 'place' | 'services'>[];
   now(): number;
   log: Pick<Logger, 'info'>;
 }
@@ -69,7 +69,7 @@ export function createHoldApi({ store, places, now, log }: HoldApiOptions): Hold
 /** A service has to exist in one of the places. Throws RequestError 400. */
 async function requireServices(
   named: readonly string[],
-  places: readonly Pick<SyncPlace, 'services'>[],
+  places: readonly Pick<PromotePlace, 'services'>[],
 ): Promise<void> {
   const found = await Promise.all(places.map(({ services }) => services(named)));
   const runnable = [...new Set(found.flatMap((ids) => ids.runnable))];

@@ -7,14 +7,15 @@ import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { placeInput } from '../../runs/sync/place.ts';
 import { findPlace } from '../place.ts';
+import type { PromotePlace } from '../promote/promote-api.ts';
+import { requireHadBefore } from '../promote/repeat.ts';
 import { reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';
-import type { SyncPlace } from './sync-api.ts';
 
 export interface RollbackApiOptions {
   store: Pick<RunStore, 'enqueue'>;
-  places: readonly SyncPlace[];
+  places: readonly PromotePlace[];
 }
 
 interface RollbackCaller {
@@ -42,11 +43,13 @@ export function createRollbackApi({ store, places }: RollbackApiOptions): Rollba
     if (overrideHold && !mayOverride) {
       throw new RequestError(403, `To override a hold needs the role admin; ${name} has a lower one`);
     }
-    const { place, services, isOnBranch } = findPlace(parsed.data, places);
+    const found = findPlace(parsed.data, places);
+    const { place, services, isOnBranch } = found;
     requireRunnable([service], await services([service]));
     if (!(await isOnBranch(revision))) {
       throw new RequestError(400, `The commit ${revision} is not on ${place.branch}`);
     }
+    await requireHadBefore(found, service, revision);
     const { run } = await enqueueSync(store, {
       trigger: { source: 'sync_api', actor: name },
       input: {

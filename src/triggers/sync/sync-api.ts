@@ -5,12 +5,14 @@ import { z } from 'zod';
 import { NonceSpentError, RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import { type Place, placeInput } from '../../runs/sync/place.ts';
+import { placeInput } from '../../runs/sync/place.ts';
 import type { Selection } from '../../runs/sync/sync-input.ts';
 import { MEBIBYTE, MINUTE, SECOND } from '../../units.ts';
 import { findPlace } from '../place.ts';
+import type { PromotePlace } from '../promote/promote-api.ts';
+import { requireRepeatable } from '../promote/repeat.ts';
 import { describeIssues } from '../request-problems.ts';
-import { requireRunnable, type ServiceIds } from '../service-ids.ts';
+import { requireRunnable } from '../service-ids.ts';
 import { type Secret, type Stamp, stampPrefix } from '../signature.ts';
 import { type Gate, readSignedJson } from '../signed-body.ts';
 
@@ -23,20 +25,11 @@ export interface SyncApiOptions {
   store: RunStore;
   secrets: readonly Secret[];
   gate: Gate;
-  places: readonly SyncPlace[];
+  places: readonly PromotePlace[];
   /** Refuse requests that are not signed with a time and a nonce. */
   requireTimestamp: boolean;
   runUrl(runId: string): string;
   now(): number;
-}
-
-/** A place that requests may name. */
-export interface SyncPlace {
-  place: Place;
-  /** The services of the branch. Fetches the branch when it does not know one of `named`. */
-  services(named: readonly string[]): Promise<ServiceIds>;
-  /** Resolves to whether a commit is on the branch. */
-  isOnBranch(revision: string): Promise<boolean>;
 }
 
 const syncSchema = z.strictObject({
@@ -72,14 +65,19 @@ export function createSyncApi(options: SyncApiOptions): Handler {
       throw new RequestError(400, `The commit ${revision} is not on ${place.branch}`);
     }
     const announced = selection.services;
+    const named = selection.mode.mode === 'services' ? announced : null;
+    const asked = { revision, services: named, dryRun };
+    const repeated = await repeatedIn(found, asked, options.now());
     const expiresAt = options.now() + 2 * TIMESTAMP_WINDOW_MS;
     const stored = enqueueSync(options.store, {
       trigger: { source: 'sync_api' },
       // The nonce is spent with the run: a request that was refused may be sent again.
       nonce: stamp && { value: stamp.nonce, expiresAt },
+      ...(repeated?.approval && { approval: repeated.approval }),
       input: {
         ...placeInput(place),
         revision,
+        ...(repeated && { revision: repeated.revision, intent: 'exact' }),
         selection: selection.mode,
         force,
         dryRun,
@@ -87,10 +85,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
         announced,
       },
     });
-    const { run } = await stored.catch((error: unknown) => {
-      if (!(error instanceof NonceSpentError)) throw error;
-      throw new RequestError(401, 'This nonce was used before; sign the request again', { cause: error });
-    });
+    const { run } = await stored.catch(refuseSpentNonce);
     return context.json({
       status: 'accepted',
       services: announced,
@@ -98,6 +93,20 @@ export function createSyncApi(options: SyncApiOptions): Handler {
       url: options.runUrl(run.id),
     });
   };
+}
+
+function refuseSpentNonce(cause: unknown): never {
+  if (!(cause instanceof NonceSpentError)) throw cause;
+  throw new RequestError(401, 'This nonce was used before; sign the request again', { cause });
+}
+
+/** Returns null for a place that follows by itself. */
+async function repeatedIn(
+  { promoting, ...found }: PromotePlace,
+  asked: Parameters<typeof requireRepeatable>[1],
+  now: number,
+) {
+  return promoting && requireRepeatable({ ...found, promoting }, asked, now);
 }
 
 /** A signature does not say who sends the request. */
@@ -114,7 +123,7 @@ export function parseSyncBody(payload: unknown): SyncBody {
 }
 
 async function select(
-  { services }: SyncPlace,
+  { services }: PromotePlace,
   body: SyncBody,
 ): Promise<{ mode: Selection; services: string[] }> {
   const named = [...new Set(body.services ?? [])].sort();

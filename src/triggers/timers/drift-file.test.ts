@@ -81,7 +81,7 @@ describe('The file of drift targets', () => {
   it.each([
     ['a file that is not YAML', 'targets: [\n', /^drift.yaml line \d/],
     ['a file without targets', '', /targets/],
-    ['an unknown field', `${GOOD}    auto_approve: true\n`, /line 3, targets.0: .*auto_approve/],
+    ['an unknown field', `${GOOD}    auto_approve: true\n`, /line 7, targets.0.auto_approve: /],
     [
       'a bad tool',
       GOOD.replace('tofu', 'pulumi'),

@@ -35,6 +35,8 @@ export interface Guards {
   operator: MiddlewareHandler<RunPageEnv>;
   /** Does the same as `operator`, and loads the run. */
   mayOperate: MiddlewareHandler<RunPageEnv>;
+  /** Lets everybody through who is signed in. Like `mayOperate`, it guards sessions, and loads the run. */
+  mayAct: MiddlewareHandler<RunPageEnv>;
   /** Does the same as `mayOperate`, but for admins. */
   mayApprove: MiddlewareHandler<RunPageEnv>;
 }
@@ -83,13 +85,12 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
       `This needs the role ${role}, but ${identity.name} has the role ${identity.role}.`,
     );
   }
-  const operator = createMiddleware<RunPageEnv>(
-    async (c, next) => (await refuseOthers(c, 'operator')) ?? next(),
-  );
-  const andRun = (role: Role) =>
-    createMiddleware<RunPageEnv>(async (c, next) => (await refuseOthers(c, role)) ?? loadRun(c, next));
-
-  return { signedIn, mayRead, operator, mayOperate: andRun('operator'), mayApprove: andRun('admin') };
+  const only = (role: Role, then: MiddlewareHandler<RunPageEnv>) =>
+    createMiddleware<RunPageEnv>(async (c, next) => (await refuseOthers(c, role)) ?? then(c, next));
+  const operator = only('operator', async (_c, next) => next());
+  const mayOperate = only('operator', loadRun);
+  const mayAct = only('viewer', loadRun);
+  return { signedIn, mayRead, operator, mayOperate, mayAct, mayApprove: only('admin', loadRun) };
 }
 
 /** The caller of a route that a guard stands before. */

@@ -5,6 +5,7 @@ import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { DeployRun, PlanRun, Run, Step, StepState } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { type Approval, readApproval } from '../runs/approval-view.ts';
 
 type EventOf<Type extends RunEvent['type']> = Extract<RunEvent, { type: Type }>;
 
@@ -15,14 +16,6 @@ export type PlannedRoot = { step: string; directory: string | null } & (
   | { plan: EventOf<'run.planned'>; problem: null }
   | { plan: null; problem: EventOf<'run.diagnosed'> }
 );
-
-export interface Approval {
-  /** The approval is bound to the SHA-256 of a plan, or to a commit. Null for runs of older versions. */
-  subject: string | null;
-  /** Null when the approval is decided. */
-  expiresAt: number | null;
-  decided: Pick<EventOf<'run.decided'>, 'decision' | 'by' | 'at'> | null;
-}
 
 export interface ToolDetails {
   run: ToolRun;
@@ -47,16 +40,11 @@ export async function readToolDetails(
   steps: readonly Step[],
 ): Promise<ToolDetails | null> {
   if (!isToolRun(run)) return null;
-  const [roots, awaiting, decided, outputs] = await Promise.all([
+  const [roots, approval, outputs] = await Promise.all([
     readRoots(store, run, steps),
-    store.latestEvent(run.id, 'run.awaiting_approval'),
-    store.latestEvent(run.id, 'run.decided'),
+    readApproval(store, run),
     store.latestEvent(run.id, 'run.outputs'),
   ]);
-  const approval =
-    awaiting || decided
-      ? { subject: (decided ?? awaiting)?.subject ?? null, expiresAt: run.approvalExpiresAt, decided }
-      : null;
   return { run, roots, approval, outputs: outputs?.outputs ?? null };
 }
 

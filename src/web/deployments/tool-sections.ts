@@ -4,21 +4,15 @@ import { html } from 'hono/html';
 import type { DeployOutput } from '../../runs/deployments/deployment.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { Run } from '../../runs/run.ts';
-import type { ApprovalDecision } from '../../runs/run-events.ts';
-import { hasRole, type Identity } from '../access/access.ts';
 import { plainLine } from '../frame/ansi.ts';
-import { formatDuration, formatTime } from '../frame/format.ts';
 import type { Html } from '../frame/layout.ts';
+import { type ApprovalContext, approvalSection } from '../runs/approval-view.ts';
 import { branchOf, moment, runCommitLink, runLink, stateBadge, triggerWords } from '../runs/run-words.ts';
 import { plansView } from './plan-view.ts';
-import type { Approval, ToolDetails, ToolRun } from './tool-details.ts';
+import type { ToolDetails } from './tool-details.ts';
 
-export interface ToolSectionsContext {
-  identity: Identity | null;
-  /** The path of the run's page. */
-  runPath: string;
+export interface ToolSectionsContext extends ApprovalContext {
   linkQuery: string;
-  now: number;
   /** The latest runs of the same target; empty for callers who may see this run only. */
   sameTarget: Run[];
 }
@@ -34,13 +28,9 @@ export function toolSections(
   steps: Html,
   context: ToolSectionsContext,
 ): Html {
-  const { identity, runPath, linkQuery, now, sameTarget } = context;
+  const { runPath, linkQuery, now, sameTarget } = context;
   const isAsked = run.state === 'awaiting_approval';
-  // The buttons are apart from the clock beside them, because exchanging them would take the focus away.
-  return html`<section class="approval" aria-label="Approval">
-<div id="approval" data-live>${approval && approvalView(run, approval, now)}</div>
-<div id="decision" data-live>${decisionForms(run, identity, runPath)}</div>
-</section>
+  return html`${approvalSection(run, approval, context)}
 <div id="plans" data-live>${plansView(roots, { runPath, linkQuery, isAsked })}</div>
 <div id="outputs" data-live>${
     outputs &&
@@ -54,40 +44,6 @@ ${
 <div id="history" data-live>${historyView(sameTarget, run.id, now)}</div>
 </section>`
 }`;
-}
-
-const DECISIONS: Record<ApprovalDecision, string> = {
-  approved: 'Approved by',
-  rejected: 'Rejected by',
-  expired: 'Expired:',
-};
-
-function approvalView(run: ToolRun, { subject, expiresAt, decided }: Approval, now: number): Html {
-  const { tool } = kindOf(run);
-  const bound =
-    subject !== null &&
-    html`<p class="quiet">The approval is for the ${tool?.approvedThing} <code class="digest">${plainLine(subject)}</code> and no other.</p>`;
-  if (decided) {
-    const { decision, by, at } = decided;
-    const who = decision === 'expired' ? 'nobody approved in time' : html`<bdi>${plainLine(by)}</bdi>`;
-    return html`<p data-decision="${decision}"><strong>${DECISIONS[decision]} ${who}</strong>, ${moment(at, now)}</p>${bound}`;
-  }
-  // It was cancelled, or a newer run took its place.
-  if (expiresAt === null)
-    return html`<p data-decision="none"><strong>Nobody decided</strong> before it ended.</p>${bound}`;
-  const end = new Date(expiresAt).toISOString();
-  // The script of the page keeps these words up to date.
-  const left = expiresAt > now ? `${formatDuration(expiresAt - now)} left` : 'the time is up';
-  return html`<p><strong>Waits for an approval</strong> until <time datetime="${end}">${formatTime(expiresAt)}</time>,
-<span class="nowrap" data-until="${end}">${left}</span>. Anybody with the role admin may approve or reject it; the first decision counts.</p>
-${tool?.approvalNote && html`<p>${tool.approvalNote}</p>`}${bound}`;
-}
-
-/** Empty for callers who may not decide, and once it is decided. */
-function decisionForms(run: ToolRun, identity: Identity | null, path: string): Html {
-  if (run.state !== 'awaiting_approval' || !hasRole(identity, 'admin')) return html``;
-  return html`<form method="post" action="${path}/approve"><button class="primary" type="submit">Approve</button></form>
-<form method="post" action="${path}/reject"><button type="submit">Reject</button></form>`;
 }
 
 /** A table of the outputs, without the values of sensitive ones. */

@@ -34,7 +34,10 @@ export function jsonError(
 }
 
 /** The answer to a request that was refused with an error. */
-export function requestErrorAnswer(c: Context, { status, message, retryAfterSeconds }: RequestError) {
+export function requestErrorAnswer(c: Context, { status, message, retryAfterSeconds, code }: RequestError) {
   const headers = retryAfterSeconds === null ? {} : { 'Retry-After': String(retryAfterSeconds) };
-  return jsonError(c, status, message, headers);
+  // The codes of promotions are new, also for clients of the earlier receiver.
+  return code === null
+    ? jsonError(c, status, message, headers)
+    : c.json({ error: message, code }, status, headers);
 }

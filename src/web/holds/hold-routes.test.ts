@@ -47,7 +47,7 @@ async function createPages() {
     runUrl: (runId: string) => `https://runner.example/runs/${runId}`,
   };
   const isOnBranch = async (revision: string) => revision === SHA;
-  const places = [{ place, services, isOnBranch }];
+  const places = [{ place, services, isOnBranch, promoting: null }];
   const holds = createHoldApi({ store, places, now: Date.now, log });
   const rollBack = createRollbackApi({ store, places });
   const known = async () => IDS.runnable;

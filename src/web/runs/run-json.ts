@@ -2,8 +2,9 @@
 
 import { kindOf, nextActionOf } from '../../runs/kinds/kinds.ts';
 import { askedRevision, type Run, type Step } from '../../runs/run.ts';
-import type { Approval, ToolDetails } from '../deployments/tool-details.ts';
+import type { ToolDetails } from '../deployments/tool-details.ts';
 import { rfc3339 } from '../frame/format.ts';
+import type { Approval } from './approval-view.ts';
 import type { RunView } from './run-page.ts';
 import { branchOf } from './run-words.ts';
 
@@ -37,7 +38,9 @@ export function runJson(run: Run, url: string) {
     ...timesJson(run),
     url,
     ...json?.(run),
-    ...(tool && { approval_expires_at: rfc3339(run.approvalExpiresAt) }),
+    ...((tool || run.approvalExpiresAt !== null) && {
+      approval_expires_at: rfc3339(run.approvalExpiresAt),
+    }),
   };
 }
 
@@ -63,8 +66,9 @@ export function runDetailsJson(
     explanation,
     undelivered,
     tool,
+    approval,
     waitsFor,
-  }: Pick<RunView, 'run' | 'steps' | 'explanation' | 'undelivered' | 'tool' | 'waitsFor'>,
+  }: Pick<RunView, 'run' | 'steps' | 'explanation' | 'undelivered' | 'tool' | 'approval' | 'waitsFor'>,
   url: string,
 ) {
   return {
@@ -79,6 +83,7 @@ export function runDetailsJson(
       given_up: settled,
     })),
     ...(tool && toolJson(tool)),
+    ...(!tool && approval && { approval: approvalJson(approval) }),
   };
 }
 

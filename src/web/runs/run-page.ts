@@ -12,6 +12,8 @@ import type { ToolDetails } from '../deployments/tool-details.ts';
 import { toolSections } from '../deployments/tool-sections.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import { promotionSection } from '../promotions/promotion-view.ts';
+import { type Approval, approvalSection } from './approval-view.ts';
 import { explanationView } from './explanation-view.ts';
 import { type FactsContext, factsView, runReference } from './run-facts.ts';
 import type { Notice, RunHistory } from './run-log.ts';
@@ -25,6 +27,12 @@ export interface RunView extends FactsContext {
   explanation: Explanation | null;
   /** For a deployment or a plan, else null. */
   tool: ToolDetails | null;
+  /** Null when nobody was asked. */
+  approval: Approval | null;
+  /** Says who may decide, as the subject of a sentence. */
+  deciders: string;
+  /** True if the reader may decide. */
+  mayDecide: boolean;
   /** The latest runs of the same target; empty for callers who may see this run only. */
   sameTarget: Run[];
   /** Null when only the state is asked for, as the script of an open page does. */
@@ -53,14 +61,17 @@ export function runPage(view: RunView): Html {
 <div id="actions" data-live>${actions(view, path)}</div>
 </header>
 <div id="notices">${history?.notices.map(noticeView)}</div>
-${
-  tool
-    ? toolSections(tool, stepsSection(view, path), { ...view, identity: frame.identity, runPath: path })
-    : html`${kindOf(run).hasWaves && stepsSection(view, path)}${whySection(view)}`
-}
+${tool ? toolSections(tool, stepsSection(view, path), { ...view, runPath: path }) : plainSections(view, path)}
 <p class="quiet foot"><a href="${path}?${query}" type="application/json">This run as JSON</a></p>
 </article>`,
   );
+}
+
+function plainSections(view: RunView, path: string): Html {
+  const { run, approval, commitUrl } = view;
+  return html`${approval && approvalSection(run, approval, { ...view, runPath: path })}
+${promotionSection(run, commitUrl)}
+${kindOf(run).hasWaves && stepsSection(view, path)}${whySection(view)}`;
 }
 
 function whySection({ explanation }: RunView): Html {

@@ -10,7 +10,6 @@ import { kindOf, RUN_KINDS } from '../../runs/kinds/kinds.ts';
 import { RUN_STATES } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { DeployApi } from '../../triggers/deploy/deploy-api.ts';
-import type { ActionResult } from '../../triggers/run-actions.ts';
 import { HOUR } from '../../units.ts';
 import type { RunPageEnv } from '../access/access.ts';
 import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
@@ -23,6 +22,8 @@ import { jsonError } from '../frame/error-answer.ts';
 import { createEventStreams, type EventStreams, lastEventId, MAX_STREAMS } from '../frame/event-streams.ts';
 import { isBrowser, pageHeaders, prefersJson } from '../frame/page-headers.ts';
 import { openText } from '../frame/text-streams.ts';
+import { readApproval } from './approval-view.ts';
+import { type ApprovalRights, decidersFor, decision, type RunAction } from './decisions.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
 import { listPath, runListPage } from './run-list-page.ts';
 import { readHistory, readLogText } from './run-log.ts';
@@ -37,17 +38,15 @@ export type RunReader = Pick<
   'run' | 'runs' | 'steps' | 'events' | 'latestEvent' | 'eventsOf' | 'reports' | 'watch'
 >;
 
-/** `actor` is the name of the API token behind the request. */
-type RunAction = (runId: string, actor: string) => Promise<ActionResult>;
-
 export interface RunRoutesOptions extends PageOptions {
   store: RunReader;
   /** The machines that share the store; null or left out if no other machine does. */
   fleet?: Pick<Fleet, 'workers'> | null;
   retry: RunAction;
   cancel: RunAction;
-  /** Decides about deployments and plans. */
+  /** Decides about runs that wait for an approval. */
   decide: Pick<DeployApi, 'approve' | 'reject'>;
+  approvals: ApprovalRights;
   /** How many event streams may be open, and as many texts; others are answered 503. */
   maxStreams?: number;
   /** Called when an event stream broke off because the store failed. */
@@ -65,8 +64,8 @@ type RunContext = Context<RunPageEnv>;
 const RUNS_PER_PAGE = 50;
 
 export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
-  const { access, retry, cancel, decide, maxStreams, onStreamError } = options;
-  const { signedIn, mayRead, mayOperate, mayApprove } = createGuards(options);
+  const { access, retry, cancel, decide, approvals, maxStreams, onStreamError } = options;
+  const { signedIn, mayRead, mayOperate, mayAct } = createGuards(options);
   const streams = createEventStreams({ access, maxStreams, maxStreamMs: HOUR, onError: onStreamError });
   const seats = createStreamSeats(access, maxStreams ?? MAX_STREAMS);
   const routes = new Hono<RunPageEnv>();
@@ -79,8 +78,8 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   routes.get('/runs/:id/events', mayRead, (c) => streamEvents(c, options, streams));
   routes.post('/runs/:id/retry', mayOperate, (c) => act(c, retry, options));
   routes.post('/runs/:id/cancel', mayOperate, (c) => act(c, cancel, options));
-  routes.post('/runs/:id/approve', mayApprove, (c) => act(c, decision(c, decide.approve), options));
-  routes.post('/runs/:id/reject', mayApprove, (c) => act(c, decision(c, decide.reject), options));
+  routes.post('/runs/:id/approve', mayAct, (c) => act(c, decision(c, decide.approve, approvals), options));
+  routes.post('/runs/:id/reject', mayAct, (c) => act(c, decision(c, decide.reject, approvals), options));
   return { routes, closeStreams: streams.close };
 }
 
@@ -115,7 +114,10 @@ async function listRuns(c: RunContext, { store, assets, clock, commitUrl, runUrl
   return c.html(runListPage({ frame, runs, filter, paged, older, now: clock(), commitUrl }));
 }
 
-async function showRun(c: RunContext, { store, fleet, assets, clock, commitUrl, runUrl }: RunRoutesOptions) {
+async function showRun(
+  c: RunContext,
+  { store, fleet, assets, clock, commitUrl, runUrl, approvals }: RunRoutesOptions,
+) {
   const { identity } = c.var;
   const { id, chosen } = c.var.run;
   const { format, log, key } = c.req.query();
@@ -130,8 +132,9 @@ async function showRun(c: RunContext, { store, fleet, assets, clock, commitUrl, 
   const reports = await Promise.all(kindOf(run).reporters.map((reporter) => store.reports(reporter, id)));
   const undelivered = reports.flat().filter(({ problem }) => problem !== null);
   const tool = await readToolDetails(store, run, steps);
+  const approval = await readApproval(store, run);
   const waitsFor = fleet && run.state === 'queued' ? whyItWaits(run, await fleet.workers()) : null;
-  const found = { run, steps, explanation, tool, undelivered, waitsFor };
+  const found = { run, steps, explanation, tool, approval, undelivered, waitsFor };
   if (json) return c.json(runDetailsJson(found, runUrl(id)));
   const linkQuery = identity === null && key !== undefined ? `?key=${encodeURIComponent(key)}` : '';
   // A signed link opens one run, and shows no other.
@@ -140,7 +143,8 @@ async function showRun(c: RunContext, { store, fleet, assets, clock, commitUrl, 
       ? await store.runs({ concurrencyGroup: run.concurrencyGroup, limit: HISTORY_LENGTH })
       : [];
   const frame = { identity, assets, signInTo: addressAfterSignIn(c) };
-  return c.html(runPage({ ...found, sameTarget, history, frame, linkQuery, now: clock(), commitUrl }));
+  const shared = { frame, linkQuery, now: clock(), commitUrl, ...decidersFor(run, identity, approvals) };
+  return c.html(runPage({ ...found, ...shared, sameTarget, history }));
 }
 
 /** Sends the log of the run, or of one step. */
@@ -175,24 +179,6 @@ function streamEvents(c: RunContext, { store }: RunRoutesOptions, streams: Event
   const after = lastEventId(c);
   if (after === null) return jsonError(c, 400, 'The last event id must be a number.');
   return streamRun(c, { streams, store, after, words: createPageWords(c.var.run.kind) });
-}
-
-/** Returns the action that approves or rejects a run. */
-function decision(c: RunContext, decide: DeployApi['approve']): RunAction {
-  return async (runId, actor) => {
-    if (!isToolRun(c.var.run)) return { status: 'refused', reason: 'A run of this kind needs no approval.' };
-    const result = await decide(runId, actor);
-    switch (result.status) {
-      case 'done':
-        return { status: 'accepted', run: result.run };
-      case 'refused':
-        return result;
-      case 'ended':
-        return { status: 'refused', reason: 'The run has already ended.' };
-      case 'unknown':
-        return { status: 'refused', reason: 'There is no such run.' };
-    }
-  };
 }
 
 /** Does the action in the name of the caller. An action that is not possible now is answered with 409. */

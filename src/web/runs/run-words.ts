@@ -44,9 +44,16 @@ const TRIGGERS: Record<Trigger['source'], string> = {
   drift_check: 'Drift check',
   pubsub: 'Plan request',
   comment: 'Comment',
+  promote_api: 'Promotion',
+  automatic_promotion: 'Automatic promotion',
 };
 /** Runs from these sources were requested by no person. */
-const WITHOUT_ACTOR: ReadonlySet<Trigger['source']> = new Set(['reconcile', 'drift_check', 'pubsub']);
+const WITHOUT_ACTOR: ReadonlySet<Trigger['source']> = new Set([
+  'reconcile',
+  'drift_check',
+  'pubsub',
+  'automatic_promotion',
+]);
 
 /** Who or what requested the run, in a few words. */
 export function triggerWords({ trigger: { source, actor } }: Run): string {

@@ -34,7 +34,7 @@ export interface ServiceState {
 }
 
 /** The services of one environment. */
-export interface EnvironmentView {
+interface EnvironmentView {
   /** Null for the unnamed one. */
   environment: string | null;
   repository: string;
@@ -44,6 +44,8 @@ export interface EnvironmentView {
 export interface ServiceListView {
   frame: Omit<PageFrame, 'title'>;
   environments: readonly EnvironmentView[];
+  /** What is not configured any more, and stays as it is. */
+  gone: readonly string[];
   /** The holds that stand. */
   holds: readonly Hold[];
   now: number;
@@ -60,7 +62,7 @@ const OUTCOMES: Record<LedgerEntry['outcome'], [state: string, word: string]> = 
 };
 
 export function serviceListPage(view: ServiceListView): Html {
-  const { frame, environments, holds } = view;
+  const { frame, environments, gone, holds } = view;
   const services = environments.flatMap((one) => one.services);
   const drifted = services.filter(({ outside }) => outside?.drifted).map(({ service }) => service);
   return page(
@@ -74,6 +76,7 @@ ${holdList({ holds, identity: frame.identity, now: view.now })}
 }
 ${drifted.length > 0 && html`<p class="problem">Changed outside: ${plainLine(drifted.join(', '))}</p>`}
 ${environments.map((one) => environmentPart(one, view))}
+${gone.length > 0 && html`<p class="quiet">Not configured any more, and left as it is: <bdi>${plainLine(gone.join(', '))}</bdi></p>`}
 ${holdForm(frame.identity)}`,
   );
 }

@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';
-import { readLedger, readOutsideHashes } from '../../stores/sql/reads.ts';
+import { readLedger, readOutsideHashes } from '../../stores/sql/ledger.ts';
 import { saveLedger, savePin } from '../../stores/sql/save-branch-facts.ts';
 import { saveOutsideHashes } from '../../stores/sql/writes/beside-runs.ts';
 import { createTestAccess } from '../access/access.fixture.ts';
@@ -61,6 +61,7 @@ function createPages(
   const routes = createServiceRoutes({
     store: {
       ...runs,
+      scopes: async () => [],
       ledger: (scope) => runs.read((database) => readLedger(database, scope)),
       outsideHashes: (scope) => runs.read((database) => readOutsideHashes(database, scope)),
     },

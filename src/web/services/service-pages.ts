@@ -4,7 +4,7 @@ import { type Context, Hono } from 'hono';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
 import { type Hold, holdsAt, holdsOf } from '../../runs/sync/hold.ts';
-import type { Place } from '../../runs/sync/place.ts';
+import { describeScope, type Place } from '../../runs/sync/place.ts';
 import { environmentName, placesNamed } from '../../triggers/place.ts';
 import type { RollbackApi } from '../../triggers/sync/rollback-api.ts';
 import { hasRole, type RunPageEnv } from '../access/access.ts';
@@ -16,7 +16,7 @@ import { holdJson } from '../holds/hold-list.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
 
 /** A place whose services are shown. */
-export interface ServicePlace {
+interface ServicePlace {
   place: Place;
   /** The group of runs whose ledger is shown. */
   scope: string;
@@ -25,7 +25,7 @@ export interface ServicePlace {
 }
 
 export interface ServiceRoutesOptions extends PageOptions {
-  store: Pick<RunStore, 'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds'>;
+  store: Pick<RunStore, 'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds' | 'scopes'>;
   places: readonly ServicePlace[];
   /** True when config hashes also stand in Dokploy. */
   hasOutside: boolean;
@@ -68,7 +68,14 @@ async function listServices(c: Context<RunPageEnv>, options: ServiceRoutesOption
     return c.json({ services });
   }
   const frame = { identity: c.var.identity, assets };
-  return c.html(serviceListPage({ frame, environments, holds, now: clock(), commitUrl }));
+  const gone = await scopesWithoutPlace(options);
+  return c.html(serviceListPage({ frame, environments, gone, holds, now: clock(), commitUrl }));
+}
+
+/** What was deployed, and is not configured any more. */
+async function scopesWithoutPlace({ store, places }: ServiceRoutesOptions): Promise<string[]> {
+  const known = new Set(places.map(({ scope }) => scope));
+  return (await store.scopes()).filter((scope) => !known.has(scope)).map(describeScope);
 }
 
 /** Every service that the ledger or the branch knows, sorted by id. */

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { TOOLS } from '../../../runs/deployments/deployment.ts';
+import { windowFields } from '../../../sync-window.ts';
 import { patterns, serviceRule } from './rule-schema.ts';
 import { problemOfWildcards } from './rule-texts.ts';
 
@@ -22,11 +23,6 @@ const repositoryPath = z
   )
   .describe('A file or folder of the repository, e.g. libs/common');
 
-const clock = z
-  .string()
-  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'expected a time of day such as "22:30"')
-  .describe('A time of day, e.g. "22:30"');
-
 const sharedGlob = repositoryPath
   .superRefine((path, { addIssue }) => {
     const message = problemOfWildcards(path);
@@ -43,17 +39,6 @@ const sharedPath = z.union([
       .describe('Only these depend on it, or all'),
   }),
 ]);
-
-const syncWindow = z.strictObject({
-  days: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).min(1),
-  from: clock,
-  to: clock,
-  timezone: z
-    .string()
-    .refine(isTimeZone, 'expected a time zone such as Europe/Berlin')
-    .default('UTC')
-    .describe('IANA name, e.g. Europe/Berlin'),
-});
 
 const tool = z.enum(TOOLS);
 const toolVersion = z
@@ -98,7 +83,7 @@ export const rulesFileSchema = z
       .record(serviceId, z.number().int().min(1).max(86_400))
       .optional()
       .describe('Service → seconds its task may take'),
-    windows: z.array(syncWindow).optional().describe('When syncs may run; others wait'),
+    windows: z.array(windowFields).optional().describe('When syncs may run; others wait'),
     terraform: terraform.optional().describe('Root modules that pull requests are planned for'),
     signatures: z.enum(['required', 'optional']).optional().describe('Whether commits must be signed'),
   })
@@ -106,12 +91,3 @@ export const rulesFileSchema = z
 
 export type RulesFile = z.output<typeof rulesFileSchema>;
 export type TerraformFields = z.output<typeof terraform>;
-export type WindowFields = z.output<typeof syncWindow>;
-
-function isTimeZone(name: string): boolean {
-  try {
-    return Boolean(new Intl.DateTimeFormat('en-US', { timeZone: name }));
-  } catch {
-    return false;
-  }
-}

@@ -43,7 +43,8 @@ CREATE TABLE runs (
 CREATE INDEX runs_queued ON runs (concurrency_group, needs, priority DESC, number) WHERE state = 'queued';
 CREATE INDEX runs_put_off ON runs (not_before) WHERE state = 'queued' AND not_before > 0;
 CREATE INDEX runs_with_home ON runs (concurrency_group) WHERE state = 'queued' AND home IS NOT NULL;
-CREATE INDEX runs_held ON runs (concurrency_group) WHERE state IN ('running', 'awaiting_approval');
+CREATE INDEX runs_held ON runs (concurrency_group) WHERE state IN ('running', 'awaiting_approval') AND attempt > 0;
+CREATE INDEX runs_unapproved ON runs (concurrency_group) WHERE state = 'awaiting_approval' AND attempt = 0;
 CREATE INDEX runs_by_group ON runs (concurrency_group, number);
 CREATE INDEX runs_by_state ON runs (state, number);
 CREATE INDEX runs_by_dedupe_key ON runs (dedupe_key, number) WHERE dedupe_key IS NOT NULL;

@@ -2,17 +2,17 @@
 
 import { NonceSpentError, QueueFullError } from '../../../errors.ts';
 import { kindOf } from '../../../runs/kinds/kinds.ts';
-import type { Run, RunRequest } from '../../../runs/run.ts';
+import { MAX_UNAPPROVED, type Run, type RunRequest } from '../../../runs/run.ts';
 import { answersAgain } from '../../../runs/run-decisions.ts';
 import type { RunStore } from '../../../runs/run-store.ts';
 import { busyGroups, needsOf, noteQueued } from '../claimable.ts';
 import { asKeys, storable, type Transaction, type Written } from '../database.ts';
-import { eventData, HOLDING_RUNS, toNewRow } from '../rows.ts';
-import { timeOrderedId } from '../time-ordered-id.ts';
+import { eventData, toNewRow, UNAPPROVED_RUNS } from '../rows.ts';
 import { insertNonces, spentNonces } from './beside-runs.ts';
 import { insertDeliveries } from './deliveries.ts';
+import { firstEvents, newRun } from './new-run.ts';
 import { storedRuns } from './stored-runs.ts';
-import { supersede } from './supersede.ts';
+import { supersedeAwaiting } from './supersede-awaiting.ts';
 
 export type EnqueueValues = [
   request: RunRequest,
@@ -66,7 +66,8 @@ export async function enqueueAll(
       ),
     ),
   ]);
-  await supersedeAwaiting(transaction, created, known.busy);
+  const mayAwait = (group: string) => known.busy.get(group) === true || known.unapproved.has(group);
+  await supersedeAwaiting(transaction, created, mayAwait);
   return outcomes;
 }
 
@@ -94,21 +95,42 @@ function answer(
   }
   const earlier = request.dedupeKey === null ? undefined : known.runs.get(request.dedupeKey);
   const isKnown = earlier !== undefined && answersAgain(earlier, request);
-  if (!isKnown && known.queued >= queueLimit) {
-    return new QueueFullError(`The queue is full: ${known.queued} runs are waiting.`);
+  if (!isKnown) {
+    const full = whyFull(known, request, queueLimit);
+    if (full !== null) return new QueueFullError(`The queue is full: ${full}.`);
   }
   const run = isKnown ? earlier : newRun(request, now);
   if (nonce) known.nonces.add(nonce.value);
   if (request.dedupeKey !== null) known.runs.set(request.dedupeKey, run);
-  if (!isKnown) known.queued += 1;
+  if (!isKnown) count(known, run);
   const changed = isKnown ? [] : [run.id];
   return { result: { run, created: !isKnown }, changed, mayClaim: false, beside, request };
+}
+
+/**
+ * Runs that await their first approval have a limit of their own, so that approvals which nobody gives do not keep
+ * pushes out of the queue.
+ */
+function whyFull({ queued, awaiting }: Known, { approval }: RunRequest, limit: number): string | null {
+  if (approval) return awaiting >= MAX_UNAPPROVED ? `${awaiting} runs await an approval` : null;
+  return queued >= limit ? `${queued} runs are waiting` : null;
+}
+
+function count(known: Known, { state, concurrencyGroup }: Run): void {
+  if (state === 'queued') {
+    known.queued += 1;
+    return;
+  }
+  known.awaiting += 1;
+  known.unapproved.add(concurrencyGroup);
 }
 
 /** Reads what the decisions depend on. */
 async function readKnown(transaction: Transaction, calls: readonly EnqueueValues[]) {
   const nonces = calls.flatMap(([, beside]) => beside?.nonce?.value ?? []);
-  const [runs, counter, busy, spent] = await Promise.all([
+  const groups = calls.map(([{ concurrencyGroup }]) => concurrencyGroup);
+  const needApproval = calls.some(([{ approval }]) => approval !== undefined);
+  const [runs, counter, busy, unapproved, awaiting, spent] = await Promise.all([
     storedRuns(
       transaction,
       `FROM runs WHERE number IN (
@@ -116,54 +138,27 @@ async function readKnown(transaction: Transaction, calls: readonly EnqueueValues
       asKeys(calls.flatMap(([{ dedupeKey }]) => dedupeKey ?? [])),
     ),
     transaction.get("SELECT value FROM counters WHERE name = 'queued_runs'"),
-    busyGroups(
-      transaction,
-      calls.map(([{ concurrencyGroup }]) => concurrencyGroup),
+    busyGroups(transaction, groups),
+    transaction.all(
+      `SELECT DISTINCT concurrency_group FROM ${UNAPPROVED_RUNS}
+         AND concurrency_group IN (SELECT key FROM json_each(?))`,
+      asKeys(groups),
     ),
+    needApproval ? transaction.get(`SELECT count(*) AS runs FROM ${UNAPPROVED_RUNS}`) : undefined,
     nonces.length === 0 ? new Set<string>() : spentNonces(transaction, nonces),
   ]);
   return {
     runs: new Map(runs.map(({ run }) => [run.dedupeKey ?? '', run])),
     queued: Number(counter?.value),
     busy,
+    /** The groups with a run that awaits its first approval, and the number of such runs in all groups. */
+    unapproved: new Set(unapproved.map((row) => String(row.concurrency_group))),
+    awaiting: Number(awaiting?.runs ?? 0),
     nonces: spent,
   };
 }
 
-function newRun(request: RunRequest, now: number): Run {
-  const { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey, priority = 0, labels = [] } = request;
-  return {
-    id: timeOrderedId(now),
-    kind,
-    trigger,
-    input,
-    concurrencyGroup,
-    coalesce,
-    dedupeKey,
-    priority,
-    labels,
-    state: 'queued',
-    reason: null,
-    message: kindOf(request).queued,
-    coveredBy: null,
-    createdAt: now,
-    startedAt: null,
-    finishedAt: null,
-    notBefore: 0,
-    approvalExpiresAt: null,
-    cancelRequestedBy: null,
-    revision: null,
-    subject: null,
-    attempt: 0,
-    handBacks: 0,
-    chosen: 0,
-  } as Run;
-}
-
-/**
- * Inserts the runs with their first event and with the data that is kept beside them. The first event changes nothing
- * of a run.
- */
+/** Inserts the runs with their first events and with the data that is kept beside them. */
 async function insertRuns(
   transaction: Transaction,
   created: readonly Enqueued[],
@@ -176,7 +171,7 @@ async function insertRuns(
   });
   const rows = await transaction.insert(
     'runs',
-    added.map(({ run, needs }) => toNewRow(run, needs)),
+    added.map(({ run, needs, outcome }) => toNewRow(run, needs, firstEvents(outcome.request).length)),
     'RETURNING id, number',
   );
   const numbers = new Map(rows.map(({ id, number }) => [id, Number(number)]));
@@ -186,7 +181,11 @@ async function insertRuns(
     return { ...one, number };
   });
   const [claimable] = await Promise.all([
-    noteQueued(transaction, numbered, busy),
+    noteQueued(
+      transaction,
+      numbered.filter(({ run }) => run.state === 'queued'),
+      busy,
+    ),
     insertBeside(transaction, numbered),
   ]);
   for (const { outcome, number } of numbered) if (claimable.has(number)) outcome.mayClaim = true;
@@ -196,7 +195,15 @@ async function insertBeside(
   transaction: Transaction,
   numbered: readonly { number: number; run: Run; outcome: Enqueued }[],
 ): Promise<void> {
-  const data = eventData({ type: 'run.queued' });
+  const events = numbered.flatMap(({ number, run: { createdAt: at }, outcome: { request } }) =>
+    firstEvents(request).map((event, index) => ({
+      run: number,
+      seq: index + 1,
+      at,
+      type: event.type,
+      data: eventData(event),
+    })),
+  );
   const sealed = numbered.flatMap(({ number: run, outcome: { beside } }) =>
     beside.sealed === undefined ? [] : { run, text: beside.sealed },
   );
@@ -204,44 +211,8 @@ async function insertBeside(
     kindOf(run).reporters.map((reporter) => ({ reporter, run: number })),
   );
   await Promise.all([
-    transaction.insert(
-      'events',
-      numbered.map(({ number, run }) => ({
-        run: number,
-        seq: 1,
-        at: run.createdAt,
-        type: 'run.queued',
-        data,
-      })),
-    ),
+    transaction.insert('events', events),
     transaction.insert('unreported', unreported),
     transaction.insert('sealed', sealed),
   ]);
-}
-
-/** Supersedes the waiting run, because it would hold its group although nobody needs its approval any more. */
-async function supersedeAwaiting(
-  transaction: Transaction,
-  created: readonly Enqueued[],
-  busy: Known['busy'],
-): Promise<void> {
-  const covering = new Map<string, Enqueued>();
-  for (const outcome of created) {
-    const { coalesce, concurrencyGroup: group } = outcome.result.run;
-    if (coalesce && busy.get(group) && !covering.has(group)) covering.set(group, outcome);
-  }
-  if (covering.size === 0) return;
-  const holding = await storedRuns(
-    transaction,
-    `FROM ${HOLDING_RUNS} AND concurrency_group IN (SELECT key FROM json_each(?))`,
-    asKeys(covering.keys()),
-  );
-  for (const stored of holding) {
-    const outcome = covering.get(stored.run.concurrencyGroup);
-    if (stored.run.state !== 'awaiting_approval' || !outcome) continue;
-    transaction.mayClaim = false;
-    await supersede(transaction, stored, outcome.result.run.id);
-    outcome.changed.push(stored.run.id);
-    outcome.mayClaim ||= transaction.mayClaim;
-  }
 }

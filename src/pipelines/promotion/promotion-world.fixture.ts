@@ -1,0 +1,73 @@
+/** Two environments of one repository, staging and production, where production takes what staging holds. */
+
+import { join } from 'node:path';
+import { createWorkspace } from '../../git/own/workspace.ts';
+import type { Run } from '../../runs/run.ts';
+import { type Place, placeInput, scopeOf } from '../../runs/sync/place.ts';
+import type { Promotion } from '../../runs/sync/sync-input.ts';
+import type { SyncOptions } from '../sync/sync-service.ts';
+import { createSyncWorld } from '../sync/sync-world.fixture.ts';
+import { type PromotionCheck, refusePromotion } from './check.ts';
+import { type PromotionOptions, propose } from './propose.ts';
+
+const REPOSITORY = 'acme/platform';
+const STAGING: Place = { repository: REPOSITORY, environment: 'staging', branch: 'main' };
+export const PRODUCTION: Place = { repository: REPOSITORY, environment: 'production', branch: 'main' };
+
+export type PromotionWorld = Awaited<ReturnType<typeof createPromotionWorld>>;
+
+export async function createPromotionWorld(approval: PromotionCheck['approval'] = 'none') {
+  const world = await createSyncWorld();
+  const { store, git, mirror, root, options } = world;
+  const check: PromotionCheck = {
+    approval,
+    from: 'staging',
+    latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
+  };
+  const optionsOf = ({ environment }: Place, more: Partial<SyncOptions>): SyncOptions => ({
+    ...options,
+    ...more,
+    environment,
+    workspace: createWorkspace({ git, mirror, directory: join(root, `work/platform@${environment}`) }),
+    lockPath: join(root, `work/.sync.platform@${environment}.lock`),
+  });
+  world.places.set(scopeOf(STAGING), optionsOf(STAGING, {}));
+  world.places.set(
+    scopeOf(PRODUCTION),
+    optionsOf(PRODUCTION, { refuse: (run, found) => refusePromotion(check, run, found) }),
+  );
+  const promotion: PromotionOptions = {
+    repository: mirror,
+    from: 'staging',
+    to: 'production',
+    held: () => store.ledger(scopeOf(STAGING)),
+    taken: () => store.ledger(scopeOf(PRODUCTION)),
+    environmentDigest: () => '',
+  };
+
+  return {
+    ...world,
+    promotion,
+    /** A push that reaches staging, and the work on it. */
+    async pushToStaging(files: Record<string, string | null>): Promise<string> {
+      const revision = await world.commit(files);
+      const input = { ...placeInput(STAGING), revision };
+      await world.ask({ trigger: { source: 'webhook' }, input });
+      await world.work();
+      return revision;
+    },
+    /** Asks for a promotion as it was shown, with changes of that, without looking whether staging holds it. */
+    async askToPromote(revision: string, changes: Partial<Promotion> = {}): Promise<Run> {
+      const { services, commits, from } = await propose(promotion, revision, null);
+      return world.ask({
+        trigger: { source: 'promote_api', actor: 'ada' },
+        input: {
+          ...placeInput(PRODUCTION),
+          intent: 'promote',
+          revision,
+          promotion: { from, services, commits, breakGlass: false, ...changes },
+        },
+      });
+    },
+  };
+}

@@ -1,0 +1,104 @@
+/** What a promotion would change, and which commits the other environment holds. */
+
+import { expect, it } from 'vitest';
+import { createPromotionWorld, type PromotionWorld } from './promotion-world.fixture.ts';
+import { propose, proposeNewest } from './propose.ts';
+
+const REDIS = 'platform/redis';
+const DASHY = 'platform/dashy';
+
+function service(name: string, content: string): Record<string, string> {
+  const number = name === 'redis' ? '01' : '02';
+  return { [`platform/${number}.${name}/deploy.py`]: content };
+}
+
+async function newest({ promotion }: PromotionWorld): Promise<[revision: string, services: string[]] | null> {
+  const found = await proposeNewest(promotion, null);
+  return found && [found.revision, found.services.map((one) => one.service)];
+}
+
+it('A first promotion into an empty ledger takes every service, and lists the commits', async () => {
+  const world = await createPromotionWorld();
+  const first = await world.pushToStaging({ ...service('redis', '1'), ...service('dashy', '1') });
+  const second = await world.pushToStaging(service('redis', '2'));
+  expect(await proposeNewest(world.promotion, null)).toEqual({
+    revision: second,
+    subject: 'Change',
+    from: 'staging',
+    services: [
+      { service: REDIS, from: null },
+      { service: DASHY, from: null },
+    ],
+    unheld: [],
+    commits: [
+      { id: second, subject: 'Change' },
+      { id: first, subject: 'Change' },
+    ],
+    hasMore: false,
+    newer: null,
+  });
+});
+
+it('A commit whose service failed in staging is not held, and an older one is proposed', async () => {
+  const world = await createPromotionWorld();
+  const first = await world.pushToStaging({ ...service('redis', '1'), ...service('dashy', '1') });
+  world.fail('redis.sync');
+  const second = await world.pushToStaging(service('redis', '2'));
+  const { unheld } = await propose(world.promotion, second, null);
+  expect(unheld).toEqual([{ service: REDIS, because: expect.stringContaining('changed since') }]);
+  expect(await newest(world)).toEqual([first, [REDIS, DASHY]]);
+});
+
+it('A commit between two that staging examined is held, if every service was synced with its inputs there', async () => {
+  const world = await createPromotionWorld();
+  await world.pushToStaging({ ...service('redis', '1'), ...service('dashy', '1') });
+  // Staging sees both commits at once: dashy is synced as of this one, and redis fails as of the next one.
+  const between = await world.commit(service('dashy', '2'));
+  world.fail('redis.sync');
+  await world.pushToStaging(service('redis', '2'));
+  expect(await newest(world)).toEqual([between, [REDIS, DASHY]]);
+});
+
+it('What staging counted as deployed when it was first seen is held, until a commit changes it', async () => {
+  const world = await createPromotionWorld();
+  const first = await world.commit({ ...service('redis', '1'), ...service('dashy', '1') });
+  await world.mirror.fetch();
+  await world.store.saveBaseline('sync:acme/platform:staging', first);
+  expect(await newest(world)).toEqual([first, [REDIS, DASHY]]);
+  const second = await world.commit(service('redis', '2'));
+  await world.mirror.fetch();
+  const { unheld } = await propose(world.promotion, second, null);
+  expect(unheld.map((one) => one.service)).toEqual([REDIS]);
+});
+
+it('A service that is only in production needs no proof, and one that is only in staging is not promoted', async () => {
+  const world = await createPromotionWorld();
+  const rule = (folder: string, environment: string) =>
+    `  - { match: "${folder}/{nn}.{service}/deploy.py", task: "{service}.sync", environments: [${environment}] }`;
+  const revision = await world.pushToStaging({
+    '.iac-runner.yaml': ['services:', rule('edge', 'production'), rule('lab', 'staging'), ''].join('\n'),
+    'edge/01.cdn/deploy.py': '',
+    'lab/01.probe/deploy.py': '',
+  });
+  expect(world.tasks()).toEqual([`probe.sync ${revision}`]);
+  expect(await newest(world)).toEqual([revision, ['edge/cdn']]);
+});
+
+it('A promotion of some services leaves the others out', async () => {
+  const world = await createPromotionWorld();
+  world.fail('dashy.sync');
+  const revision = await world.pushToStaging({ ...service('redis', '1'), ...service('dashy', '1') });
+  const { services, unheld } = await propose(world.promotion, revision, [REDIS]);
+  expect([services, unheld]).toEqual([[{ service: REDIS, from: null }], []]);
+  const all = await propose(world.promotion, revision, null);
+  expect(all.unheld.map((one) => one.service)).toEqual([DASHY]);
+});
+
+it('Nothing is proposed before staging holds anything, and nothing changes once production has it', async () => {
+  const world = await createPromotionWorld();
+  expect(await newest(world)).toBeNull();
+  const revision = await world.pushToStaging(service('redis', '1'));
+  await world.askToPromote(revision);
+  expect(await world.work()).toMatchObject({ state: 'succeeded', revision });
+  expect(await newest(world)).toEqual([revision, []]);
+});

@@ -1,0 +1,133 @@
+/** Works out what a promotion would change, and whether the other environment holds it. */
+
+import type { RepositoryReader } from '../../git/read/repository-reader.ts';
+import type { Ledger, LedgerEntry } from '../../runs/run-store.ts';
+import type { Proposal } from '../../runs/sync/promotion.ts';
+import type { Service } from '../rules/service-rules.ts';
+import { type Explained, type ExplainOptions, explain, NO_COMMIT } from '../selection/explain.ts';
+import { ALL_CHANGED, type Selected } from '../selection/select-services.ts';
+
+export interface PromotionOptions {
+  /** The mirror, which both environments share. */
+  repository: RepositoryReader;
+  /** The names of the environment that holds commits, and of the one that takes them. */
+  from: string;
+  to: string;
+  /** Read the ledgers of the two. */
+  held(): Promise<Ledger>;
+  taken(): Promise<Ledger>;
+  /** Digest of the variables that tasks get in the environment that takes. */
+  environmentDigest(service: Pick<Service, 'rule'>): string;
+}
+
+/** More commits than this are not listed, and not looked at for one that is held. */
+const MAX_COMMITS = 100;
+const MAX_LOOKS = 64;
+
+/** `services` limits the promotion to these; null stands for all. Throws GitError. */
+export async function propose(
+  options: PromotionOptions,
+  revision: string,
+  services: readonly string[] | null,
+): Promise<Proposal> {
+  const [taken, held] = await Promise.all([options.taken(), options.held()]);
+  return proposeFrom(options, { taken, held }, { revision, services });
+}
+
+/**
+ * Resolves to the proposal for the newest commit that the other environment holds completely, or to null if it holds
+ * none that the target does not have.
+ */
+export async function proposeNewest(
+  options: PromotionOptions,
+  services: readonly string[] | null,
+): Promise<Proposal | null> {
+  const { repository } = options;
+  const [taken, held, head] = await Promise.all([options.taken(), options.held(), repository.head()]);
+  if (head === null) return null;
+  const last = taken.examined?.commit;
+  const commits = await repository.log(head, last === undefined ? [] : [last], MAX_LOOKS);
+  const ids = commits.map(({ id }) => id);
+  // The commit that the target has may still have services that failed.
+  for (const revision of last === undefined ? ids : [...ids, last]) {
+    const proposal = await proposeFrom(options, { taken, held }, { revision, services });
+    if (proposal.unheld.length === 0 && proposal.newer === null) return proposal;
+  }
+  return null;
+}
+
+interface Ledgers {
+  taken: Ledger;
+  held: Ledger;
+}
+
+async function proposeFrom(
+  { repository, from, to, environmentDigest }: PromotionOptions,
+  { taken, held }: Ledgers,
+  { revision, services }: { revision: string; services: readonly string[] | null },
+): Promise<Proposal> {
+  const selection = services === null ? ALL_CHANGED.selection : servicesOnly(services);
+  const common = { ...ALL_CHANGED, repository, runId: '', revision, befores: [], holds: [] };
+  const target = await explain({
+    ...common,
+    selection,
+    environment: to,
+    // A promotion into an empty ledger runs every service.
+    ledger: { ...taken, baseline: taken.baseline ?? NO_COMMIT },
+    environmentDigest,
+  });
+  const running = target.selected.filter(({ decision }) => decision === 'run');
+  const { subject } = await repository.commit(revision);
+  const last = taken.examined?.commit;
+  const commits = await repository.log(revision, last === undefined ? [] : [last], MAX_COMMITS + 1);
+  return {
+    revision,
+    subject,
+    from,
+    services: running.map(({ service }) => ({ service, from: syncedCommit(taken, service) })),
+    unheld: running.length === 0 ? [] : unheldOf(running, await explainHeld(common, from, held)),
+    commits: commits.slice(0, MAX_COMMITS),
+    hasMore: commits.length > MAX_COMMITS,
+    newer: target.outdated ? (last ?? null) : null,
+  };
+}
+
+function servicesOnly(services: readonly string[]): { mode: 'services'; services: string[] } {
+  return { mode: 'services', services: [...services] };
+}
+
+function syncedCommit({ entries }: Ledger, service: string): string | null {
+  return entries.get(service)?.synced?.commit ?? null;
+}
+
+/** Says what a sync of the commit would run in the environment that holds, whatever newer commits it has tried. */
+function explainHeld(
+  common: Omit<ExplainOptions, 'environment' | 'ledger' | 'environmentDigest'>,
+  environment: string,
+  ledger: Ledger,
+): Promise<Explained> {
+  const entries = [...ledger.entries].map(([id, entry]) => [id, asSynced(entry)] as const);
+  return explain({
+    ...common,
+    // Pins and newer commits there do not count: only what was synced.
+    rollback: true,
+    environment,
+    ledger: { ...ledger, entries: new Map(entries) },
+    environmentDigest: () => '',
+  });
+}
+
+/** The last success, as if nothing was tried after it. */
+function asSynced(entry: LedgerEntry): LedgerEntry {
+  return entry.synced === null || entry.outcome === 'removed' ? entry : { ...entry, outcome: 'succeeded' };
+}
+
+/** A service is held if a sync of the commit would leave it as it is. One that is not for that environment needs no proof. */
+function unheldOf(running: readonly Selected[], { selected }: Explained): Proposal['unheld'] {
+  const decided = new Map(selected.map((item) => [item.service, item]));
+  return running.flatMap(({ service }) => {
+    const there = decided.get(service);
+    if (there?.decision === 'not_chosen' || there?.decision === 'excluded') return [];
+    return [{ service, because: there?.because ?? 'It is not there.' }];
+  });
+}

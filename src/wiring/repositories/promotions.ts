@@ -1,0 +1,95 @@
+/** Builds what promotions need: which commits an environment may take, and what they would change. */
+
+import type { Logger } from 'pino';
+import type { Config } from '../../config.ts';
+import { type PromotionOptions, propose, proposeNewest } from '../../pipelines/promotion/propose.ts';
+import { environmentDigests } from '../../pipelines/sync/task-environment.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import type { PromotePlace, Promoting } from '../../triggers/promote/promote-api.ts';
+import { startPromoter } from '../../triggers/timers/promoter.ts';
+import { taskEnvironment } from '../sync.ts';
+import type { OpenPlace } from './places.ts';
+
+/** Runs that are older do not show what an environment had. */
+const MAX_RUNS = 1_000;
+const RUNS_PER_READ = 100;
+
+/** A place with what requests may do with it. */
+export type ActivePlace = OpenPlace & PromotePlace;
+
+export function withPromotions(config: Config, store: RunStore, places: readonly OpenPlace[]): ActivePlace[] {
+  return places.map((open) => ({ ...open, promoting: promotingOf(config, store, open, places) }));
+}
+
+function promotingOf(
+  config: Config,
+  store: RunStore,
+  open: OpenPlace,
+  places: readonly OpenPlace[],
+): Promoting | null {
+  const { promotion, scope, mirror } = open;
+  if (promotion === null) return null;
+  const source = sourceOf(open, places);
+  const taken = () => store.ledger(scope);
+  const options: PromotionOptions = {
+    repository: mirror,
+    from: promotion.promote,
+    to: open.environment.name ?? '',
+    held: () => store.ledger(source.scope),
+    taken,
+    environmentDigest: environmentDigests(taskEnvironment(config, open)),
+  };
+  return {
+    ...promotion,
+    from: promotion.promote,
+    approvalTimeoutMs: config.deploy.approvalTimeoutMs,
+    propose: (revision, services) => propose(options, revision, services),
+    proposeNewest: (services) => proposeNewest(options, services),
+    taken,
+    hadBefore: (service, revision) => hadBefore(store, scope, service, revision),
+  };
+}
+
+/** Returns the place that holds what this one takes. */
+function sourceOf({ repository, promotion }: OpenPlace, places: readonly OpenPlace[]): OpenPlace {
+  const found = places.find(
+    (other) => other.repository === repository && other.environment.name === promotion?.promote,
+  );
+  if (!found) throw new Error(`There is no environment ${promotion?.promote}.`);
+  return found;
+}
+
+async function hadBefore(
+  store: Pick<RunStore, 'runs' | 'steps'>,
+  scope: string,
+  service: string,
+  revision: string,
+): Promise<boolean> {
+  let before: string | undefined;
+  for (let read = 0; read < MAX_RUNS; read += RUNS_PER_READ) {
+    const page = { concurrencyGroup: scope, limit: RUNS_PER_READ, ...(before !== undefined && { before }) };
+    const runs = await store.runs(page);
+    for (const run of runs.filter((one) => one.revision === revision)) {
+      const steps = await store.steps(run.id);
+      if (steps.some(({ id, state }) => id === service && state === 'succeeded')) return true;
+    }
+    before = runs.at(-1)?.id;
+    if (runs.length < RUNS_PER_READ) return false;
+  }
+  return false;
+}
+
+/** Starts to promote by itself where the configuration says so. Returns the functions that end this. */
+export function startPromoters(
+  store: RunStore,
+  places: readonly ActivePlace[],
+  log: Logger,
+): (() => Promise<void>)[] {
+  return places.flatMap((open) => {
+    const { promoting, promotion } = open;
+    if (promoting === null || !promotion?.automatic) return [];
+    const heldScope = sourceOf(open, places).scope;
+    const promoter = startPromoter({ store, open: { ...open, promoting }, heldScope, now: Date.now, log });
+    return [promoter.stop];
+  });
+}
