@@ -4,7 +4,8 @@ import path from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import type { Proposal } from '../../runs/sync/promotion.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
-import { createPromoteApi, type PromotePlace } from './promote-api.ts';
+import { createPromoteApi } from './promote-api.ts';
+import type { PromotePlace } from './promote-place.ts';
 
 const REVISION = 'a'.repeat(40);
 const PROPOSAL: Proposal = {
