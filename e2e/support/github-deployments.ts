@@ -35,7 +35,7 @@ export interface DeploymentBook {
   answer(operation: string, request: DeploymentRequest): Promise<ApiAnswer> | ApiAnswer | null;
 }
 
-export interface DeploymentRequest {
+interface DeploymentRequest {
   parameters: Record<string, string>;
   query: URLSearchParams;
   body: unknown;

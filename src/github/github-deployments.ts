@@ -28,7 +28,7 @@ interface Repository {
   repo: string;
 }
 
-export interface DeploymentRequest extends Repository {
+interface DeploymentRequest extends Repository {
   /** Full commit id. */
   sha: string;
   environment: string;
@@ -52,7 +52,7 @@ export interface DeploymentStatusRequest extends Repository {
 type Failure = Exclude<SendOutcome, { kind: 'ok' }>;
 
 /** `id` is null if there is no deployment, and none was to be created. */
-export type DeploymentOutcome = { kind: 'ok'; id: number | null } | Failure;
+type DeploymentOutcome = { kind: 'ok'; id: number | null } | Failure;
 
 /** Neither method throws: the outcome says what went wrong and when to try again. */
 export interface GitHubDeployments {
