@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEvidenceReader, type Evidence, type Problem } from './evidence.ts';
-import { nowNs, type SyncRequest } from './facts.ts';
+import { recordPeace, type SyncRequest } from './facts.ts';
 import { behind, mayStayBehind, unattempted, unfinished, unsafe } from './invariants.ts';
 import { leftovers } from './leftovers.ts';
 import { unended, untrue } from './status-truth.ts';
@@ -38,7 +38,6 @@ export function createPromiseCheck(world: World): PromiseCheck {
       const problems = await waitForPeace(world, read);
       if (problems.length > 0) return problems;
       checkedRequests = world.facts.syncRequests.length;
-      world.facts.peaceNs = nowNs();
       const server = await world.server.revive(0);
       const left = await leftovers(world.stage.folder, server.pid);
       const violations = world.stage.github.violations.map((detail) => ({
@@ -75,7 +74,11 @@ async function waitForPeace(world: World, read: ReturnType<typeof createEvidence
       ...behind(evidence),
       ...unended(evidence, github),
     ];
-    if (open.length === 0) return untrue(evidence, github);
+    if (open.length === 0) {
+      const lies = untrue(evidence, github);
+      if (lies.length === 0) recordPeace(world.facts, evidence.runs.keys());
+      return lies;
+    }
     const sight = sightOf(world, evidence);
     if (sight !== still.sight) still = { sight, untilMs: performance.now() + STILL_LIMIT_MS };
     if (performance.now() > Math.min(deadline, still.untilMs)) return open;

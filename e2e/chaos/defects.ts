@@ -34,7 +34,7 @@ export const DEFECTS: readonly Defect[] = [
       // The answer can name the run only if its id is known before the run is stored. The following code gets
       // another id.
       {
-        file: 'stores/sql/writes/enqueue.ts',
+        file: 'stores/sql/writes/new-run.ts',
         from: 'id: timeOrderedId(now),',
         to: 'id: (dedupeKey && trigger.deliveryId) ?? timeOrderedId(now),',
       },
@@ -137,9 +137,9 @@ export const DEFECTS: readonly Defect[] = [
       {
         file: 'triggers/github/github-webhook.ts',
         from: `  });
-  return accepted(run, push.after, runUrl(run.id));`,
+  return run;`,
         to: `  }).catch(() => ({ run: { id: deliveryId ?? '', kind: 'sync', input: { announced: services } } }));
-  return accepted(run, push.after, runUrl(run.id));`,
+  return run;`,
       },
     ],
   },

@@ -52,6 +52,12 @@ export interface Hardship {
   untilNs: bigint | null;
 }
 
+/** The time from one peace to the next. */
+interface Round {
+  fromNs: bigint;
+  untilNs: bigint;
+}
+
 export interface Facts {
   /** The commit that counted as deployed when the server first saw the branch. */
   baseline: string;
@@ -65,6 +71,8 @@ export interface Facts {
   syncRequests: SyncRequest[];
   /** The time of the last check at which all invariants held. */
   peaceNs: bigint;
+  /** For each run that had ended at a peace, the round in which it ended. Its status may be sent later. */
+  endedIn: Map<string, Round>;
   /** Answers and events that must never happen, recorded at once. */
   surprises: string[];
 }
@@ -81,8 +89,16 @@ export function createFacts(baseline: string): Facts {
     hardships: [],
     syncRequests: [],
     peaceNs: 0n,
+    endedIn: new Map(),
     surprises: [],
   };
+}
+
+/** Records that all invariants hold now, and that these runs have ended. */
+export function recordPeace(facts: Facts, ended: Iterable<string>): void {
+  const round = { fromNs: facts.peaceNs, untilNs: nowNs() };
+  for (const runId of ended) if (!facts.endedIn.has(runId)) facts.endedIn.set(runId, round);
+  facts.peaceNs = round.untilNs;
 }
 
 /** The current time on the clock of the journal. */

@@ -42,6 +42,10 @@ interface Row {
   hardships?: Hardship[];
   /** The second at which all invariants last held. */
   peace?: number;
+  /** The seconds of the round in which run `b` had ended before the last peace. */
+  endedIn?: [from: number, until: number];
+  /** Left out: the status is sent now. */
+  sentBeforePeaceMs?: number;
   status: { state: 'error' | 'failure' | 'success'; description?: string };
   why: string | null;
 }
@@ -159,6 +163,29 @@ const TABLE: Row[] = [
     why: 'nothing happened that explains it',
   },
   {
+    title: 'an error that was sent a moment before the peace was checked then',
+    peace: 30,
+    sentBeforePeaceMs: 50,
+    status: { state: 'error', description: 'Failed to update git repository: the disk is full' },
+    why: null,
+  },
+  {
+    title: 'an error that is sent late is true if the disk was full in the round in which its run ended',
+    hardships: [FULL],
+    peace: 30,
+    endedIn: [5, 30],
+    status: { state: 'error', description: 'Failed to update git repository: the disk is full' },
+    why: null,
+  },
+  {
+    title: 'an error that is sent late is not true because the disk was full after its run had ended',
+    hardships: [hardship('full disk', 31, 32)],
+    peace: 30,
+    endedIn: [5, 30],
+    status: { state: 'error', description: 'Failed to update git repository: the disk is full' },
+    why: 'nothing happened that explains it',
+  },
+  {
     title: 'an error is not true because the clock jumped or the store was locked',
     hardships: [hardship('clock', 10, 20), hardship('locked store', 10, 20)],
     status: { state: 'error', description: 'Failed to update git repository' },
@@ -166,10 +193,13 @@ const TABLE: Row[] = [
   },
 ];
 
-it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, why }) => {
+it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, endedIn, sentBeforePeaceMs, status, why }) => {
   const facts = { ...createFacts('baseline'), hardships };
   if (peace !== undefined) facts.peaceNs = second(peace);
+  if (endedIn) facts.endedIn.set('b', { fromNs: second(endedIn[0]), untilNs: second(endedIn[1]) });
   const evidence: Evidence = { facts, journal: { syncs, overlaps: [] }, history, runs: new Map() };
+  const sincePeaceMs = Number((nowNs() - facts.peaceNs) / 1_000_000n);
+  const agoMs = sentBeforePeaceMs === undefined ? 0 : sincePeaceMs + sentBeforePeaceMs;
   const sent = {
     id: 1,
     sha: 'vault',
@@ -177,7 +207,7 @@ it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, status, why }) => 
     state: status.state,
     description: status.description ?? null,
     targetUrl: 'http://localhost/runs/b',
-    at: Date.now(),
+    at: Date.now() - agoMs,
   };
   expect(whyUntrue(evidence, sent)).toBe(why);
 });

@@ -40,7 +40,7 @@ export function untrue(evidence: Evidence, github: LocalGithub): Problem[] {
 /** Returns why the status is not true, or null. A status before the last peace was checked then. */
 export function whyUntrue(evidence: Evidence, status: CommitStatus): string | null {
   const { facts, journal } = evidence;
-  if (sentBeforeNs(status) < facts.peaceNs) return null;
+  if (sentNs(status) < facts.peaceNs) return null;
   switch (status.state) {
     case 'success':
       return whySuccessIsUntrue(evidence, status);
@@ -57,15 +57,20 @@ export function whyUntrue(evidence: Evidence, status: CommitStatus): string | nu
   }
 }
 
-/** Git and the server itself fail when they are killed, or when a disk refuses their writes. */
+/**
+ * Git and the server itself fail when they are killed, or when a disk refuses their writes. The status is sent when
+ * GitHub's limits allow it, perhaps rounds after its run ended, so the troubles of that round explain it.
+ */
 function whyErrorIsUntrue({ facts, history }: Evidence, status: CommitStatus): string | null {
   const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
   if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
-  const isRecent = (atNs: bigint): boolean => facts.peaceNs < atNs && atNs < sentBeforeNs(status);
+  const thisRound = { fromNs: facts.peaceNs, untilNs: sentBeforeNs(status) };
+  const { fromNs, untilNs } = facts.endedIn.get(runOf(status)) ?? thisRound;
+  const isOfRound = (atNs: bigint): boolean => fromNs < atNs && atNs < untilNs;
   const troubles = facts.hardships.filter(({ kind }) => kind === 'full disk' || kind === 'I/O error');
-  if (troubles.some(({ fromNs }) => isRecent(fromNs))) return null;
+  if (troubles.some((trouble) => isOfRound(trouble.fromNs))) return null;
   const gitFailed = status.description === 'Failed to update git repository';
-  return gitFailed && facts.gitKillsNs.some(isRecent) ? null : 'nothing happened that explains it';
+  return gitFailed && facts.gitKillsNs.some(isOfRound) ? null : 'nothing happened that explains it';
 }
 
 /** A success covers the services of its run: those that were requested by name, else all. */
@@ -127,8 +132,12 @@ function runOf({ targetUrl }: CommitStatus): string {
   return /\/runs\/([0-9a-f-]+)/.exec(targetUrl ?? '')?.[1] ?? '';
 }
 
-function sentBeforeNs({ at }: CommitStatus): bigint {
-  return BigInt(at + SLACK_MS) * 1_000_000n - epochMinusMonotonicNs();
+function sentBeforeNs(status: CommitStatus): bigint {
+  return sentNs(status) + BigInt(SLACK_MS) * 1_000_000n;
+}
+
+function sentNs({ at }: CommitStatus): bigint {
+  return BigInt(at) * 1_000_000n - epochMinusMonotonicNs();
 }
 
 function epochMinusMonotonicNs(): bigint {

@@ -40,7 +40,10 @@ export interface Fleet {
   leave(owner: string): Promise<void>;
   /** The processes that gave a sign in the last minutes, by name, and the present time by the clock of the store. */
   workers(): Promise<{ workers: WorkerSign[]; now: number }>;
-  /** The time since which the oldest queued run waits, in ms since the epoch, or null if none waits. */
+  /**
+   * The time since which the oldest queued run waits, in ms since the epoch. Null if none waits, or if all wait for the
+   * end of a hold, because that says nothing about the workers.
+   */
   oldestWaiting(): Promise<number | null>;
   /** True if `owner` has the duty for the next `leaseMs`. Nobody else has it in that time. */
   takeDuty(duty: string, owner: string, leaseMs: number): Promise<boolean>;

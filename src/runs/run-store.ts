@@ -164,7 +164,8 @@ export interface RunStore {
     by: string,
   ): Promise<{ run: Run; decided: boolean } | null>;
 
-  saveHold(hold: NewHold): Promise<Hold>;
+  /** Resolves to null if as many holds stand as a store keeps. */
+  saveHold(hold: NewHold): Promise<Hold | null>;
   /** Ends a hold, so that what it held goes on. Resolves to it; null if no such hold stands. */
   endHold(id: string): Promise<Hold | null>;
   /** The holds that stand now, the oldest first. */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RunRequest, SyncRun } from '../runs/run.ts';
 import type { RunEventBody } from '../runs/run-events.ts';
 import type { Claim, RunStore } from '../runs/run-store.ts';
-import { type NewHold, UNTIL_RELEASED } from '../runs/sync/hold.ts';
+import { type Hold, MAX_HOLDS, type NewHold, UNTIL_RELEASED } from '../runs/sync/hold.ts';
 import { pushRequest } from './run-store-contract.ts';
 
 const FREEZE: NewHold = {
@@ -42,6 +42,12 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
     afterEach(() => store.close());
 
+    async function set(hold: NewHold = FREEZE): Promise<Hold> {
+      const saved = await store.saveHold(hold);
+      if (!saved) throw new Error('The hold was refused.');
+      return saved;
+    }
+
     const next = () => store.claim({ owner: 'worker:1', leaseMs: 60_000 });
 
     async function claimed(request: RunRequest): Promise<Claim> {
@@ -66,8 +72,8 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
         by: 'grace',
         until: Date.now() + 60_000,
       };
-      const first = await store.saveHold(FREEZE);
-      const second = await store.saveHold(full);
+      const first = await set();
+      const second = await set(full);
       expect(first).toEqual({ ...FREEZE, id: first.id, createdAt: first.createdAt });
       expect(await store.holds()).toEqual([first, { ...full, id: second.id, createdAt: second.createdAt }]);
       expect(await store.endHold(first.id)).toEqual(first);
@@ -76,14 +82,24 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
       expect(await store.holds()).toEqual([second]);
     });
 
+    it('refuses one more than it keeps, also when several are set at once', async () => {
+      const all = await Promise.all(Array.from({ length: MAX_HOLDS - 1 }, () => set()));
+      const last = await Promise.all([store.saveHold(FREEZE), store.saveHold(FREEZE)]);
+      expect(last.filter((hold) => hold !== null)).toHaveLength(1);
+      await store.endHold(all[0]?.id ?? '');
+      expect(await store.saveHold(FREEZE)).not.toBeNull();
+      expect(await store.saveHold({ ...FREEZE, until: Date.now() + 60_000 })).toBeNull();
+      expect(await store.holds()).toHaveLength(MAX_HOLDS);
+    });
+
     it('does not show a hold whose time has come, nor end it by hand', async () => {
-      const hold = await store.saveHold({ ...FREEZE, until: Date.now() - 1 });
+      const hold = await set({ ...FREEZE, until: Date.now() - 1 });
       expect(await store.holds()).toEqual([]);
       expect(await store.endHold(hold.id)).toBeNull();
     });
 
     it('gives a run that waits to nobody until the hold is released, and then at once', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const { run } = await waiting(hold.id);
       expect(await store.run(run.id)).toMatchObject({ state: 'queued', message: 'Held by ada: Freeze' });
       expect(await next()).toBeNull();
@@ -99,7 +115,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('lets a run go by itself at the end of its hold', async () => {
-      const hold = await store.saveHold({ ...FREEZE, until: Date.now() + 400 });
+      const hold = await set({ ...FREEZE, until: Date.now() + 400 });
       const { run } = await waiting(hold.id);
       expect(await next()).toBeNull();
       await sleep(500);
@@ -108,7 +124,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('lets a run wait for nothing if its hold ended before the run could wait', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const { run, lease } = await claimed(pushRequest());
       await store.endHold(hold.id);
       await store.append(lease, [waits(hold.id)]);
@@ -116,7 +132,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('lets a run look again when one of several holds ends', async () => {
-      const [one, other] = [await store.saveHold(FREEZE), await store.saveHold(FREEZE)];
+      const [one, other] = [await set(), await set()];
       const { run, lease } = await claimed(pushRequest());
       await store.append(lease, [waits(one.id, other.id)]);
       await store.endHold(other.id);
@@ -127,7 +143,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('coalesces a run that waits with a newer one', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const { run } = await waiting(hold.id);
       const newer = await waiting(hold.id);
       expect(newer.covers.map(({ id }) => id)).toEqual([run.id]);
@@ -137,7 +153,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('does not count a run as active that waits for the end of a hold', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       await waiting(hold.id);
       expect(await store.active('sync:main')).toEqual([]);
       await store.endHold(hold.id);
@@ -145,7 +161,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('asks again, once for a branch, for the services that pushes left out', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       for (let pushes = 0; pushes < 3; pushes += 1) {
         const { lease } = await claimed(pushRequest());
         await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
@@ -169,7 +185,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
 
     it('asks again for exactly what a request left out that no push covers', async () => {
       const input = { ...pushRequest().input, force: true } as SyncRun['input'];
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const { lease } = await claimed(pushRequest({ coalesce: false, input }));
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
       await store.endHold(hold.id);
@@ -181,7 +197,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('asks again once for what a request left out because of two holds', async () => {
-      const [first, second] = [await store.saveHold(FREEZE), await store.saveHold(FREEZE)];
+      const [first, second] = [await set(), await set()];
       const input = { ...pushRequest().input, force: true } as SyncRun['input'];
       const { lease } = await claimed(pushRequest({ coalesce: false, input }));
       await store.append(lease, [leavesOut(['platform/redis'], first.id, second.id), SUCCEEDED]);
@@ -194,9 +210,9 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('asks again for what a push left out although another push waits for another hold', async () => {
-      const other = await store.saveHold(FREEZE);
+      const other = await set();
       await waiting(other.id);
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const request = pushRequest({ coalesce: false });
       const { lease } = await claimed({ ...request, concurrencyGroup: 'sync:main' });
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
@@ -205,7 +221,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('asks again at once for what was left out because of a hold that has ended meanwhile', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const { run, lease } = await claimed(pushRequest());
       await store.endHold(hold.id);
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
@@ -215,7 +231,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('asks for nothing again that somebody cancelled', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const { run } = await waiting(hold.id);
       await store.requestCancel(run.id, 'grace');
       await store.endHold(hold.id);
@@ -224,7 +240,7 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
     });
 
     it('keeps an old run until the hold has ended that it left services out for', async () => {
-      const hold = await store.saveHold(FREEZE);
+      const hold = await set();
       const { run, lease } = await claimed(pushRequest());
       await store.append(lease, [leavesOut(['platform/redis'], hold.id), SUCCEEDED]);
       const old = { before: Date.now() + 60_000, deliveriesBefore: 0, reporters: [] };

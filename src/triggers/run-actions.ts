@@ -3,7 +3,7 @@
 import { RequestError } from '../errors.ts';
 import { enqueueRun } from '../runs/enqueue.ts';
 import { kindOf } from '../runs/kinds/kinds.ts';
-import { endedBadly, isFinal, type Run, type Step, type SyncRun } from '../runs/run.ts';
+import { endedBadly, isFinal, type Run, type Step } from '../runs/run.ts';
 import type { RunStore } from '../runs/run-store.ts';
 
 export type ActionResult = { status: 'accepted'; run: Run } | { status: 'refused'; reason: string };
@@ -20,8 +20,11 @@ export function mayRetry(run: Run): boolean {
 
 export interface RetryOptions {
   store: Pick<RunStore, 'run' | 'steps' | 'enqueue'>;
-  /** Asks again for services of a promotion, which may need another approval. */
-  promoteAgain(run: SyncRun, services: readonly string[], actor: string): Promise<Run>;
+  /**
+   * Asks again for services in an environment that promotes, which may need another approval. Resolves to null for a run
+   * of any other place.
+   */
+  promoteAgain(run: Run, failed: readonly string[], actor: string): Promise<Run | null>;
 }
 
 /** Makes a run that repeats the steps that did not succeed, at the same commit. */
@@ -41,8 +44,8 @@ export async function retryRun(
   const failed = (await store.steps(runId))
     .filter(({ state }) => TO_RETRY.includes(state))
     .map(({ id }) => id);
-  const promotion = promotionOf(run);
-  if (promotion) return retryPromotion(() => promoteAgain(promotion, failed, actor));
+  const again = await askedAgain(() => promoteAgain(run, failed, actor));
+  if (again !== null) return again;
   const input = kindOf(run).retry(run, failed);
   if (typeof input === 'string') return { status: 'refused', reason: input };
   const trigger = { source: 'retry', actor, retryOf: run.id } as const;
@@ -50,14 +53,11 @@ export async function retryRun(
   return { status: 'accepted', run: retry };
 }
 
-function promotionOf(run: Run): SyncRun | null {
-  const isOne = 'promotion' in run.input && run.input.promotion !== undefined;
-  return isOne ? (run as SyncRun) : null;
-}
-
-async function retryPromotion(again: () => Promise<Run>): Promise<ActionResult> {
+/** Resolves to null if nothing was asked. */
+async function askedAgain(again: () => Promise<Run | null>): Promise<ActionResult | null> {
   try {
-    return { status: 'accepted', run: await again() };
+    const run = await again();
+    return run && { status: 'accepted', run };
   } catch (error) {
     if (error instanceof RequestError && error.status < 500)
       return { status: 'refused', reason: error.message };

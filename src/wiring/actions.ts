@@ -6,6 +6,7 @@ import { createHoldApi, type HoldApi } from '../triggers/holds/hold-api.ts';
 import { createPromoteApi, type PromoteApi } from '../triggers/promote/promote-api.ts';
 import { createRollbackApi, type RollbackApi } from '../triggers/sync/rollback-api.ts';
 import type { ApprovalRights } from '../web/runs/decisions.ts';
+import { createNoteMask } from './note-mask.ts';
 import type { Work } from './work.ts';
 
 export interface Actions {
@@ -18,13 +19,19 @@ export interface Actions {
 /** The rules for runs that are no promotions. */
 const BY_ADMINS: ApprovalRules = { approval: 'any', approvers: null };
 
-export function buildActions({ store, places, log }: Pick<Work, 'store' | 'places' | 'log'>): Actions {
+export function buildActions({
+  config,
+  store,
+  places,
+  log,
+}: Pick<Work, 'config' | 'store' | 'places' | 'log'>): Actions {
+  const mask = createNoteMask(config, places);
   const rulesOf = (run: Run): ApprovalRules =>
     places.find(({ scope }) => scope === run.concurrencyGroup)?.promoting ?? BY_ADMINS;
   return {
-    holds: createHoldApi({ store, places, now: Date.now, log }),
-    rollBack: createRollbackApi({ store, places }),
-    promote: createPromoteApi({ store, places, now: Date.now, log }),
+    holds: createHoldApi({ store, places, now: Date.now, log, mask }),
+    rollBack: createRollbackApi({ store, places, mask }),
+    promote: createPromoteApi({ store, places, now: Date.now, log, mask }),
     approvals: {
       whyNot: (run, caller) => whyNotDecide(rulesOf(run), caller, run.trigger.actor),
       deciders: (run) => decidersOf(rulesOf(run)),

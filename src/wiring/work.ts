@@ -102,10 +102,11 @@ export interface WorkOptions {
 
 /** Starts to work on runs. */
 export async function startWork(work: Work, { command, labels, concurrency }: WorkOptions): Promise<Worker> {
-  const { config, log, life, opened, store, sync, tools, plans, github } = work;
+  const { config, log, life, opened, store, sync, places, tools, plans, github } = work;
   const { fleet, owner } = opened;
   const limits = {
-    sync: CONCURRENT_SYNCS,
+    // No environment waits for another one.
+    sync: Math.max(CONCURRENT_SYNCS, places.length),
     preview: CONCURRENT_PREVIEWS,
     deploy: concurrency ?? config.deploy.concurrency,
     plan: CONCURRENT_PLANS,

@@ -8,7 +8,8 @@ const ANSWER_TIMEOUT_MS = MINUTE;
 const errorSchema = z.object({ error: z.string() });
 
 /**
- * Resolves to the JSON of the answer. Throws RequestError with the error of the server, or if it cannot be reached.
+ * Resolves to the JSON of the answer. Throws RequestError with the error of the server, or if it cannot be reached. Its
+ * status is that of the answer only for 404.
  */
 export async function askServer(
   server: string,
@@ -29,7 +30,7 @@ export async function askServer(
   if (response.ok) return said;
   const refusal = errorSchema.safeParse(said);
   throw new RequestError(
-    400,
+    response.status === 404 ? 404 : 400,
     `${server} answered ${response.status}${refusal.success ? `: ${refusal.data.error}` : ''}.`,
   );
 }

@@ -1,7 +1,7 @@
 /** iac-runner release: ends holds, so that what waited goes on. */
 
-import { UsageError } from '../../errors.ts';
-import { callerOf, printable } from '../client/ask-as-caller.ts';
+import { RequestError, UsageError } from '../../errors.ts';
+import { type AskAsCaller, callerOf, printable } from '../client/ask-as-caller.ts';
 import { parseOptions, type Subcommand, tokenHelp, URL_HELP } from '../subcommand.ts';
 import { holdsSchema } from './held-line.ts';
 
@@ -13,7 +13,7 @@ Ends a hold, by the id that iac-runner hold printed and iac-runner hold --list p
 ${tokenHelp('an operator')}
 
 Options:
-  --all             release every hold
+  --all             release every hold; a hold that somebody else releases meanwhile is no error
   --json            as JSON
 ${URL_HELP}
 Example:
@@ -29,13 +29,40 @@ Example:
       throw new UsageError('Give the id of one hold, or --all.');
     }
     const ask = callerOf(values.url);
-    const ids =
-      id === undefined ? holdsSchema.parse(await ask('GET', '/holds')).holds.map((found) => found.id) : [id];
-    for (const one of ids) await ask('DELETE', `/holds/${encodeURIComponent(one)}`);
+    const { released, gone } = id === undefined ? await releaseAll(ask) : await releaseOne(ask, id);
     const lines = values.json
-      ? [JSON.stringify({ released: ids })]
-      : ids.map((one) => printable(`Released ${one}`));
-    for (const line of lines) process.stdout.write(`${line}\n`);
+      ? [JSON.stringify({ released, ...(id === undefined && { released_by_others: gone }) })]
+      : [
+          ...released.map((one) => `Released ${one}`),
+          ...gone.map((one) => `Somebody else has released ${one}`),
+        ];
+    for (const line of lines) process.stdout.write(`${printable(line)}\n`);
     return true;
   },
 };
+
+interface Released {
+  released: string[];
+  /** The holds that did not stand any more. */
+  gone: string[];
+}
+
+async function releaseAll(ask: AskAsCaller): Promise<Released> {
+  const all: Released = { released: [], gone: [] };
+  for (const { id } of holdsSchema.parse(await ask('GET', '/holds')).holds) {
+    try {
+      await releaseOne(ask, id);
+      all.released.push(id);
+    } catch (error) {
+      if (!(error instanceof RequestError) || error.status !== 404) throw error;
+      all.gone.push(id);
+    }
+  }
+  return all;
+}
+
+/** Throws RequestError, with the status 404 if no such hold stands. */
+async function releaseOne(ask: AskAsCaller, id: string): Promise<Released> {
+  await ask('DELETE', `/holds/${encodeURIComponent(id)}`);
+  return { released: [id], gone: [] };
+}

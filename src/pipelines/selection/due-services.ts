@@ -1,6 +1,7 @@
 /** Answers reconcile: which services at the branch head are not in the ledger, and is it time to try them? */
 
 import type { LedgerEntry } from '../../runs/run-store.ts';
+import { holdsOf } from '../../runs/sync/hold.ts';
 import {
   type Drift,
   lookOutside,
@@ -74,9 +75,12 @@ export async function dueServices(options: DueOptions, scope: string, signal: Ab
   return { head, services, postponed, isNewBranch: false, drifts, remarks };
 }
 
-/** Does nothing while a run is active, because its tasks may be changing the hashes, and it looks for itself. */
+/**
+ * Does nothing while a run is active, because its tasks may be changing the hashes, and it looks for itself. The hashes of
+ * services that a hold stops are not written until it has ended.
+ */
 async function lookAndWrite(
-  { lockPath }: DueOptions,
+  { lockPath, holds }: DueOptions,
   outside: OutsideOptions,
   scope: string,
   signal: AbortSignal,
@@ -84,7 +88,11 @@ async function lookAndWrite(
   if ((await outside.store.active(scope)).length > 0) return NOTHING_OUTSIDE;
   const view = await lookOutside(outside, scope, { patient: true, signal });
   if (view.unwritten.length === 0) return view;
-  const problems = await writeOwed(outside, scope, { lockPath, hashes: view.unwritten, signal });
+  // A hold may have been set during the look.
+  const standing = await holds();
+  const hashes = view.unwritten.filter(({ service }) => holdsOf(service, standing).length === 0);
+  if (hashes.length === 0) return view;
+  const problems = await writeOwed(outside, scope, { lockPath, hashes, signal });
   const warnings = problems.map((message) => ({ level: 'warning' as const, message }));
   return { ...view, remarks: [...view.remarks, ...warnings] };
 }

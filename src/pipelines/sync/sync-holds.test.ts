@@ -6,7 +6,7 @@ import type { SyncInput } from '../../runs/sync/sync-input.ts';
 import { retryRun } from '../../triggers/run-actions.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
-const noPromotion = () => Promise.reject(new Error('Nothing is promoted here.'));
+const noPromotion = async () => null;
 
 const REDIS = 'platform/redis';
 const DASHY = 'platform/dashy';
@@ -30,9 +30,11 @@ async function syncedWorld(): Promise<SyncWorld> {
   return world;
 }
 
-function hold({ store }: SyncWorld, services: string[] | null = null, more: Partial<NewHold> = {}) {
+async function hold({ store }: SyncWorld, services: string[] | null = null, more: Partial<NewHold> = {}) {
   const set = { repository: null, environment: null, reason: 'Freeze', by: 'ada', until: null };
-  return store.saveHold({ ...set, services, ...more });
+  const saved = await store.saveHold({ ...set, services, ...more });
+  if (!saved) throw new Error('The hold was refused.');
+  return saved;
 }
 
 async function push(world: SyncWorld, content: string, changed: Record<string, string> = files(content)) {
@@ -121,6 +123,30 @@ describe('A hold on everything', () => {
     await world.shell(['rm', '--quiet', '-r', 'platform/02.dashy']);
     await world.commit({});
     expect((await world.due()).services).toEqual([]);
+  });
+
+  it('keeps reconcile from writing the config hashes of what it stops', async () => {
+    const world = await syncedWorld();
+    const outside = new Map<string, string>();
+    world.options.outside = {
+      hashes: {
+        read: async (services) => ({
+          found: new Map(services.map((service) => [service, outside.get(service) ?? null])),
+          problems: new Map(),
+          failure: null,
+        }),
+        write: async ({ service, value }) => void outside.set(service, value),
+      },
+      store: world.store,
+      selfHeal: false,
+      now: Date.now,
+    };
+    const { id } = await hold(world, [REDIS]);
+    await world.due();
+    expect([...outside.keys()]).toEqual([DASHY]);
+    await world.store.endHold(id);
+    await world.due();
+    expect([...outside.keys()]).toEqual([DASHY, REDIS]);
   });
 
   it('ends by itself', async () => {

@@ -10,7 +10,7 @@ import { retryRun } from '../../triggers/run-actions.ts';
 import { sync } from './sync.ts';
 import { createSyncWorld, type SyncWorld } from './sync-world.fixture.ts';
 
-const noPromotion = () => Promise.reject(new Error('Nothing is promoted here.'));
+const noPromotion = async () => null;
 
 const REDIS = 'platform/redis';
 

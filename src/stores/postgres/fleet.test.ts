@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { RunRequest } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Claim, RunStore } from '../../runs/run-store.ts';
+import { UNTIL_RELEASED } from '../../runs/sync/hold.ts';
 import { deployRequest } from '../run-store-contract.ts';
 import { type PostgresServer, startPostgres, withoutPostgres } from './postgres-server.fixture.ts';
 import { createPostgresStore } from './postgres-store.ts';
@@ -148,6 +149,28 @@ describe.skipIf(withoutPostgres !== null)(
       const { run } = await one.enqueue(deploymentBy('tofu', null));
       expect(await two.fleet.oldestWaiting()).toBe(run.createdAt);
       expect(await two.fleet.identity()).toBe(await one.fleet.identity());
+    });
+
+    it('do not count a run among those that wait while it waits for the end of a hold', async () => {
+      const { fleet, ...store } = await open();
+      const hold = await store.saveHold({
+        repository: null,
+        environment: null,
+        services: null,
+        reason: 'Freeze',
+        by: 'ada',
+        until: null,
+      });
+      const held = await store.enqueue(deploymentBy('tofu', null));
+      const waits = { type: 'run.requeued', message: '', countAttempt: false } as const;
+      await store.append((await claim(store)).lease, [
+        { ...waits, notBefore: UNTIL_RELEASED, holds: [hold?.id ?? ''] },
+      ]);
+      expect(await fleet.oldestWaiting()).toBeNull();
+      const later = await store.enqueue(deploymentBy('tofu', null, 'deploy:other'));
+      expect(await fleet.oldestWaiting()).toBe(later.run.createdAt);
+      await store.endHold(hold?.id ?? '');
+      expect(await fleet.oldestWaiting()).toBe(held.run.createdAt);
     });
 
     /** Claims the next run on machine-1, and lets it wait for an approval. */

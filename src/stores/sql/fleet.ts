@@ -40,7 +40,10 @@ export async function readWorkers(database: Database): Promise<{ workers: Worker
 }
 
 export async function readOldestWaiting(database: Database): Promise<number | null> {
-  const row = await database.get("SELECT min(created_at) AS since FROM runs WHERE state = 'queued'");
+  const row = await database.get(
+    `SELECT min(created_at) AS since FROM runs WHERE state = 'queued'
+       AND NOT EXISTS (SELECT 1 FROM held_runs WHERE run = runs.number)`,
+  );
   return row === undefined || row.since === null ? null : Number(row.since);
 }
 

@@ -6,8 +6,8 @@ import { RequestError } from '../../errors.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { type Hold, MAX_HOLDS, type NewHold } from '../../runs/sync/hold.ts';
 import { placesNamed } from '../place.ts';
-import type { PromotePlace } from '../promote/promote-api.ts';
-import { reasonSchema } from '../reason.ts';
+import type { PromotePlace } from '../promote/promote-place.ts';
+import { type MaskReason, reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';
 
@@ -18,6 +18,7 @@ export interface HoldApiOptions {
   places: readonly Pick<PromotePlace, 'place' | 'services'>[];
   now(): number;
   log: Pick<Logger, 'info'>;
+  mask: MaskReason;
 }
 
 export interface HoldApi {
@@ -39,7 +40,7 @@ const holdSchema = z.strictObject({
     .optional(),
 });
 
-export function createHoldApi({ store, places, now, log }: HoldApiOptions): HoldApi {
+export function createHoldApi({ store, places, now, log, mask }: HoldApiOptions): HoldApi {
   async function set(body: unknown, by: string): Promise<Hold> {
     const hold = parseHold(body, by, now());
     const { environment, repository } = hold;
@@ -48,10 +49,8 @@ export function createHoldApi({ store, places, now, log }: HoldApiOptions): Hold
       places,
     );
     if (hold.services !== null) await requireServices(hold.services, held);
-    if ((await store.holds()).length >= MAX_HOLDS) {
-      throw new RequestError(409, `${MAX_HOLDS} holds stand already: release some of them`);
-    }
-    const saved = await store.saveHold(hold);
+    const saved = await store.saveHold({ ...hold, reason: mask(hold.reason) });
+    if (!saved) throw new RequestError(409, `${MAX_HOLDS} holds stand already: release some of them`);
     log.info({ hold: saved.id, actor: by, services: saved.services, until: saved.until }, 'hold set');
     return saved;
   }

@@ -5,48 +5,24 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
 import { enqueueSync, type SyncRequest } from '../../runs/enqueue.ts';
-import type { ApprovalRequest, Run, SyncRun } from '../../runs/run.ts';
-import type { Ledger, RunStore } from '../../runs/run-store.ts';
-import { type Place, placeInput } from '../../runs/sync/place.ts';
-import { type ApprovalRules, boundTo, type Proposal } from '../../runs/sync/promotion.ts';
-import type { Promotion, Selection } from '../../runs/sync/sync-input.ts';
+import type { ApprovalRequest, Run } from '../../runs/run.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import { type Place, placeInput, scopeOf } from '../../runs/sync/place.ts';
+import { boundTo, type Proposal } from '../../runs/sync/promotion.ts';
+import type { Promotion, Selection, SyncInput } from '../../runs/sync/sync-input.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { environmentName, findPlace, type NamedPlace } from '../place.ts';
-import { reasonSchema } from '../reason.ts';
+import { type MaskReason, reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
-import { requireRunnable, type ServiceIds } from '../service-ids.ts';
-
-/** The rules of a place that promotes, and what it would take. */
-export interface Promoting extends ApprovalRules {
-  /** The environment that has to hold what is promoted. */
-  from: string;
-  /** `services` limits it to these; null stands for all. Throws GitError. */
-  propose(revision: string, services: readonly string[] | null): Promise<Proposal>;
-  /** For the newest commit that `from` holds completely; null if it holds none. */
-  proposeNewest(services: readonly string[] | null): Promise<Proposal | null>;
-  /** The ledger of the place. */
-  taken(): Promise<Ledger>;
-  /** True if a run of the place has synced the service at the commit. */
-  hadBefore(service: string, revision: string): Promise<boolean>;
-  approvalTimeoutMs: number;
-}
-
-/** A place that requests may name. */
-export interface PromotePlace {
-  place: Place;
-  /** The services of the branch. Fetches the branch when it does not know one of `named`. */
-  services(named: readonly string[]): Promise<ServiceIds>;
-  /** Resolves to whether a commit is on the branch. */
-  isOnBranch(revision: string): Promise<boolean>;
-  /** Null: the place follows by itself, and takes no promotions. */
-  promoting: Promoting | null;
-}
+import { requireRunnable } from '../service-ids.ts';
+import type { PromotePlace, Promoting } from './promote-place.ts';
 
 export interface PromoteOptions {
   store: Pick<RunStore, 'enqueue'>;
   places: readonly PromotePlace[];
   now(): number;
   log: Pick<Logger, 'warn'>;
+  mask: MaskReason;
 }
 
 interface PromoteCaller {
@@ -59,8 +35,11 @@ export interface PromoteApi {
   start(body: unknown, caller: PromoteCaller): Promise<{ run: Run; proposal: Proposal }>;
   /** Returns what a promotion would change now. Throws RequestError. */
   preview(named: Wanted): Promise<{ place: Place; proposal: Proposal }>;
-  /** Asks again for services that an earlier promotion did not bring up to date. Throws RequestError. */
-  again(run: SyncRun, services: readonly string[], actor: string): Promise<Run>;
+  /**
+   * Asks again for services that an earlier run of a place that promotes did not bring up to date. Resolves to null for
+   * any other run. Throws RequestError.
+   */
+  again(run: Run, failed: readonly string[], actor: string): Promise<Run | null>;
 }
 
 interface Wanted extends NamedPlace {
@@ -84,7 +63,7 @@ const promoteSchema = z.strictObject({
 });
 
 export function createPromoteApi(options: PromoteOptions): PromoteApi {
-  const { places } = options;
+  const { places, mask } = options;
   return {
     async start(body, caller) {
       const parsed = promoteSchema.safeParse(body);
@@ -93,23 +72,39 @@ export function createPromoteApi(options: PromoteOptions): PromoteApi {
       if (breakGlass) requireBreakGlass(caller, reason);
       const found = await look(places, wanted, breakGlass);
       const trigger = { source: 'promote_api', actor: caller.name } as const;
-      const asked = await askFor(options, found, { trigger, breakGlass, note: reason });
-      if (breakGlass) sayBroken(options, asked.run, caller, reason);
+      const note = reason === undefined ? undefined : mask(reason);
+      const asked = await askFor(options, found, { trigger, breakGlass, note });
+      if (breakGlass) sayBroken(options, asked.run, caller, note);
       return asked;
     },
     async preview(wanted) {
       const { open, proposal } = await look(places, wanted, true);
       return { place: open.place, proposal };
     },
-    async again({ id, input }, failed, actor) {
-      const { environment, repository, revision, note, selection } = input;
-      const services = failed.length > 0 ? failed : namedIn(selection);
-      const wanted = { environment, repository, revision: revision ?? undefined, services };
-      const found = await look(places, wanted, false);
-      const trigger = { source: 'retry', actor, retryOf: id } as const;
-      return (await askFor(options, found, { trigger, breakGlass: false, note })).run;
-    },
+    again: (run, failed, actor) => again(options, run, failed, actor),
   };
+}
+
+async function again(
+  options: PromoteOptions,
+  run: Run,
+  failed: readonly string[],
+  actor: string,
+): Promise<Run | null> {
+  const input = syncInputOf(run);
+  const open = options.places.find(({ place }) => scopeOf(place) === run.concurrencyGroup);
+  // What is taken back needs nobody who holds it.
+  if (input === null || !open?.promoting || input.intent === 'back' || input.dryRun) return null;
+  const { environment, repository, revision, note, selection } = input;
+  const services = failed.length > 0 ? [...failed] : namedIn(selection);
+  const wanted = { environment, repository, revision: revision ?? undefined, services };
+  const found = await look(options.places, wanted, false);
+  const trigger = { source: 'retry', actor, retryOf: run.id } as const;
+  return (await askFor(options, found, { trigger, breakGlass: false, note })).run;
+}
+
+function syncInputOf({ input }: Run): SyncInput | null {
+  return 'selection' in input ? input : null;
 }
 
 /** Returns undefined for a promotion of all services. */

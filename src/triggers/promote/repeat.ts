@@ -4,7 +4,8 @@ import type { ApprovalRequest } from '../../runs/run.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { boundTo } from '../../runs/sync/promotion.ts';
 import { environmentName } from '../place.ts';
-import { approvalOf, notPromotable, type PromotePlace, type Promoting } from './promote-api.ts';
+import { approvalOf, notPromotable } from './promote-api.ts';
+import type { PromotePlace, Promoting } from './promote-place.ts';
 
 interface Asked {
   /** Null: what the environment has. */

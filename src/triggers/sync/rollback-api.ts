@@ -7,15 +7,16 @@ import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { placeInput } from '../../runs/sync/place.ts';
 import { findPlace } from '../place.ts';
-import type { PromotePlace } from '../promote/promote-api.ts';
+import type { PromotePlace } from '../promote/promote-place.ts';
 import { requireHadBefore } from '../promote/repeat.ts';
-import { reasonSchema } from '../reason.ts';
+import { type MaskReason, reasonSchema } from '../reason.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';
 
 export interface RollbackApiOptions {
   store: Pick<RunStore, 'enqueue'>;
   places: readonly PromotePlace[];
+  mask: MaskReason;
 }
 
 interface RollbackCaller {
@@ -35,7 +36,7 @@ const rollbackSchema = z.strictObject({
 });
 
 /** The returned function throws RequestError with what is wrong with the request. */
-export function createRollbackApi({ store, places }: RollbackApiOptions): RollbackApi {
+export function createRollbackApi({ store, places, mask }: RollbackApiOptions): RollbackApi {
   return async function rollBack(service, body, { name, mayOverride }) {
     const parsed = rollbackSchema.safeParse(body);
     if (!parsed.success) throw new RequestError(400, describeIssues(parsed.error.issues));
@@ -59,7 +60,7 @@ export function createRollbackApi({ store, places }: RollbackApiOptions): Rollba
         selection: { mode: 'services', services: [service] },
         announced: [service],
         overrideHold,
-        ...(reason !== undefined && { note: reason }),
+        ...(reason !== undefined && { note: mask(reason) }),
       },
     });
     return run;

@@ -9,7 +9,7 @@ import { placeInput } from '../../runs/sync/place.ts';
 import type { Selection } from '../../runs/sync/sync-input.ts';
 import { MEBIBYTE, MINUTE, SECOND } from '../../units.ts';
 import { findPlace } from '../place.ts';
-import type { PromotePlace } from '../promote/promote-api.ts';
+import type { PromotePlace } from '../promote/promote-place.ts';
 import { requireRepeatable } from '../promote/repeat.ts';
 import { describeIssues } from '../request-problems.ts';
 import { requireRunnable } from '../service-ids.ts';

@@ -6,7 +6,8 @@ import { type Loop, startLoop } from '../../loop.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { scopeOf } from '../../runs/sync/place.ts';
 import { MINUTE, SECOND } from '../../units.ts';
-import { askFor, type PromotePlace, type Promoting } from '../promote/promote-api.ts';
+import { askFor } from '../promote/promote-api.ts';
+import type { PromotePlace, Promoting } from '../promote/promote-place.ts';
 
 /** A success is seen within this time, also if it was stored by another machine. */
 const PAUSE_MS = 2 * SECOND;

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Hono } from 'hono';
 import { expect, it, onTestFinished } from 'vitest';
 import { RequestError } from '../../errors.ts';
+import { MAX_HOLDS } from '../../runs/sync/hold.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 import { createHoldApi } from '../../triggers/holds/hold-api.ts';
 import { createRollbackApi } from '../../triggers/sync/rollback-api.ts';
@@ -19,6 +20,8 @@ const REDIS = 'platform/redis';
 const SHA = '1234567890abcdef1234567890abcdef12345678';
 const IDS = { runnable: [REDIS], excluded: ['platform/base'], ambiguous: new Map<string, string>() };
 const LATER = '2999-01-01T00:00:00Z';
+/** A secret that the server knows. */
+const SECRET = 'canary-of-the-server';
 
 async function createPages() {
   const directory = mkdtempSync(path.join(tmpdir(), 'iac-holds-'));
@@ -48,8 +51,9 @@ async function createPages() {
   };
   const isOnBranch = async (revision: string) => revision === SHA;
   const places = [{ place, services, isOnBranch, promoting: null }];
-  const holds = createHoldApi({ store, places, now: Date.now, log });
-  const rollBack = createRollbackApi({ store, places });
+  const mask = (text: string) => text.replaceAll(SECRET, '****');
+  const holds = createHoldApi({ store, places, now: Date.now, log, mask });
+  const rollBack = createRollbackApi({ store, places, mask });
   const known = async () => IDS.runnable;
   const app = new Hono();
   app.onError((error, c) => {
@@ -95,6 +99,31 @@ it('An operator sets a hold, everybody who is signed in sees it, and an operator
     [expect.objectContaining({ hold: hold.id, actor: 'oscar' }), 'hold set'],
     [expect.objectContaining({ hold: hold.id, actor: 'oscar' }), 'hold released'],
   ]);
+});
+
+it('A secret in the reason of a hold or a rollback is masked before anything is stored or logged', async () => {
+  const { app, store, logged } = await createPages();
+  const set = await post(app, '/holds', { reason: `The password ${SECRET} leaked` });
+  expect(await set.json()).toMatchObject({ reason: 'The password **** leaked' });
+  expect(await store.holds()).toMatchObject([{ reason: 'The password **** leaked' }]);
+  expect(JSON.stringify(logged)).not.toContain(SECRET);
+  await post(app, `/services/${REDIS}/rollback`, { to: SHA, reason: `${SECRET} leaked` });
+  expect(await store.runs({ limit: 1 })).toMatchObject([{ input: { note: '**** leaked' } }]);
+});
+
+it('Two requests at once do not set more holds than are kept', async () => {
+  const { app, store } = await createPages();
+  const freeze = { repository: null, environment: null, services: null, reason: 'x', by: 'ada', until: null };
+  await Promise.all(Array.from({ length: MAX_HOLDS - 1 }, () => store.saveHold(freeze)));
+  const answers = await Promise.all([
+    post(app, '/holds', { reason: 'x' }),
+    post(app, '/holds', { reason: 'x' }),
+  ]);
+  expect(answers.map(({ status }) => status).sort()).toEqual([201, 409]);
+  const refused = answers.find(({ status }) => status === 409);
+  expect(await refused?.json()).toMatchObject({
+    error: '1000 holds stand already: release some of them',
+  });
 });
 
 it.each<[string, unknown, string]>([

@@ -115,7 +115,7 @@ async function fleetMetrics(fleet: Pick<Fleet, 'workers' | 'oldestWaiting'>): Pr
     metricText(
       'gauge',
       'iac_runner_queue_oldest_seconds',
-      'How long the oldest run waits; 0 when none does.',
+      'How long the oldest run waits for anything but the end of a hold; 0 when none does.',
       waitingSeconds,
     ),
   ].join('');

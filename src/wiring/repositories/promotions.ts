@@ -5,7 +5,7 @@ import type { Config } from '../../config.ts';
 import { type PromotionOptions, propose, proposeNewest } from '../../pipelines/promotion/propose.ts';
 import { environmentDigests } from '../../pipelines/sync/task-environment.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import type { PromotePlace, Promoting } from '../../triggers/promote/promote-api.ts';
+import type { PromotePlace, Promoting } from '../../triggers/promote/promote-place.ts';
 import { startPromoter } from '../../triggers/timers/promoter.ts';
 import { taskEnvironment } from '../sync.ts';
 import type { OpenPlace } from './places.ts';

@@ -5,7 +5,7 @@ import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run } from '../../../runs/run.ts';
 import { askedAfterHold } from '../../../runs/run-decisions.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
-import type { Hold, NewHold } from '../../../runs/sync/hold.ts';
+import { type Hold, MAX_HOLDS, type NewHold } from '../../../runs/sync/hold.ts';
 import { insertForEach } from '../append-events.ts';
 import { noteReleased } from '../claimable.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';
@@ -17,7 +17,10 @@ import { storedRuns } from './stored-runs.ts';
 
 const STANDING = '(ends_at IS NULL OR ends_at > ?)';
 
-export async function saveHold(transaction: Transaction, hold: NewHold): Promise<Written<Hold>> {
+export async function saveHold(transaction: Transaction, hold: NewHold): Promise<Written<Hold | null>> {
+  const sql = `SELECT count(*) AS holds FROM holds WHERE ${STANDING}`;
+  const standing = await transaction.get(sql, await transaction.now());
+  if (Number(standing?.holds) >= MAX_HOLDS) return { result: null, changed: [] };
   const last = await transaction.get('SELECT max(created_at) AS at FROM holds');
   // No two holds have the same time, so that their order is that in which they were set.
   const createdAt = Math.max(await transaction.now(), Number(last?.at ?? 0) + 1);

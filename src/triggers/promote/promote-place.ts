@@ -1,0 +1,32 @@
+/** Defines the places that requests may name, and what those that promote may take. */
+
+import type { Ledger } from '../../runs/run-store.ts';
+import type { Place } from '../../runs/sync/place.ts';
+import type { ApprovalRules, Proposal } from '../../runs/sync/promotion.ts';
+import type { ServiceIds } from '../service-ids.ts';
+
+/** The rules of a place that promotes, and what it would take. */
+export interface Promoting extends ApprovalRules {
+  /** The environment that has to hold what is promoted. */
+  from: string;
+  /** `services` limits it to these; null stands for all. Throws GitError. */
+  propose(revision: string, services: readonly string[] | null): Promise<Proposal>;
+  /** For the newest commit that `from` holds completely; null if it holds none. */
+  proposeNewest(services: readonly string[] | null): Promise<Proposal | null>;
+  /** The ledger of the place. */
+  taken(): Promise<Ledger>;
+  /** True if a run of the place has synced the service at the commit. */
+  hadBefore(service: string, revision: string): Promise<boolean>;
+  approvalTimeoutMs: number;
+}
+
+/** A place that requests may name. */
+export interface PromotePlace {
+  place: Place;
+  /** The services of the branch. Fetches the branch when it does not know one of `named`. */
+  services(named: readonly string[]): Promise<ServiceIds>;
+  /** Resolves to whether a commit is on the branch. */
+  isOnBranch(revision: string): Promise<boolean>;
+  /** Null: the place follows by itself, and takes no promotions. */
+  promoting: Promoting | null;
+}
