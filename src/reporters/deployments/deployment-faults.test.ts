@@ -272,7 +272,7 @@ describe('A deployment', () => {
     await runs.put(aSync('two', commitOf(2), { ...SUCCEEDED, chosen: 1 }));
     await (await start()).idle();
     expect(github.deployments.all.map(({ sha }) => sha)).toEqual([commitOf(1), commitOf(2)]);
-    expect(states()).toEqual([['success'], ['success']]);
+    expect(states()).toEqual(Array(2).fill(['in_progress', 'success']));
   });
 
   it('follows a repository that was renamed', async () => {
@@ -309,7 +309,7 @@ describe('A deployment', () => {
     });
     await runs.put(aSync('run', FIRST, { ...SUCCEEDED, chosen: 1 }));
     await (await start()).idle();
-    expect(states()).toEqual([['success']]);
+    expect(states()).toEqual([['in_progress', 'success']]);
     expect(github.statuses.latest(FIRST, 'IaC Runner / Sync')).toMatchObject({ state: 'success' });
     expect(await unsettled()).toEqual([]);
   });

@@ -84,7 +84,7 @@ describe('A sync that has chosen services', () => {
     await runs.put(aSync('run', { ...SUCCEEDED, chosen: 1 }));
     await (await start()).idle();
     expect(github.deployments.all).toMatchObject([{ environment: 'production' }]);
-    expect(states()).toEqual([['success']]);
+    expect(states()).toEqual([['in_progress', 'success']]);
   });
 
   it.each([
@@ -148,12 +148,15 @@ describe('A sync that has chosen services', () => {
     expect(await unsettled()).toEqual([]);
   });
 
-  it('that ended before GitHub could be told is created and ended', async () => {
+  it('that ended before GitHub could be told is shown as under way, and then with its outcome', async () => {
     const { runs, start } = reporting;
     await runs.put(aSync('one', { ...FAILED, chosen: 1 }));
     await runs.put(aSync('two', { ...SUCCEEDED, chosen: 1 }));
     await (await start()).idle();
-    expect(states()).toEqual([['failure'], ['success']]);
+    expect(states()).toEqual([
+      ['in_progress', 'failure'],
+      ['in_progress', 'success'],
+    ]);
     expect(await unsettled()).toEqual([]);
   });
 
@@ -181,7 +184,7 @@ describe('A sync that has chosen services', () => {
     const { github, runs, start } = reporting;
     await runs.put(aSync('run', { state: 'failed', chosen: 1, message: `🐛\n${'x'.repeat(200)}` }));
     await (await start()).idle();
-    expect(github.deployments.all[0]?.statuses[0]?.description).toMatch(/^\ufffd x{137}…$/);
+    expect(github.deployments.all[0]?.statuses.at(-1)?.description).toMatch(/^\ufffd x{137}…$/);
   });
 });
 
@@ -240,7 +243,7 @@ it('The statuses of runs come before deployments, and all writes are paced toget
   await runs.put(aSync('three', { ...SUCCEEDED, chosen: 1, revision: SECOND }, { revision: SECOND }));
   await (await start()).idle();
   const writes = github.requests.filter(({ method }) => method === 'POST').map(({ url }) => url);
-  expect(writes).toHaveLength(8);
+  expect(writes).toHaveLength(11);
   expect(writes.slice(0, 2).every((url) => url.includes('/statuses/'))).toBe(true);
   expect(writes.slice(2).every((url) => url.includes('/deployments'))).toBe(true);
   expect(Math.max(...github.requests.map(({ others }) => others))).toBe(0);

@@ -9,7 +9,12 @@ import { type ClientOptions, withAccess } from '../github-target.ts';
 import { afterFailure, afterSuccess, createOutbox, failuresInARow } from '../outbox/outbox.ts';
 import type { ReporterLog, Sender } from '../outbox/sending-loop.ts';
 import { ASKED, sentDeployment } from './deployment-state.ts';
-import { type OwedDeployment, type OwedDeploymentOptions, readOwedDeployments } from './owed-deployments.ts';
+import {
+  type OwedDeployment,
+  type OwedDeploymentOptions,
+  readOwedDeployments,
+  TRIES_BEFORE_END,
+} from './owed-deployments.ts';
 
 export interface DeploymentSenderOptions extends OwedDeploymentOptions {
   store: OwedDeploymentOptions['store'] & Pick<RunStore, 'run' | 'saveReport' | 'latestEvent'>;
@@ -20,9 +25,6 @@ export interface DeploymentSenderOptions extends OwedDeploymentOptions {
 }
 
 type Step<S extends OwedDeployment['next']['step']> = Extract<OwedDeployment['next'], { step: S }>;
-
-/** A state before the end that failed this often is left out. The outcome will follow. */
-const TRIES_BEFORE_END = 5;
 
 export function createDeploymentSender(options: DeploymentSenderOptions): Sender['sendNext'] {
   return createOutbox<OwedDeployment>({
@@ -75,10 +77,10 @@ async function create(
 async function sendStatus(
   options: DeploymentSenderOptions,
   owed: OwedDeployment,
-  { id, words }: Step<'status'>,
+  { id, words, isLast }: Step<'status'>,
 ): Promise<Report> {
   const { client, laneOf, runUrl, log } = options;
-  const { report, run, to, isFinal } = owed;
+  const { report, run, to } = owed;
   const { owner, repo, environmentUrl } = to;
   const request = { owner, repo, id, ...words, logUrl: runUrl(run.id), environmentUrl };
   const outcome = await withAccess(to, client, (access) =>
@@ -87,7 +89,7 @@ async function sendStatus(
   laneOf(to).record(outcome);
   if (outcome.kind !== 'ok') return reportFailure(options, owed, outcome);
   log.info({ ...fieldsOf(owed), deployment: id, status: words.state }, 'deployment status sent');
-  return { ...afterSuccess(report, sentDeployment(id, words)), settled: isFinal };
+  return { ...afterSuccess(report, sentDeployment(id, words)), settled: isLast };
 }
 
 function reportFailure(
@@ -102,7 +104,7 @@ function reportFailure(
     log.warn({ ...fields, nextTry: new Date(report.notBefore).toISOString() }, 'deployment not reported yet');
     return report;
   }
-  const isOver = owed.isFinal || owed.next.step === 'create';
+  const isOver = owed.next.step === 'create' || owed.next.isLast;
   const next = isOver
     ? 'nothing more is sent for this run and commit'
     : 'this state is left out; the outcome will be sent';

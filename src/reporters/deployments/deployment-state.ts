@@ -3,7 +3,7 @@
 import type { DeploymentStatusRequest } from '../../github/github-deployments.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, RunState } from '../../runs/run.ts';
-import { cleanDescription } from '../statuses/commit-status.ts';
+import { commitStatus } from '../statuses/commit-status.ts';
 
 export type DeploymentWords = Pick<DeploymentStatusRequest, 'state' | 'description'>;
 
@@ -28,11 +28,16 @@ export function deploys({ chosen, revision, state }: Run, sha: string): boolean 
 
 /** Returns what the run's deployment of `sha` shows now. Null: it goes on to show what it does. */
 export function deploymentWords(run: Run, sha: string): DeploymentWords | null {
-  const { revision, state, chosen, message } = run;
+  const { revision, state, chosen } = run;
   if (revision !== sha) return MOVED_ON;
   // A run that was cut off chooses its services again.
   if (state === 'running' && chosen === 0) return null;
-  return { state: STATES[state], description: cleanDescription(message) };
+  return { state: STATES[state], description: commitStatus(run, null)?.description ?? '' };
+}
+
+/** Returns the state that GitHub shows before the outcome, also if the run ended before GitHub was told. */
+export function underWay({ chosen }: Run): DeploymentWords {
+  return { state: 'in_progress', description: `Syncing ${chosen} service(s)...` };
 }
 
 /** `Report.sent` before the answer to the creation is known. */

@@ -14,9 +14,14 @@ import {
   deploys,
   describe,
   knownDeployment,
+  underWay,
 } from './deployment-state.ts';
 
 const REPORTER: ReporterName = 'github-deployment';
+
+/** A state before the outcome that failed this often is left out. The outcome will follow. */
+export const TRIES_BEFORE_END = 5;
+const OUTCOMES: ReadonlySet<DeploymentWords['state']> = new Set(['success', 'failure', 'error']);
 
 /** The next write about the deployment of one run at one commit. */
 export interface OwedDeployment extends Owed {
@@ -26,7 +31,7 @@ export interface OwedDeployment extends Owed {
   isFinal: boolean;
   next:
     | { step: 'create'; mayExist: boolean; creates: boolean }
-    | { step: 'status'; id: number; words: DeploymentWords };
+    | { step: 'status'; id: number; words: DeploymentWords; isLast: boolean };
 }
 
 export interface OwedDeploymentOptions {
@@ -102,7 +107,12 @@ function nextStep(run: Run, report: Report, isNew: boolean): OwedDeployment['nex
     return creates || mayExist ? { step: 'create', mayExist, creates } : null;
   }
   const words = deploymentWords(run, report.target);
-  return words && describe(words) !== sent ? { step: 'status', id, words } : null;
+  if (words === null || describe(words) === sent) return null;
+  const isOutcome = OUTCOMES.has(words.state);
+  // GitHub shows each deployment as under way before its outcome.
+  if (isOutcome && (sent === '' || sent.startsWith('queued: ')) && report.failures < TRIES_BEFORE_END)
+    return { step: 'status', id, words: underWay(run), isLast: false };
+  return { step: 'status', id, words, isLast: isFinal(run.state) };
 }
 
 /** GitHub shows the newest deployment of an environment as its present one, so they are created in the order of the runs. */

@@ -41,7 +41,7 @@ export const SYNC: Kind<'sync'> = {
     covers: (request) => meaningOf(request).coalesces,
     message: 'A newer push of the branch covers this one.',
   },
-  reporters: ['commit-status', 'service-status', 'github-deployment'],
+  reporters: ['commit-status', 'github-deployment', 'service-status'],
   status: {
     context: (input) => contextOf('Sync', input),
     isPromise: true,

@@ -43,6 +43,8 @@ export interface RunView extends FactsContext {
   undelivered: Report[];
 }
 
+const MOST_UNDELIVERED = 5;
+
 /** Elements marked `data-live` are exchanged by the script when the run changes; logs grow line by line. */
 export function runPage(view: RunView): Html {
   const { frame, run, tool, history, linkQuery } = view;
@@ -57,7 +59,7 @@ export function runPage(view: RunView): Html {
 <div id="outcome" data-live role="status">${stateBadge(run.state)} <span class="message">${plainLine(run.message)}</span></div>
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
 <div id="facts" data-live>${factsView(run, view)}</div>
-<div id="advice" data-live>${advice(view)}${view.undelivered.map(undeliveredView)}</div>
+<div id="advice" data-live>${advice(view)}${undeliveredViews(view.undelivered)}</div>
 <div id="actions" data-live>${actions(view, path)}</div>
 </header>
 <div id="notices">${history?.notices.map(noticeView)}</div>
@@ -92,6 +94,14 @@ function stepsSection(view: RunView, path: string): Html {
     steps.length === 0 ? noSteps : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
   }</p>
 </section>`;
+}
+
+/** A problem with GitHub concerns the reports of many services at once. */
+function undeliveredViews(reports: readonly Report[]): Html {
+  const left = reports.length - MOST_UNDELIVERED;
+  const rest =
+    left > 0 && html`<p class="advice" data-bad="true">${left} more reports were not delivered.</p>`;
+  return html`${reports.slice(0, MOST_UNDELIVERED).map(undeliveredView)}${rest}`;
 }
 
 function undeliveredView(report: Report): Html {

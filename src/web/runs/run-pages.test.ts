@@ -100,6 +100,22 @@ describe('the page of a preview', () => {
   });
 });
 
+describe('the page of a sync', () => {
+  it('names the deployment and the services that GitHub was not told about, and only a few of them', async () => {
+    const { store, app } = createPages();
+    const given = { runId: 'r1', sent: null, settled: true, failures: 3, notBefore: 0, problem: 'No.' };
+    store.report({ ...given, reporter: 'github-deployment', target: SHA });
+    for (let n = 1; n <= 6; n += 1)
+      store.report({ ...given, reporter: 'service-status', target: `${SHA} platform/app-${n}` });
+    const page = await (await app.request('/runs/r1', { headers: { ...AS_OPERATOR, ...BROWSER } })).text();
+    const short = SHA.slice(0, 8);
+    expect(page).toContain(`The deployment of ${short} on GitHub was not delivered: No. It was given up.`);
+    expect(page).toContain(`The commit status of platform/app-1 at ${short} was not delivered: No.`);
+    expect(page).toContain('2 more reports were not delivered.');
+    expect(page).not.toContain('The commit status of platform/app-6');
+  });
+});
+
 describe('the list of runs', () => {
   it('is newest first, in pages that lead to the older ones', async () => {
     const { store, app } = createPages();
