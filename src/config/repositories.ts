@@ -16,7 +16,7 @@ export interface PromotionSource {
   promote: string;
   /** `other`: somebody else than the one who asked. */
   approval: 'none' | 'any' | 'other';
-  /** The names of those who may approve. Null: everybody with the role admin. */
+  /** The names of those who may approve, besides everybody with the role admin. */
   approvers: readonly string[] | null;
   /** Promotes as soon as the other environment has succeeded. */
   automatic: boolean;

@@ -37,7 +37,7 @@ export function answersAgain(earlier: Run, { trigger }: RunRequest): boolean {
 
 /** Ends a run that a newer one makes unnecessary. */
 export function supersededBy(run: Run, coveredBy: string): RunEventBody {
-  const message = kindOf(run).coalescing?.message ?? '';
+  const message = kindOf(run).coalescing?.message(run.input) ?? '';
   return { type: 'run.finished', state: 'superseded', reason: 'covered_by_newer', message, coveredBy };
 }
 

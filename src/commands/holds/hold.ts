@@ -17,6 +17,7 @@ Options:
   --reason TEXT        why, for everybody who waits
   --until TIME         when the hold ends by itself, such as 2026-12-27T08:00:00Z (default: when it is released)
   --environment NAME   hold only this environment
+  --repository NAME    hold only this repository
   --list               list the holds that stand; needs a viewer's token
   --json               as JSON
 ${URL_HELP}
@@ -28,6 +29,7 @@ Example:
       allowPositionals: true,
       options: {
         environment: { type: 'string' },
+        repository: { type: 'string' },
         reason: { type: 'string' },
         until: { type: 'string' },
         list: { type: 'boolean' },

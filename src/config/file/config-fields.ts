@@ -116,7 +116,7 @@ const environmentFields = fields({
     .min(1)
     .max(MAX_APPROVERS)
     .optional()
-    .describe('The names of those who may approve. Default: everybody with the role admin'),
+    .describe('The names of those who may approve, besides everybody with the role admin'),
   automatic: z.boolean().optional().describe('Promote as soon as the other environment has succeeded'),
   url: like({ ...httpUrl, expected: 'an http(s) URL without credentials' })
     .refine((value) => !hasCredentials(value), 'expected an http(s) URL without credentials')

@@ -29,6 +29,8 @@ export async function refusePromotion(
     const message = `${environment} takes only what ${check.from} holds: promote it`;
     return { state: 'errored', reason: 'not_promotable', message };
   }
+  // Nothing is to be approved, and nothing runs.
+  if (intent === 'promote' && !found.selected.some(({ decision }) => decision === 'run')) return null;
   const needsApproval = check.approval !== 'none' && promotion?.breakGlass !== true;
   const decided = needsApproval ? await check.latestDecision(run.id) : null;
   if (needsApproval && decided?.decision !== 'approved') return notApproved('Nobody has approved it');

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { createWorkspace } from '../../git/own/workspace.ts';
 import type { Run } from '../../runs/run.ts';
+import type { RunStore } from '../../runs/run-store.ts';
 import { type Place, placeInput, scopeOf } from '../../runs/sync/place.ts';
 import type { Promotion } from '../../runs/sync/sync-input.ts';
 import type { SyncOptions } from '../sync/sync-service.ts';
@@ -13,6 +14,18 @@ import { type PromotionOptions, propose } from './propose.ts';
 const REPOSITORY = 'acme/platform';
 const STAGING: Place = { repository: REPOSITORY, environment: 'staging', branch: 'main' };
 export const PRODUCTION: Place = { repository: REPOSITORY, environment: 'production', branch: 'main' };
+
+/** The commits at which staging has synced each service. */
+async function syncedInStaging(store: RunStore): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
+  for (const { id, revision } of await store.runs({ concurrencyGroup: scopeOf(STAGING), limit: 100 })) {
+    for (const step of await store.steps(id)) {
+      if (step.state !== 'succeeded' || revision === null) continue;
+      found.set(step.id, [...(found.get(step.id) ?? []), revision]);
+    }
+  }
+  return found;
+}
 
 export type PromotionWorld = Awaited<ReturnType<typeof createPromotionWorld>>;
 
@@ -42,6 +55,7 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
     to: 'production',
     held: () => store.ledger(scopeOf(STAGING)),
     taken: () => store.ledger(scopeOf(PRODUCTION)),
+    syncedBefore: () => syncedInStaging(store),
     environmentDigest: () => '',
   };
 

@@ -102,3 +102,17 @@ it('Nothing is proposed before staging holds anything, and nothing changes once 
   expect(await world.work()).toMatchObject({ state: 'succeeded', revision });
   expect(await newest(world)).toEqual([revision, []]);
 });
+
+it('What staging has proven stays promotable when staging goes on, also at another commit with the same inputs', async () => {
+  const world = await createPromotionWorld();
+  const first = await world.pushToStaging({ ...service('redis', '1'), ...service('dashy', '1') });
+  const same = await world.commit({ 'README.md': 'Nothing of a service' });
+  await world.pushToStaging(service('redis', '2'));
+  for (const revision of [first, same]) {
+    expect(await propose(world.promotion, revision, null)).toMatchObject({ revision, unheld: [] });
+  }
+  const never = await world.commit(service('redis', '3'));
+  await world.pushToStaging(service('redis', '4'));
+  const { unheld } = await propose(world.promotion, never, null);
+  expect(unheld.map((one) => one.service)).toEqual([REDIS]);
+});

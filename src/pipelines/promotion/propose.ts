@@ -6,6 +6,7 @@ import type { Proposal } from '../../runs/sync/promotion.ts';
 import type { Service } from '../rules/service-rules.ts';
 import { type Explained, type ExplainOptions, explain, NO_COMMIT } from '../selection/explain.ts';
 import { ALL_CHANGED, type Selected } from '../selection/select-services.ts';
+import { type Past, wasHeld } from './held-before.ts';
 
 export interface PromotionOptions {
   /** The mirror, which both environments share. */
@@ -16,6 +17,8 @@ export interface PromotionOptions {
   /** Read the ledgers of the two. */
   held(): Promise<Ledger>;
   taken(): Promise<Ledger>;
+  /** The commits at which the environment that holds has synced each service, the newest first. */
+  syncedBefore(): Promise<ReadonlyMap<string, readonly string[]>>;
   /** Digest of the variables that tasks get in the environment that takes. */
   environmentDigest(service: Pick<Service, 'rule'>): string;
 }
@@ -31,7 +34,7 @@ export async function propose(
   services: readonly string[] | null,
 ): Promise<Proposal> {
   const [taken, held] = await Promise.all([options.taken(), options.held()]);
-  return proposeFrom(options, { taken, held }, { revision, services });
+  return proposeFrom(askingOnce(options), { taken, held }, { revision, services });
 }
 
 /**
@@ -43,6 +46,7 @@ export async function proposeNewest(
   services: readonly string[] | null,
 ): Promise<Proposal | null> {
   const { repository } = options;
+  const asking = askingOnce(options);
   const [taken, held, head] = await Promise.all([options.taken(), options.held(), repository.head()]);
   if (head === null) return null;
   const last = taken.examined?.commit;
@@ -50,10 +54,22 @@ export async function proposeNewest(
   const ids = commits.map(({ id }) => id);
   // The commit that the target has may still have services that failed.
   for (const revision of last === undefined ? ids : [...ids, last]) {
-    const proposal = await proposeFrom(options, { taken, held }, { revision, services });
+    const proposal = await proposeFrom(asking, { taken, held }, { revision, services });
     if (proposal.unheld.length === 0 && proposal.newer === null) return proposal;
   }
   return null;
+}
+
+/** The past is read once, and only if the ledger is not enough. */
+function askingOnce(options: PromotionOptions): PromotionOptions {
+  let past: ReturnType<PromotionOptions['syncedBefore']> | null = null;
+  return {
+    ...options,
+    syncedBefore() {
+      past ??= options.syncedBefore();
+      return past;
+    },
+  };
 }
 
 interface Ledgers {
@@ -62,7 +78,7 @@ interface Ledgers {
 }
 
 async function proposeFrom(
-  { repository, from, to, environmentDigest }: PromotionOptions,
+  { repository, from, to, environmentDigest, syncedBefore }: PromotionOptions,
   { taken, held }: Ledgers,
   { revision, services }: { revision: string; services: readonly string[] | null },
 ): Promise<Proposal> {
@@ -78,6 +94,7 @@ async function proposeFrom(
   });
   const running = target.selected.filter(({ decision }) => decision === 'run');
   const { subject } = await repository.commit(revision);
+  const there = running.length === 0 ? null : await explainHeld(common, from, held);
   const last = taken.examined?.commit;
   const commits = await repository.log(revision, last === undefined ? [] : [last], MAX_COMMITS + 1);
   return {
@@ -85,7 +102,9 @@ async function proposeFrom(
     subject,
     from,
     services: running.map(({ service }) => ({ service, from: syncedCommit(taken, service) })),
-    unheld: running.length === 0 ? [] : unheldOf(running, await explainHeld(common, from, held)),
+    unheld: there
+      ? await unheldOf(running, there, { repository, rules: there.loaded.rules, syncedBefore })
+      : [],
     commits: commits.slice(0, MAX_COMMITS),
     hasMore: commits.length > MAX_COMMITS,
     newer: target.outdated ? (last ?? null) : null,
@@ -122,12 +141,22 @@ function asSynced(entry: LedgerEntry): LedgerEntry {
   return entry.synced === null || entry.outcome === 'removed' ? entry : { ...entry, outcome: 'succeeded' };
 }
 
-/** A service is held if a sync of the commit would leave it as it is. One that is not for that environment needs no proof. */
-function unheldOf(running: readonly Selected[], { selected }: Explained): Proposal['unheld'] {
+/**
+ * A service is held if a sync of the commit would leave it as it is, or if it once had these inputs there. One that is
+ * not for that environment needs no proof.
+ */
+async function unheldOf(
+  running: readonly Selected[],
+  { selected, explanation }: Explained,
+  past: Past,
+): Promise<Proposal['unheld']> {
   const decided = new Map(selected.map((item) => [item.service, item]));
-  return running.flatMap(({ service }) => {
+  const unheld: Proposal['unheld'] = [];
+  for (const { service } of running) {
     const there = decided.get(service);
-    if (there?.decision === 'not_chosen' || there?.decision === 'excluded') return [];
-    return [{ service, because: there?.because ?? 'It is not there.' }];
-  });
+    if (there?.decision === 'not_chosen' || there?.decision === 'excluded') continue;
+    if (there?.at && (await wasHeld(past, there.at, explanation.revision))) continue;
+    unheld.push({ service, because: there?.because ?? 'It is not there.' });
+  }
+  return unheld;
 }

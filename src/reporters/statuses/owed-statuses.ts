@@ -154,7 +154,10 @@ async function readUnsettledRuns(
 
 function owedOf({ reporter }: StatusKind, run: Run, to: GitHubTarget, found: StatusesOfRun): OwedStatus[] {
   const { source, isFinal, isPromised, isOwn, keepsSpace, reports } = found;
-  const endedAt = isFinal ? (source.finishedAt ?? source.createdAt) : Number.POSITIVE_INFINITY;
+  // A run that awaits an approval does not hide what ended after it was asked for.
+  const isAwaiting = source.state === 'awaiting_approval' && source.attempt === 0;
+  const pendingAt = isAwaiting ? source.createdAt : Number.POSITIVE_INFINITY;
+  const endedAt = isFinal ? (source.finishedAt ?? source.createdAt) : pendingAt;
   const shared = { run, to, source, isFinal, promised: isPromised, isOwn, keepsSpace, endedAt };
   return found.shown.map(({ target, ...shown }) => {
     const known = reports.find((report) => report.target === target);

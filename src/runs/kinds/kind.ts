@@ -51,7 +51,10 @@ export interface Kind<K extends RunKind = RunKind> {
   /** Gives the same key to two requests whose inputs show that they are the same one. */
   dedupeKey?(input: RunInputs[K]): string;
   /** Says which queued runs a newer one of the group makes unnecessary, and their message then. Left out: none. */
-  coalescing?: { covers(request: { trigger: Trigger; input: RunInputs[K] }): boolean; message: string };
+  coalescing?: {
+    covers(request: { trigger: Trigger; input: RunInputs[K] }): boolean;
+    message(input: RunInputs[K]): string;
+  };
   /** Only a machine that has this tool takes the run. */
   machineTool?(input: RunInputs[K]): Pick<DeployInput, 'tool' | 'toolVersion'>;
 

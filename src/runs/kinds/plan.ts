@@ -14,7 +14,7 @@ export const PLAN: Kind<'plan'> = {
   plural: 'plans',
   queued: 'Waiting for previous plan to complete',
   group: planGroup,
-  coalescing: { covers: () => true, message: 'A newer commit of the pull request counts.' },
+  coalescing: { covers: () => true, message: () => 'A newer commit of the pull request counts.' },
   reporters: ['plan-comment', 'commit-status'],
   status: {
     context: () => 'IaC Runner / Plan',

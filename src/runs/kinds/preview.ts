@@ -9,7 +9,7 @@ export const PREVIEW: Kind<'preview'> = {
   queued: 'Waiting for previous preview to complete',
   group: ({ pullRequest, repository }) =>
     repository === undefined ? `preview:${pullRequest}` : `preview:${repository}:${pullRequest}`,
-  coalescing: { covers: () => true, message: 'A newer commit of the pull request counts.' },
+  coalescing: { covers: () => true, message: () => 'A newer commit of the pull request counts.' },
   reporters: ['commit-status', 'pull-request-comment'],
   status: {
     context: () => 'IaC Runner / Preview',

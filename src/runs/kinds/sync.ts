@@ -39,7 +39,8 @@ export const SYNC: Kind<'sync'> = {
   group: scopeOfInput,
   coalescing: {
     covers: (request) => meaningOf(request).coalesces,
-    message: 'A newer push of the branch covers this one.',
+    message: ({ promotion }) =>
+      promotion ? 'A newer promotion takes its place.' : 'A newer push of the branch covers this one.',
   },
   reporters: ['commit-status', 'github-deployment', 'service-status'],
   status: {
@@ -87,6 +88,11 @@ export const SYNC: Kind<'sync'> = {
     ...(environment !== undefined && { environment, repository }),
     ...(promotion && { promotion: promotionJson(promotion), reason_given: note ?? null }),
   }),
+  nextActions: {
+    not_approved: 'Promote it again, and let somebody approve it.',
+    rejected: 'Nothing was changed. Ask for it again if you still want it.',
+    approval_expired: 'Nothing was changed: nobody approved in time. Ask for it again.',
+  },
   hasWaves: true,
   approval: {
     thing: 'change with the digest',

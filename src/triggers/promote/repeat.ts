@@ -15,12 +15,18 @@ interface Asked {
   dryRun: boolean;
 }
 
-/** Returns the commit, and the approval that the run needs. Throws RequestError 409. */
+/**
+ * Returns the commit, what the run is meant to do, and the approval that it needs. A commit that the environment had goes
+ * back without an approval, as a rollback does. Throws RequestError 409.
+ */
 export async function requireRepeatable(
   { place, promoting }: PromotePlace & { promoting: Promoting },
   { revision: asked, services, dryRun }: Asked,
   now: number,
-): Promise<{ revision: string; approval?: ApprovalRequest }> {
+): Promise<{ revision: string; intent: 'exact' | 'back'; approval?: ApprovalRequest }> {
+  if (asked !== null && services !== null && (await hadAll(promoting, services, asked))) {
+    return { revision: asked, intent: 'back' };
+  }
   const ledger = await promoting.taken();
   const revision = asked ?? commitOf(ledger, services);
   const to = environmentName(place);
@@ -31,10 +37,20 @@ export async function requireRepeatable(
     const because = unheld.map((one) => `${one.service} (${one.because})`).join(', ');
     if (unheld.length > 0) throw notPromotable(`${promoting.from} does not hold ${revision} of ${because}`);
   }
-  if (promoting.approval === 'none' || dryRun) return { revision };
+  const intent = 'exact';
+  if (promoting.approval === 'none' || dryRun) return { revision, intent };
   const bound = (services ?? []).map((service) => ({ service, from: null }));
   const text = boundTo(revision, { from: promoting.from, services: bound });
-  return { revision, approval: approvalOf(promoting, text, now) };
+  return { revision, intent, approval: approvalOf(promoting, text, now) };
+}
+
+async function hadAll(
+  { hadBefore }: Promoting,
+  services: readonly string[],
+  revision: string,
+): Promise<boolean> {
+  for (const service of services) if (!(await hadBefore(service, revision))) return false;
+  return services.length > 0;
 }
 
 /** The commit that the environment has: of one service its own, of several the last that was promoted completely. */

@@ -77,7 +77,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
       input: {
         ...placeInput(place),
         revision,
-        ...(repeated && { revision: repeated.revision, intent: 'exact' }),
+        ...(repeated && { revision: repeated.revision, intent: repeated.intent }),
         selection: selection.mode,
         force,
         dryRun,

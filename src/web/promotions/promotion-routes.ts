@@ -48,12 +48,16 @@ async function preview(c: PromotionContext, { promote, assets, commitUrl }: Prom
       assets,
       title: `Promote to ${plainLine(environmentName(place))}`,
     };
-    const mayAsk = hasRole(c.var.identity, 'operator') && proposal.unheld.length === 0;
+    const mayAsk = hasRole(c.var.identity, 'operator') && isPromotable(proposal);
     return c.html(page(frame, proposalView({ place, proposal, commitUrl, mayAsk, services })));
   } catch (error) {
     if (!isBrowser(c) || !(error instanceof RequestError) || error.status >= 500) throw error;
     return refuse(c, assets, error.status === 409 ? 409 : 400, error.message);
   }
+}
+
+function isPromotable({ unheld, newer, services }: Proposal): boolean {
+  return unheld.length === 0 && newer === null && services.length > 0;
 }
 
 async function start(c: PromotionContext, { promote, assets, signedUrl }: PromotionRoutesOptions) {
@@ -99,12 +103,13 @@ interface ProposalView {
 }
 
 function proposalView({ place, proposal, commitUrl, mayAsk, services }: ProposalView): Html {
-  const { revision, subject, from, unheld } = proposal;
+  const { revision, subject, from, unheld, newer } = proposal;
   const { repository } = place;
   const to = environmentName(place);
   return html`<h1>Promote to <bdi>${plainLine(to)}</bdi></h1>
 <p>${commitLink(revision, commitUrl, repository)} <bdi>${plainLine(subject)}</bdi>, from <bdi>${plainLine(from)}</bdi>.</p>
 ${unheld.map((one) => html`<p class="problem"><bdi>${plainLine(from)}</bdi> does not hold ${plainLine(one.service)} at this commit: ${plainLine(one.because)}</p>`)}
+${newer !== null && html`<p class="problem"><bdi>${plainLine(to)}</bdi> has a newer commit, ${commitLink(newer, commitUrl, repository)}. A rollback takes services back.</p>`}
 <section aria-labelledby="changes-title"><h2 id="changes-title">What it would change</h2>
 ${changesView(proposal, { revision, repository, commitUrl })}
 </section>

@@ -11,7 +11,7 @@ import { taskEnvironment } from '../sync.ts';
 import type { OpenPlace } from './places.ts';
 
 /** Runs that are older do not show what an environment had. */
-const MAX_RUNS = 1_000;
+const MAX_RUNS = 300;
 const RUNS_PER_READ = 100;
 
 /** A place with what requests may do with it. */
@@ -37,6 +37,7 @@ function promotingOf(
     to: open.environment.name ?? '',
     held: () => store.ledger(source.scope),
     taken,
+    syncedBefore: () => syncedBefore(store, source.scope),
     environmentDigest: environmentDigests(taskEnvironment(config, open)),
   };
   return {
@@ -46,7 +47,8 @@ function promotingOf(
     propose: (revision, services) => propose(options, revision, services),
     proposeNewest: (services) => proposeNewest(options, services),
     taken,
-    hadBefore: (service, revision) => hadBefore(store, scope, service, revision),
+    hadBefore: async (service, revision) =>
+      (await syncedBefore(store, scope)).get(service)?.includes(revision) ?? false,
   };
 }
 
@@ -59,24 +61,26 @@ function sourceOf({ repository, promotion }: OpenPlace, places: readonly OpenPla
   return found;
 }
 
-async function hadBefore(
+/** Returns the commits at which a place has synced each service, the newest first. */
+async function syncedBefore(
   store: Pick<RunStore, 'runs' | 'steps'>,
   scope: string,
-  service: string,
-  revision: string,
-): Promise<boolean> {
+): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
   let before: string | undefined;
   for (let read = 0; read < MAX_RUNS; read += RUNS_PER_READ) {
     const page = { concurrencyGroup: scope, limit: RUNS_PER_READ, ...(before !== undefined && { before }) };
     const runs = await store.runs(page);
-    for (const run of runs.filter((one) => one.revision === revision)) {
-      const steps = await store.steps(run.id);
-      if (steps.some(({ id, state }) => id === service && state === 'succeeded')) return true;
+    for (const { id, revision } of runs) {
+      const steps = revision === null ? [] : await store.steps(id);
+      for (const { id: service, state } of steps) {
+        if (state === 'succeeded') found.set(service, [...(found.get(service) ?? []), revision ?? '']);
+      }
     }
     before = runs.at(-1)?.id;
-    if (runs.length < RUNS_PER_READ) return false;
+    if (runs.length < RUNS_PER_READ) break;
   }
-  return false;
+  return found;
 }
 
 /** Starts to promote by itself where the configuration says so. Returns the functions that end this. */
