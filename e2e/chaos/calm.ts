@@ -1,23 +1,19 @@
 /** After the storm, nobody does more harm, and the server must repair everything by itself. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { statusesOf } from './environment-statuses.ts';
 import { createEvidenceReader, type Evidence, type Problem } from './evidence.ts';
 import { recordPeace, type SyncRequest } from './facts.ts';
 import { behind, mayStayBehind, unattempted, unfinished, unsafe } from './invariants.ts';
 import { leftovers } from './leftovers.ts';
+import { createProductionCheck } from './production-calm.ts';
 import { unended, untrue } from './status-truth.ts';
+import { watchStillness } from './stillness.ts';
 import { releaseAll } from './storm-holds.ts';
 import { requestSync } from './storm-requests.ts';
 import type { World } from './world.ts';
 
 const POLL_MS = 150;
-/**
- * Far more time than it takes until something happens, because a failed status may have to wait for GitHub's
- * limits.
- */
-const STILL_LIMIT_MS = 60_000;
-/** Activity that continues for this long never ends. */
-const CALM_LIMIT_MS = 5 * STILL_LIMIT_MS;
 /** A run gets this time before people request it again. */
 const PATIENCE_MS = 10_000;
 
@@ -30,13 +26,16 @@ export interface PromiseCheck {
 }
 
 export function createPromiseCheck(world: World): PromiseCheck {
-  const read = createEvidenceReader(world);
+  const read = createEvidenceReader(world, 'staging');
+  const checkProduction = createProductionCheck(world, read);
   let checkedRequests = 0;
   return {
     async run() {
       await settle(world, world.facts.syncRequests.slice(checkedRequests));
       const problems = await waitForPeace(world, read);
       if (problems.length > 0) return problems;
+      const ofProduction = await checkProduction();
+      if (ofProduction.length > 0) return ofProduction;
       checkedRequests = world.facts.syncRequests.length;
       const server = await world.server.revive(0);
       const left = await leftovers(world.stage.folder, server.pid);
@@ -59,29 +58,26 @@ async function settle(world: World, requests: readonly SyncRequest[]): Promise<v
 }
 
 async function waitForPeace(world: World, read: ReturnType<typeof createEvidenceReader>): Promise<Problem[]> {
-  const deadline = performance.now() + CALM_LIMIT_MS;
-  let still = { sight: '', untilMs: 0 };
+  const statuses = statusesOf(world.stage.github, 'staging');
+  const isStill = watchStillness(world);
   let nextRepairMs = 0;
   let restarts = 0;
   for (;;) {
     const evidence = await read(await world.server.revive(0));
     const forGood = unsafe(evidence);
     if (forGood.length > 0) return forGood;
-    const { github } = world.stage;
     const open = [
       ...unfinished(evidence),
       ...unattempted(evidence),
       ...behind(evidence),
-      ...unended(evidence, github),
+      ...unended(evidence, statuses),
     ];
     if (open.length === 0) {
-      const lies = untrue(evidence, github);
+      const lies = untrue(evidence, statuses);
       if (lies.length === 0) recordPeace(world.facts, evidence.runs.keys());
       return lies;
     }
-    const sight = sightOf(world, evidence);
-    if (sight !== still.sight) still = { sight, untilMs: performance.now() + STILL_LIMIT_MS };
-    if (performance.now() > Math.min(deadline, still.untilMs)) return open;
+    if (isStill(evidence)) return open;
     // Without regular looks at the branch, people must restart the server after a lost push.
     if (world.reconcileInterval() === 0 && restarts === 0 && isIdle(evidence)) {
       restarts += 1;
@@ -93,14 +89,6 @@ async function waitForPeace(world: World, read: ReturnType<typeof createEvidence
     }
     await sleep(POLL_MS);
   }
-}
-
-/** Returns a text that changes as long as something happens, however slow the machine is. */
-function sightOf({ facts, server, stage }: World, { journal, runs }: Evidence): string {
-  const ended = journal.syncs.filter(({ endedNs }) => endedNs !== null).length;
-  const written = stage.github.requests.filter(({ status }) => status === 201).length;
-  const counts = [journal.syncs.length, ended, written, facts.serverKillsNs.length, server.current()?.pid];
-  return `${counts.join(' ')} ${[...runs].join(' ')}`;
 }
 
 function isIdle(evidence: Evidence): boolean {

@@ -28,7 +28,7 @@ interface DoubledDelivery {
 }
 
 /** A task that got SIGKILL. */
-interface TaskKill {
+export interface TaskKill {
   service: string;
   commit: string;
   runId: string;
@@ -53,11 +53,12 @@ export interface Hardship {
 }
 
 /** The time from one peace to the next. */
-interface Round {
+export interface Round {
   fromNs: bigint;
   untilNs: bigint;
 }
 
+/** The facts about staging, and about the server and its machine. */
 export interface Facts {
   /** The commit that counted as deployed when the server first saw the branch. */
   baseline: string;
@@ -95,7 +96,7 @@ export function createFacts(baseline: string): Facts {
 }
 
 /** Records that all invariants hold now, and that these runs have ended. */
-export function recordPeace(facts: Facts, ended: Iterable<string>): void {
+export function recordPeace(facts: Pick<Facts, 'peaceNs' | 'endedIn'>, ended: Iterable<string>): void {
   const round = { fromNs: facts.peaceNs, untilNs: nowNs() };
   for (const runId of ended) if (!facts.endedIn.has(runId)) facts.endedIn.set(runId, round);
   facts.peaceNs = round.untilNs;

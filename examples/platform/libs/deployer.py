@@ -15,8 +15,10 @@ from libs.console import paint, say
 
 
 def _state_root() -> Path:
+    """Each environment of iac-runner that has a name has a state of its own."""
     named = os.environ.get("IAC_EXAMPLE_STATE")
-    return Path(named) if named else Path(tempfile.gettempdir()) / f"iac-runner-example-{os.getuid()}"
+    root = Path(named) if named else Path(tempfile.gettempdir()) / f"iac-runner-example-{os.getuid()}"
+    return root / os.environ.get("IAC_ENVIRONMENT", "")
 
 
 def _replace(path: Path, text: str) -> None:

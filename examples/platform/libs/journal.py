@@ -32,12 +32,15 @@ def recorded(service: str, folder: Path) -> Iterator[None]:
     """Writes `start` and `end` lines around a sync, and OVERLAP when two of one service run at once.
 
     A line is `start <service> <commit> <pid> <monotonic nanoseconds> <run id>`. A sync that raises writes `failed` in
-    place of `end`; a killed one leaves neither.
+    place of `end`; a killed one leaves neither. An environment that has a name has a journal of its own.
     """
     journal = os.environ.get("IAC_JOURNAL")
     if not journal:
         yield
         return
+    environment = os.environ.get("IAC_ENVIRONMENT")
+    if environment:
+        journal = f"{journal}.{environment}"
     commit = _commit(folder)
     run = os.environ.get("IAC_RUN_ID", "-")
     ending = "failed"
