@@ -12,6 +12,7 @@ import { gitTrust } from '../isolation/open-folder.ts';
 import type { Outcome, Pipeline, PipelineContext } from '../pipelines/pipeline.ts';
 import { type PreviewOptions, preview } from '../pipelines/preview/preview.ts';
 import { type PromotionCheck, refusePromotion } from '../pipelines/promotion/check.ts';
+import { unproven } from '../pipelines/promotion/propose.ts';
 import { type Due, dueServices } from '../pipelines/selection/due-services.ts';
 import { sync } from '../pipelines/sync/sync.ts';
 import type { SyncOptions } from '../pipelines/sync/sync-service.ts';
@@ -25,7 +26,8 @@ import { createDokployHashes } from '../stores/dokploy-hashes/dokploy-hashes.ts'
 import { MINUTE } from '../units.ts';
 import { buildExecutor, isElsewhere, stepPlumbing } from './executor.ts';
 import { buildGit, requireSpace } from './repositories/git.ts';
-import { type OpenPlace, openPlaces } from './repositories/places.ts';
+import { type OpenPlace, openPlaces, taskEnvironment } from './repositories/places.ts';
+import { promotionOptions } from './repositories/promotions.ts';
 
 /** The time is shorter than other times for git, because anybody may open a pull request. */
 const PREVIEW_GIT_TIMEOUT_MS = 2 * MINUTE;
@@ -41,6 +43,7 @@ interface SyncParts {
   config: Config;
   store: RunStore;
   executor: Executor;
+  places: readonly OpenPlace[];
 }
 
 export interface Syncs {
@@ -52,7 +55,7 @@ export interface Syncs {
 
 export function buildSync(config: Config, store: RunStore, watchdog: Watchdog | null, log: Logger): Syncs {
   const places = openPlaces(config, store, log);
-  const parts = { config, store, executor: buildExecutor(config, secretsOf(config), watchdog) };
+  const parts = { config, store, places, executor: buildExecutor(config, secretsOf(config), watchdog) };
   const options = new Map(places.map((place) => [place.scope, syncOptions(parts, place)]));
   const retries = config.syncRetries;
   return {
@@ -77,9 +80,10 @@ function notConfigured({ input }: { input: PlaceInput }): Outcome {
   return { state: 'errored', reason: 'environment_unknown', message };
 }
 
-function syncOptions({ config, store, executor }: SyncParts, open: OpenPlace): SyncOptions {
+function syncOptions(parts: SyncParts, open: OpenPlace): SyncOptions {
+  const { config, store, executor } = parts;
   const { place, git, mirror, checkout, environment } = open;
-  const check = promotionCheck(open, store);
+  const check = promotionCheck(parts, open);
   return {
     mirror,
     workspace: createWorkspace({
@@ -120,21 +124,16 @@ function syncOptions({ config, store, executor }: SyncParts, open: OpenPlace): S
 }
 
 /** Returns null for an environment that follows by itself. */
-function promotionCheck({ promotion }: OpenPlace, store: RunStore): PromotionCheck | null {
-  if (promotion === null) return null;
-  const { approval, promote: from } = promotion;
-  return { approval, from, latestDecision: (runId) => store.latestEvent(runId, 'run.decided') };
-}
-
-/** The variables of tasks that are part of the config hash. */
-export function taskEnvironment(
-  { taskEnvironment: usual }: Config,
-  { environment }: Pick<OpenPlace, 'environment'>,
-): Readonly<Record<string, string>> {
-  const own = { ...usual, ...environment.variables };
-  // The task gets the secret in place of this value.
-  const { secrets } = environment;
-  return Object.fromEntries(Object.entries(own).filter(([name]) => !Object.hasOwn(secrets, name)));
+function promotionCheck({ config, store, places }: SyncParts, open: OpenPlace): PromotionCheck | null {
+  const { promotion } = open;
+  const asked = promotionOptions(config, store, open, places);
+  if (promotion === null || asked === null) return null;
+  return {
+    approval: promotion.approval,
+    from: promotion.promote,
+    latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
+    unproven: (revision, services) => unproven(asked(), revision, services),
+  };
 }
 
 function readSecrets(secrets: Readonly<Record<string, Secret>>): Record<string, string> {

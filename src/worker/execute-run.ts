@@ -6,6 +6,7 @@ import {
   describeError,
   isDiskFull,
   ReporterFailedError,
+  SecretMissingError,
   StaleLeaseError,
   StoreUnavailableError,
 } from '../errors.ts';
@@ -125,6 +126,9 @@ async function outcomeOf(
       log.warn({ err: error }, 'the run needed a store that is away');
       const message = `${describeError(error)} Waiting to go on.`;
       return { state: 'queued', notBefore: Date.now() + AWAY_MS, message };
+    }
+    if (error instanceof SecretMissingError) {
+      return { state: 'errored', reason: 'secret_missing', message: describeError(error) };
     }
     log.error({ err: error }, 'run failed by a defect');
     return defect(isDiskFull(error) ? 'disk_full' : 'internal');

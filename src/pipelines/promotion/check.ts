@@ -13,6 +13,8 @@ import type { Selected } from '../selection/select-services.ts';
 export interface PromotionCheck extends Pick<ApprovalRules, 'approval'> {
   /** The environment that it takes commits from. */
   from: string;
+  /** The services among these that neither environment has proven at the commit. */
+  unproven(revision: string, services: readonly string[]): Promise<{ service: string }[]>;
   latestDecision(runId: string): Promise<Extract<RunEvent, { type: 'run.decided' }> | null>;
 }
 
@@ -34,7 +36,7 @@ export async function refusePromotion(
   const needsApproval = check.approval !== 'none' && promotion?.breakGlass !== true;
   const decided = needsApproval ? await check.latestDecision(run.id) : null;
   if (needsApproval && decided?.decision !== 'approved') return notApproved('Nobody has approved it');
-  if (intent !== 'promote') return null;
+  if (intent !== 'promote') return refuseUnproven(check, found.selected, run.input.revision ?? '');
   if (!promotion) return notApproved('It is not known what was shown');
   if (decided !== null && decided.subject !== hash('sha256', boundTo(run.input.revision ?? '', promotion))) {
     return notApproved('The approval is for something else');
@@ -43,6 +45,19 @@ export async function refusePromotion(
   if (changed === null) return null;
   const message = `Nothing was promoted: ${changed}`;
   return { state: 'failed', reason: 'promotion_changed', message };
+}
+
+/** Between the request and the work, more may have become due. */
+async function refuseUnproven(
+  { unproven, from }: PromotionCheck,
+  selected: readonly Selected[],
+  revision: string,
+): Promise<Outcome | null> {
+  const running = selected.filter(({ decision }) => decision === 'run').map(({ service }) => service);
+  const [first] = running.length === 0 ? [] : await unproven(revision, running);
+  if (!first) return null;
+  const message = `${from} does not hold ${first.service} at this commit`;
+  return { state: 'errored', reason: 'not_promotable', message };
 }
 
 function notApproved(message: string): Outcome {

@@ -9,16 +9,16 @@ import type { Promotion } from '../../runs/sync/sync-input.ts';
 import type { SyncOptions } from '../sync/sync-service.ts';
 import { createSyncWorld } from '../sync/sync-world.fixture.ts';
 import { type PromotionCheck, refusePromotion } from './check.ts';
-import { type PromotionOptions, propose } from './propose.ts';
+import { type PromotionOptions, propose, unproven } from './propose.ts';
 
 const REPOSITORY = 'acme/platform';
 const STAGING: Place = { repository: REPOSITORY, environment: 'staging', branch: 'main' };
 export const PRODUCTION: Place = { repository: REPOSITORY, environment: 'production', branch: 'main' };
 
-/** The commits at which staging has synced each service. */
-async function syncedInStaging(store: RunStore): Promise<Map<string, string[]>> {
+/** The commits at which the place has synced each service. */
+async function syncedIn(store: RunStore, place: Place): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
-  for (const { id, revision } of await store.runs({ concurrencyGroup: scopeOf(STAGING), limit: 100 })) {
+  for (const { id, revision } of await store.runs({ concurrencyGroup: scopeOf(place), limit: 100 })) {
     for (const step of await store.steps(id)) {
       if (step.state !== 'succeeded' || revision === null) continue;
       found.set(step.id, [...(found.get(step.id) ?? []), revision]);
@@ -36,6 +36,7 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
     approval,
     from: 'staging',
     latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
+    unproven: (revision, services) => unproven(promotion, revision, services),
   };
   const optionsOf = ({ environment }: Place, more: Partial<SyncOptions>): SyncOptions => ({
     ...options,
@@ -55,7 +56,8 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
     to: 'production',
     held: () => store.ledger(scopeOf(STAGING)),
     taken: () => store.ledger(scopeOf(PRODUCTION)),
-    syncedBefore: () => syncedInStaging(store),
+    heldBefore: () => syncedIn(store, STAGING),
+    takenBefore: () => syncedIn(store, PRODUCTION),
     environmentDigest: () => '',
   };
 

@@ -6,7 +6,7 @@ import type { Proposal } from '../../runs/sync/promotion.ts';
 import type { Service } from '../rules/service-rules.ts';
 import { type Explained, type ExplainOptions, explain, NO_COMMIT } from '../selection/explain.ts';
 import { ALL_CHANGED, type Selected } from '../selection/select-services.ts';
-import { type Past, wasHeld } from './held-before.ts';
+import { type Past, wasSynced } from './held-before.ts';
 
 export interface PromotionOptions {
   /** The mirror, which both environments share. */
@@ -17,8 +17,9 @@ export interface PromotionOptions {
   /** Read the ledgers of the two. */
   held(): Promise<Ledger>;
   taken(): Promise<Ledger>;
-  /** The commits at which the environment that holds has synced each service, the newest first. */
-  syncedBefore(): Promise<ReadonlyMap<string, readonly string[]>>;
+  /** The commits at which each of the two has synced each service, the newest first. */
+  heldBefore(): Promise<ReadonlyMap<string, readonly string[]>>;
+  takenBefore(): Promise<ReadonlyMap<string, readonly string[]>>;
   /** Digest of the variables that tasks get in the environment that takes. */
   environmentDigest(service: Pick<Service, 'rule'>): string;
 }
@@ -49,7 +50,7 @@ export async function proposeNewest(
   const asking = askingOnce(options);
   const [taken, held, head] = await Promise.all([options.taken(), options.held(), repository.head()]);
   if (head === null) return null;
-  const last = taken.examined?.commit;
+  const last = await knownCommit(repository, taken.examined?.commit);
   const commits = await repository.log(head, last === undefined ? [] : [last], MAX_LOOKS);
   const ids = commits.map(({ id }) => id);
   // The commit that the target has may still have services that failed.
@@ -60,16 +61,76 @@ export async function proposeNewest(
   return null;
 }
 
+async function knownCommit(
+  repository: RepositoryReader,
+  commit: string | undefined,
+): Promise<string | undefined> {
+  if (commit === undefined) return undefined;
+  return (await repository.locate([commit])).get(commit) === 'missing' ? undefined : commit;
+}
+
 /** The past is read once, and only if the ledger is not enough. */
 function askingOnce(options: PromotionOptions): PromotionOptions {
-  let past: ReturnType<PromotionOptions['syncedBefore']> | null = null;
+  let past: ReturnType<PromotionOptions['heldBefore']> | null = null;
   return {
     ...options,
-    syncedBefore() {
-      past ??= options.syncedBefore();
+    heldBefore() {
+      past ??= options.heldBefore();
       return past;
     },
   };
+}
+
+/** The past of the environment that holds, or of the one that takes. */
+function pastOf(options: PromotionOptions, side: 'held' | 'taken'): Past {
+  const { repository, from, to, heldBefore, takenBefore } = options;
+  return side === 'held'
+    ? { repository, environment: from, syncedBefore: heldBefore }
+    : { repository, environment: to, syncedBefore: takenBefore };
+}
+
+/**
+ * Returns the services of a request that neither the environment that takes had once as they are at the commit, nor the
+ * other one holds. `services` null stands for all. Pins, failed needs and unchanged inputs do not count.
+ */
+export async function unproven(
+  options: PromotionOptions,
+  revision: string,
+  services: readonly string[] | null,
+): Promise<Proposal['unheld']> {
+  const [taken, held] = await Promise.all([options.taken(), options.held()]);
+  const common = {
+    ...ALL_CHANGED,
+    repository: options.repository,
+    runId: '',
+    revision,
+    befores: [],
+    holds: [],
+  };
+  const { selected } = await explain({
+    ...common,
+    selection: services === null ? { mode: 'all' } : servicesOnly(services),
+    force: true,
+    unpin: true,
+    environment: options.to,
+    ledger: taken,
+    environmentDigest: options.environmentDigest,
+  });
+  const past = pastOf(options, 'taken');
+  const running: Selected[] = [];
+  for (const one of selected.filter(({ decision }) => decision === 'run')) {
+    if (!(await wasSynced(past, { id: one.service }, revision))) running.push(one);
+  }
+  if (running.length === 0) return [];
+  return unheldOf(running, await explainHeld(common, options.from, held), pastOf(options, 'held'));
+}
+
+/** True if the commit is older than the one that the service has, and the environment had it like this once. */
+export async function isBack(options: PromotionOptions, service: string, revision: string): Promise<boolean> {
+  const now = (await options.taken()).entries.get(service)?.synced?.commit;
+  if (now === undefined || now === revision) return false;
+  const isOlder = (await options.repository.mergeBase(now, revision)) === revision;
+  return isOlder && wasSynced(pastOf(options, 'taken'), { id: service }, revision);
 }
 
 interface Ledgers {
@@ -78,10 +139,11 @@ interface Ledgers {
 }
 
 async function proposeFrom(
-  { repository, from, to, environmentDigest, syncedBefore }: PromotionOptions,
+  options: PromotionOptions,
   { taken, held }: Ledgers,
   { revision, services }: { revision: string; services: readonly string[] | null },
 ): Promise<Proposal> {
+  const { repository, from, to, environmentDigest } = options;
   const selection = services === null ? ALL_CHANGED.selection : servicesOnly(services);
   const common = { ...ALL_CHANGED, repository, runId: '', revision, befores: [], holds: [] };
   const target = await explain({
@@ -89,7 +151,7 @@ async function proposeFrom(
     selection,
     environment: to,
     // A promotion into an empty ledger runs every service.
-    ledger: { ...taken, baseline: taken.baseline ?? NO_COMMIT },
+    ledger: { ...taken, baseline: NO_COMMIT },
     environmentDigest,
   });
   const running = target.selected.filter(({ decision }) => decision === 'run');
@@ -102,9 +164,8 @@ async function proposeFrom(
     subject,
     from,
     services: running.map(({ service }) => ({ service, from: syncedCommit(taken, service) })),
-    unheld: there
-      ? await unheldOf(running, there, { repository, rules: there.loaded.rules, syncedBefore })
-      : [],
+    unheld: there ? await unheldOf(running, there, pastOf(options, 'held')) : [],
+    pinned: target.selected.filter(({ decision }) => decision === 'pinned').map(({ service }) => service),
     commits: commits.slice(0, MAX_COMMITS),
     hasMore: commits.length > MAX_COMMITS,
     newer: target.outdated ? (last ?? null) : null,
@@ -131,7 +192,8 @@ function explainHeld(
     // Pins and newer commits there do not count: only what was synced.
     rollback: true,
     environment,
-    ledger: { ...ledger, entries: new Map(entries) },
+    // What counts as deployed was never proven there.
+    ledger: { ...ledger, baseline: NO_COMMIT, entries: new Map(entries) },
     environmentDigest: () => '',
   });
 }
@@ -155,7 +217,7 @@ async function unheldOf(
   for (const { service } of running) {
     const there = decided.get(service);
     if (there?.decision === 'not_chosen' || there?.decision === 'excluded') continue;
-    if (there?.at && (await wasHeld(past, there.at, explanation.revision))) continue;
+    if (await wasSynced(past, { id: service }, explanation.revision)) continue;
     unheld.push({ service, because: there?.because ?? 'It is not there.' });
   }
   return unheld;

@@ -1,6 +1,6 @@
 /** Answers from the mirror which services and commits the branch has, before a run looks at them. */
 
-import { describeError, GitError, RequestError } from '../../errors.ts';
+import { describeError, GitError, RequestError, SecretMissingError } from '../../errors.ts';
 import type { Mirror } from '../../git/own/mirror.ts';
 import { describeDuplicate } from '../rules/discover-services.ts';
 import { loadRules } from '../rules/load-rules.ts';
@@ -55,11 +55,12 @@ export function createKnownServices(branch: Branch): KnownServices {
   };
 }
 
-async function answer<T>(look: () => Promise<T>): Promise<T> {
+/** Turns what keeps a request from being looked at into an answer. */
+export async function answer<T>(look: () => Promise<T>): Promise<T> {
   try {
     return await look();
   } catch (cause) {
-    if (!(cause instanceof GitError)) throw cause;
+    if (!(cause instanceof GitError || cause instanceof SecretMissingError)) throw cause;
     throw new RequestError(503, `What was named cannot be looked up: ${describeError(cause)}`, { cause });
   }
 }

@@ -1,9 +1,10 @@
 /** The events of a sync before its first task runs: its steps, and the ends of those that need no task. */
 
-import type { LedgerFact, RunEventBody } from '../../runs/run-events.ts';
+import type { SyncRun } from '../../runs/run.ts';
+import type { Explanation, LedgerFact, RunEventBody } from '../../runs/run-events.ts';
 import { meaningOf } from '../../runs/sync/sync-intent.ts';
 import type { PipelineContext } from '../pipeline.ts';
-import type { Explained } from '../selection/explain.ts';
+import { type Explained, NO_COMMIT } from '../selection/explain.ts';
 import type { Selected } from '../selection/select-services.ts';
 
 /** Decisions that are explained but make no step. */
@@ -31,7 +32,7 @@ export function planned(
     events.push({ type: 'run.rules', scope: run.concurrencyGroup, text: loaded.text });
   }
   if (run.input.selection.mode !== 'changed' && !run.input.dryRun) {
-    events.push({ type: 'run.baseline', scope: run.concurrencyGroup, commit: explanation.revision });
+    events.push({ type: 'run.baseline', scope: run.concurrencyGroup, commit: baselineOf(run, explanation) });
   }
   for (const message of explanation.notes) events.push({ type: 'run.notice', level: 'info', message });
   events.push(...pins(explained, context));
@@ -51,6 +52,11 @@ export function planned(
     events.push({ type: 'run.chosen', count, message: `Syncing ${count} service(s)...` });
   }
   return events;
+}
+
+/** An environment that promotes has only what was promoted. */
+function baselineOf({ input }: SyncRun, { revision }: Explanation): string {
+  return input.promotion || input.repeats ? NO_COMMIT : revision;
 }
 
 /** A rollback pins its services, so that the next push does not move them forward. A request may unpin them. */

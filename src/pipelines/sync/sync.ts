@@ -147,7 +147,7 @@ async function syncRevision(
 /** What was approved runs in this run, or not at all. */
 function waitsForHeld(run: SyncRun): boolean {
   const { coalesces, intent } = meaningOf(run);
-  return coalesces || intent === 'promote';
+  return coalesces || intent === 'promote' || run.input.repeats === true;
 }
 
 interface SyncFacts {

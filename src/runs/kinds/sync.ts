@@ -67,7 +67,7 @@ export const SYNC: Kind<'sync'> = {
   // A run that another one may cover makes its branch up to date, so that newer commits count as well.
   // A promotion waits itself, because nothing else was approved.
   afterHold: ({ input, coalesce }, services) =>
-    input.promotion !== undefined
+    input.promotion !== undefined || input.repeats
       ? null
       : coalesce
         ? { ...input, revision: null, before: null, postponed: [], announced: services }

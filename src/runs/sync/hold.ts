@@ -1,6 +1,6 @@
 /** Defines a hold, which stops syncs, and decides what it stops. Pure. */
 
-import type { Place } from './place.ts';
+import { isSameRepository, type Place } from './place.ts';
 
 /** Somebody stopped what would change something. A hold stands until its end, or until somebody releases it. */
 export interface Hold {
@@ -44,7 +44,7 @@ export function holdsAt(
   const named = environment ?? DEFAULT_ENVIRONMENT;
   return holds.filter(
     (hold) =>
-      (hold.repository === null || hold.repository === repository) &&
+      (hold.repository === null || isSameRepository(hold.repository, repository)) &&
       (hold.environment === null || hold.environment === named),
   );
 }

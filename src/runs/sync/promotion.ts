@@ -17,6 +17,8 @@ export interface Proposal {
   commits: Promotion['commits'];
   /** True if there are more commits. */
   hasMore: boolean;
+  /** The services that a rollback keeps where they are, so that they do not run. */
+  pinned: string[];
   /** The newer commit that the target examined before; null if there is none. */
   newer: string | null;
 }

@@ -44,6 +44,8 @@ export interface SyncInput extends PlaceInput {
   overrideHold?: boolean;
   /** Set only with the intent `promote`. */
   promotion?: Promotion;
+  /** True for a request that repeats what an environment has that promotes. */
+  repeats?: true;
   /** The reason that somebody gave for a rollback or a promotion. */
   note?: string;
   /** The services that the answer to the request names. They never decide the selection. */

@@ -5,7 +5,7 @@ import { RequestError } from '../../errors.ts';
 import { enqueueSync } from '../../runs/enqueue.ts';
 import { askedRevision, type Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
-import { isLike, isSameRepository, placeInput } from '../../runs/sync/place.ts';
+import { isLike, isSameRepository, placeInput, scopeOf } from '../../runs/sync/place.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
 import { MEBIBYTE } from '../../units.ts';
 import { environmentName } from '../place.ts';
@@ -160,7 +160,7 @@ async function askForSync(
       announced: services,
     },
     covers: !push.rewrites,
-    dedupeKey: deliveryId && `delivery:${deliveryId}${environment === null ? '' : `:${environment}`}`,
+    dedupeKey: deliveryId && `delivery:${deliveryId}${environment === null ? '' : `:${scopeOf(place)}`}`,
     delivery: {
       event: 'push',
       detail: `Push of ${commit}${environment === null ? '' : ` for ${environment}`}`,

@@ -16,6 +16,7 @@ const PROPOSAL: Proposal = {
   unheld: [],
   commits: [{ id: REVISION, subject: 'Fix redis' }],
   hasMore: false,
+  pinned: [],
   newer: null,
 };
 
@@ -31,7 +32,8 @@ const PRODUCTION: PromotePlace = {
     proposeNewest: async () => PROPOSAL,
     approvalTimeoutMs: 60_000,
     taken: () => Promise.reject(new Error('The ledger is not read.')),
-    hadBefore: async () => false,
+    isBack: async () => false,
+    unproven: async () => [],
   },
 };
 

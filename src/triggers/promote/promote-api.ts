@@ -209,6 +209,8 @@ export async function askFor(
   const needsApproval = promoting.approval !== 'none' && !breakGlass && ids.length > 0;
   const { run } = await enqueueSync(store, {
     ...asked,
+    // A promotion that changes nothing takes the place of no other.
+    covers: ids.length > 0,
     ...(needsApproval && { approval: approvalOf(promoting, boundTo(revision, promotion), now()) }),
     input: {
       ...placeInput(place),

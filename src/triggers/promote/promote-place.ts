@@ -15,8 +15,10 @@ export interface Promoting extends ApprovalRules {
   proposeNewest(services: readonly string[] | null): Promise<Proposal | null>;
   /** The ledger of the place. */
   taken(): Promise<Ledger>;
-  /** True if a run of the place has synced the service at the commit. */
-  hadBefore(service: string, revision: string): Promise<boolean>;
+  /** True if the place had the service once as it is at the commit, which is older than the one that it has. */
+  isBack(service: string, revision: string): Promise<boolean>;
+  /** The services that neither environment has proven at the commit. `services` null stands for all. */
+  unproven(revision: string, services: readonly string[] | null): Promise<Proposal['unheld']>;
   approvalTimeoutMs: number;
 }
 

@@ -13,30 +13,28 @@ interface Asked {
   /** Null: all services. */
   services: readonly string[] | null;
   dryRun: boolean;
+  /** True if the service gets what the others have. */
+  unpin: boolean;
 }
 
 /**
- * Returns the commit, what the run is meant to do, and the approval that it needs. A commit that the environment had goes
- * back without an approval, as a rollback does. Throws RequestError 409.
+ * Returns the commit, what the run is meant to do, and the approval that it needs. Services that go back to what the
+ * environment had need none, as in a rollback. Throws RequestError 409.
  */
 export async function requireRepeatable(
   { place, promoting }: PromotePlace & { promoting: Promoting },
-  { revision: asked, services, dryRun }: Asked,
+  { revision: asked, services, dryRun, unpin }: Asked,
   now: number,
 ): Promise<{ revision: string; intent: 'exact' | 'back'; approval?: ApprovalRequest }> {
-  if (asked !== null && services !== null && (await hadAll(promoting, services, asked))) {
-    return { revision: asked, intent: 'back' };
-  }
-  const ledger = await promoting.taken();
-  const revision = asked ?? commitOf(ledger, services);
+  const isRollback = asked !== null && services !== null && (await goBack(promoting, services, asked));
+  if (isRollback) return { revision: asked, intent: 'back' };
+  const revision = asked ?? commitOf(await promoting.taken(), unpin ? null : services);
   const to = environmentName(place);
   if (revision === null)
     throw notPromotable(`${to} has no commit yet; promote one that ${promoting.from} holds`);
-  if (!hasAlready(ledger, revision, services)) {
-    const { unheld } = await promoting.propose(revision, services);
-    const because = unheld.map((one) => `${one.service} (${one.because})`).join(', ');
-    if (unheld.length > 0) throw notPromotable(`${promoting.from} does not hold ${revision} of ${because}`);
-  }
+  const unheld = await promoting.unproven(revision, services);
+  const because = unheld.map((one) => `${one.service} (${one.because})`).join(', ');
+  if (unheld.length > 0) throw notPromotable(`${promoting.from} does not hold ${revision} of ${because}`);
   const intent = 'exact';
   if (promoting.approval === 'none' || dryRun) return { revision, intent };
   const bound = (services ?? []).map((service) => ({ service, from: null }));
@@ -44,40 +42,32 @@ export async function requireRepeatable(
   return { revision, intent, approval: approvalOf(promoting, text, now) };
 }
 
-async function hadAll(
-  { hadBefore }: Promoting,
+async function goBack(
+  { isBack }: Promoting,
   services: readonly string[],
   revision: string,
 ): Promise<boolean> {
-  for (const service of services) if (!(await hadBefore(service, revision))) return false;
+  for (const service of services) if (!(await isBack(service, revision))) return false;
   return services.length > 0;
 }
 
-/** The commit that the environment has: of one service its own, of several the last that was promoted completely. */
-function commitOf({ entries, examined }: Ledger, services: readonly string[] | null): string | null {
+/** The commit that the environment has: of a pinned service its own, else the last that was promoted completely. */
+function commitOf({ entries, examined, pins }: Ledger, services: readonly string[] | null): string | null {
   const [only, ...others] = services ?? [];
-  const own = only !== undefined && others.length === 0 ? entries.get(only)?.synced?.commit : undefined;
-  return own ?? examined?.commit ?? null;
+  const one = others.length === 0 ? only : undefined;
+  const own = one === undefined ? undefined : entries.get(one)?.synced?.commit;
+  const pin = one === undefined ? undefined : pins.get(one);
+  return pin ?? examined?.commit ?? own ?? null;
 }
 
-function hasAlready(
-  { entries, examined }: Ledger,
-  revision: string,
-  services: readonly string[] | null,
-): boolean {
-  if (services === null) return examined?.commit === revision;
-  return services.every((service) => {
-    const synced = entries.get(service)?.synced?.commit;
-    return synced === revision || (synced === undefined && examined?.commit === revision);
-  });
-}
-
-/** A rollback goes to a commit that the environment had. Throws RequestError 409 for any other. */
+/** A rollback goes back to what the environment had. Throws RequestError 409 for any other commit. */
 export async function requireHadBefore(
   { place, promoting }: PromotePlace,
   service: string,
   revision: string,
 ): Promise<void> {
-  if (promoting === null || (await promoting.hadBefore(service, revision))) return;
-  throw notPromotable(`${environmentName(place)} never had ${service} at ${revision}; promote it`);
+  if (promoting === null || (await promoting.isBack(service, revision))) return;
+  throw notPromotable(
+    `${revision} is no earlier commit at which ${environmentName(place)} had ${service}; promote it`,
+  );
 }

@@ -66,7 +66,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
     }
     const announced = selection.services;
     const named = selection.mode.mode === 'services' ? announced : null;
-    const asked = { revision, services: named, dryRun };
+    const asked = { revision, services: named, dryRun, unpin };
     const repeated = await repeatedIn(found, asked, options.now());
     const expiresAt = options.now() + 2 * TIMESTAMP_WINDOW_MS;
     const stored = enqueueSync(options.store, {
@@ -77,7 +77,7 @@ export function createSyncApi(options: SyncApiOptions): Handler {
       input: {
         ...placeInput(place),
         revision,
-        ...(repeated && { revision: repeated.revision, intent: repeated.intent }),
+        ...(repeated && { revision: repeated.revision, intent: repeated.intent, repeats: true }),
         selection: selection.mode,
         force,
         dryRun,

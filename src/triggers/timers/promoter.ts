@@ -14,9 +14,9 @@ const PAUSE_MS = 2 * SECOND;
 const RETRY_MS = MINUTE;
 
 export interface PromoterOptions {
-  store: Pick<RunStore, 'enqueue' | 'ledger'>;
+  store: Pick<RunStore, 'enqueue' | 'runs' | 'active'>;
   open: PromotePlace & { promoting: Promoting };
-  /** The scope of the ledger of the environment that holds commits. */
+  /** The scope of the environment that holds commits. */
   heldScope: string;
   now(): number;
   log: Logger;
@@ -24,21 +24,22 @@ export interface PromoterOptions {
 }
 
 /**
- * Looks whenever the other environment has examined another commit. Each commit is promoted once: after a failure a
- * person decides, or a newer commit comes.
+ * Looks at the newest run of the other environment. Each commit is promoted once: after a failure a person decides, or a
+ * newer commit comes.
  */
 export function startPromoter(options: PromoterOptions): Loop {
-  const { store, heldScope, log, pauseMs = PAUSE_MS } = options;
-  let lastHeld = '';
+  const { log, pauseMs = PAUSE_MS } = options;
+  let lastSeen = '';
   let notBefore = 0;
   return startLoop({
     firstMs: 0,
     pauseMs,
     async work() {
-      const held = heldNow(await store.ledger(heldScope));
-      if (held === lastHeld || performance.now() < notBefore) return;
-      await promote(options);
-      lastHeld = held;
+      if (performance.now() < notBefore) return;
+      const last = await lastSuccess(options);
+      if (last === null || last.id === lastSeen) return;
+      await promote(options, last.revision);
+      lastSeen = last.id;
     },
     onError(err) {
       notBefore = performance.now() + RETRY_MS;
@@ -48,31 +49,31 @@ export function startPromoter(options: PromoterOptions): Loop {
   });
 }
 
-/** Changes whenever the environment holds something else. */
-function heldNow({ entries, examined }: Awaited<ReturnType<RunStore['ledger']>>): string {
-  const synced = [...entries.values()].map(
-    (entry) => `${entry.service} ${entry.synced?.commit} ${entry.outcome}`,
-  );
-  return [examined?.commit, ...synced].join('\n');
+/**
+ * Returns the newest run of the other environment, if it has succeeded. Null as long as a run of one of the two waits or
+ * works, because what is shown has to be what runs.
+ */
+async function lastSuccess({ store, open, heldScope }: PromoterOptions) {
+  const [last] = await store.runs({ concurrencyGroup: heldScope, limit: 1 });
+  if (last?.state !== 'succeeded' || last.revision === null) return null;
+  const active = await Promise.all([store.active(heldScope), store.active(scopeOf(open.place))]);
+  return active.flat().length > 0 ? null : { id: last.id, revision: last.revision };
 }
 
-async function promote(options: PromoterOptions): Promise<void> {
+async function promote(options: PromoterOptions, revision: string): Promise<void> {
   const { store, open, now, log } = options;
-  const proposal = await open.promoting.proposeNewest(null);
-  if (proposal === null || proposal.services.length === 0 || proposal.newer !== null) return;
-  const { run } = await askFor(
-    { store, now },
-    { open, services: null, proposal },
-    {
-      trigger: { source: 'automatic_promotion' },
-      breakGlass: false,
-      dedupeKey: `promotion:${scopeOf(open.place)}:${proposal.revision}`,
-    },
-  );
-  log.info(
-    { ...fieldsOf(options), run_id: run.id, revision: proposal.revision },
-    'a promotion was asked for',
-  );
+  // The commit may have been synced by another machine.
+  if (!(await open.isOnBranch(revision))) return;
+  const proposal = await open.promoting.propose(revision, null);
+  const { services, unheld, newer } = proposal;
+  if (services.length === 0 || unheld.length > 0 || newer !== null) return;
+  const found = { open, services: null, proposal };
+  const { run } = await askFor({ store, now }, found, {
+    trigger: { source: 'automatic_promotion' },
+    breakGlass: false,
+    dedupeKey: `promotion:${scopeOf(open.place)}:${revision}`,
+  });
+  log.info({ ...fieldsOf(options), run_id: run.id, revision }, 'a promotion was asked for');
 }
 
 function fieldsOf({ open: { place } }: PromoterOptions) {

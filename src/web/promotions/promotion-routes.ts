@@ -52,8 +52,12 @@ async function preview(c: PromotionContext, { promote, assets, commitUrl }: Prom
     return c.html(page(frame, proposalView({ place, proposal, commitUrl, mayAsk, services })));
   } catch (error) {
     if (!isBrowser(c) || !(error instanceof RequestError) || error.status >= 500) throw error;
-    return refuse(c, assets, error.status === 409 ? 409 : 400, error.message);
+    return refuse(c, assets, refusedStatus(error), error.message);
   }
+}
+
+function refusedStatus({ status }: RequestError): 400 | 403 | 409 {
+  return status === 403 || status === 409 ? status : 400;
 }
 
 function isPromotable({ unheld, newer, services }: Proposal): boolean {
@@ -74,7 +78,7 @@ async function start(c: PromotionContext, { promote, assets, signedUrl }: Promot
     return c.json({ status, run_id: run.id, url: signedUrl(run.id), environment, revision, services }, 202);
   } catch (error) {
     if (!form || !(error instanceof RequestError) || error.status >= 500) throw error;
-    return refuse(c, assets, error.status === 409 ? 409 : 400, error.message);
+    return refuse(c, assets, refusedStatus(error), error.message);
   }
 }
 
@@ -90,8 +94,28 @@ function placeJson(place: Place) {
   return { environment: environmentName(place), repository: place.repository };
 }
 
-function proposalJson({ revision, subject, from, services, unheld, commits, hasMore, newer }: Proposal) {
-  return { revision, subject, from, services, not_held: unheld, commits, more_commits: hasMore, newer };
+function proposalJson({
+  revision,
+  subject,
+  from,
+  services,
+  unheld,
+  commits,
+  hasMore,
+  pinned,
+  newer,
+}: Proposal) {
+  return {
+    revision,
+    subject,
+    from,
+    services,
+    not_held: unheld,
+    commits,
+    more_commits: hasMore,
+    pinned,
+    newer,
+  };
 }
 
 interface ProposalView {
@@ -103,12 +127,13 @@ interface ProposalView {
 }
 
 function proposalView({ place, proposal, commitUrl, mayAsk, services }: ProposalView): Html {
-  const { revision, subject, from, unheld, newer } = proposal;
+  const { revision, subject, from, unheld, pinned, newer } = proposal;
   const { repository } = place;
   const to = environmentName(place);
   return html`<h1>Promote to <bdi>${plainLine(to)}</bdi></h1>
 <p>${commitLink(revision, commitUrl, repository)} <bdi>${plainLine(subject)}</bdi>, from <bdi>${plainLine(from)}</bdi>.</p>
 ${unheld.map((one) => html`<p class="problem"><bdi>${plainLine(from)}</bdi> does not hold ${plainLine(one.service)} at this commit: ${plainLine(one.because)}</p>`)}
+${pinned.length > 0 && html`<p class="quiet">A rollback keeps these where they are: <bdi>${plainLine(pinned.join(', '))}</bdi></p>`}
 ${newer !== null && html`<p class="problem"><bdi>${plainLine(to)}</bdi> has a newer commit, ${commitLink(newer, commitUrl, repository)}. A rollback takes services back.</p>`}
 <section aria-labelledby="changes-title"><h2 id="changes-title">What it would change</h2>
 ${changesView(proposal, { revision, repository, commitUrl })}

@@ -2,7 +2,7 @@
 
 import type { Logger } from 'pino';
 import type { Config } from '../../config.ts';
-import { MustEndError } from '../../errors.ts';
+import { describeError, MustEndError } from '../../errors.ts';
 import { isOpen } from '../../isolation/open-folder.ts';
 import { stepFolderProblem } from '../../isolation/try-step-folder.ts';
 import { captureProcess } from '../../process/capture.ts';
@@ -74,7 +74,28 @@ function checksOfPlaces(config: Config, looks: readonly (OpenPlace & BranchCheck
     const suffix = environment === null ? '' : ` (${where})`;
     return Object.entries(branchChecks(config, look)).map(([name, check]) => [name + suffix, check] as const);
   });
-  return Object.fromEntries(all);
+  return following.length > 1 ? eachForItself(Object.fromEntries(all)) : Object.fromEntries(all);
+}
+
+/** One broken environment must not take the others out of service. Only if all checks fail has the server failed. */
+function eachForItself(checks: Checks): Checks {
+  const look = async (check: Checks[string]): Promise<string | null> => {
+    try {
+      const said = await check();
+      return typeof said === 'string' ? said : null;
+    } catch (error) {
+      return describeError(error);
+    }
+  };
+  const all = Object.entries(checks);
+  return {
+    ...Object.fromEntries(all.map(([name, check]) => [name, async () => (await look(check)) ?? undefined])),
+    async environments() {
+      const remotes = all.filter(([name]) => name.startsWith('remote'));
+      const problems = await Promise.all(remotes.map(([, check]) => look(check)));
+      if (problems.every((problem) => problem !== null)) throw new Error(problems[0] ?? 'No remote answers.');
+    },
+  };
 }
 
 /** Returns null if no other user works in DEPLOY_DIR. After a success the check is not repeated. */

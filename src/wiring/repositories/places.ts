@@ -131,3 +131,14 @@ function openMirror(
   });
   return { git, mirror };
 }
+
+/** The variables of tasks that are part of the config hash. */
+export function taskEnvironment(
+  { taskEnvironment: usual }: Config,
+  { environment }: Pick<OpenPlace, 'environment'>,
+): Readonly<Record<string, string>> {
+  const own = { ...usual, ...environment.variables };
+  // The task gets the secret in place of this value.
+  const { secrets } = environment;
+  return Object.fromEntries(Object.entries(own).filter(([name]) => !Object.hasOwn(secrets, name)));
+}

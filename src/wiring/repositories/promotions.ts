@@ -2,13 +2,19 @@
 
 import type { Logger } from 'pino';
 import type { Config } from '../../config.ts';
-import { type PromotionOptions, propose, proposeNewest } from '../../pipelines/promotion/propose.ts';
+import {
+  isBack,
+  type PromotionOptions,
+  propose,
+  proposeNewest,
+  unproven,
+} from '../../pipelines/promotion/propose.ts';
+import { answer } from '../../pipelines/selection/known-services.ts';
 import { environmentDigests } from '../../pipelines/sync/task-environment.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { PromotePlace, Promoting } from '../../triggers/promote/promote-place.ts';
 import { startPromoter } from '../../triggers/timers/promoter.ts';
-import { taskEnvironment } from '../sync.ts';
-import type { OpenPlace } from './places.ts';
+import { type OpenPlace, taskEnvironment } from './places.ts';
 
 /** Runs that are older do not show what an environment had. */
 const MAX_RUNS = 300;
@@ -27,29 +33,46 @@ function promotingOf(
   open: OpenPlace,
   places: readonly OpenPlace[],
 ): Promoting | null {
-  const { promotion, scope, mirror } = open;
-  if (promotion === null) return null;
-  const source = sourceOf(open, places);
-  const taken = () => store.ledger(scope);
-  const options: PromotionOptions = {
-    repository: mirror,
-    from: promotion.promote,
-    to: open.environment.name ?? '',
-    held: () => store.ledger(source.scope),
-    taken,
-    syncedBefore: () => syncedBefore(store, source.scope),
-    environmentDigest: environmentDigests(taskEnvironment(config, open)),
-  };
+  const options = promotionOptions(config, store, open, places);
+  const { promotion, mirror } = open;
+  if (promotion === null || options === null) return null;
   return {
     ...promotion,
     from: promotion.promote,
     approvalTimeoutMs: config.deploy.approvalTimeoutMs,
-    propose: (revision, services) => propose(options, revision, services),
-    proposeNewest: (services) => proposeNewest(options, services),
-    taken,
-    hadBefore: async (service, revision) =>
-      (await syncedBefore(store, scope)).get(service)?.includes(revision) ?? false,
+    propose: (revision, services) => answer(() => propose(options(), revision, services)),
+    proposeNewest: (services) =>
+      answer(async () => {
+        // Another machine may have synced a commit that is not here yet.
+        await mirror.fetch();
+        return proposeNewest(options(), services);
+      }),
+    taken: () => options().taken(),
+    isBack: (service, revision) => answer(() => isBack(options(), service, revision)),
+    unproven: (revision, services) => answer(() => unproven(options(), revision, services)),
   };
+}
+
+/** Returns what is asked for each question anew, or null for a place that follows by itself. */
+export function promotionOptions(
+  config: Config,
+  store: RunStore,
+  open: OpenPlace,
+  places: readonly OpenPlace[],
+): (() => PromotionOptions) | null {
+  const { promotion, scope, mirror } = open;
+  if (promotion === null) return null;
+  const source = sourceOf(open, places);
+  return () => ({
+    repository: mirror,
+    from: promotion.promote,
+    to: open.environment.name ?? '',
+    held: () => store.ledger(source.scope),
+    taken: () => store.ledger(scope),
+    heldBefore: () => syncedBefore(store, source.scope),
+    takenBefore: () => syncedBefore(store, scope),
+    environmentDigest: environmentDigests(taskEnvironment(config, open)),
+  });
 }
 
 /** Returns the place that holds what this one takes. */
