@@ -1,7 +1,8 @@
-/** A day of a platform team on this machine: pushes, a mistake and its correction. For `npm run demo`. */
+/** A day of a platform team on this machine: pushes, a mistake and its correction, and a release. For `npm run demo`. */
 
 import { deepEqual, equal, match } from 'node:assert/strict';
 import { until } from '../e2e/support/until.ts';
+import { promoteAndWatch } from './demo/promotion.ts';
 import { edit, type Pushed, pushAndWatch, watchJournal } from './demo/push.ts';
 import { rehearse, type Scene } from './demo/rehearsal.ts';
 
@@ -15,6 +16,7 @@ async function story(scene: Scene): Promise<void> {
   const mistake = await pushMistake(scene);
   await pushCorrection(scene);
   await findNothingToDo(scene);
+  await releaseToProduction(scene);
   await showPages(scene, upgrade, mistake);
 }
 
@@ -24,11 +26,13 @@ function introduce({ narrator, runner, invokeFrom }: Scene): void {
   narrator.line('tasks', `run by invoke (${invokeFrom})`);
   narrator.line('GitHub', 'a local server that sends webhooks and takes commit statuses');
   narrator.line('runner', `listening on ${runner.url}`);
+  narrator.line('staging', 'gets every push to main');
+  narrator.line('production', 'takes what staging has proven, when somebody else approves it');
 }
 
 async function syncEverything(scene: Scene): Promise<void> {
   const { narrator, runner } = scene;
-  narrator.act('Everything is synced once, wave by wave');
+  narrator.act('Staging is synced once, wave by wave');
   const ran = await watchJournal(scene);
   const { runId } = await syncAll(scene);
   const { steps, message } = await runner.waitForRun(runId, 'succeeded');
@@ -85,7 +89,7 @@ async function pushCorrection(scene: Scene): Promise<void> {
 
 async function findNothingToDo(scene: Scene): Promise<void> {
   const { narrator, runner, stage } = scene;
-  narrator.act('Everything is requested again, and there is nothing left to do');
+  narrator.act('Staging is requested again, and there is nothing left to do');
   const ran = await watchJournal(scene);
   const { runId, seconds } = await syncAll(scene);
   const { steps, message, revision } = await runner.waitForRun(runId, 'succeeded');
@@ -103,12 +107,17 @@ async function findNothingToDo(scene: Scene): Promise<void> {
 
 /** Sends a signed request and follows its run, with the product's own command. */
 async function syncAll({ narrator, command }: Scene): Promise<{ runId: string; seconds: string }> {
-  narrator.line('command', 'iac-runner sync --all --follow');
+  narrator.line('command', 'iac-runner sync --environment staging --all --follow');
   const startedAt = performance.now();
-  const output = await command('sync', '--all', '--follow');
+  const output = await command('sync', '--environment', 'staging', '--all', '--follow');
   const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
   match(output, /^Run \S+:/);
   return { runId: /^Run (\S+):/.exec(output)?.[1] ?? '', seconds };
+}
+
+async function releaseToProduction(scene: Scene): Promise<void> {
+  scene.narrator.act('Production takes what staging has proven, after somebody else has approved it');
+  await promoteAndWatch(scene, 'The first release', '12 service(s) synced successfully');
 }
 
 async function showPages({ narrator }: Scene, upgrade: Pushed, mistake: Pushed): Promise<void> {

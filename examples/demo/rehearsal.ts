@@ -1,12 +1,12 @@
 /** Sets the stage of the demo, plays the story on it, and removes everything again, even after an error. */
 
 import { equal } from 'node:assert/strict';
-import { createServer } from 'node:net';
 import { expectNoViolations } from '../../e2e/support/local-github.ts';
 import { obtainInvoke } from '../../e2e/support/obtain-invoke.ts';
 import { type Runner, runProgram } from '../../e2e/support/runner.ts';
 import { type Stage, setStage } from '../../e2e/support/stage.ts';
 import { createNarrator, type Narrator } from './narrator.ts';
+import { PEOPLE, runnerSettings, type Settings } from './settings.ts';
 
 export interface Scene {
   narrator: Narrator;
@@ -14,7 +14,7 @@ export interface Scene {
   runner: Runner;
   /** Where invoke came from. */
   invokeFrom: string;
-  /** Runs `iac-runner <args>` against the runner and returns its output. Throws if it fails. */
+  /** Runs `iac-runner <args>` against the runner, with the token of Ada, and returns its output. Throws if it fails. */
   command(...args: string[]): Promise<string>;
 }
 
@@ -51,7 +51,7 @@ export async function rehearse(story: Story): Promise<number> {
 type PlayOn = (runner: Runner, command: Scene['command']) => Promise<void>;
 
 async function play(stage: Stage, playOn: PlayOn, interruption: Interruption): Promise<number> {
-  const environment = await runnerSettings();
+  const environment = await runnerSettings(stage);
   let runner: Runner | undefined;
   async function playStory(): Promise<Runner> {
     runner = await stage.start({ environment });
@@ -107,32 +107,8 @@ function unexpectedEnd(runner: Runner, interruption: Interruption): Promise<neve
   });
 }
 
-async function runnerSettings(): Promise<Record<string, string>> {
-  const port = await freePort();
-  return {
-    WEBHOOK_PORT: `${port}`,
-    PUBLIC_URL: `http://127.0.0.1:${port}`,
-    // Long enough to see the lines come one after the other.
-    IAC_EXAMPLE_SLEEP_MS: '300-600',
-    LOG_LEVEL: 'info',
-  };
-}
-
-/** The links hold the port, so it has to be known before the runner listens. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('There is no free port.');
-  return address.port;
-}
-
-async function runCommand(
-  { runnerOptions }: Stage,
-  environment: Record<string, string>,
-  args: string[],
-): Promise<string> {
+async function runCommand({ runnerOptions }: Stage, settings: Settings, args: string[]): Promise<string> {
+  const environment = { ...settings, IAC_RUNNER_TOKEN: PEOPLE.ada };
   const { exitCode, stdout, stderr } = await runProgram(args, { ...runnerOptions, environment });
   equal(exitCode, 0, `iac-runner ${args.join(' ')} ended with ${exitCode}.\n${stdout}\n${stderr}`);
   return stdout;
