@@ -18,6 +18,7 @@ export interface UnreportedOptions {
 const MOST_RUNS = 1_000;
 /** Nobody waits for news of a run that ended this long ago. */
 const LONG_MS = 3 * DAY;
+const SETTLED_TOGETHER = 50;
 /** No more is read at once. */
 const MOST_PAGES = 20;
 
@@ -43,14 +44,18 @@ export async function readUnreported({ store, reporter, laneOf }: UnreportedOpti
   return found.slice(0, MOST_RUNS);
 }
 
-/** Settles runs that have nothing left to report. The store commits them together. */
+/** Settles runs that have nothing left to report, a few at a time, so that no other write waits for long. */
 export async function settleRuns(
   { store }: { store: Pick<RunStore, 'settleRun'> },
   reporter: ReporterName,
   runs: readonly Run[],
   aside: SetAside,
 ): Promise<void> {
-  await Promise.all(runs.map((run) => aside.guard(run, () => store.settleRun(reporter, run.id))));
+  for (let from = 0; from < runs.length; from += SETTLED_TOGETHER) {
+    const some = runs.slice(from, from + SETTLED_TOGETHER);
+    // The store commits them together.
+    await Promise.all(some.map((run) => aside.guard(run, () => store.settleRun(reporter, run.id))));
+  }
   // A reporter that has nothing to send, because it is off, works as well.
   if (runs.length > 0) aside.cameThrough();
 }
