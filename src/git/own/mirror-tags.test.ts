@@ -64,3 +64,25 @@ it('A repository without such a tag says so', async () => {
   expect(problem).toMatchObject({ kind: 'unknown_revision' });
   expect(String(problem)).toContain('has no tag v* on a commit');
 });
+
+it('A commit of any release is on the tags, also of one that the newest does not contain', async () => {
+  const world = await createWorld();
+  const mirror = tagMirror(world);
+  await tagged(world, 'v1.0');
+  await world.shell(['checkout', '-q', '-b', 'release-1']);
+  await world.shell(['commit', '-q', '--allow-empty', '-m', 'Repair']);
+  const repaired = await world.shell(['rev-parse', 'HEAD']);
+  await world.shell(['tag', 'v1.0.1']);
+  await world.shell(['push', '-q', 'origin', 'refs/tags/v1.0.1']);
+  await world.shell(['checkout', '-q', 'main']);
+  const newest = await tagged(world, 'v2.0');
+  expect(await mirror.fetch()).toEqual({ head: newest });
+  const untagged = await world.commit({ version: 'next' });
+  expect(await mirror.locate([repaired, newest, untagged])).toEqual(
+    new Map([
+      [repaired, 'on_branch'],
+      [newest, 'on_branch'],
+      [untagged, 'missing'],
+    ]),
+  );
+});

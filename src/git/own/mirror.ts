@@ -50,7 +50,12 @@ export function createMirror(options: MirrorOptions): Mirror {
   const healing = <T>(operation: () => Promise<T>) => keeper.healing(operation, work);
   const head = () => readHead(directory, followed);
   return {
-    ...createReader({ repository, head, guard: healing }),
+    ...createReader({
+      repository,
+      head,
+      guard: healing,
+      ...('tags' in followed && { heads: () => tagCommits(repository, followed.tags) }),
+    }),
     directory,
     fetch: (signal) => keeper.update(work, signal),
     rebuild: (signal) => keeper.rebuild(work, signal),
@@ -101,8 +106,8 @@ async function fetchTags(mirror: RepositoryGit, pattern: string): Promise<void> 
   const refspec = `+refs/tags/${pattern}:refs/tags/${pattern}`;
   const args = ['fetch', ...FETCH_FLAGS, '--prune', '--', url, refspec];
   await mirror.read(`Fetching the tags ${pattern} of ${url} failed`, args, { remote: true });
-  const newest = await newestTag(mirror, pattern);
-  if (newest === null) {
+  const [newest] = await tagCommits(mirror, pattern);
+  if (newest === undefined) {
     throw new GitError('unknown_revision', `${url} has no tag ${pattern} on a commit.`, {
       nextAction: 'Push such a tag, or correct the pattern in CONFIG_FILE.',
     });
@@ -110,17 +115,19 @@ async function fetchTags(mirror: RepositoryGit, pattern: string): Promise<void> 
   await mirror.read('Noting the newest tag failed', ['update-ref', `refs/heads/${NEWEST_TAG}`, newest]);
 }
 
-/** Returns the commit of the newest tag by version. A tag such as v1.0-rc1 is older than v1.0. */
-async function newestTag(mirror: RepositoryGit, pattern: string): Promise<string | null> {
+/** Returns the commits of the tags, the newest by version first. A tag such as v1.0-rc1 is older than v1.0. */
+async function tagCommits(mirror: RepositoryGit, pattern: string): Promise<string[]> {
   const sorted = ['-c', 'versionsort.suffix=-', 'for-each-ref', '--sort=-version:refname'];
   const format = '--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)';
   const tags = await mirror.read('Listing the tags failed', [...sorted, format, `refs/tags/${pattern}`]);
-  for (const line of tags.toString().split('\n')) {
-    const [type, id, targetType, target] = line.split(' ');
-    if (type === 'commit' && id) return id;
-    if (targetType === 'commit' && target) return target;
-  }
-  return null;
+  return tags
+    .toString()
+    .split('\n')
+    .flatMap((line) => {
+      const [type, id, targetType, target] = line.split(' ');
+      const commit = type === 'commit' ? id : targetType === 'commit' ? target : undefined;
+      return commit ?? [];
+    });
 }
 
 /** A name that breaks git's rules would mean something else in a refspec. */

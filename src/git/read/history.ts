@@ -20,15 +20,15 @@ export interface Commit {
 export async function locate(
   repository: RepositoryGit,
   revisions: readonly string[],
-  head: string | null,
+  heads: readonly string[],
 ): Promise<Map<string, Location>> {
   const locations = new Map<string, Location>(revisions.map((revision) => [revision, 'missing']));
   const wellFormed = [...locations.keys()].filter((revision) => /^[0-9a-f]{40}$/.test(revision));
   const types = await objectTypes(repository, wellFormed);
   const commits = wellFormed.filter((revision) => types.get(revision) === 'commit');
   if (commits.length === 0) return locations;
-  // git lists everything that the head does not reach: among the given commits, those that are not on the branch.
-  const unreached = await idLines(repository, [...commits, ...(head ? [`^${head}`] : [])]);
+  // git lists everything that no head reaches: among the given commits, those that are not on the branch.
+  const unreached = await idLines(repository, [...commits, ...heads.map((head) => `^${head}`)]);
   for (const revision of commits)
     locations.set(revision, unreached.has(revision) ? 'off_branch' : 'on_branch');
   return locations;

@@ -39,6 +39,8 @@ export interface RepositoryReader {
 export interface ReaderOptions {
   repository: RepositoryGit;
   head(): Promise<string | null>;
+  /** The commits from which others are on the branch. Left out, only the head. */
+  heads?(): Promise<string[]>;
   /** Called around every question, so that a caller can repair the repository and ask again. */
   guard?<T>(question: () => Promise<T>): Promise<T>;
 }
@@ -46,9 +48,10 @@ export interface ReaderOptions {
 /** Every question throws GitError. */
 export function createReader(options: ReaderOptions): RepositoryReader {
   const { repository, head, guard = (question) => question() } = options;
+  const heads = options.heads ?? (async () => [await head()].filter((id) => id !== null));
   return {
     head,
-    locate: (revisions) => guard(async () => locate(repository, revisions, await head())),
+    locate: (revisions) => guard(async () => locate(repository, revisions, await heads())),
     descendants: (revision) => guard(async () => descendants(repository, revision, await head())),
     mergeBase: (one, other) => guard(() => mergeBase(repository, one, other)),
     listTree: (revision, paths) => guard(() => listTree(repository, revision, paths)),

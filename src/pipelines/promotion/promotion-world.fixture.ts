@@ -5,7 +5,7 @@ import { createWorkspace } from '../../git/own/workspace.ts';
 import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { type Place, placeInput, scopeOf } from '../../runs/sync/place.ts';
-import type { Promotion } from '../../runs/sync/sync-input.ts';
+import type { Promotion, Selection } from '../../runs/sync/sync-input.ts';
 import type { SyncOptions } from '../sync/sync-service.ts';
 import { createSyncWorld } from '../sync/sync-world.fixture.ts';
 import { type PromotionCheck, refusePromotion } from './check.ts';
@@ -73,7 +73,11 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
       return revision;
     },
     /** Asks for a promotion as it was shown, with changes of that, without looking whether staging holds it. */
-    async askToPromote(revision: string, changes: Partial<Promotion> = {}): Promise<Run> {
+    async askToPromote(
+      revision: string,
+      changes: Partial<Promotion> = {},
+      selection: Selection = { mode: 'changed' },
+    ): Promise<Run> {
       const { services, commits, from } = await propose(promotion, revision, null);
       return world.ask({
         trigger: { source: 'promote_api', actor: 'ada' },
@@ -81,6 +85,7 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
           ...placeInput(PRODUCTION),
           intent: 'promote',
           revision,
+          selection,
           promotion: { from, services, commits, breakGlass: false, ...changes },
         },
       });

@@ -2,7 +2,7 @@
 
 import { expect, it } from 'vitest';
 import { createPromotionWorld, type PromotionWorld } from './promotion-world.fixture.ts';
-import { propose, proposeNewest } from './propose.ts';
+import { isBack, propose, proposeNewest, unproven } from './propose.ts';
 
 const REDIS = 'platform/redis';
 const DASHY = 'platform/dashy';
@@ -35,6 +35,7 @@ it('A first promotion into an empty ledger takes every service, and lists the co
       { id: first, subject: 'Change' },
     ],
     hasMore: false,
+    pinned: [],
     newer: null,
   });
 });
@@ -59,16 +60,27 @@ it('A commit between two that staging examined is held, if every service was syn
   expect(await newest(world)).toEqual([between, [REDIS, DASHY]]);
 });
 
-it('What staging counted as deployed when it was first seen is held, until a commit changes it', async () => {
+it('What staging counted as deployed when it was first seen was never proven there', async () => {
   const world = await createPromotionWorld();
   const first = await world.commit({ ...service('redis', '1'), ...service('dashy', '1') });
   await world.mirror.fetch();
   await world.store.saveBaseline('sync:acme/platform:staging', first);
-  expect(await newest(world)).toEqual([first, [REDIS, DASHY]]);
-  const second = await world.commit(service('redis', '2'));
-  await world.mirror.fetch();
+  expect(await newest(world)).toBeNull();
+  const second = await world.pushToStaging(service('redis', '2'));
   const { unheld } = await propose(world.promotion, second, null);
-  expect(unheld.map((one) => one.service)).toEqual([REDIS]);
+  expect(unheld.map((one) => one.service)).toEqual([DASHY]);
+});
+
+it('A commit that only changes the task of a service is held when staging has run that task', async () => {
+  const world = await createPromotionWorld();
+  const rules = (task: string) => ({
+    '.iac-runner.yaml': `services:\n  - { match: "platform/{nn}.{service}/deploy.py", task: "${task}" }\n`,
+  });
+  const first = await world.pushToStaging({ ...rules('{service}.sync'), ...service('redis', '1') });
+  world.fail('redis.other');
+  const second = await world.pushToStaging(rules('{service}.other'));
+  expect((await propose(world.promotion, second, null)).unheld.map((one) => one.service)).toEqual([REDIS]);
+  expect((await propose(world.promotion, first, null)).unheld).toEqual([]);
 });
 
 it('A service that is only in production needs no proof, and one that is only in staging is not promoted', async () => {
@@ -115,4 +127,34 @@ it('What staging has proven stays promotable when staging goes on, also at anoth
   await world.pushToStaging(service('redis', '4'));
   const { unheld } = await propose(world.promotion, never, null);
   expect(unheld.map((one) => one.service)).toEqual([REDIS]);
+});
+
+it('After a first promotion of some services, the others still count as never promoted', async () => {
+  const world = await createPromotionWorld();
+  const revision = await world.pushToStaging({ ...service('redis', '1'), ...service('dashy', '1') });
+  const services = [{ service: REDIS, from: null }];
+  await world.askToPromote(revision, { services }, { mode: 'services', services: [REDIS] });
+  expect(await world.work()).toMatchObject({
+    state: 'succeeded',
+    message: '1 service(s) synced successfully',
+  });
+  expect(await newest(world)).toEqual([revision, [DASHY]]);
+});
+
+it('A request may repeat what production had, and nothing that staging failed, whatever pins it', async () => {
+  const world = await createPromotionWorld();
+  const first = await world.pushToStaging(service('redis', '1'));
+  await world.askToPromote(first);
+  await world.work();
+  world.fail('redis.sync');
+  const second = await world.pushToStaging(service('redis', '2'));
+  const among = async (revision: string) =>
+    (await unproven(world.promotion, revision, [REDIS])).map((one) => one.service);
+  expect([await among(first), await among(second)]).toEqual([[], [REDIS]]);
+  world.repair('redis.sync');
+  const third = await world.pushToStaging(service('redis', '3'));
+  await world.askToPromote(third);
+  await world.work();
+  const back = (revision: string) => isBack(world.promotion, REDIS, revision);
+  expect([await back(first), await back(second), await back(third)]).toEqual([true, false, false]);
 });
