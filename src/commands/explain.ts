@@ -33,10 +33,11 @@ server. Works in any clone of the platform repository, without a server, and cha
   --worktree    the uncommitted changes in FOLDER (default: here), after its HEAD; ignored files do not count
 
 Options:
-  --all             also services that are not chosen
-  --json            as JSON
-  --branch BRANCH   the branch that is deployed (default: the first that exists of ${BRANCHES.join(', ')})
-  -C FOLDER         a folder of the clone (default: here)
+  --all               also services that are not chosen
+  --json              as JSON
+  --environment NAME  for this environment (default: the unnamed one, which has every service)
+  --branch BRANCH     the branch that is deployed (default: the first that exists of ${BRANCHES.join(', ')})
+  -C FOLDER           a folder of the clone (default: here)
 
 Exits with 1 when .iac-runner.yaml cannot be read, naming line and field, or when two folders claim one id.
 `,
@@ -48,6 +49,7 @@ Exits with 1 when .iac-runner.yaml cannot be read, naming line and field, or whe
         all: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         branch: { type: 'string' },
+        environment: { type: 'string' },
         directory: { type: 'string', short: 'C', default: '.' },
       },
     });
@@ -61,7 +63,8 @@ Exits with 1 when .iac-runner.yaml cannot be read, naming line and field, or whe
       const range = values.worktree
         ? await worktreeRange(clone)
         : await namedRange(clone, named ?? '', values.branch);
-      const explained = await explainRange(clone.scratch.reader(range.to), range);
+      const { environment } = values;
+      const explained = await explainRange(clone.scratch.reader(range.to), { ...range, environment });
       const written = values.json
         ? explanationJson(explained, range)
         : explanationText(explained, range, { all: values.all });

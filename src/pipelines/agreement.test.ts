@@ -17,18 +17,24 @@ import type { SyncInput } from '../runs/sync/sync-input.ts';
 import { createSqliteStore } from '../stores/sqlite/sqlite-store.ts';
 import { executeRun } from '../worker/execute-run.ts';
 import { preview } from './preview/preview.ts';
-import { createRandom, randomHistory } from './random-history.fixture.ts';
+import { type Chance, createChance } from './random/chance.fixture.ts';
+import { randomHistory } from './random/history.fixture.ts';
+import { ENVIRONMENTS } from './random/rules.fixture.ts';
 import { explainRange } from './selection/explain-range.ts';
 import { sync } from './sync/sync.ts';
 
-const HISTORIES = 30;
+/** By default as many as take about a minute. */
+const HISTORIES = Number(process.env.HISTORIES ?? 30);
 const FIRST_SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 1e6));
 const SEEDS = Array.from({ length: HISTORIES }, (_, index) => FIRST_SEED + index);
+
+const TASK_ENVIRONMENT = { REGION: 'eu', DB_TOKEN: 'd', WEB_TOKEN: 'w' };
 
 type Decisions = Record<string, ServiceDecision['decision']>;
 
 interface Ran {
   state: string;
+  message: string;
   decisions: Decisions;
   /** Services whose task was started, and those that were held back by a failed one they need. */
   started: string[];
@@ -61,21 +67,21 @@ function claimAlone(request: RunRequest): Promise<Claim> {
   return claimed;
 }
 
-describe('An explanation before a run names the services that the run syncs (SEED=… repeats a history)', () => {
+describe('An explanation before a run names the services that the run syncs (SEED=… HISTORIES=1 repeats one)', () => {
   it.concurrent.each(SEEDS)('in history %i', async (seed) => {
-    const random = createRandom(seed);
-    const world = await createWorld(seed, random);
+    const world = await createWorld(seed, createChance(seed));
     const { start, later, pull } = world.commits;
 
     await world.setBranch(start);
     const first = await world.sync({ selection: { mode: 'all' } });
-    expect(first.state).toBe('succeeded');
+    expect(first).toMatchObject({ state: 'succeeded' });
 
     const explained = await world.explain(start, later);
     await world.setBranch(later);
     world.failSome();
     const pushed = await world.sync({ revision: later, before: start });
     expect(explained).toEqual(pushed.decisions);
+    expect(pushed).not.toMatchObject({ state: 'errored' });
     expect(runsOf(explained)).toEqual([...pushed.started, ...pushed.blocked].toSorted());
 
     // From here on there is a ledger in which services have failed, were removed, or stand at different commits.
@@ -103,7 +109,8 @@ function byService(services: readonly ServiceDecision[]): Decisions {
   return Object.fromEntries(services.map(({ service, decision }) => [service, decision]));
 }
 
-async function createWorld(seed: number, random: () => number) {
+async function createWorld(seed: number, chance: Chance) {
+  const environment = chance.pick([null, ...ENVIRONMENTS]);
   const folder = path.join(root, `history-${seed}`);
   const remote = path.join(folder, 'remote.git');
   const group = `sync:main-${seed}`;
@@ -119,7 +126,7 @@ async function createWorld(seed: number, random: () => number) {
   }
   const inRemote = (...args: string[]) => shell(['--git-dir', remote, ...args]);
 
-  const { stream, marks } = randomHistory(random);
+  const { stream, marks } = randomHistory(chance);
   await shell(['init', '--quiet', '--bare', remote]);
   const exported = `--export-marks=${path.join(folder, 'marks')}`;
   await shell(['--git-dir', remote, 'fast-import', '--quiet', '--done', exported], stream);
@@ -157,7 +164,7 @@ async function createWorld(seed: number, random: () => number) {
       requireSpace: async () => undefined,
     }),
     lockPath: path.join(folder, '.sync.lock'),
-    environment: null,
+    environment,
     windows: [],
     readSecrets: () => ({}),
     requireSignature: false,
@@ -170,7 +177,7 @@ async function createWorld(seed: number, random: () => number) {
     executor,
     invokeCommand: ['invoke'] as const,
     plumbing: {},
-    taskEnvironment: {},
+    taskEnvironment: TASK_ENVIRONMENT,
     mask: (text: string) => text,
     tempDir: path.join(folder, 'tmp'),
     timeoutMs: 1_000,
@@ -181,10 +188,10 @@ async function createWorld(seed: number, random: () => number) {
   const previewOptions = {
     mirror,
     openScratch: () => createScratchRepository({ git, directory: path.join(folder, 'scratch'), objects }),
-    environment: null,
+    environment,
     ledger: () => store.ledger(group),
     holds: store.holds,
-    taskEnvironment: {},
+    taskEnvironment: TASK_ENVIRONMENT,
   };
 
   async function execute(request: RunRequest): Promise<Ran> {
@@ -214,6 +221,7 @@ async function createWorld(seed: number, random: () => number) {
     const steps = await store.steps(claim.run.id);
     return {
       state: run?.state ?? '',
+      message: run?.message ?? '',
       decisions: byService(explained.explanation.services),
       // The check of a service is a second command.
       started: [...new Set(started)].toSorted(),
@@ -226,7 +234,7 @@ async function createWorld(seed: number, random: () => number) {
     commits: { start: commitOf(marks.start), later: commitOf(marks.later), pull: commitOf(marks.pull) },
     setBranch: (commit: string) => inRemote('update-ref', `refs/heads/${branch}`, commit),
     failSome() {
-      failing = () => random() < 0.25;
+      failing = () => chance.happens(0.25);
     },
     async sync(input: Partial<SyncInput>): Promise<Ran> {
       return execute({
@@ -251,7 +259,7 @@ async function createWorld(seed: number, random: () => number) {
     },
     async explain(from: string, to: string): Promise<Decisions> {
       const clone = await openClone({ git, folder: remote, directory: path.join(folder, 'explained') });
-      const { explanation } = await explainRange(clone.scratch.reader(to), { from, to });
+      const { explanation } = await explainRange(clone.scratch.reader(to), { from, to, environment });
       return byService(explanation.services);
     },
     async preview(head: string): Promise<Decisions> {

@@ -9,18 +9,27 @@ import { type Explained, explain } from './explain.ts';
 import { ALL_CHANGED } from './select-services.ts';
 import { inputsOf } from './service-inputs.ts';
 
-/** Every service counts as synced at `from`, or as never synced if `from` is null. Throws GitError. */
+interface Range {
+  /** Every service counts as synced at this commit, or as never synced if it is null. */
+  from: string | null;
+  to: string;
+  /** Left out or null: the unnamed one. */
+  environment?: string | null | undefined;
+}
+
+/** Throws GitError. */
 export async function explainRange(
   repository: RepositoryReader,
-  { from, to }: { from: string | null; to: string },
+  { from, to, environment = null }: Range,
 ): Promise<Explained> {
-  const before = from === null ? { ledger: NEVER, problems: [] } : await ledgerAsOf(repository, from);
+  const before =
+    from === null ? { ledger: NEVER, problems: [] } : await ledgerAsOf(repository, from, environment);
   const explained = await explain({
     ...ALL_CHANGED,
     repository,
     runId: 'explain',
     revision: to,
-    environment: null,
+    environment,
     befores: from === null ? [] : [from],
     ledger: before.ledger,
     holds: [],
@@ -39,8 +48,9 @@ const NEVER: Ledger = { entries: new Map(), baseline: null, examined: null, pins
 async function ledgerAsOf(
   repository: RepositoryReader,
   commit: string,
+  environment: string | null,
 ): Promise<{ ledger: Ledger; problems: string[] }> {
-  const { rules, text, problems } = await loadRules(repository, commit, null);
+  const { rules, text, problems } = await loadRules(repository, commit, null, environment);
   const target = await snapshotAt({ repository, rules }, commit);
   const entries = target.services
     .filter(({ runs }) => runs)

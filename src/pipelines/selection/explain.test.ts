@@ -95,6 +95,23 @@ describe('explain', () => {
     expect(range.explanation.services).toMatchObject([{ service: 'platform/web', decision: 'run' }]);
   });
 
+  it('explains a range for an environment by the rules that this environment has', async () => {
+    const world = await createWorld();
+    const rule = (name: string) => `{ match: "{service}/${name}", run: [up, "{environment}"]`;
+    const rules = `services:\n  - ${rule('both')} }\n  - ${rule('live')}, environments: [production] }\n`;
+    const files = (content: string) => ({ 'a/both': content, 'b/live': content });
+    const from = await world.commit({ '.iac-runner.yaml': rules, ...files('') });
+    const to = await world.commit(files('more'));
+    await world.mirror.fetch();
+    const running = async (environment: string | null) => {
+      const { explanation } = await explainRange(world.mirror, { from, to, environment });
+      return explanation.services.flatMap(({ service, decision }) => (decision === 'run' ? service : []));
+    };
+    expect(await running(null)).toEqual(['a', 'b']);
+    expect(await running('production')).toEqual(['a', 'b']);
+    expect(await running('staging')).toEqual(['a']);
+  });
+
   it('reads the file behind a compose.yaml that is a link', async () => {
     const world = await createWorld();
     await world.commit({ 'platform/01.web/deploy.py': '', 'stacks/web.yaml': 'services: {}\n' });
