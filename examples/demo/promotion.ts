@@ -17,7 +17,7 @@ const askedSchema = z.object({
 /** Ada asks, and Grace approves. `message` is that of the run and of the commit status. */
 export async function promoteAndWatch(scene: Scene, reason: string, message: string): Promise<void> {
   const { narrator, runner, stage } = scene;
-  const ran = await watchJournal(scene);
+  const ran = await watchJournal(scene, 'production');
   narrator.line('command of ada', `iac-runner promote production --reason '${reason}'`);
   const asked = askedSchema.parse(
     JSON.parse(await scene.command('promote', 'production', '--reason', reason, '--json')),

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { CommitStatus } from '../../e2e/support/github-statuses.ts';
+import { openJournal } from '../../e2e/support/journal.ts';
 import type { DetailedRun } from '../../e2e/support/runner-client.ts';
 import { shortCommit } from '../../src/runs/texts/short-commit.ts';
 import type { Scene } from './rehearsal.ts';
@@ -82,13 +83,17 @@ export async function pushAndWatch(scene: Scene, subject: string, expected: Expe
 }
 
 /**
- * Marks the journal that the tasks themselves write. The returned function returns the tasks that ran since then, sorted
+ * Marks the journal that the tasks of an environment write themselves. The returned function returns the tasks that ran since then, sorted
  * by service. So the demo need not trust the runner's own account.
  */
-export async function watchJournal({ stage }: Scene): Promise<() => Promise<Ran[]>> {
-  const before = (await stage.journal.read()).syncs.length;
+export async function watchJournal(
+  { stage }: Scene,
+  environment: 'staging' | 'production' = 'staging',
+): Promise<() => Promise<Ran[]>> {
+  const journal = openJournal(`${stage.journal.path}.${environment}`);
+  const before = (await journal.read()).syncs.length;
   return async () => {
-    const { syncs, overlaps } = await stage.journal.read();
+    const { syncs, overlaps } = await journal.read();
     deepEqual(overlaps, [], 'Two syncs of one service ran at once.');
     const ran = syncs.slice(before).map(({ service, commit }) => ({ service, commit }));
     return ran.sort((a, b) => (a.service < b.service ? -1 : 1));

@@ -31,8 +31,9 @@ export async function refusePromotion(
     const message = `${environment} takes only what ${check.from} holds: promote it`;
     return { state: 'errored', reason: 'not_promotable', message };
   }
-  // Nothing is to be approved, and nothing runs.
-  if (intent === 'promote' && !found.selected.some(({ decision }) => decision === 'run')) return null;
+  // Nothing was shown, so nothing is to be approved, and nothing may run.
+  if (promotion?.services.length === 0 && !found.selected.some(({ decision }) => decision === 'run'))
+    return null;
   const needsApproval = check.approval !== 'none' && promotion?.breakGlass !== true;
   const decided = needsApproval ? await check.latestDecision(run.id) : null;
   if (needsApproval && decided?.decision !== 'approved') return notApproved('Nobody has approved it');
@@ -75,6 +76,7 @@ function whatChanged(
 ): string | null {
   const shown = new Map(services.map((one) => [one.service, one.from]));
   for (const { service, decision } of selected) {
+    if (isApproved && decision === 'pinned' && shown.has(service)) return `a rollback has pinned ${service}`;
     if (decision !== 'run') continue;
     const from = shown.get(service);
     if (from === undefined) return `${service} would run now, and was not shown`;

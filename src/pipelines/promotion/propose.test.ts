@@ -2,7 +2,7 @@
 
 import { expect, it } from 'vitest';
 import { createPromotionWorld, type PromotionWorld } from './promotion-world.fixture.ts';
-import { isBack, propose, proposeNewest, unproven } from './propose.ts';
+import { ageOf, propose, proposeNewest, unproven } from './propose.ts';
 
 const REDIS = 'platform/redis';
 const DASHY = 'platform/dashy';
@@ -155,6 +155,6 @@ it('A request may repeat what production had, and nothing that staging failed, w
   const third = await world.pushToStaging(service('redis', '3'));
   await world.askToPromote(third);
   await world.work();
-  const back = (revision: string) => isBack(world.promotion, REDIS, revision);
-  expect([await back(first), await back(second), await back(third)]).toEqual([true, false, false]);
+  const back = (revision: string) => ageOf(world.promotion, REDIS, revision);
+  expect([await back(first), await back(second), await back(third)]).toEqual(['older', 'other', 'same']);
 });

@@ -125,12 +125,20 @@ export async function unproven(
   return unheldOf(running, await explainHeld(common, options.from, held), pastOf(options, 'held'));
 }
 
-/** True if the commit is older than the one that the service has, and the environment had it like this once. */
-export async function isBack(options: PromotionOptions, service: string, revision: string): Promise<boolean> {
+/**
+ * Says whether the commit is the one that the service has, or an older one at which the environment had it as it was then.
+ */
+export async function ageOf(
+  options: PromotionOptions,
+  service: string,
+  revision: string,
+): Promise<'same' | 'older' | 'other'> {
   const now = (await options.taken()).entries.get(service)?.synced?.commit;
-  if (now === undefined || now === revision) return false;
+  if (now === undefined) return 'other';
+  if (now === revision) return 'same';
   const isOlder = (await options.repository.mergeBase(now, revision)) === revision;
-  return isOlder && wasSynced(pastOf(options, 'taken'), { id: service }, revision);
+  const hadIt = isOlder && (await wasSynced(pastOf(options, 'taken'), { id: service }, revision));
+  return hadIt ? 'older' : 'other';
 }
 
 interface Ledgers {

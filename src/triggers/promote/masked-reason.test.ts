@@ -32,7 +32,7 @@ const PRODUCTION: PromotePlace = {
     proposeNewest: async () => PROPOSAL,
     approvalTimeoutMs: 60_000,
     taken: () => Promise.reject(new Error('The ledger is not read.')),
-    isBack: async () => false,
+    ageOf: async () => 'other',
     unproven: async () => [],
   },
 };

@@ -15,8 +15,8 @@ export interface Promoting extends ApprovalRules {
   proposeNewest(services: readonly string[] | null): Promise<Proposal | null>;
   /** The ledger of the place. */
   taken(): Promise<Ledger>;
-  /** True if the place had the service once as it is at the commit, which is older than the one that it has. */
-  isBack(service: string, revision: string): Promise<boolean>;
+  /** Says whether the commit is the one that the service has, or an older one at which the place had it. */
+  ageOf(service: string, revision: string): Promise<'same' | 'older' | 'other'>;
   /** The services that neither environment has proven at the commit. `services` null stands for all. */
   unproven(revision: string, services: readonly string[] | null): Promise<Proposal['unheld']>;
   approvalTimeoutMs: number;

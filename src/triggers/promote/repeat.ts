@@ -42,12 +42,8 @@ export async function requireRepeatable(
   return { revision, intent, approval: approvalOf(promoting, text, now) };
 }
 
-async function goBack(
-  { isBack }: Promoting,
-  services: readonly string[],
-  revision: string,
-): Promise<boolean> {
-  for (const service of services) if (!(await isBack(service, revision))) return false;
+async function goBack({ ageOf }: Promoting, services: readonly string[], revision: string): Promise<boolean> {
+  for (const service of services) if ((await ageOf(service, revision)) !== 'older') return false;
   return services.length > 0;
 }
 
@@ -66,7 +62,7 @@ export async function requireHadBefore(
   service: string,
   revision: string,
 ): Promise<void> {
-  if (promoting === null || (await promoting.isBack(service, revision))) return;
+  if (promoting === null || (await promoting.ageOf(service, revision)) !== 'other') return;
   throw notPromotable(
     `${revision} is no earlier commit at which ${environmentName(place)} had ${service}; promote it`,
   );

@@ -3,7 +3,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../../config.ts';
 import {
-  isBack,
+  ageOf,
   type PromotionOptions,
   propose,
   proposeNewest,
@@ -48,7 +48,7 @@ function promotingOf(
         return proposeNewest(options(), services);
       }),
     taken: () => options().taken(),
-    isBack: (service, revision) => answer(() => isBack(options(), service, revision)),
+    ageOf: (service, revision) => answer(() => ageOf(options(), service, revision)),
     unproven: (revision, services) => answer(() => unproven(options(), revision, services)),
   };
 }
