@@ -53,7 +53,7 @@ export interface Hardship {
 }
 
 /** The time from one peace to the next. */
-export interface Round {
+interface Round {
   fromNs: bigint;
   untilNs: bigint;
 }
@@ -96,7 +96,7 @@ export function createFacts(baseline: string): Facts {
 }
 
 /** Records that all invariants hold now, and that these runs have ended. */
-export function recordPeace(facts: Pick<Facts, 'peaceNs' | 'endedIn'>, ended: Iterable<string>): void {
+export function recordPeace(facts: Facts, ended: Iterable<string>): void {
   const round = { fromNs: facts.peaceNs, untilNs: nowNs() };
   for (const runId of ended) if (!facts.endedIn.has(runId)) facts.endedIn.set(runId, round);
   facts.peaceNs = round.untilNs;

@@ -1,7 +1,7 @@
 /** What people asked of production in the storm, and the answers. The invariants are checked against it. */
 
 import type { Person } from './environments.ts';
-import type { Facts, Round, TaskKill } from './facts.ts';
+import type { Facts, TaskKill } from './facts.ts';
 import type { World } from './world.ts';
 
 /** Nothing was deployed in production before the first promotion. */
@@ -52,10 +52,6 @@ export interface ProductionFacts {
   rollbacks: Rollback[];
   holds: RecordedHold[];
   taskKills: TaskKill[];
-  /** The time of the last check at which all invariants of production held. */
-  peaceNs: bigint;
-  /** For each run that had ended at a peace, the round in which it ended. */
-  endedIn: Map<string, Round>;
   /** Descriptions of times at which one environment waited for the other. */
   waits: string[];
 }
@@ -67,15 +63,13 @@ export function createProductionFacts(): ProductionFacts {
     rollbacks: [],
     holds: [],
     taskKills: [],
-    peaceNs: 0n,
-    endedIn: new Map(),
     waits: [],
   };
 }
 
 /** Returns the facts in the form that the checks of an environment read. The server and the machine are those of both. */
 export function factsOfProduction({ facts, production }: Pick<World, 'facts' | 'production'>): Facts {
-  const { asked, rollbacks, taskKills, peaceNs, endedIn } = production;
+  const { asked, rollbacks, taskKills } = production;
   return {
     ...facts,
     baseline: NO_COMMIT,
@@ -87,7 +81,5 @@ export function factsOfProduction({ facts, production }: Pick<World, 'facts' | '
     doubled: [],
     taskKills,
     syncRequests: rollbacks.map(({ service, ...rollback }) => ({ ...rollback, services: [service] })),
-    peaceNs,
-    endedIn,
   };
 }

@@ -11,7 +11,8 @@ export interface PromotionEvidence {
   requests: ProductionFacts;
 }
 
-const short = (id: string): string => id.slice(0, 8);
+const short = (commit: string): string => commit.slice(0, 8);
+const nameOf = (runId: string): string => runId.slice(-8);
 
 export function unsafePromotions(evidence: PromotionEvidence): Problem[] {
   const { production, requests } = evidence;
@@ -23,6 +24,8 @@ export function unsafePromotions(evidence: PromotionEvidence): Problem[] {
       ...unlikeShown(requests, start),
       ...despiteHold(requests, start),
     ]),
+    ...overlapping(evidence.staging, 'staging'),
+    ...overlapping(production, 'production'),
     ...repeated(evidence),
     ...decidedTwice(requests),
     ...cancelledAfterApproval(evidence),
@@ -31,7 +34,7 @@ export function unsafePromotions(evidence: PromotionEvidence): Problem[] {
 }
 
 /** The tasks of two runs of an environment never overlap, whatever their services are. */
-export function overlapping({ journal }: Evidence, environment: string): Problem[] {
+function overlapping({ journal }: Evidence, environment: string): Problem[] {
   const ended = journal.syncs.flatMap((entry) =>
     entry.endedNs === null ? [] : { ...entry, endedNs: entry.endedNs },
   );
@@ -41,7 +44,7 @@ export function overlapping({ journal }: Evidence, environment: string): Problem
         runId !== entry.runId && entry.startedNs < startedNs && startedNs < entry.endedNs,
     );
     if (!other) return [];
-    const detail = `in ${environment}, run ${short(other.runId)} ran ${other.service} while run ${short(entry.runId)} ran ${entry.service}`;
+    const detail = `in ${environment}, run ${nameOf(other.runId)} ran ${other.service} while run ${nameOf(entry.runId)} ran ${entry.service}`;
     return [{ invariant: 'one run at a time', detail }];
   });
 }
@@ -78,7 +81,7 @@ function unapproved(requests: ProductionFacts, start: JournalEntry): Problem[] {
       (status === 200 || status === null),
   );
   if (approved) return [];
-  const detail = `run ${short(start.runId)} ran ${start.service} in production, and nobody had approved it`;
+  const detail = `run ${nameOf(start.runId)} ran ${start.service} in production, and nobody had approved it`;
   return [{ invariant: 'nothing runs that was not approved', detail }];
 }
 
@@ -96,7 +99,7 @@ function isRollback(
 function unlikeShown({ asked }: ProductionFacts, { runId, service, commit }: JournalEntry): Problem[] {
   const shown = asked.find((one) => one.runId === runId)?.shown;
   if (!shown || (shown.revision === commit && shown.services.includes(service))) return [];
-  const detail = `run ${short(runId)} ran ${service} at ${short(commit)}, which was not shown before the approval`;
+  const detail = `run ${nameOf(runId)} ran ${service} at ${short(commit)}, which was not shown before the approval`;
   return [{ invariant: 'nothing runs that was not approved', detail }];
 }
 
@@ -119,7 +122,7 @@ function despiteHold(
   );
   if (!isHeld) return [];
   return [
-    { invariant: 'holds hold', detail: `run ${short(runId)} ran ${service} although production was held` },
+    { invariant: 'holds hold', detail: `run ${nameOf(runId)} ran ${service} although production was held` },
   ];
 }
 
@@ -135,7 +138,7 @@ function repeated({ production: { facts, journal } }: PromotionEvidence): Proble
     const lasts = ({ fromNs, untilNs }: Hardship): boolean =>
       fromNs < again.startedNs && (untilNs === null || first.startedNs < untilNs);
     if (facts.serverKillsNs.some(isBetween) || facts.hardships.some(lasts)) return [];
-    const detail = `run ${short(first.runId)} ran ${first.service} in production twice, and nothing had cut it off`;
+    const detail = `run ${nameOf(first.runId)} ran ${first.service} in production twice, and nothing had cut it off`;
     return [{ invariant: 'an approved promotion runs once', detail }];
   });
 }
@@ -146,7 +149,7 @@ function decidedTwice({ decisions }: ProductionFacts): Problem[] {
   return [...Map.groupBy(counted, ({ runId }) => runId)].flatMap(([runId, all]) => {
     if (all.length === 1) return [];
     const said = all.map(({ by, decision }) => `${by}: ${decision}`).join(', ');
-    return [{ invariant: 'one decision counts', detail: `of run ${short(runId)} several did: ${said}` }];
+    return [{ invariant: 'one decision counts', detail: `of run ${nameOf(runId)} several did: ${said}` }];
   });
 }
 
@@ -159,7 +162,7 @@ function cancelledAfterApproval({
   return approved.flatMap(({ runId, by }) => {
     const state = runs.get(runId);
     if (state !== null && state !== 'cancelled' && state !== undefined) return [];
-    const detail = `${by} approved run ${short(runId)}, which is ${state ?? 'lost'}`;
+    const detail = `${by} approved run ${nameOf(runId)}, which is ${state ?? 'lost'}`;
     return [{ invariant: 'an approved promotion runs once', detail }];
   });
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Answer, ask } from './ask.ts';
 import { ASKERS, DECIDERS, type Person } from './environments.ts';
+import { FINAL } from './evidence.ts';
 import { nowNs } from './facts.ts';
 import type { Asked, Decision } from './production-facts.ts';
 import { readAccepted } from './read-answer.ts';
@@ -13,19 +14,22 @@ import type { World } from './world.ts';
 
 const POLL_MS = 250;
 /** A server that is killed, or a push that it never received, must not delay the storm. */
-const READY_LIMIT_MS = 10_000;
+const READY_LIMIT_MS = 8_000;
 
 const promotedSchema = z.object({ run_id: z.string(), revision: z.string(), services: z.array(z.string()) });
 const previewSchema = z.object({
   services: z.array(z.object({ service: z.string() })),
   not_held: z.array(z.unknown()),
 });
+const stateSchema = z.object({ state: z.string() });
 const runSchema = z.object({
   requested_revision: z.string().nullable(),
   trigger: z.object({ actor: z.string().nullable() }),
   promotion: z.object({ services: z.array(z.object({ service: z.string() })) }).optional(),
 });
-const short = (id: string): string => id.slice(0, 8);
+const short = (commit: string): string => commit.slice(0, 8);
+/** The ids of runs begin with their time, so their ends differ more. */
+const nameOf = (runId: string): string => runId.slice(-8);
 
 /** Answers that are right for every request, because the server may be killed, or its store may be away. */
 function isUsual(answer: Answer | null): boolean {
@@ -57,7 +61,7 @@ export async function promote(
   const asked = { runId, asker: person, shown, atNs };
   production.asked.push(asked);
   story.add(
-    `run ${short(runId)} promotes ${shown.services.join(', ') || 'nothing'} at ${short(shown.revision)}`,
+    `run ${nameOf(runId)} promotes ${shown.services.join(', ') || 'nothing'} at ${short(shown.revision)}`,
   );
   return asked;
 }
@@ -65,14 +69,22 @@ export async function promote(
 /** Ensures that production can take something, if the troubles of the storm allow it. */
 export async function prepare(world: World): Promise<boolean> {
   if (await isPromotable(world)) return true;
-  await deliver(world, await pushChange(world));
+  const runId = readAccepted(await deliver(world, await pushChange(world)));
   const deadline = performance.now() + READY_LIMIT_MS;
   while (performance.now() < deadline) {
+    const hasEnded = runId !== null && (await isFinal(world, runId));
     if (await isPromotable(world)) return true;
+    if (hasEnded) break;
     await sleep(POLL_MS);
   }
   world.story.add('there is nothing to promote');
   return false;
+}
+
+async function isFinal(world: World, runId: string): Promise<boolean> {
+  const answer = await ask(world, 'viewer', { method: 'GET', path: `/runs/${runId}` });
+  const parsed = stateSchema.safeParse(answer?.body);
+  return parsed.success && FINAL.has(parsed.data.state);
 }
 
 async function isPromotable(world: World): Promise<boolean> {
@@ -99,7 +111,7 @@ export async function decide(
   const answer = await ask(world, by, { method: 'POST', path: `/runs/${runId}/${decision}`, body: {} });
   decided.status = answer?.status ?? null;
   expectAnswer(world, `/runs/${runId}/${decision}`, answer, by === asker ? [403] : [200, 409]);
-  story.add(`${by} says ${decision} to run ${short(runId)}: ${answer?.status ?? 'no answer'}`);
+  story.add(`${by} says ${decision} to run ${nameOf(runId)}: ${answer?.status ?? 'no answer'}`);
   return decided;
 }
 

@@ -14,7 +14,7 @@ const SLACK_MS = 100;
 /** Every accepted push has a status, and the last status of no commit is pending. */
 export function unended({ facts }: Evidence, statuses: EnvironmentStatuses): Problem[] {
   const owed = facts.accepted.flatMap(({ commit }) => commit ?? []);
-  return [...new Set([...statuses.commits(), ...owed])].flatMap((sha) => {
+  return [...new Set([...statuses.commits, ...owed])].flatMap((sha) => {
     const state = statuses.latest(sha)?.state ?? 'missing';
     if (state !== 'pending' && state !== 'missing') return [];
     return [{ invariant: 'every status ends', detail: `the last status of ${sha.slice(0, 8)} is ${state}` }];
@@ -27,7 +27,7 @@ export function untrue(
   { commits, latest }: EnvironmentStatuses,
   judge: typeof whyUntrue = whyUntrue,
 ): Problem[] {
-  return commits().flatMap((sha) => {
+  return commits.flatMap((sha) => {
     const status = latest(sha);
     const why = status ? judge(evidence, status) : null;
     if (!status || why === null) return [];

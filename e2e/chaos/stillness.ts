@@ -12,11 +12,11 @@ const STILL_LIMIT_MS = 60_000;
 const CALM_LIMIT_MS = 5 * STILL_LIMIT_MS;
 
 /** Returns a function that tells, each time it gets new evidence, whether nothing more will happen. */
-export function watchStillness(world: World): (evidence: Evidence) => boolean {
+export function watchStillness(world: World): (evidence: readonly Evidence[]) => boolean {
   const deadline = performance.now() + CALM_LIMIT_MS;
   let still = { sight: '', untilMs: 0 };
   return (evidence) => {
-    const sight = sightOf(world, evidence);
+    const sight = evidence.map((one) => sightOf(world, one)).join('\n');
     if (sight !== still.sight) still = { sight, untilMs: performance.now() + STILL_LIMIT_MS };
     return performance.now() > Math.min(deadline, still.untilMs);
   };

@@ -100,5 +100,8 @@ export const promotions: readonly StormEvent[] = [
   { name: 'early promotion', weight: 2, happen: promoteTooEarly },
   { name: 'second promotion', weight: 2, happen: promoteTwice },
   { name: 'held promotion', weight: 2, happen: holdPromotion },
-  { name: 'rollback of production', weight: 2, happen: rollBackProduction },
+];
+
+export const rollbacks: readonly StormEvent[] = [
+  { name: 'rollback of production', weight: 1, happen: rollBackProduction },
 ];

@@ -8,7 +8,7 @@ import { faults } from './storm-faults.ts';
 import { fileHardships } from './storm-file.ts';
 import { hardships } from './storm-hardships.ts';
 import { holds } from './storm-holds.ts';
-import { promotions } from './storm-promotions.ts';
+import { promotions, rollbacks } from './storm-promotions.ts';
 import { pushes } from './storm-pushes.ts';
 import { requests } from './storm-requests.ts';
 import type { World } from './world.ts';
@@ -28,6 +28,7 @@ export async function playStorm(world: World, only?: string): Promise<void> {
     ...draw(world, requests, random.between(0, 1)),
     ...draw(world, holds, random.between(0, 1)),
     ...promotionsOf(world, only),
+    ...draw(world, rollbacks, random.chance(0.25) ? 1 : 0),
     ...troublesOf(world, only),
   ];
   const shuffled = random.some(events, events.length);
