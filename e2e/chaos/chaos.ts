@@ -123,16 +123,14 @@ async function writeEvidence({ stage, server, story, database }: World): Promise
   if (database) await writeFile(join(stage.folder, 'store.sql'), database.server.dump(database.url));
 }
 
-function countOf({ facts, production, stage }: World): Record<string, number> {
+function countOf({ facts, stage }: World): Record<string, number> {
   return {
     pushes: facts.pushes.length,
     'runs accepted': facts.accepted.length,
-    'promotions asked': production.asked.length,
-    'decisions that counted': production.decisions.filter(({ status }) => status === 200).length,
     'servers killed or stopped': facts.serverKillsNs.length,
     'gits killed': facts.gitKillsNs.length,
     'hardships of the machine': facts.hardships.length,
-    'tasks killed': facts.taskKills.length + production.taskKills.length,
+    'tasks killed': facts.taskKills.length,
     'statuses written': stage.github.requests.filter(({ status }) => status === 201).length,
   };
 }

@@ -28,7 +28,7 @@ interface DoubledDelivery {
 }
 
 /** A task that got SIGKILL. */
-export interface TaskKill {
+interface TaskKill {
   service: string;
   commit: string;
   runId: string;
@@ -58,7 +58,6 @@ interface Round {
   untilNs: bigint;
 }
 
-/** The facts about staging, and about the server and its machine. */
 export interface Facts {
   /** The commit that counted as deployed when the server first saw the branch. */
   baseline: string;
