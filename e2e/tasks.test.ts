@@ -162,6 +162,7 @@ for name in sorted(os.environ):
       PYTHONUNBUFFERED: '1',
       IAC_RUN_ID: runId,
       IAC_SERVICE: 'platform/environment',
+      IAC_ENVIRONMENT: '',
       IAC_COMMIT: commit,
       IAC_CONFIG_HASH: expect.stringMatching(/^[0-9a-f]{12}$/),
       IAC_RESULT_FILE: expect.stringMatching(/^\//),

@@ -1,52 +1,76 @@
-/** Looks in the past of an environment for the inputs that a service has at a commit. */
+/** Looks in the past of an environment for the inputs that services have at a commit. */
 
 import type { RepositoryReader } from '../../git/read/repository-reader.ts';
 import { loadRules } from '../rules/load-rules.ts';
 import { type ServiceAtCommit, snapshotAt } from '../rules/snapshot.ts';
 
 /** Each commit costs a listing, so older ones are not compared. */
-const MAX_COMMITS = 8;
+const MAX_COMMITS = 12;
 
+type Services = ReadonlyMap<string, ServiceAtCommit>;
+
+/** The past of an environment. What was read of it is remembered, for one question. */
 export interface Past {
+  /** Of these services, those that the environment has once synced with the inputs that they have at `revision`. */
+  synced(services: readonly string[], revision: string): Promise<ReadonlySet<string>>;
+}
+
+interface PastOptions {
   repository: RepositoryReader;
   environment: string;
   /** The commits at which the environment has synced each service, the newest first. */
   syncedBefore(): Promise<ReadonlyMap<string, readonly string[]>>;
 }
 
-/** True if the environment has once synced the service with the inputs that it has at `revision`. */
-export async function wasSynced(
-  past: Past,
-  service: Pick<ServiceAtCommit, 'id'>,
-  revision: string,
-): Promise<boolean> {
-  const commits = (await past.syncedBefore()).get(service.id) ?? [];
-  if (commits.includes(revision)) return true;
-  const recent = commits.slice(0, MAX_COMMITS);
-  const located = await past.repository.locate([revision, ...recent]);
-  const wanted = recent.length > 0 ? await serviceAt(past, service.id, revision) : undefined;
-  if (!wanted) return false;
-  for (const commit of recent.filter((one) => located.get(one) !== 'missing')) {
-    if (hasSameInputs(await serviceAt(past, service.id, commit), wanted)) return true;
+export function createPast({ repository, environment, syncedBefore }: PastOptions): Past {
+  let known: ReturnType<PastOptions['syncedBefore']> | null = null;
+  let recent: Promise<Map<string, Services>> | null = null;
+
+  async function synced(services: readonly string[], revision: string): Promise<Set<string>> {
+    known ??= syncedBefore();
+    const commits = await known;
+    const found = new Set(services.filter((service) => commits.get(service)?.includes(revision)));
+    const others = services.filter((service) => !found.has(service) && commits.has(service));
+    if (others.length === 0) return found;
+    recent ??= readRecent(commits);
+    const [past, now] = await Promise.all([recent, servicesAt(revision)]);
+    for (const service of others) {
+      const at = commits.get(service) ?? [];
+      const isSame = at.some((commit) => hasSameInputs(past.get(commit)?.get(service), now.get(service)));
+      if (isSame) found.add(service);
+    }
+    return found;
   }
-  return false;
+
+  /** Reads the newest commits that some service was synced at. */
+  async function readRecent(commits: ReadonlyMap<string, readonly string[]>): Promise<Map<string, Services>> {
+    const newest = [...new Set([...commits.values()].flatMap((list) => list.slice(0, 2)))].slice(
+      0,
+      MAX_COMMITS,
+    );
+    const located = await repository.locate(newest);
+    const read = new Map<string, Services>();
+    for (const commit of newest.filter((one) => located.get(one) !== 'missing')) {
+      read.set(commit, await servicesAt(commit));
+    }
+    return read;
+  }
+
+  /** The rules of each commit count, because they say what a sync does. */
+  async function servicesAt(commit: string): Promise<Services> {
+    const { rules } = await loadRules(repository, commit, null, environment);
+    return (await snapshotAt({ repository, rules }, commit)).byId;
+  }
+
+  return { synced };
 }
 
-/** The rules of each commit count, because they say what a sync does. */
-async function serviceAt(
-  { repository, environment }: Past,
-  id: string,
-  commit: string,
-): Promise<ServiceAtCommit | undefined> {
-  const { rules } = await loadRules(repository, commit, null, environment);
-  return (await snapshotAt({ repository, rules }, commit)).byId.get(id);
-}
-
-function hasSameInputs(was: ServiceAtCommit | undefined, service: ServiceAtCommit): boolean {
+function hasSameInputs(was: ServiceAtCommit | undefined, now: ServiceAtCommit | undefined): boolean {
   return (
-    was?.folder === service.folder &&
-    was.tree === service.tree &&
-    was.shared === service.shared &&
-    was.texts === service.texts
+    was !== undefined &&
+    was.folder === now?.folder &&
+    was.tree === now.tree &&
+    was.shared === now.shared &&
+    was.texts === now.texts
   );
 }

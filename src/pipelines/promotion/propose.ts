@@ -6,7 +6,7 @@ import type { Proposal } from '../../runs/sync/promotion.ts';
 import type { Service } from '../rules/service-rules.ts';
 import { type Explained, type ExplainOptions, explain, NO_COMMIT } from '../selection/explain.ts';
 import { ALL_CHANGED, type Selected } from '../selection/select-services.ts';
-import { type Past, wasSynced } from './held-before.ts';
+import { createPast, type Past } from './held-before.ts';
 
 export interface PromotionOptions {
   /** The mirror, which both environments share. */
@@ -24,9 +24,10 @@ export interface PromotionOptions {
   environmentDigest(service: Pick<Service, 'rule'>): string;
 }
 
-/** More commits than this are not listed, and not looked at for one that is held. */
+/** More commits than this are not listed. */
 const MAX_COMMITS = 100;
-const MAX_LOOKS = 64;
+/** More commits than this are not looked at for one that is held, because each look costs a listing or two. */
+const MAX_LOOKS = 20;
 
 /** `services` limits the promotion to these; null stands for all. Throws GitError. */
 export async function propose(
@@ -35,7 +36,7 @@ export async function propose(
   services: readonly string[] | null,
 ): Promise<Proposal> {
   const [taken, held] = await Promise.all([options.taken(), options.held()]);
-  return proposeFrom(askingOnce(options), { taken, held }, { revision, services });
+  return proposeFrom(options, { taken, held, past: pastOf(options, 'held') }, { revision, services });
 }
 
 /**
@@ -47,15 +48,15 @@ export async function proposeNewest(
   services: readonly string[] | null,
 ): Promise<Proposal | null> {
   const { repository } = options;
-  const asking = askingOnce(options);
   const [taken, held, head] = await Promise.all([options.taken(), options.held(), repository.head()]);
   if (head === null) return null;
   const last = await knownCommit(repository, taken.examined?.commit);
   const commits = await repository.log(head, last === undefined ? [] : [last], MAX_LOOKS);
   const ids = commits.map(({ id }) => id);
+  const facts = { taken, held, past: pastOf(options, 'held') };
   // The commit that the target has may still have services that failed.
   for (const revision of last === undefined ? ids : [...ids, last]) {
-    const proposal = await proposeFrom(asking, { taken, held }, { revision, services });
+    const proposal = await proposeFrom(options, facts, { revision, services });
     if (proposal.unheld.length === 0 && proposal.newer === null) return proposal;
   }
   return null;
@@ -69,24 +70,12 @@ async function knownCommit(
   return (await repository.locate([commit])).get(commit) === 'missing' ? undefined : commit;
 }
 
-/** The past is read once, and only if the ledger is not enough. */
-function askingOnce(options: PromotionOptions): PromotionOptions {
-  let past: ReturnType<PromotionOptions['heldBefore']> | null = null;
-  return {
-    ...options,
-    heldBefore() {
-      past ??= options.heldBefore();
-      return past;
-    },
-  };
-}
-
 /** The past of the environment that holds, or of the one that takes. */
 function pastOf(options: PromotionOptions, side: 'held' | 'taken'): Past {
   const { repository, from, to, heldBefore, takenBefore } = options;
   return side === 'held'
-    ? { repository, environment: from, syncedBefore: heldBefore }
-    : { repository, environment: to, syncedBefore: takenBefore };
+    ? createPast({ repository, environment: from, syncedBefore: heldBefore })
+    : createPast({ repository, environment: to, syncedBefore: takenBefore });
 }
 
 /**
@@ -116,11 +105,9 @@ export async function unproven(
     ledger: taken,
     environmentDigest: options.environmentDigest,
   });
-  const past = pastOf(options, 'taken');
-  const running: Selected[] = [];
-  for (const one of selected.filter(({ decision }) => decision === 'run')) {
-    if (!(await wasSynced(past, { id: one.service }, revision))) running.push(one);
-  }
+  const asked = selected.filter(({ decision }) => decision === 'run');
+  const had = await pastOf(options, 'taken').synced(idsOf(asked), revision);
+  const running = asked.filter(({ service }) => !had.has(service));
   if (running.length === 0) return [];
   return unheldOf(running, await explainHeld(common, options.from, held), pastOf(options, 'held'));
 }
@@ -137,18 +124,20 @@ export async function ageOf(
   if (now === undefined) return 'other';
   if (now === revision) return 'same';
   const isOlder = (await options.repository.mergeBase(now, revision)) === revision;
-  const hadIt = isOlder && (await wasSynced(pastOf(options, 'taken'), { id: service }, revision));
-  return hadIt ? 'older' : 'other';
+  const had = isOlder ? await pastOf(options, 'taken').synced([service], revision) : null;
+  return had?.has(service) ? 'older' : 'other';
 }
 
-interface Ledgers {
+interface Facts {
   taken: Ledger;
   held: Ledger;
+  /** Of the environment that holds. */
+  past: Past;
 }
 
 async function proposeFrom(
   options: PromotionOptions,
-  { taken, held }: Ledgers,
+  { taken, held, past }: Facts,
   { revision, services }: { revision: string; services: readonly string[] | null },
 ): Promise<Proposal> {
   const { repository, from, to, environmentDigest } = options;
@@ -172,12 +161,16 @@ async function proposeFrom(
     subject,
     from,
     services: running.map(({ service }) => ({ service, from: syncedCommit(taken, service) })),
-    unheld: there ? await unheldOf(running, there, pastOf(options, 'held')) : [],
+    unheld: there ? await unheldOf(running, there, past) : [],
     pinned: target.selected.filter(({ decision }) => decision === 'pinned').map(({ service }) => service),
     commits: commits.slice(0, MAX_COMMITS),
     hasMore: commits.length > MAX_COMMITS,
     newer: target.outdated ? (last ?? null) : null,
   };
+}
+
+function idsOf(selected: readonly Selected[]): string[] {
+  return selected.map(({ service }) => service);
 }
 
 function servicesOnly(services: readonly string[]): { mode: 'services'; services: string[] } {
@@ -221,12 +214,12 @@ async function unheldOf(
   past: Past,
 ): Promise<Proposal['unheld']> {
   const decided = new Map(selected.map((item) => [item.service, item]));
-  const unheld: Proposal['unheld'] = [];
-  for (const { service } of running) {
-    const there = decided.get(service);
-    if (there?.decision === 'not_chosen' || there?.decision === 'excluded') continue;
-    if (await wasSynced(past, { id: service }, explanation.revision)) continue;
-    unheld.push({ service, because: there?.because ?? 'It is not there.' });
-  }
-  return unheld;
+  const doubtful = running.filter(({ service }) => {
+    const decision = decided.get(service)?.decision;
+    return decision !== 'not_chosen' && decision !== 'excluded';
+  });
+  const had = await past.synced(idsOf(doubtful), explanation.revision);
+  return doubtful
+    .filter(({ service }) => !had.has(service))
+    .map(({ service }) => ({ service, because: decided.get(service)?.because ?? 'It is not there.' }));
 }

@@ -106,6 +106,8 @@ function placesReached(
     ({ fullName }) =>
       fullName === null || push.repository === null || isSameRepository(push.repository, fullName),
   );
+  const isVague = push.repository === null && new Set(own.map(({ fullName }) => fullName)).size > 1;
+  if (isVague) return { reason: 'No repository is named' };
   if (own.length > 0) return { places: own };
   return { reason: `Not repository ${orOf(following.flatMap(({ fullName }) => fullName ?? []))}` };
 }

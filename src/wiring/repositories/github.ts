@@ -18,14 +18,15 @@ export interface GitHubRepository {
   cloneUrl: string;
   /** The token is read anew for each request, because its file may be replaced. */
   access: { apiUrl: string; readonly token: string; version: string };
-  /** The first environment of the repository. Pull requests are looked at from there. */
+  /** The first environment of the repository that follows a branch. Pull requests are looked at from there. */
   first: OpenPlace;
 }
 
 export function githubRepositories(config: Config, places: readonly OpenPlace[]): GitHubRepository[] {
-  const first = new Map(places.toReversed().map((open) => [open.repository, open]));
   return config.repositories.flatMap((repository) => {
-    const open = first.get(repository);
+    const own = places.filter((open) => open.repository === repository);
+    // Pull requests are for branches.
+    const open = own.find(({ follows }) => 'branch' in follows) ?? own[0];
     const { fullName, token, url } = repository;
     const [owner, repo] = fullName?.split('/') ?? [];
     if (!open || fullName === null || !owner || !repo || token === null) return [];

@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 import type { EnvironmentConfig, PromotionSource, RepositoryConfig } from '../../config/repositories.ts';
 import type { Config } from '../../config.ts';
+import { ConfigError } from '../../errors.ts';
 import type { Git } from '../../git/git.ts';
 import { createMirror, type Followed, type Mirror } from '../../git/own/mirror.ts';
 import { createBranchRules } from '../../pipelines/rules/branch-rules.ts';
@@ -39,6 +40,15 @@ export interface OpenPlace extends ConfiguredPlace, ReturnType<typeof createKnow
 
 /** Returns every place, in the order of the configuration. */
 export function listPlaces(config: Pick<Config, 'repositories' | 'workspaceDir'>): ConfiguredPlace[] {
+  const places = placesOf(config);
+  const folders = new Set(places.map(({ checkout }) => checkout));
+  if (folders.size === places.length) return places;
+  throw new ConfigError('Two repositories would have the same folders.', {
+    nextAction: 'Give one of them another `name` in CONFIG_FILE.',
+  });
+}
+
+function placesOf(config: Pick<Config, 'repositories' | 'workspaceDir'>): ConfiguredPlace[] {
   const { repositories, workspaceDir } = config;
   return repositories.flatMap((repository) =>
     repository.environments.map((environment) => {
