@@ -148,8 +148,8 @@ function inputs({ pick, happens, some }: Chance, { inside, match, shared }: Rand
 }
 
 function ignored({ pick, happens, some }: Chance, { shared }: RandomLayout): string[] {
-  const some_ = some(['**/*.md', 'docs/**', '**/conf/**', 'libs/one.txt', '**/a b.yml', shared, '*.txt'], 3);
-  return happens(0.3) ? [...some_, pick(['!**/README.md', '!**/conf/new*'])] : some_;
+  const globs = some(['**/*.md', 'docs/**', '**/conf/**', 'libs/one.txt', '**/a b.yml', shared, '*.txt'], 3);
+  return happens(0.3) ? [...globs, pick(['!**/README.md', '!**/conf/new*'])] : globs;
 }
 
 function sharedPaths(chance: Chance, { shared }: RandomLayout, ids: readonly string[]): unknown[] {
