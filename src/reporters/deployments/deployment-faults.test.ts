@@ -176,9 +176,11 @@ describe('A deployment', () => {
         times: 'forever',
       });
       const before = github.requests.length;
-      await start();
+      const reporter = await start();
       const asked = () => github.requests.slice(before).some(({ url }) => CREATION.path.test(url));
       await expect.poll(asked).toBe(true);
+      // A request that is under way may still create the deployment, so that none may be.
+      await reporter.stop();
       await runs.change(name, { state: 'superseded', message: 'A newer push covers this one' });
       stop();
       await (await start()).idle();
