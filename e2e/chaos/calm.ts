@@ -1,23 +1,22 @@
 /** After the storm, nobody does more harm, and the server must repair everything by itself. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { statusesOf } from './environment-statuses.ts';
+import type { EnvironmentName } from './environments.ts';
 import { createEvidenceReader, type Evidence, type Problem } from './evidence.ts';
 import { recordPeace, type SyncRequest } from './facts.ts';
 import { behind, mayStayBehind, unattempted, unfinished, unsafe } from './invariants.ts';
 import { leftovers } from './leftovers.ts';
+import { createProductionHelp, openInProduction, type ProductionHelp } from './production-calm.ts';
+import { whyPromotionUntrue } from './production-truth.ts';
+import { type PromotionEvidence, unsafePromotions } from './promotion-invariants.ts';
 import { unended, untrue } from './status-truth.ts';
+import { watchStillness } from './stillness.ts';
 import { releaseAll } from './storm-holds.ts';
 import { requestSync } from './storm-requests.ts';
 import type { World } from './world.ts';
 
 const POLL_MS = 150;
-/**
- * Far more time than it takes until something happens, because a failed status may have to wait for GitHub's
- * limits.
- */
-const STILL_LIMIT_MS = 60_000;
-/** Activity that continues for this long never ends. */
-const CALM_LIMIT_MS = 5 * STILL_LIMIT_MS;
 /** A run gets this time before people request it again. */
 const PATIENCE_MS = 10_000;
 
@@ -30,12 +29,16 @@ export interface PromiseCheck {
 }
 
 export function createPromiseCheck(world: World): PromiseCheck {
-  const read = createEvidenceReader(world);
+  const readers = {
+    staging: createEvidenceReader(world, 'staging'),
+    production: createEvidenceReader(world, 'production'),
+  };
+  const helpProduction = createProductionHelp(world);
   let checkedRequests = 0;
   return {
     async run() {
       await settle(world, world.facts.syncRequests.slice(checkedRequests));
-      const problems = await waitForPeace(world, read);
+      const problems = await waitForPeace(world, readers, helpProduction);
       if (problems.length > 0) return problems;
       checkedRequests = world.facts.syncRequests.length;
       const server = await world.server.revive(0);
@@ -49,7 +52,7 @@ export function createPromiseCheck(world: World): PromiseCheck {
   };
 }
 
-/** Ensures that the server runs, and that no service is held, or pinned by a rollback. */
+/** Ensures that the server runs, and that no service of staging is held, or pinned by a rollback. */
 async function settle(world: World, requests: readonly SyncRequest[]): Promise<void> {
   await world.server.revive(0);
   await releaseAll(world);
@@ -58,49 +61,49 @@ async function settle(world: World, requests: readonly SyncRequest[]): Promise<v
   while (!(await requestSync(world, { services: [...new Set(pinned)], unpin: true }))) await sleep(POLL_MS);
 }
 
-async function waitForPeace(world: World, read: ReturnType<typeof createEvidenceReader>): Promise<Problem[]> {
-  const deadline = performance.now() + CALM_LIMIT_MS;
-  let still = { sight: '', untilMs: 0 };
+type Readers = Record<EnvironmentName, ReturnType<typeof createEvidenceReader>>;
+
+async function waitForPeace(world: World, read: Readers, helpProduction: ProductionHelp): Promise<Problem[]> {
+  const isStill = watchStillness(world);
   let nextRepairMs = 0;
   let restarts = 0;
   for (;;) {
-    const evidence = await read(await world.server.revive(0));
-    const forGood = unsafe(evidence);
+    const server = await world.server.revive(0);
+    // What production has was in staging before, so the journal of staging is read last.
+    const production = await read.production(server);
+    const staging = await read.staging(server);
+    const both = { staging, production, requests: world.production };
+    const forGood = [...unsafe(staging), ...unsafe(production), ...unsafePromotions(both)];
     if (forGood.length > 0) return forGood;
-    const { github } = world.stage;
-    const open = [
-      ...unfinished(evidence),
-      ...unattempted(evidence),
-      ...behind(evidence),
-      ...unended(evidence, github),
-    ];
-    if (open.length === 0) {
-      const lies = untrue(evidence, github);
-      if (lies.length === 0) recordPeace(world.facts, evidence.runs.keys());
-      return lies;
-    }
-    const sight = sightOf(world, evidence);
-    if (sight !== still.sight) still = { sight, untilMs: performance.now() + STILL_LIMIT_MS };
-    if (performance.now() > Math.min(deadline, still.untilMs)) return open;
+    const undone = [...unfinished(staging), ...unattempted(staging), ...behind(staging)];
+    const open = [...undone, ...unended(staging, statusesOf(world, 'staging'))];
+    const ofProduction = openInProduction(world, production);
+    if (open.length + ofProduction.length === 0) return endRound(world, both);
+    if (isStill([staging, production])) return [...open, ...ofProduction];
     // Without regular looks at the branch, people must restart the server after a lost push.
-    if (world.reconcileInterval() === 0 && restarts === 0 && isIdle(evidence)) {
+    if (open.length > 0 && world.reconcileInterval() === 0 && restarts === 0 && isIdle(staging)) {
       restarts += 1;
       world.server.hit('SIGKILL');
       continue;
     }
-    if (performance.now() > nextRepairMs && (await repair(world, evidence, open))) {
+    if (performance.now() > nextRepairMs && (await repair(world, staging, open))) {
       nextRepairMs = performance.now() + PATIENCE_MS;
     }
+    await helpProduction(production, undone.length === 0);
     await sleep(POLL_MS);
   }
 }
 
-/** Returns a text that changes as long as something happens, however slow the machine is. */
-function sightOf({ facts, server, stage }: World, { journal, runs }: Evidence): string {
-  const ended = journal.syncs.filter(({ endedNs }) => endedNs !== null).length;
-  const written = stage.github.requests.filter(({ status }) => status === 201).length;
-  const counts = [journal.syncs.length, ended, written, facts.serverKillsNs.length, server.current()?.pid];
-  return `${counts.join(' ')} ${[...runs].join(' ')}`;
+/** Returns the statuses that are not true. If there are none, the next round begins. */
+function endRound(world: World, { staging, production, requests }: PromotionEvidence): Problem[] {
+  const lies = [
+    ...untrue(staging, statusesOf(world, 'staging')),
+    ...untrue(production, statusesOf(world, 'production'), (...judged) =>
+      whyPromotionUntrue(requests, ...judged),
+    ),
+  ];
+  if (lies.length === 0) recordPeace(world.facts, [...staging.runs.keys(), ...production.runs.keys()]);
+  return lies;
 }
 
 function isIdle(evidence: Evidence): boolean {

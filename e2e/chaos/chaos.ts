@@ -4,10 +4,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startPostgres } from '../../src/stores/postgres/postgres-server.fixture.ts';
 import { CLI } from '../support/program.ts';
+import { until } from '../support/until.ts';
 import { createPromiseCheck } from './calm.ts';
 import type { Problem } from './evidence.ts';
+import { SERVICE_FOLDERS } from './history.ts';
 import { createRandom } from './random.ts';
 import { playStorm } from './storm.ts';
+import { requestSync } from './storm-requests.ts';
 import { createStory } from './story.ts';
 import { createWorld, type Database, type World } from './world.ts';
 
@@ -84,6 +87,7 @@ async function play(
   { rounds, log, only }: ChaosOptions,
 ): Promise<Pick<ChaosResult, 'rounds' | 'problems'>> {
   const check = createPromiseCheck(world);
+  await holdEverything(world);
   for (let round = 1; round <= rounds; round += 1) {
     const startedAt = performance.now();
     const interval = world.random.chance(0.7) ? 1 : 0;
@@ -99,6 +103,17 @@ async function play(
     if (problems.length > 0) return { rounds: round, problems };
   }
   return { rounds, problems: [] };
+}
+
+/** What counts as deployed was never proven in staging, so each service is synced there once before the first storm. */
+async function holdEverything(world: World): Promise<void> {
+  const services = Object.keys(SERVICE_FOLDERS);
+  if (!(await requestSync(world, { services }))) throw new Error('The first sync of staging was refused.');
+  await until('staging to hold every service', async () => {
+    const { syncs } = await world.journals.staging.read();
+    const done = new Set(syncs.flatMap(({ service, endedNs }) => (endedNs === null ? [] : service)));
+    return services.every((service) => done.has(service)) || null;
+  });
 }
 
 /** Never throws, so that the caller can report the problems even if a file cannot be written. */
@@ -123,14 +138,16 @@ async function writeEvidence({ stage, server, story, database }: World): Promise
   if (database) await writeFile(join(stage.folder, 'store.sql'), database.server.dump(database.url));
 }
 
-function countOf({ facts, stage }: World): Record<string, number> {
+function countOf({ facts, production, stage }: World): Record<string, number> {
   return {
     pushes: facts.pushes.length,
     'runs accepted': facts.accepted.length,
+    'promotions asked': production.asked.length,
+    'decisions that counted': production.decisions.filter(({ status }) => status === 200).length,
     'servers killed or stopped': facts.serverKillsNs.length,
     'gits killed': facts.gitKillsNs.length,
     'hardships of the machine': facts.hardships.length,
-    'tasks killed': facts.taskKills.length,
+    'tasks killed': facts.taskKills.length + production.taskKills.length,
     'statuses written': stage.github.requests.filter(({ status }) => status === 201).length,
   };
 }

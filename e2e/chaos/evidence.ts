@@ -6,8 +6,10 @@
 import { z } from 'zod';
 import type { JournalContent, JournalEntry } from '../support/journal.ts';
 import type { Runner } from '../support/runner.ts';
+import type { EnvironmentName } from './environments.ts';
 import type { Facts } from './facts.ts';
 import { createHistoryReader, type History } from './history.ts';
+import { factsOfProduction, NO_COMMIT } from './production-facts.ts';
 import type { World } from './world.ts';
 
 /** A finding. `service` is set if a sync of that service could repair it. */
@@ -17,13 +19,14 @@ export interface Problem {
   service?: string;
 }
 
+/** The evidence about one environment. */
 export interface Evidence {
   facts: Facts;
   journal: JournalContent;
   history: History;
   /**
-   * The states of all runs that the server lists or was asked about, by id. Null means that the server has no such
-   * run.
+   * The states of all runs of the environment that the server lists or was asked about, by id. Null means that the
+   * server has no such run.
    */
   runs: ReadonlyMap<string, string | null>;
 }
@@ -37,16 +40,22 @@ export const FINAL: ReadonlySet<string> = new Set([
   'superseded',
 ]);
 
-const runSchema = z.looseObject({ run_id: z.string(), state: z.string() });
+const runSchema = z.looseObject({ run_id: z.string(), state: z.string(), environment: z.string() });
+const runsSchema = z.array(runSchema);
 
 /** Runs in a final state stay in it, so the reader does not ask about them again. */
-export function createEvidenceReader({ stage, facts }: World): (server: Runner) => Promise<Evidence> {
+export function createEvidenceReader(
+  world: World,
+  environment: EnvironmentName,
+): (server: Runner) => Promise<Evidence> {
+  const { stage, journals } = world;
   const settled = new Map<string, string>();
   const readHistory = createHistoryReader(stage.repository.path);
 
-  async function readRuns(server: Runner): Promise<Map<string, string | null>> {
+  async function readRuns(server: Runner, facts: Facts): Promise<Map<string, string | null>> {
     const runs = new Map<string, string | null>(settled);
-    for (const { run_id: id, state } of await server.runs()) runs.set(id, state);
+    const listed = runsSchema.parse(await server.runs()).filter((run) => run.environment === environment);
+    for (const { run_id: id, state } of listed) runs.set(id, state);
     for (const { runId } of facts.accepted) {
       if (runs.has(runId)) continue;
       const answer = await server.getJson(`/runs/${runId}`);
@@ -57,14 +66,16 @@ export function createEvidenceReader({ stage, facts }: World): (server: Runner) 
   }
 
   return async (server) => {
-    const runs = await readRuns(server);
-    const journal = await stage.journal.read();
+    const facts = environment === 'production' ? factsOfProduction(world) : world.facts;
+    const runs = await readRuns(server, facts);
+    const journal = await journals[environment].read();
     const commits = [
       facts.baseline,
       ...facts.pushes.flatMap(({ before, after }) => [before, after]),
-      ...journal.syncs.map(({ commit }) => commit).filter((commit) => commit !== '-'),
+      ...journal.syncs.map(({ commit }) => commit),
     ];
-    return { facts, journal, runs, history: await readHistory(commits) };
+    const known = commits.filter((commit) => commit !== '-' && commit !== NO_COMMIT);
+    return { facts, journal, runs, history: await readHistory(known) };
   };
 }
 

@@ -28,7 +28,7 @@ interface DoubledDelivery {
 }
 
 /** A task that got SIGKILL. */
-interface TaskKill {
+export interface TaskKill {
   service: string;
   commit: string;
   runId: string;
@@ -58,6 +58,7 @@ interface Round {
   untilNs: bigint;
 }
 
+/** The facts about staging, and about the server and its machine. */
 export interface Facts {
   /** The commit that counted as deployed when the server first saw the branch. */
   baseline: string;

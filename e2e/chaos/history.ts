@@ -2,7 +2,7 @@
 
 import { git } from '../support/git.ts';
 import { FOLDERS } from '../support/platform-services.ts';
-import { SLOW_FOLDER, SLOW_SERVICE } from './world.ts';
+import { SLOW_FOLDER, SLOW_SERVICE } from './slow-service.ts';
 
 export const SERVICE_FOLDERS: Readonly<Record<string, string>> = { ...FOLDERS, [SLOW_SERVICE]: SLOW_FOLDER };
 

@@ -41,7 +41,7 @@ export interface ServerOptions {
   /** The argv of the server. */
   program: readonly string[];
   /** Called for each start. */
-  environment(): Record<string, string>;
+  environment(): Record<string, string | undefined>;
 }
 
 export function keepServer(options: ServerOptions): ServerKeeper {

@@ -2,7 +2,7 @@
 
 import type { CommitStatus } from '../support/github-statuses.ts';
 import type { JournalEntry } from '../support/journal.ts';
-import type { LocalGithub } from '../support/local-github.ts';
+import type { EnvironmentStatuses } from './environment-statuses.ts';
 import type { Evidence, Problem } from './evidence.ts';
 import type { Facts } from './facts.ts';
 import { SERVICE_FOLDERS } from './history.ts';
@@ -12,25 +12,24 @@ const SERVICES = Object.keys(SERVICE_FOLDERS);
 const SLACK_MS = 100;
 
 /** Every accepted push has a status, and the last status of no commit is pending. */
-export function unended({ facts }: Evidence, github: LocalGithub): Problem[] {
-  const posts = github.requests.filter(({ method, status }) => method === 'POST' && status === 201);
-  const sent = posts.map(({ url }) => url.slice(url.lastIndexOf('/') + 1));
+export function unended({ facts }: Evidence, statuses: EnvironmentStatuses): Problem[] {
   const owed = facts.accepted.flatMap(({ commit }) => commit ?? []);
-  return [...new Set([...sent, ...owed])].flatMap((sha) => {
-    const state = github.statuses.latest(sha)?.state ?? 'missing';
+  return [...new Set([...statuses.commits, ...owed])].flatMap((sha) => {
+    const state = statuses.latest(sha)?.state ?? 'missing';
     if (state !== 'pending' && state !== 'missing') return [];
     return [{ invariant: 'every status ends', detail: `the last status of ${sha.slice(0, 8)} is ${state}` }];
   });
 }
 
-/** Works only when all statuses have ended. */
-export function untrue(evidence: Evidence, github: LocalGithub): Problem[] {
-  const shas = new Set(
-    github.requests.flatMap(({ url }) => /\/statuses\/([0-9a-f]{40})$/.exec(url)?.[1] ?? []),
-  );
-  return [...shas].flatMap((sha) => {
-    const status = github.statuses.latest(sha);
-    const why = status ? whyUntrue(evidence, status) : null;
+/** Works only when all statuses have ended. `judge` says why a status is not true, or returns null. */
+export function untrue(
+  evidence: Evidence,
+  { commits, latest }: EnvironmentStatuses,
+  judge: typeof whyUntrue = whyUntrue,
+): Problem[] {
+  return commits.flatMap((sha) => {
+    const status = latest(sha);
+    const why = status ? judge(evidence, status) : null;
     if (!status || why === null) return [];
     const detail = `${sha.slice(0, 8)} shows ${status.state} "${status.description}", but ${why}`;
     return [{ invariant: 'every status is true', detail }];
@@ -128,15 +127,15 @@ function metFullDisk({ hardships }: Facts, { failed, startedNs, endedNs }: Journ
   );
 }
 
-function runOf({ targetUrl }: CommitStatus): string {
+export function runOf({ targetUrl }: CommitStatus): string {
   return /\/runs\/([0-9a-f-]+)/.exec(targetUrl ?? '')?.[1] ?? '';
 }
 
-function sentBeforeNs(status: CommitStatus): bigint {
+export function sentBeforeNs(status: CommitStatus): bigint {
   return sentNs(status) + BigInt(SLACK_MS) * 1_000_000n;
 }
 
-function sentNs({ at }: CommitStatus): bigint {
+export function sentNs({ at }: CommitStatus): bigint {
   return BigInt(at) * 1_000_000n - epochMinusMonotonicNs();
 }
 

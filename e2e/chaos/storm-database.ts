@@ -3,9 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { endure } from './endure.ts';
+import { SLOW_SERVICE } from './slow-service.ts';
 import type { StormEvent } from './storm-event.ts';
 import { deliver, pushChange, pushTask } from './storm-pushes.ts';
-import { type Database, LOCKED_MS, SLOW_SERVICE, type World } from './world.ts';
+import { type Database, LOCKED_MS, type World } from './world.ts';
 
 /** Another session blocks writes to the runs for longer than a lease, as the creation of an index does. */
 async function lockTable(world: World, { url }: Database): Promise<void> {

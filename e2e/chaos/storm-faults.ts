@@ -1,16 +1,16 @@
 /** Faults of a storm: killed servers, gits and tasks, restarts, and a GitHub that fails. */
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MISBEHAVIOURS } from '../support/github-misbehaviour.ts';
 import { processesMentioning } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 import { nowNs } from './facts.ts';
+import { holdTask, SLOW_SERVICE } from './slow-service.ts';
 import type { StormEvent } from './storm-event.ts';
 import { deliver, pushChange, pushTask, taskStart } from './storm-pushes.ts';
-import { SLOW_SERVICE, type World } from './world.ts';
+import type { World } from './world.ts';
 
 /** Waits until the server is busy, so that a fault has an effect. */
 async function lead({ server, random }: World): Promise<void> {
@@ -51,17 +51,14 @@ async function killWhileAnswering(world: World): Promise<void> {
  * starts.
  */
 async function orphanTask(world: World): Promise<void> {
-  const state = join(world.stage.folder, 'state');
-  mkdirSync(state, { recursive: true });
-  const hold = join(state, `hold-${await pushTask(world, [SLOW_SERVICE])}`);
-  writeFileSync(hold, '');
+  const letGo = holdTask(world, 'staging', await pushTask(world, [SLOW_SERVICE]));
   try {
     world.server.hit('SIGKILL');
     const killedNs = nowNs();
     await world.server.revive(0);
     await taskStart(world, [SLOW_SERVICE], killedNs);
   } finally {
-    rmSync(hold, { force: true });
+    letGo();
   }
 }
 
@@ -111,26 +108,28 @@ function findGit(serverPid: number | undefined): number | null {
   }
 }
 
-async function killTask({ stage, facts, story }: World): Promise<void> {
+async function killTask({ stage, facts, production, story }: World): Promise<void> {
   const victim = await until('a task to kill', () => findTask(stage.folder), { timeoutMs: 3_000 }).catch(
     () => null,
   );
   if (!victim) return;
-  const { pid, ...task } = victim;
+  const { pid, environment, ...task } = victim;
   if (!kill(pid)) return;
-  facts.taskKills.push({ ...task, atNs: nowNs() });
-  story.add(`SIGKILL to the task of ${task.service} at ${task.commit.slice(0, 8)}`);
+  const { taskKills } = environment === 'production' ? production : facts;
+  taskKills.push({ ...task, atNs: nowNs() });
+  story.add(`SIGKILL to the task of ${task.service} in ${environment} at ${task.commit.slice(0, 8)}`);
 }
 
 async function findTask(folder: string) {
   for (const { pid, command } of await processesMentioning(`${folder}/`)) {
     if (!/\.sync$/.test(command)) continue;
     const text = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
-    const environment = new Map(text.split('\0').map((entry) => split(entry)));
-    const service = environment.get('IAC_SERVICE');
-    const commit = environment.get('IAC_COMMIT');
-    const runId = environment.get('IAC_RUN_ID');
-    if (service && commit && runId) return { pid, service, commit, runId };
+    const variables = new Map(text.split('\0').map((entry) => split(entry)));
+    const service = variables.get('IAC_SERVICE');
+    const commit = variables.get('IAC_COMMIT');
+    const runId = variables.get('IAC_RUN_ID');
+    const environment = variables.get('IAC_ENVIRONMENT');
+    if (service && commit && runId) return { pid, service, commit, runId, environment };
   }
   return null;
 }

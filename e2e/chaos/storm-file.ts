@@ -6,9 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { injectFault, noInjection } from '../support/injected-fault.ts';
 import { endure } from './endure.ts';
+import { SLOW_SERVICE } from './slow-service.ts';
 import type { StormEvent } from './storm-event.ts';
 import { deliver, pushChange, pushTask } from './storm-pushes.ts';
-import { LOCKED_MS, SLOW_SERVICE, type World } from './world.ts';
+import { LOCKED_MS, type World } from './world.ts';
 
 /** The outside reader waits this long for the server, in milliseconds. */
 const OUTSIDE_PATIENCE_MS = 2_000;

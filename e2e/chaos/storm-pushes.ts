@@ -80,16 +80,16 @@ export async function pushTask(world: World, services: readonly string[]): Promi
 }
 
 /**
- * Waits for a start of one of the services after `sinceNs`. Returns its commit, or null if it does not start in
+ * Waits for a start of one of the services in staging after `sinceNs`. Returns its commit, or null if it does not start in
  * time.
  */
 export async function taskStart(
-  { stage, story }: World,
+  { journals, story }: World,
   services: readonly string[],
   sinceNs: bigint,
 ): Promise<string | null> {
   const started = async () => {
-    const { syncs } = await stage.journal.read();
+    const { syncs } = await journals.staging.read();
     return syncs.find(({ service, startedNs }) => services.includes(service) && startedNs > sinceNs);
   };
   const what = `a task of ${services.join(' or ')}`;

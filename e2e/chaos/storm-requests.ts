@@ -12,7 +12,7 @@ import type { World } from './world.ts';
 const SERVICES = Object.keys(FOLDERS);
 const ANSWER_LIMIT_MS = 10_000;
 
-/** Sends a signed request with time and nonce. Returns true if it was accepted. Never throws. */
+/** Sends a signed request about staging, with time and nonce. Returns true if it was accepted. Never throws. */
 export async function requestSync(
   { facts, story, server, machine }: World,
   body: { services: string[]; force?: boolean; revision?: string; unpin?: boolean },
@@ -26,7 +26,8 @@ export async function requestSync(
   };
   facts.syncRequests.push(request);
   const offsetMs = machine.clockOffsetMs();
-  const answer = await post(`${server.url()}/sync`, JSON.stringify(body), Date.now() + offsetMs);
+  const text = JSON.stringify({ ...body, environment: 'staging' });
+  const answer = await postSigned(`${server.url()}/sync`, text, Date.now() + offsetMs);
   const runId = answer && readAccepted(answer);
   request.answered = answer !== null;
   if (runId) facts.accepted.push({ runId, commit: null, services: body.services });
@@ -44,7 +45,8 @@ export async function requestSync(
   return Boolean(runId);
 }
 
-async function post(
+/** Returns null without an answer. */
+export async function postSigned(
   url: string,
   body: string,
   atMs: number,

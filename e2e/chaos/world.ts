@@ -1,32 +1,19 @@
 /** The stage of a chaos run: the platform, its server, and the records about them. */
 
 import type { PostgresServer } from '../../src/stores/postgres/postgres-server.fixture.ts';
+import type { Journal } from '../support/journal.ts';
 import { commitChange, writeRecordedService } from '../support/platform-services.ts';
 import { type Stage, setStage } from '../support/stage.ts';
 import { removeFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
+import { configureEnvironments, type EnvironmentName, openJournals } from './environments.ts';
 import { createFacts, type Facts } from './facts.ts';
 import { createMachine, type Machine } from './machine.ts';
+import { createProductionFacts, type ProductionFacts } from './production-facts.ts';
 import type { Random } from './random.ts';
 import { keepServer, type ServerKeeper } from './server-keeper.ts';
+import { SLOW_FOLDER, SLOW_SERVICE, SLOW_TASK } from './slow-service.ts';
 import type { Story } from './story.ts';
-
-/**
- * Its first sync of a commit takes seconds, or as long as a file holds it, so that a killed server leaves it as an
- * orphan.
- */
-export const SLOW_SERVICE = 'platform/slow';
-export const SLOW_FOLDER = 'platform/06.slow';
-
-const SLOW_TASK = `
-state, commit = Path(os.environ["IAC_EXAMPLE_STATE"]), os.environ["IAC_COMMIT"]
-marker, hold = state / f"slow-{commit}", state / f"hold-{commit}"
-again = marker.exists()
-state.mkdir(parents=True, exist_ok=True)
-marker.touch()
-time.sleep(0.05 if again else 4)
-while not again and hold.exists():
-    time.sleep(0.05)`;
 
 /** The shortest possible lease, so that a storm can last longer. */
 const LEASE_SECONDS = 10;
@@ -45,9 +32,12 @@ export interface Database {
 
 export interface World {
   stage: Stage;
+  /** What the tasks of each environment write. */
+  journals: Record<EnvironmentName, Journal>;
   random: Random;
   story: Story;
   facts: Facts;
+  production: ProductionFacts;
   server: ServerKeeper;
   machine: Machine;
   /** The database server that holds the store, or null if the store is a file. */
@@ -90,6 +80,7 @@ export async function createWorld({
     const baseline = await repository.commit('Add a slow service');
     await repository.push();
     const facts = createFacts(baseline);
+    const configuration = await configureEnvironments(stage);
     let interval = 1;
     let startedWith = interval;
     const environment = () => {
@@ -104,6 +95,7 @@ export async function createWorld({
         // The disk of a storm is small.
         DISK_FLOOR_MB: '4',
         LOG_LEVEL: 'info',
+        ...configuration,
         ...machine.environment,
         ...(database === null ? {} : { STORE_URL: database.url }),
       };
@@ -115,9 +107,11 @@ export async function createWorld({
     );
     return {
       stage,
+      journals: openJournals(stage),
       random,
       story,
       facts,
+      production: createProductionFacts(),
       server,
       machine,
       database,
