@@ -195,6 +195,8 @@ export interface RunStore {
     type: T,
   ): Promise<Extract<RunEvent, { type: T }>[]>;
   ledger(scope: string): Promise<Ledger>;
+  /** The runs of a place that had a step for the service, with that step, the newest first. */
+  serviceHistory(scope: string, service: string, limit: number): Promise<{ run: Run; step: Step }[]>;
   /** Every scope that has a ledger or a baseline, sorted. */
   scopes(): Promise<string[]>;
   /** Returns the known state of the config hashes outside, by service. */

@@ -636,6 +636,33 @@ export function describeRunStore(
         expect((await store.ledger('sync:other')).entries.size).toBe(0);
       });
 
+      it('lists the runs that had a step for a service, the newest first, and none of other places', async () => {
+        const planned = { type: 'step.planned', position: 0, wave: 1, message: '' } as const;
+        const ran: string[] = [];
+        for (const [steps, concurrencyGroup] of [
+          [['a', 'b'], 'sync:main'],
+          [['b'], 'sync:main'],
+          [['a'], 'sync:other'],
+          [['a'], 'sync:main'],
+        ] as const) {
+          const { run } = await store.enqueue({ ...pushRequest(), concurrencyGroup });
+          const { lease } = await claim();
+          await store.append(lease, [
+            ...steps.map((step, position) => ({ ...planned, step, position })),
+            finished('succeeded'),
+          ]);
+          ran.push(run.id);
+        }
+        const found = await store.serviceHistory('sync:main', 'a', 10);
+        expect(found.map(({ run, step }) => [run.id, step.id])).toEqual([
+          [ran[3], 'a'],
+          [ran[0], 'a'],
+        ]);
+        expect(found[0]?.step).toMatchObject({ wave: 1, state: 'pending' });
+        expect(await store.serviceHistory('sync:main', 'a', 1)).toHaveLength(1);
+        expect(await store.serviceHistory('sync:main', 'c', 10)).toEqual([]);
+      });
+
       it('lists each scope that it knows once, by a service or by a baseline', async () => {
         expect(await store.scopes()).toEqual([]);
         await store.saveBaseline('sync:acme/platform:staging', 'c1');

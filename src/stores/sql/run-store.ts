@@ -5,7 +5,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
 import { readOldestWaiting, readWorkers } from './fleet.ts';
 import { readHolds } from './holds.ts';
-import { readLedger, readOutsideHashes, readScopes } from './ledger.ts';
+import { readLedger, readOutsideHashes, readScopes, readServiceHistory } from './ledger.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 
@@ -104,6 +104,8 @@ function readers({ read }: Driver) {
     latestEvent: (runId, type) => read((database) => reads.readLatestEvent(database, runId, type)) as never,
     eventsOf: (runId, type) => read((database) => reads.readEventsOf(database, runId, type)) as never,
     ledger: (scope) => read((database) => readLedger(database, scope)),
+    serviceHistory: (scope, service, limit) =>
+      read((database) => readServiceHistory(database, scope, service, limit)),
     scopes: () => read(readScopes),
     outsideHashes: (scope) => read((database) => readOutsideHashes(database, scope)),
     tally: () => read(reads.readTally),
