@@ -63,16 +63,15 @@ export function createStanding(options: StandingOptions): () => Promise<Standing
 
 async function readFacts({ mirror, store, scope, holds, promotes }: StandingOptions): Promise<Facts | null> {
   const [ledger, standing, active] = await Promise.all([store.ledger(scope), holds(), store.active(scope)]);
-  const head = await headFor(mirror, ledger);
+  const head = await mirror.head();
   if (head === null) return null;
   const shown = promotes ? { ...ledger, baseline: NO_COMMIT } : ledger;
   return { head, ledger: shown, holds: standing, active: new Set(active.map(({ id }) => id)) };
 }
 
 /** Another machine may have synced a commit that was not fetched here yet. */
-async function headFor(mirror: Mirror, { examined }: Ledger): Promise<string | null> {
-  const head = await mirror.head();
-  if (head === null || examined === null) return head;
+async function fetchedHead(mirror: Mirror, { head, ledger: { examined } }: Facts): Promise<string> {
+  if (examined === null) return head;
   const isKnown = (await mirror.locate([examined.commit])).get(examined.commit) !== 'missing';
   return isKnown ? head : (await mirror.fetch()).head;
 }
@@ -84,7 +83,8 @@ function keyOf({ head, ledger, holds, active }: Facts): string {
 
 async function standingOf(options: StandingOptions, facts: Facts): Promise<Standing> {
   const { mirror, environment, environmentDigest } = options;
-  const { head, ledger, holds } = facts;
+  const { ledger, holds } = facts;
+  const head = await fetchedHead(mirror, facts);
   const { selected, loaded } = await explain({
     ...ALL_CHANGED,
     repository: mirror,

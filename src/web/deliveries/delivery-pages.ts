@@ -106,7 +106,7 @@ interface DeliveryListView {
 function deliveryListPage(view: DeliveryListView): Html {
   const { frame, deliveries, decision, newest, older } = view;
   return page(
-    { ...frame, title: 'Deliveries' },
+    { ...frame, title: 'Deliveries', watches: true },
     html`<h1>Deliveries</h1>
 ${filterNav('decision', DELIVERY_DECISIONS, decision, {
   path: (choice) => deliveriesPath(choice),

@@ -10,6 +10,9 @@ const CONTENT_TYPES = {
   'run.css': 'text/css; charset=utf-8',
   'plan.css': 'text/css; charset=utf-8',
   'colours.css': 'text/css; charset=utf-8',
+  'overview.css': 'text/css; charset=utf-8',
+  'watch.js': 'text/javascript; charset=utf-8',
+  'watch-worker.js': 'text/javascript; charset=utf-8',
   'run.js': 'text/javascript; charset=utf-8',
   'icon.svg': 'image/svg+xml',
 } as const;

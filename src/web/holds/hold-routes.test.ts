@@ -62,7 +62,8 @@ async function createPages() {
   });
   app.route('/', createLoginRoutes({ ...shared, gate }));
   app.route('/', createHoldRoutes({ ...shared, holds }));
-  const shown = [{ place, scope: 'sync:main', known }];
+  const standing = async () => ({ head: null, services: [], remarks: [], problem: null });
+  const shown = [{ place, scope: 'sync:main', known, standing }];
   app.route('/', createServiceRoutes({ ...shared, places: shown, hasOutside: false, rollBack }));
   return { app, store, logged };
 }

@@ -42,7 +42,7 @@ async function listHolds(c: HoldContext, { holds, assets, clock }: HoldRoutesOpt
   const { identity } = c.var;
   return c.html(
     page(
-      { title: 'Holds', identity, assets },
+      { title: 'Holds', identity, assets, watches: true },
       html`<h1>Holds</h1>
 ${holdList({ holds: found, identity, now: clock() })}
 ${holdForm(identity, c.req.query('service'))}`,

@@ -70,7 +70,6 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   const seats = createStreamSeats(access, maxStreams ?? MAX_STREAMS);
   const routes = new Hono<RunPageEnv>();
   routes.use('/runs/*', pageHeaders());
-  routes.get('/', (c) => c.redirect('/runs'));
   routes.get('/runs', signedIn, (c) => listRuns(c, options));
   routes.get('/runs/:id', mayRead, (c) => showRun(c, options));
   routes.get('/runs/:id/log', mayRead, (c) => showLog(c, options, seats));

@@ -66,7 +66,7 @@ export function serviceListPage(view: ServiceListView): Html {
   const services = environments.flatMap((one) => one.services);
   const drifted = services.filter(({ outside }) => outside?.drifted).map(({ service }) => service);
   return page(
-    { ...frame, title: 'Services' },
+    { ...frame, title: 'Services', watches: true },
     html`<h1>Services</h1>
 ${
   holds.length > 0 &&
