@@ -12,18 +12,7 @@ import type { Html } from '../frame/layout.ts';
 import { holdList } from '../holds/hold-list.ts';
 import { moment, runLink, runPath, runTitle } from '../runs/run-words.ts';
 import { servicePath } from '../services/service-words.ts';
-import type { OverviewView, ShownEnvironment } from './overview-page.ts';
-
-/** What the last run of a failed service says. */
-export interface Failure {
-  run: Run;
-  /** The line of its log that most likely says why; null if it wrote nothing. */
-  line: string | null;
-}
-
-export function failureKey(runId: string, service: string): string {
-  return `${runId} ${service}`;
-}
+import { type Failure, failureKey, type OverviewView, type ShownEnvironment } from './overview-view.ts';
 
 export function attentionList(view: OverviewView): Html {
   const { awaiting, holds, frame, now, environments } = view;

@@ -2,13 +2,11 @@
 
 import { html } from 'hono/html';
 import type { Run } from '../../runs/run.ts';
-import type { Hold } from '../../runs/sync/hold.ts';
 import { SERVICE_STATES, type ServiceStanding, type ServiceState } from '../../runs/sync/standing.ts';
 import { environmentName } from '../../triggers/place.ts';
-import type { PageOptions } from '../access/guards.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { formatDuration } from '../frame/format.ts';
-import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import { type Html, page } from '../frame/layout.ts';
 import {
   commitLink,
   duration,
@@ -19,32 +17,8 @@ import {
   triggerWords,
 } from '../runs/run-words.ts';
 import { servicePath, serviceWord } from '../services/service-words.ts';
-import type { EnvironmentNow } from '../services/standing-json.ts';
-import { attentionList, type Failure } from './attention.ts';
-
-export interface ShownEnvironment extends EnvironmentNow {
-  scope: string;
-  /** How long a sync usually takes, in milliseconds; null if none has succeeded. */
-  usualMs: number | null;
-}
-
-export interface OverviewView {
-  frame: Omit<PageFrame, 'title'>;
-  environments: readonly ShownEnvironment[];
-  /** All holds that stand. */
-  holds: readonly Hold[];
-  /** The runs that await an approval. */
-  awaiting: readonly Run[];
-  /** The newest syncs, the newest first. */
-  pushes: readonly Run[];
-  /** What the last runs of failed services say, by `failureKey`. */
-  failures: ReadonlyMap<string, Failure>;
-  /** Milliseconds since the epoch. */
-  now: number;
-  commitUrl: PageOptions['commitUrl'];
-  /** True if addresses have to name the environment and the repository. */
-  namesPlace: boolean;
-}
+import { attentionList } from './attention.ts';
+import type { OverviewView, ShownEnvironment } from './overview-view.ts';
 
 export function overviewPage(view: OverviewView): Html {
   const { frame, environments, pushes } = view;

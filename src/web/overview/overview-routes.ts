@@ -12,9 +12,9 @@ import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
 import { errorLine } from '../runs/error-line.ts';
 import { readEnvironment, type ShownPlace, usualDuration } from '../services/place-reader.ts';
 import { environmentJson, environmentSummaryJson } from '../services/standing-json.ts';
-import { type Failure, failureKey } from './attention.ts';
 import { tellChanges } from './change-stream.ts';
 import { overviewPage } from './overview-page.ts';
+import { type Failure, failureKey } from './overview-view.ts';
 
 export interface OverviewRoutesOptions extends PageOptions {
   store: Pick<RunStore, 'run' | 'runs' | 'active' | 'holds' | 'watch' | 'events' | 'eventsOf'>;

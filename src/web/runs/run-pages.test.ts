@@ -155,11 +155,6 @@ describe('the list of runs', () => {
       expect(page.status).toBe(400);
     }
   });
-
-  it('is the page to which / leads', async () => {
-    const response = await createPages().app.request('/');
-    expect(response.headers.get('Location')).toBe('/runs');
-  });
 });
 
 describe('the page of a run', () => {
