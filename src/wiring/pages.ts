@@ -19,6 +19,7 @@ import { createLoginRoutes } from '../web/access/login-pages.ts';
 import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
 import { createDeployRoutes } from '../web/deployments/deploy-routes.ts';
 import type { Gate } from '../web/doors/gate.ts';
+import { createNotFound } from '../web/doors/refusals.ts';
 import { createAssetRoutes, loadAssets } from '../web/frame/assets.ts';
 import { createHoldRoutes } from '../web/holds/hold-routes.ts';
 import { createMetricsRoutes } from '../web/metrics/metrics.ts';
@@ -81,6 +82,7 @@ export async function buildPages(config: Config, parts: PageParts) {
       createWorkerRoutes({ ...shared, store, fleet, jobs }),
       ...(jobs ? [jobs.routes] : []),
     ],
+    notFound: createNotFound(shared),
     async closeStreams() {
       overview.closeStreams();
       runs.closeStreams();

@@ -133,6 +133,7 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
     }),
     pubsubPush: plans.pubsubPush(gate),
     pages: pages.apps,
+    notFound: pages.notFound,
     isHealthy: store.isAlive,
     readiness: async () => JSON.parse(mask(JSON.stringify(await readiness.look()))),
     log,

@@ -82,6 +82,7 @@ export function toNewRow(run: Run, needs: string, events: number): Record<string
     kind: run.kind,
     state: run.state,
     message: run.message,
+    subject: run.subject,
     needs,
     concurrency_group: run.concurrencyGroup,
     coalesce: run.coalesce ? 1 : 0,

@@ -23,6 +23,8 @@ export interface RunPageEnv {
 }
 
 export interface Access {
+  /** False if no token can sign in. */
+  hasTokens: boolean;
   /**
    * Identifies the caller by `Authorization: Bearer` or, without it, by the session cookie. Resolves to null when
    * neither is valid. Throws RequestError 429 when tokens from this address were wrong too often.
@@ -91,6 +93,8 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
   const sessionOf = (c: Context) => cookies.read(getCookie(c, SESSION_COOKIE, prefix) ?? '');
 
   return {
+    hasTokens: known.length > 0,
+
     async identify(c) {
       const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
       if (bearer !== undefined) {

@@ -1,6 +1,6 @@
 /** The whole Hono app: the endpoints of the triggers, the health checks, and the pages. */
 
-import { type Context, type Handler, Hono } from 'hono';
+import { type Context, type Handler, Hono, type NotFoundHandler } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../../errors.ts';
 import type { RunPageEnv } from '../access/access.ts';
@@ -14,6 +14,8 @@ export interface AppOptions {
   pubsubPush?: Handler;
   /** Each brings its own paths. */
   pages: readonly (Hono | Hono<RunPageEnv>)[];
+  /** Answers an address at which there is nothing. */
+  notFound: NotFoundHandler;
   /** False once the process cannot do its minimum any more. */
   isHealthy(): boolean;
   readiness(): Promise<Readiness>;
@@ -36,7 +38,7 @@ export function createApp(options: AppOptions): Hono {
     return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
   for (const routes of options.pages) app.route('/', routes as Hono);
-  app.notFound((c) => jsonError(c, 404, `There is nothing at ${c.req.path.slice(0, 200)}`));
+  app.notFound(options.notFound);
   app.onError((error, c) => answerError(error, c, options.log));
   return app;
 }

@@ -86,7 +86,7 @@ export function pastRunJson({ run, step }: PastRun, runUrl: RunUrl) {
   };
 }
 
-/** A step that was not begun before its run ended has the outcome of the run. */
+/** A step that had not started when its run ended has the outcome of the run. */
 export function outcomeOf({ run, step }: PastRun): Step['state'] | Run['state'] {
   return step.state === 'pending' && endedBadly(run.state) ? run.state : step.state;
 }

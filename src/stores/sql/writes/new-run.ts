@@ -13,7 +13,8 @@ export function firstEvents({ approval }: RunRequest): RunEventBody[] {
 }
 
 export function newRun(request: RunRequest, now: number): Run {
-  const { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey, priority = 0, labels = [] } = request;
+  const { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey } = request;
+  const { priority = 0, labels = [], subject = null } = request;
   const run = {
     id: timeOrderedId(now),
     kind,
@@ -35,7 +36,7 @@ export function newRun(request: RunRequest, now: number): Run {
     approvalExpiresAt: null,
     cancelRequestedBy: null,
     revision: null,
-    subject: null,
+    subject,
     attempt: 0,
     handBacks: 0,
     chosen: 0,
