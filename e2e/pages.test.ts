@@ -46,7 +46,7 @@ describe('Signing in', () => {
     await page.getByRole('button', { name: 'Sign in' }).click();
     // The sign-in leads back to the page that asked for it.
     await page.waitForURL(`${runner.url}/runs/${runId}`);
-    await page.getByRole('link', { name: 'iac-runner' }).click();
+    await page.getByRole('link', { name: 'Runs', exact: true }).click();
     const row = page.locator('.run-row', { hasText: 'Say hello' });
     expect(await row.locator('.state').textContent()).toBe('succeeded');
     expect(await row.textContent()).toContain('1 service(s) synced successfully');
@@ -375,6 +375,17 @@ Path(os.environ["IAC_RESULT_FILE"]).write_text('{"action": "updated", "details":
     await expectNoSidewaysScroll(page);
     await signIn(page, runner.url, API_TOKENS.operator, '/runs');
     await expectNoSidewaysScroll(page);
+    for (const path of [
+      '/',
+      '/services',
+      '/holds',
+      '/deliveries',
+      '/workers',
+      `/services/platform/${'very-long-name-'.repeat(8)}end`,
+    ]) {
+      await page.goto(runner.url + path);
+      await expectNoSidewaysScroll(page);
+    }
     for (const address of [url, `${runner.url}/runs/${runId}`]) {
       await page.goto(address);
       await page.locator('details.step summary').click();
