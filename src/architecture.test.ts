@@ -105,6 +105,25 @@ function localImports(file: string): string[] {
     .filter((target) => !target.startsWith('..'));
 }
 
+describe('Routes that change something', () => {
+  /** These note what is done by themselves. */
+  const OTHERS = ['/login', '/logout'];
+
+  it('stand behind a guard, which asks who it is and notes it in the audit log', () => {
+    const routes = files
+      .filter((file) => file.startsWith('web/'))
+      .flatMap((file) => [
+        ...textOf(file).matchAll(/\broutes\.(?:post|put|patch|delete)\(\s*('[^']*'|\w+),\s*(\w+)/g),
+      ])
+      .map(([, address = '', guard = '']) => ({ address: address.replaceAll("'", ''), guard }));
+    expect(routes.length).toBeGreaterThan(10);
+    const guards = ['operator', 'admin', 'mayOperate', 'mayAct', 'mayApprove', 'guard'];
+    expect(
+      routes.filter(({ address, guard }) => !guards.includes(guard) && !OTHERS.includes(address)),
+    ).toEqual([]);
+  });
+});
+
 describe('The rooms', () => {
   it('are all on the map of levels', () => {
     expect([...new Set(files.map(roomOf))].filter((room) => levelOf(room) === -1)).toEqual([]);

@@ -1,5 +1,6 @@
 /** The port that every store implements. Every write is durable (fsynced) before its promise resolves. */
 
+import type { AuditEntry, NewAuditEntry } from './audit.ts';
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
 import type { Report, ReporterName } from './report.ts';
@@ -171,6 +172,12 @@ export interface RunStore {
   /** The holds that stand now, the oldest first. */
   holds(): Promise<Hold[]>;
 
+  /** Stores that somebody does something, before it is done, and then how it ended. Resolves to the id of the entry. */
+  recordAction(entry: NewAuditEntry): Promise<string>;
+  finishAction(id: string, end: { result: string; target: string }): Promise<void>;
+  /** The audit log, the newest first. With `before`, only what is older than this entry. */
+  actions(page: { before?: string | undefined; limit: number }): Promise<AuditEntry[]>;
+
   run(id: string): Promise<Run | null>;
   /** The runs of a group that run, or that wait for anything but the end of a hold or the approval of their first start. */
   active(concurrencyGroup: string): Promise<Run[]>;
@@ -226,8 +233,8 @@ export interface RunStore {
    */
   watch(listener: (runId: string, mayClaim: boolean) => void): () => void;
   /**
-   * Deletes a small number of runs that ended before `before`, with their events and logs, and of deliveries from before
-   * `deliveriesBefore`. Keeps a run that one of `reporters` still has to report, that the ledger or a pin names, or that
+   * Deletes a small number of runs that ended before `before`, with their events and logs, and of deliveries and actions
+   * from before `deliveriesBefore`. Keeps a run that one of `reporters` still has to report, that the ledger or a pin names, or that
    * covers a run that is kept. True as long as there may be more to delete.
    */
   prune(options: {

@@ -689,6 +689,34 @@ export function describeRunStore(
       });
     });
 
+    describe('the audit log', () => {
+      const entry = { actor: 'ada', role: 'admin', action: 'retry', address: '10.0.0.1', result: null };
+
+      it('keeps what somebody did, and how it ended, the newest first', async () => {
+        const ids: string[] = [];
+        for (const target of ['one', 'two', 'three'])
+          ids.push(await store.recordAction({ ...entry, target }));
+        await store.finishAction(ids[1] ?? '', { result: 'done', target: 'second' });
+        const all = await store.actions({ limit: 10 });
+        expect(all.map(({ target, result }) => [target, result])).toEqual([
+          ['three', null],
+          ['second', 'done'],
+          ['one', null],
+        ]);
+        expect(all[0]).toMatchObject({ ...entry, id: ids[2], at: expect.any(Number) });
+        expect((await store.actions({ before: ids[1], limit: 1 })).map(({ id }) => id)).toEqual([ids[0]]);
+      });
+
+      it('is deleted with deliveries of the same age', async () => {
+        await store.recordAction({ ...entry, target: 'old' });
+        const reporters = ['commit-status'] as const;
+        await store.prune({ before: 0, deliveriesBefore: 0, reporters });
+        expect(await store.actions({ limit: 10 })).toHaveLength(1);
+        await store.prune({ before: 0, deliveriesBefore: Number.MAX_SAFE_INTEGER, reporters });
+        expect(await store.actions({ limit: 10 })).toEqual([]);
+      });
+    });
+
     describe('reports', () => {
       it('are owed for each run until it is settled', async () => {
         const { run } = await store.enqueue(pushRequest());

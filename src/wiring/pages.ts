@@ -16,6 +16,7 @@ import { cancelRun, retryRun } from '../triggers/run-actions.ts';
 import { type Access, createAccess, signRunLink } from '../web/access/access.ts';
 import type { PageOptions } from '../web/access/guards.ts';
 import { createLoginRoutes } from '../web/access/login-pages.ts';
+import { createAuditRoutes } from '../web/audit/audit-routes.ts';
 import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
 import { createDeployRoutes } from '../web/deployments/deploy-routes.ts';
 import type { Gate } from '../web/doors/gate.ts';
@@ -177,6 +178,7 @@ function buildTableRoutes(
   return [
     createServiceRoutes({ ...shared, store, places: shown, hasOutside: dokploy !== null, rollBack }),
     createHoldRoutes({ ...shared, store, holds }),
+    createAuditRoutes({ ...shared, store }),
     createPromotionRoutes({ ...shared, store, promote, signedUrl: links.signed }),
     createDeliveryRoutes({
       ...shared,

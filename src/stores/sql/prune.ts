@@ -24,7 +24,12 @@ export async function prune(transaction: Transaction, options: PruneOptions): Pr
     options.deliveriesBefore,
     DELIVERIES,
   );
-  return { result: runs || deliveries > 0, changed: [] };
+  const actions = await transaction.run(
+    'DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? ORDER BY at LIMIT ?)',
+    options.deliveriesBefore,
+    DELIVERIES,
+  );
+  return { result: runs || deliveries > 0 || actions > 0, changed: [] };
 }
 
 async function pruneRuns(transaction: Transaction, { before, reporters }: PruneOptions): Promise<boolean> {

@@ -2,6 +2,7 @@
  * Converts between table rows and the domain's types. Only this program writes the JSON columns, so they are trusted.
  */
 
+import type { AuditEntry } from '../../runs/audit.ts';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Report } from '../../runs/report.ts';
@@ -197,4 +198,9 @@ export function toTally({ open, ended }: Record<'open' | 'ended', Row[]>): RunTa
     })),
     boundsSeconds: DURATION_BOUNDS_SECONDS,
   } as RunTally;
+}
+
+export function toAuditEntry(row: Row): AuditEntry {
+  const { id, at, actor, role, action, target, address, result } = row;
+  return { id, at: Number(at), actor, role, action, target, address, result } as AuditEntry;
 }

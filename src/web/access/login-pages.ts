@@ -10,6 +10,7 @@ import type { Assets } from '../frame/assets.ts';
 import { jsonError } from '../frame/error-answer.ts';
 import { type Html, page } from '../frame/layout.ts';
 import { pageHeaders } from '../frame/page-headers.ts';
+import type { RunPageEnv } from './access.ts';
 import type { PageOptions } from './guards.ts';
 
 export interface LoginRoutesOptions extends Pick<PageOptions, 'access' | 'assets' | 'publicUrl'> {
@@ -19,9 +20,9 @@ export interface LoginRoutesOptions extends Pick<PageOptions, 'access' | 'assets
 const MAX_FORM_BYTES = 8 * KIBIBYTE;
 
 /** GET /login, POST /login (form fields `token` and `next`), POST /logout. */
-export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono {
+export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono<RunPageEnv> {
   const view = { assets, hasTokens: access.hasTokens };
-  const routes = new Hono();
+  const routes = new Hono<RunPageEnv>();
   routes.use('/login', pageHeaders());
   routes.use('/logout', pageHeaders());
 
@@ -35,7 +36,9 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
     const form = new URLSearchParams(String(await gate.readBody(c, MAX_FORM_BYTES)));
     const next = localPath(form.get('next') ?? undefined);
     try {
-      if (access.signIn(c, (form.get('token') ?? '').trim())) return c.redirect(next, 303);
+      const identity = access.signIn(c, (form.get('token') ?? '').trim());
+      const enter = async () => c.redirect(next, 303);
+      if (identity) return (await access.audited(c, identity, enter)) ?? enter();
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       const headers = { 'Retry-After': String(error.retryAfterSeconds ?? 60) };
@@ -47,8 +50,12 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
   routes.post('/logout', async (c) => {
     if (requestOrigin(c, publicUrl) !== 'same')
       return jsonError(c, 403, 'Sign out on a page of this server.');
-    await access.signOut(c);
-    return c.redirect('/login', 303);
+    const leave = async () => {
+      await access.signOut(c);
+      return c.redirect('/login', 303);
+    };
+    const identity = await access.identify(c);
+    return (identity && (await access.audited(c, identity, leave))) ?? leave();
   });
   return routes;
 }

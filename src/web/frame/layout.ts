@@ -48,7 +48,7 @@ ${live && liveParts(assets)}${watches && watchingParts(assets)}
 <a class="skip" href="#main">Skip to content</a>
 <header class="bar">
 <a class="brand" href="/"><img src="${assets['icon.svg'].path}" alt="" width="20" height="20">iac-runner</a>
-${identity && sections(title)}
+${identity && sections(title, identity)}
 ${identity ? account(identity) : signInTo !== undefined && signIn(signInTo)}
 </header>
 <main id="main">
@@ -86,9 +86,11 @@ const SECTIONS: readonly [path: string, word: string][] = [
   ['/deliveries', 'Deliveries'],
   ['/workers', 'Workers'],
 ];
+const FOR_ADMINS: readonly [path: string, word: string][] = [['/audit', 'Audit']];
 
-function sections(title: string): Html {
-  const links = SECTIONS.map(
+function sections(title: string, identity: Identity): Html {
+  const shown = identity.role === 'admin' ? [...SECTIONS, ...FOR_ADMINS] : SECTIONS;
+  const links = shown.map(
     ([path, word]) => html`<a href="${path}"${word === title && html` aria-current="page"`}>${word}</a>
 `,
   );

@@ -219,6 +219,20 @@ CREATE INDEX deliveries_by_decision ON deliveries (decision, number);
 CREATE INDEX deliveries_by_time ON deliveries (received_at);
 CREATE INDEX deliveries_by_id ON deliveries (delivery_id) WHERE delivery_id IS NOT NULL;
 
+-- What people did by a page or by the API, the refused included. `result` is null from the start of an action to its end.
+CREATE TABLE audit (
+  id TEXT PRIMARY KEY,
+  at INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  role TEXT NOT NULL,
+  action TEXT NOT NULL,
+  target TEXT NOT NULL,
+  address TEXT NOT NULL,
+  result TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audit_by_time ON audit (at);
+
 -- How many runs ended, how, and how long they took, so that metrics never count backwards when old runs are deleted.
 -- `up_to_s` is the number of seconds that none of these took longer than, or 0 when there is no such bound.
 CREATE TABLE run_endings (
