@@ -51,7 +51,7 @@ const COLLECTIONS: Readonly<Record<string, string>> = {
 };
 
 /** Names what a request does: `POST /runs/r1/retry` is `retry` on `r1`. */
-export function actionOf(method: string, path: string): { action: string; target: string } {
+function actionOf(method: string, path: string): { action: string; target: string } {
   const [collection = '', ...rest] = path
     .split('/')
     .filter((part) => part !== '')
