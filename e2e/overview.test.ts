@@ -123,4 +123,38 @@ it('The page of a service takes it back to an earlier outcome, after a question'
   await page.locator('.tile[data-state="pinned"]', { hasText: 'platform/blog' }).waitFor();
   const { body } = await ask('/services/platform/blog');
   expect(body).toMatchObject({ state: 'pinned', commit, pins: [commit], behind_by: 1 });
+  await page.getByRole('button', { name: 'Unpin platform/blog' }).click();
+  await page.waitForURL(/\/runs\//);
+  await page.goto(`${runner.url}/services/platform/blog`);
+  await page.locator('#state', { hasText: 'up to date' }).waitFor();
+  await page.getByRole('button', { name: 'Sync' }).click();
+  await page.waitForURL(/\/runs\//);
+});
+
+it('Operators sync and unpin with an API token, in their own names, and others are refused', async () => {
+  const sync = { method: 'POST', body: JSON.stringify({ services: ['platform/redis'] }) };
+  const accepted = await ask('/sync', sync);
+  expect(accepted).toMatchObject({ status: 200, body: { status: 'accepted', services: ['platform/redis'] } });
+  const { run_id: runId } = accepted.body as { run_id: string };
+  expect(await ask(`/runs/${runId}`)).toMatchObject({
+    body: { trigger: { source: 'sync_api', actor: 'operator' } },
+  });
+  expect(await ask('/services/platform/redis/unpin', { method: 'POST' })).toMatchObject({
+    status: 200,
+    body: { services: ['platform/redis'] },
+  });
+  const wrong = { method: 'POST', body: JSON.stringify({ services: ['platform/none'] }) };
+  expect(await ask('/sync', wrong)).toMatchObject({
+    status: 400,
+    body: { error: expect.stringContaining('platform/none') },
+  });
+  expect(await ask('/services/platform/redis/unpin', { method: 'POST', body: '{"x":1}' })).toMatchObject({
+    status: 400,
+  });
+  const asViewer = { Authorization: `Bearer ${API_TOKENS.viewer}`, Accept: 'application/json' };
+  expect(await ask('/sync', { ...sync, headers: asViewer })).toMatchObject({ status: 403 });
+  expect(await ask('/sync', { ...sync, headers: { Authorization: 'Bearer unknown' } })).toMatchObject({
+    status: 401,
+  });
+  expect(await ask('/sync', { ...sync, headers: {} })).toMatchObject({ status: 401 });
 });

@@ -174,9 +174,16 @@ function buildTableRoutes(
   shared: PageOptions,
   shown: readonly ShownPlace[],
 ) {
-  const { holds, rollBack, promote } = actions;
+  const { holds, rollBack, startSync, promote } = actions;
   return [
-    createServiceRoutes({ ...shared, store, places: shown, hasOutside: dokploy !== null, rollBack }),
+    createServiceRoutes({
+      ...shared,
+      store,
+      places: shown,
+      hasOutside: dokploy !== null,
+      rollBack,
+      startSync,
+    }),
     createHoldRoutes({ ...shared, store, holds }),
     createAuditRoutes({ ...shared, store }),
     createPromotionRoutes({ ...shared, store, promote, signedUrl: links.signed }),

@@ -125,8 +125,9 @@ async function buildApp(work: Work, { gate, links, readiness, onBranchMoved }: A
       inbox: createInbox({ store, now: Date.now }),
     }),
     syncApi: createSyncApi({
-      ...shared,
-      places,
+      gate,
+      runUrl: links.signed,
+      start: actions.startSync,
       secrets: keysOf(config.syncSecrets),
       requireTimestamp: config.requireTimestamp,
       now: Date.now,

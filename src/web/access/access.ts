@@ -69,6 +69,13 @@ export function hasRole(identity: Identity | null, role: Role): boolean {
   return identity !== null && ROLE_RANK[identity.role] >= ROLE_RANK[role];
 }
 
+/** True for a request that names its sender, and has no signature of the whole. */
+export function hasCredentials(c: Context): boolean {
+  if (c.req.header('X-Hub-Signature-256') !== undefined) return false;
+  const hasSession = (c.req.header('Cookie') ?? '').includes(`${SESSION_COOKIE}=`);
+  return hasSession || c.req.header('Authorization') !== undefined;
+}
+
 /** The id of the run that the caller's signed link opens, or null for a caller who is signed in. */
 export function linkOf(c: Context<RunPageEnv>): string | null {
   return c.var.identity === null ? c.var.run.id : null;

@@ -3,7 +3,7 @@
 import { type Context, type Handler, Hono, type NotFoundHandler } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../../errors.ts';
-import type { RunPageEnv } from '../access/access.ts';
+import { hasCredentials, type RunPageEnv } from '../access/access.ts';
 import { jsonError, requestErrorAnswer } from './error-answer.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -25,11 +25,9 @@ export interface AppOptions {
 export function createApp(options: AppOptions): Hono {
   const app = new Hono();
   app.post('/webhook', options.githubWebhook);
-  app.post('/sync', options.syncApi);
+  // A request without a signature may come from somebody who is signed in.
+  app.post('/sync', (c, next) => (hasCredentials(c) ? next() : options.syncApi(c, next)));
   if (options.pubsubPush) app.post('/pubsub/push', options.pubsubPush);
-  for (const path of ['/webhook', '/sync', '/pubsub/push']) {
-    app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
-  }
   app.get('/health', (c) =>
     options.isHealthy() ? c.json({ status: 'healthy' }) : c.json({ status: 'unhealthy' }, 503),
   );
@@ -38,6 +36,9 @@ export function createApp(options: AppOptions): Hono {
     return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
   for (const routes of options.pages) app.route('/', routes as Hono);
+  for (const path of ['/webhook', '/sync', '/pubsub/push']) {
+    app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
+  }
   app.notFound(options.notFound);
   app.onError((error, c) => answerError(error, c, options.log));
   return app;

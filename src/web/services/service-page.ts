@@ -83,6 +83,11 @@ ${
   service.pin !== null &&
   html`<form method="post" action="${servicePath(service.service, place, '/unpin')}"><button type="submit">Unpin</button></form>`
 }
+<form method="post" action="/sync">
+<input type="hidden" name="services" value="${service.service}">
+${place && html`<input type="hidden" name="environment" value="${environmentName(place)}"><input type="hidden" name="repository" value="${place.repository}">`}
+<button type="submit">Sync</button>
+</form>
 <a href="${holdLink}">Hold</a>
 </div>`;
 }

@@ -79,6 +79,7 @@ function createPages(
     ],
     hasOutside: true,
     rollBack: () => Promise.reject(new Error('Nothing is taken back here.')),
+    startSync: () => Promise.reject(new Error('Nothing is synced here.')),
     access,
     assets: loadAssets(),
     clock: () => NOW,

@@ -1,27 +1,25 @@
 /** The routes of services: the list and each one as a page and as JSON, and the way back. They read, never work. */
 
 import { type Context, Hono } from 'hono';
-import { RequestError } from '../../errors.ts';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
 import { type Hold, holdsAt, holdsOf } from '../../runs/sync/hold.ts';
 import { describeScope, type Place } from '../../runs/sync/place.ts';
 import { environmentName, placesNamed } from '../../triggers/place.ts';
-import type { RollbackApi } from '../../triggers/sync/rollback-api.ts';
-import { hasRole, type RunPageEnv } from '../access/access.ts';
-import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
+import type { RunPageEnv } from '../access/access.ts';
+import { createGuards, type PageOptions } from '../access/guards.ts';
 import { refuse } from '../doors/refusals.ts';
 import { rfc3339 } from '../frame/format.ts';
 import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
-import { limitedBody, readForm, readJson } from '../frame/read-body.ts';
+import { limitedBody } from '../frame/read-body.ts';
 import { holdJson } from '../holds/hold-list.ts';
-import { runPath } from '../runs/run-words.ts';
 import { readEnvironment, type ShownPlace } from './place-reader.ts';
+import { placeOf, rollBack, type ServiceActionsOptions, sync, unpin } from './service-actions.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
 import { servicePage } from './service-page.ts';
 import { pastRunJson, standingJson } from './standing-json.ts';
 
-export interface ServiceRoutesOptions extends PageOptions {
+export interface ServiceRoutesOptions extends PageOptions, ServiceActionsOptions {
   store: Pick<
     RunStore,
     'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds' | 'scopes' | 'serviceHistory'
@@ -29,7 +27,6 @@ export interface ServiceRoutesOptions extends PageOptions {
   places: readonly ShownPlace[];
   /** True when config hashes also stand in Dokploy. */
   hasOutside: boolean;
-  rollBack: RollbackApi;
 }
 
 /** The runs that the page of a service shows. */
@@ -42,35 +39,10 @@ export function createServiceRoutes(options: ServiceRoutesOptions): Hono<RunPage
   routes.get('/services', signedIn, (c) => listServices(c, options));
   routes.get('/services/:id{.+}', signedIn, (c) => showService(c, options));
   routes.post('/services/:id{.+}/rollback', operator, limitedBody(), (c) => rollBack(c, options));
+  routes.post('/services/:id{.+}/unpin', operator, limitedBody(), (c) => unpin(c, options));
+  routes.use('/sync', pageHeaders());
+  routes.post('/sync', operator, limitedBody(), (c) => sync(c, options));
   return routes;
-}
-
-/** The id of a service has slashes, which the address may also have in encoded form. */
-async function rollBack(c: Context<RunPageEnv>, { rollBack: take, runUrl, assets }: ServiceRoutesOptions) {
-  const identity = callerOf(c);
-  const service = c.req.param('id') ?? '';
-  const caller = { name: identity.name, mayOverride: hasRole(identity, 'admin') };
-  const form = await readForm(c);
-  if (form === null) {
-    const { id } = await take(service, await readJson(c), caller);
-    return c.json({ status: 'accepted', services: [service], run_id: id, url: runUrl(id) });
-  }
-  try {
-    const run = await take(service, { ...Object.fromEntries(form), ...placeOf(c) }, caller);
-    return c.redirect(runPath(run.id), 303);
-  } catch (error) {
-    if (!(error instanceof RequestError && error.status === 400)) throw error;
-    return refuse(c, assets, 400, error.message);
-  }
-}
-
-/** The environment and the repository that the address names. */
-function placeOf(c: Context<RunPageEnv>): { environment?: string; repository?: string } {
-  const { environment, repository } = c.req.query();
-  return {
-    ...(environment !== undefined && { environment }),
-    ...(repository !== undefined && { repository }),
-  };
 }
 
 async function showService(c: Context<RunPageEnv>, options: ServiceRoutesOptions) {
