@@ -19,6 +19,7 @@ const LEVELS = [
     'version',
     'yaml-file',
   ],
+  ['nearest-name'],
   ['config', 'runs', 'process', 'make-folder'],
   ['stores', 'github', 'git', 'executor'],
   ['isolation', 'reporters'],
