@@ -12,11 +12,11 @@ import type { ToolDetails } from '../deployments/tool-details.ts';
 import { toolSections } from '../deployments/tool-sections.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import type { Notice, RunHistory } from '../logs/run-log.ts';
 import { promotionSection } from '../promotions/promotion-view.ts';
 import { type Approval, approvalSection } from './approval-view.ts';
 import { explanationView } from './explanation-view.ts';
 import { type FactsContext, factsView, runReference } from './run-facts.ts';
-import type { Notice, RunHistory } from './run-log.ts';
 import { runPath, runTitle, stateBadge, stateWord } from './run-words.ts';
 import { stepView } from './step-view.ts';
 

@@ -4,7 +4,7 @@ import { html, raw } from 'hono/html';
 import type { Step, StepState } from '../../runs/run.ts';
 import { plainLine, styledLine } from '../frame/ansi.ts';
 import type { Html } from '../frame/layout.ts';
-import type { LogLine, RunHistory } from './run-log.ts';
+import type { LogLine, RunHistory } from '../logs/run-log.ts';
 import { duration, stateBadge } from './run-words.ts';
 
 /** States in which the reader wants to see the log. */
