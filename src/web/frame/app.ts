@@ -4,6 +4,7 @@ import { type Context, type Handler, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../../errors.ts';
 import type { RunPageEnv } from '../access/access.ts';
+import { compressTexts } from './compression.ts';
 import { jsonError, requestErrorAnswer } from './error-answer.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -35,6 +36,8 @@ export function createApp(options: AppOptions): Hono {
     const readiness = await options.readiness();
     return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
+  // The answers above are short, and have to be fast.
+  app.use(compressTexts());
   for (const routes of options.pages) app.route('/', routes as Hono);
   app.notFound((c) => jsonError(c, 404, `There is nothing at ${c.req.path.slice(0, 200)}`));
   app.onError((error, c) => answerError(error, c, options.log));

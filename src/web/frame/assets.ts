@@ -54,7 +54,8 @@ export function createAssetRoutes(assets: Assets): Hono {
       c.header('X-Content-Type-Options', 'nosniff');
       const hasHash = c.req.query('v') === hash;
       c.header('Cache-Control', hasHash ? 'public, max-age=31536000, immutable' : 'no-cache');
-      if (c.req.header('If-None-Match') === etag) return c.body(null, 304);
+      // The ETag of a compressed answer is marked as weak.
+      if (c.req.header('If-None-Match')?.replace(/^W\//, '') === etag) return c.body(null, 304);
       return c.body(content, 200, { 'Content-Type': CONTENT_TYPES[name as AssetName] });
     });
   }

@@ -8,10 +8,10 @@ import { refuse } from '../doors/refusals.ts';
 import type { StreamSeats } from '../doors/stream-seats.ts';
 import { plainLine, terminalLine } from '../frame/ansi.ts';
 import { jsonError } from '../frame/error-answer.ts';
-import { openText } from '../frame/text-streams.ts';
 import { readLinePage, searchLines } from './log-answers.ts';
 import type { LogReader } from './log-lines.ts';
 import { readLogText } from './log-text.ts';
+import { openText } from './text-streams.ts';
 
 export interface LogRoutesOptions extends Pick<PageOptions, 'assets'> {
   store: LogReader;
