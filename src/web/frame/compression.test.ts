@@ -20,15 +20,18 @@ const ask = (path: string, headers: Record<string, string> = { 'Accept-Encoding'
   createApp().request(path, { headers });
 
 describe('answers', () => {
-  it.each(['/page', '/json', '/assets/app.css'])('are compressed for those who accept it: %s', async (path) => {
-    const plain = await (await ask(path, {})).text();
-    const answer = await ask(path);
-    expect(answer.headers.get('Content-Encoding')).toBe('gzip');
-    expect(answer.headers.get('Vary')).toContain('Accept-Encoding');
-    const bytes = Buffer.from(await answer.arrayBuffer());
-    expect(bytes.length).toBeLessThan(plain.length / 2);
-    expect(gunzipSync(bytes).toString()).toBe(plain);
-  });
+  it.each(['/page', '/json', '/assets/app.css'])(
+    'are compressed for those who accept it: %s',
+    async (path) => {
+      const plain = await (await ask(path, {})).text();
+      const answer = await ask(path);
+      expect(answer.headers.get('Content-Encoding')).toBe('gzip');
+      expect(answer.headers.get('Vary')).toContain('Accept-Encoding');
+      const bytes = Buffer.from(await answer.arrayBuffer());
+      expect(bytes.length).toBeLessThan(plain.length / 2);
+      expect(gunzipSync(bytes).toString()).toBe(plain);
+    },
+  );
 
   it('are not compressed for others, nor are event streams', async () => {
     expect((await ask('/page', {})).headers.get('Content-Encoding')).toBeNull();

@@ -7,10 +7,10 @@ import { type LogReader, readChunks } from './log-lines.ts';
 export const EVENTS_PER_READ = 500;
 
 /** The script of the page reads the other lines. Without scripts, they are in the log as text. */
-const MAX_LINES_PER_STEP = 2_000;
-const MAX_LINES_PER_PAGE = 20_000;
+const MAX_LINES_PER_STEP = 200;
+const MAX_LINES_PER_PAGE = 2_000;
 const MIN_LINES_PER_STEP = 20;
-const MAX_CHARACTERS_PER_PAGE = 8_000_000;
+const MAX_CHARACTERS_PER_PAGE = 1_000_000;
 
 export interface LogLine {
   /** A `mark` is a line of our own: the step was started again here. */

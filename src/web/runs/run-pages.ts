@@ -170,7 +170,8 @@ async function showPlan(c: RunContext, { store, assets }: RunRoutesOptions, seat
 function streamEvents(c: RunContext, { store }: RunRoutesOptions, streams: EventStreams) {
   const after = lastEventId(c);
   if (after === null) return jsonError(c, 400, 'The last event id must be a number.');
-  return streamRun(c, { streams, store, after, words: createPageWords(c.var.run.kind) });
+  const words = createPageWords(c.var.run.kind, c.req.query('log') === 'counts');
+  return streamRun(c, { streams, store, after, words });
 }
 
 /** Does the action in the name of the caller. An action that is not possible now is answered with 409. */
