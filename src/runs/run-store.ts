@@ -3,6 +3,7 @@
 import type { AuditEntry, NewAuditEntry } from './audit.ts';
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
+import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
 import type { FinalRunState, Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
@@ -189,6 +190,13 @@ export interface RunStore {
    * shorter than `limit` although more events follow. Only an empty page is the end.
    */
   events(runId: string, options: { after: number; limit: number }): Promise<RunEvent[]>;
+  /** How many lines the log of each step has, and up to which event they are counted. */
+  logTotals(runId: string): Promise<LogTotals>;
+  /**
+   * The chunks with the lines of a page, in order. The first may begin before the page, the last may end after it. They
+   * may end early, but there is one as long as there are lines. What it costs does not depend on the lines before.
+   */
+  logChunks(runId: string, page: LogPage): Promise<LogChunk[]>;
   /** The processes of the run's steps that have not ended, as far as the store knows. */
   processes(runId: string): Promise<{ step: string; pid: number; startTicks: string }[]>;
   /** The newest event of a type, e.g. the stored explanation. */

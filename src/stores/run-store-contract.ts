@@ -405,6 +405,51 @@ export function describeRunStore(
         expect(await store.events(run.id, { after: 7, limit: 100 })).toEqual([]);
       });
 
+      it('are read by the numbers of the lines of a step, from any line', async () => {
+        const { run } = await store.enqueue(pushRequest());
+        const { lease } = await claim();
+        const log = (step: string, stream: 'stdout' | 'stderr', ...lines: string[]): RunEventBody => ({
+          type: 'step.log',
+          step,
+          stream,
+          lines,
+        });
+        await store.append(lease, [
+          { type: 'step.planned', step: 's', position: 0, wave: 1, message: 'Waiting' },
+          { type: 'step.planned', step: 't "1"', position: 1, wave: 1, message: 'Waiting' },
+          log('s', 'stdout', 'one', 'two', 'three'),
+          log('t "1"', 'stdout', 'other'),
+          log('s', 'stderr', 'four'),
+        ]);
+        await store.append(lease, [log('s', 'stdout', 'five', 'six')]);
+        expect(await store.logTotals(run.id)).toEqual({
+          totals: new Map([
+            ['s', 6],
+            ['t "1"', 1],
+          ]),
+          through: 11,
+        });
+        const read = async (step: string, from: number, to: number, characters = 1_000) =>
+          (await store.logChunks(run.id, { step, from, to, characters })).map(({ firstLine, lines }) => [
+            firstLine,
+            ...lines,
+          ]);
+        expect(await read('s', 1, 2)).toEqual([[1, 'one', 'two', 'three']]);
+        expect(await read('s', 3, 4)).toEqual([
+          [1, 'one', 'two', 'three'],
+          [4, 'four'],
+        ]);
+        expect(await read('s', 6, 100)).toEqual([[5, 'five', 'six']]);
+        // A page ends early, but never before its first line.
+        expect(await read('s', 4, 100, 1)).toEqual([[4, 'four']]);
+        expect(await read('t "1"', 1, 100)).toEqual([[1, 'other']]);
+        expect(await read('s', 7, 100)).toEqual([[5, 'five', 'six']]);
+        expect(await read('none', 1, 100)).toEqual([]);
+        const [chunk] = await store.logChunks(run.id, { step: 's', from: 4, to: 4, characters: 1 });
+        expect(chunk).toMatchObject({ seq: 9, stream: 'stderr' });
+        expect(await store.logTotals('no-run')).toEqual({ totals: new Map(), through: 0 });
+      });
+
       it('project steps and run, and refuse an illegal transition leaving nothing behind', async () => {
         const { run } = await store.enqueue(pushRequest());
         const { lease } = await claim();

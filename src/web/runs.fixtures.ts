@@ -19,6 +19,7 @@ import { scopeOfInput } from '../runs/sync/place.ts';
 import { appendEvents } from '../stores/sql/append-events.ts';
 import type { Database, Transaction } from '../stores/sql/database.ts';
 import { readHolds } from '../stores/sql/holds.ts';
+import { readLogChunks, readLogTotals } from '../stores/sql/log-chunks.ts';
 import * as reads from '../stores/sql/reads.ts';
 import { finishAction, recordAction } from '../stores/sql/writes/audit.ts';
 import { saveReport, spendNonce } from '../stores/sql/writes/beside-runs.ts';
@@ -130,6 +131,8 @@ export function createTestRuns(): TestRuns {
       largest = Math.max(largest, found.length);
       return found;
     },
+    logTotals: (id) => read((found) => readLogTotals(found, id)),
+    logChunks: (id, page) => read((found) => readLogChunks(found, id, page)),
     eventsOf,
     latestEvent,
     reports: (reporter, id) => read((found) => reads.readReports(found, reporter, id)),

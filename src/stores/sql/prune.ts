@@ -59,6 +59,12 @@ async function pruneRuns(transaction: Transaction, { before, reporters }: PruneO
       number,
       rows,
     );
+    rows -= await transaction.run(
+      `DELETE FROM log_chunks WHERE (run, step, first_line) IN (
+         SELECT run, step, first_line FROM log_chunks WHERE run = ? LIMIT ?)`,
+      number,
+      Math.max(0, rows),
+    );
     if (rows <= 0) break;
     await transaction.run('DELETE FROM runs WHERE number = ?', number);
   }

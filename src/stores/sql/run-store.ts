@@ -6,6 +6,7 @@ import type { Database } from './database.ts';
 import { readOldestWaiting, readWorkers } from './fleet.ts';
 import { readHolds } from './holds.ts';
 import { readLedger, readOutsideHashes, readScopes, readServiceHistory } from './ledger.ts';
+import { readLogChunks, readLogTotals } from './log-chunks.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 
@@ -104,6 +105,8 @@ function readers({ read }: Driver) {
     runs: (filter) => read((database) => reads.readRuns(database, filter)),
     steps: (runId) => read((database) => reads.readSteps(database, runId)),
     events: (runId, page) => read((database) => reads.readEvents(database, runId, page)),
+    logTotals: (runId) => read((database) => readLogTotals(database, runId)),
+    logChunks: (runId, page) => read((database) => readLogChunks(database, runId, page)),
     latestEvent: (runId, type) => read((database) => reads.readLatestEvent(database, runId, type)) as never,
     eventsOf: (runId, type) => read((database) => reads.readEventsOf(database, runId, type)) as never,
     ledger: (scope) => read((database) => readLedger(database, scope)),

@@ -4,6 +4,7 @@ import { type Context, type Handler, Hono, type NotFoundHandler } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../../errors.ts';
 import { hasCredentials, type RunPageEnv } from '../access/access.ts';
+import { compressTexts } from './compression.ts';
 import { jsonError, requestErrorAnswer } from './error-answer.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -35,6 +36,8 @@ export function createApp(options: AppOptions): Hono {
     const readiness = await options.readiness();
     return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
+  // The answers above are short, and have to be fast.
+  app.use(compressTexts());
   for (const routes of options.pages) app.route('/', routes as Hono);
   for (const path of ['/webhook', '/sync', '/pubsub/push']) {
     app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));

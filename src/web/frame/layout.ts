@@ -65,10 +65,22 @@ ${body}
  */
 const REFERRER_FOR_FORMS = html`<meta name="referrer" content="same-origin">`;
 
+/** The scripts that the script of the page imports. Browsers fetch them at once, and not one after the other. */
+const LOG_SCRIPTS = [
+  'log-viewer.js',
+  'log-bar.js',
+  'log-lines.js',
+  'log-list.js',
+  'log-rows.js',
+  'log-search.js',
+] as const;
+
 function liveParts(assets: Assets): Html {
   return html`<link rel="stylesheet" href="${assets['run.css'].path}">
+<link rel="stylesheet" href="${assets['log.css'].path}">
 <link rel="stylesheet" href="${assets['plan.css'].path}">
 <link rel="stylesheet" href="${assets['colours.css'].path}">
+${LOG_SCRIPTS.map((name) => html`<link rel="modulepreload" href="${assets[name].path}">`)}
 <script type="module" src="${assets['run.js'].path}"></script>`;
 }
 

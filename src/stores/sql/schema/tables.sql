@@ -78,6 +78,17 @@ CREATE TABLE events (
 
 CREATE INDEX events_by_type ON events (run, type, seq) WHERE type <> 'step.log';
 
+-- Where each chunk of a log begins: `seq` names its event, and lines count from 1 within the step. With it, a part of a
+-- long log is found without the part before it.
+CREATE TABLE log_chunks (
+  run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+  step TEXT NOT NULL,
+  first_line INTEGER NOT NULL,
+  lines INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  PRIMARY KEY (run, step, first_line)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE steps (
   run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
   id TEXT NOT NULL,

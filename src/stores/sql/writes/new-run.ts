@@ -4,7 +4,7 @@ import { kindOf } from '../../../runs/kinds/kinds.ts';
 import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
-import { timeOrderedId } from '../time-ordered-id.ts';
+import { timeOrderedId } from './time-ordered-id.ts';
 
 /** Returns the events that the log of a new run begins with. */
 export function firstEvents({ approval }: RunRequest): RunEventBody[] {
