@@ -5,8 +5,9 @@ import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
 import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
-import type { FinalRunState, Run, RunKind, RunRequest, RunState, Step } from './run.ts';
+import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
+import type { RunTally } from './run-tally.ts';
 import type { Hold, NewHold } from './sync/hold.ts';
 
 /** The proof that a worker has a run. `token` grows with every claim; the store refuses older ones. */
@@ -66,24 +67,6 @@ export interface RunFilter {
   /** Runs created before this one (exclusive), for paging backwards. */
   before?: string;
   limit: number;
-}
-
-/** The numbers of runs, now and before. */
-export interface RunTally {
-  /** The runs that have not ended. */
-  open: { kind: RunKind; state: Exclude<RunState, FinalRunState>; runs: number }[];
-  /** All runs that ever ended, even if they are deleted by now, by their duration. */
-  ended: {
-    kind: RunKind;
-    state: FinalRunState;
-    /** None of these runs took longer than this bound; null if they are above every bound. The bounds are the same for all. */
-    upToSeconds: number | null;
-    runs: number;
-    /** The durations of all these runs together. */
-    durationMs: number;
-  }[];
-  /** Every bound, in ascending order. */
-  boundsSeconds: number[];
 }
 
 /** Makes a request valid only once. */

@@ -5,7 +5,8 @@ import type { Delivery } from '../../runs/delivery.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
-import type { RunFilter, RunTally } from '../../runs/run-store.ts';
+import type { RunFilter } from '../../runs/run-store.ts';
+import type { RunTally } from '../../runs/run-tally.ts';
 import type { Database, Value } from './database.ts';
 import {
   HOLDING_RUNS,

@@ -8,7 +8,8 @@ import type { Delivery } from '../../runs/delivery.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
-import type { LedgerEntry, RunTally } from '../../runs/run-store.ts';
+import type { LedgerEntry } from '../../runs/run-store.ts';
+import type { RunTally } from '../../runs/run-tally.ts';
 import type { Row, Value } from './database.ts';
 
 /** A run that ended is counted under the first of these durations that it did not exceed. */

@@ -23,7 +23,7 @@ export interface StartSyncOptions {
 }
 
 /** Who asks. A signature names nobody. */
-export interface SyncAsker {
+interface SyncAsker {
   actor: string | null;
   /** It is spent with the run, so that a request that was refused may be sent again. */
   nonce?: Nonce | undefined;

@@ -2,7 +2,7 @@
 
 import type { NewAuditEntry } from '../../../runs/audit.ts';
 import type { Transaction, Written } from '../database.ts';
-import { timeOrderedId } from '../time-ordered-id.ts';
+import { timeOrderedId } from './time-ordered-id.ts';
 
 /** Resolves to the id of the entry. */
 export async function recordAction(transaction: Transaction, entry: NewAuditEntry): Promise<Written<string>> {
