@@ -19,6 +19,7 @@ const LEVELS = [
     'version',
     'yaml-file',
   ],
+  ['nearest-name'],
   ['config', 'runs', 'process', 'make-folder'],
   ['stores', 'github', 'git', 'executor'],
   ['isolation', 'reporters'],
@@ -104,6 +105,25 @@ function localImports(file: string): string[] {
     .map((specifier) => path.posix.join(path.posix.dirname(file), specifier))
     .filter((target) => !target.startsWith('..'));
 }
+
+describe('Routes that change something', () => {
+  /** These note what is done by themselves. */
+  const OTHERS = ['/login', '/logout'];
+
+  it('stand behind a guard, which asks who it is and notes it in the audit log', () => {
+    const routes = files
+      .filter((file) => file.startsWith('web/'))
+      .flatMap((file) => [
+        ...textOf(file).matchAll(/\broutes\.(?:post|put|patch|delete)\(\s*('[^']*'|\w+),\s*(\w+)/g),
+      ])
+      .map(([, address = '', guard = '']) => ({ address: address.replaceAll("'", ''), guard }));
+    expect(routes.length).toBeGreaterThan(10);
+    const guards = ['operator', 'admin', 'mayOperate', 'mayAct', 'mayApprove', 'guard'];
+    expect(
+      routes.filter(({ address, guard }) => !guards.includes(guard) && !OTHERS.includes(address)),
+    ).toEqual([]);
+  });
+});
 
 describe('The rooms', () => {
   it('are all on the map of levels', () => {

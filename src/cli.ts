@@ -28,6 +28,14 @@ const SUBCOMMANDS: Record<string, () => Promise<Subcommand>> = {
   unpin: async () => (await import('./commands/unpin.ts')).unpin,
   hold: async () => (await import('./commands/holds/hold.ts')).hold,
   release: async () => (await import('./commands/holds/release.ts')).release,
+  status: async () => (await import('./commands/reading/status.ts')).status,
+  why: async () => (await import('./commands/reading/why.ts')).why,
+  runs: async () => (await import('./commands/reading/runs.ts')).runs,
+  logs: async () => (await import('./commands/reading/logs.ts')).logs,
+  retry: async () => (await import('./commands/reading/run-actions.ts')).retry,
+  cancel: async () => (await import('./commands/reading/run-actions.ts')).cancel,
+  approve: async () => (await import('./commands/reading/run-actions.ts')).approve,
+  reject: async () => (await import('./commands/reading/run-actions.ts')).reject,
   deliveries: async () => (await import('./commands/deliveries.ts')).deliveries,
   explain: async () => (await import('./commands/explain.ts')).explain,
   services: async () => (await import('./commands/services.ts')).services,
@@ -55,7 +63,12 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
   const subcommand = Object.hasOwn(SUBCOMMANDS, name) ? await SUBCOMMANDS[name]?.() : undefined;
   if (!subcommand) {
-    process.stderr.write(`iac-runner has no subcommand ${JSON.stringify(name)}.\n\n${await overview()}`);
+    const { nearestName } = await import('./nearest-name.ts');
+    const nearest = nearestName(name, Object.keys(SUBCOMMANDS));
+    const hint = nearest === null ? '' : ` Did you mean ${nearest}?`;
+    process.stderr.write(
+      `iac-runner has no subcommand ${JSON.stringify(name)}.${hint}\n\n${await overview()}`,
+    );
     return EXIT_CODES.usage;
   }
   if (args.includes('--help') || args.includes('-h')) {

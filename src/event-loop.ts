@@ -6,11 +6,19 @@ const TURN_MS = 20;
 
 /** Does the work for each item, and lets everything else in the process have a turn every few milliseconds. */
 export async function eachInTurns<Item>(items: Iterable<Item>, work: (item: Item) => void): Promise<void> {
-  let startedAt = performance.now();
+  const pause = createPauses();
   for (const item of items) {
     work(item);
-    if (performance.now() - startedAt < TURN_MS) continue;
+    await pause();
+  }
+}
+
+/** Returns a function that long work calls often. It lets everything else in the process have a turn when it is time. */
+export function createPauses(turnMs = TURN_MS): () => Promise<void> {
+  let startedAt = performance.now();
+  return async () => {
+    if (performance.now() - startedAt < turnMs) return;
     await setImmediate();
     startedAt = performance.now();
-  }
+  };
 }

@@ -22,7 +22,7 @@ import { parseDeployRequest } from './triggers/deploy/deploy-request.ts';
 import { commandIn } from './triggers/github/command-in.ts';
 import { parsePush } from './triggers/github/push-payload.ts';
 import { parsePlanRequest } from './triggers/plan/plan-request.ts';
-import { parseSyncBody } from './triggers/sync/sync-api.ts';
+import { parseSyncBody } from './triggers/sync/start-sync.ts';
 import { plainLine, styledLine, terminalLine } from './web/frame/ansi.ts';
 
 /** The longest time for which one content may block the event loop. */

@@ -1,5 +1,6 @@
 /** Finds variables that look like ours and are none: mistakes that nobody would notice otherwise. */
 
+import { distance } from '../nearest-name.ts';
 import { type Environment, given } from './environment.ts';
 import { fileVariables } from './secret-files.ts';
 import type { Table } from './variable.ts';
@@ -63,29 +64,4 @@ function isOfKubernetes(name: string, environment: Environment): boolean {
 
 function isOneLetterAway(one: string, other: string): boolean {
   return Math.abs(one.length - other.length) <= 1 && distance(one, other) === 1;
-}
-
-/** How many letters have to be inserted, deleted, replaced, or swapped with their neighbour. */
-function distance(one: string, other: string): number {
-  let beforeLast: number[] = [];
-  let last = Array.from({ length: other.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= one.length; row++) {
-    const current = [row];
-    for (let column = 1; column <= other.length; column++) {
-      const isSame = one[row - 1] === other[column - 1];
-      const isSwapped = one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1];
-      current[column] = Math.min(
-        at(last, column) + 1,
-        at(current, column - 1) + 1,
-        at(last, column - 1) + (isSame ? 0 : 1),
-        isSwapped ? at(beforeLast, column - 2) + 1 : Number.POSITIVE_INFINITY,
-      );
-    }
-    [beforeLast, last] = [last, current];
-  }
-  return at(last, other.length);
-}
-
-function at(row: readonly number[], column: number): number {
-  return row[column] ?? Number.POSITIVE_INFINITY;
 }

@@ -8,7 +8,7 @@ import type { Nonce, RunStore } from './run-store.ts';
 import type { SyncInput } from './sync/sync-input.ts';
 
 interface Ask<K extends RunKind>
-  extends Partial<Pick<RunRequest, 'dedupeKey' | 'priority' | 'labels' | 'approval'>> {
+  extends Partial<Pick<RunRequest, 'dedupeKey' | 'priority' | 'labels' | 'approval' | 'subject'>> {
   trigger: Pick<Trigger, 'source'> & Partial<Trigger>;
   input: RunInputs[K];
   /** The delivery of the request, stored in the same transaction. */

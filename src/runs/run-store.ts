@@ -1,10 +1,13 @@
 /** The port that every store implements. Every write is durable (fsynced) before its promise resolves. */
 
+import type { AuditEntry, NewAuditEntry } from './audit.ts';
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
+import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
-import type { FinalRunState, Run, RunKind, RunRequest, RunState, Step } from './run.ts';
+import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
+import type { RunTally } from './run-tally.ts';
 import type { Hold, NewHold } from './sync/hold.ts';
 
 /** The proof that a worker has a run. `token` grows with every claim; the store refuses older ones. */
@@ -64,24 +67,6 @@ export interface RunFilter {
   /** Runs created before this one (exclusive), for paging backwards. */
   before?: string;
   limit: number;
-}
-
-/** The numbers of runs, now and before. */
-export interface RunTally {
-  /** The runs that have not ended. */
-  open: { kind: RunKind; state: Exclude<RunState, FinalRunState>; runs: number }[];
-  /** All runs that ever ended, even if they are deleted by now, by their duration. */
-  ended: {
-    kind: RunKind;
-    state: FinalRunState;
-    /** None of these runs took longer than this bound; null if they are above every bound. The bounds are the same for all. */
-    upToSeconds: number | null;
-    runs: number;
-    /** The durations of all these runs together. */
-    durationMs: number;
-  }[];
-  /** Every bound, in ascending order. */
-  boundsSeconds: number[];
 }
 
 /** Makes a request valid only once. */
@@ -171,6 +156,12 @@ export interface RunStore {
   /** The holds that stand now, the oldest first. */
   holds(): Promise<Hold[]>;
 
+  /** Stores that somebody does something, before it is done, and then how it ended. Resolves to the id of the entry. */
+  recordAction(entry: NewAuditEntry): Promise<string>;
+  finishAction(id: string, end: { result: string; target: string }): Promise<void>;
+  /** The audit log, the newest first. With `before`, only what is older than this entry. */
+  actions(page: { before?: string | undefined; limit: number }): Promise<AuditEntry[]>;
+
   run(id: string): Promise<Run | null>;
   /** The runs of a group that run, or that wait for anything but the end of a hold or the approval of their first start. */
   active(concurrencyGroup: string): Promise<Run[]>;
@@ -182,6 +173,13 @@ export interface RunStore {
    * shorter than `limit` although more events follow. Only an empty page is the end.
    */
   events(runId: string, options: { after: number; limit: number }): Promise<RunEvent[]>;
+  /** How many lines the log of each step has, and up to which event they are counted. */
+  logTotals(runId: string): Promise<LogTotals>;
+  /**
+   * The chunks with the lines of a page, in order. The first may begin before the page, the last may end after it. They
+   * may end early, but there is one as long as there are lines. What it costs does not depend on the lines before.
+   */
+  logChunks(runId: string, page: LogPage): Promise<LogChunk[]>;
   /** The processes of the run's steps that have not ended, as far as the store knows. */
   processes(runId: string): Promise<{ step: string; pid: number; startTicks: string }[]>;
   /** The newest event of a type, e.g. the stored explanation. */
@@ -195,6 +193,8 @@ export interface RunStore {
     type: T,
   ): Promise<Extract<RunEvent, { type: T }>[]>;
   ledger(scope: string): Promise<Ledger>;
+  /** The runs of a place that had a step for the service, with that step, the newest first. */
+  serviceHistory(scope: string, service: string, limit: number): Promise<{ run: Run; step: Step }[]>;
   /** Every scope that has a ledger or a baseline, sorted. */
   scopes(): Promise<string[]>;
   /** Returns the known state of the config hashes outside, by service. */
@@ -224,8 +224,8 @@ export interface RunStore {
    */
   watch(listener: (runId: string, mayClaim: boolean) => void): () => void;
   /**
-   * Deletes a small number of runs that ended before `before`, with their events and logs, and of deliveries from before
-   * `deliveriesBefore`. Keeps a run that one of `reporters` still has to report, that the ledger or a pin names, or that
+   * Deletes a small number of runs that ended before `before`, with their events and logs, and of deliveries and actions
+   * from before `deliveriesBefore`. Keeps a run that one of `reporters` still has to report, that the ledger or a pin names, or that
    * covers a run that is kept. True as long as there may be more to delete.
    */
   prune(options: {

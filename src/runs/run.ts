@@ -121,6 +121,8 @@ interface RequestOf<K extends RunKind> {
   priority?: number;
   /** Only a worker that has all these labels takes the run. Left out: none. */
   labels?: string[];
+  /** First line of the commit's message, if the sender said it. Left out: it is not known before the run has started. */
+  subject?: string | null | undefined;
   /** The run is stored as one that awaits an approval. It holds nothing until it is approved. Left out: it may start. */
   approval?: ApprovalRequest;
 }

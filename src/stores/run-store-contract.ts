@@ -405,6 +405,51 @@ export function describeRunStore(
         expect(await store.events(run.id, { after: 7, limit: 100 })).toEqual([]);
       });
 
+      it('are read by the numbers of the lines of a step, from any line', async () => {
+        const { run } = await store.enqueue(pushRequest());
+        const { lease } = await claim();
+        const log = (step: string, stream: 'stdout' | 'stderr', ...lines: string[]): RunEventBody => ({
+          type: 'step.log',
+          step,
+          stream,
+          lines,
+        });
+        await store.append(lease, [
+          { type: 'step.planned', step: 's', position: 0, wave: 1, message: 'Waiting' },
+          { type: 'step.planned', step: 't "1"', position: 1, wave: 1, message: 'Waiting' },
+          log('s', 'stdout', 'one', 'two', 'three'),
+          log('t "1"', 'stdout', 'other'),
+          log('s', 'stderr', 'four'),
+        ]);
+        await store.append(lease, [log('s', 'stdout', 'five', 'six')]);
+        expect(await store.logTotals(run.id)).toEqual({
+          totals: new Map([
+            ['s', 6],
+            ['t "1"', 1],
+          ]),
+          through: 11,
+        });
+        const read = async (step: string, from: number, to: number, characters = 1_000) =>
+          (await store.logChunks(run.id, { step, from, to, characters })).map(({ firstLine, lines }) => [
+            firstLine,
+            ...lines,
+          ]);
+        expect(await read('s', 1, 2)).toEqual([[1, 'one', 'two', 'three']]);
+        expect(await read('s', 3, 4)).toEqual([
+          [1, 'one', 'two', 'three'],
+          [4, 'four'],
+        ]);
+        expect(await read('s', 6, 100)).toEqual([[5, 'five', 'six']]);
+        // A page ends early, but never before its first line.
+        expect(await read('s', 4, 100, 1)).toEqual([[4, 'four']]);
+        expect(await read('t "1"', 1, 100)).toEqual([[1, 'other']]);
+        expect(await read('s', 7, 100)).toEqual([[5, 'five', 'six']]);
+        expect(await read('none', 1, 100)).toEqual([]);
+        const [chunk] = await store.logChunks(run.id, { step: 's', from: 4, to: 4, characters: 1 });
+        expect(chunk).toMatchObject({ seq: 9, stream: 'stderr' });
+        expect(await store.logTotals('no-run')).toEqual({ totals: new Map(), through: 0 });
+      });
+
       it('project steps and run, and refuse an illegal transition leaving nothing behind', async () => {
         const { run } = await store.enqueue(pushRequest());
         const { lease } = await claim();
@@ -636,6 +681,33 @@ export function describeRunStore(
         expect((await store.ledger('sync:other')).entries.size).toBe(0);
       });
 
+      it('lists the runs that had a step for a service, the newest first, and none of other places', async () => {
+        const planned = { type: 'step.planned', position: 0, wave: 1, message: '' } as const;
+        const ran: string[] = [];
+        for (const [steps, concurrencyGroup] of [
+          [['a', 'b'], 'sync:main'],
+          [['b'], 'sync:main'],
+          [['a'], 'sync:other'],
+          [['a'], 'sync:main'],
+        ] as const) {
+          const { run } = await store.enqueue({ ...pushRequest(), concurrencyGroup });
+          const { lease } = await claim();
+          await store.append(lease, [
+            ...steps.map((step, position) => ({ ...planned, step, position })),
+            finished('succeeded'),
+          ]);
+          ran.push(run.id);
+        }
+        const found = await store.serviceHistory('sync:main', 'a', 10);
+        expect(found.map(({ run, step }) => [run.id, step.id])).toEqual([
+          [ran[3], 'a'],
+          [ran[0], 'a'],
+        ]);
+        expect(found[0]?.step).toMatchObject({ wave: 1, state: 'pending' });
+        expect(await store.serviceHistory('sync:main', 'a', 1)).toHaveLength(1);
+        expect(await store.serviceHistory('sync:main', 'c', 10)).toEqual([]);
+      });
+
       it('lists each scope that it knows once, by a service or by a baseline', async () => {
         expect(await store.scopes()).toEqual([]);
         await store.saveBaseline('sync:acme/platform:staging', 'c1');
@@ -659,6 +731,34 @@ export function describeRunStore(
           'sync:acme/platform:staging',
           'sync:main',
         ]);
+      });
+    });
+
+    describe('the audit log', () => {
+      const entry = { actor: 'ada', role: 'admin', action: 'retry', address: '10.0.0.1', result: null };
+
+      it('keeps what somebody did, and how it ended, the newest first', async () => {
+        const ids: string[] = [];
+        for (const target of ['one', 'two', 'three'])
+          ids.push(await store.recordAction({ ...entry, target }));
+        await store.finishAction(ids[1] ?? '', { result: 'done', target: 'second' });
+        const all = await store.actions({ limit: 10 });
+        expect(all.map(({ target, result }) => [target, result])).toEqual([
+          ['three', null],
+          ['second', 'done'],
+          ['one', null],
+        ]);
+        expect(all[0]).toMatchObject({ ...entry, id: ids[2], at: expect.any(Number) });
+        expect((await store.actions({ before: ids[1], limit: 1 })).map(({ id }) => id)).toEqual([ids[0]]);
+      });
+
+      it('is deleted with deliveries of the same age', async () => {
+        await store.recordAction({ ...entry, target: 'old' });
+        const reporters = ['commit-status'] as const;
+        await store.prune({ before: 0, deliveriesBefore: 0, reporters });
+        expect(await store.actions({ limit: 10 })).toHaveLength(1);
+        await store.prune({ before: 0, deliveriesBefore: Number.MAX_SAFE_INTEGER, reporters });
+        expect(await store.actions({ limit: 10 })).toEqual([]);
       });
     });
 

@@ -19,7 +19,9 @@ import { scopeOfInput } from '../runs/sync/place.ts';
 import { appendEvents } from '../stores/sql/append-events.ts';
 import type { Database, Transaction } from '../stores/sql/database.ts';
 import { readHolds } from '../stores/sql/holds.ts';
+import { readLogChunks, readLogTotals } from '../stores/sql/log-chunks.ts';
 import * as reads from '../stores/sql/reads.ts';
+import { finishAction, recordAction } from '../stores/sql/writes/audit.ts';
 import { saveReport, spendNonce } from '../stores/sql/writes/beside-runs.ts';
 import { enqueue } from '../stores/sql/writes/enqueue.ts';
 import { findRun } from '../stores/sql/writes/stored-runs.ts';
@@ -32,7 +34,17 @@ type Overrides<R extends Run> = Partial<R> & Pick<R, 'kind' | 'input'>;
 
 export interface TestRuns
   extends RunReader,
-    Pick<RunStore, 'spendNonce' | 'isNonceSpent' | 'tally' | 'holds' | 'active'> {
+    Pick<
+      RunStore,
+      | 'spendNonce'
+      | 'isNonceSpent'
+      | 'tally'
+      | 'holds'
+      | 'active'
+      | 'recordAction'
+      | 'finishAction'
+      | 'actions'
+    > {
   /** Runs one of the store's own writes; each write and read waits for those before it. */
   write(perform: (transaction: Transaction) => Promise<unknown>): void;
   read<T>(query: (database: Database) => Promise<T>): Promise<T>;
@@ -119,6 +131,8 @@ export function createTestRuns(): TestRuns {
       largest = Math.max(largest, found.length);
       return found;
     },
+    logTotals: (id) => read((found) => readLogTotals(found, id)),
+    logChunks: (id, page) => read((found) => readLogChunks(found, id, page)),
     eventsOf,
     latestEvent,
     reports: (reporter, id) => read((found) => reads.readReports(found, reporter, id)),
@@ -126,6 +140,15 @@ export function createTestRuns(): TestRuns {
     holds: () => read(readHolds),
     active: (group) => read((found) => reads.readActive(found, group)),
     tally: () => read(reads.readTally),
+    recordAction: async (entry) => {
+      await turn;
+      return (await recordAction(database, entry)).result;
+    },
+    finishAction: async (id, end) => {
+      await turn;
+      await finishAction(database, id, end);
+    },
+    actions: (page) => read((found) => reads.readActions(found, page)),
     spendNonce: async (nonce, expiresAt) => {
       await turn;
       return (await spendNonce(database, nonce, expiresAt)).result;

@@ -57,6 +57,7 @@ export async function serveDoors({ routes, stalledReaderMs, ...overrides }: Door
     }),
     syncApi: (c) => c.body(null, 404),
     pages: [],
+    notFound: (c) => c.body(null, 404),
     isHealthy: store.isAlive,
     readiness: async () => ({ status: 'ready', checks: {} }),
     log: pino({ level: 'silent' }),

@@ -5,6 +5,7 @@ import { type ApprovalRules, decidersOf, whyNotDecide } from '../runs/sync/promo
 import { createHoldApi, type HoldApi } from '../triggers/holds/hold-api.ts';
 import { createPromoteApi, type PromoteApi } from '../triggers/promote/promote-api.ts';
 import { createRollbackApi, type RollbackApi } from '../triggers/sync/rollback-api.ts';
+import { createStartSync, type StartSync } from '../triggers/sync/start-sync.ts';
 import type { ApprovalRights } from '../web/runs/decisions.ts';
 import { createNoteMask } from './note-mask.ts';
 import type { Work } from './work.ts';
@@ -13,6 +14,7 @@ export interface Actions {
   holds: HoldApi;
   rollBack: RollbackApi;
   promote: PromoteApi;
+  startSync: StartSync;
   approvals: ApprovalRights;
 }
 
@@ -31,6 +33,7 @@ export function buildActions({
   return {
     holds: createHoldApi({ store, places, now: Date.now, log, mask }),
     rollBack: createRollbackApi({ store, places, mask }),
+    startSync: createStartSync({ store, places, now: Date.now }),
     promote: createPromoteApi({ store, places, now: Date.now, log, mask }),
     approvals: {
       whyNot: (run, caller) => whyNotDecide(rulesOf(run), caller, run.trigger.actor),

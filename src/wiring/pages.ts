@@ -5,26 +5,33 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { JobRoutes } from '../jobs/job-routes.ts';
 import type { JobReader } from '../jobs/store/job-reader.ts';
+import { createStanding } from '../pipelines/standing/standing.ts';
+import { environmentDigests } from '../pipelines/sync/task-environment.ts';
 import type { Fleet } from '../runs/fleet.ts';
 import type { RunStore } from '../runs/run-store.ts';
+import { holdsAt } from '../runs/sync/hold.ts';
 import type { DeployApi } from '../triggers/deploy/deploy-api.ts';
 import { replayDelivery } from '../triggers/replay.ts';
 import { cancelRun, retryRun } from '../triggers/run-actions.ts';
 import { type Access, createAccess, signRunLink } from '../web/access/access.ts';
 import type { PageOptions } from '../web/access/guards.ts';
 import { createLoginRoutes } from '../web/access/login-pages.ts';
+import { createAuditRoutes } from '../web/audit/audit-routes.ts';
 import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
 import { createDeployRoutes } from '../web/deployments/deploy-routes.ts';
 import type { Gate } from '../web/doors/gate.ts';
+import { createNotFound } from '../web/doors/refusals.ts';
 import { createAssetRoutes, loadAssets } from '../web/frame/assets.ts';
 import { createHoldRoutes } from '../web/holds/hold-routes.ts';
 import { createMetricsRoutes } from '../web/metrics/metrics.ts';
 import { createWorkerRoutes } from '../web/metrics/worker-pages.ts';
+import { createOverviewRoutes } from '../web/overview/overview-routes.ts';
 import { createPromotionRoutes } from '../web/promotions/promotion-routes.ts';
 import { createRunRoutes } from '../web/runs/run-pages.ts';
+import type { ShownPlace } from '../web/services/place-reader.ts';
 import { createServiceRoutes } from '../web/services/service-pages.ts';
 import type { Actions } from './actions.ts';
-import type { OpenPlace } from './repositories/places.ts';
+import { type OpenPlace, taskEnvironment } from './repositories/places.ts';
 
 export interface Links {
   /** Opens the run read-only for everybody who has the link. */
@@ -61,20 +68,24 @@ interface PageParts {
 export async function buildPages(config: Config, parts: PageParts) {
   const { store, gate, log, fleet } = parts;
   const shared = await buildPageOptions(config, parts);
-  const { runs, deployments } = buildStreamingRoutes(config, parts, shared);
+  const shown = shownPlaces(config, parts);
+  const { runs, deployments, overview } = buildStreamingRoutes(config, parts, shared, shown);
   const jobs = await buildJobStream(config, shared.access, log);
   return {
     apps: [
       createLoginRoutes({ ...shared, gate }),
       createAssetRoutes(shared.assets),
+      overview.routes,
       runs.routes,
-      ...buildTableRoutes(config, parts, shared),
+      ...buildTableRoutes(config, parts, shared, shown),
       deployments.routes,
       createMetricsRoutes({ ...shared, store, fleet, jobs, failures: gate.failures }),
       createWorkerRoutes({ ...shared, store, fleet, jobs }),
       ...(jobs ? [jobs.routes] : []),
     ],
+    notFound: createNotFound(shared),
     async closeStreams() {
+      overview.closeStreams();
       runs.closeStreams();
       deployments.closeStreams();
       jobs?.closeStreams();
@@ -110,7 +121,10 @@ function buildStreamingRoutes(
   config: Config,
   { store, fleet, deployApi, actions, log }: PageParts,
   shared: PageOptions,
+  shown: readonly ShownPlace[],
 ) {
+  const onStreamError = (err: unknown) => log.warn({ err }, 'an event stream broke off');
+  const overview = createOverviewRoutes({ ...shared, store, places: shown, onStreamError });
   const runs = createRunRoutes({
     ...shared,
     store,
@@ -119,7 +133,7 @@ function buildStreamingRoutes(
     cancel: (runId, actor) => cancelRun(store, runId, actor),
     decide: deployApi,
     approvals: actions.approvals,
-    onStreamError: (err) => log.warn({ err }, 'an event stream broke off'),
+    onStreamError,
   });
   const deployments = createDeployRoutes({
     ...shared,
@@ -128,28 +142,50 @@ function buildStreamingRoutes(
     allowedOrigins: config.deploy.allowedOrigins,
     onStreamError: (err) => log.warn({ err }, 'a log stream broke off'),
   });
-  return { runs, deployments };
+  return { runs, deployments, overview };
+}
+
+/** Returns every place with what the pages show of it. */
+function shownPlaces(config: Config, { store, places, log }: PageParts): ShownPlace[] {
+  return places.map((open) => ({
+    place: open.place,
+    scope: open.scope,
+    known: () =>
+      open.known().catch((err: unknown) => {
+        log.warn({ err }, 'the services of the branch cannot be listed');
+        return [];
+      }),
+    standing: createStanding({
+      mirror: open.mirror,
+      store,
+      scope: open.scope,
+      environment: open.place.environment,
+      promotes: open.promotion !== null,
+      holds: async () => holdsAt(open.place, await store.holds()),
+      environmentDigest: environmentDigests(taskEnvironment(config, open)),
+    }),
+  }));
 }
 
 /** Builds the pages of the services, of the holds and of the deliveries. */
 function buildTableRoutes(
   { dokploy }: Config,
-  { store, links, places, log, actions }: PageParts,
+  { store, links, actions }: PageParts,
   shared: PageOptions,
+  shown: readonly ShownPlace[],
 ) {
-  const { holds, rollBack, promote } = actions;
-  const shown = places.map(({ place, scope, known }) => ({
-    place,
-    scope,
-    known: () =>
-      known().catch((err: unknown) => {
-        log.warn({ err }, 'the services of the branch cannot be listed');
-        return [];
-      }),
-  }));
+  const { holds, rollBack, startSync, promote } = actions;
   return [
-    createServiceRoutes({ ...shared, store, places: shown, hasOutside: dokploy !== null, rollBack }),
+    createServiceRoutes({
+      ...shared,
+      store,
+      places: shown,
+      hasOutside: dokploy !== null,
+      rollBack,
+      startSync,
+    }),
     createHoldRoutes({ ...shared, store, holds }),
+    createAuditRoutes({ ...shared, store }),
     createPromotionRoutes({ ...shared, store, promote, signedUrl: links.signed }),
     createDeliveryRoutes({
       ...shared,

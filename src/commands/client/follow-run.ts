@@ -23,20 +23,25 @@ interface Message {
 /**
  * Prints steps and log lines until the run has ended; resolves to whether it succeeded. A stream that breaks is
  * resumed at the last event, as soon as the server answers again. `runUrl` is the signed address from the answer of
- * the server; it is read through `server`.
+ * the server, or any address of the run with a token; it is read through `server`. With `step`, only its log is shown.
  */
-export async function followRun(server: string, runUrl: string): Promise<boolean> {
+export async function followRun(
+  server: string,
+  runUrl: string,
+  { token, step }: { token?: string; step?: string | undefined } = {},
+): Promise<boolean> {
   const { pathname, search } = new URL(runUrl);
   const address = `${server}${pathname}/events${search}`;
+  const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   let state = 'queued';
   let lastId = '0';
   for (let failures = 0; failures < RETRIES; failures += 1) {
     try {
-      for await (const message of readMessages(address, lastId)) {
+      for await (const message of readMessages(address, { 'Last-Event-ID': lastId, ...authorization })) {
         failures = 0;
         if (message.id) lastId = message.id;
         if (message.event === 'end') return state === 'succeeded';
-        state = show(message) ?? state;
+        state = show(message, step) ?? state;
       }
     } catch (error) {
       if (error instanceof RequestError) throw error;
@@ -49,19 +54,21 @@ export async function followRun(server: string, runUrl: string): Promise<boolean
 }
 
 /** Prints a message. Returns the state of the run if the message has it. */
-function show({ event, data }: Message): string | undefined {
+function show({ event, data }: Message, only: string | undefined): string | undefined {
   const value: unknown = JSON.parse(data);
   if (event === 'log') {
     const { step, spans } = logSchema.parse(value);
-    print(`${step} | ${spans.map(({ text }) => text).join('')}`);
-  } else if (event === 'step') {
+    const text = spans.map((span) => span.text).join('');
+    if (only === undefined) print(`${step} | ${text}`);
+    else if (only === step) print(text);
+  } else if (event === 'step' && only === undefined) {
     const { id, state, message } = stepSchema.parse(value);
     print(`${id}: ${state}${message && state !== 'running' ? ` (${message})` : ''}`);
-  } else if (event === 'notice') {
+  } else if (event === 'notice' && only === undefined) {
     print(noticeSchema.parse(value).message);
   } else if (event === 'run') {
     const { state, message } = runSchema.parse(value);
-    if (state || message) print(['run', state, message].filter(Boolean).join(' '));
+    if (only === undefined && (state || message)) print(['run', state, message].filter(Boolean).join(' '));
     return state;
   }
   return undefined;
@@ -71,8 +78,8 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-async function* readMessages(address: string, lastId: string): AsyncGenerator<Message> {
-  const response = await fetch(address, { headers: { 'Last-Event-ID': lastId }, redirect: 'error' });
+async function* readMessages(address: string, headers: Record<string, string>): AsyncGenerator<Message> {
+  const response = await fetch(address, { headers, redirect: 'error' });
   if (mayComeBack(response.status)) throw new Error(`The server answered ${response.status}.`);
   if (!response.ok || !response.body) {
     throw new RequestError(400, `The run's events cannot be read: the server answered ${response.status}.`);

@@ -88,8 +88,8 @@ export interface Kind<K extends RunKind = RunKind> {
   whyNotReplayed?(input: RunInputs[K]): string | null;
 
   // These members are about pages and JSON.
-  /** Returns the title. Left out: the subject of the commit is the title. */
-  title?(run: Run<K>): string;
+  /** Returns the title. Left out, or null: the subject of the commit is the title. */
+  title?(run: Run<K>): string | null;
   /** The branch, or another name of the commit; null if none is known. */
   ref(input: RunInputs[K]): string | null;
   /** The label of `ref`. Left out: Branch. */

@@ -4,6 +4,7 @@ import type { SyncRun, Trigger } from '../run.ts';
 import { type PlaceInput, scopeOfInput } from '../sync/place.ts';
 import type { Promotion, SyncInput } from '../sync/sync-input.ts';
 import { meaningOf, retryOf } from '../sync/sync-intent.ts';
+import { shortCommit } from '../texts/short-commit.ts';
 import { type Kind, STATUS_STATES, type StatusWords } from './kind.ts';
 
 const WAITING = 'Waiting for previous sync to complete';
@@ -72,6 +73,7 @@ export const SYNC: Kind<'sync'> = {
       : coalesce
         ? { ...input, revision: null, before: null, postponed: [], announced: services }
         : { ...input, selection: { mode: 'services', services }, announced: services },
+  title: titleOf,
   ref: ({ branch }) => branch,
   options: ({ force, dryRun, overrideHold, promotion }) => [
     ...(promotion?.breakGlass ? ['break glass'] : []),
@@ -102,6 +104,19 @@ export const SYNC: Kind<'sync'> = {
 
 function promotionJson({ from, services, commits, breakGlass }: Promotion) {
   return { from, services, commits, break_glass: breakGlass };
+}
+
+/** What goes back or is promoted looks like that, and not like its commit. */
+function titleOf(run: SyncRun): string | null {
+  const { intent } = meaningOf(run);
+  const { selection, revision, environment = '', promotion } = run.input;
+  if (intent === 'back') {
+    const what = selection.mode === 'services' ? selection.services.join(', ') : 'every service';
+    return `Roll back ${what} to ${shortCommit(revision ?? '')}`;
+  }
+  if (promotion === undefined) return null;
+  const how = promotion.breakGlass ? 'Break-glass promotion' : 'Promotion';
+  return `${how} from ${promotion.from} to ${environment}: ${run.subject ?? shortCommit(revision ?? '')}`;
 }
 
 /** One environment of a repository never hides the status of another. */

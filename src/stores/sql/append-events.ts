@@ -5,6 +5,7 @@ import type { Run, Step } from '../../runs/run.ts';
 import { type RunEventBody, sequenceWidth } from '../../runs/run-events.ts';
 import { noteChanged } from './claimable.ts';
 import { asKeys, type Transaction } from './database.ts';
+import { noteLogChunk } from './log-chunks.ts';
 import { DURATION_BOUNDS_SECONDS, eventData, STEP_COLUMNS, type StoredRun, toStep } from './rows.ts';
 import { saveBranchFacts } from './save-branch-facts.ts';
 
@@ -24,6 +25,7 @@ export async function appendEvents(
   let { run, nextSeq } = stored;
   for (const event of events) {
     await insertEvent(transaction, stored.number, { seq: nextSeq, at, event });
+    if (event.type === 'step.log') await noteLogChunk(transaction, stored.number, nextSeq, event);
     nextSeq += sequenceWidth(event);
     run = projectRun(run, event, at);
     await projectSteps(transaction, stored.number, event, at);

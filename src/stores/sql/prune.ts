@@ -24,7 +24,12 @@ export async function prune(transaction: Transaction, options: PruneOptions): Pr
     options.deliveriesBefore,
     DELIVERIES,
   );
-  return { result: runs || deliveries > 0, changed: [] };
+  const actions = await transaction.run(
+    'DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? ORDER BY at LIMIT ?)',
+    options.deliveriesBefore,
+    DELIVERIES,
+  );
+  return { result: runs || deliveries > 0 || actions > 0, changed: [] };
 }
 
 async function pruneRuns(transaction: Transaction, { before, reporters }: PruneOptions): Promise<boolean> {
@@ -53,6 +58,12 @@ async function pruneRuns(transaction: Transaction, { before, reporters }: PruneO
       number,
       number,
       rows,
+    );
+    rows -= await transaction.run(
+      `DELETE FROM log_chunks WHERE (run, step, first_line) IN (
+         SELECT run, step, first_line FROM log_chunks WHERE run = ? LIMIT ?)`,
+      number,
+      Math.max(0, rows),
     );
     if (rows <= 0) break;
     await transaction.run('DELETE FROM runs WHERE number = ?', number);

@@ -1,16 +1,19 @@
 /** All reads of the store. */
 
+import type { AuditEntry } from '../../runs/audit.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
-import type { RunFilter, RunTally } from '../../runs/run-store.ts';
+import type { RunFilter } from '../../runs/run-store.ts';
+import type { RunTally } from '../../runs/run-tally.ts';
 import type { Database, Value } from './database.ts';
 import {
   HOLDING_RUNS,
   QUEUED_RUNS,
   RUN_COLUMNS,
   STEP_COLUMNS,
+  toAuditEntry,
   toDelivery,
   toEvent,
   toReport,
@@ -217,4 +220,16 @@ export async function readDeliveries(
 export async function readDelivery(database: Database, number: number): Promise<Delivery | null> {
   const row = await database.get('SELECT * FROM deliveries WHERE number = ?', number);
   return row ? toDelivery(row) : null;
+}
+
+/** The newest first. With `before`, those that are older than this entry. */
+export async function readActions(
+  database: Database,
+  { before, limit }: { before?: string | undefined; limit: number },
+): Promise<AuditEntry[]> {
+  const rows =
+    before === undefined
+      ? await database.all('SELECT * FROM audit ORDER BY id DESC LIMIT ?', limit)
+      : await database.all('SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?', before, limit);
+  return rows.map(toAuditEntry);
 }

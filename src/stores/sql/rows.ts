@@ -2,12 +2,14 @@
  * Converts between table rows and the domain's types. Only this program writes the JSON columns, so they are trusted.
  */
 
+import type { AuditEntry } from '../../runs/audit.ts';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
-import type { LedgerEntry, RunTally } from '../../runs/run-store.ts';
+import type { LedgerEntry } from '../../runs/run-store.ts';
+import type { RunTally } from '../../runs/run-tally.ts';
 import type { Row, Value } from './database.ts';
 
 /** A run that ended is counted under the first of these durations that it did not exceed. */
@@ -82,6 +84,7 @@ export function toNewRow(run: Run, needs: string, events: number): Record<string
     kind: run.kind,
     state: run.state,
     message: run.message,
+    subject: run.subject,
     needs,
     concurrency_group: run.concurrencyGroup,
     coalesce: run.coalesce ? 1 : 0,
@@ -196,4 +199,9 @@ export function toTally({ open, ended }: Record<'open' | 'ended', Row[]>): RunTa
     })),
     boundsSeconds: DURATION_BOUNDS_SECONDS,
   } as RunTally;
+}
+
+export function toAuditEntry(row: Row): AuditEntry {
+  const { id, at, actor, role, action, target, address, result } = row;
+  return { id, at: Number(at), actor, role, action, target, address, result } as AuditEntry;
 }

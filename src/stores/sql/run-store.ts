@@ -5,7 +5,8 @@ import type { RunStore } from '../../runs/run-store.ts';
 import type { Database } from './database.ts';
 import { readOldestWaiting, readWorkers } from './fleet.ts';
 import { readHolds } from './holds.ts';
-import { readLedger, readOutsideHashes, readScopes } from './ledger.ts';
+import { readLedger, readOutsideHashes, readScopes, readServiceHistory } from './ledger.ts';
+import { readLogChunks, readLogTotals } from './log-chunks.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 
@@ -65,6 +66,8 @@ function requests({ write }: Driver, options: SqlStoreOptions) {
     decide: (runId, decision, by) => write('decide', [runId, decision, by], timeoutMs),
     saveHold: (hold) => write('saveHold', [hold], timeoutMs),
     endHold: (id) => write('endHold', [id], timeoutMs),
+    recordAction: (entry) => write('recordAction', [entry], timeoutMs),
+    finishAction: async (id, end) => void (await write('finishAction', [id, end], timeoutMs)),
     spendNonce: (nonce, expiresAt) => write('spendNonce', [nonce, expiresAt], timeoutMs),
     check: async () => void (await write('check', [], timeoutMs)),
     key: async (name) => Buffer.from(await write('key', [name], timeoutMs)),
@@ -93,6 +96,7 @@ function readers({ read }: Driver) {
     sealed: (runId) => read((database) => reads.readBeside(database, 'sealed', runId)),
     keptPlan: (runId) => read((database) => reads.readBeside(database, 'kept_plans', runId)),
     holds: () => read(readHolds),
+    actions: (page) => read((database) => reads.readActions(database, page)),
     run: (id) => read((database) => reads.readRun(database, id)),
     active: (group) => read((database) => reads.readActive(database, group)),
     processes: (runId) => read((database) => reads.readProcesses(database, runId)),
@@ -101,9 +105,13 @@ function readers({ read }: Driver) {
     runs: (filter) => read((database) => reads.readRuns(database, filter)),
     steps: (runId) => read((database) => reads.readSteps(database, runId)),
     events: (runId, page) => read((database) => reads.readEvents(database, runId, page)),
+    logTotals: (runId) => read((database) => readLogTotals(database, runId)),
+    logChunks: (runId, page) => read((database) => readLogChunks(database, runId, page)),
     latestEvent: (runId, type) => read((database) => reads.readLatestEvent(database, runId, type)) as never,
     eventsOf: (runId, type) => read((database) => reads.readEventsOf(database, runId, type)) as never,
     ledger: (scope) => read((database) => readLedger(database, scope)),
+    serviceHistory: (scope, service, limit) =>
+      read((database) => readServiceHistory(database, scope, service, limit)),
     scopes: () => read(readScopes),
     outsideHashes: (scope) => read((database) => readOutsideHashes(database, scope)),
     tally: () => read(reads.readTally),

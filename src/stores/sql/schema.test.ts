@@ -104,6 +104,37 @@ function insertRuns(database: DatabaseSync): void {
   }
 }
 
+/** The log of a run with three steps, as version 11 left it. */
+const OLD_LOG = [
+  ...['a', 'ab', 'é/c'].map(
+    (id, position) =>
+      `INSERT INTO steps (run, id, position, wave, state, message)
+        SELECT number, '${id}', ${position}, 0, 'succeeded', '' FROM runs WHERE id = 'run-7'`,
+  ),
+  ...[
+    [1, 'run.queued', '{}'],
+    [2, 'step.log', '{"step":"a","stream":"stdout","lines":["1","2","3"]}'],
+    [5, 'step.started', '{"step":"ab"}'],
+    [6, 'step.log', '{"step":"ab","stream":"stdout","lines":["other"]}'],
+    [7, 'step.started', '{"step":"é/c"}'],
+    [8, 'step.log', '{"step":"a","stream":"stderr","lines":["4","5"]}'],
+  ].map(
+    ([seq, type, data]) =>
+      `INSERT INTO events (run, seq, at, type, data)
+        SELECT number, ${seq}, 1, '${type}', '${data}' FROM runs WHERE id = 'run-7'`,
+  ),
+  "UPDATE runs SET next_seq = 10 WHERE id = 'run-7'",
+];
+
+const OLD_TOTALS = {
+  totals: new Map([
+    ['a', 5],
+    ['ab', 1],
+    ['é/c', 0],
+  ]),
+  through: 9,
+};
+
 /** Reads the version, and every column and index, from PostgreSQL. */
 const POSTGRES_TABLES = `SELECT 'version' AS name, version::text AS text FROM schema_version
   UNION ALL SELECT table_name || '.' || column_name, concat(data_type, ' ', is_nullable, ' ', collation_name)
@@ -111,7 +142,7 @@ const POSTGRES_TABLES = `SELECT 'version' AS name, version::text AS text FROM sc
   UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'iac_runner' ORDER BY name, text`;
 
 /** PostgreSQL was first used with version 9. */
-const BACK_TO_VERSION_9 = `DROP TABLE held_runs, holds;
+const BACK_TO_VERSION_9 = `DROP TABLE audit, log_chunks, held_runs, holds;
   DROP INDEX runs_unapproved, runs_held;
   CREATE INDEX runs_held ON runs (concurrency_group) WHERE state IN ('running', 'awaiting_approval');
   UPDATE schema_version SET version = 9`;
@@ -148,6 +179,21 @@ describe('The tables', () => {
     },
   );
 
+  it('of version 11 get the index of their logs', async () => {
+    const file = oldFile(11, (database) => {
+      insertRuns(database);
+      for (const sql of OLD_LOG) database.exec(sql);
+    });
+    const store = await createSqliteStore({ directory: path.dirname(file) });
+    onTestFinished(() => store.close());
+    expect(await store.logTotals('run-7')).toEqual(OLD_TOTALS);
+    const chunks = await store.logChunks('run-7', { step: 'a', from: 3, to: 5, characters: 1_000 });
+    expect(chunks.map(({ firstLine, seq, lines }) => [firstLine, seq, lines])).toEqual([
+      [1, 2, ['1', '2', '3']],
+      [4, 8, ['4', '5']],
+    ]);
+  });
+
   it.skipIf(withoutPostgres !== null)(
     `in PostgreSQL are brought forward${withoutPostgres ? ` (skipped: ${withoutPostgres})` : ''}`,
     async () => {
@@ -161,8 +207,13 @@ describe('The tables', () => {
       const read = async () => (await client.query(POSTGRES_TABLES)).rows;
       const expected = await read();
       await client.query(BACK_TO_VERSION_9);
+      await client.query(`INSERT INTO runs (id, kind, state, message, concurrency_group, coalesce, "trigger", input,
+        attempt, chosen, created_at, finished_at, next_seq)
+        VALUES ('run-7', 'preview', 'succeeded', '', 'g', 0, '{}', '{}', 1, 0, 1, 2, 10)`);
+      for (const sql of OLD_LOG) await client.query(sql);
       const store = await createPostgresStore({ url });
       expect(await store.holds()).toEqual([]);
+      expect(await store.logTotals('run-7')).toEqual(OLD_TOTALS);
       await store.close();
       expect(await read()).toEqual(expected);
       await client.end();

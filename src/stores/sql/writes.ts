@@ -3,6 +3,7 @@
 import type { Transaction, Written } from './database.ts';
 import { beat, leave, leaveDuty, takeDuty } from './fleet.ts';
 import { prune } from './prune.ts';
+import { finishAction, recordAction } from './writes/audit.ts';
 import {
   check,
   key,
@@ -31,6 +32,8 @@ export const WRITES = {
   decide,
   saveHold,
   endHold,
+  recordAction,
+  finishAction,
   saveBaseline,
   saveOutsideHashes,
   saveReport,

@@ -161,6 +161,7 @@ async function askForSync(
       selection: { mode: 'changed' },
       announced: services,
     },
+    ...(push.subject !== null && { subject: push.subject }),
     covers: !push.rewrites,
     dedupeKey: deliveryId && `delivery:${deliveryId}${environment === null ? '' : `:${scopeOf(place)}`}`,
     delivery: {

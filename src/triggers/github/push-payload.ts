@@ -1,9 +1,12 @@
 /** Picks the few fields of GitHub's push payload that are used. */
 
 import { z } from 'zod';
+import { replaceUnseen } from '../../runs/texts/unseen-characters.ts';
 
 /** GitHub lists at most this many commits. A payload with so many may lack some. */
 const MAX_LISTED_COMMITS = 2_048;
+
+const MAX_SUBJECT = 300;
 
 const paths = z.array(z.string()).nullish();
 
@@ -16,6 +19,7 @@ const pushSchema = z.object({
   forced: z.boolean().nullish(),
   repository: z.object({ full_name: z.string().nullish() }).nullish(),
   sender: z.object({ login: z.string().nullish() }).nullish(),
+  head_commit: z.object({ message: z.string().nullish() }).nullish(),
   commits: z.array(z.object({ added: paths, removed: paths, modified: paths })).nullish(),
 });
 
@@ -30,6 +34,8 @@ export interface Push {
   rewrites: boolean;
   /** The login of the person who pushed, as GitHub says. */
   sender: string | null;
+  /** First line of the message of the newest commit, at most 300 long; null if the payload does not say it. */
+  subject: string | null;
   /** Every path that the payload lists, in any order and with repetitions. */
   paths: string[];
   /** False if more files may have changed than the payload lists, so that only git knows which. */
@@ -55,6 +61,7 @@ export function parsePush(payload: unknown): Push | null {
     deleted: data.deleted === true || (after !== '' && NO_COMMIT.test(after)),
     rewrites: data.forced === true || data.created === true,
     sender: data.sender?.login ?? null,
+    subject: subjectOf(data.head_commit?.message ?? ''),
     paths: commits.flatMap(({ added, removed, modified }) => [
       ...(added ?? []),
       ...(removed ?? []),
@@ -67,6 +74,11 @@ export function parsePush(payload: unknown): Push | null {
       data.created !== true &&
       commits.length < MAX_LISTED_COMMITS,
   };
+}
+
+function subjectOf(message: string): string | null {
+  const [first = ''] = message.trimStart().split('\n', 1);
+  return replaceUnseen(first, '').trim().slice(0, MAX_SUBJECT) || null;
 }
 
 /** Returns the full commit id, or null if only git knows which commit was meant. */

@@ -12,6 +12,7 @@ import type { RunStore } from '../../runs/run-store.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 import { createTestGate } from '../../web/access/access.fixture.ts';
 import { signedHeaders } from '../signature.ts';
+import { createStartSync } from './start-sync.ts';
 import { createSyncApi } from './sync-api.ts';
 
 const SECRET = 'the secret of this test';
@@ -36,17 +37,20 @@ function serve(over: RunStore): Hono {
   app.post(
     '/sync',
     createSyncApi({
-      store: over,
+      start: createStartSync({
+        store: over,
+        places: [
+          {
+            place: { repository: 'acme/platform', environment: null, branch: 'main' },
+            services: async () => ({ runnable: ['platform/redis'], excluded: [], ambiguous: AMBIGUOUS }),
+            isOnBranch: async () => true,
+            promoting: null,
+          },
+        ],
+        now: Date.now,
+      }),
       secrets: [SECRET],
       gate: createTestGate(),
-      places: [
-        {
-          place: { repository: 'acme/platform', environment: null, branch: 'main' },
-          services: async () => ({ runnable: ['platform/redis'], excluded: [], ambiguous: AMBIGUOUS }),
-          isOnBranch: async () => true,
-          promoting: null,
-        },
-      ],
       requireTimestamp: true,
       runUrl: (runId) => `http://localhost/runs/${runId}`,
       now: Date.now,

@@ -9,6 +9,7 @@ import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { HOUR, SECOND } from '../../units.ts';
 import type { Gate } from '../doors/gate.ts';
+import { type AuditStore, audited } from './audited.ts';
 
 export interface Identity {
   name: string;
@@ -19,10 +20,12 @@ export interface Identity {
 
 /** The variables that a guarded handler finds in its context. `identity` is null for callers with a signed link. */
 export interface RunPageEnv {
-  Variables: { identity: Identity | null; run: Run };
+  Variables: { identity: Identity | null; run: Run; target?: string };
 }
 
 export interface Access {
+  /** False if no token can sign in. */
+  hasTokens: boolean;
   /**
    * Identifies the caller by `Authorization: Bearer` or, without it, by the session cookie. Resolves to null when
    * neither is valid. Throws RequestError 429 when tokens from this address were wrong too often.
@@ -30,9 +33,15 @@ export interface Access {
   identify(c: Context): Promise<Identity | null>;
   /** True when the request carries the run's signed link as `?key=`, which opens that run for reading only. */
   opensRun(c: Context, runId: string): boolean;
-  /** Sets the session cookie and returns true when `token` is an API token. Throws as `identify` does. */
-  signIn(c: Context, token: string): boolean;
+  /** Sets the session cookie and returns its holder; null if `token` is no API token. Throws as `identify` does. */
+  signIn(c: Context, token: string): Identity | null;
   addressOf(c: Context): string;
+  /** Does what a request asks for, and notes it in the audit log. Throws StoreUnavailableError before anything is done. */
+  audited(
+    c: Context<RunPageEnv>,
+    identity: Identity,
+    perform: () => Promise<Response | undefined>,
+  ): Promise<Response | undefined>;
   /** Removes the cookie and ends its session, also for copies of the cookie. */
   signOut(c: Context): Promise<void>;
 }
@@ -40,8 +49,8 @@ export interface Access {
 export interface AccessOptions {
   tokens: readonly ApiToken[];
   gate: Pick<Gate, 'addressOf' | 'failed' | 'refusal' | 'verified'>;
-  /** Remembers the sessions that were ended. */
-  store: Pick<RunStore, 'spendNonce' | 'isNonceSpent'>;
+  /** Remembers the sessions that were ended, and what people did. */
+  store: Pick<RunStore, 'spendNonce' | 'isNonceSpent'> & AuditStore;
   sessionKey: Buffer;
   linkKey: Buffer;
   /** True when browsers reach the server by https: cookies are then Secure and bound to the host. */
@@ -58,6 +67,13 @@ const ROLE_RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
 export function hasRole(identity: Identity | null, role: Role): boolean {
   return identity !== null && ROLE_RANK[identity.role] >= ROLE_RANK[role];
+}
+
+/** True for a request that names its sender, and has no signature of the whole. */
+export function hasCredentials(c: Context): boolean {
+  if (c.req.header('X-Hub-Signature-256') !== undefined) return false;
+  const hasSession = (c.req.header('Cookie') ?? '').includes(`${SESSION_COOKIE}=`);
+  return hasSession || c.req.header('Authorization') !== undefined;
 }
 
 /** The id of the run that the caller's signed link opens, or null for a caller who is signed in. */
@@ -91,6 +107,8 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
   const sessionOf = (c: Context) => cookies.read(getCookie(c, SESSION_COOKIE, prefix) ?? '');
 
   return {
+    hasTokens: known.length > 0,
+
     async identify(c) {
       const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
       if (bearer !== undefined) {
@@ -110,13 +128,16 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
 
     signIn(c, token) {
       const holder = holderOf(c, token);
-      if (!holder) return false;
+      if (!holder) return null;
       const maxAge = SESSION_MS / SECOND;
       setCookie(c, SESSION_COOKIE, cookies.make(holder), { ...cookieOptions(https), maxAge });
-      return true;
+      return { name: holder.name, role: holder.role, credential: 'session' };
     },
 
     addressOf: options.gate.addressOf,
+
+    audited: (c, identity, perform) =>
+      audited({ store, address: options.gate.addressOf(c) }, c, identity, perform),
 
     async signOut(c) {
       const session = sessionOf(c);

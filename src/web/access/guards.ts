@@ -33,6 +33,8 @@ export interface Guards {
   mayRead: MiddlewareHandler<RunPageEnv>;
   /** Lets operators through. If they use a session, the request must come from one of our pages. */
   operator: MiddlewareHandler<RunPageEnv>;
+  /** Does the same as `operator`, but for admins. */
+  admin: MiddlewareHandler<RunPageEnv>;
   /** Does the same as `operator`, and loads the run. */
   mayOperate: MiddlewareHandler<RunPageEnv>;
   /** Lets everybody through who is signed in. Like `mayOperate`, it guards sessions, and loads the run. */
@@ -69,8 +71,35 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
     return loadRun(c, next);
   });
 
-  /** Returns null if the caller has the role, and stores the caller in the context. */
-  async function refuseOthers(c: Context<RunPageEnv>, role: Role) {
+  const refuseOthers = createRefusal({ access, assets, publicUrl });
+  const only = (role: Role, then: MiddlewareHandler<RunPageEnv>) =>
+    createMiddleware<RunPageEnv>(async (c, next) => {
+      const refusal = await refuseOthers(c, role);
+      const { identity } = c.var;
+      const perform = async () => {
+        const answer = refusal ?? (await then(c, next));
+        // After `next` the answer is in the context.
+        return answer instanceof Response ? answer : undefined;
+      };
+      // Nobody is named by a request without credentials, and reading is no action.
+      return identity && c.req.method !== 'GET' && c.req.method !== 'HEAD'
+        ? access.audited(c, identity, perform)
+        : perform();
+    });
+  const operator = only('operator', async (_c, next) => next());
+  const admin = only('admin', async (_c, next) => next());
+  const mayOperate = only('operator', loadRun);
+  const mayAct = only('viewer', loadRun);
+  return { signedIn, mayRead, operator, admin, mayOperate, mayAct, mayApprove: only('admin', loadRun) };
+}
+
+/** The returned function answers callers without the role. For others it stores the caller in the context and returns null. */
+function createRefusal({
+  access,
+  assets,
+  publicUrl,
+}: Pick<GuardsOptions, 'access' | 'assets' | 'publicUrl'>) {
+  return async (c: Context<RunPageEnv>, role: Role) => {
     const identity = await access.identify(c);
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
@@ -84,13 +113,7 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
       403,
       `This needs the role ${role}, but ${identity.name} has the role ${identity.role}.`,
     );
-  }
-  const only = (role: Role, then: MiddlewareHandler<RunPageEnv>) =>
-    createMiddleware<RunPageEnv>(async (c, next) => (await refuseOthers(c, role)) ?? then(c, next));
-  const operator = only('operator', async (_c, next) => next());
-  const mayOperate = only('operator', loadRun);
-  const mayAct = only('viewer', loadRun);
-  return { signedIn, mayRead, operator, mayOperate, mayAct, mayApprove: only('admin', loadRun) };
+  };
 }
 
 /** The caller of a route that a guard stands before. */

@@ -10,6 +10,7 @@ import type { Assets } from '../frame/assets.ts';
 import { jsonError } from '../frame/error-answer.ts';
 import { type Html, page } from '../frame/layout.ts';
 import { pageHeaders } from '../frame/page-headers.ts';
+import type { RunPageEnv } from './access.ts';
 import type { PageOptions } from './guards.ts';
 
 export interface LoginRoutesOptions extends Pick<PageOptions, 'access' | 'assets' | 'publicUrl'> {
@@ -19,14 +20,15 @@ export interface LoginRoutesOptions extends Pick<PageOptions, 'access' | 'assets
 const MAX_FORM_BYTES = 8 * KIBIBYTE;
 
 /** GET /login, POST /login (form fields `token` and `next`), POST /logout. */
-export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono {
-  const routes = new Hono();
+export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono<RunPageEnv> {
+  const view = { assets, hasTokens: access.hasTokens };
+  const routes = new Hono<RunPageEnv>();
   routes.use('/login', pageHeaders());
   routes.use('/logout', pageHeaders());
 
   routes.get('/login', async (c) => {
     const next = localPath(c.req.query('next'));
-    return (await access.identify(c)) ? c.redirect(next, 303) : c.html(loginPage(assets, next, null));
+    return (await access.identify(c)) ? c.redirect(next, 303) : c.html(loginPage(view, next, null));
   });
 
   routes.post('/login', async (c) => {
@@ -34,30 +36,48 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
     const form = new URLSearchParams(String(await gate.readBody(c, MAX_FORM_BYTES)));
     const next = localPath(form.get('next') ?? undefined);
     try {
-      if (access.signIn(c, (form.get('token') ?? '').trim())) return c.redirect(next, 303);
+      const identity = access.signIn(c, (form.get('token') ?? '').trim());
+      const enter = async () => c.redirect(next, 303);
+      if (identity) return (await access.audited(c, identity, enter)) ?? enter();
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       const headers = { 'Retry-After': String(error.retryAfterSeconds ?? 60) };
-      return c.html(loginPage(assets, next, `${error.message}.`), error.status, headers);
+      return c.html(loginPage(view, next, `${error.message}.`), error.status, headers);
     }
-    return c.html(loginPage(assets, next, 'The server does not know this token.'), 401);
+    return c.html(loginPage(view, next, 'The server does not know this token.'), 401);
   });
 
   routes.post('/logout', async (c) => {
     if (requestOrigin(c, publicUrl) !== 'same')
       return jsonError(c, 403, 'Sign out on a page of this server.');
-    await access.signOut(c);
-    return c.redirect('/login', 303);
+    const leave = async () => {
+      await access.signOut(c);
+      return c.redirect('/login', 303);
+    };
+    const identity = await access.identify(c);
+    return (identity && (await access.audited(c, identity, leave))) ?? leave();
   });
   return routes;
 }
 
-function loginPage(assets: Assets, next: string, problem: string | null): Html {
+interface LoginView {
+  assets: Assets;
+  /** False if nobody can sign in. */
+  hasTokens: boolean;
+}
+
+function loginPage({ assets, hasTokens }: LoginView, next: string, problem: string | null): Html {
   return page(
     { title: 'Sign in', identity: null, assets, hasForm: true },
     html`<section class="login">
 <h1>Sign in</h1>
-<form method="post" action="/login">
+${hasTokens ? tokenForm(next, problem) : html`<p>Nobody can sign in yet: the server has no API_TOKENS. Set it, for example to <code>ada:admin:</code> and a long random text, and start the server again.</p>`}
+</section>`,
+  );
+}
+
+function tokenForm(next: string, problem: string | null): Html {
+  return html`<form method="post" action="/login">
 <input type="hidden" name="next" value="${next}">
 <label for="token">API token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus
@@ -65,7 +85,5 @@ function loginPage(assets: Assets, next: string, problem: string | null): Html {
 ${problem && html`<p class="problem" role="alert">${problem}</p>`}
 <p id="token-help" class="quiet">Use one of the tokens that the server has in API_TOKENS.</p>
 <button class="primary" type="submit">Sign in</button>
-</form>
-</section>`,
-  );
+</form>`;
 }

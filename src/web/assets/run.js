@@ -1,9 +1,12 @@
 /** Keeps the page of a run up to date: appends log lines, updates states and durations. The page works without it. */
 
-const MAX_LINES = 2000;
-const APPEND_DELAY_MS = 50;
+import { openLog, parseLineAddress } from './log-viewer.js';
+
+const COUNT_DELAY_MS = 100;
 const REFRESH_DELAY_MS = 400;
 const RECONNECT_DELAY_MS = 5000;
+/** The states of steps that end, and print nothing more. */
+const ENDED = new Set(['succeeded', 'failed', 'timed_out', 'cancelled', 'skipped', 'blocked', 'removed']);
 
 const run = document.querySelector('article.run');
 
@@ -32,79 +35,47 @@ function findStep(id) {
   return [...document.querySelectorAll('details.step')].find((step) => step.dataset.step === id);
 }
 
-function scrollToEnd(step) {
-  const box = step.querySelector('.log-box');
-  box.scrollTop = box.scrollHeight;
+/* The lines of a log come from the server when they are looked at. The event stream only says how many there are. */
+
+const counts = new Map();
+const viewers = new Map();
+let countTimer = null;
+
+function countLines({ step, lines }) {
+  counts.set(step, countOf(step) + lines);
+  if (countTimer === null) countTimer = setTimeout(() => void showCounts(), COUNT_DELAY_MS);
 }
 
-function isAtEnd(box) {
-  return box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+function countOf(id) {
+  return counts.get(id) ?? Number(findStep(id)?.dataset.lines ?? 0);
 }
 
-/* Log lines are collected for a moment, then appended together. Their text only becomes text nodes. */
+async function showCounts() {
+  countTimer = null;
+  for (const [id, viewer] of viewers) (await viewer)?.grow(countOf(id));
+}
 
-const waiting = new Map();
-let appendTimer = null;
-
-function queueLine(stepId, line) {
-  if (!waiting.has(stepId)) waiting.set(stepId, { lines: [], lost: 0 });
-  const queue = waiting.get(stepId);
-  queue.lines.push(line);
-  if (queue.lines.length > 2 * MAX_LINES) {
-    queue.lost += countNumbered(
-      queue.lines.splice(0, queue.lines.length - MAX_LINES),
-      ({ stream }) => stream,
-    );
+/** A log that was not opened yet is shown from its end, or from the given line. */
+async function showLog(step, start = null) {
+  const { step: id, state } = step.dataset;
+  if (viewers.has(id)) {
+    if (start !== null) (await viewers.get(id)).goTo(start);
+    return;
   }
-  if (appendTimer === null) appendTimer = setTimeout(appendWaiting, APPEND_DELAY_MS);
+  const isLive = run.dataset.events !== undefined && !ENDED.has(state);
+  if (!isLive && countOf(id) === 0) return;
+  viewers.set(id, openLog(step, { address: run.dataset.log, isLive, start, total: countOf(id) }));
 }
 
-function appendWaiting() {
-  appendTimer = null;
-  for (const [stepId, { lines, lost }] of waiting) {
-    const step = findStep(stepId);
-    // A step that is not on the page yet is added by the next refresh.
-    if (!step) continue;
-    waiting.delete(stepId);
-    const box = step.querySelector('.log-box');
-    const log = box.querySelector('.log');
-    const follow = isAtEnd(box);
-    if (lost > 0) forget(log, log.children.length, lost);
-    log.append(...lines.map(lineElement));
-    forget(log, log.children.length - MAX_LINES, 0);
-    if (log.start > 1)
-      box.querySelector('.cut').textContent = `Lines before ${log.start} are in the raw log.`;
-    if (follow) box.scrollTop = box.scrollHeight;
-  }
-}
-
-/** Counts the lines that have a number, which our own marks have not. */
-function countNumbered(lines, streamOf) {
-  return lines.filter((line) => streamOf(line) !== 'mark').length;
-}
-
-/** Removes the first `count` lines; `more` lines were never shown. The other lines keep their numbers. */
-function forget(log, count, more) {
-  const removed = [...log.children].slice(0, Math.max(0, count));
-  if (removed.length + more === 0) return;
-  log.start += more + countNumbered(removed, ({ className }) => className);
-  for (const line of removed) line.remove();
-}
-
-function lineElement({ stream, spans }) {
-  const line = document.createElement('li');
-  line.className = stream;
-  for (const { text, classes } of spans) {
-    if (classes === undefined) {
-      line.append(text);
-      continue;
-    }
-    const span = document.createElement('span');
-    span.className = classes;
-    span.textContent = text;
-    line.append(span);
-  }
-  return line;
+/** Opens the step of the line in the address, and shows the line. */
+async function showAddressedLine() {
+  const line = parseLineAddress(location.hash);
+  const step = line && findStep(line.step);
+  if (!step) return;
+  const shown = showLog(step, line.number);
+  step.open = true;
+  await shown;
+  step.scrollIntoView({ block: 'nearest' });
 }
 
 /* Steps change in place. Everything else is fetched again from the server, which renders it. */
@@ -117,19 +88,18 @@ function applyStep(change) {
   const badge = step.querySelector('.state');
   badge.dataset.state = change.state;
   badge.textContent = change.state.replaceAll('_', ' ');
+  step.dataset.state = change.state;
   step.querySelector('.step-message').textContent = describeStep(change);
   if (change.started_at) startStep(step, change);
   if (change.finished_at) stopClock(step, change);
 }
 
 function describeStep({ message, exit_code: exitCode }) {
-  return exitCode ? `${message} · exit ${exitCode}` : message;
+  const isSaid = !exitCode || message.includes(`xit code ${exitCode}`);
+  return isSaid ? message : `${message} · exit ${exitCode}`;
 }
 
-function startStep(step, { id, started_at: startedAt }) {
-  if (step.querySelector('.log').children.length > 0) {
-    queueLine(id, { stream: 'mark', spans: [{ text: 'Started again' }] });
-  }
+function startStep(step, { started_at: startedAt }) {
   const elapsed = document.createElement('span');
   elapsed.dataset.since = startedAt;
   step.querySelector('.step-duration').replaceChildren(elapsed);
@@ -196,7 +166,6 @@ function exchange(fresh) {
       details.open = chosen[index] ?? details.open;
     });
   }
-  appendWaiting();
 }
 
 function showNotice({ level, message }) {
@@ -215,6 +184,7 @@ function connect(path, after) {
   let last = after;
   const address = new URL(path, location.href);
   address.searchParams.set('after', last);
+  address.searchParams.set('log', 'counts');
   const source = new EventSource(address);
   const on = (name, handle) => {
     source.addEventListener(name, (event) => {
@@ -222,7 +192,7 @@ function connect(path, after) {
       handle(JSON.parse(event.data));
     });
   };
-  on('log', ({ step, stream, spans }) => queueLine(step, { stream, spans }));
+  on('output', countLines);
   on('step', applyStep);
   on('run', refreshSoon);
   on('explained', refreshSoon);
@@ -241,10 +211,16 @@ function connect(path, after) {
 }
 
 noteOpen(document);
-for (const step of document.querySelectorAll('details.step')) {
-  if (step.open) scrollToEnd(step);
-  step.addEventListener('toggle', () => scrollToEnd(step), { once: true });
-}
+document.addEventListener(
+  'toggle',
+  ({ target }) => {
+    if (target.open && target.matches('details.step')) void showLog(target);
+  },
+  { capture: true },
+);
+window.addEventListener('hashchange', () => void showAddressedLine());
+void showAddressedLine();
+for (const step of document.querySelectorAll('details.step[open]')) void showLog(step);
 if (run.dataset.events !== undefined) {
   connect(run.dataset.events, run.dataset.after);
   setInterval(showElapsed, 1000);

@@ -106,7 +106,7 @@ interface DeliveryListView {
 function deliveryListPage(view: DeliveryListView): Html {
   const { frame, deliveries, decision, newest, older } = view;
   return page(
-    { ...frame, title: 'Deliveries' },
+    { ...frame, title: 'Deliveries', watches: true },
     html`<h1>Deliveries</h1>
 ${filterNav('decision', DELIVERY_DECISIONS, decision, {
   path: (choice) => deliveriesPath(choice),
@@ -145,7 +145,7 @@ function deliveryRow(delivery: Delivery, { frame, now }: DeliveryListView): Html
 <span class="run-message">#${number} ${plainLine(event) || 'no event'}</span>
 </div>
 <div class="run-where">
-${runId !== null && html`<span>${runLink(runId, 'Run')}</span>`}
+${runId !== null && html`<span>${runLink(runId, html`Run <span class="unseen">of delivery ${number}</span>`)}</span>`}
 <span class="quiet"><code title="${plainLine(deliveryId ?? '')}">${plainLine(deliveryId ?? '')}</code></span>
 </div>
 <div class="run-when">

@@ -6,7 +6,7 @@ import type { PlanSummary } from '../../runs/deployments/deployment.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { MEBIBYTE, MINUTE } from '../../units.ts';
-import { EVENTS_PER_READ, lastSequence } from '../runs/run-log.ts';
+import { EVENTS_PER_READ, lastSequence } from '../logs/run-log.ts';
 
 const LOGGED_STEPS = ['init', 'plan', 'apply'] as const;
 type LoggedStep = (typeof LOGGED_STEPS)[number];

@@ -98,6 +98,7 @@ async function start(c: DeployContext, api: DeployApi): Promise<Response> {
     name: identity.name,
     mayApprove: hasRole(identity, 'admin'),
   });
+  c.set('target', run.id);
   return c.json({ deployment_id: run.id, status: 'running', message: 'Deployment started' }, 202);
 }
 

@@ -4,6 +4,7 @@ import type { Hono } from 'hono';
 import { openDeployments, SILENT } from '../../triggers/deployments.fixture.ts';
 import { createTestAccess, createTestGate } from '../access/access.fixture.ts';
 import { createLoginRoutes } from '../access/login-pages.ts';
+import { createNotFound } from '../doors/refusals.ts';
 import { createApp } from '../frame/app.ts';
 import { loadAssets } from '../frame/assets.ts';
 import { createMetricsRoutes } from '../metrics/metrics.ts';
@@ -43,6 +44,7 @@ export async function openDeployApp() {
         routes,
         createMetricsRoutes({ store, access, failures: gate.failures, assets, publicUrl: null }),
       ],
+      notFound: createNotFound({ access, assets }),
       isHealthy: () => true,
       readiness: async () => ({ status: 'ready', checks: {} }),
       log: SILENT,

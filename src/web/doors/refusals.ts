@@ -1,7 +1,7 @@
 /** Answers that refuse: JSON for programs; for browsers a page, or the way to sign in. */
 
 import type { Context } from 'hono';
-import type { RunPageEnv } from '../access/access.ts';
+import type { Access, RunPageEnv } from '../access/access.ts';
 import type { Assets } from '../frame/assets.ts';
 import { jsonError } from '../frame/error-answer.ts';
 import { messagePage } from '../frame/layout.ts';
@@ -35,4 +35,15 @@ export function addressAfterSignIn(c: Context): string {
   const query = new URL(c.req.url).searchParams;
   query.delete('key');
   return query.size === 0 ? c.req.path : `${c.req.path}?${query}`;
+}
+
+/** Answers an address at which there is nothing. Whoever is signed in keeps the navigation. */
+export function createNotFound({ access, assets }: { access: Pick<Access, 'identify'>; assets: Assets }) {
+  return async (c: Context): Promise<Response> => {
+    const error = `There is nothing at ${c.req.path.slice(0, 200)}`;
+    if (!isBrowser(c)) return jsonError(c, 404, error);
+    c.header('Cache-Control', 'no-store');
+    const identity = await access.identify(c);
+    return c.html(messagePage({ title: TITLES[404], identity, assets }, error), 404);
+  };
 }

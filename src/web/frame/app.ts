@@ -1,9 +1,10 @@
 /** The whole Hono app: the endpoints of the triggers, the health checks, and the pages. */
 
-import { type Context, type Handler, Hono } from 'hono';
+import { type Context, type Handler, Hono, type NotFoundHandler } from 'hono';
 import type { Logger } from 'pino';
 import { QueueFullError, RequestError, StoreUnavailableError } from '../../errors.ts';
-import type { RunPageEnv } from '../access/access.ts';
+import { hasCredentials, type RunPageEnv } from '../access/access.ts';
+import { compressTexts } from './compression.ts';
 import { jsonError, requestErrorAnswer } from './error-answer.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -14,6 +15,8 @@ export interface AppOptions {
   pubsubPush?: Handler;
   /** Each brings its own paths. */
   pages: readonly (Hono | Hono<RunPageEnv>)[];
+  /** Answers an address at which there is nothing. */
+  notFound: NotFoundHandler;
   /** False once the process cannot do its minimum any more. */
   isHealthy(): boolean;
   readiness(): Promise<Readiness>;
@@ -23,11 +26,9 @@ export interface AppOptions {
 export function createApp(options: AppOptions): Hono {
   const app = new Hono();
   app.post('/webhook', options.githubWebhook);
-  app.post('/sync', options.syncApi);
+  // A request without a signature may come from somebody who is signed in.
+  app.post('/sync', (c, next) => (hasCredentials(c) ? next() : options.syncApi(c, next)));
   if (options.pubsubPush) app.post('/pubsub/push', options.pubsubPush);
-  for (const path of ['/webhook', '/sync', '/pubsub/push']) {
-    app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
-  }
   app.get('/health', (c) =>
     options.isHealthy() ? c.json({ status: 'healthy' }) : c.json({ status: 'unhealthy' }, 503),
   );
@@ -35,8 +36,13 @@ export function createApp(options: AppOptions): Hono {
     const readiness = await options.readiness();
     return c.json(readiness, readiness.status === 'not_ready' ? 503 : 200);
   });
+  // The answers above are short, and have to be fast.
+  app.use(compressTexts());
   for (const routes of options.pages) app.route('/', routes as Hono);
-  app.notFound((c) => jsonError(c, 404, `There is nothing at ${c.req.path.slice(0, 200)}`));
+  for (const path of ['/webhook', '/sync', '/pubsub/push']) {
+    app.all(path, (c) => jsonError(c, 405, `${path} takes POST only`, { Allow: 'POST' }));
+  }
+  app.notFound(options.notFound);
   app.onError((error, c) => answerError(error, c, options.log));
   return app;
 }

@@ -5,12 +5,23 @@ import { readFileSync } from 'node:fs';
 import { Hono } from 'hono';
 import { assetFile } from '../../program-files.ts';
 
+const SCRIPT = 'text/javascript; charset=utf-8';
 const CONTENT_TYPES = {
   'app.css': 'text/css; charset=utf-8',
   'run.css': 'text/css; charset=utf-8',
   'plan.css': 'text/css; charset=utf-8',
   'colours.css': 'text/css; charset=utf-8',
-  'run.js': 'text/javascript; charset=utf-8',
+  'overview.css': 'text/css; charset=utf-8',
+  'watch.js': SCRIPT,
+  'watch-worker.js': SCRIPT,
+  'log.css': 'text/css; charset=utf-8',
+  'run.js': SCRIPT,
+  'log-viewer.js': SCRIPT,
+  'log-bar.js': SCRIPT,
+  'log-lines.js': SCRIPT,
+  'log-list.js': SCRIPT,
+  'log-rows.js': SCRIPT,
+  'log-search.js': SCRIPT,
   'icon.svg': 'image/svg+xml',
 } as const;
 
@@ -39,9 +50,17 @@ const COLOUR_CLASSES = Array.from(
 
 function load(name: AssetName): Asset {
   const file = readFileSync(assetFile(`web/assets/${name}`), 'utf8');
-  const content = name === 'colours.css' ? COLOUR_CLASSES + file : file;
+  const content = name === 'colours.css' ? COLOUR_CLASSES + file : withHashes(file);
   const hash = createHash('sha256').update(content).digest('base64url').slice(0, 16);
   return { content, hash, path: `/assets/${name}?v=${hash}` };
+}
+
+/** Lets the imports of a script name the others by their addresses with a hash, too. */
+function withHashes(script: string): string {
+  return script.replaceAll(
+    /^(import .* from )'\.\/([\w.-]+)';$/gm,
+    (_, start, name) => `${start}'${load(name as AssetName).path}';`,
+  );
 }
 
 /** GET /assets/<name>: cached for ever when the address carries the current hash, revalidated otherwise. */
@@ -54,7 +73,8 @@ export function createAssetRoutes(assets: Assets): Hono {
       c.header('X-Content-Type-Options', 'nosniff');
       const hasHash = c.req.query('v') === hash;
       c.header('Cache-Control', hasHash ? 'public, max-age=31536000, immutable' : 'no-cache');
-      if (c.req.header('If-None-Match') === etag) return c.body(null, 304);
+      // The ETag of a compressed answer is marked as weak.
+      if (c.req.header('If-None-Match')?.replace(/^W\//, '') === etag) return c.body(null, 304);
       return c.body(content, 200, { 'Content-Type': CONTENT_TYPES[name as AssetName] });
     });
   }

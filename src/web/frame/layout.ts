@@ -14,12 +14,22 @@ export interface PageFrame {
   signInTo?: string;
   /** True for the page of a run: it has logs, and a script that keeps it up to date. */
   live?: boolean;
+  /** True for pages that are read again whenever something has changed. */
+  watches?: boolean;
   /** True for pages with a form although nobody is signed in. */
   hasForm?: boolean;
 }
 
 export function page(
-  { title, identity, assets, signInTo, live = false, hasForm = identity !== null }: PageFrame,
+  {
+    title,
+    identity,
+    assets,
+    signInTo,
+    live = false,
+    watches = false,
+    hasForm = identity !== null,
+  }: PageFrame,
   body: Html,
 ): Html {
   return html`<!doctype html>
@@ -32,13 +42,13 @@ ${hasForm && REFERRER_FOR_FORMS}
 <title>${title} · iac-runner</title>
 <link rel="icon" href="${assets['icon.svg'].path}" type="image/svg+xml">
 <link rel="stylesheet" href="${assets['app.css'].path}">
-${live && liveParts(assets)}
+${live && liveParts(assets)}${watches && watchingParts(assets)}
 </head>
 <body>
 <a class="skip" href="#main">Skip to content</a>
 <header class="bar">
-<a class="brand" href="/runs"><img src="${assets['icon.svg'].path}" alt="" width="20" height="20">iac-runner</a>
-${identity && SECTIONS}
+<a class="brand" href="/"><img src="${assets['icon.svg'].path}" alt="" width="20" height="20">iac-runner</a>
+${identity && sections(title, identity)}
 ${identity ? account(identity) : signInTo !== undefined && signIn(signInTo)}
 </header>
 <main id="main">
@@ -55,20 +65,50 @@ ${body}
  */
 const REFERRER_FOR_FORMS = html`<meta name="referrer" content="same-origin">`;
 
+/** The scripts that the script of the page imports. Browsers fetch them at once, and not one after the other. */
+const LOG_SCRIPTS = [
+  'log-viewer.js',
+  'log-bar.js',
+  'log-lines.js',
+  'log-list.js',
+  'log-rows.js',
+  'log-search.js',
+] as const;
+
 function liveParts(assets: Assets): Html {
   return html`<link rel="stylesheet" href="${assets['run.css'].path}">
+<link rel="stylesheet" href="${assets['log.css'].path}">
 <link rel="stylesheet" href="${assets['plan.css'].path}">
 <link rel="stylesheet" href="${assets['colours.css'].path}">
+${LOG_SCRIPTS.map((name) => html`<link rel="modulepreload" href="${assets[name].path}">`)}
 <script type="module" src="${assets['run.js'].path}"></script>`;
 }
 
-const SECTIONS = html`<nav class="sections" aria-label="Sections">
-<a href="/runs">Runs</a>
-<a href="/services">Services</a>
-<a href="/holds">Holds</a>
-<a href="/deliveries">Deliveries</a>
-<a href="/workers">Workers</a>
-</nav>`;
+function watchingParts(assets: Assets): Html {
+  return html`<link rel="stylesheet" href="${assets['overview.css'].path}">
+<script type="module" src="${assets['watch.js'].path}" data-worker="${assets['watch-worker.js'].path}"></script>`;
+}
+
+/** The title of a section's page is its word here. */
+const SECTIONS: readonly [path: string, word: string][] = [
+  ['/', 'Overview'],
+  ['/runs', 'Runs'],
+  ['/services', 'Services'],
+  ['/holds', 'Holds'],
+  ['/deliveries', 'Deliveries'],
+  ['/workers', 'Workers'],
+];
+const FOR_ADMINS: readonly [path: string, word: string][] = [['/audit', 'Audit']];
+
+function sections(title: string, identity: Identity): Html {
+  const shown = identity.role === 'admin' ? [...SECTIONS, ...FOR_ADMINS] : SECTIONS;
+  const links = shown.map(
+    ([path, word]) => html`<a href="${path}"${word === title && html` aria-current="page"`}>${word}</a>
+`,
+  );
+  return html`<nav class="sections" aria-label="Sections">
+${links}</nav>`;
+}
 
 function signIn(next: string): Html {
   return html`<div class="account"><a href="/login?next=${encodeURIComponent(next)}">Sign in</a></div>`;

@@ -8,6 +8,7 @@ import { MAX_HOLDS } from '../../runs/sync/hold.ts';
 import { createSqliteStore } from '../../stores/sqlite/sqlite-store.ts';
 import { createHoldApi } from '../../triggers/holds/hold-api.ts';
 import { createRollbackApi } from '../../triggers/sync/rollback-api.ts';
+import { createStartSync } from '../../triggers/sync/start-sync.ts';
 import { createTestAccess, createTestGate } from '../access/access.fixture.ts';
 import { createLoginRoutes } from '../access/login-pages.ts';
 import { loadAssets } from '../frame/assets.ts';
@@ -54,6 +55,7 @@ async function createPages() {
   const mask = (text: string) => text.replaceAll(SECRET, '****');
   const holds = createHoldApi({ store, places, now: Date.now, log, mask });
   const rollBack = createRollbackApi({ store, places, mask });
+  const startSync = createStartSync({ store, places, now: Date.now });
   const known = async () => IDS.runnable;
   const app = new Hono();
   app.onError((error, c) => {
@@ -62,8 +64,9 @@ async function createPages() {
   });
   app.route('/', createLoginRoutes({ ...shared, gate }));
   app.route('/', createHoldRoutes({ ...shared, holds }));
-  const shown = [{ place, scope: 'sync:main', known }];
-  app.route('/', createServiceRoutes({ ...shared, places: shown, hasOutside: false, rollBack }));
+  const standing = async () => ({ head: null, services: [], remarks: [], problem: null });
+  const shown = [{ place, scope: 'sync:main', known, standing }];
+  app.route('/', createServiceRoutes({ ...shared, places: shown, hasOutside: false, rollBack, startSync }));
   return { app, store, logged };
 }
 

@@ -42,7 +42,7 @@ async function listHolds(c: HoldContext, { holds, assets, clock }: HoldRoutesOpt
   const { identity } = c.var;
   return c.html(
     page(
-      { title: 'Holds', identity, assets },
+      { title: 'Holds', identity, assets, watches: true },
       html`<h1>Holds</h1>
 ${holdList({ holds: found, identity, now: clock() })}
 ${holdForm(identity, c.req.query('service'))}`,
@@ -62,6 +62,7 @@ async function setHold(c: HoldContext, { holds, assets }: HoldRoutesOptions) {
   const by = callerOf(c).name;
   try {
     const hold = await holds.set(form ? fromForm(form) : await readJson(c), by);
+    c.set('target', hold.id);
     return isBrowser(c) ? c.redirect('/holds', 303) : c.json(holdJson(hold), 201);
   } catch (error) {
     // People get a page that says what is wrong with the form.

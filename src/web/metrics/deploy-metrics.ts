@@ -1,7 +1,7 @@
 /** The metrics of deployments, as the store counts them: how many there are and were, and how long they took. */
 
 import { statusOf } from '../../runs/deployments/deploy-progress.ts';
-import type { RunTally } from '../../runs/run-store.ts';
+import type { RunTally } from '../../runs/run-tally.ts';
 import { SECOND } from '../../units.ts';
 import { metricText } from './metric-text.ts';
 

@@ -3,7 +3,8 @@
 import { Hono } from 'hono';
 import { type Fleet, isSilent } from '../../runs/fleet.ts';
 import type { JobQueue } from '../../runs/job.ts';
-import type { RunStore, RunTally } from '../../runs/run-store.ts';
+import type { RunStore } from '../../runs/run-store.ts';
+import type { RunTally } from '../../runs/run-tally.ts';
 import { SECOND } from '../../units.ts';
 import type { RunPageEnv } from '../access/access.ts';
 import { createGuards, type GuardsOptions } from '../access/guards.ts';

@@ -135,7 +135,7 @@ function workerPage(frame: Omit<PageFrame, 'title'>, found: Found, isShared: boo
   const { workers, queued, running, oldestWaitingMs, stuck } = found;
   const kinds = found.queuedKinds.map(kindWords).join(', ');
   return page(
-    { ...frame, title: 'Workers' },
+    { ...frame, title: 'Workers', watches: true },
     html`<h1>Workers</h1>
 <p>${queued} waiting${kinds === '' ? '' : ` (${kinds})`}${oldest(oldestWaitingMs)}; ${running} running.</p>
 ${found.queuedLabels.map(

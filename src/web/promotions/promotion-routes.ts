@@ -70,6 +70,7 @@ async function start(c: PromotionContext, { promote, assets, signedUrl }: Promot
   const caller = { name: identity.name, isAdmin: hasRole(identity, 'admin') };
   try {
     const { run, proposal } = await promote.start(form ? fromForm(form) : await readJson(c), caller);
+    c.set('target', run.id);
     if (isBrowser(c)) return c.redirect(runPath(run.id), 303);
     const status = run.state === 'awaiting_approval' ? run.state : 'accepted';
     const environment = 'environment' in run.input ? run.input.environment : undefined;

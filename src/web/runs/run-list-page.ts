@@ -40,7 +40,7 @@ export interface RunListView {
 export function runListPage(view: RunListView): Html {
   const { frame, runs, filter, paged, older } = view;
   return page(
-    { ...frame, title: 'Runs' },
+    { ...frame, title: 'Runs', watches: true },
     html`<h1>Runs</h1>
 ${filterNav('kind', RUN_KINDS, filter.kind, {
   path: (kind) => listPath({ ...filter, kind }),

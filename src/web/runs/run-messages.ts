@@ -6,13 +6,24 @@ import type { RunEvent } from '../../runs/run-events.ts';
 import { plainLine, styledLine } from '../frame/ansi.ts';
 import { sseMessage } from '../frame/event-streams.ts';
 import { rfc3339 } from '../frame/format.ts';
+import { lastSequence } from '../logs/run-log.ts';
 import type { StreamWords } from './run-stream.ts';
 
-export function createPageWords(kind: RunKind): StreamWords {
+/** With `countsOnly`, `output` {step, lines} says how many lines were printed, in place of a `log` for each of them. */
+export function createPageWords(kind: RunKind, countsOnly = false): StreamWords {
   return {
-    messages: (event, after) => eventMessages(event, after, kind),
+    messages: (event, after) =>
+      countsOnly && event.type === 'step.log'
+        ? countMessage(event, after)
+        : eventMessages(event, after, kind),
     end: (run) => sseMessage('end', { state: run?.state ?? null }),
   };
+}
+
+function countMessage(event: EventOf<'step.log'>, after: number): string {
+  const last = lastSequence(event);
+  const lines = last - Math.max(after, event.seq - 1);
+  return lines > 0 ? sseMessage('output', { step: event.step, lines }, last) : '';
 }
 
 /**

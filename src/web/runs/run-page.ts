@@ -12,11 +12,11 @@ import type { ToolDetails } from '../deployments/tool-details.ts';
 import { toolSections } from '../deployments/tool-sections.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
+import type { Notice, RunHistory } from '../logs/run-log.ts';
 import { promotionSection } from '../promotions/promotion-view.ts';
 import { type Approval, approvalSection } from './approval-view.ts';
 import { explanationView } from './explanation-view.ts';
 import { type FactsContext, factsView, runReference } from './run-facts.ts';
-import type { Notice, RunHistory } from './run-log.ts';
 import { runPath, runTitle, stateBadge, stateWord } from './run-words.ts';
 import { stepView } from './step-view.ts';
 
@@ -54,7 +54,7 @@ export function runPage(view: RunView): Html {
   query.set('format', 'json');
   return page(
     { ...frame, title: `${stateWord(run.state)}: ${runTitle(run)}`, live: true },
-    html`<article class="run" ${!isFinal(run.state) && html`data-events="${events}" data-after="${history?.through ?? 0}"`}>
+    html`<article class="run" data-log="${path}/log${linkQuery}" ${!isFinal(run.state) && html`data-events="${events}" data-after="${history?.through ?? 0}"`}>
 <header class="run-head">
 <div id="outcome" data-live role="status">${stateBadge(run.state)} <span class="message">${plainLine(run.message)}</span></div>
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
@@ -91,7 +91,7 @@ function stepsSection(view: RunView, path: string): Html {
 <h2 id="steps-title">Steps</h2>
 <div id="step-list">${steps.map((step) => stepView(step, { ...view, hasWaves }, path))}</div>
 <p class="quiet" id="steps-note" data-live>${
-    steps.length === 0 ? noSteps : html`<a href="${path}/log${linkQuery}">Whole log as text</a>`
+    steps.length === 0 ? noSteps : html`<a href="${path}/log.txt${linkQuery}">Whole log as text</a>`
   }</p>
 </section>`;
 }

@@ -155,11 +155,6 @@ describe('the list of runs', () => {
       expect(page.status).toBe(400);
     }
   });
-
-  it('is the page to which / leads', async () => {
-    const response = await createPages().app.request('/');
-    expect(response.headers.get('Location')).toBe('/runs');
-  });
 });
 
 describe('the page of a run', () => {
@@ -231,7 +226,7 @@ describe('the page of a run', () => {
     expect(await typeFor('application/json, text/plain, */*')).toMatch('application/json');
   });
 
-  it('shows the last 2,000 lines of a long log with their numbers, and a link to the rest', async () => {
+  it('shows the last 200 lines of a long log with their numbers, and a link to the rest', async () => {
     const { store, app } = createPages();
     store.add('big');
     store.append('big', ...FAILED_RUN.slice(0, 6));
@@ -240,10 +235,31 @@ describe('the page of a run', () => {
       store.append('big', { type: 'step.log', step: 'platform/postgres', stream: 'stdout', lines });
     }
     const page = await (await app.request('/runs/big', { headers: { ...AS_VIEWER, ...BROWSER } })).text();
-    expect(page.match(/<li class="stdout">/g)).toHaveLength(2000);
-    expect(page).toContain('<ol class="log" start="4001"><li class="stdout">line 4001.</li>');
-    expect(page).toContain('Lines before 4001 are in the raw log.');
-    expect(page).toContain('href="/runs/big/log?step=platform%2Fpostgres"');
+    expect(page.match(/<li class="stdout">/g)).toHaveLength(200);
+    expect(page).toContain('<ol class="log" start="5801"><li class="stdout">line 5801.</li>');
+    expect(page).toContain('Lines before 5801 are in the raw log.');
+    expect(page).toContain('href="/runs/big/log.txt?step=platform%2Fpostgres"');
+  });
+
+  it('has the exit code and the wave of a step once, and no wave where there is none', async () => {
+    const { store, app } = createPages();
+    const message = 'Exit code 1: the disk is full';
+    const failed = { state: 'failed', exitCode: 1, ledger: null } as const;
+    store.add('codes');
+    store.append(
+      'codes',
+      ...FAILED_RUN.slice(0, 2),
+      { type: 'step.planned', step: 'a', position: 0, wave: 0, message: '' },
+      { type: 'step.finished', step: 'a', message, ...failed },
+      { type: 'step.planned', step: 'b', position: 1, wave: 2, message: '' },
+      { type: 'step.finished', step: 'b', message: 'It broke.', ...failed },
+    );
+    const page = await (await app.request('/runs/codes', { headers: { ...AS_VIEWER, ...BROWSER } })).text();
+    expect(page.match(/step-message">[^<]*/g)).toEqual([
+      `step-message">${message}`,
+      'step-message">It broke. · exit 1',
+    ]);
+    expect(page.match(/step-wave quiet">[^<]*/g)).toEqual(['step-wave quiet">', 'step-wave quiet">wave 2']);
   });
 
   it('continues with the event stream from its last event while the run is not final', async () => {

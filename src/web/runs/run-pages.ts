@@ -21,12 +21,12 @@ import { createStreamSeats, type StreamSeats } from '../doors/stream-seats.ts';
 import { jsonError } from '../frame/error-answer.ts';
 import { createEventStreams, type EventStreams, lastEventId, MAX_STREAMS } from '../frame/event-streams.ts';
 import { isBrowser, pageHeaders, prefersJson } from '../frame/page-headers.ts';
-import { openText } from '../frame/text-streams.ts';
+import { sendText, showLog, showPlainLog } from '../logs/log-routes.ts';
+import { readHistory } from '../logs/run-log.ts';
 import { readApproval } from './approval-view.ts';
 import { type ApprovalRights, decidersFor, decision, type RunAction } from './decisions.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
 import { listPath, runListPage } from './run-list-page.ts';
-import { readHistory, readLogText } from './run-log.ts';
 import { createPageWords } from './run-messages.ts';
 import { runPage } from './run-page.ts';
 import { streamRun } from './run-stream.ts';
@@ -35,7 +35,16 @@ import { runPath } from './run-words.ts';
 /** The part of the store that the pages of runs need. */
 export type RunReader = Pick<
   RunStore,
-  'run' | 'runs' | 'steps' | 'events' | 'latestEvent' | 'eventsOf' | 'reports' | 'watch'
+  | 'run'
+  | 'runs'
+  | 'steps'
+  | 'events'
+  | 'latestEvent'
+  | 'eventsOf'
+  | 'logTotals'
+  | 'logChunks'
+  | 'reports'
+  | 'watch'
 >;
 
 export interface RunRoutesOptions extends PageOptions {
@@ -70,10 +79,10 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   const seats = createStreamSeats(access, maxStreams ?? MAX_STREAMS);
   const routes = new Hono<RunPageEnv>();
   routes.use('/runs/*', pageHeaders());
-  routes.get('/', (c) => c.redirect('/runs'));
   routes.get('/runs', signedIn, (c) => listRuns(c, options));
   routes.get('/runs/:id', mayRead, (c) => showRun(c, options));
-  routes.get('/runs/:id/log', mayRead, (c) => showLog(c, options, seats));
+  routes.get('/runs/:id/log', mayRead, (c) => showLog(c, { ...options, seats }));
+  routes.get('/runs/:id/log.txt', mayRead, (c) => showPlainLog(c, { ...options, seats }));
   routes.get('/runs/:id/plan', mayRead, (c) => showPlan(c, options, seats));
   routes.get('/runs/:id/events', mayRead, (c) => streamEvents(c, options, streams));
   routes.post('/runs/:id/retry', mayOperate, (c) => act(c, retry, options));
@@ -119,13 +128,13 @@ async function showRun(
   { store, fleet, assets, clock, commitUrl, runUrl, approvals }: RunRoutesOptions,
 ) {
   const { identity } = c.var;
-  const { id, chosen } = c.var.run;
+  const { id } = c.var.run;
   const { format, log, key } = c.req.query();
   c.header('Vary', 'Accept');
   // A link on the page cannot send a header that says what it prefers.
   const json = prefersJson(c) || format === 'json';
   // The log is read first: later events are then in the state below, or come by the event stream.
-  const history = json || log === 'none' ? null : await readHistory(store, id, chosen);
+  const history = json || log === 'none' ? null : await readHistory(store, id);
   const run = (await store.run(id)) ?? c.var.run;
   const steps = await store.steps(id);
   const explanation = (await store.latestEvent(id, 'run.explained'))?.explanation ?? null;
@@ -147,16 +156,6 @@ async function showRun(
   return c.html(runPage({ ...found, ...shared, sameTarget, history }));
 }
 
-/** Sends the log of the run, or of one step. */
-async function showLog(c: RunContext, { store, assets }: RunRoutesOptions, seats: StreamSeats) {
-  const { run } = c.var;
-  const step = c.req.query('step') ?? null;
-  if (step !== null && !(await store.steps(run.id)).some(({ id }) => id === step)) {
-    return refuse(c, assets, 404, 'The run has no such step.');
-  }
-  return sendText(c, seats, () => readLogText(store, run.id, step));
-}
-
 /** Sends all plans of the run, or the plan of one step. */
 async function showPlan(c: RunContext, { store, assets }: RunRoutesOptions, seats: StreamSeats) {
   const { run } = c.var;
@@ -167,18 +166,11 @@ async function showPlan(c: RunContext, { store, assets }: RunRoutesOptions, seat
   return sendText(c, seats, () => planTexts(asked));
 }
 
-function sendText(c: RunContext, seats: StreamSeats, read: () => AsyncGenerator<string, void>) {
-  const headers = { 'Content-Type': 'text/plain; charset=utf-8' };
-  // Nobody would read the text of a HEAD request to its end.
-  if (c.req.method === 'HEAD') return c.body(null, 200, headers);
-  const text = openText(c, seats, read());
-  return text ? c.body(text, 200, headers) : jsonError(c, 503, 'Too many open texts.');
-}
-
 function streamEvents(c: RunContext, { store }: RunRoutesOptions, streams: EventStreams) {
   const after = lastEventId(c);
   if (after === null) return jsonError(c, 400, 'The last event id must be a number.');
-  return streamRun(c, { streams, store, after, words: createPageWords(c.var.run.kind) });
+  const words = createPageWords(c.var.run.kind, c.req.query('log') === 'counts');
+  return streamRun(c, { streams, store, after, words });
 }
 
 /** Does the action in the name of the caller. An action that is not possible now is answered with 409. */

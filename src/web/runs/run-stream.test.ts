@@ -116,6 +116,25 @@ describe('the event stream of a run', () => {
     }
   });
 
+  it('can count the lines of the log in place of sending them, from any line on', async () => {
+    const store = createRun();
+    store.append('r1', END);
+    const { app } = createTestPages(store);
+    const ask = async (after: number) => {
+      const path = `/runs/r1/events?log=counts&after=${after}`;
+      return parseMessages(await (await app.request(path, { headers: AS_VIEWER })).text());
+    };
+    const outputs = async (after: number) => (await ask(after)).filter(({ event }) => event === 'output');
+    const step = 'platform/postgres';
+    expect(await outputs(0)).toEqual([
+      { id: 7, event: 'output', data: { step, lines: 3 } },
+      { id: 9, event: 'output', data: { step, lines: 2 } },
+    ]);
+    expect(await outputs(6)).toMatchObject([{ data: { lines: 1 } }, { data: { lines: 2 } }]);
+    expect(await outputs(7)).toMatchObject([{ data: { lines: 2 } }]);
+    expect((await ask(0)).filter(({ event }) => event === 'log')).toEqual([]);
+  });
+
   it('refuses a last event id that is not a number', async () => {
     const { app } = createTestPages(createRun());
     for (const after of ['-1', 'x', '1.5', '9'.repeat(30), '']) {

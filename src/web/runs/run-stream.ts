@@ -1,13 +1,14 @@
 /** Writes the events of a run to an event stream: first the stored events, then each new one, until the run ends. */
 
 import type { Context } from 'hono';
+import { createPauses } from '../../event-loop.ts';
 import { isFinal, type Run } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { SECOND } from '../../units.ts';
 import { linkOf, type RunPageEnv } from '../access/access.ts';
 import type { EventStreams, SseStream } from '../frame/event-streams.ts';
-import { EVENTS_PER_READ, lastSequence } from './run-log.ts';
+import { EVENTS_PER_READ, lastSequence } from '../logs/run-log.ts';
 
 /** How events are written, in the form of text/event-stream. */
 export interface StreamWords {
@@ -29,6 +30,8 @@ export interface RunStreamOptions {
 type StreamedStore = Pick<RunStore, 'run' | 'events' | 'watch'>;
 
 const HEARTBEAT_MS = 15 * SECOND;
+/** A long log is written bit by bit, so that other requests are answered meanwhile. */
+const TURN_MS = 5;
 
 /** Answers with the events of the run that a guard has loaded. */
 export function streamRun(c: Context<RunPageEnv>, options: RunStreamOptions): Response {
@@ -46,6 +49,7 @@ async function followRun(
   { store, after, words }: RunStreamOptions,
 ): Promise<void> {
   const changes = watchRun(store, stream, runId);
+  const pause = createPauses(TURN_MS);
   let cursor = after;
   try {
     await stream.write('retry: 2000\n\n');
@@ -59,6 +63,7 @@ async function followRun(
         if (text !== '') await stream.write(text);
         cursor = Math.max(cursor, lastSequence(event));
         if (stream.aborted) return;
+        await pause();
       }
       // A page may be short because its lines are long, so only an empty one is the end.
       if (events.length > 0) continue;

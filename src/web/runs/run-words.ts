@@ -20,8 +20,8 @@ export function stateWord(state: RunState | StepState): string {
 
 /** The title of a run: the subject of its commit, or the requested commit while the subject is unknown. */
 export function runTitle(run: Run): string {
-  const title = kindOf(run).title?.(run);
-  if (title !== undefined) return plainLine(title);
+  const title = kindOf(run).title?.(run) ?? null;
+  if (title !== null) return plainLine(title);
   if (run.subject) return plainLine(run.subject);
   const asked = askedRevision(run);
   if (asked) return `Commit ${shortCommit(asked)}`;

@@ -9,6 +9,7 @@ import { plainLine } from '../frame/ansi.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import { holdForm, holdList } from '../holds/hold-list.ts';
 import { commitLink, moment, runLink } from '../runs/run-words.ts';
+import { servicePath } from './service-words.ts';
 
 export interface ServiceState {
   service: string;
@@ -66,7 +67,7 @@ export function serviceListPage(view: ServiceListView): Html {
   const services = environments.flatMap((one) => one.services);
   const drifted = services.filter(({ outside }) => outside?.drifted).map(({ service }) => service);
   return page(
-    { ...frame, title: 'Services' },
+    { ...frame, title: 'Services', watches: true },
     html`<h1>Services</h1>
 ${
   holds.length > 0 &&
@@ -89,18 +90,21 @@ function environmentPart(one: EnvironmentView, view: ServiceListView): Html {
 ${
   services.length === 0
     ? html`<p class="empty">No services yet. The first push or sync shows them.</p>`
-    : html`<ul class="runs">${services.map((state) => serviceRow(state, view, repository))}</ul>`
+    : html`<ul class="runs">${services.map((state) => serviceRow(state, one, view))}</ul>`
 }`;
 }
 
-function serviceRow(state: ServiceState, { now, commitUrl }: ServiceListView, repository: string): Html {
+function serviceRow(state: ServiceState, one: EnvironmentView, view: ServiceListView): Html {
   const { service, entry } = state;
+  const { now, commitUrl } = view;
+  const { repository } = one;
+  const place = view.environments.length > 1 ? one : null;
   const synced = entry?.synced;
   const [colour, word] = shownState(state);
   return html`<li class="run-row" data-service="${service}">
 <span class="state" data-state="${colour}">${word}</span>
 <div class="run-what">
-<strong><bdi>${plainLine(service)}</bdi></strong>
+<strong><a href="${servicePath(service, place)}"><bdi>${plainLine(service)}</bdi></a></strong>
 ${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(remark)}</span>`)}
 </div>
 <div class="run-where">
@@ -109,14 +113,15 @@ ${remarksOn(state).map((remark) => html`<span class="run-message">${plainLine(re
 </div>
 <div class="run-when">
 <span>${synced && moment(synced.at, now)}</span>
-<span>${entry && runLink(entry.attemptedRunId, 'Last run')}</span>
+<span>${entry && runLink(entry.attemptedRunId, html`Last run <span class="unseen">of ${plainLine(service)}</span>`)}</span>
 </div>
 </li>`;
 }
 
-/** A hold is shown instead of the last outcome, unless a task runs that began before it. */
-function shownState({ entry, hold, isSyncing }: ServiceState): [state: string, word: string] {
+/** A hold or a pin is shown instead of the last outcome, unless a task runs that began before it, or the last one failed. */
+function shownState({ entry, hold, pin, isSyncing }: ServiceState): [state: string, word: string] {
   if (hold && !isSyncing) return ['held', 'held'];
+  if (pin !== null && entry?.outcome === 'succeeded') return ['pinned', 'pinned'];
   return entry ? OUTCOMES[entry.outcome] : ['queued', 'never synced'];
 }
 

@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { LedgerEntry } from '../../runs/run-store.ts';
+import type { Standing } from '../../runs/sync/standing.ts';
 import { readLedger, readOutsideHashes } from '../../stores/sql/ledger.ts';
 import { saveLedger, savePin } from '../../stores/sql/save-branch-facts.ts';
 import { saveOutsideHashes } from '../../stores/sql/writes/beside-runs.ts';
@@ -13,6 +14,8 @@ import { createServiceRoutes, type ServiceRoutesOptions } from './service-pages.
 const NOW = Date.parse('2026-03-01T12:00:00.000Z');
 const SHA = '1234567890abcdef1234567890abcdef12345678';
 const SCOPE = 'sync:main';
+/** The list does not show where services stand. */
+const NOT_FETCHED: Standing = { head: null, services: [], remarks: [], problem: null };
 const TOKEN = { Authorization: 'Bearer viewer-token' };
 
 function entry(service: string, overrides: Partial<LedgerEntry> = {}): LedgerEntry {
@@ -63,6 +66,7 @@ function createPages(
       ...runs,
       scopes: async () => [],
       ledger: (scope) => runs.read((database) => readLedger(database, scope)),
+      serviceHistory: async () => [],
       outsideHashes: (scope) => runs.read((database) => readOutsideHashes(database, scope)),
     },
     places: [
@@ -70,10 +74,12 @@ function createPages(
         place: { repository: 'acme/platform', environment: null, branch: 'main' },
         scope: SCOPE,
         known: async () => ['platform/new'],
+        standing: async () => NOT_FETCHED,
       },
     ],
     hasOutside: true,
     rollBack: () => Promise.reject(new Error('Nothing is taken back here.')),
+    startSync: () => Promise.reject(new Error('Nothing is synced here.')),
     access,
     assets: loadAssets(),
     clock: () => NOW,

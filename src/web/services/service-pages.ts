@@ -1,4 +1,4 @@
-/** The route of services: the state of each as a page and as JSON. It reads the store, never a worker. */
+/** The routes of services: the list and each one as a page and as JSON, and the way back. They read, never work. */
 
 import { type Context, Hono } from 'hono';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
@@ -6,48 +6,77 @@ import type { LedgerEntry, RunStore } from '../../runs/run-store.ts';
 import { type Hold, holdsAt, holdsOf } from '../../runs/sync/hold.ts';
 import { describeScope, type Place } from '../../runs/sync/place.ts';
 import { environmentName, placesNamed } from '../../triggers/place.ts';
-import type { RollbackApi } from '../../triggers/sync/rollback-api.ts';
-import { hasRole, type RunPageEnv } from '../access/access.ts';
-import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
+import type { RunPageEnv } from '../access/access.ts';
+import { createGuards, type PageOptions } from '../access/guards.ts';
+import { refuse } from '../doors/refusals.ts';
 import { rfc3339 } from '../frame/format.ts';
 import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
-import { limitedBody, readJson } from '../frame/read-body.ts';
+import { limitedBody } from '../frame/read-body.ts';
 import { holdJson } from '../holds/hold-list.ts';
+import { readEnvironment, type ShownPlace } from './place-reader.ts';
+import { placeOf, rollBack, type ServiceActionsOptions, sync, unpin } from './service-actions.ts';
 import { type ServiceState, serviceListPage } from './service-list-page.ts';
+import { servicePage } from './service-page.ts';
+import { pastRunJson, standingJson } from './standing-json.ts';
 
-/** A place whose services are shown. */
-interface ServicePlace {
-  place: Place;
-  /** The group of runs whose ledger is shown. */
-  scope: string;
-  /** The ids of the services at the last fetched branch head. Empty before the first fetch. Never rejects. */
-  known(): Promise<readonly string[]>;
-}
-
-export interface ServiceRoutesOptions extends PageOptions {
-  store: Pick<RunStore, 'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds' | 'scopes'>;
-  places: readonly ServicePlace[];
+export interface ServiceRoutesOptions extends PageOptions, ServiceActionsOptions {
+  store: Pick<
+    RunStore,
+    'run' | 'active' | 'ledger' | 'outsideHashes' | 'holds' | 'scopes' | 'serviceHistory'
+  >;
+  places: readonly ShownPlace[];
   /** True when config hashes also stand in Dokploy. */
   hasOutside: boolean;
-  rollBack: RollbackApi;
 }
+
+/** The runs that the page of a service shows. */
+const HISTORY_LENGTH = 20;
 
 export function createServiceRoutes(options: ServiceRoutesOptions): Hono<RunPageEnv> {
   const { signedIn, operator } = createGuards(options);
   const routes = new Hono<RunPageEnv>();
   routes.use('/services/*', pageHeaders());
   routes.get('/services', signedIn, (c) => listServices(c, options));
+  routes.get('/services/:id{.+}', signedIn, (c) => showService(c, options));
   routes.post('/services/:id{.+}/rollback', operator, limitedBody(), (c) => rollBack(c, options));
+  routes.post('/services/:id{.+}/unpin', operator, limitedBody(), (c) => unpin(c, options));
+  routes.use('/sync', pageHeaders());
+  routes.post('/sync', operator, limitedBody(), (c) => sync(c, options));
   return routes;
 }
 
-/** The id of a service has slashes, which the address may also have in encoded form. */
-async function rollBack(c: Context<RunPageEnv>, { rollBack: take, runUrl }: ServiceRoutesOptions) {
-  const identity = callerOf(c);
-  const service = c.req.param('id') ?? '';
-  const caller = { name: identity.name, mayOverride: hasRole(identity, 'admin') };
-  const { id } = await take(service, await readJson(c), caller);
-  return c.json({ status: 'accepted', services: [service], run_id: id, url: runUrl(id) });
+async function showService(c: Context<RunPageEnv>, options: ServiceRoutesOptions) {
+  const { store, places, assets, clock, commitUrl, runUrl } = options;
+  const id = c.req.param('id') ?? '';
+  const holds = await store.holds();
+  const asked = placesNamed(placeOf(c), places);
+  const views = await Promise.all(asked.map((one) => readEnvironment(store, one, holds)));
+  const found = views.flatMap((now, n) => {
+    const service = now.standing.services.find((one) => one.service === id);
+    const open = asked[n];
+    return service && open ? [{ now, service, scope: open.scope }] : [];
+  });
+  const [first, ...others] = found;
+  c.header('Vary', 'Accept');
+  if (first === undefined) return refuse(c, assets, 404, 'Service not found.');
+  const environments = found.map(({ now }) => placeJson(now.place));
+  const { now, service, scope } = first;
+  const history = await store.serviceHistory(scope, id, HISTORY_LENGTH);
+  if (prefersJson(c)) {
+    return c.json({
+      ...standingJson(service, now, runUrl),
+      ...placeJson(now.place),
+      head: now.standing.head?.commit ?? null,
+      needs: service.needs,
+      needed_by: service.neededBy,
+      pins: service.pin === null ? [] : [service.pin],
+      history: history.map((past) => pastRunJson(past, runUrl)),
+      ...(others.length > 0 && { environments }),
+    });
+  }
+  const frame = { identity: c.var.identity, assets };
+  const namesPlace = places.length > 1;
+  return c.html(servicePage({ frame, now, service, history, at: clock(), commitUrl, namesPlace }));
 }
 
 async function listServices(c: Context<RunPageEnv>, options: ServiceRoutesOptions) {
@@ -81,7 +110,7 @@ async function scopesWithoutPlace({ store, places }: ServiceRoutesOptions): Prom
 /** Every service that the ledger or the branch knows, sorted by id. */
 async function statesOf(
   { store, hasOutside }: ServiceRoutesOptions,
-  { scope, known }: ServicePlace,
+  { scope, known }: ShownPlace,
   holds: readonly Hold[],
 ): Promise<ServiceState[]> {
   const { entries, pins } = await store.ledger(scope);

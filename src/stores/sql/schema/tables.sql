@@ -78,6 +78,17 @@ CREATE TABLE events (
 
 CREATE INDEX events_by_type ON events (run, type, seq) WHERE type <> 'step.log';
 
+-- Where each chunk of a log begins: `seq` names its event, and lines count from 1 within the step. With it, a part of a
+-- long log is found without the part before it.
+CREATE TABLE log_chunks (
+  run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+  step TEXT NOT NULL,
+  first_line INTEGER NOT NULL,
+  lines INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  PRIMARY KEY (run, step, first_line)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE steps (
   run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
   id TEXT NOT NULL,
@@ -218,6 +229,20 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_decision ON deliveries (decision, number);
 CREATE INDEX deliveries_by_time ON deliveries (received_at);
 CREATE INDEX deliveries_by_id ON deliveries (delivery_id) WHERE delivery_id IS NOT NULL;
+
+-- What people did by a page or by the API, the refused included. `result` is null from the start of an action to its end.
+CREATE TABLE audit (
+  id TEXT PRIMARY KEY,
+  at INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  role TEXT NOT NULL,
+  action TEXT NOT NULL,
+  target TEXT NOT NULL,
+  address TEXT NOT NULL,
+  result TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audit_by_time ON audit (at);
 
 -- How many runs ended, how, and how long they took, so that metrics never count backwards when old runs are deleted.
 -- `up_to_s` is the number of seconds that none of these took longer than, or 0 when there is no such bound.

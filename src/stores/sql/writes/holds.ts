@@ -11,9 +11,9 @@ import { noteReleased } from '../claimable.ts';
 import { asKeys, type Transaction, type Written } from '../database.ts';
 import { toHold } from '../holds.ts';
 import { QUEUED_RUNS, type StoredRun } from '../rows.ts';
-import { timeOrderedId } from '../time-ordered-id.ts';
 import { enqueue } from './enqueue.ts';
 import { storedRuns } from './stored-runs.ts';
+import { timeOrderedId } from './time-ordered-id.ts';
 
 const STANDING = '(ends_at IS NULL OR ends_at > ?)';
 

@@ -4,7 +4,7 @@ import { kindOf } from '../../../runs/kinds/kinds.ts';
 import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run, RunRequest } from '../../../runs/run.ts';
 import type { RunEventBody } from '../../../runs/run-events.ts';
-import { timeOrderedId } from '../time-ordered-id.ts';
+import { timeOrderedId } from './time-ordered-id.ts';
 
 /** Returns the events that the log of a new run begins with. */
 export function firstEvents({ approval }: RunRequest): RunEventBody[] {
@@ -13,7 +13,8 @@ export function firstEvents({ approval }: RunRequest): RunEventBody[] {
 }
 
 export function newRun(request: RunRequest, now: number): Run {
-  const { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey, priority = 0, labels = [] } = request;
+  const { kind, trigger, input, concurrencyGroup, coalesce, dedupeKey } = request;
+  const { priority = 0, labels = [], subject = null } = request;
   const run = {
     id: timeOrderedId(now),
     kind,
@@ -35,7 +36,7 @@ export function newRun(request: RunRequest, now: number): Run {
     approvalExpiresAt: null,
     cancelRequestedBy: null,
     revision: null,
-    subject: null,
+    subject,
     attempt: 0,
     handBacks: 0,
     chosen: 0,
