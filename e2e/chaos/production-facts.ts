@@ -28,7 +28,7 @@ export interface Decision {
 }
 
 /** A rollback of a service of production. */
-export interface Rollback {
+interface Rollback {
   service: string;
   revision: string;
   answered: boolean;
@@ -36,7 +36,7 @@ export interface Rollback {
 }
 
 /** A hold without an end of its own, from the answer until somebody first asks for its release. */
-export interface RecordedHold {
+interface RecordedHold {
   id: string;
   /** Null: both environments. */
   environment: string | null;
