@@ -2,12 +2,14 @@
 
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { apiDocument } from './api-document.ts';
 import { configurationDocument } from './configuration-document.ts';
 import { exampleOfEnvironment } from './environment-example.ts';
 import { configSchemaDocument, rulesSchemaDocument } from './json-schemas.ts';
 
 const DOCUMENTS = {
   '.env.example': exampleOfEnvironment,
+  'docs/api.md': apiDocument,
   'docs/config.schema.json': configSchemaDocument,
   'docs/configuration.md': configurationDocument,
   'docs/iac-runner.schema.json': rulesSchemaDocument,

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import fastGlob from 'fast-glob';
 import { describe, expect, it } from 'vitest';
+import { ROUTES } from './web/api/described-routes.ts';
 
 /** Lowest first. A room imports from lower levels and from itself, never upwards and never from a sibling. */
 const LEVELS = [
@@ -105,6 +106,26 @@ function localImports(file: string): string[] {
     .map((specifier) => path.posix.join(path.posix.dirname(file), specifier))
     .filter((target) => !target.startsWith('..'));
 }
+
+describe('The description of the interface', () => {
+  /** The styles and scripts of the pages. */
+  const UNDESCRIBED = /^get \/assets\//;
+
+  it('names every address, and no other', () => {
+    const pattern = /\b(?:app|routes)\.(get|post|delete)\(\s*'([^']+)'/g;
+    const found = files
+      .filter((file) => /^(?:web|jobs)\//.test(file))
+      .flatMap((file) => [...textOf(file).matchAll(pattern)])
+      .map(
+        ([, method, address = '']) => `${method} ${address.replace(/:(\w+)(?:\{.*?\}+)?(?=\/|$)/g, '{$1}')}`,
+      )
+      .filter((operation) => !UNDESCRIBED.test(operation));
+    const described = ROUTES.map(({ method, path: address }) => `${method} ${address}`);
+    // The addresses of these actions are in a table of their own.
+    const actions = ['approve', 'reject', 'cancel'].map((action) => `post /deploy/{id}/${action}`);
+    expect([...new Set([...found, ...actions])].sort()).toEqual(described.toSorted());
+  });
+});
 
 describe('Routes that change something', () => {
   /** These note what is done by themselves. */

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { apiDocument } from '../bin/api-document.ts';
 import { configurationDocument } from '../bin/configuration-document.ts';
 import { exampleOfEnvironment } from '../bin/environment-example.ts';
 import { configSchemaDocument, rulesSchemaDocument } from '../bin/json-schemas.ts';
@@ -26,6 +27,10 @@ describe('the words about the configuration', () => {
 
   it('docs/config.schema.json is what npm run docs writes', () => {
     expect(read('docs/config.schema.json')).toBe(configSchemaDocument());
+  });
+
+  it('docs/api.md is what npm run docs writes', () => {
+    expect(read('docs/api.md')).toBe(apiDocument());
   });
 
   it('docs/configuration.md has one row for each variable', () => {

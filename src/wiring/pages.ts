@@ -16,6 +16,7 @@ import { cancelRun, retryRun } from '../triggers/run-actions.ts';
 import { type Access, createAccess, signRunLink } from '../web/access/access.ts';
 import type { PageOptions } from '../web/access/guards.ts';
 import { createLoginRoutes } from '../web/access/login-pages.ts';
+import { createOpenApiRoutes } from '../web/api/openapi.ts';
 import { createAuditRoutes } from '../web/audit/audit-routes.ts';
 import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
 import { createDeployRoutes } from '../web/deployments/deploy-routes.ts';
@@ -75,6 +76,7 @@ export async function buildPages(config: Config, parts: PageParts) {
     apps: [
       createLoginRoutes({ ...shared, gate }),
       createAssetRoutes(shared.assets),
+      createOpenApiRoutes(),
       overview.routes,
       runs.routes,
       ...buildTableRoutes(config, parts, shared, shown),
