@@ -13,6 +13,7 @@ import { firstTask } from './first-task.ts';
 import { fullStore } from './full-store.ts';
 import { jobs } from './jobs.ts';
 import { logLines } from './log-lines.ts';
+import { longLog } from './long-log.ts';
 import { noOpSync } from './no-op-sync.ts';
 import { receivers } from './receivers.ts';
 import { recovery } from './recovery.ts';
@@ -33,6 +34,7 @@ const BENCHES: Record<string, Bench> = {
   'first-task': firstTask,
   start,
   'log-lines': logLines,
+  'long-log': longLog,
   wave,
   recovery,
   deployment,

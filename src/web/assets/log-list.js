@@ -4,7 +4,7 @@
  */
 
 /** So many rows are kept ready above and below those in view. */
-const SPARE_ROWS = 40;
+const SPARE_ROWS = 24;
 /** Browsers have a limit for the height of an element, the lowest at about 17 million pixels. */
 const MAX_HEIGHT = 15_000_000;
 /** Rows that come into view while the reader scrolls fast are asked for after this time. */
@@ -40,7 +40,7 @@ export function createList({ box, space, list }, rows, onScroll) {
     const count = rows.count();
     first = Math.max(0, Math.min(anchor - SPARE_ROWS, count - 1));
     const end = Math.min(count, anchor + inView() + SPARE_ROWS);
-    const before = made;
+    const before = new Map([...made].filter(([, row]) => !row.classList.contains('unread')));
     made = new Map();
     for (let index = first; index < end; index += 1) made.set(index, before.get(index) ?? rows.make(index));
     list.replaceChildren(...made.values());
@@ -92,8 +92,9 @@ export function createList({ box, space, list }, rows, onScroll) {
     show(anchor, y - (exact - anchor) * rowHeight);
   }
 
+  /** True at the end of what has its place by now. Lines that came since do not count, or nobody could stay there. */
   function isAtEnd() {
-    return last() >= rows.count() - 1 && box.scrollHeight - box.scrollTop - box.clientHeight < rowHeight * 2;
+    return box.scrollHeight - box.scrollTop - box.clientHeight < rowHeight * 2;
   }
 
   function toEnd() {
@@ -119,7 +120,6 @@ export function createList({ box, space, list }, rows, onScroll) {
     const anchor = rowAt(box.scrollTop - top);
     const anchorTop = top + (made.get(anchor)?.offsetTop ?? 0);
     change();
-    for (const [index, row] of made) if (row.classList.contains('unread')) made.delete(index);
     if (isStuckToEnd) toEnd();
     else show(anchor, anchorTop);
   }

@@ -61,6 +61,7 @@ export async function openLog(details, { address, isLive, start, total }) {
   let current = start;
   let isFollowing = isLive && start === null;
   let movedAt = 0;
+  let isCatchingUp = false;
 
   const { space, list } = makeSpace();
   const rows = {
@@ -116,6 +117,18 @@ export async function openLog(details, { address, isLive, start, total }) {
     };
   }
 
+  /** Reads the newest lines before it shows them, so that a log that grows is drawn once for each part. */
+  async function catchUp() {
+    if (isCatchingUp) return;
+    isCatchingUp = true;
+    for (let shown = -1; isFollowing && shown < all.count(); ) {
+      shown = all.count();
+      await rows.load(Math.max(0, shown - FIRST_LINES), shown - 1);
+      if (isFollowing) view.toEnd();
+    }
+    isCatchingUp = false;
+  }
+
   /** Shows a line, and returns false if there is none with this number. */
   function goTo(number) {
     if (number < 1 || number > all.count()) return false;
@@ -153,7 +166,7 @@ export async function openLog(details, { address, isLive, start, total }) {
       all.grow(count);
       lines.grow(count);
       style();
-      if (isFollowing && lines === all) view.toEnd();
+      if (isFollowing && lines === all) void catchUp();
       else view.update();
     },
   };

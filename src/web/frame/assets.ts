@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
 import { Hono } from 'hono';
 import { assetFile } from '../../program-files.ts';
 
@@ -9,12 +10,9 @@ const SCRIPT = 'text/javascript; charset=utf-8';
 const CONTENT_TYPES = {
   'app.css': 'text/css; charset=utf-8',
   'run.css': 'text/css; charset=utf-8',
-  'plan.css': 'text/css; charset=utf-8',
-  'colours.css': 'text/css; charset=utf-8',
   'overview.css': 'text/css; charset=utf-8',
   'watch.js': SCRIPT,
   'watch-worker.js': SCRIPT,
-  'log.css': 'text/css; charset=utf-8',
   'run.js': SCRIPT,
   'log-viewer.js': SCRIPT,
   'log-bar.js': SCRIPT,
@@ -26,6 +24,9 @@ const CONTENT_TYPES = {
 } as const;
 
 type AssetName = keyof typeof CONTENT_TYPES;
+
+/** The page of a run has one style sheet of its own, because it is only painted when all of them are there. */
+const RUN_STYLES = ['run.css', 'log.css', 'plan.css', 'colours.css'];
 
 interface Asset {
   content: string;
@@ -49,10 +50,17 @@ const COLOUR_CLASSES = Array.from(
 ).join('');
 
 function load(name: AssetName): Asset {
-  const file = readFileSync(assetFile(`web/assets/${name}`), 'utf8');
-  const content = name === 'colours.css' ? COLOUR_CLASSES + file : withHashes(file);
+  const content = name === 'run.css' ? RUN_STYLES.map(readStyle).join('\n') : withHashes(read(name));
   const hash = createHash('sha256').update(content).digest('base64url').slice(0, 16);
   return { content, hash, path: `/assets/${name}?v=${hash}` };
+}
+
+function read(name: string): string {
+  return readFileSync(assetFile(`web/assets/${name}`), 'utf8');
+}
+
+function readStyle(name: string): string {
+  return name === 'colours.css' ? COLOUR_CLASSES + read(name) : read(name);
 }
 
 /** Lets the imports of a script name the others by their addresses with a hash, too. */
@@ -67,15 +75,22 @@ function withHashes(script: string): string {
 export function createAssetRoutes(assets: Assets): Hono {
   const routes = new Hono();
   for (const [name, { content, hash }] of Object.entries(assets)) {
-    const etag = `"${hash}"`;
+    // It is weak, because the compressed content has the same one.
+    const etag = `W/"${hash}"`;
+    let zipped: Uint8Array<ArrayBuffer> | null = null;
     routes.get(`/assets/${name}`, (c) => {
       c.header('ETag', etag);
       c.header('X-Content-Type-Options', 'nosniff');
       const hasHash = c.req.query('v') === hash;
       c.header('Cache-Control', hasHash ? 'public, max-age=31536000, immutable' : 'no-cache');
-      // The ETag of a compressed answer is marked as weak.
-      if (c.req.header('If-None-Match')?.replace(/^W\//, '') === etag) return c.body(null, 304);
-      return c.body(content, 200, { 'Content-Type': CONTENT_TYPES[name as AssetName] });
+      if (c.req.header('If-None-Match') === etag) return c.body(null, 304);
+      c.header('Content-Type', CONTENT_TYPES[name as AssetName]);
+      c.header('Vary', 'Accept-Encoding');
+      if (!/\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(c.req.header('Accept-Encoding') ?? ''))
+        return c.body(content);
+      zipped ??= new Uint8Array(gzipSync(content));
+      c.header('Content-Encoding', 'gzip');
+      return c.body(zipped);
     });
   }
   return routes;

@@ -77,9 +77,6 @@ const LOG_SCRIPTS = [
 
 function liveParts(assets: Assets): Html {
   return html`<link rel="stylesheet" href="${assets['run.css'].path}">
-<link rel="stylesheet" href="${assets['log.css'].path}">
-<link rel="stylesheet" href="${assets['plan.css'].path}">
-<link rel="stylesheet" href="${assets['colours.css'].path}">
 ${LOG_SCRIPTS.map((name) => html`<link rel="modulepreload" href="${assets[name].path}">`)}
 <script type="module" src="${assets['run.js'].path}"></script>`;
 }
