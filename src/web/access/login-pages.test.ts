@@ -58,7 +58,7 @@ describe('signing in', () => {
     const app = createApp();
     const headers = await signIn(app, 'viewer-token');
     const response = await app.request('/login?next=//evil.example', { headers });
-    expect([response.status, response.headers.get('Location')]).toEqual([303, '/runs']);
+    expect([response.status, response.headers.get('Location')]).toEqual([303, '/']);
   });
 });
 
@@ -80,16 +80,16 @@ describe('localPath', () => {
   const PATHS: [next: string | undefined, path: string][] = [
     ['/runs/r1?step=a%2Fb', '/runs/r1?step=a%2Fb'],
     ['/runs/../login', '/login'],
-    [undefined, '/runs'],
-    ['', '/runs'],
-    ['runs', '/runs'],
-    ['https://evil.example/', '/runs'],
-    ['//evil.example/', '/runs'],
-    ['/\\evil.example/', '/runs'],
-    ['/\t/evil.example/', '/runs'],
-    ['/\n//evil.example', '/runs'],
-    ['javascript:alert(1)', '/runs'],
-    ['/.//evil.example', '/runs'],
+    [undefined, '/'],
+    ['', '/'],
+    ['runs', '/'],
+    ['https://evil.example/', '/'],
+    ['//evil.example/', '/'],
+    ['/\\evil.example/', '/'],
+    ['/\t/evil.example/', '/'],
+    ['/\n//evil.example', '/'],
+    ['javascript:alert(1)', '/'],
+    ['/.//evil.example', '/'],
   ];
 
   it.each(PATHS)('turns %j into the path %j', (next, path) => {

@@ -18,13 +18,13 @@ export function requestOrigin(c: Context, publicUrl: string | null): 'same' | 'c
   return origin === `http://${host}` || origin === `https://${host}` ? 'same' : 'cross';
 }
 
-/** `next` if it is a path on this host, else the list of runs. So signing in never leads to another site. */
+/** `next` if it is a path on this host, else the overview. So signing in never leads to another site. */
 export function localPath(next: string | undefined): string {
-  if (next === undefined || !next.startsWith('/')) return '/runs';
+  if (next === undefined || !next.startsWith('/')) return '/';
   const base = 'http://local.invalid';
   // The parser treats `//host`, `/\host`, tabs and line breaks as browsers do.
   const url = URL.canParse(next, base) ? new URL(next, base) : null;
   // The parser reads `/.//host` as a path and returns `//host`, which the browser would read as another host.
   const isLocal = url?.origin === base && !url.pathname.startsWith('//');
-  return isLocal ? url.pathname + url.search : '/runs';
+  return isLocal ? url.pathname + url.search : '/';
 }

@@ -1,5 +1,6 @@
 /** Finds the line of a failed step's log that most likely says what went wrong. */
 
+import type { Step } from '../../runs/run.ts';
 import type { OutputStream } from '../../runs/run-events.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { plainLine } from '../frame/ansi.ts';
@@ -32,6 +33,23 @@ export async function errorLine(
       : [],
   );
   return chooseLine(lines.filter(({ text }) => text !== ''));
+}
+
+/** The first step that failed, with the line of its log that says why. */
+export interface FailedLine {
+  step: Step;
+  line: string;
+}
+
+/** Resolves to null if no step failed, or if it wrote nothing. */
+export async function firstFailedLine(
+  store: Pick<RunStore, 'events' | 'eventsOf'>,
+  runId: string,
+  steps: readonly Step[],
+): Promise<FailedLine | null> {
+  const step = steps.find(({ state }) => state === 'failed' || state === 'timed_out');
+  const line = step ? await errorLine(store, runId, step.id) : null;
+  return step && line !== null ? { step, line } : null;
 }
 
 /** The first line that names an error, else the last one that was written as an error, else the last one. */

@@ -15,6 +15,7 @@ import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import type { Notice, RunHistory } from '../logs/run-log.ts';
 import { promotionSection } from '../promotions/promotion-view.ts';
 import { type Approval, approvalSection } from './approval-view.ts';
+import type { FailedLine } from './error-line.ts';
 import { explanationView } from './explanation-view.ts';
 import { type FactsContext, factsView, runReference } from './run-facts.ts';
 import { runPath, runTitle, stateBadge, stateWord } from './run-words.ts';
@@ -37,6 +38,8 @@ export interface RunView extends FactsContext {
   sameTarget: Run[];
   /** Null when only the state is asked for, as the script of an open page does. */
   history: RunHistory | null;
+  /** What most likely went wrong, or null. */
+  failedLine: FailedLine | null;
   /** Why no machine takes it, or null. */
   waitsFor: string | null;
   /** Reports to GitHub or to another receiver that could not be delivered. */
@@ -129,9 +132,13 @@ function reportWords({ reporter, target }: Report): string {
 }
 
 /** The next action, and the run that covers a superseded one. */
-function advice({ run, linkQuery, waitsFor }: RunView): Html {
+function advice({ run, linkQuery, waitsFor, failedLine }: RunView): Html {
   const action = nextActionOf(run);
   return html`
+${
+  failedLine !== null &&
+  html`<p class="advice" data-bad="true"><a href="#step-${failedLine.step.position}"><bdi>${plainLine(failedLine.step.id)}</bdi></a>: <code>${failedLine.line}</code></p>`
+}
 ${waitsFor !== null && html`<p class="advice" data-bad="true">${plainLine(waitsFor)} It starts as soon as there is one.</p>`}
 ${run.coveredBy !== null && html`<p class="advice">Covered by ${runReference(run.coveredBy, linkQuery)}.</p>`}
 ${action !== null && html`<p class="advice" data-bad="${String(endedBadly(run.state) && run.state !== 'cancelled')}">${action}</p>`}

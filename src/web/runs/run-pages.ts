@@ -25,6 +25,7 @@ import { sendText, showLog, showPlainLog } from '../logs/log-routes.ts';
 import { readHistory } from '../logs/run-log.ts';
 import { readApproval } from './approval-view.ts';
 import { type ApprovalRights, decidersFor, decision, type RunAction } from './decisions.ts';
+import { firstFailedLine } from './error-line.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
 import { listPath, runListPage } from './run-list-page.ts';
 import { createPageWords } from './run-messages.ts';
@@ -151,9 +152,10 @@ async function showRun(
     tool && identity
       ? await store.runs({ concurrencyGroup: run.concurrencyGroup, limit: HISTORY_LENGTH })
       : [];
+  const failedLine = await firstFailedLine(store, id, steps);
   const frame = { identity, assets, signInTo: addressAfterSignIn(c) };
   const shared = { frame, linkQuery, now: clock(), commitUrl, ...decidersFor(run, identity, approvals) };
-  return c.html(runPage({ ...found, ...shared, sameTarget, history }));
+  return c.html(runPage({ ...found, ...shared, sameTarget, history, failedLine }));
 }
 
 /** Sends all plans of the run, or the plan of one step. */
