@@ -119,6 +119,7 @@ it('The page of a service takes it back to an earlier outcome, after a question'
   page.once('dialog', (dialog) => dialog.accept());
   await page.getByRole('button', { name: `Roll back to this: ${commit.slice(0, 8)}` }).click();
   await page.waitForURL(/\/runs\//);
+  await runner.waitForRun(page.url().split('/').at(-1) ?? '', 'succeeded');
   await page.goto(`${runner.url}/`);
   await page.locator('.tile[data-state="pinned"]', { hasText: 'platform/blog' }).waitFor();
   const { body } = await ask('/services/platform/blog');
