@@ -61,8 +61,8 @@ editors is [config.schema.json](config.schema.json). [environments.md](environme
 ## More
 
 - What tasks get, and which variables they can never get, is described in [tasks.md](tasks.md).
-- \`sync\`, \`rollback\`, \`unpin\` and \`sign\` read only \`SYNC_SECRET\`, \`WEBHOOK_SECRET\`, \`IAC_RUNNER_URL\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
-- \`deliveries\`, \`hold\`, \`release\` and \`rollback --override-hold\` read \`IAC_RUNNER_TOKEN\`, and the last four of these.
+- \`sign\` reads only \`SYNC_SECRET\`, \`WEBHOOK_SECRET\`, \`IAC_RUNNER_URL\`, \`PUBLIC_URL\`, \`INTERNAL_DOMAIN\` and \`WEBHOOK_PORT\`.
+- Subcommands that ask a server read \`IAC_RUNNER_TOKEN\`, and the last four of these. \`sync\`, \`rollback\` and \`unpin\` read the secrets, too, and sign if there is no token.
 `;
 
 /** The whole document, ready to be written. */

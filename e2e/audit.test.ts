@@ -72,7 +72,55 @@ it('Each action of a person is noted, also a refused one, and reading is not', a
   expect(found[0]?.address).toMatch(/127\.0\.0\.1/);
   const lines = (await (await ask('/audit?format=jsonl', 'admin')).text()).trim().split('\n');
   expect(lines.map((line) => JSON.parse(line))).toEqual(found);
+  const headers = { Authorization: `Bearer ${API_TOKENS.admin}`, Accept: 'text/csv' };
+  const csv = await ask('/audit', 'admin', { headers });
+  expect(csv.headers.get('Content-Type')).toBe('text/csv; charset=utf-8');
+  const rows = (await csv.text()).trimEnd().split('\r\n');
+  expect(rows).toHaveLength(found.length + 1);
+  expect(rows[0]).toBe('"at","actor","role","action","target","address","result"');
+  expect(rows[1]).toContain(`"operator","operator","retry","${runId}"`);
 });
+
+const descriptionSchema = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) });
+/** These name nobody: their signature proves only that the sender has the secret. */
+const SIGNED = ['/webhook', '/pubsub/push'];
+
+it('Every address that changes something leaves an entry, as the description of the interface lists them', async () => {
+  const { runner } = scene();
+  const { paths } = descriptionSchema.parse((await runner.getJson('/openapi.json')).body);
+  const changing = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.keys(operations)
+      .filter((method) => method !== 'get' && !SIGNED.includes(path))
+      .map((method) => ({ path: path.replace('{number}', '1').replace(/\{\w+\}/g, 'x'), method })),
+  );
+  expect(changing.length).toBeGreaterThan(10);
+  const cookie = await signIn(runner.url);
+  // Signing out comes last, because it ends the session of the others.
+  changing.sort((one, other) => Number(one.path === '/logout') - Number(other.path === '/logout'));
+  for (const { path, method } of changing) {
+    const before = (await entries()).entries.length;
+    const response = await fetch(runner.url + path, {
+      method: method.toUpperCase(),
+      headers: { Cookie: cookie, 'Sec-Fetch-Site': 'same-origin' },
+      body: path === '/login' ? new URLSearchParams({ token: API_TOKENS.admin }) : '{}',
+      redirect: 'manual',
+    });
+    const found = (await entries()).entries;
+    expect({ path, method, entries: found.length }).toEqual({ path, method, entries: before + 1 });
+    expect(found[0]).toMatchObject({ actor: 'admin', role: 'admin', result: resultOf(response.status) });
+  }
+});
+
+function resultOf(status: number): string {
+  if (status < 400) return 'done';
+  return status < 500 ? `refused (${status})` : `failed (${status})`;
+}
+
+async function signIn(url: string): Promise<string> {
+  const body = new URLSearchParams({ token: API_TOKENS.admin });
+  const response = await fetch(`${url}/login`, { method: 'POST', body, redirect: 'manual' });
+  return response.headers.get('Set-Cookie')?.split(';')[0] ?? '';
+}
 
 it('Only admins read it, and what is no id or format is refused', async () => {
   expect((await ask('/audit', 'operator')).status).toBe(403);

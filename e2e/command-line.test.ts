@@ -1,21 +1,30 @@
 /** The commands that read what a server knows, and act on runs, against a real server. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { reachableAddress } from './support/free-port.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
 import { pushRun } from './support/pushed-run.ts';
 import { runProgram } from './support/runner.ts';
 import { API_TOKENS } from './support/runner-environment.ts';
 import { openGate, shareStage } from './support/shared-stage.ts';
+import { setTestStage } from './support/test-stage.ts';
+import { until } from './support/until.ts';
 
 const scene = shareStage('command-line');
 
-async function command(args: string[], role: keyof typeof API_TOKENS | null = 'operator') {
+async function command(
+  args: string[],
+  role: keyof typeof API_TOKENS | null = 'operator',
+  more: Record<string, string> = {},
+) {
   const { stage, runner } = scene();
   return runProgram([...args, '--url', runner.url], {
     ...stage.runnerOptions,
     environment: {
       WEBHOOK_SECRET: undefined,
       IAC_RUNNER_TOKEN: role === null ? undefined : API_TOKENS[role],
+      ...more,
     },
   });
 }
@@ -32,6 +41,10 @@ it('Commands say what is live, why a service is not, and what ran; and act on ru
   expect(status.stdout).toMatch(/failed +platform\/shop +never +Exit code 3/);
   expect(status.stdout).not.toContain('platform/redis');
   expect(status.stdout).not.toContain('\u001b');
+  const coloured = await command(['status'], 'operator', { FORCE_COLOR: '1' });
+  expect(coloured.stdout).toContain('\u001b[31mfailed\u001b[39m');
+  const plain = await command(['status'], 'operator', { NO_COLOR: '1' });
+  expect(plain.stdout).not.toContain('\u001b');
   expect((await command(['status', '--environment', 'default'])).stdout).toContain('platform/redis');
   const json = JSON.parse((await command(['status', '--json'])).stdout);
   expect(json).toMatchObject({ environments: [{ name: 'default', head: commit }] });
@@ -53,6 +66,14 @@ it('Commands say what is live, why a service is not, and what ran; and act on ru
   expect((await command(['logs', runId, 'platform/shop'])).stdout).toBe('first\nbroken');
   const followed = await command(['logs', runId, 'platform/shop', '--follow']);
   expect(followed).toMatchObject({ exitCode: 1, stdout: 'first\nbroken' });
+  const line = { event: 'log', step: 'platform/shop', number: 2, text: 'broken' };
+  const lines = await command(['logs', runId, 'platform/shop', '--json']);
+  expect(JSON.parse(lines.stdout.split('\n')[1] ?? '')).toEqual({ ...line, at: expect.any(String) });
+  const followedLines = await command(['logs', runId, 'platform/shop', '--json', '--follow']);
+  expect(JSON.parse(followedLines.stdout.split('\n')[1] ?? '')).toEqual(line);
+  const wrongStep = await command(['logs', runId, 'platform/shpo']);
+  expect(wrongStep).toMatchObject({ exitCode: 2, stdout: '' });
+  expect(wrongStep.stderr).toContain('There is no step "platform/shpo". Did you mean platform/shop?');
 
   const retried = await command(['retry', runId, '--json']);
   expect(retried.exitCode).toBe(0);
@@ -73,6 +94,86 @@ it('A run is cancelled by a part of its id that only it has', async () => {
   expect(cancelled).toMatchObject({ exitCode: 0, stderr: '' });
   await runner.waitForRun(runId, 'cancelled');
   await openGate(stage, 'never');
+});
+
+it('A log that is followed goes on where it was when the server is killed and started again', async () => {
+  const stage = await setTestStage('followed-log');
+  const environment = await reachableAddress();
+  const first = await stage.start({ environment });
+  const script = `seq -f 'before %.0f' 3000; ${waitAtGate('resume')}; seq -f 'after %.0f' 3000`;
+  await writeShellService(stage.repository, 'platform/01.resumed', script);
+  const { runId } = await pushRun(stage, first, 'Go on');
+  const following = runProgram(['logs', runId, 'platform/resumed', '--follow', '--url', first.url], {
+    ...stage.runnerOptions,
+    environment: { IAC_RUNNER_TOKEN: API_TOKENS.viewer },
+  });
+  const log = `/runs/${runId}/log?step=platform%2Fresumed&from=3000`;
+  await until('the line before 3000', async () =>
+    JSON.stringify((await first.getJson(log)).body).includes('before 3000') ? true : null,
+  );
+  // The command has a moment to print some of the lines. The test holds whatever it has printed.
+  await sleep(1_000);
+  await first.kill();
+  const second = await stage.start({ environment });
+  await openGate(stage, 'resume');
+  const { exitCode, stdout } = await following;
+  const numbered = (word: string) => Array.from({ length: 3_000 }, (_, index) => `${word} ${index + 1}`);
+  // The second attempt prints everything again from its start.
+  expect(stdout.split('\n')).toEqual([...numbered('before'), ...numbered('before'), ...numbered('after')]);
+  expect(exitCode).toBe(0);
+  expect(await second.waitForRun(runId, 'succeeded')).toMatchObject({ attempt: 2 });
+});
+
+it('A sync, a rollback to the beginning of a commit, and its end stand under the name of the token', async () => {
+  const { stage, runner } = scene();
+  await writeShellService(stage.repository, 'platform/08.stall', 'echo one');
+  const { runId, commit } = await pushRun(stage, runner, 'Open a stall');
+  await runner.waitForRun(runId, 'succeeded');
+  const short = commit.slice(0, 8);
+  const back = await command(['rollback', 'platform/stall', '--to', short, '--reason', 'It leaks', '--json']);
+  expect(back).toMatchObject({ exitCode: 0, stderr: '' });
+  const { run_id: backId, services } = JSON.parse(back.stdout);
+  expect(services).toEqual(['platform/stall']);
+  await runner.waitForRun(backId, 'succeeded');
+  for (const args of [
+    ['unpin', 'platform/stall', '--json'],
+    ['sync', 'platform/stall', '--force', '--json'],
+  ]) {
+    const done = await command(args);
+    expect(done).toMatchObject({ exitCode: 0, stderr: '' });
+    const { run_id: id } = JSON.parse(done.stdout);
+    await runner.waitForRun(id, 'succeeded');
+    expect((await runner.getJson(`/runs/${id}`)).body).toMatchObject({ trigger: { actor: 'operator' } });
+  }
+  expect((await runner.getJson(`/runs/${backId}`)).body).toMatchObject({
+    trigger: { actor: 'operator' },
+    revision: commit,
+  });
+  const followed = await command(['sync', 'platform/stall', '--force', '--follow']);
+  expect(followed).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(followed.stdout).toContain('platform/stall | one');
+});
+
+it('A refusal says which service or environment was probably meant', async () => {
+  for (const args of [
+    ['hold', 'platform/rdis', '--reason', 'x'],
+    ['rollback', 'platform/rdis', '--to', 'a'.repeat(40)],
+    ['sync', 'platform/rdis'],
+    ['unpin', 'platform/rdis'],
+  ]) {
+    const { exitCode, stderr } = await command(args);
+    expect({ args, exitCode }).toEqual({ args, exitCode: 4 });
+    expect(stderr).toMatch(/Unknown service "platform\/rdis".* Did you mean platform\/redis\?$/);
+  }
+  const { exitCode, stderr } = await command(['promote', 'defalt']);
+  expect({ exitCode }).toEqual({ exitCode: 4 });
+  expect(stderr).toMatch(/Did you mean default\?$/);
+  // A signed request takes whole commit ids only.
+  const signed = await runProgram(
+    ['rollback', 'platform/redis', '--to', 'abcdef12'],
+    scene().stage.runnerOptions,
+  );
+  expect(signed).toMatchObject({ exitCode: 2, stdout: '' });
 });
 
 it('Without a token nothing is asked, and a mistyped command is corrected', async () => {

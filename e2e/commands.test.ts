@@ -36,6 +36,7 @@ describe('The command line', () => {
         const { exitCode, stdout, stderr } = await runProgram(args, options);
         expect({ args, exitCode, stderr }).toEqual({ args, exitCode: 0, stderr: '' });
         expect(stdout).toContain(`Usage: iac-runner ${name}`);
+        expect(stdout).toMatch(new RegExp(`^Example:\\n  (?:source <\\()?iac-runner ${name}\\b`, 'm'));
       }
     }
     expect(await runProgram(['--version'], options)).toMatchObject({

@@ -131,6 +131,14 @@ describe('iac-runner promote', () => {
       exitCode: 4,
       stderr: expect.stringContaining('break_glass needs the role admin'),
     });
+    expect((await world.ask('ada', '/audit')).body).toMatchObject({
+      entries: [
+        { actor: 'olga', action: 'promote_break_glass', result: 'refused (403)' },
+        { actor: 'vera', action: 'promote', result: 'refused (403)' },
+        { actor: 'olga', action: 'promote', result: 'done' },
+        ...[expect.anything(), expect.anything()],
+      ],
+    });
     expect(await command('olga')).toMatchObject({ exitCode: 2 });
   });
 });

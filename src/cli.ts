@@ -42,6 +42,7 @@ const SUBCOMMANDS: Record<string, () => Promise<Subcommand>> = {
   tools: async () => (await import('./commands/tools.ts')).tools,
   exec: async () => (await import('./commands/exec.ts')).exec,
   sign: async () => (await import('./commands/sign.ts')).sign,
+  completion: async () => (await import('./commands/completion/completion.ts')).completionOf(SUBCOMMANDS),
 };
 
 async function main([name, ...args]: string[]): Promise<number> {

@@ -8,7 +8,7 @@ import type { RepositoryConfig } from './config/repositories.ts';
 import { withSecretFiles } from './config/secret-files.ts';
 import { neverForTasks, type SecretsConfig, secretsConfig, without } from './config/secrets.ts';
 import { ACCESS, accessConfig } from './config/tables/access.ts';
-import { CLIENT, readApiClientConfig, readClientConfig } from './config/tables/client.ts';
+import { CLIENT, readApiClientConfig, readClientConfig, readSenderConfig } from './config/tables/client.ts';
 import {
   DEPLOYMENTS,
   DRIFT,
@@ -175,14 +175,19 @@ function withHints<T>(environment: Environment, read: () => T): T {
   }
 }
 
-/** The secret and the address with which `sync` and `sign` talk to a running server. */
+/** The secret and the address with which `sign` makes requests for a running server. */
 export function loadClientConfig(environment: Environment = process.env): { secret: string; url: string } {
   return withHints(environment, () => readClientConfig(environment));
 }
 
-/** The token and the address with which `deliveries` talks to a running server. */
+/** The token and the address with which subcommands talk to a running server. */
 export function loadApiClientConfig(environment: Environment = process.env): { token: string; url: string } {
   return withHints(environment, () => readApiClientConfig(environment));
+}
+
+/** The same with the token, if there is one, or else with the secret. */
+export function loadSenderConfig(environment: Environment = process.env) {
+  return withHints(environment, () => readSenderConfig(environment));
 }
 
 /** The places where `tools` looks for terraform and tofu. */

@@ -11,8 +11,8 @@ const DEFAULT_LIMIT = 20;
 
 export const deliveries: Subcommand = {
   summary: 'List deliveries and their decisions, or replay one.',
-  help: `Usage: iac-runner deliveries [--decision DECISION] [--limit N] [--url URL]
-       iac-runner deliveries --replay NUMBER [--url URL]
+  help: `Usage: iac-runner deliveries [--decision DECISION] [--limit N] [--json] [--url URL]
+       iac-runner deliveries --replay NUMBER [--json] [--url URL]
 
 Lists the requests to /webhook, newest first: number, time, decision, event, detail, run.
 Reads an API token (see API_TOKENS) from IAC_RUNNER_TOKEN: listing needs a viewer's, replaying an operator's.
@@ -21,8 +21,12 @@ Options:
   --decision DECISION   only ${DELIVERY_DECISIONS.join(', ')}
   --limit N             at most N (default ${DEFAULT_LIMIT})
   --replay NUMBER       run the request of this delivery again; it never takes a service back to an older commit
+  --json                as JSON
   --url URL             the server (default IAC_RUNNER_URL, else PUBLIC_URL, else https://iac.$INTERNAL_DOMAIN,
                         else localhost)
+
+Example:
+  iac-runner deliveries --decision refused
 `,
   async run(args) {
     const { values } = parseOptions(args, {
@@ -30,10 +34,11 @@ Options:
         decision: { type: 'string' },
         limit: { type: 'string' },
         replay: { type: 'string' },
+        json: { type: 'boolean', default: false },
         url: { type: 'string' },
       },
     });
-    const { decision, replay } = values;
+    const { decision, replay, json } = values;
     if (decision !== undefined && !DELIVERY_DECISIONS.some((known) => known === decision)) {
       throw new UsageError(`--decision takes one of ${DELIVERY_DECISIONS.join(', ')}.`);
     }
@@ -41,8 +46,11 @@ Options:
     const number = replay === undefined ? null : wholeNumber('--replay', replay);
     const config = loadApiClientConfig();
     const server = { url: values.url ?? config.url, token: config.token };
-    if (number !== null) return replayOne(server, number);
-    return list(server, decision ?? null, limit);
+    if (number !== null) return replayOne(server, number, json);
+    const found = await list(server, decision ?? null, limit);
+    const lines = json ? [JSON.stringify({ deliveries: found })] : found.map(line);
+    for (const text of lines) process.stdout.write(`${text}\n`);
+    return true;
   },
 };
 
@@ -54,7 +62,7 @@ interface Server {
 const runSchema = z.object({ run_id: z.string(), url: z.string() });
 const listSchema = z.object({
   deliveries: z.array(
-    z.object({
+    z.looseObject({
       number: z.number(),
       received_at: z.string(),
       event: z.string(),
@@ -68,24 +76,24 @@ const listSchema = z.object({
 });
 type Listed = z.output<typeof listSchema>['deliveries'][number];
 
-async function replayOne({ url, token }: Server, number: number): Promise<boolean> {
+async function replayOne({ url, token }: Server, number: number, json: boolean): Promise<boolean> {
   const path = `/deliveries/${number}/replay`;
-  const run = runSchema.parse(await askServer(url, path, { method: 'POST', headers: headersFor(token) }));
-  process.stdout.write(`Run ${run.run_id}\n${run.url}\n`);
+  const said = await askServer(url, path, { method: 'POST', headers: headersFor(token) });
+  const run = runSchema.parse(said);
+  process.stdout.write(json ? `${JSON.stringify(said)}\n` : `Run ${run.run_id}\n${run.url}\n`);
   return true;
 }
 
-async function list({ url, token }: Server, decision: string | null, limit: number): Promise<boolean> {
-  let left = limit;
+async function list({ url, token }: Server, decision: string | null, limit: number): Promise<Listed[]> {
+  const found: Listed[] = [];
   let path: string | null = decision === null ? '/deliveries' : `/deliveries?decision=${decision}`;
-  while (path !== null && left > 0) {
+  while (path !== null && found.length < limit) {
     const said = await askServer(url, path, { headers: headersFor(token) });
     const { deliveries, next } = listSchema.parse(said);
-    for (const delivery of deliveries.slice(0, left)) process.stdout.write(`${line(delivery)}\n`);
-    left -= deliveries.length;
+    found.push(...deliveries);
     path = next;
   }
-  return true;
+  return found.slice(0, limit);
 }
 
 function line({ number, received_at: at, decision, event, detail, run_id: run }: Listed): string {

@@ -23,6 +23,9 @@ Options:
   --stream   write messages while the command runs, one JSON object a line: started, log, finished
 
 SIGTERM, SIGINT or SIGHUP: ends the command with everything that it started, then answers.
+
+Example:
+  iac-runner exec < request.json
 `,
   async run(args) {
     const { values } = parseOptions(args, { options: { stream: { type: 'boolean', default: false } } });

@@ -40,6 +40,9 @@ Options:
   -C FOLDER           a folder of the clone (default: here)
 
 Exits with 1 when .iac-runner.yaml cannot be read, naming line and field, or when two folders claim one id.
+
+Example:
+  iac-runner explain main..my-branch
 `,
   async run(args) {
     const { values, positionals } = parseOptions(args, {

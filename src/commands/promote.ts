@@ -5,6 +5,7 @@ import { loadApiClientConfig } from '../config.ts';
 import { UsageError } from '../errors.ts';
 import { callerOf } from './client/ask-as-caller.ts';
 import { followRun } from './client/follow-run.ts';
+import { withLikelyName } from './client/likely-name.ts';
 import { parseOptions, type Subcommand, tokenHelp, URL_HELP } from './subcommand.ts';
 
 const answerSchema = z.object({
@@ -53,15 +54,17 @@ Example:
     const [environment, ...others] = positionals;
     if (environment === undefined || others.length > 0) throw new UsageError('Name one environment.');
     const { service: services, 'break-glass': breakGlass, follow, json, url, ...asked } = values;
-    const said = await callerOf(url)('POST', '/promote', {
+    const ask = callerOf(url);
+    const body = {
       environment,
       ...asked,
       ...(services && { services }),
       ...(breakGlass && { break_glass: true }),
-    });
+    };
+    const said = await withLikelyName(ask, { environment, services }, () => ask('POST', '/promote', body));
     const answer = answerSchema.parse(said);
     process.stdout.write(json ? `${JSON.stringify(said)}\n` : described(answer));
-    return follow ? followRun(url ?? loadApiClientConfig().url, answer.url) : true;
+    return follow ? followRun(url ?? loadApiClientConfig().url, answer.url, { json }) : true;
   },
 };
 

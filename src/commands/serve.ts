@@ -15,6 +15,9 @@ Configured by the environment only; docs/configuration.md lists every variable.
 
 SIGTERM or SIGINT: takes no new work, lets running tasks end within DRAIN_TIMEOUT, hands the rest back, exits 0.
 A second signal ends at once what still runs.
+
+Example:
+  iac-runner serve
 `,
   async run(args) {
     parseOptions(args, { options: {} });

@@ -28,6 +28,9 @@ services that .iac-runner.yaml names and that do not exist.
 
 Options:
   --environment NAME  as a sync of this environment would see them (default: the unnamed one)
+
+Example:
+  iac-runner services ~/platform
 `,
   async run(args) {
     const { values, positionals } = parseOptions(args, {

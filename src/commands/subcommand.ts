@@ -27,6 +27,10 @@ export function tokenHelp(role: string): string {
   return `Reads an API token (see API_TOKENS) of ${role} from IAC_RUNNER_TOKEN.`;
 }
 
+/** The sentence of subcommands that may also sign what they ask. */
+export const SENDER_HELP =
+  'Sent in the name of the API token of an operator in IAC_RUNNER_TOKEN, or, without one, signed with SYNC_SECRET or\nWEBHOOK_SECRET.';
+
 /** Parses arguments with node:util; throws UsageError. */
 export function parseOptions<T extends ParseArgsConfig>(args: string[], config: T) {
   try {

@@ -2,14 +2,21 @@
 
 import { UsageError } from '../errors.ts';
 import { requestSync } from './client/request-sync.ts';
-import { PLACE_HELP, PLACE_OPTIONS, parseOptions, type Subcommand, URL_HELP } from './subcommand.ts';
+import {
+  PLACE_HELP,
+  PLACE_OPTIONS,
+  parseOptions,
+  SENDER_HELP,
+  type Subcommand,
+  URL_HELP,
+} from './subcommand.ts';
 
 export const sync: Subcommand = {
   summary: 'Ask a running server to sync services.',
-  help: `Usage: iac-runner sync [--url URL] [--environment NAME] [--force] [--dry-run] [--follow] (--all | SERVICE...)
+  help: `Usage: iac-runner sync [--url URL] [--environment NAME] [--force] [--dry-run] [--follow] [--json]
+                       (--all | SERVICE...)
 
-Sends a request signed with SYNC_SECRET, or with WEBHOOK_SECRET where that is not set, to the server and prints the
-run's address.
+Asks the server for a sync, and prints the run's address. ${SENDER_HELP}
 SERVICE is an id such as platform/postgres; unchanged services are skipped unless --force is given.
 
 Options:
@@ -18,7 +25,11 @@ Options:
   --dry-run         only show what would be done
   --follow          show the run while it runs, and exit with 0 only when it succeeded
   --revision SHA    sync as of this commit of the branch (a full commit id), also when that goes back
-${PLACE_HELP}${URL_HELP}`,
+  --json            as JSON
+${PLACE_HELP}${URL_HELP}
+Example:
+  iac-runner sync platform/postgres platform/redis --follow
+`,
   async run(args) {
     const { values, positionals } = parseOptions(args, {
       allowPositionals: true,
@@ -27,6 +38,7 @@ ${PLACE_HELP}${URL_HELP}`,
         force: { type: 'boolean' },
         'dry-run': { type: 'boolean' },
         follow: { type: 'boolean' },
+        json: { type: 'boolean' },
         revision: { type: 'string' },
         ...PLACE_OPTIONS,
         url: { type: 'string' },

@@ -13,6 +13,9 @@ export const tools: Subcommand = {
 Lists the tools that deployments may use: tool, version, program. The tools on the PATH come first, which are used when
 a deployment names no tool_version, then each TOOLS_DIR/<tool>/<version>/<tool>. Every tool is asked for its version.
 Exits with 1 when a tool does not answer or is not the version that its folder names, or when there is none.
+
+Example:
+  iac-runner tools
 `,
   async run(args) {
     const { positionals } = parseOptions(args, { allowPositionals: true, options: {} });

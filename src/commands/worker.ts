@@ -15,8 +15,8 @@ export const worker: Subcommand = {
 With STORE_URL set: works on the runs that servers with the same STORE_URL accept. Needs the rest of their
 configuration, too, and a DATA_DIR and a WORKSPACE_DIR of its own; see docs/postgres.md.
 
-  --labels        takes deployments whose labels are all among these; default WORKER_LABELS, or any
-  --concurrency   runs worked on at once
+  --labels LABELS   takes deployments whose labels are all among these; default WORKER_LABELS, or any
+  --concurrency N   runs worked on at once
 
 With REDIS_URL set: takes jobs from jobs:stream. Each is a prompt: AGENT_COMMAND works on it in a clone of the user's
 repository, and its changes are pushed as the branch repobox/<first 8 characters of the job's id>. Needs
@@ -25,6 +25,9 @@ Configured by the environment only; docs/configuration.md lists every variable.
 
 SIGTERM or SIGINT: takes no new work, lets running jobs end within DRAIN_TIMEOUT, hands the rest back, exits 0.
 A second signal ends at once what still runs.
+
+Example:
+  iac-runner worker --concurrency 2
 `,
   async run(args) {
     const { values } = parseOptions(args, {

@@ -17,4 +17,7 @@ export interface AuditEntry {
   result: string | null;
 }
 
+/** What is only known when an action has ended. */
+export type ActionEnd = Pick<AuditEntry, 'action' | 'target'> & { result: string };
+
 export type NewAuditEntry = Omit<AuditEntry, 'id' | 'at'>;

@@ -1,6 +1,6 @@
 /** The port that every store implements. Every write is durable (fsynced) before its promise resolves. */
 
-import type { AuditEntry, NewAuditEntry } from './audit.ts';
+import type { ActionEnd, AuditEntry, NewAuditEntry } from './audit.ts';
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
 import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
@@ -158,7 +158,7 @@ export interface RunStore {
 
   /** Stores that somebody does something, before it is done, and then how it ended. Resolves to the id of the entry. */
   recordAction(entry: NewAuditEntry): Promise<string>;
-  finishAction(id: string, end: { result: string; target: string }): Promise<void>;
+  finishAction(id: string, end: ActionEnd): Promise<void>;
   /** The audit log, the newest first. With `before`, only what is older than this entry. */
   actions(page: { before?: string | undefined; limit: number }): Promise<AuditEntry[]>;
 

@@ -741,12 +741,13 @@ export function describeRunStore(
         const ids: string[] = [];
         for (const target of ['one', 'two', 'three'])
           ids.push(await store.recordAction({ ...entry, target }));
-        await store.finishAction(ids[1] ?? '', { result: 'done', target: 'second' });
+        const end = { result: 'done', action: 'retry_all', target: 'second' };
+        await store.finishAction(ids[1] ?? '', end);
         const all = await store.actions({ limit: 10 });
-        expect(all.map(({ target, result }) => [target, result])).toEqual([
-          ['three', null],
-          ['second', 'done'],
-          ['one', null],
+        expect(all.map(({ action, target, result }) => [action, target, result])).toEqual([
+          ['retry', 'three', null],
+          ['retry_all', 'second', 'done'],
+          ['retry', 'one', null],
         ]);
         expect(all[0]).toMatchObject({ ...entry, id: ids[2], at: expect.any(Number) });
         expect((await store.actions({ before: ids[1], limit: 1 })).map(({ id }) => id)).toEqual([ids[0]]);

@@ -20,19 +20,28 @@ interface Message {
   data: string;
 }
 
+interface FollowOptions {
+  token?: string | undefined;
+  /** Only the log of this step is shown. */
+  step?: string | undefined;
+  /** Each line is an object of JSON, which names its event. */
+  json?: boolean | undefined;
+}
+
 /**
  * Prints steps and log lines until the run has ended; resolves to whether it succeeded. A stream that breaks is
  * resumed at the last event, as soon as the server answers again. `runUrl` is the signed address from the answer of
- * the server, or any address of the run with a token; it is read through `server`. With `step`, only its log is shown.
+ * the server, or any address of the run with a token; it is read through `server`.
  */
 export async function followRun(
   server: string,
   runUrl: string,
-  { token, step }: { token?: string; step?: string | undefined } = {},
+  { token, step, json = false }: FollowOptions = {},
 ): Promise<boolean> {
   const { pathname, search } = new URL(runUrl);
   const address = `${server}${pathname}/events${search}`;
   const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+  const show = json ? createJsonLines(step) : (message: Message) => showText(message, step);
   let state = 'queued';
   let lastId = '0';
   for (let failures = 0; failures < RETRIES; failures += 1) {
@@ -41,7 +50,8 @@ export async function followRun(
         failures = 0;
         if (message.id) lastId = message.id;
         if (message.event === 'end') return state === 'succeeded';
-        state = show(message, step) ?? state;
+        if (message.event === 'run') state = runSchema.parse(JSON.parse(message.data)).state ?? state;
+        show(message);
       }
     } catch (error) {
       if (error instanceof RequestError) throw error;
@@ -53,12 +63,11 @@ export async function followRun(
   });
 }
 
-/** Prints a message. Returns the state of the run if the message has it. */
-function show({ event, data }: Message, only: string | undefined): string | undefined {
+function showText({ event, data }: Message, only: string | undefined): void {
   const value: unknown = JSON.parse(data);
   if (event === 'log') {
     const { step, spans } = logSchema.parse(value);
-    const text = spans.map((span) => span.text).join('');
+    const text = textOf(spans);
     if (only === undefined) print(`${step} | ${text}`);
     else if (only === step) print(text);
   } else if (event === 'step' && only === undefined) {
@@ -66,12 +75,33 @@ function show({ event, data }: Message, only: string | undefined): string | unde
     print(`${id}: ${state}${message && state !== 'running' ? ` (${message})` : ''}`);
   } else if (event === 'notice' && only === undefined) {
     print(noticeSchema.parse(value).message);
-  } else if (event === 'run') {
+  } else if (event === 'run' && only === undefined) {
     const { state, message } = runSchema.parse(value);
-    if (only === undefined && (state || message)) print(['run', state, message].filter(Boolean).join(' '));
-    return state;
+    if (state || message) print(['run', state, message].filter(Boolean).join(' '));
   }
-  return undefined;
+}
+
+const otherSchema = z.looseObject({});
+
+/** The returned function numbers the lines of each step, as the server does. */
+function createJsonLines(only: string | undefined): (message: Message) => void {
+  const numbers = new Map<string, number>();
+  return ({ event, data }) => {
+    const value: unknown = JSON.parse(data);
+    if (event !== 'log') {
+      if (only === undefined) print(JSON.stringify({ event, ...otherSchema.parse(value) }));
+      return;
+    }
+    const { step, spans } = logSchema.parse(value);
+    const number = (numbers.get(step) ?? 0) + 1;
+    numbers.set(step, number);
+    if (only === undefined || only === step)
+      print(JSON.stringify({ event, step, number, text: textOf(spans) }));
+  };
+}
+
+function textOf(spans: readonly { text: string }[]): string {
+  return spans.map(({ text }) => text).join('');
 }
 
 function print(line: string): void {

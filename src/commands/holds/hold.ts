@@ -2,6 +2,7 @@
 
 import { UsageError } from '../../errors.ts';
 import { callerOf } from '../client/ask-as-caller.ts';
+import { withLikelyName } from '../client/likely-name.ts';
 import { parseOptions, type Subcommand, tokenHelp, URL_HELP } from '../subcommand.ts';
 import { holdLine, holdSchema, holdsSchema } from './held-line.ts';
 
@@ -40,10 +41,10 @@ Example:
     const { list, json = false, url, ...asked } = values;
     if (list) return listHolds(url, json);
     if (asked.reason === undefined) throw new UsageError('Say with --reason why.');
-    const said = await callerOf(url)('POST', '/holds', {
-      ...asked,
-      ...(services.length > 0 && { services }),
-    });
+    const ask = callerOf(url);
+    const body = { ...asked, ...(services.length > 0 && { services }) };
+    const named = { services, environment: asked.environment };
+    const said = await withLikelyName(ask, named, () => ask('POST', '/holds', body));
     process.stdout.write(json ? `${JSON.stringify(said)}\n` : `${holdLine(holdSchema.parse(said))}\n`);
     return true;
   },

@@ -48,7 +48,7 @@ Example:
       say(values.json ? JSON.stringify(said) : `${done} ${printable(runId)}\n${printable(url)}`);
       if (!values.follow) return true;
       const { token, url: configured } = loadApiClientConfig();
-      return followRun(values.url ?? configured, url, { token });
+      return followRun(values.url ?? configured, url, { token, json: values.json });
     },
   };
 }

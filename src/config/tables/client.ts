@@ -18,7 +18,7 @@ export const CLIENT = {
     unset: 'none',
     example: 'the token of an operator',
     description:
-      'Identifies the caller of `iac-runner deliveries`, `hold`, `release` and of a rollback that overrides a hold. The server does not read it.',
+      'Identifies the caller of the subcommands that ask a running server. Without it, `sync`, `rollback` and `unpin` are signed with the secret. The server does not read it.',
     secret: 'all',
   }),
 } as const;
@@ -42,6 +42,15 @@ export function readApiClientConfig(given: Environment): { token: string; url: s
   const { own, address } = parse({ own: { token: CLIENT.token }, address: ADDRESS }, environment);
   if (own.token === null) throw new ConfigError(problemWith(CLIENT.token));
   return { token: own.token, url: serverUrl(address) };
+}
+
+/** Reads the settings of subcommands that send a token if there is one, and otherwise sign their requests. */
+export function readSenderConfig(
+  given: Environment,
+): { url: string } & ({ token: string } | { secret: string }) {
+  const environment = withSecretFiles({ [CLIENT.token.name]: CLIENT.token }, given);
+  const { own } = parse({ own: { token: CLIENT.token } }, environment);
+  return own.token === null ? readClientConfig(given) : readApiClientConfig(given);
 }
 
 /** The address of the server: this machine unless a variable says otherwise. */

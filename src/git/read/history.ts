@@ -34,6 +34,12 @@ export async function locate(
   return locations;
 }
 
+/** The ids of the objects here that begin with these hexadecimal digits, of which there must be at least four. */
+export async function idsBeginningWith({ read }: RepositoryGit, digits: string): Promise<string[]> {
+  const output = await read(`Looking for ${digits} failed`, ['rev-parse', `--disambiguate=${digits}`]);
+  return output.toString().split('\n').slice(0, -1);
+}
+
 /** Throws GitError `unknown_revision` if `revision` is no commit here. */
 export async function descendants(
   repository: RepositoryGit,

@@ -2,7 +2,16 @@
 
 import { GitError } from '../../errors.ts';
 import type { RepositoryGit } from '../git.ts';
-import { type Commit, commit, descendants, type Location, locate, log, mergeBase } from './history.ts';
+import {
+  type Commit,
+  commit,
+  descendants,
+  idsBeginningWith,
+  type Location,
+  locate,
+  log,
+  mergeBase,
+} from './history.ts';
 import { blobs, filesIn, followLinks, rootTrees } from './objects.ts';
 import { changedPaths, listLevel, listTree, type TreeEntry, type TreePair } from './trees.ts';
 
@@ -13,6 +22,8 @@ export interface RepositoryReader {
   head(): Promise<string | null>;
   /** Says for each id whether the commit exists here, and whether it is on the branch. */
   locate(revisions: readonly string[]): Promise<Map<string, Location>>;
+  /** The ids that begin with these hexadecimal digits, of commits and of other things. */
+  idsBeginningWith(digits: string): Promise<string[]>;
   /** The commits of the branch that have `revision` among their ancestors, without `revision` itself. */
   descendants(revision: string): Promise<Set<string>>;
   /** The best common ancestor of two commits; null if they have none. */
@@ -52,6 +63,7 @@ export function createReader(options: ReaderOptions): RepositoryReader {
   return {
     head,
     locate: (revisions) => guard(async () => locate(repository, revisions, await heads())),
+    idsBeginningWith: (digits) => guard(() => idsBeginningWith(repository, digits)),
     descendants: (revision) => guard(async () => descendants(repository, revision, await head())),
     mergeBase: (one, other) => guard(() => mergeBase(repository, one, other)),
     listTree: (revision, paths) => guard(() => listTree(repository, revision, paths)),

@@ -65,6 +65,22 @@ it('1,001 questions at once about the same commit cost one look', async () => {
   expect(counts.looks).toBe(1);
 });
 
+it('the beginning of an id names the commits of the branch that have it, and no trees', async () => {
+  const { push, mirror } = await createWorld();
+  await push('redis');
+  const { commitsBeginningWith } = createKnownServices({
+    mirror,
+    environment: null,
+    lastGoodRules: async () => null,
+  });
+  // The first question fetches the branch.
+  expect(await commitsBeginningWith('0000000')).toEqual([]);
+  const head = (await mirror.head()) ?? '';
+  expect(await commitsBeginningWith(head.slice(0, 7))).toEqual([head]);
+  const { tree } = await mirror.commit(head);
+  expect(await commitsBeginningWith(tree.slice(0, 10))).toEqual([]);
+});
+
 it('another head, or other rules, need a new look', async () => {
   const { push, mirror } = await createWorld();
   await push('redis', 'rules: [broken');

@@ -20,6 +20,8 @@ interface KnownServices {
   known(): Promise<string[]>;
   /** Resolves to true if the commit is on the branch. Fetches before it says no. */
   isOnBranch(revision: string): Promise<boolean>;
+  /** The commits of the branch whose ids begin with these hexadecimal digits. Fetches before it says that there is none. */
+  commitsBeginningWith(digits: string): Promise<string[]>;
 }
 
 interface Branch {
@@ -52,7 +54,19 @@ export function createKnownServices(branch: Branch): KnownServices {
         await mirror.fetch();
         return (await mirror.locate([revision])).get(revision) === 'on_branch';
       }),
+    commitsBeginningWith: (digits) =>
+      answer(async () => {
+        const known = (await mirror.head()) === null ? [] : await commitsOfBranch(mirror, digits);
+        if (known.length > 0) return known;
+        await mirror.fetch();
+        return commitsOfBranch(mirror, digits);
+      }),
   };
+}
+
+async function commitsOfBranch(mirror: Mirror, digits: string): Promise<string[]> {
+  const located = await mirror.locate(await mirror.idsBeginningWith(digits));
+  return [...located].filter(([, location]) => location === 'on_branch').map(([id]) => id);
 }
 
 /** Turns what keeps a request from being looked at into an answer. */

@@ -24,6 +24,7 @@ const PRODUCTION: PromotePlace = {
   place: { repository: 'acme/platform', environment: 'production', branch: 'main' },
   services: async () => ({ runnable: ['platform/redis'], excluded: [], ambiguous: new Map() }),
   isOnBranch: async () => true,
+  commitsBeginningWith: async () => [],
   promoting: {
     approval: 'none',
     approvers: null,

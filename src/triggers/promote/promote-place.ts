@@ -29,6 +29,8 @@ export interface PromotePlace {
   services(named: readonly string[]): Promise<ServiceIds>;
   /** Resolves to whether a commit is on the branch. */
   isOnBranch(revision: string): Promise<boolean>;
+  /** Resolves to the commits of the branch whose ids begin with these hexadecimal digits. */
+  commitsBeginningWith(digits: string): Promise<string[]>;
   /** Null: the place follows by itself, and takes no promotions. */
   promoting: Promoting | null;
 }

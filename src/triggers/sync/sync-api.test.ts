@@ -44,6 +44,7 @@ function serve(over: RunStore): Hono {
             place: { repository: 'acme/platform', environment: null, branch: 'main' },
             services: async () => ({ runnable: ['platform/redis'], excluded: [], ambiguous: AMBIGUOUS }),
             isOnBranch: async () => true,
+            commitsBeginningWith: async () => [],
             promoting: null,
           },
         ],

@@ -9,7 +9,7 @@ import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { HOUR, SECOND } from '../../units.ts';
 import type { Gate } from '../doors/gate.ts';
-import { type AuditStore, audited } from './audited.ts';
+import { type AuditStore, type AuditVariables, audited } from './audited.ts';
 
 export interface Identity {
   name: string;
@@ -20,7 +20,7 @@ export interface Identity {
 
 /** The variables that a guarded handler finds in its context. `identity` is null for callers with a signed link. */
 export interface RunPageEnv {
-  Variables: { identity: Identity | null; run: Run; target?: string };
+  Variables: { identity: Identity | null; run: Run } & AuditVariables;
 }
 
 export interface Access {

@@ -2,16 +2,23 @@
 
 import type { Context } from 'hono';
 import type { Role } from '../../config.ts';
+import { RequestError, StoreUnavailableError } from '../../errors.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 
 export type AuditStore = Pick<RunStore, 'recordAction' | 'finishAction'>;
 
 type Answer = Response | undefined;
 
-/**
- * Performs what the request asks for. Throws what the store throws if the entry cannot be written; nothing was done then.
- * A handler that knows better than the address what it acted on sets the variable `target`.
- */
+/** The variables by which a handler says better than the address what it does, and what it acts on. */
+export interface AuditVariables {
+  action?: string;
+  target?: string;
+}
+
+/** The longest text in an entry. Callers choose some of them. */
+const MAX_CHARACTERS = 300;
+
+/** Performs what the request asks for. Throws what the store throws if the entry cannot be written; nothing was done then. */
 export async function audited(
   { store, address }: { store: AuditStore; address: string },
   c: Context,
@@ -20,19 +27,34 @@ export async function audited(
 ): Promise<Answer> {
   const { action, target } = actionOf(c.req.method, c.req.path);
   const id = await store.recordAction({ actor: name, role, action, target, address, result: null });
-  const answer = await perform();
-  const { status } = answer ?? c.res;
   // The action is done, so its answer counts. An entry without an end says that it was not noted.
-  await store
-    .finishAction(id, { result: resultOf(status), target: better(c) ?? target })
-    .catch(() => undefined);
-  return answer;
+  const finish = (status: number) =>
+    store
+      .finishAction(id, {
+        result: resultOf(status),
+        action: saidBy(c, 'action') ?? action,
+        target: saidBy(c, 'target') ?? target,
+      })
+      .catch(() => undefined);
+  try {
+    const answer = await perform();
+    await finish((answer ?? c.res).status);
+    return answer;
+  } catch (error) {
+    await finish(statusOf(error));
+    throw error;
+  }
 }
 
-/** What a handler found that it acted on. */
-function better(c: Context): string | null {
-  const target: unknown = c.get('target');
-  return typeof target === 'string' ? target : null;
+function saidBy(c: Context, name: keyof AuditVariables): string | null {
+  const said: unknown = c.get(name);
+  return typeof said === 'string' ? said.slice(0, MAX_CHARACTERS) : null;
+}
+
+/** The status of the answer that the error becomes. */
+function statusOf(error: unknown): number {
+  if (error instanceof RequestError) return error.status;
+  return error instanceof StoreUnavailableError ? 503 : 500;
 }
 
 function resultOf(status: number): string {
@@ -56,9 +78,9 @@ function actionOf(method: string, path: string): { action: string; target: strin
     .split('/')
     .filter((part) => part !== '')
     .map(decoded);
-  if (method === 'DELETE') return { action: 'release', target: rest.join('/') };
+  if (method === 'DELETE') return { action: 'release', target: rest.join('/').slice(0, MAX_CHARACTERS) };
   if (rest.length === 0) return { action: COLLECTIONS[collection] ?? collection, target: '' };
-  return { action: rest.at(-1) ?? '', target: rest.slice(0, -1).join('/').slice(0, 300) };
+  return { action: rest.at(-1) ?? '', target: rest.slice(0, -1).join('/').slice(0, MAX_CHARACTERS) };
 }
 
 function decoded(part: string): string {

@@ -40,6 +40,8 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
       const enter = async () => c.redirect(next, 303);
       if (identity) return (await access.audited(c, identity, enter)) ?? enter();
     } catch (error) {
+      // Nobody is signed in if that could not be noted.
+      c.header('Set-Cookie', undefined);
       if (!(error instanceof RequestError)) throw error;
       const headers = { 'Retry-After': String(error.retryAfterSeconds ?? 60) };
       return c.html(loginPage(view, next, `${error.message}.`), error.status, headers);

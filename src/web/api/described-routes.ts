@@ -106,7 +106,7 @@ const TABLE: readonly Row[] = [
     'Takes a service back to an earlier commit, and keeps it there.',
     { 200: answers.acceptedSync },
     {
-      body: ['to', 'reason', 'override_hold', ...PLACE],
+      body: ['to', 'reason', 'force', 'override_hold', ...PLACE],
     },
   ],
   [

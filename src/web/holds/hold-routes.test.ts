@@ -19,6 +19,8 @@ import { createHoldRoutes } from './hold-routes.ts';
 
 const REDIS = 'platform/redis';
 const SHA = '1234567890abcdef1234567890abcdef12345678';
+const OTHER_SHA = `1234567f${'0'.repeat(32)}`;
+const COMMITS = [SHA, OTHER_SHA];
 const IDS = { runnable: [REDIS], excluded: ['platform/base'], ambiguous: new Map<string, string>() };
 const LATER = '2999-01-01T00:00:00Z';
 /** A secret that the server knows. */
@@ -50,8 +52,9 @@ async function createPages() {
     commitUrl: () => null,
     runUrl: (runId: string) => `https://runner.example/runs/${runId}`,
   };
-  const isOnBranch = async (revision: string) => revision === SHA;
-  const places = [{ place, services, isOnBranch, promoting: null }];
+  const isOnBranch = async (revision: string) => COMMITS.includes(revision);
+  const commitsBeginningWith = async (digits: string) => COMMITS.filter((id) => id.startsWith(digits));
+  const places = [{ place, services, isOnBranch, commitsBeginningWith, promoting: null }];
   const mask = (text: string) => text.replaceAll(SECRET, '****');
   const holds = createHoldApi({ store, places, now: Date.now, log, mask });
   const rollBack = createRollbackApi({ store, places, mask });
@@ -247,7 +250,9 @@ it.each([`/services/${REDIS}/rollback`, `/services/${encodeURIComponent(REDIS)}/
 
 it.each<[string, unknown, string]>([
   ['an unknown service', { to: SHA }, 'Unknown service "platform/none"'],
-  ['a short commit', { to: SHA.slice(0, 8) }, 'to: must be a full commit id'],
+  ['a commit that is too short', { to: SHA.slice(0, 6) }, 'to: must be a commit id'],
+  ['a short commit that two have', { to: SHA.slice(0, 7) }, 'Several commits of main begin with 1234567'],
+  ['a short commit that none has', { to: 'abcdef12' }, 'The commit abcdef12 is not on main'],
   ['a commit that is not on the branch', { to: 'a'.repeat(40) }, 'is not on main'],
   ['an unknown environment', { to: SHA, environment: 'staging' }, 'there is only "default"'],
 ])('A rollback with %s is refused with 400', async (name, body, problem) => {
@@ -256,6 +261,14 @@ it.each<[string, unknown, string]>([
   const response = await post(app, `/services/${service}/rollback`, body);
   expect(response.status).toBe(400);
   expect(await response.json()).toMatchObject({ error: expect.stringContaining(problem) });
+});
+
+it('The beginning of a commit is enough for a rollback if no other commit of the branch has it', async () => {
+  const { app, store } = await createPages();
+  const response = await post(app, `/services/${REDIS}/rollback`, { to: SHA.slice(0, 8), force: true });
+  expect(response.status).toBe(200);
+  const { run_id } = (await response.json()) as { run_id: string };
+  expect(await store.run(run_id)).toMatchObject({ input: { intent: 'back', revision: SHA, force: true } });
 });
 
 it('Only an admin may pass over a hold with a rollback', async () => {

@@ -68,8 +68,10 @@ async function start(c: PromotionContext, { promote, assets, signedUrl }: Promot
   const identity = callerOf(c);
   const form = await readForm(c);
   const caller = { name: identity.name, isAdmin: hasRole(identity, 'admin') };
+  const body = form ? fromForm(form) : await readJson(c);
+  if (breaksGlass(body)) c.set('action', 'promote_break_glass');
   try {
-    const { run, proposal } = await promote.start(form ? fromForm(form) : await readJson(c), caller);
+    const { run, proposal } = await promote.start(body, caller);
     c.set('target', run.id);
     if (isBrowser(c)) return c.redirect(runPath(run.id), 303);
     const status = run.state === 'awaiting_approval' ? run.state : 'accepted';
@@ -81,6 +83,11 @@ async function start(c: PromotionContext, { promote, assets, signedUrl }: Promot
     if (!form || !(error instanceof RequestError) || error.status >= 500) throw error;
     return refuse(c, assets, refusedStatus(error), error.message);
   }
+}
+
+/** True also for a request that is refused later, because it was tried. */
+function breaksGlass(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'break_glass' in body && body.break_glass === true;
 }
 
 /** A form has texts only. Empty fields are left out. */

@@ -48,8 +48,17 @@ export async function sync(c: Context<RunPageEnv>, options: ServiceActionsOption
     ? (Object.fromEntries(form) as Partial<Record<string, string>>)
     : {};
   const body = form ? { ...rest, services: [services] } : await readJson(c);
+  c.set('target', namedIn(body));
   const { name: actor } = callerOf(c);
   return answerStarted(c, options, form !== null, () => options.startSync(body, { actor }));
+}
+
+const namedSchema = z.object({ all: z.boolean().optional(), services: z.array(z.string()).optional() });
+
+/** The services for the audit log. They are not checked yet. */
+function namedIn(body: unknown): string {
+  const { data } = namedSchema.safeParse(body);
+  return data?.all ? 'all services' : (data?.services?.join(', ') ?? '');
 }
 
 const placeSchema = z.strictObject({ environment: z.string().optional(), repository: z.string().optional() });

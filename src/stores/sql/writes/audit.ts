@@ -1,6 +1,6 @@
 /** Writes the audit log. */
 
-import type { NewAuditEntry } from '../../../runs/audit.ts';
+import type { ActionEnd, NewAuditEntry } from '../../../runs/audit.ts';
 import type { Transaction, Written } from '../database.ts';
 import { timeOrderedId } from './time-ordered-id.ts';
 
@@ -14,12 +14,13 @@ export async function recordAction(transaction: Transaction, entry: NewAuditEntr
   return { result: id, changed: [] };
 }
 
-/** Notes how an action ended, and what it was done to if that was not known before. */
+/** Notes how an action ended, and exactly what it was and what it was done to, if that was not known before. */
 export async function finishAction(
   transaction: Transaction,
   id: string,
-  { result, target }: { result: string; target: string },
+  { result, action, target }: ActionEnd,
 ): Promise<Written<null>> {
-  await transaction.run('UPDATE audit SET result = ?, target = ? WHERE id = ?', result, target, id);
+  const columns = 'result = ?, action = ?, target = ?';
+  await transaction.run(`UPDATE audit SET ${columns} WHERE id = ?`, result, action, target, id);
   return { result: null, changed: [] };
 }
