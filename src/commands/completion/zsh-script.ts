@@ -32,7 +32,7 @@ fi
 }
 
 function caseOf({ name, options, words, takesFiles }: DescribedSubcommand): string {
-  const rest = takesFiles ? '*:file:_files' : '*:argument: ';
+  const rest = takesFiles ? '*:file:_files' : '*:argument:()';
   const arguments_ = [
     ...options.map(specificationOf),
     ...(words.length > 0 ? [`1:word:(${words.join(' ')})`] : []),
