@@ -56,7 +56,7 @@ repositories:
 
 The file is read once, at the start. If something in it is wrong, the program does not start, and there is a line for each
 mistake: \`CONFIG_FILE line 12, repositories.0.environments.0.follow: expected the name of a branch\`. The JSON Schema for
-editors is [config.schema.json](config.schema.json). [environments.md](environments.md) describes every field.
+editors is [config.schema.json](config.schema.json). [environments.md](environments.md) and [notifications.md](notifications.md) describe every field.
 
 ## More
 

@@ -44,11 +44,12 @@ const ONLY_IN: [module: string, room: string][] = [
   ['ioredis', 'jobs'],
 ];
 
-/** These files outside runs/kinds/ are about one kind of run only, and may name it. */
+/** These files outside runs/kinds/ are about one kind of run only, or tell those apart that they are about. */
 const ABOUT_ONE_KIND = [
   'web/deployments/deploy-routes.ts',
   'web/metrics/deploy-metrics.ts',
-  'reporters/notifications/event-sender.ts',
+  'reporters/notifications/deploy-event-source.ts',
+  'reporters/notifications/notification-source.ts',
 ];
 
 /** Code that decides by the kind of a run. The kinds of other things have other names. */

@@ -1,9 +1,15 @@
 /** The configuration from the environment, checked once and frozen. Nothing else reads process.env. */
 
 import { type Environment, plumbingOf } from './config/environment.ts';
-import { type ReadConfigFile, readConfigFile, variablesNamedIn } from './config/file/config-file.ts';
-import { repositoriesOf } from './config/file/file-repositories.ts';
+import {
+  hasRepositories,
+  type ReadConfigFile,
+  readConfigFile,
+  variablesNamedIn,
+} from './config/file/config-file.ts';
+import { readFromFile } from './config/file/from-file.ts';
 import { LIMITS } from './config/limits.ts';
+import type { NotifyRule } from './config/notify.ts';
 import type { RepositoryConfig } from './config/repositories.ts';
 import { withSecretFiles } from './config/secret-files.ts';
 import { neverForTasks, type SecretsConfig, secretsConfig, without } from './config/secrets.ts';
@@ -86,8 +92,9 @@ export function loadConfig(given: Environment = process.env) {
 function readConfig(environment: Environment) {
   const read = readConfigFile(environment);
   const never = neverForTasks(VARIABLES, variablesNamedIn(read));
-  const values = parse({ ...SUBJECTS, git: gitTable(environment) }, environment, never, read.problems);
-  const { repositories, secrets } = repositoriesFrom(read, values.git, environment);
+  const git = gitTable(Boolean(environment[GIT.configFile.name]?.trim()) && hasRepositories(read.file));
+  const values = parse({ ...SUBJECTS, git }, environment, never, read.problems);
+  const { repositories, notify, secrets } = fromFile(read, values, environment);
   const { previews } = values.plans;
   const access = accessConfig(values.access);
   const folders = foldersConfig(values.folders);
@@ -97,6 +104,8 @@ function readConfig(environment: Environment) {
     ...access,
     /** At least one. */
     repositories,
+    /** Who is told what. */
+    notify,
     githubApiUrl: values.git.githubApiUrl,
     server: serverConfig(values.server),
     ...values.log,
@@ -125,15 +134,23 @@ function readConfig(environment: Environment) {
   });
 }
 
-/** The repositories, and the texts in them to mask that are not in the variables. */
-function repositoriesFrom(
+/** The repositories, who is told, and the texts among them to mask that are not in the variables. */
+function fromFile(
   { file }: ReadConfigFile,
-  git: ValuesOf<typeof GIT>,
+  { git, events }: { git: ValuesOf<typeof GIT>; events: ValuesOf<typeof EVENTS> },
   environment: Environment,
-): { repositories: readonly RepositoryConfig[]; secrets: SecretsConfig } {
-  if (file === null) return { repositories: [oneRepository(git)], secrets: { values: [], others: {} } };
+): {
+  repositories: readonly RepositoryConfig[];
+  notify: readonly NotifyRule[];
+  secrets: SecretsConfig;
+} {
+  if (file === null) {
+    return { repositories: [oneRepository(git)], notify: [], secrets: { values: [], others: {} } };
+  }
   const { token, githubApiUrl } = git;
-  return repositoriesOf(file, { environment, token, githubApiUrl, never: neverForTasks(VARIABLES) });
+  const never = neverForTasks(VARIABLES);
+  const read = readFromFile(file, { environment, token, githubApiUrl, never, eventSecret: events.secret });
+  return { ...read, repositories: read.repositories ?? [oneRepository(git)] };
 }
 
 /**

@@ -8,6 +8,7 @@ export const REPORTERS = [
   'pull-request-comment',
   'plan-comment',
   'event-webhook',
+  'notification',
 ] as const;
 
 export type ReporterName = (typeof REPORTERS)[number];

@@ -16,6 +16,7 @@ import { createInitExecutor } from '../pipelines/terraform/install/plugin-cache.
 import { findTool, listTools, type ToolPlaces } from '../pipelines/terraform/install/tools.ts';
 import type { ToolSettings } from '../pipelines/terraform/tool-step.ts';
 import type { Watchdog } from '../process/watchdog/watchdog.ts';
+import { createDeployEventSource } from '../reporters/notifications/deploy-event-source.ts';
 import { startEventSender } from '../reporters/notifications/event-sender.ts';
 import { createEventWebhook } from '../reporters/notifications/event-webhook-client.ts';
 import { type DeploySecrets, type KeptPlan, toolName } from '../runs/deployments/deployment.ts';
@@ -203,7 +204,8 @@ export function startEvents(
 ): () => Promise<void> {
   const sendEvent =
     eventWebhook && createEventWebhook({ secret: eventWebhook.secret, rules, version: VERSION });
-  const events = startEventSender({ store, sendEvent, url: eventWebhook?.url ?? null, runUrl, ...loop });
+  const source = createDeployEventSource({ store, sendEvent, url: eventWebhook?.url ?? null, runUrl });
+  const events = startEventSender({ store, source, ...loop });
   return () => events.stop();
 }
 

@@ -24,6 +24,7 @@ import { buildActions } from './actions.ts';
 import { commandSources } from './commands.ts';
 import { buildDeployApi, startDrift, startEvents } from './deployments.ts';
 import type { Lifetime } from './lifetime.ts';
+import { startNotifications } from './notifications.ts';
 import { buildPages, createLinks, type Links } from './pages.ts';
 import { buildReadiness, type Readiness, sayWhatIsMissing } from './readiness/readiness.ts';
 import { type GitHubRepository, reportTargets } from './repositories/github.ts';
@@ -33,7 +34,7 @@ import { secretsOf } from './sync.ts';
 import { prepareWork, startWork, type Work } from './work.ts';
 
 /** The reporters that have their own credentials, or need none. */
-const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment'];
+const REPORTERS_WITHOUT_GITHUB: readonly ReporterName[] = ['event-webhook', 'plan-comment', 'notification'];
 
 /** Starts the whole server, which then answers requests and works. Resolves to the function that cuts a drain short. */
 export async function startProgram(config: Config, log: Logger, life: Lifetime): Promise<() => void> {
@@ -149,6 +150,7 @@ function startReporters({ config, log, life, opened, store, plans, github }: Wor
     ...startStatuses(github, store, links.signed, loop),
     plans.startComments(links.signed, life.fail),
     startEvents(config, store, links.plain, loop),
+    startNotifications(config, store, links.plain, loop),
   ]);
 }
 

@@ -7,7 +7,7 @@ const { problems } = configFolder();
 
 describe('The file of CONFIG_FILE', () => {
   it.each<[string, string, RegExp]>([
-    ['nothing', '', /line 1, repositories: .*expected array/],
+    ['nothing', '', /line 1: expected `repositories`, or `notify`/],
     ['no repository', 'repositories: []\n', /line 1, repositories: .*expected/],
     ['a list for the whole', '- a\n', /line 1: .*expected object/],
     ['what is not YAML', 'repositories: [\n', /line 2: /],

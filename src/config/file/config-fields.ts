@@ -4,6 +4,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { windowFields } from '../../sync-window.ts';
 import { KIBIBYTE } from '../../units.ts';
+import { NOTIFY_EVENTS, NOTIFY_FORMATS } from '../notify.ts';
 import { httpUrl } from '../shapes.ts';
 import { branchName, repositoryUrl } from '../tables/git.ts';
 import type { Shape } from '../variable.ts';
@@ -13,6 +14,8 @@ const MAX_ENVIRONMENTS = 50;
 const MAX_VARIABLES = 200;
 const MAX_APPROVERS = 100;
 const MAX_WINDOWS = 100;
+const MAX_RULES = 50;
+const MAX_NAMED = 500;
 const MAX_TEXT = 2_048;
 /** Linux refuses a variable of 128 KiB. */
 const MAX_VALUE = 32 * KIBIBYTE;
@@ -156,12 +159,43 @@ const repository = fields({
   environments: z.array(environment).min(1).max(MAX_ENVIRONMENTS),
 });
 
+const notifyRule = fields({
+  url: secret.describe('Where the address is: { env: NAME } or { file: /path }'),
+  format: z
+    .enum(NOTIFY_FORMATS)
+    .default('standard-webhooks')
+    .describe('JSON that is signed as Standard Webhooks says, or a text for Slack and what takes the same'),
+  secret: secret
+    .optional()
+    .describe('Where the secret is that signs: whsec_ and base64. Default: EVENT_WEBHOOK_SECRET'),
+  events: z.array(z.enum(NOTIFY_EVENTS)).min(1).describe('What is told'),
+  environments: z
+    .array(environmentName)
+    .min(1)
+    .max(MAX_ENVIRONMENTS)
+    .optional()
+    .describe('Only these environments; `default` is the one without a name'),
+  services: z
+    .array(z.string().min(1).max(MAX_TEXT))
+    .min(1)
+    .max(MAX_NAMED)
+    .optional()
+    .describe('Only these services, by id'),
+});
+
 export const configFields = fields({
-  repositories: z.array(repository).min(1).max(MAX_REPOSITORIES),
-}).describe('The repositories and environments of an iac-runner');
+  repositories: z.array(repository).min(1).max(MAX_REPOSITORIES).optional(),
+  notify: z.array(notifyRule).max(MAX_RULES).optional().describe('Who is told what'),
+})
+  .refine(
+    ({ repositories, notify }) => repositories !== undefined || notify !== undefined,
+    'expected `repositories`, or `notify` for the repository of GIT_REPO_URL',
+  )
+  .describe('The repositories and environments of an iac-runner, and who is told what');
 
 export type ConfigFields = z.output<typeof configFields>;
-export type RepositoryFields = ConfigFields['repositories'][number];
+export type RepositoryFields = NonNullable<ConfigFields['repositories']>[number];
+export type NotifyFields = z.output<typeof notifyRule>;
 export type SecretFields = z.output<typeof secret>;
 
 function hasCredentials(value: string): boolean {

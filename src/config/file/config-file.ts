@@ -27,16 +27,25 @@ export function readConfigFile(environment: Environment): ReadConfigFile {
   const name = environment[GIT.configFile.name]?.trim();
   if (!name || !path.isAbsolute(name)) return { file: null, problems: [] };
   const { file, problems } = readFileAt(name);
-  return { file, problems: [...replaced(environment), ...problems] };
+  return { file, problems: [...(hasRepositories(file) ? replaced(environment) : []), ...problems] };
+}
+
+/** False if the file only has `notify`, so that the variables name the repository. A file that is wrong may have any. */
+export function hasRepositories(file: ConfigFile | null): boolean {
+  return file === null || file.fields.repositories !== undefined;
 }
 
 /** Returns the variables of the server that the file names as the places of secrets. */
 export function variablesNamedIn({ file }: ReadConfigFile): string[] {
-  const secrets = file?.fields.repositories.flatMap(({ token, environments }): SecretFields[] => [
-    ...(token ? [token] : []),
-    ...environments.flatMap((one) => Object.values(one.secrets ?? {})),
-  ]);
-  return [...new Set(secrets?.flatMap((secret) => ('env' in secret ? [secret.env] : [])))];
+  const { repositories = [], notify = [] } = file?.fields ?? {};
+  const secrets = [
+    ...repositories.flatMap(({ token, environments }): SecretFields[] => [
+      ...(token ? [token] : []),
+      ...environments.flatMap((one) => Object.values(one.secrets ?? {})),
+    ]),
+    ...notify.flatMap(({ url, secret }) => [url, ...(secret ? [secret] : [])]),
+  ];
+  return [...new Set(secrets.flatMap((secret) => ('env' in secret ? [secret.env] : [])))];
 }
 
 function readFileAt(name: string): ReadConfigFile {

@@ -1,7 +1,7 @@
 /** Finds the mistakes in a configuration file that its fields do not show one by one. */
 
 import { repositoryKey } from '../repository-names.ts';
-import type { ConfigFields, EnvironmentFields } from './config-fields.ts';
+import type { ConfigFields, EnvironmentFields, RepositoryFields } from './config-fields.ts';
 import { nameOf } from './file-names.ts';
 
 export interface Problem {
@@ -18,7 +18,7 @@ interface Known {
 /** The program gives these to each task itself. */
 const OF_THE_PROGRAM = /^(?:IAC_.*|PYTHONPATH|PYTHONUNBUFFERED)$/;
 
-export function problemsIn({ repositories }: ConfigFields, known: Known): Problem[] {
+export function problemsIn({ repositories = [] }: ConfigFields, known: Known): Problem[] {
   return [
     ...sameRepositories(repositories, known),
     ...repositories.flatMap(({ environments }, index) =>
@@ -39,7 +39,7 @@ function within(path: PropertyKey[], problems: readonly Problem[]): Problem[] {
 }
 
 /** GitHub does not tell names apart by capitals. */
-function sameRepositories(all: ConfigFields['repositories'], { githubApiUrl }: Known): Problem[] {
+function sameRepositories(all: readonly RepositoryFields[], { githubApiUrl }: Known): Problem[] {
   const urls = new Map<string, number>();
   const names = new Map<string, number>();
   return all.flatMap((one, index) => {

@@ -108,7 +108,11 @@ export const KEYS = {
   }),
 } as const;
 
-const secretShape = matching(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'whsec_ and 24 to 64 bytes in base64');
+/** The secret of Standard Webhooks. */
+export const webhookSecret = matching(
+  /^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/,
+  'whsec_ and 24 to 64 bytes in base64',
+);
 
 export const EVENTS = {
   url: variable('EVENT_WEBHOOK_URL', httpUrl, {
@@ -119,10 +123,11 @@ export const EVENTS = {
     // Often the path of such an address is the only secret that its receiver asks for.
     secret: 'all',
   }),
-  secret: variable('EVENT_WEBHOOK_SECRET', secretShape, {
+  secret: variable('EVENT_WEBHOOK_SECRET', webhookSecret, {
     unset: 'none: nothing is sent',
     example: 'the output of `openssl rand -base64 32` after whsec_',
-    description: 'Signs event webhooks, in the form of Standard Webhooks.',
+    description:
+      'Signs event webhooks, and notifications that name no other secret, in the form of Standard Webhooks.',
     secret: 'all',
   }),
 } as const;

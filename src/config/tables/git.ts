@@ -1,7 +1,6 @@
 /** The platform repository, or the file of several: its address, its branch, and its name on GitHub. */
 
 import { ConfigError } from '../../errors.ts';
-import type { Environment } from '../environment.ts';
 import type { RepositoryConfig } from '../repositories.ts';
 import { githubName, lastPart, OWNER_AND_NAME } from '../repository-names.ts';
 import { absolutePath, anyText, httpUrl, matching, text } from '../shapes.ts';
@@ -27,7 +26,10 @@ const URL_FACTS = {
 } as const;
 
 export const GIT = {
-  url: variable('GIT_REPO_URL', repositoryUrl, { ...URL_FACTS, unset: 'required without CONFIG_FILE' }),
+  url: variable('GIT_REPO_URL', repositoryUrl, {
+    ...URL_FACTS,
+    unset: 'required unless CONFIG_FILE names repositories',
+  }),
   branch: variable('GIT_BRANCH', branchName, {
     default: 'main',
     description: 'The branch that is deployed.',
@@ -55,18 +57,18 @@ export const GIT = {
     unset: 'none: one repository with one unnamed environment',
     example: '/etc/iac-runner/config.yaml',
     description:
-      'The file of the repositories and their environments, in place of GIT_REPO_URL, GIT_BRANCH and GITHUB_REPOSITORY; see environments.md.',
+      'The file of the repositories and their environments, in place of GIT_REPO_URL, GIT_BRANCH and GITHUB_REPOSITORY, and of those who are told; see environments.md and notifications.md.',
   }),
 } as const;
 
 const REQUIRED_URL = variable('GIT_REPO_URL', repositoryUrl, URL_FACTS);
 
-/** The table for this environment, in which GIT_REPO_URL is required if there is no CONFIG_FILE. */
-export function gitTable(environment: Environment): typeof GIT {
-  return environment.CONFIG_FILE?.trim() ? GIT : { ...GIT, url: REQUIRED_URL };
+/** The table in which GIT_REPO_URL is required unless CONFIG_FILE names the repositories. */
+export function gitTable(isInFile: boolean): typeof GIT {
+  return isInFile ? GIT : { ...GIT, url: REQUIRED_URL };
 }
 
-/** The repository of a server without CONFIG_FILE, which has one unnamed environment. */
+/** The repository of the variables, which has one unnamed environment. */
 export function oneRepository(values: ValuesOf<typeof GIT>): RepositoryConfig {
   const { url, branch, token } = values;
   if (url === null) throw new ConfigError(problemWith(GIT.url));

@@ -1,12 +1,11 @@
 /** Derives the events of a deployment from the store: which events there are, in which order, and their texts. Pure. */
 
-import { createHash } from 'node:crypto';
 import { phaseReached } from '../../runs/deployments/deploy-progress.ts';
 import { hasChanges, type PlanSummary } from '../../runs/deployments/deployment.ts';
 import { type DeployRun, isFinal, type Step } from '../../runs/run.ts';
 import type { RunEvent } from '../../runs/run-events.ts';
 
-export type DeployEventType =
+type DeployEventType =
   | 'deployment.started'
   | 'deployment.awaiting_approval'
   | 'deployment.succeeded'
@@ -75,14 +74,6 @@ export function eventText(facts: DeployFacts, event: DeployEvent, runUrl: string
       run_url: runUrl,
     },
   });
-}
-
-/**
- * Returns the same id each time this event is sent to this target, so that a receiver can drop duplicates. It has no full
- * stop, because full stops separate the signed parts.
- */
-export function eventId(runId: string, target: string, type: DeployEventType): string {
-  return `msg_${createHash('sha256').update(`${runId}\n${target}\n${type}`).digest('base64url').slice(0, 32)}`;
 }
 
 function lastType({ state, input }: DeployRun, planned: DeployFacts['planned']): DeployEventType {

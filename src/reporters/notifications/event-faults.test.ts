@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { failAtCall } from '../../faults/failing-store.fixture.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { createFastTime } from '../stored-runs.fixture.ts';
+import { createDeployEventSource } from './deploy-event-source.ts';
 import {
   answer,
   createDeployments,
@@ -43,9 +44,12 @@ async function start(store: RunStore = deployments.store): Promise<Started> {
   const rules = { protocols: ['https', 'http'], hosts: ['127.0.0.1'] };
   webhooks = startEventSender({
     store,
-    sendEvent: createEventWebhook({ secret: SECRET, rules, version: '1', timeoutMs: 1_000 }),
-    url: receiver.url,
-    runUrl: (id) => `https://runner.example/runs/${id}`,
+    source: createDeployEventSource({
+      store,
+      sendEvent: createEventWebhook({ secret: SECRET, rules, version: '1', timeoutMs: 1_000 }),
+      url: receiver.url,
+      runUrl: (id) => `https://runner.example/runs/${id}`,
+    }),
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     random: () => 0,
     ...createFastTime(60),

@@ -1,62 +1,50 @@
-/** Sends the events of deployments to the operator's address and to those that the deployments name. */
+/** Sends the events of runs to addresses, each at least once and in order, and keeps the result of each try. */
 
 import { describeError } from '../../errors.ts';
 import type { SendOutcome } from '../../github/github-answer.ts';
 import { blankReport, type Report } from '../../runs/report.ts';
-import type { DeployRun } from '../../runs/run.ts';
+import type { Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { MINUTE } from '../../units.ts';
 import { afterFailure } from '../outbox/outbox.ts';
 import { type SendingLoop, type SendingLoopOptions, startSendingLoop } from '../outbox/sending-loop.ts';
 import type { SetAside } from '../outbox/set-aside.ts';
 import { createWriteLane, type WriteLane, type WriteLaneOptions } from '../outbox/write-lane.ts';
-import { type DeployEvent, type DeployFacts, deployEvents, eventId, eventText } from './deploy-events.ts';
-import { failedTry, LONGEST_PAUSE_MS, type SendEvent } from './event-webhook-client.ts';
+import type { EventSource, EventTarget, OutgoingEvent } from './event-source.ts';
+import { failedTry, LONGEST_PAUSE_MS } from './event-webhook-client.ts';
 
 export interface EventSenderOptions
   extends Omit<SendingLoopOptions, 'senders'>,
     Pick<WriteLaneOptions, 'random'> {
-  store: Pick<
-    RunStore,
-    'watch' | 'unreported' | 'reports' | 'saveReport' | 'settleRun' | 'latestEvent' | 'steps'
-  >;
-  /** Null if there is no secret to sign with. Then nothing is sent, and all deployments are settled. */
-  sendEvent: SendEvent | null;
-  /** The operator's own address, which gets the events of every deployment, or null. */
-  url: string | null;
-  /** The page that an event links to: absolute, http or https. */
-  runUrl(runId: string): string;
+  store: Pick<RunStore, 'watch' | 'unreported' | 'reports' | 'saveReport' | 'settleRun'>;
+  source: EventSource;
 }
 
-interface Target {
-  /** The name in the report and on the run's page. The address is not shown, because it may hold a secret. */
-  name: 'operator' | 'callback';
-  url: string;
-}
-
-/** The next event of one deployment for one target. */
+/** The next event of one run for one address. */
 interface OwedEvent {
-  facts: DeployFacts;
-  event: DeployEvent;
-  target: Target;
+  run: Run;
+  event: OutgoingEvent;
+  /** No event will follow this one. */
+  isLast: boolean;
+  target: EventTarget;
   /** The host of the address. */
   host: string;
   report: Report;
 }
 
-const REPORTER = 'event-webhook';
 const READ_LIMIT = 1_000;
+/** An event that an address has refused this often, which takes more than an hour, does not keep later ones waiting. */
+const BLOCKING_FAILURES = 10;
 /** The most tries at the same time, each to another host. */
 const MAX_AT_ONCE = 16;
 /** The end of a try wakes the loop, so the loop need not look before. */
 const UNDER_WAY_MS = MINUTE;
-const UNSIGNED = 'The event was not sent: EVENT_WEBHOOK_SECRET is not set.';
 
-/** Starts the loop. Without `sendEvent` it must run too, so that no deployment of today is reported later. */
+/** Starts the loop. It must run also where nothing is sent, so that no run of today is reported later. */
 export function startEventSender(options: EventSenderOptions): Pick<SendingLoop, 'stop' | 'idle'> {
   const tries = createTries(options, () => loop.wake());
   const sendNext = (aside: SetAside) => sendDue(options, tries, aside);
-  const loop = startSendingLoop({ ...options, senders: [{ what: 'events of deployments', sendNext }] });
+  const loop = startSendingLoop({ ...options, senders: [{ what: options.source.what, sendNext }] });
   return {
     idle: loop.idle,
     async stop() {
@@ -65,15 +53,12 @@ export function startEventSender(options: EventSenderOptions): Pick<SendingLoop,
   };
 }
 
-/** The tries under way, at most one for each host. */
-type Tries = ReturnType<typeof createTries>;
-
 function createTries(options: EventSenderOptions, onEnd: () => void) {
   const stopping = new AbortController();
   const lanes = new Map<string, WriteLane>();
   const underWay = new Map<string, Promise<void>>();
   /** The results that the store does not have yet. Nothing more is sent until it has them. */
-  const unkept = new Map<Report, DeployRun>();
+  const unkept = new Map<Report, Run>();
 
   function laneOf(host: string): WriteLane {
     const pacing = { minIntervalMs: 0, limits: [], maxBackoffMs: LONGEST_PAUSE_MS };
@@ -88,7 +73,7 @@ function createTries(options: EventSenderOptions, onEnd: () => void) {
     underWay.delete(owed.host);
     if (stopping.signal.aborted) return;
     lane.record(outcome);
-    unkept.set(afterTry(options, owed, outcome, lane), owed.facts.run);
+    unkept.set(afterTry(options, owed, outcome, lane), owed.run);
     onEnd();
   }
 
@@ -113,6 +98,9 @@ function createTries(options: EventSenderOptions, onEnd: () => void) {
     },
   };
 }
+
+/** The tries under way, at most one for each host. */
+type Tries = ReturnType<typeof createTries>;
 
 async function sendDue(options: EventSenderOptions, tries: Tries, aside: SetAside): Promise<number | null> {
   for (const [report, run] of tries.unkept) {
@@ -139,75 +127,59 @@ async function sendDue(options: EventSenderOptions, tries: Tries, aside: SetAsid
 /** Events that were never tried come first, so that they do not wait behind those that nobody takes. */
 async function readOwed(options: EventSenderOptions, aside: SetAside): Promise<OwedEvent[]> {
   const owed: OwedEvent[] = [];
-  for (const run of await options.store.unreported(REPORTER, READ_LIMIT)) {
-    if (run.kind !== 'deploy' || aside.has(run)) continue;
+  for (const run of await options.store.unreported(options.source.reporter, READ_LIMIT)) {
+    if (aside.has(run)) continue;
     owed.push(...((await aside.guard(run, () => owedEvents(options, run))) ?? []));
   }
-  return owed.toSorted((a, b) => a.report.notBefore - b.report.notBefore);
+  const due = options.source.isInOrder ? firstOfEach(owed) : owed;
+  return due.toSorted((a, b) => a.report.notBefore - b.report.notBefore);
 }
 
-function targetsOf({ url }: EventSenderOptions, { input: { callbackUrl } }: DeployRun): Target[] {
-  return [
-    ...(url === null ? [] : [{ name: 'operator' as const, url }]),
-    ...(callbackUrl === null || callbackUrl === url ? [] : [{ name: 'callback' as const, url: callbackUrl }]),
-  ];
-}
-
-/** Returns the next event for each target. Settles a run without any. */
-async function owedEvents(options: EventSenderOptions, run: DeployRun): Promise<OwedEvent[]> {
-  const { store, sendEvent } = options;
-  const targets = targetsOf(options, run);
-  // A run that waits in the queue has no events yet.
-  if (targets.length > 0 && run.startedAt === null && run.finishedAt === null) return [];
-  const known = await store.reports(REPORTER, run.id);
-  const reports = targets.map(
-    ({ name }) => known.find(({ target }) => target === name) ?? blankReport(REPORTER, run.id, name),
-  );
-  if (sendEvent === null) {
-    for (const report of reports)
-      await store.saveReport({ ...report, notBefore: 0, problem: UNSIGNED, settled: true });
-  }
-  if (sendEvent === null || reports.every(({ settled }) => settled)) {
-    await store.settleRun(REPORTER, run.id);
-    return [];
-  }
-  const facts = await readFacts(store, run);
-  const events = deployEvents(facts);
-  return targets.flatMap((target, index) => {
-    const report = reports[index];
-    if (!report || report.settled) return [];
-    const event = events[events.findIndex(({ type }) => type === report.sent) + 1];
-    const host = URL.parse(target.url)?.host ?? '';
-    return event ? [{ facts, event, target, report, host }] : [];
+/** Leaves out what has to wait for an earlier event of the same address. The runs are in order. */
+function firstOfEach(owed: readonly OwedEvent[]): OwedEvent[] {
+  const waiting = new Set<string>();
+  return owed.filter(({ target: { name }, report: { failures } }) => {
+    const isFirst = !waiting.has(name);
+    if (failures < BLOCKING_FAILURES) waiting.add(name);
+    return isFirst;
   });
 }
 
-async function readFacts(store: EventSenderOptions['store'], run: DeployRun): Promise<DeployFacts> {
-  return {
-    run,
-    steps: await store.steps(run.id),
-    awaiting: await store.latestEvent(run.id, 'run.awaiting_approval'),
-    planned: await store.latestEvent(run.id, 'run.planned'),
-    decided: await store.latestEvent(run.id, 'run.decided'),
-  };
+/** Returns the next event for each address. Settles a run without any. */
+async function owedEvents({ store, source }: EventSenderOptions, run: Run): Promise<OwedEvent[]> {
+  const targets = await source.targetsOf(run);
+  if (targets === null) return [];
+  const known = targets.length === 0 ? [] : await store.reports(source.reporter, run.id);
+  const owed: OwedEvent[] = [];
+  let isOver = true;
+  for (const target of targets) {
+    const { name, problem, events } = target;
+    const report = known.find((one) => one.target === name) ?? blankReport(source.reporter, run.id, name);
+    if (report.settled) continue;
+    if (problem !== null) {
+      await store.saveReport({ ...report, notBefore: 0, problem, settled: true });
+      continue;
+    }
+    const index = events.findIndex(({ type }) => type === report.sent) + 1;
+    const event = events[index];
+    isOver &&= target.isOver && !event;
+    const host = URL.parse(target.url)?.host ?? '';
+    const isLast = target.isOver && index === events.length - 1;
+    if (event) owed.push({ run, event, isLast, target, report, host });
+  }
+  if (isOver) await store.settleRun(source.reporter, run.id);
+  return owed;
 }
 
 /** Never throws: a defect here costs one event a try, and delays nothing else. */
 async function send(
-  { runUrl, sendEvent }: EventSenderOptions,
-  { facts, event, target }: OwedEvent,
+  { source }: EventSenderOptions,
+  { event, target }: OwedEvent,
   signal: AbortSignal,
 ): Promise<SendOutcome> {
-  const { id } = facts.run;
+  const { url, isOperators } = target;
   try {
-    if (sendEvent === null) return { kind: 'refused', problem: UNSIGNED };
-    return await sendEvent({
-      url: target.url,
-      isOperators: target.name === 'operator',
-      id: eventId(id, target.name, event.type),
-      body: eventText(facts, event, runUrl(id)),
-      signal,
-    });
+    return await source.send(target)({ url, isOperators, id: event.id, body: event.body(), signal });
   } catch (error) {
     return failedTry(`The event could not be made (${describeError(error)}).`);
   }
@@ -216,12 +188,12 @@ async function send(
 /** Returns the report to keep. Its `sent` is the last event that was sent or given up. */
 function afterTry(
   { log }: EventSenderOptions,
-  { report: before, event, host }: OwedEvent,
+  { report: before, event, isLast, host }: OwedEvent,
   outcome: SendOutcome,
   lane: WriteLane,
 ): Report {
   const fields = { runId: before.runId, target: before.target, host, event: event.type };
-  const done = { ...before, sent: event.type, failures: 0, notBefore: 0, settled: event.isLast };
+  const done = { ...before, sent: event.type, failures: 0, notBefore: 0, settled: isLast };
   if (outcome.kind === 'ok') {
     log.info(fields, 'event sent');
     // The problem of an earlier event that was given up stays in the report.
@@ -229,7 +201,7 @@ function afterTry(
   }
   const { problem } = outcome;
   if (outcome.kind === 'refused') {
-    log.warn({ ...fields, problem }, 'event is undeliverable; nothing more of this deployment is sent there');
+    log.warn({ ...fields, problem }, 'event is undeliverable; nothing more of this run is sent there');
     return { ...before, notBefore: 0, problem, settled: true };
   }
   const failures = before.failures + 1;

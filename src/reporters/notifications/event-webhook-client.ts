@@ -1,6 +1,7 @@
-/** Sends one signed event in the form of Standard Webhooks. Every outcome is a value. */
+/** Sends one event, signed in the form of Standard Webhooks or as a text for a chat. Every outcome is a value. */
 
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import type { LookupFunction } from 'node:net';
 import { askedWaitMs, type RetryOutcome, type SendOutcome } from '../../github/github-answer.ts';
 import { describeSilence } from '../../github/github-client.ts';
 import {
@@ -35,6 +36,8 @@ export interface EventWebhookOptions {
   /** Our own version, for the User-Agent. */
   version: string;
   timeoutMs?: number;
+  /** So often an event is tried that the receiver itself calls wrong (4xx). Left out: for a day, like all others. */
+  maxTriesOfWrong?: number;
   clock?: () => number;
   /** Looks up the addresses of a name. */
   resolve?: Resolve;
@@ -47,35 +50,55 @@ const MAX_TRIES = 19;
 export const LONGEST_PAUSE_MS = 3 * HOUR;
 
 export function createEventWebhook(options: EventWebhookOptions): SendEvent {
-  const { version, timeoutMs = TIMEOUT_MS, clock = Date.now } = options;
+  const { clock = Date.now } = options;
   const key = createSecretKey(Buffer.from(options.secret.replace(/^whsec_/, ''), 'base64'));
   return async ({ url, isOperators, id, body, signal }) => {
     const place = isOperators ? { ok: true as const, url } : checkCallback(url, options);
     if (!place.ok) return { kind: 'refused', problem: place.problem };
     const timestamp = Math.floor(clock() / SECOND);
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const { host } = new URL(place.url);
-    try {
-      const answer = await requestOutside(place.url, {
-        method: 'POST',
-        body,
-        headers: {
-          'content-type': 'application/json',
-          'user-agent': `iac-runner/${version}`,
-          'webhook-id': id,
-          'webhook-timestamp': String(timestamp),
-          'webhook-signature': signature(key, `${id}.${timestamp}.${body}`),
-        },
-        signal: AbortSignal.any([signal, timeout]),
-        lookup: place.lookup,
-      });
-      return classifyAnswer(answer, host);
-    } catch (error) {
-      if (error instanceof PrivateAddressError) return { kind: 'refused', problem: error.message };
-      const reason = timeout.aborted ? `no answer within ${timeoutMs / SECOND} s` : describeSilence(error);
-      return failedTry(`${host} did not answer (${reason}).`);
-    }
+    const headers = {
+      'webhook-id': id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': signature(key, `${id}.${timestamp}.${body}`),
+    };
+    return post(place, { headers, body, signal }, options);
   };
+}
+
+/** Sends texts to an address of the operator that takes those of Slack, whose path is the secret: nothing is signed. */
+export function createChatWebhook(options: Omit<EventWebhookOptions, 'secret' | 'rules'>): SendEvent {
+  return ({ url, body, signal }) => post({ url }, { headers: {}, body, signal }, options);
+}
+
+interface Post extends Pick<EventMessage, 'body' | 'signal'> {
+  headers: Readonly<Record<string, string>>;
+}
+
+type PostOptions = Pick<EventWebhookOptions, 'version' | 'timeoutMs' | 'maxTriesOfWrong'>;
+
+async function post(
+  { url, lookup }: { url: string; lookup?: LookupFunction },
+  { headers, body, signal }: Post,
+  { version, timeoutMs = TIMEOUT_MS, maxTriesOfWrong = MAX_TRIES }: PostOptions,
+): Promise<SendOutcome> {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const { host } = new URL(url);
+  try {
+    const answer = await requestOutside(url, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json', 'user-agent': `iac-runner/${version}`, ...headers },
+      signal: AbortSignal.any([signal, timeout]),
+      lookup,
+    });
+    const outcome = classifyAnswer(answer, host);
+    const isWrong = answer.status >= 400 && answer.status < 500 && answer.status !== 429;
+    return outcome.kind === 'retry' && isWrong ? { ...outcome, maxTries: maxTriesOfWrong } : outcome;
+  } catch (error) {
+    if (error instanceof PrivateAddressError) return { kind: 'refused', problem: error.message };
+    const reason = timeout.aborted ? `no answer within ${timeoutMs / SECOND} s` : describeSilence(error);
+    return failedTry(`${host} did not answer (${reason}).`);
+  }
 }
 
 /** https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme */

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
 import type { PlanSummary } from '../../runs/deployments/deployment.ts';
 import { createFastTime } from '../stored-runs.fixture.ts';
+import { createDeployEventSource } from './deploy-event-source.ts';
 import {
   answer,
   createDeployments,
@@ -78,9 +79,12 @@ async function start({ url = receiver.url, secret = SECRET, client, store, fast,
   };
   webhooks = startEventSender({
     store: store ?? deployments.store,
-    sendEvent: secret === null ? null : sendEvent,
-    url,
-    runUrl: runUrl ?? ((id) => `https://runner.example/runs/${id}`),
+    source: createDeployEventSource({
+      store: store ?? deployments.store,
+      sendEvent: secret === null ? null : sendEvent,
+      url,
+      runUrl: runUrl ?? ((id) => `https://runner.example/runs/${id}`),
+    }),
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     random: () => 0,
     // The fast clock stands still during a try, whose real time has nothing to do with it.

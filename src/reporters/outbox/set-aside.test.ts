@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ReporterFailedError } from '../../errors.ts';
 import { createLocalReporting, type LocalReporting } from '../local-reporting.fixture.ts';
+import { createDeployEventSource } from '../notifications/deploy-event-source.ts';
 import { createDeployments, startEventReceiver } from '../notifications/event-receiver.fixture.ts';
 import { startEventSender } from '../notifications/event-sender.ts';
 import { createEventWebhook } from '../notifications/event-webhook-client.ts';
@@ -113,13 +114,16 @@ describe('A damaged run', () => {
     const said: object[] = [];
     const webhooks = startEventSender({
       store: deployments.store,
-      sendEvent: createEventWebhook({
-        secret: `whsec_${Buffer.alloc(32, 7).toString('base64')}`,
-        rules: { protocols: ['http'], hosts: ['127.0.0.1'] },
-        version: '1',
+      source: createDeployEventSource({
+        store: deployments.store,
+        sendEvent: createEventWebhook({
+          secret: `whsec_${Buffer.alloc(32, 7).toString('base64')}`,
+          rules: { protocols: ['http'], hosts: ['127.0.0.1'] },
+          version: '1',
+        }),
+        url: receiver.url,
+        runUrl: (id) => `https://runner.example/runs/${id}`,
       }),
-      url: receiver.url,
-      runUrl: (id) => `https://runner.example/runs/${id}`,
       log: { info: () => undefined, warn: () => undefined, error: (fields) => said.push(fields) },
       random: () => 0,
       ...createFastTime(),

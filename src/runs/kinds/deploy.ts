@@ -23,7 +23,7 @@ export const DEPLOY: Kind<'deploy'> = {
   queued: 'Waiting for previous deployment of the target to complete',
   group: ({ gitUrl, path }) => deployGroup(gitUrl, path),
   machineTool: (input) => input,
-  reporters: ['event-webhook'],
+  reporters: ['event-webhook', 'notification'],
   nextActions: {
     step_failed: 'Open the failed step, fix what it says, then deploy again.',
     step_timed_out: 'Find what the command waits for, or ask for a longer timeout, then deploy again.',

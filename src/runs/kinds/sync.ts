@@ -43,7 +43,7 @@ export const SYNC: Kind<'sync'> = {
     message: ({ promotion }) =>
       promotion ? 'A newer promotion takes its place.' : 'A newer push of the branch covers this one.',
   },
-  reporters: ['commit-status', 'github-deployment', 'service-status'],
+  reporters: ['commit-status', 'github-deployment', 'service-status', 'notification'],
   status: {
     context: (input) => contextOf('Sync', input),
     isPromise: true,

@@ -128,6 +128,8 @@ function reportWords({ reporter, target }: Report): string {
       return 'comment with the plan';
     case 'event-webhook':
       return `event for ${target === 'operator' ? "the operator's address" : 'the callback_url of the request'}`;
+    case 'notification':
+      return `notification to ${plainLine(target)}`;
   }
 }
 

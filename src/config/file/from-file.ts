@@ -1,8 +1,9 @@
-/** Makes the repositories of the configuration from the file that CONFIG_FILE names, with the secrets that it names. */
+/** Makes the repositories and the notify rules from the file that CONFIG_FILE names, with the secrets that it names. */
 
 import { ConfigError } from '../../errors.ts';
 import { toWindow } from '../../sync-window.ts';
 import type { Environment } from '../environment.ts';
+import type { NotifyRule } from '../notify.ts';
 import type { EnvironmentConfig, RepositoryConfig, Secret, Source } from '../repositories.ts';
 import { readSecretFile } from '../secret-files.ts';
 import type { SecretsConfig } from '../secrets.ts';
@@ -10,6 +11,7 @@ import type { EnvironmentFields, RepositoryFields, SecretFields } from './config
 import type { ConfigFile } from './config-file.ts';
 import { type Problem, problemsIn } from './file-checks.ts';
 import { fullNameOf, nameOf } from './file-names.ts';
+import { notifyRules } from './file-notify.ts';
 
 interface FromVariables {
   environment: Environment;
@@ -18,10 +20,14 @@ interface FromVariables {
   token: string | null;
   /** The variables that no task gets. */
   never: readonly string[];
+  /** What signs notifications whose rule names no secret. */
+  eventSecret: string | null;
 }
 
-interface FileRepositories {
-  repositories: RepositoryConfig[];
+interface FromFile {
+  /** Null: the file names none, so that it is the one of the variables. */
+  repositories: RepositoryConfig[] | null;
+  notify: NotifyRule[];
   /** The texts to mask. */
   secrets: SecretsConfig;
 }
@@ -31,7 +37,7 @@ const MAX_PROBLEMS = 20;
 type ReadSecret = (secret: SecretFields, path: PropertyKey[]) => Secret;
 
 /** Throws ConfigError with a line for each mistake, but never with a secret. */
-export function repositoriesOf({ fields, problemAt }: ConfigFile, from: FromVariables): FileRepositories {
+export function readFromFile({ fields, problemAt }: ConfigFile, from: FromVariables): FromFile {
   const problems: Problem[] = problemsIn(fields, from);
   const values: string[] = [];
   const read: ReadSecret = (secret, path) => {
@@ -43,18 +49,20 @@ export function repositoriesOf({ fields, problemAt }: ConfigFile, from: FromVari
     problems.push({ path, message: found.problem });
     return { value: '' };
   };
-  const repositories = fields.repositories.map((one, index) => ({
+  const repositories = fields.repositories?.map((one, index, { length }) => ({
     ...toRepository(one, ['repositories', index], read),
     name: nameOf(one, from.githubApiUrl),
-    fullName: fullNameOf(one, from.githubApiUrl, fields.repositories.length),
+    fullName: fullNameOf(one, from.githubApiUrl, length),
     ...(one.token ? {} : { token: from.token === null ? null : { value: from.token } }),
   }));
+  const notify = notifyRules(fields.notify ?? [], { read, problems, defaultSecret: from.eventSecret });
   if (problems.length > 0) {
     const lines = problems.slice(0, MAX_PROBLEMS).map(({ path, message }) => problemAt(path, message));
     throw new ConfigError(lines.join('\n'));
   }
-  const addresses = repositories.map(({ url }, index) => [`repositories.${index}.url`, url]);
-  return { repositories, secrets: { values, others: Object.fromEntries(addresses) } };
+  const addresses = (repositories ?? []).map(({ url }, index) => [`repositories.${index}.url`, url]);
+  const secrets = { values, others: Object.fromEntries(addresses) };
+  return { repositories: repositories ?? null, notify, secrets };
 }
 
 type Found = { ok: true; value: string; secret: Secret } | { ok: false; problem: string };
