@@ -1,7 +1,8 @@
 /** docs/api.md: every address of the server, made from the table that describes them. */
 
 import { z } from 'zod';
-import { type DescribedRoute, ROUTES } from '../src/web/api/described-routes.ts';
+import type { DescribedRoute } from '../src/web/api/described-route.ts';
+import { ROUTES } from '../src/web/api/described-routes.ts';
 import { needsWords } from '../src/web/api/openapi.ts';
 
 export function apiDocument(): string {

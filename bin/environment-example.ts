@@ -12,6 +12,7 @@ const BEFORE = `# Settings of iac-runner. Copy to .env (chmod 600 .env) and fill
 
 const TITLES: Record<keyof typeof SUBJECTS, string> = {
   access: 'Who may ask for what',
+  oidc: 'Sign-in by OpenID Connect, besides API tokens',
   git: 'The platform repository',
   server: 'The server; compose.yaml sets HOST, WEBHOOK_PORT and TRUSTED_PROXIES itself',
   log: 'Its log',

@@ -38,6 +38,7 @@ beforeAll(async () => {
     '/services/platform/good',
     '/holds',
     '/deliveries',
+    '/sessions',
     '/workers',
     '/nothing-here',
   ];

@@ -77,6 +77,7 @@ it('Every address answers with what the description says, and with nothing else'
     '/runs',
     '/deliveries',
     '/audit',
+    '/sessions',
     '/workers',
     '/metrics',
     '/deploy',
@@ -120,6 +121,7 @@ it('Every address answers with what the description says, and with nothing else'
   await ask('post', '/promote', '/promote', post({ environment: 'default' }));
   await ask('post', '/deploy', '/deploy', post({}));
   await ask('get', '/audit', '/audit?before=x');
+  await ask('post', '/sessions/{id}/end', '/sessions/none/end', post({}));
   await ask('get', '/runs', '/runs', { headers: { Accept: 'application/json' } });
   await ask('post', '/holds', '/holds', {
     ...post({ reason: 'x' }),
@@ -133,6 +135,8 @@ it('Every address answers with what the description says, and with nothing else'
     'post /webhook',
     'post /pubsub/push',
     'post /holds/{id}/release',
+    'get /login/oidc',
+    'get /login/oidc/callback',
     'post /login',
     'post /logout',
     'get /deploy/{id}/status',

@@ -140,7 +140,7 @@ describe('Routes that change something', () => {
       ])
       .map(([, address = '', guard = '']) => ({ address: address.replaceAll("'", ''), guard }));
     expect(routes.length).toBeGreaterThan(10);
-    const guards = ['operator', 'admin', 'mayOperate', 'mayAct', 'mayApprove', 'guard'];
+    const guards = ['operator', 'admin', 'mayOperate', 'mayAct', 'mayApprove', 'viewer', 'guard'];
     expect(
       routes.filter(({ address, guard }) => !guards.includes(guard) && !OTHERS.includes(address)),
     ).toEqual([]);

@@ -31,6 +31,7 @@ import { EXECUTOR, executorConfig } from './config/tables/executor.ts';
 import { FOLDERS, foldersConfig } from './config/tables/folders.ts';
 import { GIT, gitTable, oneRepository } from './config/tables/git.ts';
 import { JOBS, type JobsConfig, readJobsConfig } from './config/tables/jobs.ts';
+import { OIDC, oidcConfig } from './config/tables/oidc.ts';
 import { PLANS, PUBSUB, plansConfig } from './config/tables/plans.ts';
 import { LOG, SERVER, serverConfig } from './config/tables/server.ts';
 import { LABELS, STORE } from './config/tables/store.ts';
@@ -42,14 +43,16 @@ import { parse, type ValuesOf, type Variable } from './config/variable.ts';
 import { ConfigError } from './errors.ts';
 
 export type { Environment } from './config/environment.ts';
+export type { PlanCheck } from './config/plan-checks.ts';
 export type { SecretsConfig } from './config/secrets.ts';
 export type { ApiToken, Role } from './config/tables/access.ts';
 export type { JobsConfig } from './config/tables/jobs.ts';
-export type { PlanCheck } from './config/tables/plan-checks.ts';
+export type { OidcConfig } from './config/tables/oidc.ts';
 
 /** Every variable by its subject, in the order of the documentation. */
 export const SUBJECTS = {
   access: ACCESS,
+  oidc: OIDC,
   git: GIT,
   server: SERVER,
   log: LOG,
@@ -95,7 +98,6 @@ function readConfig(environment: Environment) {
   const git = gitTable(Boolean(environment[GIT.configFile.name]?.trim()) && hasRepositories(read.file));
   const values = parse({ ...SUBJECTS, git }, environment, never, read.problems);
   const { repositories, notify, secrets } = fromFile(read, values, environment);
-  const { previews } = values.plans;
   const access = accessConfig(values.access);
   const folders = foldersConfig(values.folders);
   const executor = executorConfig(values.executor);
@@ -108,6 +110,7 @@ function readConfig(environment: Environment) {
     notify,
     githubApiUrl: values.git.githubApiUrl,
     server: serverConfig(values.server),
+    oidc: oidcConfig(values.oidc, values.server.publicUrl),
     ...values.log,
     ...folders,
     ...tasksConfig(values.tasks, environment, never),
@@ -115,7 +118,7 @@ function readConfig(environment: Environment) {
     ...values.limits,
     executor,
     wall: wallConfig(values.wall, executor, plans),
-    previews,
+    previews: values.plans.previews,
     plans,
     deploy: {
       ...deployConfig(values.deployments, { ...values.labels, ...folders }),

@@ -1,8 +1,8 @@
 /** The port that every store implements. Every write is durable (fsynced) before its promise resolves. */
 
-import type { ActionEnd, AuditEntry, NewAuditEntry } from './audit.ts';
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
+import type { ActionEnd, AuditEntry, NewAuditEntry, Session } from './people.ts';
 import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
 import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
@@ -161,6 +161,13 @@ export interface RunStore {
   finishAction(id: string, end: ActionEnd): Promise<void>;
   /** The audit log, the newest first. With `before`, only what is older than this entry. */
   actions(page: { before?: string | undefined; limit: number }): Promise<AuditEntry[]>;
+
+  saveSession(session: Session): Promise<void>;
+  session(id: string): Promise<Session | null>;
+  /** All sessions that may not have ended, the newest first. */
+  sessions(): Promise<Session[]>;
+  /** Resolves to false if there is no such session. */
+  endSession(id: string): Promise<boolean>;
 
   run(id: string): Promise<Run | null>;
   /** The runs of a group that run, or that wait for anything but the end of a hold or the approval of their first start. */

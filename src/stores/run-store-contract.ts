@@ -734,6 +734,36 @@ export function describeRunStore(
       });
     });
 
+    describe('sessions', () => {
+      it('are kept until they end or somebody ends them', async () => {
+        const now = Date.now();
+        const session = (id: string, endsAt: number) => ({
+          ...{
+            id,
+            name: 'ada',
+            role: 'admin',
+            method: 'oidc' as const,
+            bound: 'b',
+            address: '::1',
+            agent: 'Firefox',
+          },
+          createdAt: endsAt > now ? now : now - 1_000,
+          endsAt,
+        });
+        await store.saveSession(session('over', now - 1));
+        await store.saveSession(session('one', now + 60_000));
+        await store.saveSession(session('two', now + 90_000));
+        expect((await store.sessions()).toSorted((a, b) => a.endsAt - b.endsAt)).toEqual([
+          session('one', now + 60_000),
+          session('two', now + 90_000),
+        ]);
+        expect(await store.session('one')).toEqual(session('one', now + 60_000));
+        expect([await store.endSession('one'), await store.endSession('one')]).toEqual([true, false]);
+        expect(await store.session('one')).toBeNull();
+        expect(await store.sessions()).toHaveLength(1);
+      });
+    });
+
     describe('the audit log', () => {
       const entry = { actor: 'ada', role: 'admin', action: 'retry', address: '10.0.0.1', result: null };
 

@@ -22,8 +22,9 @@ import { readHolds } from '../stores/sql/holds.ts';
 import { readLogChunks, readLogTotals } from '../stores/sql/log-chunks.ts';
 import * as reads from '../stores/sql/reads.ts';
 import { finishAction, recordAction } from '../stores/sql/writes/audit.ts';
-import { saveReport, spendNonce } from '../stores/sql/writes/beside-runs.ts';
+import { saveReport } from '../stores/sql/writes/beside-runs.ts';
 import { enqueue } from '../stores/sql/writes/enqueue.ts';
+import { endSession, saveSession } from '../stores/sql/writes/sessions.ts';
 import { findRun } from '../stores/sql/writes/stored-runs.ts';
 import { openForWriting } from '../stores/sqlite/database.ts';
 import type { RunReader } from './runs/run-pages.ts';
@@ -36,8 +37,10 @@ export interface TestRuns
   extends RunReader,
     Pick<
       RunStore,
-      | 'spendNonce'
-      | 'isNonceSpent'
+      | 'saveSession'
+      | 'session'
+      | 'sessions'
+      | 'endSession'
       | 'tally'
       | 'holds'
       | 'active'
@@ -149,11 +152,16 @@ export function createTestRuns(): TestRuns {
       await finishAction(database, id, end);
     },
     actions: (page) => read((found) => reads.readActions(found, page)),
-    spendNonce: async (nonce, expiresAt) => {
+    saveSession: async (session) => {
       await turn;
-      return (await spendNonce(database, nonce, expiresAt)).result;
+      await saveSession(database, session);
     },
-    isNonceSpent: (nonce) => read((found) => reads.isNonceSpent(found, nonce)),
+    session: (id) => read((found) => reads.readSession(found, id)),
+    sessions: () => read(reads.readSessions),
+    endSession: async (id) => {
+      await turn;
+      return (await endSession(database, id)).result;
+    },
     watch: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -16,6 +16,8 @@ import { cancelRun, retryRun } from '../triggers/run-actions.ts';
 import { type Access, createAccess, signRunLink } from '../web/access/access.ts';
 import type { PageOptions } from '../web/access/guards.ts';
 import { createLoginRoutes } from '../web/access/login-pages.ts';
+import { boundOf } from '../web/access/oidc-people.ts';
+import { createSessionRoutes } from '../web/access/session-routes.ts';
 import { createOpenApiRoutes } from '../web/api/openapi.ts';
 import { createAuditRoutes } from '../web/audit/audit-routes.ts';
 import { createDeliveryRoutes } from '../web/deliveries/delivery-pages.ts';
@@ -74,7 +76,9 @@ export async function buildPages(config: Config, parts: PageParts) {
   const jobs = await buildJobStream(config, shared.access, log);
   return {
     apps: [
-      createLoginRoutes({ ...shared, gate }),
+      createLoginRoutes({ ...shared, gate, providerHost: config.oidc && new URL(config.oidc.issuer).host }),
+      ...(await buildSignIn(config, parts, shared)),
+      createSessionRoutes({ ...shared, store }),
       createAssetRoutes(shared.assets),
       createOpenApiRoutes(),
       overview.routes,
@@ -96,6 +100,18 @@ export async function buildPages(config: Config, parts: PageParts) {
   };
 }
 
+async function buildSignIn({ oidc, server }: Config, { store, log }: PageParts, shared: PageOptions) {
+  if (oidc === null) return [];
+  // Its client costs time at the start.
+  const { createOidcRoutes } = await import('../web/access/oidc-routes.ts');
+  const https = isHttps(server.publicUrl);
+  return [createOidcRoutes({ ...shared, config: oidc, key: await store.key('sign-in'), https, log })];
+}
+
+function isHttps(publicUrl: string | null): boolean {
+  return publicUrl?.startsWith('https://') ?? false;
+}
+
 async function buildPageOptions(config: Config, { store, gate, links }: PageParts): Promise<PageOptions> {
   const { publicUrl } = config.server;
   const assets = loadAssets();
@@ -103,9 +119,9 @@ async function buildPageOptions(config: Config, { store, gate, links }: PagePart
     tokens: config.apiTokens,
     gate,
     store,
-    sessionKey: await store.key('sessions'),
+    oidc: config.oidc && { bound: boundOf(config.oidc) },
     linkKey: await store.key('links'),
-    https: publicUrl?.startsWith('https://') ?? false,
+    https: isHttps(publicUrl),
     clock: Date.now,
   });
   return {

@@ -115,7 +115,14 @@ const environmentFields = fields({
     .optional()
     .describe('Who approves a promotion: nobody, anybody who may, or somebody else than the one who asked'),
   approvers: z
-    .array(z.string().regex(/^[^\s:,]{1,128}$/, 'expected the name of a token of API_TOKENS'))
+    .array(
+      z
+        .string()
+        .regex(
+          /^[^\s:,]{1,128}$/,
+          'expected the name of a token of API_TOKENS, or of a person of OIDC_ISSUER',
+        ),
+    )
     .min(1)
     .max(MAX_APPROVERS)
     .optional()

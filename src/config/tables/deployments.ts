@@ -2,6 +2,7 @@
 
 import path from 'node:path';
 import { ConfigError } from '../../errors.ts';
+import { planChecks } from '../plan-checks.ts';
 import {
   absolutePath,
   count,
@@ -14,7 +15,6 @@ import {
   seconds,
 } from '../shapes.ts';
 import { problemWith, type ValuesOf, variable } from '../variable.ts';
-import { planChecks } from './plan-checks.ts';
 
 const allowedOriginsShape = listOf(
   (origin) => origin === '*' || /^https?:\/\/[^/\s]+$/.test(origin),

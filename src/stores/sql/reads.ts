@@ -1,7 +1,7 @@
 /** All reads of the store. */
 
-import type { AuditEntry } from '../../runs/audit.ts';
 import type { Delivery } from '../../runs/delivery.ts';
+import type { AuditEntry, Session } from '../../runs/people.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
@@ -17,6 +17,7 @@ import {
   toDelivery,
   toEvent,
   toReport,
+  toSession,
   toStep,
   toStoredRun,
   toTally,
@@ -232,4 +233,14 @@ export async function readActions(
       ? await database.all('SELECT * FROM audit ORDER BY id DESC LIMIT ?', limit)
       : await database.all('SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?', before, limit);
   return rows.map(toAuditEntry);
+}
+
+export async function readSession(database: Database, id: string): Promise<Session | null> {
+  const row = await database.get('SELECT * FROM sessions WHERE id = ?', id);
+  return row ? toSession(row) : null;
+}
+
+/** The newest first. */
+export async function readSessions(database: Database): Promise<Session[]> {
+  return (await database.all('SELECT * FROM sessions ORDER BY created_at DESC, id')).map(toSession);
 }

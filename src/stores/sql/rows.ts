@@ -2,9 +2,9 @@
  * Converts between table rows and the domain's types. Only this program writes the JSON columns, so they are trusted.
  */
 
-import type { AuditEntry } from '../../runs/audit.ts';
 import type { OutsideHash } from '../../runs/config-hashes.ts';
 import type { Delivery } from '../../runs/delivery.ts';
+import type { AuditEntry, Session } from '../../runs/people.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import type { RunEvent, RunEventBody } from '../../runs/run-events.ts';
@@ -204,4 +204,10 @@ export function toTally({ open, ended }: Record<'open' | 'ended', Row[]>): RunTa
 export function toAuditEntry(row: Row): AuditEntry {
   const { id, at, actor, role, action, target, address, result } = row;
   return { id, at: Number(at), actor, role, action, target, address, result } as AuditEntry;
+}
+
+export function toSession(row: Row): Session {
+  const { id, name, role, method, bound, address, agent, created_at, ends_at } = row;
+  const texts = { id, name, role, method, bound, address, agent };
+  return { ...texts, createdAt: Number(created_at), endsAt: Number(ends_at) } as Session;
 }

@@ -142,7 +142,7 @@ const POSTGRES_TABLES = `SELECT 'version' AS name, version::text AS text FROM sc
   UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'iac_runner' ORDER BY name, text`;
 
 /** PostgreSQL was first used with version 9. */
-const BACK_TO_VERSION_9 = `DROP TABLE audit, log_chunks, held_runs, holds;
+const BACK_TO_VERSION_9 = `DROP TABLE sessions, audit, log_chunks, held_runs, holds;
   DROP INDEX runs_unapproved, runs_held;
   CREATE INDEX runs_held ON runs (concurrency_group) WHERE state IN ('running', 'awaiting_approval');
   UPDATE schema_version SET version = 9`;

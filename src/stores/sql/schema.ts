@@ -7,7 +7,7 @@ import { assetFile } from '../../program-files.ts';
 export const SCHEMA_FILE = assetFile('stores/sql/schema/tables.sql');
 
 /** Counts the changes of that file. */
-export const SCHEMA_VERSION = 13;
+export const SCHEMA_VERSION = 14;
 
 /** Returns the files, in order, that bring a store of an earlier version forward, each with the version after it. */
 export function migrationsSince(version: number): { file: string; version: number }[] {

@@ -19,6 +19,7 @@ import { recordDelivery, recordMissed } from './writes/deliveries.ts';
 import { type EnqueueValues, enqueue, enqueueAll } from './writes/enqueue.ts';
 import { endHold, saveHold } from './writes/holds.ts';
 import { append, renew, takeBack } from './writes/lease.ts';
+import { endSession, saveSession } from './writes/sessions.ts';
 
 export const WRITES = {
   enqueue,
@@ -32,6 +33,8 @@ export const WRITES = {
   decide,
   saveHold,
   endHold,
+  saveSession,
+  endSession,
   recordAction,
   finishAction,
   saveBaseline,

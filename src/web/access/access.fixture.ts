@@ -20,7 +20,7 @@ type TestAccess = { tokens: readonly ApiToken[]; store: AccessOptions['store'] }
 export function createTestAccess(options: TestAccess) {
   return createAccess({
     gate: createTestGate(),
-    sessionKey: Buffer.alloc(32, 1),
+    oidc: null,
     linkKey: LINK_KEY,
     https: false,
     clock: Date.now,

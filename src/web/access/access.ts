@@ -1,21 +1,22 @@
 /** Identifies callers: by API tokens, by browser sessions made from tokens, and by signed links that open one run. */
 
-import { createHash, createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'hono';
-import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ApiToken, Role } from '../../config.ts';
 import { forgetFirst } from '../../forget-first.ts';
+import type { Session } from '../../runs/people.ts';
 import type { Run } from '../../runs/run.ts';
-import type { RunStore } from '../../runs/run-store.ts';
-import { HOUR, SECOND } from '../../units.ts';
 import type { Gate } from '../doors/gate.ts';
 import { type AuditStore, type AuditVariables, audited } from './audited.ts';
+import { createSessions, digestOf, SESSION_COOKIE, type SessionsOptions, type SignIn } from './sessions.ts';
 
 export interface Identity {
   name: string;
   role: Role;
   /** A browser sends a session by itself, so changes of state by a session need a same-origin check. */
   credential: 'bearer' | 'session';
+  /** The id of the session, or null. */
+  sessionId: string | null;
 }
 
 /** The variables that a guarded handler finds in its context. `identity` is null for callers with a signed link. */
@@ -33,34 +34,36 @@ export interface Access {
   identify(c: Context): Promise<Identity | null>;
   /** True when the request carries the run's signed link as `?key=`, which opens that run for reading only. */
   opensRun(c: Context, runId: string): boolean;
-  /** Sets the session cookie and returns its holder; null if `token` is no API token. Throws as `identify` does. */
-  signIn(c: Context, token: string): Identity | null;
+  /** Returns the holder of an API token; null if `token` is none. Throws as `identify` does. */
+  checkToken(c: Context, token: string): SignIn | null;
+  /** True for the name of an API token, so that nobody else acts in it. */
+  isTokenName(name: string): boolean;
+  sessions: ReturnType<typeof createSessions>;
+  /** Returns the role that the holder of a session has now; null if the session is over. */
+  roleNow(session: Session): Role | null;
   addressOf(c: Context): string;
   /** Does what a request asks for, and notes it in the audit log. Throws StoreUnavailableError before anything is done. */
   audited(
     c: Context<RunPageEnv>,
-    identity: Identity,
+    identity: Pick<Identity, 'name' | 'role'>,
     perform: () => Promise<Response | undefined>,
   ): Promise<Response | undefined>;
-  /** Removes the cookie and ends its session, also for copies of the cookie. */
-  signOut(c: Context): Promise<void>;
 }
 
 export interface AccessOptions {
   tokens: readonly ApiToken[];
   gate: Pick<Gate, 'addressOf' | 'failed' | 'refusal' | 'verified'>;
-  /** Remembers the sessions that were ended, and what people did. */
-  store: Pick<RunStore, 'spendNonce' | 'isNonceSpent'> & AuditStore;
-  sessionKey: Buffer;
+  /** Remembers the sessions, and what people did. */
+  store: SessionsOptions['store'] & AuditStore;
   linkKey: Buffer;
   /** True when browsers reach the server by https: cookies are then Secure and bound to the host. */
   https: boolean;
+  /** What sessions by OpenID Connect depend on. Null: there are none. */
+  oidc: { bound: string } | null;
   /** Milliseconds since the epoch. */
   clock: () => number;
 }
 
-const SESSION_MS = 12 * HOUR;
-const SESSION_COOKIE = 'iac_runner_session';
 /** Tokens that were right are remembered with their address; the oldest are forgotten. */
 const MAX_PROVED = 1_000;
 const ROLE_RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
@@ -92,33 +95,34 @@ interface Holder {
   digest: Buffer;
 }
 
-interface Session {
-  holder: Holder;
-  id: string;
-  expiresAt: number;
-}
-
-export function createAccess({ store, linkKey, https, ...options }: AccessOptions): Access {
+export function createAccess({ store, linkKey, https, oidc, clock, ...options }: AccessOptions): Access {
   const known = options.tokens.map(({ name, role, token }) => ({ name, role, digest: sha256(token) }));
   const holderOf = createTokenCheck(known, options.gate);
-  const cookies = createSessionCookies(known, options);
-  // With the __Host- prefix no other host of the domain can plant a session.
-  const prefix = https ? 'host' : undefined;
-  const sessionOf = (c: Context) => cookies.read(getCookie(c, SESSION_COOKIE, prefix) ?? '');
+  const { addressOf } = options.gate;
+  const roleNow = (session: Session): Role | null => {
+    if (session.method === 'oidc') return session.bound === oidc?.bound ? roleOf(session.role) : null;
+    return (
+      known.find((holder) => holder.name === session.name && boundOf(holder) === session.bound)?.role ?? null
+    );
+  };
+  const sessions = createSessions({ store, https, addressOf, roleNow, clock });
 
   return {
     hasTokens: known.length > 0,
+    sessions,
+    roleNow,
 
     async identify(c) {
       const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
       if (bearer !== undefined) {
         const holder = holderOf(c, bearer);
-        return holder && { name: holder.name, role: holder.role, credential: 'bearer' };
+        return holder && { name: holder.name, role: holder.role, credential: 'bearer', sessionId: null };
       }
-      const session = sessionOf(c);
-      if (session === null || (await store.isNonceSpent(session.id))) return null;
+      const found = await sessions.find(c);
+      if (found === null) return null;
       options.gate.verified(c);
-      return { name: session.holder.name, role: session.holder.role, credential: 'session' };
+      const { session, role } = found;
+      return { name: session.name, role, credential: 'session', sessionId: session.id };
     },
 
     opensRun(c, runId) {
@@ -126,25 +130,26 @@ export function createAccess({ store, linkKey, https, ...options }: AccessOption
       return key !== undefined && isSameText(key, signRunLink(linkKey, runId));
     },
 
-    signIn(c, token) {
+    checkToken(c, token) {
       const holder = holderOf(c, token);
-      if (!holder) return null;
-      const maxAge = SESSION_MS / SECOND;
-      setCookie(c, SESSION_COOKIE, cookies.make(holder), { ...cookieOptions(https), maxAge });
-      return { name: holder.name, role: holder.role, credential: 'session' };
+      return holder && { name: holder.name, role: holder.role, method: 'token', bound: boundOf(holder) };
     },
 
-    addressOf: options.gate.addressOf,
+    isTokenName: (name) => known.some((holder) => holder.name === name),
 
-    audited: (c, identity, perform) =>
-      audited({ store, address: options.gate.addressOf(c) }, c, identity, perform),
+    addressOf,
 
-    async signOut(c) {
-      const session = sessionOf(c);
-      deleteCookie(c, SESSION_COOKIE, cookieOptions(https));
-      if (session) await store.spendNonce(session.id, session.expiresAt);
-    },
+    audited: (c, identity, perform) => audited({ store, address: addressOf(c) }, c, identity, perform),
   };
+}
+
+/** A session is only good as long as its token. */
+function boundOf({ digest }: Holder): string {
+  return digestOf(digest.toString('hex'));
+}
+
+function roleOf(text: string): Role | null {
+  return text === 'viewer' || text === 'operator' || text === 'admin' ? text : null;
 }
 
 /**
@@ -173,44 +178,6 @@ function createTokenCheck(known: readonly Holder[], gate: AccessOptions['gate'])
   };
 }
 
-/**
- * A cookie is `name.id.end.mac`. It is only good as long as its token, because the MAC includes the token's digest.
- */
-function createSessionCookies(
-  known: readonly Holder[],
-  { sessionKey, clock }: Pick<AccessOptions, 'sessionKey' | 'clock'>,
-) {
-  function macOf({ holder, id, expiresAt }: Session): string {
-    const bound = `${encodeName(holder.name)}.${id}.${expiresAt}.${holder.digest.toString('hex')}`;
-    return createHmac('sha256', sessionKey).update(bound).digest('base64url');
-  }
-  return {
-    make(holder: Holder): string {
-      const id = `session:${randomBytes(16).toString('base64url')}`;
-      const session = { holder, id, expiresAt: clock() + SESSION_MS };
-      return `${encodeName(holder.name)}.${id.slice('session:'.length)}.${session.expiresAt}.${macOf(session)}`;
-    },
-    read(cookie: string): Session | null {
-      const form = /^([\w-]*)\.([\w-]{22})\.(\d{1,15})\.([\w-]{43})$/.exec(cookie);
-      const [, encodedName, id, end, mac = ''] = form ?? [];
-      const expiresAt = Number(end);
-      if (!form || expiresAt <= clock()) return null;
-      return (
-        known
-          .filter(({ name }) => encodeName(name) === encodedName)
-          .map((holder) => ({ holder, id: `session:${id}`, expiresAt }))
-          .find((session) => isSameText(mac, macOf(session))) ?? null
-      );
-    },
-  };
-}
-
-function cookieOptions(https: boolean) {
-  // Lax, so that people who follow a link from GitHub are signed in. Changes of state check the origin as well.
-  const options = { path: '/', httpOnly: true, sameSite: 'Lax' } as const;
-  return https ? ({ ...options, secure: true, prefix: 'host' } as const) : options;
-}
-
 /** Compares every token, so that the time it takes reveals nothing. */
 function findHolder(known: readonly Holder[], token: string): Holder | undefined {
   const digest = sha256(token);
@@ -224,8 +191,4 @@ function isSameText(left: string, right: string): boolean {
 
 function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
-}
-
-function encodeName(name: string): string {
-  return Buffer.from(name).toString('base64url');
 }

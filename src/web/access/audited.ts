@@ -25,7 +25,9 @@ export async function audited(
   { name, role }: { name: string; role: Role },
   perform: () => Promise<Answer>,
 ): Promise<Answer> {
-  const { action, target } = actionOf(c.req.method, c.req.path);
+  const named = actionOf(c.req.method, c.req.path);
+  const action = saidBy(c, 'action') ?? named.action;
+  const target = saidBy(c, 'target') ?? named.target;
   const id = await store.recordAction({ actor: name, role, action, target, address, result: null });
   // The action is done, so its answer counts. An entry without an end says that it was not noted.
   const finish = (status: number) =>

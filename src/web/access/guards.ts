@@ -31,6 +31,8 @@ export interface Guards {
   signedIn: MiddlewareHandler<RunPageEnv>;
   /** Lets callers through who are signed in or have the run's signed link, and loads the run. */
   mayRead: MiddlewareHandler<RunPageEnv>;
+  /** Lets everybody through who is signed in. If they use a session, the request must come from one of our pages. */
+  viewer: MiddlewareHandler<RunPageEnv>;
   /** Lets operators through. If they use a session, the request must come from one of our pages. */
   operator: MiddlewareHandler<RunPageEnv>;
   /** Does the same as `operator`, but for admins. */
@@ -71,8 +73,27 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
     return loadRun(c, next);
   });
 
-  const refuseOthers = createRefusal({ access, assets, publicUrl });
-  const only = (role: Role, then: MiddlewareHandler<RunPageEnv>) =>
+  const only = createOnly({ access, assets, publicUrl });
+  return {
+    signedIn,
+    mayRead,
+    viewer: only('viewer', pass),
+    operator: only('operator', pass),
+    admin: only('admin', pass),
+    mayOperate: only('operator', loadRun),
+    mayAct: only('viewer', loadRun),
+    mayApprove: only('admin', loadRun),
+  };
+}
+
+const pass: MiddlewareHandler<RunPageEnv> = async (_c, next) => next();
+
+type OnlyOptions = Pick<GuardsOptions, 'access' | 'assets' | 'publicUrl'>;
+
+/** The returned function makes a guard that lets callers with the role through, and notes what they do. */
+function createOnly(options: OnlyOptions) {
+  const refuseOthers = createRefusal(options);
+  return (role: Role, then: MiddlewareHandler<RunPageEnv>) =>
     createMiddleware<RunPageEnv>(async (c, next) => {
       const refusal = await refuseOthers(c, role);
       const { identity } = c.var;
@@ -82,28 +103,23 @@ export function createGuards({ access, assets, store, publicUrl, notFound }: Gua
         return answer instanceof Response ? answer : undefined;
       };
       // Nobody is named by a request without credentials, and reading is no action.
-      return identity && c.req.method !== 'GET' && c.req.method !== 'HEAD'
-        ? access.audited(c, identity, perform)
-        : perform();
+      return identity && !isRead(c) ? options.access.audited(c, identity, perform) : perform();
     });
-  const operator = only('operator', async (_c, next) => next());
-  const admin = only('admin', async (_c, next) => next());
-  const mayOperate = only('operator', loadRun);
-  const mayAct = only('viewer', loadRun);
-  return { signedIn, mayRead, operator, admin, mayOperate, mayAct, mayApprove: only('admin', loadRun) };
+}
+
+function isRead(c: Context): boolean {
+  return c.req.method === 'GET' || c.req.method === 'HEAD';
 }
 
 /** The returned function answers callers without the role. For others it stores the caller in the context and returns null. */
-function createRefusal({
-  access,
-  assets,
-  publicUrl,
-}: Pick<GuardsOptions, 'access' | 'assets' | 'publicUrl'>) {
+function createRefusal({ access, assets, publicUrl }: OnlyOptions) {
   return async (c: Context<RunPageEnv>, role: Role) => {
     const identity = await access.identify(c);
     if (!identity) return askForCredentials(c);
     c.set('identity', identity);
-    if (identity.credential === 'session' && requestOrigin(c, publicUrl) !== 'same') {
+    // Reading changes nothing, and people follow links from everywhere.
+    const isByCookie = identity.credential === 'session' && !isRead(c);
+    if (isByCookie && requestOrigin(c, publicUrl) !== 'same') {
       return refuse(c, assets, 403, 'The request did not come from a page of this server.');
     }
     if (hasRole(identity, role)) return null;

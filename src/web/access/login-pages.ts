@@ -15,13 +15,21 @@ import type { PageOptions } from './guards.ts';
 
 export interface LoginRoutesOptions extends Pick<PageOptions, 'access' | 'assets' | 'publicUrl'> {
   gate: Pick<Gate, 'readBody'>;
+  /** The host of the provider of OpenID Connect, or null. */
+  providerHost?: string | null;
 }
 
 const MAX_FORM_BYTES = 8 * KIBIBYTE;
 
 /** GET /login, POST /login (form fields `token` and `next`), POST /logout. */
-export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRoutesOptions): Hono<RunPageEnv> {
-  const view = { assets, hasTokens: access.hasTokens };
+export function createLoginRoutes({
+  access,
+  gate,
+  assets,
+  publicUrl,
+  providerHost = null,
+}: LoginRoutesOptions): Hono<RunPageEnv> {
+  const view = { assets, hasTokens: access.hasTokens, providerHost };
   const routes = new Hono<RunPageEnv>();
   routes.use('/login', pageHeaders());
   routes.use('/logout', pageHeaders());
@@ -36,12 +44,13 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
     const form = new URLSearchParams(String(await gate.readBody(c, MAX_FORM_BYTES)));
     const next = localPath(form.get('next') ?? undefined);
     try {
-      const identity = access.signIn(c, (form.get('token') ?? '').trim());
-      const enter = async () => c.redirect(next, 303);
-      if (identity) return (await access.audited(c, identity, enter)) ?? enter();
+      const found = access.checkToken(c, (form.get('token') ?? '').trim());
+      const enter = async () => {
+        if (found) await access.sessions.begin(c, found);
+        return c.redirect(next, 303);
+      };
+      if (found) return (await access.audited(c, found, enter)) ?? c.redirect(next, 303);
     } catch (error) {
-      // Nobody is signed in if that could not be noted.
-      c.header('Set-Cookie', undefined);
       if (!(error instanceof RequestError)) throw error;
       const headers = { 'Retry-After': String(error.retryAfterSeconds ?? 60) };
       return c.html(loginPage(view, next, `${error.message}.`), error.status, headers);
@@ -53,7 +62,7 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
     if (requestOrigin(c, publicUrl) !== 'same')
       return jsonError(c, 403, 'Sign out on a page of this server.');
     const leave = async () => {
-      await access.signOut(c);
+      await access.sessions.end(c);
       return c.redirect('/login', 303);
     };
     const identity = await access.identify(c);
@@ -64,19 +73,24 @@ export function createLoginRoutes({ access, gate, assets, publicUrl }: LoginRout
 
 interface LoginView {
   assets: Assets;
-  /** False if nobody can sign in. */
+  /** False if nobody can sign in with a token. */
   hasTokens: boolean;
+  providerHost: string | null;
 }
 
-function loginPage({ assets, hasTokens }: LoginView, next: string, problem: string | null): Html {
+function loginPage(view: LoginView, next: string, problem: string | null): Html {
+  const { assets, hasTokens, providerHost } = view;
   return page(
     { title: 'Sign in', identity: null, assets, hasForm: true },
     html`<section class="login">
 <h1>Sign in</h1>
-${hasTokens ? tokenForm(next, problem) : html`<p>Nobody can sign in yet: the server has no API_TOKENS. Set it, for example to <code>ada:admin:</code> and a long random text, and start the server again.</p>`}
+${providerHost !== null && html`<p><a class="button primary" href="/login/oidc?next=${encodeURIComponent(next)}">Sign in at ${providerHost}</a></p>`}
+${hasTokens ? tokenForm(next, problem) : providerHost === null && NOBODY}
 </section>`,
   );
 }
+
+const NOBODY = html`<p>Nobody can sign in yet: the server has no API_TOKENS. Set it, for example to <code>ada:admin:</code> and a long random text, and start the server again.</p>`;
 
 function tokenForm(next: string, problem: string | null): Html {
   return html`<form method="post" action="/login">

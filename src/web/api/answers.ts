@@ -103,6 +103,16 @@ export const delivery = z.strictObject({
 });
 export const deliveryList = z.strictObject({ deliveries: z.array(delivery), next: nullable });
 
+export const sessions = z.strictObject({
+  sessions: z.array(
+    z.strictObject({
+      ...{ id: text, name: text, role: text, method: z.enum(['token', 'oidc']), address: text },
+      ...{ user_agent: text, created_at: text, ends_at: text },
+      current: z.boolean(),
+    }),
+  ),
+});
+export const endedSession = z.strictObject({ status: z.literal('ended') });
 export const audit = z.strictObject({
   entries: z.array(
     z.strictObject({

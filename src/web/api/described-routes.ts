@@ -1,35 +1,13 @@
 /** Every address of the server, what it needs and what it answers. The description at /openapi.json is made from this. */
 
-import type { z } from 'zod';
-import type { Role } from '../../config.ts';
 import * as answers from './answers.ts';
+import type { DescribedRoute, Row } from './described-route.ts';
 import * as places from './place-answers.ts';
-
-export interface DescribedRoute {
-  method: 'get' | 'post' | 'delete';
-  /** As OpenAPI writes it. */
-  path: string;
-  summary: string;
-  /** `signed`: a signature over the body. `link`: a viewer, or the signed link of the run. `none`: everybody. */
-  needs: Role | 'signed' | 'link' | 'none';
-  query?: readonly string[];
-  /** The members of the JSON body. */
-  body?: readonly string[];
-  /** Answers besides those of every route: JSON by a schema, another type of content, or no body at all. */
-  answers: Readonly<Record<number, z.ZodType | `${string}/${string}` | null>>;
-}
+import { SIGN_IN } from './sign-in.ts';
 
 const STREAM = 'text/event-stream';
 const PLAIN = 'text/plain';
 const PLACE = ['environment', 'repository'] as const;
-
-type Row = [
-  operation: `${DescribedRoute['method']} /${string}`,
-  needs: DescribedRoute['needs'],
-  summary: string,
-  answers: DescribedRoute['answers'],
-  more?: Pick<DescribedRoute, 'query' | 'body'>,
-];
 
 const TABLE: readonly Row[] = [
   ['post /webhook', 'signed', 'Takes a delivery of GitHub.', { 200: 'application/json' }],
@@ -228,15 +206,7 @@ const TABLE: readonly Row[] = [
   ['post /deploy/{id}/approve', 'admin', 'Approves a deployment.', { 200: answers.done }],
   ['post /deploy/{id}/reject', 'admin', 'Rejects a deployment.', { 200: answers.done }],
   ['post /deploy/{id}/cancel', 'operator', 'Cancels a deployment.', { 200: answers.done }],
-  [
-    'get /login',
-    'none',
-    'The page on which people sign in.',
-    { 200: 'text/html', 303: null },
-    { query: ['next'] },
-  ],
-  ['post /login', 'none', 'Signs in, with a form.', { 303: null }],
-  ['post /logout', 'none', 'Signs out.', { 303: null }],
+  ...SIGN_IN,
 ];
 
 export const ROUTES: readonly DescribedRoute[] = TABLE.map(([operation, needs, summary, answered, more]) => {

@@ -4,7 +4,8 @@ import { Hono } from 'hono';
 import { z } from 'zod';
 import { VERSION } from '../../version.ts';
 import { errorAnswer } from './answers.ts';
-import { type DescribedRoute, ROUTES } from './described-routes.ts';
+import type { DescribedRoute } from './described-route.ts';
+import { ROUTES } from './described-routes.ts';
 
 const DESCRIPTIONS: Readonly<Record<number, string>> = {
   200: 'It was done.',

@@ -3,7 +3,7 @@
 import type { Context } from 'hono';
 import { accepts } from 'hono/accepts';
 import { stream } from 'hono/streaming';
-import type { AuditEntry } from '../../runs/audit.ts';
+import type { AuditEntry } from '../../runs/people.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { rfc3339 } from '../frame/format.ts';
 

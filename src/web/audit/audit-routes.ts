@@ -2,7 +2,7 @@
 
 import { type Context, Hono } from 'hono';
 import { html } from 'hono/html';
-import type { AuditEntry } from '../../runs/audit.ts';
+import type { AuditEntry } from '../../runs/people.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { RunPageEnv } from '../access/access.ts';
 import { createGuards, type GuardsOptions } from '../access/guards.ts';

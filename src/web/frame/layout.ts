@@ -113,7 +113,7 @@ function signIn(next: string): Html {
 
 function account({ name, role, credential }: Identity): Html {
   return html`<div class="account">
-<span><bdi>${name}</bdi> <span class="quiet">${role}</span></span>
+<a href="/sessions"><bdi>${name}</bdi> <span class="quiet">${role}</span></a>
 ${
   credential === 'session' &&
   html`<form method="post" action="/logout"><button class="plain" type="submit">Sign out</button></form>`

@@ -244,6 +244,21 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_by_time ON audit (at);
 
+-- The sign-ins of people, until they end. The id is a digest of the cookie.
+CREATE TABLE sessions (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  role TEXT NOT NULL,
+  method TEXT NOT NULL,
+  bound TEXT NOT NULL,
+  address TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_by_end ON sessions (ends_at);
+
 -- How many runs ended, how, and how long they took, so that metrics never count backwards when old runs are deleted.
 -- `up_to_s` is the number of seconds that none of these took longer than, or 0 when there is no such bound.
 CREATE TABLE run_endings (

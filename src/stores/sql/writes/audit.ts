@@ -1,6 +1,6 @@
 /** Writes the audit log. */
 
-import type { ActionEnd, NewAuditEntry } from '../../../runs/audit.ts';
+import type { ActionEnd, NewAuditEntry } from '../../../runs/people.ts';
 import type { Transaction, Written } from '../database.ts';
 import { timeOrderedId } from './time-ordered-id.ts';
 

@@ -1,4 +1,4 @@
-/** Defines an entry of the audit log: what somebody did by a page or by the API. */
+/** What is kept about people: what they did, and their sessions. */
 
 export interface AuditEntry {
   id: string;
@@ -21,3 +21,21 @@ export interface AuditEntry {
 export type ActionEnd = Pick<AuditEntry, 'action' | 'target'> & { result: string };
 
 export type NewAuditEntry = Omit<AuditEntry, 'id' | 'at'>;
+
+/** A sign-in of a person in a browser, which lasts until it ends by itself or somebody ends it. */
+export interface Session {
+  /** A digest of the cookie, so that the store holds nothing to sign in with. */
+  id: string;
+  name: string;
+  role: string;
+  /** How the person signed in. */
+  method: 'token' | 'oidc';
+  /** A digest of what the session depends on. It is over as soon as the configuration has that no more. */
+  bound: string;
+  /** The address and the User-Agent of the sign-in. */
+  address: string;
+  agent: string;
+  /** Milliseconds since the epoch. */
+  createdAt: number;
+  endsAt: number;
+}

@@ -1,8 +1,8 @@
 /** The form of PLAN_CHECKS: commands that check a plan. */
 
 import { z } from 'zod';
-import { text, words } from '../shapes.ts';
-import type { Shape } from '../variable.ts';
+import { text, words } from './shapes.ts';
+import type { Shape } from './variable.ts';
 
 /** A command that checks a plan. `argv` may contain `{plan}`, the path of the plan as JSON. */
 export interface PlanCheck {
