@@ -9,12 +9,15 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   type DeploymentStage,
   deploymentClient,
+  GIT_PASSWORD,
+  GIT_USER,
   MODULE,
   setDeploymentStage,
   withoutTerraform,
 } from './support/deployments.ts';
 import { describeUnless } from './support/describe-unless.ts';
-import type { Runner } from './support/runner.ts';
+import { type Runner, runProgram } from './support/runner.ts';
+import { API_TOKENS } from './support/runner-environment.ts';
 
 const unavailable = withoutTerraform();
 
@@ -45,6 +48,60 @@ describeUnless(unavailable, 'Deployments', () => {
     runner = await stage.serve({ APPROVAL_TIMEOUT: '3600' });
   });
   afterAll(() => stage.close());
+
+  it('are asked for, approved and followed on the command line, and nothing is destroyed by mistake', async () => {
+    const client = (args: string[], token: string = API_TOKENS.admin) =>
+      runProgram(args, {
+        ...stage.runnerOptions,
+        environment: {
+          IAC_RUNNER_URL: runner.url,
+          IAC_RUNNER_TOKEN: token,
+          MY_TOKEN: 'env-secret-CANARY',
+          GIT_PASS: GIT_PASSWORD,
+        },
+      });
+    const target = [
+      'deploy',
+      stage.gitUrl,
+      '--ref',
+      commits.main,
+      '--path',
+      'stacks/other',
+      '--tool',
+      'terraform',
+      '--git-user',
+      GIT_USER,
+      '--git-password',
+      'GIT_PASS',
+    ];
+    const asked = await client([...target, '--env', 'MY_TOKEN', '--json']);
+    expect(asked).toMatchObject({ exitCode: 0, stderr: '' });
+    const { deployment_id: id } = JSON.parse(asked.stdout);
+    await api.waitForState(id, 'awaiting_approval');
+    expect(await client(['approve', id, '--follow'])).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('run succeeded'),
+    });
+    const careless = await client([...target, '--destroy', '--confirm', 'stacks']);
+    expect(careless).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('Add --confirm stacks/other if you mean it.'),
+    });
+    const meant = await client([
+      ...target,
+      '--destroy',
+      '--confirm',
+      'stacks/other',
+      '--auto-approve',
+      '--follow',
+    ]);
+    expect(meant).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('run succeeded') });
+    expect(await client([...target, '--env', 'NONE'])).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('The variable NONE is not set in your shell.'),
+    });
+    expect(await client(target, API_TOKENS.viewer)).toMatchObject({ exitCode: 4 });
+  });
 
   it('are planned, approved and applied; status, logs and outputs are as in the contract', async () => {
     const posted = await api.post({

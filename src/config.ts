@@ -40,7 +40,7 @@ import { TASKS, tasksConfig } from './config/tables/tasks.ts';
 import { WALL, wallConfig } from './config/tables/wall.ts';
 import { unknownVariables } from './config/unknown.ts';
 import { parse, type ValuesOf, type Variable } from './config/variable.ts';
-import { ConfigError } from './errors.ts';
+import { ConfigError, UsageError } from './errors.ts';
 
 export type { Environment } from './config/environment.ts';
 export type { PlanCheck } from './config/plan-checks.ts';
@@ -214,6 +214,21 @@ export function loadSenderConfig(environment: Environment = process.env) {
 export function loadToolPlaces(environment: Environment = process.env) {
   const { toolsDir } = DEPLOYMENTS;
   return { path: environment.PATH ?? '', ...parse({ own: { toolsDir } }, environment).own };
+}
+
+/** The values of the variables that somebody named to pass on to a deployment. Throws UsageError for one that is not set. */
+export function loadDeployVariables(
+  names: readonly string[],
+  environment: Environment = process.env,
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    names.map((name) => {
+      const value = environment[name];
+      if (value === undefined)
+        throw new UsageError(`The variable ${name} is not set in your shell. Export it first.`);
+      return [name, value];
+    }),
+  );
 }
 
 /** The variables that subcommands without a server give to the programs that they start. */

@@ -80,8 +80,8 @@ async function typeInZsh(line: string): Promise<string> {
     program,
     `zmodload zsh/zpty
 zpty shell "PS1='> ' TERM=dumb zsh -f -i"
-zpty -w shell "autoload -Uz compinit; compinit -D; source ${script}; echo REA''DY"
-zpty -r -m shell ready '*READY*'
+zpty -w shell "autoload -Uz compinit; compinit -D; source ${script}; PS1='loa''ded> '"
+zpty -r -m shell ready '*loaded> *'
 zpty -w -n shell $'${line}\t'
 zpty -w shell $' ; echo EN""D'
 zpty -r -m shell shown '*EN""D*'

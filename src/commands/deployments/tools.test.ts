@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { captureProcess } from '../process/capture.ts';
+import { captureProcess } from '../../process/capture.ts';
 
 function newFolder(): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'iac-tools-'));
@@ -18,7 +18,7 @@ function install(file: string, version: string): string {
 }
 
 async function tools(env: Record<string, string>) {
-  const cli = path.join(import.meta.dirname, '..', 'cli.ts');
+  const cli = path.join(import.meta.dirname, '..', '..', 'cli.ts');
   const argv = [process.execPath, cli, 'tools'] as const;
   const result = await captureProcess({ argv, cwd: '/', env, timeoutMs: 30_000 });
   if (result.kind !== 'exited') throw new Error(`It ended as ${result.kind}.`);

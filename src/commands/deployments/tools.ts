@@ -1,10 +1,10 @@
 /** iac-runner tools: lists the installed versions of Terraform and OpenTofu, and checks that they work. */
 
-import { loadToolPlaces } from '../config.ts';
-import { UsageError } from '../errors.ts';
-import { createLocalExecutor } from '../executor/local.ts';
-import { checkTool, listTools } from '../pipelines/terraform/install/tools.ts';
-import { parseOptions, type Subcommand } from './subcommand.ts';
+import { loadToolPlaces } from '../../config.ts';
+import { UsageError } from '../../errors.ts';
+import { createLocalExecutor } from '../../executor/local.ts';
+import { checkTool, listTools } from '../../pipelines/terraform/install/tools.ts';
+import { parseOptions, type Subcommand } from '../subcommand.ts';
 
 export const tools: Subcommand = {
   summary: 'List and check the installed versions of terraform and tofu.',
