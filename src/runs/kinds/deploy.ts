@@ -69,6 +69,8 @@ export const DEPLOY: Kind<'deploy'> = {
   }),
   approval: {
     thing: 'plan file with the SHA-256',
+    confirmed: ({ operation, path, gitUrl }) =>
+      operation === 'destroy' ? (path === '.' ? repositoryName(gitUrl) : path) : null,
     notAsked: 'There is no plan to decide about yet: the deployment is',
   },
   tool: {

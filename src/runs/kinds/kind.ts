@@ -108,6 +108,8 @@ export interface Kind<K extends RunKind = RunKind> {
     thing: string;
     /** A remark for the person who approves. */
     note?: string;
+    /** Returns what a person types on the page before approving, because it cannot be undone; null: nothing. */
+    confirmed?(input: RunInputs[K]): string | null;
     /** The answer to a decision that the run does not await. The state of the run follows. */
     notAsked: string;
   };

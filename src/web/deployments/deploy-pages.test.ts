@@ -248,6 +248,38 @@ describe('An approval', () => {
     expect(await json('/runs/d1')).toMatchObject({ state: status === 303 ? 'queued' : 'awaiting_approval' });
   });
 
+  it('of a destruction asks people, and not programs, for the name of the target', async () => {
+    const createDestruction = () =>
+      createPages(({ addDeploy, append }) => {
+        addDeploy('gone', { operation: 'destroy' });
+        const asked = { subject: DIGEST, expiresAt: Date.now() + 60_000, message: 'Waiting' };
+        append(
+          'gone',
+          { type: 'run.started', owner: 'w', attempt: 1 },
+          { type: 'run.awaiting_approval', ...asked },
+        );
+      });
+    const { app, show, json } = createDestruction();
+    expect(await show('/runs/gone', AS_ADMIN)).toMatch(/Type <code>stacks\/network<\/code> to destroy it/);
+    const form = async (confirm: string) => {
+      const headers = {
+        ...BROWSER,
+        ...(await signIn(app, 'admin-token')),
+        'Sec-Fetch-Site': 'same-origin',
+        'Content-Type': 'application/x-www-form-urlencoded',
+      };
+      const body = new URLSearchParams({ confirm }).toString();
+      return (await app.request('/runs/gone/approve', { method: 'POST', headers, body })).status;
+    };
+    expect([await form(''), await form('stacks')]).toEqual([409, 409]);
+    expect(await json('/runs/gone')).toMatchObject({ state: 'awaiting_approval' });
+    expect(await form('stacks/network')).toBe(303);
+    expect(await json('/runs/gone')).toMatchObject({ state: 'queued' });
+    const other = createDestruction();
+    const byProgram = await other.app.request('/runs/gone/approve', { ...POST, headers: AS_ADMIN });
+    expect(byProgram.status).toBe(200);
+  });
+
   it('does not exist for a sync', async () => {
     const { app } = createPages(({ add }) => void add('s1'));
     const response = await app.request('/runs/s1/approve', { ...POST, headers: AS_ADMIN });

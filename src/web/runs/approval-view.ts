@@ -80,6 +80,16 @@ ${approval?.note && html`<p>${approval.note}</p>`}${bound}`;
 /** Empty for callers who may not decide, and once it is decided. */
 function decisionForms(run: Run, { mayDecide, runPath }: ApprovalContext): Html {
   if (run.state !== 'awaiting_approval' || !mayDecide) return html``;
-  return html`<form method="post" action="${runPath}/approve"><button class="primary" type="submit">Approve</button></form>
+  const confirmed = kindOf(run).approval?.confirmed?.(run.input) ?? null;
+  return html`${confirmed === null ? html`<form method="post" action="${runPath}/approve"><button class="primary" type="submit">Approve</button></form>` : confirmForm(runPath, confirmed)}
 <form method="post" action="${runPath}/reject"><button type="submit">Reject</button></form>`;
+}
+
+function confirmForm(runPath: string, confirmed: string): Html {
+  return html`<form class="confirm" method="post" action="${runPath}/approve">
+<p data-bad="true"><strong>This destroys everything</strong> that the plan lists, and cannot be undone.</p>
+<label for="confirm">Type <code>${plainLine(confirmed)}</code> to destroy it</label>
+<input id="confirm" name="confirm" required autocomplete="off" spellcheck="false">
+<button class="danger" type="submit">Approve and destroy</button>
+</form>`;
 }

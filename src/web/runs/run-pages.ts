@@ -74,7 +74,7 @@ type RunContext = Context<RunPageEnv>;
 const RUNS_PER_PAGE = 50;
 
 export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
-  const { access, retry, cancel, decide, approvals, maxStreams, onStreamError } = options;
+  const { access, retry, cancel, maxStreams, onStreamError } = options;
   const { signedIn, mayRead, mayOperate, mayAct } = createGuards(options);
   const streams = createEventStreams({ access, maxStreams, maxStreamMs: HOUR, onError: onStreamError });
   const seats = createStreamSeats(access, maxStreams ?? MAX_STREAMS);
@@ -88,8 +88,8 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
   routes.get('/runs/:id/events', mayRead, (c) => streamEvents(c, options, streams));
   routes.post('/runs/:id/retry', mayOperate, (c) => act(c, retry, options));
   routes.post('/runs/:id/cancel', mayOperate, (c) => act(c, cancel, options));
-  routes.post('/runs/:id/approve', mayAct, (c) => act(c, decision(c, decide.approve, approvals), options));
-  routes.post('/runs/:id/reject', mayAct, (c) => act(c, decision(c, decide.reject, approvals), options));
+  routes.post('/runs/:id/approve', mayAct, (c) => act(c, decision(c, 'approve', options), options));
+  routes.post('/runs/:id/reject', mayAct, (c) => act(c, decision(c, 'reject', options), options));
   return { routes, closeStreams: streams.close };
 }
 
