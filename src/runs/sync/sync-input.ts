@@ -25,7 +25,7 @@ export interface Promotion {
 }
 
 /** The run that an approval was for, and what was shown before. */
-export interface RestOfRun {
+interface RestOfRun {
   /** The id of the run. */
   of: string;
   /** Empty if the run was no promotion. */
