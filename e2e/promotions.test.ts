@@ -1,15 +1,16 @@
 /** What docs/environments.md says of promotions: its examples, its approvals, and the subcommand. */
 
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { runBounded } from './support/bounded-command.ts';
 import { examplesOf, installProgram, runInShell } from './support/document-examples.ts';
-import { beginEnvironments, type Environments, promote } from './support/environments.ts';
+import { askAs, beginEnvironments, type Environments, promote } from './support/environments.ts';
 import { runProgram } from './support/runner.ts';
 
 const DOCUMENT = 'environments.md';
+const PRODUCTION_STATUS = 'IaC Runner / Sync (production)';
 /** The names in the examples stand for these. */
 const SERVICE = 'platform/redis';
 const NEW_COMMIT = 'dbfca230c189fba44c44305c61585409a687d007';
@@ -188,5 +189,36 @@ describe('An approval', () => {
     for (const run of [named, newer]) {
       expect(await runner.waitForRun(run, 'cancelled')).toMatchObject({ reason: 'approval_expired' });
     }
+  });
+});
+
+describe('A promotion that fails in a service while another one is held', () => {
+  it('is followed, when the hold ends, by a run for the held service under the same approval', async () => {
+    const world = await beginEnvironments('promotion-rest', { production: ['approval: other'] });
+    const { ask, runner, state, stage } = world;
+    for (const app of ['web', 'db']) await pushToStaging(world, '1', app);
+    const hold = { reason: 'Its disk is moved', environment: 'production', services: ['apps/db'] };
+    const held = z.looseObject({ id: z.string() }).parse((await ask('olga', '/holds', hold)).body);
+    await writeFile(join(state, 'production-fails'), '');
+    const promoted = await promote(world, 'olga', {}, 'awaiting_approval');
+    const failed = await approve(world, promoted, 'failed');
+    expect(failed.steps.map(({ id, state: of }) => [id, of])).toEqual([
+      ['apps/db', 'skipped'],
+      ['apps/web', 'failed'],
+    ]);
+    await rm(join(state, 'production-fails'));
+    // A crash does not forget what is left to do.
+    await runner.kill();
+    const second = await world.restart('');
+    expect(await askAs(second, 'olga', `/holds/${held.id}/release`, {})).toMatchObject({ status: 204 });
+    const rest = await second.waitForRun((run) => run.rest_of === promoted, 'succeeded');
+    expect(rest).toMatchObject({ promotion: { services: [{ service: 'apps/db', from: null }] } });
+    const production = (await world.seen()).filter((line) => line.startsWith('production'));
+    expect(production.map((line) => line.split(' ')[3])).toEqual(['apps/web', 'apps/db']);
+    await stage.github.statuses.waitFor({
+      sha: String(rest.revision),
+      state: 'success',
+      context: PRODUCTION_STATUS,
+    });
   });
 });

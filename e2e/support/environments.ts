@@ -120,7 +120,7 @@ ${production.map((line) => `        ${line}\n`).join('')}        variables: { DE
 ${more}`;
 }
 
-async function askAs(
+export async function askAs(
   runner: Pick<Runner, 'url'>,
   person: Person,
   path: string,

@@ -1,7 +1,7 @@
 /** The context that a pipeline gets, and the outcome that it returns. */
 
 import type { FinalRunState, Run, RunKind, RunRequest } from '../runs/run.ts';
-import type { RunEventBody } from '../runs/run-events.ts';
+import type { LeftOut, RunEventBody } from '../runs/run-events.ts';
 import type { RunReason } from '../runs/run-reasons.ts';
 
 export interface PipelineContext<Kind extends RunKind> {
@@ -25,6 +25,8 @@ export interface Ended {
   followUp?: RunRequest;
   /** The id of an existing run that replaces a superseded run. */
   coveredBy?: string | null;
+  /** The services that holds kept the run from syncing. When a hold ends, another run follows for them. */
+  leftOut?: LeftOut;
 }
 
 /** The run goes back into the queue until `notBefore` (ms since the epoch). */

@@ -9,8 +9,10 @@ export function askedAfterHold(run: Run, services: string[]): RunRequest | null 
   const input = kindOf(run).afterHold?.(run, services);
   // Nobody wants the services of a run any more that somebody cancelled, or that a newer run replaced.
   if (!input || run.state === 'cancelled' || run.state === 'superseded') return null;
-  const { kind, concurrencyGroup, coalesce, labels } = run;
+  const { kind, concurrencyGroup, labels } = run;
   const trigger = { ...run.trigger, deliveryId: null };
+  // The rest of a promotion is for named services, so it takes the place of no other run.
+  const coalesce = run.coalesce && (kindOf(run).coalescing?.covers({ trigger, input }) ?? false);
   const priority = requestedPriority(run);
   return {
     kind,

@@ -62,6 +62,13 @@ export interface LedgerFact {
 
 export type ApprovalDecision = 'approved' | 'rejected' | 'expired';
 
+/** The services that a run leaves out, and the holds that stop them. */
+export interface LeftOut {
+  /** The ids of the holds. */
+  holds: string[];
+  services: string[];
+}
+
 export type RunEventBody =
   | { type: 'run.queued' }
   | { type: 'run.started'; owner: string; attempt: number }
@@ -96,7 +103,7 @@ export type RunEventBody =
   | { type: 'run.decided'; decision: ApprovalDecision; by: string; subject: string }
   | { type: 'run.cancel_requested'; by: string }
   /** The run goes on without these services. When one of the holds ends, they are asked for again. */
-  | { type: 'run.held'; holds: string[]; services: string[] }
+  | ({ type: 'run.held' } & LeftOut)
   /** A hold that the run waited for has ended. */
   | { type: 'run.released'; message: string }
   /**
@@ -117,6 +124,7 @@ export type RunEventBody =
       reason: RunReason | null;
       message: string;
       coveredBy: string | null;
+      leftOut?: LeftOut;
     }
   | { type: 'step.planned'; step: string; position: number; wave: number; message: string }
   | { type: 'step.started'; step: string; command: string[]; ledger: LedgerFact | null }

@@ -230,6 +230,27 @@ export function describeHolds(name: string, open: () => Promise<RunStore>): void
       expect(again?.run.id).not.toBe(run.id);
     });
 
+    it('asks again for the rest of a promotion that failed, also if its hold ended while it ran', async () => {
+      const shown = ['platform/redis', 'platform/dashy'].map((service) => ({ service, from: null }));
+      const promotion = { from: 'staging', services: shown, commits: [], breakGlass: false };
+      const input = { ...pushRequest().input, intent: 'promote', promotion } as SyncRun['input'];
+      const leftOut = (id: string) => ({ services: ['platform/redis'], holds: [id] });
+      const failed = (id: string) => ({ ...SUCCEEDED, state: 'failed', leftOut: leftOut(id) }) as const;
+      for (const endsEarly of [true, false]) {
+        const hold = await set();
+        const { run, lease } = await claimed(pushRequest({ input }));
+        await store.append(lease, [leavesOut(['platform/redis'], hold.id)]);
+        if (endsEarly) await store.endHold(hold.id);
+        await store.append(lease, [failed(hold.id)]);
+        if (!endsEarly) await store.endHold(hold.id);
+        const rest = await next();
+        expect(rest?.run).toMatchObject({ coalesce: false, input: { rest: { of: run.id, shown } } });
+        expect(rest?.run.input).toMatchObject({ promotion: { services: shown.slice(0, 1) } });
+        if (rest) await store.append(rest.lease, [SUCCEEDED]);
+        expect(await next()).toBeNull();
+      }
+    });
+
     it('asks for nothing again that somebody cancelled', async () => {
       const hold = await set();
       const { run } = await waiting(hold.id);

@@ -194,8 +194,9 @@ function finish(writer: EventWriter, outcome: Outcome | HandedBack): Promise<voi
     const waits = { type: 'run.awaiting_approval', subject, expiresAt, message } as const;
     return writer.finish([waits], undefined, sealed);
   }
-  const { reason, followUp, coveredBy = null } = outcome;
-  return writer.finish([{ type: 'run.finished', state, reason, message, coveredBy }], followUp);
+  const { reason, followUp, coveredBy = null, leftOut } = outcome;
+  const ended = { type: 'run.finished', state, reason, message, coveredBy } as const;
+  return writer.finish([leftOut ? { ...ended, leftOut } : ended], followUp);
 }
 
 /** Ends a run whose outcome the store refused. Leaves it if the server stops and the store is away. */

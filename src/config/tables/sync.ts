@@ -10,7 +10,8 @@ export const SYNC = {
   }),
   syncRetries: variable('SYNC_RETRIES', wholeNumber(0, 999), {
     default: '3',
-    description: 'How often a failed service is synced again automatically, after 1, 2, 4 … minutes.',
+    description:
+      'How often a failed service is synced again automatically, after 1, 2, 4 … minutes. An environment that promotes waits for a person instead.',
   }),
   requireSignedCommits: variable('REQUIRE_SIGNED_COMMITS', flag, {
     default: 'false',

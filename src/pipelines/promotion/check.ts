@@ -25,7 +25,7 @@ export async function refusePromotion(
   found: { selected: readonly Selected[]; ledger: Pick<Ledger, 'entries'> },
 ): Promise<Outcome | null> {
   const { intent } = meaningOf(run);
-  const { promotion, environment = '' } = run.input;
+  const { promotion, rest, environment = '' } = run.input;
   if (intent === 'back' || run.input.dryRun) return null;
   if (intent === 'follow') {
     const message = `${environment} takes only what ${check.from} holds: promote it`;
@@ -35,11 +35,13 @@ export async function refusePromotion(
   if (promotion?.services.length === 0 && !found.selected.some(({ decision }) => decision === 'run'))
     return null;
   const needsApproval = check.approval !== 'none' && promotion?.breakGlass !== true;
-  const decided = needsApproval ? await check.latestDecision(run.id) : null;
+  const decided = needsApproval ? await check.latestDecision(rest?.of ?? run.id) : null;
   if (needsApproval && decided?.decision !== 'approved') return notApproved('Nobody has approved it');
   if (intent !== 'promote') return refuseUnproven(check, found.selected, run.input.revision ?? '');
   if (!promotion) return notApproved('It is not known what was shown');
-  if (decided !== null && decided.subject !== hash('sha256', boundTo(run.input.revision ?? '', promotion))) {
+  // The rest of a run was approved together with that run.
+  const shown = rest ? { ...promotion, services: rest.shown } : promotion;
+  if (decided !== null && decided.subject !== hash('sha256', boundTo(run.input.revision ?? '', shown))) {
     return notApproved('The approval is for something else');
   }
   const changed = whatChanged(promotion, found, decided !== null);

@@ -1,11 +1,15 @@
 /** Two environments of one repository, staging and production, where production takes what staging holds. */
 
+import { hash } from 'node:crypto';
 import { join } from 'node:path';
 import { createWorkspace } from '../../git/own/workspace.ts';
-import type { Run } from '../../runs/run.ts';
+import type { ApprovalRequest, Run } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { holdsAt } from '../../runs/sync/hold.ts';
 import { type Place, placeInput, scopeOf } from '../../runs/sync/place.ts';
+import { boundTo } from '../../runs/sync/promotion.ts';
 import type { Promotion, Selection } from '../../runs/sync/sync-input.ts';
+import { MINUTE } from '../../units.ts';
 import type { SyncOptions } from '../sync/sync-service.ts';
 import { createSyncWorld } from '../sync/sync-world.fixture.ts';
 import { type PromotionCheck, refusePromotion } from './check.ts';
@@ -38,12 +42,13 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
     latestDecision: (runId) => store.latestEvent(runId, 'run.decided'),
     unproven: (revision, services) => unproven(promotion, revision, services),
   };
-  const optionsOf = ({ environment }: Place, more: Partial<SyncOptions>): SyncOptions => ({
+  const optionsOf = (place: Place, more: Partial<SyncOptions>): SyncOptions => ({
     ...options,
     ...more,
-    environment,
-    workspace: createWorkspace({ git, mirror, directory: join(root, `work/platform@${environment}`) }),
-    lockPath: join(root, `work/.sync.platform@${environment}.lock`),
+    environment: place.environment,
+    holds: async () => holdsAt(place, await store.holds()),
+    workspace: createWorkspace({ git, mirror, directory: join(root, `work/platform@${place.environment}`) }),
+    lockPath: join(root, `work/.sync.platform@${place.environment}.lock`),
   });
   world.places.set(scopeOf(STAGING), optionsOf(STAGING, {}));
   world.places.set(
@@ -60,6 +65,18 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
     takenBefore: () => syncedIn(store, PRODUCTION),
     environmentDigest: () => '',
   };
+
+  async function promotionOf(revision: string, changes: Partial<Promotion>): Promise<Promotion> {
+    const { services, commits, from } = await propose(promotion, revision, null);
+    return { from, services, commits, breakGlass: false, ...changes };
+  }
+
+  const askFor = (revision: string, shown: Promotion, selection: Selection, approval?: ApprovalRequest) =>
+    world.ask({
+      trigger: { source: 'promote_api', actor: 'ada' },
+      input: { ...placeInput(PRODUCTION), intent: 'promote', revision, selection, promotion: shown },
+      ...(approval && { approval }),
+    });
 
   return {
     ...world,
@@ -78,17 +95,16 @@ export async function createPromotionWorld(approval: PromotionCheck['approval'] 
       changes: Partial<Promotion> = {},
       selection: Selection = { mode: 'changed' },
     ): Promise<Run> {
-      const { services, commits, from } = await propose(promotion, revision, null);
-      return world.ask({
-        trigger: { source: 'promote_api', actor: 'ada' },
-        input: {
-          ...placeInput(PRODUCTION),
-          intent: 'promote',
-          revision,
-          selection,
-          promotion: { from, services, commits, breakGlass: false, ...changes },
-        },
-      });
+      return askFor(revision, await promotionOf(revision, changes), selection);
+    },
+    /** Asks for a promotion of all services, and lets bob approve it. */
+    async promoteApproved(revision: string): Promise<Run> {
+      const shown = await promotionOf(revision, {});
+      const subject = hash('sha256', boundTo(revision, shown));
+      const asked = { subject, expiresAt: Date.now() + MINUTE, message: 'Waiting for somebody' };
+      const run = await askFor(revision, shown, { mode: 'changed' }, asked);
+      await store.decide(run.id, 'approved', 'bob');
+      return run;
     },
   };
 }

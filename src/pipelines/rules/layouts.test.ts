@@ -114,6 +114,7 @@ describe('a mistake in a rule', () => {
     [rule('cwd: .'), /line 2, services\.0: expected either `task` or `run`/],
     [rule('run: make'), /line 3, services\.0\.run: /],
     [rule('run: []'), /line 3, services\.0\.run: /],
+    [rule('run: [make]\nwave: first'), /line 4, services\.0\.wave: expected a whole number/],
     [rule('run: [make]\nwave: "{nn}"'), /line 4, services\.0\.wave: expected \{nn\} in `match`/],
     [rule('run: [make]\ncwd: ../x'), /line 4, services\.0\.cwd: expected a path in the repository/],
     [rule('run: [make]\nconfig: [/etc/passwd]'), /line 4, services\.0\.config\.0: expected a path/],

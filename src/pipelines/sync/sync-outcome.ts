@@ -1,10 +1,14 @@
-/** Decides how a sync ends, from the outcomes of its services or from an error around them. */
+/** Decides how a sync ends, from the outcomes of its services, its holds, or an error around them. */
 
 import { describeError, SecretMissingError, WorkspaceBusyError } from '../../errors.ts';
+import type { SyncRun } from '../../runs/run.ts';
 import type { Ledger } from '../../runs/run-store.ts';
+import { UNTIL_RELEASED } from '../../runs/sync/hold.ts';
+import { meaningOf } from '../../runs/sync/sync-intent.ts';
 import { gitReason } from '../git-reason.ts';
-import type { Outcome } from '../pipeline.ts';
+import type { Ended, Outcome } from '../pipeline.ts';
 import type { Explained } from '../selection/explain.ts';
+import type { HeldBack } from '../selection/held.ts';
 import type { ServiceOutcome } from './sync-service.ts';
 
 export function conclude(
@@ -12,7 +16,7 @@ export function conclude(
   outcomes: readonly ServiceOutcome[],
   count: number,
   ledger: Ledger,
-): Outcome {
+): Ended {
   const refused = selected.filter(({ decision }) => decision === 'invalid');
   const blocked = selected.filter(({ decision }) => decision === 'blocked').length;
   const bad = outcomes.filter(({ state }) => state !== 'succeeded');
@@ -43,6 +47,23 @@ export function conclude(
   const failed = entries.find(({ outcome }) => outcome === 'failed')?.attemptedRunId;
   const coveredBy = failed ?? ledger.examined?.runId ?? entries[0]?.attemptedRunId ?? null;
   return { state: 'superseded', reason: 'newer_already_synced', message, coveredBy };
+}
+
+export function untilReleased({ message, holds }: HeldBack): Outcome {
+  return { state: 'queued', notBefore: UNTIL_RELEASED, message, holds };
+}
+
+/**
+ * After a success the run waits for the held services, because that success would also be shown for the commits that
+ * changed them. A failure is shown at once.
+ */
+export function endWithHeld(run: SyncRun, ended: Ended, held: HeldBack | null): Outcome {
+  if (held === null) return ended;
+  const { coalesces, intent } = meaningOf(run);
+  // What was approved runs in this run, or after its failure in one that does the rest.
+  const isBound = intent === 'promote' || run.input.repeats === true;
+  if (ended.state === 'succeeded') return coalesces || isBound ? untilReleased(held) : ended;
+  return isBound ? { ...ended, leftOut: { holds: held.holds, services: held.services } } : ended;
 }
 
 /** The outcome of an error around the tasks. Returns null for our own defects. */

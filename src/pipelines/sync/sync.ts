@@ -5,7 +5,7 @@ import type { RunRequest, SyncRun } from '../../runs/run.ts';
 import type { RunEventBody } from '../../runs/run-events.ts';
 import type { Ledger } from '../../runs/run-store.ts';
 import { isChosen } from '../../runs/sync/chosen-services.ts';
-import { type Hold, UNTIL_RELEASED } from '../../runs/sync/hold.ts';
+import type { Hold } from '../../runs/sync/hold.ts';
 import type { SyncInput } from '../../runs/sync/sync-input.ts';
 import { meaningOf, placeOf, type SyncMeaning } from '../../runs/sync/sync-intent.ts';
 import { shortCommit } from '../../runs/texts/short-commit.ts';
@@ -18,7 +18,7 @@ import { endsOfOpenSteps } from '../step.ts';
 import { lookOutside, NOTHING_OUTSIDE, type OutsideView } from './outside.ts';
 import { refuseUnsigned } from './refuse-unsigned.ts';
 import { runServices } from './run-services.ts';
-import { conclude, outcomeOf } from './sync-outcome.ts';
+import { conclude, endWithHeld, outcomeOf, untilReleased } from './sync-outcome.ts';
 import type { SyncOptions } from './sync-service.ts';
 import { planned } from './sync-steps.ts';
 import { resolveTarget, type SyncTarget } from './sync-target.ts';
@@ -138,16 +138,7 @@ async function syncRevision(
   if (run.input.selection.mode === 'changed' && !explained.outdated && held === null) {
     await emit({ type: 'run.examined', scope: run.concurrencyGroup, commit: revision });
   }
-  const outcome = conclude(explained, outcomes, chosen.length, ledger);
-  // A success would also be shown for the commits that changed the held services.
-  const isPart = held !== null && outcome.state === 'succeeded' && waitsForHeld(run);
-  return isPart ? untilReleased(held) : outcome;
-}
-
-/** What was approved runs in this run, or not at all. */
-function waitsForHeld(run: SyncRun): boolean {
-  const { coalesces, intent } = meaningOf(run);
-  return coalesces || intent === 'promote' || run.input.repeats === true;
+  return endWithHeld(run, conclude(explained, outcomes, chosen.length, ledger), held);
 }
 
 interface SyncFacts {
@@ -196,10 +187,6 @@ function whyItWaits(
   }
   const meaning = meaningOf(run);
   return chosen > 0 && meaning.waitsForWindow ? putOff(options, explained, meaning) : null;
-}
-
-function untilReleased({ message, holds }: HeldBack): Outcome {
-  return { state: 'queued', notBefore: UNTIL_RELEASED, message, holds };
 }
 
 /** The services that the run leaves out, and the holds that it passes over. */

@@ -160,6 +160,23 @@ describe('A sync that has chosen services', () => {
     expect(await unsettled()).toEqual([]);
   });
 
+  it('gets its outcome after the repository has switched deployments off, and no new run has one', async () => {
+    const { github, runs, start } = reporting;
+    await runs.put(aSync('run', RUNNING));
+    await (await start()).idle();
+    expect(states()).toEqual([['in_progress']]);
+    report({ deployments: false });
+    await runs.put(aSync('other', RUNNING));
+    const { idle } = await start();
+    await idle();
+    expect((await unsettled()).map(({ id }) => id)).toEqual([runs.idOf('run')]);
+    for (const id of ['run', 'other']) await runs.change(id, SUCCEEDED);
+    await idle();
+    expect(states()).toEqual([['in_progress', 'success']]);
+    expect(github.deployments.all).toHaveLength(1);
+    expect(await unsettled()).toEqual([]);
+  });
+
   it('makes the earlier success of its environment inactive, and not that of another environment', async () => {
     const { runs, start } = reporting;
     const { idle } = await start();

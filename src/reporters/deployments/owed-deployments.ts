@@ -64,46 +64,53 @@ export async function readOwedDeployments(
   for (const run of runs) {
     await aside.guard(run, async () => {
       const place = placeOf(options, run);
-      const found = place ? await owedOf(options, run, place) : [];
-      if (found.length === 0 && (place === null || isFinal(run.state))) done.push(run);
-      owed.push(...found);
+      const found = place ? await lookAt(options, run, place) : NOTHING;
+      if (found.isOver) done.push(run);
+      owed.push(...found.owed);
     });
   }
   await settleRuns(options, REPORTER, done, aside);
   return inOrder(owed.filter(({ run }) => !aside.has(run)));
 }
 
-/** Returns null if the run is no deployment on GitHub. */
+interface Found {
+  owed: OwedDeployment[];
+  /** True if nothing more will be sent about the run. */
+  isOver: boolean;
+}
+
+const NOTHING: Found = { owed: [], isOver: true };
+
+/** Returns null if the run can be no deployment on GitHub. */
 function placeOf({ targetOf }: OwedDeploymentOptions, run: Run): Place | null {
   const environment = kindOf(run).services?.environment(run.input) ?? null;
   const to = environment === null ? null : targetOf(run);
-  return environment !== null && to?.deployments ? { to, environment } : null;
+  return environment !== null && to !== null ? { to, environment } : null;
 }
 
-async function owedOf(
-  { store, laneOf }: OwedDeploymentOptions,
-  run: Run,
-  place: Place,
-): Promise<OwedDeployment[]> {
+async function lookAt({ store, laneOf }: OwedDeploymentOptions, run: Run, place: Place): Promise<Found> {
+  const isOn = place.to.deployments;
   // A run that has not started has chosen nothing.
-  if (run.startedAt === null) return [];
-  const reports = await store.reports(REPORTER, run.id);
-  const isNew = !isLongOver(run, laneOf(place.to).now());
+  const reports = run.startedAt === null ? [] : await store.reports(REPORTER, run.id);
+  // A deployment that was created gets its outcome, although the repository does not ask for deployments any more.
+  if (!isOn && reports.every(({ settled }) => settled)) return NOTHING;
+  const mayCreate = isOn && !isLongOver(run, laneOf(place.to).now());
   // A run may have gone on at another commit after it was cut off.
   const commits = new Set(reports.map(({ target }) => target));
-  if (isNew && run.revision !== null && deploys(run, run.revision)) commits.add(run.revision);
-  return [...commits].flatMap((sha) => {
+  if (mayCreate && run.revision !== null && deploys(run, run.revision)) commits.add(run.revision);
+  const ended = isFinal(run.state);
+  const owed = [...commits].flatMap((sha) => {
     const report = reports.find(({ target }) => target === sha) ?? blankReport(REPORTER, run.id, sha);
-    const next = report.settled ? null : nextStep(run, report, isNew);
-    const ended = isFinal(run.state);
+    const next = report.settled ? null : nextStep(run, report, mayCreate);
     return next ? [{ ...place, run, report, isFinal: ended, promised: ended, next }] : [];
   });
+  return { owed, isOver: owed.length === 0 && ended };
 }
 
-function nextStep(run: Run, report: Report, isNew: boolean): OwedDeployment['next'] | null {
+function nextStep(run: Run, report: Report, mayCreate: boolean): OwedDeployment['next'] | null {
   const { id, mayExist, words: sent } = knownDeployment(report);
   if (id === null) {
-    const creates = isNew && deploys(run, report.target);
+    const creates = mayCreate && deploys(run, report.target);
     return creates || mayExist ? { step: 'create', mayExist, creates } : null;
   }
   const words = deploymentWords(run, report.target);

@@ -148,6 +148,30 @@ describe('The services of a sync', () => {
     expect(await unsettled()).toEqual([]);
   });
 
+  it('end after the repository has switched these statuses off, and no new run has any', async () => {
+    const { runs, start } = reporting;
+    await runs.put(aSync('run'));
+    await runs.tell('run', ...planned('platform/postgres', 'platform/redis'));
+    await runs.tell('run', begun('platform/redis'), begun('platform/postgres'));
+    await runs.tell('run', ended('platform/postgres', 'succeeded', 'Synced'));
+    await runs.change('run', CHOSEN);
+    await (await start()).idle();
+    reporting.targetOf = () => aTarget(reporting.github, { serviceStatuses: false });
+    await runs.put(aSync('other', { revision: SECOND }));
+    await runs.tell('other', ...planned('platform/redis'));
+    await runs.change('other', { ...CHOSEN, chosen: 1 });
+    const { idle } = await start();
+    await idle();
+    expect((await unsettled()).map(({ id }) => id)).toEqual([runs.idOf('run')]);
+    await runs.tell('run', ended('platform/redis', 'succeeded', 'Synced'));
+    for (const id of ['run', 'other']) await runs.change(id, SUCCEEDED);
+    await idle();
+    expect(shown(REDIS)).toEqual(['pending: Syncing...', 'success: Synced']);
+    expect(shown(POSTGRES)).toEqual(['success: Synced']);
+    expect(shown(REDIS, SECOND)).toEqual([]);
+    expect(await unsettled()).toEqual([]);
+  });
+
   it('that were only looked at, or removed, have no status', async () => {
     const { runs, start } = reporting;
     await runs.put(aSync('run'));

@@ -25,7 +25,8 @@ export function serviceStatuses(store: Pick<RunStore, 'reports' | 'steps'>, now:
   return {
     reporter: REPORTER,
     async statusesOf(run, _known, to) {
-      if (!to.serviceStatuses || kindOf(run).services?.environment(run.input) == null) return null;
+      if (kindOf(run).services?.environment(run.input) == null) return null;
+      const isOn = to.serviceStatuses;
       const found: StatusesOfRun = {
         source: run,
         isFinal: isFinal(run.state),
@@ -37,10 +38,16 @@ export function serviceStatuses(store: Pick<RunStore, 'reports' | 'steps'>, now:
         shown: [],
       };
       // A run that has not started has chosen nothing.
-      if (run.startedAt === null) return found;
+      if (run.startedAt === null) return isOn ? found : null;
       const reports = await store.reports(REPORTER, run.id);
       if (reports.length === 0 && isLongOver(run, now())) return null;
-      return { ...found, reports, shown: shownStatuses(run, await store.steps(run.id), reports) };
+      // A status that was sent must end, although the repository does not ask for these statuses any more.
+      if (!isOn && !reports.some(isOpen)) return null;
+      const steps = await store.steps(run.id);
+      const shown = shownStatuses(run, steps, reports).filter(
+        ({ target }) => isOn || reports.some((report) => report.target === target),
+      );
+      return { ...found, reports, shown };
     },
   };
 }
@@ -61,6 +68,10 @@ function shownStatuses(run: Run, steps: readonly Step[], reports: readonly Repor
     const status = { context, state, description: cleanDescription(description) };
     return { target, sha, status, anchor: step ? `#step-${step.position}` : '' };
   });
+}
+
+function isOpen({ settled, sent }: Report): boolean {
+  return !settled && !isOutcome(sent);
 }
 
 function isOutcome(sent: string | null): boolean {

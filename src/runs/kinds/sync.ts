@@ -1,6 +1,6 @@
 /** A sync runs the tasks of the services that a commit changes. */
 
-import type { SyncRun, Trigger } from '../run.ts';
+import { endedBadly, type SyncRun, type Trigger } from '../run.ts';
 import { type PlaceInput, scopeOfInput } from '../sync/place.ts';
 import type { Promotion, SyncInput } from '../sync/sync-input.ts';
 import { meaningOf, retryOf } from '../sync/sync-intent.ts';
@@ -66,13 +66,13 @@ export const SYNC: Kind<'sync'> = {
     announced: failed,
   }),
   // A run that another one may cover makes its branch up to date, so that newer commits count as well.
-  // A promotion waits itself, because nothing else was approved.
-  afterHold: ({ input, coalesce }, services) =>
-    input.promotion !== undefined || input.repeats
-      ? null
-      : coalesce
-        ? { ...input, revision: null, before: null, postponed: [], announced: services }
-        : { ...input, selection: { mode: 'services', services }, announced: services },
+  // A promotion waits itself, because nothing else was approved. If it failed, another run does the rest.
+  afterHold: (run, services) =>
+    run.input.promotion !== undefined || run.input.repeats
+      ? restOf(run, services)
+      : run.coalesce
+        ? { ...run.input, revision: null, before: null, postponed: [], announced: services }
+        : { ...run.input, selection: { mode: 'services', services }, announced: services },
   title: titleOf,
   ref: ({ branch }) => branch,
   options: ({ force, dryRun, overrideHold, promotion }) => [
@@ -81,14 +81,16 @@ export const SYNC: Kind<'sync'> = {
     ...(dryRun ? ['dry run'] : []),
     ...(overrideHold ? ['override hold'] : []),
   ],
-  facts: ({ note, environment, promotion }) => [
+  facts: ({ note, environment, promotion, rest }) => [
     environment === undefined ? null : { name: 'Environment', values: [environment] },
     promotion ? { name: 'Source environment', values: [promotion.from] } : null,
+    rest ? { name: 'Rest of the run', values: [rest.of] } : null,
     note === undefined ? null : { name: 'Reason', values: [note] },
   ],
-  json: ({ input: { environment, repository, promotion, note } }) => ({
+  json: ({ input: { environment, repository, promotion, rest, note } }) => ({
     ...(environment !== undefined && { environment, repository }),
     ...(promotion && { promotion: promotionJson(promotion), reason_given: note ?? null }),
+    ...(rest && { rest_of: rest.of }),
   }),
   nextActions: {
     not_approved: 'Promote it again, and let somebody approve it.',
@@ -101,6 +103,22 @@ export const SYNC: Kind<'sync'> = {
     notAsked: 'The sync does not wait for an approval: it is',
   },
 };
+
+/** Returns the input of the run that does what was left out, or null if the run itself goes on. */
+function restOf({ id, state, input }: SyncRun, services: string[]): SyncInput | null {
+  if (!endedBadly(state)) return null;
+  const { promotion, rest } = input;
+  const shown = promotion?.services.filter(({ service }) => services.includes(service));
+  const left = shown?.map(({ service }) => service) ?? services;
+  if (left.length === 0) return null;
+  return {
+    ...input,
+    selection: { mode: 'services', services: left },
+    announced: left,
+    rest: rest ?? { of: id, shown: promotion?.services ?? [] },
+    ...(promotion && shown && { promotion: { ...promotion, services: shown } }),
+  };
+}
 
 function promotionJson({ from, services, commits, breakGlass }: Promotion) {
   return { from, services, commits, break_glass: breakGlass };

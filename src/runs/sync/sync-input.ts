@@ -24,6 +24,14 @@ export interface Promotion {
   breakGlass: boolean;
 }
 
+/** The run that an approval was for, and what was shown before. */
+interface RestOfRun {
+  /** The id of the run. */
+  of: string;
+  /** Empty if the run was no promotion. */
+  shown: Promotion['services'];
+}
+
 export interface SyncInput extends PlaceInput {
   /** The intent of the run. It is missing in runs of earlier versions, so read it with `meaningOf`. */
   intent?: SyncIntent;
@@ -44,6 +52,8 @@ export interface SyncInput extends PlaceInput {
   overrideHold?: boolean;
   /** Set only with the intent `promote`. */
   promotion?: Promotion;
+  /** Set if the run does what holds kept another run from doing, which failed in its other services. */
+  rest?: RestOfRun;
   /** True for a request that repeats what an environment has that promotes. */
   repeats?: true;
   /** The reason that somebody gave for a rollback or a promotion. */

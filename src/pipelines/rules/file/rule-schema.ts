@@ -19,6 +19,7 @@ const MAX_PATTERNS = 100;
 const MAX_ARGUMENTS = 1_000;
 /** Each of them may stand for the long path of a folder, for every service of the rule. */
 const MAX_PLACEHOLDERS = 100;
+const WAVE = 'expected a whole number of at most nine digits, or "{nn}"';
 
 /** A text for which the check finds no problem. */
 function text(problemOf: (value: string) => string | null) {
@@ -78,7 +79,7 @@ const fields = z.strictObject({
     .optional()
     .describe('The folder in which it runs, e.g. "{folder}". Default: the root of the repository'),
   wave: z
-    .union([z.int().min(0).max(999_999_999), z.literal('{nn}')])
+    .union([z.int().min(0).max(999_999_999), z.literal('{nn}')], { error: WAVE })
     .optional()
     .describe('Lower waves run first. Default: {nn}, or 0'),
   inputs: patterns((pattern) => problemOfGlob(withoutFolder(pattern)))

@@ -4,7 +4,7 @@ import { kindOf } from '../../../runs/kinds/kinds.ts';
 import { projectRun } from '../../../runs/projections/project-run.ts';
 import type { Run } from '../../../runs/run.ts';
 import { askedAfterHold } from '../../../runs/run-decisions.ts';
-import type { RunEventBody } from '../../../runs/run-events.ts';
+import type { LeftOut, RunEventBody } from '../../../runs/run-events.ts';
 import { type Hold, MAX_HOLDS, type NewHold } from '../../../runs/sync/hold.ts';
 import { insertForEach } from '../append-events.ts';
 import { noteReleased } from '../claimable.ts';
@@ -135,7 +135,7 @@ export async function noteHeld(
   const changed: string[] = [];
   const noted: RunEventBody[] = [];
   for (const event of events) {
-    const holds = 'holds' in event ? (event.holds ?? []) : [];
+    const { holds, services } = heldIn(event);
     const standing = holds.length === 0 ? [] : await standingOf(transaction, holds);
     const hasEnded = standing.length < holds.length;
     if (event.type === 'run.requeued' && hasEnded) {
@@ -143,11 +143,26 @@ export async function noteHeld(
       continue;
     }
     noted.push(event);
-    const services = event.type === 'run.held' ? event.services : [];
-    if (hasEnded) changed.push(...(await askAgain(transaction, stored.run, services)));
+    // A run that has ended leaves to another one what it would have done itself.
+    const run = event.type === 'run.finished' ? { ...stored.run, state: event.state } : stored.run;
+    if (hasEnded) changed.push(...(await askAgain(transaction, run, services)));
     else await insertHeld(transaction, stored, standing, services);
   }
   return { events: noted, changed };
+}
+
+/** The holds that an event names, and the services that they keep the run from syncing. */
+function heldIn(event: RunEventBody): LeftOut {
+  switch (event.type) {
+    case 'run.held':
+      return event;
+    case 'run.requeued':
+      return { holds: event.holds ?? [], services: [] };
+    case 'run.finished':
+      return event.leftOut ?? { holds: [], services: [] };
+    default:
+      return { holds: [], services: [] };
+  }
 }
 
 async function standingOf(transaction: Transaction, holds: readonly string[]): Promise<string[]> {
