@@ -102,6 +102,14 @@ const TABLE: Row[] = [
     why: NO_FAILURE,
   },
   {
+    title: 'a failure is not true that says that its commit left the branch, if nobody forced a push',
+    status: {
+      state: 'failure',
+      description: 'a34b4a5f is not on main any more, so nothing was taken back',
+    },
+    why: 'it never left the branch',
+  },
+  {
     title: 'a success is true if every service was synced',
     syncs: [redis, sync(VAULT, 'vault', 12)],
     status: { state: 'success' },

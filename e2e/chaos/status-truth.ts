@@ -44,6 +44,7 @@ export function whyUntrue(evidence: Evidence, status: CommitStatus): string | nu
     case 'success':
       return whySuccessIsUntrue(evidence, status);
     case 'failure': {
+      if (saysThatItIsOff(status)) return whyItIsNotOff(evidence, status);
       const runId = runOf(status);
       const failed = journal.syncs.some((entry) => entry.runId === runId && metFullDisk(facts, entry));
       const killed = facts.taskKills.some((kill) => kill.runId === runId);
@@ -60,9 +61,9 @@ export function whyUntrue(evidence: Evidence, status: CommitStatus): string | nu
  * Git and the server itself fail when they are killed, or when a disk refuses their writes. The status is sent when
  * GitHub's limits allow it, perhaps rounds after its run ended, so the troubles of that round explain it.
  */
-function whyErrorIsUntrue({ facts, history }: Evidence, status: CommitStatus): string | null {
-  const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, status.sha));
-  if (/is not on main/.test(status.description ?? '')) return wasOff ? null : 'it never left the branch';
+function whyErrorIsUntrue(evidence: Evidence, status: CommitStatus): string | null {
+  const { facts } = evidence;
+  if (saysThatItIsOff(status)) return whyItIsNotOff(evidence, status);
   const thisRound = { fromNs: facts.peaceNs, untilNs: sentBeforeNs(status) };
   const { fromNs, untilNs } = facts.endedIn.get(runOf(status)) ?? thisRound;
   const isOfRound = (atNs: bigint): boolean => fromNs < atNs && atNs < untilNs;
@@ -70,6 +71,15 @@ function whyErrorIsUntrue({ facts, history }: Evidence, status: CommitStatus): s
   if (troubles.some((trouble) => isOfRound(trouble.fromNs))) return null;
   const gitFailed = status.description === 'Failed to update git repository';
   return gitFailed && facts.gitKillsNs.some(isOfRound) ? null : 'nothing happened that explains it';
+}
+
+function saysThatItIsOff({ description }: CommitStatus): boolean {
+  return /is not on main/.test(description ?? '');
+}
+
+function whyItIsNotOff({ facts, history }: Evidence, { sha }: CommitStatus): string | null {
+  const wasOff = facts.pushes.some(({ forced, after }) => forced && !history.contains(after, sha));
+  return wasOff ? null : 'it never left the branch';
 }
 
 /** A success covers the services of its run: those that were requested by name, else all. */
