@@ -29,6 +29,8 @@ export interface Evidence {
    * server has no such run.
    */
   runs: ReadonlyMap<string, string | null>;
+  /** The runs that did what a hold kept an earlier run from doing, each with that run, whose approval counts. */
+  restOf: ReadonlyMap<string, string>;
 }
 
 export const FINAL: ReadonlySet<string> = new Set([
@@ -40,7 +42,12 @@ export const FINAL: ReadonlySet<string> = new Set([
   'superseded',
 ]);
 
-const runSchema = z.looseObject({ run_id: z.string(), state: z.string(), environment: z.string() });
+const runSchema = z.looseObject({
+  run_id: z.string(),
+  state: z.string(),
+  environment: z.string(),
+  rest_of: z.string().optional(),
+});
 const runsSchema = z.array(runSchema);
 
 /** Runs in a final state stay in it, so the reader does not ask about them again. */
@@ -50,6 +57,7 @@ export function createEvidenceReader(
 ): (server: Runner) => Promise<Evidence> {
   const { stage, journals } = world;
   const settled = new Map<string, string>();
+  const firstRuns = new Map<string, string>();
   const readHistory = createHistoryReader(stage.repository.path);
 
   async function readRuns(server: Runner, facts: Facts): Promise<Map<string, string | null>> {
@@ -65,6 +73,16 @@ export function createEvidenceReader(
     return runs;
   }
 
+  /** A run that has run a task is asked about once. */
+  async function readRests(server: Runner, { syncs }: JournalContent): Promise<Map<string, string>> {
+    for (const { runId } of syncs) {
+      if (firstRuns.has(runId)) continue;
+      const answer = await server.getJson(`/runs/${runId}`);
+      if (answer.status === 200) firstRuns.set(runId, runSchema.parse(answer.body).rest_of ?? runId);
+    }
+    return new Map([...firstRuns].filter(([runId, first]) => runId !== first));
+  }
+
   return async (server) => {
     const facts = environment === 'production' ? factsOfProduction(world) : world.facts;
     const runs = await readRuns(server, facts);
@@ -75,7 +93,8 @@ export function createEvidenceReader(
       ...journal.syncs.map(({ commit }) => commit),
     ];
     const known = commits.filter((commit) => commit !== '-' && commit !== NO_COMMIT);
-    return { facts, journal, runs, history: await readHistory(known) };
+    const restOf = await readRests(server, journal);
+    return { facts, journal, runs, restOf, history: await readHistory(known) };
   };
 }
 

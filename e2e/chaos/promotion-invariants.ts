@@ -16,7 +16,7 @@ const nameOf = (runId: string): string => runId.slice(-8);
 
 export function unsafePromotions(evidence: PromotionEvidence): Problem[] {
   const { production, requests } = evidence;
-  const starts = production.journal.syncs.filter(({ commit }) => commit !== '-');
+  const starts = asApproved(production).filter(({ commit }) => commit !== '-');
   return [
     ...starts.flatMap((start) => [
       ...unheld(evidence, start),
@@ -31,6 +31,11 @@ export function unsafePromotions(evidence: PromotionEvidence): Problem[] {
     ...cancelledAfterApproval(evidence),
     ...requests.waits.map((detail) => ({ invariant: 'environments never wait for each other', detail })),
   ];
+}
+
+/** A run that does the rest of another one has its approval, shows what that one showed, and repeats nothing of it. */
+function asApproved({ journal, restOf }: Evidence): JournalEntry[] {
+  return journal.syncs.map((entry) => ({ ...entry, runId: restOf.get(entry.runId) ?? entry.runId }));
 }
 
 /** The tasks of two runs of an environment never overlap, whatever their services are. */
@@ -126,8 +131,9 @@ function despiteHold(
 }
 
 /** A run runs a service once, unless the server or its machine failed in between. */
-function repeated({ production: { facts, journal } }: PromotionEvidence): Problem[] {
-  const done = journal.syncs.filter(({ endedNs, failed }) => endedNs !== null && !failed);
+function repeated({ production }: PromotionEvidence): Problem[] {
+  const { facts } = production;
+  const done = asApproved(production).filter(({ endedNs, failed }) => endedNs !== null && !failed);
   return done.flatMap((first, index) => {
     const again = done
       .slice(index + 1)

@@ -205,7 +205,8 @@ it.for(TABLE)('$title', ({ syncs = [], hardships = [], peace, endedIn, sentBefor
   const facts = { ...createFacts('baseline'), hardships };
   if (peace !== undefined) facts.peaceNs = second(peace);
   if (endedIn) facts.endedIn.set('b', { fromNs: second(endedIn[0]), untilNs: second(endedIn[1]) });
-  const evidence: Evidence = { facts, journal: { syncs, overlaps: [] }, history, runs: new Map() };
+  const journal = { syncs, overlaps: [] };
+  const evidence: Evidence = { facts, journal, history, runs: new Map(), restOf: new Map() };
   const sincePeaceMs = Number((nowNs() - facts.peaceNs) / 1_000_000n);
   const agoMs = sentBeforePeaceMs === undefined ? 0 : sincePeaceMs + sentBeforePeaceMs;
   const sent = {
