@@ -49,7 +49,7 @@ describe('Signing in', () => {
     await page.getByRole('link', { name: 'Runs', exact: true }).click();
     const row = page.locator('.run-row', { hasText: 'Say hello' });
     expect(await row.locator('.state').textContent()).toBe('succeeded');
-    expect(await row.textContent()).toContain('1 service(s) synced successfully');
+    expect(await row.textContent()).toContain('1 service synced successfully');
     await row.getByRole('link', { name: 'Say hello' }).click();
     await page.getByRole('heading', { name: 'Say hello' }).waitFor();
     await stepOf(page, 'platform/plain').locator('summary').click();
@@ -85,7 +85,7 @@ describe('The page of a run', () => {
     await page.locator('#outcome .state[data-state="succeeded"]').waitFor();
     await step.locator('summary .state[data-state="succeeded"]').waitFor();
     expect(await linesOf(page, 'platform/live').allTextContents()).toEqual(['first', 'second', 'third']);
-    expect(await page.locator('#outcome').textContent()).toContain('1 service(s) synced successfully');
+    expect(await page.locator('#outcome').textContent()).toContain('1 service synced successfully');
     expect(await page.title()).toBe('succeeded: Watch this · iac-runner');
     expect(await page.evaluate('window.loadedOnce')).toBe(true);
     expect(complaints).toEqual([]);
@@ -105,7 +105,7 @@ describe('The page of a run', () => {
     expect(await outcome(page).textContent()).toBe('failed');
     const text = (await page.locator('main').textContent()) ?? '';
     for (const said of [
-      ...['Half of it works', '1/2 service(s) failed to sync', commit.slice(0, 8), 'main', runId],
+      ...['Half of it works', '1 of 2 services failed', commit.slice(0, 8), 'main', runId],
       ...['Open the failed step, fix it and push, or retry the run.'],
       ...['platform/failing', 'Exit code 3', 'it breaks', 'why', 'platform/working', 'it works'],
       ...['platform/06.failing/sync.sh', 'not chosen', 'finance_report/app'],

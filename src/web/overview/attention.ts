@@ -10,7 +10,7 @@ import { hasRole } from '../access/access.ts';
 import { plainLine } from '../frame/ansi.ts';
 import type { Html } from '../frame/layout.ts';
 import { holdList } from '../holds/hold-list.ts';
-import { moment, runLink, runPath, runTitle } from '../runs/run-words.ts';
+import { messageWords, moment, runLink, runPath, runTitle } from '../runs/run-words.ts';
 import { servicePath } from '../services/service-words.ts';
 import { type Failure, failureKey, type OverviewView, type ShownEnvironment } from './overview-view.ts';
 
@@ -83,7 +83,7 @@ function awaitingRow(run: Run, { now }: OverviewView): Html {
 <span class="state" data-state="awaiting_approval">awaiting approval</span>
 <div class="run-what">
 <a class="run-title" href="${runPath(run.id)}"><bdi>${runTitle(run)}</bdi></a>
-<span class="run-message">${plainLine(run.message)}</span>
+<span class="run-message">${messageWords(run.message)}</span>
 </div>
 <div class="run-where"><span class="quiet">${plainLine(environment)}</span></div>
 <div class="run-when">

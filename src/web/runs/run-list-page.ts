@@ -10,6 +10,7 @@ import { type Html, type PageFrame, page } from '../frame/layout.ts';
 import { filterNav, pager, pathWith } from '../frame/list-parts.ts';
 import {
   branchOf,
+  messageWords,
   moment,
   runCommitLink,
   runPath,
@@ -76,7 +77,7 @@ function runRow(run: Run, { now, commitUrl }: RunListView): Html {
 ${stateBadge(run.state)}
 <div class="run-what">
 <a class="run-title" href="${runPath(run.id)}"><bdi>${runTitle(run)}</bdi></a>
-<span class="run-message">${plainLine(run.message)}</span>
+<span class="run-message">${messageWords(run.message)}</span>
 </div>
 <div class="run-where">
 <span>${runCommitLink(run, commitUrl)} <span class="quiet"><bdi>${plainLine(branchOf(run) ?? '')}</bdi></span></span>

@@ -18,8 +18,9 @@ import { type Approval, approvalSection } from './approval-view.ts';
 import type { FailedLine } from './error-line.ts';
 import { explanationView } from './explanation-view.ts';
 import { type FactsContext, factsView, runReference } from './run-facts.ts';
-import { runPath, runTitle, stateBadge, stateWord } from './run-words.ts';
+import { messageWords, runPath, runTitle, stateBadge, stateWord } from './run-words.ts';
 import { stepView } from './step-view.ts';
+import { timeline } from './timeline.ts';
 
 export interface RunView extends FactsContext {
   frame: Omit<PageFrame, 'title'>;
@@ -59,7 +60,7 @@ export function runPage(view: RunView): Html {
     { ...frame, title: `${stateWord(run.state)}: ${runTitle(run)}`, live: true },
     html`<article class="run" data-log="${path}/log${linkQuery}" ${!isFinal(run.state) && html`data-events="${events}" data-after="${history?.through ?? 0}"`}>
 <header class="run-head">
-<div id="outcome" data-live role="status">${stateBadge(run.state)} <span class="message">${plainLine(run.message)}</span></div>
+<div id="outcome" data-live role="status">${stateBadge(run.state)} <span class="message">${messageWords(run.message)}</span></div>
 <h1 id="title" data-live><bdi>${runTitle(run)}</bdi></h1>
 <div id="facts" data-live>${factsView(run, view)}</div>
 <div id="advice" data-live>${advice(view)}${undeliveredViews(view.undelivered)}</div>
@@ -76,7 +77,11 @@ function plainSections(view: RunView, path: string): Html {
   const { run, approval, commitUrl } = view;
   return html`${approval && approvalSection(run, approval, { ...view, runPath: path })}
 ${promotionSection(run, commitUrl)}
-${kindOf(run).hasWaves && stepsSection(view, path)}${whySection(view)}`;
+${
+  kindOf(run).hasWaves &&
+  html`<section id="timeline" data-live>${timeline(view.steps, view.now)}</section>
+${stepsSection(view, path)}`
+}${whySection(view)}`;
 }
 
 function whySection({ explanation }: RunView): Html {

@@ -33,6 +33,14 @@ export function branchOf(run: Run): string | null {
   return kindOf(run).ref(run.input);
 }
 
+/** The message of a run as people read it. Clients and commit statuses have the message itself. */
+export function messageWords(message: string): string {
+  return plainLine(message)
+    .replace(/^(\d+)\/(\d+) service\(s\) failed to sync/, '$1 of $2 service(s) failed')
+    .replace(/\b1 service\(s\)/g, '1 service')
+    .replaceAll('service(s)', 'services');
+}
+
 const TRIGGERS: Record<Trigger['source'], string> = {
   webhook: 'Push',
   pull_request: 'Pull request',
