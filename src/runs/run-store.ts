@@ -7,6 +7,7 @@ import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
 import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
+import type { RunSearch } from './run-search.ts';
 import type { RunTally } from './run-tally.ts';
 import type { Hold, NewHold } from './sync/hold.ts';
 
@@ -60,7 +61,8 @@ export interface Ledger {
   rules: string | null;
 }
 
-export interface RunFilter {
+/** A search reads all runs of the kind and state until it has found enough. */
+export interface RunFilter extends RunSearch {
   state?: RunState;
   kind?: RunKind;
   concurrencyGroup?: string;

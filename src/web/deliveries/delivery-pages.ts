@@ -11,7 +11,7 @@ import { refuse } from '../doors/refusals.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { rfc3339 } from '../frame/format.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
-import { filterNav, pager, pathWith } from '../frame/list-parts.ts';
+import { filterBar, pager, pathWith } from '../frame/list-parts.ts';
 import { isBrowser, pageHeaders, prefersJson } from '../frame/page-headers.ts';
 import { answerAccepted } from '../runs/run-pages.ts';
 import { moment, runLink } from '../runs/run-words.ts';
@@ -108,10 +108,15 @@ function deliveryListPage(view: DeliveryListView): Html {
   return page(
     { ...frame, title: 'Deliveries', watches: true },
     html`<h1>Deliveries</h1>
-${filterNav('decision', DELIVERY_DECISIONS, decision, {
-  path: (choice) => deliveriesPath(choice),
-  word: (choice) => (choice === null ? 'all' : words(choice)),
-})}
+${filterBar('/deliveries', [
+  {
+    name: 'decision',
+    label: 'Decision',
+    all: 'all decisions',
+    choices: DELIVERY_DECISIONS.map((one) => [one, words(one)] as const),
+    value: decision,
+  },
+])}
 ${
   deliveries.length === 0
     ? html`<p class="empty">${emptyWords(decision, newest !== null)}</p>`
