@@ -105,3 +105,26 @@ it('The keys work on every page with a list, and can be turned off', async (cont
   await page.keyboard.press('j');
   expect(await isInRow()).toBe(false);
 });
+
+it('A long refusal is shown to its end, and what was skipped does not look as if it waited', async (context) => {
+  const { runner } = scene();
+  const headers = { 'Content-Type': 'application/json', 'X-GitHub-Event': 'push' };
+  await fetch(`${runner.url}/webhook`, { method: 'POST', headers, body: '{}' });
+  const { page } = await openPage(context, { viewport: { width: 700, height: 800 } });
+  await signIn(page, runner.url, API_TOKENS.viewer, '/deliveries?decision=refused');
+  const cut = await page.evaluate<number>(
+    `[...document.querySelectorAll('.run-title')].filter((one) => one.scrollWidth > one.clientWidth).length`,
+  );
+  expect(cut).toBe(0);
+  await page.getByText('enter the value of WEBHOOK_SECRET').first().waitFor();
+  const shapeOf = (state: string) =>
+    page.evaluate<string>(`(() => {
+      const badge = document.createElement('span');
+      badge.className = 'state';
+      badge.dataset.state = '${state}';
+      document.querySelector('main').append(badge);
+      return getComputedStyle(badge, '::before').borderRadius;
+    })()`);
+  expect(await shapeOf('pending')).toBe('50%');
+  expect(await shapeOf('skipped')).toBe('0px');
+});

@@ -2,12 +2,12 @@
 
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
+import type { RunSearch } from './kinds/run-search.ts';
 import type { ActionEnd, AuditEntry, NewAuditEntry, Session } from './people.ts';
 import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
 import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
 import type { ApprovalDecision, RunEvent, RunEventBody } from './run-events.ts';
-import type { RunSearch } from './run-search.ts';
 import type { RunTally } from './run-tally.ts';
 import type { Hold, NewHold } from './sync/hold.ts';
 
@@ -61,11 +61,11 @@ export interface Ledger {
   rules: string | null;
 }
 
-/** A search reads all runs of the kind and state until it has found enough. */
 export interface RunFilter extends RunSearch {
   state?: RunState;
   kind?: RunKind;
   concurrencyGroup?: string;
+  dedupeKey?: string;
   /** Runs created before this one (exclusive), for paging backwards. */
   before?: string;
   limit: number;

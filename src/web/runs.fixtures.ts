@@ -20,7 +20,7 @@ import { appendEvents } from '../stores/sql/append-events.ts';
 import type { Database, Transaction } from '../stores/sql/database.ts';
 import { readHolds } from '../stores/sql/holds.ts';
 import { readLogChunks, readLogTotals } from '../stores/sql/log-chunks.ts';
-import { readRuns } from '../stores/sql/read-runs.ts';
+import { readRuns } from '../stores/sql/reads/runs.ts';
 import * as reads from '../stores/sql/reads.ts';
 import { finishAction, recordAction } from '../stores/sql/writes/audit.ts';
 import { saveReport } from '../stores/sql/writes/beside-runs.ts';

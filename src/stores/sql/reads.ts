@@ -7,7 +7,7 @@ import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
 import type { RunTally } from '../../runs/run-tally.ts';
 import type { Database, Value } from './database.ts';
-import { numberOf } from './read-runs.ts';
+import { numberOf } from './reads/runs.ts';
 import {
   HOLDING_RUNS,
   QUEUED_RUNS,

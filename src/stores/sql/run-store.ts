@@ -7,7 +7,7 @@ import { readOldestWaiting, readWorkers } from './fleet.ts';
 import { readHolds } from './holds.ts';
 import { readLedger, readOutsideHashes, readScopes, readServiceHistory } from './ledger.ts';
 import { readLogChunks, readLogTotals } from './log-chunks.ts';
-import { readRuns } from './read-runs.ts';
+import { readRuns } from './reads/runs.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 

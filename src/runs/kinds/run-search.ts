@@ -1,7 +1,7 @@
 /** Decides which runs a reader of the list looks for. */
 
-import { kindOf } from './kinds/kinds.ts';
-import { askedRevision, type Run } from './run.ts';
+import { askedRevision, type Run } from '../run.ts';
+import { kindOf } from './kinds.ts';
 
 /** What the list can be narrowed down to, besides kind and state. */
 export interface RunSearch {
@@ -32,9 +32,9 @@ export function isSearched(run: Run, steps: readonly string[], search: RunSearch
 }
 
 /** Returns null if the run is about no environment, such as a deployment. */
-function environmentOf({ kind, input }: Run): string | null {
-  if ('environment' in input) return input.environment ?? 'default';
-  return kind === 'sync' || kind === 'preview' ? 'default' : null;
+function environmentOf({ input }: Run): string | null {
+  const named = 'environment' in input ? input.environment : undefined;
+  return named ?? ('branch' in input ? 'default' : null);
 }
 
 function requestedServices({ input }: Run): readonly string[] {

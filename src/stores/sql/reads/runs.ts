@@ -1,11 +1,11 @@
 /** Reads the list of runs. */
 
 import { setImmediate as giveWay } from 'node:timers/promises';
-import type { Run } from '../../runs/run.ts';
-import { isSearch, isSearched } from '../../runs/run-search.ts';
-import type { RunFilter } from '../../runs/run-store.ts';
-import { type Database, placeholders, type Row, type Value } from './database.ts';
-import { RUN_COLUMNS, toStoredRun } from './rows.ts';
+import { isSearch, isSearched } from '../../../runs/kinds/run-search.ts';
+import type { Run } from '../../../runs/run.ts';
+import type { RunFilter } from '../../../runs/run-store.ts';
+import { type Database, placeholders, type Row, type Value } from '../database.ts';
+import { RUN_COLUMNS, toStoredRun } from '../rows.ts';
 
 /** A search looks through this many runs before other work has its turn. */
 const RUNS_AT_ONCE = 200;
@@ -33,13 +33,16 @@ export async function readRuns(database: Database, filter: RunFilter): Promise<R
 
 async function rowsBefore(
   database: Database,
-  { state, kind, concurrencyGroup }: RunFilter,
+  { state, kind, concurrencyGroup, dedupeKey }: RunFilter,
   before: number,
   limit: number,
 ): Promise<Row[]> {
-  const conditions = Object.entries({ state, kind, concurrency_group: concurrencyGroup }).flatMap(
-    ([column, value]) => (value === undefined ? [] : [{ text: `${column} = ? AND `, value }]),
-  );
+  const conditions = Object.entries({
+    state,
+    kind,
+    concurrency_group: concurrencyGroup,
+    dedupe_key: dedupeKey,
+  }).flatMap(([column, value]) => (value === undefined ? [] : [{ text: `${column} = ? AND `, value }]));
   const values: Value[] = [...conditions.map(({ value }) => value), before, limit];
   return database.all(
     `SELECT ${RUN_COLUMNS} FROM runs WHERE ${conditions.map(({ text }) => text).join('')}number < ?
