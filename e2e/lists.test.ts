@@ -128,3 +128,15 @@ it('A long refusal is shown to its end, and what was skipped does not look as if
   expect(await shapeOf('pending')).toBe('50%');
   expect(await shapeOf('skipped')).toBe('0px');
 });
+
+it('The lists and the dialog of keys fit on a phone', async (context) => {
+  const { runner } = scene();
+  const { page } = await openPage(context, { viewport: { width: 390, height: 844 } });
+  await signIn(page, runner.url, API_TOKENS.viewer, '/runs');
+  for (const path of ['/runs', '/deliveries']) {
+    await page.goto(runner.url + path);
+    await page.getByRole('button', { name: 'Keys' }).click();
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor();
+    expect(await page.evaluate<number>('document.documentElement.scrollWidth')).toBe(390);
+  }
+});
