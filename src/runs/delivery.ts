@@ -14,6 +14,11 @@ export const DELIVERY_DECISIONS = [
 
 export type DeliveryDecision = (typeof DELIVERY_DECISIONS)[number];
 
+/** The key of the run that plans a pull request, beside the run of its preview. */
+export function planDedupeKey(deliveryId: string): string {
+  return `delivery:${deliveryId}:plan`;
+}
+
 export interface NewDelivery {
   /** X-GitHub-Delivery, or null if there was none. */
   deliveryId: string | null;

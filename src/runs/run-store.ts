@@ -2,6 +2,7 @@
 
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
+import type { RunSearch } from './kinds/run-search.ts';
 import type { ActionEnd, AuditEntry, NewAuditEntry, Session } from './people.ts';
 import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
@@ -60,10 +61,11 @@ export interface Ledger {
   rules: string | null;
 }
 
-export interface RunFilter {
+export interface RunFilter extends RunSearch {
   state?: RunState;
   kind?: RunKind;
   concurrencyGroup?: string;
+  dedupeKey?: string;
   /** Runs created before this one (exclusive), for paging backwards. */
   before?: string;
   limit: number;

@@ -20,6 +20,7 @@ import { appendEvents } from '../stores/sql/append-events.ts';
 import type { Database, Transaction } from '../stores/sql/database.ts';
 import { readHolds } from '../stores/sql/holds.ts';
 import { readLogChunks, readLogTotals } from '../stores/sql/log-chunks.ts';
+import { readRuns } from '../stores/sql/reads/runs.ts';
 import * as reads from '../stores/sql/reads.ts';
 import { finishAction, recordAction } from '../stores/sql/writes/audit.ts';
 import { saveReport } from '../stores/sql/writes/beside-runs.ts';
@@ -127,7 +128,7 @@ export function createTestRuns(): TestRuns {
     append,
     largestRead: () => largest,
     run: (id) => read((found) => reads.readRun(found, id)),
-    runs: (filter) => read((found) => reads.readRuns(found, filter)),
+    runs: (filter) => read((found) => readRuns(found, filter)),
     steps: (id) => read((found) => reads.readSteps(found, id)),
     events: async (id, page) => {
       const found = await read((all) => reads.readEvents(all, id, page));

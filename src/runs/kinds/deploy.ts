@@ -79,7 +79,13 @@ export const DEPLOY: Kind<'deploy'> = {
   },
 };
 
-/** The last two parts of the address, as in `owner/name`; the whole address where it has no such parts. */
+/**
+ * The last two parts of the path, as in `owner/name`. A path of one part stands behind its host. Returns the whole
+ * address if it has no such parts.
+ */
 function repositoryName(gitUrl: string): string {
+  const [, host, port, alone] =
+    /^\w+:\/\/(?:[^/@]*@)?([^/:@]+)(:\d+)?\/([^/]+?)(?:\.git)?\/*$/.exec(gitUrl) ?? [];
+  if (host !== undefined) return `${host}${port ?? ''}/${alone}`;
   return /[/:]([^/:@]+\/[^/:@]+?)(?:\.git)?\/*$/.exec(gitUrl)?.[1] ?? gitUrl;
 }

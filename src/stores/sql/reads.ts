@@ -1,13 +1,13 @@
-/** All reads of the store. */
+/** The reads of the store, except for the list of runs. */
 
 import type { Delivery } from '../../runs/delivery.ts';
 import type { AuditEntry, Session } from '../../runs/people.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
-import type { RunFilter } from '../../runs/run-store.ts';
 import type { RunTally } from '../../runs/run-tally.ts';
 import type { Database, Value } from './database.ts';
+import { numberOf } from './reads/runs.ts';
 import {
   HOLDING_RUNS,
   QUEUED_RUNS,
@@ -35,27 +35,6 @@ async function runsFrom(database: Database, sql: string, ...values: Value[]): Pr
 export async function readRun(database: Database, id: string): Promise<Run | null> {
   const [run = null] = await runsFrom(database, `SELECT ${RUN_COLUMNS} FROM runs WHERE id = ?`, id);
   return run;
-}
-
-async function numberOf(database: Database, runId: string): Promise<number | null> {
-  const row = await database.get('SELECT number FROM runs WHERE id = ?', runId);
-  return row ? Number(row.number) : null;
-}
-
-export async function readRuns(database: Database, filter: RunFilter): Promise<Run[]> {
-  const { state, kind, concurrencyGroup, limit } = filter;
-  const before = filter.before ? ((await numberOf(database, filter.before)) ?? 0) : Number.MAX_SAFE_INTEGER;
-  const conditions = Object.entries({ state, kind, concurrency_group: concurrencyGroup }).flatMap(
-    ([column, value]) => (value === undefined ? [] : [{ text: `${column} = ? AND `, value }]),
-  );
-  return runsFrom(
-    database,
-    `SELECT ${RUN_COLUMNS} FROM runs WHERE ${conditions.map(({ text }) => text).join('')}number < ?
-      ORDER BY number DESC LIMIT ?`,
-    ...conditions.map(({ value }) => value),
-    before,
-    limit,
-  );
 }
 
 export async function isNonceSpent(database: Database, nonce: string): Promise<boolean> {

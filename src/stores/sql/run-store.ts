@@ -7,6 +7,7 @@ import { readOldestWaiting, readWorkers } from './fleet.ts';
 import { readHolds } from './holds.ts';
 import { readLedger, readOutsideHashes, readScopes, readServiceHistory } from './ledger.ts';
 import { readLogChunks, readLogTotals } from './log-chunks.ts';
+import { readRuns } from './reads/runs.ts';
 import * as reads from './reads.ts';
 import type { WRITES, WriteName } from './writes.ts';
 
@@ -106,7 +107,7 @@ function readers({ read }: Driver) {
     processes: (runId) => read((database) => reads.readProcesses(database, runId)),
     deliveries: (filter) => read((database) => reads.readDeliveries(database, filter)),
     delivery: (number) => read((database) => reads.readDelivery(database, number)),
-    runs: (filter) => read((database) => reads.readRuns(database, filter)),
+    runs: (filter) => read((database) => readRuns(database, filter)),
     steps: (runId) => read((database) => reads.readSteps(database, runId)),
     events: (runId, page) => read((database) => reads.readEvents(database, runId, page)),
     logTotals: (runId) => read((database) => readLogTotals(database, runId)),

@@ -6,6 +6,7 @@
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { RequestError } from '../../errors.ts';
+import { planDedupeKey } from '../../runs/delivery.ts';
 import { enqueueRun } from '../../runs/enqueue.ts';
 import { planGroup } from '../../runs/kinds/plan.ts';
 import type { PlanInput } from '../../runs/plan-comment.ts';
@@ -124,7 +125,7 @@ async function askForPlan(
   const { run } = await enqueueRun(options.store, 'plan', {
     trigger: { source: 'pull_request', actor: payload.sender?.login ?? null, deliveryId },
     input,
-    dedupeKey: deliveryId && `delivery:${deliveryId}:plan`,
+    dedupeKey: deliveryId && planDedupeKey(deliveryId),
     // A delivery is stored once, so the run of the preview stores it.
     ...(options.previews ? {} : { delivery: { event: 'pull_request', detail } }),
   });

@@ -99,7 +99,7 @@ const TABLE: readonly Row[] = [
     'viewer',
     'The runs, the newest first.',
     { 200: answers.runList },
-    { query: ['kind', 'state', 'before'] },
+    { query: ['kind', 'state', 'service', 'environment', 'branch', 'q', 'before'] },
   ],
   ['get /runs/{id}', 'link', 'One run with its steps.', { 200: answers.runDetails }, { query: ['format'] }],
   [

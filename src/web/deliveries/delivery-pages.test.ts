@@ -58,7 +58,7 @@ function createPages(count: number) {
       publicUrl: null,
     }),
   );
-  return { app, store, enqueued: () => runs.runs({ limit: 10 }) };
+  return { app, store, runs, enqueued: () => runs.runs({ limit: 10 }) };
 }
 
 /** Odd ones are pushes, even ones pings. */
@@ -151,6 +151,24 @@ describe('GET /deliveries', () => {
     expect(forOperator).toContain('href="/runs/r1"');
     expect(forOperator.match(/action="[^"]*replay"/g)).toEqual(['action="/deliveries/1/replay"']);
     expect(await page(AS_VIEWER)).not.toContain('/replay');
+  });
+
+  it('shows the subject, who pushed, every run of a pull request with its state, and what to do', async () => {
+    const { app, store, runs } = createPages(0);
+    const request = pushRequest({ subject: 'Give redis more memory' });
+    request.trigger.actor = 'mona';
+    store({ ...aDelivery(1), request });
+    runs.add('first');
+    runs.add('second', { dedupeKey: 'delivery:d-3:plan' });
+    store({ ...aDelivery(3), event: 'pull_request', runId: 'first', request: null });
+    store({ ...aDelivery(2), decision: 'refused', detail: 'The signature is wrong' });
+    const page = await (await app.request('/deliveries', { headers: { ...AS_VIEWER, ...BROWSER } })).text();
+    expect(page).toContain('<bdi>Give redis more memory</bdi>');
+    expect(page).toContain('by <bdi>mona</bdi>');
+    expect(page).toMatch(/href="\/runs\/first".*data-state="queued"/);
+    expect(page).toMatch(/href="\/runs\/second".*data-state="queued"/);
+    expect(page).toContain('<span class="run-title" data-whole><bdi>The signature is wrong</bdi>');
+    expect(page).toContain('enter the value of WEBHOOK_SECRET');
   });
 
   it('F48: shows the texts of strangers as text only', async () => {

@@ -1,23 +1,19 @@
-/** The pages of the inbox: every delivery with the decision about it, and the replay of one. */
+/** The routes of the inbox: every delivery with the decision about it, and the replay of one. */
 
 import { type Context, Hono } from 'hono';
-import { html } from 'hono/html';
-import { DELIVERY_DECISIONS, type Delivery, type DeliveryDecision } from '../../runs/delivery.ts';
+import { DELIVERY_DECISIONS, type Delivery, planDedupeKey } from '../../runs/delivery.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { ReplayResult } from '../../triggers/replay.ts';
-import { hasRole, type RunPageEnv } from '../access/access.ts';
+import type { RunPageEnv } from '../access/access.ts';
 import { callerOf, createGuards, type PageOptions } from '../access/guards.ts';
 import { refuse } from '../doors/refusals.ts';
-import { plainLine } from '../frame/ansi.ts';
 import { rfc3339 } from '../frame/format.ts';
-import { type Html, type PageFrame, page } from '../frame/layout.ts';
-import { filterNav, pager, pathWith } from '../frame/list-parts.ts';
 import { isBrowser, pageHeaders, prefersJson } from '../frame/page-headers.ts';
 import { answerAccepted } from '../runs/run-pages.ts';
-import { moment, runLink } from '../runs/run-words.ts';
+import { deliveriesPath, deliveryListPage, type ListedDelivery } from './delivery-list-page.ts';
 
 export interface DeliveryRoutesOptions extends Omit<PageOptions, 'commitUrl'> {
-  store: Pick<RunStore, 'deliveries' | 'delivery' | 'run'>;
+  store: Pick<RunStore, 'deliveries' | 'delivery' | 'run' | 'runs'>;
   /** `actor` is the name of the API token behind the request. */
   replay(number: number, actor: string): Promise<ReplayResult>;
 }
@@ -59,7 +55,17 @@ async function listDeliveries(c: DeliveryContext, { store, assets, clock, runUrl
   }
   const newest = before === undefined ? null : deliveriesPath(decision);
   const frame = { identity: c.var.identity, assets };
-  return c.html(deliveryListPage({ frame, deliveries, decision, newest, older, now: clock() }));
+  const listed = await Promise.all(deliveries.map((delivery) => withRuns(store, delivery)));
+  return c.html(deliveryListPage({ frame, deliveries: listed, decision, newest, older, now: clock() }));
+}
+
+/** A pull request may have made two runs. The delivery only names the first one. */
+async function withRuns(store: DeliveryRoutesOptions['store'], delivery: Delivery): Promise<ListedDelivery> {
+  const { deliveryId, event, runId } = delivery;
+  const run = runId === null ? null : await store.run(runId);
+  const hasPlan = event === 'pull_request' && deliveryId !== null && runId !== null;
+  const plans = hasPlan ? await store.runs({ dedupeKey: planDedupeKey(deliveryId), limit: 1 }) : [];
+  return { delivery, runs: [...(run ? [run] : []), ...plans.filter(({ id }) => id !== runId)] };
 }
 
 /** A delivery has no page of its own, so browsers are led to the list that begins with it. */
@@ -90,71 +96,4 @@ function deliveryJson(delivery: Delivery, runUrl: (runId: string) => string) {
     url: delivery.runId === null ? null : runUrl(delivery.runId),
     replayable: delivery.request !== null,
   };
-}
-
-interface DeliveryListView {
-  frame: Omit<PageFrame, 'title'>;
-  deliveries: Delivery[];
-  decision: DeliveryDecision | null;
-  /** The address of the newest page, or null if this is it. */
-  newest: string | null;
-  /** The address of the next older page, or null. */
-  older: string | null;
-  now: number;
-}
-
-function deliveryListPage(view: DeliveryListView): Html {
-  const { frame, deliveries, decision, newest, older } = view;
-  return page(
-    { ...frame, title: 'Deliveries', watches: true },
-    html`<h1>Deliveries</h1>
-${filterNav('decision', DELIVERY_DECISIONS, decision, {
-  path: (choice) => deliveriesPath(choice),
-  word: (choice) => (choice === null ? 'all' : words(choice)),
-})}
-${
-  deliveries.length === 0
-    ? html`<p class="empty">${emptyWords(decision, newest !== null)}</p>`
-    : html`<ol class="runs" reversed>${deliveries.map((delivery) => deliveryRow(delivery, view))}</ol>`
-}
-${pager(newest, older)}`,
-  );
-}
-
-function deliveriesPath(decision: DeliveryDecision | null, before?: number): string {
-  return pathWith('/deliveries', { decision, before });
-}
-
-function words(decision: DeliveryDecision): string {
-  return decision.replaceAll('_', ' ');
-}
-
-function emptyWords(decision: DeliveryDecision | null, paged: boolean): string {
-  if (paged) return 'No older deliveries.';
-  return decision === null
-    ? 'No deliveries yet. GitHub sends the first when the webhook is saved there.'
-    : `No delivery was ${decision === 'no_changes' ? 'without changes' : words(decision)}.`;
-}
-
-function deliveryRow(delivery: Delivery, { frame, now }: DeliveryListView): Html {
-  const { number, decision, event, detail, deliveryId, runId, receivedAt, request } = delivery;
-  return html`<li class="run-row">
-<span class="state" data-decision="${decision}">${words(decision)}</span>
-<div class="run-what">
-<span class="run-title"><bdi>${plainLine(detail)}</bdi></span>
-<span class="run-message">#${number} ${plainLine(event) || 'no event'}</span>
-</div>
-<div class="run-where">
-${runId !== null && html`<span>${runLink(runId, html`Run <span class="unseen">of delivery ${number}</span>`)}</span>`}
-<span class="quiet"><code title="${plainLine(deliveryId ?? '')}">${plainLine(deliveryId ?? '')}</code></span>
-</div>
-<div class="run-when">
-<span>${moment(receivedAt, now)}</span>
-<span>${
-    request !== null &&
-    hasRole(frame.identity, 'operator') &&
-    html`<form method="post" action="/deliveries/${number}/replay"><button class="plain" type="submit" aria-label="Replay delivery ${number}">Replay</button></form>`
-  }</span>
-</div>
-</li>`;
 }

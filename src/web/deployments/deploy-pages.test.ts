@@ -51,6 +51,20 @@ describe('The page of a deployment', () => {
     expect(other).not.toContain('/commit/');
   });
 
+  it.for([
+    ['https://git.example.com:8443/infra.git', 'git.example.com:8443/infra'],
+    ['https://bot@git.example.com/infra', 'git.example.com/infra'],
+    ['https://git.example.com:8443/acme/infra.git', 'acme/infra'],
+    ['git@github.com:acme/infra.git', 'acme/infra'],
+  ] as const)('names the repository %s %s', async ([gitUrl, name]) => {
+    const { show } = createPages(({ addDeploy }) => addDeploy('d2', { path: '.', gitUrl }));
+    expect(await show('/runs/d2')).toContain(`<bdi>Deploy ${name}</bdi>`);
+  });
+
+  it('can scroll its resources by keyboard', async () => {
+    expect(await createPages().show('/runs/d1')).toContain('<ul class="resources" tabindex="0"');
+  });
+
   it('shows the plan: its sum, its resources, and its text with a class for each marker', async () => {
     const page = await createPages().show('/runs/d1');
     expect(page).toContain('<span class="plan-add">2 to add</span>, <span class="">0 to change</span>');

@@ -87,7 +87,7 @@ function changesView({ resources, omitted, outputs }: PlanSummary, isAsked: bool
     total > 0 &&
     html`<details class="fold"${isAsked && total <= OPEN_RESOURCES && html` open`}>
 <summary>${count(total, 'resource')}</summary>
-<ul class="resources">${resources.map(
+<ul class="resources" tabindex="0" aria-label="Resources that change">${resources.map(
       ({ address, action }) =>
         html`<li><span class="action plan-${ACTION_CLASSES[action]}">${action}</span> <code><bdi>${plainLine(address)}</bdi></code></li>`,
     )}${omitted > 0 && html`<li class="quiet">and ${omitted.toLocaleString('en')} more, in the plan's text</li>`}</ul>

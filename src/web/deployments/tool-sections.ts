@@ -51,7 +51,7 @@ function outputsView(outputs: Record<string, DeployOutput>): Html {
   const all = Object.entries(outputs);
   if (all.length === 0) return html`<p class="empty">It has no outputs.</p>`;
   const rest = all.length - MAX_OUTPUTS;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Outputs"><table class="rows outputs">
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table of outputs"><table class="rows outputs">
 <thead><tr><th scope="col">Name</th><th scope="col">Value</th></tr></thead>
 <tbody>${all.slice(0, MAX_OUTPUTS).map(
     ([name, output]) => html`<tr>

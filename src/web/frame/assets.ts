@@ -13,6 +13,7 @@ const CONTENT_TYPES = {
   'overview.css': 'text/css; charset=utf-8',
   'watch.js': SCRIPT,
   'watch-worker.js': SCRIPT,
+  'keys.js': SCRIPT,
   'run.js': SCRIPT,
   'log-viewer.js': SCRIPT,
   'log-bar.js': SCRIPT,

@@ -83,7 +83,8 @@ ${LOG_SCRIPTS.map((name) => html`<link rel="modulepreload" href="${assets[name].
 
 function watchingParts(assets: Assets): Html {
   return html`<link rel="stylesheet" href="${assets['overview.css'].path}">
-<script type="module" src="${assets['watch.js'].path}" data-worker="${assets['watch-worker.js'].path}"></script>`;
+<script type="module" src="${assets['watch.js'].path}" data-worker="${assets['watch-worker.js'].path}"></script>
+<script type="module" src="${assets['keys.js'].path}"></script>`;
 }
 
 /** The title of a section's page is its word here. */

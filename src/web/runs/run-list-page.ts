@@ -1,13 +1,14 @@
-/** The list of runs: newest first, one line each, filtered by kind and state, older ones a page away. */
+/** The list of runs: newest first, one line each, with a filter bar, older ones a page away. */
 
 import { html } from 'hono/html';
-import { kindOf, RUN_KINDS } from '../../runs/kinds/kinds.ts';
-import { RUN_STATES, type Run, type RunKind, type RunState } from '../../runs/run.ts';
+import { kindOf } from '../../runs/kinds/kinds.ts';
+import type { Run } from '../../runs/run.ts';
 import type { PageOptions } from '../access/guards.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { formatDuration } from '../frame/format.ts';
 import { type Html, type PageFrame, page } from '../frame/layout.ts';
-import { filterNav, pager, pathWith } from '../frame/list-parts.ts';
+import { pager } from '../frame/list-parts.ts';
+import { listPath, type RunListFilter, runFilterBar } from './run-filter.ts';
 import {
   branchOf,
   messageWords,
@@ -19,12 +20,6 @@ import {
   stateWord,
   triggerWords,
 } from './run-words.ts';
-
-/** The kind and the state of the runs that are listed; null for all. */
-export interface RunListFilter {
-  kind: RunKind | null;
-  state: RunState | null;
-}
 
 export interface RunListView {
   frame: Omit<PageFrame, 'title'>;
@@ -43,14 +38,7 @@ export function runListPage(view: RunListView): Html {
   return page(
     { ...frame, title: 'Runs', watches: true },
     html`<h1>Runs</h1>
-${filterNav('kind', RUN_KINDS, filter.kind, {
-  path: (kind) => listPath({ ...filter, kind }),
-  word: (kind) => (kind === null ? 'all kinds' : kindOf({ kind }).plural),
-})}
-${filterNav('state', RUN_STATES, filter.state, {
-  path: (state) => listPath({ ...filter, state }),
-  word: (state) => (state === null ? 'all' : stateWord(state)),
-})}
+${runFilterBar(filter)}
 ${
   runs.length === 0
     ? html`<p class="empty">${emptyWords(filter, paged)}</p>`
@@ -60,13 +48,10 @@ ${pager(paged ? listPath(filter) : null, older)}`,
   );
 }
 
-export function listPath({ kind, state }: RunListFilter, before?: string): string {
-  return pathWith('/runs', { kind, state, before });
-}
-
-function emptyWords({ kind, state }: RunListFilter, paged: boolean): string {
+function emptyWords({ kind, state, ...texts }: RunListFilter, paged: boolean): string {
   const { name, plural } = kind === null ? { name: 'run', plural: 'runs' } : kindOf({ kind });
   if (paged) return `No older ${plural}.`;
+  if (Object.values(texts).some((text) => text !== null)) return `No ${name} matches the filter.`;
   if (state !== null) return `No ${name} is ${stateWord(state)}.`;
   return kind === null ? 'No runs yet. A push to the branch starts the first one.' : `No ${plural} yet.`;
 }

@@ -6,8 +6,7 @@
 import { type Context, Hono } from 'hono';
 import { whyItWaits } from '../../runs/deployments/takers.ts';
 import type { Fleet } from '../../runs/fleet.ts';
-import { kindOf, RUN_KINDS } from '../../runs/kinds/kinds.ts';
-import { RUN_STATES } from '../../runs/run.ts';
+import { kindOf } from '../../runs/kinds/kinds.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { DeployApi } from '../../triggers/deploy/deploy-api.ts';
 import { HOUR } from '../../units.ts';
@@ -26,8 +25,9 @@ import { readHistory } from '../logs/run-log.ts';
 import { readApproval } from './approval-view.ts';
 import { type ApprovalRights, decidersFor, decision, type RunAction } from './decisions.ts';
 import { firstFailedLine } from './error-line.ts';
+import { listPath, readRunFilter, storeFilter } from './run-filter.ts';
 import { runDetailsJson, runJson } from './run-json.ts';
-import { listPath, runListPage } from './run-list-page.ts';
+import { runListPage } from './run-list-page.ts';
 import { createPageWords } from './run-messages.ts';
 import { runPage } from './run-page.ts';
 import { streamRun } from './run-stream.ts';
@@ -94,26 +94,18 @@ export function createRunRoutes(options: RunRoutesOptions): RunRoutes {
 }
 
 async function listRuns(c: RunContext, { store, assets, clock, commitUrl, runUrl }: RunRoutesOptions) {
-  const { kind: askedKind = '', state: askedState = '', before } = c.req.query();
-  const kind = RUN_KINDS.find((known) => known === askedKind) ?? null;
-  const state = RUN_STATES.find((known) => known === askedState) ?? null;
-  if (askedKind !== '' && kind === null) {
-    return refuse(c, assets, 400, `Kind must be one of ${RUN_KINDS.join(', ')}.`);
-  }
-  if (askedState !== '' && state === null) {
-    return refuse(c, assets, 400, `State must be one of ${RUN_STATES.join(', ')}.`);
-  }
+  const { before } = c.req.query();
+  const filter = readRunFilter(c.req.query());
+  if (typeof filter === 'string') return refuse(c, assets, 400, filter);
   if (before !== undefined && (await store.run(before)) === null) {
     return refuse(c, assets, 400, 'Before must be the id of a run that is kept.');
   }
   const found = await store.runs({
     limit: RUNS_PER_PAGE + 1,
-    ...(kind !== null && { kind }),
-    ...(state !== null && { state }),
+    ...storeFilter(filter),
     ...(before !== undefined && { before }),
   });
   const runs = found.slice(0, RUNS_PER_PAGE);
-  const filter = { kind, state };
   const older = found.length > RUNS_PER_PAGE ? listPath(filter, runs.at(-1)?.id) : null;
   c.header('Vary', 'Accept');
   if (prefersJson(c)) {
