@@ -185,7 +185,7 @@ function findHolder(known: readonly Holder[], token: string): Holder | undefined
 }
 
 /** Digests have one length, which timingSafeEqual needs, and hide where two texts differ. */
-function isSameText(left: string, right: string): boolean {
+export function isSameText(left: string, right: string): boolean {
   return timingSafeEqual(sha256(left), sha256(right));
 }
 

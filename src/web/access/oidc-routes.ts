@@ -1,6 +1,6 @@
 /** Signing in at the provider of OpenID Connect, and coming back. */
 
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import { z } from 'zod';
@@ -11,11 +11,11 @@ import { MINUTE, SECOND } from '../../units.ts';
 import { localPath } from '../doors/request-origin.ts';
 import { messagePage } from '../frame/layout.ts';
 import { pageHeaders } from '../frame/page-headers.ts';
-import type { RunPageEnv } from './access.ts';
+import { isSameText, type RunPageEnv } from './access.ts';
 import type { PageOptions } from './guards.ts';
 import { createOidcClient, type OidcClient } from './oidc-client.ts';
 import { boundOf, nameFor, roleFor } from './oidc-people.ts';
-import { cookieOptions, digestOf } from './sessions.ts';
+import { cookieOptions } from './sessions.ts';
 
 export interface OidcRoutesOptions extends Pick<PageOptions, 'access' | 'assets' | 'clock'> {
   config: OidcConfig;
@@ -102,8 +102,7 @@ function keep(c: Context, { key, https }: OidcRoutesOptions, flow: Flow): void {
 function take(c: Context, { key, https, clock }: OidcRoutesOptions): Flow | null {
   const [text = '', mac = ''] = (getCookie(c, FLOW_COOKIE, https ? 'host' : undefined) ?? '').split('.');
   deleteCookie(c, FLOW_COOKIE, cookieOptions(https));
-  const isOurs = timingSafeEqual(Buffer.from(digestOf(mac)), Buffer.from(digestOf(macOf(key, text))));
-  if (!isOurs) return null;
+  if (!isSameText(mac, macOf(key, text))) return null;
   const flow = flowSchema.safeParse(parseJson(Buffer.from(text, 'base64url').toString()));
   return flow.success && flow.data.endsAt > clock() ? flow.data : null;
 }
