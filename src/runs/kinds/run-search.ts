@@ -1,6 +1,7 @@
 /** Decides which runs a reader of the list looks for. */
 
 import { askedRevision, type Run } from '../run.ts';
+import { DEFAULT_ENVIRONMENT } from '../sync/hold.ts';
 import { kindOf } from './kinds.ts';
 
 /** What the list can be narrowed down to, besides kind and state. */
@@ -34,7 +35,7 @@ export function isSearched(run: Run, steps: readonly string[], search: RunSearch
 /** Returns null if the run is about no environment, such as a deployment. */
 function environmentOf({ input }: Run): string | null {
   const named = 'environment' in input ? input.environment : undefined;
-  return named ?? ('branch' in input ? 'default' : null);
+  return named ?? ('branch' in input ? DEFAULT_ENVIRONMENT : null);
 }
 
 function requestedServices({ input }: Run): readonly string[] {

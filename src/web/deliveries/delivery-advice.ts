@@ -14,7 +14,11 @@ const RULES: readonly (readonly [Delivery['decision'], RegExp, string])[] = [
     /content type|json|payload/i,
     'Choose the content type application/json for the webhook on GitHub.',
   ],
-  ['refused', /./, 'If GitHub sent it, run iac-runner doctor, which looks at the webhook there.'],
+  [
+    'refused',
+    /./,
+    'If GitHub sent it, compare the settings of the webhook there with those in docs/webhook.md.',
+  ],
   ['ignored', /^Event ping/, 'You don’t have to do anything: GitHub sends it when the webhook is saved.'],
   [
     'ignored',
