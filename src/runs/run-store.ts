@@ -221,10 +221,6 @@ export interface RunStore {
   /** Marks that the reporter has nothing more to send about a run. */
   settleRun(reporter: ReporterName, runId: string): Promise<void>;
 
-  /** Resolves to true the first time a nonce is seen. The store remembers it until `expiresAt` (ms since the epoch). */
-  spendNonce(nonce: string, expiresAt: number): Promise<boolean>;
-  /** Resolves to true for a nonce that was spent and is still remembered. */
-  isNonceSpent(nonce: string): Promise<boolean>;
   /** Returns 32 random bytes that are made once and kept, e.g. as the key of signed links. */
   key(name: string): Promise<Buffer>;
   /**

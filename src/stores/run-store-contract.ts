@@ -1210,20 +1210,11 @@ export function describeRunStore(
       expect((await store.outsideHashes('sync:other')).size).toBe(0);
     });
 
-    it('takes a nonce once', async () => {
-      const later = Date.now() + 60_000;
-      expect(await store.spendNonce('one', later)).toBe(true);
-      expect(await store.spendNonce('one', later)).toBe(false);
-      expect(await store.spendNonce('two', later)).toBe(true);
-      expect([await store.isNonceSpent('one'), await store.isNonceSpent('three')]).toEqual([true, false]);
-    });
-
     it('spends the nonce of a request with its run: once, and not when the run was not stored', async () => {
       const nonce = { value: 'of-a-request', expiresAt: Date.now() + 60_000 };
       const { run } = await store.enqueue(pushRequest(), { nonce });
       await expect(store.enqueue(pushRequest(), { nonce })).rejects.toThrow(NonceSpentError);
       expect((await store.runs({ limit: 10 })).map(({ id }) => id)).toEqual([run.id]);
-      expect(await store.spendNonce(nonce.value, nonce.expiresAt)).toBe(false);
     });
 
     it('keeps a key once made', async () => {

@@ -37,10 +37,6 @@ export async function readRun(database: Database, id: string): Promise<Run | nul
   return run;
 }
 
-export async function isNonceSpent(database: Database, nonce: string): Promise<boolean> {
-  return (await database.get('SELECT 1 AS spent FROM nonces WHERE nonce = ?', nonce)) !== undefined;
-}
-
 /** Returns the sealed text beside a run from one of the tables: its secrets or its plan. Null if there is none. */
 export async function readBeside(
   database: Database,

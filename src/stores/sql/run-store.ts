@@ -71,7 +71,6 @@ function requests({ write }: Driver, options: SqlStoreOptions) {
     finishAction: async (id, end) => void (await write('finishAction', [id, end], timeoutMs)),
     saveSession: async (session) => void (await write('saveSession', [session], timeoutMs)),
     endSession: (id) => write('endSession', [id], timeoutMs),
-    spendNonce: (nonce, expiresAt) => write('spendNonce', [nonce, expiresAt], timeoutMs),
     check: async () => void (await write('check', [], timeoutMs)),
     key: async (name) => Buffer.from(await write('key', [name], timeoutMs)),
   } satisfies Partial<RunStore>;
@@ -95,7 +94,6 @@ function workerWrites({ write }: Driver, { tools, isShared }: { tools: Tools; is
 
 function readers({ read }: Driver) {
   return {
-    isNonceSpent: (nonce) => read((database) => reads.isNonceSpent(database, nonce)),
     sealed: (runId) => read((database) => reads.readBeside(database, 'sealed', runId)),
     keptPlan: (runId) => read((database) => reads.readBeside(database, 'kept_plans', runId)),
     holds: () => read(readHolds),

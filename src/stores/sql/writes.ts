@@ -4,15 +4,7 @@ import type { Transaction, Written } from './database.ts';
 import { beat, leave, leaveDuty, takeDuty } from './fleet.ts';
 import { prune } from './prune.ts';
 import { finishAction, recordAction } from './writes/audit.ts';
-import {
-  check,
-  key,
-  saveBaseline,
-  saveOutsideHashes,
-  saveReport,
-  settleRun,
-  spendNonce,
-} from './writes/beside-runs.ts';
+import { check, key, saveBaseline, saveOutsideHashes, saveReport, settleRun } from './writes/beside-runs.ts';
 import { claim } from './writes/claim.ts';
 import { decide, requestCancel } from './writes/decide.ts';
 import { recordDelivery, recordMissed } from './writes/deliveries.ts';
@@ -41,7 +33,6 @@ export const WRITES = {
   saveOutsideHashes,
   saveReport,
   settleRun,
-  spendNonce,
   key,
   prune,
   check,

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { StoreUnavailableError } from '../../errors.ts';
+import type { Session } from '../../runs/people.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { pushRequest } from '../run-store-contract.ts';
 import { createSqliteStore } from './sqlite-store.ts';
@@ -20,6 +21,12 @@ afterEach(async () => {
   await store.close();
   rmSync(directory, { recursive: true, force: true });
 });
+
+const SESSION: Session = {
+  ...{ id: 'digest', name: 'ada', role: 'admin', method: 'token', bound: 'b', address: '::1', agent: '' },
+  createdAt: 0,
+  endsAt: Date.now() + 60_000,
+};
 
 it('F18: a request whose time is over while another program holds the store is never stored', async () => {
   const { run } = await store.enqueue(pushRequest({ coalesce: false }));
@@ -37,7 +44,7 @@ it('F18: a request whose time is over while another program holds the store is n
       request: null,
     }),
     store.requestCancel(run.id, 'ada'),
-    store.spendNonce('of-a-session', nonce.expiresAt),
+    store.saveSession(SESSION),
   ];
   for (const { status, reason } of (await Promise.allSettled(requests)) as PromiseRejectedResult[]) {
     expect(status).toBe('rejected');
@@ -49,7 +56,7 @@ it('F18: a request whose time is over while another program holds the store is n
   await store.saveBaseline('sync:main', 'c1');
   expect(await store.runs({ limit: 10 })).toMatchObject([{ id: run.id, state: 'queued' }]);
   expect(await store.deliveries({ limit: 10 })).toEqual([]);
-  expect(await store.isNonceSpent('of-a-session')).toBe(false);
+  expect(await store.session(SESSION.id)).toBeNull();
   // The same request is accepted as if it were new.
   expect(await store.enqueue(pushRequest(), { nonce })).toMatchObject({ created: true });
 });

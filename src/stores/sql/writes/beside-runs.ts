@@ -81,16 +81,6 @@ export async function settleRun(
   return { result: null, changed: [] };
 }
 
-export async function spendNonce(
-  transaction: Transaction,
-  nonce: string,
-  expiresAt: number,
-): Promise<Written<boolean>> {
-  const isSpent = (await spentNonces(transaction, [nonce])).size > 0;
-  if (!isSpent) await insertNonces(transaction, [{ value: nonce, expiresAt }]);
-  return { result: !isSpent, changed: [] };
-}
-
 /** Forgets expired nonces, and returns those of `nonces` that were spent. */
 export async function spentNonces(transaction: Transaction, nonces: readonly string[]): Promise<Set<string>> {
   // The latest nonces are kept longer, so that a clock that was wrong for a while does not forget spent ones.
