@@ -15,7 +15,8 @@ export async function readSyncFacts(
   run: SyncRun,
   repository: string,
 ): Promise<SyncFacts> {
-  const held = await readHeld(store, run);
+  // A run that waits in the queue, of which there may be many, has met no hold.
+  const held = run.startedAt === null ? null : await readHeld(store, run);
   const known = { run, repository, held };
   if (!isFinal(run.state) || run.input.dryRun) {
     return { ...known, steps: [], before: new Map(), placeHadFailed: false };
