@@ -22,6 +22,15 @@ export type ActionEnd = Pick<AuditEntry, 'action' | 'target'> & { result: string
 
 export type NewAuditEntry = Omit<AuditEntry, 'id' | 'at'>;
 
+/** Which entries of the audit log somebody asks for. Left out: all of them. */
+export interface AuditFilter {
+  actor?: string | undefined;
+  action?: string | undefined;
+  target?: string | undefined;
+  /** Only what is older than this entry. */
+  before?: string | undefined;
+}
+
 /** A sign-in of a person in a browser, which lasts until it ends by itself or somebody ends it. */
 export interface Session {
   /** A digest of the cookie, so that the store holds nothing to sign in with. */

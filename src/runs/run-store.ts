@@ -3,7 +3,7 @@
 import type { OutsideHash } from './config-hashes.ts';
 import type { Delivery, NewDelivery } from './delivery.ts';
 import type { RunSearch } from './kinds/run-search.ts';
-import type { ActionEnd, AuditEntry, NewAuditEntry, Session } from './people.ts';
+import type { ActionEnd, AuditEntry, AuditFilter, NewAuditEntry, Session } from './people.ts';
 import type { LogChunk, LogPage, LogTotals } from './projections/log-lines.ts';
 import type { Report, ReporterName } from './report.ts';
 import type { Run, RunKind, RunRequest, RunState, Step } from './run.ts';
@@ -161,8 +161,8 @@ export interface RunStore {
   /** Stores that somebody does something, before it is done, and then how it ended. Resolves to the id of the entry. */
   recordAction(entry: NewAuditEntry): Promise<string>;
   finishAction(id: string, end: ActionEnd): Promise<void>;
-  /** The audit log, the newest first. With `before`, only what is older than this entry. */
-  actions(page: { before?: string | undefined; limit: number }): Promise<AuditEntry[]>;
+  /** The audit log, the newest first. */
+  actions(page: AuditFilter & { limit: number }): Promise<AuditEntry[]>;
 
   saveSession(session: Session): Promise<void>;
   session(id: string): Promise<Session | null>;

@@ -781,6 +781,11 @@ export function describeRunStore(
         ]);
         expect(all[0]).toMatchObject({ ...entry, id: ids[2], at: expect.any(Number) });
         expect((await store.actions({ before: ids[1], limit: 1 })).map(({ id }) => id)).toEqual([ids[0]]);
+        const only = async (filter: object) =>
+          (await store.actions({ ...filter, limit: 10 })).map(({ target }) => target);
+        expect(await only({ action: 'retry' })).toEqual(['three', 'one']);
+        expect(await only({ action: 'retry', actor: 'ada', before: ids[2] })).toEqual(['one']);
+        expect(await only({ target: 'second', actor: 'grace' })).toEqual([]);
       });
 
       it('is deleted with deliveries of the same age', async () => {

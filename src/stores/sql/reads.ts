@@ -1,7 +1,7 @@
 /** The reads of the store, except for the list of runs. */
 
 import type { Delivery } from '../../runs/delivery.ts';
-import type { AuditEntry, Session } from '../../runs/people.ts';
+import type { AuditEntry, AuditFilter, Session } from '../../runs/people.ts';
 import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
@@ -27,6 +27,8 @@ import {
 const PAGE_BYTES = 1024 * 1024;
 /** One row holds up to 64 KiB of log. */
 const ROWS_AT_ONCE = 32;
+/** Ids are hexadecimal. */
+const AFTER_ALL_IDS = 'g';
 
 async function runsFrom(database: Database, sql: string, ...values: Value[]): Promise<Run[]> {
   return (await database.all(sql, ...values)).map((row) => toStoredRun(row).run);
@@ -198,15 +200,20 @@ export async function readDelivery(database: Database, number: number): Promise<
   return row ? toDelivery(row) : null;
 }
 
-/** The newest first. With `before`, those that are older than this entry. */
+/** The newest first. */
 export async function readActions(
   database: Database,
-  { before, limit }: { before?: string | undefined; limit: number },
+  { before, limit, ...equal }: AuditFilter & { limit: number },
 ): Promise<AuditEntry[]> {
-  const rows =
-    before === undefined
-      ? await database.all('SELECT * FROM audit ORDER BY id DESC LIMIT ?', limit)
-      : await database.all('SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?', before, limit);
+  const conditions = Object.entries(equal).flatMap(([column, value]) =>
+    value === undefined ? [] : [{ text: `${column} = ? AND `, value }],
+  );
+  const rows = await database.all(
+    `SELECT * FROM audit WHERE ${conditions.map(({ text }) => text).join('')}id < ? ORDER BY id DESC LIMIT ?`,
+    ...conditions.map(({ value }) => value),
+    before ?? AFTER_ALL_IDS,
+    limit,
+  );
   return rows.map(toAuditEntry);
 }
 

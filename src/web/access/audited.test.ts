@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { RequestError, StoreUnavailableError } from '../../errors.ts';
 import { createAuditRoutes } from '../audit/audit-routes.ts';
 import { loadAssets } from '../frame/assets.ts';
-import { AS_ADMIN, AS_OPERATOR, createTestPages, LINK_KEY, WANTS_JSON } from '../pages.fixtures.ts';
+import { AS_ADMIN, AS_OPERATOR, BROWSER, createTestPages, LINK_KEY, WANTS_JSON } from '../pages.fixtures.ts';
 import { createTestRuns, START_AT, type TestRuns } from '../runs.fixtures.ts';
 import { createTestAccess } from './access.fixture.ts';
 
@@ -80,6 +80,12 @@ it('The export as CSV quotes its texts, and no spreadsheet takes one for a formu
   ]);
   const lines = { headers: { ...AS_ADMIN, Accept: 'application/x-ndjson' } };
   expect((await (await app.request('/audit', lines)).text()).trim().split('\n')).toHaveLength(2);
+  const found = await app.request('/audit?target=%3D1%2B1&format=jsonl', { headers: AS_ADMIN });
+  expect((await found.text()).trim().split('\n')).toHaveLength(1);
+  expect((await app.request('/audit?actor=a%0Ab', { headers: AS_ADMIN })).status).toBe(400);
+  const bar = await (await app.request('/audit?actor=ada', { headers: { ...AS_ADMIN, ...BROWSER } })).text();
+  expect(bar).toContain('name="actor" value="ada"');
+  expect(bar).toContain('href="/audit?actor=ada&amp;format=csv"');
   const one = await app.request('/audit', { headers: { ...AS_ADMIN, ...WANTS_JSON } });
   expect(await one.json()).toMatchObject({
     next: null,

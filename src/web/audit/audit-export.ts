@@ -3,7 +3,7 @@
 import type { Context } from 'hono';
 import { accepts } from 'hono/accepts';
 import { stream } from 'hono/streaming';
-import type { AuditEntry } from '../../runs/people.ts';
+import type { AuditEntry, AuditFilter } from '../../runs/people.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { rfc3339 } from '../frame/format.ts';
 
@@ -31,15 +31,19 @@ export function exportForm(c: Context): ExportForm | null {
 }
 
 /** The log may be long, so it is read in parts. */
-export function exportAll(c: Context, store: Pick<RunStore, 'actions'>, form: ExportForm): Response {
+export function exportAll(
+  c: Context,
+  store: Pick<RunStore, 'actions'>,
+  { form, filter }: { form: ExportForm; filter: AuditFilter },
+): Response {
   c.header('Content-Type', TYPES[form]);
   c.header('Content-Disposition', `attachment; filename="audit.${form}"`);
   c.header('Vary', 'Accept');
   return stream(c, async (out) => {
     if (form === 'csv') await out.write(csvLine(COLUMNS));
-    let { before } = c.req.query();
+    let { before } = filter;
     while (!out.aborted) {
-      const entries = await store.actions({ before, limit: PER_READ });
+      const entries = await store.actions({ ...filter, before, limit: PER_READ });
       for (const entry of entries) await out.write(form === 'csv' ? csvEntry(entry) : jsonLine(entry));
       before = entries.at(-1)?.id;
       if (entries.length < PER_READ) return;

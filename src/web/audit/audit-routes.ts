@@ -2,14 +2,14 @@
 
 import { type Context, Hono } from 'hono';
 import { html } from 'hono/html';
-import type { AuditEntry } from '../../runs/people.ts';
+import type { AuditEntry, AuditFilter } from '../../runs/people.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import type { RunPageEnv } from '../access/access.ts';
 import { createGuards, type GuardsOptions } from '../access/guards.ts';
 import { refuse } from '../doors/refusals.ts';
 import { plainLine } from '../frame/ansi.ts';
 import { page } from '../frame/layout.ts';
-import { pager, pathWith } from '../frame/list-parts.ts';
+import { filterBar, filterText, pager, pathWith } from '../frame/list-parts.ts';
 import { pageHeaders, prefersJson } from '../frame/page-headers.ts';
 import { moment } from '../runs/run-words.ts';
 import { entryJson, exportAll, exportForm } from './audit-export.ts';
@@ -36,15 +36,20 @@ export function createAuditRoutes(options: AuditRoutesOptions): Hono<RunPageEnv>
 async function showAudit(c: AuditContext, options: AuditRoutesOptions): Promise<Response> {
   const { store, assets, clock } = options;
   const { before, format } = c.req.query();
+  const filter = readFilter(c.req.query());
+  if (filter === null) {
+    return refuse(c, assets, 400, 'Actor, action and target must be lines of at most 200 characters.');
+  }
   if (before !== undefined && !ENTRY_ID.test(before)) {
     return refuse(c, assets, 400, 'Before must be the id of an entry.');
   }
   const form = exportForm(c);
-  if (form !== null) return exportAll(c, store, form);
+  if (form !== null) return exportAll(c, store, { form, filter: { ...filter, before } });
   if (format !== undefined) return refuse(c, assets, 400, 'Format must be jsonl or csv, or be left out.');
-  const found = await store.actions({ before, limit: PER_PAGE + 1 });
+  const found = await store.actions({ ...filter, before, limit: PER_PAGE + 1 });
   const entries = found.slice(0, PER_PAGE);
-  const older = found.length > PER_PAGE ? pathWith('/audit', { before: entries.at(-1)?.id }) : null;
+  const older =
+    found.length > PER_PAGE ? pathWith('/audit', { ...filter, before: entries.at(-1)?.id }) : null;
   c.header('Vary', 'Accept');
   if (prefersJson(c)) return c.json({ entries: entries.map(entryJson), next: older });
   const { identity } = c.var;
@@ -52,15 +57,35 @@ async function showAudit(c: AuditContext, options: AuditRoutesOptions): Promise<
     page(
       { title: 'Audit', identity, assets, watches: true },
       html`<h1>Audit</h1>
-<p class="quiet">What people did by these pages and by the API. All of it: <a href="/audit?format=csv">as CSV</a>, <a href="/audit?format=jsonl">as lines of JSON</a>.</p>
+<p class="quiet">What people did by these pages and by the API. All of it: <a href="${pathWith('/audit', { ...filter, format: 'csv' })}">as CSV</a>, <a href="${pathWith('/audit', { ...filter, format: 'jsonl' })}">as lines of JSON</a>.</p>
+${bar(filter)}
 ${
   entries.length === 0
-    ? html`<p class="empty">Nobody has done anything yet.</p>`
+    ? html`<p class="empty">${Object.keys(filter).length === 0 ? 'Nobody has done anything yet.' : 'Nobody has done such a thing.'}</p>`
     : html`<ol class="runs" reversed>${entries.map((entry) => entryRow(entry, clock()))}</ol>`
 }
-${pager(before === undefined ? null : '/audit', older)}`,
+${pager(before === undefined ? null : pathWith('/audit', filter), older)}`,
     ),
   );
+}
+
+/** Null if a parameter is wrong. */
+function readFilter(query: Readonly<Record<string, string>>): AuditFilter | null {
+  const [actor, action, target] = [query.actor, query.action, query.target].map(filterText);
+  if (actor === undefined || action === undefined || target === undefined) return null;
+  return {
+    ...(actor !== null && { actor }),
+    ...(action !== null && { action }),
+    ...(target !== null && { target }),
+  };
+}
+
+function bar({ actor, action, target }: AuditFilter) {
+  return filterBar('/audit', [
+    { name: 'actor', label: 'Person', value: actor ?? null, isSearch: true },
+    { name: 'action', label: 'Action', value: action ?? null },
+    { name: 'target', label: 'On', value: target ?? null },
+  ]);
 }
 
 function entryRow({ at, actor, role, action, target, address, result }: AuditEntry, now: number) {
