@@ -1,6 +1,5 @@
 /** The commands that read what a server knows, and act on runs, against a real server. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { reachableAddress } from './support/free-port.ts';
 import { waitAtGate, writeShellService } from './support/hand-made-service.ts';
@@ -103,16 +102,21 @@ it('A log that is followed goes on where it was when the server is killed and st
   const script = `seq -f 'before %.0f' 3000; ${waitAtGate('resume')}; seq -f 'after %.0f' 3000`;
   await writeShellService(stage.repository, 'platform/01.resumed', script);
   const { runId } = await pushRun(stage, first, 'Go on');
-  const following = runProgram(['logs', runId, 'platform/resumed', '--follow', '--url', first.url], {
-    ...stage.runnerOptions,
-    environment: { IAC_RUNNER_TOKEN: API_TOKENS.viewer },
-  });
+  let isFollowing = false;
+  const following = runProgram(
+    ['logs', runId, 'platform/resumed', '--follow', '--url', first.url],
+    { ...stage.runnerOptions, environment: { IAC_RUNNER_TOKEN: API_TOKENS.viewer } },
+    undefined,
+    () => {
+      isFollowing = true;
+    },
+  );
   const log = `/runs/${runId}/log?step=platform%2Fresumed&from=3000`;
   await until('the line before 3000', async () =>
     JSON.stringify((await first.getJson(log)).body).includes('before 3000') ? true : null,
   );
-  // The command has a moment to print some of the lines. The test holds whatever it has printed.
-  await sleep(1_000);
+  // The test holds whatever it has printed by then.
+  await until('the first line', async () => isFollowing || null);
   await first.kill();
   const second = await stage.start({ environment });
   await openGate(stage, 'resume');

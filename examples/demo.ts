@@ -128,7 +128,7 @@ async function showPages({ narrator }: Scene, upgrade: Pushed, mistake: Pushed):
   ] as const) {
     const page = await fetch(link, { headers: { accept: 'text/html' } });
     equal(page.status, 200, `The page of the run ${run.run_id} cannot be opened.`);
-    match(await page.text(), new RegExp(run.message.replace(/[()]/g, '\\$&')));
+    match(await page.text(), new RegExp(`<span class="state" data-state="${run.state}">`));
     narrator.line(subject, link);
   }
 }

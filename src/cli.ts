@@ -114,5 +114,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration, 4 refused by
 `;
 }
 
+/** A reader that is slower than we are, such as a pager, gets everything before the process ends. */
+async function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writable) await new Promise<void>((resolve) => stream.write('', () => resolve()));
+}
+
+const exitCode = await main(process.argv.slice(2));
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
 // The process exits here and not when it runs out of work, because a signal at its very end would decide the exit code.
-process.exit(await main(process.argv.slice(2)));
+process.exit(exitCode);

@@ -61,10 +61,12 @@ export async function runProgram(
   options: RunnerOptions,
   /** Standard input. Default: nothing. */
   input?: string,
+  /** Called with each part of standard output. */
+  onOutput: (part: Buffer) => void = () => undefined,
 ): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
   await makeFolders(options.folder);
   const [program, ...first] = PROGRAM;
-  const result = await execa(program, [...first, ...args], {
+  const running = execa(program, [...first, ...args], {
     cwd: PROJECT_ROOT,
     env: runnerEnvironment(options),
     extendEnv: false,
@@ -72,6 +74,8 @@ export async function runProgram(
     ...(input === undefined ? { stdin: 'ignore' } : { input }),
     timeout: PATIENCE_MS,
   });
+  running.stdout.on('data', onOutput);
+  const result = await running;
   return { exitCode: result.exitCode ?? null, stdout: result.stdout, stderr: result.stderr };
 }
 

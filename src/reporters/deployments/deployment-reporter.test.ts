@@ -136,13 +136,14 @@ describe('A sync that has chosen services', () => {
     const { idle } = await start();
     await idle();
     await runs.change('run', { state: 'queued', message: 'Held by ada: holiday' });
+    await idle();
     await runs.change('run', { ...RUNNING, revision: SECOND });
     await idle();
     await runs.change('run', SUCCEEDED);
     await idle();
     expect(github.deployments.all.map(({ sha }) => sha)).toEqual([FIRST, SECOND]);
     expect(states()).toEqual([
-      ['in_progress', 'inactive'],
+      ['in_progress', 'queued', 'inactive'],
       ['in_progress', 'success'],
     ]);
     expect(await unsettled()).toEqual([]);
