@@ -128,6 +128,24 @@ it('A log that is followed goes on where it was when the server is killed and st
   expect(await second.waitForRun(runId, 'succeeded')).toMatchObject({ attempt: 2 });
 });
 
+it('A reader that is slower than the command gets everything', async () => {
+  const { stage, runner } = scene();
+  const lines = 20_000;
+  await writeShellService(stage.repository, 'platform/09.long', `seq -f 'line %.0f' ${lines}`);
+  const { runId } = await pushRun(stage, runner, 'Talk a lot');
+  await runner.waitForRun(runId, 'succeeded');
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const read = await runProgram(
+    ['logs', runId, 'platform/long', '--follow', '--url', runner.url],
+    { ...stage.runnerOptions, environment: { IAC_RUNNER_TOKEN: API_TOKENS.viewer } },
+    undefined,
+    // Nothing else is read meanwhile.
+    () => void Atomics.wait(pause, 0, 0, 300),
+  );
+  const shown = read.stdout.split('\n');
+  expect([read.exitCode, shown.length, shown.at(-1)]).toEqual([0, lines, `line ${lines}`]);
+});
+
 it('A sync, a rollback to the beginning of a commit, and its end stand under the name of the token', async () => {
   const { stage, runner } = scene();
   await writeShellService(stage.repository, 'platform/08.stall', 'echo one');
