@@ -91,6 +91,40 @@ describe('The page of a run', () => {
     expect(complaints).toEqual([]);
   });
 
+  it('opens the log of a step that started while the page that names it was on its way', async (context) => {
+    const { page } = await openPage(context);
+    const { stage, runner } = scene();
+    await writeShellService(stage.repository, 'platform/06.busy', waitAtGate('busy'));
+    const before = await pushRun(stage, runner, 'Keep the place busy');
+    await writeShellService(stage.repository, 'platform/07.first', waitAtGate('first'));
+    await writeShellService(
+      stage.repository,
+      'platform/08.second',
+      `echo 'second is ready'; ${waitAtGate('second')}`,
+    );
+    await runner.waitForRun(before.runId, 'running');
+    const { runId, url } = await pushRun(stage, runner, 'Follow it');
+    await page.goto(url);
+    const stateOf = async (id: string) =>
+      (await runner.waitForRun(runId, 'running')).steps.find((step) => step.id === id)?.state;
+    let isHeld = false;
+    await page.route(/log=none/, async (route) => {
+      const response = await route.fetch();
+      const text = await response.text();
+      if (!isHeld && text.includes('data-step="platform/second" data-state="pending"')) {
+        isHeld = true;
+        await openGate(stage, 'first');
+        await expect.poll(() => stateOf('platform/second')).toBe('running');
+      }
+      await route.fulfill({ response, body: text });
+    });
+    await openGate(stage, 'busy');
+    await page.getByText('second is ready', { exact: true }).waitFor();
+    expect(isHeld).toBe(true);
+    await openGate(stage, 'second');
+    await runner.waitForRun(runId, 'succeeded');
+  });
+
   it('opens by its signed link, read-only, and shows everything without scripts too', async (context) => {
     const { page, complaints } = await openPage(context, { javaScriptEnabled: false });
     const { stage, runner } = scene();

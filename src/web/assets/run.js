@@ -147,11 +147,20 @@ function noteOpen(part) {
   for (const details of part.querySelectorAll('details')) openAtFirst.set(details, details.open);
 }
 
+/** A step may have changed between the moment at which the server rendered it and the one at which it came here. */
+function catchUp(shown, fresh) {
+  if (shown.dataset.state === fresh.dataset.state) return;
+  shown.dataset.state = fresh.dataset.state;
+  if (fresh.open) shown.open = true;
+}
+
 function exchange(fresh) {
   document.title = fresh.title;
   const list = document.getElementById('step-list');
   for (const step of fresh.querySelectorAll('details.step')) {
-    if (!document.getElementById(step.id)) list.append(document.importNode(step, true));
+    const shown = document.getElementById(step.id);
+    if (shown) catchUp(shown, step);
+    else list.append(document.importNode(step, true));
   }
   for (const part of fresh.querySelectorAll('[data-live]')) {
     const shown = document.getElementById(part.id);
