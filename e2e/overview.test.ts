@@ -33,13 +33,11 @@ it('The overview says what is live, what is broken, and what to press; and it fo
   const tile = page.locator('.tile', { hasText: SERVICE });
   await page.locator('.now', { hasText: 'Open the shop' }).waitFor();
   await page.locator('.tile[data-state="syncing"]', { hasText: SERVICE }).waitFor();
-  if (process.env.SHOT) await page.screenshot({ path: '/tmp/iac/o1.png', fullPage: true });
   await openGate(stage, 'shop');
   await page.locator('.tile[data-state="failed"]', { hasText: SERVICE }).waitFor();
   expect(await page.locator('.headline').textContent()).toContain(
     `at main (${commit.slice(0, 8)}), 1 failed`,
   );
-  if (process.env.SHOT) await page.screenshot({ path: '/tmp/iac/o2.png', fullPage: true });
   const row = page.locator('.run-row', { hasText: SERVICE });
   expect(await row.locator('.run-message').textContent()).toContain('The disk is full.');
   expect(await row.getByRole('link', { name: `Last run of ${SERVICE}` }).getAttribute('href')).toBe(
@@ -84,7 +82,6 @@ it('The overview says what is live, what is broken, and what to press; and it fo
   await tile.click();
   await page.getByRole('heading', { name: SERVICE }).waitFor();
   expect(await page.locator('#state').textContent()).toContain('up to date');
-  if (process.env.SHOT) await page.screenshot({ path: '/tmp/iac/o3.png', fullPage: true });
   const rows = page.locator('.run-row');
   expect(await rows.nth(0).textContent()).toContain('Repair the shop');
   expect(await rows.nth(1).textContent()).toContain('Open the shop');

@@ -45,7 +45,7 @@ import { ConfigError, UsageError } from './errors.ts';
 export type { Environment } from './config/environment.ts';
 export type { PlanCheck } from './config/plan-checks.ts';
 export type { SecretsConfig } from './config/secrets.ts';
-export type { ApiToken, Role } from './config/tables/access.ts';
+export { type ApiToken, isRole, ROLES, type Role } from './config/tables/access.ts';
 export type { JobsConfig } from './config/tables/jobs.ts';
 export type { OidcConfig } from './config/tables/oidc.ts';
 

@@ -3,7 +3,13 @@
 import { aSecret, flag, isPlaceholder, text } from '../shapes.ts';
 import { type ValuesOf, variable } from '../variable.ts';
 
-export type Role = 'viewer' | 'operator' | 'admin';
+/** Each may do what those before it may. */
+export const ROLES = ['viewer', 'operator', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+
+export function isRole(text: string | undefined): text is Role {
+  return ROLES.some((role) => role === text);
+}
 
 export interface ApiToken {
   name: string;
@@ -15,12 +21,7 @@ const tokens = text.transform((value, context): ApiToken[] => {
   const list = value.split(',').filter((entry) => entry.trim() !== '');
   return list.flatMap((entry) => {
     const [, name, role, token] = /^\s*([^:\s]+):(viewer|operator|admin):(\S{16,})\s*$/.exec(entry) ?? [];
-    if (
-      name &&
-      token &&
-      !isPlaceholder(token) &&
-      (role === 'viewer' || role === 'operator' || role === 'admin')
-    ) {
+    if (name && token && !isPlaceholder(token) && isRole(role)) {
       return [{ name, role, token }];
     }
     context.addIssue({ code: 'custom', message: 'malformed' });

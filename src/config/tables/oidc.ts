@@ -3,7 +3,7 @@
 import { ConfigError } from '../../errors.ts';
 import { anyText, httpUrl, text } from '../shapes.ts';
 import { problemWith, type ValuesOf, variable } from '../variable.ts';
-import type { Role } from './access.ts';
+import { isRole, type Role } from './access.ts';
 
 /** A user whose claim has the value, or a list with it, has the role. */
 interface RoleRule {
@@ -22,7 +22,7 @@ const roleRules = text.transform((value, context): RoleRule[] =>
     .filter((entry) => entry !== '')
     .flatMap((entry) => {
       const [, claim, wanted, role] = RULE.exec(entry) ?? [];
-      if (claim && wanted && (role === 'viewer' || role === 'operator' || role === 'admin')) {
+      if (claim && wanted && isRole(role)) {
         return [{ claim, value: wanted, role }];
       }
       context.addIssue({ code: 'custom', message: 'malformed' });

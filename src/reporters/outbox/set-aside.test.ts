@@ -69,7 +69,7 @@ describe('A damaged run', () => {
     expect([stateOf(FIRST), stateOf(SECOND)]).toEqual([undefined, 'success']);
     expect(failures).toEqual([]);
     const said = reporting.logged.filter((message) => message.includes('set aside'));
-    const senders = ['commit statuses', 'deployments', 'statuses of services'];
+    const senders = ['commit statuses', 'deployments'];
     expect(said).toEqual(senders.map((what) => `${what}: a run is set aside by a defect; the others go on`));
   });
 

@@ -25,8 +25,9 @@ export function serviceStatuses(store: Pick<RunStore, 'reports' | 'steps'>, now:
   return {
     reporter: REPORTER,
     async statusesOf(run, _known, to) {
-      if (kindOf(run).services?.environment(run.input) == null) return null;
       const isOn = to.serviceStatuses;
+      // A run that has a status to end was asked this when the status was sent.
+      if (isOn && kindOf(run).services?.environment(run.input) == null) return null;
       const found: StatusesOfRun = {
         source: run,
         isFinal: isFinal(run.state),

@@ -40,6 +40,17 @@ export function placeholders(values: readonly unknown[]): string {
   return values.length === 0 ? '(NULL)' : `(${values.map(() => '?').join(', ')})`;
 }
 
+/** Returns the condition that the columns have these values, with an `AND` behind each. A value may be left out. */
+export function equalTo(columns: Readonly<Record<string, Value | undefined>>): {
+  text: string;
+  values: Value[];
+} {
+  const given = Object.entries(columns).flatMap(([column, value]) =>
+    value === undefined ? [] : [{ text: `${column} = ? AND `, value }],
+  );
+  return { text: given.map(({ text }) => text).join(''), values: given.map(({ value }) => value) };
+}
+
 /**
  * Returns the text in the form in which both databases store it and find it again. PostgreSQL takes no character 0, and
  * neither database takes half of a surrogate pair.

@@ -6,7 +6,7 @@ import type { Report } from '../../runs/report.ts';
 import type { Run, Step } from '../../runs/run.ts';
 import { type RunEvent, sequenceWidth } from '../../runs/run-events.ts';
 import type { RunTally } from '../../runs/run-tally.ts';
-import type { Database, Value } from './database.ts';
+import { type Database, equalTo, type Value } from './database.ts';
 import { numberOf } from './reads/runs.ts';
 import {
   HOLDING_RUNS,
@@ -205,12 +205,10 @@ export async function readActions(
   database: Database,
   { before, limit, ...equal }: AuditFilter & { limit: number },
 ): Promise<AuditEntry[]> {
-  const conditions = Object.entries(equal).flatMap(([column, value]) =>
-    value === undefined ? [] : [{ text: `${column} = ? AND `, value }],
-  );
+  const { text, values } = equalTo(equal);
   const rows = await database.all(
-    `SELECT * FROM audit WHERE ${conditions.map(({ text }) => text).join('')}id < ? ORDER BY id DESC LIMIT ?`,
-    ...conditions.map(({ value }) => value),
+    `SELECT * FROM audit WHERE ${text}id < ? ORDER BY id DESC LIMIT ?`,
+    ...values,
     before ?? AFTER_ALL_IDS,
     limit,
   );

@@ -2,7 +2,7 @@
 
 import { createHash, createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'hono';
-import type { ApiToken, Role } from '../../config.ts';
+import { type ApiToken, isRole, ROLES, type Role } from '../../config.ts';
 import { forgetFirst } from '../../forget-first.ts';
 import type { Session } from '../../runs/people.ts';
 import type { Run } from '../../runs/run.ts';
@@ -66,10 +66,9 @@ export interface AccessOptions {
 
 /** Tokens that were right are remembered with their address; the oldest are forgotten. */
 const MAX_PROVED = 1_000;
-const ROLE_RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
 export function hasRole(identity: Identity | null, role: Role): boolean {
-  return identity !== null && ROLE_RANK[identity.role] >= ROLE_RANK[role];
+  return identity !== null && ROLES.indexOf(identity.role) >= ROLES.indexOf(role);
 }
 
 /** True for a request that names its sender, and has no signature of the whole. */
@@ -100,7 +99,9 @@ export function createAccess({ store, linkKey, https, oidc, clock, ...options }:
   const holderOf = createTokenCheck(known, options.gate);
   const { addressOf } = options.gate;
   const roleNow = (session: Session): Role | null => {
-    if (session.method === 'oidc') return session.bound === oidc?.bound ? roleOf(session.role) : null;
+    if (session.method === 'oidc') {
+      return session.bound === oidc?.bound && isRole(session.role) ? session.role : null;
+    }
     return (
       known.find((holder) => holder.name === session.name && boundOf(holder) === session.bound)?.role ?? null
     );
@@ -146,10 +147,6 @@ export function createAccess({ store, linkKey, https, oidc, clock, ...options }:
 /** A session is only good as long as its token. */
 function boundOf({ digest }: Holder): string {
   return digestOf(digest.toString('hex'));
-}
-
-function roleOf(text: string): Role | null {
-  return text === 'viewer' || text === 'operator' || text === 'admin' ? text : null;
 }
 
 /**

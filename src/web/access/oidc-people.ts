@@ -1,15 +1,13 @@
 /** Decides who somebody is, and what they may do, from the claims of the provider. Pure. */
 
-import type { OidcConfig, Role } from '../../config.ts';
+import { type OidcConfig, ROLES, type Role } from '../../config.ts';
 import type { Claims } from './oidc-client.ts';
 import { digestOf } from './sessions.ts';
-
-const BY_RANK: readonly Role[] = ['admin', 'operator', 'viewer'];
 
 /** Returns the highest role that a rule gives, or null. */
 export function roleFor({ roles }: Pick<OidcConfig, 'roles'>, claims: Claims): Role | null {
   const given = roles.filter(({ claim, value }) => valuesOf(claims, claim).includes(value));
-  return BY_RANK.find((role) => given.some((rule) => rule.role === role)) ?? null;
+  return ROLES.findLast((role) => given.some((rule) => rule.role === role)) ?? null;
 }
 
 /** A claim in an object is named with full stops: `realm_access.roles`. */

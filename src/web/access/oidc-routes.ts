@@ -23,7 +23,6 @@ export interface OidcRoutesOptions extends Pick<PageOptions, 'access' | 'assets'
   key: Buffer;
   https: boolean;
   log: { warn(fields: object, message: string): void };
-  client?: OidcClient;
 }
 
 const FLOW_COOKIE = 'iac_runner_sign_in';
@@ -37,7 +36,7 @@ type Flow = z.output<typeof flowSchema>;
 
 /** GET /login/oidc, GET /login/oidc/callback. */
 export function createOidcRoutes(options: OidcRoutesOptions): Hono<RunPageEnv> {
-  const { client = createOidcClient(options.config) } = options;
+  const client = createOidcClient(options.config);
   const routes = new Hono<RunPageEnv>();
   routes.use('/login/*', pageHeaders());
 

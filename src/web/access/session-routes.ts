@@ -6,7 +6,6 @@ import type { Session } from '../../runs/people.ts';
 import type { RunStore } from '../../runs/run-store.ts';
 import { refuse } from '../doors/refusals.ts';
 import { plainLine } from '../frame/ansi.ts';
-import { jsonError } from '../frame/error-answer.ts';
 import { type Html, page } from '../frame/layout.ts';
 import { isBrowser, pageHeaders, prefersJson } from '../frame/page-headers.ts';
 import { moment } from '../runs/run-words.ts';
@@ -61,7 +60,7 @@ async function endSession(c: SessionContext, { store, assets }: SessionRoutesOpt
   if (session === null || !mayEnd(caller, session)) return refuse(c, assets, 404, 'Session not found.');
   c.set('action', 'end_session');
   c.set('target', session.name);
-  if (!(await store.endSession(session.id))) return jsonError(c, 404, 'Session not found.');
+  if (!(await store.endSession(session.id))) return refuse(c, assets, 404, 'Session not found.');
   return isBrowser(c) ? c.redirect('/sessions', 303) : c.json({ status: 'ended' });
 }
 

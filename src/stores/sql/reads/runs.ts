@@ -4,7 +4,7 @@ import { setImmediate as giveWay } from 'node:timers/promises';
 import { isSearch, isSearched } from '../../../runs/kinds/run-search.ts';
 import type { Run } from '../../../runs/run.ts';
 import type { RunFilter } from '../../../runs/run-store.ts';
-import { type Database, placeholders, type Row, type Value } from '../database.ts';
+import { type Database, equalTo, placeholders, type Row } from '../database.ts';
 import { RUN_COLUMNS, toStoredRun } from '../rows.ts';
 
 /** A search looks through this many runs before other work has its turn. */
@@ -37,17 +37,17 @@ async function rowsBefore(
   before: number,
   limit: number,
 ): Promise<Row[]> {
-  const conditions = Object.entries({
+  const { text, values } = equalTo({
     state,
     kind,
     concurrency_group: concurrencyGroup,
     dedupe_key: dedupeKey,
-  }).flatMap(([column, value]) => (value === undefined ? [] : [{ text: `${column} = ? AND `, value }]));
-  const values: Value[] = [...conditions.map(({ value }) => value), before, limit];
+  });
   return database.all(
-    `SELECT ${RUN_COLUMNS} FROM runs WHERE ${conditions.map(({ text }) => text).join('')}number < ?
-      ORDER BY number DESC LIMIT ?`,
+    `SELECT ${RUN_COLUMNS} FROM runs WHERE ${text}number < ? ORDER BY number DESC LIMIT ?`,
     ...values,
+    before,
+    limit,
   );
 }
 
