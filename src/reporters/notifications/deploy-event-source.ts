@@ -23,11 +23,10 @@ const UNSIGNED = 'The event was not sent: EVENT_WEBHOOK_SECRET is not set.';
 
 export function createDeployEventSource(options: DeployEventOptions): EventSource {
   const { store, sendEvent, runUrl } = options;
-  const problem = sendEvent === null ? UNSIGNED : null;
+  const send = sendEvent ?? { problem: UNSIGNED };
   return {
     reporter: 'event-webhook',
     what: 'events of deployments',
-    send: () => sendEvent ?? (async () => ({ kind: 'refused', problem: UNSIGNED })),
     async targetsOf(run) {
       if (run.kind !== 'deploy') return [];
       const places = placesOf(options, run);
@@ -38,7 +37,7 @@ export function createDeployEventSource(options: DeployEventOptions): EventSourc
       const events = deployEvents(facts);
       return places.map((place) => ({
         ...place,
-        problem,
+        send,
         events: events.map((event) => ({
           type: event.type,
           id: eventId(run.id, place.name, event.type),

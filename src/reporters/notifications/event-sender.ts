@@ -11,7 +11,7 @@ import { type SendingLoop, type SendingLoopOptions, startSendingLoop } from '../
 import type { SetAside } from '../outbox/set-aside.ts';
 import { createWriteLane, type WriteLane, type WriteLaneOptions } from '../outbox/write-lane.ts';
 import type { EventSource, EventTarget, OutgoingEvent } from './event-source.ts';
-import { failedTry, LONGEST_PAUSE_MS } from './event-webhook-client.ts';
+import { failedTry, LONGEST_PAUSE_MS, type SendEvent } from './event-webhook-client.ts';
 
 export interface EventSenderOptions
   extends Omit<SendingLoopOptions, 'senders'>,
@@ -27,6 +27,7 @@ interface OwedEvent {
   /** No event will follow this one. */
   isLast: boolean;
   target: EventTarget;
+  sendEvent: SendEvent;
   /** The host of the address. */
   host: string;
   report: Report;
@@ -69,7 +70,7 @@ function createTries(options: EventSenderOptions, onEnd: () => void) {
 
   async function makeTry(owed: OwedEvent): Promise<void> {
     const lane = laneOf(owed.host);
-    const outcome = await send(options, owed, stopping.signal);
+    const outcome = await send(owed, stopping.signal);
     underWay.delete(owed.host);
     if (stopping.signal.aborted) return;
     lane.record(outcome);
@@ -153,11 +154,11 @@ async function owedEvents({ store, source }: EventSenderOptions, run: Run): Prom
   const owed: OwedEvent[] = [];
   let isOver = true;
   for (const target of targets) {
-    const { name, problem, events } = target;
+    const { name, send, events } = target;
     const report = known.find((one) => one.target === name) ?? blankReport(source.reporter, run.id, name);
     if (report.settled) continue;
-    if (problem !== null) {
-      await store.saveReport({ ...report, notBefore: 0, problem, settled: true });
+    if (typeof send !== 'function') {
+      await store.saveReport({ ...report, notBefore: 0, problem: send.problem, settled: true });
       continue;
     }
     const index = events.findIndex(({ type }) => type === report.sent) + 1;
@@ -165,21 +166,17 @@ async function owedEvents({ store, source }: EventSenderOptions, run: Run): Prom
     isOver &&= target.isOver && !event;
     const host = URL.parse(target.url)?.host ?? '';
     const isLast = target.isOver && index === events.length - 1;
-    if (event) owed.push({ run, event, isLast, target, report, host });
+    if (event) owed.push({ run, event, isLast, target, sendEvent: send, report, host });
   }
   if (isOver) await store.settleRun(source.reporter, run.id);
   return owed;
 }
 
 /** Never throws: a defect here costs one event a try, and delays nothing else. */
-async function send(
-  { source }: EventSenderOptions,
-  { event, target }: OwedEvent,
-  signal: AbortSignal,
-): Promise<SendOutcome> {
+async function send({ event, target, sendEvent }: OwedEvent, signal: AbortSignal): Promise<SendOutcome> {
   const { url, isOperators } = target;
   try {
-    return await source.send(target)({ url, isOperators, id: event.id, body: event.body(), signal });
+    return await sendEvent({ url, isOperators, id: event.id, body: event.body(), signal });
   } catch (error) {
     return failedTry(`The event could not be made (${describeError(error)}).`);
   }

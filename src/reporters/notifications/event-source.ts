@@ -23,8 +23,8 @@ export interface EventTarget {
   events: readonly OutgoingEvent[];
   /** No other event will follow these. */
   isOver: boolean;
-  /** Why nothing can be sent there. Null: it can be. */
-  problem: string | null;
+  /** What sends there, or why nothing can. */
+  send: SendEvent | { problem: string };
   /** The operator's own address may be any address. An address from a request must obey the rules. */
   isOperators: boolean;
 }
@@ -34,9 +34,8 @@ export interface EventSource {
   reporter: ReporterName;
   /** The name of the events in the log, for example "events of deployments". */
   what: string;
-  /** An address gets the events of older runs first, also while it takes none for an hour. Left out: no order between runs. */
+  /** The events of later runs wait for those of earlier ones, for an hour at most. Left out: they do not wait. */
   isInOrder?: true;
   /** An empty list settles the run. Null: there may be some later. Throws what the store throws. */
   targetsOf(run: Run): Promise<readonly EventTarget[] | null>;
-  send: (target: EventTarget) => SendEvent;
 }

@@ -36,7 +36,7 @@ export interface EventWebhookOptions {
   /** Our own version, for the User-Agent. */
   version: string;
   timeoutMs?: number;
-  /** So often an event is tried that the receiver itself calls wrong (4xx). Left out: for a day, like all others. */
+  /** The most tries of an event that the receiver calls wrong (4xx). Left out: it is tried for a day, like all others. */
   maxTriesOfWrong?: number;
   clock?: () => number;
   /** Looks up the addresses of a name. */

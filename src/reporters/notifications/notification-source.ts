@@ -27,21 +27,18 @@ export interface NotificationOptions {
 const LOOKED_AT = 100;
 
 export function createNotificationSource(options: NotificationOptions): EventSource {
-  const rules = new Map(options.rules.map((rule) => [nameOf(rule), rule]));
-  const senders = new Map([...rules].map(([name, rule]) => [name, options.sendBy(rule)]));
+  const rules = options.rules.map((rule) => ({ name: nameOf(rule), rule, send: options.sendBy(rule) }));
   return {
     reporter: 'notification',
     what: 'notifications',
     isInOrder: true,
-    send: ({ name }) =>
-      senders.get(name) ?? (async () => ({ kind: 'refused', problem: 'The rule is gone.' })),
     async targetsOf(run) {
-      if (rules.size === 0) return [];
+      if (rules.length === 0) return [];
       const notices = await noticesOf(options, run);
       if (notices === null) return [];
       const isOver = isFinal(run.state);
       if (notices.length === 0) return isOver ? [] : null;
-      return [...rules].map(([name, rule]) => targetOf(options, { name, rule, run, notices, isOver }));
+      return rules.map((one) => targetOf(options, { ...one, run, notices, isOver }));
     },
   };
 }
@@ -49,19 +46,23 @@ export function createNotificationSource(options: NotificationOptions): EventSou
 interface Told {
   name: string;
   rule: NotifyRule;
+  send: SendEvent;
   run: Run;
   notices: readonly Notice[];
   isOver: boolean;
 }
 
-function targetOf({ runUrl }: NotificationOptions, { name, rule, run, notices, isOver }: Told): EventTarget {
+function targetOf(
+  { runUrl }: NotificationOptions,
+  { name, rule, send, run, notices, isOver }: Told,
+): EventTarget {
   const write = rule.format === 'slack' ? chatText : standardText;
   const wanted = notices.map((notice) => noticeFor(rule, notice)).filter((notice) => notice !== null);
   return {
     name,
     url: rule.url,
     isOperators: true,
-    problem: null,
+    send,
     isOver,
     events: wanted.map((notice) => ({
       type: notice.event,
