@@ -3,6 +3,7 @@
 import { hasChanges, type PlanSummary } from '../../runs/deployments/deployment.ts';
 import { kindOf } from '../../runs/kinds/kinds.ts';
 import { type DeployRun, isFinal } from '../../runs/run.ts';
+import { hasFailed } from './earlier-runs.ts';
 import type { Notice } from './notice.ts';
 
 export interface DeployFacts {
@@ -49,9 +50,4 @@ function verdict({ run, plan }: Pick<DeployFacts, 'run' | 'plan'>): 'failed' | '
   if (hasFailed(run)) return 'failed';
   if (run.state !== 'succeeded') return null;
   return run.input.operation === 'drift' && hasChanges(plan) ? 'drift' : 'succeeded';
-}
-
-/** A cancelled or rejected deployment says nothing about its target. */
-export function hasFailed({ state }: Pick<DeployRun, 'state'>): boolean {
-  return state === 'failed' || state === 'errored' || state === 'timed_out';
 }

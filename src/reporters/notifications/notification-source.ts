@@ -3,7 +3,8 @@
 import { createHash } from 'node:crypto';
 import type { NotifyRule } from '../../config/notify.ts';
 import { type DeployRun, isFinal, type Run, type SyncRun } from '../../runs/run.ts';
-import { deployNotices, hasFailed } from './deploy-notices.ts';
+import { deployNotices } from './deploy-notices.ts';
+import { hasFailed, lastEndedBefore, runsLike } from './earlier-runs.ts';
 import { eventId } from './event-id.ts';
 import type { EventSource, EventTarget } from './event-source.ts';
 import type { SendEvent } from './event-webhook-client.ts';
@@ -22,9 +23,6 @@ export interface NotificationOptions {
   /** The page that a notification links to: absolute, http or https. */
   runUrl(runId: string): string;
 }
-
-/** As many earlier runs are looked at to find the one before. */
-const LOOKED_AT = 100;
 
 export function createNotificationSource(options: NotificationOptions): EventSource {
   const rules = options.rules.map((rule) => ({ name: nameOf(rule), rule, send: options.sendBy(rule) }));
@@ -93,25 +91,13 @@ async function ofDeployment({ store }: NotificationOptions, run: DeployRun): Pro
   if (!isFinal(run.state)) return deployNotices(facts);
   const planOf = async (one: DeployRun) => (await store.latestEvent(one.id, 'run.planned'))?.summary ?? null;
   const isCheck = run.input.operation === 'drift';
-  const { concurrencyGroup } = run;
-  const others = await store.runs({ kind: run.kind, concurrencyGroup, limit: LOOKED_AT });
-  const before = others
-    .filter((one) => one.kind === run.kind)
-    .filter((one) => (one.input.operation === 'drift') === isCheck && endedBefore(one, run))
-    .filter((one) => one.state === 'succeeded' || hasFailed(one))
-    .toSorted(byEnd)
-    .at(-1);
+  const others = (await runsLike<'deploy'>(store, run))
+    .filter(({ input }) => (input.operation === 'drift') === isCheck)
+    .filter((one) => one.state === 'succeeded' || hasFailed(one));
+  const before = lastEndedBefore(others, run);
   return deployNotices({
     run,
     plan: await planOf(run),
     before: before ? { run: before, plan: await planOf(before) } : null,
   });
-}
-
-function endedBefore(one: Run, { id, finishedAt }: Run): boolean {
-  return one.id !== id && one.finishedAt !== null && one.finishedAt <= (finishedAt ?? 0);
-}
-
-function byEnd(one: Run, other: Run): number {
-  return (one.finishedAt ?? 0) - (other.finishedAt ?? 0);
 }

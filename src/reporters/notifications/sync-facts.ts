@@ -2,12 +2,12 @@
 
 import { isFinal, type Run, type Step, type SyncRun } from '../../runs/run.ts';
 import type { RunStore } from '../../runs/run-store.ts';
+import { endOf, lastEndedBefore, runsLike } from './earlier-runs.ts';
 import { failedAsWhole, type Outcome, outcomeOf, type SyncFacts } from './sync-notices.ts';
 
 export type SyncFactsStore = Pick<RunStore, 'holds' | 'latestEvent' | 'runs' | 'serviceHistory' | 'steps'>;
 
-/** As many earlier runs are looked at to find the one before. */
-const LOOKED_AT = 100;
+/** So many steps of a service are looked at to find the one before. */
 const STEPS_LOOKED_AT = 20;
 
 export async function readSyncFacts(
@@ -50,19 +50,11 @@ async function readBefore(
   return before;
 }
 
-function endOf({ finishedAt }: Pick<Step | Run, 'finishedAt'>): number {
-  return finishedAt ?? Number.POSITIVE_INFINITY;
-}
-
 async function placeHadFailed(store: SyncFactsStore, run: SyncRun): Promise<boolean> {
-  const { concurrencyGroup } = run;
-  const others = await store.runs({ kind: run.kind, concurrencyGroup, limit: LOOKED_AT });
-  const earlier = others
-    .filter((one) => one.kind === run.kind && !one.input.dryRun)
-    .filter((one) => one.id !== run.id && endOf(one) <= endOf(run))
-    .filter(({ state }) => state !== 'cancelled' && state !== 'superseded')
-    .toSorted((one, other) => endOf(one) - endOf(other))
-    .at(-1);
+  const others = (await runsLike<'sync'>(store, run))
+    .filter(({ input }) => !input.dryRun)
+    .filter(({ state }) => state !== 'cancelled' && state !== 'superseded');
+  const earlier = lastEndedBefore(others, run);
   return earlier !== undefined && failedAsWhole(earlier, await store.steps(earlier.id));
 }
 
@@ -72,9 +64,7 @@ async function readHeld(store: SyncFactsStore, run: SyncRun): Promise<SyncFacts[
   if (met === null) return null;
   const hold = (await store.holds()).find(({ id }) => met.holds.includes(id));
   if (hold === undefined) return null;
-  const { concurrencyGroup } = run;
-  const others = await store.runs({ kind: run.kind, concurrencyGroup, limit: LOOKED_AT });
-  for (const other of others) {
+  for (const other of await runsLike<'sync'>(store, run)) {
     if (other.id >= run.id || endOf(other) < hold.createdAt) continue;
     if ((await readMet(store, other))?.holds.includes(hold.id)) return null;
   }

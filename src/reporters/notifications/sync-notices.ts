@@ -3,6 +3,7 @@
 import { isFinal, type Run, type Step, type SyncRun } from '../../runs/run.ts';
 import type { Hold } from '../../runs/sync/hold.ts';
 import { heldBy } from '../../runs/sync/hold.ts';
+import { hasFailed } from './earlier-runs.ts';
 import type { Notice, NoticeService } from './notice.ts';
 
 /** How the last try of something ended. */
@@ -79,9 +80,8 @@ function endNotices(facts: SyncFacts): Notice[] {
 }
 
 /** True if the run failed, and none of its services did. */
-export function failedAsWhole({ state }: Pick<Run, 'state'>, steps: readonly Step[]): boolean {
-  const hasFailed = state === 'failed' || state === 'errored' || state === 'timed_out';
-  return hasFailed && servicesIn(steps, 'failed').length === 0;
+export function failedAsWhole(run: Pick<Run, 'state'>, steps: readonly Step[]): boolean {
+  return hasFailed(run) && servicesIn(steps, 'failed').length === 0;
 }
 
 function servicesIn(steps: readonly Step[], outcome: Outcome): NoticeService[] {
