@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { StoreUnavailableError } from '../../errors.ts';
 import { localPath } from '../doors/request-origin.ts';
 import { BROWSER, createTestPages, signIn } from '../pages.fixtures.ts';
 import { createTestRuns } from '../runs.fixtures.ts';
@@ -45,6 +46,16 @@ describe('signing in', () => {
     expect((await createApp().request('/login', foreign)).status).toBe(403);
     const large = postForm({ token: 'x'.repeat(10_000) });
     expect((await createApp().request('/login', large)).status).toBe(413);
+  });
+
+  it('lets nobody in whose session cannot be stored, and the audit log says that it failed', async () => {
+    const store = createTestRuns();
+    const saveSession = () => Promise.reject(new StoreUnavailableError('The disk is full.'));
+    const { app } = createTestPages({ ...store, saveSession });
+    const signingIn = (async () => app.request('/login', postForm({ token: 'viewer-token' })))();
+    await expect(signingIn).rejects.toThrow(StoreUnavailableError);
+    expect(await store.sessions()).toEqual([]);
+    expect(await store.actions({ limit: 10 })).toMatchObject([{ action: 'sign_in', result: 'failed (503)' }]);
   });
 
   it('puts the wanted path into the page escaped', async () => {
